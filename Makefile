@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test test-slow lint format lock clean
+
+setup: $(READY)
+
+$(READY): docker/setup.sh docker/requirements.lock pyproject.toml
+	bash docker/setup.sh $(VENV)
+	touch $@
+
+demo: $(READY)  ## videos -> shards -> balanced stream -> a tiny JEPA, killed and resumed -> demo/report.html
+	$(BIN)/python recipes/demo.py
+
+test: $(READY)  ## under 15 minutes on two cores
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)  ## kills by the dozen
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## newest versions that pyproject.toml allows
+	uv pip compile -q --universal --no-emit-index-url --no-header --extra train --extra hf --extra demo --extra dev \
+		pyproject.toml -o docker/requirements.lock
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

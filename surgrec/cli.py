@@ -1,0 +1,130 @@
+"""The one place that knows jsonargparse: typed configs and typed subcommands. Parsing only."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import jsonargparse
+
+from surgrec.errors import SurgrecError
+
+ConfigType = TypeVar("ConfigType")
+
+jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One subcommand: a typed function, whose docstring is its help.
+
+    `positional` names the parameter given without a flag; `many` lets it be given several times.
+    The function returns its exit status, or None for 0.
+    """
+
+    function: Callable[..., int | None]
+    positional: str | None = None
+    many: bool = False
+
+
+def parse(config_type: type[ConfigType], argv: Sequence[str] | None = None, *, prog: str | None = None) -> ConfigType:
+    """A config from `--config FILE.yaml` and dotted flags that override it. A wrong key or type ends the program with 2."""
+    parser = _Parser(prog=prog, exit_on_error=True, allow_abbrev=False)
+    parser.add_argument("--config", action="config", help="A YAML file with any of the options below.")
+    parser.add_class_arguments(config_type, as_group=False)
+    parsed = parser.parse_args(list(argv) if argv is not None else None)
+    try:
+        config = parser.instantiate_classes(parsed)
+    except (SurgrecError, ValueError) as error:
+        parser.error(str(error))
+    fields = {name: value for name, value in vars(config).items() if name != "config"}
+    try:
+        return config_type(**fields)
+    except (SurgrecError, ValueError) as error:
+        parser.error(str(error))
+
+
+def write_yaml(config: object, path: Path) -> None:
+    """Writes a config so that `--config PATH` reads the same one back."""
+    parser = _Parser(exit_on_error=False)
+    parser.add_class_arguments(type(config), as_group=False)
+    namespace = parser.parse_object(_plain(config))
+    path.write_text(parser.dump(namespace), encoding="utf-8")
+
+
+def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the subcommand that argv names; a SurgrecError is one line on standard error and exit status 1."""
+    parser = _Parser(prog=prog, allow_abbrev=False)
+    subcommands = parser.add_subcommands(dest="command")
+    for name, command in commands.items():
+        child = _Parser(allow_abbrev=False, description=(command.function.__doc__ or "").split("\n\n")[0])
+        skip: set[str | int] = set()
+        if command.positional is not None:
+            child.add_argument(command.positional, nargs="+" if command.many else None, type=str)
+            skip = {command.positional}
+        child.add_function_arguments(command.function, as_group=False, skip=skip)
+        subcommands.add_subcommand(name, child, help=(command.function.__doc__ or "").split("\n")[0])
+    parsed = parser.parse_args(list(argv) if argv is not None else None)
+    name = parsed.command
+    try:
+        arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
+    except (SurgrecError, ValueError) as error:
+        parser.error(str(error))
+    with_errors_as_one_line(prog, lambda: commands[name].function(**arguments))
+
+
+def with_errors_as_one_line(prog: str, main: Callable[[], int | None]) -> NoReturn:
+    """Runs `main` and exits: its status, 1 and one line for a SurgrecError, 130 for Ctrl-C."""
+    try:
+        status = main()
+    except SurgrecError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for a failed command
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; the same command continues where it stopped", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has read enough
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status or 0)
+
+
+class _Parser(jsonargparse.ArgumentParser):
+    """Says what is wrong in one line, with the nearest name that exists."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            raise jsonargparse.ArgumentError(None, message) from ex
+        text = _one_line(message, _known_names(self))
+        print(f"{self.prog}: error: {text} (see {self.prog} --help)", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+def _plain(value: object) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _known_names(parser: jsonargparse.ArgumentParser) -> set[str]:
+    names = {action.dest for action in parser._actions if action.dest}
+    return names | {part for name in names for part in name.split(".")}
+
+
+def _one_line(message: str, known: set[str]) -> str:
+    """jsonargparse's message on one line, with a suggestion for a name it does not know."""
+    text = " ".join(message.split())
+    text = re.sub(r"^Problem with given class_path.*?:\s*", "", text)
+    unknown = re.search(r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text)
+    if unknown:
+        near = difflib.get_close_matches(unknown.group(1).rsplit(".", 1)[-1], sorted(known), n=1)
+        if near:
+            text += f"; did you mean '{near[0]}'?"
+    return text

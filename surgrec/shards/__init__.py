@@ -1,0 +1,1 @@
+"""The shard format, in both directions. README.md beside this file is its specification. No torch."""

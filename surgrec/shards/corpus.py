@@ -1,0 +1,126 @@
+"""A corpus: `corpus.json`, and the indexes of its sources, on a local disk or in an object store."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from surgrec.errors import MissingError, ShardError
+from surgrec.shards.index import SourceIndex, read_parquet
+from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION, check_source_name, is_shard_name
+from surgrec.shards.write import Shard
+from surgrec.storage import Store, open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceEntry:
+    """What `corpus.json` says about one source."""
+
+    domain: str
+    shards: list[Shard]
+    samples: int
+    videos: int
+    """Videos with at least one sample."""
+    videos_failed: int
+    """Videos that could not be used."""
+    cases: int
+    hours: float
+    """Of stored video."""
+    bytes: int
+    """Of all shards."""
+    digest: str
+    """SHA-256 over the (key, sha256) rows."""
+    plan: str
+    """Digest of what was asked for: videos, cases, splits, labels and settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusFile:
+    """The content of `corpus.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    settings: dict[str, Any] = field(default_factory=dict)
+    """How the clips were encoded and packed."""
+    encoder: dict[str, str] = field(default_factory=dict)
+    """Versions of ffmpeg and x264; a corpus never mixes two."""
+    sources: dict[str, SourceEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One source of an opened corpus."""
+
+    name: str
+    entry: SourceEntry
+    index: SourceIndex
+    store: Store
+
+
+def read_corpus_file(store: Store) -> CorpusFile | None:
+    """The content of `corpus.json`, or None where there is no corpus yet.
+
+    Raises:
+        ShardError: The file is not one of this format, or of a newer version of it.
+    """
+    where = store.locate(CORPUS_FILE)
+    try:
+        data = json.loads(store.read(CORPUS_FILE))
+    except MissingError:
+        return None
+    except ValueError as error:
+        raise ShardError(f"{where} is not JSON ({error}); build the corpus again") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ShardError(f"{where} has schema version {version!r}; this surgrec reads {SCHEMA_VERSION}")
+    try:
+        sources = {
+            check_source_name(name): SourceEntry(**(entry | {"shards": [Shard(**shard) for shard in entry["shards"]]}))
+            for name, entry in data.pop("sources").items()
+        }
+        return CorpusFile(**data, sources=sources)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ShardError(f"{where} does not have the fields of a corpus ({error}); build the corpus again") from None
+
+
+def write_corpus_file(store: Store, corpus: CorpusFile) -> None:
+    """Publishes `corpus.json`. Written last: until then, readers see the corpus as it was."""
+    store.write(CORPUS_FILE, (json.dumps(asdict(corpus), indent=1, sort_keys=True) + "\n").encode("utf-8"))
+
+
+def open_corpus(addresses: Sequence[str | Path]) -> dict[str, Source]:
+    """The sources of one or several corpus roots, by name.
+
+    Raises:
+        ShardError: A root holds no corpus, an index does not match it, or two roots have a source of the same name.
+    """
+    sources: dict[str, Source] = {}
+    for address in addresses:
+        store = open_store(address)
+        corpus = read_corpus_file(store)
+        if corpus is None or not corpus.sources:
+            raise ShardError(
+                f"{store.address} holds no corpus (no {CORPUS_FILE}); build one with `surgrec-shard build`"
+            )
+        for name, entry in corpus.sources.items():
+            if name in sources:
+                raise ShardError(
+                    f"the source {name!r} is in {sources[name].store.address} and in {store.address}; rename one of them"
+                )
+            sources[name] = Source(name=name, entry=entry, index=_read_index(store, name, entry), store=store)
+    return sources
+
+
+def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
+    where = store.locate(f"{name}/{INDEX_FILE}")
+    index = SourceIndex(read_parquet(store.read(f"{name}/{INDEX_FILE}"), where), where)
+    if index.num_rows != entry.samples:
+        raise ShardError(
+            f"{where} has {index.num_rows} rows, {CORPUS_FILE} says {entry.samples}; run surgrec-shard verify"
+        )
+    for shard in set(index.column("shard").unique().to_pylist()):
+        if not is_shard_name(shard):
+            raise ShardError(
+                f"{where} names the shard {shard!r}, which is no shard of this format; build the corpus again"
+            )
+    return index

@@ -1,0 +1,147 @@
+"""Names and fields of the shard format: what a corpus calls its files, and what stands in them."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from surgrec.errors import ShardError
+from surgrec.manifest import SOURCE_NAME, Label
+
+SCHEMA_VERSION = 1
+CORPUS_FILE = "corpus.json"
+INDEX_FILE = "index.parquet"
+LABELS_FILE = "labels.parquet"
+DROPPED_FILE = "dropped.parquet"
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,94}")
+_SHARD = re.compile(r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})\.tar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """What a shard says about one clip: the content of `<key>.json`. Times are seconds, sizes pixels."""
+
+    source: str
+    domain: str
+    procedure: str
+    case: str
+    video: str
+    """First 12 hex digits of the SHA-256 of the video file."""
+    view: str
+    split: str
+    start_s: float
+    """Where the clip starts in its video."""
+    duration_s: float
+    fps: float
+    """Stored frames per second."""
+    num_frames: int
+    width: int
+    height: int
+    native_fps: float
+    native_width: int
+    native_height: int
+    crop: str
+    """The part of the native frame that was kept, as `x,y,width,height` in native pixels."""
+    licence: str
+    config: str
+    """Digest of the encoding settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One row of `index.parquet`: a clip, and where its bytes are. Offsets and sizes in bytes."""
+
+    key: str
+    clip: Clip
+    shard: str
+    """File name of the shard, inside the folder of its source."""
+    offset: int
+    """Of the first tar header of the sample."""
+    size: int
+    """Of the sample with its headers and padding."""
+    mp4_offset: int
+    mp4_size: int
+    sha256: str
+    """Of the mp4."""
+
+
+CLIP_FIELDS = tuple(field.name for field in fields(Clip))
+PLACE_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "clip")
+
+
+def shard_name(source: str, split: str, group: int, part: int) -> str:
+    """`<source>-<split>-<group, 5 digits><part, 3 digits>.tar`: unique over all sources.
+
+    Raises:
+        ShardError: The group or the part has more digits than the name holds.
+    """
+    if group > 99_999 or part > 999:
+        raise ShardError(f"{source}: group {group}, part {part} does not fit a shard name; raise shard_bytes")
+    return f"{source}-{split}-{group:05d}{part:03d}.tar"
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file name is one that `shard_name` gives."""
+    return _SHARD.fullmatch(name) is not None
+
+
+def clip_key(clip: Clip) -> str:
+    """The sample key: `<source>_<video>_<start, milliseconds>`."""
+    return f"{clip.source}_{clip.video}_{round(clip.start_s * 1000):09d}"
+
+
+def check_key(key: str) -> str:
+    """The key itself, when every reader of tar shards can take it.
+
+    Raises:
+        ShardError: It has other characters than letters, digits, `_` and `-`, or is too long for a USTAR name.
+    """
+    if not _KEY.fullmatch(key):
+        raise ShardError(f"sample key {key!r} is not made of letters, digits, '_' and '-', at most 95 of them")
+    return key
+
+
+def check_source_name(name: str) -> str:
+    """The name itself, when it can be a folder and the first part of every key.
+
+    Raises:
+        ShardError: It is not the name of a source.
+    """
+    if not SOURCE_NAME.fullmatch(name):
+        raise ShardError(f"{name!r} is not the name of a source (letters, digits and '-', at most 40)")
+    return name
+
+
+def clip_json(clip: Clip, labels: Iterable[Label]) -> bytes:
+    """The content of `<key>.json`: constant keys and types, no nulls and no lists, so that every reader can infer them."""
+    row = {name: getattr(clip, name) for name in CLIP_FIELDS}
+    row["labels"] = json.dumps([asdict(label) for label in labels], sort_keys=True)
+    return json.dumps(row, sort_keys=True, ensure_ascii=True).encode("ascii")
+
+
+def read_clip_json(data: bytes, where: str) -> tuple[Clip, list[Label]]:
+    """A clip and its labels from the content of `<key>.json`.
+
+    Raises:
+        ShardError: It is not JSON, or its keys or types are not the format's.
+    """
+    try:
+        row: dict[str, Any] = json.loads(data)
+        labels = [Label(**label) for label in json.loads(row.pop("labels"))]
+        clip = Clip(**row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ShardError(f"{where}: not the JSON of a clip ({error}); build the corpus again") from None
+    for field in fields(Clip):
+        if type(getattr(clip, field.name)) is not field.type:
+            raise ShardError(f"{where}: {field.name} is {getattr(clip, field.name)!r}, not a {field.type}")
+    return clip, labels
+
+
+def source_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """Digest of a source: SHA-256 over its (key, sha256) rows, whatever their order in the index."""
+    digest = hashlib.sha256()
+    for key, sha256 in sorted(rows):
+        digest.update(f"{key} {sha256}\n".encode("ascii"))
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Which sample comes next (pure functions), then fetching its bytes. No torch."""

@@ -1,0 +1,101 @@
+"""A run's stream over opened corpora: from a position to the sample that stands there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from surgrec.errors import MixtureError
+from surgrec.shards.corpus import Source
+from surgrec.shards.layout import Sample
+from surgrec.stream.mixture import Leaf, Mixture
+from surgrec.stream.order import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What stands at one position."""
+
+    position: int
+    source: str
+    row: int
+    """Row of the source's index."""
+    source_epoch: int
+
+
+class Stream:
+    """The order of a run, and the rows of the corpora that it draws. Reads no shard."""
+
+    def __init__(self, sources: dict[str, Source], mixture: Mixture, seed: int) -> None:
+        self.sources = sources
+        self._rows = {
+            name: source.index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
+            for name, source in sources.items()
+        }
+        leaves = [
+            Leaf(source=name, domain=source.entry.domain, digest=source.entry.digest, size=len(self._rows[name]))
+            for name, source in sources.items()
+        ]
+        self.order = Order(leaves, mixture, seed)
+
+    def draws(self, positions: Int64[np.ndarray, " n"]) -> list[Draw]:
+        """What stands at these positions."""
+        drawn = self.order(positions)
+        names = [self.order.leaves[leaf].source for leaf in drawn.leaf]
+        return [
+            Draw(position=int(position), source=name, row=int(self._rows[name][sample]), source_epoch=int(epoch))
+            for position, name, sample, epoch in zip(positions, names, drawn.sample, drawn.epoch, strict=True)
+        ]
+
+    def substitute(self, draw: Draw, attempt: int) -> Draw:
+        """What stands in for a draw whose sample is bad: another of the same source, the same one in every run."""
+        leaf = next(place for place, leaf in enumerate(self.order.leaves) if leaf.source == draw.source)
+        sample = self.order.substitute(leaf, draw.position, attempt)
+        return Draw(
+            position=draw.position,
+            source=draw.source,
+            row=int(self._rows[draw.source][sample]),
+            source_epoch=draw.source_epoch,
+        )
+
+    def sample(self, draw: Draw) -> Sample:
+        """The index row of a draw."""
+        return self.sources[draw.source].index.sample(draw.row)
+
+    def key(self, draw: Draw) -> str:
+        """The sample key of a draw."""
+        return self.sources[draw.source].index.key(draw.row)
+
+    def require_duration(self, seconds: float) -> None:
+        """Refuses a stream that may draw a clip too short for what is read from it.
+
+        Raises:
+            MixtureError: A clip of a drawn source lasts less than `seconds`.
+        """
+        for leaf, count in zip(self.order.leaves, self.order.counts, strict=True):
+            if not count:
+                continue
+            durations = self.sources[leaf.source].index.column("duration_s").to_numpy()[self._rows[leaf.source]]
+            short = int((durations < seconds - 1e-6).sum())
+            if short:
+                raise MixtureError(
+                    f"{leaf.source}: {short} of {leaf.size} clips are shorter than the {seconds:g} s that a training clip spans; "
+                    f"set mixture.min_duration_s to {seconds:g}, or sample fewer frames or at a higher rate"
+                )
+
+
+def mixture_table(stream: Stream, consumed: dict[str, int]) -> Sequence[dict[str, float | int | str]]:
+    """Per source: its samples, its exact share of the stream, and how often a number of consumed positions repeats it."""
+    block = stream.order.mixture.block
+    return [
+        {
+            "source": leaf.source,
+            "domain": leaf.domain,
+            "samples": leaf.size,
+            "share": int(count) / block,
+            "consumed": consumed.get(leaf.source, 0),
+            "epochs": consumed.get(leaf.source, 0) / leaf.size if leaf.size else 0.0,
+        }
+        for leaf, count in zip(stream.order.leaves, stream.order.counts, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""The offline tool: videos to shards. Needs ffmpeg, and no torch."""

@@ -1,0 +1,192 @@
+"""One video -> its clips as mp4 files: one pass of ffmpeg, one thread, nothing of the container kept."""
+
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from surgrec.errors import ConfigError
+from surgrec_shard.ffmpeg import FfmpegError, encoder_versions, run_ffmpeg
+from surgrec_shard.probe import BadVideoError, VideoFacts, probe
+
+_CLIPS_FILE = "clips.json"
+_SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02  # containers round, and end a frame or two before they say
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """How clips are stored. The defaults decode fastest for their size: short GOPs, no B-frames, few frames."""
+
+    short_side_px: int = 256
+    """Length of the shorter side; smaller videos keep their size."""
+    fps: float = 8.0
+    """Stored frames per second of video; 0 keeps the native rate, which is also the most that is stored."""
+    clip_s: float = 10.0
+    """Seconds per clip."""
+    min_clip_s: float = 4.0
+    """A last clip shorter than this is left out, and counted."""
+    crf: int = 23
+    """x264 quality: lower is better and larger."""
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "medium"
+    """x264 effort."""
+    tune: Literal["fastdecode", "film", "none"] = "fastdecode"
+    """x264 tuning."""
+    gop: int = 8
+    """Frames from one keyframe to the next."""
+    b_frames: int = 0
+    """B-frames between two others."""
+
+    def __post_init__(self) -> None:
+        if self.short_side_px < 16 or self.short_side_px % 2:
+            raise ConfigError(f"short_side_px is {self.short_side_px}; it must be an even number of at least 16")
+        if self.fps < 0 or self.clip_s <= 0 or not 0 < self.min_clip_s <= self.clip_s:
+            raise ConfigError(
+                f"fps {self.fps}, clip_s {self.clip_s}, min_clip_s {self.min_clip_s}: "
+                "fps may not be negative, and 0 < min_clip_s <= clip_s must hold"
+            )
+        if not 0 <= self.crf <= 51 or self.gop < 1 or self.b_frames < 0:
+            raise ConfigError(f"crf {self.crf}, gop {self.gop}, b_frames {self.b_frames}: x264 takes 0-51, >= 1, >= 0")
+
+    def digest(self) -> str:
+        """12 hex digits that change with any setting, or with the version of ffmpeg or x264."""
+        text = json.dumps([asdict(self), encoder_versions()], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedClip:
+    """One clip of a video, as a file. Times in seconds of the video."""
+
+    file: str
+    start_s: float
+    duration_s: float
+    num_frames: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedVideo:
+    """All clips of a video that are long enough, and the stretch at its end that was not."""
+
+    folder: Path
+    clips: list[EncodedClip]
+    fps: float
+    width: int
+    height: int
+    native_fps: float
+    native_width: int
+    native_height: int
+    tail: tuple[float, float] | None
+    complaints: int
+    """Damaged places that the decoder went around."""
+
+
+def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedVideo:
+    """Encodes a video into `folder`, which appears complete or not at all; an already finished one is read back.
+
+    Raises:
+        BadVideoError: The file is no video, ends before it says, or holds no clip that is long enough.
+        StorageError: The disk is full.
+    """
+    if (folder / _CLIPS_FILE).is_file():
+        return _read(folder)
+    facts = probe(path)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        encoded = _encode(path, facts, settings, partial)
+        text = json.dumps({**asdict(encoded), "folder": ""})
+        (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.rename(folder)
+    return _read(folder)
+
+
+def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Path) -> EncodedVideo:
+    width, height = _stored_size(facts, settings.short_side_px)
+    fps = min(settings.fps, facts.fps) if settings.fps else facts.fps
+    try:
+        complaints = run_ffmpeg(
+            path, ["-threads", "1"], _output_arguments(facts, settings, fps, width, height, folder), out=folder
+        )
+    except FfmpegError as error:
+        raise BadVideoError("undecodable", f"ffmpeg cannot decode it: {error}") from None
+    segments = _read_segments(folder / "segments.csv", fps)
+    end_s = segments[-1].start_s + segments[-1].duration_s if segments else 0.0
+    expected_s = facts.duration_s or 0.0
+    if expected_s - end_s > max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s):
+        raise BadVideoError(
+            "truncated", f"only {end_s:.1f} s of {expected_s:.1f} s can be decoded: copy the file again"
+        )
+    clips = [clip for clip in segments if clip.duration_s >= settings.min_clip_s - 0.5 / fps]
+    if not clips:
+        raise BadVideoError("too_short", f"it lasts {end_s:.1f} s; the shortest clip is {settings.min_clip_s:g} s")
+    return EncodedVideo(
+        folder=folder,
+        clips=clips,
+        fps=fps,
+        width=width,
+        height=height,
+        native_fps=facts.fps,
+        native_width=facts.width,
+        native_height=facts.height,
+        tail=(segments[-1].start_s, end_s) if len(clips) < len(segments) else None,
+        complaints=complaints,
+    )
+
+
+def _output_arguments(
+    facts: VideoFacts, settings: EncodeSettings, fps: float, width: int, height: int, folder: Path
+) -> list[str]:
+    filters = [
+        *(["yadif"] if facts.interlaced else []),
+        "setpts=PTS-STARTPTS",
+        f"fps={fps!r}",
+        f"scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact",
+        "setsar=1",
+    ]
+    return [
+        *("-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
+        *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"),
+        *("-c:v", "libx264", "-preset", settings.preset, "-crf", str(settings.crf), "-threads", "1"),
+        *(["-tune", settings.tune] if settings.tune != "none" else []),
+        *("-bf", str(settings.b_frames), "-g", str(settings.gop), "-sc_threshold", "0"),
+        *("-force_key_frames", f"expr:gte(t,n_forced*{settings.clip_s!r})"),
+        *("-f", "segment", "-segment_time", repr(settings.clip_s), "-reset_timestamps", "1"),
+        *("-segment_list", str(folder / "segments.csv"), "-segment_list_type", "csv"),
+        *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart", str(folder / "%06d.mp4")),
+    ]
+
+
+def _stored_size(facts: VideoFacts, short_side_px: int) -> tuple[int, int]:
+    scale = min(1.0, short_side_px / min(facts.width, facts.height))
+    return max(2, round(facts.width * scale / 2) * 2), max(2, round(facts.height * scale / 2) * 2)
+
+
+def _read_segments(path: Path, fps: float) -> list[EncodedClip]:
+    """ffmpeg's list of segments. The stored rate is constant, so times give the number of frames exactly."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [(row[0], float(row[1]), float(row[2])) for row in csv.reader(file)]
+    return [
+        EncodedClip(
+            file=name,
+            start_s=round(start_s, 6),
+            duration_s=round(end_s - start_s, 6),
+            num_frames=round((end_s - start_s) * fps),
+        )
+        for name, start_s, end_s in rows
+    ]
+
+
+def _read(folder: Path) -> EncodedVideo:
+    row = json.loads((folder / _CLIPS_FILE).read_text(encoding="utf-8"))
+    row["clips"] = [EncodedClip(**clip) for clip in row["clips"]]
+    row["tail"] = tuple(row["tail"]) if row["tail"] else None
+    return EncodedVideo(**(row | {"folder": folder}))

@@ -1,0 +1,97 @@
+"""What must never enter the corpus: the key of the pseudonyms, the names behind them, resume state, reports with paths."""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from surgrec.errors import StorageError
+
+_KEY_FILE, _HASHES_FILE, _LOCK_FILE = "key", "hashes.jsonl", "build.lock"
+
+
+class PrivateFolder:
+    """A folder that only its owner can open (mode 0700)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
+        except OSError as error:
+            raise StorageError(
+                f"--private {path} cannot be used ({error.strerror}); name a folder you may write"
+            ) from None
+        self._key = self._read_or_make_key()
+        self._hashes = self._read_hashes()
+
+    def pseudonym(self, source: str, case: str) -> str:
+        """A case's name in the corpus: 12 hex digits that only the holder of the key can link to the case."""
+        return hmac.new(self._key, f"{source}\0{case}".encode(), hashlib.sha256).hexdigest()[:12]
+
+    def file_sha256(self, path: Path) -> str:
+        """SHA-256 of a file, remembered by its path, size and time of change, as hashing a corpus takes hours."""
+        state = path.stat()
+        identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+        if identity not in self._hashes:
+            with path.open("rb") as file:
+                self._hashes[identity] = hashlib.file_digest(file, "sha256").hexdigest()
+            line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
+            with (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log:
+                log.write(line + "\n")
+        return self._hashes[identity]
+
+    def write_report(self, name: str, rows: Sequence[Mapping[str, object]]) -> Path:
+        """A CSV that shows paths and the hospital's own case names; gives its path."""
+        path = self.path / name
+        partial = path.with_suffix(".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(path)
+        return path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for one build.
+
+        Raises:
+            StorageError: Another build holds it.
+        """
+        with (self.path / _LOCK_FILE).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(
+                    f"another build is using {self.path}; wait for it, or name another --private"
+                ) from None
+            yield
+
+    def _read_or_make_key(self) -> bytes:
+        path = self.path / _KEY_FILE
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        if len(key) != 32:
+            raise StorageError(f"{path} does not hold a key of 64 hex digits; restore it, or cases get new names")
+        return key
+
+    def _read_hashes(self) -> dict[str, str]:
+        path = self.path / _HASHES_FILE
+        if not path.is_file():
+            return {}
+        rows = {}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # a line cut by a kill is hashed again
+                row = json.loads(line)
+                rows[row["file"]] = row["sha256"]
+        return rows

@@ -1,0 +1,75 @@
+"""What a build remembers of its finished groups, so that a killed one continues. Lives in the private folder."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from surgrec.errors import MissingError
+from surgrec.shards.index import Dropped
+from surgrec.shards.layout import Clip, Sample
+from surgrec.shards.write import Shard
+from surgrec.storage import Store
+from surgrec_shard.plan import Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A video that could not be used. Shows its path: for the hospital's report, never for the corpus."""
+
+    path: Path
+    source: str
+    video: str
+    """Its name in the corpus; empty when it could not even be read."""
+    reason: str
+    """One word, which the corpus may hold."""
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedGroup:
+    """A group whose shards are in the store."""
+
+    shards: list[Shard] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+class GroupRecords:
+    """Finished groups on disk, one file each, found by the group's digest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, group: Group, packed: PackedGroup) -> None:
+        """Remembers a group. Call it after its shards are in the store."""
+        partial = self._path(group).with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(packed), default=str), encoding="utf-8")
+        partial.replace(self._path(group))
+
+    def read(self, group: Group, store: Store) -> PackedGroup | None:
+        """A finished group, when all its shards are still in the store at their size; otherwise None."""
+        path = self._path(group)
+        if not path.is_file():
+            return None
+        row = json.loads(path.read_text(encoding="utf-8"))
+        packed = PackedGroup(
+            shards=[Shard(**shard) for shard in row["shards"]],
+            samples=[Sample(**(sample | {"clip": Clip(**sample["clip"])})) for sample in row["samples"]],
+            dropped=[Dropped(**dropped) for dropped in row["dropped"]],
+            failures=[Failure(**(failure | {"path": Path(failure["path"])})) for failure in row["failures"]],
+        )
+        return packed if all(is_stored(store, group.source, shard) for shard in packed.shards) else None
+
+    def _path(self, group: Group) -> Path:
+        return self._folder / f"{group.name}-{group.digest()[:16]}.json"
+
+
+def is_stored(store: Store, source: str, shard: Shard) -> bool:
+    """Whether a shard and its offsets are in the store, the shard at its size."""
+    name = f"{source}/{shard.name}"
+    try:
+        return store.size(name) == shard.bytes and store.exists(f"{name}.idx")
+    except MissingError:
+        return False
