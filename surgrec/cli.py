@@ -51,8 +51,19 @@ def write_yaml(config: object, path: Path) -> None:
     """Writes a config so that `--config PATH` reads the same one back."""
     parser = _Parser(exit_on_error=False)
     parser.add_class_arguments(type(config), as_group=False)
-    namespace = parser.parse_object(_plain(config))
+    namespace = parser.parse_object(as_plain(config))
     path.write_text(parser.dump(namespace), encoding="utf-8")
+
+
+def as_plain(value: object) -> Any:
+    """A config as JSON values: dicts, lists, strings and numbers."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: as_plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {key: as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = None) -> NoReturn:
@@ -101,16 +112,6 @@ class _Parser(jsonargparse.ArgumentParser):
         text = _one_line(message, _known_names(self))
         print(f"{self.prog}: error: {text} (see {self.prog} --help)", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-def _plain(value: object) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _known_names(parser: jsonargparse.ArgumentParser) -> set[str]:

@@ -1,0 +1,52 @@
+"""Cropped frames to network input, on the device: resize, flip, normalise. All randomness was drawn before, by position."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from surgrec.clips.batch import ClipBatch
+from surgrec.errors import ConfigError
+
+# Statistics of ImageNet, which V-JEPA 2 and VideoMAE normalise with.
+RGB_MEAN = (0.485, 0.456, 0.406)
+RGB_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random view of a clip. Defaults are V-JEPA 2's."""
+
+    scale: tuple[float, float] = (0.3, 1.0)
+    """Range of the crop's area, as a share of the frame's."""
+    aspect_ratio: tuple[float, float] = (0.75, 1.35)
+    """Range of the crop's width / height."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ConfigError(f"scale {self.scale} must be a range within (0, 1]")
+        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1] or not 0 <= self.flip <= 1:
+            raise ConfigError(
+                f"aspect_ratio {self.aspect_ratio} must be a positive range and flip {self.flip} in [0, 1]"
+            )
+
+
+def network_input(batch: ClipBatch, crop_px: int, device: torch.device) -> Float[Tensor, "b c t h w"]:
+    """The clips of a batch as the network takes them: float32, normalised by RGB_MEAN and RGB_STD.
+
+    Frames travel as uint8, a quarter of the bytes; they are resized by bilinear interpolation without antialiasing.
+    """
+    mean = torch.tensor(RGB_MEAN, device=device).mul(255)[:, None, None]
+    deviation = torch.tensor(RGB_STD, device=device).mul(255)[:, None, None]
+    clips = []
+    for frames, flipped in zip(batch.frames, batch.flipped, strict=True):
+        values = frames.to(device, non_blocking=True).float()
+        values = F.interpolate(values, size=(crop_px, crop_px), mode="bilinear", align_corners=False)
+        values = values.flip(-1) if flipped else values
+        clips.append(rearrange((values - mean) / deviation, "t c h w -> c t h w"))
+    return torch.stack(clips)

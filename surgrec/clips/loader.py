@@ -1,0 +1,211 @@
+"""The loader: batches of one rank, in the order of the stream, from any step, with any number of workers.
+
+A map-style dataset whose items are positions, under torch's plain DataLoader: workers hold no state, so there is none to save.
+It is never passed to `accelerator.prepare`, which would shard again what is already one rank's.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from surgrec.clips.augment import AugmentConfig
+from surgrec.clips.batch import ClipBatch, Quarantined
+from surgrec.clips.crop import random_resized_crop
+from surgrec.clips.decode import decode_clip, torchcodec_classes
+from surgrec.clips.sampling import ClipSampling, clip_times
+from surgrec.errors import ConfigError, SampleError, ShardError, StorageError, SurgrecError
+from surgrec.shards.layout import Sample
+from surgrec.stream.fetch import Fetcher
+from surgrec.stream.order import rank_positions, sample_key
+from surgrec.stream.permutation import uniform
+from surgrec.stream.stream import Draw, Stream
+
+_START, _CROP, _FLIP = 1, 2, 3
+_SUBSTITUTES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are made. None of it changes what is in them."""
+
+    num_workers: int = 2
+    """Processes per rank that read and decode; 0 works in the training process."""
+    decode_threads: int = 1
+    """Threads per process that decode."""
+    fetch_threads: int = 8
+    """Threads per process that read ranges of shards."""
+    prefetch_batches: int = 4
+    """Batches per worker that are made ahead."""
+    timeout_s: int = 600
+    """Longest wait for a batch, seconds, before the run stops; with workers only."""
+
+    def __post_init__(self) -> None:
+        if (
+            self.num_workers < 0
+            or min(self.decode_threads, self.fetch_threads, self.prefetch_batches, self.timeout_s) < 1
+        ):
+            raise ConfigError(f"loader: num_workers may be 0, everything else must be at least 1, not {self}")
+
+
+class ClipDataset(Dataset[ClipBatch]):
+    """Batches by the positions of their samples."""
+
+    def __init__(self, stream: Stream, sampling: ClipSampling, augment: AugmentConfig, config: LoaderConfig) -> None:
+        self.stream = stream
+        self.sampling = sampling
+        self.augment = augment
+        self.config = config
+        torchcodec_classes()  # a machine without it says so here, not in a worker
+        self._pools: tuple[Fetcher, ThreadPoolExecutor] | None = None
+
+    def __getitems__(self, positions: Sequence[int]) -> ClipBatch | SurgrecError:
+        """The batch at these positions. An error comes back as a value: raised in a worker, it would lose its one sentence."""
+        try:
+            return self.batch(positions)
+        except SurgrecError as error:
+            return error
+
+    def batch(self, positions: Sequence[int]) -> ClipBatch:
+        """The batch at these positions.
+
+        Raises:
+            StorageError: A shard cannot be read.
+            ShardError: A sample and all its substitutes are bad.
+        """
+        draws = self.stream.draws(np.asarray(positions, dtype=np.int64))
+        samples = [self.stream.sample(draw) for draw in draws]
+        fetcher, decoders = self._open_pools()
+        fetched = fetcher.fetch(samples)
+        decoded = list(decoders.map(self._decode_or_error, draws, samples, fetched))
+        quarantined: list[Quarantined] = []
+        clips: list[UInt8[Tensor, "t c _ _"]] = []
+        for place, result in enumerate(decoded):
+            if isinstance(result, SampleError):
+                samples[place], result = self._substitute(draws[place], samples[place], result, quarantined)
+            clips.append(result)
+        return ClipBatch(
+            positions=np.asarray(positions, dtype=np.int64),
+            keys=[sample.key for sample in samples],
+            sources=[draw.source for draw in draws],
+            frames=clips,
+            flipped=[self._is_flipped(draw) for draw in draws],
+            quarantined=quarantined,
+        )
+
+    def _substitute(
+        self, draw: Draw, sample: Sample, error: SampleError, quarantined: list[Quarantined]
+    ) -> tuple[Sample, UInt8[Tensor, "t c _ _"]]:
+        """The first good one of the samples that stand in for a bad one, always the same ones for a position."""
+        result: Tensor | SampleError = error
+        for attempt in range(1, _SUBSTITUTES + 1):
+            bad, reason = sample, str(result)
+            replaced = self.stream.substitute(draw, attempt)
+            sample = self.stream.sample(replaced)
+            quarantined.append(
+                Quarantined(
+                    position=draw.position, source=draw.source, key=bad.key, reason=reason, substitute=sample.key
+                )
+            )
+            result = self._decode_or_error(draw, sample, self._open_pools()[0].fetch([sample])[0])
+            if not isinstance(result, SampleError):
+                return sample, result
+        raise ShardError(
+            f"{draw.source}: a sample and {_SUBSTITUTES} others in its place are bad, the last one because {result}; "
+            "run surgrec-shard verify"
+        )
+
+    def _decode_or_error(
+        self, draw: Draw, sample: Sample, mp4: bytes | SampleError
+    ) -> UInt8[Tensor, "t c _ _"] | SampleError:
+        if isinstance(mp4, SampleError):
+            return mp4
+        key = sample_key(self.stream.order.seed, draw.position)
+        clip = sample.clip
+        times = clip_times(clip.duration_s, self.sampling, float(uniform(key, _START)))
+        box = random_resized_crop(
+            clip.height,
+            clip.width,
+            scale=self.augment.scale,
+            aspect_ratio=self.augment.aspect_ratio,
+            key=int(key) ^ _CROP,
+        )
+        try:
+            return decode_clip(mp4, times, box, num_frames=clip.num_frames, key=sample.key)
+        except SampleError as error:
+            return error
+
+    def _is_flipped(self, draw: Draw) -> bool:
+        return bool(uniform(sample_key(self.stream.order.seed, draw.position), _FLIP) < self.augment.flip)
+
+    def _open_pools(self) -> tuple[Fetcher, ThreadPoolExecutor]:
+        """Threads of this process: made on first use, which is after a worker was forked."""
+        if self._pools is None:
+            fetcher = Fetcher(self.stream.sources, self.config.fetch_threads)
+            self._pools = (fetcher, ThreadPoolExecutor(self.config.decode_threads, thread_name_prefix="decode"))
+        return self._pools
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSampler:
+    """The positions of one rank, step by step."""
+
+    global_batch: int
+    rank: int
+    world_size: int
+    start_step: int
+    steps: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start_step, self.steps):
+            yield rank_positions(
+                step, global_batch=self.global_batch, rank=self.rank, world_size=self.world_size
+            ).tolist()
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.start_step)
+
+
+def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False) -> Iterator[ClipBatch]:
+    """The batches of one rank from `sampler.start_step` on.
+
+    Raises:
+        StorageError: A shard cannot be read, a worker died, or a batch took longer than the timeout.
+        ShardError: A sample and all its substitutes are bad.
+    """
+    config = dataset.config
+    in_workers = config.num_workers > 0
+    loader: DataLoader[ClipBatch] = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=_as_it_is,
+        num_workers=config.num_workers,
+        prefetch_factor=config.prefetch_batches if in_workers else None,
+        timeout=config.timeout_s if in_workers else 0,
+        pin_memory=pin_memory,
+        # Forked workers share the index's memory; decoders, clients and threads are all made after the fork.
+        multiprocessing_context="fork" if in_workers else None,
+    )
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:  # torch's word for a dead worker and for a timeout
+            raise StorageError(
+                f"the loader stopped: {str(error).splitlines()[0]}; if memory ran out use fewer workers, "
+                "if the storage is slow raise loader.timeout_s"
+            ) from error
+        if isinstance(batch, SurgrecError):
+            raise batch
+        yield batch
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

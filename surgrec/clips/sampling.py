@@ -1,0 +1,46 @@
+"""Which moments of a stored clip make one training clip."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from surgrec.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSampling:
+    """Frames of a training clip."""
+
+    num_frames: int = 16
+    """Frames per clip."""
+    fps: float = 4.0
+    """Frames per second of video; V-JEPA 2 trains at 4 (arXiv:2506.09985, section 2.1)."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.fps <= 0:
+            raise ConfigError(f"num_frames {self.num_frames} and fps {self.fps} must be positive")
+
+    @property
+    def span_s(self) -> float:
+        """Seconds of video that a clip covers, its last frame included."""
+        return self.num_frames / self.fps
+
+
+def clip_times(duration_s: float, sampling: ClipSampling, place: float) -> Float64[np.ndarray, " t"]:
+    """Times of a clip's frames, in seconds from the start of the stored clip.
+
+    Args:
+        duration_s: Length of the stored clip, at least `sampling.span_s`.
+        sampling: Frames and rate.
+        place: Where the clip lies, from 0 (as early as possible) to 1 (as late).
+
+    Raises:
+        ConfigError: The stored clip is shorter than the span.
+    """
+    slack_s = duration_s - sampling.span_s
+    if slack_s < -1e-6:
+        raise ConfigError(
+            f"a stored clip of {duration_s:g} s is shorter than the {sampling.span_s:g} s that are sampled"
+        )
+    return np.asarray(place * max(slack_s, 0.0) + np.arange(sampling.num_frames) / sampling.fps)

@@ -1,0 +1,57 @@
+"""The masks of a batch, whatever its size: they belong to groups of the global order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64
+
+from surgrec.masks.grid import TubeletGrid
+from surgrec.masks.multiblock import Masks, MultiblockConfig, Trim, sample_group
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMasks:
+    """The rows of a batch that share a mask group, and their masks."""
+
+    rows: slice
+    masks: tuple[Masks, ...]
+    """One per mask configuration."""
+
+
+def batch_masks(
+    grid: TubeletGrid,
+    configs: Sequence[MultiblockConfig],
+    *,
+    seed: int,
+    positions: Int64[np.ndarray, " b"],
+    mask_group: int = 24,
+    trim: Trim = "prefix",
+) -> list[GroupMasks]:
+    """The masks of the samples at these positions, one entry per mask group that they touch.
+
+    Every group is sampled whole, with the slots that lie in other batches or on other ranks: a sample's masks depend on its
+    position alone, never on the batch size, the rank or the world size.
+
+    Args:
+        grid: Grid of the clips.
+        configs: Mask configurations.
+        seed: Seed of the run.
+        positions: Global positions of the batch's rows, ascending.
+        mask_group: Positions in a group; 24 is the batch per GPU of V-JEPA 1 and 2, which set how much is trimmed there.
+        trim: See `sample_group`.
+    """
+    assert np.all(np.diff(positions) >= 0), "a group is one slice of the batch only if its rows are in order"
+    groups, starts = np.unique(positions // mask_group, return_index=True)
+    stops = np.append(starts[1:], len(positions))
+    batch = []
+    for group, start, stop in zip(groups.tolist(), starts.tolist(), stops.tolist(), strict=True):
+        slots = positions[start:stop] % mask_group
+        masks = tuple(
+            sample_group(grid, config, seed=seed, group=group, size=mask_group, mask_config=number, trim=trim).take(
+                slots
+            )
+            for number, config in enumerate(configs)
+        )
+        batch.append(GroupMasks(rows=slice(start, stop), masks=masks))
+    return batch

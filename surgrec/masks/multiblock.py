@@ -1,0 +1,148 @@
+"""V-JEPA's multi-block masks: what a few random blocks cover is predicted from what they leave visible."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from surgrec.errors import ConfigError
+from surgrec.masks.grid import TubeletGrid
+
+Trim: TypeAlias = Literal["prefix", "random"]
+_Draw: TypeAlias = Callable[[int], Float64[np.ndarray, " n"]]
+
+_MAX_DRAWS = 1000
+"""Draws of one block size or one sample before its mask configuration is called impossible."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiblockConfig:
+    """One mask configuration. Source: V-JEPA, arXiv:2404.08471, section 3.2."""
+
+    num_blocks: int
+    """Blocks hidden in each clip; they may overlap."""
+
+    spatial_scale: float
+    """Area of a block, as a fraction of the frame."""
+
+    temporal_scale: float = 1.0
+    """Length of a block, as a fraction of the clip."""
+
+    aspect_ratio: tuple[float, float] = (0.75, 1.5)
+    """Range of a block's height divided by its width."""
+
+    def __post_init__(self) -> None:
+        if self.num_blocks < 1:
+            raise ConfigError(f"num_blocks is {self.num_blocks}; a mask needs at least one block.")
+        for name, scale in ("spatial_scale", self.spatial_scale), ("temporal_scale", self.temporal_scale):
+            if not 0 < scale <= 1:
+                raise ConfigError(f"{name} is {scale}; give a fraction above 0 and at most 1.")
+        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
+            raise ConfigError(f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller number first.")
+
+
+SHORT_RANGE = MultiblockConfig(num_blocks=8, spatial_scale=0.15)
+LONG_RANGE = MultiblockConfig(num_blocks=2, spatial_scale=0.7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masks:
+    """Token ids of some clips under one mask configuration, ascending in each row. Context and target never meet."""
+
+    context_index: Int64[np.ndarray, "b k_context"]
+    """What the context encoder sees."""
+
+    target_index: Int64[np.ndarray, "b k_target"]
+    """What the predictor predicts."""
+
+    def take(self, slots: Int64[np.ndarray, " slots"]) -> "Masks":
+        """The rows at these slots of the group."""
+        return Masks(context_index=self.context_index[slots], target_index=self.target_index[slots])
+
+
+def sample_group(
+    grid: TubeletGrid,
+    config: MultiblockConfig,
+    *,
+    seed: int,
+    group: int,
+    size: int,
+    mask_config: int = 0,
+    trim: Trim = "prefix",
+) -> Masks:
+    """The masks of one whole mask group, a pure function of the arguments.
+
+    One block size is drawn for the group, and positions for each sample. All rows are cut to the length of the group's
+    shortest, so that they stack; what is cut is neither seen nor predicted.
+
+    Args:
+        grid: Grid of the clips.
+        config: Blocks to hide.
+        seed: Seed of the run.
+        group: Number of the group in the global order.
+        size: Samples in a group.
+        mask_config: Number of the mask configuration; each draws its own blocks.
+        trim: What is cut: `prefix` keeps the lowest ids, as V-JEPA does, and so drops the last frames first;
+            `random` keeps a random subset.
+
+    Raises:
+        ConfigError: No block of this configuration hides a part, and not the whole, of this grid.
+    """
+    draw = _uniforms(seed, group, mask_config)
+    block = _block_size(grid, config, draw)
+    hidden = [_hidden_tokens(grid, block, config.num_blocks, draw) for _ in range(size)]
+    context_index = _stack([np.flatnonzero(~mask) for mask in hidden], trim, draw)
+    target_index = _stack([np.flatnonzero(mask) for mask in hidden], trim, draw)
+    return Masks(context_index=context_index, target_index=target_index)
+
+
+def _uniforms(seed: int, group: int, mask_config: int) -> _Draw:
+    """Draws of doubles in [0, 1), keyed and the same in every version: NumPy promises raw bits, not Generator's methods."""
+    bits = np.random.Philox(
+        key=np.array([seed, group], dtype=np.uint64), counter=np.array([0, 0, 0, mask_config], dtype=np.uint64)
+    )
+    return lambda count: (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53
+
+
+def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: _Draw) -> TubeletGrid:
+    """A block of the asked area and a random aspect ratio, cut to the grid."""
+    area = int(grid.height * grid.width * config.spatial_scale)
+    frames = max(1, int(grid.frames * config.temporal_scale))
+    lowest, highest = config.aspect_ratio
+    for _ in range(_MAX_DRAWS):
+        ratio = lowest + float(draw(1)[0]) * (highest - lowest)
+        height = min(round(math.sqrt(area * ratio)), grid.height)
+        width = min(round(math.sqrt(area / ratio)), grid.width)
+        block = TubeletGrid(frames, height, width)
+        if 0 < block.num_tokens < grid.num_tokens:
+            return block
+    raise ConfigError(
+        f"Blocks with spatial_scale {config.spatial_scale} hide nothing or everything of a grid of {grid.frames} x "
+        f"{grid.height} x {grid.width} tubelets; change the scale, or take larger clips."
+    )
+
+
+def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw: _Draw) -> Bool[np.ndarray, " n"]:
+    """True where a token lies in one of the blocks; drawn again while nothing stays visible."""
+    places = (grid.frames - block.frames + 1, grid.height - block.height + 1, grid.width - block.width + 1)
+    for _ in range(_MAX_DRAWS):
+        hidden = np.zeros((grid.frames, grid.height, grid.width), dtype=bool)
+        corners = (draw(3 * num_blocks).reshape(num_blocks, 3) * places).astype(np.int64)
+        for t, h, w in corners:
+            hidden[t : t + block.frames, h : h + block.height, w : w + block.width] = True
+        if not hidden.all():
+            return hidden.ravel()
+    raise ConfigError(
+        f"{num_blocks} blocks of {block.frames} x {block.height} x {block.width} leave nothing visible of a grid of "
+        f"{grid.frames} x {grid.height} x {grid.width} tubelets; hide fewer or smaller blocks."
+    )
+
+
+def _stack(rows: list[Int64[np.ndarray, " _"]], trim: Trim, draw: _Draw) -> Int64[np.ndarray, "b k"]:
+    length = min(map(len, rows))
+    if trim == "random":
+        rows = [np.sort(row[np.argsort(draw(len(row)), kind="stable")[:length]]) for row in rows]
+    return np.stack([row[:length] for row in rows])

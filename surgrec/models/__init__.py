@@ -1,0 +1,1 @@
+"""The networks: tubelet tokens, encoder, predictor, and their weights on disk. No run configuration."""

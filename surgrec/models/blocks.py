@@ -1,0 +1,67 @@
+"""The transformer block that encoder and predictor share."""
+
+import math
+
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from timm.layers.mlp import Mlp
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6
+"""Of every LayerNorm in V-JEPA 2; PyTorch's own default is 1e-5."""
+
+
+class RotaryAttention(nn.Module):
+    """Self-attention with rotary positions on queries and keys."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"]) -> Float[Tensor, "b k d"]:
+        """Each token's mixture of all tokens."""
+        qkv = rearrange(self.qkv(tokens), "b k (three heads d) -> three b heads k d", three=3, heads=self.num_heads)
+        query, key, value = qkv.unbind(0)
+        # The angles stay in float32 under autocast; the turned vectors go back to the working type.
+        query = apply_rot_embed_cat(query, rope).type_as(value)
+        key = apply_rot_embed_cat(key, rope).type_as(value)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        projected: Float[Tensor, "b k d"] = self.proj(rearrange(mixed, "b heads k d -> b k (heads d)"))
+        return projected
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.attn = RotaryAttention(width, num_heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = Mlp(width, hidden_features=round(width * mlp_ratio))
+
+    def forward(self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"]) -> Float[Tensor, "b k d"]:
+        """The tokens, one layer on."""
+        tokens = tokens + self.attn(self.norm1(tokens), rope)
+        tokens = tokens + self.mlp(self.norm2(tokens))
+        return tokens
+
+
+def init_linear(module: nn.Module) -> None:
+    """Normal weights of std 0.02 and zero biases, as V-JEPA 2 starts; for `Module.apply`."""
+    if isinstance(module, (nn.Linear, nn.Conv3d)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)
+
+
+def rescale_blocks(blocks: nn.ModuleList) -> None:
+    """Divides what layer l = 1, 2, ... adds to the residual stream by sqrt(2 l), so that deep streams start no louder."""
+    for layer, block in enumerate(blocks, start=1):
+        assert isinstance(block, Block)
+        for linear in (block.attn.proj, block.mlp.fc2):
+            linear.weight.data.div_(math.sqrt(2.0 * layer))

@@ -1,0 +1,29 @@
+"""Clips to tokens, and some of the tokens."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+
+class TubeletEmbedding(nn.Module):
+    """One token for each tubelet: a linear map of its pixels, stored as the Conv3d of published checkpoints."""
+
+    def __init__(self, width: int, tubelet_size: int = 2, patch_size: int = 16, num_channels: int = 3) -> None:
+        super().__init__()
+        tubelet = (tubelet_size, patch_size, patch_size)
+        self.proj = nn.Conv3d(num_channels, width, kernel_size=tubelet, stride=tubelet)
+
+    def forward(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
+        """Tokens in the order of `TubeletGrid`'s ids."""
+        # A matrix product, not a convolution: cuDNN has no fast bf16 kernel for a Conv3d whose stride is its kernel
+        # (huggingface/transformers#45750), and the product is deterministic.
+        frames, height, width = self.proj.kernel_size
+        pixels = rearrange(clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width)
+        return F.linear(pixels, rearrange(self.proj.weight, "d c i j k -> d (c i j k)"), self.proj.bias)
+
+
+def take_tokens(tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]) -> Float[Tensor, "b k d"]:
+    """The tokens with these ids, row by row."""
+    return torch.gather(tokens, 1, repeat(index, "b k -> b k d", d=tokens.shape[-1]))

@@ -1,0 +1,109 @@
+"""Encoders on disk: one safetensors file that says what it is and where it comes from."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.models.encoder import Encoder, EncoderConfig
+
+_FORMAT = "surgrec-encoder-1"
+
+
+def save_encoder(encoder: Encoder, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Writes an encoder, complete under its name or not at all.
+
+    Args:
+        encoder: Its weights and its config are stored.
+        path: A `.safetensors` file; one that is there is replaced.
+        provenance: JSON values: what the weights were trained on and from.
+
+    Raises:
+        CheckpointError: The file cannot be written.
+    """
+    header = {"format": _FORMAT, "config": asdict(encoder.config), "provenance": dict(provenance)}
+    partial = path.with_name(path.name + ".partial")
+    tensors = {name: tensor.detach().contiguous() for name, tensor in encoder.state_dict().items()}
+    # One metadata entry: safetensors does not keep the order of several, and equal encoders shall give equal files.
+    metadata = {"surgrec": json.dumps(header, sort_keys=True)}
+    try:
+        save_file(tensors, partial, metadata=metadata)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be written ({error}); make room or choose another folder.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_encoder(path: Path) -> Encoder:
+    """The encoder of a file that `save_encoder` wrote, on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, is no encoder of ours, or its tensors do not fit its config.
+    """
+    header, tensors = _read(path, with_tensors=True)
+    try:
+        encoder = Encoder(EncoderConfig(**header["config"]))
+    except (ConfigError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: its encoder config cannot be used ({error}); it needs another version."
+        ) from error
+    load_strictly(encoder, tensors, str(path))
+    return encoder
+
+
+def encoder_provenance(path: Path) -> dict[str, Any]:
+    """What `save_encoder` was told of the weights, read without them. Raises as `load_encoder` does."""
+    provenance: dict[str, Any] = _read(path, with_tensors=False)[0]["provenance"]
+    return provenance
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Copies tensors into a module that must have exactly these names and shapes.
+
+    Args:
+        module: Receives the tensors.
+        tensors: By the module's parameter names.
+        origin: Where the tensors come from, for the error.
+
+    Raises:
+        CheckpointError: Names the first tensor that is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    for name in own:
+        if name not in tensors:
+            raise CheckpointError(
+                f"{origin}: tensor '{name}' is missing; load it into the model that it was saved from."
+            )
+    for name, tensor in tensors.items():
+        if name not in own:
+            raise CheckpointError(
+                f"{origin}: tensor '{name}' is unknown; load it into the model that it was saved from."
+            )
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(
+                f"{origin}: tensor '{name}' has shape {tuple(tensor.shape)}, {tuple(own[name].shape)} expected; "
+                "load it into the model that it was saved from."
+            )
+    module.load_state_dict(dict(tensors))
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); copy or save it again.") from error
+    if header.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not an encoder that SurgRec saved ({_FORMAT}); convert it first.")
+    return header, tensors

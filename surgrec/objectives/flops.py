@@ -1,0 +1,50 @@
+"""What a training step costs, counted from the shapes: the numerator of MFU."""
+
+from collections.abc import Sequence
+
+from surgrec.masks.groups import GroupMasks
+from surgrec.models.encoder import EncoderConfig
+from surgrec.models.predictor import PredictorConfig
+
+_CHANNELS = 3
+
+
+def jepa_flops_per_clip(
+    encoder: EncoderConfig, predictor: PredictorConfig, kept_tokens: Sequence[tuple[int, int]]
+) -> float:
+    """Floating-point operations of one JEPA training step, per clip; a multiply-add counts as two.
+
+    Only matrix products count, as usual for MFU. A backward pass costs two forward passes; the tubelet embedding's costs
+    one, since pixels need no gradient. The target encoder runs forward only.
+
+    Args:
+        encoder: The encoder's config.
+        predictor: The predictor's config.
+        kept_tokens: Numbers of context and target tokens, of each mask configuration.
+    """
+    num_tokens = encoder.grid.num_tokens
+    pixels = _CHANNELS * encoder.tubelet_size * encoder.patch_size**2
+    embedding = 2 * num_tokens * pixels * encoder.width
+    target = embedding + _blocks(encoder, num_tokens)
+    trained = 0.0
+    for num_context, num_target in kept_tokens:
+        trained += _blocks(encoder, num_context)
+        trained += _blocks(predictor, num_context + num_target)
+        trained += 2 * (num_context + num_target) * encoder.width * predictor.width  # into the predictor and out of it
+    return target + 2 * embedding + 3 * trained
+
+
+def jepa_flops(encoder: EncoderConfig, predictor: PredictorConfig, masks: Sequence[GroupMasks]) -> float:
+    """Floating-point operations of one training step on a batch with these masks."""
+    total = 0.0
+    for group in masks:
+        kept = [(mask.context_index.shape[1], mask.target_index.shape[1]) for mask in group.masks]
+        total += (group.rows.stop - group.rows.start) * jepa_flops_per_clip(encoder, predictor, kept)
+    return total
+
+
+def _blocks(config: EncoderConfig | PredictorConfig, num_tokens: int) -> float:
+    """One forward pass: qkv, proj and MLP for each token, then queries by keys and weights by values for each pair."""
+    linear = (8 + 4 * config.mlp_ratio) * config.width**2 * num_tokens
+    attention = 4 * num_tokens**2 * config.width
+    return config.depth * (linear + attention)

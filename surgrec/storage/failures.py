@@ -1,0 +1,106 @@
+"""What the failures of an object store mean: try again, or tell the user what to do."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from surgrec.errors import MissingError, StorageError
+from surgrec.storage.retry import RetryPolicy
+from surgrec.storage.store import Counters
+
+QUIET_FAILURES = 2
+"""One or two failures in a row are an object store's daily life; from the next one on the user is told."""
+
+CHANGED = "changed while it was being read; wait until its writer is done, then run again"
+_ABSENT = "does not exist; check the address"
+_DENIED = "is out of bounds for these credentials; ask for the permission, or use others (AWS_PROFILE)"
+_REFUSED = "is in a store that refuses the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+_ELSEWHERE = "is in another region; set AWS_DEFAULT_REGION"
+_SENTENCES = {
+    "NoSuchBucket": "is in a bucket that does not exist; create it, or check the address and AWS_ENDPOINT_URL",
+    "NoSuchKey": _ABSENT,
+    "404": _ABSENT,
+    "AccessDenied": _DENIED,
+    "403": _DENIED,
+    "InvalidAccessKeyId": _REFUSED,
+    "SignatureDoesNotMatch": _REFUSED,
+    "ExpiredToken": _REFUSED,
+    "InvalidToken": _REFUSED,
+    "RequestTimeTooSkewed": "is refused because this machine's clock is wrong; set the clock",
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "PermanentRedirect": _ELSEWHERE,
+    "PreconditionFailed": CHANGED,
+    "412": CHANGED,
+    "InvalidRange": "ends before the bytes asked for: it was cut short, or replaced after its index was written",
+}
+"""What is true of an address, by the store's error code. A HEAD has no body, so its code is its status."""
+_MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
+_PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429"}
+_FAILURES = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
+
+_log = logging.getLogger(__name__)
+ResultType = TypeVar("ResultType")
+
+
+def until_deadline(
+    where: str, attempt: Callable[[], ResultType], policy: RetryPolicy, counters: Counters
+) -> ResultType:
+    """The result of `attempt`, called until it succeeds.
+
+    Raises:
+        StorageError: It failed for good, or was still failing when the policy's deadline had passed.
+    """
+    failures, failing_since = 0, 0.0
+    while True:
+        counters.requests += 1
+        try:
+            return attempt()
+        except _FAILURES as error:
+            if not _may_pass(error):
+                raise _final(error, where) from error
+            failures += 1
+            failing_since = failing_since or time.monotonic()
+            tried_s, delay_s = time.monotonic() - failing_since, policy.delay_s(failures)
+            if tried_s + delay_s > policy.deadline_s:
+                raise StorageError(
+                    f"{where}: gave up after {failures} tries in {tried_s:.1f} s, the last one with {_cause(error)}; "
+                    "check that the store is up, then run again"
+                ) from error
+            if failures > QUIET_FAILURES:
+                _log.warning("%s: %s; trying again, for %.0f s now", where, _cause(error), tried_s)
+        counters.retries += 1
+        time.sleep(delay_s)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later: the connection, the body or the load was at fault."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        overloaded = status >= 500 and status not in (501, 507)  # not implemented, storage full
+        return overloaded or error.response["Error"]["Code"] in _PASSING
+    if isinstance(error, BotoCoreError):
+        of_connection = isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
+        return of_connection and "CERTIFICATE_VERIFY_FAILED" not in str(error)
+    return True
+
+
+def _final(error: Exception, where: str) -> StorageError:
+    """A failure that trying again cannot heal, as a sentence that says what can."""
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    if code in _SENTENCES:
+        return (MissingError if code in _MISSING else StorageError)(f"{where} {_SENTENCES[code]}")
+    return StorageError(
+        f"{where}: {_cause(error)}; check the store, AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the credentials "
+        "(AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+    )
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, ClientError):
+        return f"{error.response['Error']['Code']} ({error.response['Error'].get('Message', 'no message')})"
+    return f"{type(error).__name__} ({' '.join(str(error).split())})"

@@ -1,0 +1,280 @@
+"""What a run tells about every step: metrics.jsonl, a row per step; samples.jsonl, who was seen; quarantine.jsonl, who was bad.
+
+Numbers stay on the device until the ranks meet, every few steps, so training never waits for one.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from surgrec.clips.batch import ClipBatch, Quarantined
+from surgrec.errors import ConfigError, ShardError
+
+METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE = "metrics.jsonl", "samples.jsonl", "quarantine.jsonl"
+_LET_PASS = 20
+
+# Dense bf16 peaks in FLOP/s, from the vendor's data sheets; on any other device the MFU is null.
+_PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L40S": 362e12, "A40": 150e12, "RTX 3090": 71e12}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is logged, and how often."""
+
+    every: int = 10
+    """Steps between two meetings of the ranks, where rows are written, a stop is agreed on and collapse is looked for."""
+    samples: bool = False
+    """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
+    quarantine_share: float = 0.01
+    """Share of a source's samples that may be bad before the run stops; the first 20 bad ones are let pass."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or not 0 <= self.quarantine_share <= 1:
+            raise ConfigError(
+                f"log: every is {self.every}, at least 1; quarantine_share is {self.quarantine_share}, 0 to 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimes:
+    """Where the time of one step went, seconds."""
+
+    data_wait_s: float
+    """Waiting for the loader."""
+    step_s: float
+    """The whole step, the wait included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One step, as one rank saw it."""
+
+    step: int
+    keys: list[str]
+    sources: list[str]
+    losses: list[float]
+    """One per sample."""
+    flops: float
+    times: StepTimes
+    values: dict[str, float]
+    """Anything else that is the same on every rank: learning rate, gradient norm, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Meeting:
+    """What one rank brings."""
+
+    stop: bool
+    steps: list[StepReport]
+    quarantined: list[Quarantined]
+
+
+@dataclass(kw_only=True)
+class _Pending:
+    step: int
+    batch: ClipBatch
+    losses: Float[Tensor, " b"]
+    flops: float
+    times: StepTimes
+    values: dict[str, float | Tensor]
+
+    def report(self) -> StepReport:
+        return StepReport(
+            step=self.step,
+            keys=self.batch.keys,
+            sources=self.batch.sources,
+            losses=self.losses.tolist(),
+            flops=self.flops,
+            times=self.times,
+            values={name: float(value) for name, value in self.values.items()},
+        )
+
+
+@dataclass(kw_only=True)
+class RunLog:
+    """Collects the steps of this rank; when the ranks meet, the main one writes them down."""
+
+    run_dir: Path
+    accelerator: Accelerator
+    config: LogConfig
+    last_row: dict[str, Any] | None = None
+    """The newest row that was written."""
+    _pending: list[_Pending] = field(default_factory=list)
+    _seen: Counter[str] = field(default_factory=Counter)
+    _bad: Counter[str] = field(default_factory=Counter)
+
+    def resume_at(self, step: int) -> None:
+        """Removes the rows of steps that will be done again."""
+        if self.accelerator.is_main_process:
+            for name in (METRICS_FILE, SAMPLES_FILE):
+                keep_rows_before(self.run_dir / name, step)
+
+    def add(
+        self,
+        step: int,
+        batch: ClipBatch,
+        losses: Float[Tensor, " b"],
+        *,
+        flops: float,
+        times: StepTimes,
+        values: Mapping[str, float | Tensor],
+    ) -> None:
+        """Notes one step of this rank; nothing is waited for."""
+        self._pending.append(
+            _Pending(step=step, batch=batch, losses=losses, flops=flops, times=times, values=dict(values))
+        )
+
+    def meet(self, *, stop: bool, diagnostics: Mapping[str, float]) -> bool:
+        """Writes all steps since the last meeting. A collective: every rank calls it after the same step.
+
+        Args:
+            stop: Whether this rank was asked to stop.
+            diagnostics: Added to the row of the last step, as the main process sees them.
+
+        Returns:
+            Whether any rank was asked to stop.
+
+        Raises:
+            ShardError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
+        """
+        quarantined = [bad for pending in self._pending for bad in pending.batch.quarantined]
+        mine = _Meeting(stop=stop, steps=[pending.report() for pending in self._pending], quarantined=quarantined)
+        ranks: list[_Meeting] = gather_object([mine])
+        self._pending = []
+        bad = [row for rank in ranks for row in rank.quarantined]
+        self._bad.update(row.source for row in bad)
+        for number, parts in enumerate(zip(*(rank.steps for rank in ranks), strict=True)):
+            is_last = number == len(mine.steps) - 1
+            self._write(list(parts), diagnostics if is_last else {})
+        if self.accelerator.is_main_process:
+            append_rows(self.run_dir / QUARANTINE_FILE, [asdict(row) for row in bad])
+        self._refuse_too_many_bad()
+        return any(rank.stop for rank in ranks)
+
+    def _write(self, parts: Sequence[StepReport], diagnostics: Mapping[str, float]) -> None:
+        row = step_row(parts, peak_flops=_peak_flops(self.accelerator.device))
+        self._seen.update(row["consumed"])
+        row |= {"quarantined": dict(sorted(self._bad.items())), **diagnostics}
+        self.last_row = row
+        if self.accelerator.is_main_process:
+            append_rows(self.run_dir / METRICS_FILE, [row])
+            if self.config.samples:
+                append_rows(self.run_dir / SAMPLES_FILE, sample_rows(parts))
+        if not all(abs(loss) < float("inf") for part in parts for loss in part.losses):
+            raise ShardError(
+                f"the loss of step {row['step']} is {row['loss']}; resume from a checkpoint with a lower learning rate"
+            )
+
+    def _refuse_too_many_bad(self) -> None:
+        for source, bad in self._bad.items():
+            if bad > max(_LET_PASS, self.config.quarantine_share * self._seen[source]):
+                raise ShardError(
+                    f"{source}: {bad} of {self._seen[source]} samples were bad, more than log.quarantine_share "
+                    f"{self.config.quarantine_share:g} allows; see {self.run_dir / QUARANTINE_FILE} and run surgrec-shard verify"
+                )
+
+
+def progress_bar(accelerator: Accelerator, first_step: int, steps: int, log: RunLog) -> Iterator[int]:
+    """The steps to do, with a bar on the main process that shows the last loss and the wait for data."""
+    columns = (
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not accelerator.is_main_process) as bar:
+        task = bar.add_task("", total=steps, completed=first_step)
+        for step in range(first_step, steps):
+            yield step
+            row = log.last_row
+            shown = (
+                f"loss {row['loss']:.4f}  {row['clips_per_s']:.1f} clips/s  wait {row['data_wait_s']:.2f} s"
+                if row
+                else ""
+            )
+            bar.update(task, completed=step + 1, description=shown)
+
+
+def step_row(parts: Sequence[StepReport], *, peak_flops: float | None) -> dict[str, Any]:
+    """One row of metrics.jsonl from the reports of all ranks, in the order of the ranks.
+
+    Args:
+        parts: The same step on every rank.
+        peak_flops: Of one device, FLOP/s; None where it is not known.
+    """
+    losses = [loss for part in parts for loss in part.losses]
+    sources = [source for part in parts for source in part.sources]
+    step_s = max(part.times.step_s for part in parts)
+    flops = sum(part.flops for part in parts)
+    by_source: dict[str, list[float]] = {}
+    for source, loss in zip(sources, losses, strict=True):
+        by_source.setdefault(source, []).append(loss)
+    return {
+        "step": parts[0].step,
+        "loss": sum(losses) / len(losses),
+        "loss_by_source": {source: sum(values) / len(values) for source, values in sorted(by_source.items())},
+        "consumed": dict(sorted(Counter(sources).items())),
+        "samples_sha256": _digest(key for part in parts for key in part.keys),
+        **parts[0].values,
+        "data_wait_s": max(part.times.data_wait_s for part in parts),
+        "step_s": step_s,
+        "clips_per_s": len(losses) / step_s,
+        "flops_per_s": flops / step_s,
+        "mfu": flops / step_s / (peak_flops * len(parts)) if peak_flops else None,
+    }
+
+
+def sample_rows(parts: Sequence[StepReport]) -> list[dict[str, Any]]:
+    """Rows of samples.jsonl: one per sample of a step, slot 0 first."""
+    return [
+        {"step": part.step, "slot": rank * len(part.keys) + place, "source": source, "key": key, "loss": loss}
+        for rank, part in enumerate(parts)
+        for place, (source, key, loss) in enumerate(zip(part.sources, part.keys, part.losses, strict=True))
+    ]
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends rows to a JSON-lines file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """All rows of a JSON-lines file; a last line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def keep_rows_before(path: Path, step: int) -> None:
+    """Drops the rows of `step` and after from a JSON-lines file."""
+    if path.is_file():
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        append_rows(partial, (row for row in read_rows(path) if row["step"] < step))
+        partial.replace(path)
+
+
+def _digest(keys: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(keys).encode("ascii")).hexdigest()[:16]
+
+
+def _peak_flops(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for label, peak in _PEAK_FLOPS.items() if label in name), None)

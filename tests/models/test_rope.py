@@ -1,0 +1,58 @@
+import pytest
+import torch
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+
+from surgrec.masks.grid import TubeletGrid
+from surgrec.models.rope import RotaryPositions, rope_table
+
+GRID = TubeletGrid(4, 5, 6)
+
+
+def test_each_axis_turns_its_own_third_of_the_channels():
+    sin, cos = rope_table(GRID, 64, "tiled").chunk(2, dim=-1)
+    token = 2 * 30 + 3 * 6 + 5  # t 2, h 3, w 5
+    frequencies = [10000 ** -(i / 10) for i in range(10)]
+    for axis, place in enumerate((2, 3, 5)):
+        expected = torch.tensor([place * frequency for frequency in frequencies] * 2)
+        torch.testing.assert_close(sin[token, 20 * axis : 20 * axis + 20], expected.sin())
+        torch.testing.assert_close(cos[token, 20 * axis : 20 * axis + 20], expected.cos())
+
+
+@pytest.mark.parametrize(("head_dim", "turned"), [(64, 60), (32, 30), (24, 24), (88, 84)])
+def test_channels_left_over_do_not_turn(head_dim, turned):
+    sin, cos = rope_table(GRID, head_dim, "tiled").chunk(2, dim=-1)
+    assert sin.shape == (120, head_dim)
+    assert (sin[1:, :turned] != 0).any(dim=0).all()
+    assert (sin[:, turned:] == 0).all()
+    assert (cos[:, turned:] == 1).all()
+
+
+def test_interleaved_positions_rotate_and_tiled_ones_do_not_keep_lengths():
+    torch.manual_seed(0)
+    vectors = torch.randn(120, 64)
+    lengths = vectors.norm(dim=-1)
+    interleaved = apply_rot_embed_cat(vectors, rope_table(GRID, 64, "interleaved"))
+    tiled = apply_rot_embed_cat(vectors, rope_table(GRID, 64, "tiled"))
+    torch.testing.assert_close(interleaved.norm(dim=-1), lengths)
+    assert ((tiled.norm(dim=-1) - lengths).abs() > 0.1).any()
+
+
+def test_interleaved_attention_depends_on_the_distance_of_tokens_alone():
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 64)
+    table = rope_table(GRID, 64, "interleaved")
+
+    def score(first: int, second: int) -> torch.Tensor:
+        return apply_rot_embed_cat(query, table[first]) @ apply_rot_embed_cat(key, table[second])
+
+    step = 30 + 6 + 1  # one on along each axis
+    torch.testing.assert_close(score(0, step), score(2 * step, 3 * step), atol=1e-4, rtol=1e-4)
+    assert (score(0, step) - score(0, 2 * step)).abs() > 0.01
+
+
+def test_tokens_are_looked_up_by_id():
+    rope = RotaryPositions(GRID, 32, "tiled")
+    index = torch.tensor([[7, 3, 119], [0, 0, 1]])
+    assert torch.equal(rope(index)[1, 0], rope.table[index[1]])
+    assert torch.equal(rope(None)[0, 0], rope.table)
+    assert rope.state_dict() == {}

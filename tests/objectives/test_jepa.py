@@ -1,0 +1,193 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from surgrec.errors import ConfigError
+from surgrec.masks.groups import GroupMasks, batch_masks
+from surgrec.masks.multiblock import Masks, MultiblockConfig
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.hf_vjepa2 import hf_vjepa2_state
+from surgrec.models.predictor import PredictorConfig
+from surgrec.models.tokens import take_tokens
+from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, target_features
+from surgrec.training.ema import ema_copy, update_ema
+
+ENCODER = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64)
+CONFIG = JepaObjectiveConfig(predictor=PredictorConfig(width=36, depth=2, num_heads=3), mask_group=3)
+
+
+def objective_with_random_weights(seed: int = 0, noise: float = 0.1) -> JepaObjective:
+    torch.manual_seed(seed)
+    objective = JepaObjective(Encoder(ENCODER), CONFIG)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=noise)
+    return objective
+
+
+def clips_at(positions: np.ndarray) -> torch.Tensor:
+    """Different clips, each a function of its position."""
+    generators = [torch.Generator().manual_seed(position) for position in positions.tolist()]
+    return torch.stack([torch.randn(3, 8, 64, 64, generator=generator) for generator in generators])
+
+
+def masks_at(positions: np.ndarray) -> list[GroupMasks]:
+    return batch_masks(ENCODER.grid, CONFIG.masks, seed=7, positions=positions, mask_group=CONFIG.mask_group)
+
+
+def test_the_loss_agrees_with_hugging_faces_pieces(monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    objective = objective_with_random_weights()
+    target_encoder = objective_with_random_weights(seed=1).encoder
+    positions = np.arange(4)
+    clips = clips_at(positions)
+    masks = masks_at(positions)
+    objective(clips, target_features(target_encoder, clips), masks)["loss"].backward()
+    ours = objective(clips, target_features(target_encoder, clips), masks)
+
+    config = transformers.VJEPA2Config(
+        crop_size=64, frames_per_clip=8, hidden_size=48, num_attention_heads=2, num_hidden_layers=2, pred_hidden_size=36,
+        pred_num_attention_heads=3, pred_num_hidden_layers=2, pred_num_mask_tokens=2,
+    )  # fmt: skip
+    hf, hf_target = transformers.VJEPA2Model(config), transformers.VJEPA2Model(config)
+    hf.load_state_dict(hf_vjepa2_state(objective.encoder.state_dict(), objective.predictor.state_dict()))
+    hf_target.load_state_dict(hf_vjepa2_state(target_encoder.state_dict()), strict=False)
+    embed_with_token = hf.predictor.embeddings.forward
+    sample_losses = []
+    for group in masks:
+        video = rearrange(clips[group.rows], "b c t h w -> b t c h w")
+        with torch.no_grad():
+            target = hf_target(video, skip_predictor=True).last_hidden_state
+            target = F.layer_norm(target, target.shape[-1:])
+        losses = []
+        for mask_config, mask in enumerate(group.masks):
+            context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+            hidden = take_tokens(hf.encoder.embeddings(video), context_index)
+            for layer in hf.encoder.layer:
+                hidden = layer(hidden, context_index)[0]
+            hidden = hf.encoder.layernorm(hidden)
+            # Its predictor gathers the context from all tokens, and takes mask token 1 unless told otherwise.
+            everywhere = torch.zeros(len(video), 64, 48).scatter(1, context_index[..., None].expand(-1, -1, 48), hidden)
+            monkeypatch.setattr(hf.predictor.embeddings, "forward", partial(embed_with_token, mask_index=mask_config))
+            predicted = hf.predictor(everywhere, [context_index], [target_index]).last_hidden_state
+            losses.append((predicted - take_tokens(target, target_index)).abs().mean(dim=(1, 2)))
+        sample_losses.append(torch.stack(losses).mean(dim=0))
+    theirs = torch.cat(sample_losses)
+    theirs.mean().backward()
+
+    torch.testing.assert_close(ours["loss_per_sample"], theirs.detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours["loss"], theirs.mean(), atol=1e-5, rtol=1e-5)
+    gradients = hf_vjepa2_state(
+        {name: parameter.grad for name, parameter in objective.encoder.named_parameters()},
+        {name: parameter.grad for name, parameter in objective.predictor.named_parameters()},
+    )
+    for name, parameter in hf.named_parameters():
+        assert (gradients[name] - parameter.grad).norm() < 1e-5 * parameter.grad.norm(), name
+
+
+@pytest.mark.parametrize("split", [4, 6, 7])
+def test_loss_and_gradient_do_not_depend_on_how_ranks_split_the_batch(split):
+    positions = np.arange(2, 2 + 12)  # mask groups of 3, the first and last of them cut by the batch
+    target_encoder = objective_with_random_weights(seed=1).encoder
+
+    def losses(objective: JepaObjective, part: np.ndarray) -> torch.Tensor:
+        clips = clips_at(part)
+        out = objective(clips, target_features(target_encoder, clips), masks_at(part))
+        (out["loss"] * len(part) / len(positions)).backward()
+        assert out["loss"].item() == pytest.approx(out["loss_per_sample"].mean().item(), rel=1e-6)
+        return out["loss_per_sample"]
+
+    whole, halves = objective_with_random_weights(), objective_with_random_weights()
+    at_once = losses(whole, positions)
+    in_parts = torch.cat([losses(halves, positions[:split]), losses(halves, positions[split:])])
+    torch.testing.assert_close(in_parts, at_once, atol=1e-6, rtol=1e-6)
+    for one, other in zip(whole.parameters(), halves.parameters(), strict=True):
+        assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm()
+
+
+def test_a_step_gives_every_trained_parameter_a_gradient_and_the_target_none():
+    objective = objective_with_random_weights()
+    target_encoder = ema_copy(objective.encoder)
+    clips = clips_at(np.arange(3))
+    targets = target_features(target_encoder, clips)
+    assert not targets.requires_grad
+    objective(clips, targets, masks_at(np.arange(3)))["loss"].backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in objective.parameters())
+    assert all(parameter.grad is None for parameter in target_encoder.parameters())
+
+
+def test_the_loss_ignores_scale_and_shift_of_the_targets():
+    objective = objective_with_random_weights()
+    clips, masks = clips_at(np.arange(3)), masks_at(np.arange(3))
+    targets = torch.randn(3, 64, 48)
+    losses = [objective(clips, scaled, masks)["loss"].item() for scaled in (targets, 5 * targets + 3)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_targets_that_are_not_asked_for_do_not_matter():
+    objective = objective_with_random_weights()
+    clips, targets = clips_at(np.arange(1)), torch.randn(1, 64, 48)
+    mask = Masks(context_index=np.array([[0, 1, 2]]), target_index=np.array([[5, 9]]))
+    groups = [GroupMasks(rows=slice(0, 1), masks=(mask, mask))]
+    loss = objective(clips, targets, groups)["loss"].item()
+    others = targets.clone()
+    others[:, [0, 1, 2, 3, 4, 6, 7, 8]] = 100.0
+    assert objective(clips, others, groups)["loss"].item() == loss
+    others[:, 5] = torch.randn(48)
+    assert objective(clips, others, groups)["loss"].item() != loss
+
+
+def test_training_learns_more_than_the_mean_of_the_targets():
+    objective = objective_with_random_weights()
+    target_encoder = ema_copy(objective.encoder)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    positions = np.arange(6)
+    clips, masks = (
+        F.interpolate(clips_at(positions)[:, :, :2, :3, :3], size=(8, 64, 64), mode="trilinear"),
+        masks_at(positions),
+    )
+    losses = []
+    for _ in range(60):
+        targets = target_features(target_encoder, clips)
+        loss = objective(clips, targets, masks)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        update_ema(target_encoder, objective.encoder, momentum=0.999)
+        losses.append(loss.item())
+    wanted = F.layer_norm(targets, targets.shape[-1:])
+    loss_of_the_mean = (wanted - wanted.mean(dim=(0, 1))).abs().mean().item()
+    assert losses[0] > loss_of_the_mean
+    assert losses[-1] < 0.8 * loss_of_the_mean
+
+
+def test_bf16_stays_near_float32():
+    objective = objective_with_random_weights(noise=0.03)
+    clips, masks = clips_at(np.arange(3)), masks_at(np.arange(3))
+    targets = target_features(objective.encoder, clips)
+    loss = objective(clips, targets, masks)["loss_per_sample"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = objective(clips, target_features(objective.encoder, clips), masks)["loss_per_sample"]
+    assert low.dtype == torch.float32
+    assert not torch.equal(low, loss)
+    torch.testing.assert_close(low, loss, atol=7e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"), [({"masks": ()}, "masks is empty"), ({"mask_group": 0}, "mask_group is 0")]
+)
+def test_an_impossible_objective_is_refused(changes, found):
+    with pytest.raises(ConfigError, match=found):
+        JepaObjectiveConfig(**changes)
+
+
+def test_one_mask_configuration_is_enough():
+    config = JepaObjectiveConfig(predictor=CONFIG.predictor, masks=(MultiblockConfig(num_blocks=1, spatial_scale=0.5),))
+    objective = JepaObjective(Encoder(ENCODER), config)
+    masks = batch_masks(ENCODER.grid, config.masks, seed=0, positions=np.arange(2))
+    out = objective(clips_at(np.arange(2)), torch.randn(2, 64, 48), masks)
+    assert out["loss_per_sample"].shape == (2,)

@@ -1,0 +1,52 @@
+import pytest
+import torch
+from einops import repeat
+
+from surgrec.training.diagnostics import between_clip_variance_ratio, collapse_diagnostics, rankme, token_std
+
+
+def healthy_tokens(num_clips: int = 8) -> torch.Tensor:
+    return torch.randn(num_clips, 50, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_token_std_is_the_spread_over_tokens():
+    assert token_std(3 * healthy_tokens() + 7).item() == pytest.approx(3.0, rel=0.05)
+    assert token_std(torch.ones(2, 5, 4)).item() == 0.0
+
+
+def test_variance_is_between_clips_only_where_clips_differ():
+    clips = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
+    assert between_clip_variance_ratio(repeat(clips, "b d -> b n d", n=50)).item() == pytest.approx(1.0, rel=1e-5)
+    assert between_clip_variance_ratio(repeat(healthy_tokens(1), "1 n d -> b n d", b=8)).item() < 1e-6
+    assert between_clip_variance_ratio(healthy_tokens()).item() == pytest.approx(7 / 8 / 50, rel=0.3)
+    assert between_clip_variance_ratio(torch.zeros(2, 5, 4)).item() == 0.0
+
+
+@pytest.mark.parametrize("rank", [1, 4, 32])
+def test_rankme_counts_directions_of_equal_size(rank):
+    basis, _ = torch.linalg.qr(torch.randn(200, 32, generator=torch.Generator().manual_seed(0)))
+    features = basis[:, :rank] @ torch.eye(rank, 32) * 5
+    assert rankme(features).item() == pytest.approx(rank, rel=1e-3)
+
+
+def test_rankme_weighs_directions_by_their_singular_value():
+    features = torch.zeros(4, 4)
+    features[0, 0], features[1, 1] = 3.0, 1.0
+    entropy = -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log())
+    assert rankme(features).item() == pytest.approx(entropy.exp().item(), rel=1e-4)
+
+
+def test_collapse_shows_in_every_diagnostic():
+    healthy = collapse_diagnostics(healthy_tokens())
+    collapsed = collapse_diagnostics(torch.ones(8, 50, 32) + 1e-3 * healthy_tokens())
+    assert collapsed["target_std"] < 0.01 * healthy["target_std"]
+    assert collapsed["rankme"] < 0.1 * healthy["rankme"]
+    one_clip = collapse_diagnostics(repeat(healthy_tokens(1), "1 n d -> b n d", b=8))
+    assert one_clip["between_clip_variance"] < 0.01 * healthy["between_clip_variance"]
+
+
+def test_diagnostics_are_the_same_for_bf16_tokens_and_many_of_them():
+    tokens = torch.randn(8, 512, 16, generator=torch.Generator().manual_seed(0))
+    full, low = collapse_diagnostics(tokens), collapse_diagnostics(tokens.bfloat16())
+    assert full == pytest.approx(low, rel=0.02)
+    assert full["rankme"] == pytest.approx(rankme(tokens.flatten(0, 1)).item(), rel=0.02)

@@ -1,0 +1,62 @@
+import itertools
+
+import pytest
+
+from surgrec.errors import ConfigError
+from surgrec.training.ema import VJEPA2_MOMENTUM
+from surgrec.training.optimizer import VJEPA2_LR, VJEPA2_WEIGHT_DECAY
+from surgrec.training.schedule import ScheduleConfig, schedule_value
+
+# V-JEPA 1: schedules reach their end after 1.25 x the run of 90,000 steps.
+VJEPA1_LR = ScheduleConfig(start=2e-4, value=6.25e-4, warmup_steps=12_000, decay="cosine", end=1e-6, end_step=112_500)
+VJEPA1_WEIGHT_DECAY = ScheduleConfig(value=0.04, decay="cosine", end=0.4, end_step=112_500)
+VJEPA1_MOMENTUM = ScheduleConfig(value=0.998, decay="linear", end=1.0, end_step=112_500)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "value"),
+    [
+        (VJEPA2_LR, 0, 1e-4),
+        (VJEPA2_LR, 6_000, 3.125e-4),
+        (VJEPA2_LR, 12_000, 5.25e-4),
+        (VJEPA2_LR, 252_000, 5.25e-4),
+        (VJEPA2_WEIGHT_DECAY, 100_000, 0.04),
+        (VJEPA2_MOMENTUM, 100_000, 0.99925),
+        (VJEPA1_LR, 0, 2e-4),
+        (VJEPA1_LR, 12_000, 6.25e-4),
+        (VJEPA1_LR, 62_250, 3.13e-4),
+        (VJEPA1_LR, 90_000, 7.50e-5),
+        (VJEPA1_LR, 112_500, 1e-6),
+        (VJEPA1_LR, 200_000, 1e-6),
+        (VJEPA1_WEIGHT_DECAY, 0, 0.04),
+        (VJEPA1_WEIGHT_DECAY, 90_000, 0.3656),
+        (VJEPA1_MOMENTUM, 0, 0.998),
+        (VJEPA1_MOMENTUM, 90_000, 0.9996),
+        (VJEPA1_MOMENTUM, 112_500, 1.0),
+    ],
+)
+def test_published_schedules_have_their_values(schedule, step, value):
+    assert schedule_value(schedule, step) == pytest.approx(value, rel=1e-3)
+
+
+def test_a_schedule_has_no_jumps():
+    schedule = ScheduleConfig(start=0.0, value=1.0, warmup_steps=10, decay="linear", end=0.0, end_step=30)
+    values = [schedule_value(schedule, step) for step in range(40)]
+    assert values[10] == 1.0
+    assert values[20] == 0.5
+    assert max(abs(after - before) for before, after in itertools.pairwise(values)) <= 0.1 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"warmup_steps": 10}, "start is None and warmup_steps is 10"),
+        ({"start": 0.5}, r"start is 0\.5 and warmup_steps is 0"),
+        ({"end": 0.1}, r"decay is constant, end is 0\.1"),
+        ({"decay": "cosine", "end": 0.1}, "decay is cosine.*end_step is None"),
+        ({"start": 0.5, "warmup_steps": 10, "decay": "linear", "end": 0.1, "end_step": 10}, "end_step 10 .* 10"),
+    ],
+)
+def test_a_schedule_that_contradicts_itself_is_refused(fields, found):
+    with pytest.raises(ConfigError, match=found):
+        ScheduleConfig(value=1.0, **fields)
