@@ -34,6 +34,7 @@ from surgrec.training.ema import VJEPA2_MOMENTUM, ema_copy, update_ema
 from surgrec.training.launch import Precision, StopRequest, start_accelerator, start_run
 from surgrec.training.metrics import LogConfig, RunLog, StepTimes, progress_bar
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
+from surgrec.training.plan import print_plan, write_plan
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 
@@ -92,14 +93,16 @@ def main(config: JepaConfig) -> None:
     accelerator = start_accelerator(config.precision)
     checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
     first_step = start_run(accelerator, checkpoints, resume=config.resume)
-    if accelerator.is_main_process:
-        write_yaml(config, config.run_dir / "config.yaml")
 
     # Data: every random choice is keyed by the seed and the position, so there is no state of it to restore.
     corpora = [config.corpus] if isinstance(config.corpus, str) else config.corpus
     stream = Stream(open_corpus(corpora), config.mixture, config.seed)
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
     stream.require_duration(sampling.span_s)
+    if accelerator.is_main_process:
+        write_yaml(config, config.run_dir / "config.yaml")
+        write_plan(config.run_dir, corpora, stream.plan(config.steps * config.global_batch))
+        print_plan(stream.plan(config.steps * config.global_batch), config.steps)
     dataset = ClipDataset(stream, sampling, config.augment, config.loader)
     sampler = StepSampler(
         global_batch=config.global_batch,

@@ -125,7 +125,8 @@ def _one_line(message: str, known: set[str]) -> str:
     text = re.sub(r"^Problem with given class_path.*?:\s*", "", text)
     unknown = re.search(r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text)
     if unknown:
-        near = difflib.get_close_matches(unknown.group(1).rsplit(".", 1)[-1], sorted(known), n=1)
+        strange = next((part for part in unknown.group(1).split(".") if part not in known), unknown.group(1))
+        near = difflib.get_close_matches(strange, sorted(known), n=1)
         if near:
             text += f"; did you mean '{near[0]}'?"
     return text

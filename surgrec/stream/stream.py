@@ -1,6 +1,5 @@
 """A run's stream over opened corpora: from a position to the sample that stands there."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,22 @@ class Draw:
     row: int
     """Row of the source's index."""
     source_epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePlan:
+    """What a stretch of the stream draws of one source."""
+
+    source: str
+    domain: str
+    samples: int
+    """Samples that may be drawn."""
+    share: float
+    """Exact share of every block of the stream."""
+    draws: int
+    """Samples drawn."""
+    epochs: float
+    """Draws per sample."""
 
 
 class Stream:
@@ -84,18 +99,17 @@ class Stream:
                     f"set mixture.min_duration_s to {seconds:g}, or sample fewer frames or at a higher rate"
                 )
 
-
-def mixture_table(stream: Stream, consumed: dict[str, int]) -> Sequence[dict[str, float | int | str]]:
-    """Per source: its samples, its exact share of the stream, and how often a number of consumed positions repeats it."""
-    block = stream.order.mixture.block
-    return [
-        {
-            "source": leaf.source,
-            "domain": leaf.domain,
-            "samples": leaf.size,
-            "share": int(count) / block,
-            "consumed": consumed.get(leaf.source, 0),
-            "epochs": consumed.get(leaf.source, 0) / leaf.size if leaf.size else 0.0,
-        }
-        for leaf, count in zip(stream.order.leaves, stream.order.counts, strict=True)
-    ]
+    def plan(self, positions: int) -> list[SourcePlan]:
+        """What the first `positions` positions draw of each source."""
+        draws = self.order.consumed(positions)
+        return [
+            SourcePlan(
+                source=leaf.source,
+                domain=leaf.domain,
+                samples=leaf.size,
+                share=int(count) / self.order.mixture.block,
+                draws=draws[leaf.source],
+                epochs=draws[leaf.source] / leaf.size if leaf.size else 0.0,
+            )
+            for leaf, count in zip(self.order.leaves, self.order.counts, strict=True)
+        ]

@@ -9,11 +9,13 @@ from typing import Literal
 import psutil
 from accelerate import Accelerator
 
+from surgrec import __version__
 from surgrec.errors import ConfigError, SetupError
 from surgrec.training.checkpoint import Checkpoints
+from surgrec.training.metrics import append_rows
 
 Precision = Literal["no", "bf16"]
-STOP_FILE = "STOP"
+STOP_FILE, STARTS_FILE = "STOP", "starts.jsonl"
 
 
 def start_accelerator(precision: Precision) -> Accelerator:
@@ -76,7 +78,11 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
         )
     checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()  # every rank has read the folder before any of them writes into it
-    return steps[-1] if steps else 0
+    first_step = steps[-1] if steps else 0
+    if accelerator.is_main_process:
+        start = {"step": first_step, "processes": accelerator.num_processes, "surgrec": __version__}
+        append_rows(checkpoints.run_dir / STARTS_FILE, [start])
+    return first_step
 
 
 class StopRequest:
