@@ -2,8 +2,8 @@
 
     make demo
 
-A phantom corpus (procedural, no patient) and real video where it is at hand -> shards -> the order, printed -> a tiny JEPA in two
-processes that is killed with -9 on the way and resumed -> demo/report.html. It runs the commands that you would run, and shows them.
+A phantom corpus (procedural, no patient) and real video where it is at hand -> shards -> the order, printed -> a tiny JEPA in
+two processes, killed with -9 on the way and resumed -> demo/report.html. It runs the commands that you would run, and shows them.
 """
 
 import json
@@ -163,8 +163,8 @@ def read_samples() -> dict[tuple[int, int], tuple[str, float]]:
 def show_proof(
     before: dict[tuple[int, int], tuple[str, float]], after: dict[tuple[int, int], tuple[str, float]], killed_at: int
 ) -> None:
-    """Compares the steps that were done twice: between the last checkpoint and the kill."""
-    first = (killed_at - 1) // SAVE_EVERY * SAVE_EVERY
+    """Compares the steps that were done twice: from the checkpoint that the resumed run started from to the kill."""
+    first = json.loads((RUN / "starts.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]
     again = [place for place in before if place[0] >= first]
     same_keys = sum(before[place][0] == after[place][0] for place in again)
     same_losses = sum(before[place][1] == after[place][1] for place in again)

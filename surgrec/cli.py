@@ -36,6 +36,7 @@ def parse(config_type: type[ConfigType], argv: Sequence[str] | None = None, *, p
     parser.add_argument("--config", action="config", help="A YAML file with any of the options below.")
     parser.add_class_arguments(config_type, as_group=False)
     parsed = parser.parse_args(list(argv) if argv is not None else None)
+    _refuse_values_for_groups(parser, parsed)
     try:
         config = parser.instantiate_classes(parsed)
     except (SurgrecError, ValueError) as error:
@@ -109,13 +110,24 @@ class _Parser(jsonargparse.ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             raise jsonargparse.ArgumentError(None, message) from ex
-        text = _one_line(message, _known_names(self))
-        print(f"{self.prog}: error: {text} (see {self.prog} --help)", file=sys.stderr)  # noqa: T201
+        text, prog = _one_line(message, _known_names(self)), self.prog.replace(" [options]", "")
+        print(f"{prog}: error: {text} (see {prog} --help)", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+
+
+def _refuse_values_for_groups(parser: _Parser, parsed: jsonargparse.Namespace) -> None:
+    """jsonargparse takes `encoder: 3` for a group of options and fails later, with a traceback."""
+    for action in parser._actions:
+        group, _, option = action.dest.rpartition(".")
+        if group and option != "help" and not isinstance(parsed.get(group), jsonargparse.Namespace):
+            parser.error(f"{group} is {parsed.get(group)!r}, but it has options of its own, such as {action.dest}")
 
 
 def _known_names(parser: jsonargparse.ArgumentParser) -> set[str]:
     names = {action.dest for action in parser._actions if action.dest}
+    for action in parser._actions:
+        if isinstance(action.choices, dict):  # subcommands, by name
+            names = names.union(*(_known_names(child) for child in action.choices.values()))
     return names | {part for name in names for part in name.split(".")}
 
 
@@ -123,6 +135,7 @@ def _one_line(message: str, known: set[str]) -> str:
     """jsonargparse's message on one line, with a suggestion for a name it does not know."""
     text = " ".join(message.split())
     text = re.sub(r"^Problem with given class_path.*?:\s*", "", text)
+    text = re.sub(r"<class '(\w+)'>", r"\1", text)
     unknown = re.search(r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text)
     if unknown:
         strange = next((part for part in unknown.group(1).split(".") if part not in known), unknown.group(1))

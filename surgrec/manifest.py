@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -222,22 +223,33 @@ def _rows(
         raise ManifestError(f"{path} is a folder; a CSV file is needed (for a folder of videos use --videos)") from None
     except UnicodeDecodeError:
         raise ManifestError(f"{path} is not a text file in UTF-8; save it as a CSV") from None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read ({error.strerror}); check its permissions and its disk") from None
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, restkey="", restval=None)
-    columns = [column.strip() for column in reader.fieldnames or []]
-    reader.fieldnames = columns
-    _check_columns(path, columns, required, optional, ignored)
-    for row in reader:
-        if "" in row or None in row.values():
-            raise ManifestError(f"{path}, line {reader.line_num}: the row does not have {len(columns)} columns")
-        yield reader.line_num, {key: value.strip() for key, value in row.items() if key not in ignored}
+    # strict: a quote that is never closed would otherwise swallow the rows below it
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval=None, strict=True)
+    try:
+        columns = [column.strip() for column in reader.fieldnames or []]
+        reader.fieldnames = columns
+        _check_columns(path, columns, required, optional, ignored)
+        for row in reader:
+            if "" in row or None in row.values():
+                raise ManifestError(f"{path}, line {reader.line_num}: the row does not have {len(columns)} columns")
+            yield reader.line_num, {key: value.strip() for key, value in row.items() if key not in ignored}
+    except csv.Error as error:
+        raise ManifestError(
+            f"{path}, line {reader.line_num}: not a row of a CSV ({error}); look for a stray quote"
+        ) from None
 
 
 def _check_columns(
     path: Path, columns: Sequence[str], required: Sequence[str], optional: Sequence[str], ignored: Sequence[str]
 ) -> None:
     known = (*required, *optional)
+    needed = [column for column in ignored if column in required]
+    if needed:
+        raise ManifestError(f"the column {', '.join(needed)} cannot be left out; take it from --ignore_columns")
     missing = [column for column in required if column not in columns]
     if missing:
         raise ManifestError(
@@ -252,7 +264,7 @@ def _check_columns(
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ManifestError(
                 f"{path} has the column {column!r}, which means nothing here: {hint}"
-                f"rename it, or leave it out knowingly with --ignore_columns"
+                f"rename it, or {'leave it out knowingly with --ignore_columns' if optional else 'remove it'}"
             )
 
 

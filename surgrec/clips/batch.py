@@ -1,8 +1,12 @@
 """What the loader yields: the clips of one rank at one step, and where they came from."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
@@ -37,3 +41,19 @@ class ClipBatch:
     def pin_memory(self) -> "ClipBatch":
         """The same batch in page-locked memory; torch's DataLoader calls this."""
         return ClipBatch(**(vars(self) | {"frames": [frames.pin_memory() for frames in self.frames]}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From a worker, all clips travel as one tensor: each costs an open file and 0.2 ms of the training process."""
+        shapes = [tuple(frames.shape) for frames in self.frames]
+        packed = torch.cat([rearrange(frames, "t c h w -> (t h w c)") for frames in self.frames])
+        return _unpack, (vars(self) | {"frames": packed}, shapes)
+
+
+def _unpack(fields: dict[str, Any], shapes: list[tuple[int, int, int, int]]) -> ClipBatch:
+    """The batch again, its clips in the decoder's memory layout (channels last), as without a worker."""
+    parts = torch.split(fields["frames"], [math.prod(shape) for shape in shapes])
+    frames = [
+        rearrange(part, "(t h w c) -> t c h w", t=t, c=c, h=h, w=w)
+        for part, (t, c, h, w) in zip(parts, shapes, strict=True)
+    ]
+    return ClipBatch(**(fields | {"frames": frames}))

@@ -4,9 +4,11 @@ A map-style dataset whose items are positions, under torch's plain DataLoader: w
 It is never passed to `accelerator.prepare`, which would shard again what is already one rank's.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ from surgrec.stream.stream import Draw, Stream
 
 _START, _CROP, _FLIP = 1, 2, 3
 _SUBSTITUTES = 10
+_LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
+"""How torch begins to say that a worker died or was too slow; any other RuntimeError is a bug, and is shown whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class ClipDataset(Dataset[ClipBatch]):
         self.augment = augment
         self.config = config
         torchcodec_classes()  # a machine without it says so here, not in a worker
-        self._pools: tuple[Fetcher, ThreadPoolExecutor] | None = None
+        self._pools: dict[int, tuple[Fetcher, ThreadPoolExecutor]] = {}
 
     def __getitems__(self, positions: Sequence[int]) -> ClipBatch | SurgrecError:
         """The batch at these positions. An error comes back as a value: raised in a worker, it would lose its one sentence."""
@@ -103,9 +107,8 @@ class ClipDataset(Dataset[ClipBatch]):
     ) -> tuple[Sample, UInt8[Tensor, "t c _ _"]]:
         """The first good one of the samples that stand in for a bad one, always the same ones for a position."""
         result: Tensor | SampleError = error
-        for attempt in range(1, _SUBSTITUTES + 1):
+        for replaced in islice(self.stream.substitutes(draw), _SUBSTITUTES):
             bad, reason = sample, str(result)
-            replaced = self.stream.substitute(draw, attempt)
             sample = self.stream.sample(replaced)
             quarantined.append(
                 Quarantined(
@@ -116,8 +119,8 @@ class ClipDataset(Dataset[ClipBatch]):
             if not isinstance(result, SampleError):
                 return sample, result
         raise ShardError(
-            f"{draw.source}: a sample and {_SUBSTITUTES} others in its place are bad, the last one because {result}; "
-            "run surgrec-shard verify"
+            f"{draw.source}: a sample is bad, and so is every other that was tried in its place, the last one because "
+            f"{result}; run surgrec-shard verify"
         )
 
     def _decode_or_error(
@@ -144,11 +147,13 @@ class ClipDataset(Dataset[ClipBatch]):
         return bool(uniform(sample_key(self.stream.order.seed, draw.position), _FLIP) < self.augment.flip)
 
     def _open_pools(self) -> tuple[Fetcher, ThreadPoolExecutor]:
-        """Threads of this process: made on first use, which is after a worker was forked."""
-        if self._pools is None:
+        """Threads of this process, made on first use: a forked worker inherits its parent's pools without their threads."""
+        process = os.getpid()
+        if process not in self._pools:
             fetcher = Fetcher(self.stream.sources, self.config.fetch_threads)
-            self._pools = (fetcher, ThreadPoolExecutor(self.config.decode_threads, thread_name_prefix="decode"))
-        return self._pools
+            decoders = ThreadPoolExecutor(self.config.decode_threads, thread_name_prefix="decode")
+            self._pools[process] = (fetcher, decoders)
+        return self._pools[process]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,14 +166,19 @@ class StepSampler:
     start_step: int
     steps: int
 
+    def __post_init__(self) -> None:
+        self._positions(self.start_step)  # a world size that does not divide the batch is refused here
+
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start_step, self.steps):
-            yield rank_positions(
-                step, global_batch=self.global_batch, rank=self.rank, world_size=self.world_size
-            ).tolist()
+            yield self._positions(step)
 
     def __len__(self) -> int:
         return max(0, self.steps - self.start_step)
+
+    def _positions(self, step: int) -> list[int]:
+        positions = rank_positions(step, global_batch=self.global_batch, rank=self.rank, world_size=self.world_size)
+        return [int(position) for position in positions]
 
 
 def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False) -> Iterator[ClipBatch]:
@@ -197,7 +207,9 @@ def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool
             batch = next(batches)
         except StopIteration:
             return
-        except RuntimeError as error:  # torch's word for a dead worker and for a timeout
+        except RuntimeError as error:
+            if not str(error).startswith(_LOADER_FAILURES):
+                raise
             raise StorageError(
                 f"the loader stopped: {str(error).splitlines()[0]}; if memory ran out use fewer workers, "
                 "if the storage is slow raise loader.timeout_s"

@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 COLOURS = ("#2563ab", "#d9822b", "#2f8f5b", "#a63d57", "#6b5ca5", "#7a6a53", "#3a9ea5", "#888888")
-_WIDTH, _HEIGHT = 560, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 28, 34
+_WIDTH, _HEIGHT = 560.0, 240.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 12.0, 28.0, 34.0
 
 
 def line_chart(

@@ -8,7 +8,14 @@ from typing import Any
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards.index import SourceIndex, read_parquet
-from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION, check_source_name, is_shard_name
+from surgrec.shards.layout import (
+    CORPUS_FILE,
+    INDEX_FILE,
+    SCHEMA_VERSION,
+    check_source_name,
+    check_types,
+    is_shard_name,
+)
 from surgrec.shards.write import Shard
 from surgrec.storage import Store, open_store
 
@@ -72,15 +79,22 @@ def read_corpus_file(store: Store) -> CorpusFile | None:
         raise ShardError(f"{where} is not JSON ({error}); build the corpus again") from None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
-        raise ShardError(f"{where} has schema version {version!r}; this surgrec reads {SCHEMA_VERSION}")
+        raise ShardError(
+            f"{where} has schema version {version!r}, this surgrec reads {SCHEMA_VERSION}; use the surgrec that built it"
+        )
     try:
         sources = {
             check_source_name(name): SourceEntry(**(entry | {"shards": [Shard(**shard) for shard in entry["shards"]]}))
             for name, entry in data.pop("sources").items()
         }
-        return CorpusFile(**data, sources=sources)
+        corpus = CorpusFile(**data, sources=sources)
     except (TypeError, KeyError, AttributeError) as error:
         raise ShardError(f"{where} does not have the fields of a corpus ({error}); build the corpus again") from None
+    check_types(corpus, where)
+    for name, entry in sources.items():
+        for value in (entry, *entry.shards):
+            check_types(value, f"{where}, source {name}")
+    return corpus
 
 
 def write_corpus_file(store: Store, corpus: CorpusFile) -> None:
@@ -118,7 +132,10 @@ def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
         raise ShardError(
             f"{where} has {index.num_rows} rows, {CORPUS_FILE} says {entry.samples}; run surgrec-shard verify"
         )
-    for shard in set(index.column("shard").unique().to_pylist()):
+    others = set(index.column("source").unique().to_pylist()) - {name}
+    if others:
+        raise ShardError(f"{where} is the index of {others.pop()!r}; a source keeps the name it was built under")
+    for shard in index.column("shard").unique().to_pylist():
         if not is_shard_name(shard):
             raise ShardError(
                 f"{where} names the shard {shard!r}, which is no shard of this format; build the corpus again"

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_origin
 
 from surgrec.errors import ShardError
 from surgrec.manifest import SOURCE_NAME, Label
@@ -133,10 +133,21 @@ def read_clip_json(data: bytes, where: str) -> tuple[Clip, list[Label]]:
         clip = Clip(**row)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ShardError(f"{where}: not the JSON of a clip ({error}); build the corpus again") from None
-    for field in fields(Clip):
-        if type(getattr(clip, field.name)) is not field.type:
-            raise ShardError(f"{where}: {field.name} is {getattr(clip, field.name)!r}, not a {field.type}")
+    for value in (clip, *labels):
+        check_types(value, where)
     return clip, labels
+
+
+def check_types(value: Any, where: str) -> None:
+    """Refuses a dataclass read from JSON whose values have other types than its fields.
+
+    Raises:
+        ShardError: A value has another type.
+    """
+    for field in fields(value):
+        found, wanted = getattr(value, field.name), get_origin(field.type) or field.type
+        if type(found) is not wanted:
+            raise ShardError(f"{where}: {field.name} is {found!r}, not of type {wanted}; build the corpus again")
 
 
 def source_digest(rows: Iterable[tuple[str, str]]) -> str:

@@ -5,13 +5,23 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage.retry import RetryPolicy
-from surgrec.storage.store import Counters
+from surgrec.storage.store import TOO_SHORT, Counters
 
 QUIET_FAILURES = 2
 """One or two failures in a row are an object store's daily life; from the next one on the user is told."""
@@ -36,7 +46,8 @@ _SENTENCES = {
     "PermanentRedirect": _ELSEWHERE,
     "PreconditionFailed": CHANGED,
     "412": CHANGED,
-    "InvalidRange": "ends before the bytes asked for: it was cut short, or replaced after its index was written",
+    "InvalidRange": TOO_SHORT,
+    "416": TOO_SHORT,
 }
 """What is true of an address, by the store's error code. A HEAD has no body, so its code is its status."""
 _MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
@@ -65,16 +76,16 @@ def until_deadline(
                 raise _final(error, where) from error
             failures += 1
             failing_since = failing_since or time.monotonic()
-            tried_s, delay_s = time.monotonic() - failing_since, policy.delay_s(failures)
-            if tried_s + delay_s > policy.deadline_s:
+            failing_s = time.monotonic() - failing_since
+            if failing_s >= policy.deadline_s:
                 raise StorageError(
-                    f"{where}: gave up after {failures} tries in {tried_s:.1f} s, the last one with {_cause(error)}; "
-                    "check that the store is up, then run again"
+                    f"{where}: gave up after {failing_s:.1f} s (tries: {failures}), the last time with {_cause(error)}; "
+                    "check the store and AWS_ENDPOINT_URL, then run again"
                 ) from error
             if failures > QUIET_FAILURES:
-                _log.warning("%s: %s; trying again, for %.0f s now", where, _cause(error), tried_s)
+                _log.warning("%s: %s; trying again, for %.0f s now", where, _cause(error), failing_s)
         counters.retries += 1
-        time.sleep(delay_s)
+        time.sleep(min(policy.delay_s(failures), policy.deadline_s - failing_s))
 
 
 def _may_pass(error: Exception) -> bool:
@@ -94,10 +105,9 @@ def _final(error: Exception, where: str) -> StorageError:
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
     if code in _SENTENCES:
         return (MissingError if code in _MISSING else StorageError)(f"{where} {_SENTENCES[code]}")
-    return StorageError(
-        f"{where}: {_cause(error)}; check the store, AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the credentials "
-        "(AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-    )
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | ProfileNotFound):
+        return StorageError(f"{where}: {error}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return StorageError(f"{where}: {_cause(error)}; check the store, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION")
 
 
 def _cause(error: Exception) -> str:

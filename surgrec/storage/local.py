@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage.store import TEMPORARY, Store, too_short
+from surgrec.storage.store import TEMPORARY, TOO_SHORT, Store, check_range
 
 ABANDONED_S = 3600.0
 """A temporary file that nobody wrote to for this long belongs to a process that was killed."""
@@ -31,8 +31,7 @@ class LocalStore(Store):
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         where = self.locate(name)
-        if offset < 0 or size < 0:
-            raise too_short(where, offset, size)
+        check_range(offset, size, where)
         with _plain_errors(where):
             # Opened anew every time: 1 us, where reading a sample of 100 kB from the page cache takes 8.
             descriptor = os.open(self._path(name), os.O_RDONLY)
@@ -41,7 +40,7 @@ class LocalStore(Store):
             finally:
                 os.close(descriptor)
         if len(data) < size:
-            raise too_short(where, offset, size)
+            raise StorageError(f"{where} {TOO_SHORT}")
         return self._count(data)
 
     def size(self, name: str) -> int:

@@ -11,7 +11,7 @@ class RetryPolicy:
     """Waits between the tries of one call to an object store, and their end."""
 
     deadline_s: float = 300.0
-    """Seconds from a call's first failure to its last try. Half of the 600 s after which NCCL kills the ranks that wait."""
+    """Seconds from a call's first failure to its last try: half of the 600 s after which NCCL ends the ranks that wait."""
     first_delay_s: float = 0.25
     """Longest wait before the second try; it doubles with every further one."""
     max_delay_s: float = 20.0

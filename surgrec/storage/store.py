@@ -1,6 +1,5 @@
 """The contract of every store."""
 
-import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from surgrec.errors import MissingError, StorageError
 
 TEMPORARY = ".tmp-"
 """A file whose name begins so is being written, or was when its process died. It is never listed."""
+TOO_SHORT = "ends before the bytes asked for: it was cut short, or replaced after its index was written; build it again"
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Store(ABC):
 
     def check_writable(self) -> None:
         """Raises now, rather than after hours, if nothing can be written here."""
-        probe = f"{TEMPORARY}{uuid.uuid4().hex}"
+        probe = f"{TEMPORARY}write-check"
         self.write(probe, b"")
         self.delete(probe)
 
@@ -104,9 +104,7 @@ def check_name(name: str, address: str) -> str:
     return name
 
 
-def too_short(where: str, offset: int, size: int) -> StorageError:
-    """The error of a range that the file does not have."""
-    return StorageError(
-        f"{where} has no {size} bytes at {offset}: it was cut short, or replaced after its index was written; "
-        "copy or build it again"
-    )
+def check_range(offset: int, size: int, where: str) -> None:
+    """Refuses a range that no file has, such as a damaged index gives."""
+    if offset < 0 or size < 0:
+        raise StorageError(f"{where} has no {size} bytes at {offset}; build its index again")

@@ -27,13 +27,15 @@ class Range:
 
 def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[Range]:
     """The fewest reads that cover the mp4 of every sample without reading through more than `gap_bytes` between two."""
-    places = sorted(range(len(samples)), key=lambda place: (samples[place].shard, samples[place].mp4_offset))
+    files = [(sample.clip.source, sample.shard) for sample in samples]
+    places = sorted(range(len(samples)), key=lambda place: (files[place], samples[place].mp4_offset))
     ranges: list[Range] = []
     for place in places:
         sample = samples[place]
         end = sample.mp4_offset + sample.mp4_size
         last = ranges[-1] if ranges else None
-        if last and last.shard == sample.shard and sample.mp4_offset <= last.offset + last.size + gap_bytes:
+        is_same_file = last is not None and (last.source, last.shard) == files[place]
+        if last and is_same_file and sample.mp4_offset <= last.offset + last.size + gap_bytes:
             size = max(last.size, end - last.offset)
             ranges[-1] = Range(**(vars(last) | {"size": size, "samples": (*last.samples, place)}))
         else:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
+from surgrec.manifest import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,12 @@ class Level:
     """Index column whose values are the groups of this level."""
     alpha: float
     """Temperature: 1 natural shares, 0.5 square root, 0 equal shares."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise MixtureError(
+                f"mixture: alpha of the level {self.by} is {self.alpha}; it goes from 0 (equal) to 1 (natural)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +51,8 @@ class Mixture:
         for name in ("block", "shuffle_block", "shuffle_window"):
             if getattr(self, name) < 1:
                 raise MixtureError(f"mixture: {name} is {getattr(self, name)}; it must be at least 1")
-        if not self.splits:
-            raise MixtureError("mixture: splits is empty; name at least one, such as [train]")
+        if not self.splits or not set(self.splits) <= set(SPLITS):
+            raise MixtureError(f"mixture: splits is {self.splits}; name one or several of {', '.join(SPLITS)}")
         columns = [level.by for level in self.levels]
         if len(set(columns)) < len(columns):
             raise MixtureError(
@@ -66,6 +73,8 @@ class Leaf:
     domain: str
     digest: str
     """Digest of the source's (key, sha256) rows."""
+    rows: str
+    """Digest of the keys that may be drawn, in the order of the index: it tells apart other splits and packings."""
     size: int
     """Samples that pass the mixture's splits and minimum duration."""
 

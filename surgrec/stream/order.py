@@ -3,7 +3,7 @@
 It knows nothing of ranks, workers or history, so the stream is the same for every world size and after every resume.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -55,9 +55,13 @@ class Order:
         )
         return Draws(leaf=leaf, sample=sample, epoch=epoch)
 
-    def substitute(self, leaf: int, position: int, attempt: int) -> int:
-        """The sample that stands in for a bad one: of the same leaf, the same in every run, whatever the rank."""
-        return int(mix(self.seed, _SUBSTITUTE, position, attempt) % np.uint64(self._sizes[leaf]))
+    def substitutes(self, position: int) -> Iterator[int]:
+        """All other samples of the leaf at a position, in the order in which they stand in there for a bad one."""
+        drawn = self(np.array([position], dtype=np.int64))
+        size, bad = int(self._sizes[drawn.leaf[0]]), int(drawn.sample[0])
+        key = mix(self.seed, _SUBSTITUTE, position)
+        for attempt in range(size - 1):
+            yield (bad + 1 + int(permute(attempt, size - 1, key))) % size
 
     def consumed(self, positions: int) -> dict[str, int]:
         """How many samples of each source the first `positions` positions hold."""
@@ -72,7 +76,9 @@ class Order:
         return {
             "seed": self.seed,
             "mixture": asdict(self.mixture),
-            "sources": {leaf.source: {"digest": leaf.digest, "samples": leaf.size} for leaf in self.leaves},
+            "sources": {
+                leaf.source: {"digest": leaf.digest, "rows": leaf.rows, "samples": leaf.size} for leaf in self.leaves
+            },
         }
 
     def _mixed(self, positions: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:

@@ -7,12 +7,13 @@ Everything here is a pure function of its arguments: no state, no objects, no hi
 import hashlib
 
 import numpy as np
-from jaxtyping import Float64, UInt64
+from jaxtyping import Float64, Integer, UInt64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ROUNDS = 6
 
-Word = int | np.integer | UInt64[np.ndarray, "..."]
+Word = int | np.integer | Integer[np.ndarray, "..."]
+"""A whole number or an array of them; negative ones count modulo 2^64."""
 
 
 def key_of(text: str) -> int:
@@ -28,7 +29,7 @@ def mix(*words: Word) -> UInt64[np.ndarray, "..."]:
     state = np.zeros((), dtype=np.uint64)
     with np.errstate(over="ignore"):
         for word in words:
-            state = _finalise((state ^ _as_uint64(word)) + _GOLDEN)
+            state = _finalise(np.asarray((state ^ _as_uint64(word)) + _GOLDEN))
     return np.asarray(state)
 
 

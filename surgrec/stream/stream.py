@@ -1,6 +1,7 @@
 """A run's stream over opened corpora: from a position to the sample that stands there."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int64
@@ -49,7 +50,13 @@ class Stream:
             for name, source in sources.items()
         }
         leaves = [
-            Leaf(source=name, domain=source.entry.domain, digest=source.entry.digest, size=len(self._rows[name]))
+            Leaf(
+                source=name,
+                domain=source.entry.domain,
+                digest=source.entry.digest,
+                rows=source.index.rows_digest(self._rows[name]),
+                size=len(self._rows[name]),
+            )
             for name, source in sources.items()
         ]
         self.order = Order(leaves, mixture, seed)
@@ -63,16 +70,10 @@ class Stream:
             for position, name, sample, epoch in zip(positions, names, drawn.sample, drawn.epoch, strict=True)
         ]
 
-    def substitute(self, draw: Draw, attempt: int) -> Draw:
-        """What stands in for a draw whose sample is bad: another of the same source, the same one in every run."""
-        leaf = next(place for place, leaf in enumerate(self.order.leaves) if leaf.source == draw.source)
-        sample = self.order.substitute(leaf, draw.position, attempt)
-        return Draw(
-            position=draw.position,
-            source=draw.source,
-            row=int(self._rows[draw.source][sample]),
-            source_epoch=draw.source_epoch,
-        )
+    def substitutes(self, draw: Draw) -> Iterator[Draw]:
+        """What stands in for a draw whose sample is bad: the others of its source, in the same order in every run."""
+        for sample in self.order.substitutes(draw.position):
+            yield replace(draw, row=int(self._rows[draw.source][sample]))
 
     def sample(self, draw: Draw) -> Sample:
         """The index row of a draw."""

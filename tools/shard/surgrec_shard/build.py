@@ -1,10 +1,11 @@
 """The build: hash -> plan -> encode -> pack -> publish, with everything finished kept when it is killed."""
 
+import hashlib
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from surgrec.errors import ManifestError, ShardError
@@ -12,6 +13,7 @@ from surgrec.manifest import Video, read_labels
 from surgrec.shards.corpus import CorpusFile, read_corpus_file, write_corpus_file
 from surgrec.shards.index import Dropped
 from surgrec.storage import Store
+from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.ffmpeg import encoder_versions
 from surgrec_shard.pack import pack_group
@@ -58,18 +60,22 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         StorageError: A disk or the store does not take what is written.
     """
     request.store.check_writable()
-    corpus = _corpus_to_extend(request)
     with request.private.locked():
+        corpus = _corpus_to_extend(request)
         planned, failures = _plan_videos(request, progress)
         groups = make_groups(planned, request.encode.digest(), request.pack)
         by_source: dict[str, list[Group]] = defaultdict(list)
         for group in groups:
             by_source[group.source].append(group)
         complete = {source for source, members in by_source.items() if _is_complete(request.store, corpus, members)}
-        todo = [group for group in groups if group.source not in complete]
-        packed = _pack_all(request, todo, progress)
-        failures += [failure for group in packed.values() for failure in group.failures]
-        report = _write_report(request, planned, failures)
+        packed = _pack_all(request, groups, complete, progress)
+        paths = {(video.video.source, video.id): video.video.path for video in planned}
+        failures += [
+            replace(failure, path=paths[failure.source, failure.video])  # where it is now: a record may be older
+            for group in packed.values()
+            for failure in group.failures
+        ]
+        report = _write_report(request, planned, packed, failures)
         if not complete and not any(group.samples for group in packed.values()):
             raise ManifestError(f"none of the {len(request.videos)} videos can be used; {report} says why for each")
         entries = {
@@ -77,9 +83,11 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
             for source, members in by_source.items()
             if source not in complete and any(packed[group.name].samples for group in members)
         }
-        corpus = CorpusFile(settings=corpus.settings, encoder=corpus.encoder, sources=corpus.sources | entries)
-        write_corpus_file(request.store, corpus)
-        for source in entries:
+        corpus = _corpus_to_extend(request)  # again, as another build may have added a source in these hours
+        if entries:
+            corpus = replace(corpus, sources=corpus.sources | entries)
+            write_corpus_file(request.store, corpus)
+        for source in by_source.keys() & corpus.sources.keys():
             remove_stale_shards(request.store, source, corpus.sources[source])
     return BuildResult(corpus=corpus, failures=failures, report=report)
 
@@ -126,6 +134,8 @@ def _plan_videos(request: BuildRequest, progress: Progress) -> tuple[list[Planne
 
 def _sha256(private: PrivateFolder, video: Video) -> str | Failure:
     try:
+        if video.path.exists() and not video.path.is_file():  # a folder; or a pipe, which would be read for ever
+            return _failure(video, "", "unreadable", "it is not a file")
         return private.file_sha256(video.path)
     except FileNotFoundError:
         return _failure(video, "", "missing", "the file does not exist")
@@ -157,16 +167,19 @@ def _is_complete(store: Store, corpus: CorpusFile, groups: Sequence[Group]) -> b
     return all(is_stored(store, source, shard) for shard in entry.shards)
 
 
-def _pack_all(request: BuildRequest, groups: Sequence[Group], progress: Progress) -> dict[str, PackedGroup]:
+def _pack_all(
+    request: BuildRequest, groups: Sequence[Group], complete: Collection[str], progress: Progress
+) -> dict[str, PackedGroup]:
     """Encodes and packs what is not finished yet. Encoding of a group goes on while the one before is packed."""
-    records = GroupRecords(request.work / "groups")
+    records = GroupRecords(request.private.path / "groups")
     todo, packed = [], {}
     for group in groups:
         record = records.read(group, request.store)
-        if record is None:
-            todo.append(group)
-        else:
+        if record is not None:
             packed[group.name] = record
+            _forget_encodings(request, group)
+        elif group.source not in complete:
+            todo.append(group)
     total = sum(len(group.videos) for group in todo)
     done = 0
     pool = ThreadPoolExecutor(request.workers)
@@ -183,8 +196,7 @@ def _pack_all(request: BuildRequest, groups: Sequence[Group], progress: Progress
                 progress("encoding", done, total)
             packed[group.name] = _pack(request, group, encoded, failures)
             records.write(group, packed[group.name])
-            for video in encoded.values():
-                shutil.rmtree(video.folder)
+            _forget_encodings(request, group)
     finally:
         pool.shutdown(cancel_futures=True)
     return packed
@@ -194,12 +206,12 @@ def _ahead(
     pool: ThreadPoolExecutor, groups: Sequence[Group], request: BuildRequest
 ) -> Iterator[tuple[Group, list[Future[EncodedVideo]]]]:
     """Groups with their encodings under way; one group ahead, so that disk use stays within two groups."""
-    spool = request.work / "videos" / request.encode.digest()
-    spool.mkdir(parents=True, exist_ok=True)
+    with writing_to(request.work):
+        request.work.mkdir(parents=True, exist_ok=True)
 
     def start(group: Group) -> list[Future[EncodedVideo]]:
         return [
-            pool.submit(encode_video, planned.video.path, request.encode, spool / f"{group.source}-{planned.id}")
+            pool.submit(encode_video, planned.video.path, request.encode, _spool_folder(request, planned))
             for planned in group.videos
         ]
 
@@ -208,6 +220,16 @@ def _ahead(
         current = started
         started = start(groups[place + 1]) if place + 1 < len(groups) else []
         yield group, current
+
+
+def _spool_folder(request: BuildRequest, planned: PlannedVideo) -> Path:
+    return request.work / "videos" / request.encode.digest() / f"{planned.video.source}-{planned.id}"
+
+
+def _forget_encodings(request: BuildRequest, group: Group) -> None:
+    """Removes the encoded videos of a packed group; after a kill between the two, the next build does."""
+    for planned in group.videos:
+        shutil.rmtree(_spool_folder(request, planned), ignore_errors=True)
 
 
 def _pack(
@@ -227,15 +249,24 @@ def _pack(
         if video.tail
     ]
     dropped += [Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason) for failure in failures]
-    return PackedGroup(shards=shards, samples=samples, dropped=dropped, failures=failures)
+    damaged = {name: video.complaints for name, video in encoded.items() if video.complaints}
+    return PackedGroup(shards=shards, samples=samples, dropped=dropped, failures=failures, damaged=damaged)
 
 
-def _write_report(request: BuildRequest, planned: Sequence[PlannedVideo], failures: Sequence[Failure]) -> Path:
-    names = {video.video.path: video for video in planned}
-    failed = {failure.path: failure for failure in failures}
+def _write_report(
+    request: BuildRequest,
+    planned: Sequence[PlannedVideo],
+    packed: Mapping[str, PackedGroup],
+    failures: Sequence[Failure],
+) -> Path:
+    """The list of all videos. A path may be in it twice: in two sources, or as the duplicate of itself."""
+    taken = {id(video.video): video for video in planned}
+    failed = {(failure.source, failure.path, failure.reason == "duplicate"): failure for failure in failures}
+    damaged = {video: count for group in packed.values() for video, count in group.damaged.items()}
     rows = []
     for video in request.videos:
-        found, failure = names.get(video.path), failed.get(video.path)
+        found = taken.get(id(video))
+        failure = failed.get((video.source, video.path, found is None)) or failed.get((video.source, video.path, False))
         rows.append(
             {
                 "path": str(video.path),
@@ -245,11 +276,16 @@ def _write_report(request: BuildRequest, planned: Sequence[PlannedVideo], failur
                 "corpus_video": found.id if found else "",
                 "status": failure.reason if failure else "packed",
                 "detail": failure.detail if failure else "",
+                "damaged_places": damaged.get(found.id, 0) if found else 0,
             }
         )
-    return request.private.write_report(
-        "videos-" + "-".join(sorted({video.source for video in request.videos})) + ".csv", rows
-    )
+    return request.private.write_report(_report_name({video.source for video in request.videos}), rows)
+
+
+def _report_name(sources: Collection[str]) -> str:
+    """Names the sources; where they are too many for the name of a file, their digest stands for them."""
+    names = "-".join(sorted(sources))
+    return f"videos-{names if len(names) <= 200 else hashlib.sha256(names.encode()).hexdigest()[:12]}.csv"
 
 
 def _failure(video: Video, name: str, reason: str, detail: str) -> Failure:

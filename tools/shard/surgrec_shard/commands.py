@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from surgrec.cli import Command, run
 from surgrec.errors import ConfigError
-from surgrec.manifest import Split, Video, read_manifest, scan_folder
+from surgrec.manifest import SPLITS, Split, Video, read_manifest, scan_folder
 from surgrec.shards.corpus import open_corpus
 from surgrec.storage import Store, open_store
 from surgrec.stream.mixture import Mixture
@@ -87,18 +88,22 @@ def build(
         encode: How clips are stored.
         pack: How clips are packed into shards.
     """
-    chosen = _chosen_videos(manifest, videos, source, domain, split, licence, case_from, ignore_columns)
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}; it must be at least 1, or 0 for one per core")
     store = open_store(out)
-    folder = PrivateFolder(private or _private_folder(store))
+    private = private or _private_folder(store)
+    work = work or private / "work"
+    _keep_apart(store, videos, private, work)
+    chosen = _chosen_videos(manifest, videos, source, domain, split, licence, case_from, ignore_columns)
     request = BuildRequest(
         videos=chosen,
         store=store,
-        private=folder,
-        work=work or folder.path / "work",
+        private=PrivateFolder(private),
+        work=work,
         encode=encode,
         pack=pack,
         public=public,
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or len(os.sched_getaffinity(0)),
     )
     with _progress() as progress:
         result = build_corpus(request, progress)
@@ -116,7 +121,7 @@ def verify(corpus: str, decode: bool = False) -> int:
     with _progress() as progress:
         findings = verify_corpus(corpus, decode_all=decode, progress=progress)
     for problem in findings.problems:
-        _say(f"[red]wrong[/red] {problem}")
+        _say(f"[red]wrong[/red] {escape(problem)}")
     verdict = f"{len(findings.problems)} problems" if findings.problems else "all as it should be"
     _say(f"{findings.shards} shards, {findings.samples} samples read, {findings.decoded} clips decoded: {verdict}")
     return 1 if findings.problems else 0
@@ -134,12 +139,12 @@ def info(corpus: list[str], json: bool = False) -> None:
         _print_json(rows)
         return
     table = Table(title=", ".join(corpus), box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("source", "domain", "videos", "cases", "hours", "train", "val", "test", "shards", "MB", "failed"):
+    for column in ("source", "domain", "videos", "left out", "cases", "hours", "train/val/test clips", "MB"):
         table.add_column(column, justify="left" if column in ("source", "domain") else "right", no_wrap=True)
     for row in rows:
-        clips = [str(row["clips_per_split"].get(split, 0)) for split in ("train", "val", "test")]
-        counts = [f"{row['videos']}", f"{row['cases']}", f"{row['hours']:.2f}", *clips, f"{row['shards']}"]
-        table.add_row(row["source"], row["domain"], *counts, f"{row['bytes'] / 1e6:.1f}", f"{row['videos_failed']}")
+        clips = "/".join(str(row["clips_per_split"].get(split, 0)) for split in SPLITS)
+        counts = [f"{row['videos']}", f"{row['videos_failed']}", f"{row['cases']}", f"{row['hours']:.2f}"]
+        table.add_row(row["source"], row["domain"], *counts, clips, f"{row['bytes'] / 1e6:.1f}")
     Console().print(table)
 
 
@@ -197,7 +202,7 @@ def phantom(*, out: Path, seed: int = 0, minutes: float = 12.0, workers: int = 0
             workers=workers or os.cpu_count() or 1,
             progress=lambda done, total: progress("rendering", done, total),
         )
-    _say(f"manifest: {manifest}")
+    _say(escape(f"manifest: {manifest}"))
 
 
 def _chosen_videos(
@@ -213,11 +218,27 @@ def _chosen_videos(
     if (manifest is None) == (videos is None):
         raise ConfigError("give either --manifest FILE.csv or --videos FOLDER")
     if manifest is not None:
+        if source or domain or split != "train" or licence or case_from:
+            raise ConfigError(
+                "--source, --domain, --split, --licence and --case_from go with --videos; "
+                "with --manifest they are columns of it"
+            )
         return read_manifest(manifest, ignore_columns=ignore_columns)
+    if ignore_columns:
+        raise ConfigError("--ignore_columns goes with --manifest; --videos has no columns")
     if not source or not domain:
         raise ConfigError("--videos needs --source NAME and --domain NAME, as a folder does not say what it holds")
     assert videos is not None
     return scan_folder(videos, source=source, domain=domain, split=split, licence=licence, case_from=case_from)
+
+
+def _keep_apart(store: Store, videos: Path | None, private: Path, work: Path) -> None:
+    """Refuses to put what is private into the corpus, or the clips of unfinished work among the videos to build."""
+    for flag, folder in (("--private", private), ("--work", work)):
+        if not store.address.startswith("s3://") and folder.resolve().is_relative_to(Path(store.address).resolve()):
+            raise ConfigError(f"{flag} {folder} lies inside the corpus {store.address}; name a folder outside of it")
+        if videos is not None and folder.resolve().is_relative_to(videos.resolve()):
+            raise ConfigError(f"{flag} {folder} lies inside --videos {videos}; name a folder outside of it")
 
 
 def _private_folder(store: Store) -> Path:
@@ -228,7 +249,7 @@ def _private_folder(store: Store) -> Path:
 
 def _print_build(result: BuildResult, store: Store) -> None:
     for failure in result.failures[:20]:
-        _say(f"[yellow]left out[/yellow] {failure.path}: {failure.detail}")
+        _say(f"[yellow]left out[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
     if len(result.failures) > 20:
         _say(f"... and {len(result.failures) - 20} more")
     for name, entry in result.corpus.sources.items():
@@ -236,7 +257,7 @@ def _print_build(result: BuildResult, store: Store) -> None:
             f"{name}: {entry.samples} clips of {entry.videos} videos, {entry.hours:.2f} h, "
             f"{entry.bytes / 1e6:.1f} MB in {len(entry.shards)} shards"
         )
-    _say(f"corpus: {store.address}\nprivate list of all videos: {result.report}")
+    _say(escape(f"corpus: {store.address}\nprivate list of all videos: {result.report}"))
 
 
 @contextmanager

@@ -3,16 +3,19 @@
 import csv
 import hashlib
 import json
+import math
 import shutil
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from surgrec.errors import ConfigError
+from surgrec_shard.disk import writing_to
 from surgrec_shard.ffmpeg import FfmpegError, encoder_versions, run_ffmpeg
 from surgrec_shard.probe import BadVideoError, VideoFacts, probe
 
-_CLIPS_FILE = "clips.json"
+_CLIPS_FILE, _SEGMENTS_FILE = "clips.json", "segments.csv"
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02  # containers round, and end a frame or two before they say
 
 
@@ -42,7 +45,7 @@ class EncodeSettings:
     def __post_init__(self) -> None:
         if self.short_side_px < 16 or self.short_side_px % 2:
             raise ConfigError(f"short_side_px is {self.short_side_px}; it must be an even number of at least 16")
-        if self.fps < 0 or self.clip_s <= 0 or not 0 < self.min_clip_s <= self.clip_s:
+        if not 0 <= self.fps < math.inf or not 0 < self.min_clip_s <= self.clip_s < math.inf:
             raise ConfigError(
                 f"fps {self.fps}, clip_s {self.clip_s}, min_clip_s {self.min_clip_s}: "
                 "fps may not be negative, and 0 < min_clip_s <= clip_s must hold"
@@ -93,18 +96,26 @@ def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedV
     if (folder / _CLIPS_FILE).is_file():
         return _read(folder)
     facts = probe(path)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = _partial_folder(folder)
     try:
         encoded = _encode(path, facts, settings, partial)
         text = json.dumps({**asdict(encoded), "folder": ""})
-        (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")
+        with writing_to(folder.parent):
+            (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")
+            partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    partial.rename(folder)
     return _read(folder)
+
+
+def _partial_folder(folder: Path) -> Path:
+    """A new folder for one attempt: after a kill, ffmpeg may live on and go on writing into that of the last attempt."""
+    for abandoned in folder.parent.glob(f"{folder.name}.partial-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    with writing_to(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
 
 
 def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Path) -> EncodedVideo:
@@ -112,11 +123,11 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
     fps = min(settings.fps, facts.fps) if settings.fps else facts.fps
     try:
         complaints = run_ffmpeg(
-            path, ["-threads", "1"], _output_arguments(facts, settings, fps, width, height, folder), out=folder
+            path, _input_options(facts), _output_arguments(facts, settings, fps, width, height), out=folder
         )
     except FfmpegError as error:
         raise BadVideoError("undecodable", f"ffmpeg cannot decode it: {error}") from None
-    segments = _read_segments(folder / "segments.csv", fps)
+    segments = _read_segments(folder / _SEGMENTS_FILE, fps)
     end_s = segments[-1].start_s + segments[-1].duration_s if segments else 0.0
     expected_s = facts.duration_s or 0.0
     if expected_s - end_s > max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s):
@@ -140,9 +151,14 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
     )
 
 
-def _output_arguments(
-    facts: VideoFacts, settings: EncodeSettings, fps: float, width: int, height: int, folder: Path
-) -> list[str]:
+def _input_options(facts: VideoFacts) -> list[str]:
+    # Frames that change their size midway pass through the same filters: new ones would begin again at time 0.
+    # yadif and the turning of rotated frames do not take such a change.
+    steady = [] if facts.interlaced or facts.rotated else ["-reinit_filter", "0"]
+    return ["-threads", "1", *steady]
+
+
+def _output_arguments(facts: VideoFacts, settings: EncodeSettings, fps: float, width: int, height: int) -> list[str]:
     filters = [
         *(["yadif"] if facts.interlaced else []),
         "setpts=PTS-STARTPTS",
@@ -154,12 +170,13 @@ def _output_arguments(
         *("-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
         *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-preset", settings.preset, "-crf", str(settings.crf), "-threads", "1"),
+        *("-a53cc", "0"),  # closed captions travel inside the picture data
         *(["-tune", settings.tune] if settings.tune != "none" else []),
         *("-bf", str(settings.b_frames), "-g", str(settings.gop), "-sc_threshold", "0"),
         *("-force_key_frames", f"expr:gte(t,n_forced*{settings.clip_s!r})"),
         *("-f", "segment", "-segment_time", repr(settings.clip_s), "-reset_timestamps", "1"),
-        *("-segment_list", str(folder / "segments.csv"), "-segment_list_type", "csv"),
-        *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart", str(folder / "%06d.mp4")),
+        *("-segment_list", _SEGMENTS_FILE, "-segment_list_type", "csv"),
+        *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart", "%06d.mp4"),
     ]
 
 

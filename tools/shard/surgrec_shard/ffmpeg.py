@@ -1,18 +1,23 @@
 """ffmpeg and ffprobe as subprocesses: finding them, their versions, and running them on files that may be hostile."""
 
 import functools
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from surgrec.errors import SetupError, StorageError
+from surgrec.errors import SetupError
+from surgrec_shard.disk import disk_full
 
 # Demuxers of video files. Playlists (hls, concat), images, text and network formats are left out: opening a file
 # that claims to be a video must never open a second one.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,asf,mpeg,mpegts,mpegvideo,mxf,flv,ogg,dv,h264,hevc,m4v,gxf,nut"
 _INPUT_LIMITS = ("-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
+_CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
+_STOPPED = 255  # ffmpeg catches SIGINT and SIGTERM, and then leaves with this status
 
 
 class FfmpegError(Exception):
@@ -36,6 +41,8 @@ def run_ffprobe(path: Path, arguments: Sequence[str]) -> str:
 def run_ffmpeg(path: Path, input_options: Sequence[str], output: Sequence[str], *, out: Path) -> int:
     """Runs ffmpeg on one input; gives the number of complaints about damaged parts that it decoded around.
 
+    It runs in the folder `out`, so names in `output` can be relative: in a path, `%` and `:` would mean something to it.
+
     Raises:
         FfmpegError: ffmpeg cannot decode the file.
         StorageError: The disk that holds `out` is full.
@@ -56,7 +63,7 @@ def tool(name: str) -> str:
         raise SetupError(
             f"{name} is not installed; install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg) and try again"
         )
-    return path
+    return os.path.abspath(path)
 
 
 @functools.cache
@@ -81,14 +88,14 @@ def encoder_versions() -> dict[str, str]:
 
 
 def _run(command: Sequence[str], path: Path, out: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr:
-        raise StorageError(
-            f"the disk of {out} is full; free space, or choose another --work, and run the same command again"
-        )
-    if done.returncode < 0:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, cwd=out)
+    if out is not None and ("No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr):
+        raise disk_full(out.parent)
+    if -done.returncode in _CRASHES:
+        raise FfmpegError(f"{Path(command[0]).name} crashed on it with signal {-done.returncode}")
+    if done.returncode < 0 or done.returncode == _STOPPED:
         raise SetupError(
-            f"{command[0]} was killed by signal {-done.returncode} (out of memory?); use fewer --workers and run again"
+            f"{command[0]} was stopped by a signal (out of memory?); use fewer --workers and run the same command again"
         )
     if done.returncode:
         raise FfmpegError(_complaint(done.stderr, path))

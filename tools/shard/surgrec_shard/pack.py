@@ -1,6 +1,7 @@
 """The encoded videos of one group -> its shards, in a shuffled order in which neighbours come from different videos."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from surgrec.manifest import Label
 from surgrec.shards.layout import Clip, Sample, clip_key, shard_name
 from surgrec.shards.write import Shard, ShardWriter, idx_path
 from surgrec.storage import Store
+from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedClip, EncodedVideo
 from surgrec_shard.plan import Group, PlannedVideo
 
@@ -42,15 +44,17 @@ def pack_group(
     for part, members in enumerate(_parts(clips, shard_bytes)):
         name = shard_name(group.source, group.split, group.number, part)
         path = work / name
-        with ShardWriter(path, name) as writer:
-            for member in members:
-                writer.add(member.clip, member.labels, member.path.read_bytes())
-            shards.append(writer.close())
-        samples += writer.samples
-        store.upload(f"{group.source}/{name}.idx", idx_path(path))
-        store.upload(f"{group.source}/{name}", path)
-        idx_path(path).unlink()
-        path.unlink()
+        try:
+            with writing_to(work), ShardWriter(path, name) as writer:
+                for member in members:
+                    writer.add(member.clip, member.labels, member.path.read_bytes())
+                shards.append(writer.close())
+            samples += writer.samples
+            store.upload(f"{group.source}/{name}.idx", idx_path(path))
+            store.upload(f"{group.source}/{name}", path)
+        finally:
+            idx_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     return shards, samples
 
 
@@ -89,17 +93,16 @@ def describe(planned: PlannedVideo, encoded: EncodedVideo, config: str) -> list[
 
 def labels_of_clip(labels: Sequence[Label], clip: EncodedClip) -> tuple[Label, ...]:
     """The labelled stretches that overlap a clip, cut to it, in seconds from its start."""
-    end_s = clip.start_s + clip.duration_s
-    return tuple(
+    cut = (
         Label(
             task=label.task,
-            start_s=round(max(label.start_s, clip.start_s) - clip.start_s, 6),
-            end_s=round(min(label.end_s, end_s) - clip.start_s, 6),
+            start_s=round(max(label.start_s - clip.start_s, 0.0), 6),
+            end_s=round(min(label.end_s - clip.start_s, clip.duration_s), 6),
             value=label.value,
         )
         for label in labels
-        if label.start_s < end_s and label.end_s > clip.start_s
     )
+    return tuple(label for label in cut if label.start_s < label.end_s)
 
 
 def interleave(videos: Sequence[Sequence[StoredClip]]) -> list[StoredClip]:
@@ -109,7 +112,27 @@ def interleave(videos: Sequence[Sequence[StoredClip]]) -> list[StoredClip]:
         shuffled = sorted(clips, key=lambda stored: _hash_of(clip_key(stored.clip)))
         offset = _hash_of(clips[0].clip.video) if clips else 0.0
         placed += [((place + offset) / len(shuffled), stored) for place, stored in enumerate(shuffled)]
-    return [stored for _, stored in sorted(placed, key=lambda item: (item[0], clip_key(item[1].clip)))]
+    return _apart([stored for _, stored in sorted(placed, key=lambda item: (item[0], clip_key(item[1].clip)))])
+
+
+def _apart(clips: list[StoredClip]) -> list[StoredClip]:
+    """The clips in nearly the same order, neighbours from different videos; unchanged where one video has most of them."""
+    left = Counter(stored.clip.video for stored in clips)
+    if not clips or 2 * max(left.values()) > len(clips) + 1:
+        return clips
+    waiting, chosen, last = list(clips), list[StoredClip](), ""
+    while waiting:
+        most = max(left, key=left.__getitem__)
+        due = 2 * left[most] > len(waiting)  # with any other clip now, too many of this video would be left
+        place = next(
+            place
+            for place, stored in enumerate(waiting)
+            if (stored.clip.video == most if due else stored.clip.video != last)
+        )
+        chosen.append(waiting.pop(place))
+        last = chosen[-1].clip.video
+        left[last] -= 1
+    return chosen
 
 
 def _parts(clips: Sequence[StoredClip], shard_bytes: int) -> Iterator[list[StoredClip]]:

@@ -7,13 +7,16 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from surgrec.errors import StorageError
+from surgrec_shard.disk import writing_to
 
-_KEY_FILE, _HASHES_FILE, _LOCK_FILE = "key", "hashes.jsonl", "build.lock"
+_KEY_FILE, _KEY_LOCK_FILE, _HASHES_FILE, _LOCK_FILE = "key", "key.lock", "hashes.jsonl", "build.lock"
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 class PrivateFolder:
@@ -43,7 +46,7 @@ class PrivateFolder:
             with path.open("rb") as file:
                 self._hashes[identity] = hashlib.file_digest(file, "sha256").hexdigest()
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
-            with (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log:
+            with writing_to(self.path), (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
         return self._hashes[identity]
 
@@ -51,11 +54,13 @@ class PrivateFolder:
         """A CSV that shows paths and the hospital's own case names; gives its path."""
         path = self.path / name
         partial = path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(path)
+        with writing_to(self.path):
+            # A name on disk need not be UTF-8: surrogateescape writes back the bytes that it has there.
+            with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+            partial.replace(path)
         return path
 
     @contextlib.contextmanager
@@ -76,14 +81,16 @@ class PrivateFolder:
 
     def _read_or_make_key(self) -> bytes:
         path = self.path / _KEY_FILE
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
-        if len(key) != 32:
+        with writing_to(self.path):
+            if not path.is_file():
+                with (self.path / _KEY_LOCK_FILE).open("w") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)  # two first builds at once must not use two keys
+                    if not path.is_file():
+                        _write_key(path)
+            text = path.read_text(encoding="ascii", errors="replace").strip()
+        if not _KEY.fullmatch(text):
             raise StorageError(f"{path} does not hold a key of 64 hex digits; restore it, or cases get new names")
-        return key
+        return bytes.fromhex(text)
 
     def _read_hashes(self) -> dict[str, str]:
         path = self.path / _HASHES_FILE
@@ -95,3 +102,11 @@ class PrivateFolder:
                 row = json.loads(line)
                 rows[row["file"]] = row["sha256"]
         return rows
+
+
+def _write_key(path: Path) -> None:
+    """A new key, complete or not there: a kill in between must not leave an empty one."""
+    partial = path.with_suffix(".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    partial.replace(path)

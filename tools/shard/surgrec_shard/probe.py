@@ -32,6 +32,8 @@ class VideoFacts:
     duration_s: float | None
     """Of the video stream; None where the container does not say."""
     interlaced: bool
+    rotated: bool
+    """Whether the container says to turn or mirror the frames for display."""
 
 
 def probe(path: Path) -> VideoFacts:
@@ -63,6 +65,7 @@ def probe(path: Path) -> VideoFacts:
         fps=float(fps),
         duration_s=_duration_s(stream, found.get("format", {})),
         interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
+        rotated=any("rotation" in side for side in stream.get("side_data_list", [])),
     )
 
 

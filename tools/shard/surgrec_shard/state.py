@@ -9,6 +9,7 @@ from surgrec.shards.index import Dropped
 from surgrec.shards.layout import Clip, Sample
 from surgrec.shards.write import Shard
 from surgrec.storage import Store
+from surgrec_shard.disk import writing_to
 from surgrec_shard.plan import Group
 
 
@@ -33,6 +34,8 @@ class PackedGroup:
     samples: list[Sample] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    damaged: dict[str, int] = field(default_factory=dict)
+    """How many damaged places the decoder went around, for each video that has any."""
 
 
 class GroupRecords:
@@ -40,13 +43,15 @@ class GroupRecords:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, group: Group, packed: PackedGroup) -> None:
         """Remembers a group. Call it after its shards are in the store."""
         partial = self._path(group).with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(packed), default=str), encoding="utf-8")
-        partial.replace(self._path(group))
+        with writing_to(self._folder):
+            partial.write_text(json.dumps(asdict(packed), default=str), encoding="utf-8")
+            partial.replace(self._path(group))
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
         """A finished group, when all its shards are still in the store at their size; otherwise None."""
@@ -59,6 +64,7 @@ class GroupRecords:
             samples=[Sample(**(sample | {"clip": Clip(**sample["clip"])})) for sample in row["samples"]],
             dropped=[Dropped(**dropped) for dropped in row["dropped"]],
             failures=[Failure(**(failure | {"path": Path(failure["path"])})) for failure in row["failures"]],
+            damaged=row["damaged"],
         )
         return packed if all(is_stored(store, group.source, shard) for shard in packed.shards) else None
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards.corpus import Source, open_corpus
-from surgrec.shards.layout import Sample, is_shard_name, read_clip_json, source_digest
-from surgrec.shards.write import Shard, idx_path
+from surgrec.shards.layout import DROPPED_FILE, LABELS_FILE, Sample, is_shard_name, read_clip_json, source_digest
+from surgrec.shards.write import Shard
+from surgrec.storage import Store, open_store
+from surgrec_shard.disk import writing_to
 from surgrec_shard.ffmpeg import FfmpegError, run_ffprobe
 
 _COPY_BYTES = 64 << 20
@@ -39,7 +41,7 @@ def verify(address: str, *, decode_all: bool, progress: Callable[[str, int, int]
     sources = open_corpus([address])
     total = sum(len(source.entry.shards) for source in sources.values())
     problems: list[str] = []
-    samples = decoded = done = 0
+    shards = samples = decoded = done = 0
     for source in sources.values():
         expected: dict[str, list[Sample]] = defaultdict(list)
         for row in range(source.index.num_rows):
@@ -47,14 +49,14 @@ def verify(address: str, *, decode_all: bool, progress: Callable[[str, int, int]
             expected[sample.shard].append(sample)
         problems += _check_source(source, expected)
         for shard in source.entry.shards:
-            with tempfile.TemporaryDirectory() as folder:
-                for problem in _check_shard(source, shard, expected[shard.name], Path(folder), decode_all):
-                    problems.append(f"{source.store.locate(f'{source.name}/{shard.name}')}: {problem}")
-            samples += len(expected[shard.name])
-            decoded += len(expected[shard.name]) if decode_all else 1
+            found = _check_shard(source, shard, expected[shard.name], decode_all)
+            where = source.store.locate(f"{source.name}/{shard.name}")
+            problems += [f"{where}: {problem}" for problem in found.problems]
+            shards, samples, decoded = shards + found.shards, samples + found.samples, decoded + found.decoded
             done += 1
             progress("verifying", done, total)
-    return Findings(shards=total, samples=samples, decoded=decoded, problems=problems)
+    problems += _unlisted_shards(open_store(address), sources)
+    return Findings(shards=shards, samples=samples, decoded=decoded, problems=problems)
 
 
 def _check_source(source: Source, expected: dict[str, list[Sample]]) -> Iterator[str]:
@@ -65,30 +67,54 @@ def _check_source(source: Source, expected: dict[str, list[Sample]]) -> Iterator
     digest = source_digest((sample.key, sample.sha256) for samples in expected.values() for sample in samples)
     if digest != source.entry.digest:
         yield f"{where}: the index has the digest {digest[:12]}, corpus.json says {source.entry.digest[:12]}"
-    for name in source.store.list(f"{source.name}/"):
-        shard = name.rpartition("/")[2].removesuffix(".idx")
-        if is_shard_name(shard) and shard not in listed:
-            yield f"{source.store.locate(name)}: a shard that corpus.json does not list"
+    for table in (LABELS_FILE, DROPPED_FILE):
+        if not source.store.exists(f"{source.name}/{table}"):
+            yield f"{where}: {table} is missing"
 
 
-def _check_shard(source: Source, shard: Shard, expected: list[Sample], folder: Path, decode_all: bool) -> Iterator[str]:
+def _unlisted_shards(store: Store, sources: dict[str, Source]) -> Iterator[str]:
+    """Shards that lie in the corpus although no source of it lists them: they hold clips that nobody accounts for."""
+    listed = {f"{source.name}/{shard.name}" for source in sources.values() for shard in source.entry.shards}
+    for name in store.list():
+        shard = name.removesuffix(".idx")
+        if is_shard_name(shard.rpartition("/")[2]) and shard not in listed:
+            yield f"{store.locate(name)}: a shard that corpus.json does not list"
+
+
+def _check_shard(source: Source, shard: Shard, expected: list[Sample], decode_all: bool) -> Findings:
+    """What is wrong with one shard. One that is not there was not read."""
     name = f"{source.name}/{shard.name}"
-    try:
-        path, digest = _fetch(source, name, folder / shard.name)
-        offsets = source.store.read(f"{name}.idx")
-    except MissingError as error:
-        yield str(error)
-        return
+    with (
+        writing_to(Path(tempfile.gettempdir()), "set TMPDIR to another disk"),
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        folder = Path(temporary)
+        try:
+            path, digest = _fetch(source, name, folder / "shard.tar")
+            offsets = source.store.read(f"{name}.idx")
+        except MissingError as error:
+            return Findings(problems=[str(error)])
+        decode = expected if decode_all else expected[:1]
+        problems = [*_check_bytes(path, digest, shard), *_check_offsets(offsets, expected)]
+        problems += _check_members(path, expected)
+        problems += [problem for sample in decode for problem in _check_decodes(path, sample, folder / "clip.mp4")]
+    return Findings(shards=1, samples=len(expected), decoded=len(decode), problems=problems)
+
+
+def _check_bytes(path: Path, digest: str, shard: Shard) -> Iterator[str]:
     if path.stat().st_size != shard.bytes:
         yield f"{path.stat().st_size} bytes, corpus.json says {shard.bytes}"
     if digest != shard.sha256:
         yield f"its SHA-256 is {digest[:12]}, corpus.json says {shard.sha256[:12]}"
-    ends = [*(sample.offset for sample in expected), expected[-1].offset + expected[-1].size] if expected else [0]
-    if offsets != struct.pack(f"<{len(ends)}Q", *ends):
-        yield f"{idx_path(path).name} does not hold the offsets of the index"
-    yield from _check_members(path, expected)
-    for sample in expected if decode_all else expected[:1]:
-        yield from _check_decodes(path, sample, folder / "clip.mp4")
+
+
+def _check_offsets(offsets: bytes, expected: list[Sample]) -> Iterator[str]:
+    """The .idx against the index: samples lie side by side, each as long as the index says."""
+    starts, ends = [sample.offset for sample in expected], [sample.offset + sample.size for sample in expected]
+    if starts != [0, *ends][: len(starts)]:
+        yield "the samples of the index do not lie side by side"
+    if offsets != b"".join(struct.pack("<Q", place % 2**64) for place in [*starts, *(ends[-1:] or [0])]):
+        yield "its .idx does not hold the offsets of the index"
 
 
 def _fetch(source: Source, name: str, path: Path) -> tuple[Path, str]:
@@ -107,13 +133,22 @@ def _check_members(path: Path, expected: list[Sample]) -> Iterator[str]:
     """Reads the shard as any user of webdataset would, and compares with the index."""
     import webdataset  # here, because it imports torch where torch is installed
 
-    found = webdataset.WebDataset(str(path), shardshuffle=False, handler=webdataset.reraise_exception)
+    broken: list[str] = []
+
+    def stop(error: Exception) -> bool:
+        broken.append(str(error.args[0] if error.args else error).partition(" @ ")[0])
+        return False
+
+    found = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False, handler=stop)
     keys = []
     by_key = {sample.key: sample for sample in expected}
     for member in found:
         keys.append(member["__key__"])
         sample = by_key.get(member["__key__"])
-        if sample is None or not {"json", "mp4"} <= member.keys():
+        if sample is None:
+            continue
+        if not {"json", "mp4"} <= member.keys():
+            yield f"{sample.key}: its json or its mp4 is missing"
             continue
         if hashlib.sha256(member["mp4"]).hexdigest() != sample.sha256:
             yield f"{sample.key}: the mp4 does not have the digest of the index"
@@ -126,13 +161,14 @@ def _check_members(path: Path, expected: list[Sample]) -> Iterator[str]:
         else:
             if clip != sample.clip:
                 yield f"{sample.key}: its JSON and the index differ"
+    yield from (f"it cannot be read to its end: {reason}" for reason in broken[:1])
     if keys != [sample.key for sample in expected]:
         yield f"it holds {len(keys)} samples, not exactly the {len(expected)} of the index in their order"
 
 
 def _at(path: Path, sample: Sample) -> bytes:
     with path.open("rb") as file:
-        file.seek(sample.mp4_offset)
+        file.seek(max(sample.mp4_offset, 0))
         return file.read(sample.mp4_size)
 
 

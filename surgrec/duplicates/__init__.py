@@ -1,0 +1,1 @@
+"""Perceptual hashes, runs of matching frames, and known overlaps between public sets. Not built yet."""

@@ -1,0 +1,179 @@
+"""What every store does, a folder and a real S3 server alike."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from surgrec.errors import MissingError, StorageError
+from surgrec.storage import Store, open_store
+
+SHARD = bytes(range(256)) * 4096
+"""1 MiB in which every range of less than 256 bytes tells its place."""
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return open_store(tmp_path / "corpus")
+    return open_store(request.getfixturevalue("s3_address"))
+
+
+def test_written_bytes_come_back(store: Store) -> None:
+    store.write("cholec80/index.parquet", SHARD)
+    assert store.read("cholec80/index.parquet") == SHARD
+    assert store.size("cholec80/index.parquet") == len(SHARD)
+    assert store.exists("cholec80/index.parquet")
+
+
+def test_an_empty_file_is_a_file(store: Store) -> None:
+    store.write("empty", b"")
+    assert store.read("empty") == b""
+    assert store.size("empty") == 0
+    assert store.exists("empty")
+
+
+def test_writing_again_replaces(store: Store) -> None:
+    store.write("corpus.json", b"a long first version")
+    store.write("corpus.json", b"second")
+    assert store.read("corpus.json") == b"second"
+    assert store.list() == ["corpus.json"]
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 1), (5, 250), (len(SHARD) - 7, 7), (0, len(SHARD)), (100, 0)])
+def test_a_range_is_exactly_what_was_asked_for(store: Store, offset: int, size: int) -> None:
+    store.write("shard.tar", SHARD)
+    assert store.read_range("shard.tar", offset, size) == SHARD[offset : offset + size]
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"), [(len(SHARD) - 7, 8), (len(SHARD), 1), (len(SHARD) + 99, 5), (-1, 4), (4, -1)]
+)
+def test_a_range_beyond_the_file_is_an_error_and_never_short(store: Store, offset: int, size: int) -> None:
+    store.write("shard.tar", SHARD)
+    with pytest.raises(StorageError, match=r"shard\.tar") as failure:
+        store.read_range("shard.tar", offset, size)
+    assert not isinstance(failure.value, MissingError)
+
+
+@pytest.mark.parametrize("size", [0, 1, 20_000_000])
+def test_a_local_file_of_any_size_is_uploaded(store: Store, tmp_path: Path, size: int) -> None:
+    path = tmp_path / "spool.tar"
+    path.write_bytes((SHARD * (size // len(SHARD) + 1))[:size])
+    store.upload("cholec80/cholec80-train-00000000.tar", path)
+    assert store.read("cholec80/cholec80-train-00000000.tar") == path.read_bytes()
+    assert path.stat().st_size == size
+
+
+def test_uploading_a_missing_file_names_it(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"gone\.tar"):
+        store.upload("shard.tar", tmp_path / "gone.tar")
+    assert not store.exists("shard.tar")
+
+
+def test_listing_gives_sorted_names_at_any_depth_that_begin_with_the_prefix(store: Store) -> None:
+    names = ["a/b/c.tar", "a/b.tar", "ab.tar", "a-b/x y+ü.json", "corpus.json"]
+    for name in names:
+        store.write(name, b"x")
+    assert store.list() == sorted(names)
+    assert store.list("a/") == ["a/b.tar", "a/b/c.tar"]
+    assert store.list("a/b") == ["a/b.tar", "a/b/c.tar"]
+    assert store.list("a") == sorted(name for name in names if name.startswith("a"))
+    assert store.list("cor") == ["corpus.json"]
+    assert store.list("no/such/folder/") == []
+
+
+def test_a_store_does_not_see_its_neighbour_of_a_similar_name(store: Store) -> None:
+    open_store(f"{store.address}2").write("corpus.json", b"another corpus")
+    assert store.list() == []
+    assert not store.exists("corpus.json")
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    assert store.list() == []
+    assert not store.exists("corpus.json")
+
+
+def test_what_is_not_there_is_named(store: Store) -> None:
+    for call in (store.read, store.size, lambda name: store.read_range(name, 0, 4)):
+        with pytest.raises(MissingError, match=r"cholec80/gone\.tar"):
+            call("cholec80/gone.tar")
+
+
+def test_a_folder_is_not_a_file(store: Store) -> None:
+    store.write("cholec80/index.parquet", b"x")
+    assert not store.exists("cholec80")
+    for call in (store.read, store.size, lambda name: store.read_range(name, 0, 4)):
+        with pytest.raises(MissingError, match="cholec80"):
+            call("cholec80")
+
+
+def test_deleting_removes_and_may_be_repeated(store: Store) -> None:
+    store.write("withdrawn.tar", b"x")
+    store.delete("withdrawn.tar")
+    store.delete("withdrawn.tar")
+    assert not store.exists("withdrawn.tar")
+    assert store.list() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "a/../../b", "/etc/passwd", "a//b", "./a", "a/", "", "a\\b", "a\nb", "a\0b"]
+)
+def test_a_name_that_could_lead_outside_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+    calls = [store.read, store.size, store.exists, store.delete, store.locate]
+    calls += [lambda name: store.write(name, b"x"), lambda name: store.read_range(name, 0, 1)]
+    calls += [lambda name: store.upload(name, Path(__file__))]
+    for call in calls:
+        with pytest.raises(StorageError, match="cannot be a name in"):
+            call(name)
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("prefix", ["../", "/etc", "a/../../", "a\\"])
+def test_a_prefix_that_could_lead_outside_is_refused(store: Store, prefix: str) -> None:
+    with pytest.raises(StorageError, match="cannot be a name in"):
+        store.list(prefix)
+
+
+def test_a_store_is_its_address(store: Store) -> None:
+    store.write("corpus.json", b"{}")
+    again = open_store(store.address)
+    copied = pickle.loads(pickle.dumps(store))
+    assert {store, again, copied} == {store}
+    assert copied.read("corpus.json") == b"{}"
+    assert store.locate("a/b") == f"{store.address}/a/b"
+
+
+def test_sixteen_threads_read_at_once(store: Store) -> None:
+    store.write("shard.tar", SHARD)
+    fresh = open_store(store.address)
+
+    def read(offset: int) -> bool:
+        return fresh.read_range("shard.tar", offset, 1000) == SHARD[offset : offset + 1000]
+
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(read, range(0, 320_000, 1000))) == [True] * 320
+    assert fresh.counters.bytes_read == 320_000
+
+
+def read_ranges(store: Store, ready: Barrier) -> None:
+    """Reads in a forked process; a wrong byte ends it with an error."""
+    ready.wait(timeout=20)
+    for offset in range(100):
+        assert store.read_range("shard.tar", offset, 50) == SHARD[offset : offset + 50]
+
+
+def test_a_store_that_was_used_before_a_fork_serves_parent_and_children(store: Store) -> None:
+    store.write("shard.tar", SHARD)
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Barrier(3)
+    children = [fork.Process(target=read_ranges, args=(store, ready)) for _ in range(2)]
+    for child in children:
+        child.start()
+    read_ranges(store, ready)
+    for child in children:
+        child.join(timeout=30)
+    assert [child.exitcode for child in children] == [0, 0]

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surgrec.errors import MixtureError
+from surgrec.stream.mixture import Leaf, Level, Mixture, block_counts, shares
+
+
+def leaf(source: str, domain: str, size: int) -> Leaf:
+    return Leaf(source=source, domain=domain, digest=f"digest of {source}", rows=f"rows of {source}", size=size)
+
+
+LEAVES = [leaf("big", "laparoscopy", 900), leaf("small", "laparoscopy", 100), leaf("eyes", "cataract", 1000)]
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([Level(by="source", alpha=1.0)], [0.45, 0.05, 0.5]),
+        ([Level(by="source", alpha=0.0)], [1 / 3, 1 / 3, 1 / 3]),
+        ([Level(by="source", alpha=0.5)], np.sqrt([900, 100, 1000]) / np.sqrt([900, 100, 1000]).sum()),
+        ([Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)], [0.375, 0.125, 0.5]),
+        ([Level(by="domain", alpha=0.0)], [0.45, 0.05, 0.5]),
+        ([Level(by="domain", alpha=0.0), Level(by="source", alpha=0.0)], [0.25, 0.25, 0.5]),
+        ([], [0.45, 0.05, 0.5]),
+    ],
+)
+def test_a_share_is_proportional_to_size_to_the_power_of_alpha_at_every_level(
+    levels: list[Level], expected: list[float]
+) -> None:
+    assert shares(LEAVES, Mixture(levels=levels)) == pytest.approx(expected)
+
+
+def test_the_default_balances_domains_equally_and_sources_by_square_root() -> None:
+    assert shares(LEAVES, Mixture()) == pytest.approx([0.375, 0.125, 0.5])
+
+
+def test_a_weight_multiplies_a_share_and_zero_leaves_a_source_out() -> None:
+    natural = Mixture(levels=[], weights={"small": 2.0})
+    assert shares(LEAVES, natural) == pytest.approx(np.array([0.45, 0.1, 0.5]) / 1.05)
+    without = Mixture(levels=[Level(by="source", alpha=0.0)], weights={"eyes": 0.0})
+    assert shares(LEAVES, without) == pytest.approx([0.5, 0.5, 0.0])
+    assert block_counts(LEAVES, without)[2] == 0
+
+
+def test_a_source_left_out_gives_its_share_to_its_own_domain() -> None:
+    assert shares(LEAVES, Mixture(weights={"big": 0.0})) == pytest.approx([0.0, 0.5, 0.5])
+
+
+def test_a_source_without_samples_has_no_share() -> None:
+    leaves = [*LEAVES, leaf("none", "robotic", 0)]
+    assert shares(leaves, Mixture()) == pytest.approx([0.375, 0.125, 0.5, 0.0])
+    assert block_counts(leaves, Mixture())[3] == 0
+
+
+def test_counts_are_rounded_by_largest_remainder() -> None:
+    leaves = [leaf("a", "x", 50), leaf("b", "x", 30), leaf("c", "x", 20)]
+    mixture = Mixture(levels=[], block=7)  # quotas 3.5, 2.1, 1.4
+    assert block_counts(leaves, mixture).tolist() == [4, 2, 1]
+
+
+def test_a_source_with_a_tiny_share_has_one_position_of_every_block() -> None:
+    leaves = [leaf("huge", "x", 10**9), leaf("b", "x", 1), leaf("c", "x", 1)]
+    assert block_counts(leaves, Mixture(levels=[], block=16)).tolist() == [14, 1, 1]
+    assert block_counts(leaves, Mixture(levels=[], block=3)).tolist() == [1, 1, 1]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 10**7), min_size=1, max_size=12),
+    alphas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    weights=st.lists(st.one_of(st.just(0.0), st.floats(0.01, 100.0)), min_size=12, max_size=12),
+    block=st.integers(12, 3000),
+)
+def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
+    sizes: list[int], alphas: tuple[float, float], weights: list[float], block: int
+) -> None:
+    leaves = [leaf(f"s{place}", f"d{place % 3}", size) for place, size in enumerate(sizes)]
+    factors = {leaf.source: weight for leaf, weight in zip(leaves, weights, strict=False) if leaf.size}
+    levels = [Level(by="domain", alpha=alphas[0]), Level(by="source", alpha=alphas[1])]
+    mixture = Mixture(levels=levels, weights=factors, block=block)
+    served = np.array([leaf.size > 0 and factors[leaf.source] > 0 for leaf in leaves])
+    if not served.any():
+        with pytest.raises(MixtureError, match="no sample to draw"):
+            block_counts(leaves, mixture)
+        return
+    share = shares(leaves, mixture)
+    counts = block_counts(leaves, mixture)
+    assert share.sum() == pytest.approx(1)
+    assert counts.sum() == block
+    assert np.array_equal(counts > 0, served)
+    quota = share * block
+    assert (counts < quota + 1 + 1e-6).all() or (counts[counts >= quota + 1] == 1).all()
+    if (quota[served] >= 1).all():  # then nobody was lifted to 1, and largest remainders move each by less than 1
+        assert (np.abs(counts - quota) < 1 + 1e-6).all()
+
+
+def test_counts_do_not_depend_on_the_order_of_sources() -> None:
+    leaves = [leaf(name, domain, size) for name, domain, size in [("a", "x", 7), ("b", "y", 7), ("c", "y", 11)]]
+    forwards = dict(zip("abc", block_counts(leaves, Mixture(block=10)), strict=True))
+    backwards = dict(zip("cba", block_counts(leaves[::-1], Mixture(block=10)), strict=True))
+    assert {name: forwards[name] for name in "c"} == {name: backwards[name] for name in "c"}
+
+
+def test_a_block_smaller_than_its_sources_is_refused() -> None:
+    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 sources"):
+        block_counts(LEAVES, Mixture(block=2))
+    assert block_counts(LEAVES, Mixture(block=2, weights={"eyes": 0.0})).tolist() == [1, 1, 0]
+
+
+def test_a_weight_for_an_unknown_source_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(MixtureError, match=r"'eye'.*big, eyes, small"):
+        shares(LEAVES, Mixture(weights={"eye": 1.0}))
+
+
+def test_a_weight_for_a_source_without_samples_is_refused() -> None:
+    leaves = [*LEAVES, leaf("none", "robotic", 0)]
+    with pytest.raises(MixtureError, match=r"none has a weight but no sample in splits \['val'\]"):
+        shares(leaves, Mixture(weights={"none": 2.0}, splits=["val"]))
+    assert shares(leaves, Mixture(weights={"none": 0.0})) == pytest.approx([0.375, 0.125, 0.5, 0.0])
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    with pytest.raises(MixtureError, match=r"no sample to draw in splits \['val'\]"):
+        shares([leaf("a", "x", 0)], Mixture(splits=["val"]))
+
+
+@pytest.mark.parametrize("field", ["block", "shuffle_block", "shuffle_window"])
+def test_a_size_below_one_is_refused(field: str) -> None:
+    with pytest.raises(MixtureError, match=f"{field} is 0"):
+        Mixture(**{field: 0})
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_no_finite_factor_is_refused(weight: float) -> None:
+    with pytest.raises(MixtureError, match=f"weight of big is {weight}"):
+        Mixture(weights={"big": weight})
+
+
+@pytest.mark.parametrize("alpha", [-0.5, 1.5, float("nan"), float("inf")])
+def test_a_temperature_outside_its_range_is_refused(alpha: float) -> None:
+    with pytest.raises(MixtureError, match=f"level domain is {alpha}"):
+        Level(by="domain", alpha=alpha)
+
+
+@pytest.mark.parametrize("splits", [[], ["trian"], ["train", "vall"]])
+def test_a_split_that_does_not_exist_is_refused(splits: list[str]) -> None:
+    with pytest.raises(MixtureError, match=r"splits is .*train, val, test"):
+        Mixture(splits=splits)
+
+
+def test_a_column_with_two_levels_is_refused() -> None:
+    with pytest.raises(MixtureError, match=r"name a column twice \(source, source\)"):
+        Mixture(levels=[Level(by="source", alpha=0.0), Level(by="source", alpha=1.0)])

@@ -1,0 +1,313 @@
+"""A build gives the same bytes however often it is interrupted, and never touches what it did not make."""
+
+import fcntl
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.surgrec_shard.conftest import Hospital
+from tests.surgrec_shard.tool import QUICK, command, digests, read_report, refusal, run_tool, same_key, write_csv
+from tests.videos import make_video
+
+
+def test_one_worker_and_two_build_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+    built = run_tool(*build_of(hospital, tmp_path), "--workers", 2)
+    assert built.returncode == 0, built.stderr
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+    assert len([name for name in digests(hospital.corpus) if name.endswith(".tar")]) >= 5
+
+
+def test_a_killed_build_continues_and_ends_with_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+    def in_the_middle() -> bool:
+        """One group is packed, and a video of another one is encoded."""
+        return any(tmp_path.glob("private/groups/*.json")) and any(tmp_path.glob("private/work/videos/*/*/clips.json"))
+
+    kill_when(in_the_middle, build_of(hospital, tmp_path))
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("private/groups/*.json")}
+    complete = digests(hospital.corpus)
+    left = {
+        name: digest for name, digest in digests(tmp_path / "corpus").items() if not Path(name).name.startswith(".")
+    }
+    assert left.items() < complete.items(), "what has its final name is complete, and corpus.json is not there yet"
+
+    built = run_tool(*build_of(hospital, tmp_path))
+    assert built.returncode == 0, built.stderr
+    assert shards(tmp_path / "corpus") == shards(hospital.corpus)
+    assert tables(tmp_path / "corpus") == tables(hospital.corpus)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished group is not done again"
+    assert not list(tmp_path.glob("private/work/videos/*/*")), "nothing is left of the unfinished work"
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+    dice = random.Random(0)
+    for attempt in range(12):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        for _ in range(dice.randint(1, 3)):
+            at = time.monotonic() + dice.uniform(0.3, 2.5)
+            kill_when(lambda at=at: time.monotonic() > at, build_of(hospital, folder))  # type: ignore[misc]
+        built = run_tool(*build_of(hospital, folder))
+        assert built.returncode == 0, built.stderr
+        assert shards(folder / "corpus") == shards(hospital.corpus)
+        assert tables(folder / "corpus") == tables(hospital.corpus)
+
+
+def test_the_ffmpeg_that_a_killed_build_leaves_behind_spoils_nothing(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "long.mp4", seconds=8, size="640x480", rate=25)
+    slow = (
+        "--encode.clip_s",
+        2,
+        "--encode.min_clip_s",
+        1,
+        "--encode.fps",
+        0,
+        "--encode.short_side_px",
+        480,
+        "--encode.preset",
+        "medium",
+    )
+    build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *slow)
+
+    kill_when(
+        lambda: any(tmp_path.glob("a.private/work/videos/*/*/000001.mp4")),
+        (*build, "--out", tmp_path / "a"),
+        alone=True,
+    )
+    assert run_tool(*build, "--out", tmp_path / "a").returncode == 0
+    assert run_tool(*build, "--out", tmp_path / "b").returncode == 0
+    assert shards(tmp_path / "a") == shards(tmp_path / "b")
+
+
+def test_an_ffmpeg_that_is_told_to_stop_is_not_a_bad_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "long.mp4", seconds=8, size="640x480", rate=25)
+    build = (
+        "build",
+        "--videos",
+        tmp_path / "videos",
+        "--source",
+        "lap",
+        "--domain",
+        "laparoscopy",
+        "--out",
+        tmp_path / "a",
+    )
+    with subprocess.Popen(command(*build), stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: any(tmp_path.glob("a.private/work/videos/*/*/000000.mp4")), running)
+        (encoder,) = children(running.pid)
+        os.kill(encoder, signal.SIGTERM)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "stopped by a signal" in errors.splitlines()[-1]
+    assert run_tool(*build).returncode == 0
+
+
+def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_path: Path) -> None:
+    for name, pattern in (("fatal", "testsrc"), ("good", "testsrc2")):
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=4, pattern=pattern)
+    fragile = tmp_path / "bin" / "ffmpeg"
+    fragile.parent.mkdir()
+    fragile.write_text(
+        f'#!/bin/sh\ncase "$*" in *fatal.mp4*) kill -SEGV $$;; esac\nexec {shutil.which("ffmpeg")} "$@"\n'
+    )
+    fragile.chmod(0o755)
+    built = run_tool(
+        *("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy"),
+        *("--out", tmp_path / "corpus", *QUICK),
+        env={"PATH": f"{fragile.parent}:{os.environ['PATH']}"},
+    )
+    assert built.returncode == 3, built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert report["good.mp4"]["status"] == "packed"
+    assert report["fatal.mp4"]["status"] == "undecodable"
+    assert "signal 11" in report["fatal.mp4"]["detail"]
+
+
+def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command(*build_of(hospital, tmp_path)), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        wait_for(lambda: any(tmp_path.glob("private/work/videos/*/*")), running)
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "the same command continues" in errors.splitlines()[-1]
+    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert shards(tmp_path / "corpus") == shards(hospital.corpus)
+
+
+def test_the_same_command_again_changes_nothing(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    shutil.copytree(hospital.private, tmp_path / "private")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*") if path.is_file()}
+    again = run_tool(*build_of(hospital, tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_the_same_command_again_still_reports_the_videos_that_failed(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "good.mp4", seconds=4)
+    (tmp_path / "videos" / "bad.mp4").write_text("no video")
+    build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
+    first = run_tool(*build, "--out", tmp_path / "corpus")
+    report = read_report(tmp_path / "corpus.private")
+    assert first.returncode == 3
+    assert {name: row["status"] for name, row in report.items()} == {"good.mp4": "packed", "bad.mp4": "unreadable"}
+    again = run_tool(*build, "--out", tmp_path / "corpus")
+    assert again.returncode == 3
+    assert "bad.mp4" in again.stderr
+    assert read_report(tmp_path / "corpus.private") == report
+
+
+def test_a_lost_shard_is_built_again(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    shutil.copytree(hospital.private, tmp_path / "private")
+    lost = sorted((tmp_path / "corpus").rglob("*.tar"))[0]
+    lost.unlink()
+    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_other_settings_are_refused_for_a_corpus_that_is_there(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    sentence = refusal(run_tool(*build_of(hospital, tmp_path), "--encode.crf", 30))
+    assert "crf 23 (now 30)" in sentence
+    assert "another --out" in sentence
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    other = build_of(hospital, tmp_path, key=False)
+    assert "already has a source 'cat'" in refusal(run_tool(*other))
+    fewer = hospital.manifest.with_name("fewer.csv")
+    fewer.write_text("".join(hospital.manifest.read_text().splitlines(keepends=True)[:-1]))
+    shutil.rmtree(tmp_path / "private")
+    build = [fewer if argument == hospital.manifest else argument for argument in build_of(hospital, tmp_path)]
+    assert "already has a source 'cat'" in refusal(run_tool(*build))
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_second_command_adds_a_source_and_keeps_the_first(hospital: Hospital, tmp_path: Path) -> None:
+    lines = hospital.manifest.read_text().splitlines()
+    first, second = hospital.manifest.with_name("first.csv"), hospital.manifest.with_name("second.csv")
+    first.write_text("\n".join(lines[:6]))
+    second.write_text("\n".join(lines[:1] + lines[6:]))
+    private = same_key(hospital.private, tmp_path / "private")
+    for manifest in (first, second):
+        out = ("--out", tmp_path / "corpus", "--private", private)
+        built = run_tool("build", "--manifest", manifest, *out, *QUICK)
+        assert built.returncode == 0, built.stderr
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_what_an_abandoned_plan_left_in_the_corpus_is_removed(hospital: Hospital, tmp_path: Path) -> None:
+    kill_when(
+        lambda: any((tmp_path / "corpus").glob("*/*.tar")), [*build_of(hospital, tmp_path), "--pack.group_videos", 1]
+    )
+    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert shards(tmp_path / "corpus") == shards(hospital.corpus)
+
+
+def test_a_stale_shard_that_a_kill_left_is_removed_by_the_same_command(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    (tmp_path / "corpus" / "lap" / "lap-train-00009000.tar").write_bytes(b"clips of an earlier plan")
+    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_second_build_at_the_same_time_is_refused(hospital: Hospital, tmp_path: Path) -> None:
+    build = build_of(hospital, tmp_path)
+    with (tmp_path / "private" / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert f"another build is using {tmp_path / 'private'}" in refusal(run_tool(*build))
+    assert not digests(tmp_path / "corpus")
+
+
+def test_a_file_in_two_sources_is_packed_in_both(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "shared.mp4", seconds=4)
+    rows = [{"path": video, "source": name, "domain": "other", "case": "one", "split": "train"} for name in ("a", "b")]
+    manifest = write_csv(tmp_path / "videos.csv", rows)
+    built = run_tool("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    assert built.returncode == 0, built.stderr
+    assert {"a/a-train-00000000.tar", "b/b-train-00000000.tar"} <= digests(tmp_path / "corpus").keys()
+
+
+def test_strange_names_of_files_and_folders_do_no_harm(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    names = [os.fsdecode(b"M\xfcller [/final].mp4"), "100%d: 'a\\b'.mp4"]
+    for number, name in enumerate(names):
+        make_video(folder / name, seconds=2, arguments=("-vf", f"hue=h={90 * number}"))
+    (folder / "empty [/red].mp4").parent.mkdir()
+    (folder / "empty [/red].mp4").touch()
+    built = run_tool(
+        *("build", "--videos", folder, "--source", "lap", "--domain", "laparoscopy", *QUICK),
+        *("--out", tmp_path / "corpus", "--work", tmp_path / "100%d: work"),
+    )
+    assert built.returncode == 3, built.stderr
+    assert f"{folder}/empty [/red].mp4: the file has no bytes" in built.stderr
+    report = (tmp_path / "corpus.private" / "videos-lap.csv").read_bytes()
+    assert all(os.fsencode(name) in report for name in names)
+    assert report.count(b",packed,") == 2
+
+
+def test_the_list_of_a_build_of_many_sources_is_written(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "one.mp4", seconds=2)
+    rows = [
+        {"path": video, "source": f"source-{number}-{'x' * 30}", "domain": "other", "case": "", "split": "train"}
+        for number in range(7)
+    ]
+    manifest = write_csv(tmp_path / "videos.csv", rows)
+    built = run_tool("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    assert built.returncode == 0, built.stderr
+    (report,) = tmp_path.glob("corpus.private/videos-*.csv")
+    assert report.read_text().count(",packed,") == 7
+
+
+def build_of(hospital: Hospital, folder: Path, *, key: bool = True) -> list[object]:
+    """Arguments that build the hospital's corpus again in a folder, under the same key or a new one."""
+    if key and not (folder / "private").exists():
+        same_key(hospital.private, folder / "private")
+    return [
+        *("build", "--manifest", hospital.manifest, "--out", folder / "corpus", "--private", folder / "private"),
+        *("--workers", 1, *QUICK),
+    ]
+
+
+def kill_when(
+    reached: Callable[[], bool], arguments: list[object] | tuple[object, ...], *, alone: bool = False
+) -> None:
+    """Runs the tool and kills it with SIGKILL at a moment; `alone` lets the ffmpeg that it started live on."""
+    with subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True) as running:
+        wait_for(reached, running)
+        (os.kill if alone else os.killpg)(running.pid, signal.SIGKILL)
+    assert running.returncode == -signal.SIGKILL
+
+
+def wait_for(reached: Callable[[], bool], running: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+    while not reached():
+        assert running.poll() is None, "the build ended before the moment came"
+        time.sleep(0.002)
+
+
+def children(process: int) -> list[int]:
+    found = []
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        found += [int(child) for child in (thread / "children").read_text().split()]
+    return found
+
+
+def shards(corpus: Path) -> dict[str, str]:
+    return {name: digest for name, digest in digests(corpus).items() if name.endswith((".tar", ".idx"))}
+
+
+def tables(corpus: Path) -> dict[str, str]:
+    return {name: digest for name, digest in digests(corpus).items() if name.endswith((".parquet", ".json"))}

@@ -1,0 +1,122 @@
+"""A checkpoint gives back exactly what was saved, or says why it does not."""
+
+import json
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from surgrec.errors import CheckpointError, StorageError
+from surgrec.training.checkpoint import Checkpoints, different_lines
+
+IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
+
+
+def a_run(seed: int, steps: int) -> tuple[nn.Module, torch.optim.AdamW]:
+    """A small network after some AdamW steps on fixed data."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+    train(model, optimizer, steps)
+    return model, optimizer
+
+
+def train(model: nn.Module, optimizer: torch.optim.AdamW, steps: int) -> list[float]:
+    inputs = torch.linspace(-1, 1, 32).reshape(8, 4)
+    losses = []
+    for _ in range(steps):
+        loss = (model(inputs) - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+def test_training_continues_bit_for_bit_after_a_checkpoint(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=5)
+    Checkpoints(tmp_path, keep=3).save(5, {"model": model}, optimizer, model, IDENTITY)
+    expected = train(model, optimizer, 5)
+    other, other_optimizer = a_run(seed=9, steps=2)
+    Checkpoints(tmp_path, keep=3).load(5, {"model": other}, other_optimizer, other, IDENTITY)
+    assert train(other, other_optimizer, 5) == expected
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (10, 20, 30):
+        checkpoints.save(step, {"model": model}, optimizer, model, IDENTITY)
+    assert checkpoints.steps() == [20, 30]
+
+
+def test_an_unfinished_checkpoint_is_not_one(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    path = checkpoints.save(10, {"model": model}, optimizer, model, IDENTITY)
+    path.rename(path.with_name(".step-00000020.partial"))
+    assert checkpoints.steps() == []
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    path = Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY) / name
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=f"{name} is missing or damaged"):
+        Checkpoints(tmp_path, keep=2).load(10, {"model": model}, optimizer, model, IDENTITY)
+
+
+def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY)
+    other = {"order": {"seed": 2, "mixture": {"block": 128}}, "config": {"betas": (0.9, 0.999)}}
+    with pytest.raises(
+        CheckpointError, match=r"order\.mixture\.block: 64 there, 128 here; order\.seed: 1 there, 2 here"
+    ):
+        Checkpoints(tmp_path, keep=2).load(10, {"model": model}, optimizer, model, other)
+
+
+def test_another_architecture_is_refused_by_tensor(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY)
+    wider = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 2))
+    with pytest.raises(CheckpointError, match=r"0\.bias' has shape \(8,\), \(16,\) expected"):
+        Checkpoints(tmp_path, keep=2).load(10, {"model": wider}, optimizer, wider, IDENTITY)
+
+
+def test_a_state_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    path = Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY)
+    (path / "state.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"state\.json cannot be read"):
+        Checkpoints(tmp_path, keep=2).load(10, {"model": model}, optimizer, model, IDENTITY)
+
+
+def test_a_disk_that_takes_no_more_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(10, {"model": model}, optimizer, model, IDENTITY)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # every file larger than 512 bytes fails to be written
+    try:
+        with pytest.raises(StorageError, match=r"could not be written .* resume from step 10"):
+            checkpoints.save(20, {"model": model}, optimizer, model, IDENTITY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.steps() == [10]
+    assert list(checkpoints.folder.iterdir()) == [checkpoints.folder / "step-00000010"]
+    checkpoints.load(10, {"model": model}, optimizer, model, IDENTITY)
+
+
+def test_tuples_and_lists_do_not_differ_but_numbers_do() -> None:
+    there = json.loads(json.dumps({"a": (1, 2), "b": {"c": 1.0}}))
+    assert different_lines(there, {"a": (1, 2), "b": {"c": 1.0}}) == []
+    assert different_lines(there, {"a": (1, 3), "b": {}}) == [
+        "a: [1, 2] there, [1, 3] here",
+        "b.c: 1.0 there, null here",
+    ]

@@ -1,0 +1,47 @@
+"""Smoke and blood: soft layers that the optics put over the tissue."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from surgrec_shard.phantom.opencv import cv2
+from surgrec_shard.phantom.sketch import QUARTER, UNCHANGED
+from surgrec_shard.phantom.texture import Colour, tiling_noise
+
+SMOKE: Colour = (210, 205, 200)
+
+TILE = 128
+"""The side of the noise that smoke is cut from; it repeats."""
+
+BLOOD = (0.22, 0.16, 0.62)
+"""What a pool leaves of blue, green and red light."""
+
+
+class Smoke:
+    """Smoke of a cautery: two sheets of noise that drift past each other."""
+
+    def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
+        self._height, self._width = size[0] // QUARTER, size[1] // QUARTER
+        tile = cv2.convertScaleAbs(tiling_noise(random, (TILE, TILE), cell_px=64) + 1, alpha=127.5)
+        self._sky = np.tile(tile, (self._height // TILE + 2, self._width // TILE + 2))
+        self._across, self._up = random.uniform(-14, 14, size=2), random.uniform(18, 34, size=2)
+
+    def at(self, time_s: float, density: float) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
+        """The haze of smoke of a density in [0, 1]."""
+        near, far = (self._sheet(self._across[i] * time_s, self._up[i] * time_s) for i in range(2))
+        thick = cv2.multiply(near, far, scale=density / 255)
+        return cv2.merge([cv2.convertScaleAbs(thick, alpha=level / 255) for level in SMOKE])
+
+    def _sheet(self, x: float, y: float) -> UInt8[np.ndarray, "quarter_h quarter_w"]:
+        top, left = round(y) % TILE, round(x) % TILE
+        return self._sky[top : top + self._height, left : left + self._width]
+
+
+def blood(size: tuple[int, int], spots: list[tuple[float, float, float]]) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
+    """The stain of pooled blood: spots are (x, y, radius) in pixels of the frame, and flow together."""
+    pool = np.zeros((size[0] // QUARTER, size[1] // QUARTER), np.uint8)
+    for x, y, radius in spots:
+        centre = round(x * 16 / QUARTER), round(y * 16 / QUARTER)
+        cv2.circle(pool, centre, max(round(radius * 16 / QUARTER), 1), 255, cv2.FILLED, cv2.LINE_AA, 4)
+    # Blurred and then made steep again, near spots join as drops do.
+    steep = np.clip(cv2.GaussianBlur(pool, (0, 0), 3).astype(np.float32) - 90, 0, 60) * (255 / 60)
+    return cv2.merge([cv2.convertScaleAbs(steep, alpha=(gain - 1) * UNCHANGED / 255, beta=UNCHANGED) for gain in BLOOD])

@@ -1,0 +1,155 @@
+"""The instruments of the four domains, each drawn from where it enters the frame to its tip; widths are in pixels."""
+
+import math
+
+import numpy as np
+
+from surgrec_shard.phantom.sketch import BLACK, GREY, STEEL, Point, Sketch, ahead, brighter, heading_of
+from surgrec_shard.phantom.texture import Colour
+
+
+def grasper(
+    sketch: Sketch, entry: Point, tip: Point, *, width_px: float, opening: float, shaft: Colour = BLACK
+) -> None:
+    """A laparoscopic grasper: an insulated shaft and two jaws, `opening` radians apart."""
+    heading = heading_of(entry, tip)
+    neck = ahead(tip, heading, -1.9 * width_px)
+    sketch.rod(entry, neck, 1.7 * width_px, width_px, shaft)
+    joint = ahead(neck, heading, 0.45 * width_px)
+    sketch.rod(ahead(neck, heading, -0.25 * width_px), joint, 0.95 * width_px, 0.8 * width_px, STEEL)
+    for side in (-1, 1):
+        jaw(sketch, joint, heading + side * opening / 2, 1.5 * width_px, 0.36 * width_px, side=side)
+
+
+def jaw(
+    sketch: Sketch, joint: Point, heading: float, length: float, width: float, *, side: int, colour: Colour = STEEL
+) -> None:
+    """One jaw, with its serrated inner edge."""
+    inner = heading - side * math.pi / 2
+    end = ahead(joint, heading, length)
+    back = ahead(joint, heading + side * math.pi / 2, width)
+    outer = ahead(ahead(joint, heading, 0.7 * length), heading + side * math.pi / 2, 0.75 * width)
+    sketch.polygon([joint, end, outer, back], brighter(colour, 0.8))
+    sketch.line([back, outer, end], 1.0, brighter(colour, 1.35))
+    teeth = [
+        ahead(ahead(joint, heading, share * length), inner, 0.06 * width * (index % 2))
+        for index, share in enumerate(np.linspace(0.25, 0.95, 9))
+    ]
+    sketch.line(teeth, 1.0, brighter(colour, 0.4))
+
+
+def hook(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, shaft: Colour = BLACK) -> None:
+    """A monopolar hook: an insulated shaft, a white collar, an L-shaped wire."""
+    heading = heading_of(entry, tip)
+    neck = ahead(tip, heading, -1.5 * width_px)
+    sketch.rod(entry, neck, 1.7 * width_px, width_px, shaft)
+    collar = ahead(neck, heading, 0.5 * width_px)
+    sketch.rod(neck, collar, 0.8 * width_px, 0.5 * width_px, (196, 204, 206))
+    bent = ahead(tip, heading + math.pi / 2, 0.5 * width_px)
+    sketch.line([collar, tip, bent], 0.26 * width_px, brighter(STEEL, 0.75))
+    sketch.line([collar, tip, bent], 0.1 * width_px, brighter(STEEL, 1.3))
+
+
+def suction(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
+    """A suction and irrigation tube: polished steel with holes near its end."""
+    heading = heading_of(entry, tip)
+    sketch.rod(entry, tip, 1.5 * width_px, 0.85 * width_px, STEEL, shine=0.7)
+    for back in (0.4, 0.8, 1.2):
+        sketch.line(
+            [ahead(tip, heading, -back * width_px), ahead(tip, heading, -(back + 0.12) * width_px)],
+            0.2 * width_px,
+            (30, 30, 34),
+        )
+
+
+def wristed(
+    sketch: Sketch,
+    entry: Point,
+    wrist: Point,
+    *,
+    bend: float,
+    opening: float,
+    width_px: float,
+    length: float = 2.6,
+    colour: Colour = STEEL,
+) -> Point:
+    """A robotic instrument: shaft, a wrist bent by `bend` radians, two slim jaws; returns where the jaws end."""
+    heading = heading_of(entry, wrist)
+    sketch.rod(entry, wrist, 1.5 * width_px, 1.05 * width_px, (88, 84, 82), shine=0.5)
+    sketch.rod(ahead(wrist, heading, -0.5 * width_px), wrist, 1.12 * width_px, 1.0 * width_px, GREY)
+    clevis = ahead(wrist, heading + 0.5 * bend, 0.9 * width_px)
+    sketch.rod(wrist, clevis, 0.9 * width_px, 0.75 * width_px, colour)
+    knuckle = ahead(clevis, heading + bend, 0.5 * width_px)
+    sketch.rod(clevis, knuckle, 0.75 * width_px, 0.6 * width_px, brighter(colour, 0.85))
+    for side in (-1, 1):
+        jaw(
+            sketch,
+            knuckle,
+            heading + bend + side * opening / 2,
+            length * 0.5 * width_px,
+            0.3 * width_px,
+            side=side,
+            colour=colour,
+        )
+    return ahead(knuckle, heading + bend, length * 0.5 * width_px)
+
+
+def keratome(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
+    """A slit knife: a handle and a diamond-shaped blade."""
+    heading = heading_of(entry, tip)
+    root = ahead(tip, heading, -4.2 * width_px)
+    sketch.rod(entry, root, 1.6 * width_px, 1.1 * width_px, GREY)
+    shoulder = ahead(tip, heading, -1.7 * width_px)
+    sketch.rod(root, shoulder, 0.7 * width_px, 0.9 * width_px, STEEL, shine=0.5)
+    sides = [ahead(shoulder, heading + side * math.pi / 2, 0.75 * width_px) for side in (-1, 1)]
+    sketch.polygon([sides[0], tip, sides[1], ahead(shoulder, heading, -0.6 * width_px)], (214, 214, 212))
+    sketch.line([shoulder, tip], 1.0, (150, 150, 150))
+
+
+def forceps(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, opening: float) -> None:
+    """Fine forceps: a slender shaft and two long blades that nearly meet."""
+    heading = heading_of(entry, tip)
+    neck = ahead(tip, heading, -3.2 * width_px)
+    sketch.rod(entry, neck, 1.3 * width_px, 0.8 * width_px, STEEL, shine=0.6)
+    for side in (-1, 1):
+        root = ahead(neck, heading + side * math.pi / 2, 0.22 * width_px)
+        end = ahead(tip, heading + side * math.pi / 2, opening * width_px)
+        sketch.rod(root, end, 0.36 * width_px, 0.2 * width_px, STEEL, shine=0.4)
+
+
+def handpiece(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, sleeve: Colour, side_port: bool) -> None:
+    """A phaco or aspiration handpiece: a silicone sleeve around a metal tip, with a port on its side or open ahead."""
+    heading = heading_of(entry, tip)
+    neck = ahead(tip, heading, -1.5 * width_px)
+    sketch.rod(entry, neck, 1.9 * width_px, 1.05 * width_px, sleeve, shine=0.5)
+    sketch.rod(ahead(neck, heading, -0.3 * width_px), tip, 0.62 * width_px, 0.55 * width_px, STEEL, shine=0.6)
+    mouth = ahead(tip, heading, -0.45 * width_px if side_port else -0.08 * width_px)
+    sketch.line([mouth, ahead(mouth, heading, 0.1 * width_px)], 0.25 * width_px, (28, 28, 36))
+
+
+def chopper(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
+    """A second hand's instrument: a thin rod with a bent end."""
+    heading = heading_of(entry, tip)
+    sketch.rod(entry, tip, 0.8 * width_px, 0.38 * width_px, STEEL, shine=0.6)
+    sketch.line([tip, ahead(tip, heading + 1.3, 0.55 * width_px)], 0.25 * width_px, STEEL)
+
+
+def snare(sketch: Sketch, channel: Point, tip: Point, middle: Point, *, radius_px: float, width_px: float) -> None:
+    """A polypectomy snare: a sheath out of the scope's channel, and a wire loop about `middle`."""
+    sketch.rod(channel, tip, 1.25 * width_px, 0.85 * width_px, (176, 160, 120))
+    across = heading_of(tip, middle)
+    loop = [
+        ahead(ahead(middle, across, radius_px * math.cos(turn)), across + math.pi / 2, 0.6 * radius_px * math.sin(turn))
+        for turn in np.linspace(-math.pi, math.pi, 25)
+    ]
+    for path in (loop, [tip, loop[0]]):
+        sketch.line(path, 3.0, GREY)
+        sketch.line(path, 1.0, STEEL)
+
+
+def needle(sketch: Sketch, held: Point, *, turn: float, radius_px: float) -> None:
+    """A curved needle held near its blunt end, turned by `turn` radians."""
+    middle = ahead(held, turn + math.pi, radius_px)
+    arc = [ahead(middle, turn + float(angle), radius_px) for angle in np.linspace(-0.6, 2.2, 18)]
+    sketch.line(arc, 4.0, (70, 70, 72))
+    sketch.line(arc, 2.0, STEEL)

@@ -1,0 +1,142 @@
+"""What tissue is painted with: smooth noise, colour ramps, relief, vessels. Made once per case."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from surgrec_shard.phantom.opencv import cv2
+
+Colour = tuple[int, int, int]
+"""Blue, green, red in [0, 255]."""
+
+
+def noise(
+    random: np.random.Generator, size: tuple[int, int], *, cell_px: int, octaves: int = 4
+) -> Float32[np.ndarray, "h w"]:
+    """Smooth noise of the given height and width in [-1, 1]; its widest bumps are `cell_px` across."""
+    height, width = size
+    total = np.zeros(size, np.float32)
+    for octave in range(octaves):
+        cell = max(cell_px / 2**octave, 2)
+        grid = random.uniform(-1, 1, (math.ceil(height / cell) + 2, math.ceil(width / cell) + 2)).astype(np.float32)
+        wide = round(grid.shape[1] * cell), round(grid.shape[0] * cell)
+        smooth = cv2.resize(grid, wide, interpolation=cv2.INTER_CUBIC)
+        total += smooth[:height, :width] * 0.5**octave
+    return _normalised(total, octaves)
+
+
+def tiling_noise(
+    random: np.random.Generator, size: tuple[int, int], *, cell_px: int, octaves: int = 4
+) -> Float32[np.ndarray, "h w"]:
+    """Noise that continues from its right edge to its left and from its bottom to its top.
+
+    Height and width must be multiples of `cell_px`, a power of two of at least 2**octaves.
+    """
+    height, width = size
+    total = np.zeros(size, np.float32)
+    for octave in range(octaves):
+        cell = cell_px // 2**octave
+        grid = random.uniform(-1, 1, (height // cell, width // cell)).astype(np.float32)
+        grid = np.pad(grid, 2, mode="wrap")
+        smooth = cv2.resize(grid, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
+        total += smooth[2 * cell : 2 * cell + height, 2 * cell : 2 * cell + width] * 0.5**octave
+    return _normalised(total, octaves)
+
+
+def step(value: Float32[np.ndarray, "h w"], low: float, high: float) -> Float32[np.ndarray, "h w"]:
+    """0 below `low`, 1 above `high`, smooth between."""
+    amount = np.clip((value - low) / (high - low), 0, 1)
+    smooth: Float32[np.ndarray, "h w"] = amount * amount * (3 - 2 * amount)
+    return smooth
+
+
+def coloured(value: Float32[np.ndarray, "h w"], ramp: list[Colour]) -> UInt8[np.ndarray, "h w 3"]:
+    """Values in [-1, 1] through a ramp of evenly spaced colours."""
+    stops = np.linspace(0, 255, len(ramp))
+    table = np.stack([np.interp(np.arange(256), stops, channel) for channel in zip(*ramp, strict=True)], axis=-1)
+    level = cv2.convertScaleAbs(value + 1, alpha=127.5)
+    return cv2.LUT(cv2.merge([level, level, level]), table.astype(np.uint8)[None])
+
+
+def jittered(random: np.random.Generator, ramp: list[Colour]) -> list[Colour]:
+    """A ramp of colours as another patient's: each channel a little stronger or weaker."""
+    gains = random.uniform(0.93, 1.07, size=3)
+    colours = np.clip(np.round(np.array(ramp) * gains), 0, 255).astype(int).tolist()
+    return [(blue, green, red) for blue, green, red in colours]
+
+
+def blended(
+    below: UInt8[np.ndarray, "h w 3"], above: UInt8[np.ndarray, "h w 3"], mask: Float32[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """One picture over another where the mask is 1."""
+    return cv2.blendLinear(below, above, 1 - mask, mask)
+
+
+Slopes = tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]
+
+
+def slopes(height: Float32[np.ndarray, "h w"], strength: float) -> Slopes:
+    """How steeply a height map falls to the right and downwards."""
+    smooth = cv2.GaussianBlur(height, (0, 0), 1.6)
+    return cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=-strength / 8), cv2.Sobel(
+        smooth, cv2.CV_32F, 0, 1, scale=-strength / 8
+    )
+
+
+def lit(picture: UInt8[np.ndarray, "h w 3"], gain: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture times a gain below 2."""
+    level = cv2.convertScaleAbs(gain, alpha=128)
+    return cv2.multiply(picture, cv2.merge([level, level, level]), scale=1 / 128)
+
+
+def shaded(picture: UInt8[np.ndarray, "h w 3"], slope: Slopes, depth: float) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture lit from its upper left: places that face the light are brighter by `depth`."""
+    return lit(picture, 1 + depth * np.tanh(-0.5 * slope[0] - 0.85 * slope[1]))
+
+
+def gloss(
+    random: np.random.Generator, slope: Slopes, *, at: tuple[float, float] = (-0.25, -0.5), spread: float = 0.16
+) -> UInt8[np.ndarray, "h w"]:
+    """The wet highlights, from 0 to 255: where the slope reflects the lamp, broken up by the finest bumps."""
+    size = slope[0].shape
+    rough = [part + 0.14 * noise(random, size, cell_px=7, octaves=1) for part in slope]
+    away = (rough[0] - at[0]) ** 2 + (rough[1] - at[1]) ** 2
+    patches = step(noise(random, size, cell_px=70, octaves=2), -0.3, 0.3)
+    wet: UInt8[np.ndarray, "h w"] = (235 * np.exp(-away / spread**2) * patches).astype(np.uint8)
+    return wet
+
+
+def vessels(
+    random: np.random.Generator, size: tuple[int, int], *, roots: int, width_px: float, branching: float = 0.05
+) -> Float32[np.ndarray, "h w"]:
+    """Branching vessels that start anywhere and grow thinner: a mask in [0, 1]."""
+    mask = np.zeros(size, np.uint8)
+    height, width = size
+    growing = [
+        (
+            random.uniform(0, width),
+            random.uniform(0, height),
+            random.uniform(0, 2 * math.pi),
+            width_px * random.uniform(0.6, 1),
+        )
+        for _ in range(roots)
+    ]
+    while growing:
+        x, y, heading, thickness = growing.pop()
+        path = [(x, y)]
+        for turn, fork in zip(random.normal(0, 0.28, size=40), random.random(40), strict=True):
+            heading += turn
+            x, y = x + 9 * math.cos(heading), y + 9 * math.sin(heading)
+            path.append((x, y))
+            if fork < branching and thickness > 1.2:
+                growing.append((x, y, heading + random.choice((-0.8, 0.8)), thickness * 0.6))
+        points = np.round(np.array(path) * 16).astype(np.int32)
+        cv2.polylines(mask, [points], False, 255, max(round(thickness), 1), cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(mask, (0, 0), 0.8).astype(np.float32) / 255
+
+
+def _normalised(total: Float32[np.ndarray, "h w"], octaves: int) -> Float32[np.ndarray, "h w"]:
+    """A sum of octaves, each half as strong as the one before, in [-1, 1]; its tails are cut."""
+    scaled: Float32[np.ndarray, "h w"] = np.clip(total * (1.5 / (2 - 0.5 ** (octaves - 1))), -1, 1)
+    return scaled
