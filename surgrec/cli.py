@@ -1,6 +1,7 @@
 """The one place that knows jsonargparse: typed configs and typed subcommands. Parsing only."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -92,14 +93,15 @@ def with_errors_as_one_line(prog: str, main: Callable[[], int | None]) -> NoRetu
     """Runs `main` and exits: its status, 1 and one line for a SurgrecError, 130 for Ctrl-C."""
     try:
         status = main()
+        sys.stdout.flush()
     except SurgrecError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for a failed command
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; the same command continues where it stopped", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has read enough
-        sys.stderr.close()
+    except BrokenPipeError:  # `| head` has read enough; what Python still wants to flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(status or 0)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from surgrec.cli import Command, run
+from surgrec.errors import SetupError
 
 
 def main() -> None:
@@ -19,7 +20,9 @@ def report(run_dir: str, out: Path = Path("report.html")) -> None:
         run_dir: Folder of the run.
         out: The HTML file to write.
     """
-    from surgrec.evaluation.report import write_report  # here, so that `surgrec --help` does not wait for torch
-
+    try:
+        from surgrec.evaluation.report import write_report  # here, so that `surgrec --help` does not wait for torch
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{error.name} is not installed, which a report needs: pip install 'surgrec[train]'") from None
     write_report(Path(run_dir), out)
     Console(stderr=True).print(f"report: {out}")

@@ -239,7 +239,7 @@ def _rows(
             yield reader.line_num, {key: value.strip() for key, value in row.items() if key not in ignored}
     except csv.Error as error:
         raise ManifestError(
-            f"{path}, line {reader.line_num}: not a row of a CSV ({error}); look for a stray quote"
+            f"{path}, line {reader.reader.line_num}: not a row of a CSV ({error}); look for a stray quote there or above"
         ) from None
 
 

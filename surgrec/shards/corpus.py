@@ -12,8 +12,8 @@ from surgrec.shards.layout import (
     CORPUS_FILE,
     INDEX_FILE,
     SCHEMA_VERSION,
+    check_row,
     check_source_name,
-    check_types,
     is_shard_name,
 )
 from surgrec.shards.write import Shard
@@ -82,19 +82,12 @@ def read_corpus_file(store: Store) -> CorpusFile | None:
         raise ShardError(
             f"{where} has schema version {version!r}, this surgrec reads {SCHEMA_VERSION}; use the surgrec that built it"
         )
-    try:
-        sources = {
-            check_source_name(name): SourceEntry(**(entry | {"shards": [Shard(**shard) for shard in entry["shards"]]}))
-            for name, entry in data.pop("sources").items()
-        }
-        corpus = CorpusFile(**data, sources=sources)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ShardError(f"{where} does not have the fields of a corpus ({error}); build the corpus again") from None
-    check_types(corpus, where)
-    for name, entry in sources.items():
-        for value in (entry, *entry.shards):
-            check_types(value, f"{where}, source {name}")
-    return corpus
+    row = check_row(CorpusFile, data, where)
+    sources = {
+        check_source_name(name, where): _source_entry(entry, f"{where}, source {name}")
+        for name, entry in row["sources"].items()
+    }
+    return CorpusFile(**(row | {"sources": sources}))
 
 
 def write_corpus_file(store: Store, corpus: CorpusFile) -> None:
@@ -123,6 +116,12 @@ def open_corpus(addresses: Sequence[str | Path]) -> dict[str, Source]:
                 )
             sources[name] = Source(name=name, entry=entry, index=_read_index(store, name, entry), store=store)
     return sources
+
+
+def _source_entry(data: object, where: str) -> SourceEntry:
+    row = check_row(SourceEntry, data, where)
+    shards = [Shard(**check_row(Shard, shard, where)) for shard in row["shards"]]
+    return SourceEntry(**(row | {"shards": shards}))
 
 
 def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:

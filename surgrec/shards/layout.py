@@ -103,14 +103,14 @@ def check_key(key: str) -> str:
     return key
 
 
-def check_source_name(name: str) -> str:
+def check_source_name(name: str, where: str) -> str:
     """The name itself, when it can be a folder and the first part of every key.
 
     Raises:
         ShardError: It is not the name of a source.
     """
     if not SOURCE_NAME.fullmatch(name):
-        raise ShardError(f"{name!r} is not the name of a source (letters, digits and '-', at most 40)")
+        raise ShardError(f"{where}: {name!r} is not the name of a source (letters, digits and '-', at most 40)")
     return name
 
 
@@ -128,26 +128,28 @@ def read_clip_json(data: bytes, where: str) -> tuple[Clip, list[Label]]:
         ShardError: It is not JSON, or its keys or types are not the format's.
     """
     try:
-        row: dict[str, Any] = json.loads(data)
-        labels = [Label(**label) for label in json.loads(row.pop("labels"))]
-        clip = Clip(**row)
+        row = json.loads(data)
+        labels = list(json.loads(row.pop("labels")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ShardError(f"{where}: not the JSON of a clip ({error}); build the corpus again") from None
-    for value in (clip, *labels):
-        check_types(value, where)
-    return clip, labels
+    clip = Clip(**check_row(Clip, row, where))
+    return clip, [Label(**check_row(Label, label, where)) for label in labels]
 
 
-def check_types(value: Any, where: str) -> None:
-    """Refuses a dataclass read from JSON whose values have other types than its fields.
+def check_row(kind: type, row: object, where: str) -> dict[str, Any]:
+    """A row of JSON itself, when it has exactly the fields of a dataclass, each of its type.
 
     Raises:
-        ShardError: A value has another type.
+        ShardError: A field is missing, unknown or of another type.
     """
-    for field in fields(value):
-        found, wanted = getattr(value, field.name), get_origin(field.type) or field.type
-        if type(found) is not wanted:
-            raise ShardError(f"{where}: {field.name} is {found!r}, not of type {wanted}; build the corpus again")
+    wanted = {field.name: get_origin(field.type) or field.type for field in fields(kind)}
+    if not isinstance(row, dict) or row.keys() != wanted.keys():
+        strange = sorted(row.keys() ^ wanted.keys()) if isinstance(row, dict) else row
+        raise ShardError(f"{where}: not the fields of a {kind.__name__} ({strange}); build the corpus again")
+    for name, value in row.items():
+        if type(value) is not wanted[name]:
+            raise ShardError(f"{where}: {name} is {value!r}, not of type {wanted[name]}; build the corpus again")
+    return row
 
 
 def source_digest(rows: Iterable[tuple[str, str]]) -> str:

@@ -47,7 +47,9 @@ def test_samples_of_several_sources_do_not_depend_on_each_other(
 
 
 @given(blocks=st.integers(1, 200), key=st.integers(0, 2**64 - 1), block=st.integers(1, 20), window=st.integers(1, 10))
-def test_a_window_touches_no_more_runs_of_neighbours_than_it_may(blocks: int, key: int, block: int, window: int) -> None:
+def test_a_window_touches_no_more_runs_of_neighbours_than_it_may(
+    blocks: int, key: int, block: int, window: int
+) -> None:
     order = np.array(epoch(blocks * block, key, block=block, window=window))
     for start in range(0, len(order), block * window):
         assert len(np.unique(order[start : start + block * window] // block)) <= window

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Colour, Point, ahead, disc, entering, path
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.eye import Anatomy, painted_eye
 from surgrec_shard.phantom.instruments import chopper, forceps, handpiece, keratome
@@ -12,8 +13,7 @@ from surgrec_shard.phantom.motion import Rhythm, Sway, eased, triangle
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.optics import Optics, lamp
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.sketch import QUARTER, UNCHANGED, Point, Sketch, ahead, entering
-from surgrec_shard.phantom.texture import Colour
+from surgrec_shard.phantom.sketch import Sketch
 from surgrec_shard.phantom.tissue import Camera, Tissue
 
 PAIR = DOMAINS["cataract"].pair
@@ -48,7 +48,7 @@ class Cataract:
         self._hands = random.uniform(0.1, 0.5) * math.pi, random.uniform(0.95, 1.15) * math.pi
         self._width = height * random.uniform(0.036, 0.046)
         self._sleeve = SLEEVES[int(random.integers(len(SLEEVES)))]
-        self._lamps = random.uniform(-0.2, 0.2, size=(3, 2)) * limbus
+        self._lamps = (random.uniform(-0.2, 0.2, size=(3, 2)) * limbus).tolist()
         self._cloudiness = random.uniform(0.5, 1.0)
 
     def draw(self, moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
@@ -63,8 +63,8 @@ class Cataract:
             self._lens(sketch, moment, middle)
         self._instruments(sketch, moment, middle)
         for lamp_x, lamp_y in self._lamps:  # the microscope's lamps, mirrored by the cornea
-            place = round((middle[0] + lamp_x + 0.4 * x) * 8), round((middle[1] + lamp_y + 0.4 * y) * 8)
-            cv2.circle(glints, place, round(self._anatomy.limbus_px * 0.35), 255, cv2.FILLED, cv2.LINE_AA, 4)
+            place = middle[0] + lamp_x + 0.4 * x, middle[1] + lamp_y + 0.4 * y
+            disc(glints, (place[0] / 2, place[1] / 2), 0.022 * self._anatomy.limbus_px, 255)
         stain = self._cloud(moment, middle) if moment.phase in CLOUDED else None
         return self.optics.developed(sketch, glints=glints, throw=(4.0, 7.0), stain=stain)
 
@@ -100,32 +100,30 @@ class Cataract:
         """The torn edge of the capsule, behind the forceps."""
         end = self._round(moment)
         torn = 2 * math.pi * min(CIRCLES_HZ["capsulorhexis"] * moment.since_s, 0.95)
-        edge = [ahead(middle, angle, CIRCLE * self._anatomy.pupil_px) for angle in np.linspace(end - torn, end, 40)]
+        edge = [
+            ahead(middle, angle, CIRCLE * self._anatomy.pupil_px) for angle in np.linspace(end - torn, end, 40).tolist()
+        ]
         sketch.line(edge, 2.0, (150, 170, 226))
 
     def _lens(self, sketch: Sketch, moment: Moment, middle: Point) -> None:
         """The artificial lens unfolding: its rim and two haptics."""
         radius = 0.8 * self._anatomy.pupil_px * eased(moment.since_s / 2)
         for turn in (0.5 * moment.time_s, 0.5 * moment.time_s + math.pi):
-            rim = [ahead(middle, turn + angle, radius) for angle in np.linspace(0, math.pi, 20)]
-            haptic = [ahead(middle, turn + 1.3 * s, radius * (1 + 0.35 * s)) for s in np.linspace(0, 1, 10)]
-            for path in (rim, haptic):
-                sketch.line(path, 3.0, (96, 112, 150))
-                sketch.line(path, 1.0, (186, 200, 226))
+            rim = [ahead(middle, turn + angle, radius) for angle in np.linspace(0, math.pi, 20).tolist()]
+            haptic = [ahead(middle, turn + 1.3 * s, radius * (1 + 0.35 * s)) for s in np.linspace(0, 1, 10).tolist()]
+            for edge in (rim, haptic):
+                sketch.line(edge, 3.0, (96, 112, 150))
+                sketch.line(edge, 1.0, (186, 200, 226))
 
     def _cloud(self, moment: Moment, middle: Point) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
         """The clouded lens as a stain that brightens the pupil; the handpiece breaks it into quarters."""
         cloud = np.zeros((self._size[0] // QUARTER, self._size[1] // QUARTER), np.uint8)
-        unit = 16 / QUARTER
-        centre = round(middle[0] * unit), round(middle[1] * unit)
+        centre, pupil = (middle[0] / QUARTER, middle[1] / QUARTER), self._anatomy.pupil_px / QUARTER
         for share, level in ((0.85, 120), (0.55, 220)):
-            radius = round(share * self._anatomy.pupil_px * unit)
-            density = round(level * self._cloudiness * moment.presence)
-            cv2.circle(cloud, centre, radius, density, cv2.FILLED, cv2.LINE_AA, 4)
+            disc(cloud, centre, share * pupil, round(level * self._cloudiness * moment.presence))
         if moment.phase == "nucleus-removal":
             for quarter in range(4):
-                x, y = ahead(middle, self._hands[0] + quarter * math.pi / 2, 0.9 * self._anatomy.pupil_px)
-                width = 1 + round(4 * eased(moment.since_s / 4))
-                cv2.line(cloud, centre, (round(x * unit), round(y * unit)), 0, width, cv2.LINE_AA, 4)
+                end = ahead(centre, self._hands[0] + quarter * math.pi / 2, 0.9 * pupil)
+                path(cloud, [centre, end], 1 + 4 * eased(moment.since_s / 4), (0,))
         soft = cv2.GaussianBlur(cloud, (0, 0), 1.5)
         return cv2.merge([cv2.convertScaleAbs(soft, alpha=gain, beta=UNCHANGED) for gain in (0.57, 0.5, 0.12)])

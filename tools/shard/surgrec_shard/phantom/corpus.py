@@ -55,7 +55,8 @@ def render_corpus(
     _claim(out, json.dumps({"version": VERSION, "seed": seed, "minutes": float(minutes)}))
     recordings = plan_recordings(seed, minutes)
     for recording in recordings:
-        (out / recording.source.name).mkdir(exist_ok=True)
+        with writing_to(out):
+            (out / recording.source.name).mkdir(exist_ok=True)
         _write(out / recording.labels, _table(LABEL_COLUMNS, recording.script.labels()))
     missing = [recording for recording in recordings if not (out / recording.video).exists()]
     # The longest first, so that no worker is left alone with it at the end.
@@ -85,7 +86,7 @@ def _follow(pool: ProcessPoolExecutor, futures: list[Future[None]], total: int, 
             "a rendering process was ended from outside, perhaps for want of memory; the same command continues"
         ) from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _claim(out: Path, settings: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from surgrec.errors import StorageError
+from surgrec_shard.disk import writing_to
 from surgrec_shard.ffmpeg import tool
 
 MUXERS = {"mp4": "mp4", "mkv": "matroska", "avi": "avi", "mov": "mov"}
@@ -49,7 +50,8 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "rows w"]], *, si
         partial.unlink(missing_ok=True)
         reason = " ".join(complaint.decode(errors="replace").split()) or f"exit status {process.returncode}"
         raise StorageError(f"{path}: ffmpeg could not write it: {reason}")
-    partial.replace(path)
+    with writing_to(path.parent):
+        partial.replace(path)
 
 
 def _command(out: Path, container: str, size: tuple[int, int], fps: int) -> list[str]:

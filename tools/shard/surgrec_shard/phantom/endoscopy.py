@@ -5,14 +5,14 @@ import math
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Colour, Point, ahead, disc, entering, path
 from surgrec_shard.phantom.instruments import snare
 from surgrec_shard.phantom.motion import Rhythm, Sway, eased
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.optics import Optics, field_of_view, lamp
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.sketch import QUARTER, UNCHANGED, Point, Sketch, ahead, entering
+from surgrec_shard.phantom.sketch import Sketch
 from surgrec_shard.phantom.texture import (
-    Colour,
     blended,
     coloured,
     gloss,
@@ -61,7 +61,7 @@ class Endoscopy:
         self._circling_hz = 0.3 if random.random() < 0.5 else -0.3
         self._polyp_at = random.uniform(0.15, 0.85) * math.pi, random.uniform(0.27, 0.33) * height
         self._polyp = polyp(random, ramp, round(height * random.uniform(0.2, 0.28)))
-        self._bubbles = random.uniform(0, 1, size=(36, 3))
+        self._bubbles = random.uniform(0, 1, size=(36, 3)).tolist()
 
     def draw(self, moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
         """The frame at a moment."""
@@ -108,16 +108,14 @@ class Endoscopy:
         nozzle = middle[0] - 0.3 * height, float(height)
         for strand in range(7):
             spread = 4 * math.sin(31 * moment.time_s + 2.4 * strand)
-            path = np.array([nozzle, (middle[0] + 0.12 * height + 1.5 * spread, middle[1] - 0.1 * height + spread)])
-            fixed = np.round(path * 16).astype(np.int32)
-            cv2.polylines(layer, [fixed], False, 70, 1 + strand % 2, cv2.LINE_AA, 4)
+            end = middle[0] + 0.12 * height + 1.5 * spread, middle[1] - 0.1 * height + spread
+            path(layer, [nozzle, end], 1.0 + strand % 2, (70,))
         spray = cv2.convertScaleAbs(cv2.GaussianBlur(layer, (0, 0), 1.2), alpha=moment.presence)
         for turn, birth, bigness in self._bubbles:
-            age = (float(birth) + 0.25 * moment.time_s) % 1
-            x, y = ahead(middle, 2 * math.pi * float(turn), (0.1 + 0.4 * age) * height)
-            radius = (0.6 + 2.0 * bigness) * (0.4 + age)
+            age = (birth + 0.25 * moment.time_s) % 1
+            place = ahead(middle, 2 * math.pi * turn, (0.1 + 0.4 * age) * height)
             level = round(120 * moment.presence * (1 - age))
-            cv2.circle(spray, (round(x * 16), round(y * 16)), round(radius * 16), level, 1, cv2.LINE_AA, 4)
+            disc(spray, place, (0.6 + 2.0 * bigness) * (0.4 + age), level, thickness=1)
         return cv2.merge([spray, spray, spray])
 
 

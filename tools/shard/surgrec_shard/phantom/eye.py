@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import Colour, ahead
 from surgrec_shard.phantom.opencv import cv2
-from surgrec_shard.phantom.sketch import Sketch, ahead
+from surgrec_shard.phantom.sketch import Sketch
 from surgrec_shard.phantom.texture import (
-    Colour,
     blended,
     coloured,
     gloss,
@@ -91,10 +91,10 @@ def _speculum(random: np.random.Generator, picture: UInt8[np.ndarray, "sheet_h s
     middle = picture.shape[1] / 2, picture.shape[0] / 2
     lean = random.uniform(-0.15, 0.15)
     for side in (-1, 1):
-        turns = [float(turn) for turn in np.linspace(-0.55, 0.55, 16)]
+        turns = np.linspace(-0.55, 0.55, 16).tolist()
         wire = [ahead(middle, side * math.pi / 2 + lean + t, 1.36 * limbus * (1 + 0.12 * abs(t))) for t in turns]
         leg = [wire[0], (wire[0][0] - side * 2.2 * limbus, wire[0][1] + side * 0.9 * limbus)]
-        for path in (wire, leg):
-            sketch.line(path, 0.09 * limbus, (92, 92, 94))
-            sketch.line(path, 0.05 * limbus, (168, 168, 166))
-            sketch.line(path, 1.0, (235, 235, 232))
+        for piece in (wire, leg):
+            sketch.line(piece, 0.09 * limbus, (92, 92, 94))
+            sketch.line(piece, 0.05 * limbus, (168, 168, 166))
+            sketch.line(piece, 1.0, (235, 235, 232))

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Colour, disc
 from surgrec_shard.phantom.opencv import cv2
-from surgrec_shard.phantom.sketch import QUARTER, UNCHANGED
-from surgrec_shard.phantom.texture import Colour, tiling_noise
+from surgrec_shard.phantom.texture import tiling_noise
 
 SMOKE: Colour = (210, 205, 200)
 
@@ -40,8 +40,7 @@ def blood(size: tuple[int, int], spots: list[tuple[float, float, float]]) -> UIn
     """The stain of pooled blood: spots are (x, y, radius) in pixels of the frame, and flow together."""
     pool = np.zeros((size[0] // QUARTER, size[1] // QUARTER), np.uint8)
     for x, y, radius in spots:
-        centre = round(x * 16 / QUARTER), round(y * 16 / QUARTER)
-        cv2.circle(pool, centre, max(round(radius * 16 / QUARTER), 1), 255, cv2.FILLED, cv2.LINE_AA, 4)
+        disc(pool, (x / QUARTER, y / QUARTER), radius / QUARTER, 255)
     # Blurred and then made steep again, near spots join as drops do.
     steep = np.clip(cv2.GaussianBlur(pool, (0, 0), 3).astype(np.float32) - 90, 0, 60) * (255 / 60)
     return cv2.merge([cv2.convertScaleAbs(steep, alpha=(gain - 1) * UNCHANGED / 255, beta=UNCHANGED) for gain in BLOOD])

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from surgrec_shard.phantom.sketch import BLACK, GREY, STEEL, Point, Sketch, ahead, brighter, heading_of
-from surgrec_shard.phantom.texture import Colour
+from surgrec_shard.phantom.canvas import Colour, Point, ahead, brighter, heading_of
+from surgrec_shard.phantom.sketch import BLACK, GREY, STEEL, Sketch
 
 
 def grasper(
@@ -31,10 +31,8 @@ def jaw(
     outer = ahead(ahead(joint, heading, 0.7 * length), heading + side * math.pi / 2, 0.75 * width)
     sketch.polygon([joint, end, outer, back], brighter(colour, 0.8))
     sketch.line([back, outer, end], 1.0, brighter(colour, 1.35))
-    teeth = [
-        ahead(ahead(joint, heading, share * length), inner, 0.06 * width * (index % 2))
-        for index, share in enumerate(np.linspace(0.25, 0.95, 9))
-    ]
+    along = [ahead(joint, heading, share * length) for share in np.linspace(0.25, 0.95, 9).tolist()]
+    teeth = [ahead(place, inner, 0.06 * width * (number % 2)) for number, place in enumerate(along)]
     sketch.line(teeth, 1.0, brighter(colour, 0.4))
 
 
@@ -55,11 +53,8 @@ def suction(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> Non
     heading = heading_of(entry, tip)
     sketch.rod(entry, tip, 1.5 * width_px, 0.85 * width_px, STEEL, shine=0.7)
     for back in (0.4, 0.8, 1.2):
-        sketch.line(
-            [ahead(tip, heading, -back * width_px), ahead(tip, heading, -(back + 0.12) * width_px)],
-            0.2 * width_px,
-            (30, 30, 34),
-        )
+        hole = ahead(tip, heading, -back * width_px)
+        sketch.line([hole, ahead(hole, heading, -0.12 * width_px)], 0.2 * width_px, (30, 30, 34))
 
 
 def wristed(
@@ -70,7 +65,6 @@ def wristed(
     bend: float,
     opening: float,
     width_px: float,
-    length: float = 2.6,
     colour: Colour = STEEL,
 ) -> Point:
     """A robotic instrument: shaft, a wrist bent by `bend` radians, two slim jaws; returns where the jaws end."""
@@ -82,16 +76,9 @@ def wristed(
     knuckle = ahead(clevis, heading + bend, 0.5 * width_px)
     sketch.rod(clevis, knuckle, 0.75 * width_px, 0.6 * width_px, brighter(colour, 0.85))
     for side in (-1, 1):
-        jaw(
-            sketch,
-            knuckle,
-            heading + bend + side * opening / 2,
-            length * 0.5 * width_px,
-            0.3 * width_px,
-            side=side,
-            colour=colour,
-        )
-    return ahead(knuckle, heading + bend, length * 0.5 * width_px)
+        pointing = heading + bend + side * opening / 2
+        jaw(sketch, knuckle, pointing, 1.3 * width_px, 0.3 * width_px, side=side, colour=colour)
+    return ahead(knuckle, heading + bend, 1.3 * width_px)
 
 
 def keratome(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
@@ -138,18 +125,18 @@ def snare(sketch: Sketch, channel: Point, tip: Point, middle: Point, *, radius_p
     """A polypectomy snare: a sheath out of the scope's channel, and a wire loop about `middle`."""
     sketch.rod(channel, tip, 1.25 * width_px, 0.85 * width_px, (176, 160, 120))
     across = heading_of(tip, middle)
-    loop = [
-        ahead(ahead(middle, across, radius_px * math.cos(turn)), across + math.pi / 2, 0.6 * radius_px * math.sin(turn))
-        for turn in np.linspace(-math.pi, math.pi, 25)
-    ]
-    for path in (loop, [tip, loop[0]]):
-        sketch.line(path, 3.0, GREY)
-        sketch.line(path, 1.0, STEEL)
+    loop = []
+    for turn in np.linspace(-math.pi, math.pi, 25).tolist():
+        along = ahead(middle, across, radius_px * math.cos(turn))
+        loop.append(ahead(along, across + math.pi / 2, 0.6 * radius_px * math.sin(turn)))
+    for wire in (loop, [tip, loop[0]]):
+        sketch.line(wire, 3.0, GREY)
+        sketch.line(wire, 1.0, STEEL)
 
 
 def needle(sketch: Sketch, held: Point, *, turn: float, radius_px: float) -> None:
     """A curved needle held near its blunt end, turned by `turn` radians."""
     middle = ahead(held, turn + math.pi, radius_px)
-    arc = [ahead(middle, turn + float(angle), radius_px) for angle in np.linspace(-0.6, 2.2, 18)]
+    arc = [ahead(middle, turn + angle, radius_px) for angle in np.linspace(-0.6, 2.2, 18).tolist()]
     sketch.line(arc, 4.0, (70, 70, 72))
     sketch.line(arc, 2.0, STEEL)

@@ -5,13 +5,14 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import Point, entering
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.fluids import Smoke, blood
 from surgrec_shard.phantom.instruments import grasper, hook, suction
 from surgrec_shard.phantom.motion import Rhythm, Sway, eased, triangle
 from surgrec_shard.phantom.optics import Optics, field_of_view, lamp
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.sketch import BLACK, GOLD, STEEL, Point, Sketch, entering
+from surgrec_shard.phantom.sketch import BLACK, GOLD, STEEL, Sketch
 from surgrec_shard.phantom.texture import blended, coloured, gloss, jittered, noise, shaded, slopes, step, vessels
 from surgrec_shard.phantom.tissue import Camera, Pull, Tissue
 
@@ -31,6 +32,7 @@ class Laparoscopy:
         self._smoke = Smoke(random, size)
         self._sway = [Sway(random, 9.0), Sway(random, 7.0), Sway(random, 0.03)]
         self._rhythms = [Rhythm(5.0, random.uniform(0.2, 0.32)), Rhythm(1.5, random.uniform(1.0, 1.4))]
+        self._hold = Rhythm(4.0, 0.17)
         self._start, self._lean = random.uniform(0, 1), random.uniform(-0.5, 0.5)
         self._target = width * random.uniform(0.44, 0.56), height * random.uniform(0.48, 0.6)
         self._entries = (
@@ -90,7 +92,7 @@ class Laparoscopy:
 
     def _instruments(self, sketch: Sketch, moment: Moment, tip: Point) -> None:
         """The assistant's grasper, which holds the gallbladder up, and the surgeon's instrument."""
-        lifted = self._target[1] - 0.12 * self._size[0] + 4 * math.sin(1.1 * moment.time_s)
+        lifted = self._target[1] - 0.12 * self._size[0] + self._hold.at(moment.time_s)
         held = entering(self._entries[1], (self._target[0] - 0.3 * self._size[0], lifted), moment.presence)
         grasper(sketch, self._entries[1], held, width_px=self._width, opening=0.12 + 0.5 * (1 - moment.presence))
         if moment.phase == "irrigation":

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Point
 from surgrec_shard.phantom.opencv import cv2
-from surgrec_shard.phantom.sketch import QUARTER, UNCHANGED, Point, Sketch
+from surgrec_shard.phantom.sketch import Sketch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import Colour
 from surgrec_shard.phantom.motion import Sway
 from surgrec_shard.phantom.opencv import cv2
-from surgrec_shard.phantom.texture import Colour, coloured, noise
+from surgrec_shard.phantom.texture import coloured, noise
 
 DRAPES: tuple[list[Colour], ...] = (
     [(120, 92, 60), (176, 150, 112), (214, 200, 176)],
@@ -24,17 +25,15 @@ class Outside:
 
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         self._size = size
-        small = size[0] * 2 // 8, size[1] * 2 // 8
+        small = size[0] // 4, size[1] // 4
         picture = coloured(noise(random, small, cell_px=40, octaves=3), DRAPES[int(random.integers(2))])
-        for x, y, width, height, turn in random.uniform(0, 1, size=(14, 5)):
+        for x, y, width, height, turn in random.uniform(0, 1, size=(24, 5)).tolist():
             centre = round(x * small[1]), round(y * small[0])
-            axes = round(4 + 16 * width), round(3 + 10 * height)
+            axes = round(3 + 13 * width), round(2 + 9 * height)
             colour = SHAPES[int(random.integers(len(SHAPES)))]
             cv2.ellipse(picture, centre, axes, 180 * turn, 0, 360, colour, cv2.FILLED, cv2.LINE_AA)
-        picture = cv2.GaussianBlur(picture, (0, 0), 2.2)
-        self._picture = cv2.convertScaleAbs(
-            cv2.resize(picture, (size[1] * 2, size[0] * 2), interpolation=cv2.INTER_CUBIC), alpha=1.1
-        )
+        blurred = cv2.convertScaleAbs(cv2.GaussianBlur(picture, (0, 0), 2.2), alpha=1.1)
+        self._picture = cv2.resize(blurred, (size[1] * 2, size[0] * 2), interpolation=cv2.INTER_CUBIC)
         self._sway = [Sway(random, size[1] * 0.4, rate_hz=0.5), Sway(random, size[0] * 0.4, rate_hz=0.5)]
         self._roll = Sway(random, 0.5, rate_hz=0.3)
 

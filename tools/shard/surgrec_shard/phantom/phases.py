@@ -12,7 +12,7 @@ SHORTEST_PHASE_S = 2.6
 """A recording has as many of its domain's phases as fit in at this length; the two of the pair come first."""
 
 OUTSIDE_S = (1.2, 2.2)
-"""The camera is out of the body for this long, or for a sixth of a recording that is shorter than eight times it."""
+"""The camera is out of the body for between these, but for no more than a sixth of the recording."""
 
 ENTRY_S = 0.6
 """Instruments need this long to enter, and to leave."""

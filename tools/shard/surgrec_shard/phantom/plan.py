@@ -126,6 +126,7 @@ def generator(seed: int, source: Source, case: int, part: int) -> np.random.Gene
 
 
 def _recordings(source: Source, seed: int, total_s: float, longest_s: float) -> list[Recording]:
+    """The recordings of a source; no case is longer than `longest_s`, so that a small corpus has several, too."""
     case_s = max(min(source.case_s, longest_s), SHORTEST_RECORDING_S)
     num_cases = max(round(total_s / case_s), 1)
     lengths = generator(seed, source, 0, 0).uniform(0.8, 1.2, size=num_cases)

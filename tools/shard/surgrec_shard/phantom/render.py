@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from surgrec_shard.phantom.plan import Recording, generator
 from surgrec_shard.phantom.robotic import Robotic
 from surgrec_shard.phantom.scene import Scene
 
-SCENES: dict[str, type[Laparoscopy] | type[Endoscopy] | type[Cataract] | type[Robotic]] = {
+SCENES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Scene]] = {
     "laparoscopy": Laparoscopy,
     "endoscopy": Endoscopy,
     "cataract": Cataract,
@@ -47,7 +47,7 @@ def frames(recording: Recording, *, seed: int) -> Iterator[UInt8[np.ndarray, "h 
     """The frames of one recording: blue, green, red. The first one says what it is."""
     size = recording.source.height, recording.source.width
     look = generator(seed, recording.source, recording.case, 0)
-    scene: Scene = SCENES[recording.source.domain.name](look, size)
+    scene = SCENES[recording.source.domain.name](look, size)
     room = Outside(look, size)
     title = f"{recording.source.domain.name}, case {recording.case}, part {recording.part}, seed {seed}"
     for index in range(recording.script.num_frames):

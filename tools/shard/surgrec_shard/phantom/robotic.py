@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from surgrec_shard.phantom.canvas import Colour, Point, entering
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.fluids import Smoke, blood
 from surgrec_shard.phantom.instruments import needle, wristed
@@ -12,9 +13,8 @@ from surgrec_shard.phantom.motion import Rhythm, Sway, eased, ratchet, triangle
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.optics import Optics, lamp
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.sketch import GREY, Point, Sketch, entering
+from surgrec_shard.phantom.sketch import GREY, Sketch
 from surgrec_shard.phantom.texture import (
-    Colour,
     blended,
     coloured,
     gloss,

@@ -5,10 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from surgrec_shard.phantom.canvas import Colour, ahead, path
 from surgrec_shard.phantom.opencv import cv2
-
-Colour = tuple[int, int, int]
-"""Blue, green, red in [0, 255]."""
 
 
 def noise(
@@ -79,9 +77,8 @@ Slopes = tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]
 def slopes(height: Float32[np.ndarray, "h w"], strength: float) -> Slopes:
     """How steeply a height map falls to the right and downwards."""
     smooth = cv2.GaussianBlur(height, (0, 0), 1.6)
-    return cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=-strength / 8), cv2.Sobel(
-        smooth, cv2.CV_32F, 0, 1, scale=-strength / 8
-    )
+    right, down = (cv2.Sobel(smooth, cv2.CV_32F, x, 1 - x, scale=-strength / 8) for x in (1, 0))
+    return right, down
 
 
 def lit(picture: UInt8[np.ndarray, "h w 3"], gain: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -113,26 +110,18 @@ def vessels(
     """Branching vessels that start anywhere and grow thinner: a mask in [0, 1]."""
     mask = np.zeros(size, np.uint8)
     height, width = size
-    growing = [
-        (
-            random.uniform(0, width),
-            random.uniform(0, height),
-            random.uniform(0, 2 * math.pi),
-            width_px * random.uniform(0.6, 1),
-        )
-        for _ in range(roots)
-    ]
+    starts = random.uniform(0, 1, size=(roots, 4)) * (width, height, 2 * math.pi, 0.4 * width_px)
+    growing = [((x, y), heading, 0.6 * width_px + more) for x, y, heading, more in starts.tolist()]
     while growing:
-        x, y, heading, thickness = growing.pop()
-        path = [(x, y)]
-        for turn, fork in zip(random.normal(0, 0.28, size=40), random.random(40), strict=True):
+        place, heading, thickness = growing.pop()
+        course = [place]
+        for turn, fork in zip(random.normal(0, 0.28, size=40).tolist(), random.random(40).tolist(), strict=True):
             heading += turn
-            x, y = x + 9 * math.cos(heading), y + 9 * math.sin(heading)
-            path.append((x, y))
+            place = ahead(place, heading, 9.0)
+            course.append(place)
             if fork < branching and thickness > 1.2:
-                growing.append((x, y, heading + random.choice((-0.8, 0.8)), thickness * 0.6))
-        points = np.round(np.array(path) * 16).astype(np.int32)
-        cv2.polylines(mask, [points], False, 255, max(round(thickness), 1), cv2.LINE_AA, 4)
+                growing.append((place, heading + (0.8 if fork < branching / 2 else -0.8), 0.6 * thickness))
+        path(mask, course, thickness, (255,))
     return cv2.GaussianBlur(mask, (0, 0), 0.8).astype(np.float32) / 255
 
 

@@ -11,6 +11,9 @@ from surgrec_shard.phantom.texture import noise
 CELL_PX = 16
 """The warp is known at nodes this far apart and interpolated between them."""
 
+NUM_BENDS = 2
+"""Ways in which a sheet bends: breath and pulse."""
+
 PARALLAX = 0.5
 """The light moves with the camera, so highlights cross the tissue at this share of the camera's speed."""
 
@@ -45,29 +48,31 @@ class Tissue:
         picture: UInt8[np.ndarray, "sheet_h sheet_w 3"],
         gloss: UInt8[np.ndarray, "sheet_h sheet_w"],
         size: tuple[int, int],
-        *,
-        num_bends: int = 2,
     ) -> None:
-        self.height, self.width = size
+        height, width = self._size = size
         self._picture = picture
         self._gloss = cv2.resize(gloss, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        self._rows, self._columns = -(-self.height // CELL_PX) + 2, -(-self.width // CELL_PX) + 2
-        across = (np.arange(self._columns) - 0.5) * CELL_PX - self.width / 2
-        down = (np.arange(self._rows) - 0.5) * CELL_PX - self.height / 2
+        self._rows, self._columns = -(-height // CELL_PX) + 2, -(-width // CELL_PX) + 2
+        across = (np.arange(self._columns) - 0.5) * CELL_PX - width / 2
+        down = (np.arange(self._rows) - 0.5) * CELL_PX - height / 2
         self._nodes = np.stack(np.meshgrid(across, down), axis=-1).astype(np.float32)
-        self._bends = [self._bend(random) for _ in range(num_bends)]
+        self._bends = [self._bend(random) for _ in range(NUM_BENDS)]
 
     def seen(
         self, camera: Camera, bends: list[float], pull: Pull | None = None
     ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "half_h half_w"]]:
         """What the camera sees: the frame, and at half its size the wet highlights, which slide as the camera moves.
 
-        Each bend is the largest movement, in pixels, of one of the sheet's ways of bending.
+        Args:
+            camera: Where it looks.
+            bends: For each way of bending, the largest movement in pixels.
+            pull: What an instrument does to the sheet.
         """
+        height, width = self._size
         places = self._looked_at(camera, bends, pull)
-        frame = warped(self._picture, _dense(places, (self.height, self.width), CELL_PX))
+        frame = warped(self._picture, _dense(places, (height, width), CELL_PX))
         slid = (places - np.array([camera.x * PARALLAX, camera.y * PARALLAX], np.float32)) / 2
-        return frame, warped(self._gloss, _dense(slid, (self.height // 2, self.width // 2), CELL_PX // 2))
+        return frame, warped(self._gloss, _dense(slid, (height // 2, width // 2), CELL_PX // 2))
 
     def _looked_at(
         self, camera: Camera, bends: list[float], pull: Pull | None
@@ -79,7 +84,7 @@ class Tissue:
         for bend, amount in zip(self._bends, bends, strict=True):
             places += bend * amount
         if pull is not None:
-            away = self._nodes - np.array([pull.x - self.width / 2, pull.y - self.height / 2], np.float32)
+            away = self._nodes - np.array([pull.x - self._size[1] / 2, pull.y - self._size[0] / 2], np.float32)
             weight = np.exp(-(away**2).sum(axis=-1, keepdims=True) / pull.radius**2)
             places -= weight * np.array([pull.dx, pull.dy], np.float32)
         return places

@@ -1,0 +1,113 @@
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from surgrec.clips.crop import Box
+from surgrec.clips.decode import decode_clip, torchcodec_classes
+from surgrec.errors import SampleError, SetupError
+from tests.videos import make_video
+
+FRAME = Box(top=0, left=0, height=66, width=98)
+FPS, FRAMES = 8, 16
+
+
+@pytest.fixture(scope="module")
+def mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("mp4") / "clip.mp4"
+    return make_video(
+        path, seconds=FRAMES / FPS, size="98x66", rate=FPS, arguments=["-bf", "0", "-g", "4"]
+    ).read_bytes()
+
+
+def decode(mp4: bytes, times: list[float], box: Box = FRAME, num_frames: int = FRAMES) -> Tensor:
+    return decode_clip(mp4, np.array(times), box, num_frames=num_frames, key="alpha_0123_000")
+
+
+def test_frames_are_rgb_bytes_in_the_order_of_their_times(mp4: bytes) -> None:
+    everything = decode(mp4, [frame / FPS for frame in range(FRAMES)])
+    assert everything.shape == (FRAMES, 3, 66, 98)
+    assert everything.dtype == torch.uint8
+    assert everything.float().std() > 20
+    assert all(not torch.equal(everything[0], frame) for frame in everything[1:])
+    backwards = decode(mp4, [1.5, 0.25, 0.25, 0.0])
+    assert torch.equal(backwards, everything[[12, 2, 2, 0]])
+
+
+def test_the_frame_on_screen_at_a_time_is_the_last_that_has_begun(mp4: bytes) -> None:
+    third = decode(mp4, [2 / FPS])
+    for time_s in (2 / FPS + 0.001, 2.5 / FPS, 3 / FPS - 0.001):
+        assert torch.equal(decode(mp4, [time_s]), third)
+    assert torch.equal(decode(mp4, [FRAMES / FPS - 0.001]), decode(mp4, [(FRAMES - 1) / FPS]))
+
+
+@pytest.mark.parametrize("top", [0, 1, 7])
+@pytest.mark.parametrize("left", [0, 1, 30])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (33, 41), (59, 68)])
+def test_a_crop_in_the_decoder_is_a_slice_of_the_whole_frame(
+    mp4: bytes, top: int, left: int, height: int, width: int
+) -> None:
+    """Odd offsets too, where the chroma of the video has half the resolution."""
+    whole = decode(mp4, [0.0, 1.0])
+    part = decode(mp4, [0.0, 1.0], Box(top=top, left=left, height=height, width=width))
+    assert torch.equal(part, whole[:, :, top : top + height, left : left + width])
+
+
+@pytest.mark.parametrize("times", [[FRAMES / FPS], [0.0, 5.0], [-0.5]])
+def test_a_time_outside_the_clip_is_an_error_of_the_sample(mp4: bytes, times: list[float]) -> None:
+    with pytest.raises(SampleError, match="alpha_0123_000: it cannot be decoded"):
+        decode(mp4, times)
+
+
+@pytest.mark.parametrize("num_frames", [FRAMES - 1, FRAMES + 1])
+def test_another_number_of_frames_is_an_error_of_the_sample(mp4: bytes, num_frames: int) -> None:
+    with pytest.raises(SampleError, match=f"alpha_0123_000: the clip holds 16 frames, its index says {num_frames}"):
+        decode(mp4, [0.0], num_frames=num_frames)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "noise", "half", "end missing", "middle zeroed", "sound"])
+def test_bytes_that_are_no_whole_clip_are_an_error_of_the_sample(mp4: bytes, damage: str, tmp_path: Path) -> None:
+    damaged = {
+        "empty": lambda: b"",
+        "text": lambda: b"this is not a video " * 100,
+        "noise": lambda: np.random.default_rng(0).bytes(5000),
+        "half": lambda: mp4[: len(mp4) // 2],
+        "end missing": lambda: mp4[:-300],
+        "middle zeroed": lambda: mp4[:100] + bytes(len(mp4) - 200) + mp4[-100:],
+        "sound": lambda: make_video(
+            tmp_path / "sound.mp4", seconds=2, inputs=["-f", "lavfi", "-t", "2", "-i", "sine"], arguments=["-map", "1"]
+        ).read_bytes(),
+    }[damage]()
+    with pytest.raises(SampleError, match="alpha_0123_000: "):
+        decode(damaged, [0.0, 1.9])
+
+
+def test_no_flipped_bit_ends_in_anything_but_frames_or_an_error_of_the_sample(mp4: bytes) -> None:
+    chance, refused = np.random.default_rng(0), 0
+    for _ in range(60):
+        damaged = bytearray(mp4)
+        for place in chance.integers(0, len(mp4), 20):
+            damaged[place] ^= 1 << int(chance.integers(8))
+        try:
+            assert decode(bytes(damaged), [0.0, 1.0]).shape == (2, 3, 66, 98)
+        except SampleError:
+            refused += 1
+    assert refused > 5
+
+
+@pytest.fixture
+def without_torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    torchcodec_classes.cache_clear()
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    yield
+    torchcodec_classes.cache_clear()
+
+
+@pytest.mark.usefixtures("without_torchcodec")
+def test_a_machine_without_torchcodec_is_told_what_to_install() -> None:
+    with pytest.raises(SetupError, match=r"torchcodec cannot be used .*apt-get install ffmpeg"):
+        torchcodec_classes()

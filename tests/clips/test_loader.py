@@ -1,0 +1,310 @@
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from surgrec.clips.augment import AugmentConfig, network_input
+from surgrec.clips.batch import ClipBatch
+from surgrec.clips.decode import decode_clip
+from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches
+from surgrec.clips.sampling import ClipSampling
+from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
+from surgrec.shards.corpus import open_corpus
+from surgrec.shards.layout import Sample
+from surgrec.stream.mixture import Mixture
+from surgrec.stream.stream import Stream
+
+SAMPLING = ClipSampling(num_frames=4, fps=4.0)
+SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=4)
+NO_WORKER = LoaderConfig(num_workers=0)
+ONE_WORKER = LoaderConfig(num_workers=1, timeout_s=60)
+Content = list[tuple[Any, ...]]
+
+
+def make_dataset(corpus: Path, config: LoaderConfig = NO_WORKER, kind: type[ClipDataset] = ClipDataset) -> ClipDataset:
+    return kind(Stream(open_corpus([corpus]), Mixture(block=16), seed=5), SAMPLING, AugmentConfig(), config)
+
+
+def content(batches: Sequence[ClipBatch]) -> Content:
+    """Everything that training could notice of each clip, clip by clip."""
+    return [
+        (int(position), key, source, flipped, tuple(frames.shape), frames.numpy().tobytes())
+        for batch in batches
+        for position, key, source, frames, flipped in zip(
+            batch.positions, batch.keys, batch.sources, batch.frames, batch.flipped, strict=True
+        )
+    ]
+
+
+def load(corpus: Path, config: LoaderConfig = NO_WORKER, sampler: StepSampler = SAMPLER) -> list[ClipBatch]:
+    return list(clip_batches(make_dataset(corpus, config), sampler))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_corpus: Path) -> Content:
+    return content(load(tiny_corpus))
+
+
+def shard_path(corpus: Path, sample: Sample) -> Path:
+    return corpus / sample.clip.source / sample.shard
+
+
+def damage(corpus: Path, sample: Sample) -> None:
+    """Flips one bit in the middle of a sample's mp4."""
+    path = shard_path(corpus, sample)
+    data = bytearray(path.read_bytes())
+    data[sample.mp4_offset + sample.mp4_size // 2] ^= 4
+    path.write_bytes(data)
+
+
+def samples_of(corpus: Path, source: str) -> list[Sample]:
+    index = open_corpus([corpus])[source].index
+    return [index.sample(row) for row in range(index.num_rows)]
+
+
+def test_a_batch_holds_the_clips_of_its_positions_in_the_order_of_the_stream(
+    tiny_corpus: Path, uninterrupted: Content
+) -> None:
+    stream = make_dataset(tiny_corpus).stream
+    draws = stream.draws(np.arange(32))
+    assert [row[:3] for row in uninterrupted] == [(draw.position, stream.key(draw), draw.source) for draw in draws]
+    assert {row[2] for row in uninterrupted} == {"alpha", "beta", "gamma"}
+    assert 8 < sum(row[3] for row in uninterrupted) < 24  # about half are flipped
+    assert len({row[4] for row in uninterrupted}) > 20  # crops differ in size
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(0, 2), (1, 1), (1, 2), (2, 1), (2, 2)])
+def test_batches_do_not_depend_on_workers_or_threads(
+    tiny_corpus: Path, uninterrupted: Content, workers: int, threads: int
+) -> None:
+    config = LoaderConfig(num_workers=workers, decode_threads=threads, fetch_threads=threads, prefetch_batches=1)
+    assert content(load(tiny_corpus, config)) == uninterrupted
+
+
+@pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
+def test_the_ranks_of_a_world_share_the_same_batches(
+    tiny_corpus: Path, uninterrupted: Content, config: LoaderConfig
+) -> None:
+    ranks = [load(tiny_corpus, config, replace(SAMPLER, rank=rank, world_size=2)) for rank in range(2)]
+    assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == uninterrupted
+
+
+@pytest.mark.parametrize("start_step", [1, 3, 4])
+def test_a_resumed_loader_continues_the_sequence(tiny_corpus: Path, uninterrupted: Content, start_step: int) -> None:
+    sampler = replace(SAMPLER, start_step=start_step)
+    assert len(sampler) == 4 - start_step
+    assert content(load(tiny_corpus, ONE_WORKER, sampler)) == uninterrupted[8 * start_step :]
+
+
+def test_the_network_sees_the_same_numbers_with_and_without_a_worker(tiny_corpus: Path) -> None:
+    sampler = replace(SAMPLER, steps=1)
+    here, there = (load(tiny_corpus, config, sampler)[0] for config in (NO_WORKER, ONE_WORKER))
+    device = torch.device("cpu")
+    assert torch.equal(network_input(here, 32, device), network_input(there, 32, device))
+    assert [frames.stride() for frames in here.frames] == [frames.stride() for frames in there.frames]
+
+
+def test_the_same_sample_at_another_position_is_seen_in_another_way(tiny_corpus: Path) -> None:
+    rows = content(load(tiny_corpus, sampler=replace(SAMPLER, steps=12)))
+    views: dict[str, list[bytes]] = {}
+    for _, key, _, _, _, frames in rows:
+        views.setdefault(key, []).append(frames)
+    repeated = [found for found in views.values() if len(found) > 1]
+    assert len(repeated) > 10
+    assert all(len(set(found)) == len(found) for found in repeated)
+
+
+def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:
+    """Each shared tensor is an open file: with one per clip, large batches run into the limit of 1024."""
+    batches = clip_batches(make_dataset(tiny_corpus, ONE_WORKER), replace(SAMPLER, global_batch=64))
+    first = next(batches)
+    before = len(os.listdir("/proc/self/fd"))
+    second = next(batches)
+    assert len(first.frames) == len(second.frames) == 64
+    assert len(os.listdir("/proc/self/fd")) < before + 8
+
+
+def test_a_dataset_that_was_used_before_its_workers_started_still_works(
+    tiny_corpus: Path, uninterrupted: Content
+) -> None:
+    dataset = make_dataset(tiny_corpus, ONE_WORKER)
+    assert content([dataset.batch(list(range(8)))]) == uninterrupted[:8]  # threads of this process, which no worker has
+    assert content(list(clip_batches(dataset, SAMPLER))) == uninterrupted
+
+
+def test_a_bad_sample_is_quarantined_and_replaced_by_another_of_its_source(
+    corpus_copy: Path, uninterrupted: Content
+) -> None:
+    position, key, source, _, _, _ = uninterrupted[10]
+    bad = next(sample for sample in samples_of(corpus_copy, source) if sample.key == key)
+    damage(corpus_copy, bad)
+    passes = [load(corpus_copy, config) for config in (NO_WORKER, NO_WORKER, ONE_WORKER)]
+    assert content(passes[0]) == content(passes[1]) == content(passes[2])
+    quarantined = [[bad for batch in batches for bad in batch.quarantined] for batches in passes]
+    assert quarantined[0] == quarantined[1] == quarantined[2]
+    rows = content(passes[0])
+    met = [row[0] for row in uninterrupted if row[1] == key]
+    assert [entry.position for entry in quarantined[0]] == met
+    assert position in met
+    for entry in quarantined[0]:
+        assert (entry.source, entry.key) == (source, key)
+        assert "its bytes have the SHA-256" in entry.reason
+        assert rows[entry.position][1:3] == (entry.substitute, source)
+        assert entry.substitute != key
+    untouched = [place for place in range(32) if place not in met]
+    assert [rows[place] for place in untouched] == [uninterrupted[place] for place in untouched]
+
+
+def test_ranks_replace_a_bad_sample_by_the_same_one(corpus_copy: Path, uninterrupted: Content) -> None:
+    for key in {row[1] for row in uninterrupted[:3]}:
+        damage(corpus_copy, next(s for s in samples_of(corpus_copy, key.partition("_")[0]) if s.key == key))
+    whole = load(corpus_copy)
+    ranks = [load(corpus_copy, sampler=replace(SAMPLER, rank=rank, world_size=4)) for rank in range(4)]
+    assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == content(whole)
+    assert sum(len(batch.quarantined) for rank in ranks for batch in rank) > 2
+
+
+def test_a_clip_that_does_not_decode_is_quarantined_with_the_reason_of_the_decoder(
+    corpus_copy: Path, uninterrupted: Content
+) -> None:
+    """Its digest is right: the corpus was built from it, or by another tool."""
+    dataset = make_dataset(corpus_copy)
+    draw = dataset.stream.draws(np.array([0]))[0]
+    sample = dataset.stream.sample(draw)
+    other = replace(sample, clip=replace(sample.clip, num_frames=sample.clip.num_frames + 1))
+    columns = dataset.stream.sources[draw.source].index._columns
+    rows = columns["num_frames"].to_pylist()
+    rows[draw.row] = other.clip.num_frames
+    columns["num_frames"] = type(columns["num_frames"]).from_pandas(np.array(rows))
+    batch = dataset.batch([0])
+    assert batch.quarantined[0].key == uninterrupted[0][1]
+    assert f"frames, its index says {other.clip.num_frames}" in batch.quarantined[0].reason
+    assert batch.keys == [batch.quarantined[0].substitute]
+
+
+def test_a_bad_sample_among_two_is_always_replaced_by_the_good_one(corpus_copy: Path) -> None:
+    """Drawing substitutes with replacement would stop such a run after a thousand or so draws."""
+    samples = [sample for sample in samples_of(corpus_copy, "beta") if sample.clip.split == "val"]
+    assert len(samples) == 2
+    damage(corpus_copy, samples[0])
+    stream = Stream(open_corpus([corpus_copy]), Mixture(splits=["val"]), seed=5)
+    dataset = ClipDataset(stream, SAMPLING, AugmentConfig(), NO_WORKER)
+    for start in range(0, 64, 8):
+        batch = dataset.batch(list(range(start, start + 8)))
+        assert set(batch.keys) == {samples[1].key}
+        assert len(batch.quarantined) == 4
+
+
+@pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
+def test_a_source_without_a_good_sample_stops_the_run_with_one_sentence(
+    corpus_copy: Path, config: LoaderConfig
+) -> None:
+    for sample in samples_of(corpus_copy, "beta"):
+        damage(corpus_copy, sample)
+    with pytest.raises(
+        ShardError, match=r"^beta: a sample is bad, and so is every other .*; run surgrec-shard verify$"
+    ):
+        load(corpus_copy, config)
+
+
+@pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
+def test_a_shard_that_is_gone_stops_the_run_with_one_sentence_and_is_no_bad_sample(
+    corpus_copy: Path, config: LoaderConfig
+) -> None:
+    path = shard_path(corpus_copy, samples_of(corpus_copy, "gamma")[0])
+    path.unlink()
+    with pytest.raises(MissingError, match=rf"^{path} does not exist[^\n]*$"):
+        load(corpus_copy, config)
+
+
+@pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
+def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(corpus_copy: Path, config: LoaderConfig) -> None:
+    dataset = make_dataset(corpus_copy, config)
+    shutil.rmtree(corpus_copy)
+    with pytest.raises(MissingError, match=rf"^{corpus_copy}[^\n]*$"):
+        list(clip_batches(dataset, SAMPLER))
+
+
+class KilledDataset(ClipDataset):
+    """A worker that the machine kills when its memory runs out."""
+
+    def batch(self, positions: Sequence[int]) -> ClipBatch:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().batch(positions)
+
+
+class SlowDataset(ClipDataset):
+    """A worker that waits for its storage."""
+
+    def batch(self, positions: Sequence[int]) -> ClipBatch:
+        time.sleep(30)
+        return super().batch(positions)
+
+
+class MistakenDataset(ClipDataset):
+    """A mistake of our own."""
+
+    def batch(self, positions: Sequence[int]) -> ClipBatch:
+        raise RuntimeError("shapes do not match")
+
+
+@pytest.mark.parametrize(
+    ("kind", "timeout_s", "message"),
+    [
+        (KilledDataset, 60, r"^the loader stopped: .*killed by signal: Killed.*use fewer workers"),
+        (SlowDataset, 1, r"^the loader stopped: .*timed out after 1 seconds.*raise loader.timeout_s$"),
+    ],
+)
+def test_a_worker_that_dies_or_hangs_stops_the_run_with_one_sentence(
+    tiny_corpus: Path, kind: type[ClipDataset], timeout_s: int, message: str
+) -> None:
+    dataset = make_dataset(tiny_corpus, replace(ONE_WORKER, timeout_s=timeout_s), kind)
+    with pytest.raises(StorageError, match=message):
+        list(clip_batches(dataset, SAMPLER))
+
+
+@pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
+def test_a_mistake_of_our_own_is_not_told_as_a_problem_of_the_storage(tiny_corpus: Path, config: LoaderConfig) -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        list(clip_batches(make_dataset(tiny_corpus, config, MistakenDataset), SAMPLER))
+
+
+def test_the_clips_are_what_the_decoder_gives_at_the_times_and_in_the_box_of_the_position(tiny_corpus: Path) -> None:
+    """The whole way once more, by hand: without augmentation and with no choice of time, pixels are known."""
+    stream = Stream(open_corpus([tiny_corpus]), Mixture(min_duration_s=4.0), seed=5)
+    whole_frame = AugmentConfig(scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), flip=0.0)
+    whole_clip = ClipSampling(num_frames=8, fps=2.0)
+    dataset = ClipDataset(stream, whole_clip, whole_frame, NO_WORKER)
+    draws = [draw for draw in stream.draws(np.arange(30)) if draw.source == "gamma"]  # square frames
+    batch = dataset.batch([draw.position for draw in draws])
+    for draw, frames, flipped in zip(draws, batch.frames, batch.flipped, strict=True):
+        sample = stream.sample(draw)
+        data = shard_path(tiny_corpus, sample).read_bytes()
+        mp4 = data[sample.mp4_offset : sample.mp4_offset + sample.mp4_size]
+        from surgrec.clips.crop import Box
+
+        box = Box(top=0, left=0, height=64, width=64)
+        expected = decode_clip(mp4, np.arange(8) / 2, box, num_frames=32, key=sample.key)
+        assert torch.equal(frames, expected)
+        assert not flipped
+
+
+def test_a_world_that_does_not_divide_the_batch_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(ConfigError, match="global_batch 8 cannot be shared by 3 ranks"):
+        StepSampler(global_batch=8, rank=0, world_size=3, start_step=0, steps=1)
+
+
+@pytest.mark.parametrize("field", ["decode_threads", "fetch_threads", "prefetch_batches", "timeout_s"])
+def test_a_loader_without_threads_or_time_is_refused(field: str) -> None:
+    with pytest.raises(ConfigError, match=f"{field}=0"):
+        LoaderConfig(**{field: 0})
+    with pytest.raises(ConfigError, match="num_workers=-1"):
+        LoaderConfig(num_workers=-1)

@@ -1,0 +1,149 @@
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgrec.errors import MissingError, ShardError
+from surgrec.shards.corpus import CorpusFile, open_corpus, read_corpus_file, write_corpus_file
+from surgrec.shards.index import samples_to_parquet
+from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION, Sample
+from surgrec.storage import open_store
+from tests.samples import make_clips, write_corpus
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_corpus(tmp_path / "corpus", {name: make_clips(10, name) for name in ("alpha", "beta")})
+
+
+def edit(root: Path, *path: str | int, value: Any) -> None:
+    """Sets one value inside corpus.json; the value `...` removes it."""
+    data = json.loads((root / CORPUS_FILE).read_text())
+    place = data
+    for step in path[:-1]:
+        place = place[step]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    (root / CORPUS_FILE).write_text(json.dumps(data))
+
+
+def index_samples(root: Path, source: str) -> list[Sample]:
+    index = open_corpus([root])[source].index
+    return [index.sample(row) for row in range(index.num_rows)]
+
+
+def test_a_corpus_opens_with_its_sources_their_entries_and_their_indexes(root: Path) -> None:
+    sources = open_corpus([root])
+    assert list(sources) == ["alpha", "beta"]
+    for name, source in sources.items():
+        assert source.name == name
+        assert source.index.num_rows == source.entry.samples == 10
+        assert [shard.samples for shard in source.entry.shards] == [4, 4, 2]
+        assert source.store.address == str(root)
+
+
+def test_corpus_json_reads_back_as_it_was_written(root: Path) -> None:
+    store = open_store(root)
+    corpus = read_corpus_file(store)
+    assert corpus is not None
+    assert corpus.schema_version == SCHEMA_VERSION
+    before = (root / CORPUS_FILE).read_bytes()
+    write_corpus_file(store, corpus)
+    assert (root / CORPUS_FILE).read_bytes() == before
+    assert read_corpus_file(store) == corpus
+
+
+def test_where_there_is_no_corpus_yet_there_is_none(tmp_path: Path) -> None:
+    assert read_corpus_file(open_store(tmp_path)) is None
+    with pytest.raises(ShardError, match=re.escape(f"{tmp_path} holds no corpus (no corpus.json)")):
+        open_corpus([tmp_path])
+    write_corpus_file(open_store(tmp_path), CorpusFile())
+    with pytest.raises(ShardError, match=f"{tmp_path} holds no corpus"):
+        open_corpus([tmp_path])
+
+
+def test_several_roots_open_together(tmp_path: Path) -> None:
+    roots = [write_corpus(tmp_path / name, {name: make_clips(3, name)}) for name in ("alpha", "beta")]
+    sources = open_corpus([str(roots[0]), roots[1]])
+    assert {name: source.store.address for name, source in sources.items()} == {
+        "alpha": str(roots[0]),
+        "beta": str(roots[1]),
+    }
+
+
+def test_two_roots_with_a_source_of_the_same_name_are_refused(root: Path, tmp_path: Path) -> None:
+    other = write_corpus(tmp_path / "other", {"beta": make_clips(2, "beta")})
+    with pytest.raises(ShardError, match=re.escape(f"'beta' is in {root} and in {other}")):
+        open_corpus([root, other])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["schema_version"], 2, "schema version 2, this surgrec reads 1"),
+        (["schema_version"], ..., "schema version None"),
+        (["schema_version"], "1", "schema version '1'"),
+        (["sources"], ..., "sources"),
+        (["sources"], [], r"sources is \[\]"),
+        (["sources", "../x"], {"shards": []}, "'../x' is not the name of a source"),
+        (["sources", "a/b"], {"shards": []}, "'a/b' is not the name of a source"),
+        (["sources", "beta"], 3, "not the fields of a "),
+        (["sources", "beta", "samples"], "10", "source beta: samples is '10'"),
+        (["sources", "beta", "samples"], ..., "samples"),
+        (["sources", "beta", "hours"], None, "source beta: hours is None"),
+        (["sources", "beta", "domain"], ["x"], "source beta: domain is"),
+        (["sources", "beta", "surprise"], 1, "surprise"),
+        (["sources", "beta", "shards"], "none", "source beta: shards is 'none'"),
+        (["sources", "beta", "shards", 0, "bytes"], 1.5, r"source beta: bytes is 1.5"),
+        (["sources", "beta", "shards", 0, "md5"], "x", "md5"),
+        (["settings"], [1], r"settings is \[1\]"),
+        (["encoder"], None, "encoder is None"),
+        (["surprise"], 1, "surprise"),
+    ],
+)
+def test_a_corpus_json_of_another_format_is_refused_with_the_reason(
+    root: Path, path: list[str | int], value: Any, message: str
+) -> None:
+    edit(root, *path, value=value)
+    with pytest.raises(ShardError, match=f"{root}/corpus.json.*{message}"):
+        open_corpus([root])
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", b"[]", b'"text"'])
+def test_a_file_that_is_no_corpus_json_is_refused(root: Path, data: bytes) -> None:
+    (root / CORPUS_FILE).write_bytes(data)
+    with pytest.raises(ShardError, match=f"{root}/corpus.json"):
+        open_corpus([root])
+
+
+def test_an_index_with_another_number_of_rows_is_refused(root: Path) -> None:
+    samples = index_samples(root, "beta")
+    (root / "beta" / INDEX_FILE).write_bytes(samples_to_parquet(samples[:-1]))
+    with pytest.raises(ShardError, match=r"beta/index.parquet has 9 rows, corpus.json says 10"):
+        open_corpus([root])
+
+
+@pytest.mark.parametrize("shard", ["../../etc/passwd", "/etc/passwd", "", "beta-train-00000000.tar.idx"])
+def test_an_index_that_names_what_is_no_shard_is_refused(root: Path, shard: str) -> None:
+    samples = index_samples(root, "beta")
+    samples[4] = replace(samples[4], shard=shard)
+    (root / "beta" / INDEX_FILE).write_bytes(samples_to_parquet(samples))
+    with pytest.raises(ShardError, match=f"names the shard '{shard}', which is no shard"):
+        open_corpus([root])
+
+
+def test_an_index_of_another_source_is_refused(root: Path) -> None:
+    (root / "beta" / INDEX_FILE).write_bytes((root / "alpha" / INDEX_FILE).read_bytes())
+    with pytest.raises(ShardError, match=r"beta/index.parquet is the index of 'alpha'"):
+        open_corpus([root])
+
+
+def test_a_missing_index_is_missing(root: Path) -> None:
+    (root / "beta" / INDEX_FILE).unlink()
+    with pytest.raises(MissingError, match=r"beta/index.parquet"):
+        open_corpus([root])

@@ -1,0 +1,163 @@
+import io
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from surgrec.errors import ShardError
+from surgrec.shards.index import (
+    Dropped,
+    SourceIndex,
+    VideoLabel,
+    read_parquet,
+    rows_to_parquet,
+    samples_to_parquet,
+)
+from surgrec.shards.layout import CLIP_FIELDS, PLACE_FIELDS, Sample
+from tests.samples import CLIP, make_clips
+
+
+def make_samples(count: int) -> list[Sample]:
+    """Samples in the order of the index: two shards, one after the other."""
+    return [
+        Sample(
+            key=f"alpha_{place:03d}",
+            clip=replace(clip, split=("train", "train", "val", "test")[place % 4], duration_s=4.0 + place % 3),
+            shard=f"alpha-train-0000000{place * 2 // count}.tar",
+            offset=place * 4096,
+            size=4096,
+            mp4_offset=place * 4096 + 1536,
+            mp4_size=1000 + place,
+            sha256=f"{place:064x}",
+        )
+        for place, clip in enumerate(make_clips(count))
+    ]
+
+
+def read_index(data: bytes) -> SourceIndex:
+    return SourceIndex(read_parquet(data, "here"), "here")
+
+
+def table_with(**columns: Any) -> pa.Table:
+    """An index table with some columns replaced; None removes one."""
+    table = parquet.read_table(io.BytesIO(samples_to_parquet(make_samples(4))))
+    for name, values in columns.items():
+        table = table.drop_columns(name)
+        if values is not None:
+            table = table.append_column(name, values)
+    return table
+
+
+def test_an_index_reads_back_row_by_row_in_the_order_of_the_shards() -> None:
+    samples = make_samples(20)
+    index = read_index(samples_to_parquet(random.Random(0).sample(samples, 20)))
+    assert index.num_rows == 20
+    assert [index.sample(row) for row in range(20)] == samples
+    assert [index.key(row) for row in range(20)] == [sample.key for sample in samples]
+
+
+def test_the_columns_are_those_of_the_specification_in_its_order() -> None:
+    schema = parquet.read_schema(io.BytesIO(samples_to_parquet(make_samples(2))))
+    assert tuple(schema.names) == (*PLACE_FIELDS, *CLIP_FIELDS)
+    assert PLACE_FIELDS == ("key", "shard", "offset", "size", "mp4_offset", "mp4_size", "sha256")
+    assert {name: str(schema.field(name).type) for name in ("key", "offset", "start_s", "num_frames")} == {
+        "key": "string",
+        "offset": "int64",
+        "start_s": "double",
+        "num_frames": "int64",
+    }
+
+
+def test_an_index_with_further_columns_is_read_as_before() -> None:
+    table = table_with().append_column("cluster", pa.array([3, 1, 2, 0]))
+    index = SourceIndex(table.select(table.column_names[::-1]), "here")
+    assert [index.sample(row) for row in range(4)] == make_samples(4)
+
+
+def test_an_index_written_by_another_tool_may_use_wider_types() -> None:
+    wide = pa.array([sample.key for sample in make_samples(4)], type=pa.large_string())
+    assert SourceIndex(table_with(key=wide), "here").sample(2) == make_samples(4)[2]
+
+
+def test_rows_are_chosen_by_split_and_duration() -> None:
+    index = read_index(samples_to_parquet(make_samples(12)))  # train train val test ..., 4 5 6 4 5 6 ... seconds
+    assert index.rows(splits=["train"]).tolist() == [0, 1, 4, 5, 8, 9]
+    assert index.rows(splits=["val", "test"]).tolist() == [2, 3, 6, 7, 10, 11]
+    assert index.rows(splits=["train"], min_duration_s=5.0).tolist() == [1, 4, 5, 8]
+    assert index.rows(splits=["train"], min_duration_s=7.0).tolist() == []
+
+
+def test_the_digest_of_rows_changes_with_their_choice_and_their_order() -> None:
+    index = read_index(samples_to_parquet(make_samples(12)))
+    digests = {index.rows_digest(np.array(rows)) for rows in ([0, 1, 2], [2, 1, 0], [0, 1], [0, 1, 3])}
+    assert len(digests) == 4
+    assert index.rows_digest(np.array([], dtype=np.int64)) not in digests
+
+
+def test_an_index_without_rows_can_be_read() -> None:
+    index = read_index(samples_to_parquet([]))
+    assert index.num_rows == 0
+    assert index.rows(splits=["train"]).tolist() == []
+
+
+def test_missing_columns_are_named() -> None:
+    with pytest.raises(ShardError, match=r"here has no column sha256, fps"):
+        SourceIndex(table_with(fps=None, sha256=None), "here")
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("duration_s", pa.array(["long", "short", "10", "4"])),
+        ("mp4_offset", pa.array([0.5, 1.0, 2.0, 3.0])),
+        ("key", pa.array([[1], [2], [3], [4]])),
+    ],
+)
+def test_a_column_of_another_type_is_refused(column: str, values: pa.Array) -> None:
+    with pytest.raises(ShardError, match="here has a column of another type"):
+        SourceIndex(table_with(**{column: values}), "here")
+
+
+def test_a_row_without_a_value_is_refused() -> None:
+    with pytest.raises(ShardError, match="here has rows without sha256"):
+        SourceIndex(table_with(sha256=pa.array(["0" * 64, None, "1" * 64, "2" * 64])), "here")
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"PK\x03\x04 a workbook", samples_to_parquet(make_samples(3))[:-100]])
+def test_bytes_that_are_no_parquet_file_are_refused(data: bytes) -> None:
+    with pytest.raises(ShardError, match="here is not a sound parquet file"):
+        read_parquet(data, "here")
+
+
+def test_a_flipped_bit_is_refused_or_harmless() -> None:
+    samples = make_samples(30)
+    data = samples_to_parquet(samples)
+    chance, refused = random.Random(0), 0
+    for _ in range(400):
+        damaged = bytearray(data)
+        damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        try:
+            index = read_index(bytes(damaged))
+        except ShardError:
+            refused += 1
+            continue
+        # A wrong number of rows is what `open_corpus` refuses.
+        assert index.num_rows != 30 or [index.sample(row) for row in range(30)] == samples
+    assert refused > 100
+
+
+def test_labels_and_dropped_stretches_read_back_sorted() -> None:
+    labels = [
+        VideoLabel(video=video, case="c", split="train", task="phase", start_s=start_s, end_s=9.0, value="x")
+        for video, start_s in (("b", 0.0), ("a", 5.0), ("a", 1.0))
+    ]
+    table = read_parquet(rows_to_parquet(VideoLabel, labels), "here")
+    assert [(row["video"], row["start_s"]) for row in table.to_pylist()] == [("a", 1.0), ("a", 5.0), ("b", 0.0)]
+    dropped = [Dropped(video=CLIP.video, start_s=0.0, end_s=0.0, reason="truncated")]
+    assert read_parquet(rows_to_parquet(Dropped, dropped), "here").to_pylist() == [vars(dropped[0])]
+    empty = read_parquet(rows_to_parquet(Dropped, []), "here")
+    assert (empty.num_rows, empty.column_names) == (0, ["video", "start_s", "end_s", "reason"])

@@ -1,0 +1,126 @@
+import json
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surgrec.errors import ShardError
+from surgrec.manifest import Label
+from surgrec.shards.layout import (
+    CLIP_FIELDS,
+    Clip,
+    check_key,
+    check_source_name,
+    clip_json,
+    clip_key,
+    is_shard_name,
+    read_clip_json,
+    shard_name,
+    source_digest,
+)
+from tests.samples import CLIP, make_clips
+
+LABELS = [
+    Label(task="phase", start_s=0.0, end_s=4.5, value="dissection"),
+    Label(task="tool", start_s=1.0, end_s=2.0, value="häkchen"),
+]
+
+
+def test_a_key_names_source_video_and_start_in_milliseconds() -> None:
+    assert clip_key(replace(CLIP, source="set-80", start_s=3612.5)) == "set-80_0123456789ab_003612500"
+
+
+def test_keys_of_a_video_sort_by_time() -> None:
+    starts = [0.0, 0.5, 10.0, 99.999, 3600.0, 99_999.0]
+    keys = [clip_key(replace(CLIP, start_s=start_s)) for start_s in starts]
+    assert keys == sorted(keys)
+
+
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", fullmatch=True), st.floats(0, 10**6))
+def test_every_key_fits_every_reader(source: str, start_s: float) -> None:
+    key = check_key(clip_key(replace(CLIP, source=source, start_s=start_s)))
+    assert "." not in key
+    assert len(f"{key}.json".encode("ascii")) <= 100
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "_a", "-a", "a b", "ä", "a/b", "a\n", "a" * 96, "../a"])
+def test_a_key_that_some_reader_cannot_take_is_refused(key: str) -> None:
+    with pytest.raises(ShardError, match="is not made of letters"):
+        check_key(key)
+
+
+def test_a_shard_name_says_source_split_group_and_part() -> None:
+    assert shard_name("set-80", "train", 12, 3) == "set-80-train-00012003.tar"
+    assert is_shard_name("set-80-train-00012003.tar")
+    for name in ("set-80-train-00012003.tar.idx", "a-train-1.tar", "a-dev-00000000.tar", "../a-train-00000000.tar", ""):
+        assert not is_shard_name(name)
+
+
+@pytest.mark.parametrize(("group", "part"), [(100_000, 0), (0, 1000)])
+def test_more_shards_than_the_name_can_count_are_refused(group: int, part: int) -> None:
+    with pytest.raises(ShardError, match=f"group {group}, part {part}"):
+        shard_name("alpha", "train", group, part)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a.b", "a_b", "-a", "ä", "a" * 41, "a\n"])
+def test_a_name_that_is_no_source_is_refused(name: str) -> None:
+    with pytest.raises(ShardError, match=r"here: .* is not the name of a source"):
+        check_source_name(name, "here")
+    assert check_source_name("Cholec80-2", "here") == "Cholec80-2"
+
+
+def test_the_json_of_a_clip_reads_back_as_it_was() -> None:
+    assert read_clip_json(clip_json(CLIP, LABELS), "here") == (CLIP, LABELS)
+    assert read_clip_json(clip_json(CLIP, []), "here") == (CLIP, [])
+
+
+def test_the_json_of_a_clip_is_byte_for_byte_the_same_and_ascii() -> None:
+    data = clip_json(CLIP, LABELS)
+    assert data == clip_json(replace(CLIP), list(LABELS))
+    assert data.isascii()
+    assert list(json.loads(data)) == sorted([*CLIP_FIELDS, "labels"])
+
+
+@pytest.mark.parametrize("labels", [[], LABELS])
+def test_the_json_has_the_same_keys_and_plain_types_for_every_clip(labels: list[Label]) -> None:
+    """Readers such as Hugging Face datasets infer a schema from the first samples: no null, no list may come later."""
+    empty = Clip(**{name: type(value)() for name, value in asdict(CLIP).items()})
+    for clip in (CLIP, empty):
+        row = json.loads(clip_json(clip, labels))
+        types = {field.name: field.type for field in fields(Clip)} | {"labels": str}
+        assert {name: type(value) for name, value in row.items()} == types
+
+
+def change(**values: Any) -> bytes:
+    return json.dumps({**json.loads(clip_json(CLIP, LABELS)), **values}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x00\x01", "not the JSON of a clip"),
+        (b"[]", "not the JSON of a clip"),
+        (b"{}", "labels"),
+        (change(surgeon="A"), "surgeon"),
+        (change(labels=[]), "not the JSON of a clip"),
+        (change(labels='[{"task": "phase"}]'), "start_s"),
+        (change(labels='[{"task": 3, "start_s": 0.0, "end_s": 1.0, "value": "x"}]'), "task is 3"),
+        (change(fps="8"), "fps is '8'"),
+        (change(num_frames=80.0), r"num_frames is 80\.0"),
+        (change(case=None), "case is None"),
+    ],
+)
+def test_json_of_another_format_is_refused_with_its_place_and_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(ShardError, match=f"shard/key.*{reason}"):
+        read_clip_json(data, "shard/key")
+
+
+def test_the_digest_of_a_source_never_changes_and_ignores_the_order_of_rows() -> None:
+    rows = [(clip_key(clip), f"{number:064x}") for number, clip in enumerate(make_clips(3))]
+    assert source_digest(rows) == source_digest(rows[::-1])
+    assert source_digest(rows) == "53b85378c8b109369605178d485f03a0d135f089fb987580d83b1773e8d4678b"
+    assert source_digest(rows[:2]) != source_digest(rows)
+    swapped = [(rows[0][0], rows[1][1]), (rows[1][0], rows[0][1]), rows[2]]
+    assert source_digest(swapped) != source_digest(rows)

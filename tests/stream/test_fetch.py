@@ -1,0 +1,118 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surgrec.errors import MissingError, SampleError, StorageError
+from surgrec.shards.corpus import Source, open_corpus
+from surgrec.shards.layout import Sample
+from surgrec.stream.fetch import Fetcher, plan_ranges
+from tests.samples import CLIP, make_clips, make_mp4, write_corpus
+
+
+def sample_at(source: str, shard: str, offset: int, size: int) -> Sample:
+    return Sample(
+        key=f"{source}_{shard}_{offset}",
+        clip=replace(CLIP, source=source),
+        shard=shard,
+        offset=offset,
+        size=size,
+        mp4_offset=offset,
+        mp4_size=size,
+        sha256="",
+    )
+
+
+SAMPLES = st.lists(
+    st.builds(
+        sample_at,
+        st.sampled_from(["alpha", "beta"]),
+        st.sampled_from(["one.tar", "two.tar"]),
+        st.integers(0, 3000),
+        st.integers(0, 400),
+    ),
+    max_size=25,
+)
+
+
+@given(SAMPLES, st.integers(0, 500))
+def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbours(samples: list[Sample], gap: int) -> None:
+    ranges = plan_ranges(samples, gap)
+    assert sorted(place for stretch in ranges for place in stretch.samples) == list(range(len(samples)))
+    for stretch in ranges:
+        members = [samples[place] for place in stretch.samples]
+        assert {(member.clip.source, member.shard) for member in members} == {(stretch.source, stretch.shard)}
+        wanted = {
+            byte
+            for member in members
+            for byte in range(member.mp4_offset - gap, member.mp4_offset + member.mp4_size + gap)
+        }
+        assert min(member.mp4_offset for member in members) == stretch.offset
+        assert max(member.mp4_offset + member.mp4_size for member in members) == stretch.offset + stretch.size
+        assert all(byte in wanted for byte in range(stretch.offset, stretch.offset + stretch.size))
+    for one in ranges:
+        for other in ranges:
+            if (one.source, one.shard) == (other.source, other.shard) and one.offset < other.offset:
+                assert other.offset > one.offset + one.size + gap
+
+
+def test_neighbours_are_read_together_and_distant_samples_apart() -> None:
+    near = [sample_at("alpha", "one.tar", offset, 100) for offset in (500, 0, 250)]
+    far = sample_at("alpha", "one.tar", 5000, 100)
+    ranges = plan_ranges([*near, far], gap_bytes=150)
+    assert [(stretch.offset, stretch.size, stretch.samples) for stretch in ranges] == [
+        (0, 600, (1, 2, 0)),
+        (5000, 100, (3,)),
+    ]
+
+
+def test_nothing_is_read_for_no_sample() -> None:
+    assert plan_ranges([]) == []
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> dict[str, Source]:
+    return open_corpus([write_corpus(tmp_path / "corpus", {name: make_clips(10, name) for name in ("alpha", "beta")})])
+
+
+def all_samples(corpus: dict[str, Source]) -> list[Sample]:
+    return [source.index.sample(row) for source in corpus.values() for row in range(source.index.num_rows)]
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(corpus: dict[str, Source], threads: int) -> None:
+    samples = all_samples(corpus)[::-1] + all_samples(corpus)[3:5]  # some twice
+    assert Fetcher(corpus, threads).fetch(samples) == [make_mp4(sample.clip) for sample in samples]
+
+
+def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Source]) -> None:
+    samples = all_samples(corpus)
+    damaged = samples[2]
+    path = Path(corpus["alpha"].store.address, "alpha", damaged.shard)
+    data = bytearray(path.read_bytes())
+    data[damaged.mp4_offset + 17] ^= 1
+    path.write_bytes(data)
+    found = Fetcher(corpus, 2).fetch(samples)
+    assert [place for place, mp4 in enumerate(found) if isinstance(mp4, SampleError)] == [2]
+    digest = hashlib.sha256(data[damaged.mp4_offset : damaged.mp4_offset + damaged.mp4_size]).hexdigest()
+    expected = f"{damaged.key}: its bytes have the SHA-256 {digest[:12]}, the index says {damaged.sha256[:12]}"
+    assert str(found[2]) == expected
+    assert found[3:] == [make_mp4(sample.clip) for sample in samples[3:]]
+
+
+def test_a_missing_shard_is_missing_and_no_bad_sample(corpus: dict[str, Source]) -> None:
+    samples = all_samples(corpus)
+    Path(corpus["beta"].store.address, "beta", samples[-1].shard).unlink()
+    with pytest.raises(MissingError, match=samples[-1].shard):
+        Fetcher(corpus, 2).fetch(samples)
+
+
+def test_a_shard_that_was_cut_short_is_no_bad_sample(corpus: dict[str, Source]) -> None:
+    samples = all_samples(corpus)
+    path = Path(corpus["alpha"].store.address, "alpha", samples[0].shard)
+    path.write_bytes(path.read_bytes()[: samples[0].mp4_offset + 10])
+    with pytest.raises(StorageError, match=rf"{samples[0].shard}.* cut short"):
+        Fetcher(corpus, 2).fetch(samples)

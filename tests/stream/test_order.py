@@ -1,0 +1,240 @@
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surgrec.errors import ConfigError, MixtureError
+from surgrec.stream.mixture import Leaf, Level, Mixture
+from surgrec.stream.order import Draws, Order, rank_positions, sample_key
+from surgrec.stream.permutation import uniform
+
+
+def leaf(source: str, domain: str, size: int) -> Leaf:
+    return Leaf(source=source, domain=domain, digest=f"digest of {source}", rows=f"rows of {source}", size=size)
+
+
+# beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+few_examples = settings(max_examples=settings.default.max_examples // 4)
+
+LEAVES = [leaf("alpha", "laparoscopy", 10), leaf("beta", "laparoscopy", 7), leaf("gamma", "cataract", 5)]
+MIXTURE = Mixture(block=16, shuffle_block=2, shuffle_window=2)
+
+
+def rows(draws: Draws) -> list[tuple[int, int, int]]:
+    """Draws as (leaf, sample, epoch), position by position."""
+    return list(zip(draws.leaf.tolist(), draws.sample.tolist(), draws.epoch.tolist(), strict=True))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    """The order of any small corpus under any mixture that fits it."""
+    sizes = draw(st.lists(st.one_of(st.integers(0, 40), st.integers(1, 5000)), min_size=1, max_size=6).filter(any))
+    leaves = [leaf(f"s{place}", draw(st.sampled_from(["x", "y", "z"])), size) for place, size in enumerate(sizes)]
+    alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
+    levels = [Level(by="domain", alpha=draw(alpha)), Level(by="source", alpha=draw(alpha))]
+    kept = draw(st.sampled_from([leaf.source for leaf in leaves if leaf.size]))  # one at least is drawn
+    weights = {
+        leaf.source: draw(st.sampled_from([0.1, 1.0, 3.0] if leaf.source == kept else [0.0, 0.1, 1.0, 3.0]))
+        for leaf in leaves
+        if leaf.size and draw(st.booleans())
+    }
+    mixture = Mixture(
+        levels=levels[: draw(st.integers(0, 2))],
+        weights=weights,
+        block=draw(st.one_of(st.integers(6, 100), st.just(1024))),
+        shuffle_block=draw(st.one_of(st.just(1), st.integers(1, 300))),
+        shuffle_window=draw(st.one_of(st.just(1), st.integers(1, 600))),
+    )
+    return Order(leaves, mixture, seed=draw(st.integers(0, 2**63)))
+
+
+def test_the_order_never_changes() -> None:
+    """Golden values: if one of them moves, every run that was started before cannot be resumed or repeated."""
+    order = Order(LEAVES, MIXTURE, seed=239)
+    assert order.counts.tolist() == [4, 4, 8]
+    draws = order(np.arange(36))
+    assert draws.leaf.tolist() == [
+        *(2, 2, 0, 2, 0, 0, 2, 1, 2, 2, 0, 2, 1, 1, 2, 1),
+        *(1, 2, 2, 2, 0, 0, 1, 2, 2, 0, 0, 1, 2, 1, 2, 2),
+        *(2, 0, 2, 2),
+    ]
+    assert draws.sample.tolist() == [
+        *(0, 1, 2, 4, 8, 9, 2, 2, 3, 3, 3, 1, 3, 0, 2, 1),
+        *(4, 0, 4, 1, 5, 1, 6, 0, 4, 0, 4, 5, 2, 2, 3, 3),
+        *(2, 7, 4, 0),
+    ]
+    assert draws.epoch.tolist() == [
+        *(0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 1, 0),
+        *(0, 1, 1, 2, 0, 0, 0, 2, 2, 0, 0, 0, 2, 1, 2, 3),
+        *(3, 0, 3, 3),
+    ]
+    assert rows(order(np.array([10**6, 10**9 + 7, 10**12]))) == [
+        (2, 1, 100_000),
+        (1, 6, 35_714_285),
+        (2, 3, 100_000_000_000),
+    ]
+    assert [list(order.substitutes(position)) for position in (0, 5)] == [[4, 1, 2, 3], [0, 2, 4, 7, 5, 6, 1, 3, 8]]
+    assert [int(sample_key(239, 5)), int(sample_key(239, 5, view=1))] == [14394350915687925631, 8349935883529655026]
+
+
+@few_examples
+@given(orders(), st.data())
+def test_every_world_size_sees_the_same_global_sequence_from_any_step(order: Order, data: st.DataObject) -> None:
+    start, steps, global_batch = data.draw(st.integers(0, 10**6)), 2, 8 * data.draw(st.integers(1, 4))
+    whole = np.arange(start * global_batch, (start + steps) * global_batch)
+    expected = rows(order(whole))
+    for world_size in (1, 2, 4, 8):
+        found = []
+        for step in range(start, start + steps):
+            for rank in range(world_size):
+                positions = rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size)
+                assert len(positions) == global_batch // world_size
+                found += rows(order(positions))
+        assert found == expected
+
+
+@given(orders(), st.lists(st.integers(0, 10**7), max_size=60))
+def test_a_position_holds_the_same_whatever_else_is_asked(order: Order, positions: list[int]) -> None:
+    together = rows(order(np.array(positions, dtype=np.int64)))
+    apart = [rows(order(np.array([position])))[0] for position in positions[:10]]
+    assert together[:10] == apart
+    backwards = rows(order(np.array(positions[::-1], dtype=np.int64)))
+    assert together == backwards[::-1]
+
+
+@given(orders(), st.integers(0, 10**6))
+def test_every_block_holds_the_exact_counts(order: Order, block: int) -> None:
+    size = order.mixture.block
+    draws = order(np.arange(block * size, (block + 3) * size)).leaf.reshape(3, size)
+    for row in draws:
+        assert np.array_equal(np.bincount(row, minlength=len(order.leaves)), order.counts)
+    for leaf, count in zip(order.leaves, order.counts, strict=True):
+        assert (count > 0) == (leaf.size > 0 and order.mixture.weights.get(leaf.source, 1.0) > 0)
+
+
+@few_examples
+@given(orders())
+def test_each_source_epoch_covers_each_sample_exactly_once(order: Order) -> None:
+    draws = order(np.arange(20_000))
+    for place, leaf in enumerate(order.leaves):
+        mine = draws.leaf == place
+        sample, epoch = draws.sample[mine], draws.epoch[mine]
+        assert np.array_equal(epoch, np.arange(len(epoch)) // max(leaf.size, 1))  # one epoch after the other
+        for number in range(0, int(epoch.max(initial=-1)) + 1):
+            seen = sample[epoch == number]
+            assert len(np.unique(seen)) == len(seen)
+            is_complete = number < epoch.max()
+            assert not is_complete or np.array_equal(np.sort(seen), np.arange(leaf.size))
+
+
+@given(orders(), st.integers(0, 5000))
+def test_consumed_is_what_counting_gives(order: Order, positions: int) -> None:
+    counted = Counter(order.leaves[leaf].source for leaf in order(np.arange(positions)).leaf)
+    assert order.consumed(positions) == {leaf.source: counted[leaf.source] for leaf in order.leaves}
+
+
+def test_consumed_of_a_long_run_is_exact() -> None:
+    order = Order(LEAVES, MIXTURE, seed=1)
+    assert order.consumed(16 * 10**12) == {"alpha": 4 * 10**12, "beta": 4 * 10**12, "gamma": 8 * 10**12}
+
+
+@few_examples
+@given(orders(), st.integers(0, 10**9))
+def test_all_other_samples_of_the_source_stand_in_for_a_bad_one_each_once(order: Order, position: int) -> None:
+    draw = order(np.array([position]))
+    leaf, bad = order.leaves[draw.leaf[0]], int(draw.sample[0])
+    if leaf.size > 300:
+        return
+    stand_ins = list(order.substitutes(position))
+    assert sorted([bad, *stand_ins]) == list(range(leaf.size))
+    assert stand_ins == list(order.substitutes(position))
+
+
+def test_bad_samples_are_not_all_replaced_by_the_same_one() -> None:
+    order = Order([leaf("alpha", "x", 100)], Mixture(), seed=3)
+    assert len({next(order.substitutes(position)) for position in range(50)}) > 30
+
+
+def test_epochs_of_a_source_are_shuffled_differently() -> None:
+    order = Order([leaf("alpha", "x", 50)], Mixture(shuffle_block=1), seed=3)
+    first, second = order(np.arange(100)).sample.reshape(2, 50).tolist()
+    assert first != second
+
+
+def test_two_sources_of_the_same_size_do_not_share_an_order() -> None:
+    order = Order([leaf("alpha", "x", 64), leaf("beta", "x", 64)], Mixture(shuffle_block=1), seed=3)
+    draws = order(np.arange(128))
+    alpha, beta = draws.sample[draws.leaf == 0][:50].tolist(), draws.sample[draws.leaf == 1][:50].tolist()
+    assert alpha != beta
+    assert sum(one == other for one, other in zip(alpha, beta, strict=True)) < 10
+
+
+def test_seeds_give_different_orders() -> None:
+    first, second = (Order(LEAVES, MIXTURE, seed=seed)(np.arange(64)) for seed in (0, 1))
+    assert first.leaf.tolist() != second.leaf.tolist()
+    assert first.sample.tolist() != second.sample.tolist()
+
+
+def test_sources_are_spread_through_the_block() -> None:
+    """Were a source's draws of a block in one run, so would be its gradients."""
+    leaf_of = Order(LEAVES, replace(MIXTURE, block=1024), seed=5)(np.arange(1024)).leaf
+    halves = [np.bincount(half, minlength=3) for half in leaf_of.reshape(2, 512)]
+    assert np.abs(halves[0] - halves[1]).max() < 100
+
+
+def test_the_order_of_the_given_sources_does_not_matter() -> None:
+    assert rows(Order(LEAVES[::-1], MIXTURE, 7)(np.arange(200))) == rows(Order(LEAVES, MIXTURE, 7)(np.arange(200)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Order(LEAVES, MIXTURE, seed=1),
+        Order(LEAVES, replace(MIXTURE, block=17), seed=0),
+        Order(LEAVES, replace(MIXTURE, shuffle_block=3), seed=0),
+        Order(LEAVES, replace(MIXTURE, weights={"alpha": 2.0}), seed=0),
+        Order(LEAVES[:2], MIXTURE, seed=0),
+        Order([*LEAVES, leaf("delta", "cataract", 5)], MIXTURE, seed=0),
+        Order([*LEAVES[:2], replace(LEAVES[2], size=6)], MIXTURE, seed=0),
+        Order([*LEAVES[:2], replace(LEAVES[2], digest="other clips")], MIXTURE, seed=0),
+        Order([*LEAVES[:2], replace(LEAVES[2], rows="other rows")], MIXTURE, seed=0),
+    ],
+)
+def test_whatever_may_change_the_order_changes_its_identity(other: Order) -> None:
+    identity = Order(LEAVES, MIXTURE, seed=0).identity()
+    assert other.identity() != identity
+    assert json.loads(json.dumps(identity)) == identity
+    assert identity == Order(LEAVES[::-1], MIXTURE, seed=0).identity()
+
+
+def test_a_block_that_cannot_serve_every_source_is_refused() -> None:
+    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 sources"):
+        Order(LEAVES, replace(MIXTURE, block=2), seed=0)
+
+
+def test_ranks_share_a_batch_in_order() -> None:
+    parts = [rank_positions(5, global_batch=12, rank=rank, world_size=3).tolist() for rank in range(3)]
+    assert parts == [[60, 61, 62, 63], [64, 65, 66, 67], [68, 69, 70, 71]]
+
+
+@pytest.mark.parametrize(("global_batch", "world_size"), [(16, 3), (16, 32), (16, 0), (0, 1)])
+def test_a_world_that_does_not_divide_the_batch_is_refused(global_batch: int, world_size: int) -> None:
+    with pytest.raises(ConfigError, match=f"global_batch {global_batch} cannot be shared by {world_size} ranks"):
+        rank_positions(0, global_batch=global_batch, rank=0, world_size=world_size)
+
+
+@pytest.mark.parametrize("rank", [-1, 4])
+def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
+    with pytest.raises(ConfigError, match=rf"rank {rank} is not one of the 4 ranks 0\.\.3"):
+        rank_positions(0, global_batch=8, rank=rank, world_size=4)
+
+
+def test_what_is_random_about_a_sample_depends_on_seed_position_and_view_alone() -> None:
+    keys = {int(sample_key(seed, position, view)) for seed in (0, 1) for position in range(50) for view in (0, 1)}
+    assert len(keys) == 200
+    assert 0.4 < float(np.mean([uniform(sample_key(0, position), 3) for position in range(2000)])) < 0.6

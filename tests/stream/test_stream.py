@@ -1,0 +1,99 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgrec.errors import MixtureError
+from surgrec.shards.corpus import open_corpus
+from surgrec.shards.layout import Clip
+from surgrec.stream.mixture import Mixture
+from surgrec.stream.stream import Stream
+from tests.samples import make_clips, write_corpus
+
+
+def keys(stream: Stream, positions: int) -> list[str]:
+    return [stream.key(draw) for draw in stream.draws(np.arange(positions))]
+
+
+def test_a_draw_names_its_source_its_row_and_its_epoch(tiny_corpus: Path) -> None:
+    stream = Stream(open_corpus([tiny_corpus]), Mixture(block=16), seed=0)
+    draws = stream.draws(np.arange(100))
+    assert [draw.position for draw in draws] == list(range(100))
+    for draw in draws:
+        sample = stream.sample(draw)
+        assert sample.key == stream.key(draw)
+        assert sample.clip.source == draw.source
+    of_beta = [draw for draw in draws if draw.source == "beta"]
+    assert [draw.source_epoch for draw in of_beta] == [place // 6 for place in range(len(of_beta))]
+    assert len({draw.row for draw in of_beta[:6]}) == 6
+
+
+@pytest.mark.parametrize(("splits", "beta"), [(["train"], 6), (["val"], 2), (["train", "val"], 8)])
+def test_only_the_splits_of_the_mixture_are_drawn(tiny_corpus: Path, splits: list[str], beta: int) -> None:
+    stream = Stream(open_corpus([tiny_corpus]), Mixture(splits=splits, block=16), seed=0)
+    samples = [stream.sample(draw) for draw in stream.draws(np.arange(300))]
+    assert {sample.clip.split for sample in samples} == set(splits)
+    assert len({sample.key for sample in samples if sample.clip.source == "beta"}) == beta
+
+
+def test_the_same_corpus_in_one_or_two_roots_is_the_same_stream(tmp_path: Path) -> None:
+    alpha, beta = make_clips(9, "alpha"), make_clips(5, "beta")
+    together = write_corpus(tmp_path / "both", {"alpha": alpha, "beta": beta})
+    roots = [write_corpus(tmp_path / "b", {"beta": beta}), write_corpus(tmp_path / "a", {"alpha": alpha})]
+    one = Stream(open_corpus([together]), Mixture(), seed=3)
+    two = Stream(open_corpus(roots), Mixture(), seed=3)
+    assert keys(one, 200) == keys(two, 200)
+    assert one.order.identity() == two.order.identity()
+
+
+@pytest.mark.parametrize("change", ["packed in another order", "stored in other splits"])
+def test_the_same_clips_in_other_rows_are_another_stream(tmp_path: Path, change: str) -> None:
+    """The digest of a source ignores the order and the splits of its rows, but the run sees other clips."""
+
+    def clips(splits: str) -> list[Clip]:
+        return [replace(clip, split=split) for clip, split in zip(make_clips(4), splits.split(), strict=True)]
+
+    before = clips("train train train val")
+    after = before[::-1] if change == "packed in another order" else clips("train train val train")
+    streams = [
+        Stream(open_corpus([write_corpus(tmp_path / name, {"alpha": found})]), Mixture(), seed=0)
+        for name, found in (("before", before), ("after", after))
+    ]
+    assert streams[0].sources["alpha"].entry.digest == streams[1].sources["alpha"].entry.digest
+    assert keys(streams[0], 20) != keys(streams[1], 20)
+    assert streams[0].order.identity() != streams[1].order.identity()
+
+
+def test_stand_ins_for_a_bad_sample_are_the_other_clips_of_its_source(tiny_corpus: Path) -> None:
+    stream = Stream(open_corpus([tiny_corpus]), Mixture(), seed=0)
+    for draw in stream.draws(np.arange(12)):
+        stand_ins = list(stream.substitutes(draw))
+        assert {stand_in.source for stand_in in stand_ins} == {draw.source}
+        assert {stream.sample(stand_in).clip.split for stand_in in stand_ins} == {"train"}
+        drawn = {"alpha": 10, "beta": 6, "gamma": 10}[draw.source]
+        assert len({draw.row, *(stand_in.row for stand_in in stand_ins)}) == drawn == len(stand_ins) + 1
+
+
+def test_clips_too_short_for_a_training_clip_are_refused_until_they_are_left_out(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    stream = Stream(sources, Mixture(), seed=0)
+    stream.require_duration(2.0)
+    with pytest.raises(MixtureError, match=r"gamma: 2 of 10 clips are shorter than the 4 s .*min_duration_s to 4"):
+        stream.require_duration(4.0)
+    long_enough = Stream(sources, Mixture(min_duration_s=4.0), seed=0)
+    long_enough.require_duration(4.0)
+    assert {leaf.source: leaf.size for leaf in long_enough.order.leaves} == {"alpha": 10, "beta": 6, "gamma": 8}
+    Stream(sources, Mixture(weights={"gamma": 0.0}), seed=0).require_duration(4.0)
+
+
+def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Path) -> None:
+    stream = Stream(open_corpus([tiny_corpus]), Mixture(block=100, splits=["train"]), seed=0)
+    plan = {row.source: row for row in stream.plan(1000)}
+    drawn = [draw.source for draw in stream.draws(np.arange(1000))]
+    for name, samples in (("alpha", 10), ("beta", 6), ("gamma", 10)):
+        row = plan[name]
+        assert (row.samples, row.draws) == (samples, drawn.count(name))
+        assert row.share == pytest.approx(row.draws / 1000)
+        assert row.epochs == pytest.approx(row.draws / samples)
+    assert plan["gamma"].share == 0.5

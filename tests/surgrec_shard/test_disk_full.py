@@ -1,0 +1,83 @@
+"""A full disk is one sentence, spoils nothing, and the same command goes on when there is space again."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.surgrec_shard.conftest import Hospital
+from tests.surgrec_shard.tool import QUICK, digests, refusal, run_tool, same_key
+
+
+@pytest.mark.parametrize("kilobytes", [120, 260], ids=["while encoding", "while packing"])
+def test_a_full_work_disk(kilobytes: int, hospital: Hospital, tmp_path: Path) -> None:
+    build = [*build_of(hospital, tmp_path), "--out", tmp_path / "corpus", "--work", tmp_path / "disk" / "work"]
+    with small_disk(tmp_path / "disk", kilobytes) as grow:
+        sentence = refusal(run_tool(*build))
+        assert "is full; free space there, or choose another --work" in sentence
+        assert f"the disk of {tmp_path / 'disk'}" in sentence
+        assert nothing_is_half_written(tmp_path / "corpus", hospital)
+        grow()
+        assert run_tool(*build).returncode == 0
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_full_corpus_disk(hospital: Hospital, tmp_path: Path) -> None:
+    corpus = tmp_path / "disk" / "corpus"
+    build = [*build_of(hospital, tmp_path), "--out", corpus]
+    with small_disk(tmp_path / "disk", 150) as grow:
+        assert f"disk full writing {corpus}" in refusal(run_tool(*build))
+        assert nothing_is_half_written(corpus, hospital)
+        grow()
+        assert run_tool(*build).returncode == 0
+        assert digests(corpus) == digests(hospital.corpus)
+
+
+def test_a_full_private_disk_makes_no_video_a_bad_one(hospital: Hospital, tmp_path: Path) -> None:
+    private = tmp_path / "disk" / "private"
+    build = [
+        "build",
+        "--manifest",
+        hospital.manifest,
+        *QUICK,
+        "--out",
+        tmp_path / "corpus",
+        "--work",
+        tmp_path / "work",
+    ]
+    with small_disk(tmp_path / "disk", 8) as grow:
+        same_key(hospital.private, private)
+        assert f"the disk of {private}" in refusal(run_tool(*build, "--private", private))
+        grow()
+        assert run_tool(*build, "--private", private).returncode == 0
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def build_of(hospital: Hospital, folder: Path) -> list[object]:
+    private = same_key(hospital.private, folder / "private")
+    return ["build", "--manifest", hospital.manifest, "--private", private, "--workers", 1, *QUICK]
+
+
+def nothing_is_half_written(corpus: Path, hospital: Hospital) -> bool:
+    """Whether everything that has its final name is complete, and no corpus claims to be."""
+    whole = digests(hospital.corpus)
+    left = digests(corpus)
+    return left.items() < whole.items() and "corpus.json" not in left
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[], object]]:
+    """A disk of a few kilobytes at a folder; what is given makes it large enough."""
+    folder.mkdir()
+    options = f"size={kilobytes}k,mode=755"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

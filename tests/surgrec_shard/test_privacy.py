@@ -1,0 +1,198 @@
+"""Nothing that could name a patient leaves the hospital with a corpus."""
+
+import re
+import stat
+import tarfile
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+from tests.surgrec_shard.tool import QUICK, ffmpeg, ffprobe, refusal, run_tool, write_csv
+from tests.videos import make_video
+
+PATIENT = "Anna-Musterfrau-1962"
+TITLE, TRACK, SUBTITLE, CHAPTER = "title-of-patient-4711", "track-of-patient-4712", "subtitle-4713", "chapter-4714"
+CAPTION = b"PATIENT-0815"
+TIMECODE = "01:02:03:04"
+
+
+@pytest.fixture(scope="module")
+def revealing_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video that tells in every place that a container and a codec offer whose operation it shows."""
+    folder = tmp_path_factory.mktemp(PATIENT)
+    silent = make_video(folder / "silent.h264", seconds=6, rate=25, arguments=("-bf", "0", "-c:v", "libx264"))
+    captioned = folder / "captioned.h264"
+    captioned.write_bytes(with_captions(silent.read_bytes()))
+    (folder / "words.srt").write_text(f"1\n00:00:00,000 --> 00:00:05,000\n{SUBTITLE}\n")
+    (folder / "words.txt").write_text(
+        f";FFMETADATA1\ntitle={TITLE}\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=5\ntitle={CHAPTER}\n"
+    )
+    video = folder / f"{PATIENT}.mp4"
+    ffmpeg(
+        *("-framerate", 25, "-i", captioned, "-f", "lavfi", "-t", 6, "-i", "anoisesrc=seed=1"),
+        *("-i", folder / "words.srt", "-i", folder / "words.txt", "-map", 0, "-map", 1, "-map", 2, "-map_metadata", 3),
+        *("-map_chapters", 3, "-metadata:s:v", f"title={TRACK}", "-metadata:s:v", f"handler_name={TRACK}"),
+        *("-timecode", TIMECODE, "-c:v", "copy", "-c:a", "aac", "-c:s", "mov_text", video),
+    )
+    return video
+
+
+@pytest.fixture(scope="module")
+def built(revealing_video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the corpus and the private folder, built from that video and a damaged one."""
+    folder = tmp_path_factory.mktemp("built")
+    (revealing_video.parent / f"broken-{PATIENT}.mp4").write_text("no video")
+    rows = [
+        {"path": path, "source": "lap", "domain": "laparoscopy", "case": PATIENT, "split": "train"}
+        for path in sorted(revealing_video.parent.glob("*.mp4"))
+    ]
+    manifest = write_csv(revealing_video.parent / "videos.csv", rows)
+    build = ("build", "--manifest", manifest, *QUICK, "--private", folder / "private")
+    run = run_tool(*build, "--out", folder / "corpus")
+    assert run.returncode == 3, run.stderr
+    assert run_tool(*build, "--public", "true", "--out", folder / "public").returncode == 3
+    return folder
+
+
+def test_nothing_that_names_the_patient_is_in_the_corpus(revealing_video: Path, built: Path) -> None:
+    sound = packets(revealing_video, "a:0")
+    words = [PATIENT, TITLE, TRACK, SUBTITLE, CHAPTER, str(built), str(revealing_video.parent), "broken", "silent"]
+    needles = [encode for word in words for encode in spellings(word)] + [b"GA94", *sound]
+    original = revealing_video.read_bytes()
+    hidden = [TITLE.encode(), TRACK.encode(), SUBTITLE.encode(), CHAPTER.encode(), b"GA94", *sound]
+    assert all(needle in original for needle in hidden), "the video does say all of it"
+    assert CAPTION in captions(original)
+    assert {stream["codec_type"] for stream in streams(revealing_video)} == {"video", "audio", "subtitle", "data"}
+
+    content = everything(built / "corpus")
+    assert len(content) > 10_000
+    assert not [needle for needle in needles if needle in content]
+    assert not [needle for needle in needles if needle.lower() in content.lower() and needle.isascii()]
+
+
+def test_the_stored_clips_have_a_video_stream_and_nothing_else(built: Path, tmp_path: Path) -> None:
+    clips = unpack(built / "corpus", tmp_path)
+    assert len(clips) == 3
+    for clip in clips:
+        (stream,) = streams(clip)
+        assert stream["codec_type"] == "video"
+        assert stream.get("tags", {}).get("timecode") is None
+        assert captions(clip.read_bytes()) == b""
+        found = ffprobe(clip, "-show_chapters", "-show_format")
+        assert not found["chapters"]
+        assert set(found["format"]["tags"]) == {"major_brand", "minor_version", "compatible_brands"}
+
+
+def test_the_case_appears_only_where_the_source_is_public(built: Path) -> None:
+    assert PATIENT.encode() in everything(built / "public")
+    pseudonym = set(parquet.read_table(built / "corpus" / "lap" / "index.parquet")["case"].to_pylist())
+    assert all(re.fullmatch("[0-9a-f]{12}", name) for name in pseudonym)
+    assert set(parquet.read_table(built / "public" / "lap" / "index.parquet")["case"].to_pylist()) == {PATIENT}
+
+
+def test_a_failed_video_is_counted_but_not_named(built: Path) -> None:
+    dropped = parquet.read_table(built / "corpus" / "lap" / "dropped.parquet").to_pylist()
+    assert [row["reason"] for row in dropped] == ["unreadable"]
+    assert re.fullmatch("[0-9a-f]{12}", dropped[0]["video"])
+    assert PATIENT in (built / "private" / "videos-lap.csv").read_text(), "the hospital's own list does name it"
+
+
+def test_only_its_owner_can_open_the_private_folder(built: Path) -> None:
+    assert stat.S_IMODE((built / "private").stat().st_mode) == 0o700
+    assert stat.S_IMODE((built / "private" / "key").stat().st_mode) == 0o600
+
+
+def test_what_shows_paths_stays_in_the_private_folder(revealing_video: Path, tmp_path: Path) -> None:
+    build = ("build", "--manifest", revealing_video.parent / "videos.csv", *QUICK, "--out", tmp_path / "corpus")
+    assert run_tool(*build, "--private", tmp_path / "private", "--work", tmp_path / "work").returncode == 3
+    assert PATIENT.encode() in everything(tmp_path / "private")
+    assert PATIENT.encode() not in everything(tmp_path / "work")
+
+
+def test_private_folders_inside_the_corpus_or_among_the_videos_are_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "one.mp4", seconds=2)
+    build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
+    out = tmp_path / "corpus"
+    for flag in ("--private", "--work"):
+        folder = out / "inside"
+        sentence = refusal(run_tool(*build, "--out", out, flag, folder))
+        assert f"{flag} {folder} lies inside the corpus {out}" in sentence
+    assert "lies inside --videos" in refusal(run_tool(*build, "--out", tmp_path / "videos" / "corpus"))
+    assert not out.exists()
+
+
+def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "one.mp4", seconds=2)
+    private = tmp_path / "private"
+    private.mkdir()
+    for damage in ("", "abc", "not a key", "é" * 64):
+        (private / "key").write_text(damage)
+        build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
+        sentence = refusal(run_tool(*build, "--out", tmp_path / "corpus", "--private", private))
+        assert f"{private / 'key'} does not hold a key" in sentence
+        assert (private / "key").read_text() == damage
+
+
+def spellings(word: str) -> list[bytes]:
+    """A word in the encodings that containers use."""
+    return [word.encode(), word.encode("utf-16-le"), word.encode("utf-16-be")]
+
+
+def everything(folder: Path) -> bytes:
+    """All bytes of all files below a folder and their names, parquet files decompressed as well."""
+    parts = []
+    for path in sorted(folder.rglob("*")):
+        parts.append(path.relative_to(folder).as_posix().encode())
+        if path.is_file():
+            parts.append(path.read_bytes())
+        if path.suffix == ".parquet":
+            table = parquet.read_table(path)
+            parts.append(repr((table.to_pylist(), table.schema.metadata)).encode())
+    return b"\n".join(parts)
+
+
+def unpack(corpus: Path, folder: Path) -> list[Path]:
+    """The mp4 files of a corpus."""
+    for shard in corpus.rglob("*.tar"):
+        with tarfile.open(shard) as tar:
+            tar.extractall(folder, filter="data")
+    return sorted(folder.glob("*.mp4"))
+
+
+def streams(path: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = ffprobe(path, "-show_streams")["streams"]
+    return found
+
+
+def packets(path: Path, stream: str) -> list[bytes]:
+    """The bytes of some packets of a stream, cut out of the file where ffprobe says that they are."""
+    found = ffprobe(path, "-select_streams", stream, "-show_entries", "packet=pos,size")["packets"]
+    data = path.read_bytes()
+    cut = [data[int(packet["pos"]) :][: int(packet["size"])][8:40] for packet in found[5:100:10]]
+    assert len(cut) > 5
+    assert all(len(part) == 32 for part in cut)
+    return cut
+
+
+def with_captions(stream: bytes) -> bytes:
+    """An H.264 byte stream with CEA-608 captions in front of each picture, as broadcast equipment puts them there.
+
+    Source: ATSC A/53 part 4, section 6.2.3; ITU-T H.264, annex D.
+    """
+    units = [unit for unit in re.split(rb"\x00\x00\x00?\x01", stream) if unit]
+    out, shown = b"", 0
+    for unit in units:
+        if unit[0] & 31 in (1, 5):
+            pair = CAPTION[2 * shown % len(CAPTION) :][:2]
+            words = b"\xfc" + pair
+            payload = b"\xb5\x00\x31GA94\x03\x41\xff" + words + b"\xff"
+            out += b"\x00\x00\x00\x01\x06\x04" + bytes([len(payload)]) + payload + b"\x80"
+            shown += 1
+        out += b"\x00\x00\x00\x01" + unit
+    return out
+
+
+def captions(data: bytes) -> bytes:
+    """The text of all captions in a file."""
+    return b"".join(re.findall(rb"GA94\x03.\xff\xfc(..)", data, re.DOTALL))

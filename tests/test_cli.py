@@ -1,0 +1,305 @@
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from surgrec.cli import Command, as_plain, parse, run, with_errors_as_one_line, write_yaml
+from surgrec.errors import ConfigError, StorageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optics:
+    """How the camera sees."""
+
+    zoom: float = 1.0
+    """Magnification."""
+    light: Literal["white", "infrared"] = "white"
+    """Kind of light."""
+    field_range: tuple[float, float] = (0.3, 1.0)
+    """Smallest and largest field of view."""
+
+    def __post_init__(self) -> None:
+        if self.zoom <= 0:
+            raise ConfigError(f"zoom is {self.zoom}; it must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """A camera."""
+
+    folder: Path
+    """Where pictures go."""
+    corpus: str | list[str] = "corpus"
+    """One address or several."""
+    optics: Optics = Optics()
+    """The optics in front of it."""
+    spares: list[Optics] = field(default_factory=lambda: [Optics(zoom=2.0)])
+    """Further optics."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Factors by name."""
+    backup: Optics | None = None
+    """Optics for emergencies."""
+    pictures: int = 3
+    """How many."""
+    shutter_s: float = 0.01
+    """Exposure time."""
+    flash: bool = False
+    """Whether it flashes."""
+
+    def __post_init__(self) -> None:
+        if self.pictures < 1:
+            raise ConfigError(f"pictures is {self.pictures}; at least one is taken")
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that `parse` leaves behind when it refuses."""
+    with pytest.raises(SystemExit) as stopped:
+        parse(Camera, argv, prog="camera")
+    assert stopped.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("camera: error: ")
+    assert output.err.endswith("(see camera --help)\n")
+    return output.err
+
+
+def test_a_config_comes_from_yaml_and_flags_override_it(tmp_path: Path) -> None:
+    path = tmp_path / "camera.yaml"
+    path.write_text(
+        "folder: pictures\ncorpus: [a, s3://b/c]\noptics: {zoom: 3, field_range: [0.5, 0.6]}\n"
+        "spares: [{light: infrared}]\nweights: {alpha: 2, beta-2: 0.5}\nshutter_s: 1e-4\n"
+    )
+    config = parse(Camera, ["--config", str(path), "--optics.light", "infrared", "--pictures=7", "--flash", "true"])
+    assert config == Camera(
+        folder=Path("pictures"),
+        corpus=["a", "s3://b/c"],
+        optics=Optics(zoom=3.0, light="infrared", field_range=(0.5, 0.6)),
+        spares=[Optics(light="infrared")],
+        weights={"alpha": 2.0, "beta-2": 0.5},
+        pictures=7,
+        shutter_s=1e-4,
+        flash=True,
+    )
+
+
+def test_flags_alone_are_enough() -> None:
+    config = parse(Camera, ["--folder", "no", "--corpus", "a", "--weights.alpha", "3", "--backup.zoom", "4"])
+    assert config == Camera(folder=Path("no"), corpus="a", weights={"alpha": 3.0}, backup=Optics(zoom=4.0))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Camera(folder=Path("a b/ü")),
+        Camera(
+            folder=Path("no"),
+            corpus=["s3://a/b", "off", "12"],
+            optics=Optics(zoom=1e-5, light="infrared", field_range=(0.25, 0.5)),
+            spares=[Optics(zoom=0.1), Optics()],
+            weights={"a-b": 2.0, "12": 0.0},
+            backup=Optics(zoom=9.0),
+            shutter_s=1e-9,
+            flash=True,
+        ),
+        Camera(folder=Path("x"), spares=[], corpus=[]),
+    ],
+)
+def test_a_written_config_reads_back_as_it_was(tmp_path: Path, config: Camera) -> None:
+    write_yaml(config, tmp_path / "config.yaml")
+    assert parse(Camera, ["--config", str(tmp_path / "config.yaml")]) == config
+
+
+def test_a_config_as_plain_values_holds_no_objects() -> None:
+    assert as_plain(Camera(folder=Path("x"), backup=Optics())) == {
+        "folder": "x",
+        "corpus": "corpus",
+        "optics": {"zoom": 1.0, "light": "white", "field_range": [0.3, 1.0]},
+        "spares": [{"zoom": 2.0, "light": "white", "field_range": [0.3, 1.0]}],
+        "weights": {},
+        "backup": {"zoom": 1.0, "light": "white", "field_range": [0.3, 1.0]},
+        "pictures": 3,
+        "shutter_s": 0.01,
+        "flash": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pictuers: 3", "'pictuers' is not accepted; did you mean 'pictures'?"),
+        ("optics: {zom: 3}", "'zom'; did you mean 'zoom'?"),
+        ("spares: [{ligth: white}]", "'ligth' is not accepted; did you mean 'light'?"),
+        ("folder: x\nprecision: 3", "'precision' is not accepted"),
+        ("folder: x\npictures: three", '"pictures": Expected a int. Got value: three'),
+        ("folder: x\npictures: 2.5", '"pictures": Expected a int. Got value: 2.5'),
+        ("folder: x\nflash: maybe", "maybe"),
+        ("folder: x\noptics: {light: green}", "green"),
+        ("folder: x\noptics: 3", "optics is 3, but it has options of its own, such as optics.zoom"),
+        ("folder: x\noptics: [1]", "optics is [1], but"),
+        ("folder: x\nweights: {a: much}", "much"),
+        ("folder: x\npictures: 0", "pictures is 0; at least one is taken"),
+        ("folder: x\noptics: {zoom: -1}", "zoom is -1.0; it must be positive"),
+        ("folder: x\nspares: [{zoom: -2}]", "zoom is -2.0; it must be positive"),
+        ("pictures: 3", "folder"),
+        ("- a", "config"),
+        ("a: [", "parsing config"),
+        ("", "config"),
+    ],
+)
+def test_a_wrong_yaml_is_one_line_that_names_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (tmp_path / "camera.yaml").write_text(text)
+    assert message in refusal(capsys, "--config", str(tmp_path / "camera.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--pictuers", "3"], "--pictuers 3; did you mean 'pictures'?"),
+        (["--optics.zom=3"], "--optics.zom=3; did you mean 'zoom'?"),
+        (["--picture", "3"], "did you mean 'pictures'?"),  # an abbreviation is not a name
+        (["--pictures", "three"], "three"),
+        (["--pictures", "0"], "pictures is 0; at least one is taken"),
+        (["--optics.zoom", "-1"], "zoom is -1.0"),
+        (["--optics.light", "green"], "green"),
+        (["extra"], "extra"),
+        (["--config", "/none.yaml"], "/none.yaml"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_that_names_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    assert message in refusal(capsys, "--folder", "x", *argv)
+
+
+def test_help_shows_the_docstring_of_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse(Camera, ["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in ("Where pictures go.", "Magnification.", "Exposure time.", "Further optics."):
+        assert text in shown
+
+
+def develop(*, out: str, optics: Optics = Optics(), names: list[str] = [], dry: bool = False) -> int:  # noqa: B006
+    """Pictures to prints.
+
+    Args:
+        out: Where prints go.
+        optics: Through which they were taken.
+        names: Whose they are.
+        dry: Print nothing.
+    """
+    if out == "full":
+        raise StorageError("the disk full is full; free space")
+    if out == "interrupted":
+        raise KeyboardInterrupt
+    sys.stdout.write(f"{out} {optics.zoom} {names} {dry}")
+    return 3
+
+
+def show(albums: list[str], pages: int = 1) -> None:
+    """Shows albums."""
+    sys.stdout.write(f"{albums} {pages}")
+
+
+COMMANDS = {
+    "develop": Command(function=develop),
+    "show": Command(function=show, positional="albums", many=True),
+}
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[object, str, str]:
+    """Exit status, output and errors of a run."""
+    with pytest.raises(SystemExit) as stopped:
+        run("lab", COMMANDS, argv)
+    output = capsys.readouterr()
+    return stopped.value.code, output.out, output.err
+
+
+def test_a_subcommand_gets_typed_arguments_and_gives_the_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "optics.yaml").write_text("zoom: 4\n")
+    argv = [
+        "develop",
+        "--out",
+        "prints",
+        "--optics",
+        str(tmp_path / "optics.yaml"),
+        "--names",
+        "[a,b]",
+        "--dry",
+        "true",
+    ]
+    assert outcome(capsys, *argv) == (3, "prints 4.0 ['a', 'b'] True", "")
+    assert outcome(capsys, "show", "one", "two", "--pages", "5") == (0, "['one', 'two'] 5", "")
+
+
+def test_a_problem_that_its_reader_can_solve_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(capsys, "develop", "--out", "full") == (1, "", "lab: error: the disk full is full; free space\n")
+    with pytest.raises(SystemExit, match="1"):
+        with_errors_as_one_line("recipe", lambda: develop(out="full"))
+    assert capsys.readouterr().err == "recipe: error: the disk full is full; free space\n"
+
+
+def test_an_interrupt_is_one_line_and_exit_status_130(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = outcome(capsys, "develop", "--out", "interrupted")
+    assert code == 130
+    assert errors.startswith("lab: interrupted")
+    assert errors.count("\n") == 1
+
+
+def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        with_errors_as_one_line("lab", lambda: 1 // 0)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "{develop,show}"),
+        (["devlop"], "'devlop'"),
+        (["develop"], "out"),
+        (["develop", "--otu", "x"], "lab develop: error: unrecognized arguments: --otu x; did you mean 'out'?"),
+        (["develop", "--out", "x", "--optics.zom", "3"], "did you mean 'zoom'?"),
+        (["develop", "--out", "x", "--optics.zoom", "-3"], "zoom is -3.0; it must be positive"),
+        (["develop", "--out", "x", "--optics", "/none.yaml"], "/none.yaml"),
+        (["develop", "--out", "x", "--optics", "WRONG"], "'optics.zom'; did you mean 'zoom'?"),
+        (["show"], "albums"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    wrong = tmp_path / "optics.yaml"
+    wrong.write_text("zom: 4\n")
+    code, output, errors = outcome(capsys, *(str(wrong) if word == "WRONG" else word for word in argv))
+    assert (code, output) == (2, "")
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert "[options]" not in errors
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_has_seen_enough_is_no_failure(lines: int) -> None:
+    """`surgrec-shard order ... | head -1` ends quietly, whether the pipe breaks on the way or when the rest is flushed."""
+    program = (
+        "from surgrec.cli import with_errors_as_one_line\n"
+        "def main():\n"
+        f"    for number in range({lines}): print(number)\n"
+        "with_errors_as_one_line('lab', main)\n"
+    )
+    reader, writer = os.pipe()
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
