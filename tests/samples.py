@@ -1,7 +1,7 @@
 """Clips, shards and corpora made of any bytes, for tests that decode nothing."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,24 +45,31 @@ def make_mp4(clip: Clip) -> bytes:
     return hashlib.sha256(seed).digest() * (20 + int(clip.start_s / 10) % 7)
 
 
-def write_shard(folder: Path, name: str, clips: Sequence[Clip]) -> tuple[Shard, list[Sample]]:
+def write_shard(
+    folder: Path, name: str, clips: Sequence[Clip], mp4: Callable[[Clip], bytes] = make_mp4
+) -> tuple[Shard, list[Sample]]:
     """A shard of these clips, with its offsets beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     with ShardWriter(folder / name, name) as writer:
         for clip in clips:
-            writer.add(clip, (), make_mp4(clip))
+            writer.add(clip, (), mp4(clip))
         return writer.close(), writer.samples
 
 
-def write_corpus(root: Path, sources: Mapping[str, Sequence[Clip]], clips_per_shard: int = 4) -> Path:
-    """A corpus whose clips are any bytes; gives its root."""
+def write_corpus(
+    root: Path,
+    sources: Mapping[str, Sequence[Clip]],
+    *,
+    clips_per_shard: int = 4,
+    mp4: Callable[[Clip], bytes] = make_mp4,
+) -> Path:
+    """A corpus of these clips by source, their bytes as `mp4` gives them; gives its root."""
     store, entries = open_store(root), {}
     for name, clips in sources.items():
         shards, samples = [], []
         for part, start in enumerate(range(0, len(clips), clips_per_shard)):
-            shard, added = write_shard(
-                root / name, shard_name(name, "train", 0, part), clips[start : start + clips_per_shard]
-            )
+            members = clips[start : start + clips_per_shard]
+            shard, added = write_shard(root / name, shard_name(name, "train", 0, part), members, mp4)
             shards.append(shard)
             samples += added
         store.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))

@@ -215,7 +215,10 @@ def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool
                 "if the storage is slow raise loader.timeout_s"
             ) from error
         if isinstance(batch, SurgrecError):
-            raise batch
+            try:
+                raise batch
+            finally:
+                del batch, batches  # or the error and this frame hold each other, and the workers, until the next gc
         yield batch
 
 

@@ -1,7 +1,9 @@
 """Starting a run in the world it was launched for, and stopping it so that nothing is lost."""
 
+import fcntl
 import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -15,7 +17,8 @@ from surgrec.training.checkpoint import Checkpoints
 from surgrec.training.metrics import append_rows
 
 Precision = Literal["no", "bf16"]
-STOP_FILE, STARTS_FILE = "STOP", "starts.jsonl"
+STOP_FILE, STARTS_FILE, LOCK_FILE = "STOP", "starts.jsonl", "lock"
+_LOCK_WAIT_S = 10.0  # a job that was just killed may take a moment to end
 
 
 def start_accelerator(precision: Precision) -> Accelerator:
@@ -68,7 +71,7 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
     """Makes the run folder and gives the first step: 0, or where the newest checkpoint stands.
 
     Raises:
-        ConfigError: The folder holds a run, and nobody said that it shall go on.
+        ConfigError: The folder holds a run, and nobody said that it shall go on; or another process is training in it.
     """
     steps = checkpoints.steps()
     if steps and not resume:
@@ -77,12 +80,35 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
             "or choose another run_dir"
         )
     checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
+    if accelerator.is_main_process:
+        hold(checkpoints.run_dir)
     accelerator.wait_for_everyone()  # every rank has read the folder before any of them writes into it
     first_step = steps[-1] if steps else 0
     if accelerator.is_main_process:
         start = {"step": first_step, "processes": accelerator.num_processes, "surgrec": __version__}
         append_rows(checkpoints.run_dir / STARTS_FILE, [start])
     return first_step
+
+
+def hold(run_dir: Path) -> None:
+    """Keeps a run folder for this process until it ends, however it ends.
+
+    Raises:
+        ConfigError: Another process holds it, such as a worker that outlived its killed launcher.
+    """
+    lock = os.open(run_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # never closed: the kernel lets go at our end
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process, not inherited by its workers
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"another process is training in {run_dir}; end it, or choose another run_dir"
+                ) from None
+            time.sleep(0.2)
+        else:
+            return
 
 
 class StopRequest:

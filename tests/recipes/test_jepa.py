@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from surgrec.models.weights import encoder_provenance, load_encoder
@@ -41,7 +41,7 @@ def recipe(processes: int, corpus: Path, run_dir: Path, *options: object) -> lis
 def start(command: list[str]) -> subprocess.Popen[str]:
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     environment.pop("WORLD_SIZE", None)
-    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
 
 
 def finish(command: list[str]) -> tuple[int, str]:
@@ -78,7 +78,9 @@ def killed_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     run_dir = tmp_path_factory.mktemp("killed") / "run"
     process = start(recipe(2, tiny_corpus, run_dir, "--steps", 1000))  # so that it cannot be done before it is killed
     until(process, lambda: len(read_rows(run_dir / "metrics.jsonl")) > SAVE_EVERY + 1)
-    os.killpg(process.pid, signal.SIGKILL)
+    parent = psutil.Process(process.pid)
+    for running in [*parent.children(recursive=True), parent]:  # torchrun's workers would outlive it
+        running.kill()
     process.communicate()
     return run_dir
 

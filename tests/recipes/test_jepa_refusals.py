@@ -30,7 +30,7 @@ def jepa() -> ModuleType:
     [
         (["--mixture.weights", "{nosuch: 1.0}"], MixtureError, "'nosuch'; the corpus has"),
         (["--mixture.block", "1"], MixtureError, "block 1 is smaller than the 3 sources"),
-        (["--mixture.splits", "[val]"], MixtureError, r"no sample to draw in splits \['val'\]"),
+        (["--mixture.splits", "[test]"], MixtureError, r"no sample to draw in splits \['test'\]"),
         (["--sampling_fps", "1.0"], MixtureError, "shorter than the 8 s that a training clip spans"),
         (["--corpus", "/nonexistent/corpus"], (ShardError, MissingError), "/nonexistent/corpus"),
     ],
@@ -39,6 +39,7 @@ def test_a_run_that_cannot_work_is_refused_before_its_first_step(
     jepa: ModuleType, tiny_corpus: Path, tmp_path: Path, options: list[str], error: type[SurgrecError], match: str
 ) -> None:
     words = ["--config", str(TINY), "--corpus", str(tiny_corpus), "--run_dir", str(tmp_path / "run"), *options]
+    words += ["--steps", "1"]
     config = jepa.parse(jepa.JepaConfig, words)
     with pytest.raises(error, match=match):
         jepa.main(config)

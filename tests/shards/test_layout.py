@@ -1,15 +1,21 @@
 import json
+import re
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import surgrec.shards
 from surgrec.errors import ShardError
 from surgrec.manifest import Label
+from surgrec.shards.corpus import CorpusFile, SourceEntry
+from surgrec.shards.index import Dropped, VideoLabel
 from surgrec.shards.layout import (
     CLIP_FIELDS,
+    PLACE_FIELDS,
     Clip,
     check_key,
     check_source_name,
@@ -124,3 +130,12 @@ def test_the_digest_of_a_source_never_changes_and_ignores_the_order_of_rows() ->
     assert source_digest(rows[:2]) != source_digest(rows)
     swapped = [(rows[0][0], rows[1][1]), (rows[1][0], rows[0][1]), rows[2]]
     assert source_digest(swapped) != source_digest(rows)
+
+
+def test_the_specification_names_every_field() -> None:
+    readme = Path(surgrec.shards.__file__).with_name("README.md").read_text(encoding="utf-8")
+    for name in (*CLIP_FIELDS, *PLACE_FIELDS, "labels"):
+        assert f"`{name}`" in readme
+    for kind in (CorpusFile, SourceEntry, VideoLabel, Dropped):
+        for field in fields(kind):
+            assert re.search(rf"\b{field.name}\b", readme)

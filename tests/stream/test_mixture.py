@@ -1,8 +1,13 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import surgrec.stream
+from surgrec.cli import parse
 from surgrec.errors import MixtureError
 from surgrec.stream.mixture import Leaf, Level, Mixture, block_counts, shares
 
@@ -152,3 +157,12 @@ def test_a_split_that_does_not_exist_is_refused(splits: list[str]) -> None:
 def test_a_column_with_two_levels_is_refused() -> None:
     with pytest.raises(MixtureError, match=r"name a column twice \(source, source\)"):
         Mixture(levels=[Level(by="source", alpha=0.0), Level(by="source", alpha=1.0)])
+
+
+def test_the_example_of_the_readme_is_a_mixture_with_the_defaults(tmp_path: Path) -> None:
+    readme = Path(surgrec.stream.__file__).with_name("README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
+    (tmp_path / "mixture.yaml").write_text(example, encoding="utf-8")
+    assert parse(Mixture, ["--config", str(tmp_path / "mixture.yaml")]) == Mixture(
+        weights={"cholec80": 2.0, "old": 0.0}
+    )

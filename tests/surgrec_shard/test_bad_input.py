@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.surgrec_shard.tool import QUICK, digests, ffprobe, read_report, refusal, run_tool, write_csv
+from tests.surgrec_shard.tool import QUICK, digests, ffprobe, read_report, refusal, run_here, run_tool, write_csv
 from tests.videos import make_video
 
 SOURCE = ("--source", "lap", "--domain", "laparoscopy")
@@ -97,7 +97,7 @@ def test_a_folder_of_bad_videos_alone_is_one_sentence(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("a.mp4", "b.mkv"):
         (folder / name).write_text(name)
-    run = run_tool("build", "--videos", folder, *SOURCE, "--out", tmp_path / "corpus")
+    run = run_here("build", "--videos", folder, *SOURCE, "--out", tmp_path / "corpus")
     assert "none of the 2 videos can be used" in refusal(run)
     assert read_report(tmp_path / "corpus.private").keys() == {"a.mp4", "b.mkv"}
     assert not digests(tmp_path / "corpus")
@@ -110,7 +110,7 @@ def test_a_damaged_place_that_the_decoder_goes_around_is_reported(tmp_path: Path
     data[middle : middle + 40] = bytes(40)
     video.write_bytes(data)
     make_video(tmp_path / "videos" / "two.mkv", seconds=4, rate=25)
-    built = run_tool("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 0, built.stderr
     report = read_report(tmp_path / "corpus.private")
     assert int(report["one.mkv"]["damaged_places"]) > 0
@@ -121,7 +121,7 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
     make_video(tmp_path / "videos" / "one.avi", seconds=4, arguments=("-c:v", "mpeg4")).rename(
         tmp_path / "videos" / "one.mp4"
     )
-    built = run_tool("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 0, built.stderr
 
 
@@ -145,12 +145,13 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
     ],
 )
 def test_a_command_that_cannot_work_is_refused_in_one_sentence(
-    arguments: tuple[str, ...], status: int, sentence: str, tmp_path: Path
+    arguments: tuple[str, ...], status: int, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "m.csv").write_text("path,source,domain,case,split\na.mp4,lap,laparoscopy,one,train\n")
     (tmp_path / "unknown.csv").write_text("path,source,domain,case,split,surgeon\na.mp4,lap,laparoscopy,one,train,Y\n")
-    run = run_tool("build", "--out", "corpus", *arguments, cwd=tmp_path)
+    run = run_here("build", "--out", "corpus", *arguments)
     assert sentence in refusal(run, status)
     assert not (tmp_path / "corpus").exists()
 
@@ -171,7 +172,7 @@ def test_what_the_manifest_says_reaches_the_clips(tmp_path: Path) -> None:
         "one.mp4;lap;laparoscopy;Case 7;val;nephrectomy;left;CC-BY-4.0;labels.csv;true;Dr. Who\n"
     )
     build = ("build", "--manifest", tmp_path / "videos.csv", "--ignore_columns", "[surgeon]", *QUICK)
-    assert run_tool(*build, "--out", tmp_path / "corpus").returncode == 0
+    assert run_here(*build, "--out", tmp_path / "corpus").returncode == 0
     rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
     said = {"case": "Case 7", "split": "val", "procedure": "nephrectomy", "view": "left", "licence": "CC-BY-4.0"}
     assert [{name: row[name] for name in said} for row in rows] == [said, said]
@@ -188,7 +189,7 @@ def test_case_from_finds_the_case_in_the_path(tmp_path: Path) -> None:
     for name in ("p1/a.mp4", "p1/b.mp4", "p2/a.mp4"):
         make_video(tmp_path / "videos" / name, seconds=2, size=f"{64 + 2 * ord(name[1])}x{ord(name[3])}")
     build = ("build", "--videos", tmp_path / "videos", *SOURCE, "--case_from", "^(p[0-9]+)/", *QUICK)
-    assert run_tool(*build, "--public", "true", "--out", tmp_path / "corpus").returncode == 0
+    assert run_here(*build, "--public", "true", "--out", tmp_path / "corpus").returncode == 0
     cases = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet")["case"].to_pylist()
     assert sorted(cases) == ["p1", "p1", "p2"]
 
@@ -199,7 +200,7 @@ def test_a_cut_video_is_told_from_a_whole_one_by_its_length(tmp_path: Path) -> N
     (tmp_path / "videos").mkdir()
     for name, share in (("little.mp4", 0.99), ("much.mp4", 0.5)):
         (tmp_path / "videos" / name).write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
-    built = run_tool("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 3, built.stderr
     report = read_report(tmp_path / "corpus.private")
     assert report["much.mp4"]["status"] == "truncated"

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests.surgrec_shard.conftest import Hospital
-from tests.surgrec_shard.tool import QUICK, command, digests, read_report, refusal, run_tool, same_key, write_csv
+from tests.surgrec_shard.tool import (
+    QUICK,
+    command,
+    digests,
+    read_report,
+    refusal,
+    run_here,
+    run_tool,
+    same_key,
+    write_csv,
+)
 from tests.videos import make_video
 
 
@@ -54,7 +64,7 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(hospital: Hospita
         for _ in range(dice.randint(1, 3)):
             at = time.monotonic() + dice.uniform(0.3, 2.5)
             kill_when(lambda at=at: time.monotonic() > at, build_of(hospital, folder))  # type: ignore[misc]
-        built = run_tool(*build_of(hospital, folder))
+        built = run_here(*build_of(hospital, folder))
         assert built.returncode == 0, built.stderr
         assert shards(folder / "corpus") == shards(hospital.corpus)
         assert tables(folder / "corpus") == tables(hospital.corpus)
@@ -80,8 +90,8 @@ def test_the_ffmpeg_that_a_killed_build_leaves_behind_spoils_nothing(tmp_path: P
         return any(tmp_path.glob("a.private/work/videos/*/*/000000.mp4"))
 
     kill_when(encoding, (*build, "--out", tmp_path / "a"), alone=True)
-    assert run_tool(*build, "--out", tmp_path / "a").returncode == 0
-    assert run_tool(*build, "--out", tmp_path / "b").returncode == 0
+    assert run_here(*build, "--out", tmp_path / "a").returncode == 0
+    assert run_here(*build, "--out", tmp_path / "b").returncode == 0
     assert shards(tmp_path / "a") == shards(tmp_path / "b")
 
 
@@ -105,7 +115,7 @@ def test_an_ffmpeg_that_is_told_to_stop_is_not_a_bad_video(tmp_path: Path) -> No
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
     assert "stopped by a signal" in errors.splitlines()[-1]
-    assert run_tool(*build).returncode == 0
+    assert run_here(*build).returncode == 0
 
 
 def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_path: Path) -> None:
@@ -138,7 +148,7 @@ def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "the same command continues" in errors.splitlines()[-1]
-    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert shards(tmp_path / "corpus") == shards(hospital.corpus)
 
 
@@ -146,7 +156,7 @@ def test_the_same_command_again_changes_nothing(hospital: Hospital, tmp_path: Pa
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     shutil.copytree(hospital.private, tmp_path / "private")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*") if path.is_file()}
-    again = run_tool(*build_of(hospital, tmp_path))
+    again = run_here(*build_of(hospital, tmp_path))
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
@@ -156,11 +166,11 @@ def test_the_same_command_again_still_reports_the_videos_that_failed(tmp_path: P
     make_video(tmp_path / "videos" / "good.mp4", seconds=4)
     (tmp_path / "videos" / "bad.mp4").write_text("no video")
     build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
-    first = run_tool(*build, "--out", tmp_path / "corpus")
+    first = run_here(*build, "--out", tmp_path / "corpus")
     report = read_report(tmp_path / "corpus.private")
     assert first.returncode == 3
     assert {name: row["status"] for name, row in report.items()} == {"good.mp4": "packed", "bad.mp4": "unreadable"}
-    again = run_tool(*build, "--out", tmp_path / "corpus")
+    again = run_here(*build, "--out", tmp_path / "corpus")
     assert again.returncode == 3
     assert "bad.mp4" in again.stderr
     assert read_report(tmp_path / "corpus.private") == report
@@ -171,13 +181,13 @@ def test_a_lost_shard_is_built_again(hospital: Hospital, tmp_path: Path) -> None
     shutil.copytree(hospital.private, tmp_path / "private")
     lost = sorted((tmp_path / "corpus").rglob("*.tar"))[0]
     lost.unlink()
-    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
 def test_other_settings_are_refused_for_a_corpus_that_is_there(hospital: Hospital, tmp_path: Path) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
-    sentence = refusal(run_tool(*build_of(hospital, tmp_path), "--encode.crf", 30))
+    sentence = refusal(run_here(*build_of(hospital, tmp_path), "--encode.crf", 30))
     assert "crf 23 (now 30)" in sentence
     assert "another --out" in sentence
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
@@ -186,12 +196,12 @@ def test_other_settings_are_refused_for_a_corpus_that_is_there(hospital: Hospita
 def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(hospital: Hospital, tmp_path: Path) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     other = build_of(hospital, tmp_path, key=False)
-    assert "already has a source 'cat'" in refusal(run_tool(*other))
+    assert "already has a source 'cat'" in refusal(run_here(*other))
     fewer = hospital.manifest.with_name("fewer.csv")
     fewer.write_text("".join(hospital.manifest.read_text().splitlines(keepends=True)[:-1]))
     shutil.rmtree(tmp_path / "private")
     build = [fewer if argument == hospital.manifest else argument for argument in build_of(hospital, tmp_path)]
-    assert "already has a source 'cat'" in refusal(run_tool(*build))
+    assert "already has a source 'cat'" in refusal(run_here(*build))
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
@@ -203,7 +213,7 @@ def test_a_second_command_adds_a_source_and_keeps_the_first(hospital: Hospital, 
     private = same_key(hospital.private, tmp_path / "private")
     for manifest in (first, second):
         out = ("--out", tmp_path / "corpus", "--private", private)
-        built = run_tool("build", "--manifest", manifest, *out, *QUICK)
+        built = run_here("build", "--manifest", manifest, *out, *QUICK)
         assert built.returncode == 0, built.stderr
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
@@ -212,14 +222,14 @@ def test_what_an_abandoned_plan_left_in_the_corpus_is_removed(hospital: Hospital
     kill_when(
         lambda: any((tmp_path / "corpus").glob("*/*.tar")), [*build_of(hospital, tmp_path), "--pack.group_videos", 1]
     )
-    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert shards(tmp_path / "corpus") == shards(hospital.corpus)
 
 
 def test_a_stale_shard_that_a_kill_left_is_removed_by_the_same_command(hospital: Hospital, tmp_path: Path) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     (tmp_path / "corpus" / "lap" / "lap-train-00009000.tar").write_bytes(b"clips of an earlier plan")
-    assert run_tool(*build_of(hospital, tmp_path)).returncode == 0
+    assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
@@ -227,7 +237,7 @@ def test_a_second_build_at_the_same_time_is_refused(hospital: Hospital, tmp_path
     build = build_of(hospital, tmp_path)
     with (tmp_path / "private" / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert f"another build is using {tmp_path / 'private'}" in refusal(run_tool(*build))
+        assert f"another build is using {tmp_path / 'private'}" in refusal(run_here(*build))
     assert not digests(tmp_path / "corpus")
 
 
@@ -235,7 +245,7 @@ def test_a_file_in_two_sources_is_packed_in_both(tmp_path: Path) -> None:
     video = make_video(tmp_path / "shared.mp4", seconds=4)
     rows = [{"path": video, "source": name, "domain": "other", "case": "one", "split": "train"} for name in ("a", "b")]
     manifest = write_csv(tmp_path / "videos.csv", rows)
-    built = run_tool("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 0, built.stderr
     assert {"a/a-train-00000000.tar", "b/b-train-00000000.tar"} <= digests(tmp_path / "corpus").keys()
 
@@ -247,7 +257,7 @@ def test_strange_names_of_files_and_folders_do_no_harm(tmp_path: Path) -> None:
         make_video(folder / name, seconds=2, arguments=("-vf", f"hue=h={90 * number}"))
     (folder / "empty [/red].mp4").parent.mkdir()
     (folder / "empty [/red].mp4").touch()
-    built = run_tool(
+    built = run_here(
         *("build", "--videos", folder, "--source", "lap", "--domain", "laparoscopy", *QUICK),
         *("--out", tmp_path / "corpus", "--work", tmp_path / "100%d: work"),
     )
@@ -265,7 +275,7 @@ def test_the_list_of_a_build_of_many_sources_is_written(tmp_path: Path) -> None:
         for number in range(7)
     ]
     manifest = write_csv(tmp_path / "videos.csv", rows)
-    built = run_tool("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 0, built.stderr
     (report,) = tmp_path.glob("corpus.private/videos-*.csv")
     assert report.read_text().count(",packed,") == 7

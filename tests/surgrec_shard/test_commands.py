@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from surgrec.shards.corpus import open_corpus
-from tests.surgrec_shard.tool import QUICK, refusal, run_tool
+from tests.surgrec_shard.tool import QUICK, refusal, run_here, run_tool
 from tests.videos import make_video
 
 BATCH = 8
@@ -31,6 +31,8 @@ def test_order_prints_what_a_run_would_train_on(tiny_corpus: Path) -> None:
 
 def test_order_is_the_same_for_every_world_size_and_from_every_step(tiny_corpus: Path) -> None:
     whole = order(tiny_corpus, "--num_steps", 6)
+    alone = run_tool("order", tiny_corpus, "--seed", 3, "--global_batch", BATCH, "--num_steps", 6)
+    assert [json.loads(line) for line in alone.stdout.splitlines()] == whole, "whichever process asks"
     for world_size in (2, 4):
         ranks = [
             order(tiny_corpus, "--num_steps", 6, "--world_size", world_size, "--rank", rank)
@@ -69,7 +71,7 @@ def test_an_order_that_cannot_be_is_refused(
     path = tmp_path / "mixture.yaml"
     path.write_text(mixture)
     chosen = ("--mixture", path) if mixture else ()
-    run = run_tool("order", tiny_corpus, "--global_batch", BATCH, *chosen, *arguments)
+    run = run_here("order", tiny_corpus, "--global_batch", BATCH, *chosen, *arguments)
     assert said in refusal(run, status)
     assert run.stdout == ""
 
@@ -83,7 +85,7 @@ def test_order_can_be_cut_short_by_the_shell(tiny_corpus: Path) -> None:
 
 
 def test_info_counts_what_a_corpus_holds(tiny_corpus: Path) -> None:
-    run = run_tool("info", tiny_corpus, "--json", "true")
+    run = run_here("info", tiny_corpus, "--json", "true")
     rows = {row["source"]: row for row in json.loads(run.stdout)}
     assert {name: row["clips_per_split"] for name, row in rows.items()} == {
         "alpha": {"train": 10},
@@ -92,13 +94,13 @@ def test_info_counts_what_a_corpus_holds(tiny_corpus: Path) -> None:
     }
     assert [rows["beta"][name] for name in ("domain", "videos", "cases", "samples")] == ["laparoscopy", 2, 2, 8]
     assert rows["alpha"]["hours"] == pytest.approx(40 / 3600, abs=1e-5)
-    table = run_tool("info", tiny_corpus).stdout
+    table = run_here("info", tiny_corpus).stdout
     assert all(name in table for name in rows)
 
 
 def test_a_place_without_a_corpus_is_said_by_every_command(tmp_path: Path) -> None:
     for name in ("info", "verify", "order"):
-        assert f"{tmp_path} holds no corpus" in refusal(run_tool(name, tmp_path))
+        assert f"{tmp_path} holds no corpus" in refusal(run_here(name, tmp_path))
 
 
 def test_no_command_needs_torch(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -144,6 +146,6 @@ print([name for name in ("torch", "torchcodec", "timm", "accelerate", "einops", 
 
 def order(corpus: Path, *arguments: object, seed: int = 3) -> list[dict[str, object]]:
     """The lines that `surgrec-shard order` prints."""
-    run = run_tool("order", corpus, "--seed", seed, "--global_batch", BATCH, *arguments)
+    run = run_here("order", corpus, "--seed", seed, "--global_batch", BATCH, *arguments)
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]

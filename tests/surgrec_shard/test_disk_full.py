@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.surgrec_shard.conftest import Hospital
-from tests.surgrec_shard.tool import QUICK, digests, refusal, run_tool, same_key
+from tests.surgrec_shard.tool import QUICK, digests, refusal, run_here, run_tool, same_key
 
 
 @pytest.mark.parametrize("kilobytes", [120, 260], ids=["while encoding", "while packing"])
 def test_a_full_work_disk(kilobytes: int, hospital: Hospital, tmp_path: Path) -> None:
     build = [*build_of(hospital, tmp_path), "--out", tmp_path / "corpus", "--work", tmp_path / "disk" / "work"]
     with small_disk(tmp_path / "disk", kilobytes) as grow:
-        sentence = refusal(run_tool(*build))
+        sentence = refusal(run_here(*build))
         assert "is full; free space there, or choose another --work" in sentence
         assert f"the disk of {tmp_path / 'disk'}" in sentence
         assert nothing_is_half_written(tmp_path / "corpus", hospital)
         grow()
-        assert run_tool(*build).returncode == 0
+        assert run_here(*build).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
@@ -49,9 +49,9 @@ def test_a_full_private_disk_makes_no_video_a_bad_one(hospital: Hospital, tmp_pa
     ]
     with small_disk(tmp_path / "disk", 8) as grow:
         same_key(hospital.private, private)
-        assert f"the disk of {private}" in refusal(run_tool(*build, "--private", private))
+        assert f"the disk of {private}" in refusal(run_here(*build, "--private", private))
         grow()
-        assert run_tool(*build, "--private", private).returncode == 0
+        assert run_here(*build, "--private", private).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 

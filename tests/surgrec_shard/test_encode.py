@@ -19,8 +19,19 @@ RISE = 18.0
 """How much brighter the clock of `make_clock` gets in a second."""
 
 
-@pytest.mark.parametrize("fps", [0.0, 8.0], ids=["native", "8"])
-@pytest.mark.parametrize("rate", ["25", "30000/1001", "24", "15", "5", "variable"])
+@pytest.mark.parametrize(
+    ("rate", "fps"),
+    [
+        ("25", 0.0),
+        ("25", 8.0),
+        ("30000/1001", 0.0),
+        ("30000/1001", 8.0),
+        ("24", 0.0),
+        ("15", 8.0),
+        ("5", 8.0),
+        ("variable", 8.0),
+    ],
+)
 def test_clips_have_exactly_the_frames_and_times_that_the_index_says(rate: str, fps: float, tmp_path: Path) -> None:
     video = make_clock(tmp_path / "clock.mkv", seconds=11, rate=rate)
     encoded = encode_video(video, replace(SETTINGS, fps=fps), tmp_path / "spool" / "clock")
@@ -36,7 +47,7 @@ def test_clips_have_exactly_the_frames_and_times_that_the_index_says(rate: str, 
         assert clip.duration_s == pytest.approx(clip.num_frames / encoded.fps, abs=1e-5)
         assert_quick_to_decode(path, clip.num_frames, gop=8)
         times = clip.start_s + np.arange(clip.num_frames) / encoded.fps
-        seen = (brightness(path, 64, 64) - brightness(encoded.folder / "000000.mp4", 64, 64)[0]) / RISE
+        seen = (brightness(path) - brightness(encoded.folder / "000000.mp4")[0]) / RISE
         late = 0.75 / min(encoded.fps, encoded.native_fps) + (4 / 25 if rate == "variable" else 0.0)
         assert np.abs(seen - times).max() < late, "each frame shows the moment at which it stands"
 
@@ -46,7 +57,7 @@ def test_no_time_is_lost_or_doubled_between_clips(tmp_path: Path) -> None:
     encoded = encode_video(video, replace(SETTINGS, fps=0.0, clip_s=1.0, min_clip_s=0.5), tmp_path / "spool" / "clock")
     ends = [clip.start_s + clip.duration_s for clip in encoded.clips]
     assert [clip.start_s for clip in encoded.clips[1:]] == pytest.approx(ends[:-1], abs=1e-5)
-    assert sum(clip.num_frames for clip in encoded.clips) == len(brightness(video, 64, 64)) == 270
+    assert sum(clip.num_frames for clip in encoded.clips) == len(brightness(video)) == 270
 
 
 @pytest.mark.parametrize(("gop", "b_frames"), [(8, 0), (5, 0), (12, 2)])
@@ -198,9 +209,9 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, float], value: s
 
 def make_clock(path: Path, *, seconds: float, rate: str) -> Path:
     """A grey video whose brightness is its time; `variable` drops three of four frames in its second half."""
-    source = f"color=black:size=64x64:rate={25 if rate == 'variable' else rate}"
+    source = f"color=black:size=32x32:rate={25 if rate == 'variable' else rate}"
     drop = ["select='lt(t,4)+not(mod(n,4))'"] if rate == "variable" else []
-    filters = ",".join([*drop, f"geq=lum='16+{RISE}*T+X/64':cb=128:cr=128"])
+    filters = ",".join([*drop, f"geq=lum='16+{RISE}*T+X/32':cb=128:cr=128"])
     ffmpeg(
         *("-f", "lavfi", "-t", seconds, "-i", source, "-vf", filters, "-vsync", "vfr", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-qp", 0, path),
@@ -241,9 +252,9 @@ def frames(path: Path, width: int, height: int) -> "np.ndarray[tuple[int, ...], 
     return planes[:, : width * height].reshape(-1, height, width).astype(np.float64)
 
 
-def brightness(path: Path, width: int, height: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    """The mean luma of each frame."""
-    return frames(path, width, height).mean(axis=(1, 2))
+def brightness(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+    """The mean luma of each frame of a video of 32 x 32 pixels."""
+    return frames(path, 32, 32).mean(axis=(1, 2))
 
 
 def combing(video: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:

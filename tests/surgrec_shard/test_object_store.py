@@ -7,7 +7,7 @@ from surgrec_shard.verify import verify
 
 from surgrec.storage import open_store
 from tests.surgrec_shard.conftest import Hospital
-from tests.surgrec_shard.tool import QUICK, refusal, run_tool, same_key
+from tests.surgrec_shard.tool import QUICK, refusal, run_here, run_tool, same_key
 
 
 def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
@@ -20,11 +20,11 @@ def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
     store, local = open_store(s3_address), open_store(hospital.corpus)
     assert store.list() == local.list()
     assert all(store.read(name) == local.read(name) for name in local.list())
-    assert run_tool(*build).returncode == 0, "the same again changes nothing"
+    assert run_here(*build).returncode == 0, "the same again changes nothing"
     assert store.list() == local.list()
 
     for command in (["info", "--json", "true"], ["order", "--num_steps", "3"]):
-        here, there = (run_tool(command[0], place, *command[1:]) for place in (hospital.corpus, s3_address))
+        here, there = (run_here(command[0], place, *command[1:]) for place in (hospital.corpus, s3_address))
         assert there.returncode == 0, there.stderr
         assert there.stdout.replace(s3_address, "ROOT") == here.stdout.replace(str(hospital.corpus), "ROOT")
     assert check(s3_address) == []
@@ -34,11 +34,12 @@ def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
 
 
 def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
-    hospital: Hospital, s3_address: str, tmp_path: Path
+    hospital: Hospital, s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert s3_address.startswith("s3://corpora/")
     build = ("build", "--manifest", hospital.manifest, "--out", "s3://nowhere-bucket/corpus", *QUICK)
-    sentence = refusal(run_tool(*build, cwd=tmp_path))
+    sentence = refusal(run_here(*build))
     assert "s3://nowhere-bucket/corpus" in sentence
     assert "a bucket that does not exist" in sentence
     assert [path.name for path in tmp_path.iterdir()] == ["nowhere-bucket-corpus.private"]
@@ -47,7 +48,7 @@ def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
 
 @pytest.mark.parametrize("name", ["info", "verify", "order"])
 def test_an_empty_prefix_holds_no_corpus(name: str, s3_address: str) -> None:
-    assert f"{s3_address} holds no corpus" in refusal(run_tool(name, s3_address))
+    assert f"{s3_address} holds no corpus" in refusal(run_here(name, s3_address))
 
 
 def check(address: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.surgrec_shard.tool import QUICK, ffmpeg, ffprobe, refusal, run_tool, write_csv
+from tests.surgrec_shard.tool import QUICK, ffmpeg, ffprobe, refusal, run_here, run_tool, write_csv
 from tests.videos import make_video
 
 PATIENT = "Anna-Musterfrau-1962"
@@ -105,7 +105,7 @@ def test_only_its_owner_can_open_the_private_folder(built: Path) -> None:
 
 def test_what_shows_paths_stays_in_the_private_folder(revealing_video: Path, tmp_path: Path) -> None:
     build = ("build", "--manifest", revealing_video.parent / "videos.csv", *QUICK, "--out", tmp_path / "corpus")
-    assert run_tool(*build, "--private", tmp_path / "private", "--work", tmp_path / "work").returncode == 3
+    assert run_here(*build, "--private", tmp_path / "private", "--work", tmp_path / "work").returncode == 3
     assert PATIENT.encode() in everything(tmp_path / "private")
     assert PATIENT.encode() not in everything(tmp_path / "work")
 
@@ -116,9 +116,9 @@ def test_private_folders_inside_the_corpus_or_among_the_videos_are_refused(tmp_p
     out = tmp_path / "corpus"
     for flag in ("--private", "--work"):
         folder = out / "inside"
-        sentence = refusal(run_tool(*build, "--out", out, flag, folder))
+        sentence = refusal(run_here(*build, "--out", out, flag, folder))
         assert f"{flag} {folder} lies inside the corpus {out}" in sentence
-    assert "lies inside --videos" in refusal(run_tool(*build, "--out", tmp_path / "videos" / "corpus"))
+    assert "lies inside --videos" in refusal(run_here(*build, "--out", tmp_path / "videos" / "corpus"))
     assert not out.exists()
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
     for damage in ("", "abc", "not a key", "é" * 64):
         (private / "key").write_text(damage)
         build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
-        sentence = refusal(run_tool(*build, "--out", tmp_path / "corpus", "--private", private))
+        sentence = refusal(run_here(*build, "--out", tmp_path / "corpus", "--private", private))
         assert f"{private / 'key'} does not hold a key" in sentence
         assert (private / "key").read_text() == damage
 

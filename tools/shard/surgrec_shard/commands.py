@@ -139,7 +139,7 @@ def info(corpus: list[str], json: bool = False) -> None:
         _print_json(rows)
         return
     table = Table(title=", ".join(corpus), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("source", "domain", "videos", "left out", "cases", "hours", "train/val/test", "MB"):
+    for column in ("source", "domain", "videos", "failed", "cases", "hours", "train/val/test", "MB"):
         table.add_column(column, justify="left" if column in ("source", "domain") else "right", no_wrap=True)
     for row in rows:
         clips = "/".join(str(row["clips_per_split"].get(split, 0)) for split in SPLITS)
