@@ -28,13 +28,14 @@ from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, target_f
 from surgrec.shards.corpus import open_corpus
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import Stream
-from surgrec.training.checkpoint import Checkpoints
+from surgrec.training.checkpoint import Checkpoints, TrainingState
 from surgrec.training.diagnostics import collapse_diagnostics
 from surgrec.training.ema import VJEPA2_MOMENTUM, ema_copy, update_ema
 from surgrec.training.launch import Precision, StopRequest, start_accelerator, start_run
-from surgrec.training.metrics import LogConfig, RunLog, StepTimes, progress_bar
+from surgrec.training.metrics import LogConfig, RunLog, progress_bar
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
 from surgrec.training.plan import print_plan, write_plan
+from surgrec.training.rows import StepTimes
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 
@@ -120,13 +121,14 @@ def main(config: JepaConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    modules = {"objective": objective, "target_encoder": target}
     identity = {
         "order": stream.order.identity(),
         "config": {name: value for name, value in as_plain(config).items() if name not in FREE},
     }
+    modules = {"objective": objective, "target_encoder": target}
+    state = TrainingState(modules=modules, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
-        checkpoints.load(first_step, modules, optimizer, objective, identity)
+        checkpoints.load(first_step, state)
     model, optimizer = accelerator.prepare(
         objective, optimizer
     )  # never the loader: its batches are this rank's already
@@ -174,7 +176,7 @@ def main(config: JepaConfig) -> None:
             stopping = log.meet(stop=bool(stop), diagnostics=collapse_diagnostics(targets))
             if is_save_step or stopping:
                 if accelerator.is_main_process:
-                    checkpoints.save(done, modules, optimizer, objective, identity)
+                    checkpoints.save(done, state)
                     provenance = {
                         **identity,
                         "step": done,

@@ -12,9 +12,8 @@ from surgrec.errors import ConfigError
 from surgrec.evaluation.charts import bar_chart, line_chart
 from surgrec.evaluation.contact_sheet import contact_sheet
 from surgrec.shards.corpus import Source, open_corpus
-from surgrec.training.launch import STARTS_FILE
-from surgrec.training.metrics import METRICS_FILE, read_rows
 from surgrec.training.plan import read_plan
+from surgrec.training.rows import METRICS_FILE, STARTS_FILE, read_rows
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2530; background: #fafbfc; margin: 0 auto; max-width: 1180px; padding: 24px }

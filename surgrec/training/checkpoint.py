@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,20 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 FORMAT = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """Everything that a resume needs but the step."""
+
+    modules: Mapping[str, nn.Module]
+    """What is saved, by file name."""
+    optimizer: torch.optim.Optimizer
+    """AdamW."""
+    trained: nn.Module
+    """The module whose parameters the optimizer holds."""
+    identity: Mapping[str, Any]
+    """JSON values that a resumed run must share."""
+
+
 class Checkpoints:
     """The checkpoints of one run."""
 
@@ -41,22 +56,8 @@ class Checkpoints:
             return []
         return sorted(int(match.group(1)) for path in self.folder.iterdir() if (match := _FOLDER.fullmatch(path.name)))
 
-    def save(
-        self,
-        step: int,
-        modules: Mapping[str, nn.Module],
-        optimizer: torch.optim.Optimizer,
-        trained: nn.Module,
-        identity: Mapping[str, Any],
-    ) -> Path:
-        """Writes the state after `step` steps, then removes all but the newest checkpoints.
-
-        Args:
-            step: Optimizer steps done, which is also the number of global batches consumed.
-            modules: What to save, by file name.
-            optimizer: AdamW.
-            trained: The module whose parameters the optimizer holds.
-            identity: JSON values that a resumed run must share.
+    def save(self, step: int, state: TrainingState) -> Path:
+        """Writes the state after `step` steps, which is also the number of global batches consumed, and removes old ones.
 
         Raises:
             StorageError: The disk is full. The checkpoints that are there stay.
@@ -66,13 +67,13 @@ class Checkpoints:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            for name, module in modules.items():
+            for name, module in state.modules.items():
                 tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
                 save_file(tensors, partial / f"{name}.safetensors")
-            save_file(_optimizer_tensors(optimizer, trained), partial / _OPTIMIZER_FILE)
+            save_file(_optimizer_tensors(state.optimizer, state.trained), partial / _OPTIMIZER_FILE)
             files = {file.name: _sha256(file) for file in sorted(partial.iterdir())}
-            state = {"format": FORMAT, "step": step, "files": files, "identity": dict(identity)}
-            (partial / _STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True), encoding="utf-8")
+            facts = {"format": FORMAT, "step": step, "files": files, "identity": dict(state.identity)}
+            (partial / _STATE_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
             for file in partial.iterdir():
                 _sync(file)
             shutil.rmtree(path, ignore_errors=True)
@@ -88,35 +89,29 @@ class Checkpoints:
             shutil.rmtree(self._path(old))
         return path
 
-    def load(
-        self,
-        step: int,
-        modules: Mapping[str, nn.Module],
-        optimizer: torch.optim.Optimizer,
-        trained: nn.Module,
-        identity: Mapping[str, Any],
-    ) -> None:
+    def load(self, step: int, state: TrainingState) -> None:
         """Restores everything that `save` wrote, or raises and says why not.
 
         Raises:
             CheckpointError: A file is missing or damaged, or the run that wrote it was another one.
         """
         path = self._path(step)
-        state = self._read_state(path)
-        differences = list(different_lines(state["identity"], dict(identity)))
+        facts = self._read_state(path)
+        differences = different_lines(facts["identity"], dict(state.identity))
         if differences:
             raise CheckpointError(
                 f"{path} belongs to a run that differs from this one: {'; '.join(differences)}; "
                 "resume with the same settings, or start in another run_dir"
             )
-        for name, digest in state["files"].items():
+        for name, digest in facts["files"].items():
             if not (path / name).is_file() or _sha256(path / name) != digest:
                 raise CheckpointError(
                     f"{path / name} is missing or damaged; remove {path} to resume from the one before it"
                 )
-        for name, module in modules.items():
+        for name, module in state.modules.items():
             load_strictly(module, load_file(path / f"{name}.safetensors"), str(path / f"{name}.safetensors"))
-        _load_optimizer(optimizer, trained, load_file(path / _OPTIMIZER_FILE), str(path / _OPTIMIZER_FILE))
+        tensors = load_file(path / _OPTIMIZER_FILE)
+        _load_optimizer(state.optimizer, state.trained, tensors, str(path / _OPTIMIZER_FILE))
 
     def _read_state(self, path: Path) -> dict[str, Any]:
         try:

@@ -14,10 +14,10 @@ from accelerate import Accelerator
 from surgrec import __version__
 from surgrec.errors import ConfigError, SetupError
 from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.metrics import append_rows
+from surgrec.training.rows import STARTS_FILE, append_rows
 
 Precision = Literal["no", "bf16"]
-STOP_FILE, STARTS_FILE, LOCK_FILE = "STOP", "starts.jsonl", "lock"
+STOP_FILE, LOCK_FILE = "STOP", "lock"
 _LOCK_WAIT_S = 10.0  # a job that was just killed may take a moment to end
 
 

@@ -1,12 +1,10 @@
-"""What a run tells about every step: metrics.jsonl, a row per step; samples.jsonl, who was seen; quarantine.jsonl, who was bad.
+"""What a run tells of itself: metrics.jsonl, a row per step; samples.jsonl, who was seen; quarantine.jsonl, who was bad.
 
 Numbers stay on the device until the ranks meet, every few steps, so training never waits for one.
 """
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,18 @@ from torch import Tensor
 
 from surgrec.clips.batch import ClipBatch, Quarantined
 from surgrec.errors import ConfigError, ShardError
+from surgrec.training.rows import (
+    METRICS_FILE,
+    QUARANTINE_FILE,
+    SAMPLES_FILE,
+    StepReport,
+    StepTimes,
+    append_rows,
+    keep_rows_before,
+    sample_rows,
+    step_row,
+)
 
-METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE = "metrics.jsonl", "samples.jsonl", "quarantine.jsonl"
 _LET_PASS = 20
 
 # Dense bf16 peaks in FLOP/s, from the vendor's data sheets; on any other device the MFU is null.
@@ -45,31 +53,6 @@ class LogConfig:
             raise ConfigError(
                 f"log: every is {self.every}, at least 1; quarantine_share is {self.quarantine_share}, 0 to 1"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepTimes:
-    """Where the time of one step went, seconds."""
-
-    data_wait_s: float
-    """Waiting for the loader."""
-    step_s: float
-    """The whole step, the wait included."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """One step, as one rank saw it."""
-
-    step: int
-    keys: list[str]
-    sources: list[str]
-    losses: list[float]
-    """One per sample."""
-    flops: float
-    times: StepTimes
-    values: dict[str, float]
-    """Anything else that is the same on every rank: learning rate, gradient norm, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,71 +189,6 @@ def progress_bar(accelerator: Accelerator, first_step: int, steps: int, log: Run
                 else ""
             )
             bar.update(task, completed=step + 1, description=shown)
-
-
-def step_row(parts: Sequence[StepReport], *, peak_flops: float | None) -> dict[str, Any]:
-    """One row of metrics.jsonl from the reports of all ranks, in the order of the ranks.
-
-    Args:
-        parts: The same step on every rank.
-        peak_flops: Of one device, FLOP/s; None where it is not known.
-    """
-    losses = [loss for part in parts for loss in part.losses]
-    sources = [source for part in parts for source in part.sources]
-    step_s = max(part.times.step_s for part in parts)
-    flops = sum(part.flops for part in parts)
-    by_source: dict[str, list[float]] = {}
-    for source, loss in zip(sources, losses, strict=True):
-        by_source.setdefault(source, []).append(loss)
-    return {
-        "step": parts[0].step,
-        "loss": sum(losses) / len(losses),
-        "loss_by_source": {source: sum(values) / len(values) for source, values in sorted(by_source.items())},
-        "consumed": dict(sorted(Counter(sources).items())),
-        "samples_sha256": _digest(key for part in parts for key in part.keys),
-        **parts[0].values,
-        "data_wait_s": max(part.times.data_wait_s for part in parts),
-        "step_s": step_s,
-        "clips_per_s": len(losses) / step_s,
-        "flops_per_s": flops / step_s,
-        "mfu": flops / step_s / (peak_flops * len(parts)) if peak_flops else None,
-    }
-
-
-def sample_rows(parts: Sequence[StepReport]) -> list[dict[str, Any]]:
-    """Rows of samples.jsonl: one per sample of a step, slot 0 first."""
-    return [
-        {"step": part.step, "slot": rank * len(part.keys) + place, "source": source, "key": key, "loss": loss}
-        for rank, part in enumerate(parts)
-        for place, (source, key, loss) in enumerate(zip(part.sources, part.keys, part.losses, strict=True))
-    ]
-
-
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows to a JSON-lines file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All rows of a JSON-lines file; a last line that a kill cut short is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
-
-
-def keep_rows_before(path: Path, step: int) -> None:
-    """Drops the rows of `step` and after from a JSON-lines file."""
-    if path.is_file():
-        partial = path.with_name(path.name + ".partial")
-        partial.unlink(missing_ok=True)
-        append_rows(partial, (row for row in read_rows(path) if row["step"] < step))
-        partial.replace(path)
-
-
-def _digest(keys: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(keys).encode("ascii")).hexdigest()[:16]
 
 
 def _peak_flops(device: torch.device) -> float | None:

@@ -11,8 +11,8 @@ from surgrec.evaluation.report import realised_shares, write_report
 from surgrec.shards.corpus import open_corpus
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import Stream
-from surgrec.training.metrics import append_rows
 from surgrec.training.plan import write_plan
+from surgrec.training.rows import append_rows
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from surgrec.models.weights import encoder_provenance, load_encoder
-from surgrec.training.metrics import read_rows
+from surgrec.training.rows import read_rows
 
 ROOT = Path(__file__).parents[2]
 STEPS, SAVE_EVERY = 40, 8

@@ -3,13 +3,14 @@
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from surgrec.errors import CheckpointError, StorageError
-from surgrec.training.checkpoint import Checkpoints, different_lines
+from surgrec.training.checkpoint import Checkpoints, TrainingState, different_lines
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
 
@@ -21,6 +22,10 @@ def a_run(seed: int, steps: int) -> tuple[nn.Module, torch.optim.AdamW]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
     train(model, optimizer, steps)
     return model, optimizer
+
+
+def a_state(model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any] = IDENTITY) -> TrainingState:
+    return TrainingState(modules={"model": model}, optimizer=optimizer, trained=model, identity=identity)
 
 
 def train(model: nn.Module, optimizer: torch.optim.AdamW, steps: int) -> list[float]:
@@ -37,10 +42,10 @@ def train(model: nn.Module, optimizer: torch.optim.AdamW, steps: int) -> list[fl
 
 def test_training_continues_bit_for_bit_after_a_checkpoint(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=5)
-    Checkpoints(tmp_path, keep=3).save(5, {"model": model}, optimizer, model, IDENTITY)
+    Checkpoints(tmp_path, keep=3).save(5, a_state(model, optimizer))
     expected = train(model, optimizer, 5)
     other, other_optimizer = a_run(seed=9, steps=2)
-    Checkpoints(tmp_path, keep=3).load(5, {"model": other}, other_optimizer, other, IDENTITY)
+    Checkpoints(tmp_path, keep=3).load(5, a_state(other, other_optimizer))
     assert train(other, other_optimizer, 5) == expected
 
 
@@ -48,14 +53,14 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step in (10, 20, 30):
-        checkpoints.save(step, {"model": model}, optimizer, model, IDENTITY)
+        checkpoints.save(step, a_state(model, optimizer))
     assert checkpoints.steps() == [20, 30]
 
 
 def test_an_unfinished_checkpoint_is_not_one(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     checkpoints = Checkpoints(tmp_path, keep=2)
-    path = checkpoints.save(10, {"model": model}, optimizer, model, IDENTITY)
+    path = checkpoints.save(10, a_state(model, optimizer))
     path.rename(path.with_name(".step-00000020.partial"))
     assert checkpoints.steps() == []
 
@@ -63,54 +68,54 @@ def test_an_unfinished_checkpoint_is_not_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
 def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, name: str) -> None:
     model, optimizer = a_run(seed=0, steps=1)
-    path = Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY) / name
+    path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer)) / name
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(CheckpointError, match=f"{name} is missing or damaged"):
-        Checkpoints(tmp_path, keep=2).load(10, {"model": model}, optimizer, model, IDENTITY)
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
 
 
 def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
-    Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY)
+    Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     other = {"order": {"seed": 2, "mixture": {"block": 128}}, "config": {"betas": (0.9, 0.999)}}
     with pytest.raises(
         CheckpointError, match=r"order\.mixture\.block: 64 there, 128 here; order\.seed: 1 there, 2 here"
     ):
-        Checkpoints(tmp_path, keep=2).load(10, {"model": model}, optimizer, model, other)
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer, other))
 
 
 def test_another_architecture_is_refused_by_tensor(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
-    Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY)
+    Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     wider = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 2))
     with pytest.raises(CheckpointError, match=r"0\.bias' has shape \(8,\), \(16,\) expected"):
-        Checkpoints(tmp_path, keep=2).load(10, {"model": wider}, optimizer, wider, IDENTITY)
+        Checkpoints(tmp_path, keep=2).load(10, a_state(wider, optimizer))
 
 
 def test_a_state_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
-    path = Checkpoints(tmp_path, keep=2).save(10, {"model": model}, optimizer, model, IDENTITY)
+    path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     (path / "state.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"state\.json cannot be read"):
-        Checkpoints(tmp_path, keep=2).load(10, {"model": model}, optimizer, model, IDENTITY)
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
 
 
 def test_a_disk_that_takes_no_more_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     checkpoints = Checkpoints(tmp_path, keep=2)
-    checkpoints.save(10, {"model": model}, optimizer, model, IDENTITY)
+    checkpoints.save(10, a_state(model, optimizer))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # every file larger than 512 bytes fails to be written
     try:
         with pytest.raises(StorageError, match=r"could not be written .* resume from step 10"):
-            checkpoints.save(20, {"model": model}, optimizer, model, IDENTITY)
+            checkpoints.save(20, a_state(model, optimizer))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert checkpoints.steps() == [10]
     assert list(checkpoints.folder.iterdir()) == [checkpoints.folder / "step-00000010"]
-    checkpoints.load(10, {"model": model}, optimizer, model, IDENTITY)
+    checkpoints.load(10, a_state(model, optimizer))
 
 
 def test_tuples_and_lists_do_not_differ_but_numbers_do() -> None:

@@ -10,9 +10,8 @@ from accelerate import Accelerator
 
 from surgrec.clips.batch import ClipBatch, Quarantined
 from surgrec.errors import ShardError
-from surgrec.training.metrics import (
-    LogConfig,
-    RunLog,
+from surgrec.training.metrics import LogConfig, RunLog
+from surgrec.training.rows import (
     StepReport,
     StepTimes,
     append_rows,
