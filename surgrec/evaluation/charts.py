@@ -4,17 +4,20 @@ import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+Point = tuple[int | float, float]
+"""A place on the x axis, such as a step, and a value."""
+
 COLOURS = ("#2563ab", "#d9822b", "#2f8f5b", "#a63d57", "#6b5ca5", "#7a6a53", "#3a9ea5", "#888888")
 _WIDTH, _HEIGHT = 560.0, 240.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 12.0, 28.0, 34.0
 
 
 def line_chart(
-    series: Mapping[str, Sequence[tuple[float, float]]],
+    series: Mapping[str, Sequence[Point]],
     *,
     x_label: str,
     y_label: str,
-    marks: Mapping[float, str] | None = None,
+    marks: Mapping[int, str] | None = None,
 ) -> str:
     """Lines over a common x axis.
 
@@ -71,7 +74,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, max(last, first + 1) + 1)]
 
 
-def _scale(marks: Sequence[float], start: float, end: float) -> Callable[[float], float]:
+def _scale(marks: Sequence[float], start: float, end: float) -> Callable[[int | float], float]:
     """A map from values to pixels that puts the first mark at `start` and the last at `end`."""
     low, high = marks[0], marks[-1]
     return lambda value: start + (value - low) / (high - low) * (end - start)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from surgrec.errors import ConfigError
-from surgrec.evaluation.charts import bar_chart, line_chart
+from surgrec.evaluation.charts import Point, bar_chart, line_chart
 from surgrec.evaluation.contact_sheet import contact_sheet
 from surgrec.shards.corpus import Source, open_corpus
 from surgrec.training.plan import read_plan
@@ -18,7 +18,8 @@ from surgrec.training.rows import METRICS_FILE, STARTS_FILE, read_rows
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2530; background: #fafbfc; margin: 0 auto; max-width: 1180px; padding: 24px }
 h1 { font-size: 26px; margin: 0 } h2 { font-size: 18px; margin: 36px 0 8px } .note { color: #5a6675; margin: 2px 0 12px }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; align-self: start } th, td { padding: 3px 14px 3px 0; text-align: right }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; align-self: start }
+th, td { padding: 3px 14px 3px 0; text-align: right }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left }
 thead th { border-bottom: 1px solid #c8d0da; font-weight: 600 }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 18px } figure { margin: 0 }
@@ -71,7 +72,7 @@ def _heading(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     clips = sum(sum(row["consumed"].values()) for row in rows)
     bad = sum(last["quarantined"].values())
     return (
-        f"<h1>{html.escape(run_dir.name)}</h1><p class='note'>{last['step'] + 1} steps, {clips} clips, "
+        f"<h1>SurgRec run: {html.escape(run_dir.name)}</h1><p class='note'>{last['step'] + 1} steps, {clips} clips, "
         f"{bad} bad samples since the last start. Research software, not a medical device.</p>"
     )
 
@@ -165,7 +166,7 @@ def _time(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"<h2>Time</h2><p class='note'>{note}</p><div class='charts'>{''.join(charts)}</div>"
 
 
-def _smoothed(points: Sequence[tuple[float, float]], window: int = 10) -> list[tuple[float, float]]:
+def _smoothed(points: Sequence[Point], window: int = 10) -> list[Point]:
     """Means of successive windows, at the last x of each."""
     windows = [points[start : start + window] for start in range(0, len(points), window)]
     return [(part[-1][0], statistics.fmean(y for _, y in part)) for part in windows]

@@ -1,4 +1,4 @@
-"""Rows of a run's JSON-lines files: how they are made of what the ranks report, and how they are read and written. Pure but for files."""
+"""Rows of a run's JSON-lines files: made of what the ranks report, written, and read again."""
 
 import hashlib
 import json

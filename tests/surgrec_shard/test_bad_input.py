@@ -14,7 +14,7 @@ SOURCE = ("--source", "lap", "--domain", "laparoscopy")
 REASONS = {
     "audio.mp4": "no_video",
     "concat.mp4": "unreadable",
-    "cut.mp4": "unreadable",
+    "cut.mp4": "truncated",
     "cut-faststart.mp4": "truncated",
     "empty.mp4": "empty",
     "folder.mp4": "unreadable",
@@ -72,7 +72,8 @@ def test_good_videos_are_kept_and_bad_ones_listed_with_their_reasons(mixed: Path
         if row["status"] != "packed":
             assert row["detail"], name
             assert f"{mixed / name}: {row['detail']}" in built.stderr
-    assert "copy the file again" in report["cut-faststart.mp4"]["detail"]
+    assert all("copy the file again" in report[name]["detail"] for name in ("cut.mp4", "cut-faststart.mp4"))
+    assert "it is no video" in report["text.mp4"]["detail"]
     assert "Traceback" not in built.stderr
     index = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pydict()
     kept = {report[name]["corpus_video"] for name in ("good.mp4", "unnamed")}

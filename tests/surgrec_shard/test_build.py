@@ -1,5 +1,6 @@
 """A build gives the same bytes however often it is interrupted, and never touches what it did not make."""
 
+import csv
 import fcntl
 import os
 import random
@@ -190,6 +191,32 @@ def test_a_lost_shard_is_built_again(hospital: Hospital, tmp_path: Path) -> None
     lost.unlink()
     assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_record_that_a_power_failure_cut_is_made_again(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    shutil.copytree(hospital.private, tmp_path / "private")
+    (tmp_path / "corpus" / "corpus.json").unlink()
+    for record in tmp_path.glob("private/groups/cat-*.json"):
+        record.write_text(record.read_text()[:100])
+    assert run_here(*build_of(hospital, tmp_path)).returncode == 0
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_video_listed_twice_is_packed_once_and_the_list_says_so(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "one.mp4", seconds=2)
+    row = {"path": video, "source": "lap", "domain": "other", "case": "one", "split": "train"}
+    build = (
+        "build",
+        "--manifest",
+        write_csv(tmp_path / "videos.csv", [row, row]),
+        "--out",
+        tmp_path / "corpus",
+        *QUICK,
+    )
+    assert run_here(*build).returncode == 3
+    with (tmp_path / "corpus.private" / "videos-lap.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["packed", "duplicate"]
 
 
 def test_other_settings_are_refused_for_a_corpus_that_is_there(hospital: Hospital, tmp_path: Path) -> None:

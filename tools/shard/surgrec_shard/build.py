@@ -1,6 +1,5 @@
 """The build: hash -> plan -> encode -> pack -> publish, with everything finished kept when it is killed."""
 
-import hashlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from surgrec_shard.plan import Group, PackSettings, PlannedVideo, make_groups, s
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.probe import BadVideoError
 from surgrec_shard.publish import publish_source, remove_stale_shards
+from surgrec_shard.report import write_report
 from surgrec_shard.state import Failure, GroupRecords, PackedGroup, is_stored
 
 Progress = Callable[[str, int, int], None]
@@ -75,7 +75,7 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
             for group in packed.values()
             for failure in group.failures
         ]
-        report = _write_report(request, planned, packed, failures)
+        report = write_report(request.private, request.videos, planned, packed, failures)
         if not complete and not any(group.samples for group in packed.values()):
             raise ManifestError(f"none of the {len(request.videos)} videos can be used; {report} says why for each")
         entries = {
@@ -251,41 +251,6 @@ def _pack(
     dropped += [Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason) for failure in failures]
     damaged = {name: video.complaints for name, video in encoded.items() if video.complaints}
     return PackedGroup(shards=shards, samples=samples, dropped=dropped, failures=failures, damaged=damaged)
-
-
-def _write_report(
-    request: BuildRequest,
-    planned: Sequence[PlannedVideo],
-    packed: Mapping[str, PackedGroup],
-    failures: Sequence[Failure],
-) -> Path:
-    """The list of all videos. A path may be in it twice: in two sources, or as the duplicate of itself."""
-    taken = {id(video.video): video for video in planned}
-    failed = {(failure.source, failure.path, failure.reason == "duplicate"): failure for failure in failures}
-    damaged = {video: count for group in packed.values() for video, count in group.damaged.items()}
-    rows = []
-    for video in request.videos:
-        found = taken.get(id(video))
-        failure = failed.get((video.source, video.path, found is None)) or failed.get((video.source, video.path, False))
-        rows.append(
-            {
-                "path": str(video.path),
-                "source": video.source,
-                "case": video.case,
-                "corpus_case": found.case if found else "",
-                "corpus_video": found.id if found else "",
-                "status": failure.reason if failure else "packed",
-                "detail": failure.detail if failure else "",
-                "damaged_places": damaged.get(found.id, 0) if found else 0,
-            }
-        )
-    return request.private.write_report(_report_name({video.source for video in request.videos}), rows)
-
-
-def _report_name(sources: Collection[str]) -> str:
-    """Names the sources; where they are too many for the name of a file, their digest stands for them."""
-    names = "-".join(sorted(sources))
-    return f"videos-{names if len(names) <= 200 else hashlib.sha256(names.encode()).hexdigest()[:12]}.csv"
 
 
 def _failure(video: Video, name: str, reason: str, detail: str) -> Failure:

@@ -49,7 +49,7 @@ def probe(path: Path) -> VideoFacts:
     try:
         found = json.loads(run_ffprobe(path, ["-select_streams", "V:0", "-show_entries", _ENTRIES, "-of", "json"]))
     except FfmpegError as error:
-        raise BadVideoError("unreadable", f"ffprobe cannot read it: {error}") from None
+        raise _unreadable(path, str(error)) from None
     if not found.get("streams"):
         raise BadVideoError("no_video", "the file has no video stream")
     stream = found["streams"][0]
@@ -67,6 +67,17 @@ def probe(path: Path) -> VideoFacts:
         interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
         rotated=any("rotation" in side for side in stream.get("side_data_list", [])),
     )
+
+
+def _unreadable(path: Path, complaint: str) -> BadVideoError:
+    """ffprobe misses the moov atom in a copy that was cut short and in a text file alike; only the first begins as an mp4."""
+    with path.open("rb") as file:
+        begins_as_mp4 = file.read(8)[4:] == b"ftyp"
+    if begins_as_mp4 and "moov atom not found" in complaint:
+        return BadVideoError(
+            "truncated", "its end is missing, where this mp4 has its index (moov): copy the file again"
+        )
+    return BadVideoError("unreadable", f"it is no video that ffmpeg can read ({complaint})")
 
 
 def _display_size(stream: dict[str, Any]) -> tuple[int, int]:

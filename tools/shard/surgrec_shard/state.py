@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from surgrec.errors import MissingError
 from surgrec.shards.index import Dropped
@@ -58,18 +59,24 @@ class GroupRecords:
         path = self._path(group)
         if not path.is_file():
             return None
-        row = json.loads(path.read_text(encoding="utf-8"))
-        packed = PackedGroup(
-            shards=[Shard(**shard) for shard in row["shards"]],
-            samples=[Sample(**(sample | {"clip": Clip(**sample["clip"])})) for sample in row["samples"]],
-            dropped=[Dropped(**dropped) for dropped in row["dropped"]],
-            failures=[Failure(**(failure | {"path": Path(failure["path"])})) for failure in row["failures"]],
-            damaged=row["damaged"],
-        )
+        try:
+            packed = _packed_group(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError):  # cut by a power failure, or of an earlier version: do it again
+            return None
         return packed if all(is_stored(store, group.source, shard) for shard in packed.shards) else None
 
     def _path(self, group: Group) -> Path:
         return self._folder / f"{group.name}-{group.digest()[:16]}.json"
+
+
+def _packed_group(row: dict[str, Any]) -> PackedGroup:
+    return PackedGroup(
+        shards=[Shard(**shard) for shard in row["shards"]],
+        samples=[Sample(**(sample | {"clip": Clip(**sample["clip"])})) for sample in row["samples"]],
+        dropped=[Dropped(**dropped) for dropped in row["dropped"]],
+        failures=[Failure(**(failure | {"path": Path(failure["path"])})) for failure in row["failures"]],
+        damaged=row["damaged"],
+    )
 
 
 def is_stored(store: Store, source: str, shard: Shard) -> bool:

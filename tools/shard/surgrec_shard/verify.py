@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards.corpus import Source, open_corpus
@@ -144,26 +145,28 @@ def _check_members(path: Path, expected: list[Sample]) -> Iterator[str]:
     by_key = {sample.key: sample for sample in expected}
     for member in found:
         keys.append(member["__key__"])
-        sample = by_key.get(member["__key__"])
-        if sample is None:
-            continue
-        if not {"json", "mp4"} <= member.keys():
-            yield f"{sample.key}: its json or its mp4 is missing"
-            continue
-        if hashlib.sha256(member["mp4"]).hexdigest() != sample.sha256:
-            yield f"{sample.key}: the mp4 does not have the digest of the index"
-        elif _at(path, sample) != member["mp4"]:
-            yield f"{sample.key}: the index points beside the mp4"
-        try:
-            clip, _ = read_clip_json(member["json"], sample.key)
-        except ShardError as error:
-            yield str(error)
-        else:
-            if clip != sample.clip:
-                yield f"{sample.key}: its JSON and the index differ"
+        if member["__key__"] in by_key:
+            yield from _check_member(member, by_key[member["__key__"]], path)
     yield from (f"it cannot be read to its end: {reason}" for reason in broken[:1])
     if keys != [sample.key for sample in expected]:
         yield f"it holds {len(keys)} samples, not exactly the {len(expected)} of the index in their order"
+
+
+def _check_member(member: dict[str, Any], sample: Sample, path: Path) -> Iterator[str]:
+    if not {"json", "mp4"} <= member.keys():
+        yield f"{sample.key}: its json or its mp4 is missing"
+        return
+    if hashlib.sha256(member["mp4"]).hexdigest() != sample.sha256:
+        yield f"{sample.key}: the mp4 does not have the digest of the index"
+    elif _at(path, sample) != member["mp4"]:
+        yield f"{sample.key}: the index points beside the mp4"
+    try:
+        clip, _ = read_clip_json(member["json"], sample.key)
+    except ShardError as error:
+        yield str(error)
+    else:
+        if clip != sample.clip:
+            yield f"{sample.key}: its JSON and the index differ"
 
 
 def _at(path: Path, sample: Sample) -> bytes:
