@@ -65,7 +65,7 @@ def bar_chart(bars: Mapping[str, Mapping[str, float]], *, y_label: str) -> str:
     return f'<figure><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>{_legend(kinds)}</figure>'
 
 
-def ticks(low: float, high: float) -> list[float]:
+def ticks(low: int | float, high: int | float) -> list[float]:
     """Four to ten round numbers that span a range, the first and the last at or beyond its ends."""
     span = high - low or abs(high) or 1.0
     step = 10 ** math.floor(math.log10(span))

@@ -133,7 +133,7 @@ def test_nothing_to_draw_is_refused() -> None:
 @pytest.mark.parametrize("field", ["block", "shuffle_block", "shuffle_window"])
 def test_a_size_below_one_is_refused(field: str) -> None:
     with pytest.raises(MixtureError, match=f"{field} is 0"):
-        Mixture(**{field: 0})
+        Mixture(**{field: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])

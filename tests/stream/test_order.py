@@ -19,7 +19,7 @@ def leaf(source: str, domain: str, size: int) -> Leaf:
 
 # beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-few_examples = settings(max_examples=settings.default.max_examples // 4)
+few_examples = settings(max_examples=settings().max_examples // 4)
 
 LEAVES = [leaf("alpha", "laparoscopy", 10), leaf("beta", "laparoscopy", 7), leaf("gamma", "cataract", 5)]
 MIXTURE = Mixture(block=16, shuffle_block=2, shuffle_window=2)

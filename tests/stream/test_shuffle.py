@@ -9,7 +9,8 @@ from surgrec.stream.shuffle import shuffled_sample
 def epoch(size: int, key: int, *, block: int, window: int) -> list[int]:
     """All samples of one source in their shuffled order."""
     sizes, keys = np.full(size, size), np.full(size, key, dtype=np.uint64)
-    return shuffled_sample(np.arange(size), sizes, keys, block=block, window=window).tolist()
+    samples = shuffled_sample(np.arange(size), sizes, keys, block=block, window=window)
+    return [int(sample) for sample in samples]
 
 
 def test_the_shuffled_order_never_changes() -> None:
