@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,21 +69,27 @@ def test_another_number_of_frames_is_an_error_of_the_sample(mp4: bytes, num_fram
         decode(mp4, [0.0], num_frames=num_frames)
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "noise", "half", "end missing", "middle zeroed", "sound"])
-def test_bytes_that_are_no_whole_clip_are_an_error_of_the_sample(mp4: bytes, damage: str, tmp_path: Path) -> None:
-    damaged = {
-        "empty": lambda: b"",
-        "text": lambda: b"this is not a video " * 100,
-        "noise": lambda: np.random.default_rng(0).bytes(5000),
-        "half": lambda: mp4[: len(mp4) // 2],
-        "end missing": lambda: mp4[:-300],
-        "middle zeroed": lambda: mp4[:100] + bytes(len(mp4) - 200) + mp4[-100:],
-        "sound": lambda: make_video(
-            tmp_path / "sound.mp4", seconds=2, inputs=["-f", "lavfi", "-t", "2", "-i", "sine"], arguments=["-map", "1"]
-        ).read_bytes(),
-    }[damage]()
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda mp4: b"",
+    "text": lambda mp4: b"this is not a video " * 100,
+    "noise": lambda mp4: np.random.default_rng(0).bytes(5000),
+    "half": lambda mp4: mp4[: len(mp4) // 2],
+    "end missing": lambda mp4: mp4[:-300],
+    "middle zeroed": lambda mp4: mp4[:100] + bytes(len(mp4) - 200) + mp4[-100:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_bytes_that_are_no_whole_clip_are_an_error_of_the_sample(mp4: bytes, damage: str) -> None:
     with pytest.raises(SampleError, match="alpha_0123_000: "):
-        decode(damaged, [0.0, 1.9])
+        decode(DAMAGE[damage](mp4), [0.0, 1.9])
+
+
+def test_a_file_of_sound_alone_is_an_error_of_the_sample(tmp_path: Path) -> None:
+    sine = ["-f", "lavfi", "-t", "2", "-i", "sine"]
+    path = make_video(tmp_path / "sound.mp4", seconds=2, inputs=sine, arguments=["-map", "1"])
+    with pytest.raises(SampleError, match="alpha_0123_000: it cannot be decoded"):
+        decode(path.read_bytes(), [0.0])
 
 
 def test_no_flipped_bit_ends_in_anything_but_frames_or_an_error_of_the_sample(mp4: bytes) -> None:

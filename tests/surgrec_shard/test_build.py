@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import json
 import os
 import random
 import shutil
@@ -237,6 +238,24 @@ def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(hosp
     build = [fewer if argument == hospital.manifest else argument for argument in build_of(hospital, tmp_path)]
     assert "already has a source 'cat'" in refusal(run_here(*build))
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_source_is_replaced_when_asked_and_the_others_stay(hospital: Hospital, tmp_path: Path) -> None:
+    shutil.copytree(hospital.corpus, tmp_path / "corpus")
+    private = same_key(hospital.private, tmp_path / "private")
+    only_cat = hospital.manifest.with_name("one_cat.csv")
+    lines = hospital.manifest.read_text().splitlines()
+    only_cat.write_text("\n".join([lines[0], lines[-1]]))  # the case of the other cat was withdrawn
+    build = ("build", "--manifest", only_cat, "--out", tmp_path / "corpus", "--private", private, *QUICK)
+    replaced = run_here(*build, "--replace", "true")
+    assert replaced.returncode == 0, replaced.stderr
+    corpus = json.loads((tmp_path / "corpus/corpus.json").read_text())
+    assert (corpus["sources"]["cat"]["videos"], corpus["sources"]["lap"]["videos"]) == (1, 5)
+    assert run_here("verify", tmp_path / "corpus", "--decode", "true").returncode == 0
+    assert {name: data for name, data in digests(tmp_path / "corpus").items() if "lap" in str(name)} == {
+        name: data for name, data in digests(hospital.corpus).items() if "lap" in str(name)
+    }
+    assert run_here(*build).returncode == 0, "the same command without the flag finds it done"
 
 
 def test_a_second_command_adds_a_source_and_keeps_the_first(hospital: Hospital, tmp_path: Path) -> None:

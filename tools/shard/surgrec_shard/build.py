@@ -39,6 +39,8 @@ class BuildRequest:
     pack: PackSettings
     public: bool
     workers: int
+    replace: bool = False
+    """Build a source again that the corpus has from other videos, cases or labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         by_source: dict[str, list[Group]] = defaultdict(list)
         for group in groups:
             by_source[group.source].append(group)
-        complete = {source for source, members in by_source.items() if _is_complete(request.store, corpus, members)}
+        complete = {source for source, members in by_source.items() if _is_complete(request, corpus, members)}
         packed = _pack_all(request, groups, complete, progress)
         paths = {(video.video.source, video.id): video.video.path for video in planned}
         failures += [
@@ -153,18 +155,21 @@ def _plan_video(request: BuildRequest, video: Video, sha256: str) -> PlannedVide
     return PlannedVideo(video=video, sha256=sha256, case=case, labels=labels)
 
 
-def _is_complete(store: Store, corpus: CorpusFile, groups: Sequence[Group]) -> bool:
+def _is_complete(request: BuildRequest, corpus: CorpusFile, groups: Sequence[Group]) -> bool:
     """Whether the corpus already has this source, from the same plan, with every shard in place."""
     source = groups[0].source
     entry = corpus.sources.get(source)
     if entry is None:
         return False
     if entry.plan != source_plan_digest(groups):
+        if request.replace:
+            return False
         raise ShardError(
-            f"{store.address} already has a source {source!r} built from other videos, cases, labels or another --private "
-            "key; give this one another name, or build into another --out"
+            f"{request.store.address} already has a source {source!r} built from other videos, cases, labels or another "
+            "--private key; replace it with --replace true while no run reads it, give this one another name, or build into "
+            "another --out"
         )
-    return all(is_stored(store, source, shard) for shard in entry.shards)
+    return all(is_stored(request.store, source, shard) for shard in entry.shards)
 
 
 def _pack_all(

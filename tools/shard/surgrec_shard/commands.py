@@ -62,6 +62,7 @@ def build(
     private: Path | None = None,
     work: Path | None = None,
     workers: int = 0,
+    replace: bool = False,
     encode: EncodeSettings = EncodeSettings(),
     pack: PackSettings = PackSettings(),
 ) -> int:
@@ -85,6 +86,7 @@ def build(
             Default: CORPUS.private beside a local corpus, ./BUCKET.private for an object store.
         work: Folder for unfinished work, on a fast local disk. Default: inside --private.
         workers: Videos encoded at once; 0 means one per core.
+        replace: Build a source anew that the corpus has from other videos, cases or labels. No run may read it meanwhile.
         encode: How clips are stored.
         pack: How clips are packed into shards.
     """
@@ -104,6 +106,7 @@ def build(
         pack=pack,
         public=public,
         workers=workers or len(os.sched_getaffinity(0)),
+        replace=replace,
     )
     with _progress() as progress:
         result = build_corpus(request, progress)

@@ -16,6 +16,7 @@ from surgrec_shard.ffmpeg import FfmpegError, encoder_versions, run_ffmpeg
 from surgrec_shard.probe import BadVideoError, VideoFacts, probe
 
 _CLIPS_FILE, _SEGMENTS_FILE = "clips.json", "segments.csv"
+_RECIPE = 1  # goes up with any change here that changes the bytes of a clip: what was begun before is then begun again
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02  # containers round, and end a frame or two before they say
 
 
@@ -55,7 +56,7 @@ class EncodeSettings:
 
     def digest(self) -> str:
         """12 hex digits that change with any setting, or with the version of ffmpeg or x264."""
-        text = json.dumps([asdict(self), encoder_versions()], sort_keys=True)
+        text = json.dumps([_RECIPE, asdict(self), encoder_versions()], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from surgrec.errors import ConfigError
 from surgrec.manifest import Label, Video
 
+_PACKING = 1
+"""Goes up with any change of the grouping or the packing that changes the bytes of a shard."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackSettings:
@@ -78,7 +81,7 @@ class Group:
 
 def make_groups(videos: Sequence[PlannedVideo], encode_digest: str, pack: PackSettings) -> list[Group]:
     """Groups of a build, ordered by name. Videos are dealt by their SHA-256, so neighbours in a manifest are spread."""
-    settings = _digest([encode_digest, asdict(pack)])
+    settings = _digest([_PACKING, encode_digest, asdict(pack)])
     members: dict[tuple[str, str], list[PlannedVideo]] = defaultdict(list)
     for video in videos:
         members[video.video.source, video.video.split].append(video)
