@@ -1,18 +1,17 @@
 """V-JEPA's multi-block masks: what a few random blocks cover is predicted from what they leave visible."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 
 from surgrec.errors import ConfigError
+from surgrec.masks.draws import Draw, uniforms
 from surgrec.masks.grid import TubeletGrid
 
 Trim: TypeAlias = Literal["prefix", "random"]
-_Draw: TypeAlias = Callable[[int], Float64[np.ndarray, " n"]]
 
 _MAX_DRAWS = 1000
 """Draws of one block size or one sample before its mask configuration is called impossible."""
@@ -91,7 +90,7 @@ def sample_group(
     Raises:
         ConfigError: No block of this configuration hides a part, and not the whole, of this grid.
     """
-    draw = _uniforms(seed, group, mask_config)
+    draw = uniforms(seed, group, mask_config)
     block = _block_size(grid, config, draw)
     hidden = [_hidden_tokens(grid, block, config.num_blocks, draw) for _ in range(size)]
     context_index = _stack([np.flatnonzero(~mask) for mask in hidden], trim, draw)
@@ -99,15 +98,7 @@ def sample_group(
     return Masks(context_index=context_index, target_index=target_index)
 
 
-def _uniforms(seed: int, group: int, mask_config: int) -> _Draw:
-    """Draws of doubles in [0, 1), keyed and the same in every version: NumPy promises raw bits, not Generator's methods."""
-    bits = np.random.Philox(
-        key=np.array([seed, group], dtype=np.uint64), counter=np.array([0, 0, 0, mask_config], dtype=np.uint64)
-    )
-    return lambda count: (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53
-
-
-def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: _Draw) -> TubeletGrid:
+def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: Draw) -> TubeletGrid:
     """A block of the asked area and a random aspect ratio, cut to the grid."""
     area = int(grid.height * grid.width * config.spatial_scale)
     frames = max(1, int(grid.frames * config.temporal_scale))
@@ -125,7 +116,7 @@ def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: _Draw) -> Tub
     )
 
 
-def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw: _Draw) -> Bool[np.ndarray, " n"]:
+def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw: Draw) -> Bool[np.ndarray, " n"]:
     """True where a token lies in one of the blocks; drawn again while nothing stays visible."""
     places = (grid.frames - block.frames + 1, grid.height - block.height + 1, grid.width - block.width + 1)
     for _ in range(_MAX_DRAWS):
@@ -141,7 +132,7 @@ def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw:
     )
 
 
-def _stack(rows: list[Int64[np.ndarray, " _"]], trim: Trim, draw: _Draw) -> Int64[np.ndarray, "b k"]:
+def _stack(rows: list[Int64[np.ndarray, " _"]], trim: Trim, draw: Draw) -> Int64[np.ndarray, "b k"]:
     length = min(map(len, rows))
     if trim == "random":
         rows = [np.sort(row[np.argsort(draw(len(row)), kind="stable")[:length]]) for row in rows]

@@ -1,4 +1,4 @@
-"""The transformer block that encoder and predictor share."""
+"""The transformer block that encoder, predictor and decoder share."""
 
 import math
 
@@ -13,8 +13,8 @@ NORM_EPS = 1e-6
 """Of every LayerNorm in V-JEPA 2; PyTorch's own default is 1e-5."""
 
 
-class RotaryAttention(nn.Module):
-    """Self-attention with rotary positions on queries and keys."""
+class Attention(nn.Module):
+    """Self-attention, with rotary positions on queries and keys where there are any."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -22,13 +22,16 @@ class RotaryAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"]) -> Float[Tensor, "b k d"]:
+    def forward(
+        self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
+    ) -> Float[Tensor, "b k d"]:
         """Each token's mixture of all tokens."""
         qkv = rearrange(self.qkv(tokens), "b k (three heads d) -> three b heads k d", three=3, heads=self.num_heads)
         query, key, value = qkv.unbind(0)
-        # The angles stay in float32 under autocast; the turned vectors go back to the working type.
-        query = apply_rot_embed_cat(query, rope).type_as(value)
-        key = apply_rot_embed_cat(key, rope).type_as(value)
+        if rope is not None:
+            # The angles stay in float32 under autocast; the turned vectors go back to the working type.
+            query = apply_rot_embed_cat(query, rope).type_as(value)
+            key = apply_rot_embed_cat(key, rope).type_as(value)
         mixed = F.scaled_dot_product_attention(query, key, value)
         projected: Float[Tensor, "b k d"] = self.proj(rearrange(mixed, "b heads k d -> b k (heads d)"))
         return projected
@@ -40,11 +43,13 @@ class Block(nn.Module):
     def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
-        self.attn = RotaryAttention(width, num_heads)
+        self.attn = Attention(width, num_heads)
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = Mlp(width, hidden_features=round(width * mlp_ratio))
 
-    def forward(self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"]) -> Float[Tensor, "b k d"]:
+    def forward(
+        self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
+    ) -> Float[Tensor, "b k d"]:
         """The tokens, one layer on."""
         tokens = tokens + self.attn(self.norm1(tokens), rope)
         tokens = tokens + self.mlp(self.norm2(tokens))
@@ -57,6 +62,14 @@ def init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         assert module.bias is not None
         nn.init.zeros_(module.bias)
+
+
+def init_linear_uniform(module: nn.Module) -> None:
+    """Xavier's uniform weights and zero biases, as VideoMAE starts; its tubelet embedding keeps PyTorch's own start."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def rescale_blocks(blocks: nn.ModuleList) -> None:

@@ -1,4 +1,4 @@
-"""The video encoder: V-JEPA 2's vision transformer over tubelets."""
+"""The video encoder: a vision transformer over tubelets, with the positions of V-JEPA 2 or of VideoMAE."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypedDict
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.masks.grid import TubeletGrid
-from surgrec.models.blocks import NORM_EPS, Block, init_linear, rescale_blocks
+from surgrec.models.blocks import NORM_EPS, Block, init_linear, init_linear_uniform, rescale_blocks
+from surgrec.models.positions import SinusoidPositions
 from surgrec.models.rope import RopeVariant, RotaryPositions
 from surgrec.models.tokens import TubeletEmbedding, take_tokens
 
@@ -40,6 +41,10 @@ class EncoderConfig:
 
     crop_px: int = 256
     """Side of the square frame, pixels."""
+
+    positions: Literal["rope", "sincos"] = "rope"
+    """V-JEPA 2's rotary positions in every block, or VideoMAE's sinusoids added before the first; each with its own
+    initialisation of the weights."""
 
     rope: RopeVariant = "tiled"
     """Layout of the rotary positions: V-JEPA 2's `tiled`, or `interleaved`."""
@@ -91,13 +96,16 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embed = TubeletEmbedding(config.width, config.tubelet_size, config.patch_size)
-        self.rope = RotaryPositions(config.grid, config.width // config.num_heads, config.rope)
+        rotary = config.positions == "rope"
+        self.rope = RotaryPositions(config.grid, config.width // config.num_heads, config.rope) if rotary else None
+        self.sinusoids = None if rotary else SinusoidPositions(config.grid.num_tokens, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.apply(init_linear)
-        rescale_blocks(self.blocks)
+        self.apply(init_linear if rotary else init_linear_uniform)
+        if rotary:
+            rescale_blocks(self.blocks)
 
     def embed(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
         """Tokens before the first block: once per clip, for any number of masks.
@@ -115,6 +123,8 @@ class Encoder(nn.Module):
                 "set num_frames and crop_px to the clip's."
             )
         tokens: Float[Tensor, "b n d"] = self.patch_embed(clip)
+        if self.sinusoids is not None:
+            tokens = tokens + self.sinusoids().type_as(tokens)
         return tokens
 
     def encode(
@@ -126,7 +136,7 @@ class Encoder(nn.Module):
             tokens: From `embed`.
             index: Ids of the tokens to encode: the blocks see no others. All of them for None.
         """
-        rope = self.rope(index)
+        rope = None if self.rope is None else self.rope(index)
         if index is not None:
             tokens = take_tokens(tokens, index)
         for block in self.blocks:

@@ -1,16 +1,22 @@
 """Clips to tokens, and some of the tokens."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+NUM_CHANNELS = 3
+"""Red, green and blue."""
+
 
 class TubeletEmbedding(nn.Module):
     """One token for each tubelet: a linear map of its pixels, stored as the Conv3d of published checkpoints."""
 
-    def __init__(self, width: int, tubelet_size: int = 2, patch_size: int = 16, num_channels: int = 3) -> None:
+    def __init__(
+        self, width: int, tubelet_size: int = 2, patch_size: int = 16, num_channels: int = NUM_CHANNELS
+    ) -> None:
         super().__init__()
         tubelet = (tubelet_size, patch_size, patch_size)
         self.proj = nn.Conv3d(num_channels, width, kernel_size=tubelet, stride=tubelet)
@@ -27,3 +33,11 @@ class TubeletEmbedding(nn.Module):
 def take_tokens(tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]) -> Float[Tensor, "b k d"]:
     """The tokens with these ids, row by row."""
     return torch.gather(tokens, 1, repeat(index, "b k -> b k d", d=tokens.shape[-1]))
+
+
+def ids_on_device(index: Int64[np.ndarray, "b k"], device: torch.device) -> Int64[Tensor, "b k"]:
+    """Token ids as the masks room gives them, on the device of the tokens."""
+    tensor = torch.from_numpy(index)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # a copy from pageable memory would wait for all work in the queue
+    return tensor.to(device, non_blocking=True)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from surgrec.masks.groups import GroupMasks
+from surgrec.masks.multiblock import Masks
+from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.predictor import PredictorConfig
-
-_CHANNELS = 3
+from surgrec.models.tokens import NUM_CHANNELS
 
 
 def jepa_flops_per_clip(
@@ -23,8 +24,7 @@ def jepa_flops_per_clip(
         kept_tokens: Numbers of context and target tokens, of each mask configuration.
     """
     num_tokens = encoder.grid.num_tokens
-    pixels = _CHANNELS * encoder.tubelet_size * encoder.patch_size**2
-    embedding = 2 * num_tokens * pixels * encoder.width
+    embedding = _embedding(encoder)
     target = embedding + _blocks(encoder, num_tokens)
     trained = 0.0
     for num_context, num_target in kept_tokens:
@@ -43,7 +43,38 @@ def jepa_flops(encoder: EncoderConfig, predictor: PredictorConfig, masks: Sequen
     return total
 
 
-def _blocks(config: EncoderConfig | PredictorConfig, num_tokens: int) -> float:
+def mae_flops_per_clip(encoder: EncoderConfig, decoder: DecoderConfig, num_visible: int) -> float:
+    """Floating-point operations of one MAE training step, per clip, counted as `jepa_flops_per_clip` does.
+
+    Args:
+        encoder: The encoder's config.
+        decoder: The decoder's config.
+        num_visible: Tokens that the encoder sees; the decoder sees all, and predicts the others.
+    """
+    num_tokens = encoder.grid.num_tokens
+    trained = _blocks(encoder, num_visible) + _blocks(decoder, num_tokens)
+    trained += 2 * num_visible * encoder.width * decoder.width  # into the decoder
+    trained += 2 * (num_tokens - num_visible) * decoder.width * _pixels(encoder)  # and out of it
+    return 2 * _embedding(encoder) + 3 * trained
+
+
+def mae_flops(encoder: EncoderConfig, decoder: DecoderConfig, masks: Masks) -> float:
+    """Floating-point operations of one training step on a batch with these masks."""
+    num_clips, num_visible = masks.context_index.shape
+    return num_clips * mae_flops_per_clip(encoder, decoder, num_visible)
+
+
+def _pixels(encoder: EncoderConfig) -> int:
+    """Values of one tubelet."""
+    return NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2
+
+
+def _embedding(encoder: EncoderConfig) -> float:
+    """One forward pass of the tubelet embedding."""
+    return 2 * encoder.grid.num_tokens * _pixels(encoder) * encoder.width
+
+
+def _blocks(config: EncoderConfig | PredictorConfig | DecoderConfig, num_tokens: int) -> float:
     """One forward pass: qkv, proj and MLP for each token, then queries by keys and weights by values for each pair."""
     linear = (8 + 4 * config.mlp_ratio) * config.width**2 * num_tokens
     attention = 4 * num_tokens**2 * config.width

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import reduce
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
@@ -16,7 +15,7 @@ from surgrec.masks.groups import GroupMasks
 from surgrec.masks.multiblock import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, Trim
 from surgrec.models.encoder import Encoder
 from surgrec.models.predictor import Predictor, PredictorConfig
-from surgrec.models.tokens import take_tokens
+from surgrec.models.tokens import ids_on_device, take_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +87,8 @@ class JepaObjective(nn.Module):
     def _clip_losses(
         self, tokens: Float[Tensor, "b n d"], targets: Float[Tensor, "b n d"], masks: Masks, mask_config: int
     ) -> Float[Tensor, " b"]:
-        context_index = _on_device(masks.context_index, tokens.device)
-        target_index = _on_device(masks.target_index, tokens.device)
+        context_index = ids_on_device(masks.context_index, tokens.device)
+        target_index = ids_on_device(masks.target_index, tokens.device)
         context = self.encoder.encode(tokens, context_index)
         predictions = self.predictor(context, context_index, target_index, mask_config)
         # Gathered before the norm: a third to a half of the targets is not asked for.
@@ -104,10 +103,3 @@ def target_features(target_encoder: Encoder, clips: Float[Tensor, "b c t h w"]) 
     """Features of all tokens, which the predictor learns to predict; never part of a gradient."""
     features: Float[Tensor, "b n d"] = target_encoder(clips)
     return features
-
-
-def _on_device(index: Int64[np.ndarray, "b k"], device: torch.device) -> Int64[Tensor, "b k"]:
-    tensor = torch.from_numpy(index)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()  # a copy from pageable memory would wait for all work in the queue
-    return tensor.to(device, non_blocking=True)

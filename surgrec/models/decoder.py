@@ -1,0 +1,74 @@
+"""VideoMAE's decoder: from the features of visible tubelets to the pixels of hidden ones."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import repeat
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from surgrec.models.blocks import NORM_EPS, Block, init_linear_uniform
+from surgrec.models.encoder import EncoderConfig, check_heads
+from surgrec.models.positions import SinusoidPositions
+from surgrec.models.tokens import NUM_CHANNELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """The decoder's size. Defaults are those of VideoMAE's ViT-B (arXiv:2203.12602, appendix)."""
+
+    width: int = 384
+    """Channels of a token."""
+
+    depth: int = 4
+    """Transformer blocks."""
+
+    num_heads: int = 6
+    """Attention heads."""
+
+    mlp_ratio: float = 4.0
+    """Hidden channels of a block's MLP, as a multiple of the width."""
+
+    def __post_init__(self) -> None:
+        check_heads(self.width, self.num_heads)
+
+
+class Decoder(nn.Module):
+    """A narrow transformer over visible tokens and mask tokens, each with the position of its place in the full grid."""
+
+    def __init__(self, config: DecoderConfig, encoder: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder_to_decoder = nn.Linear(encoder.width, config.width, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(config.width))
+        self.positions = SinusoidPositions(encoder.grid.num_tokens, config.width)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.head = nn.Linear(config.width, NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2)
+        self.apply(init_linear_uniform)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(
+        self,
+        context_tokens: Float[Tensor, "b k d"],
+        context_index: Int64[Tensor, "b k"],
+        target_index: Int64[Tensor, "b m"],
+    ) -> Float[Tensor, "b m p"]:
+        """Predicted pixels of the target tokens, in the order of `TubeletEmbedding`'s frames, rows, columns and channels.
+
+        Args:
+            context_tokens: The encoder's output at `context_index`.
+            context_index: Ids in the full grid, in any order.
+            target_index: Ids to predict, in any order.
+        """
+        num_clips, num_targets = target_index.shape
+        context = self.encoder_to_decoder(context_tokens)
+        hidden = repeat(self.mask_token.to(context.dtype), "d -> b m d", b=num_clips, m=num_targets)
+        tokens = torch.cat([context, hidden], dim=1)
+        tokens = tokens + self.positions(torch.cat([context_index, target_index], dim=1)).type_as(tokens)
+        for block in self.blocks:
+            tokens = block(tokens)
+        pixels: Float[Tensor, "b m p"] = self.head(self.norm(tokens[:, -num_targets:]))
+        return pixels

@@ -1,0 +1,105 @@
+"""VideoMAE's objective: predict the normalised pixels of hidden tubelets from the visible ones."""
+
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import torch
+from einops import rearrange, reduce
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from surgrec.clips.augment import RGB_MEAN, RGB_STD
+from surgrec.errors import ConfigError
+from surgrec.masks.multiblock import Masks
+from surgrec.models.decoder import Decoder, DecoderConfig
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.tokens import ids_on_device, take_tokens
+
+_EPS = 1e-6
+"""Added to a tubelet's deviation, so that a flat one does not divide by zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaeObjectiveConfig:
+    """What is hidden, and what predicts it. Defaults are VideoMAE's for ViT-B (arXiv:2203.12602)."""
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """Size of the decoder."""
+
+    mask_ratio: float = 0.9
+    """Share of a frame's tubelets that is hidden, the same ones along time."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mask_ratio < 1:
+            raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1.")
+
+
+class MaeLosses(TypedDict):
+    """What `MaeObjective` returns."""
+
+    loss: Float[Tensor, ""]
+    """The mean over the batch's clips: the one to minimise."""
+
+    loss_per_sample: Float[Tensor, " b"]
+    """Of each clip, without gradient."""
+
+    loss_of_mean: Float[Tensor, ""]
+    """What predicting each tubelet's mean colour would cost: near 1, less where tubelets are flat. Without gradient."""
+
+
+class MaeObjective(nn.Module):
+    """All that is trained: the encoder, which sees what is visible, and the decoder."""
+
+    def __init__(self, encoder: Encoder, config: MaeObjectiveConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = Decoder(config.decoder, encoder.config)
+
+    def forward(self, clips: Float[Tensor, "b c t h w"], masks: Masks) -> MaeLosses:
+        """The squared distance between predicted and normalised pixels, a mean over each clip's hidden tubelets.
+
+        Args:
+            clips: Normalised frames, from `network_input`.
+            masks: From `tube_masks`, one row per clip.
+        """
+        targets = take_tokens(
+            pixel_targets(clips, self.encoder.config), ids_on_device(masks.target_index, clips.device)
+        )
+        errors = (self.predict(clips, masks).float() - targets).square()
+        loss_per_sample = reduce(errors, "b m p -> b", "mean")
+        return {
+            "loss": loss_per_sample.mean(),
+            "loss_per_sample": loss_per_sample.detach(),
+            "loss_of_mean": targets.square().mean(),
+        }
+
+    def predict(self, clips: Float[Tensor, "b c t h w"], masks: Masks) -> Float[Tensor, "b m p"]:
+        """Normalised pixels of the hidden tubelets, in the order of `masks.target_index`."""
+        context_index = ids_on_device(masks.context_index, clips.device)
+        target_index = ids_on_device(masks.target_index, clips.device)
+        predictions: Float[Tensor, "b m p"] = self.decoder(
+            self.encoder(clips, context_index), context_index, target_index
+        )
+        return predictions
+
+
+@torch.no_grad()
+def pixel_targets(clips: Float[Tensor, "b c t h w"], encoder: EncoderConfig) -> Float32[Tensor, "b n p"]:
+    """The pixels of every tubelet, each colour shifted and scaled to mean 0 and deviation 1 within the tubelet.
+
+    They are normalised from [0, 1], not as the network takes them; channels vary fastest, then columns, rows and frames.
+
+    Source: VideoMAE, arXiv:2203.12602, section 3.3, with the per-tubelet normalisation of MAE, arXiv:2111.06377, section 4.1.
+    """
+    deviation = clips.new_tensor(RGB_STD, dtype=torch.float32)[:, None, None, None]
+    mean = clips.new_tensor(RGB_MEAN, dtype=torch.float32)[:, None, None, None]
+    pixels = rearrange(
+        clips.float() * deviation + mean,
+        "b c (t i) (h j) (w k) -> b (t h w) (i j k) c",
+        i=encoder.tubelet_size,
+        j=encoder.patch_size,
+        k=encoder.patch_size,
+    )
+    spread, centre = torch.std_mean(pixels, dim=2, keepdim=True)
+    normalised: Float32[Tensor, "b n p"] = rearrange((pixels - centre) / (spread + _EPS), "b n p c -> b n (p c)")
+    return normalised
