@@ -7,7 +7,6 @@ two processes, killed with -9 on the way and resumed -> demo/report.html. It run
 """
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from surgrec.cli import with_errors_as_one_line
 from surgrec.errors import SetupError
+from surgrec.training.rows import read_rows
 
 DEMO = Path("demo")
 PHANTOM, REAL, CORPUS, RUN, REPORT = (
@@ -38,6 +38,7 @@ REAL_VIDEOS = (
 )
 OPENCV_VIDEOS = Path("/usr/share/doc/opencv-doc/examples/data")
 MINUTES, STEPS, SAVE_EVERY, KILL_AFTER = 12, 300, 50, 130
+CPU = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 CONFIG = Path(__file__).parent / "configs/jepa_tiny.yaml"
 console = Console(highlight=False, soft_wrap=True)
 
@@ -113,15 +114,11 @@ def title(text: str) -> None:
 
 
 def command_line(words: tuple[object, ...]) -> list[str]:
-    """The words of a command, its program taken from this environment, and shown as a user would type them."""
+    """The words of a command, shown as a user would type them; its program is taken from this environment."""
     shown = [str(word) for word in words]
-    console.print("$ " + shlex.join(shown), style="cyan")
+    set_first = " ".join(f"{name}={value}" for name, value in CPU.items()) + " " if words[0] == "torchrun" else ""
+    console.print(f"$ {set_first}{shlex.join(shown)}", style="cyan")
     return [str(Path(sys.executable).parent / shown[0]), *shown[1:]]
-
-
-def environment() -> dict[str, str]:
-    """Two processes on CPUs, one thread each, without torchrun's remarks."""
-    return os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
 def run(*words: object) -> None:
@@ -130,14 +127,14 @@ def run(*words: object) -> None:
     Raises:
         SetupError: It failed; its own words stand above.
     """
-    done = subprocess.run(command_line(words), env=environment(), check=False)
+    done = subprocess.run(command_line(words), env=os.environ | CPU, check=False)
     if done.returncode:
         raise SetupError(f"{words[0]} ended with status {done.returncode}; what it said stands above")
 
 
 def run_and_kill(words: list[object]) -> int:
     """Starts a command, kills it and all its processes once `KILL_AFTER` steps are logged, and gives the steps it had logged."""
-    process = subprocess.Popen(command_line(tuple(words)), env=environment())
+    process = subprocess.Popen(command_line(tuple(words)), env=os.environ | CPU)
     try:
         while process.poll() is None and steps_logged() <= KILL_AFTER:
             time.sleep(0.2)
@@ -162,22 +159,20 @@ def kill_all(pid: int) -> None:
 
 def steps_logged() -> int:
     """Complete rows of the run's metrics."""
-    path = RUN / "metrics.jsonl"
-    return path.read_text(encoding="utf-8").count("\n") if path.is_file() else 0
+    return len(read_rows(RUN / "metrics.jsonl"))
 
 
-def read_samples() -> dict[tuple[int, int], tuple[str, float]]:
+Samples = dict[tuple[int, int], tuple[str, float]]
+
+
+def read_samples() -> Samples:
     """Key and loss of every sample that the run logged, by step and slot."""
-    lines = (RUN / "samples.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    rows = [json.loads(line) for line in lines]
-    return {(row["step"], row["slot"]): (row["key"], row["loss"]) for row in rows}
+    return {(row["step"], row["slot"]): (row["key"], row["loss"]) for row in read_rows(RUN / "samples.jsonl")}
 
 
-def show_proof(
-    before: dict[tuple[int, int], tuple[str, float]], after: dict[tuple[int, int], tuple[str, float]], killed_at: int
-) -> None:
+def show_proof(before: Samples, after: Samples, killed_at: int) -> None:
     """Compares the steps that were done twice: from the checkpoint that the resumed run started from to the kill."""
-    first = json.loads((RUN / "starts.jsonl").read_text(encoding="utf-8").splitlines()[-1])["step"]
+    first = read_rows(RUN / "starts.jsonl")[-1]["step"]
     again = [place for place in before if place[0] >= first]
     same_keys = sum(before[place][0] == after[place][0] for place in again)
     same_losses = sum(before[place][1] == after[place][1] for place in again)

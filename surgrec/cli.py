@@ -98,7 +98,7 @@ def with_errors_as_one_line(prog: str, main: Callable[[], int | None]) -> NoRetu
         print(f"{prog}: error: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for a failed command
         sys.exit(1)
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted; the same command continues where it stopped", file=sys.stderr)  # noqa: T201
+        print(f"{prog}: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,7 +25,7 @@ from surgrec.errors import ConfigError, SampleError, ShardError, StorageError, S
 from surgrec.shards.layout import Sample
 from surgrec.stream.fetch import Fetcher
 from surgrec.stream.order import rank_positions, sample_key
-from surgrec.stream.permutation import uniform
+from surgrec.stream.permutation import mix, uniform
 from surgrec.stream.stream import Draw, Stream
 
 _START, _CROP, _FLIP = 1, 2, 3
@@ -136,7 +136,7 @@ class ClipDataset(Dataset[ClipBatch]):
             clip.width,
             scale=self.augment.scale,
             aspect_ratio=self.augment.aspect_ratio,
-            key=int(key) ^ _CROP,
+            key=mix(key, _CROP),
         )
         try:
             return decode_clip(mp4, times, box, num_frames=clip.num_frames, key=sample.key)

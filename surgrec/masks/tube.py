@@ -43,4 +43,4 @@ def _tubes(grid: TubeletGrid, places: Int64[np.ndarray, "b p"]) -> Int64[np.ndar
     """Ids of the tokens at these places in every tubelet along time, ascending."""
     frames = np.arange(grid.frames) * (grid.height * grid.width)
     tubes = frames[:, None] + np.sort(places, axis=1)[:, None, :]
-    return tubes.reshape(len(places), -1)
+    return np.asarray(tubes.reshape(len(places), -1), dtype=np.int64)

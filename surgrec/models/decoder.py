@@ -56,7 +56,7 @@ class Decoder(nn.Module):
         context_index: Int64[Tensor, "b k"],
         target_index: Int64[Tensor, "b m"],
     ) -> Float[Tensor, "b m p"]:
-        """Predicted pixels of the target tokens, in the order of `TubeletEmbedding`'s frames, rows, columns and channels.
+        """Predicted pixels of the target tokens: the tubelet's frames, rows, columns and channels, the last fastest.
 
         Args:
             context_tokens: The encoder's output at `context_index`.

@@ -61,7 +61,7 @@ def mae_flops_per_clip(encoder: EncoderConfig, decoder: DecoderConfig, num_visib
 def mae_flops(encoder: EncoderConfig, decoder: DecoderConfig, masks: Masks) -> float:
     """Floating-point operations of one training step on a batch with these masks."""
     num_clips, num_visible = masks.context_index.shape
-    return num_clips * mae_flops_per_clip(encoder, decoder, num_visible)
+    return int(num_clips) * mae_flops_per_clip(encoder, decoder, int(num_visible))
 
 
 def _pixels(encoder: EncoderConfig) -> int:

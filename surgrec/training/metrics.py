@@ -61,13 +61,17 @@ class _Meeting:
 
     stop: bool
     steps: list[StepReport]
-    quarantined: list[Quarantined]
+    quarantined: list[dict[str, Any]]
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Pending:
+    """One step of this rank until the ranks meet. Without its frames: they would fill the shared memory."""
+
     step: int
-    batch: ClipBatch
+    keys: list[str]
+    sources: list[str]
+    quarantined: list[Quarantined]
     losses: Float[Tensor, " b"]
     flops: float
     times: StepTimes
@@ -76,8 +80,8 @@ class _Pending:
     def report(self) -> StepReport:
         return StepReport(
             step=self.step,
-            keys=self.batch.keys,
-            sources=self.batch.sources,
+            keys=self.keys,
+            sources=self.sources,
             losses=self.losses.tolist(),
             flops=self.flops,
             times=self.times,
@@ -101,7 +105,7 @@ class RunLog:
     def resume_at(self, step: int) -> None:
         """Removes the rows of steps that will be done again."""
         if self.accelerator.is_main_process:
-            for name in (METRICS_FILE, SAMPLES_FILE):
+            for name in (METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE):
                 keep_rows_before(self.run_dir / name, step)
 
     def add(
@@ -116,7 +120,16 @@ class RunLog:
     ) -> None:
         """Notes one step of this rank; nothing is waited for."""
         self._pending.append(
-            _Pending(step=step, batch=batch, losses=losses, flops=flops, times=times, values=dict(values))
+            _Pending(
+                step=step,
+                keys=batch.keys,
+                sources=batch.sources,
+                quarantined=batch.quarantined,
+                losses=losses,
+                flops=flops,
+                times=times,
+                values=dict(values),
+            )
         )
 
     def meet(self, *, stop: bool, diagnostics: Mapping[str, float]) -> bool:
@@ -132,17 +145,17 @@ class RunLog:
         Raises:
             ShardError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
         """
-        quarantined = [bad for pending in self._pending for bad in pending.batch.quarantined]
+        quarantined = [{"step": step.step, **asdict(bad)} for step in self._pending for bad in step.quarantined]
         mine = _Meeting(stop=stop, steps=[pending.report() for pending in self._pending], quarantined=quarantined)
         ranks: list[_Meeting] = gather_object([mine])
         self._pending = []
         bad = [row for rank in ranks for row in rank.quarantined]
-        self._bad.update(row.source for row in bad)
+        self._bad.update(row["source"] for row in bad)
         for number, parts in enumerate(zip(*(rank.steps for rank in ranks), strict=True)):
             is_last = number == len(mine.steps) - 1
             self._write(list(parts), diagnostics if is_last else {})
         if self.accelerator.is_main_process:
-            append_rows(self.run_dir / QUARANTINE_FILE, [asdict(row) for row in bad])
+            append_rows(self.run_dir / QUARANTINE_FILE, bad)
         self._refuse_too_many_bad()
         return any(rank.stop for rank in ranks)
 

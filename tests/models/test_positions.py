@@ -1,0 +1,49 @@
+import math
+
+import pytest
+import torch
+
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.positions import SinusoidPositions, sinusoid_table
+
+CONFIG = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos")
+
+
+def test_channels_are_sines_and_cosines_of_falling_frequency():
+    table = sinusoid_table(1568, 768)
+    assert table[0, :4].tolist() == [0, 1, 0, 1]
+    for token, pair in ((1, 0), (1567, 3), (700, 383)):
+        angle = token / 10000 ** (2 * pair / 768)
+        assert table[token, 2 * pair].item() == pytest.approx(math.sin(angle), abs=1e-6)
+        assert table[token, 2 * pair + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_positions_are_looked_up_by_id():
+    positions = SinusoidPositions(32, 12)
+    index = torch.tensor([[31, 0], [4, 4]])
+    assert torch.equal(positions(index)[0, 0], positions()[0, 31])
+    assert torch.equal(positions(index)[1, 0], positions(index)[1, 1])
+
+
+def test_a_sinusoid_encoder_sees_only_the_tokens_it_is_given_each_at_its_place():
+    torch.manual_seed(0)
+    encoder = Encoder(CONFIG)
+    clips = torch.randn(2, 3, 4, 32, 32)
+    index, order = torch.arange(32).expand(2, -1), torch.randperm(32)
+    torch.testing.assert_close(encoder(clips, index[:, order]), encoder(clips)[:, order], atol=1e-5, rtol=1e-5)
+    assert (encoder(clips, index[:, :4]) - encoder(clips)[:, :4]).abs().max() > 0.01
+    same_pixels = torch.ones(1, 3, 4, 32, 32)
+    features = encoder(same_pixels)
+    assert (features[0, 0] - features[0, 31]).abs().max() > 0.01
+
+
+def test_a_sinusoid_encoder_has_the_weights_of_a_rotary_one_and_videomaes_start():
+    encoder, rotary = Encoder(CONFIG), Encoder(EncoderConfig(**{**vars(CONFIG), "positions": "rope"}))
+    assert {name: weight.shape for name, weight in encoder.state_dict().items()} == {
+        name: weight.shape for name, weight in rotary.state_dict().items()
+    }
+    for block in encoder.blocks:
+        for linear in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
+            bound = math.sqrt(6 / (linear.in_features + linear.out_features))
+            assert 0.95 * bound < linear.weight.abs().max() <= bound
+            assert linear.bias.abs().max() == 0

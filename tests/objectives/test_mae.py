@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from surgrec.clips.augment import RGB_MEAN, RGB_STD
+from surgrec.errors import ConfigError
+from surgrec.masks.multiblock import Masks
+from surgrec.masks.tube import tube_masks
+from surgrec.models.decoder import DecoderConfig
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, pixel_targets
+
+ENCODER = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos")
+CONFIG = MaeObjectiveConfig(decoder=DecoderConfig(width=36, depth=1, num_heads=3), mask_ratio=0.75)
+
+
+def objective_with_random_weights(seed: int = 0, noise: float = 0.1) -> MaeObjective:
+    torch.manual_seed(seed)
+    objective = MaeObjective(Encoder(ENCODER), CONFIG)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=noise)
+    return objective
+
+
+def clips_at(positions: np.ndarray) -> torch.Tensor:
+    """Different clips, each a function of its position."""
+    generators = [torch.Generator().manual_seed(position) for position in positions.tolist()]
+    return torch.stack([torch.randn(3, 4, 32, 32, generator=generator) for generator in generators])
+
+
+def masks_at(positions: np.ndarray) -> Masks:
+    return tube_masks(ENCODER.grid, CONFIG.mask_ratio, seed=7, positions=positions)
+
+
+def test_targets_are_tubelets_of_mean_zero_and_deviation_one_in_each_colour():
+    pixels = torch.rand(1, 3, 4, 32, 32)
+    clips = (pixels - torch.tensor(RGB_MEAN)[:, None, None, None]) / torch.tensor(RGB_STD)[:, None, None, None]
+    targets = pixel_targets(clips, ENCODER).unflatten(2, (2, 8, 8, 3))
+    assert targets.shape == (1, 32, 2, 8, 8, 3)
+    assert targets.mean(dim=(2, 3, 4)).abs().max() < 1e-5
+    assert (targets.std(dim=(2, 3, 4), correction=1) - 1).abs().max() < 1e-4
+    # Token 21 of 2 x 4 x 4: frames 2-3, rows 8-15, columns 8-15; here its second frame's third row and fourth column, green.
+    tubelet = pixels[0, 1, 2:4, 8:16, 8:16]
+    expected = (tubelet[1, 2, 3] - tubelet.mean()) / tubelet.std()
+    assert targets[0, 21, 1, 2, 3, 1].item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_flat_tubelets_give_targets_near_zero_and_the_mean_costs_less():
+    objective, masks = objective_with_random_weights(), masks_at(np.arange(2))
+    flat, noise = torch.full((2, 3, 4, 32, 32), 0.7), torch.randn(2, 3, 4, 32, 32)
+    assert pixel_targets(flat, ENCODER).abs().max() < 0.2  # rounding over the 1e-6 that keeps it finite
+    assert objective(flat, masks)["loss_of_mean"] < 0.05
+    assert objective(noise, masks)["loss_of_mean"].item() == pytest.approx(127 / 128, rel=1e-3)
+
+
+def test_the_loss_is_the_mean_over_hidden_tubelets_alone():
+    objective, masks = objective_with_random_weights(), masks_at(np.arange(3))
+    clips = clips_at(np.arange(3))
+    out = objective(clips, masks)
+    for row in range(3):
+        targets = pixel_targets(clips, ENCODER)[row, masks.target_index[row]]
+        expected = F.mse_loss(objective.predict(clips, masks)[row], targets)
+        assert out["loss_per_sample"][row].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert out["loss"].item() == pytest.approx(out["loss_per_sample"].mean().item(), rel=1e-6)
+
+
+@torch.no_grad()
+def test_predictions_do_not_see_what_is_hidden():
+    objective, masks = objective_with_random_weights(), masks_at(np.arange(2))
+    clips = clips_at(np.arange(2))
+    hidden = torch.zeros(2, 32).scatter(1, torch.from_numpy(masks.target_index), 1.0).reshape(2, 1, 2, 4, 4)
+    hidden = F.interpolate(hidden, size=(4, 32, 32), mode="nearest").bool()
+    changed = torch.where(hidden, torch.full_like(clips, 5.0), clips)
+    assert torch.equal(objective.predict(changed, masks), objective.predict(clips, masks))
+    changed = torch.where(hidden, clips, torch.full_like(clips, 5.0))
+    assert not torch.equal(objective.predict(changed, masks), objective.predict(clips, masks))
+
+
+@pytest.mark.parametrize("split", [1, 4])
+def test_loss_and_gradient_do_not_depend_on_how_ranks_split_the_batch(split):
+    positions = np.arange(2, 8)
+
+    def losses(objective: MaeObjective, part: np.ndarray) -> torch.Tensor:
+        out = objective(clips_at(part), masks_at(part))
+        (out["loss"] * len(part) / len(positions)).backward()
+        return out["loss_per_sample"]
+
+    whole, halves = objective_with_random_weights(), objective_with_random_weights()
+    at_once = losses(whole, positions)
+    in_parts = torch.cat([losses(halves, positions[:split]), losses(halves, positions[split:])])
+    torch.testing.assert_close(in_parts, at_once, atol=1e-6, rtol=1e-6)
+    for one, other in zip(whole.parameters(), halves.parameters(), strict=True):
+        assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm() + 1e-7
+
+
+def test_a_step_gives_every_parameter_a_gradient():
+    objective = objective_with_random_weights()
+    objective(clips_at(np.arange(3)), masks_at(np.arange(3)))["loss"].backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in objective.parameters())
+
+
+def test_training_learns_more_than_the_mean_of_each_tubelet():
+    torch.manual_seed(0)
+    objective = MaeObjective(Encoder(ENCODER), CONFIG)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
+    positions = np.arange(8)
+    smooth = F.interpolate(clips_at(positions)[:, :, :2, :3, :3], size=(4, 32, 32), mode="trilinear")
+    losses = []
+    for step in range(60):
+        out = objective(smooth, masks_at(positions + 8 * step))  # other places are hidden each time
+        optimizer.zero_grad()
+        out["loss"].backward()
+        optimizer.step()
+        losses.append(out["loss"].item())
+    loss_of_mean = out["loss_of_mean"].item()
+    assert losses[0] > loss_of_mean
+    assert np.mean(losses[-5:]) < 0.8 * loss_of_mean
+
+
+def test_bf16_stays_near_float32():
+    objective = objective_with_random_weights(noise=0.03)
+    clips, masks = clips_at(np.arange(3)), masks_at(np.arange(3))
+    loss = objective(clips, masks)["loss_per_sample"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = objective(clips, masks)["loss_per_sample"]
+    assert low.dtype == torch.float32
+    assert not torch.equal(low, loss)
+    torch.testing.assert_close(low, loss, atol=7e-3, rtol=0)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_an_impossible_ratio_is_refused(ratio):
+    with pytest.raises(ConfigError, match=f"mask_ratio is {ratio}"):
+        MaeObjectiveConfig(mask_ratio=ratio)
