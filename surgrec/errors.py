@@ -33,6 +33,10 @@ class SampleError(SurgrecError):
     """One sample that cannot be used: wrong digest, undecodable, wrong frame count. It goes to quarantine."""
 
 
+class TrainingError(SurgrecError):
+    """A run that cannot go on: its loss is not a number, or too many of its samples are bad."""
+
+
 class CheckpointError(SurgrecError):
     """A checkpoint that is damaged, or belongs to another run."""
 

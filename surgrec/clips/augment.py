@@ -1,11 +1,12 @@
 """Cropped frames to network input, on the device: resize, flip, normalise. All randomness was drawn before, by position."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from surgrec.clips.batch import ClipBatch
@@ -41,8 +42,7 @@ def network_input(batch: ClipBatch, crop_px: int, device: torch.device) -> Float
 
     Frames travel as uint8, a quarter of the bytes; they are resized by bilinear interpolation without antialiasing.
     """
-    mean = torch.tensor(RGB_MEAN, device=device).mul(255)[:, None, None]
-    deviation = torch.tensor(RGB_STD, device=device).mul(255)[:, None, None]
+    mean, deviation = _statistics(device)
     clips = []
     for frames, flipped in zip(batch.frames, batch.flipped, strict=True):
         values = frames.to(device, non_blocking=True).float()
@@ -50,3 +50,16 @@ def network_input(batch: ClipBatch, crop_px: int, device: torch.device) -> Float
         values = values.flip(-1) if flipped else values
         clips.append(rearrange((values - mean) / deviation, "t c h w -> c t h w"))
     return torch.stack(clips)
+
+
+def clip_pixels(clips: Float[Tensor, "b c t h w"]) -> Float32[Tensor, "b c t h w"]:
+    """Network input back as RGB in [0, 1]."""
+    mean, deviation = _statistics(clips.device)
+    return (clips.float() * deviation[:, None] + mean[:, None]) / 255
+
+
+@functools.cache
+def _statistics(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+    """Mean and deviation for values in [0, 255]. Copied to the device once: the copy waits for all that is under way there."""
+    mean, deviation = (torch.tensor(values, device=device).mul(255)[:, None, None] for values in (RGB_MEAN, RGB_STD))
+    return mean, deviation

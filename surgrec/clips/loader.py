@@ -5,8 +5,10 @@ It is never passed to `accelerator.prepare`, which would shard again what is alr
 """
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -200,26 +202,44 @@ def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool
         pin_memory=pin_memory,
         # Forked workers share the index's memory; decoders, clients and threads are all made after the fork.
         multiprocessing_context="fork" if in_workers else None,
+        worker_init_fn=_leave_stopping_to_the_trainer,
     )
     batches = iter(loader)
     while True:
         try:
-            batch = next(batches)
+            with loader_failures_explained():
+                batch = next(batches)
         except StopIteration:
             return
-        except RuntimeError as error:
-            if not str(error).startswith(_LOADER_FAILURES):
-                raise
-            raise StorageError(
-                f"the loader stopped: {str(error).splitlines()[0]}; if memory ran out use fewer workers, "
-                "if the storage is slow raise loader.timeout_s"
-            ) from error
         if isinstance(batch, SurgrecError):
             try:
                 raise batch
             finally:
                 del batch, batches  # or the error and this frame hold each other, and the workers, until the next gc
         yield batch
+
+
+@contextmanager
+def loader_failures_explained() -> Iterator[None]:
+    """Around a training loop: a worker that dies raises wherever the main process is, not only where it waits for a batch.
+
+    Raises:
+        StorageError: A worker died, or a batch took longer than the timeout.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(_LOADER_FAILURES):
+            raise
+        raise StorageError(
+            f"the loader stopped: {str(error).splitlines()[0]}; if memory ran out use fewer workers, "
+            "if the storage is slow raise loader.timeout_s"
+        ) from error
+
+
+def _leave_stopping_to_the_trainer(worker: int) -> None:
+    """Slurm sends SIGTERM to every process: the trainer saves and then ends its workers, which must serve it until then."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

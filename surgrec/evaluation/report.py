@@ -12,7 +12,7 @@ from surgrec.errors import ConfigError
 from surgrec.evaluation.charts import Point, bar_chart, line_chart
 from surgrec.evaluation.contact_sheet import contact_sheet
 from surgrec.shards.corpus import Source, open_corpus
-from surgrec.training.plan import read_plan
+from surgrec.training.plan import CONFIG_FILE, read_plan
 from surgrec.training.rows import METRICS_FILE, STARTS_FILE, read_rows
 
 _STYLE = """
@@ -51,7 +51,7 @@ def write_report(run_dir: Path, out: Path) -> None:
             _mix(plan["sources"], rows),
             _training(rows, read_rows(run_dir / STARTS_FILE)),
             _time(rows),
-            f"<h2>Config</h2><pre>{html.escape((run_dir / 'config.yaml').read_text(encoding='utf-8'))}</pre>",
+            f"<h2>Config</h2><pre>{html.escape((run_dir / CONFIG_FILE).read_text(encoding='utf-8'))}</pre>",
         ]
     )
     page = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>SurgRec: {html.escape(run_dir.name)}</title>'

@@ -41,5 +41,5 @@ class TubeletGrid:
         )
         for name, size, step in sides:
             if size < step or size % step:
-                raise ConfigError(f"{name} {size} is not a multiple of the tubelet's {step}; change one of the two.")
+                raise ConfigError(f"{name} {size} is not a multiple of the tubelet's {step}; change one of the two")
         return cls(num_frames // tubelet_size, height_px // patch_size, width_px // patch_size)

@@ -35,12 +35,12 @@ class MultiblockConfig:
 
     def __post_init__(self) -> None:
         if self.num_blocks < 1:
-            raise ConfigError(f"num_blocks is {self.num_blocks}; a mask needs at least one block.")
+            raise ConfigError(f"num_blocks is {self.num_blocks}; a mask needs at least one block")
         for name, scale in ("spatial_scale", self.spatial_scale), ("temporal_scale", self.temporal_scale):
             if not 0 < scale <= 1:
-                raise ConfigError(f"{name} is {scale}; give a fraction above 0 and at most 1.")
+                raise ConfigError(f"{name} is {scale}; give a fraction above 0 and at most 1")
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
-            raise ConfigError(f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller number first.")
+            raise ConfigError(f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller number first")
 
 
 SHORT_RANGE = MultiblockConfig(num_blocks=8, spatial_scale=0.15)
@@ -112,7 +112,7 @@ def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: Draw) -> Tube
             return block
     raise ConfigError(
         f"Blocks with spatial_scale {config.spatial_scale} hide nothing or everything of a grid of {grid.frames} x "
-        f"{grid.height} x {grid.width} tubelets; change the scale, or take larger clips."
+        f"{grid.height} x {grid.width} tubelets; change the scale, or take larger clips"
     )
 
 
@@ -128,7 +128,7 @@ def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw:
             return hidden.ravel()
     raise ConfigError(
         f"{num_blocks} blocks of {block.frames} x {block.height} x {block.width} leave nothing visible of a grid of "
-        f"{grid.frames} x {grid.height} x {grid.width} tubelets; hide fewer or smaller blocks."
+        f"{grid.frames} x {grid.height} x {grid.width} tubelets; hide fewer or smaller blocks"
     )
 
 

@@ -30,13 +30,11 @@ def tube_masks(grid: TubeletGrid, ratio: float, *, seed: int, positions: Int64[n
     if not 0 < num_hidden < num_places:
         raise ConfigError(
             f"mask_ratio {ratio} hides {num_hidden} of the {grid.height} x {grid.width} tubelets of a frame; some must be "
-            "hidden and some visible: change the ratio, or take larger clips."
+            "hidden and some visible: change the ratio, or take larger clips"
         )
-    orders = [np.argsort(uniforms(seed, position, 0)(num_places), kind="stable") for position in positions.tolist()]
-    shuffled = np.stack(orders)
-    return Masks(
-        context_index=_tubes(grid, shuffled[:, num_hidden:]), target_index=_tubes(grid, shuffled[:, :num_hidden])
-    )
+    draws = np.stack([uniforms(seed, position, 0)(num_places) for position in positions.tolist()])
+    places = np.argsort(draws, axis=1, kind="stable")
+    return Masks(context_index=_tubes(grid, places[:, num_hidden:]), target_index=_tubes(grid, places[:, :num_hidden]))
 
 
 def _tubes(grid: TubeletGrid, places: Int64[np.ndarray, "b p"]) -> Int64[np.ndarray, "b k"]:

@@ -63,7 +63,7 @@ def check_heads(width: int, num_heads: int) -> None:
     """Refuses a width that the heads cannot share, or heads too narrow for three axes of rotary pairs."""
     if width % num_heads or width // num_heads < 6:
         raise ConfigError(
-            f"width {width} does not give {num_heads} equal heads of 6 or more channels; change one of the two."
+            f"width {width} does not give {num_heads} equal heads of 6 or more channels; change one of the two"
         )
 
 
@@ -120,7 +120,7 @@ class Encoder(nn.Module):
         if clip.shape[2:] != expected:
             raise ConfigError(
                 f"A clip of {_times(tuple(clip.shape[2:]))} (frames, height, width) came to an encoder of {_times(expected)}; "
-                "set num_frames and crop_px to the clip's."
+                "set num_frames and crop_px to the clip's"
             )
         tokens: Float[Tensor, "b n d"] = self.patch_embed(clip)
         if self.sinusoids is not None:

@@ -45,7 +45,7 @@ def hf_videomae_state(
 
 
 def _renamed(state: Mapping[str, Float[Tensor, "..."]], prefixes: Mapping[str, str]) -> dict[str, Float[Tensor, "..."]]:
-    renamed: dict[str, Float[Tensor, "..."]] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         (prefix,) = (prefix for prefix in prefixes if name == prefix or name.startswith(prefix + "."))
         new_name = prefixes[prefix] + name.removeprefix(prefix)

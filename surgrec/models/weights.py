@@ -37,9 +37,10 @@ def save_encoder(encoder: Encoder, path: Path, provenance: Mapping[str, Any]) ->
         save_file(tensors, partial, metadata=metadata)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        partial.chmod(0o644)  # safetensors writes for the owner alone; a group shares its encoders
         partial.replace(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be written ({error}); make room or choose another folder.") from error
+        raise CheckpointError(f"{path}: cannot be written ({error}); make room or choose another folder") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -55,7 +56,7 @@ def load_encoder(path: Path) -> Encoder:
         encoder = Encoder(EncoderConfig(**header["config"]))
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: its encoder config cannot be used ({error}); it needs another version."
+            f"{path}: its encoder config cannot be used ({error}); it needs another version"
         ) from error
     load_strictly(encoder, tensors, str(path))
     return encoder
@@ -82,17 +83,17 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
     for name in own:
         if name not in tensors:
             raise CheckpointError(
-                f"{origin}: tensor '{name}' is missing; load it into the model that it was saved from."
+                f"{origin}: tensor '{name}' is missing; load it into the model that it was saved from"
             )
     for name, tensor in tensors.items():
         if name not in own:
             raise CheckpointError(
-                f"{origin}: tensor '{name}' is unknown; load it into the model that it was saved from."
+                f"{origin}: tensor '{name}' is unknown; load it into the model that it was saved from"
             )
         if tensor.shape != own[name].shape:
             raise CheckpointError(
                 f"{origin}: tensor '{name}' has shape {tuple(tensor.shape)}, {tuple(own[name].shape)} expected; "
-                "load it into the model that it was saved from."
+                "load it into the model that it was saved from"
             )
     module.load_state_dict(dict(tensors))
 
@@ -103,7 +104,7 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, 
             header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); copy or save it again.") from error
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); copy or save it again") from error
     if header.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not an encoder that SurgRec saved ({_FORMAT}); convert it first.")
+        raise CheckpointError(f"{path}: not an encoder that SurgRec saved ({_FORMAT}); convert it first")
     return header, tensors

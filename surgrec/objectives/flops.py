@@ -69,7 +69,7 @@ def _pixels(encoder: EncoderConfig) -> int:
     return NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2
 
 
-def _embedding(encoder: EncoderConfig) -> float:
+def _embedding(encoder: EncoderConfig) -> int:
     """One forward pass of the tubelet embedding."""
     return 2 * encoder.grid.num_tokens * _pixels(encoder) * encoder.width
 

@@ -36,9 +36,9 @@ class JepaObjectiveConfig:
 
     def __post_init__(self) -> None:
         if not self.masks:
-            raise ConfigError("masks is empty; give at least one mask configuration.")
+            raise ConfigError("masks is empty; give at least one mask configuration")
         if self.mask_group < 1:
-            raise ConfigError(f"mask_group is {self.mask_group}; give at least 1.")
+            raise ConfigError(f"mask_group is {self.mask_group}; give at least 1")
 
 
 class JepaLosses(TypedDict):

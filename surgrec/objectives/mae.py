@@ -8,7 +8,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from surgrec.clips.augment import RGB_MEAN, RGB_STD
+from surgrec.clips.augment import clip_pixels
 from surgrec.errors import ConfigError
 from surgrec.masks.multiblock import Masks
 from surgrec.models.decoder import Decoder, DecoderConfig
@@ -31,7 +31,7 @@ class MaeObjectiveConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1.")
+            raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1")
 
 
 class MaeLosses(TypedDict):
@@ -91,10 +91,8 @@ def pixel_targets(clips: Float[Tensor, "b c t h w"], encoder: EncoderConfig) -> 
 
     Source: VideoMAE, arXiv:2203.12602, section 3.3, with the per-tubelet normalisation of MAE, arXiv:2111.06377, section 4.1.
     """
-    deviation = clips.new_tensor(RGB_STD, dtype=torch.float32)[:, None, None, None]
-    mean = clips.new_tensor(RGB_MEAN, dtype=torch.float32)[:, None, None, None]
     pixels = rearrange(
-        clips.float() * deviation + mean,
+        clip_pixels(clips),
         "b c (t i) (h j) (w k) -> b (t h w) (i j k) c",
         i=encoder.tubelet_size,
         j=encoder.patch_size,

@@ -102,7 +102,9 @@ def rank_positions(step: int, *, global_batch: int, rank: int, world_size: int) 
     Raises:
         ConfigError: The world size does not divide the global batch, or the rank is not in the world.
     """
-    if world_size < 1 or global_batch < 1 or global_batch % world_size:
+    if global_batch < 1 or world_size < 1:
+        raise ConfigError(f"global_batch {global_batch} and world size {world_size} must be at least 1")
+    if global_batch % world_size:
         raise ConfigError(
             f"global_batch {global_batch} cannot be shared by {world_size} ranks: choose a world size that divides it"
         )

@@ -43,10 +43,12 @@ def between_clip_variance_ratio(tokens: Float[Tensor, "b n d"]) -> Float[Tensor,
 
 @torch.no_grad()
 def rankme(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The effective rank: exp of the entropy of the normalised singular values, from 1 to min(n, d).
+    """The effective rank: exp of the entropy of the normalised singular values, from 1 to min(n, d); NaN if one feature is.
 
     Source: RankMe, arXiv:2210.02885, with its epsilon of 1e-7.
     """
+    if not features.isfinite().all():
+        return features.new_tensor(float("nan"))
     singular = torch.linalg.svdvals(features.float())
     share = singular / singular.sum() + 1e-7
     return torch.exp(-(share * share.log()).sum())

@@ -10,11 +10,11 @@ from typing import Literal
 
 import psutil
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 
-from surgrec import __version__
 from surgrec.errors import ConfigError, SetupError
 from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.rows import STARTS_FILE, append_rows
+from surgrec.training.rows import METRICS_FILE
 
 Precision = Literal["no", "bf16"]
 STOP_FILE, LOCK_FILE = "STOP", "lock"
@@ -27,7 +27,8 @@ def start_accelerator(precision: Precision) -> Accelerator:
     Raises:
         SetupError: The processes do not see each other: each would train alone and overwrite the others.
     """
-    accelerator = Accelerator(mixed_precision=precision)
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)  # the only buffers are tables that never change
+    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[ddp])
     check_world(accelerator.num_processes, launched_processes())
     return accelerator
 
@@ -68,26 +69,36 @@ def launched_processes() -> dict[str, int]:
 
 
 def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: bool) -> int:
-    """Makes the run folder and gives the first step: 0, or where the newest checkpoint stands.
+    """Makes the run folder, holds it, and gives the first step: 0, or where the newest checkpoint stands.
+
+    The main process looks and tells the others: over NFS, ranks may see a folder at different ages.
 
     Raises:
         ConfigError: The folder holds a run, and nobody said that it shall go on; or another process is training in it.
     """
+    found: list[int | ConfigError] = [0]
+    if accelerator.is_main_process:
+        try:
+            found = [_first_step(checkpoints, resume=resume)]
+        except ConfigError as error:
+            found = [error]
+    broadcast_object_list(found)
+    if isinstance(found[0], ConfigError):
+        raise found[0]
+    return found[0]
+
+
+def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
+    checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
+    hold(checkpoints.run_dir)
     steps = checkpoints.steps()
-    if steps and not resume:
+    if not resume and (steps or (checkpoints.run_dir / METRICS_FILE).exists()):
+        reached = f"step {steps[-1]}" if steps else "no checkpoint yet"
         raise ConfigError(
-            f"{checkpoints.run_dir} holds a run that reached step {steps[-1]}: continue it with --resume true, "
+            f"{checkpoints.run_dir} holds a run that reached {reached}: continue it with --resume true, "
             "or choose another run_dir"
         )
-    checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
-    if accelerator.is_main_process:
-        hold(checkpoints.run_dir)
-    accelerator.wait_for_everyone()  # every rank has read the folder before any of them writes into it
-    first_step = steps[-1] if steps else 0
-    if accelerator.is_main_process:
-        start = {"step": first_step, "processes": accelerator.num_processes, "surgrec": __version__}
-        append_rows(checkpoints.run_dir / STARTS_FILE, [start])
-    return first_step
+    return steps[-1] if steps else 0
 
 
 def hold(run_dir: Path) -> None:

@@ -3,6 +3,8 @@
 Numbers stay on the device until the ranks meet, every few steps, so training never waits for one.
 """
 
+import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,13 +20,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from surgrec.clips.batch import ClipBatch, Quarantined
-from surgrec.errors import ConfigError, ShardError
+from surgrec.errors import ConfigError, TrainingError
 from surgrec.training.rows import (
     METRICS_FILE,
     QUARANTINE_FILE,
     SAMPLES_FILE,
     StepReport,
-    StepTimes,
     append_rows,
     keep_rows_before,
     sample_rows,
@@ -34,7 +35,14 @@ from surgrec.training.rows import (
 _LET_PASS = 20
 
 # Dense bf16 peaks in FLOP/s, from the vendor's data sheets; on any other device the MFU is null.
-_PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L40S": 362e12, "A40": 150e12, "RTX 3090": 71e12}
+_PEAK_FLOPS = {
+    "A100": 312e12,
+    "H100 80GB HBM3": 989e12,
+    "H200": 989e12,
+    "L40S": 362e12,
+    "A40": 150e12,
+    "RTX 3090": 71e12,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +82,19 @@ class _Pending:
     quarantined: list[Quarantined]
     losses: Float[Tensor, " b"]
     flops: float
-    times: StepTimes
+    began: float
+    data_wait_s: float
     values: dict[str, float | Tensor]
 
-    def report(self) -> StepReport:
+    def report(self, step_s: float) -> StepReport:
         return StepReport(
             step=self.step,
             keys=self.keys,
             sources=self.sources,
             losses=self.losses.tolist(),
             flops=self.flops,
-            times=self.times,
+            data_wait_s=self.data_wait_s,
+            step_s=step_s,
             values={name: float(value) for name, value in self.values.items()},
         )
 
@@ -115,10 +125,21 @@ class RunLog:
         losses: Float[Tensor, " b"],
         *,
         flops: float,
-        times: StepTimes,
+        began: float,
+        data_wait_s: float,
         values: Mapping[str, float | Tensor],
     ) -> None:
-        """Notes one step of this rank; nothing is waited for."""
+        """Notes one step of this rank; nothing is waited for.
+
+        Args:
+            step: Number of the step.
+            batch: What was trained on.
+            losses: Loss of each sample, on the device.
+            flops: Floating-point operations of the step on this rank.
+            began: `time.perf_counter()` at the beginning of the step, before its batch was there.
+            data_wait_s: Seconds until the batch was there.
+            values: Anything else that is the same on every rank.
+        """
         self._pending.append(
             _Pending(
                 step=step,
@@ -127,7 +148,8 @@ class RunLog:
                 quarantined=batch.quarantined,
                 losses=losses,
                 flops=flops,
-                times=times,
+                began=began,
+                data_wait_s=data_wait_s,
                 values=dict(values),
             )
         )
@@ -143,10 +165,13 @@ class RunLog:
             Whether any rank was asked to stop.
 
         Raises:
-            ShardError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
+            TrainingError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
         """
         quarantined = [{"step": step.step, **asdict(bad)} for step in self._pending for bad in step.quarantined]
-        mine = _Meeting(stop=stop, steps=[pending.report() for pending in self._pending], quarantined=quarantined)
+        for step in self._pending:
+            step.losses.tolist()  # waits for the device, so that the clock below counts work and not its queueing
+        step_s = (time.perf_counter() - self._pending[0].began) / len(self._pending)
+        mine = _Meeting(stop=stop, steps=[step.report(step_s) for step in self._pending], quarantined=quarantined)
         ranks: list[_Meeting] = gather_object([mine])
         self._pending = []
         bad = [row for rank in ranks for row in rank.quarantined]
@@ -169,14 +194,14 @@ class RunLog:
             if self.config.samples:
                 append_rows(self.run_dir / SAMPLES_FILE, sample_rows(parts))
         if not all(abs(loss) < float("inf") for part in parts for loss in part.losses):
-            raise ShardError(
+            raise TrainingError(
                 f"the loss of step {row['step']} is {row['loss']}; resume from a checkpoint with a lower learning rate"
             )
 
     def _refuse_too_many_bad(self) -> None:
         for source, bad in self._bad.items():
             if bad > max(_LET_PASS, self.config.quarantine_share * self._seen[source]):
-                raise ShardError(
+                raise TrainingError(
                     f"{source}: {bad} of {self._seen[source]} samples were bad, more than log.quarantine_share "
                     f"{self.config.quarantine_share:g} allows; see {self.run_dir / QUARANTINE_FILE} and run surgrec-shard verify"
                 )
@@ -208,4 +233,4 @@ def _peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
-    return next((peak for label, peak in _PEAK_FLOPS.items() if label in name), None)
+    return next((peak for label, peak in _PEAK_FLOPS.items() if re.search(rf"\b{label}\b", name)), None)

@@ -1,7 +1,7 @@
-"""What a run will draw, shown and written down before its first step."""
+"""What a run is and will draw, shown and written down before its first step."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,50 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from surgrec.stream.stream import SourcePlan
+from surgrec import __version__
+from surgrec.cli import as_plain, write_yaml
+from surgrec.stream.stream import SourcePlan, Stream
+from surgrec.training.rows import STARTS_FILE, append_rows
 
-PLAN_FILE = "plan.json"
+PLAN_FILE, CONFIG_FILE = "plan.json", "config.yaml"
+
+
+def run_identity(stream: Stream, config: object, free: Collection[str]) -> dict[str, Any]:
+    """What a resumed run must share with the one that it continues, as JSON.
+
+    Args:
+        stream: What the run draws from.
+        config: The recipe's config.
+        free: Its fields that may change; the mixture is part of the order's own identity.
+    """
+    fixed = {name: value for name, value in as_plain(config).items() if name not in free}
+    return {"order": stream.order.identity(), "config": fixed}
+
+
+def provenance(identity: Mapping[str, Any], stream: Stream, *, step: int, global_batch: int) -> dict[str, Any]:
+    """What the weights of a run were made of, as JSON, after `step` steps of `global_batch` clips."""
+    consumed = stream.order.consumed(step * global_batch)
+    return {**identity, "step": step, "consumed": consumed, "surgrec": __version__, "init_from": None}
+
+
+def record_start(
+    run_dir: Path, config: object, stream: Stream, *, first_step: int, positions: int, processes: int
+) -> None:
+    """Writes down what starts, now that nothing refuses it: config.yaml, plan.json, a row of starts.jsonl; shows the plan.
+
+    Args:
+        run_dir: Folder of the run.
+        config: The recipe's config.
+        stream: What the run draws from.
+        first_step: Where it starts or goes on.
+        positions: Samples that the whole run draws.
+        processes: How many there are.
+    """
+    plans = stream.plan(positions)
+    write_yaml(config, run_dir / CONFIG_FILE)
+    write_plan(run_dir, sorted({source.store.address for source in stream.sources.values()}), plans)
+    append_rows(run_dir / STARTS_FILE, [{"step": first_step, "processes": processes, "surgrec": __version__}])
+    print_plan(plans)
 
 
 def write_plan(run_dir: Path, corpora: Sequence[str], plans: Sequence[SourcePlan]) -> None:
@@ -26,9 +67,9 @@ def read_plan(run_dir: Path) -> dict[str, Any]:
     return plan
 
 
-def print_plan(plans: Sequence[SourcePlan], steps: int) -> None:
+def print_plan(plans: Sequence[SourcePlan]) -> None:
     """Shows the plan on standard error."""
-    table = Table(title=f"what {steps} steps will draw", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="what the run will draw", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("source", "domain", "clips", "share", "draws", "epochs"):
         table.add_column(column, justify="left" if column in ("source", "domain") else "right", no_wrap=True)
     for plan in plans:

@@ -17,16 +17,6 @@ METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE, STARTS_FILE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepTimes:
-    """Where the time of one step went, seconds."""
-
-    data_wait_s: float
-    """Waiting for the loader."""
-    step_s: float
-    """The whole step, the wait included."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class StepReport:
     """One step, as one rank saw it."""
 
@@ -36,7 +26,10 @@ class StepReport:
     losses: list[float]
     """One per sample."""
     flops: float
-    times: StepTimes
+    data_wait_s: float
+    """Waiting for the loader, seconds."""
+    step_s: float
+    """The whole step, the wait included: the mean over the steps between two meetings of the ranks."""
     values: dict[str, float]
     """Anything else that is the same on every rank: learning rate, gradient norm, ..."""
 
@@ -50,7 +43,7 @@ def step_row(parts: Sequence[StepReport], *, peak_flops: float | None) -> dict[s
     """
     losses = [loss for part in parts for loss in part.losses]
     sources = [source for part in parts for source in part.sources]
-    step_s = max(part.times.step_s for part in parts)
+    step_s = max(part.step_s for part in parts)
     flops = sum(part.flops for part in parts)
     by_source: dict[str, list[float]] = {}
     for source, loss in zip(sources, losses, strict=True):
@@ -62,7 +55,7 @@ def step_row(parts: Sequence[StepReport], *, peak_flops: float | None) -> dict[s
         "consumed": dict(sorted(Counter(sources).items())),
         "samples_sha256": _digest(key for part in parts for key in part.keys),
         **parts[0].values,
-        "data_wait_s": max(part.times.data_wait_s for part in parts),
+        "data_wait_s": max(part.data_wait_s for part in parts),
         "step_s": step_s,
         "clips_per_s": len(losses) / step_s,
         "flops_per_s": flops / step_s,

@@ -31,16 +31,16 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if (self.start is None) != (self.warmup_steps == 0):
-            raise ConfigError(f"start is {self.start} and warmup_steps is {self.warmup_steps}; give both or neither.")
+            raise ConfigError(f"start is {self.start} and warmup_steps is {self.warmup_steps}; give both or neither")
         constant = self.decay == "constant"
         if (self.end is None) != constant or (self.end_step is None) != constant:
             raise ConfigError(
                 f"decay is {self.decay}, end is {self.end} and end_step is {self.end_step}; a constant has neither, "
-                "linear and cosine have both."
+                "linear and cosine have both"
             )
         if self.end_step is not None and self.end_step <= self.warmup_steps:
             raise ConfigError(
-                f"end_step {self.end_step} is not after the {self.warmup_steps} warmup_steps; move one of them."
+                f"end_step {self.end_step} is not after the {self.warmup_steps} warmup_steps; move one of them"
             )
 
 

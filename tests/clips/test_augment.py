@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgrec.clips.augment import RGB_MEAN, RGB_STD, AugmentConfig, network_input
+from surgrec.clips.augment import RGB_MEAN, RGB_STD, AugmentConfig, clip_pixels, network_input
 from surgrec.clips.batch import ClipBatch
 from surgrec.errors import ConfigError
 
@@ -32,6 +32,12 @@ def test_clips_of_any_size_become_one_float_batch_of_the_size_of_the_network() -
     clips = network_input(batch_of(random_frames(4, 3, 50, 70), random_frames(4, 3, 33, 20)), 32, CPU)
     assert clips.shape == (2, 3, 4, 32, 32)
     assert clips.dtype == torch.float32
+
+
+def test_network_input_goes_back_to_the_colours_it_was_made_of() -> None:
+    frames = random_frames(4, 3, 32, 32)
+    pixels = clip_pixels(network_input(batch_of(frames), 32, CPU))
+    torch.testing.assert_close(pixels[0].transpose(0, 1), frames / 255, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -44,5 +44,5 @@ def test_the_mask_token_is_one_vector_that_weight_decay_leaves_alone():
 
 
 def test_an_impossible_config_is_refused():
-    with pytest.raises(ConfigError, match="width 40 .* 6"):
+    with pytest.raises(ConfigError, match=r"width 40 .* 6"):
         DecoderConfig(width=40, num_heads=6)

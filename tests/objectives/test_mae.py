@@ -105,11 +105,11 @@ def test_training_learns_more_than_the_mean_of_each_tubelet():
     torch.manual_seed(0)
     objective = MaeObjective(Encoder(ENCODER), CONFIG)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3)
-    positions = np.arange(8)
+    positions = np.arange(2)
     smooth = F.interpolate(clips_at(positions)[:, :, :2, :3, :3], size=(4, 32, 32), mode="trilinear")
     losses = []
     for step in range(60):
-        out = objective(smooth, masks_at(positions + 8 * step))  # other places are hidden each time
+        out = objective(smooth, masks_at(positions + 2 * step))  # other places are hidden each time
         optimizer.zero_grad()
         out["loss"].backward()
         optimizer.step()

@@ -1,12 +1,9 @@
 """The JEPA recipe as a user starts it: real processes that are killed, stopped and resumed."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +12,15 @@ import pytest
 
 from surgrec.models.weights import encoder_provenance, load_encoder
 from surgrec.training.rows import read_rows
+from tests.recipes.processes import finish, kill_all, recipe, start, until
 
-ROOT = Path(__file__).parents[2]
 STEPS, SAVE_EVERY = 40, 8
 FAST = ["--steps", STEPS, "--save_every", SAVE_EVERY, "--log.every", 2, "--log.samples", "true", "--global_batch", 8]
 
 
-def recipe(processes: int, corpus: Path, run_dir: Path, *options: object) -> list[str]:
+def jepa(processes: int, corpus: Path, run_dir: Path, *options: object) -> list[str]:
     """The command of a tiny run; later options win."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
-    words = [
-        "--config",
-        ROOT / "recipes/configs/jepa_tiny.yaml",
-        "--corpus",
-        corpus,
-        "--run_dir",
-        run_dir,
-        *FAST,
-        *options,
-    ]
-    program = launcher if processes > 1 else [sys.executable]
-    return [*program, str(ROOT / "recipes/jepa.py"), *(str(word) for word in words)]
-
-
-def start(command: list[str]) -> subprocess.Popen[str]:
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    environment.pop("WORLD_SIZE", None)
-    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
-
-
-def finish(command: list[str]) -> tuple[int, str]:
-    process = start(command)
-    _, errors = process.communicate(timeout=240)
-    return process.returncode, errors
-
-
-def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Waits for a condition while the process runs."""
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the run did not get there in four minutes"
-        time.sleep(0.05)
+    return recipe("jepa", processes, corpus, run_dir, *FAST, *options)
 
 
 def samples_of(run_dir: Path) -> list[dict[str, Any]]:
@@ -67,7 +31,7 @@ def samples_of(run_dir: Path) -> list[dict[str, Any]]:
 def whole_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two processes that nothing disturbed."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    status, errors = finish(recipe(2, tiny_corpus, run_dir))
+    status, errors = finish(jepa(2, tiny_corpus, run_dir))
     assert status == 0, errors
     return run_dir
 
@@ -76,12 +40,9 @@ def whole_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def killed_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, killed with -9 after it had logged steps beyond its last checkpoint."""
     run_dir = tmp_path_factory.mktemp("killed") / "run"
-    process = start(recipe(2, tiny_corpus, run_dir, "--steps", 1000))  # so that it cannot be done before it is killed
+    process = start(jepa(2, tiny_corpus, run_dir, "--steps", 1000))  # so that it cannot be done before it is killed
     until(process, lambda: len(read_rows(run_dir / "metrics.jsonl")) > SAVE_EVERY + 1)
-    parent = psutil.Process(process.pid)
-    for running in [*parent.children(recursive=True), parent]:  # torchrun's workers would outlive it
-        running.kill()
-    process.communicate()
+    kill_all(process)
     return run_dir
 
 
@@ -89,7 +50,7 @@ def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(
     tiny_corpus: Path, whole_run: Path, killed_run: Path, tmp_path: Path
 ) -> None:
     run_dir = Path(shutil.copytree(killed_run, tmp_path / "run"))
-    status, errors = finish(recipe(2, tiny_corpus, run_dir, "--resume", "true"))
+    status, errors = finish(jepa(2, tiny_corpus, run_dir, "--resume", "true"))
     assert status == 0, errors
     assert SAVE_EVERY <= read_rows(run_dir / "starts.jsonl")[-1]["step"] < STEPS, "it began from a checkpoint"
     assert samples_of(run_dir) == samples_of(whole_run)
@@ -104,7 +65,7 @@ def test_a_killed_run_resumes_on_one_process_with_the_same_samples(
     tiny_corpus: Path, whole_run: Path, killed_run: Path, tmp_path: Path
 ) -> None:
     run_dir = Path(shutil.copytree(killed_run, tmp_path / "run"))
-    status, errors = finish(recipe(1, tiny_corpus, run_dir, "--resume", "true", "--loader.num_workers", 0))
+    status, errors = finish(jepa(1, tiny_corpus, run_dir, "--resume", "true", "--loader.num_workers", 0))
     assert status == 0, errors
     places = ("step", "slot", "source", "key")
     assert [[row[name] for name in places] for row in samples_of(run_dir)] == [
@@ -143,22 +104,47 @@ def test_the_encoder_says_where_it_comes_from(whole_run: Path) -> None:
     assert load_encoder(path).config.width == 96
 
 
-def test_sigterm_saves_and_leaves_and_a_stop_file_does_the_same(
+def test_sigterm_to_every_process_saves_and_leaves_and_a_stop_file_does_the_same(
     tiny_corpus: Path, whole_run: Path, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
-    process = start(recipe(1, tiny_corpus, run_dir, "--save_every", 1000, "--loader.num_workers", 0))
+    endless = ["--save_every", 100_000, "--steps", 100_000]  # nothing is saved, unless because it is asked to stop
+    process = start(jepa(2, tiny_corpus, run_dir, *endless))
     until(process, lambda: len(read_rows(run_dir / "metrics.jsonl")) >= 2)
-    process.terminate()
-    assert process.wait(timeout=120) == 0, process.communicate()[1]
+    for running in psutil.Process(process.pid).children(recursive=True):  # both ranks and their loaders, as Slurm does
+        running.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     reached = len(read_rows(run_dir / "metrics.jsonl"))
-    assert 2 <= reached < STEPS, "it left early, at a step that the ranks agreed on"
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == [f"step-{reached:08d}"]
     (run_dir / "STOP").touch()
-    status, errors = finish(recipe(1, tiny_corpus, run_dir, "--save_every", 1000, "--resume", "true"))
+    status, errors = finish(jepa(1, tiny_corpus, run_dir, *endless, "--resume", "true"))
     assert status == 0, errors
     assert not (run_dir / "STOP").exists(), "the next start is not stopped at once"
     assert len(read_rows(run_dir / "metrics.jsonl")) == reached + 2
-    assert [row["key"] for row in samples_of(run_dir)] == [row["key"] for row in samples_of(whole_run)][
-        : (reached + 2) * 8
-    ]
+    both = min(reached + 2, STEPS) * 8
+    assert [row["key"] for row in samples_of(run_dir)][:both] == [row["key"] for row in samples_of(whole_run)][:both]
+
+
+def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
+    status, errors = finish([*launch, *jepa(1, tiny_corpus, tmp_path / "run")[1:]])
+    assert status == 1
+    assert "accelerate launch --num_processes asked for 2 processes, this run sees 1" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_a_number_ends_with_one_sentence(tiny_corpus: Path, tmp_path: Path) -> None:
+    wild = ["--optimizer.lr", "{value: 1.0e+30}", "--loader.num_workers", 0]
+    status, errors = finish(jepa(1, tiny_corpus, tmp_path / "run", *wild))
+    assert status == 1
+    assert "jepa: error: the loss of step" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_refused_resume_changes_nothing_in_the_folder(tiny_corpus: Path, whole_run: Path) -> None:
+    before = {path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()}
+    status, errors = finish(jepa(1, tiny_corpus, whole_run, "--resume", "true", "--seed", 5, "--steps", 50))
+    assert status == 1
+    assert "order.seed: 239 there, 5 here" in errors
+    assert {path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()} == before

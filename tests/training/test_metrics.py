@@ -1,6 +1,7 @@
 """Rows of metrics.jsonl hold what the ranks saw; bad samples and bad losses stop a run."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,10 @@ import torch
 from accelerate import Accelerator
 
 from surgrec.clips.batch import ClipBatch, Quarantined
-from surgrec.errors import ShardError
+from surgrec.errors import TrainingError
 from surgrec.training.metrics import LogConfig, RunLog
 from surgrec.training.rows import (
     StepReport,
-    StepTimes,
     append_rows,
     keep_rows_before,
     read_rows,
@@ -23,8 +23,17 @@ from surgrec.training.rows import (
 
 
 def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: float) -> StepReport:
-    times = StepTimes(data_wait_s=step_s / 10, step_s=step_s)
-    return StepReport(step=7, keys=keys, sources=sources, losses=losses, flops=100.0, times=times, values={"lr": 0.5})
+    wait_s = step_s / 10
+    return StepReport(
+        step=7,
+        keys=keys,
+        sources=sources,
+        losses=losses,
+        flops=100.0,
+        data_wait_s=wait_s,
+        step_s=step_s,
+        values={"lr": 0.5},
+    )
 
 
 def a_batch(source: str, count: int, bad: int = 0) -> ClipBatch:
@@ -48,7 +57,7 @@ def a_log(run_dir: Path, **config: object) -> RunLog:
 
 def add(log: RunLog, step: int, batch: ClipBatch, loss: float) -> None:
     losses = torch.full((len(batch.keys),), loss)
-    log.add(step, batch, losses, flops=1.0, times=StepTimes(data_wait_s=0.1, step_s=0.2), values={"lr": 0.5})
+    log.add(step, batch, losses, flops=1.0, began=time.perf_counter(), data_wait_s=0.1, values={"lr": 0.5})
 
 
 def test_a_row_joins_the_ranks_and_counts_by_source() -> None:
@@ -85,7 +94,7 @@ def test_meeting_writes_each_step_once_and_diagnostics_on_the_last(tmp_path: Pat
 def test_a_loss_that_is_not_a_number_stops_the_run_after_its_row_is_written(tmp_path: Path) -> None:
     log = a_log(tmp_path)
     add(log, 0, a_batch("a", 2), math.nan)
-    with pytest.raises(ShardError, match="the loss of step 0 is nan"):
+    with pytest.raises(TrainingError, match="the loss of step 0 is nan"):
         log.meet(stop=False, diagnostics={})
     assert len(read_rows(tmp_path / "metrics.jsonl")) == 1
 
@@ -97,7 +106,7 @@ def test_bad_samples_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> Non
     assert read_rows(tmp_path / "metrics.jsonl")[-1]["quarantined"] == {"a": 20}
     assert read_rows(tmp_path / "quarantine.jsonl")[0]["reason"] == "no video"
     add(log, 1, a_batch("a", 2, bad=1), 1.0)
-    with pytest.raises(ShardError, match="a: 21 of 4 samples were bad"):
+    with pytest.raises(TrainingError, match="a: 21 of 4 samples were bad"):
         log.meet(stop=False, diagnostics={})
 
 

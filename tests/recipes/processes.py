@@ -1,0 +1,52 @@
+"""Recipes as a user starts them: real processes, watched and killed."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+def recipe(name: str, processes: int, corpus: Path, run_dir: Path, *options: object) -> list[str]:
+    """The command of a run of a recipe with its tiny config; later options win."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
+    config = ROOT / f"recipes/configs/{name}_tiny.yaml"
+    words = ["--config", config, "--corpus", corpus, "--run_dir", run_dir, *options]
+    program = launcher if processes > 1 else [sys.executable]
+    return [*program, str(ROOT / f"recipes/{name}.py"), *(str(word) for word in words)]
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """Starts it on CPUs, one thread per process."""
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment.pop("WORLD_SIZE", None)
+    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def finish(command: list[str]) -> tuple[int, str]:
+    """Runs it to its end; its status and what it said."""
+    process = start(command)
+    _, errors = process.communicate(timeout=240)
+    return process.returncode, errors
+
+
+def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Waits for a condition while the process runs."""
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the run did not get there in four minutes"
+        time.sleep(0.05)
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """Kills a process and all it started with -9: torchrun's workers would outlive it."""
+    parent = psutil.Process(process.pid)
+    for running in [*parent.children(recursive=True), parent]:
+        running.kill()
+    process.communicate()
