@@ -10,7 +10,7 @@ from typing import Literal
 
 import psutil
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 
 from surgrec.errors import ConfigError, SetupError
 from surgrec.training.checkpoint import Checkpoints
@@ -27,8 +27,7 @@ def start_accelerator(precision: Precision) -> Accelerator:
     Raises:
         SetupError: The processes do not see each other: each would train alone and overwrite the others.
     """
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)  # the only buffers are tables that never change
-    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[ddp])
+    accelerator = Accelerator(mixed_precision=precision)
     check_world(accelerator.num_processes, launched_processes())
     return accelerator
 
