@@ -195,4 +195,4 @@ def find_real_videos() -> bool:
 
 
 if __name__ == "__main__":
-    with_errors_as_one_line("demo", main)
+    with_errors_as_one_line("demo", main, to_go_on="make demo starts again")

@@ -190,4 +190,4 @@ def main(config: JepaConfig) -> None:
 
 if __name__ == "__main__":
     config = parse(JepaConfig)
-    with_errors_as_one_line("jepa", lambda: main(config))
+    with_errors_as_one_line("jepa", lambda: main(config), to_go_on="--resume true continues from the last checkpoint")

@@ -183,4 +183,4 @@ def main(config: MaeConfig) -> None:
 
 if __name__ == "__main__":
     config = parse(MaeConfig)
-    with_errors_as_one_line("mae", lambda: main(config))
+    with_errors_as_one_line("mae", lambda: main(config), to_go_on="--resume true continues from the last checkpoint")

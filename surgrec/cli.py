@@ -22,9 +22,10 @@ _PLAIN_WORDS = (
     (r"typing\.Literal\[(.*?)\]", r"one of \1"),
     (r"the following arguments are required: (?:[a-z]+\.)?(\w+)$", r"\1 is needed"),
     (
-        r"""Parser key "([\w.]+)": Unable to load config '([^']*)' - .*""",
+        r"""Parser key "([\w.]+)": Unable to load config '([^']*)' - Parser key "[^"]*": Unable to load config .*""",
         r"\1 is '\2', which is no file and not its fields",
     ),
+    (r"""Parser key "[\w.]+": Unable to load config '([^']*)' - (.*)""", r"\1: \2"),
     (r"""Parser key "([\w.]+)": Expected a (.*?)\. Got value: (.*)""", r"\1 is \3, not of type \2"),
     (r"not of type one of", "not one of"),
 )
@@ -100,11 +101,12 @@ def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = No
         arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
     except (SurgrecError, ValueError) as error:
         parser.error(str(error))
-    with_errors_as_one_line(prog, lambda: commands[name].function(**arguments))
+    to_go_on = "the same command continues where it stopped"
+    with_errors_as_one_line(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
 
 
-def with_errors_as_one_line(prog: str, main: Callable[[], int | None]) -> NoReturn:
-    """Runs `main` and exits: its status, 1 and one line for a SurgrecError, 130 for Ctrl-C."""
+def with_errors_as_one_line(prog: str, main: Callable[[], int | None], *, to_go_on: str = "start it again") -> NoReturn:
+    """Runs `main` and exits: its status, 1 and one line for a SurgrecError, 130 and how to go on for Ctrl-C."""
     try:
         status = main()
         sys.stdout.flush()
@@ -112,7 +114,7 @@ def with_errors_as_one_line(prog: str, main: Callable[[], int | None]) -> NoRetu
         print(f"{prog}: error: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for a failed command
         sys.exit(1)
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)  # noqa: T201
+        print(f"{prog}: interrupted; {to_go_on}", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
