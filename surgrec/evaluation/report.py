@@ -15,6 +15,13 @@ from surgrec.shards.corpus import Source, open_corpus
 from surgrec.training.plan import CONFIG_FILE, read_plan
 from surgrec.training.rows import METRICS_FILE, STARTS_FILE, read_rows
 
+_DIAGNOSTICS = {
+    "target_std": "target standard deviation, before the norm",
+    "rankme": "RankMe of the target tokens",
+    "loss_of_mean": "loss of predicting each tubelet's mean",
+}
+"""What may be in a row of metrics.jsonl, and how its chart is called."""
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2530; background: #fafbfc; margin: 0 auto; max-width: 1180px; padding: 24px }
 h1 { font-size: 26px; margin: 0 } h2 { font-size: 18px; margin: 36px 0 8px } .note { color: #5a6675; margin: 2px 0 12px }
@@ -136,15 +143,14 @@ def _training(rows: Sequence[Mapping[str, Any]], starts: Sequence[Mapping[str, A
         )
         for source in by_source
     }
-    looked = [row for row in rows if "target_std" in row]
-    std = {"target std": [(row["step"], row["target_std"]) for row in looked]}
-    rank = {"RankMe": [(row["step"], row["rankme"]) for row in looked]}
-    charts = (
+    charts = [
         line_chart(loss, x_label="step", y_label="loss", marks=marks),
         line_chart(per_source, x_label="step", y_label="loss by source, mean of 10 steps", marks=marks),
-        line_chart(std, x_label="step", y_label="target standard deviation, before the norm", marks=marks),
-        line_chart(rank, x_label="step", y_label="RankMe of the target tokens", marks=marks),
-    )
+    ]
+    for name, label in _DIAGNOSTICS.items():
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:  # each objective looks for its own signs
+            charts.append(line_chart({name: points}, x_label="step", y_label=label, marks=marks))
     note = "A falling loss with a falling target deviation or RankMe is collapse; a rising loss alone is not."
     return f"<h2>Training</h2><p class='note'>{note}</p><div class='charts'>{''.join(charts)}</div>"
 
