@@ -83,10 +83,6 @@ class JepaConfig:
             raise ConfigError("global_batch, save_every and keep_checkpoints must be at least 1, and steps at least 0")
 
 
-# What may differ between a run and its resumption; the mixture is part of the order's own identity.
-FREE = {"run_dir", "corpus", "mixture", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
-
-
 def main(config: JepaConfig) -> None:
     """Trains until `steps`, or until it is asked to stop."""
     accelerator = start_accelerator(config.precision)
@@ -115,7 +111,7 @@ def main(config: JepaConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = run_identity(stream, config, FREE)
+    identity = run_identity(stream, config)
     modules = {"objective": objective, "target_encoder": target}
     state = TrainingState(modules=modules, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:

@@ -87,10 +87,6 @@ class MaeConfig:
             raise ConfigError("global_batch, save_every and keep_checkpoints must be at least 1, and steps at least 0")
 
 
-# What may differ between a run and its resumption; the mixture is part of the order's own identity.
-FREE = {"run_dir", "corpus", "mixture", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
-
-
 def main(config: MaeConfig) -> None:
     """Trains until `steps`, or until it is asked to stop."""
     accelerator = start_accelerator(config.precision)
@@ -118,7 +114,7 @@ def main(config: MaeConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = run_identity(stream, config, FREE)
+    identity = run_identity(stream, config)
     state = TrainingState(modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
         checkpoints.load(first_step, state)

@@ -168,8 +168,8 @@ class RunLog:
             TrainingError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
         """
         quarantined = [{"step": step.step, **asdict(bad)} for step in self._pending for bad in step.quarantined]
-        for step in self._pending:
-            step.losses.tolist()  # waits for the device, so that the clock below counts work and not its queueing
+        if self.accelerator.device.type == "cuda":  # so that the clock below counts work and not its queueing
+            torch.cuda.synchronize(self.accelerator.device)
         step_s = (time.perf_counter() - self._pending[0].began) / len(self._pending)
         mine = _Meeting(stop=stop, steps=[step.report(step_s) for step in self._pending], quarantined=quarantined)
         ranks: list[_Meeting] = gather_object([mine])

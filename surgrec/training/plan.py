@@ -1,7 +1,7 @@
 """What a run is and will draw, shown and written down before its first step."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,13 @@ from surgrec.stream.stream import SourcePlan, Stream
 from surgrec.training.rows import STARTS_FILE, append_rows
 
 PLAN_FILE, CONFIG_FILE = "plan.json", "config.yaml"
+FREE = {"run_dir", "corpus", "mixture", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
+"""Fields of a recipe's config that may differ between a run and its resumption; the mixture is part of the order's identity."""
 
 
-def run_identity(stream: Stream, config: object, free: Collection[str]) -> dict[str, Any]:
-    """What a resumed run must share with the one that it continues, as JSON.
-
-    Args:
-        stream: What the run draws from.
-        config: The recipe's config.
-        free: Its fields that may change; the mixture is part of the order's own identity.
-    """
-    fixed = {name: value for name, value in as_plain(config).items() if name not in free}
+def run_identity(stream: Stream, config: object) -> dict[str, Any]:
+    """What a resumed run must share with the one that it continues, as JSON: its order, and its config but for `FREE`."""
+    fixed = {name: value for name, value in as_plain(config).items() if name not in FREE}
     return {"order": stream.order.identity(), "config": fixed}
 
 

@@ -1,11 +1,13 @@
 """Recipes as a user starts them: real processes, watched and killed."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 
@@ -19,6 +21,17 @@ def recipe(name: str, processes: int, corpus: Path, run_dir: Path, *options: obj
     words = ["--config", config, "--corpus", corpus, "--run_dir", run_dir, *options]
     program = launcher if processes > 1 else [sys.executable]
     return [*program, str(ROOT / f"recipes/{name}.py"), *(str(word) for word in words)]
+
+
+def load_recipe(name: str) -> ModuleType:
+    """A recipe as a module; only a test may import one."""
+    spec = importlib.util.spec_from_file_location(f"{name}_recipe", ROOT / f"recipes/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:

@@ -1,28 +1,20 @@
 """What the JEPA recipe refuses, each in one sentence that says what to do. In one process: torch is imported once."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from surgrec.errors import ConfigError, MissingError, MixtureError, ShardError, SurgrecError
+from tests.recipes.processes import ROOT, load_recipe
 
-ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes/configs/jepa_tiny.yaml"
 
 
 @pytest.fixture(scope="module")
 def jepa() -> ModuleType:
     """The recipe as a module; only a test may import one."""
-    spec = importlib.util.spec_from_file_location("jepa_recipe", ROOT / "recipes/jepa.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["jepa_recipe"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("jepa")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The MAE recipe as a user starts it: two real processes, killed and resumed; and its configs."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +9,7 @@ import pytest
 from surgrec.masks.tube import tube_masks
 from surgrec.models.weights import encoder_provenance, load_encoder
 from surgrec.training.rows import read_rows
-from tests.recipes.processes import ROOT, finish, kill_all, recipe, start, until
+from tests.recipes.processes import ROOT, finish, kill_all, load_recipe, recipe, start, until
 
 STEPS, SAVE_EVERY = 16, 6
 FAST = ["--steps", STEPS, "--save_every", SAVE_EVERY, "--log.every", 2, "--log.samples", "true", "--global_batch", 4]
@@ -20,13 +18,7 @@ FAST = ["--steps", STEPS, "--save_every", SAVE_EVERY, "--log.every", 2, "--log.s
 @pytest.fixture(scope="module")
 def mae() -> ModuleType:
     """The recipe as a module; only a test may import one."""
-    spec = importlib.util.spec_from_file_location("mae_recipe", ROOT / "recipes/mae.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mae_recipe"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("mae")
 
 
 def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(tiny_corpus: Path, tmp_path: Path) -> None:
