@@ -111,7 +111,7 @@ def main(config: JepaConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = run_identity(stream, config)
+    identity = run_identity("jepa", stream, config)
     modules = {"objective": objective, "target_encoder": target}
     state = TrainingState(modules=modules, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:

@@ -114,7 +114,7 @@ def main(config: MaeConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = run_identity(stream, config)
+    identity = run_identity("mae", stream, config)
     state = TrainingState(modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
         checkpoints.load(first_step, state)

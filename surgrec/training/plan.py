@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,15 +14,16 @@ from surgrec.cli import as_plain, write_yaml
 from surgrec.stream.stream import SourcePlan, Stream
 from surgrec.training.rows import STARTS_FILE, append_rows
 
+Recipe = Literal["jepa", "mae"]
 PLAN_FILE, CONFIG_FILE = "plan.json", "config.yaml"
 FREE = {"run_dir", "corpus", "mixture", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
 """Fields of a recipe's config that may differ between a run and its resumption; the mixture is part of the order's identity."""
 
 
-def run_identity(stream: Stream, config: object) -> dict[str, Any]:
-    """What a resumed run must share with the one that it continues, as JSON: its order, and its config but for `FREE`."""
+def run_identity(recipe: Recipe, stream: Stream, config: object) -> dict[str, Any]:
+    """What a resumed run must share with the one that it continues, as JSON: recipe, order, and config but for `FREE`."""
     fixed = {name: value for name, value in as_plain(config).items() if name not in FREE}
-    return {"order": stream.order.identity(), "config": fixed}
+    return {"recipe": recipe, "order": stream.order.identity(), "config": fixed}
 
 
 def provenance(identity: Mapping[str, Any], stream: Stream, *, step: int, global_batch: int) -> dict[str, Any]:

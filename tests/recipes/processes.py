@@ -14,7 +14,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 
 
-def recipe(name: str, processes: int, corpus: Path, run_dir: Path, *options: object) -> list[str]:
+def recipe(name: str, processes: int, corpus: Path | str, run_dir: Path, *options: object) -> list[str]:
     """The command of a run of a recipe with its tiny config; later options win."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
     config = ROOT / f"recipes/configs/{name}_tiny.yaml"

@@ -11,14 +11,15 @@ import psutil
 import pytest
 
 from surgrec.models.weights import encoder_provenance, load_encoder
+from surgrec.storage import open_store
 from surgrec.training.rows import read_rows
 from tests.recipes.processes import finish, kill_all, recipe, start, until
 
-STEPS, SAVE_EVERY = 40, 8
+STEPS, SAVE_EVERY = 50, 10
 FAST = ["--steps", STEPS, "--save_every", SAVE_EVERY, "--log.every", 2, "--log.samples", "true", "--global_batch", 8]
 
 
-def jepa(processes: int, corpus: Path, run_dir: Path, *options: object) -> list[str]:
+def jepa(processes: int, corpus: Path | str, run_dir: Path, *options: object) -> list[str]:
     """The command of a tiny run; later options win."""
     return recipe("jepa", processes, corpus, run_dir, *FAST, *options)
 
@@ -59,6 +60,20 @@ def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(
             row[name] for row in read_rows(whole_run / "metrics.jsonl")
         ]
     assert (run_dir / "encoder.safetensors").read_bytes() == (whole_run / "encoder.safetensors").read_bytes()
+
+
+def test_a_run_from_an_object_store_has_the_samples_and_losses_of_one_from_disk(
+    tiny_corpus: Path, whole_run: Path, s3_address: str, tmp_path: Path
+) -> None:
+    store = open_store(s3_address)
+    for path in tiny_corpus.rglob("*"):
+        if path.is_file():
+            store.upload(path.relative_to(tiny_corpus).as_posix(), path)
+    status, errors = finish(jepa(2, s3_address, tmp_path / "run"))
+    assert status == 0, errors
+    assert samples_of(tmp_path / "run") == samples_of(whole_run), "the same keys, and losses equal to the last bit"
+    assert len(samples_of(whole_run)) == 50 * 8
+    assert (tmp_path / "run/encoder.safetensors").read_bytes() == (whole_run / "encoder.safetensors").read_bytes()
 
 
 def test_a_killed_run_resumes_on_one_process_with_the_same_samples(

@@ -9,18 +9,19 @@ import pytest
 
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, Store, open_store
-from tests.s3 import Account, Seaweed, free_ports
+from surgrec.storage.seaweed import Account, Seaweed, free_ports
+from tests.s3 import use
 
 
 def test_a_wrong_key_fails_at_once_and_says_what_to_check(
     seaweed: Seaweed, s3_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace(seaweed.writer, secret_key="wrong").use(monkeypatch)
+    use(replace(seaweed.writer, secret_key="wrong"), monkeypatch)
     store = open_store(s3_address)
     with pytest.raises(StorageError, match=rf"{s3_address}/corpus\.json .*AWS_SECRET_ACCESS_KEY"):
         store.read("corpus.json")
     assert store.counters.requests == 1
-    replace(seaweed.writer, access_key="nobody").use(monkeypatch)
+    use(replace(seaweed.writer, access_key="nobody"), monkeypatch)
     with pytest.raises(StorageError, match=rf"{s3_address} .*AWS_ACCESS_KEY_ID"):
         open_store(s3_address).list()
 
@@ -52,7 +53,7 @@ def test_a_key_that_may_only_read_is_found_by_the_check(
     seaweed: Seaweed, s3_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(s3_address).write("corpus.json", b"{}")
-    seaweed.reader.use(monkeypatch)
+    use(seaweed.reader, monkeypatch)
     store = open_store(s3_address)
     assert store.read("corpus.json") == b"{}"
     with pytest.raises(StorageError, match=rf"{s3_address}/.* out of bounds for these credentials"):
@@ -91,7 +92,7 @@ def test_a_setting_that_boto_refuses_is_a_sentence(
 
 def test_a_server_that_is_down_is_given_up_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     account = Account(endpoint=f"http://127.0.0.1:{free_ports(1)[0]}", access_key="any", secret_key="any")
-    account.use(monkeypatch)
+    use(account, monkeypatch)
     store = open_store("s3://corpora/x", policy=RetryPolicy(deadline_s=0.3, first_delay_s=0.02))
     with pytest.raises(StorageError, match=rf"^s3://corpora/x/corpus\.json: gave up after .*{account.endpoint}"):
         store.read("corpus.json")
