@@ -5,11 +5,12 @@
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/jepa.py --config ... # two processes without a GPU
 
 A run that was killed continues with the same command and `--resume true`, on any number of processes that divides the batch.
-Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08471) and V-JEPA 2 (Assran et al. 2025, arXiv:2506.09985).
+Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2 (Assran et al. 2025, arXiv:2506.09985) and 2.1.
 """
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,11 +20,10 @@ from surgrec.clips.augment import AugmentConfig, network_input
 from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches, loader_failures_explained
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.masks.groups import batch_masks
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.weights import save_encoder
 from surgrec.objectives.flops import jepa_flops
-from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, target_features
+from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
 from surgrec.shards.corpus import open_corpus
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import Stream
@@ -60,7 +60,7 @@ class JepaConfig:
     momentum: ScheduleConfig = VJEPA2_MOMENTUM
     """Of the target encoder's moving average."""
     global_batch: int = 3072
-    """Clips per step over all processes."""
+    """Samples per step over all processes; a clip of each."""
     steps: int = 90_000
     """Optimizer steps of the whole run."""
     seed: int = 239
@@ -94,6 +94,7 @@ def main(config: JepaConfig) -> None:
     stream = Stream(open_corpus(corpora), config.mixture, config.seed)
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
     stream.require_duration(sampling.span_s)
+    stream.require_few_repeats(config.steps * config.global_batch)
     dataset = ClipDataset(stream, sampling, config.augment, config.loader)
     sampler = StepSampler(
         global_batch=config.global_batch,
@@ -111,7 +112,7 @@ def main(config: JepaConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = run_identity("jepa", stream, config)
+    identity = partial(run_identity, "jepa", stream, config)
     modules = {"objective": objective, "target_encoder": target}
     state = TrainingState(modules=modules, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
@@ -139,20 +140,13 @@ def main(config: JepaConfig) -> None:
             data_wait_s = time.perf_counter() - began
 
             clips = network_input(batch, config.encoder.crop_px, accelerator.device)
-            masks = batch_masks(
-                config.encoder.grid,
-                config.objective.masks,
-                seed=config.seed,
-                positions=batch.positions,
-                mask_group=config.objective.mask_group,
-                trim=config.objective.trim,
-            )
+            masks = jepa_masks(config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions)
             set_step(optimizer, config.optimizer, step)
             with accelerator.autocast():
                 targets = target_features(target, clips)
-                losses = model(clips, targets, masks)
+                losses = model(clips, targets, masks, step)
             accelerator.backward(losses["loss"])
-            gradient_norm = clip_gradients(objective.parameters(), config.optimizer)
+            gradient_norm = clip_gradients(objective, config.optimizer, step)
             optimizer.step()
             optimizer.zero_grad()
             momentum = schedule_value(config.momentum, step)
@@ -175,7 +169,7 @@ def main(config: JepaConfig) -> None:
                 if is_save_step or stopping:
                     if accelerator.is_main_process:
                         checkpoints.save(done, state)
-                        facts = provenance(identity, stream, step=done, global_batch=config.global_batch)
+                        facts = provenance(identity(done), stream, step=done, global_batch=config.global_batch)
                         save_encoder(target, config.run_dir / "encoder.safetensors", facts)
                     accelerator.wait_for_everyone()
                 if stopping:

@@ -5,29 +5,31 @@
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/mae.py --config ... # two processes without a GPU
 
 A run that was killed continues with the same command and `--resume true`, on any number of processes that divides the batch.
-Method: VideoMAE (Tong et al. 2022, arXiv:2203.12602).
+Method: VideoMAE (Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2 (Wang et al. 2023, arXiv:2303.16727).
 """
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from einops import reduce
 
 from surgrec.cli import parse, with_errors_as_one_line
 from surgrec.clips.augment import AugmentConfig, network_input
 from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches, loader_failures_explained
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.masks.tube import tube_masks
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.weights import save_encoder
 from surgrec.objectives.flops import mae_flops
-from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
+from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks
 from surgrec.shards.corpus import open_corpus
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import Stream
 from surgrec.training.checkpoint import Checkpoints, TrainingState
+from surgrec.training.diagnostics import collapse_diagnostics
 from surgrec.training.launch import Precision, StopRequest, start_accelerator, start_run
 from surgrec.training.metrics import LogConfig, RunLog, progress_bar
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
@@ -35,7 +37,7 @@ from surgrec.training.plan import provenance, record_start, run_identity
 from surgrec.training.schedule import ScheduleConfig
 
 # VideoMAE's published values; recipes/configs/mae_vitb16.yaml says where each comes from, and what is known of SurgRec-MAE.
-VIDEOMAE_VIEW = AugmentConfig(scale=(0.25, 0.75), aspect_ratio=(0.86, 1.17), flip=0.0)
+VIDEOMAE_VIEW = AugmentConfig(crop="multi_scale", flip=0.0)
 VIDEOMAE_OPTIMIZER = OptimizerConfig(
     lr=ScheduleConfig(value=1.2e-3, start=0.0, warmup_steps=4700, decay="cosine", end=8e-5, end_step=94_000),
     weight_decay=ScheduleConfig(value=0.05),
@@ -59,12 +61,14 @@ class MaeConfig:
     """Frames per second of video in a training clip."""
     augment: AugmentConfig = VIDEOMAE_VIEW
     """Random view of each clip."""
+    views: int = 1
+    """Clips of each sample: views and masks of the same decoded moments (VideoMAE v2's repeated augmentation)."""
     objective: MaeObjectiveConfig = MaeObjectiveConfig()
     """Mask ratio and decoder."""
     optimizer: OptimizerConfig = VIDEOMAE_OPTIMIZER
     """AdamW and its schedules."""
     global_batch: int = 2048
-    """Clips per step over all processes."""
+    """Samples per step over all processes, each with its `views`."""
     steps: int = 94_000
     """Optimizer steps of the whole run."""
     seed: int = 0
@@ -83,8 +87,8 @@ class MaeConfig:
     """Continue from the newest checkpoint of run_dir; needed where there is one."""
 
     def __post_init__(self) -> None:
-        if min(self.global_batch, self.save_every, self.keep_checkpoints) < 1 or self.steps < 0:
-            raise ConfigError("global_batch, save_every and keep_checkpoints must be at least 1, and steps at least 0")
+        if min(self.global_batch, self.views, self.save_every, self.keep_checkpoints) < 1 or self.steps < 0:
+            raise ConfigError("global_batch, views, save_every and keep_checkpoints must be 1 or more, steps 0 or more")
 
 
 def main(config: MaeConfig) -> None:
@@ -98,7 +102,8 @@ def main(config: MaeConfig) -> None:
     stream = Stream(open_corpus(corpora), config.mixture, config.seed)
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
     stream.require_duration(sampling.span_s)
-    dataset = ClipDataset(stream, sampling, config.augment, config.loader)
+    stream.require_few_repeats(config.steps * config.global_batch)
+    dataset = ClipDataset(stream, sampling, config.augment, config.loader, config.views)
     sampler = StepSampler(
         global_batch=config.global_batch,
         rank=accelerator.process_index,
@@ -114,7 +119,7 @@ def main(config: MaeConfig) -> None:
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = run_identity("mae", stream, config)
+    identity = partial(run_identity, "mae", stream, config)
     state = TrainingState(modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
         checkpoints.load(first_step, state)
@@ -141,21 +146,21 @@ def main(config: MaeConfig) -> None:
             data_wait_s = time.perf_counter() - began
 
             clips = network_input(batch, config.encoder.crop_px, accelerator.device)
-            masks = tube_masks(
-                config.encoder.grid, config.objective.mask_ratio, seed=config.seed, positions=batch.positions
+            masks = mae_masks(
+                config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions, views=config.views
             )
             set_step(optimizer, config.optimizer, step)
             with accelerator.autocast():
                 losses = model(clips, masks)
             accelerator.backward(losses["loss"])
-            gradient_norm = clip_gradients(objective.parameters(), config.optimizer)
+            gradient_norm = clip_gradients(objective, config.optimizer, step)
             optimizer.step()
             optimizer.zero_grad()
 
             log.add(
                 step,
                 batch,
-                losses["loss_per_sample"],
+                reduce(losses["loss_per_sample"], "(b views) -> b", "mean", views=config.views),
                 flops=mae_flops(config.encoder, config.objective.decoder, masks),
                 began=began,
                 data_wait_s=data_wait_s,
@@ -164,11 +169,15 @@ def main(config: MaeConfig) -> None:
             done = step + 1
             is_save_step = done % config.save_every == 0 or done == config.steps
             if is_save_step or done % config.log.every == 0:  # a collective: every rank comes here after the same step
-                stopping = log.meet(stop=bool(stop), diagnostics={"loss_of_mean": float(losses["loss_of_mean"])})
+                diagnostics = {"loss_of_mean": float(losses["loss_of_mean"])}
+                if accelerator.is_main_process:
+                    with torch.no_grad(), accelerator.autocast():
+                        diagnostics |= collapse_diagnostics(encoder(clips[:8]))
+                stopping = log.meet(stop=bool(stop), diagnostics=diagnostics)
                 if is_save_step or stopping:
                     if accelerator.is_main_process:
                         checkpoints.save(done, state)
-                        facts = provenance(identity, stream, step=done, global_batch=config.global_batch)
+                        facts = provenance(identity(done), stream, step=done, global_batch=config.global_batch)
                         save_encoder(encoder, config.run_dir / "encoder.safetensors", facts)
                     accelerator.wait_for_everyone()
                 if stopping:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
 
-from surgrec.errors import SurgrecError
+from surgrec.errors import ConfigError, SurgrecError
 
 ConfigType = TypeVar("ConfigType")
 
@@ -81,6 +81,21 @@ def as_plain(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [as_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def from_plain(config_type: type[ConfigType], value: object, where: str) -> ConfigType:
+    """A config from what `as_plain` gave.
+
+    Raises:
+        ConfigError: A field is unknown or has another type.
+    """
+    parser = _Parser(exit_on_error=False)
+    parser.add_class_arguments(config_type, as_group=False)
+    try:
+        fields = parser.instantiate_classes(parser.parse_object(value))
+    except (jsonargparse.ArgumentError, ValueError) as error:
+        raise ConfigError(f"{where}: {_one_line(str(error), _known_names(parser))}") from None
+    return config_type(**vars(fields))
 
 
 def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = None) -> NoReturn:

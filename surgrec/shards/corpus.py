@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards.index import SourceIndex, read_parquet
+from surgrec.shards.index import SourceIndex, VideoLabel, labels_from_parquet, read_parquet
 from surgrec.shards.layout import (
     CORPUS_FILE,
     INDEX_FILE,
+    LABELS_FILE,
     SCHEMA_VERSION,
     check_row,
     check_source_name,
@@ -116,6 +117,16 @@ def open_corpus(addresses: Sequence[str | Path]) -> dict[str, Source]:
                 )
             sources[name] = Source(name=name, entry=entry, index=_read_index(store, name, entry), store=store)
     return sources
+
+
+def read_labels(source: Source) -> list[VideoLabel]:
+    """The labels of a source by the time of its videos, sorted by video.
+
+    Raises:
+        ShardError: They are not in the format.
+    """
+    name = f"{source.name}/{LABELS_FILE}"
+    return labels_from_parquet(source.store.read(name), source.store.locate(name))
 
 
 def _source_entry(data: object, where: str) -> SourceEntry:

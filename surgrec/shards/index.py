@@ -1,5 +1,6 @@
 """The index of a source as parquet: one row per sample, and what goes with it (labels by video time, dropped stretches)."""
 
+import functools
 import hashlib
 import io
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 from jaxtyping import Int64
 
@@ -48,26 +50,16 @@ class SourceIndex:
     """The rows of one source, held as Arrow columns: compact, shared with forked workers, read one row at a time."""
 
     def __init__(self, table: pa.Table, where: str) -> None:
-        missing = [column for column in _INDEX_SCHEMA.names if column not in table.column_names]
-        if missing:
-            raise ShardError(f"{where} has no column {', '.join(missing)}; it is not an index of this format")
-        try:
-            table = table.select(_INDEX_SCHEMA.names).cast(_INDEX_SCHEMA)
-        except pa.ArrowException as error:
-            raise ShardError(
-                f"{where} has a column of another type ({_first_line(error)}); build the corpus again"
-            ) from None
-        self._columns = {name: table.column(name).combine_chunks() for name in _INDEX_SCHEMA.names}
-        empty = [name for name, column in self._columns.items() if column.null_count]
-        if empty:
-            raise ShardError(f"{where} has rows without {', '.join(empty)}; build the corpus again")
+        added = {name: table.column(name).combine_chunks() for name in table.column_names}
+        table = _with_schema(table, _INDEX_SCHEMA, where)
+        self._where = where
+        self._columns = added | {name: table.column(name).combine_chunks() for name in _INDEX_SCHEMA.names}
         self.num_rows = int(table.num_rows)
 
     def sample(self, row: int) -> Sample:
         """The sample of one row."""
-        value = {name: column[row].as_py() for name, column in self._columns.items()}
-        clip = Clip(**{name: value[name] for name in CLIP_FIELDS})
-        return Sample(clip=clip, **{name: value[name] for name in PLACE_FIELDS})
+        clip = Clip(**{name: self._columns[name][row].as_py() for name in CLIP_FIELDS})
+        return Sample(clip=clip, **{name: self._columns[name][row].as_py() for name in PLACE_FIELDS})
 
     def key(self, row: int) -> str:
         """The key of one row."""
@@ -78,15 +70,55 @@ class SourceIndex:
         return self._columns[name]
 
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
-        """Digest of the keys of these rows, in their order: equal for the same samples in the same places."""
-        keys = self._columns["key"].take(pa.array(rows)).to_pylist()
-        return hashlib.sha256("\n".join(keys).encode("utf-8")).hexdigest()
+        """Digest of these rows in their order: equal for the same samples in the same places of the same index."""
+        return hashlib.sha256(self._keys_digest + rows.tobytes()).hexdigest()
 
     def rows(self, *, splits: Sequence[str], min_duration_s: float = 0.0) -> Int64[np.ndarray, " n"]:
         """Rows of these splits whose clips last at least `min_duration_s`, ascending."""
-        split = np.isin(np.asarray(self._columns["split"].to_numpy(zero_copy_only=False), dtype=str), list(splits))
+        split = compute.is_in(self._columns["split"], value_set=pa.array(list(splits), pa.string()))
         long_enough = self._columns["duration_s"].to_numpy() >= min_duration_s - 1e-6
-        return np.flatnonzero(split & long_enough).astype(np.int64)
+        return np.flatnonzero(split.to_numpy(zero_copy_only=False) & long_enough).astype(np.int64)
+
+    def groups(
+        self, rows: Int64[np.ndarray, " n"], columns: Sequence[str]
+    ) -> list[tuple[dict[str, str], Int64[np.ndarray, " _"]]]:
+        """Rows apart by the values of some columns, each group with its values; all of them together for no column.
+
+        Raises:
+            ShardError: A column is not there, or a row has no value in it.
+        """
+        if not columns or not len(rows):
+            return [({}, rows)]
+        encoded = [compute.dictionary_encode(self._words(column).take(pa.array(rows))) for column in columns]
+        codes = np.stack([np.asarray(array.indices) for array in encoded], axis=1)
+        combinations, group = np.unique(codes, axis=0, return_inverse=True)
+        by_group = np.split(rows[np.argsort(group, kind="stable")], np.cumsum(np.bincount(group))[:-1])
+        names = [array.dictionary.to_pylist() for array in encoded]
+        return [
+            ({column: words[code] for column, words, code in zip(columns, names, combination, strict=True)}, own)
+            for combination, own in zip(combinations.tolist(), by_group, strict=True)
+        ]
+
+    def _words(self, column: str) -> Any:
+        """A column as strings."""
+        if column not in self._columns:
+            there = ", ".join(sorted(self._columns))
+            raise ShardError(f"{self._where} has no column {column!r} to divide samples by; it has {there}")
+        if self._columns[column].null_count:
+            raise ShardError(
+                f"{self._where} has rows without {column}; fill the column before samples are divided by it"
+            )
+        return self._columns[column].cast(pa.string())
+
+    @functools.cached_property
+    def _keys_digest(self) -> bytes:
+        """SHA-256 of all keys, in the order of the rows."""
+        keys = self._columns["key"]
+        digest = hashlib.sha256(compute.binary_length(keys).to_numpy().tobytes())
+        offsets, letters = keys.buffers()[1:]
+        ends = np.frombuffer(offsets, dtype=np.int32)[keys.offset : keys.offset + len(keys) + 1]
+        digest.update(memoryview(letters)[ends[0] : ends[-1]] if len(keys) else b"")
+        return digest.digest()
 
 
 def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
@@ -99,9 +131,19 @@ def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
 
 def rows_to_parquet(row_type: type[VideoLabel] | type[Dropped], rows: Sequence[VideoLabel | Dropped]) -> bytes:
     """`labels.parquet` or `dropped.parquet`, sorted by its columns."""
-    schema = pa.schema([(field.name, _ARROW_TYPES[field.type]) for field in fields(row_type)])  # type: ignore[index]
+    schema = _schema(row_type)
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     return _to_bytes(table.sort_by([(name, "ascending") for name in schema.names]))
+
+
+def labels_from_parquet(data: bytes, where: str) -> list[VideoLabel]:
+    """The rows of `labels.parquet`.
+
+    Raises:
+        ShardError: The bytes are not a sound parquet file, or its columns are not those of labels.
+    """
+    table = _with_schema(read_parquet(data, where), _schema(VideoLabel), where)
+    return [VideoLabel(**row) for row in table.to_pylist()]
 
 
 def read_parquet(data: bytes, where: str) -> pa.Table:
@@ -117,6 +159,27 @@ def read_parquet(data: bytes, where: str) -> pa.Table:
         raise ShardError(
             f"{where} is not a sound parquet file ({_first_line(error)}); copy or build it again"
         ) from None
+
+
+def _schema(row_type: type[VideoLabel] | type[Dropped]) -> pa.Schema:
+    return pa.schema([(field.name, _ARROW_TYPES[field.type]) for field in fields(row_type)])  # type: ignore[index]
+
+
+def _with_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """The columns of a schema, each of its type and without empty cells. Further columns are left out."""
+    missing = [column for column in schema.names if column not in table.column_names]
+    if missing:
+        raise ShardError(f"{where} has no column {', '.join(missing)}; it is not a file of this format")
+    try:
+        table = table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise ShardError(
+            f"{where} has a column of another type ({_first_line(error)}); build the corpus again"
+        ) from None
+    empty = [name for name in schema.names if table.column(name).null_count]
+    if empty:
+        raise ShardError(f"{where} has rows without {', '.join(empty)}; build the corpus again")
+    return table
 
 
 def _first_line(error: Exception) -> str:

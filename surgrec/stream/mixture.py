@@ -1,12 +1,8 @@
-"""How much of each source a run sees: declared, hierarchical, exact in every block of positions."""
+"""What a run declares of its mixture: hierarchical, readable, and fixed before the first step."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
-from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
 from surgrec.manifest import SPLITS
@@ -16,8 +12,8 @@ from surgrec.manifest import SPLITS
 class Level:
     """One level of the mixture: samples are grouped by a column, and each group's share is proportional to n^alpha."""
 
-    by: Literal["domain", "source"]
-    """Index column whose values are the groups of this level."""
+    by: str
+    """Index column whose values are the groups of this level: domain, source, or any other, such as procedure or case."""
     alpha: float
     """Temperature: 1 natural shares, 0.5 square root, 0 equal shares."""
 
@@ -29,6 +25,28 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """From a sample count on, other levels or other weights; what is not given stays as it was before."""
+
+    start: int
+    """Samples of the run before this stage; rounded up to a whole block."""
+    levels: list[Level] | None = None
+    """Levels of the stage."""
+    weights: dict[str, float] | None = None
+    """Factors of the stage."""
+
+    def __post_init__(self) -> None:
+        if self.start < 1:
+            raise MixtureError(
+                f"mixture: a stage starts at sample {self.start}; what holds from 0 on stands before the stages"
+            )
+        if self.levels is None and self.weights is None:
+            raise MixtureError(f"mixture: the stage at sample {self.start} changes neither levels nor weights")
+        _check_levels(self.levels or [])
+        _check_weights(self.weights or {})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
     """What a run draws from, and in which proportions."""
 
@@ -36,6 +54,8 @@ class Mixture:
     """Outermost first. The default balances domains equally and sources within a domain by square root."""
     weights: dict[str, float] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
+    stages: list[Stage] = field(default_factory=list)
+    """Later changes of levels and weights, by the samples drawn before them."""
     splits: list[str] = field(default_factory=lambda: ["train"])
     """Stored splits to draw from."""
     min_duration_s: float = 0.0
@@ -46,6 +66,10 @@ class Mixture:
     """Neighbouring samples that are read close together; 1 shuffles fully."""
     shuffle_window: int = 512
     """Blocks whose samples are shuffled with each other."""
+    max_repeats: float | None = None
+    """How often a run may draw a sample, on average over a source; it never changes the order. None: as often as it comes."""
+    over_max_repeats: Literal["refuse", "warn"] = "refuse"
+    """What becomes of a run that would repeat a source more often."""
 
     def __post_init__(self) -> None:
         for name in ("block", "shuffle_block", "shuffle_window"):
@@ -53,87 +77,55 @@ class Mixture:
                 raise MixtureError(f"mixture: {name} is {getattr(self, name)}; it must be at least 1")
         if not self.splits or not set(self.splits) <= set(SPLITS):
             raise MixtureError(f"mixture: splits is {self.splits}; name one or several of {', '.join(SPLITS)}")
-        columns = [level.by for level in self.levels]
-        if len(set(columns)) < len(columns):
+        if self.max_repeats is not None and not self.max_repeats > 0:
+            raise MixtureError(f"mixture: max_repeats is {self.max_repeats}; it must be above 0")
+        _check_levels(self.levels)
+        _check_weights(self.weights)
+        starts = [phase.start_block for phase in phases(self)]
+        if sorted(set(starts)) != starts:
             raise MixtureError(
-                f"mixture: levels name a column twice ({', '.join(columns)}); give each column one level"
+                f"mixture: stages start at blocks {', '.join(map(str, starts[1:]))} of {self.block} samples; "
+                "list them in order, at least a block apart"
             )
-        for source, factor in self.weights.items():
-            if not factor >= 0 or factor == float("inf"):
-                raise MixtureError(
-                    f"mixture: the weight of {source} is {factor}; it must be a finite number, 0 or more"
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaf:
-    """What the mixture distributes over: the samples of one source that the run may draw."""
+class Phase:
+    """A stretch of the run with one set of levels and weights."""
 
-    source: str
-    domain: str
-    digest: str
-    """Digest of the source's (key, sha256) rows."""
-    rows: str
-    """Digest of the keys that may be drawn, in the order of the index: it tells apart other splits and packings."""
-    size: int
-    """Samples that pass the mixture's splits and minimum duration."""
+    start_block: int
+    levels: Sequence[Level]
+    weights: Mapping[str, float]
 
 
-def shares(leaves: Sequence[Leaf], mixture: Mixture) -> Float64[np.ndarray, " leaves"]:
-    """The declared share of each leaf; they sum to 1, and a leaf without samples or with weight 0 has none.
-
-    Raises:
-        MixtureError: A weight names a source that is not there or has no samples, or nothing is left to draw.
-    """
-    sizes = {leaf.source: leaf.size for leaf in leaves}
-    for source, factor in mixture.weights.items():
-        if source not in sizes:
-            raise MixtureError(
-                f"mixture: weights name the source {source!r}; the corpus has {', '.join(sorted(sizes))}"
+def phases(mixture: Mixture) -> list[Phase]:
+    """The beginning of the run and its stages, each with everything that holds in it."""
+    found = [Phase(start_block=0, levels=mixture.levels, weights=mixture.weights)]
+    for stage in mixture.stages:
+        before = found[-1]
+        found.append(
+            Phase(
+                start_block=-(-stage.start // mixture.block),
+                levels=before.levels if stage.levels is None else stage.levels,
+                weights=before.weights if stage.weights is None else stage.weights,
             )
-        if factor > 0 and not sizes[source]:
-            raise MixtureError(f"mixture: {source} has a weight but no sample in splits {mixture.splits}; set it to 0")
-    drawn = [leaf for leaf in leaves if leaf.size and mixture.weights.get(leaf.source, 1.0) > 0]
-    if not drawn:
-        raise MixtureError(f"mixture: no sample to draw in splits {mixture.splits}; look at `surgrec-shard info`")
-    by_source = _divide(drawn, mixture.levels)
-    weighted = np.array([by_source.get(leaf.source, 0.0) * mixture.weights.get(leaf.source, 1.0) for leaf in leaves])
-    return np.asarray(weighted / weighted.sum())
-
-
-def block_counts(leaves: Sequence[Leaf], mixture: Mixture) -> Int64[np.ndarray, " leaves"]:
-    """How many of each block's positions belong to each leaf: largest remainder, at least 1 where the share is positive.
-
-    Raises:
-        MixtureError: The block has fewer positions than there are leaves to serve.
-    """
-    share = shares(leaves, mixture)
-    served = int((share > 0).sum())
-    if mixture.block < served:
-        raise MixtureError(
-            f"mixture: block {mixture.block} is smaller than the {served} sources it must serve; raise it"
         )
-    quota = np.round(share * mixture.block, 9)  # so that the last bit of a platform's pow() cannot move a count
-    counts = np.where(share > 0, np.maximum(1, np.floor(quota)), 0).astype(np.int64)
-    while (rest := mixture.block - int(counts.sum())) != 0:
-        short = np.where(share > 0, quota - counts, -np.inf)
-        excess = np.where(counts > 1, counts - quota, -np.inf)
-        counts[int(np.argmax(short if rest > 0 else excess))] += 1 if rest > 0 else -1
-    return counts
+    return found
 
 
-def _divide(leaves: Sequence[Leaf], levels: Sequence[Level]) -> dict[str, float]:
-    """Share of each source of a group; below the last level the shares are natural."""
-    total = sum(leaf.size for leaf in leaves)
-    if not levels:
-        return {leaf.source: leaf.size / total for leaf in leaves}
-    groups: dict[str, list[Leaf]] = defaultdict(list)
-    for leaf in leaves:
-        groups[getattr(leaf, levels[0].by)].append(leaf)
-    parts = {name: (sum(leaf.size for leaf in group) / total) ** levels[0].alpha for name, group in groups.items()}
-    whole = sum(parts.values())
-    return {
-        source: parts[name] / whole * share
-        for name, group in groups.items()
-        for source, share in _divide(group, levels[1:]).items()
-    }
+def level_columns(mixture: Mixture) -> list[str]:
+    """Columns other than the source and its domain by which a level divides, at any time of the run; sorted."""
+    columns = {level.by for phase in phases(mixture) for level in phase.levels}
+    return sorted(columns - {"source", "domain"})
+
+
+def _check_levels(levels: Sequence[Level]) -> None:
+    columns = [level.by for level in levels]
+    if len(set(columns)) < len(columns):
+        raise MixtureError(f"mixture: levels name a column twice ({', '.join(columns)}); give each column one level")
+
+
+def _check_weights(weights: Mapping[str, float]) -> None:
+    for source, factor in weights.items():
+        if not factor >= 0 or factor == float("inf"):
+            raise MixtureError(f"mixture: the weight of {source} is {factor}; it must be a finite number, 0 or more")

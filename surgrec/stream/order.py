@@ -1,8 +1,9 @@
-"""The order: a pure function from a position of the run to a source, one of its samples, and the source's epoch.
+"""The order: a pure function from a position of the run to a leaf of the mixture, one of its samples, and the leaf's epoch.
 
 It knows nothing of ranks, workers or history, so the stream is the same for every world size and after every resume.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -10,11 +11,14 @@ import numpy as np
 from jaxtyping import Int64, UInt64
 
 from surgrec.errors import ConfigError
-from surgrec.stream.mixture import Leaf, Mixture, block_counts
+from surgrec.stream.mixture import Mixture, phases
 from surgrec.stream.permutation import key_of, mix, permute
+from surgrec.stream.shares import Leaf, block_counts
 from surgrec.stream.shuffle import shuffled_sample
 
 _MIXING, _SHUFFLING, _SUBSTITUTE, _SAMPLE = 11, 12, 13, 14
+_FIXED = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window")
+"""Fields of the mixture that the order depends on from its first position on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +30,27 @@ class Draws:
     sample: Int64[np.ndarray, " n"]
     """Sample of the leaf, in [0, size)."""
     epoch: Int64[np.ndarray, " n"]
-    """How many times the whole source was drawn before."""
+    """How many times the whole leaf was drawn before."""
 
 
 class Order:
     """`order(positions)` gives the draws of a run."""
 
     def __init__(self, leaves: Sequence[Leaf], mixture: Mixture, seed: int) -> None:
-        self.leaves = tuple(sorted(leaves, key=lambda leaf: leaf.source))
+        self.leaves = tuple(sorted(leaves, key=lambda leaf: leaf.name))
         self.mixture = mixture
         self.seed = seed
-        self.counts = block_counts(self.leaves, mixture)
-        self._ends = np.cumsum(self.counts)
+        self._phases = phases(mixture)
+        self.counts = np.stack([block_counts(self.leaves, mixture, phase) for phase in self._phases])
+        """Positions of each block, by phase and leaf."""
+        self._starts = np.array([phase.start_block for phase in self._phases], dtype=np.int64)
+        drawn = np.diff(self._starts)[:, None] * self.counts[:-1]
+        self._drawn_before = np.cumsum(np.vstack([np.zeros_like(self.counts[:1]), drawn]), axis=0)
+        self._ends = np.cumsum(self.counts, axis=1)
+        self._slots = np.arange(mixture.block, dtype=np.int64)
+        self._deal = np.stack([np.repeat(np.arange(len(self.leaves)), counts) for counts in self.counts])
         self._sizes = np.array([leaf.size for leaf in self.leaves], dtype=np.int64)
-        self._keys = np.array([key_of(leaf.source) for leaf in self.leaves], dtype=np.uint64)
+        self._keys = np.array([key_of(leaf.name) for leaf in self.leaves], dtype=np.uint64)
 
     def __call__(self, positions: Int64[np.ndarray, " n"]) -> Draws:
         """What stands at these positions of the run, in any order and from any start."""
@@ -63,37 +74,68 @@ class Order:
         for attempt in range(size - 1):
             yield (bad + 1 + int(permute(attempt, size - 1, key))) % size
 
+    def drawn(self, positions: int) -> Int64[np.ndarray, " leaves"]:
+        """How many samples of each leaf the first `positions` positions hold."""
+        block, rest = divmod(positions, self.mixture.block)
+        phase = self._phase_of(np.array([block]))[0]
+        tail, _ = self._mixed(np.arange(positions - rest, positions, dtype=np.int64))
+        whole = self._drawn_before[phase] + (block - self._starts[phase]) * self.counts[phase]
+        return np.asarray(whole + np.bincount(tail, minlength=len(self.leaves)))
+
     def consumed(self, positions: int) -> dict[str, int]:
         """How many samples of each source the first `positions` positions hold."""
-        blocks, rest = divmod(positions, self.mixture.block)
-        start = blocks * self.mixture.block
-        tail, _ = self._mixed(np.arange(start, start + rest, dtype=np.int64))
-        totals = blocks * self.counts + np.bincount(tail, minlength=len(self.leaves))
-        return {leaf.source: int(total) for leaf, total in zip(self.leaves, totals, strict=True)}
+        return self._by_source(self.drawn(positions))
 
-    def identity(self) -> dict[str, object]:
-        """Everything the order depends on, as JSON. Two runs with equal identities see the same samples."""
-        return {
-            "seed": self.seed,
-            "mixture": asdict(self.mixture),
-            "sources": {
-                leaf.source: {"digest": leaf.digest, "rows": leaf.rows, "samples": leaf.size} for leaf in self.leaves
-            },
+    def identity(self, positions: int | None = None) -> dict[str, object]:
+        """Everything that the order depends on, as JSON. Two runs with equal identities see the same samples.
+
+        Args:
+            positions: Up to here, so that later stages may differ; None for the whole, endless run.
+        """
+        reached = [
+            phase for phase in self._phases if positions is None or phase.start_block * self.mixture.block < positions
+        ]
+        fixed = {name: getattr(self.mixture, name) for name in _FIXED}
+        changing = [
+            {
+                "start_block": phase.start_block,
+                "levels": [asdict(level) for level in phase.levels],
+                "weights": dict(phase.weights),
+            }
+            for phase in reached or self._phases[:1]
+        ]
+        sizes = self._by_source(self._sizes)
+        sources = {
+            leaf.source: {"digest": leaf.digest, "rows": leaf.rows, "samples": sizes[leaf.source]}
+            for leaf in self.leaves
         }
+        groups = {leaf.name: {"rows": leaf.own_rows, "samples": leaf.size} for leaf in self.leaves if leaf.values}
+        mixture = {**fixed, "phases": changing}
+        return {"seed": self.seed, "mixture": mixture, "sources": sources, "groups": groups}
+
+    def _by_source(self, counts: Int64[np.ndarray, " leaves"]) -> dict[str, int]:
+        totals: Counter[str] = Counter()
+        for leaf, count in zip(self.leaves, counts.tolist(), strict=True):
+            totals[leaf.source] += count
+        return dict(totals)
+
+    def _phase_of(self, blocks: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        return np.searchsorted(self._starts, blocks, side="right").astype(np.int64) - 1
 
     def _mixed(self, positions: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
         """The leaf at each position, and which draw of that leaf it is since position 0."""
         block, slot = np.divmod(positions, self.mixture.block)
         blocks, inverse = np.unique(block, return_inverse=True)
-        slots = np.arange(self.mixture.block, dtype=np.int64)
-        dealt = permute(slots[None, :], self.mixture.block, mix(self.seed, _MIXING, blocks)[:, None])
-        leaves = np.searchsorted(self._ends, dealt.astype(np.int64), side="right").astype(np.int64)
+        phase = self._phase_of(blocks)
+        dealt = permute(self._slots[None, :], self.mixture.block, mix(self.seed, _MIXING, blocks)[:, None])
+        leaves = self._deal[phase[:, None], dealt.astype(np.int64)]
         by_leaf = np.argsort(leaves, axis=1, kind="stable")
-        firsts = (self._ends - self.counts)[np.take_along_axis(leaves, by_leaf, axis=1)]
+        firsts = (self._ends - self.counts)[phase[:, None], np.take_along_axis(leaves, by_leaf, axis=1)]
         ordinal = np.empty_like(leaves)
-        np.put_along_axis(ordinal, by_leaf, slots[None, :] - firsts, axis=1)
-        leaf = leaves[inverse, slot]
-        return leaf, block * self.counts[leaf] + ordinal[inverse, slot]
+        np.put_along_axis(ordinal, by_leaf, self._slots[None, :] - firsts, axis=1)
+        leaf, phase = leaves[inverse, slot], phase[inverse]
+        before = self._drawn_before[phase, leaf] + (block - self._starts[phase]) * self.counts[phase, leaf]
+        return leaf, before + ordinal[inverse, slot]
 
 
 def rank_positions(step: int, *, global_batch: int, rank: int, world_size: int) -> Int64[np.ndarray, " n"]:

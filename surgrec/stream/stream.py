@@ -1,6 +1,6 @@
 """A run's stream over opened corpora: from a position to the sample that stands there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +9,9 @@ from jaxtyping import Int64
 from surgrec.errors import MixtureError
 from surgrec.shards.corpus import Source
 from surgrec.shards.layout import Sample
-from surgrec.stream.mixture import Leaf, Mixture
+from surgrec.stream.mixture import Mixture, level_columns
 from surgrec.stream.order import Order
+from surgrec.stream.shares import Leaf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,8 @@ class Draw:
 
     position: int
     source: str
+    leaf: int
+    """Index into the order's leaves."""
     row: int
     """Row of the source's index."""
     source_epoch: int
@@ -32,8 +35,10 @@ class SourcePlan:
     domain: str
     samples: int
     """Samples that may be drawn."""
+    hours: float
+    """Of stored video in these samples."""
     share: float
-    """Exact share of every block of the stream."""
+    """Of all samples drawn."""
     draws: int
     """Samples drawn."""
     epochs: float
@@ -45,35 +50,36 @@ class Stream:
 
     def __init__(self, sources: dict[str, Source], mixture: Mixture, seed: int) -> None:
         self.sources = sources
-        self._rows = {
-            name: source.index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
-            for name, source in sources.items()
-        }
-        leaves = [
-            Leaf(
-                source=name,
-                domain=source.entry.domain,
-                digest=source.entry.digest,
-                rows=source.index.rows_digest(self._rows[name]),
-                size=len(self._rows[name]),
-            )
-            for name, source in sources.items()
-        ]
+        rows: dict[str, Int64[np.ndarray, " _"]] = {}
+        leaves = []
+        for source in sources.values():
+            for leaf, own in _leaves(source, mixture):
+                leaves.append(leaf)
+                rows[leaf.name] = own
         self.order = Order(leaves, mixture, seed)
+        self._rows = [rows[leaf.name] for leaf in self.order.leaves]
 
     def draws(self, positions: Int64[np.ndarray, " n"]) -> list[Draw]:
         """What stands at these positions."""
         drawn = self.order(positions)
-        names = [self.order.leaves[leaf].source for leaf in drawn.leaf]
+        leaves = self.order.leaves
         return [
-            Draw(position=int(position), source=name, row=int(self._rows[name][sample]), source_epoch=int(epoch))
-            for position, name, sample, epoch in zip(positions, names, drawn.sample, drawn.epoch, strict=True)
+            Draw(
+                position=position,
+                source=leaves[leaf].source,
+                leaf=leaf,
+                row=int(self._rows[leaf][sample]),
+                source_epoch=epoch,
+            )
+            for position, leaf, sample, epoch in zip(
+                positions.tolist(), drawn.leaf.tolist(), drawn.sample.tolist(), drawn.epoch.tolist(), strict=True
+            )
         ]
 
     def substitutes(self, draw: Draw) -> Iterator[Draw]:
-        """What stands in for a draw whose sample is bad: the others of its source, in the same order in every run."""
+        """What stands in for a draw whose sample is bad: the others of its leaf, in the same order in every run."""
         for sample in self.order.substitutes(draw.position):
-            yield replace(draw, row=int(self._rows[draw.source][sample]))
+            yield replace(draw, row=int(self._rows[draw.leaf][sample]))
 
     def sample(self, draw: Draw) -> Sample:
         """The index row of a draw."""
@@ -87,30 +93,77 @@ class Stream:
         """Refuses a stream that may draw a clip too short for what is read from it.
 
         Raises:
-            MixtureError: A clip of a drawn source lasts less than `seconds`.
+            MixtureError: A clip of a drawn leaf lasts less than `seconds`.
         """
-        for leaf, count in zip(self.order.leaves, self.order.counts, strict=True):
-            if not count:
+        for leaf, rows, counts in zip(self.order.leaves, self._rows, self.order.counts.T, strict=True):
+            if not counts.any():
                 continue
-            durations = self.sources[leaf.source].index.column("duration_s").to_numpy()[self._rows[leaf.source]]
+            durations = self.sources[leaf.source].index.column("duration_s").to_numpy()[rows]
             short = int((durations < seconds - 1e-6).sum())
             if short:
                 raise MixtureError(
-                    f"{leaf.source}: {short} of {leaf.size} clips are shorter than the {seconds:g} s that a training clip spans; "
+                    f"{leaf.name}: {short} of {leaf.size} clips are shorter than the {seconds:g} s that a training clip spans; "
                     f"set mixture.min_duration_s to {seconds:g}, or sample fewer frames or at a higher rate"
                 )
 
+    def require_few_repeats(self, positions: int) -> None:
+        """Refuses a run of so many positions that draws a source more often than the mixture's `max_repeats`.
+
+        Raises:
+            MixtureError: It does, and the mixture does not say `over_max_repeats: warn`.
+        """
+        mixture = self.order.mixture
+        found = too_often(self.plan(positions), mixture.max_repeats)
+        if found and mixture.over_max_repeats == "refuse":
+            raise MixtureError(
+                f"mixture: {found}; lower the weight, raise an alpha, shorten the run, or set over_max_repeats to warn"
+            )
+
     def plan(self, positions: int) -> list[SourcePlan]:
         """What the first `positions` positions draw of each source."""
-        draws = self.order.consumed(positions)
-        return [
-            SourcePlan(
-                source=leaf.source,
-                domain=leaf.domain,
-                samples=leaf.size,
-                share=int(count) / self.order.mixture.block,
-                draws=draws[leaf.source],
-                epochs=draws[leaf.source] / leaf.size if leaf.size else 0.0,
+        return self.account(self.order.consumed(positions))
+
+    def account(self, draws: Mapping[str, int]) -> list[SourcePlan]:
+        """The same for any numbers of samples drawn, by source: planned ones, or those that a run has counted."""
+        total = sum(draws.values())
+        plans = []
+        for name, source in self.sources.items():
+            own = [rows for leaf, rows in zip(self.order.leaves, self._rows, strict=True) if leaf.source == name]
+            size = sum(map(len, own))
+            durations = source.index.column("duration_s").to_numpy()
+            drawn = draws.get(name, 0)
+            plans.append(
+                SourcePlan(
+                    source=name,
+                    domain=source.entry.domain,
+                    samples=size,
+                    hours=float(sum(durations[rows].sum() for rows in own)) / 3600,
+                    share=drawn / total if total else 0.0,
+                    draws=drawn,
+                    epochs=drawn / size if size else 0.0,
+                )
             )
-            for leaf, count in zip(self.order.leaves, self.order.counts, strict=True)
-        ]
+        return sorted(plans, key=lambda plan: plan.source)
+
+
+def too_often(plans: Sequence[SourcePlan], max_repeats: float | None) -> str:
+    """Names the sources whose samples a plan draws more often than `max_repeats`; empty if there is none."""
+    over = [f"{plan.source} ({plan.epochs:.1f})" for plan in plans if max_repeats and plan.epochs > max_repeats]
+    return f"each sample would be drawn more often than max_repeats {max_repeats:g}: {', '.join(over)}" if over else ""
+
+
+def _leaves(source: Source, mixture: Mixture) -> Iterator[tuple[Leaf, Int64[np.ndarray, " _"]]]:
+    """The samples of a source that may be drawn, apart by the mixture's level columns, and their rows."""
+    rows = source.index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
+    digest = source.index.rows_digest(rows)
+    for values, own in source.index.groups(rows, level_columns(mixture)):
+        leaf = Leaf(
+            source=source.name,
+            domain=source.entry.domain,
+            digest=source.entry.digest,
+            rows=digest,
+            size=len(own),
+            values=values,
+            own_rows=source.index.rows_digest(own) if values else "",
+        )
+        yield leaf, own

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ class TrainingState:
     """AdamW."""
     trained: nn.Module
     """The module whose parameters the optimizer holds."""
-    identity: Mapping[str, Any]
-    """JSON values that a resumed run must share."""
+    identity: Callable[[int], Mapping[str, Any]]
+    """From a step, the JSON values that a run which resumes there must share."""
 
 
 class Checkpoints:
@@ -72,7 +72,7 @@ class Checkpoints:
                 save_file(tensors, partial / f"{name}.safetensors")
             save_file(_optimizer_tensors(state.optimizer, state.trained), partial / _OPTIMIZER_FILE)
             files = {file.name: _sha256(file) for file in sorted(partial.iterdir())}
-            facts = {"format": FORMAT, "step": step, "files": files, "identity": dict(state.identity)}
+            facts = {"format": FORMAT, "step": step, "files": files, "identity": dict(state.identity(step))}
             (partial / _STATE_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
             for file in partial.iterdir():
                 _sync(file)
@@ -97,7 +97,7 @@ class Checkpoints:
         """
         path = self._path(step)
         facts = self._read_state(path)
-        differences = different_lines(facts["identity"], dict(state.identity))
+        differences = different_lines(facts["identity"], dict(state.identity(step)))
         if differences:
             raise CheckpointError(
                 f"{path} belongs to a run that differs from this one: {'; '.join(differences)}; "

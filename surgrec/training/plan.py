@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from surgrec import __version__
 from surgrec.cli import as_plain, write_yaml
-from surgrec.stream.stream import SourcePlan, Stream
+from surgrec.stream.stream import SourcePlan, Stream, too_often
 from surgrec.training.rows import STARTS_FILE, append_rows
 
 Recipe = Literal["jepa", "mae"]
@@ -20,10 +20,21 @@ FREE = {"run_dir", "corpus", "mixture", "steps", "loader", "log", "save_every", 
 """Fields of a recipe's config that may differ between a run and its resumption; the mixture is part of the order's identity."""
 
 
-def run_identity(recipe: Recipe, stream: Stream, config: object) -> dict[str, Any]:
-    """What a resumed run must share with the one that it continues, as JSON: recipe, order, and config but for `FREE`."""
+class RunConfig(Protocol):
+    """What every recipe's config has."""
+
+    @property
+    def global_batch(self) -> int:
+        """Positions of the order per step."""
+
+
+def run_identity(recipe: Recipe, stream: Stream, config: RunConfig, step: int) -> dict[str, Any]:
+    """What a run that resumes after `step` steps must share with the one that it continues, as JSON.
+
+    It is the recipe, the order up to there (later stages of the mixture may differ), and the config but for `FREE`.
+    """
     fixed = {name: value for name, value in as_plain(config).items() if name not in FREE}
-    return {"recipe": recipe, "order": stream.order.identity(), "config": fixed}
+    return {"recipe": recipe, "order": stream.order.identity(step * config.global_batch), "config": fixed}
 
 
 def provenance(identity: Mapping[str, Any], stream: Stream, *, step: int, global_batch: int) -> dict[str, Any]:
@@ -50,6 +61,8 @@ def record_start(
     write_plan(run_dir, sorted({source.store.address for source in stream.sources.values()}), plans)
     append_rows(run_dir / STARTS_FILE, [{"step": first_step, "processes": processes, "surgrec": __version__}])
     print_plan(plans)
+    if found := too_often(plans, stream.order.mixture.max_repeats):
+        Console(stderr=True).print(f"[yellow]warning[/yellow] {found}")
 
 
 def write_plan(run_dir: Path, corpora: Sequence[str], plans: Sequence[SourcePlan]) -> None:

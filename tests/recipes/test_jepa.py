@@ -91,14 +91,19 @@ def test_a_killed_run_resumes_on_one_process_with_the_same_samples(
 
 
 def test_the_run_logs_the_keys_that_the_order_command_prints(tiny_corpus: Path, whole_run: Path) -> None:
-    command = [sys.executable, "-c", "from surgrec_shard.commands import main; main()", "order", str(tiny_corpus)]
+    command = [sys.executable, "-c", "from surgrec_shard.commands import main; main()"]
     options = ["--seed", "239", "--global_batch", "8", "--world_size", "2", "--rank", "1", "--num_steps", str(STEPS)]
-    printed = subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [*command, "order", str(tiny_corpus), *options], capture_output=True, text=True, check=True
+    ).stdout
     ordered = [json.loads(line) for line in printed.splitlines()]
     logged = [row for row in samples_of(whole_run) if row["slot"] >= 4]
     assert [(row["step"], row["slot"], row["key"]) for row in ordered] == [
         (row["step"], row["slot"], row["key"]) for row in logged
     ]
+    mix = [*command, "mix", str(tiny_corpus), "--run", str(whole_run)]
+    verdict = subprocess.run(mix, capture_output=True, text=True, check=True).stderr
+    assert "to the sample what was planned" in verdict
 
 
 def test_every_step_has_a_row_with_everything_one_asks_for(whole_run: Path) -> None:
@@ -107,7 +112,7 @@ def test_every_step_has_a_row_with_everything_one_asks_for(whole_run: Path) -> N
     wanted = {"loss", "loss_by_source", "consumed", "data_wait_s", "step_s", "clips_per_s", "mfu", "lr", "momentum"}
     assert all(wanted <= row.keys() for row in rows)
     assert all(sum(row["consumed"].values()) == 8 for row in rows)
-    assert {"target_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
+    assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
 
 
 def test_the_encoder_says_where_it_comes_from(whole_run: Path) -> None:

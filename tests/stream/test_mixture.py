@@ -1,19 +1,30 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import Float64, Int64
 
 import surgrec.stream
 from surgrec.cli import parse
 from surgrec.errors import MixtureError
-from surgrec.stream.mixture import Leaf, Level, Mixture, block_counts, shares
+from surgrec.stream.mixture import Level, Mixture, Stage, phases
+from surgrec.stream.shares import Leaf, block_counts, shares
 
 
 def leaf(source: str, domain: str, size: int) -> Leaf:
     return Leaf(source=source, domain=domain, digest=f"digest of {source}", rows=f"rows of {source}", size=size)
+
+
+def shares_of(leaves: list[Leaf], mixture: Mixture, phase: int = 0) -> Float64[np.ndarray, " leaves"]:
+    return shares(leaves, phases(mixture)[phase], mixture.splits)
+
+
+def counts_of(leaves: list[Leaf], mixture: Mixture, phase: int = 0) -> Int64[np.ndarray, " leaves"]:
+    return block_counts(leaves, mixture, phases(mixture)[phase])
 
 
 LEAVES = [leaf("big", "laparoscopy", 900), leaf("small", "laparoscopy", 100), leaf("eyes", "cataract", 1000)]
@@ -34,41 +45,41 @@ LEAVES = [leaf("big", "laparoscopy", 900), leaf("small", "laparoscopy", 100), le
 def test_a_share_is_proportional_to_size_to_the_power_of_alpha_at_every_level(
     levels: list[Level], expected: list[float]
 ) -> None:
-    assert shares(LEAVES, Mixture(levels=levels)) == pytest.approx(expected)
+    assert shares_of(LEAVES, Mixture(levels=levels)) == pytest.approx(expected)
 
 
 def test_the_default_balances_domains_equally_and_sources_by_square_root() -> None:
-    assert shares(LEAVES, Mixture()) == pytest.approx([0.375, 0.125, 0.5])
+    assert shares_of(LEAVES, Mixture()) == pytest.approx([0.375, 0.125, 0.5])
 
 
 def test_a_weight_multiplies_a_share_and_zero_leaves_a_source_out() -> None:
     natural = Mixture(levels=[], weights={"small": 2.0})
-    assert shares(LEAVES, natural) == pytest.approx(np.array([0.45, 0.1, 0.5]) / 1.05)
+    assert shares_of(LEAVES, natural) == pytest.approx(np.array([0.45, 0.1, 0.5]) / 1.05)
     without = Mixture(levels=[Level(by="source", alpha=0.0)], weights={"eyes": 0.0})
-    assert shares(LEAVES, without) == pytest.approx([0.5, 0.5, 0.0])
-    assert block_counts(LEAVES, without)[2] == 0
+    assert shares_of(LEAVES, without) == pytest.approx([0.5, 0.5, 0.0])
+    assert counts_of(LEAVES, without)[2] == 0
 
 
 def test_a_source_left_out_gives_its_share_to_its_own_domain() -> None:
-    assert shares(LEAVES, Mixture(weights={"big": 0.0})) == pytest.approx([0.0, 0.5, 0.5])
+    assert shares_of(LEAVES, Mixture(weights={"big": 0.0})) == pytest.approx([0.0, 0.5, 0.5])
 
 
 def test_a_source_without_samples_has_no_share() -> None:
     leaves = [*LEAVES, leaf("none", "robotic", 0)]
-    assert shares(leaves, Mixture()) == pytest.approx([0.375, 0.125, 0.5, 0.0])
-    assert block_counts(leaves, Mixture())[3] == 0
+    assert shares_of(leaves, Mixture()) == pytest.approx([0.375, 0.125, 0.5, 0.0])
+    assert counts_of(leaves, Mixture())[3] == 0
 
 
 def test_counts_are_rounded_by_largest_remainder() -> None:
     leaves = [leaf("a", "x", 50), leaf("b", "x", 30), leaf("c", "x", 20)]
     mixture = Mixture(levels=[], block=7)  # quotas 3.5, 2.1, 1.4
-    assert block_counts(leaves, mixture).tolist() == [4, 2, 1]
+    assert counts_of(leaves, mixture).tolist() == [4, 2, 1]
 
 
 def test_a_source_with_a_tiny_share_has_one_position_of_every_block() -> None:
     leaves = [leaf("huge", "x", 10**9), leaf("b", "x", 1), leaf("c", "x", 1)]
-    assert block_counts(leaves, Mixture(levels=[], block=16)).tolist() == [14, 1, 1]
-    assert block_counts(leaves, Mixture(levels=[], block=3)).tolist() == [1, 1, 1]
+    assert counts_of(leaves, Mixture(levels=[], block=16)).tolist() == [14, 1, 1]
+    assert counts_of(leaves, Mixture(levels=[], block=3)).tolist() == [1, 1, 1]
 
 
 @given(
@@ -87,10 +98,10 @@ def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
     served = np.array([leaf.size > 0 and factors[leaf.source] > 0 for leaf in leaves])
     if not served.any():
         with pytest.raises(MixtureError, match="no sample to draw"):
-            block_counts(leaves, mixture)
+            counts_of(leaves, mixture)
         return
-    share = shares(leaves, mixture)
-    counts = block_counts(leaves, mixture)
+    share = shares_of(leaves, mixture)
+    counts = counts_of(leaves, mixture)
     assert share.sum() == pytest.approx(1)
     assert counts.sum() == block
     assert np.array_equal(counts > 0, served)
@@ -102,32 +113,32 @@ def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
 
 def test_counts_do_not_depend_on_the_order_of_sources() -> None:
     leaves = [leaf(name, domain, size) for name, domain, size in [("a", "x", 7), ("b", "y", 7), ("c", "y", 11)]]
-    forwards = dict(zip("abc", block_counts(leaves, Mixture(block=10)), strict=True))
-    backwards = dict(zip("cba", block_counts(leaves[::-1], Mixture(block=10)), strict=True))
+    forwards = dict(zip("abc", counts_of(leaves, Mixture(block=10)), strict=True))
+    backwards = dict(zip("cba", counts_of(leaves[::-1], Mixture(block=10)), strict=True))
     assert {name: forwards[name] for name in "c"} == {name: backwards[name] for name in "c"}
 
 
 def test_a_block_smaller_than_its_sources_is_refused() -> None:
-    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 sources"):
-        block_counts(LEAVES, Mixture(block=2))
-    assert block_counts(LEAVES, Mixture(block=2, weights={"eyes": 0.0})).tolist() == [1, 1, 0]
+    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 groups by domain, source"):
+        counts_of(LEAVES, Mixture(block=2))
+    assert counts_of(LEAVES, Mixture(block=2, weights={"eyes": 0.0})).tolist() == [1, 1, 0]
 
 
 def test_a_weight_for_an_unknown_source_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(MixtureError, match=r"'eye'.*big, eyes, small"):
-        shares(LEAVES, Mixture(weights={"eye": 1.0}))
+        shares_of(LEAVES, Mixture(weights={"eye": 1.0}))
 
 
 def test_a_weight_for_a_source_without_samples_is_refused() -> None:
     leaves = [*LEAVES, leaf("none", "robotic", 0)]
     with pytest.raises(MixtureError, match=r"none has a weight but no sample in splits \['val'\]"):
-        shares(leaves, Mixture(weights={"none": 2.0}, splits=["val"]))
-    assert shares(leaves, Mixture(weights={"none": 0.0})) == pytest.approx([0.375, 0.125, 0.5, 0.0])
+        shares_of(leaves, Mixture(weights={"none": 2.0}, splits=["val"]))
+    assert shares_of(leaves, Mixture(weights={"none": 0.0})) == pytest.approx([0.375, 0.125, 0.5, 0.0])
 
 
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(MixtureError, match=r"no sample to draw in splits \['val'\]"):
-        shares([leaf("a", "x", 0)], Mixture(splits=["val"]))
+        shares_of([leaf("a", "x", 0)], Mixture(splits=["val"]))
 
 
 @pytest.mark.parametrize("field", ["block", "shuffle_block", "shuffle_window"])
@@ -166,3 +177,47 @@ def test_the_example_of_the_readme_is_a_mixture_with_the_defaults(tmp_path: Path
     assert parse(Mixture, ["--config", str(tmp_path / "mixture.yaml")]) == Mixture(
         weights={"cholec80": 2.0, "old": 0.0}
     )
+
+
+def test_a_level_may_divide_by_any_column_inside_a_source_too() -> None:
+    leaves = [
+        replace(leaf("a", "x", size), values={"procedure": procedure})
+        for size, procedure in ((80, "bypass"), (20, "sleeve"))
+    ] + [replace(leaf("b", "x", 100), values={"procedure": "sleeve"})]
+    equal = Mixture(levels=[Level(by="procedure", alpha=0.0)])
+    assert shares_of(leaves, equal) == pytest.approx([0.5, 0.5 * 20 / 120, 0.5 * 100 / 120])
+    nested = Mixture(levels=[Level(by="source", alpha=0.0), Level(by="procedure", alpha=0.0)])
+    assert shares_of(leaves, nested) == pytest.approx([0.25, 0.25, 0.5])
+    assert shares_of(leaves, Mixture(levels=[])) == pytest.approx([0.4, 0.1, 0.5]), "a finer leaf changes no share"
+    assert shares_of(leaves, Mixture(levels=[], weights={"a": 0.0})) == pytest.approx([0, 0, 1])
+
+
+def test_a_stage_changes_what_it_names_and_keeps_the_rest() -> None:
+    mixture = Mixture(
+        levels=[],
+        weights={"small": 2.0},
+        block=10,
+        stages=[Stage(start=11, levels=[Level(by="source", alpha=0.0)]), Stage(start=30, weights={})],
+    )
+    assert [phase.start_block for phase in phases(mixture)] == [0, 2, 3], "rounded up to a block"
+    assert shares_of(LEAVES, mixture, 1) == pytest.approx([0.25, 0.5, 0.25])
+    assert shares_of(LEAVES, mixture, 2) == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("starts", [(30, 20), (20, 20), (21, 29)])
+def test_stages_out_of_order_or_within_one_block_are_refused(starts: tuple[int, int]) -> None:
+    with pytest.raises(MixtureError, match="list them in order, at least a block apart"):
+        Mixture(block=10, stages=[Stage(start=start, weights={}) for start in starts])
+
+
+def test_a_stage_that_starts_at_zero_or_changes_nothing_is_refused() -> None:
+    with pytest.raises(MixtureError, match="starts at sample 0"):
+        Stage(start=0, weights={})
+    with pytest.raises(MixtureError, match="stage at sample 7 changes neither"):
+        Stage(start=7)
+
+
+def test_a_weight_of_a_stage_for_an_unknown_source_is_refused_before_the_run() -> None:
+    mixture = Mixture(stages=[Stage(start=5000, weights={"smal": 1.0})])
+    with pytest.raises(MixtureError, match=r"'smal'.*big, eyes, small"):
+        shares_of(LEAVES, mixture, 1)

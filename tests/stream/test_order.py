@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgrec.errors import ConfigError, MixtureError
-from surgrec.stream.mixture import Leaf, Level, Mixture
+from surgrec.stream.mixture import Level, Mixture, Stage
 from surgrec.stream.order import Draws, Order, rank_positions, sample_key
 from surgrec.stream.permutation import uniform
+from surgrec.stream.shares import Leaf
 
 
 def leaf(source: str, domain: str, size: int) -> Leaf:
@@ -56,7 +57,7 @@ def orders(draw: st.DrawFn) -> Order:
 def test_the_order_never_changes() -> None:
     """Golden values: if one of them moves, every run that was started before cannot be resumed or repeated."""
     order = Order(LEAVES, MIXTURE, seed=239)
-    assert order.counts.tolist() == [4, 4, 8]
+    assert order.counts.tolist() == [[4, 4, 8]]
     draws = order(np.arange(36))
     assert draws.leaf.tolist() == [
         *(2, 2, 0, 2, 0, 0, 2, 1, 2, 2, 0, 2, 1, 1, 2, 1),
@@ -112,8 +113,8 @@ def test_every_block_holds_the_exact_counts(order: Order, block: int) -> None:
     size = order.mixture.block
     draws = order(np.arange(block * size, (block + 3) * size)).leaf.reshape(3, size)
     for row in draws:
-        assert np.array_equal(np.bincount(row, minlength=len(order.leaves)), order.counts)
-    for leaf, count in zip(order.leaves, order.counts, strict=True):
+        assert np.array_equal(np.bincount(row, minlength=len(order.leaves)), order.counts[0])
+    for leaf, count in zip(order.leaves, order.counts[0], strict=True):
         assert (count > 0) == (leaf.size > 0 and order.mixture.weights.get(leaf.source, 1.0) > 0)
 
 
@@ -203,6 +204,8 @@ def test_the_order_of_the_given_sources_does_not_matter() -> None:
         Order([*LEAVES[:2], replace(LEAVES[2], size=6)], MIXTURE, seed=0),
         Order([*LEAVES[:2], replace(LEAVES[2], digest="other clips")], MIXTURE, seed=0),
         Order([*LEAVES[:2], replace(LEAVES[2], rows="other rows")], MIXTURE, seed=0),
+        Order(LEAVES, replace(MIXTURE, stages=[Stage(start=99, weights={})]), seed=0),
+        Order([*LEAVES[:2], replace(LEAVES[2], values={"view": "left"}, own_rows="some")], MIXTURE, seed=0),
     ],
 )
 def test_whatever_may_change_the_order_changes_its_identity(other: Order) -> None:
@@ -212,8 +215,56 @@ def test_whatever_may_change_the_order_changes_its_identity(other: Order) -> Non
     assert identity == Order(LEAVES[::-1], MIXTURE, seed=0).identity()
 
 
+STAGED = replace(MIXTURE, stages=[Stage(start=40, weights={"alpha": 0.0}), Stage(start=64, levels=[])])
+
+
+def test_stages_change_the_shares_and_nothing_before_them() -> None:
+    plain, staged = Order(LEAVES, MIXTURE, seed=4), Order(LEAVES, STAGED, seed=4)
+    assert rows(plain(np.arange(48))) == rows(staged(np.arange(48)))
+    leaf_of = staged(np.arange(48, 96)).leaf.reshape(3, 16)
+    assert [np.bincount(block, minlength=3).tolist() for block in leaf_of] == staged.counts[[1, 2, 2]].tolist()
+    assert staged.counts[1].tolist() == [0, 8, 8]
+
+
+@few_examples
+@given(orders(), st.data())
+def test_across_stages_each_epoch_still_covers_each_sample_once_and_consumed_is_what_counting_gives(
+    order: Order, data: st.DataObject
+) -> None:
+    block = order.mixture.block
+    starts = data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True).map(sorted))
+    alphas = data.draw(st.lists(st.floats(0, 1), min_size=3, max_size=3))
+    stages = [
+        Stage(start=start * block, levels=[Level(by="source", alpha=alpha)])
+        for start, alpha in zip(starts, alphas, strict=False)
+    ]
+    staged = Order(order.leaves, replace(order.mixture, stages=stages), order.seed)
+    positions = data.draw(st.integers(0, 12 * block))
+    draws = staged(np.arange(positions))
+    for place, leaf in enumerate(staged.leaves):
+        mine = draws.leaf == place
+        assert np.array_equal(draws.epoch[mine], np.arange(mine.sum()) // max(leaf.size, 1))
+        pairs = set(zip(draws.epoch[mine].tolist(), draws.sample[mine].tolist(), strict=True))
+        assert len(pairs) == mine.sum()
+    counted = Counter(staged.leaves[leaf].source for leaf in draws.leaf)
+    assert staged.consumed(positions) == {leaf.source: counted[leaf.source] for leaf in staged.leaves}
+
+
+def test_a_stage_that_has_not_begun_may_still_be_changed() -> None:
+    plain, staged = Order(LEAVES, MIXTURE, seed=4), Order(LEAVES, STAGED, seed=4)
+    assert plain.identity(48) == staged.identity(48), "the first stage starts with position 48"
+    assert plain.identity(49) != staged.identity(49)
+    other = Order(LEAVES, replace(STAGED, stages=[STAGED.stages[0], Stage(start=80, levels=[])]), seed=4)
+    assert other.identity(64) == staged.identity(64) != plain.identity(64)
+    assert other.identity(65) != staged.identity(65)
+
+
+def test_repeat_caps_are_no_part_of_the_order() -> None:
+    assert Order(LEAVES, replace(MIXTURE, max_repeats=2.0), 0).identity() == Order(LEAVES, MIXTURE, 0).identity()
+
+
 def test_a_block_that_cannot_serve_every_source_is_refused() -> None:
-    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 sources"):
+    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 groups by domain, source"):
         Order(LEAVES, replace(MIXTURE, block=2), seed=0)
 
 

@@ -1,14 +1,15 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from surgrec.errors import MixtureError
+from surgrec.errors import MixtureError, ShardError
 from surgrec.shards.corpus import open_corpus
 from surgrec.shards.layout import Clip
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
+from surgrec.stream.mixture import Level, Mixture
+from surgrec.stream.stream import Stream, too_often
 from tests.samples import make_clips, write_corpus
 
 
@@ -97,3 +98,38 @@ def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Pa
         assert row.share == pytest.approx(row.draws / 1000)
         assert row.epochs == pytest.approx(row.draws / samples)
     assert plan["gamma"].share == 0.5
+
+
+def test_a_level_over_a_column_balances_inside_a_source(tmp_path: Path) -> None:
+    clips = [replace(clip, procedure="bypass" if place < 9 else "sleeve") for place, clip in enumerate(make_clips(12))]
+    sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips, "beta": make_clips(4, "beta")})])
+    mixture = Mixture(levels=[Level(by="source", alpha=0.0), Level(by="procedure", alpha=0.0)], block=8)
+    stream = Stream(sources, mixture, seed=1)
+    samples = [stream.sample(draw) for draw in stream.draws(np.arange(80))]
+    assert Counter((sample.clip.source, sample.clip.procedure) for sample in samples) == {
+        ("alpha", "bypass"): 20,
+        ("alpha", "sleeve"): 20,
+        ("beta", "cholecystectomy"): 40,
+    }
+    sleeves = [sample.key for sample in samples if sample.clip.procedure == "sleeve"]
+    assert len(set(sleeves[:3])) == 3, "an epoch of the group holds each of its samples once"
+    plan = {row.source: row for row in stream.plan(80)}
+    assert (plan["alpha"].samples, plan["alpha"].draws, plan["alpha"].share) == (12, 40, 0.5)
+    assert plan["alpha"].hours == pytest.approx(120 / 3600)
+
+
+def test_a_level_over_a_column_that_is_not_there_is_refused_with_those_that_are(tiny_corpus: Path) -> None:
+    with pytest.raises(ShardError, match=r"no column 'cluster' to divide samples by; it has case, .*procedure"):
+        Stream(open_corpus([tiny_corpus]), Mixture(levels=[Level(by="cluster", alpha=0.0)]), seed=0)
+
+
+def test_repeats_beyond_the_cap_are_refused_or_told(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    Stream(sources, Mixture(block=100), seed=0).require_few_repeats(10**9)
+    capped = Stream(sources, Mixture(block=100, max_repeats=4.5), seed=0)
+    capped.require_few_repeats(90)
+    with pytest.raises(MixtureError, match=r"max_repeats 4\.5: gamma \(5\.0\); lower the weight"):
+        capped.require_few_repeats(100)
+    Stream(sources, Mixture(block=100, max_repeats=4.5, over_max_repeats="warn"), seed=0).require_few_repeats(100)
+    assert too_often(capped.plan(100), 4.5).endswith("max_repeats 4.5: gamma (5.0)")
+    assert too_often(capped.plan(90), 4.5) == too_often(capped.plan(10**9), None) == ""

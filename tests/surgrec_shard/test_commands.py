@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from surgrec.shards.corpus import open_corpus
+from surgrec.training.rows import append_rows
 from tests.surgrec_shard.tool import QUICK, refusal, run_here, run_tool
 from tests.videos import make_video
 
@@ -60,8 +62,8 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
         ("", ("--start_step", -1), 1, "start_step -1"),
         ("weights: {delta: 1}", (), 1, "the source 'delta'; the corpus has alpha, beta, gamma"),
         ("weight: {alpha: 1}", (), 2, "did you mean 'weights'?"),
-        ("levels: [{by: hospital, alpha: 1}]", (), 2, "hospital"),
-        ("block: 2", (), 1, "block 2 is smaller than the 3 sources"),
+        ("levels: [{by: hospital, alpha: 1}]", (), 1, "no column 'hospital' to divide samples by; it has case"),
+        ("block: 2", (), 1, "block 2 is smaller than the 3 groups by domain, source"),
         ("splits: [test]", (), 1, "no sample to draw in splits ['test']"),
     ],
 )
@@ -142,6 +144,40 @@ print([name for name in ("torch", "torchcodec", "timm", "accelerate", "einops", 
         [sys.executable, "-c", program, json.dumps(commands)], capture_output=True, text=True, check=False
     )
     assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr
+
+
+def test_mix_says_what_a_run_will_draw_to_the_sample(tiny_corpus: Path) -> None:
+    options = ("--seed", 3, "--mixture.block", 40)
+    lines = run_here("order", tiny_corpus, *options, "--global_batch", BATCH, "--num_steps", 13)
+    drawn = Counter(json.loads(line)["source"] for line in lines.stdout.splitlines())
+    done = run_here("mix", tiny_corpus, *options, "--samples", 13 * BATCH, "--json", "true")
+    assert done.returncode == 0
+    assert {row["source"]: row["draws"] for row in json.loads(done.stdout)} == drawn
+    table = run_here("mix", tiny_corpus, *options, "--samples", 13 * BATCH).stdout
+    assert all(f" {count} " in table for count in drawn.values())
+    assert f" {drawn['alpha'] + drawn['beta']} " in table, "the sum of a domain with two sources"
+
+
+def test_mix_compares_what_a_run_has_consumed_with_its_plan(tiny_corpus: Path, tmp_path: Path) -> None:
+    planned = run_here("mix", tiny_corpus, "--mixture.block", 16, "--seed", 5, "--samples", 24, "--json", "true")
+    consumed = {row["source"]: row["draws"] for row in json.loads(planned.stdout)}
+    (tmp_path / "config.yaml").write_text("seed: 5\nmixture: {block: 16}\nsteps: 3\n")
+    append_rows(tmp_path / "metrics.jsonl", [{"step": 0, "consumed": consumed}])
+    same = run_here("mix", tiny_corpus, "--run", tmp_path)
+    assert same.returncode == 0, same.stderr
+    assert "to the sample what was planned" in same.stderr
+    append_rows(tmp_path / "metrics.jsonl", [{"step": 1, "consumed": {"beta": 16}}])
+    other = run_here("mix", tiny_corpus, "--run", tmp_path)
+    assert other.returncode == 1
+    assert "not as planned: alpha, beta, gamma" in other.stderr
+
+
+def test_mix_warns_of_repeats_beyond_the_cap_and_its_status_tells(tiny_corpus: Path) -> None:
+    capped = ("mix", tiny_corpus, "--mixture.block", 100, "--samples", 100, "--mixture.max_repeats", 4.5)
+    refused, warned = run_here(*capped), run_here(*capped, "--mixture.over_max_repeats", "warn")
+    assert (refused.returncode, warned.returncode) == (1, 0)
+    assert "max_repeats 4.5: gamma (5.0)" in " ".join(refused.stderr.split())
+    assert "give either --samples N" in refusal(run_here("mix", tiny_corpus))
 
 
 def order(corpus: Path, *arguments: object, seed: int = 3) -> list[dict[str, object]]:

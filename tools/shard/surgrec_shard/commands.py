@@ -1,9 +1,9 @@
-"""The console script `surgrec-shard`: build, verify, info, order, phantom. Thin: parse, call, print."""
+"""The console script `surgrec-shard`: build, verify, info, mix, order, phantom. Thin: parse, call, print."""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from surgrec.shards.corpus import open_corpus
 from surgrec.storage import Store, open_store
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.order import rank_positions
-from surgrec.stream.stream import Stream
+from surgrec.stream.stream import SourcePlan, Stream, too_often
 from surgrec_shard.build import BuildRequest, BuildResult
 from surgrec_shard.build import build as build_corpus
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.info import describe_sources
+from surgrec_shard.mix import by_domain, read_run
 from surgrec_shard.phantom.corpus import render_corpus
 from surgrec_shard.plan import PackSettings
 from surgrec_shard.private import PrivateFolder
@@ -41,6 +42,7 @@ def main() -> None:
         "build": Command(function=build),
         "verify": Command(function=verify, positional="corpus"),
         "info": Command(function=info, positional="corpus", many=True),
+        "mix": Command(function=mix, positional="corpus", many=True),
         "order": Command(function=order, positional="corpus", many=True),
         "phantom": Command(function=phantom),
     }
@@ -149,6 +151,47 @@ def info(corpus: list[str], json: bool = False) -> None:
         counts = [f"{row['videos']}", f"{row['videos_failed']}", f"{row['cases']}", f"{row['hours']:.2f}"]
         table.add_row(row["source"], row["domain"], *counts, clips, f"{row['bytes'] / 1e6:.1f}")
     Console().print(table)
+
+
+def mix(
+    corpus: list[str],
+    mixture: Mixture = Mixture(),
+    seed: int = 0,
+    samples: int = 0,
+    run: Path | None = None,
+    json: bool = False,
+) -> int:
+    """What a mixture draws of each source and domain: before a run, or counted by one.
+
+    Args:
+        corpus: One or several corpus roots.
+        mixture: A mixture YAML file, or its fields as flags. Default: domains equally, sources by square root.
+        seed: Seed of the run; it decides what stands in a block that is not full.
+        samples: Samples that the run will draw: its steps times its global batch.
+        run: Folder of a run: show what it has consumed, under its own mixture and seed, and whether that was the plan.
+        json: Print one JSON list instead of a table.
+    """
+    if (run is None) == (samples < 1):
+        raise ConfigError("give either --samples N, for a run to come, or --run RUN, for one that has logged steps")
+    counted = read_run(run) if run is not None else None
+    if counted is not None:
+        mixture, seed, samples = counted.mixture, counted.seed, sum(counted.consumed.values())
+    stream = Stream(open_corpus(corpus), mixture, seed)
+    planned = stream.plan(samples)
+    shown = planned if counted is None else stream.account(counted.consumed)
+    if json:
+        _print_json([vars(plan) for plan in shown])
+    else:
+        _print_mix(shown, f"{samples} samples, {'planned' if counted is None else f'consumed by {run}'}")
+    if counted is not None:
+        wrong = [plan.source for plan, found in zip(planned, shown, strict=True) if plan.draws != found.draws]
+        verdict = f"not as planned: {', '.join(wrong)}" if wrong else "to the sample what was planned"
+        _say(escape(verdict))
+        return 1 if wrong else 0
+    if found := too_often(planned, mixture.max_repeats):
+        _say(f"[yellow]warning[/yellow] {escape(found)}")
+        return 1 if mixture.over_max_repeats == "refuse" else 0
+    return 0
 
 
 def order(
@@ -276,6 +319,26 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield update
+
+
+def _print_mix(plans: Sequence[SourcePlan], title: str) -> None:
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("domain", "source", "clips", "hours", "share", "draws", "epochs", "hours drawn"):
+        table.add_column(column, justify="left" if column in ("domain", "source") else "right", no_wrap=True)
+    for domain in by_domain(plans):
+        own = [plan for plan in plans if plan.domain == domain.domain]
+        for plan in (*own, domain) if len(own) > 1 else own:
+            counts = (
+                f"{plan.samples}",
+                f"{plan.hours:.2f}",
+                f"{plan.share:.2%}",
+                f"{plan.draws}",
+                f"{plan.epochs:.2f}",
+            )
+            style = None if plan.source else "bold"
+            hours = f"{plan.epochs * plan.hours:.2f}" if plan.source else f"{sum(p.epochs * p.hours for p in own):.2f}"
+            table.add_row(plan.domain, plan.source or "all", *counts, hours, style=style)
+    Console().print(table)
 
 
 def _say(text: str) -> None:
