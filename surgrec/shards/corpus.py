@@ -8,6 +8,7 @@ from typing import Any
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards.index import SourceIndex, VideoLabel, labels_from_parquet, read_parquet
+from surgrec.shards.index_cache import CACHED_FROM, cached_index
 from surgrec.shards.layout import (
     CORPUS_FILE,
     INDEX_FILE,
@@ -115,7 +116,7 @@ def open_corpus(addresses: Sequence[str | Path]) -> dict[str, Source]:
                 raise ShardError(
                     f"the source {name!r} is in {sources[name].store.address} and in {store.address}; rename one of them"
                 )
-            sources[name] = Source(name=name, entry=entry, index=_read_index(store, name, entry), store=store)
+            sources[name] = Source(name=name, entry=entry, index=_open_index(store, name, entry), store=store)
     return sources
 
 
@@ -135,13 +136,19 @@ def _source_entry(data: object, where: str) -> SourceEntry:
     return SourceEntry(**(row | {"shards": shards}))
 
 
+def _open_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
+    file = f"{name}/{INDEX_FILE}"
+    if entry.samples < CACHED_FROM:
+        return _read_index(store, name, entry)
+    index = cached_index(store, file, lambda: _read_index(store, name, entry))
+    _check_rows(index, entry, store.locate(file))
+    return index
+
+
 def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     where = store.locate(f"{name}/{INDEX_FILE}")
     index = SourceIndex(read_parquet(store.read(f"{name}/{INDEX_FILE}"), where), where)
-    if index.num_rows != entry.samples:
-        raise ShardError(
-            f"{where} has {index.num_rows} rows, {CORPUS_FILE} says {entry.samples}; run surgrec-shard verify"
-        )
+    _check_rows(index, entry, where)
     others = set(index.column("source").unique().to_pylist()) - {name}
     if others:
         raise ShardError(f"{where} is the index of {others.pop()!r}; a source keeps the name it was built under")
@@ -151,3 +158,10 @@ def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
                 f"{where} names the shard {shard!r}, which is no shard of this format; build the corpus again"
             )
     return index
+
+
+def _check_rows(index: SourceIndex, entry: SourceEntry, where: str) -> None:
+    if index.num_rows != entry.samples:
+        raise ShardError(
+            f"{where} has {index.num_rows} rows, {CORPUS_FILE} says {entry.samples}; run surgrec-shard verify"
+        )

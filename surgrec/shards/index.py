@@ -1,6 +1,5 @@
 """The index of a source as parquet: one row per sample, and what goes with it (labels by video time, dropped stretches)."""
 
-import functools
 import hashlib
 import io
 from collections.abc import Sequence
@@ -49,12 +48,18 @@ class Dropped:
 class SourceIndex:
     """The rows of one source, held as Arrow columns: compact, shared with forked workers, read one row at a time."""
 
-    def __init__(self, table: pa.Table, where: str) -> None:
-        added = {name: table.column(name).combine_chunks() for name in table.column_names}
-        table = _with_schema(table, _INDEX_SCHEMA, where)
+    def __init__(self, table: pa.Table, where: str, *, keys_digest: bytes | None = None) -> None:
+        known = _with_schema(table, _INDEX_SCHEMA, where)
+        added = table.drop_columns(_INDEX_SCHEMA.names)
         self._where = where
-        self._columns = added | {name: table.column(name).combine_chunks() for name in _INDEX_SCHEMA.names}
+        self._columns = {name: _whole(part.column(name)) for part in (known, added) for name in part.column_names}
         self.num_rows = int(table.num_rows)
+        self.keys_digest = _digest_of_keys(self._columns["key"]) if keys_digest is None else keys_digest
+        """SHA-256 of all keys, in the order of the rows."""
+
+    def table(self) -> pa.Table:
+        """All columns, those added to the format's included."""
+        return pa.table(self._columns)
 
     def sample(self, row: int) -> Sample:
         """The sample of one row."""
@@ -71,7 +76,7 @@ class SourceIndex:
 
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
         """Digest of these rows in their order: equal for the same samples in the same places of the same index."""
-        return hashlib.sha256(self._keys_digest + rows.tobytes()).hexdigest()
+        return hashlib.sha256(self.keys_digest + rows.tobytes()).hexdigest()
 
     def rows(self, *, splits: Sequence[str], min_duration_s: float = 0.0) -> Int64[np.ndarray, " n"]:
         """Rows of these splits whose clips last at least `min_duration_s`, ascending."""
@@ -109,16 +114,6 @@ class SourceIndex:
                 f"{self._where} has rows without {column}; fill the column before samples are divided by it"
             )
         return self._columns[column].cast(pa.string())
-
-    @functools.cached_property
-    def _keys_digest(self) -> bytes:
-        """SHA-256 of all keys, in the order of the rows."""
-        keys = self._columns["key"]
-        digest = hashlib.sha256(compute.binary_length(keys).to_numpy().tobytes())
-        offsets, letters = keys.buffers()[1:]
-        ends = np.frombuffer(offsets, dtype=np.int32)[keys.offset : keys.offset + len(keys) + 1]
-        digest.update(memoryview(letters)[ends[0] : ends[-1]] if len(keys) else b"")
-        return digest.digest()
 
 
 def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
@@ -180,6 +175,20 @@ def _with_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     if empty:
         raise ShardError(f"{where} has rows without {', '.join(empty)}; build the corpus again")
     return table
+
+
+def _whole(column: pa.ChunkedArray) -> Any:
+    """A column as one array; without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _digest_of_keys(keys: pa.StringArray) -> bytes:
+    digest = hashlib.sha256(compute.binary_length(keys).to_numpy(zero_copy_only=False).tobytes())
+    if len(keys):
+        offsets, letters = keys.buffers()[1:]
+        ends = np.frombuffer(offsets, dtype=np.int32)[keys.offset : keys.offset + len(keys) + 1]
+        digest.update(memoryview(letters)[ends[0] : ends[-1]])
+    return digest.digest()
 
 
 def _first_line(error: Exception) -> str:

@@ -44,12 +44,11 @@ class LocalStore(Store):
         return self._count(data)
 
     def size(self, name: str) -> int:
-        where = self.locate(name)
-        with _plain_errors(where):
-            status = self._path(name).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise MissingError(f"{where} is not a file; check the address")
-        return status.st_size
+        return self._status(name).st_size
+
+    def version(self, name: str) -> str:
+        status = self._status(name)
+        return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
     def list(self, prefix: str = "") -> list[str]:
         folder = self._folder(prefix)
@@ -79,6 +78,14 @@ class LocalStore(Store):
             for path in _walk(Path(self.address)):
                 if path.name.startswith(TEMPORARY):
                     _remove_abandoned(path)
+
+    def _status(self, name: str) -> os.stat_result:
+        where = self.locate(name)
+        with _plain_errors(where):
+            status = self._path(name).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise MissingError(f"{where} is not a file; check the address")
+        return status
 
     def _path(self, name: str) -> Path:
         return Path(self.address, name)

@@ -63,6 +63,9 @@ class S3Store(Store):
     def size(self, name: str) -> int:
         return int(self._call(self.locate(name), "head_object", Key=self._key(name))["ContentLength"])
 
+    def version(self, name: str) -> str:
+        return str(self._call(self.locate(name), "head_object", Key=self._key(name))["ETag"])
+
     def list(self, prefix: str = "") -> list[str]:
         folder, root = self._folder(prefix), self._key("")
         names: list[str] = []

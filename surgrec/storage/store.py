@@ -47,6 +47,10 @@ class Store(ABC):
     def size(self, name: str) -> int:
         """Bytes of a file. MissingError if it is not there."""
 
+    @abstractmethod
+    def version(self, name: str) -> str:
+        """Another text whenever another file takes this name. MissingError if there is none."""
+
     def exists(self, name: str) -> bool:
         """Whether a file has this name."""
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards.corpus import CorpusFile, open_corpus, read_corpus_file, write_corpus_file
+from surgrec.shards.corpus import CorpusFile, open_corpus, read_corpus_file, read_labels, write_corpus_file
 from surgrec.shards.index import samples_to_parquet
 from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION, Sample
 from surgrec.storage import open_store
@@ -147,3 +147,10 @@ def test_a_missing_index_is_missing(root: Path) -> None:
     (root / "beta" / INDEX_FILE).unlink()
     with pytest.raises(MissingError, match=r"beta/index.parquet"):
         open_corpus([root])
+
+
+def test_labels_of_a_source_are_those_that_were_built_in(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    found = {(label.task, label.start_s, label.end_s, label.value) for label in read_labels(sources["alpha"])}
+    assert found == {("phase", 0.0, 5.0, "access"), ("phase", 5.0, 20.0, "dissection"), ("tool", 3.0, 6.0, "grasper")}
+    assert read_labels(sources["gamma"]) == []

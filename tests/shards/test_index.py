@@ -13,6 +13,7 @@ from surgrec.shards.index import (
     Dropped,
     SourceIndex,
     VideoLabel,
+    labels_from_parquet,
     read_parquet,
     rows_to_parquet,
     samples_to_parquet,
@@ -159,5 +160,19 @@ def test_labels_and_dropped_stretches_read_back_sorted() -> None:
     assert [(row["video"], row["start_s"]) for row in table.to_pylist()] == [("a", 1.0), ("a", 5.0), ("b", 0.0)]
     dropped = [Dropped(video=CLIP.video, start_s=0.0, end_s=0.0, reason="truncated")]
     assert read_parquet(rows_to_parquet(Dropped, dropped), "here").to_pylist() == [vars(dropped[0])]
+    assert sorted(labels_from_parquet(rows_to_parquet(VideoLabel, labels), "here"), key=repr) == sorted(
+        labels, key=repr
+    )
     empty = read_parquet(rows_to_parquet(Dropped, []), "here")
     assert (empty.num_rows, empty.column_names) == (0, ["video", "start_s", "end_s", "reason"])
+
+
+def test_labels_without_a_column_or_a_value_are_refused() -> None:
+    with pytest.raises(ShardError, match="here has no column case, split, task, value; "):
+        labels_from_parquet(rows_to_parquet(Dropped, []), "here")
+    label = VideoLabel(video="v", case="c", split="train", task="phase", start_s=0.0, end_s=1.0, value="x")
+    table = read_parquet(rows_to_parquet(VideoLabel, [label]), "here").drop_columns("value")
+    buffer = io.BytesIO()
+    parquet.write_table(table.append_column("value", pa.array([None], pa.string())), buffer)
+    with pytest.raises(ShardError, match="here has rows without value"):
+        labels_from_parquet(buffer.getvalue(), "here")

@@ -43,6 +43,16 @@ def test_writing_again_replaces(store: Store) -> None:
     assert store.list() == ["corpus.json"]
 
 
+def test_a_version_changes_with_the_file_and_only_then(store: Store) -> None:
+    store.write("alpha/index.parquet", b"one")
+    first = store.version("alpha/index.parquet")
+    assert store.version("alpha/index.parquet") == first
+    store.write("alpha/index.parquet", b"two")
+    assert store.version("alpha/index.parquet") != first
+    with pytest.raises(MissingError, match=r"index\.parque\b"):
+        store.version("alpha/index.parque")
+
+
 @pytest.mark.parametrize(("offset", "size"), [(0, 1), (5, 250), (len(SHARD) - 7, 7), (0, len(SHARD)), (100, 0)])
 def test_a_range_is_exactly_what_was_asked_for(store: Store, offset: int, size: int) -> None:
     store.write("shard.tar", SHARD)
