@@ -1,1 +1,1 @@
-"""From an encoder or a run to a report. Now: the report of a run; splits, audits and probes will follow."""
+"""From an encoder to scores on held-out cases, and from runs to a page."""

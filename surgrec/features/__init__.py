@@ -1,1 +1,1 @@
-"""One small interface over every encoder, and features of whole corpora. Not built yet."""
+"""One small interface over every encoder, features of whole corpora and of folders of videos, and kNN on them."""

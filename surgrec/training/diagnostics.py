@@ -1,6 +1,6 @@
-"""Signs of collapse in the target features. A JEPA loss can fall because its targets have become easy; these tell.
+"""Signs of collapse in an encoder's features. A JEPA loss can fall because its targets have become easy; these tell.
 
-A rising loss is normal, since targets get richer. A falling loss with a falling `target_std` or `rankme` is collapse.
+A rising loss is normal, since targets get richer. A falling loss with a falling `token_std` or `rankme` is collapse.
 """
 
 import torch
@@ -16,10 +16,10 @@ def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
     """All diagnostics of this file, by name.
 
     Args:
-        tokens: Output of the target encoder for some clips, before the objective's layer norm.
+        tokens: Output of the encoder (of a JEPA, the target encoder) for some clips, before any layer norm of the objective.
     """
     return {
-        "target_std": float(token_std(tokens)),
+        "token_std": float(token_std(tokens)),
         "between_clip_variance": float(between_clip_variance_ratio(tokens)),
         "rankme": float(rankme(_some_tokens(tokens))),
     }

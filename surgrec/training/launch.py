@@ -1,9 +1,7 @@
 """Starting a run in the world it was launched for, and stopping it so that nothing is lost."""
 
-import fcntl
 import os
 import signal
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -13,12 +11,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from surgrec.errors import ConfigError, SetupError
+from surgrec.storage.lock import hold
 from surgrec.training.checkpoint import Checkpoints
 from surgrec.training.rows import METRICS_FILE
 
 Precision = Literal["no", "bf16"]
-STOP_FILE, LOCK_FILE = "STOP", "lock"
-_LOCK_WAIT_S = 10.0  # a job that was just killed may take a moment to end
+STOP_FILE = "STOP"
 
 
 def start_accelerator(precision: Precision) -> Accelerator:
@@ -89,7 +87,7 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
 
 def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
     checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
-    hold(checkpoints.run_dir)
+    hold(checkpoints.run_dir, doing="training")
     steps = checkpoints.steps()
     if not resume and (steps or (checkpoints.run_dir / METRICS_FILE).exists()):
         reached = f"step {steps[-1]}" if steps else "no checkpoint yet"
@@ -98,27 +96,6 @@ def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
             "or choose another run_dir"
         )
     return steps[-1] if steps else 0
-
-
-def hold(run_dir: Path) -> None:
-    """Keeps a run folder for this process until it ends, however it ends.
-
-    Raises:
-        ConfigError: Another process holds it, such as a worker that outlived its killed launcher.
-    """
-    lock = os.open(run_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # never closed: the kernel lets go at our end
-    deadline = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process, not inherited by its workers
-        except (BlockingIOError, PermissionError):
-            if time.monotonic() > deadline:
-                raise ConfigError(
-                    f"another process is training in {run_dir}; end it, or choose another run_dir"
-                ) from None
-            time.sleep(0.2)
-        else:
-            return
 
 
 class StopRequest:

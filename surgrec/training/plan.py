@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -16,10 +16,12 @@ from surgrec.training.rows import STARTS_FILE, append_rows
 
 Recipe = Literal["jepa", "mae"]
 PLAN_FILE, CONFIG_FILE = "plan.json", "config.yaml"
-FREE = {"run_dir", "corpus", "mixture", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
-"""Fields of a recipe's config that may differ between a run and its resumption; the mixture is part of the order's identity."""
+FREE = {"run_dir", "corpus", "mixture", "init_from", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
+"""Fields of a recipe's config that may differ between a run and its resumption; the mixture is part of the order's identity,
+and what `init_from` names is known by its digest."""
 
 
+@runtime_checkable  # for the tests, which check annotations at run time
 class RunConfig(Protocol):
     """What every recipe's config has."""
 
@@ -28,19 +30,23 @@ class RunConfig(Protocol):
         """Positions of the order per step."""
 
 
-def run_identity(recipe: Recipe, stream: Stream, config: RunConfig, step: int) -> dict[str, Any]:
+def run_identity(
+    recipe: Recipe, stream: Stream, config: RunConfig, init_from: Mapping[str, Any] | None, step: int
+) -> dict[str, Any]:
     """What a run that resumes after `step` steps must share with the one that it continues, as JSON.
 
-    It is the recipe, the order up to there (later stages of the mixture may differ), and the config but for `FREE`.
+    It is the recipe, the order up to there (later stages of the mixture may differ), the config but for `FREE`, and the
+    weights that it was started from (`initial_weights`).
     """
     fixed = {name: value for name, value in as_plain(config).items() if name not in FREE}
-    return {"recipe": recipe, "order": stream.order.identity(step * config.global_batch), "config": fixed}
+    order = stream.order.identity(step * config.global_batch)
+    return {"recipe": recipe, "order": order, "config": fixed, "init_from": init_from}
 
 
 def provenance(identity: Mapping[str, Any], stream: Stream, *, step: int, global_batch: int) -> dict[str, Any]:
     """What the weights of a run were made of, as JSON, after `step` steps of `global_batch` clips."""
     consumed = stream.order.consumed(step * global_batch)
-    return {**identity, "step": step, "consumed": consumed, "surgrec": __version__, "init_from": None}
+    return {**identity, "step": step, "consumed": consumed, "surgrec": __version__}
 
 
 def record_start(

@@ -39,7 +39,7 @@ def test_rankme_weighs_directions_by_their_singular_value():
 def test_collapse_shows_in_every_diagnostic():
     healthy = collapse_diagnostics(healthy_tokens())
     collapsed = collapse_diagnostics(torch.ones(8, 50, 32) + 1e-3 * healthy_tokens())
-    assert collapsed["target_std"] < 0.01 * healthy["target_std"]
+    assert collapsed["token_std"] < 0.01 * healthy["token_std"]
     assert collapsed["rankme"] < 0.1 * healthy["rankme"]
     one_clip = collapse_diagnostics(repeat(healthy_tokens(1), "1 n d -> b n d", b=8))
     assert one_clip["between_clip_variance"] < 0.01 * healthy["between_clip_variance"]

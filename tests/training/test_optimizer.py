@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from surgrec.errors import ConfigError
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.predictor import PredictorConfig
 from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig
@@ -53,11 +54,40 @@ def test_a_step_sets_both_schedules_and_decays_weights_only():
     assert torch.equal(linear.bias, torch.ones(2))
 
 
+def two_parts(first: float, second: float) -> torch.nn.ModuleList:
+    """Two modules with one gradient each, and a parameter without one."""
+    parts = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2))
+    for part, gradient in zip(parts, (first, second), strict=True):
+        part.weight.grad = torch.tensor([[gradient]])
+    return parts
+
+
 @pytest.mark.parametrize(("grad_clip", "length"), [(None, 5.0), (10.0, 5.0), (1.0, 1.0)])
 def test_gradients_are_cut_to_the_asked_norm(grad_clip, length):
-    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(3)]
-    parameters[0].grad, parameters[1].grad = torch.tensor([3.0]), torch.tensor([4.0])
-    norm = clip_gradients(parameters, OptimizerConfig(grad_clip=grad_clip))
+    parts = two_parts(3.0, 4.0)
+    norm = clip_gradients(parts, OptimizerConfig(grad_clip=grad_clip), step=0)
     assert norm.item() == 5.0
-    assert parameters[0].grad.item() == pytest.approx(3.0 * length / 5.0)
-    assert parameters[1].grad.item() == pytest.approx(4.0 * length / 5.0)
+    assert parts[0].weight.grad.item() == pytest.approx(3.0 * length / 5.0)
+    assert parts[1].weight.grad.item() == pytest.approx(4.0 * length / 5.0)
+
+
+def test_vjepa_1_clips_encoder_and_predictor_each_and_only_after_the_warm_up():
+    config = OptimizerConfig(grad_clip=10.0, grad_clip_each=True, grad_clip_start=12_000)
+    for step, expected in ((11_999, (30.0, 4.0)), (12_000, (10.0, 4.0))):
+        parts = two_parts(30.0, 4.0)
+        assert clip_gradients(parts, config, step).item() == pytest.approx(916**0.5)
+        assert [part.weight.grad.item() for part in parts] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"grad_clip_each": True}, "grad_clip is None, grad_clip_each True"),
+        ({"grad_clip_start": 3}, "grad_clip_start 3"),
+        ({"grad_clip": 0.0}, r"grad_clip is 0\.0"),
+        ({"grad_clip": 1.0, "grad_clip_start": -1}, "grad_clip_start -1"),
+    ],
+)
+def test_clipping_that_contradicts_itself_is_refused(fields, found):
+    with pytest.raises(ConfigError, match=found):
+        OptimizerConfig(**fields)

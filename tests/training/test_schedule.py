@@ -11,6 +11,9 @@ from surgrec.training.schedule import ScheduleConfig, schedule_value
 VJEPA1_LR = ScheduleConfig(start=2e-4, value=6.25e-4, warmup_steps=12_000, decay="cosine", end=1e-6, end_step=112_500)
 VJEPA1_WEIGHT_DECAY = ScheduleConfig(value=0.04, decay="cosine", end=0.4, end_step=112_500)
 VJEPA1_MOMENTUM = ScheduleConfig(value=0.998, decay="linear", end=1.0, end_step=112_500)
+VJEPA2_COOLDOWN_LR = ScheduleConfig(value=5.25e-4, decay="linear", end=1e-6, end_step=12_000)
+# VideoMAE: the learning rate starts at 0 and counts 256 clips; 2048 clips, 117 steps an epoch, 40 and 800 epochs.
+VIDEOMAE_LR = ScheduleConfig(start=0.0, value=1.2e-3, warmup_steps=4_680, decay="cosine", end=8e-5, end_step=93_600)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +28,24 @@ VJEPA1_MOMENTUM = ScheduleConfig(value=0.998, decay="linear", end=1.0, end_step=
         (VJEPA1_LR, 0, 2e-4),
         (VJEPA1_LR, 12_000, 6.25e-4),
         (VJEPA1_LR, 62_250, 3.13e-4),
-        (VJEPA1_LR, 90_000, 7.50e-5),
+        (VJEPA1_LR, 90_000, 7.50e-5),  # of the published constants; 7.4e-5 is also told
         (VJEPA1_LR, 112_500, 1e-6),
         (VJEPA1_LR, 200_000, 1e-6),
         (VJEPA1_WEIGHT_DECAY, 0, 0.04),
         (VJEPA1_WEIGHT_DECAY, 90_000, 0.3656),
+        (VJEPA1_WEIGHT_DECAY, 112_500, 0.4),
         (VJEPA1_MOMENTUM, 0, 0.998),
         (VJEPA1_MOMENTUM, 90_000, 0.9996),
         (VJEPA1_MOMENTUM, 112_500, 1.0),
+        (VJEPA2_COOLDOWN_LR, 0, 5.25e-4),
+        (VJEPA2_COOLDOWN_LR, 3_000, 3.94e-4),
+        (VJEPA2_COOLDOWN_LR, 11_999, 1.0437e-6),
+        (VJEPA2_COOLDOWN_LR, 12_000, 1e-6),
+        (VIDEOMAE_LR, 0, 0.0),
+        (VIDEOMAE_LR, 2_340, 6e-4),
+        (VIDEOMAE_LR, 4_680, 1.2e-3),
+        (VIDEOMAE_LR, 49_140, 6.4e-4),
+        (VIDEOMAE_LR, 93_600, 8e-5),
     ],
 )
 def test_published_schedules_have_their_values(schedule, step, value):

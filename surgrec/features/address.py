@@ -1,0 +1,32 @@
+"""What the addresses that a user gives hold: corpora, or a folder of videos."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from surgrec.errors import ConfigError, MissingError
+from surgrec.features.corpora import CorpusRecordings
+from surgrec.features.folder import VideoFolder
+from surgrec.features.recordings import Recordings
+from surgrec.shards.layout import CORPUS_FILE
+from surgrec.storage import open_store
+
+
+def open_recordings(data: Sequence[str]) -> Recordings:
+    """The recordings of one or several corpora, or of exactly one folder of video files.
+
+    Raises:
+        ConfigError: Several addresses, and not all are corpora.
+        MissingError: An address is neither.
+        ManifestError: The folder holds no video.
+        ShardError: A corpus does not keep its format.
+    """
+    others = [address for address in data if not open_store(address).exists(CORPUS_FILE)]
+    if not others:
+        return CorpusRecordings(data)
+    if len(data) > 1:
+        raise ConfigError(f"{others[0]} holds no {CORPUS_FILE}; name several corpora, or one folder of videos alone")
+    if not Path(others[0]).is_dir():
+        raise MissingError(
+            f"{others[0]} is neither a corpus (no {CORPUS_FILE}) nor a folder of videos; check the address"
+        )
+    return VideoFolder(Path(others[0]))

@@ -1,0 +1,95 @@
+"""Recordings of corpora: the stored clips of a video, joined by time."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from torch import Tensor
+
+from surgrec.clips.crop import central_crop
+from surgrec.clips.decode import decode_clip
+from surgrec.errors import SampleError
+from surgrec.features.recordings import Footage, Piece, Recording, Recordings
+from surgrec.features.windows import HAIR_S, Stretch, joined
+from surgrec.shards.corpus import Source, open_corpus
+from surgrec.shards.layout import Sample, source_digest
+from surgrec.stream.fetch import Fetcher
+
+_FETCH_THREADS = 4
+
+
+class CorpusRecordings(Recordings):
+    """All videos of one or several corpora, whatever their stored split."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._sources = open_corpus(addresses)
+        self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for name, source in self._sources.items():
+            for row, video in enumerate(source.index.column("video").to_pylist()):
+                self._rows[name, video].append(row)
+        self.recordings = [self._recording(*place) for place in sorted(self._rows)]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Addresses of the corpora, and the digest of each source."""
+        return {
+            "kind": "corpora",
+            "addresses": sorted({source.store.address for source in self._sources.values()}),
+            "digests": {name: source.entry.digest for name, source in sorted(self._sources.items())},
+        }
+
+    def open(self, recording: Recording) -> "JoinedClips":
+        """The clips of one video."""
+        index = self._sources[recording.source].index
+        samples = [index.sample(row) for row in self._rows[recording.source, recording.video]]
+        return JoinedClips(samples, self._sources)
+
+    def _recording(self, source: str, video: str) -> Recording:
+        clip = self._sources[source].index.sample(self._rows[source, video][0]).clip
+        return Recording(source=source, domain=clip.domain, case=clip.case, video=video, split=clip.split)
+
+
+class JoinedClips(Footage):
+    """The clips of a video as one recording."""
+
+    def __init__(self, samples: Sequence[Sample], sources: dict[str, Source]) -> None:
+        self._samples = sorted(samples, key=lambda sample: sample.clip.start_s)
+        self._starts = np.array([sample.clip.start_s for sample in self._samples])
+        self._fetcher = Fetcher(sources, _FETCH_THREADS)
+        self.name = samples[0].clip.video
+        self.digest = source_digest((sample.key, sample.sha256) for sample in samples)
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Clips that follow each other; a gap longer than a frame ends a stretch."""
+        return joined(
+            [(sample.clip.start_s, sample.clip.start_s + sample.clip.duration_s) for sample in self._samples],
+            gap_s=max(1 / sample.clip.fps for sample in self._samples),
+        )
+
+    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
+        """One piece per clip."""
+        owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
+        clips = [int(clip) for clip in np.unique(owner)]
+        fetched = self._fetcher.fetch([self._samples[clip] for clip in clips])
+        pieces = []
+        for clip, mp4 in zip(clips, fetched, strict=True):
+            places = np.flatnonzero(owner == clip)
+            pieces.append(Piece(places=places, frames=_decoded(self._samples[clip], mp4, times[places])))
+        return pieces
+
+
+def _decoded(sample: Sample, mp4: bytes | SampleError, times: Float64[np.ndarray, " k"]) -> Tensor | SampleError:
+    """The frames of a clip at these times of its video. A moment between two clips shows the last frame before it."""
+    clip = sample.clip
+    if isinstance(mp4, SampleError):
+        return mp4
+    # A hair later, because a sum of times may fall just before the frame that it means.
+    from_start = np.clip(times - clip.start_s + HAIR_S, 0.0, (clip.num_frames - 0.5) / clip.fps)
+    box = central_crop(clip.height, clip.width)
+    try:
+        return decode_clip(mp4, from_start, box, num_frames=clip.num_frames, key=sample.key)
+    except SampleError as error:
+        return error

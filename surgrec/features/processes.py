@@ -1,0 +1,105 @@
+"""A job in this process, or in several: a task per video, and no process that outlives its parent."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
+
+from surgrec.errors import StorageError
+from surgrec.features.job import Job, Outcome, Worker
+from surgrec.features.recordings import Recording
+
+
+def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
+    """The outcome of each video, as soon as it is done, in any order.
+
+    Args:
+        job: What to do.
+        devices: One for each process; a single one is used from this process.
+
+    Raises:
+        StorageError: A shard cannot be read, a file cannot be written, or a process died.
+    """
+    if len(devices) > 1:
+        yield from _in_processes(job, devices)
+        return
+    worker = Worker(job, devices[0])
+    for recording in job.recordings.recordings:
+        yield worker.extract(recording)
+
+
+def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
+    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    alive, lifeline = context.Pipe(duplex=False)
+    free: SimpleQueue[str] = context.SimpleQueue()
+    for device in devices:
+        free.put(device)
+    pool = ProcessPoolExecutor(len(devices), mp_context=context, initializer=_start, initargs=(job, free, alive))
+    try:
+        with _ctrl_c_later():
+            tasks = [pool.submit(_extract, recording) for recording in job.recordings.recordings]
+        for task in as_completed(tasks):
+            yield task.result()
+    except BrokenProcessPool as error:
+        raise StorageError(
+            "a process that extracts features died; if memory ran out use fewer --processes or a smaller --batch, "
+            "then run again"
+        ) from error
+    finally:
+        lifeline.close()  # processes in the middle of a video leave now; a file is complete or absent
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal. Those started in here never hear it: their parent says when to leave."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # they inherit it
+    # A library's thread may take the signal nevertheless, and Python would then interrupt this one half-way.
+    heard: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number)) if is_main else None
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
+
+
+@dataclass
+class _State:
+    """What a worker process was told, and what it made of it."""
+
+    job: Job
+    device: str
+    worker: Worker | None = None
+
+
+_state: list[_State] = []
+
+
+def _start(job: Job, free: "SimpleQueue[str]", alive: Connection) -> None:
+    threading.Thread(target=_leave_with_parent, args=(alive,), daemon=True).start()
+    _state.append(_State(job=job, device=free.get()))
+
+
+def _leave_with_parent(alive: Connection) -> None:
+    """The pipe ends when the parent closes it, or is killed."""
+    alive.poll(None)
+    os._exit(1)
+
+
+def _extract(recording: Recording) -> Outcome:
+    (state,) = _state
+    if state.worker is None:  # here, not in the initialiser, from which no error would arrive as its sentence
+        state.worker = Worker(state.job, state.device)
+    return state.worker.extract(recording)

@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+
+from surgrec.errors import ConfigError
+from surgrec.evaluation.split import CaseVideo, Rule, choose, corpus_videos, divide, read_split
+from surgrec.shards.corpus import open_corpus
+
+VIDEOS = [
+    CaseVideo(source=source, case=f"video{number:02d}", video=f"{source}-{number}", stored=stored)
+    for source, stored in (("cholec80", "train"), ("m2cai16", "test"))
+    for number in range(1, 81)
+]
+
+
+def rule(**conditions: list[str]) -> Rule:
+    return Rule(**({"sources": [], "cases": [], "stored": []} | conditions))
+
+
+def chosen(**conditions: list[str]) -> list[str]:
+    return [video.case_name for video in choose(rule(**conditions), VIDEOS, "here")]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "split.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_split_file_is_two_rules_and_remembers_what_it_said(tmp_path: Path) -> None:
+    path = write(tmp_path, 'name: halves\ntrain: {cases: ["video{01..40}"]}\ntest: {stored: [val, test]}\n')
+    split = read_split(path)
+    assert split.rules == {"train": {"cases": ["video{01..40}"]}, "test": {"stored": ["val", "test"]}}
+    assert (split.name, len(split.sha256)) == ("halves", 64)
+    path.write_text(path.read_text() + "# a comment\n")
+    assert read_split(path).sha256 != split.sha256
+
+
+def test_the_split_of_the_phantom_can_be_read() -> None:
+    split = read_split(Path(__file__).parents[2] / "recipes/configs/phantom_phases.yaml")
+    assert split.rules["train"]["stored"] == ["train"]
+    assert split.rules["test"]["stored"] == ["val", "test"]
+
+
+def test_all_conditions_must_hold_and_one_pattern_of_each_is_enough() -> None:
+    assert chosen(sources=["chol*"], cases=["video{01..03}", "video80"]) == [
+        "cholec80/video01",
+        "cholec80/video02",
+        "cholec80/video03",
+        "cholec80/video80",
+    ]
+    assert len(chosen(stored=["train", "val"])) == 80
+    assert chosen(stored=["test"], cases=["video1?"])[0] == "m2cai16/video10"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [("video{01..40}", 40), ("video{41..80}", 40), ("video{08..12}", 5), ("video{0..1}{1..2}", 4), ("*{1..3}", 24)],
+)
+def test_ranges_count_as_a_shell_does(pattern: str, count: int) -> None:
+    assert len(chosen(sources=["cholec80"], cases=[pattern])) == count
+
+
+def test_a_name_with_wildcards_in_it_is_found_as_it_is() -> None:
+    video = CaseVideo(source="own", case="case[7]", video="v", stored="train")
+    assert choose(rule(cases=["case[7]"]), [video], "here") == [video]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"cases": ["vidoe07"]}, r"here: no case of the corpus matches 'vidoe07'; did you mean 'video07'\?"),
+        ({"cases": ["video{90..99}"]}, r"matches 'video\{90..99\}'; did you mean 'video"),
+        ({"sources": ["cholec8"]}, r"no source of the corpus matches 'cholec8'; did you mean 'cholec80'\?"),
+        ({"sources": ["x"]}, r"no source of the corpus matches 'x'; it has cholec80, m2cai16"),
+        ({"sources": ["cholec80"], "stored": ["test"]}, "here: no case of the corpus meets all its conditions"),
+    ],
+)
+def test_what_matches_nothing_is_refused(conditions: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        chosen(**conditions)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "is not YAML"),
+        ("- a", r"split.yaml is \['a'\]; it has the keys name, train, test"),
+        ("nam: x", "unknown key 'nam'; did you mean 'name'"),
+        ("name: x\ntrain: {stored: [train]}", "has no 'test'"),
+        ("name: 7\ntrain: {}\ntest: {}", "name is 7"),
+        ("name: x\ntrain: {}\ntest: {}", "train has no condition; give at least one of sources, cases, stored"),
+        ("name: x\ntrain: {case: [a]}\ntest: {}", "train: unknown key 'case'; did you mean 'cases'"),
+        ("name: x\ntrain: {cases: a}\ntest: {}", "cases is 'a'; it is a list of texts"),
+        ("name: x\ntrain: {cases: [1]}\ntest: {}", r"cases is \[1\]; it is a list of texts \(put numbers in quotes\)"),
+        ("name: x\ntrain: {stored: [tset]}\ntest: {}", "stored names 'tset'; it is one or several of train, val, test"),
+        ('name: x\ntrain: {cases: ["v{9..1}"]}\ntest: {}', r"the range in 'v\{9..1\}' runs backwards"),
+        ("name: !!python/object/apply:os.getcwd []", "is not YAML"),
+    ],
+)
+def test_what_is_no_split_is_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        read_split(write(tmp_path, text))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.yaml: No such file"):
+        read_split(tmp_path / "nowhere.yaml")
+
+
+def test_cases_of_a_range_that_the_corpus_lacks_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, 'name: x\ntrain: {cases: ["video{01..40}"]}\ntest: {cases: ["video{79..85}"]}\n')
+    parts = divide(read_split(path), VIDEOS)
+    assert parts.absent == [f"video{number}" for number in range(81, 86)]
+    assert parts.named == 47
+    assert len({video.case for video in parts.test}) == 2
+
+
+def test_the_videos_of_a_corpus_are_those_with_stored_clips(tiny_corpus: Path) -> None:
+    videos = corpus_videos(open_corpus([tiny_corpus]))
+    assert [video.source for video in videos] == ["alpha"] * 2 + ["beta"] * 2 + ["gamma"] * 2
+    assert len({video.video for video in videos}) == 6
+    assert sorted(video.stored for video in videos if video.source == "beta") == ["train", "val"]

@@ -1,0 +1,133 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from surgrec.commands import SOME_FAILED, features
+from surgrec.errors import ManifestError, SampleError
+from surgrec.features.encoders import EncoderChoice
+from surgrec.features.extract import extract
+from surgrec.features.folder import VideoFile, VideoFolder, stored_size
+from surgrec.features.table import Features, read_features
+from tests.features.conftest import CONFIG, content
+from tests.videos import make_video
+
+MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos of 6 s in three containers, one that is too short, a text that calls itself a video, and half a video."""
+    folder = tmp_path_factory.mktemp("videos")
+    make_video(folder / "case 1/a.mp4", seconds=6)
+    make_video(folder / "b.avi", seconds=6, arguments=MPEG4)
+    make_video(folder / "c.MKV", seconds=6)
+    make_video(folder / "short.mp4", seconds=0.5)
+    (folder / "text.mp4").write_text("no video")
+    (folder / "cut.mp4").write_bytes((folder / "case 1/a.mp4").read_bytes()[:9000])
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(folder: Path, run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("features") / "folder"
+    status = features([str(folder)], encoder=run_dir, out=out, stride_s=0.5, batch=8, device="cpu")
+    assert status == SOME_FAILED
+    return out
+
+
+def values_of(found: Features, video: str) -> torch.Tensor:
+    rows = [row for row, window in enumerate(found.rows) if window.video == video]
+    return found.values[rows]
+
+
+def test_videos_of_any_container_have_their_features_under_their_names(out: Path) -> None:
+    found = read_features(out)
+    assert sorted({row.video for row in found.rows}) == ["b.avi", "c.MKV", "case 1/a.mp4"]
+    assert {row.case for row in found.rows} == {row.video for row in found.rows}
+    assert [row.start_s for row in found.rows if row.video == "c.MKV"] == [0.5 * number for number in range(11)]
+    assert torch.equal(values_of(found, "c.MKV"), values_of(found, "case 1/a.mp4"))  # the same frames
+    torch.testing.assert_close(values_of(found, "b.avi"), values_of(found, "c.MKV"), atol=0.2, rtol=0)
+    names = content(out).keys()
+    assert len([name for name in names if name.startswith("videos/")]) == 6
+    assert not any("a.mp4" in name for name in names)
+
+
+def test_a_file_that_is_no_video_is_counted_with_its_reason(out: Path) -> None:
+    found = read_features(out)
+    assert [(window.video, window.start_s) for window in found.failed] == [("cut.mp4", None), ("text.mp4", None)]
+    assert all(window.reason.startswith("it is no video that can be read (") for window in found.failed)
+    counts = found.facts["counts"]
+    assert (counts["videos"], counts["videos_failed"], counts["videos_too_short"], counts["windows"]) == (6, 2, 1, 33)
+
+
+def test_a_renamed_video_is_not_done_again_and_the_table_follows(
+    folder: Path, run_dir: Path, out: Path, tmp_path: Path
+) -> None:
+    renamed, again = Path(shutil.copytree(folder, tmp_path / "videos")), Path(shutil.copytree(out, tmp_path / "out"))
+    (renamed / "b.avi").rename(renamed / "z.avi")
+    for name in ("text.mp4", "cut.mp4"):
+        (renamed / name).unlink()
+    shutil.copy(renamed / "c.MKV", renamed / "d.mkv")  # the same bytes share a file
+    assert all(video.was_there for video in extract([str(renamed)], EncoderChoice(path=run_dir), CONFIG, again))
+    before, after = read_features(out), read_features(again)
+    assert torch.equal(values_of(after, "z.avi"), values_of(before, "b.avi"))
+    assert torch.equal(values_of(after, "d.mkv"), values_of(after, "c.MKV"))
+    assert after.facts["data"]["digest"] != before.facts["data"]["digest"]
+    assert not after.failed
+
+
+def test_frames_are_those_on_screen_scaled_as_a_corpus_stores_them(folder: Path, tmp_path: Path) -> None:
+    large = make_video(tmp_path / "large.mp4", seconds=1, size="960x540")
+    (piece,) = VideoFile(large).pieces(np.array([0.0, 0.5]))
+    assert isinstance(piece.frames, torch.Tensor)
+    assert piece.frames.shape == (2, 3, 256, 256)
+    (piece,) = VideoFile(folder / "case 1/a.mp4").pieces(np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
+    assert isinstance(piece.frames, torch.Tensor)
+    assert piece.frames.shape == (5, 3, 64, 64)
+    assert torch.equal(piece.frames[1], piece.frames[2])
+    assert not torch.equal(piece.frames[0], piece.frames[1])
+    assert torch.equal(piece.frames[3], piece.frames[4])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "aspect", "stored"),
+    [
+        (1080, 1920, 1.0, (256, 456)),
+        (1920, 1080, 1.0, (456, 256)),
+        (576, 720, 64 / 45, (256, 456)),  # PAL in 16:9
+        (144, 176, 128 / 117, (144, 192)),
+        (201, 200, 1.0, (200, 200)),
+    ],
+)
+def test_large_videos_get_the_size_of_stored_clips_with_square_pixels(
+    height: int, width: int, aspect: float, stored: tuple[int, int]
+) -> None:
+    assert stored_size(height, width, aspect) == stored
+
+
+def test_a_container_that_cannot_be_sought_in_is_refused_and_gives_no_frame_of_another_time(tmp_path: Path) -> None:
+    """In an MPEG stream FFmpeg may land behind the moment that it was sent to, and says nothing."""
+    stream, copied = make_video(tmp_path / "stream.ts", seconds=12, size="320x240"), tmp_path / "copied.mkv"
+    with pytest.raises(SampleError, match=r"the frame of 6\.000 s cannot be found in this container.* -c copy"):
+        _ = VideoFile(stream).stretches
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", stream, "-c", "copy", copied], check=True)
+    assert VideoFile(copied).stretches == ((0.0, 12.0),)
+    times = np.arange(0.0, 12.0, 0.3)
+    (right,) = VideoFile(copied).pieces(times)
+    assert isinstance(right.frames, torch.Tensor)
+    pieces = VideoFile(stream).pieces(times)
+    assert sorted(place for piece in pieces for place in piece.places) == list(range(40))
+    for piece in pieces:
+        if isinstance(piece.frames, torch.Tensor):
+            assert torch.equal(piece.frames, right.frames[piece.places])
+    assert any("cannot be found in this container" in str(piece.frames) for piece in pieces)
+
+
+def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=f"{tmp_path} holds no video file"):
+        VideoFolder(tmp_path)

@@ -1,0 +1,209 @@
+"""Starting from pretrained weights: ours or foreign, strictly, and known to the run ever after."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from surgrec.errors import CheckpointError
+from surgrec.models.containers import file_sha256
+from surgrec.models.decoder import DecoderConfig
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.predictor import PredictorConfig
+from surgrec.models.weights import encoder_provenance, save_encoder
+from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig
+from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
+from surgrec.training.checkpoint import Checkpoints, TrainingState
+from surgrec.training.initialise import fitting_mask_tokens, initial_weights, initialise
+from surgrec.training.optimizer import OptimizerConfig, build_optimizer
+from surgrec.training.run_weights import read_own
+from tests.models.layouts import (
+    assert_same_bytes,
+    random_tensors,
+    shake,
+    videomae_file,
+    videomae_model,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+)
+
+ROPE = EncoderConfig(width=48, depth=2, num_heads=4, num_frames=4, crop_px=32, patch_size=8)
+SINCOS = replace(ROPE, positions="sincos")
+
+
+def jepa(encoder: EncoderConfig = ROPE, **predictor: int) -> JepaObjective:
+    sizes = {"width": 24, "depth": 2, "num_heads": 2, **predictor}
+    return JepaObjective(Encoder(encoder), JepaObjectiveConfig(predictor=PredictorConfig(**sizes)))
+
+
+def mae(encoder: EncoderConfig = SINCOS) -> MaeObjective:
+    return MaeObjective(Encoder(encoder), MaeObjectiveConfig(decoder=DecoderConfig(width=36, depth=2, num_heads=3)))
+
+
+def vjepa(path: Path, tokens: int = 10) -> dict[str, dict[str, torch.Tensor]]:
+    found = {"encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
+    found["target_encoder"] = random_tensors(vjepa_encoder(48, 2, 192, 8), 2)
+    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens), 3)
+    for number in range(1, tokens):
+        found["predictor"][f"mask_tokens.{number}"].zero_()
+    vjepa_file(path, **found)
+    return found
+
+
+def test_a_jepa_starts_from_the_average_and_the_trained_mask_token(tmp_path: Path) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    objective = jepa()
+    facts = initialise(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
+    assert torch.equal(objective.predictor.predictor_proj.weight, found["predictor"]["predictor_proj.weight"])
+    for token in objective.predictor.mask_tokens:
+        assert torch.equal(token, found["predictor"]["mask_tokens.0"][0, 0])
+    assert (facts["name"], facts["format"], facts["licence"]) == ("vitl.pt", "vjepa2", "MIT")
+    assert facts["sha256"] == file_sha256(tmp_path / "vitl.pt")
+    assert (facts["initialised"], facts["fresh"]) == (["encoder", "predictor"], {})
+
+
+def test_a_mae_starts_from_encoder_and_decoder(tmp_path: Path) -> None:
+    tensors = random_tensors(videomae_model(48, 2, 192, 8, (36, 2, 144)))
+    videomae_file(tmp_path / "vitb.pth", tensors)
+    objective = mae()
+    facts = initialise(tmp_path / "vitb.pth", objective)
+    assert torch.equal(objective.encoder.norm.bias, tensors["encoder.norm.bias"])
+    assert torch.equal(objective.decoder.mask_token, tensors["mask_token"][0, 0])
+    assert (facts["licence"], facts["initialised"]) == ("CC-BY-NC-4.0", ["encoder", "decoder"])
+
+
+def test_another_clip_takes_the_same_weights(tmp_path: Path) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    objective = jepa(replace(ROPE, num_frames=8, crop_px=64))
+    initialise(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
+
+
+def test_a_predictor_of_another_size_starts_fresh_and_this_is_said(tmp_path: Path) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    objective = jepa(depth=3)
+    before = {name: tensor.clone() for name, tensor in objective.predictor.state_dict().items()}
+    facts = initialise(tmp_path / "vitl.pt", objective)
+    assert facts["initialised"] == ["encoder"]
+    assert facts["fresh"] == {"predictor": "depth 2 there, 3 here"}
+    assert_same_bytes(objective.predictor.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"depth": 3}, "vitl.pt has an encoder of another kind: depth 2 there, 3 here"),
+        ({"rope": "interleaved"}, "rope tiled there, interleaved here"),
+        ({"positions": "sincos"}, "positions rope there, sincos here"),
+        ({"mlp_ratio": 2.0}, r"mlp_ratio 4\.0 there, 2\.0 here"),
+        ({"patch_size": 16}, "patch_size 8 there, 16 here"),
+    ],
+)
+def test_another_encoder_is_refused_and_nothing_is_loaded(
+    tmp_path: Path, changes: dict[str, object], match: str
+) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    objective = jepa(replace(ROPE, **changes))
+    before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    with pytest.raises(CheckpointError, match=match):
+        initialise(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.state_dict(), before)
+
+
+def test_the_heads_of_a_published_size_are_not_the_runs_to_choose(tmp_path: Path) -> None:
+    vjepa_file(tmp_path / "vit.pt", target_encoder=random_tensors(vjepa_encoder(192, 12, 768, 16)))
+    config = EncoderConfig(width=192, depth=12, num_heads=4, num_frames=4, crop_px=32)
+    with pytest.raises(CheckpointError, match="num_heads 3 there, 4 here"):
+        initialise(tmp_path / "vit.pt", jepa(config))
+
+
+def test_mask_tokens_that_were_all_trained_stay_as_they_are() -> None:
+    tokens = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    assert torch.equal(fitting_mask_tokens(tokens, 2), tokens)
+    assert torch.equal(fitting_mask_tokens(tokens, 3), tokens[[1, 1, 1]])
+    assert torch.equal(fitting_mask_tokens(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2), torch.tensor([[1.0, 0.0]] * 2))
+
+
+def run_of(run_dir: Path, objective: JepaObjective, init_from: dict[str, object] | None) -> None:
+    """A run as the recipe leaves it after three steps."""
+    sizes = {"width": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0}
+    identity = {"config": {"objective": {"predictor": sizes}}, "init_from": init_from}
+    state = TrainingState(
+        modules={"objective": objective},
+        optimizer=build_optimizer(objective, OptimizerConfig()),
+        trained=objective,
+        identity=lambda _: identity,
+    )
+    Checkpoints(run_dir, keep=1).save(3, state)
+    target = Encoder(objective.encoder.config)
+    shake(target)
+    save_encoder(target, run_dir / "encoder.safetensors", {**identity, "step": 3})
+
+
+def test_a_run_gives_its_average_its_predictor_and_its_licence(tmp_path: Path) -> None:
+    first = jepa()
+    shake(first)
+    run_of(tmp_path / "first", first, {"name": "vitl16.pth.tar", "licence": "CC-BY-NC-4.0", "licence_from": "format"})
+    second = jepa()
+    facts = initialise(tmp_path / "first", second)
+    own = read_own(tmp_path / "first")
+    assert_same_bytes(second.encoder.state_dict(), own.weights.encoder.state)
+    assert_same_bytes(second.predictor.state_dict(), first.predictor.state_dict())
+    assert (facts["name"], facts["licence"], facts["init_from"]["name"]) == ("first", "CC-BY-NC-4.0", "vitl16.pth.tar")
+    assert facts["sha256"] == file_sha256(tmp_path / "first/encoder.safetensors")
+    assert encoder_provenance(tmp_path / "first/encoder.safetensors")["step"] == 3
+
+    third = jepa()
+    facts = initialise(tmp_path / "first/encoder.safetensors", third)
+    assert_same_bytes(third.encoder.state_dict(), own.weights.encoder.state)
+    assert facts["fresh"] == {"predictor": "the file has none"}
+
+
+def test_a_damaged_checkpoint_is_not_taken_from(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", jepa(), None)
+    with (tmp_path / "run/checkpoints/step-00000003/objective.safetensors").open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\1\2\3\4")
+    with pytest.raises(CheckpointError, match=r"objective\.safetensors is missing or damaged"):
+        initialise(tmp_path / "run", jepa())
+
+
+def resumed(path: Path | None, run_dir: Path, step: int = 3) -> dict[str, object] | None:
+    return initial_weights(path, jepa(), Checkpoints(run_dir, keep=1), step, show=False)
+
+
+def test_a_resumed_run_knows_its_start_without_the_file(tmp_path: Path) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    facts = resumed(tmp_path / "vitl.pt", tmp_path / "run", step=0)
+    assert facts is not None
+    run_of(tmp_path / "run", jepa(), facts)
+    sha256 = facts["sha256"]
+    (tmp_path / "vitl.pt").rename(tmp_path / "renamed.pt")
+    for path in (tmp_path / "vitl.pt", Path("elsewhere/vitl.pt"), tmp_path / "renamed.pt"):
+        recorded = resumed(path, tmp_path / "run")
+        assert recorded is not None
+        assert recorded["sha256"] == sha256
+    vjepa(tmp_path / "other.pt", tokens=2)
+    with pytest.raises(CheckpointError, match=r"started from vitl\.pt, not from other\.pt"):
+        resumed(tmp_path / "other.pt", tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"started from vitl\.pt, not from random weights"):
+        resumed(None, tmp_path / "run")
+
+
+def test_a_run_that_started_from_random_weights_cannot_be_resumed_with_others(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", jepa(), None)
+    assert resumed(None, tmp_path / "run") is None
+    with pytest.raises(CheckpointError, match=r"started from random weights, not from vitl\.pt"):
+        resumed(tmp_path / "vitl.pt", tmp_path / "run")
+
+
+def test_what_was_taken_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    initial_weights(tmp_path / "vitl.pt", jepa(depth=1), Checkpoints(tmp_path, keep=1), 0, show=True)
+    said = capsys.readouterr().err
+    assert (
+        "init_from: encoder of vitl.pt (vjepa2, licence MIT); the predictor starts fresh: depth 2 there, 1 here" in said
+    )
