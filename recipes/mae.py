@@ -30,6 +30,7 @@ from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import Stream
 from surgrec.training.checkpoint import Checkpoints, TrainingState
 from surgrec.training.diagnostics import collapse_diagnostics
+from surgrec.training.initialise import initial_weights
 from surgrec.training.launch import Precision, StopRequest, start_accelerator, start_run
 from surgrec.training.metrics import LogConfig, RunLog, progress_bar
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
@@ -55,6 +56,8 @@ class MaeConfig:
     """One or several corpus roots: folders, or s3://bucket/prefix."""
     encoder: EncoderConfig
     """The encoder that is trained; its num_frames and crop_px are the network's input."""
+    init_from: Path | None = None
+    """Weights to start from: a run, an encoder file, or a foreign file that `surgrec import` reads; None for random ones."""
     mixture: Mixture = Mixture()
     """What is drawn, and in which proportions."""
     sampling_fps: float = 7.5
@@ -116,10 +119,11 @@ def main(config: MaeConfig) -> None:
     torch.manual_seed(config.seed)
     encoder = Encoder(config.encoder)
     objective = MaeObjective(encoder, config.objective).to(accelerator.device)
+    init_from = initial_weights(config.init_from, objective, checkpoints, first_step, show=accelerator.is_main_process)
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
-    identity = partial(run_identity, "mae", stream, config)
+    identity = partial(run_identity, "mae", stream, config, init_from)
     state = TrainingState(modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity)
     if first_step:
         checkpoints.load(first_step, state)

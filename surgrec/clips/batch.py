@@ -24,7 +24,7 @@ class Quarantined:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBatch:
-    """One rank's clips of one step, in the order of their positions."""
+    """One rank's samples of one step, in the order of their positions, and one or several clips of each."""
 
     positions: Int64[np.ndarray, " b"]
     """Places in the global order."""
@@ -32,7 +32,7 @@ class ClipBatch:
     """Sample keys; a substitute's where a sample was bad."""
     sources: list[str]
     frames: list[UInt8[Tensor, "t c _ _"]]
-    """RGB in [0, 255], cropped, each clip still at its own size."""
+    """RGB in [0, 255], cropped, each clip still at its own size; the views of a sample follow each other."""
     flipped: list[bool]
     """Whether the clip is to be mirrored."""
     quarantined: list[Quarantined]

@@ -11,29 +11,32 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from surgrec.clips.augment import AugmentConfig
+from surgrec.clips.augment import AugmentConfig, random_box
 from surgrec.clips.batch import ClipBatch, Quarantined
-from surgrec.clips.crop import random_resized_crop
+from surgrec.clips.crop import Box, bounding_box
 from surgrec.clips.decode import decode_clip, torchcodec_classes
 from surgrec.clips.sampling import ClipSampling, clip_times
 from surgrec.errors import ConfigError, SampleError, ShardError, StorageError, SurgrecError
 from surgrec.shards.layout import Sample
 from surgrec.stream.fetch import Fetcher
 from surgrec.stream.order import rank_positions, sample_key
-from surgrec.stream.permutation import mix, uniform
+from surgrec.stream.permutation import Word, mix, uniform
 from surgrec.stream.stream import Draw, Stream
 
 _START, _CROP, _FLIP = 1, 2, 3
 _SUBSTITUTES = 10
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
 """How torch begins to say that a worker died or was too slow; any other RuntimeError is a bug, and is shown whole."""
+
+Views: TypeAlias = list[UInt8[Tensor, "t c _ _"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +63,21 @@ class LoaderConfig:
 
 
 class ClipDataset(Dataset[ClipBatch]):
-    """Batches by the positions of their samples."""
+    """Batches by the positions of their samples: `views` random views of each, of the same moments."""
 
-    def __init__(self, stream: Stream, sampling: ClipSampling, augment: AugmentConfig, config: LoaderConfig) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        sampling: ClipSampling,
+        augment: AugmentConfig,
+        config: LoaderConfig,
+        views: int = 1,
+    ) -> None:
         self.stream = stream
         self.sampling = sampling
         self.augment = augment
         self.config = config
+        self.views = views
         torchcodec_classes()  # a machine without it says so here, not in a worker
         self._pools: dict[int, tuple[Fetcher, ThreadPoolExecutor]] = {}
 
@@ -90,25 +101,25 @@ class ClipDataset(Dataset[ClipBatch]):
         fetched = fetcher.fetch(samples)
         decoded = list(decoders.map(self._decode_or_error, draws, samples, fetched))
         quarantined: list[Quarantined] = []
-        clips: list[UInt8[Tensor, "t c _ _"]] = []
+        clips: Views = []
         for place, result in enumerate(decoded):
             if isinstance(result, SampleError):
                 samples[place], result = self._substitute(draws[place], samples[place], result, quarantined)
-            clips.append(result)
+            clips += result
         return ClipBatch(
             positions=np.asarray(positions, dtype=np.int64),
             keys=[sample.key for sample in samples],
             sources=[draw.source for draw in draws],
             frames=clips,
-            flipped=[self._is_flipped(draw) for draw in draws],
+            flipped=[self._is_flipped(key) for draw in draws for key in self._view_keys(draw)],
             quarantined=quarantined,
         )
 
     def _substitute(
         self, draw: Draw, sample: Sample, error: SampleError, quarantined: list[Quarantined]
-    ) -> tuple[Sample, UInt8[Tensor, "t c _ _"]]:
+    ) -> tuple[Sample, Views]:
         """The first good one of the samples that stand in for a bad one, always the same ones for a position."""
-        result: Tensor | SampleError = error
+        result: Views | SampleError = error
         for replaced in islice(self.stream.substitutes(draw), _SUBSTITUTES):
             bad, reason = sample, str(result)
             sample = self.stream.sample(replaced)
@@ -125,28 +136,30 @@ class ClipDataset(Dataset[ClipBatch]):
             f"{result}; run surgrec-shard verify"
         )
 
-    def _decode_or_error(
-        self, draw: Draw, sample: Sample, mp4: bytes | SampleError
-    ) -> UInt8[Tensor, "t c _ _"] | SampleError:
+    def _decode_or_error(self, draw: Draw, sample: Sample, mp4: bytes | SampleError) -> Views | SampleError:
+        """The views of a sample, cut out of what is decoded once."""
         if isinstance(mp4, SampleError):
             return mp4
         key = sample_key(self.stream.order.seed, draw.position)
         clip = sample.clip
         times = clip_times(clip.duration_s, self.sampling, float(uniform(key, _START)))
-        box = random_resized_crop(
-            clip.height,
-            clip.width,
-            scale=self.augment.scale,
-            aspect_ratio=self.augment.aspect_ratio,
-            key=mix(key, _CROP),
-        )
+        boxes = [
+            random_box(clip.height, clip.width, self.augment, mix(view_key, _CROP))
+            for view_key in self._view_keys(draw)
+        ]
+        whole = bounding_box(boxes)
         try:
-            return decode_clip(mp4, times, box, num_frames=clip.num_frames, key=sample.key)
+            frames = decode_clip(mp4, times, whole, num_frames=clip.num_frames, key=sample.key)
         except SampleError as error:
             return error
+        return [_cut(frames, box, whole) for box in boxes]
 
-    def _is_flipped(self, draw: Draw) -> bool:
-        return bool(uniform(sample_key(self.stream.order.seed, draw.position), _FLIP) < self.augment.flip)
+    def _view_keys(self, draw: Draw) -> list[Word]:
+        """What the crop and the flip of each view depend on."""
+        return [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)]
+
+    def _is_flipped(self, view_key: Word) -> bool:
+        return bool(uniform(view_key, _FLIP) < self.augment.flip)
 
     def _open_pools(self) -> tuple[Fetcher, ThreadPoolExecutor]:
         """Threads of this process, made on first use: a forked worker inherits its parent's pools without their threads."""
@@ -156,6 +169,13 @@ class ClipDataset(Dataset[ClipBatch]):
             decoders = ThreadPoolExecutor(self.config.decode_threads, thread_name_prefix="decode")
             self._pools[process] = (fetcher, decoders)
         return self._pools[process]
+
+
+def _cut(frames: UInt8[Tensor, "t c _ _"], box: Box, whole: Box) -> UInt8[Tensor, "t c _ _"]:
+    """The part of decoded frames that a box covers, in the decoder's memory layout; no copy where it is all of them."""
+    top, left = box.top - whole.top, box.left - whole.left
+    part = frames[:, :, top : top + box.height, left : left + box.width]
+    return part.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, kw_only=True)

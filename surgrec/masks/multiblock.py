@@ -57,6 +57,9 @@ class Masks:
     target_index: Int64[np.ndarray, "b k_target"]
     """What the predictor predicts."""
 
+    unscored_index: Int64[np.ndarray, "b k_unscored"] | None = None
+    """What VideoMAE v2 decodes as well although it is seen; nothing is made of it."""
+
     def take(self, slots: Int64[np.ndarray, " slots"]) -> "Masks":
         """The rows at these slots of the group."""
         return Masks(context_index=self.context_index[slots], target_index=self.target_index[slots])
@@ -71,6 +74,7 @@ def sample_group(
     size: int,
     mask_config: int = 0,
     trim: Trim = "prefix",
+    length_step: int = 1,
 ) -> Masks:
     """The masks of one whole mask group, a pure function of the arguments.
 
@@ -86,6 +90,7 @@ def sample_group(
         mask_config: Number of the mask configuration; each draws its own blocks.
         trim: What is cut: `prefix` keeps the lowest ids, as V-JEPA does, and so drops the last frames first;
             `random` keeps a random subset.
+        length_step: Lengths are cut down to a multiple of this, and left alone where they are below it.
 
     Raises:
         ConfigError: No block of this configuration hides a part, and not the whole, of this grid.
@@ -93,8 +98,8 @@ def sample_group(
     draw = uniforms(seed, group, mask_config)
     block = _block_size(grid, config, draw)
     hidden = [_hidden_tokens(grid, block, config.num_blocks, draw) for _ in range(size)]
-    context_index = _stack([np.flatnonzero(~mask) for mask in hidden], trim, draw)
-    target_index = _stack([np.flatnonzero(mask) for mask in hidden], trim, draw)
+    context_index = _stack([np.flatnonzero(~mask) for mask in hidden], trim, length_step, draw)
+    target_index = _stack([np.flatnonzero(mask) for mask in hidden], trim, length_step, draw)
     return Masks(context_index=context_index, target_index=target_index)
 
 
@@ -132,8 +137,9 @@ def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw:
     )
 
 
-def _stack(rows: list[Int64[np.ndarray, " _"]], trim: Trim, draw: Draw) -> Int64[np.ndarray, "b k"]:
-    length = min(map(len, rows))
+def _stack(rows: list[Int64[np.ndarray, " _"]], trim: Trim, length_step: int, draw: Draw) -> Int64[np.ndarray, "b k"]:
+    shortest = min(map(len, rows))
+    length = shortest // length_step * length_step or shortest
     if trim == "random":
         rows = [np.sort(row[np.argsort(draw(len(row)), kind="stable")[:length]]) for row in rows]
     return np.stack([row[:length] for row in rows])

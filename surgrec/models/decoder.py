@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         self.config = config
         self.encoder_to_decoder = nn.Linear(encoder.width, config.width, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(config.width))
-        self.positions = SinusoidPositions(encoder.grid.num_tokens, config.width)
+        self.positions = SinusoidPositions("sincos", encoder.grid, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
@@ -55,6 +55,7 @@ class Decoder(nn.Module):
         context_tokens: Float[Tensor, "b k d"],
         context_index: Int64[Tensor, "b k"],
         target_index: Int64[Tensor, "b m"],
+        unscored_index: Int64[Tensor, "b k_unscored"] | None = None,
     ) -> Float[Tensor, "b m p"]:
         """Predicted pixels of the target tokens: the tubelet's frames, rows, columns and channels, the last fastest.
 
@@ -62,13 +63,15 @@ class Decoder(nn.Module):
             context_tokens: The encoder's output at `context_index`.
             context_index: Ids in the full grid, in any order.
             target_index: Ids to predict, in any order.
+            unscored_index: Ids that have a mask token as well, of which nothing is predicted.
         """
-        num_clips, num_targets = target_index.shape
+        decoded = target_index if unscored_index is None else torch.cat([unscored_index, target_index], dim=1)
+        num_clips, num_decoded = decoded.shape
         context = self.encoder_to_decoder(context_tokens)
-        hidden = repeat(self.mask_token.to(context.dtype), "d -> b m d", b=num_clips, m=num_targets)
+        hidden = repeat(self.mask_token.to(context.dtype), "d -> b m d", b=num_clips, m=num_decoded)
         tokens = torch.cat([context, hidden], dim=1)
-        tokens = tokens + self.positions(torch.cat([context_index, target_index], dim=1)).type_as(tokens)
+        tokens = tokens + self.positions(torch.cat([context_index, decoded], dim=1)).type_as(tokens)
         for block in self.blocks:
             tokens = block(tokens)
-        pixels: Float[Tensor, "b m p"] = self.head(self.norm(tokens[:, -num_targets:]))
+        pixels: Float[Tensor, "b m p"] = self.head(self.norm(tokens[:, -target_index.shape[1] :]))
         return pixels

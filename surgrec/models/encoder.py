@@ -1,8 +1,10 @@
-"""The video encoder: a vision transformer over tubelets, with the positions of V-JEPA 2 or of VideoMAE."""
+"""The video encoder: a vision transformer over tubelets, with the positions of V-JEPA 1, 2 or 2.1 or of VideoMAE."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypedDict
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ from surgrec.models.blocks import NORM_EPS, Block, init_linear, init_linear_unif
 from surgrec.models.positions import SinusoidPositions
 from surgrec.models.rope import RopeVariant, RotaryPositions
 from surgrec.models.tokens import TubeletEmbedding, take_tokens
+
+Positions: TypeAlias = Literal["rope", "sincos", "sincos3d"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +46,37 @@ class EncoderConfig:
     crop_px: int = 256
     """Side of the square frame, pixels."""
 
-    positions: Literal["rope", "sincos"] = "rope"
-    """V-JEPA 2's rotary positions in every block, or VideoMAE's sinusoids added before the first; each with its own
-    initialisation of the weights."""
+    positions: Positions = "rope"
+    """V-JEPA 2's rotary positions in every block, or sinusoids added before the first: VideoMAE's flat ones (`sincos`) or
+    V-JEPA 1's of time, height and width (`sincos3d`); each with its own initialisation of the weights."""
 
     rope: RopeVariant = "tiled"
-    """Layout of the rotary positions: V-JEPA 2's `tiled`, or `interleaved`."""
+    """Layout of the rotary positions: V-JEPA 2's `tiled`, or V-JEPA 2.1's `interleaved`."""
+
+    rope_side: int | None = None
+    """Tubelets along a side of the frame that rows and columns are scaled to, as V-JEPA 2.1 interpolates its rotary positions
+    to 16; None counts them as they are."""
+
+    levels: tuple[int, ...] = ()
+    """Blocks, counted from 0 and ending with the last, whose outputs are features with a norm of their own, as in V-JEPA 2.1;
+    empty for one norm after the last block."""
+
+    modality_embedding: bool = False
+    """Add a learnt vector to every token: V-JEPA 2.1's, which tells videos from images."""
 
     def __post_init__(self) -> None:
         check_heads(self.width, self.num_heads)
-        _ = self.grid
+        side = self.grid.height
+        if self.rope_side is not None and (self.positions != "rope" or min(self.rope_side, side) < 2):
+            raise ConfigError(
+                f"rope_side {self.rope_side} needs rotary positions and two tubelets a side or more, not {self.positions} and "
+                f"{side}; leave it out, or take larger clips"
+            )
+        ascending = all(first < second for first, second in itertools.pairwise((-1, *self.levels)))
+        if self.levels and (not ascending or self.levels[-1] != self.depth - 1):
+            raise ConfigError(
+                f"levels {self.levels} must count blocks upwards and end with the last of {self.depth}, which is {self.depth - 1}"
+            )
 
     @property
     def grid(self) -> TubeletGrid:
@@ -96,16 +121,19 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embed = TubeletEmbedding(config.width, config.tubelet_size, config.patch_size)
-        rotary = config.positions == "rope"
-        self.rope = RotaryPositions(config.grid, config.width // config.num_heads, config.rope) if rotary else None
-        self.sinusoids = None if rotary else SinusoidPositions(config.grid.num_tokens, config.width)
+        self.rope = rotary_positions(config, config.width // config.num_heads)
+        self.sinusoids = sinusoid_positions(config, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.apply(init_linear if rotary else init_linear_uniform)
-        if rotary:
+        if config.levels:
+            self.level_norms = nn.ModuleList(nn.LayerNorm(config.width, eps=NORM_EPS) for _ in config.levels)
+        else:
+            self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.apply(init_linear_uniform if config.positions == "sincos" else init_linear)
+        if config.positions == "rope":
             rescale_blocks(self.blocks)
+        self.modality_embed = modality_vector(config.width) if config.modality_embedding else None
 
     def embed(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
         """Tokens before the first block: once per clip, for any number of masks.
@@ -123,14 +151,16 @@ class Encoder(nn.Module):
                 "set num_frames and crop_px to the clip's"
             )
         tokens: Float[Tensor, "b n d"] = self.patch_embed(clip)
+        if self.modality_embed is not None:
+            tokens = tokens + self.modality_embed.type_as(tokens)
         if self.sinusoids is not None:
             tokens = tokens + self.sinusoids().type_as(tokens)
         return tokens
 
-    def encode(
+    def encode_levels(
         self, tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"] | None = None
-    ) -> Float[Tensor, "b k d"]:
-        """Embedded tokens through the blocks and the final norm.
+    ) -> Float[Tensor, "b k e"]:
+        """Embedded tokens through the blocks: the normed outputs of all levels side by side, the last level last.
 
         Args:
             tokens: From `embed`.
@@ -139,16 +169,43 @@ class Encoder(nn.Module):
         rope = None if self.rope is None else self.rope(index)
         if index is not None:
             tokens = take_tokens(tokens, index)
-        for block in self.blocks:
+        levels = self.config.levels
+        outputs = []
+        for number, block in enumerate(self.blocks):
             tokens = block(tokens, rope)
-        normed: Float[Tensor, "b k d"] = self.norm(tokens)
-        return normed
+            if number in levels:
+                outputs.append(self.level_norms[levels.index(number)](tokens))
+        features: Float[Tensor, "b k e"] = torch.cat(outputs, dim=-1) if levels else self.norm(tokens)
+        return features
+
+    def encode(
+        self, tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"] | None = None
+    ) -> Float[Tensor, "b k d"]:
+        """Embedded tokens through the blocks and the last norm. Arguments as of `encode_levels`."""
+        return self.encode_levels(tokens, index)[..., -self.config.width :]
 
     def forward(
         self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Features of a clip's tokens, or of those with these ids, computed from them alone."""
         return self.encode(self.embed(clip), index)
+
+
+def rotary_positions(config: EncoderConfig, head_dim: int) -> RotaryPositions | None:
+    """The rotary positions of the encoder, or of its predictor with heads of this width; None where sinusoids are added."""
+    if config.positions != "rope":
+        return None
+    return RotaryPositions(config.grid, head_dim, config.rope, config.rope_side)
+
+
+def sinusoid_positions(config: EncoderConfig, width: int) -> SinusoidPositions | None:
+    """The sinusoids of the encoder, or of its predictor with tokens of this width; None where the positions are rotary."""
+    return None if config.positions == "rope" else SinusoidPositions(config.positions, config.grid, width)
+
+
+def modality_vector(width: int) -> nn.Parameter:
+    """A learnt vector that starts near 0. As a vector it is not decayed; V-JEPA 2.1's is, being stored with three axes."""
+    return nn.Parameter(torch.randn(width) * 1e-6)
 
 
 def _times(sizes: tuple[int, ...]) -> str:

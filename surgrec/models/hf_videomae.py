@@ -1,63 +1,175 @@
-"""Our names of weights to those of Hugging Face's VideoMAEForPreTraining."""
+"""Hugging Face's VideoMAE: names of weights, configs, and what to watch.
+
+- On disk there are `q_bias` and `v_bias`, as in every published checkpoint. Between them stands no key bias, and none is missed:
+  it adds the same to all scores of a query where no rotation follows.
+- transformers 5.7 to 5.17 lose those biases without a word: use 5.19 or later, or one before 5.6.
+- Only with `use_mean_pooling: false` does the model have the norm after its last block.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-_ENCODER = {
+from surgrec.clips.augment import RGB_MEAN, RGB_STD
+from surgrec.errors import CheckpointError
+from surgrec.models.blocks import NORM_EPS
+from surgrec.models.containers import Container
+from surgrec.models.decoder import DecoderConfig
+from surgrec.models.encoder import EncoderConfig
+from surgrec.models.hf_config import EXACT_GELU, checked, config_value
+from surgrec.models.key_map import KeyMap, State, check_complete, from_foreign, to_foreign
+from surgrec.models.pretrained import NON_COMMERCIAL, Part, Pretrained, Unstored, origin_of
+from surgrec.models.sizes import blank_decoder, blank_encoder
+from surgrec.models.videomae import decoder_state, decoder_tensors, require_flat_sinusoids
+
+
+def _blocks(theirs: str) -> dict[str, str | tuple[str | None, ...]]:
+    attention = f"{theirs}.*.attention.attention"
+    return {
+        "blocks.*.norm1": f"{theirs}.*.layernorm_before",
+        "blocks.*.attn.qkv.weight": (
+            f"{attention}.query.weight",
+            f"{attention}.key.weight",
+            f"{attention}.value.weight",
+        ),
+        "blocks.*.attn.qkv.bias": (f"{attention}.q_bias", None, f"{attention}.v_bias"),
+        "blocks.*.attn.proj": f"{theirs}.*.attention.output.dense",
+        "blocks.*.norm2": f"{theirs}.*.layernorm_after",
+        "blocks.*.mlp.fc1": f"{theirs}.*.intermediate.dense",
+        "blocks.*.mlp.fc2": f"{theirs}.*.output.dense",
+    }
+
+
+ENCODER: KeyMap = {
     "patch_embed.proj": "videomae.embeddings.patch_embeddings.projection",
-    "blocks": "videomae.encoder.layer",
+    **_blocks("videomae.encoder.layer"),
     "norm": "videomae.layernorm",
 }
-_DECODER = {
+DECODER: KeyMap = {
     "encoder_to_decoder": "encoder_to_decoder",
     "mask_token": "mask_token",
-    "blocks": "decoder.decoder_layers",
+    **_blocks("decoder.decoder_layers"),
     "norm": "decoder.norm",
     "head": "decoder.head",
 }
-_BLOCK = {
-    ".norm1.": ".layernorm_before.",
-    ".norm2.": ".layernorm_after.",
-    ".attn.qkv.": ".attention.attention.qkv.",
-    ".attn.proj.": ".attention.output.dense.",
-    ".mlp.fc1.": ".intermediate.dense.",
-    ".mlp.fc2.": ".output.dense.",
-}
+_OF_DECODER = ("decoder.", "encoder_to_decoder.", "mask_token")
 
 
-def hf_videomae_state(
-    encoder: Mapping[str, Float[Tensor, "..."]], decoder: Mapping[str, Float[Tensor, "..."]] | None = None
-) -> dict[str, Float[Tensor, "..."]]:
-    """The state of a VideoMAEForPreTraining from the states of our `sincos` encoder and decoder, for `from_pretrained`.
+def hf_videomae_state(encoder: State, decoder: State | None = None) -> dict[str, Float[Tensor, "..."]]:
+    """The tensors of a VideoMAEForPreTraining, from the states of our `sincos` encoder and decoder."""
+    tensors = to_foreign(encoder, ENCODER)
+    return tensors if decoder is None else tensors | decoder_tensors(decoder, DECODER)
 
-    The names are those on disk, as in every published checkpoint: `q_bias` and `v_bias`. There is no key bias, and none is
-    missed: it adds the same to all scores of a query where no rotation follows. Needs transformers 5.19 or later, since some
-    versions before lose those biases without a word, and a config with `use_mean_pooling=False` and `layer_norm_eps=1e-6`.
+
+def hf_videomae_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
+    """config.json and tensors of a VideoMAEForPreTraining; of a VideoMAEModel where there is no decoder.
+
+    Raises:
+        ConfigError: The encoder's positions are not VideoMAE's.
     """
-    state = _renamed(encoder, _ENCODER)
-    if decoder is not None:
-        state |= _renamed(decoder, _DECODER)
-        state["mask_token"] = rearrange(state["mask_token"], "d -> 1 1 d")
-    return state
+    encoder, decoder = weights.encoder.config, weights.decoder
+    require_flat_sinusoids(encoder, "VideoMAE")
+    config = {
+        "architectures": ["VideoMAEModel" if decoder is None else "VideoMAEForPreTraining"],
+        "model_type": "videomae",
+        "image_size": encoder.crop_px,
+        "patch_size": encoder.patch_size,
+        "num_frames": encoder.num_frames,
+        "tubelet_size": encoder.tubelet_size,
+        "hidden_size": encoder.width,
+        "num_hidden_layers": encoder.depth,
+        "num_attention_heads": encoder.num_heads,
+        "intermediate_size": round(encoder.width * encoder.mlp_ratio),
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+        "layer_norm_eps": NORM_EPS,
+        "use_mean_pooling": False,
+        "norm_pix_loss": True,
+        "dtype": "float32",
+    }
+    if decoder is None:
+        return config, hf_videomae_state(weights.encoder.state)
+    config |= {
+        "decoder_hidden_size": decoder.config.width,
+        "decoder_num_hidden_layers": decoder.config.depth,
+        "decoder_num_attention_heads": decoder.config.num_heads,
+        "decoder_intermediate_size": round(decoder.config.width * decoder.config.mlp_ratio),
+    }
+    return config, hf_videomae_state(weights.encoder.state, decoder.state)
 
 
-def _renamed(state: Mapping[str, Float[Tensor, "..."]], prefixes: Mapping[str, str]) -> dict[str, Float[Tensor, "..."]]:
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        (prefix,) = (prefix for prefix in prefixes if name == prefix or name.startswith(prefix + "."))
-        new_name = prefixes[prefix] + name.removeprefix(prefix)
-        for ours, theirs in _BLOCK.items():
-            new_name = new_name.replace(ours, theirs)
-        if ".qkv." in new_name:
-            query, key, value = tensor.chunk(3)
-            if new_name.endswith("weight"):
-                parts = {"query.weight": query, "key.weight": key, "value.weight": value}
-            else:
-                parts = {"q_bias": query, "v_bias": value}
-            renamed |= {new_name.rpartition("qkv.")[0] + part: third for part, third in parts.items()}
-        else:
-            renamed[new_name] = tensor
-    return renamed
+def videomae_processor(encoder: EncoderConfig) -> dict[str, Any]:
+    """The config of VideoMAEImageProcessor: the shorter side to the crop, the centre, ImageNet's statistics."""
+    return {
+        "image_processor_type": "VideoMAEImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": encoder.crop_px},
+        "do_center_crop": True,
+        "crop_size": {"height": encoder.crop_px, "width": encoder.crop_px},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(RGB_MEAN),
+        "image_std": list(RGB_STD),
+    }
+
+
+def read_hf_videomae(container: Container, unstored: Unstored) -> Pretrained:
+    """The weights of a folder that VideoMAEForPreTraining or VideoMAEModel saved.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown or of another shape, or the model was fine-tuned and lost its last norm.
+    """
+    where, config = container.name, container.config or {}
+    if config.get("use_mean_pooling", True):
+        raise CheckpointError(
+            f"{where}: 'use_mean_pooling' of its config.json is true, so it was fine-tuned and has no norm after the encoder; "
+            "give a pretrained model"
+        )
+    checked(config, {"hidden_act": EXACT_GELU, "qkv_bias": (True,), "qv_bias": (True,), "num_channels": (3,)}, where)
+    encoder = _encoder_config(config, where)
+    bare = not any(name.startswith("videomae.") for name in container.content)  # VideoMAEModel saves itself without it
+    found = {f"videomae.{name}": tensor for name, tensor in container.content.items()} if bare else container.content
+    decoder = _decoder_config(config, where) if any(name.startswith(_OF_DECODER) for name in found) else None
+    blank, blank_of_decoder = blank_encoder(encoder), blank_decoder(decoder, encoder) if decoder else None
+    check_complete(found, hf_videomae_state(blank, blank_of_decoder), where)
+    frames, crop_px = unstored.num_frames or encoder.num_frames, unstored.crop_px or encoder.crop_px
+    return Pretrained(
+        origin=origin_of(container, "hf-videomae", unstored, NON_COMMERCIAL),
+        encoder=Part(
+            config=replace(encoder, num_frames=frames, crop_px=crop_px), state=from_foreign(found, blank, ENCODER)
+        ),
+        decoder=(
+            Part(config=decoder, state=decoder_state(found, blank_of_decoder, DECODER))
+            if decoder is not None and blank_of_decoder is not None
+            else None
+        ),
+    )
+
+
+def _encoder_config(config: Mapping[str, Any], where: str) -> EncoderConfig:
+    width = config_value(config, "hidden_size", 768, where)
+    return EncoderConfig(
+        width=width,
+        depth=config_value(config, "num_hidden_layers", 12, where),
+        num_heads=config_value(config, "num_attention_heads", 12, where),
+        mlp_ratio=config_value(config, "intermediate_size", 3072, where) / width,
+        patch_size=config_value(config, "patch_size", 16, where),
+        tubelet_size=config_value(config, "tubelet_size", 2, where),
+        num_frames=config_value(config, "num_frames", 16, where),
+        crop_px=config_value(config, "image_size", 224, where),
+        positions="sincos",
+    )
+
+
+def _decoder_config(config: Mapping[str, Any], where: str) -> DecoderConfig:
+    width = config_value(config, "decoder_hidden_size", 384, where)
+    return DecoderConfig(
+        width=width,
+        depth=config_value(config, "decoder_num_hidden_layers", 4, where),
+        num_heads=config_value(config, "decoder_num_attention_heads", 6, where),
+        mlp_ratio=config_value(config, "decoder_intermediate_size", 1536, where) / width,
+    )

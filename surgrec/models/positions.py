@@ -1,9 +1,17 @@
-"""Fixed sinusoidal positions, as VideoMAE adds them to its tokens."""
+"""Fixed sinusoidal positions, as VideoMAE and V-JEPA 1 add them to their tokens."""
+
+import math
+from typing import Literal, TypeAlias
 
 import torch
 from einops import rearrange
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor, nn
+
+from surgrec.masks.grid import TubeletGrid
+from surgrec.models.tokens import token_places
+
+SinusoidKind: TypeAlias = Literal["sincos", "sincos3d"]
 
 _BASE = 10000.0
 
@@ -22,14 +30,34 @@ def sinusoid_table(num_tokens: int, width: int) -> Float32[Tensor, "n d"]:
     return torch.where(channels % 2 == 0, angles.sin(), angles.cos()).float()
 
 
+def sinusoid_table_3d(grid: TubeletGrid, width: int) -> Float32[Tensor, "n d"]:
+    """One row per token id: a third of the channels each for time, height and width, in that order.
+
+    Each axis has `2 * ceil(width / 6)` channels, sines and then cosines, and the last ones are cut off where they are more
+    than the width.
+
+    Source: V-JEPA 1, arXiv:2404.08471, section 4.1; the equal shares are `uniform_power` of its published configs.
+    """
+    axis_width = 2 * math.ceil(width / 6)
+    axes = [_axis_table(places, axis_width) for places in token_places(grid).unbind(1)]
+    return torch.cat(axes, dim=1)[:, :width].float()
+
+
+def _axis_table(places: Int64[Tensor, " n"], width: int) -> Float64[Tensor, "n d"]:
+    frequencies = _BASE ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    angles = rearrange(places, "n -> n 1") * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
 class SinusoidPositions(nn.Module):
     """The table of one grid, computed once and looked up by token id; no weights."""
 
     table: Float32[Tensor, "n d"]
 
-    def __init__(self, num_tokens: int, width: int) -> None:
+    def __init__(self, kind: SinusoidKind, grid: TubeletGrid, width: int) -> None:
         super().__init__()
-        self.register_buffer("table", sinusoid_table(num_tokens, width), persistent=False)
+        table = sinusoid_table(grid.num_tokens, width) if kind == "sincos" else sinusoid_table_3d(grid, width)
+        self.register_buffer("table", table, persistent=False)
 
     def forward(self, index: Int64[Tensor, "b k"] | None = None) -> Float32[Tensor, "#b k d"]:
         """The rows of these tokens, of all tokens for None."""

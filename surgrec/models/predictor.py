@@ -1,4 +1,4 @@
-"""V-JEPA 2's predictor: from what the context encoder sees to the features of what it does not."""
+"""V-JEPA's predictor: from what the context encoder sees to the features of what it does not."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, rescale_blocks
-from surgrec.models.encoder import EncoderConfig, check_heads
-from surgrec.models.rope import RotaryPositions
+from surgrec.models.encoder import EncoderConfig, check_heads, modality_vector, rotary_positions, sinusoid_positions
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorConfig:
-    """The predictor's size. Defaults are V-JEPA 2's (arXiv:2506.09985, section 2.1)."""
+    """The predictor's size; it has the encoder's kind of positions, its levels and its modality embedding. Defaults are
+    V-JEPA 2's (arXiv:2506.09985, section 2.1)."""
 
     width: int = 384
     """Channels of a token."""
@@ -28,27 +28,35 @@ class PredictorConfig:
     mlp_ratio: float = 4.0
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
+    context_head: bool = False
+    """Also predict the features of what is seen, by a head of its own, as V-JEPA 2.1 does."""
+
     def __post_init__(self) -> None:
         check_heads(self.width, self.num_heads)
 
 
 class Predictor(nn.Module):
-    """A narrow transformer over context tokens and mask tokens, each turned to its own place in the full grid."""
+    """A narrow transformer over context tokens and mask tokens, each at its own place in the full grid."""
 
     def __init__(self, config: PredictorConfig, encoder: EncoderConfig, num_mask_configs: int) -> None:
         super().__init__()
         self.config = config
-        self.predictor_embed = nn.Linear(encoder.width, config.width)
-        # One tensor, so that every step gives every parameter a gradient; zeros, as V-JEPA 2 has them.
+        self.predictor_embed = _input_layer(encoder, config.width)
+        # One tensor, so that every step gives every parameter a gradient; zeros, as V-JEPA has them.
         self.mask_tokens = nn.Parameter(torch.zeros(num_mask_configs, config.width))
-        self.rope = RotaryPositions(encoder.grid, config.width // config.num_heads, encoder.rope)
+        self.rope = rotary_positions(encoder, config.width // config.num_heads)
+        self.sinusoids = sinusoid_positions(encoder, config.width)
         self.predictor_blocks = nn.ModuleList(
             Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.predictor_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.predictor_proj = nn.Linear(config.width, encoder.width)
+        features = encoder.width * max(1, len(encoder.levels))
+        self.predictor_proj = nn.Linear(config.width, features)
+        self.predictor_proj_context = nn.Linear(config.width, features) if config.context_head else None
         self.apply(init_linear)
-        rescale_blocks(self.predictor_blocks)
+        if encoder.positions == "rope":
+            rescale_blocks(self.predictor_blocks)
+        self.modality_embed = modality_vector(config.width) if encoder.modality_embedding else None
 
     def forward(
         self,
@@ -60,18 +68,59 @@ class Predictor(nn.Module):
         """Predicted features of the target tokens.
 
         Args:
-            context_tokens: The encoder's output at `context_index`.
+            context_tokens: The encoder's output at `context_index`, of all its levels.
             context_index: Ids in the full grid, in any order.
             target_index: Ids to predict, in any order.
             mask_config: Number of the mask configuration, which has a mask token of its own.
         """
+        tokens = self._last_block(context_tokens, context_index, target_index, mask_config)
+        predictions: Float[Tensor, "b m d"] = self.predictor_proj(
+            self.predictor_norm(tokens[:, -target_index.shape[1] :])
+        )
+        return predictions
+
+    def predict_with_context(
+        self,
+        context_tokens: Float[Tensor, "b k d"],
+        context_index: Int64[Tensor, "b k"],
+        target_index: Int64[Tensor, "b m"],
+        mask_config: int,
+    ) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b k d"]]:
+        """Predicted features of the target tokens, and of the context tokens. Needs a `context_head`; arguments as above."""
+        assert self.predictor_proj_context is not None, "the config asks for a context head"
+        tokens = self._last_block(context_tokens, context_index, target_index, mask_config)
+        context, targets = self.predictor_norm(tokens).split([context_index.shape[1], target_index.shape[1]], dim=1)
+        return self.predictor_proj(targets), self.predictor_proj_context(context)
+
+    def _last_block(
+        self,
+        context_tokens: Float[Tensor, "b k d"],
+        context_index: Int64[Tensor, "b k"],
+        target_index: Int64[Tensor, "b m"],
+        mask_config: int,
+    ) -> Float[Tensor, "b k_and_m w"]:
+        """Context and target tokens, in this order, after the last block."""
         num_clips, num_targets = target_index.shape
         context = self.predictor_embed(context_tokens)
         hidden = repeat(self.mask_tokens[mask_config].to(context.dtype), "d -> b m d", b=num_clips, m=num_targets)
         tokens = torch.cat([context, hidden], dim=1)
-        # The positions are in the rotation alone, so the tokens need no sorting.
-        rope = self.rope(torch.cat([context_index, target_index], dim=1))
+        # Every token carries its own position, turned or added, so the tokens need no sorting.
+        index = torch.cat([context_index, target_index], dim=1)
+        if self.sinusoids is not None:
+            tokens = tokens + self.sinusoids(index).type_as(tokens)
+        if self.modality_embed is not None:
+            tokens = tokens + self.modality_embed.type_as(tokens)
+        rope = None if self.rope is None else self.rope(index)
         for block in self.predictor_blocks:
             tokens = block(tokens, rope)
-        predictions: Float[Tensor, "b m d"] = self.predictor_proj(self.predictor_norm(tokens[:, -num_targets:]))
-        return predictions
+        return tokens
+
+
+def _input_layer(encoder: EncoderConfig, width: int) -> nn.Module:
+    """From the encoder's features: one linear layer, or V-JEPA 2.1's two that merge the levels."""
+    num_levels = len(encoder.levels)
+    if num_levels <= 1:
+        return nn.Linear(encoder.width, width)
+    return nn.Sequential(
+        nn.Linear(num_levels * encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, width)
+    )

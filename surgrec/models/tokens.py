@@ -7,6 +7,8 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from surgrec.masks.grid import TubeletGrid
+
 NUM_CHANNELS = 3
 """Red, green and blue."""
 
@@ -28,6 +30,12 @@ class TubeletEmbedding(nn.Module):
         frames, height, width = self.proj.kernel_size
         pixels = rearrange(clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width)
         return F.linear(pixels, rearrange(self.proj.weight, "d c i j k -> d (c i j k)"), self.proj.bias)
+
+
+def token_places(grid: TubeletGrid) -> Int64[Tensor, "n 3"]:
+    """Where every token of the grid lies along time, height and width, by id."""
+    ids = torch.arange(grid.num_tokens)
+    return torch.stack([ids // (grid.height * grid.width), ids // grid.width % grid.height, ids % grid.width], dim=-1)
 
 
 def take_tokens(tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]) -> Float[Tensor, "b k d"]:

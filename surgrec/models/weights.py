@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from surgrec.cli import from_plain
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.encoder import Encoder, EncoderConfig
 
@@ -53,7 +54,7 @@ def load_encoder(path: Path) -> Encoder:
     """
     header, tensors = _read(path, with_tensors=True)
     try:
-        encoder = Encoder(EncoderConfig(**header["config"]))
+        encoder = Encoder(from_plain(EncoderConfig, header["config"], str(path)))
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{path}: its encoder config cannot be used ({error}); it needs another version"
@@ -66,6 +67,16 @@ def encoder_provenance(path: Path) -> dict[str, Any]:
     """What `save_encoder` was told of the weights, read without them. Raises as `load_encoder` does."""
     provenance: dict[str, Any] = _read(path, with_tensors=False)[0]["provenance"]
     return provenance
+
+
+def is_encoder_file(path: Path) -> bool:
+    """Whether `save_encoder` wrote this file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return False
+    return isinstance(header, dict) and header.get("format") == _FORMAT
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

@@ -30,7 +30,9 @@ def jepa_flops_per_clip(
     for num_context, num_target in kept_tokens:
         trained += _blocks(encoder, num_context)
         trained += _blocks(predictor, num_context + num_target)
-        trained += 2 * (num_context + num_target) * encoder.width * predictor.width  # into the predictor and out of it
+        trained += 2 * num_context * _predictor_input(encoder, predictor)
+        num_predicted = num_target + (num_context if predictor.context_head else 0)
+        trained += 2 * num_predicted * predictor.width * encoder.width * max(1, len(encoder.levels))
     return target + 2 * embedding + 3 * trained
 
 
@@ -43,30 +45,42 @@ def jepa_flops(encoder: EncoderConfig, predictor: PredictorConfig, masks: Sequen
     return total
 
 
-def mae_flops_per_clip(encoder: EncoderConfig, decoder: DecoderConfig, num_visible: int) -> float:
+def mae_flops_per_clip(
+    encoder: EncoderConfig, decoder: DecoderConfig, num_visible: int, num_targets: int, num_unscored: int = 0
+) -> float:
     """Floating-point operations of one MAE training step, per clip, counted as `jepa_flops_per_clip` does.
 
     Args:
         encoder: The encoder's config.
         decoder: The decoder's config.
-        num_visible: Tokens that the encoder sees; the decoder sees all, and predicts the others.
+        num_visible: Tokens that the encoder sees, and the decoder too.
+        num_targets: Tokens that are predicted.
+        num_unscored: Mask tokens of which nothing is predicted.
     """
-    num_tokens = encoder.grid.num_tokens
-    trained = _blocks(encoder, num_visible) + _blocks(decoder, num_tokens)
+    trained = _blocks(encoder, num_visible) + _blocks(decoder, num_visible + num_targets + num_unscored)
     trained += 2 * num_visible * encoder.width * decoder.width  # into the decoder
-    trained += 2 * (num_tokens - num_visible) * decoder.width * _pixels(encoder)  # and out of it
+    trained += 2 * num_targets * decoder.width * _pixels(encoder)  # and out of it
     return 2 * _embedding(encoder) + 3 * trained
 
 
 def mae_flops(encoder: EncoderConfig, decoder: DecoderConfig, masks: Masks) -> float:
     """Floating-point operations of one training step on a batch with these masks."""
     num_clips, num_visible = masks.context_index.shape
-    return int(num_clips) * mae_flops_per_clip(encoder, decoder, int(num_visible))
+    num_unscored = 0 if masks.unscored_index is None else masks.unscored_index.shape[1]
+    per_clip = mae_flops_per_clip(encoder, decoder, num_visible, masks.target_index.shape[1], num_unscored)
+    return float(num_clips * per_clip)
 
 
 def _pixels(encoder: EncoderConfig) -> int:
     """Values of one tubelet."""
     return NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2
+
+
+def _predictor_input(encoder: EncoderConfig, predictor: PredictorConfig) -> int:
+    """Weights between the encoder's features and the predictor's tokens."""
+    num_levels = len(encoder.levels)
+    merged = num_levels * encoder.width**2 if num_levels > 1 else 0
+    return merged + encoder.width * predictor.width
 
 
 def _embedding(encoder: EncoderConfig) -> int:

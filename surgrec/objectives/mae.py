@@ -3,14 +3,17 @@
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+import numpy as np
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from surgrec.clips.augment import clip_pixels
 from surgrec.errors import ConfigError
+from surgrec.masks.grid import TubeletGrid
 from surgrec.masks.multiblock import Masks
+from surgrec.masks.tube import tube_masks
 from surgrec.models.decoder import Decoder, DecoderConfig
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.tokens import ids_on_device, take_tokens
@@ -29,9 +32,14 @@ class MaeObjectiveConfig:
     mask_ratio: float = 0.9
     """Share of a frame's tubelets that is hidden, the same ones along time."""
 
+    decoder_mask_ratio: float = 0.0
+    """Share of all tubelets that is not decoded either: VideoMAE v2 saves half of the decoder's work; VideoMAE has none."""
+
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
             raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1")
+        if not 0 <= self.decoder_mask_ratio < 1:
+            raise ConfigError(f"decoder_mask_ratio is {self.decoder_mask_ratio}; give a share from 0 to below 1")
 
 
 class MaeLosses(TypedDict):
@@ -56,7 +64,7 @@ class MaeObjective(nn.Module):
         self.decoder = Decoder(config.decoder, encoder.config)
 
     def forward(self, clips: Float[Tensor, "b c t h w"], masks: Masks) -> MaeLosses:
-        """The squared distance between predicted and normalised pixels, a mean over each clip's hidden tubelets.
+        """The squared distance between predicted and normalised pixels, a mean over each clip's target tubelets.
 
         Args:
             clips: Normalised frames, from `network_input`.
@@ -77,8 +85,9 @@ class MaeObjective(nn.Module):
         """Normalised pixels of the hidden tubelets, in the order of `masks.target_index`."""
         context_index = ids_on_device(masks.context_index, clips.device)
         target_index = ids_on_device(masks.target_index, clips.device)
+        unscored_index = None if masks.unscored_index is None else ids_on_device(masks.unscored_index, clips.device)
         predictions: Float[Tensor, "b m p"] = self.decoder(
-            self.encoder(clips, context_index), context_index, target_index
+            self.encoder(clips, context_index), context_index, target_index, unscored_index
         )
         return predictions
 
@@ -101,3 +110,17 @@ def pixel_targets(clips: Float[Tensor, "b c t h w"], encoder: EncoderConfig) -> 
     spread, centre = torch.std_mean(pixels, dim=2, keepdim=True)
     normalised: Float32[Tensor, "b n p"] = rearrange((pixels - centre) / (spread + _EPS), "b n p c -> b n (p c)")
     return normalised
+
+
+def mae_masks(
+    config: MaeObjectiveConfig, grid: TubeletGrid, *, seed: int, positions: Int64[np.ndarray, " b"], views: int = 1
+) -> Masks:
+    """The masks of the samples at these positions, as the objective's config has them; `views` rows of each."""
+    return tube_masks(
+        grid,
+        config.mask_ratio,
+        seed=seed,
+        positions=positions,
+        decoder_ratio=config.decoder_mask_ratio,
+        views=views,
+    )

@@ -104,14 +104,23 @@ class Checkpoints:
                 "resume with the same settings, or start in another run_dir"
             )
         for name, digest in facts["files"].items():
-            if not (path / name).is_file() or _sha256(path / name) != digest:
-                raise CheckpointError(
-                    f"{path / name} is missing or damaged; remove {path} to resume from the one before it"
-                )
+            _check_file(path, name, digest)
         for name, module in state.modules.items():
             load_strictly(module, load_file(path / f"{name}.safetensors"), str(path / f"{name}.safetensors"))
         tensors = load_file(path / _OPTIMIZER_FILE)
         _load_optimizer(state.optimizer, state.trained, tensors, str(path / _OPTIMIZER_FILE))
+
+    def identity(self, step: int) -> dict[str, Any]:
+        """What the run that wrote this checkpoint was. Raises as `load` does."""
+        identity: dict[str, Any] = self._read_state(self._path(step))["identity"]
+        return identity
+
+    def tensors(self, step: int, module: str) -> dict[str, Tensor]:
+        """A module's tensors by its parameter names, without the rest of the checkpoint. Raises as `load` does."""
+        path = self._path(step)
+        name = f"{module}.safetensors"
+        _check_file(path, name, self._read_state(path)["files"].get(name))
+        return load_file(path / name)
 
     def _read_state(self, path: Path) -> dict[str, Any]:
         try:
@@ -158,6 +167,11 @@ def _load_optimizer(
         raise CheckpointError(f"{where}: {name} is {'missing' if name in wanted else 'not a state of this optimizer'}")
     for name, parameter in parameters.items() if tensors else ():
         optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS}
+
+
+def _check_file(path: Path, name: str, digest: str | None) -> None:
+    if not (path / name).is_file() or _sha256(path / name) != digest:
+        raise CheckpointError(f"{path / name} is missing or damaged; remove {path} to resume from the one before it")
 
 
 def _sha256(path: Path) -> str:

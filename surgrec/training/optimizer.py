@@ -1,12 +1,12 @@
 """AdamW as the published recipes run it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from surgrec.errors import ConfigError
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 VJEPA2_LR = ScheduleConfig(value=5.25e-4, start=1e-4, warmup_steps=12_000)
@@ -30,7 +30,25 @@ class OptimizerConfig:
     """Added to the root of the mean square."""
 
     grad_clip: float | None = None
-    """Largest norm of a module's gradient; None never clips."""
+    """Largest norm of the gradient; None never clips."""
+
+    grad_clip_each: bool = False
+    """Clip encoder and predictor (or decoder) each by its own norm, as V-JEPA 1 does."""
+
+    grad_clip_start: int = 0
+    """First step that clips; V-JEPA 1 waits for the end of its warm-up."""
+
+    def __post_init__(self) -> None:
+        if self.grad_clip is None and (self.grad_clip_each or self.grad_clip_start):
+            raise ConfigError(
+                f"grad_clip is None, grad_clip_each {self.grad_clip_each} and grad_clip_start {self.grad_clip_start}; "
+                "give grad_clip, or neither of the others"
+            )
+        if self.grad_clip is not None and (self.grad_clip <= 0 or self.grad_clip_start < 0):
+            raise ConfigError(
+                f"grad_clip is {self.grad_clip} and grad_clip_start {self.grad_clip_start}; give a positive norm, and a step "
+                "of 0 or later"
+            )
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -52,10 +70,15 @@ def set_step(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: in
         group["weight_decay"] = schedule_value(config.weight_decay, step) if group["decayed"] else 0.0
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> Float[Tensor, ""]:
-    """The norm of the gradient, which is scaled down to `grad_clip` where it is larger."""
-    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in with_gradient if parameter.grad is not None])
-    if config.grad_clip is not None:
-        nn.utils.clip_grads_with_norm_(with_gradient, config.grad_clip, norm)
+def clip_gradients(module: nn.Module, config: OptimizerConfig, step: int) -> Float[Tensor, ""]:
+    """The norm of the whole gradient, before it is scaled down where `grad_clip` asks for it at this step."""
+    norm = _gradient_norm(module)
+    if config.grad_clip is not None and step >= config.grad_clip_start:
+        for part in module.children() if config.grad_clip_each else [module]:
+            nn.utils.clip_grads_with_norm_(part.parameters(), config.grad_clip, _gradient_norm(part))
     return norm
+
+
+def _gradient_norm(module: nn.Module) -> Float[Tensor, ""]:
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return nn.utils.get_total_norm(gradients)

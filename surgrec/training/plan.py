@@ -16,7 +16,18 @@ from surgrec.training.rows import STARTS_FILE, append_rows
 
 Recipe = Literal["jepa", "mae"]
 PLAN_FILE, CONFIG_FILE = "plan.json", "config.yaml"
-FREE = {"run_dir", "corpus", "mixture", "init_from", "steps", "loader", "log", "save_every", "keep_checkpoints", "resume"}
+FREE = {
+    "run_dir",
+    "corpus",
+    "mixture",
+    "init_from",
+    "steps",
+    "loader",
+    "log",
+    "save_every",
+    "keep_checkpoints",
+    "resume",
+}
 """Fields of a recipe's config that may differ between a run and its resumption; the mixture is part of the order's identity,
 and what `init_from` names is known by its digest."""
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgrec.clips.augment import RGB_MEAN, RGB_STD, AugmentConfig, clip_pixels, network_input
+from surgrec.clips.augment import RGB_MEAN, RGB_STD, AugmentConfig, clip_pixels, network_input, random_box
 from surgrec.clips.batch import ClipBatch
+from surgrec.clips.crop import multi_scale_crop, random_resized_crop
 from surgrec.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -75,6 +76,14 @@ def test_each_clip_is_flipped_for_itself() -> None:
     frames = random_frames(2, 3, 31, 45)
     mixed = network_input(replace(batch_of(frames, frames), flipped=[False, True]), 20, CPU)
     assert torch.equal(mixed[1], mixed[0].flip(-1))
+
+
+def test_a_crop_is_drawn_as_the_config_says() -> None:
+    vjepa, videomae = AugmentConfig(), AugmentConfig(crop="multi_scale")
+    for key in range(20):
+        assert random_box(90, 160, videomae, key) == multi_scale_crop(90, 160, key=key)
+        box = random_resized_crop(90, 160, scale=(0.3, 1.0), aspect_ratio=(0.75, 1.35), key=key)
+        assert random_box(90, 160, vjepa, key) == box
 
 
 @pytest.mark.parametrize(

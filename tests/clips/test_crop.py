@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.clips.crop import Box, central_crop, random_resized_crop
+from surgrec.clips.crop import Box, bounding_box, central_crop, multi_scale_crop, random_resized_crop
 
 SIDES = st.integers(1, 2000)
 KEYS = st.integers(0, 2**64 - 1)
@@ -71,3 +71,37 @@ def test_a_crop_of_everything_is_the_frame() -> None:
 )
 def test_a_central_crop_is_the_largest_of_its_shape(height: int, width: int, ratio: float, expected: Box) -> None:
     assert central_crop(height, width, aspect_ratio=ratio) == expected
+
+
+def test_multi_scale_crops_are_of_ten_sizes_at_thirteen_places() -> None:
+    """VideoMAE's, on a frame of 320 x 568: sides of 320, 280, 240 and 211, neighbours of each other."""
+    boxes = [multi_scale_crop(320, 568, key=key) for key in range(4000)]
+    sides = [320, 280, 240, 211]
+    sizes = {(one, other) for i, one in enumerate(sides) for j, other in enumerate(sides) if abs(i - j) <= 1}
+    assert {(box.height, box.width) for box in boxes} == sizes
+    assert len(sizes) == 10
+    small = [box for box in boxes if (box.height, box.width) == (240, 280)]
+    places = {(box.top, box.left) for box in small}
+    assert places == {(20 * row, 72 * column) for row in range(5) for column in range(5) if (row + column) % 2 == 0}
+    assert len(places) == 13
+
+
+def test_multi_scale_crops_never_change_and_are_drawn_evenly() -> None:
+    assert multi_scale_crop(320, 568, key=1) == Box(top=40, left=144, height=280, width=280)
+    boxes = [multi_scale_crop(320, 568, key=key) for key in range(4000)]
+    counts = np.unique([(box.height, box.width) for box in boxes], axis=0, return_counts=True)[1]
+    assert counts.min() > 320
+    assert counts.max() < 480
+
+
+@given(SIDES, SIDES, KEYS)
+def test_a_multi_scale_crop_lies_inside_the_frame(height: int, width: int, key: int) -> None:
+    box = multi_scale_crop(height, width, key=key)
+    assert 0 <= box.top <= height - box.height
+    assert 0 <= box.left <= width - box.width
+
+
+def test_a_bounding_box_holds_all_boxes_and_no_more() -> None:
+    boxes = [Box(top=4, left=30, height=10, width=20), Box(top=8, left=10, height=2, width=25)]
+    assert bounding_box(boxes) == Box(top=4, left=10, height=10, width=40)
+    assert bounding_box(boxes[:1]) == boxes[0]

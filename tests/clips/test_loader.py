@@ -13,16 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from surgrec.clips.augment import AugmentConfig, network_input
+from surgrec.clips.augment import AugmentConfig, network_input, random_box
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.crop import Box
 from surgrec.clips.decode import decode_clip
 from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips.sampling import ClipSampling, clip_times
 from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
 from surgrec.shards.corpus import open_corpus
 from surgrec.shards.layout import Sample
 from surgrec.stream.mixture import Mixture
+from surgrec.stream.order import sample_key
+from surgrec.stream.permutation import mix, uniform
 from surgrec.stream.stream import Stream
 from tests.samples import write_corpus
 
@@ -128,6 +130,48 @@ def test_the_same_sample_at_another_position_is_seen_in_another_way(tiny_corpus:
     repeated = [found for found in views.values() if len(found) > 1]
     assert len(repeated) > 10
     assert all(len(set(found)) == len(found) for found in repeated)
+
+
+def views_of(corpus: Path, views: int, config: LoaderConfig = NO_WORKER) -> list[ClipBatch]:
+    """A few batches of several views of each sample."""
+    stream = Stream(open_corpus([corpus]), Mixture(block=16), seed=5)
+    dataset = ClipDataset(stream, SAMPLING, AugmentConfig(), config, views)
+    return list(clip_batches(dataset, SAMPLER))
+
+
+def test_views_of_a_sample_are_other_crops_of_the_same_frames_and_the_first_is_that_of_one_view(
+    tiny_corpus: Path, uninterrupted: Content
+) -> None:
+    stream = make_dataset(tiny_corpus).stream
+    samples = 0
+    for batch in views_of(tiny_corpus, 3):
+        assert (len(batch.frames), len(batch.flipped), len(batch.keys), len(batch.positions)) == (24, 24, 8, 8)
+        for place, position in enumerate(batch.positions.tolist()):
+            views, flipped = batch.frames[3 * place : 3 * place + 3], batch.flipped[3 * place : 3 * place + 3]
+            assert (batch.keys[place], batch.sources[place]) == uninterrupted[position][1:3]
+            assert (flipped[0], tuple(views[0].shape), views[0].numpy().tobytes()) == uninterrupted[position][3:]
+            key = sample_key(5, position)
+            for view, frames in enumerate(views):
+                sample = stream.sample(stream.draws(np.array([position]))[0])
+                view_key = sample_key(5, position, view)
+                box = random_box(sample.clip.height, sample.clip.width, AugmentConfig(), mix(view_key, 2))
+                times = clip_times(sample.clip.duration_s, SAMPLING, float(uniform(key, 1)))
+                mp4 = read_mp4(tiny_corpus, sample)
+                alone = decode_clip(mp4, times, box, num_frames=sample.clip.num_frames, key=sample.key)
+                assert torch.equal(frames, alone), "cut out of a larger part, or decoded by itself"
+                assert flipped[view] == (uniform(view_key, 3) < 0.5)
+            samples += len({tuple(frames.shape) for frames in views}) > 1
+    assert samples > 20, "most samples are seen in several sizes"
+
+
+def test_views_do_not_depend_on_workers(tiny_corpus: Path) -> None:
+    here, there = views_of(tiny_corpus, 3), views_of(tiny_corpus, 3, ONE_WORKER)
+    device = torch.device("cpu")
+    for one, other in zip(here, there, strict=True):
+        assert one.flipped == other.flipped
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(one.frames, other.frames, strict=True))
+        assert torch.equal(network_input(one, 32, device), network_input(other, 32, device))
+        assert network_input(one, 32, device).shape == (24, 3, 4, 32, 32)
 
 
 def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:

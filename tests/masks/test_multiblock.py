@@ -31,22 +31,55 @@ def test_context_and_target_are_sorted_disjoint_and_inside_the_grid(config, trim
 
 
 @pytest.mark.parametrize(
-    ("config", "group_size", "context", "target"),
+    ("grid", "config", "group_size", "context", "target"),
     [
-        # Simulated with V-JEPA 2's collator at these batch sizes per rank, of 1568 tokens.
-        (SHORT_RANGE, 24, 363, 767),
-        (SHORT_RANGE, 1, 582, 986),
-        (LONG_RANGE, 24, 104, 1101),
-        (LONG_RANGE, 1, 291, 1277),
+        # Simulated with V-JEPA 2's collator at these batch sizes per rank: means of tokens kept, at 224 px,
+        (GRID, SHORT_RANGE, 1, 582, 986),
+        (GRID, SHORT_RANGE, 8, 416, 813),
+        (GRID, SHORT_RANGE, 24, 363, 767),
+        (GRID, SHORT_RANGE, 64, 330, 694),
+        (GRID, LONG_RANGE, 1, 291, 1277),
+        (GRID, LONG_RANGE, 8, 138, 1137),
+        (GRID, LONG_RANGE, 24, 104, 1101),
+        (GRID, LONG_RANGE, 64, 89, 1105),
+        # at 256 px, and there with 64 frames.
+        (TubeletGrid(8, 16, 16), SHORT_RANGE, 24, 497, 963),
+        (TubeletGrid(8, 16, 16), LONG_RANGE, 24, 128, 1439),
+        (TubeletGrid(32, 16, 16), SHORT_RANGE, 8, 2315, 4200),
+        (TubeletGrid(32, 16, 16), LONG_RANGE, 8, 692, 5915),
     ],
 )
-def test_kept_fractions_are_those_of_vjepa(config, group_size, context, target):
+def test_kept_fractions_are_those_of_vjepa(grid, config, group_size, context, target):
     num_groups = 200 if group_size > 1 else 1000
-    groups = [sample_group(GRID, config, seed=0, group=group, size=group_size) for group in range(num_groups)]
-    kept_context = np.mean([masks.context_index.shape[1] for masks in groups]) / GRID.num_tokens
-    kept_target = np.mean([masks.target_index.shape[1] for masks in groups]) / GRID.num_tokens
-    assert kept_context == pytest.approx(context / 1568, abs=0.02)
-    assert kept_target == pytest.approx(target / 1568, abs=0.02)
+    groups = [sample_group(grid, config, seed=0, group=group, size=group_size) for group in range(num_groups)]
+    kept_context = np.mean([masks.context_index.shape[1] for masks in groups]) / grid.num_tokens
+    kept_target = np.mean([masks.target_index.shape[1] for masks in groups]) / grid.num_tokens
+    assert kept_context == pytest.approx(context / grid.num_tokens, abs=0.02)
+    assert kept_target == pytest.approx(target / grid.num_tokens, abs=0.02)
+
+
+@pytest.mark.parametrize("trim", ["prefix", "random"])
+def test_lengths_in_steps_give_few_shapes_and_cut_what_the_trim_cuts(trim):
+    shapes = set()
+    for group in range(40):
+        whole, cut = (
+            sample_group(GRID, SHORT_RANGE, seed=0, group=group, size=24, trim=trim, length_step=step)
+            for step in (1, 64)
+        )
+        for long, short in ((whole.context_index, cut.context_index), (whole.target_index, cut.target_index)):
+            assert short.shape[1] == long.shape[1] // 64 * 64
+            if trim == "prefix":
+                assert (short == long[:, : short.shape[1]]).all()
+        assert (np.diff(cut.context_index, axis=1) > 0).all()
+        shapes.add((cut.context_index.shape[1], cut.target_index.shape[1]))
+    assert len(shapes) < 20, "39 where lengths are cut to the token"
+
+
+def test_a_mask_shorter_than_a_step_is_left_alone():
+    masks = sample_group(TubeletGrid(1, 6, 6), LONG_RANGE, seed=0, group=0, size=2, length_step=64)
+    whole = sample_group(TubeletGrid(1, 6, 6), LONG_RANGE, seed=0, group=0, size=2)
+    assert (masks.context_index == whole.context_index).all()
+    assert masks.context_index.shape[1] > 0
 
 
 def test_blocks_span_all_frames_and_have_the_asked_area_and_aspect():

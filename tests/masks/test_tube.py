@@ -50,6 +50,40 @@ def test_masks_are_the_golden_ones():
     assert digest == "a418af76049dbef8"
 
 
+def test_videomae_2_decodes_half_of_all_tokens_and_scores_those_that_are_hidden():
+    plain = tube_masks(GRID, 0.9, seed=0, positions=np.arange(6))
+    masks = tube_masks(GRID, 0.9, seed=0, positions=np.arange(6), decoder_ratio=0.5)
+    assert (masks.context_index == plain.context_index).all(), "what the encoder sees is VideoMAE's"
+    assert masks.target_index.shape == (6, 704)
+    assert masks.unscored_index.shape == (6, 80)
+    for row in range(6):
+        assert set(masks.unscored_index[row]) < set(plain.context_index[row])
+        assert set(masks.target_index[row]) < set(plain.target_index[row])
+    assert (np.diff(masks.target_index, axis=1) > 0).all()
+
+
+def test_the_cells_of_the_decoder_start_at_every_place_equally_often():
+    masks = tube_masks(GRID, 0.9, seed=0, positions=np.arange(400), decoder_ratio=0.5)
+    decoded = np.concatenate([masks.target_index, masks.unscored_index], axis=1)
+    first_place = (decoded == 0).any(axis=1)
+    second_place = (decoded == 1).any(axis=1)
+    assert np.mean(first_place) == pytest.approx(0.5, abs=0.08)
+    assert np.mean(first_place & second_place) == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("decoder_ratio", [0.0, 0.5])
+def test_a_view_has_a_mask_of_its_own_and_the_first_that_of_a_sample_with_one(decoder_ratio):
+    def rows(positions: np.ndarray, views: int) -> np.ndarray:
+        masks = tube_masks(GRID, 0.9, seed=3, positions=positions, decoder_ratio=decoder_ratio, views=views)
+        return np.concatenate([masks.context_index, masks.target_index], axis=1)
+
+    alone, four = rows(np.arange(5, 8), 1), rows(np.arange(5, 8), 4)
+    assert (four[::4] == alone).all()
+    assert len({tuple(row) for row in four.tolist()}) == 12
+    assert (rows(np.array([6]), 4) == four[4:8]).all()
+    assert (rows(np.array([6]), 2) == four[4:6]).all()
+
+
 @pytest.mark.parametrize(("ratio", "found"), [(0.1, "mask_ratio 0.1 hides 0 of the 2 x 4"), (1.0, "hides 8 of")])
 def test_a_ratio_that_hides_nothing_or_everything_is_refused(ratio, found):
     with pytest.raises(ConfigError, match=found):

@@ -53,6 +53,48 @@ def test_what_a_layer_adds_shrinks_with_its_depth():
         assert block.attn.qkv.bias.abs().max() == 0
 
 
+LEVELS = EncoderConfig(
+    width=48, depth=4, num_heads=2, num_frames=4, crop_px=32, patch_size=8, rope="interleaved", rope_side=16,
+    levels=(1, 3), modality_embedding=True,
+)  # fmt: skip
+
+
+@torch.no_grad()
+def test_levels_are_the_outputs_of_their_blocks_each_with_its_own_norm():
+    """V-JEPA 2.1's hierarchical features, by hand."""
+    torch.manual_seed(0)
+    encoder = Encoder(LEVELS)
+    for parameter in encoder.parameters():
+        parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    index = torch.tensor([[0, 5, 20], [3, 4, 31]])
+    tokens = encoder.patch_embed(clips()) + encoder.modality_embed
+    tokens = torch.stack([row[ids] for row, ids in zip(tokens, index, strict=True)])
+    rope, outputs = encoder.rope(index), []
+    for block in encoder.blocks:
+        tokens = block(tokens, rope)
+        outputs.append(tokens)
+    first, last = encoder.level_norms
+    expected = torch.cat([first(outputs[1]), last(outputs[3])], dim=-1)
+    features = encoder.encode_levels(encoder.embed(clips()), index)
+    torch.testing.assert_close(features, expected)
+    assert torch.equal(encoder(clips(), index), features[..., 48:])
+    assert not hasattr(encoder, "norm")
+
+
+def test_without_levels_there_is_one_norm_and_all_levels_are_the_last():
+    torch.manual_seed(0)
+    encoder = Encoder(CONFIG)
+    tokens = encoder.embed(clips())
+    assert torch.equal(encoder.encode_levels(tokens), encoder.encode(tokens))
+    assert not hasattr(encoder, "level_norms")
+
+
+def test_the_modality_embedding_starts_at_nothing_and_is_one_vector():
+    encoder = Encoder(LEVELS)
+    assert encoder.modality_embed.shape == (48,)
+    assert 0 < encoder.modality_embed.abs().max() < 1e-5
+
+
 @pytest.mark.parametrize(("size", "millions"), [("base", 86.2), ("large", 303.9), ("huge", 632), ("giant", 1012)])
 def test_named_sizes_have_the_published_number_of_parameters(size, millions):
     with torch.device("meta"):
@@ -67,7 +109,17 @@ def test_a_clip_of_another_size_is_refused():
 
 @pytest.mark.parametrize(
     ("changes", "found"),
-    [({"num_heads": 5}, "width 48 .* 5"), ({"num_heads": 12}, "width 48 .* 12"), ({"crop_px": 30}, "30 .* 8")],
+    [
+        ({"num_heads": 5}, "width 48 .* 5"),
+        ({"num_heads": 12}, "width 48 .* 12"),
+        ({"crop_px": 30}, "30 .* 8"),
+        ({"rope_side": 1}, "rope_side 1"),
+        ({"rope_side": 16, "positions": "sincos"}, "rope_side 16 .* sincos"),
+        ({"rope_side": 16, "crop_px": 8}, "not rope and 1"),
+        ({"levels": (1, 0)}, r"levels \(1, 0\)"),
+        ({"levels": (0,)}, r"levels \(0,\) .* last of 2, which is 1"),
+        ({"levels": (-1, 1)}, r"levels \(-1, 1\)"),
+    ],
 )
 def test_an_impossible_config_is_refused(changes, found):
     fields = {"width": 48, "depth": 2, "num_heads": 2, "crop_px": 32, "patch_size": 8}

@@ -26,6 +26,11 @@ CASES = [
         EncoderConfig(width=36, depth=2, num_heads=3, crop_px=40, patch_size=8, mlp_ratio=2.0, **SINCOS),
         DecoderConfig(width=48, depth=1, num_heads=2, mlp_ratio=2.0),
     ),
+    (
+        2,
+        EncoderConfig(width=64, depth=2, num_heads=4, crop_px=96, positions="sincos", num_frames=8, tubelet_size=4),
+        DecoderConfig(width=32, depth=2, num_heads=4),
+    ),
 ]
 
 
@@ -72,7 +77,7 @@ def hf_model(objective: MaeObjective):
     )
 
 
-@pytest.fixture(scope="module", params=CASES, ids=["64px", "40px"])
+@pytest.fixture(scope="module", params=CASES, ids=["64px", "40px", "96px"])
 def pair(request) -> Pair:
     return Pair(*request.param)
 
@@ -96,8 +101,9 @@ def test_the_whole_encoder_agrees(pair):
     torch.testing.assert_close(pair.objective.encoder(pair.clips), theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_gradients_agree():
-    pair = Pair(*CASES[0])
+@pytest.mark.parametrize("case", CASES, ids=["64px", "40px", "96px"])
+def test_gradients_agree(case):
+    pair = Pair(*case)
     pair.hf.decoder.norm.eps = NORM_EPS  # VideoMAE's own; Hugging Face left PyTorch's 1e-5, which shows in gradients
     pair.objective(pair.clips, pair.masks)["loss"].backward()
     pair.theirs().loss.backward()

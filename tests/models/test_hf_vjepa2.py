@@ -107,17 +107,19 @@ def test_interleaved_positions_disagree(pair):
     assert (interleaved(pair.clips) - theirs).abs().max() > 0.05
 
 
-def test_gradients_agree():
-    pair = Pair(*CASES[0])
-    weights = torch.randn(2, pair.target.shape[1], 128)
+@pytest.mark.parametrize("case", CASES, ids=["64px", "40px", "96px"])
+def test_gradients_agree(case):
+    pair = Pair(*case)
+    width, num_tokens = case[1].width, case[1].grid.num_tokens
+    weights = torch.randn(2, pair.target.shape[1], width)
     context = pair.encoder(pair.clips, pair.context)
     (pair.predictor(context, pair.context, pair.target, 1) * weights).sum().backward()
 
     hidden = take_tokens(pair.hf.encoder.embeddings(pair.hf_clips), pair.context)
     for layer in pair.hf.encoder.layer:
         hidden = layer(hidden, pair.context)[0]
-    everywhere = pair.clips.new_zeros(2, 128, 128)  # Hugging Face's predictor gathers the context itself
-    tokens = everywhere.scatter(1, pair.context[..., None].expand(-1, -1, 128), pair.hf.encoder.layernorm(hidden))
+    everywhere = pair.clips.new_zeros(2, num_tokens, width)  # Hugging Face's predictor gathers the context itself
+    tokens = everywhere.scatter(1, pair.context[..., None].expand(-1, -1, width), pair.hf.encoder.layernorm(hidden))
     (pair.hf.predictor(tokens, [pair.context], [pair.target]).last_hidden_state * weights).sum().backward()
 
     ours = hf_vjepa2_state(

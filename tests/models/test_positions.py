@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from surgrec.masks.grid import TubeletGrid
 from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.positions import SinusoidPositions, sinusoid_table
+from surgrec.models.positions import SinusoidPositions, sinusoid_table, sinusoid_table_3d
 
 CONFIG = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos")
 
@@ -19,7 +20,7 @@ def test_channels_are_sines_and_cosines_of_falling_frequency():
 
 
 def test_positions_are_looked_up_by_id():
-    positions = SinusoidPositions(32, 12)
+    positions = SinusoidPositions("sincos", TubeletGrid(2, 4, 4), 12)
     index = torch.tensor([[31, 0], [4, 4]])
     assert torch.equal(positions(index)[0, 0], positions()[0, 31])
     assert torch.equal(positions(index)[1, 0], positions(index)[1, 1])
@@ -46,4 +47,40 @@ def test_a_sinusoid_encoder_has_the_weights_of_a_rotary_one_and_videomaes_start(
         for linear in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
             bound = math.sqrt(6 / (linear.in_features + linear.out_features))
             assert 0.95 * bound < linear.weight.abs().max() <= bound
+            assert linear.bias.abs().max() == 0
+
+
+def test_three_dimensional_sinusoids_give_time_height_and_width_a_third_of_the_channels_each():
+    """V-JEPA 1's table for ViT-L: 1024 channels, so 342 an axis, and 2 of 1026 cut off at the end."""
+    table = sinusoid_table_3d(TubeletGrid(8, 14, 14), 1024)
+    assert table.shape == (1568, 1024)
+    assert table[0, :342].tolist() == [0.0] * 171 + [1.0] * 171
+    token = 5 * 196 + 3 * 14 + 11  # t 5, h 3, w 11
+    for axis, place in enumerate((5, 3, 11)):
+        for pair in (0, 1, 100, 168):
+            angle = place / 10000 ** (pair / 171)
+            assert table[token, 342 * axis + pair].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert table[token, 342 * axis + 171 + pair].item() == pytest.approx(math.cos(angle), abs=1e-6)
+    assert table[token, 1023].item() == pytest.approx(math.cos(11 / 10000 ** (168 / 171)), abs=1e-6), (
+        "cut after pair 168"
+    )
+
+
+def test_a_width_that_six_divides_is_not_cut():
+    """The predictor's table: 384 channels, so 128 an axis."""
+    table = sinusoid_table_3d(TubeletGrid(4, 24, 24), 384)
+    assert table[-1, -1].item() == pytest.approx(math.cos(23 / 10000 ** (63 / 64)), abs=1e-6)
+    assert table[-1, -65].item() == pytest.approx(math.sin(23 / 10000 ** (63 / 64)), abs=1e-6)
+
+
+def test_an_encoder_of_vjepa_1_adds_them_and_starts_as_it_did():
+    torch.manual_seed(0)
+    config = EncoderConfig(**{**vars(CONFIG), "depth": 8, "width": 96, "positions": "sincos3d"})
+    encoder = Encoder(config)
+    pixels = torch.zeros(1, 3, 4, 32, 32)
+    torch.testing.assert_close(encoder.embed(pixels)[0], sinusoid_table_3d(config.grid, 96))
+    assert encoder.rope is None
+    for block in encoder.blocks:  # its code rescales what deep layers add, and then draws all weights anew
+        for linear in (block.attn.qkv, block.attn.proj, block.mlp.fc2):
+            assert linear.weight.std().item() == pytest.approx(0.02, rel=0.05)
             assert linear.bias.abs().max() == 0

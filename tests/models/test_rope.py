@@ -56,3 +56,28 @@ def test_tokens_are_looked_up_by_id():
     assert torch.equal(rope(index)[1, 0], rope.table[index[1]])
     assert torch.equal(rope(None)[0, 0], rope.table)
     assert rope.state_dict() == {}
+
+
+def test_interpolated_positions_span_the_same_angles_on_every_frame():
+    """V-JEPA 2.1 scales rows and columns of any frame to its first grid of 16 x 16."""
+    at_home, large = TubeletGrid(2, 16, 16), TubeletGrid(2, 24, 31)
+    home, scaled = rope_table(at_home, 64, "interleaved"), rope_table(large, 64, "interleaved", side=16)
+    torch.testing.assert_close(rope_table(at_home, 64, "interleaved", side=16), home)
+    torch.testing.assert_close(scaled[-1], home[-1])  # the last corner
+    token = 24 * 31 + 7 * 31 + 20  # t 1, h 7, w 20
+    angle = {0: 1.0, 1: 7 * 15 / 23, 2: 20 * 15 / 30}
+    for axis, place in angle.items():
+        for pair in range(10):
+            expected = torch.tensor(place * 10000 ** (-pair / 10))
+            for channel in (20 * axis + 2 * pair, 20 * axis + 2 * pair + 1):
+                torch.testing.assert_close(scaled[token, channel], expected.sin())
+                torch.testing.assert_close(scaled[token, 64 + channel], expected.cos())
+
+
+def test_interleaved_positions_multiply_pairs_of_channels_as_complex_numbers():
+    torch.manual_seed(0)
+    vector, token = torch.randn(64), 2 * 30 + 3 * 6 + 5  # t 2, h 3, w 5
+    angles = torch.cat([place * 10000 ** (-torch.arange(10) / 10) for place in (2, 3, 5)] + [torch.zeros(2)])
+    turned = torch.view_as_complex(vector.unflatten(0, (32, 2))) * torch.polar(torch.ones(32), angles)
+    table = rope_table(GRID, 64, "interleaved")
+    torch.testing.assert_close(apply_rot_embed_cat(vector, table[token]), torch.view_as_real(turned).flatten())

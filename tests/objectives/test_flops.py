@@ -9,9 +9,10 @@ from surgrec.masks.tube import tube_masks
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
 from surgrec.models.predictor import PredictorConfig
-from surgrec.objectives.flops import jepa_flops, jepa_flops_per_clip, mae_flops, mae_flops_per_clip
+from surgrec.objectives.context_loss import ContextLossConfig
+from surgrec.objectives.flops import jepa_flops, jepa_flops_per_clip, mae_flops
 from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, target_features
-from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
+from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,14 @@ def test_published_sizes_cost_what_their_formula_says(size, crop_px, kept, gigaf
     assert jepa_flops_per_clip(encoder, PredictorConfig(), kept) / 1e9 == pytest.approx(gigaflops, rel=0.01)
 
 
-def test_the_formula_counts_what_a_step_multiplies():
-    encoder = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, mlp_ratio=3.0)
+@pytest.mark.parametrize("levels", [(), (0, 1)])
+def test_the_formula_counts_what_a_step_multiplies(levels):
+    """The second time with all that V-JEPA 2.1 adds."""
+    encoder = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, mlp_ratio=3.0, levels=levels)
     config = JepaObjectiveConfig(
-        predictor=PredictorConfig(width=36, depth=3, num_heads=3),
+        predictor=PredictorConfig(width=36, depth=3, num_heads=3, context_head=bool(levels)),
         masks=(MultiblockConfig(num_blocks=2, spatial_scale=0.3),),
+        context=ContextLossConfig() if levels else None,
     )
     objective = JepaObjective(Encoder(encoder), config)
     clips = torch.randn(2, 3, 8, 64, 64)
@@ -44,23 +48,27 @@ def test_the_formula_counts_what_a_step_multiplies():
 
 
 @pytest.mark.parametrize(
-    ("size", "decoder", "gigaflops"),
+    ("size", "decoder", "decoder_mask_ratio", "gigaflops"),
     [
-        ("base", DecoderConfig(), 209),
-        ("large", DecoderConfig(width=512, num_heads=8), 493),
-        ("large", DecoderConfig(width=512, num_heads=8, depth=12), 851),
+        ("base", DecoderConfig(), 0.0, 209),
+        ("base", DecoderConfig(), 0.5, 151),
+        ("large", DecoderConfig(width=512, num_heads=8), 0.0, 493),
+        ("large", DecoderConfig(width=512, num_heads=8, depth=12), 0.0, 851),
     ],
 )
-def test_published_mae_sizes_cost_what_their_formula_says(size, decoder, gigaflops):
+def test_published_mae_sizes_cost_what_their_formula_says(size, decoder, decoder_mask_ratio, gigaflops):
     encoder = EncoderConfig(**ENCODER_SIZES[size], crop_px=224, positions="sincos")
-    assert mae_flops_per_clip(encoder, decoder, num_visible=160) / 1e9 == pytest.approx(gigaflops, rel=0.01)
+    masks = tube_masks(encoder.grid, 0.9, seed=0, positions=np.arange(2), decoder_ratio=decoder_mask_ratio)
+    assert mae_flops(encoder, decoder, masks) / 2e9 == pytest.approx(gigaflops, rel=0.01)
 
 
-def test_the_mae_formula_counts_what_a_step_multiplies():
+@pytest.mark.parametrize("decoder_mask_ratio", [0.0, 0.5])
+def test_the_mae_formula_counts_what_a_step_multiplies(decoder_mask_ratio):
     encoder = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, positions="sincos")
-    config = MaeObjectiveConfig(decoder=DecoderConfig(width=36, depth=3, num_heads=3))
+    decoder = DecoderConfig(width=36, depth=3, num_heads=3)
+    config = MaeObjectiveConfig(decoder=decoder, decoder_mask_ratio=decoder_mask_ratio)
     objective = MaeObjective(Encoder(encoder), config)
-    masks = tube_masks(encoder.grid, config.mask_ratio, seed=0, positions=np.arange(2))
+    masks = mae_masks(config, encoder.grid, seed=0, positions=np.arange(2))
     with FlopCounterMode(display=False) as counter:
         objective(torch.randn(2, 3, 8, 64, 64), masks)["loss"].backward()
     assert counter.get_total_flops() == pytest.approx(mae_flops(encoder, config.decoder, masks), rel=0.02)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,8 +13,9 @@ from surgrec.masks.multiblock import Masks, MultiblockConfig
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.hf_vjepa2 import hf_vjepa2_state
 from surgrec.models.predictor import PredictorConfig
-from surgrec.models.tokens import take_tokens
-from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, target_features
+from surgrec.models.tokens import take_tokens, token_places
+from surgrec.objectives.context_loss import ContextLossConfig
+from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
 from surgrec.training.ema import ema_copy, update_ema
 
 ENCODER = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64)
@@ -87,6 +89,117 @@ def test_the_loss_agrees_with_hugging_faces_pieces(monkeypatch):
     )
     for name, parameter in hf.named_parameters():
         assert (gradients[name] - parameter.grad).norm() < 1e-5 * parameter.grad.norm(), name
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks):
+    """Slices of the same global batch, whose mask groups of 3 no rank's share is a multiple of."""
+    objective = objective_with_random_weights()
+    target_encoder = objective_with_random_weights(seed=1).encoder
+
+    @torch.no_grad()
+    def losses(positions: np.ndarray) -> torch.Tensor:
+        clips = clips_at(positions)
+        return objective(clips, target_features(target_encoder, clips), masks_at(positions))["loss_per_sample"]
+
+    positions = np.arange(8, 16)
+    at_once = losses(positions)
+    in_slices = [losses(share) for share in np.split(positions, ranks)]
+    torch.testing.assert_close(torch.cat(in_slices), at_once, atol=1e-6, rtol=0)
+    mean_of_means = torch.stack(
+        [share.mean() for share in in_slices]
+    ).mean()  # what DDP's average of gradients stands for
+    assert mean_of_means.item() == pytest.approx(at_once.mean().item(), abs=1e-6)
+    assert at_once.std() > 1e-3, "losses that are all alike would agree in any order"
+
+
+def test_two_masks_at_once_have_the_gradients_of_each_alone():
+    """P13 of the parity plan: the mean over mask configurations is the mean of their separate steps."""
+    clips, masks = clips_at(np.arange(3)), masks_at(np.arange(3))
+    together, apart = objective_with_random_weights(), objective_with_random_weights()
+    targets = target_features(objective_with_random_weights(seed=1).encoder, clips)
+    together(clips, targets, masks)["loss"].backward()
+    for mask_config in range(2):
+        tokens, losses = apart.encoder.embed(clips), []
+        for group in masks:
+            mask = group.masks[mask_config]
+            context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+            context = apart.encoder.encode(tokens[group.rows], context_index)
+            predicted = apart.predictor(context, context_index, target_index, mask_config)
+            wanted = F.layer_norm(take_tokens(targets[group.rows], target_index), (48,))
+            losses.append((predicted - wanted).abs().mean(dim=(1, 2)))
+        (torch.cat(losses).mean() / 2).backward()
+    for (name, one), other in zip(together.named_parameters(), apart.parameters(), strict=True):
+        assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm(), name
+
+
+@torch.no_grad()
+def test_bf16_predictions_and_targets_stay_near_those_of_float32():
+    """P14 of the parity plan: at most 5e-2 apart anywhere, 7e-3 on average."""
+    objective = objective_with_random_weights(noise=0.03)
+    clips, (group,) = clips_at(np.arange(3)), masks_at(np.arange(3))
+    mask = group.masks[0]
+
+    def features() -> list[torch.Tensor]:
+        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+        targets = target_features(objective.encoder, clips)
+        context = objective.encoder(clips, context_index)
+        return [targets, context, objective.predictor(context, context_index, target_index, 0)]
+
+    full = features()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = features()
+    for one, other in zip(full, low, strict=True):
+        difference = (one - other.float()).abs()
+        assert 0 < difference.mean() < 7e-3
+        assert difference.max() < 5e-2
+
+
+@pytest.mark.parametrize(("step", "weight"), [(0, 0.0), (3, 0.25), (4, 0.5)])
+def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_context(step, weight):
+    """By hand: each level of the targets is normed by itself, and what is seen counts less the farther it lies."""
+    torch.manual_seed(0)
+    encoder = replace(ENCODER, depth=3, levels=(0, 2), rope="interleaved", rope_side=16, modality_embedding=True)
+    predictor = replace(CONFIG.predictor, context_head=True)
+    config = JepaObjectiveConfig(
+        predictor=predictor, mask_group=3, context=ContextLossConfig(weight=0.5, warmup_start=2, warmup_end=4)
+    )
+    objective, target_encoder = JepaObjective(Encoder(encoder), config), Encoder(encoder)
+    with torch.no_grad():
+        for parameter in [*objective.parameters(), *target_encoder.parameters()]:
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    clips = clips_at(np.arange(2))
+    (group,) = jepa_masks(config, encoder.grid, seed=7, positions=np.arange(2))
+    targets = target_features(target_encoder, clips)
+    losses = objective(clips, targets, [group], step)
+    losses["loss"].backward()
+
+    wanted = torch.cat([F.layer_norm(level, (48,)) for level in targets.chunk(2, dim=-1)], dim=-1)
+    per_config = []
+    for mask_config, mask in enumerate(group.masks):
+        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+        context = objective.encoder.encode_levels(objective.encoder.embed(clips), context_index)
+        hidden, seen = objective.predictor.predict_with_context(context, context_index, target_index, mask_config)
+        for row in range(2):
+            places = token_places(encoder.grid).float()
+            distance = torch.cdist(places[context_index[row]], places[target_index[row]]).amin(dim=1)
+            errors = (seen[row] - wanted[row, context_index[row]]).abs().mean(dim=1) / distance.sqrt()
+            per_config.append((hidden[row] - wanted[row, target_index[row]]).abs().mean() + weight * errors.mean())
+    expected = torch.stack(per_config).unflatten(0, (2, 2)).mean(dim=0)
+    torch.testing.assert_close(losses["loss_per_sample"], expected.detach(), atol=1e-5, rtol=1e-5)
+    assert (targets.shape, wanted.shape) == ((2, 64, 96), (2, 64, 96))
+    assert all(parameter.grad is not None for parameter in objective.parameters())
+    if weight:
+        assert all(parameter.grad.abs().max() > 0 for parameter in objective.parameters())
+
+
+@pytest.mark.parametrize("positions", ["sincos3d", "rope"])
+def test_vjepa_1_and_2_give_every_trained_parameter_a_gradient(positions):
+    torch.manual_seed(0)
+    objective = JepaObjective(Encoder(replace(ENCODER, positions=positions)), CONFIG)
+    clips = clips_at(np.arange(3))
+    objective(clips, target_features(objective.encoder, clips), masks_at(np.arange(3)))["loss"].backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in objective.parameters())
 
 
 @pytest.mark.parametrize("split", [4, 6, 7])
@@ -178,7 +291,14 @@ def test_bf16_stays_near_float32():
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"), [({"masks": ()}, "masks is empty"), ({"mask_group": 0}, "mask_group is 0")]
+    ("changes", "found"),
+    [
+        ({"masks": ()}, "masks is empty"),
+        ({"mask_group": 0}, "mask_group is 0"),
+        ({"length_step": 0}, "length_step is 0"),
+        ({"context": ContextLossConfig()}, "context_head is False"),
+        ({"predictor": PredictorConfig(context_head=True)}, "context is None"),
+    ],
 )
 def test_an_impossible_objective_is_refused(changes, found):
     with pytest.raises(ConfigError, match=found):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,25 +11,29 @@ from surgrec.masks.multiblock import Masks
 from surgrec.masks.tube import tube_masks
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, pixel_targets
+from surgrec.models.positions import sinusoid_table
+from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks, pixel_targets
 
 ENCODER = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos")
 CONFIG = MaeObjectiveConfig(decoder=DecoderConfig(width=36, depth=1, num_heads=3), mask_ratio=0.75)
 
 
-def objective_with_random_weights(seed: int = 0, noise: float = 0.1) -> MaeObjective:
+LONG = replace(ENCODER, num_frames=8)
+
+
+def objective_with_random_weights(seed: int = 0, noise: float = 0.1, encoder: EncoderConfig = ENCODER) -> MaeObjective:
     torch.manual_seed(seed)
-    objective = MaeObjective(Encoder(ENCODER), CONFIG)
+    objective = MaeObjective(Encoder(encoder), CONFIG)
     with torch.no_grad():
         for parameter in objective.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=noise)
     return objective
 
 
-def clips_at(positions: np.ndarray) -> torch.Tensor:
+def clips_at(positions: np.ndarray, num_frames: int = 4) -> torch.Tensor:
     """Different clips, each a function of its position."""
     generators = [torch.Generator().manual_seed(position) for position in positions.tolist()]
-    return torch.stack([torch.randn(3, 4, 32, 32, generator=generator) for generator in generators])
+    return torch.stack([torch.randn(3, num_frames, 32, 32, generator=generator) for generator in generators])
 
 
 def masks_at(positions: np.ndarray) -> Masks:
@@ -76,6 +82,50 @@ def test_predictions_do_not_see_what_is_hidden():
     assert torch.equal(objective.predict(changed, masks), objective.predict(clips, masks))
     changed = torch.where(hidden, clips, torch.full_like(clips, 5.0))
     assert not torch.equal(objective.predict(changed, masks), objective.predict(clips, masks))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("decoder_ratio", [0.0, 0.5])
+def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks, decoder_ratio):
+    objective, positions = objective_with_random_weights(encoder=LONG), np.arange(8, 16)
+
+    @torch.no_grad()
+    def losses(share: np.ndarray) -> torch.Tensor:
+        masks = tube_masks(LONG.grid, 0.75, seed=7, positions=share, decoder_ratio=decoder_ratio)
+        return objective(clips_at(share, num_frames=8), masks)["loss_per_sample"]
+
+    at_once = losses(positions)
+    in_slices = [losses(share) for share in np.split(positions, ranks)]
+    torch.testing.assert_close(torch.cat(in_slices), at_once, atol=1e-6, rtol=0)
+    assert torch.stack([share.mean() for share in in_slices]).mean().item() == pytest.approx(
+        at_once.mean().item(), abs=1e-6
+    )
+    assert at_once.std() > 1e-3, "losses that are all alike would agree in any order"
+
+
+@torch.no_grad()
+def test_the_loss_of_videomae_2_is_that_of_decoded_tubelets_that_the_encoder_did_not_see():
+    """By hand: half of all places get a mask token, seen ones too, and only unseen ones are scored."""
+    objective, positions = objective_with_random_weights(encoder=LONG), np.arange(3)
+    config = MaeObjectiveConfig(decoder=CONFIG.decoder, mask_ratio=0.75, decoder_mask_ratio=0.5)
+    masks = mae_masks(config, LONG.grid, seed=7, positions=positions)
+    clips = clips_at(positions, num_frames=8)
+    losses = objective(clips, masks)
+    decoder = objective.decoder
+    seen = torch.from_numpy(masks.context_index)
+    features = decoder.encoder_to_decoder(objective.encoder(clips, seen))
+    for row in range(3):
+        decoded = np.sort(np.concatenate([masks.target_index[row], masks.unscored_index[row]]))
+        table = sinusoid_table(64, 36)
+        tokens = torch.cat([features[row] + table[seen[row]], decoder.mask_token + table[decoded]])[None]
+        for block in decoder.blocks:
+            tokens = block(tokens)
+        predicted = decoder.head(decoder.norm(tokens[0, len(seen[row]) :]))
+        errors = (predicted - pixel_targets(clips, LONG)[row, decoded]).square().mean(dim=1)
+        scored = ~np.isin(decoded, masks.context_index[row])
+        assert 0 < (~scored).sum() == len(masks.unscored_index[row])
+        expected = errors[torch.from_numpy(scored)].mean()
+        assert losses["loss_per_sample"][row].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("split", [1, 4])
@@ -128,6 +178,24 @@ def test_bf16_stays_near_float32():
     assert low.dtype == torch.float32
     assert not torch.equal(low, loss)
     torch.testing.assert_close(low, loss, atol=7e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_bf16_features_stay_near_those_of_float32():
+    """P14 of the parity plan: at most 5e-2 apart anywhere, 7e-3 on average."""
+    objective, clips = objective_with_random_weights(noise=0.03), clips_at(np.arange(3))
+    features = objective.encoder(clips)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = objective.encoder(clips)
+    difference = (features - low.float()).abs()
+    assert 0 < difference.mean() < 7e-3
+    assert difference.max() < 5e-2
+
+
+@pytest.mark.parametrize("ratio", [-0.5, 1.0])
+def test_an_impossible_ratio_of_the_decoder_is_refused(ratio):
+    with pytest.raises(ConfigError, match=f"decoder_mask_ratio is {ratio}"):
+        MaeObjectiveConfig(decoder_mask_ratio=ratio)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0])

@@ -21,7 +21,7 @@ def jepa() -> ModuleType:
     ("options", "error", "match"),
     [
         (["--mixture.weights", "{nosuch: 1.0}"], MixtureError, "'nosuch'; the corpus has"),
-        (["--mixture.block", "1"], MixtureError, "block 1 is smaller than the 3 sources"),
+        (["--mixture.block", "1"], MixtureError, "block 1 is smaller than the 3 groups by domain, source"),
         (["--mixture.splits", "[test]"], MixtureError, r"no sample to draw in splits \['test'\]"),
         (["--sampling_fps", "1.0"], MixtureError, "shorter than the 8 s that a training clip spans"),
         (["--corpus", "/nonexistent/corpus"], (ShardError, MissingError), "/nonexistent/corpus"),

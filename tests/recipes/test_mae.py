@@ -45,6 +45,7 @@ def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(tin
     rows = read_rows(whole / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(STEPS))
     assert 0 < rows[-1]["loss_of_mean"] < 1
+    assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
 
 
 def test_the_full_size_config_has_the_published_values(mae: ModuleType) -> None:

@@ -1,0 +1,100 @@
+"""Our encoders as files of other projects. What a format cannot hold faithfully is refused; licence and provenance travel along."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from surgrec.errors import CheckpointError
+from surgrec.models.containers import CARD_FILE, CONFIG_FILE, NOTE, WEIGHTS_FILE
+from surgrec.models.hf_videomae import hf_videomae_model, videomae_processor
+from surgrec.models.hf_vjepa2 import hf_vjepa2_model, vjepa2_processor
+from surgrec.models.key_map import State
+from surgrec.models.model_card import FolderFormat, model_card
+from surgrec.models.pretrained import Pretrained
+from surgrec.models.surgrec_finetuner import surgrec_content
+from surgrec.models.timm_vit import timm_model
+from surgrec.models.videomae import videomae_content
+from surgrec.models.vjepa_checkpoint import vjepa_content
+
+ExportFormat: TypeAlias = Literal["hf", "timm", "vjepa", "videomae", "surgrec"]
+
+_ENTRIES = {"vjepa": vjepa_content, "videomae": videomae_content, "surgrec": surgrec_content}
+
+
+def export_weights(
+    weights: Pretrained, format_name: ExportFormat, out: Path, provenance: Mapping[str, Any], licence: str | None
+) -> str:
+    """Writes weights as another project reads them: a folder for hf and timm, else a PyTorch file; complete or not at all.
+
+    Args:
+        weights: What to write.
+        format_name: For whom.
+        out: The folder or file, which must not be there yet.
+        provenance: JSON values: what the weights were trained on and from.
+        licence: That of the weights that these were started from; None where there is none.
+
+    Returns:
+        What was written, for a reader: `encoder and predictor`.
+
+    Raises:
+        ConfigError: The format has no such encoder; the reason is named.
+        CheckpointError: It cannot be written, or is there already.
+    """
+    if out.exists():
+        raise CheckpointError(f"{out} is there already; remove it, or choose another --out")
+    if format_name == "timm" or (format_name == "surgrec" and weights.encoder.config.positions != "sincos"):
+        weights = replace(weights, predictor=None, decoder=None)  # these have no place for one
+    facts = {"provenance": dict(provenance), "licence": licence}
+    partial = out.with_name(out.name + ".partial")
+    try:
+        if format_name in ("hf", "timm"):
+            files, tensors, model = _folder(weights, format_name)
+            card = model_card(model, weights, facts)
+            partial.mkdir(parents=True)
+            for name, content in files.items():
+                (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            (partial / CARD_FILE).write_text(card, encoding="utf-8")
+            metadata = {"format": "pt", NOTE: json.dumps(facts, sort_keys=True)}
+            save_file(_copied(tensors), partial / WEIGHTS_FILE, metadata=metadata)
+        else:
+            entries = {name: _copied(tensors) for name, tensors in _ENTRIES[format_name](weights).items()}
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({**entries, NOTE: json.dumps(facts, sort_keys=True)}, partial)
+        for file in partial.iterdir() if partial.is_dir() else [partial]:
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
+            file.chmod(0o644)
+        partial.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{out}: cannot be written ({error}); make room or choose another place") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
+    return weights.contents
+
+
+def _folder(
+    weights: Pretrained, format_name: Literal["hf", "timm"]
+) -> tuple[dict[str, dict[str, Any]], State, FolderFormat]:
+    """The JSON files of a folder, its tensors, and which model it is of."""
+    encoder = weights.encoder.config
+    if format_name == "timm":
+        config, tensors = timm_model(weights)
+        return {CONFIG_FILE: config}, tensors, "timm"
+    if encoder.positions == "sincos":
+        config, tensors = hf_videomae_model(weights)
+        return {CONFIG_FILE: config, "preprocessor_config.json": videomae_processor(encoder)}, tensors, "hf-videomae"
+    config, tensors = hf_vjepa2_model(weights)
+    return {CONFIG_FILE: config, "video_preprocessor_config.json": vjepa2_processor(encoder)}, tensors, "hf-vjepa2"
+
+
+def _copied(tensors: State) -> dict[str, torch.Tensor]:
+    """Each tensor in memory of its own: parts of one would be stored whole, or refused."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

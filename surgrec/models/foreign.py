@@ -1,0 +1,70 @@
+"""Weights of other projects, in and out: which format a file has, and one function for each direction."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from surgrec.errors import CheckpointError
+from surgrec.models.containers import Container, read_container
+from surgrec.models.hf_videomae import read_hf_videomae
+from surgrec.models.hf_vjepa2 import read_hf_vjepa2
+from surgrec.models.pretrained import Pretrained, Unstored
+from surgrec.models.surgrec_finetuner import read_surgrec
+from surgrec.models.timm_vit import read_timm
+from surgrec.models.videomae import read_videomae
+from surgrec.models.vjepa_checkpoint import KEYS, read_vjepa
+
+Format: TypeAlias = Literal["vjepa", "videomae", "hf", "timm", "surgrec"]
+
+Reader: TypeAlias = Callable[[Container, Unstored], Pretrained]
+
+
+def read_foreign(path: Path, format_name: Format | Literal["auto"], unstored: Unstored) -> Pretrained:
+    """The weights of a foreign file or folder. Nothing in it is run; every tensor is taken or named as left out.
+
+    Args:
+        path: A `.pth`, `.pt`, `.pth.tar` or `.safetensors` file, or a folder with a config.json.
+        format_name: The format, or `auto` to tell it from the entries.
+        unstored: What the file does not say.
+
+    Raises:
+        CheckpointError: It cannot be read, is of no known format, or does not hold exactly the tensors of one.
+        ConfigError: What was given and the tensors' sizes make no encoder.
+    """
+    container = read_container(path)
+    return _reader(container, _format(container) if format_name == "auto" else format_name)(container, unstored)
+
+
+def _format(container: Container) -> Format:
+    content, config = container.content, container.config
+    if config is not None:
+        return "timm" if "architecture" in config else "hf"
+    if any(key in content for key in KEYS):
+        return "vjepa"
+    if "model" in content or "module" in content or "encoder.blocks.0.norm1.weight" in content:
+        return "videomae"
+    if _is_image_model(content):
+        return "timm"
+    if any(name.removeprefix("module.").removeprefix("backbone.").startswith("blocks.") for name in content):
+        return "vjepa"
+    some = ", ".join(f"'{name}'" for name in list(content)[:3]) or "nothing"
+    raise CheckpointError(
+        f"{container.name} begins with {some}, which no known format does; name its format, or give the folder with its "
+        "config.json"
+    )
+
+
+def _is_image_model(content: Mapping[str, object]) -> bool:
+    projection = content.get("patch_embed.proj.weight")
+    return getattr(projection, "ndim", None) == 4
+
+
+def _reader(container: Container, format_name: Format) -> Reader:
+    if format_name != "hf":
+        return {"vjepa": read_vjepa, "videomae": read_videomae, "timm": read_timm, "surgrec": read_surgrec}[format_name]
+    model = (container.config or {}).get("model_type")
+    readers: dict[object, Reader] = {"vjepa2": read_hf_vjepa2, "videomae": read_hf_videomae}
+    if model not in readers:
+        found = f"'model_type' {model!r} in its config.json" if container.config else "no config.json"
+        raise CheckpointError(f"{container.name} has {found}; of Hugging Face's models vjepa2 and videomae can be read")
+    return readers[model]

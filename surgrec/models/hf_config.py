@@ -1,0 +1,38 @@
+"""Values of a Hugging Face config.json: those that shape the model are taken, those that no model here has are refused."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from surgrec.errors import CheckpointError
+
+Number = TypeVar("Number", int, float)
+
+EXACT_GELU = ("gelu",)
+"""What `hidden_act` says for the activation without approximation."""
+
+
+def config_value(config: Mapping[str, Any], name: str, default: Number, where: str) -> Number:
+    """A number of the config, or transformers' default, which it does not always write down.
+
+    Raises:
+        CheckpointError: The value is not a number.
+    """
+    value = config.get(name, default)
+    if isinstance(value, list) and len(set(value)) == 1:  # a square patch, as height and width
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CheckpointError(f"{where}: '{name}' of its config.json is {value!r}, a number expected")
+    return type(default)(value)
+
+
+def checked(config: Mapping[str, Any], wanted: Mapping[str, Sequence[object]], where: str) -> None:
+    """Refuses a config with another value than these; a value that is not there is transformers' default, the first.
+
+    Raises:
+        CheckpointError: Names the value.
+    """
+    for name, values in wanted.items():
+        if config.get(name, values[0]) not in values:
+            raise CheckpointError(
+                f"{where}: '{name}' of its config.json is {config[name]!r}, and encoders here have {values[0]!r} only"
+            )

@@ -1,0 +1,183 @@
+"""Pretrained weights in our terms, wherever they come from: an encoder, what was trained with it, and where it is from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from torch import Tensor
+
+from surgrec.errors import CheckpointError
+from surgrec.models.containers import NOTE, Container
+from surgrec.models.decoder import DecoderConfig
+from surgrec.models.encoder import EncoderConfig, Positions
+from surgrec.models.key_map import State
+from surgrec.models.predictor import PredictorConfig
+
+Config = TypeVar("Config")
+
+NON_COMMERCIAL = "CC-BY-NC-4.0"
+"""V-JEPA 1, VideoMAE v1 and SurgRec publish their weights under it; weights derived from them keep it."""
+
+LicenceSource: TypeAlias = Literal["given", "note", "model card", "format"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(Generic[Config]):
+    """One network: its size, and its tensors by our names."""
+
+    config: Config
+    state: State
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Something of a file that was knowingly not taken."""
+
+    name: str
+    """Its key in the file."""
+    why: str
+    """The reason, for a reader."""
+    tensors: int
+    """How many it holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where weights come from: what `init_from` of a provenance says."""
+
+    name: str
+    """Of the file or folder, without the folders that it is in."""
+    sha256: str
+    """Of the file."""
+    format: str
+    """As which format it was read: vjepa1, vjepa2, vjepa2.1, videomae, hf-vjepa2, hf-videomae, timm, surgrec-encoder, ..."""
+    key: str | None
+    """The entry that the encoder was taken from; None where the file holds nothing but tensors."""
+    licence: str | None
+    """Of the weights, by its SPDX identifier; None where there is none to keep."""
+    licence_from: LicenceSource | None
+    """Who says so: the user, the note of `surgrec export`, the model card, or who publishes files of this format."""
+    left_out: Sequence[LeftOut] = ()
+    """What was not taken."""
+    init_from: Mapping[str, Any] | None = None
+    """What these weights were themselves started from, where they say so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Weights, in our terms."""
+
+    origin: Origin
+    encoder: Part[EncoderConfig]
+    """The one to use: the target encoder of a JEPA."""
+    context_encoder: State | None = None
+    """The tensors of a JEPA's trained encoder, which the target encoder follows."""
+    predictor: Part[PredictorConfig] | None = None
+    decoder: Part[DecoderConfig] | None = None
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What the file does not say and nobody gave: the published values that were taken for it."""
+
+    @property
+    def contents(self) -> str:
+        """What there is, for a reader: `encoder and predictor`."""
+        parts = {"predictor": self.predictor, "decoder": self.decoder}
+        return " and ".join(["encoder", *(name for name, part in parts.items() if part is not None)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unstored:
+    """What a file of weights does not say, where the reader knows it. None: the published value."""
+
+    num_heads: int | None = None
+    """Attention heads of the encoder."""
+    num_frames: int | None = None
+    """Frames of a clip."""
+    crop_px: int | None = None
+    """Side of a frame, pixels."""
+    tubelet_size: int | None = None
+    """Frames of a tubelet, which an image model does not have."""
+    positions: Positions | None = None
+    """Kind of positions; needed for V-JEPA files with a table of positions, which V-JEPA 1 uses and V-JEPA 2 does not."""
+    predictor_heads: int | None = None
+    """Attention heads of the predictor."""
+    decoder_heads: int | None = None
+    """Attention heads of the decoder."""
+    licence: str | None = None
+    """Of the weights: an SPDX identifier."""
+
+
+def origin_of(
+    container: Container,
+    format_name: str,
+    unstored: Unstored,
+    published: str | None,
+    *,
+    key: str | None = None,
+    left_out: Sequence[LeftOut] = (),
+) -> Origin:
+    """Where a file's weights come from, and under which licence: as given, else as the file says, else as is usual.
+
+    Args:
+        container: The file.
+        format_name: As which it was read.
+        unstored: Has the licence that the user gave.
+        published: The licence of those who publish files of this format.
+        key: The entry that the encoder was taken from.
+        left_out: What was not taken.
+    """
+    licence = published
+    source: LicenceSource | None = "format" if published else None
+    if container.licence:
+        licence, source = container.licence, "model card"
+    if container.note:
+        licence, source = container.note["licence"], "note"
+    if unstored.licence:
+        licence, source = unstored.licence, "given"
+    return Origin(
+        name=container.name,
+        sha256=container.sha256,
+        format=format_name,
+        key=key,
+        licence=licence,
+        licence_from=source,
+        left_out=tuple(left_out),
+        init_from=container.note["provenance"].get("init_from") if container.note else None,
+    )
+
+
+def num_tensors(value: object) -> int:
+    """Tensors in a value of a file, however deep."""
+    if isinstance(value, Tensor):
+        return 1
+    if isinstance(value, Mapping):
+        return sum(num_tensors(item) for item in value.values())
+    return sum(num_tensors(item) for item in value) if isinstance(value, (list, tuple)) else 0
+
+
+def left_out_entries(
+    content: Mapping[str, Any], taken: set[str], known: Mapping[str, str], where: str
+) -> list[LeftOut]:
+    """The top-level entries of a file that are not taken.
+
+    Args:
+        content: The file's.
+        taken: Entries whose tensors are used.
+        known: Reasons for those that hold tensors and are left out.
+        where: The file, for the error.
+
+    Raises:
+        CheckpointError: An entry with tensors is in neither.
+    """
+    left_out = []
+    for name, value in content.items():
+        tensors = num_tensors(value)
+        if name in taken:
+            continue
+        if tensors and name not in known:
+            raise CheckpointError(
+                f"{where}: the entry '{name}' with {tensors} tensors is not one that this format has; name the format that the "
+                "file has"
+            )
+        why = "the note of surgrec export" if name == NOTE else known.get(name, "a fact of the training")
+        left_out.append(LeftOut(name=name, why=why, tensors=tensors))
+    return left_out

@@ -1,0 +1,61 @@
+"""The files of the SurgRec release, and of its fine-tuning script: SurgRec-MAE's under `model`, SurgRec-JEPA's under `encoder`.
+
+The script builds VideoMAE's network whatever the file holds. It adds VideoMAE's flat sinusoids where the file brings no other
+table, drops the norm after the last block, and has no rotary positions. So a rotary encoder cannot be given to it.
+Source: the loader of the SurgRec release (arXiv:2603.29966).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from surgrec.errors import ConfigError
+from surgrec.models.containers import Container
+from surgrec.models.pretrained import NON_COMMERCIAL, Pretrained, Unstored, origin_of
+from surgrec.models.videomae import read_videomae, videomae_content
+from surgrec.models.vjepa_checkpoint import read_vjepa, vjepa_content
+
+TABLE, TABLE_OF_VJEPA = "pos_embed_buffer", "pos_embed"
+"""The table of positions that the fine-tuner takes from a file, and the one that it drops."""
+
+
+def read_surgrec(container: Container, unstored: Unstored) -> Pretrained:
+    """The weights of a released file. Of SurgRec-JEPA the trained `encoder` is taken, as the fine-tuner does, not its average.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown or of another shape.
+    """
+    entry = container.content.get("encoder")
+    if not isinstance(entry, Mapping):
+        weights = read_videomae(container, unstored)
+    else:
+        tensors = {name.replace(TABLE, TABLE_OF_VJEPA): tensor for name, tensor in entry.items()}
+        if tensors.keys() != entry.keys():
+            unstored = replace(unstored, positions="sincos3d")
+        content = {**container.content, "encoder": tensors}
+        weights = read_vjepa(replace(container, content=content), unstored, keys=("encoder",))
+    format_name = f"surgrec-{weights.origin.format}"
+    origin = origin_of(
+        container, format_name, unstored, NON_COMMERCIAL, key=weights.origin.key, left_out=weights.origin.left_out
+    )
+    return replace(weights, origin=origin)
+
+
+def surgrec_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "..."]]]:
+    """The entries of a file for the fine-tuner.
+
+    Raises:
+        ConfigError: The encoder's positions are rotary.
+    """
+    config = weights.encoder.config
+    if config.positions == "rope":
+        raise ConfigError(
+            "SurgRec's fine-tuner has no rotary positions and would add VideoMAE's sinusoids in their place, so this encoder's "
+            "features would be others there; export it as hf or vjepa, or evaluate it with surgrec evaluate"
+        )
+    if config.positions == "sincos":
+        return videomae_content(weights)
+    tensors = vjepa_content(weights)["target_encoder"]
+    return {"encoder": {name.replace(TABLE_OF_VJEPA, TABLE): tensor for name, tensor in tensors.items()}}

@@ -1,0 +1,163 @@
+"""VideoMAE's checkpoints, of v1 and v2: encoder and decoder in one pickle, under `model` or, of DeepSpeed, `module`.
+
+There are biases of queries and values but none of keys, which would change nothing: without rotary positions it adds the same to
+all scores of a query. The positions are computed, not stored.
+Source: the published checkpoints and scripts of MCG-NJU/VideoMAE and OpenGVLab/VideoMAEv2.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.models.containers import Container
+from surgrec.models.decoder import DecoderConfig
+from surgrec.models.encoder import EncoderConfig, EncoderSize
+from surgrec.models.key_map import BLOCK_MODULES, KeyMap, State, check_complete, from_foreign, num_blocks, to_foreign
+from surgrec.models.pretrained import NON_COMMERCIAL, LeftOut, Part, Pretrained, Unstored, left_out_entries, origin_of
+from surgrec.models.sizes import blank_decoder, blank_encoder, encoder_size, require_tensor
+
+
+def _blocks(theirs: str) -> dict[str, str | tuple[str | None, ...]]:
+    return {
+        **{f"blocks.*.{name}": f"{theirs}.*.{name}" for name in BLOCK_MODULES if name != "attn.qkv"},
+        "blocks.*.attn.qkv.weight": f"{theirs}.*.attn.qkv.weight",
+        "blocks.*.attn.qkv.bias": (f"{theirs}.*.attn.q_bias", None, f"{theirs}.*.attn.v_bias"),
+    }
+
+
+ENCODER: KeyMap = {"patch_embed.proj": "encoder.patch_embed.proj", **_blocks("encoder.blocks"), "norm": "encoder.norm"}
+DECODER: KeyMap = {
+    "encoder_to_decoder": "encoder_to_decoder",
+    "mask_token": "mask_token",
+    **_blocks("decoder.blocks"),
+    "norm": "decoder.norm",
+    "head": "decoder.head",
+}
+GIANT: EncoderSize = {"width": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 48 / 11}
+"""VideoMAE v2's ViT-g has other heads than V-JEPA 2's."""
+
+DECODER_HEADS = {192: 3, 384: 6, 512: 8, 640: 8}
+"""Published numbers of heads, by the decoder's width."""
+
+_KEYS = ("model", "module")
+_TRAINING = {
+    "optimizer": "the optimizer's state",
+    "scaler": "the loss scaler's state",
+    "model_ema": "an average that pretraining does not use",
+}
+
+
+def read_videomae(container: Container, unstored: Unstored) -> Pretrained:
+    """The weights of a VideoMAE pretraining checkpoint.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown or of another shape, or the model was fine-tuned and lost its last norm.
+    """
+    where, content = container.name, container.content
+    key = next((name for name in _KEYS if name in content), None)
+    found = _tensors(content if key is None else content[key], where)
+    encoder_found = {name: tensor for name, tensor in found.items() if name.startswith("encoder.")}
+    decoder_found = {name: tensor for name, tensor in found.items() if name not in encoder_found}
+    config = _encoder_config(encoder_found, unstored, where)
+    blank = blank_encoder(config)
+    check_complete(encoder_found, to_foreign(blank, ENCODER), f"{where}, encoder")
+    decoder, left_out = _read_decoder(decoder_found, config, unstored, f"{where}, decoder")
+    if key is not None:
+        left_out += left_out_entries(content, {key}, _TRAINING, where)
+    given = {"num_heads": unstored.num_heads, "num_frames": unstored.num_frames, "crop_px": unstored.crop_px}
+    return Pretrained(
+        origin=origin_of(container, "videomae", unstored, NON_COMMERCIAL, key=key, left_out=left_out),
+        encoder=Part(config=config, state=from_foreign(encoder_found, blank, ENCODER)),
+        decoder=decoder,
+        assumed={name: getattr(config, name) for name, value in given.items() if value is None},
+    )
+
+
+def videomae_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "..."]]]:
+    """The entries of a VideoMAE checkpoint.
+
+    Raises:
+        ConfigError: The encoder's positions are not VideoMAE's.
+    """
+    require_flat_sinusoids(weights.encoder.config, "VideoMAE")
+    tensors = to_foreign(weights.encoder.state, ENCODER)
+    if weights.decoder is not None:
+        tensors |= decoder_tensors(weights.decoder.state)
+    return {"model": tensors}
+
+
+def require_flat_sinusoids(config: EncoderConfig, model: str) -> None:
+    """Refuses an encoder that a model with flat sinusoids would read wrongly.
+
+    Raises:
+        ConfigError: Says what its positions are.
+    """
+    if config.positions != "sincos" or config.levels or config.modality_embedding:
+        raise ConfigError(
+            f"{model} adds flat sinusoids to its tokens, and this encoder has positions {config.positions}, so its features "
+            "would be others there; export it as hf or vjepa"
+        )
+
+
+def decoder_tensors(state: State, key_map: KeyMap = DECODER) -> dict[str, Float[Tensor, "..."]]:
+    """A decoder's tensors by their names."""
+    tensors = to_foreign(state, key_map)
+    tensors["mask_token"] = rearrange(tensors["mask_token"], "d -> 1 1 d")
+    return tensors
+
+
+def decoder_state(tensors: State, blank: State, key_map: KeyMap = DECODER) -> dict[str, Float[Tensor, "..."]]:
+    """A decoder's tensors by our names: all those of `blank`."""
+    state = from_foreign(tensors, blank, key_map)
+    state["mask_token"] = rearrange(state["mask_token"], "1 1 d -> d")
+    return state
+
+
+def _tensors(entry: Any, where: str) -> dict[str, Tensor]:
+    if not isinstance(entry, Mapping) or not all(isinstance(tensor, Tensor) for tensor in entry.values()):
+        raise CheckpointError(f"{where} has no named tensors where VideoMAE's files have them (model, module)")
+    prefix = "module." if all(name.startswith("module.") for name in entry) else ""
+    found = {name.removeprefix(prefix): tensor for name, tensor in entry.items()}
+    if "fc_norm.weight" in found:
+        raise CheckpointError(
+            f"{where} has 'fc_norm.weight', so it was fine-tuned and has no norm after the encoder; give a pretrained file"
+        )
+    return found
+
+
+def _encoder_config(found: Mapping[str, Tensor], unstored: Unstored, where: str) -> EncoderConfig:
+    projection = require_tensor(found, "encoder.patch_embed.proj.weight", 5, where)
+    width, _, tubelet_size, patch_size, _ = projection.shape
+    hidden = require_tensor(found, "encoder.blocks.0.mlp.fc1.weight", 2, where).shape[0]
+    size = encoder_size(width, num_blocks(found, "encoder.blocks."), hidden, unstored.num_heads, where, GIANT)
+    return EncoderConfig(
+        **size,
+        tubelet_size=tubelet_size,
+        patch_size=patch_size,
+        num_frames=unstored.num_frames or 16,
+        crop_px=unstored.crop_px or 224,
+        positions="sincos",
+    )
+
+
+def _read_decoder(
+    found: Mapping[str, Tensor], encoder: EncoderConfig, unstored: Unstored, where: str
+) -> tuple[Part[DecoderConfig] | None, list[LeftOut]]:
+    """The decoder; None where the file has none, or where its number of heads is not known."""
+    if not found:
+        return None, []
+    width = require_tensor(found, "encoder_to_decoder.weight", 2, where).shape[0]
+    num_heads = unstored.decoder_heads or DECODER_HEADS.get(width)
+    if num_heads is None:
+        why = f"its number of heads is not known: no published decoder has width {width}"
+        return None, [LeftOut(name="decoder", why=why, tensors=len(found))]
+    hidden = require_tensor(found, "decoder.blocks.0.mlp.fc1.weight", 2, where).shape[0]
+    depth = num_blocks(found, "decoder.blocks.")
+    config = DecoderConfig(width=width, depth=depth, num_heads=num_heads, mlp_ratio=hidden / width)
+    blank = blank_decoder(config, encoder)
+    check_complete(found, decoder_tensors(blank), where)
+    return Part(config=config, state=decoder_state(found, blank)), []

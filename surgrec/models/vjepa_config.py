@@ -1,0 +1,92 @@
+"""What the tensors of a V-JEPA checkpoint say of its version and its sizes.
+
+Versions 1 and 2 are told apart by the user: both publish a table of positions, which version 2 does not use.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from surgrec.errors import CheckpointError
+from surgrec.masks.grid import TubeletGrid
+from surgrec.models.encoder import EncoderConfig, EncoderSize
+from surgrec.models.key_map import num_blocks
+from surgrec.models.positions import sinusoid_table_3d
+from surgrec.models.pretrained import Unstored
+from surgrec.models.sizes import encoder_size, require_tensor
+from surgrec.models.vjepa import PUBLISHED_LEVELS, PUBLISHED_SIDE, Version
+
+GIGANTIC: EncoderSize = {"width": 1664, "depth": 48, "num_heads": 26, "mlp_ratio": 64 / 13}
+"""Version 2.1's ViT-G."""
+
+
+def stored_version(tensors: Mapping[str, Tensor], unstored: Unstored, where: str) -> Version:
+    """The version that an encoder's tensors, without the wrappers' prefixes, are of.
+
+    Raises:
+        CheckpointError: It is 1 or 2, and `unstored` does not say which positions it has.
+    """
+    if "norms_block.0.weight" in tensors:
+        return "vjepa2.1"
+    if "pos_embed" not in tensors:
+        return "vjepa2"
+    if unstored.positions is None:
+        raise CheckpointError(
+            f"{where} has a table 'pos_embed', as the files of V-JEPA 1 and of V-JEPA 2 do: say --positions sincos3d for 1, "
+            "which uses it, or --positions rope for 2, which does not"
+        )
+    return "vjepa1" if unstored.positions == "sincos3d" else "vjepa2"
+
+
+def stored_encoder(tensors: Mapping[str, Tensor], version: Version, unstored: Unstored, where: str) -> EncoderConfig:
+    """The encoder's config, with the clip that its table of positions is for, else the given one or V-JEPA 2's.
+
+    Raises:
+        CheckpointError: A tensor that tells a size is missing, or the size is not known.
+    """
+    projection = require_tensor(tensors, "patch_embed.proj.weight", 5, where)
+    width, _, tubelet_size, patch_size, _ = projection.shape
+    hidden = require_tensor(tensors, "blocks.0.mlp.fc1.weight", 2, where).shape[0]
+    depth = num_blocks(tensors, "blocks.")
+    size = encoder_size(width, depth, hidden, unstored.num_heads, where, GIGANTIC)
+    num_frames, crop_px = unstored.num_frames or 16, unstored.crop_px or 256
+    if version == "vjepa1":
+        grid = _grid_of_table(require_tensor(tensors, "pos_embed", 3, where), where)
+        num_frames, crop_px = grid.frames * tubelet_size, grid.height * patch_size
+    config = EncoderConfig(
+        **size, tubelet_size=tubelet_size, patch_size=patch_size, num_frames=num_frames, crop_px=crop_px
+    )
+    if version == "vjepa1":
+        return replace(config, positions="sincos3d")
+    if version == "vjepa2":
+        return config
+    levels = PUBLISHED_LEVELS.get(depth)
+    if levels is None:
+        raise CheckpointError(f"{where}: V-JEPA 2.1 has no encoder of {depth} blocks, so a block may be missing")
+    return replace(config, rope="interleaved", rope_side=PUBLISHED_SIDE, levels=levels, modality_embedding=True)
+
+
+def _grid_of_table(table: Tensor, where: str) -> TubeletGrid:
+    """The grid whose fixed positions are in this table."""
+    num_tokens, width = table.shape[-2:]
+    for frames in range(1, num_tokens + 1):
+        side = math.isqrt(num_tokens // frames)
+        grid = TubeletGrid(frames, side, side)
+        if grid.num_tokens == num_tokens and torch.allclose(
+            table[0].float(), sinusoid_table_3d(grid, width), atol=1e-5
+        ):
+            return grid
+    raise CheckpointError(
+        f"{where}: 'pos_embed' is not V-JEPA 1's table of any grid with {num_tokens} tubelets, so the positions were learnt or "
+        "are of another kind, which no encoder here has"
+    )
+
+
+def predictor_heads(version: Version, width: int, encoder: EncoderConfig) -> int | None:
+    """Attention heads of the published predictors: none but those of width 384 is known."""
+    if width != 384:
+        return None
+    return encoder.num_heads if version == "vjepa1" else 12

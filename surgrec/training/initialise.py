@@ -1,0 +1,162 @@
+"""The weights that a run starts from: of a run, an encoder file of ours or a foreign file, into a recipe's networks, strictly."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from einops import repeat
+from jaxtyping import Float
+from rich.console import Console
+from torch import Tensor
+
+from surgrec.errors import CheckpointError
+from surgrec.models.containers import file_sha256, read_container
+from surgrec.models.decoder import Decoder
+from surgrec.models.encoder import EncoderConfig
+from surgrec.models.foreign import read_foreign
+from surgrec.models.predictor import Predictor
+from surgrec.models.pretrained import Pretrained, Unstored
+from surgrec.models.sizes import is_published
+from surgrec.models.weights import is_encoder_file, load_strictly
+from surgrec.objectives.jepa import JepaObjective
+from surgrec.objectives.mae import MaeObjective
+from surgrec.training.checkpoint import Checkpoints
+from surgrec.training.run_weights import ENCODER_FILE, read_own
+
+_OF_THE_CLIP = {"num_frames", "crop_px"}
+"""Fields of an encoder's config that leave its weights as they are."""
+
+
+def initial_weights(
+    path: Path | None, objective: JepaObjective | MaeObjective, checkpoints: Checkpoints, first_step: int, *, show: bool
+) -> dict[str, Any] | None:
+    """Loads the weights that a run starts from, and says where they come from. A resumed run only says so.
+
+    Args:
+        path: A run, an encoder file of ours, or a foreign file or folder; None for random weights.
+        objective: Its encoder is filled, and its predictor or decoder where the file has one that fits.
+        checkpoints: Of the run: they know what it was started from.
+        first_step: Where it goes on; 0 for a new run.
+        show: Say on standard error what was taken and what starts fresh.
+
+    Returns:
+        JSON values for the run's identity; None for random weights.
+
+    Raises:
+        CheckpointError: The file cannot be read, does not fit, or is not what the resumed run was started from.
+    """
+    if first_step:
+        return _recorded(path, checkpoints.identity(first_step).get("init_from"))
+    if path is None:
+        return None
+    facts = initialise(path, objective)
+    if show:
+        fresh = "".join(f"; the {part} starts fresh: {why}" for part, why in facts["fresh"].items())
+        taken = " and ".join(facts["initialised"])
+        source = f"{facts['name']} ({facts['format']}, licence {facts['licence'] or 'unknown'})"
+        Console(stderr=True, soft_wrap=True).print(f"init_from: {taken} of {source}{fresh}", highlight=False)
+    return facts
+
+
+def initialise(path: Path, objective: JepaObjective | MaeObjective) -> dict[str, Any]:
+    """Fills an objective's networks: the encoder always, its predictor or decoder where the file has one that fits.
+
+    Args:
+        path: A run, an encoder file of ours, or a foreign file or folder.
+        objective: Receives the weights.
+
+    Returns:
+        JSON values: name, sha256, format, licence, `initialised`, and `fresh`: what was not filled, and why.
+
+    Raises:
+        CheckpointError: The file cannot be read, or its encoder is another one than the objective's.
+    """
+    encoder = objective.encoder
+    head = objective.predictor if isinstance(objective, JepaObjective) else objective.decoder
+    name = "predictor" if isinstance(head, Predictor) else "decoder"
+    weights = _read(path, _unstored(encoder.config, head))
+    differences = _differences(asdict(weights.encoder.config), asdict(encoder.config))
+    if differences:
+        raise CheckpointError(
+            f"{weights.origin.name} has an encoder of another kind: {differences}; set the run's encoder to the file's"
+        )
+    load_strictly(encoder, weights.encoder.state, weights.origin.name)
+    why = _why_fresh(weights, head, name)
+    if why is None:
+        load_strictly(head, _head_state(weights, head), weights.origin.name)
+    return {
+        **asdict(weights.origin),
+        "initialised": ["encoder"] if why else ["encoder", name],
+        "fresh": {name: why} if why else {},
+    }
+
+
+def fitting_mask_tokens(tokens: Float[Tensor, "m d"], num_slots: int) -> Float[Tensor, "k d"]:
+    """Trained mask tokens for every slot: as they are where each of them was trained, else the one that was, repeated.
+
+    V-JEPA 2 trains the first of its ten only; the others are still the zeros that they began with.
+    """
+    sizes = tokens.norm(dim=1)
+    if len(tokens) == num_slots and bool(sizes.all()):
+        return tokens
+    return repeat(tokens[sizes.argmax()], "d -> k d", k=num_slots)
+
+
+def _recorded(path: Path | None, recorded: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the run was started from. The file may be gone by now; only one of another name is looked at."""
+    there = recorded["name"] if recorded else "random weights"
+    here = path.absolute().name if path else "random weights"
+    if there != here and not (recorded and path and path.exists() and _sha256(path) == recorded["sha256"]):
+        raise CheckpointError(f"the run was started from {there}, not from {here}; resume it with the same --init_from")
+    return recorded
+
+
+def _sha256(path: Path) -> str:
+    """As `Origin` has it."""
+    if (path / ENCODER_FILE).is_file():
+        return file_sha256(path / ENCODER_FILE)
+    return read_container(path).sha256 if path.is_dir() else file_sha256(path)
+
+
+def _read(path: Path, unstored: Unstored) -> Pretrained:
+    if (path / ENCODER_FILE).is_file() or (path.is_file() and is_encoder_file(path)):
+        return read_own(path).weights
+    return read_foreign(path, "auto", unstored)
+
+
+def _unstored(encoder: EncoderConfig, head: Predictor | Decoder) -> Unstored:
+    """What the run's own config says of a file that does not. The heads of a published size are known without it."""
+    return Unstored(
+        num_heads=None if is_published(encoder.width, encoder.depth) else encoder.num_heads,
+        num_frames=encoder.num_frames,
+        crop_px=encoder.crop_px,
+        tubelet_size=encoder.tubelet_size,
+        positions=encoder.positions,
+        predictor_heads=head.config.num_heads if isinstance(head, Predictor) else None,
+        decoder_heads=head.config.num_heads if isinstance(head, Decoder) else None,
+    )
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Fields of two configs that make other weights, for a reader. MLPs are compared by their channels."""
+    hidden = [round(config["width"] * config["mlp_ratio"]) for config in (there, here)]
+    same = _OF_THE_CLIP | ({"mlp_ratio"} if hidden[0] == hidden[1] else set())
+    lines = [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
+    return "; ".join(line for line in lines if line.split()[0] not in same)
+
+
+def _why_fresh(weights: Pretrained, head: Predictor | Decoder, name: str) -> str | None:
+    part = weights.predictor if isinstance(head, Predictor) else weights.decoder
+    if part is None:
+        left_out = {entry.name: entry.why for entry in weights.origin.left_out}
+        return left_out.get(name, "the file has none")
+    return _differences(asdict(part.config), asdict(head.config)) or None
+
+
+def _head_state(weights: Pretrained, head: Predictor | Decoder) -> dict[str, Tensor]:
+    if isinstance(head, Decoder):
+        assert weights.decoder is not None
+        return dict(weights.decoder.state)
+    assert weights.predictor is not None
+    state = dict(weights.predictor.state)
+    return state | {"mask_tokens": fitting_mask_tokens(state["mask_tokens"], len(head.mask_tokens))}

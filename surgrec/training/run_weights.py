@@ -1,0 +1,64 @@
+"""The weights of a run or of an encoder file of ours, with what they were trained on and from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from surgrec.models.containers import file_sha256
+from surgrec.models.decoder import DecoderConfig
+from surgrec.models.predictor import PredictorConfig
+from surgrec.models.pretrained import Origin, Part, Pretrained
+from surgrec.models.weights import encoder_provenance, load_encoder
+from surgrec.training.checkpoint import Checkpoints
+
+ENCODER_FILE = "encoder.safetensors"
+"""What a run leaves in its folder for others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnWeights:
+    """Weights that SurgRec saved."""
+
+    weights: Pretrained
+    provenance: dict[str, Any]
+    """What they were trained on and from."""
+
+
+def read_own(path: Path) -> OwnWeights:
+    """The encoder of a file; of a run, also the predictor or decoder that its checkpoint of the same step has.
+
+    Raises:
+        CheckpointError: The encoder file or the checkpoint is missing or damaged.
+    """
+    file = path / ENCODER_FILE if path.is_dir() else path
+    encoder, provenance = load_encoder(file), encoder_provenance(file)
+    started = provenance.get("init_from") or {}
+    origin = Origin(
+        name=path.absolute().name,
+        sha256=file_sha256(file),
+        format="surgrec-encoder",
+        key=None,
+        licence=started.get("licence"),
+        licence_from=started.get("licence_from"),
+        init_from=started or None,
+    )
+    checkpoints = Checkpoints(path, keep=1)
+    step = provenance.get("step", 0)
+    trained = checkpoints.tensors(step, "objective") if path.is_dir() and step in checkpoints.steps() else {}
+    config = provenance["config"]["objective"] if trained else {}
+    predictor, decoder = _part(trained, "predictor."), _part(trained, "decoder.")
+    weights = Pretrained(
+        origin=origin,
+        encoder=Part(config=encoder.config, state=encoder.state_dict()),
+        context_encoder=_part(trained, "encoder.") or None,
+        predictor=Part(config=PredictorConfig(**config["predictor"]), state=predictor) if predictor else None,
+        decoder=Part(config=DecoderConfig(**config["decoder"]), state=decoder) if decoder else None,
+    )
+    return OwnWeights(weights=weights, provenance=provenance)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,103 @@
+"""Which format a file has is told from the names in it, and what it is goes into our own file."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from surgrec.errors import CheckpointError
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.export import export_weights
+from surgrec.models.foreign import read_foreign
+from surgrec.models.import_encoder import import_encoder
+from surgrec.models.pretrained import Unstored
+from surgrec.models.weights import encoder_provenance, load_encoder
+from tests.models.layouts import (
+    assert_same_bytes,
+    random_tensors,
+    videomae_file,
+    videomae_model,
+    vjepa_encoder,
+    vjepa_file,
+    weights_of,
+    wrapped,
+)
+
+TINY = Unstored(num_heads=4, decoder_heads=3)
+
+
+def test_safetensors_of_a_bare_encoder_are_told_too(tmp_path):
+    save_file(random_tensors(vjepa_encoder(48, 2, 192, 8)), tmp_path / "vit.safetensors")
+    assert read_foreign(tmp_path / "vit.safetensors", "auto", TINY).origin.format == "vjepa2"
+    save_file(random_tensors(videomae_model(48, 2, 192, 8)), tmp_path / "mae.safetensors")
+    assert read_foreign(tmp_path / "mae.safetensors", "auto", TINY).origin.format == "videomae"
+
+
+@pytest.mark.parametrize(
+    ("content", "format_name", "match"),
+    [
+        (
+            {"state_dict": {"layer1.0.conv1.weight": torch.ones(1)}},
+            "auto",
+            "begins with 'state_dict', which no known format",
+        ),
+        ({"encoder.layer.0.norm1.weight": torch.ones(1)}, "hf", r"no config\.json"),
+        ({"model": {"a": 3}}, "vjepa", "no encoder where V-JEPA's files have one"),
+        (
+            {"encoder": {"module.norm.bias": torch.ones(1), "norm.bias": torch.ones(1)}},
+            "vjepa",
+            r"'norm\.bias' is there twice",
+        ),
+        ({"patch_embed.proj.weight": torch.ones(2)}, "timm", r"'patch_embed\.proj\.weight' has shape \(2,\), 4 axes"),
+    ],
+)
+def test_what_no_format_has_is_refused_by_name(tmp_path, content, format_name, match):
+    torch.save(content, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=match) as refused:
+        read_foreign(tmp_path / "model.pth", format_name, TINY)
+    assert "model.pth" in str(refused.value)
+
+
+def test_an_imported_encoder_says_where_it_is_from(tmp_path):
+    tensors = random_tensors(videomae_model(48, 2, 192, 8))
+    videomae_file(tmp_path / "vitb.pth", tensors)
+    unstored = Unstored(num_heads=4, decoder_heads=3, crop_px=64)
+    said = import_encoder(read_foreign(tmp_path / "vitb.pth", "auto", unstored), tmp_path / "encoder.safetensors", None)
+    encoder, provenance = (
+        load_encoder(tmp_path / "encoder.safetensors"),
+        encoder_provenance(tmp_path / "encoder.safetensors"),
+    )
+    assert torch.equal(encoder.norm.bias, tensors["encoder.norm.bias"])
+    assert encoder.config.crop_px == 64
+    assert provenance["config"] == {"sampling_fps": 7.5}
+    origin = provenance["init_from"]
+    assert (origin["name"], origin["licence"], origin["licence_from"]) == ("vitb.pth", "CC-BY-NC-4.0", "format")
+    assert len(origin["sha256"]) == 64
+    text = "\n".join(said)
+    assert "not in the file, so as published: num_frames 16, sampling_fps 7.5" in text
+    assert "left out: optimizer (1 tensors): the optimizer's state" in text
+    assert "left out: decoder (30 tensors): an encoder file has none" in text
+
+
+def test_weights_of_nobody_else_stay_free_on_their_way_out_and_in(tmp_path):
+    config = EncoderConfig(width=48, depth=2, num_heads=4, num_frames=4, crop_px=32, positions="sincos")
+    weights = weights_of(Encoder(config))
+    export_weights(weights, "videomae", tmp_path / "out.pth", {"step": 3, "init_from": None}, None)
+    back = read_foreign(tmp_path / "out.pth", "auto", TINY)
+    assert (back.origin.licence, back.origin.licence_from) == (None, "note")
+    given = read_foreign(tmp_path / "out.pth", "auto", Unstored(num_heads=4, licence="Apache-2.0"))
+    assert (given.origin.licence, given.origin.licence_from) == ("Apache-2.0", "given")
+
+
+def test_a_chain_of_exports_keeps_its_first_licence(tmp_path):
+    vjepa_file(tmp_path / "vitl16.pth.tar", target_encoder=random_tensors(vjepa_encoder(48, 2, 192, 8)))
+    first = read_foreign(tmp_path / "vitl16.pth.tar", "auto", Unstored(num_heads=4, licence="CC-BY-NC-4.0"))
+    provenance = {"init_from": {"name": "vitl16.pth.tar"}}
+    export_weights(first, "vjepa", tmp_path / "second.pt", provenance, first.origin.licence)
+    second = read_foreign(tmp_path / "second.pt", "auto", TINY)
+    assert (second.origin.licence, second.origin.licence_from) == ("CC-BY-NC-4.0", "note")
+    assert second.origin.init_from == {"name": "vitl16.pth.tar"}
+    export_weights(second, "hf", tmp_path / "third", provenance, second.origin.licence)
+    assert "license: cc-by-nc-4.0" in (tmp_path / "third/README.md").read_text()
+    third = read_foreign(tmp_path / "third", "auto", Unstored())
+    assert third.origin.licence == "CC-BY-NC-4.0"
+    assert_same_bytes(wrapped(third.encoder.state), wrapped(first.encoder.state))

@@ -1,0 +1,125 @@
+"""VideoMAE's checkpoints, in and out. Agreement of the networks themselves is in test_hf_videomae."""
+
+import pytest
+import torch
+
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.models.containers import Container
+from surgrec.models.decoder import Decoder, DecoderConfig
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.export import export_weights
+from surgrec.models.foreign import read_foreign
+from surgrec.models.pretrained import Unstored
+from surgrec.models.videomae import read_videomae
+from surgrec.models.weights import load_strictly
+from tests.models.layouts import assert_same_bytes, random_tensors, videomae_file, videomae_model, weights_of
+
+TINY = Unstored(num_heads=4, decoder_heads=3)
+
+
+@pytest.mark.parametrize(("key", "wrap"), [("model", ""), ("module", "module.")], ids=["v1", "DeepSpeed"])
+@pytest.mark.parametrize("decoder", [(36, 2, 144), None], ids=["decoder", "no decoder"])
+def test_a_checkpoint_comes_back_bit_identical(tmp_path, key, wrap, decoder):
+    tensors = random_tensors(videomae_model(48, 3, 192, 8, decoder))
+    videomae_file(tmp_path / "vitb.pth", {wrap + name: tensor for name, tensor in tensors.items()}, key)
+    weights = read_foreign(tmp_path / "vitb.pth", "auto", TINY)
+    assert (weights.decoder is None) == (decoder is None)
+    assert (weights.origin.format, weights.origin.key, weights.origin.licence) == ("videomae", key, "CC-BY-NC-4.0")
+    assert {entry.name for entry in weights.origin.left_out} == {"optimizer", "scaler", "epoch", "args"}
+    export_weights(weights, "videomae", tmp_path / "back.pth", {}, weights.origin.licence)
+    assert_same_bytes(torch.load(tmp_path / "back.pth", weights_only=True)["model"], tensors)
+
+
+def test_keys_get_a_bias_of_zeros_between_those_of_queries_and_values(tmp_path):
+    tensors = random_tensors(videomae_model(48, 3, 192, 8))
+    videomae_file(tmp_path / "vitb.pth", tensors)
+    weights = read_foreign(tmp_path / "vitb.pth", "videomae", TINY)
+    query, key, value = weights.encoder.state["blocks.2.attn.qkv.bias"].chunk(3)
+    assert torch.equal(query, tensors["encoder.blocks.2.attn.q_bias"])
+    assert torch.equal(value, tensors["encoder.blocks.2.attn.v_bias"])
+    assert not key.any()
+    load_strictly(Encoder(weights.encoder.config), weights.encoder.state, "here")
+    load_strictly(Decoder(weights.decoder.config, weights.encoder.config), weights.decoder.state, "here")
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "decoder", "heads"),
+    [
+        ((384, 12, 1536), 16, (192, 4, 768), (6, 3)),
+        ((768, 12, 3072), 16, (384, 4, 1536), (12, 6)),
+        ((1280, 32, 5120), 16, (640, 12, 2560), (16, 8)),
+        ((1408, 40, 6144), 14, (512, 4, 2048), (16, 8)),
+    ],
+    ids=["S", "B", "H", "g of v2"],
+)
+def test_a_published_size_tells_its_heads(tmp_path, size, patch, decoder, heads):
+    with torch.device("meta"):
+        shapes = {name: torch.empty(shape) for name, shape in videomae_model(*size, patch, decoder)}
+    weights = read_videomae(Container(path=tmp_path / "vit.pth", sha256="", content={"model": shapes}), Unstored())
+    assert (weights.encoder.config.num_heads, weights.decoder.config.num_heads) == heads
+    assert (weights.encoder.config.crop_px, weights.encoder.config.patch_size) == (224, patch)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda found: found.pop("encoder.blocks.1.attn.v_bias"),
+            r"encoder: 'encoder\.blocks\.1\.attn\.v_bias' is missing",
+        ),
+        (
+            lambda found: found.update({"encoder.blocks.0.attn.qkv.bias": torch.ones(144)}),
+            r"'encoder\.blocks\.0\.attn\.qkv\.bias' has no place in this model, 1 of 44 tensors",
+        ),
+        (lambda found: found.update({"encoder.pos_embed": torch.ones(1, 8, 48)}), r"'encoder\.pos_embed' has no place"),
+        (lambda found: found.update({"fc_norm.weight": torch.ones(48)}), r"'fc_norm\.weight', so it was fine-tuned"),
+        (lambda found: found.pop("mask_token"), "decoder: 'mask_token' is missing"),
+        (lambda found: found.pop("encoder_to_decoder.weight"), r"'encoder_to_decoder\.weight' is missing"),
+        (lambda found: found.update({"head.weight": torch.ones(400, 48)}), r"'head\.weight' has no place"),
+        (
+            lambda found: found.update({"encoder.norm.bias": torch.ones(47)}),
+            r"'encoder\.norm\.bias' is \(47,\), \(48,\)",
+        ),
+    ],
+)
+def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_tensor(tmp_path, change, match):
+    found = random_tensors(videomae_model(48, 3, 192, 8))
+    change(found)
+    videomae_file(tmp_path / "vitb.pth", found)
+    with pytest.raises(CheckpointError, match=match) as refused:
+        read_foreign(tmp_path / "vitb.pth", "auto", TINY)
+    assert "vitb.pth" in str(refused.value)
+
+
+def test_a_v_jepa_checkpoint_is_not_a_videomae(tmp_path):
+    torch.save({"encoder": {"module.backbone.norm.bias": torch.ones(3)}}, tmp_path / "vitl.pt")
+    with pytest.raises(CheckpointError, match=r"vitl\.pt has no named tensors where VideoMAE's files have them"):
+        read_foreign(tmp_path / "vitl.pt", "videomae", TINY)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos3d"])
+def test_other_positions_are_refused(tmp_path, positions):
+    weights = weights_of(Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32, positions=positions)))
+    with pytest.raises(ConfigError, match=f"VideoMAE adds flat sinusoids.*has positions {positions}"):
+        export_weights(weights, "videomae", tmp_path / "out.pth", {}, None)
+
+
+def test_a_decoder_of_unknown_heads_is_left_out_by_name(tmp_path):
+    videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(48, 3, 192, 8)))
+    weights = read_foreign(tmp_path / "vitb.pth", "auto", Unstored(num_heads=4))
+    (left,) = (entry for entry in weights.origin.left_out if entry.name == "decoder")
+    assert (weights.decoder, left.tensors) == (None, 26 + 6)
+    assert "no published decoder has width 36" in left.why
+
+
+def test_our_own_weights_come_back_the_same_but_for_the_keys_bias(tmp_path):
+    config = EncoderConfig(width=48, depth=2, num_heads=4, crop_px=32, num_frames=4, positions="sincos")
+    decoder = Decoder(DecoderConfig(width=36, depth=1, num_heads=3), config)
+    weights = weights_of(Encoder(config), decoder=decoder)
+    export_weights(weights, "videomae", tmp_path / "out.pth", {}, None)
+    back = read_foreign(tmp_path / "out.pth", "auto", Unstored(num_heads=4, decoder_heads=3, num_frames=4, crop_px=32))
+    assert back.encoder.config == config
+    assert back.decoder.config == decoder.config
+    for name, tensor in weights.encoder.state.items():
+        if not name.endswith("qkv.bias"):
+            assert torch.equal(back.encoder.state[name], tensor), name

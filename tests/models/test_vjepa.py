@@ -1,0 +1,282 @@
+"""V-JEPA's checkpoints, in and out. Agreement of the networks themselves is in test_hf_vjepa2 and test_predictor."""
+
+import numpy as np
+import pytest
+import torch
+from einops import rearrange
+
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.models.containers import Container
+from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.export import export_weights
+from surgrec.models.foreign import read_foreign
+from surgrec.models.predictor import Predictor
+from surgrec.models.pretrained import Unstored
+from surgrec.models.vjepa_checkpoint import read_vjepa
+from surgrec.models.weights import load_strictly
+from tests.models.layouts import (
+    assert_same_bytes,
+    random_tensors,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+    weights_of,
+    wrapped,
+)
+
+TINY = Unstored(num_heads=4, predictor_heads=2)
+
+
+def networks(width=48, depth=2, tokens=10, **predictor):
+    """Encoder, its average and the predictor of version 2, with a table that nothing uses."""
+    shapes = list(vjepa_encoder(width, depth, 4 * width, 8)) + [("pos_embed", (1, 32, width))]
+    found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
+    found["predictor"] = random_tensors(vjepa_predictor(width, 24, 2, tokens, **predictor), 3)
+    for number in range(1, tokens):
+        found["predictor"][f"mask_tokens.{number}"].zero_()  # only the first is ever trained
+    return found
+
+
+def rope(**unstored) -> Unstored:
+    return Unstored(**{"num_heads": 4, "predictor_heads": 2, "positions": "rope", **unstored})
+
+
+def exported(weights, path):
+    """The networks of a checkpoint that was written from these weights."""
+    export_weights(weights, "vjepa", path, {"step": 3}, "MIT")
+    content = torch.load(path, weights_only=True)
+    assert '"MIT"' in content.pop("surgrec")
+    return content
+
+
+def without(tensors, *names):
+    return {name: tensor for name, tensor in tensors.items() if name not in names}
+
+
+def test_the_average_is_taken_and_everything_else_is_accounted_for(tmp_path):
+    found = networks()
+    vjepa_file(tmp_path / "vitl.pt", **found)
+    weights = read_foreign(tmp_path / "vitl.pt", "auto", rope())
+    assert torch.equal(
+        weights.encoder.state["blocks.1.attn.qkv.weight"], found["target_encoder"]["blocks.1.attn.qkv.weight"]
+    )
+    assert torch.equal(weights.context_encoder["norm.bias"], found["encoder"]["norm.bias"])
+    assert weights.encoder.config == EncoderConfig(width=48, depth=2, num_heads=4, patch_size=8)
+    assert (weights.origin.format, weights.origin.key, weights.origin.licence) == ("vjepa2", "target_encoder", "MIT")
+    left_out = {entry.name: entry.tensors for entry in weights.origin.left_out}
+    assert left_out == {"pos_embed": 1, "opt": 2, "scaler": 0} | dict.fromkeys(
+        ("epoch", "loss", "batch_size", "world_size", "lr"), 0
+    )
+    assert weights.assumed == {"num_frames": 16, "crop_px": 256}
+    Encoder(weights.encoder.config).load_state_dict(weights.encoder.state)
+
+
+def test_version_2_comes_back_bit_identical(tmp_path):
+    found = networks()
+    vjepa_file(tmp_path / "vitl.pt", **found)
+    back = exported(read_foreign(tmp_path / "vitl.pt", "vjepa", rope()), tmp_path / "back.pt")
+    assert back.keys() == found.keys()
+    for name, tensors in found.items():
+        assert_same_bytes(back[name], wrapped(without(tensors, "pos_embed")))
+
+
+@pytest.mark.parametrize(("key", "wrap"), [("ema_encoder", True), ("encoder", False), (None, True)])
+def test_the_encoder_is_found_wherever_it_is_and_however_it_is_wrapped(tmp_path, key, wrap):
+    tensors = without(networks()["encoder"], "pos_embed")
+    named = wrapped(tensors) if wrap else tensors
+    torch.save(named if key is None else {key: named, "epoch": 3}, tmp_path / "vit.pt")
+    weights = read_foreign(tmp_path / "vit.pt", "auto", TINY)
+    assert weights.origin.key == key
+    assert_same_bytes(weights.encoder.state, tensors)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "hidden", "heads"), [(192, 12, 768, 3), (1408, 40, 6144, 22), (1664, 48, 8192, 26)]
+)
+def test_a_published_size_tells_its_heads(tmp_path, width, depth, hidden, heads):
+    with torch.device("meta"):
+        shapes = {name: torch.empty(shape) for name, shape in vjepa_encoder(width, depth, hidden, 16)}
+    container = Container(path=tmp_path / "vit.pt", sha256="", content={"encoder": shapes})
+    config = read_vjepa(container, Unstored()).encoder.config
+    assert (config.num_heads, round(config.mlp_ratio * width)) == (heads, hidden)
+
+
+def spoilt(change):
+    found = without(networks()["target_encoder"], "pos_embed")
+    change(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda found: found.pop("blocks.0.mlp.fc2.bias"), r"'blocks\.0\.mlp\.fc2\.bias' is missing, 1 of 28 tensors"),
+        (
+            lambda found: [found.pop(name) for name in list(found) if name.startswith("blocks.0.attn")],
+            r"'blocks\.0\.attn",
+        ),
+        (
+            lambda found: found.update({"blocks.0.attn.q_bias": torch.ones(48)}),
+            r"'blocks\.0\.attn\.q_bias' has no place",
+        ),
+        (
+            lambda found: found.update({"cls_token": torch.ones(1, 1, 48)}),
+            "'cls_token' has no place in this model, 1 of 29",
+        ),
+        (lambda found: found.update({"norm.bias": torch.ones(47)}), r"'norm\.bias' is \(47,\), \(48,\) expected"),
+        (
+            lambda found: found.update({"norm.bias": torch.ones(48, dtype=torch.int64)}),
+            r"'norm\.bias' is \(48,\) of torch\.int64",
+        ),
+        (lambda found: found.pop("patch_embed.proj.weight"), r"'patch_embed\.proj\.weight' is missing"),
+    ],
+)
+def test_a_wrong_encoder_is_refused_by_the_name_of_its_tensor(tmp_path, change, match):
+    vjepa_file(tmp_path / "vit.pt", target_encoder=spoilt(change))
+    with pytest.raises(CheckpointError, match=match) as refused:
+        read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+    assert "vit.pt" in str(refused.value)
+
+
+def test_a_missing_last_block_is_no_published_size(tmp_path):
+    tensors = random_tensors(vjepa_encoder(192, 11, 768, 16))
+    vjepa_file(tmp_path / "vit.pt", encoder=tensors)
+    with pytest.raises(CheckpointError, match="width 192 with 11 blocks of 768 hidden channels has no published size"):
+        read_foreign(tmp_path / "vit.pt", "auto", Unstored())
+
+
+def test_an_entry_with_tensors_that_no_checkpoint_has_is_refused(tmp_path):
+    torch.save({"encoder": networks()["encoder"], "adapter": {"a": torch.ones(1)}}, tmp_path / "vit.pt")
+    with pytest.raises(CheckpointError, match="'adapter' with 1 tensors"):
+        read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+
+
+def test_a_table_of_positions_needs_a_word_about_its_version(tmp_path):
+    vjepa_file(tmp_path / "vit.pt", **networks())
+    with pytest.raises(CheckpointError, match=r"'pos_embed'.*--positions sincos3d for 1"):
+        read_foreign(tmp_path / "vit.pt", "auto", TINY)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda found: found.pop("predictor_norm.weight"), r"predictor: 'predictor_norm\.weight' is missing"),
+        (
+            lambda found: found.update({"predictor_blocks.0.attn.q_bias": torch.ones(24)}),
+            r"'predictor_blocks\.0\.attn\.q_bias'",
+        ),
+    ],
+)
+def test_a_wrong_predictor_is_refused(tmp_path, change, match):
+    found = networks()
+    change(found["predictor"])
+    vjepa_file(tmp_path / "vit.pt", **found)
+    with pytest.raises(CheckpointError, match=match):
+        read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+
+
+def test_a_predictor_that_cannot_be_used_is_left_out_by_name(tmp_path):
+    found = networks(features=64)
+    vjepa_file(tmp_path / "vit.pt", **found)
+    weights = read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+    (left,) = (entry for entry in weights.origin.left_out if entry.name == "predictor")
+    assert weights.predictor is None
+    assert "distilled" in left.why
+    assert left.tensors == len(found["predictor"])
+    vjepa_file(tmp_path / "other.pt", **networks())
+    weights = read_foreign(tmp_path / "other.pt", "vjepa", rope(predictor_heads=None))
+    assert weights.predictor is None
+    assert any("no published predictor has width 24" in entry.why for entry in weights.origin.left_out)
+
+
+def numpy_table(frames: int, side: int, width: int) -> torch.Tensor:
+    """V-JEPA 1's positions, token by token: equal shares for time, height and width, sines before cosines."""
+    share = int(np.ceil(width / 6) * 2)
+    rows = []
+    for place in np.ndindex(frames, side, side):
+        halves = [coordinate / 10000 ** (np.arange(share // 2) / (share / 2)) for coordinate in place]
+        rows.append(np.concatenate([np.concatenate([np.sin(half), np.cos(half)]) for half in halves])[:width])
+    return torch.from_numpy(np.stack(rows)).float()[None]
+
+
+@pytest.fixture
+def version_1(tmp_path):
+    found = networks(tokens=2)
+    for name in ("encoder", "target_encoder"):
+        found[name]["pos_embed"] = numpy_table(4, 5, 48)
+    found["predictor"]["predictor_pos_embed"] = numpy_table(4, 5, 24)
+    vjepa_file(tmp_path / "vitl16.pth.tar", **found)
+    return found, tmp_path / "vitl16.pth.tar"
+
+
+def test_version_1_tells_its_clip_and_comes_back_bit_identical_with_its_tables(version_1, tmp_path):
+    found, path = version_1
+    weights = read_foreign(path, "vjepa", rope(positions="sincos3d"))
+    config = weights.encoder.config
+    assert (config.positions, config.num_frames, config.crop_px) == ("sincos3d", 8, 40)
+    assert (weights.origin.format, weights.origin.licence) == ("vjepa1", "CC-BY-NC-4.0")
+    assert weights.assumed == {}
+    back = exported(weights, tmp_path / "back.pt")
+    assert back.keys() == found.keys()
+    for name, tensors in found.items():
+        assert_same_bytes(back[name], wrapped(tensors))
+
+
+def test_version_1_at_another_size_computes_its_positions_anew(version_1):
+    _, path = version_1
+    weights = read_foreign(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
+    encoder = Encoder(weights.encoder.config)
+    load_strictly(encoder, weights.encoder.state, "here")
+    torch.testing.assert_close(encoder.sinusoids()[0], numpy_table(2, 8, 48)[0], atol=1e-6, rtol=0)
+
+
+def test_a_table_that_is_not_the_fixed_one_is_refused(version_1, tmp_path):
+    found, _ = version_1
+    found["target_encoder"]["pos_embed"] += 0.01
+    vjepa_file(tmp_path / "learnt.pt", **found)
+    with pytest.raises(CheckpointError, match="'pos_embed' is not V-JEPA 1's table of any grid with 100 tubelets"):
+        read_foreign(tmp_path / "learnt.pt", "vjepa", rope(positions="sincos3d"))
+
+
+def test_version_2_1_comes_back_bit_identical_but_for_still_images(tmp_path):
+    shapes = list(vjepa_encoder(48, 12, 192, 8, levels=4))
+    found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
+    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
+    vjepa_file(tmp_path / "vitb.pt", **found)
+    weights = read_foreign(tmp_path / "vitb.pt", "auto", TINY)
+    config = weights.encoder.config
+    assert (config.rope, config.rope_side, config.levels) == ("interleaved", 16, (2, 5, 8, 11))
+    assert weights.predictor.config.context_head
+    load_strictly(Encoder(config), weights.encoder.state, "here")
+    load_strictly(Predictor(weights.predictor.config, config, 8), weights.predictor.state, "here")
+    still = ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed")
+    assert {entry.name for entry in weights.origin.left_out if entry.tensors == 1} == set(still)
+    back = exported(weights, tmp_path / "back.pt")
+    for name, tensors in found.items():
+        assert_same_bytes(back[name], wrapped(without(tensors, *still)))
+
+
+def test_the_distilled_2_1_is_read_without_its_predictor(tmp_path):
+    encoder = random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))
+    predictor = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104))
+    vjepa_file(tmp_path / "vitb.pt", ema_encoder=encoder, predictor=predictor)
+    weights = read_foreign(tmp_path / "vitb.pt", "auto", TINY)
+    assert (weights.origin.key, weights.predictor) == ("ema_encoder", None)
+    assert torch.equal(weights.encoder.state["level_norms.3.bias"], encoder["norms_block.3.bias"])
+    assert torch.equal(weights.encoder.state["modality_embed"], rearrange(encoder["video_mod_embed"], "1 1 d -> d"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"positions": "sincos"}, "no flat sinusoids"),
+        ({"rope": "interleaved"}, "rope interleaved"),
+        ({"rope_side": 16}, r"and \(16, \(\), False\)"),
+        ({"positions": "sincos3d", "modality_embedding": True}, "no V-JEPA has this encoder"),
+    ],
+)
+def test_an_encoder_that_no_version_has_is_refused(tmp_path, changes, match):
+    weights = weights_of(Encoder(EncoderConfig(width=48, depth=2, num_heads=4, num_frames=4, crop_px=64, **changes)))
+    with pytest.raises(ConfigError, match=match):
+        export_weights(weights, "vjepa", tmp_path / "out.pt", {}, None)
+    assert not list(tmp_path.iterdir())

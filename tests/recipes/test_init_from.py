@@ -1,0 +1,108 @@
+"""From a published file to a continued run: `surgrec import`, then a recipe's `--init_from`; and back out by `surgrec export`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from surgrec.errors import CheckpointError
+from surgrec.models.containers import file_sha256
+from surgrec.models.weights import encoder_provenance, load_encoder
+from tests.models.layouts import (
+    random_tensors,
+    videomae_file,
+    videomae_model,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+)
+from tests.recipes.processes import ROOT, load_recipe
+
+FAST = ["--steps", "2", "--global_batch", "4", "--loader.num_workers", "0", "--log.every", "1"]
+NO_STEP = ["--optimizer.lr", "{value: 0.0}", "--optimizer.weight_decay", "{value: 0.0}"]
+
+
+def surgrec(*words: object) -> str:
+    """What a command of the console script says."""
+    command = [str(Path(sys.executable).with_name("surgrec")), *(str(word) for word in words)]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stderr
+
+
+def train(name: str, corpus: Path, run_dir: Path, *options: object) -> None:
+    """Two steps of a recipe with its tiny config, in this process."""
+    recipe = load_recipe(name)
+    words = [
+        "--config",
+        ROOT / f"recipes/configs/{name}_tiny.yaml",
+        "--corpus",
+        corpus,
+        "--run_dir",
+        run_dir,
+        *FAST,
+        *options,
+    ]
+    config = {"jepa": "JepaConfig", "mae": "MaeConfig"}[name]
+    recipe.main(recipe.parse(getattr(recipe, config), [str(word) for word in words]))
+
+
+def test_a_published_encoder_is_imported_continued_resumed_and_exported(tiny_corpus: Path, tmp_path: Path) -> None:
+    target = random_tensors(vjepa_encoder(96, 4, 384, 8), 2)
+    predictor = random_tensors(vjepa_predictor(96, 48, 2, 10), 3)
+    vjepa_file(
+        tmp_path / "vitl.pt",
+        encoder=random_tensors(vjepa_encoder(96, 4, 384, 8), 1),
+        target_encoder=target,
+        predictor=predictor,
+    )
+    imported, run_dir = tmp_path / "vitl.safetensors", tmp_path / "run"
+    said = surgrec("import", tmp_path / "vitl.pt", "--out", imported, "--num_heads", 3)
+    assert "licence MIT" in said
+
+    train("jepa", tiny_corpus, run_dir, "--init_from", imported, *NO_STEP)
+    facts = encoder_provenance(run_dir / "encoder.safetensors")["init_from"]
+    assert (facts["name"], facts["sha256"]) == ("vitl.safetensors", file_sha256(imported))
+    assert (facts["licence"], facts["init_from"]["name"]) == ("MIT", "vitl.pt")
+    assert facts["initialised"] == ["encoder"]
+    trained = load_encoder(run_dir / "encoder.safetensors").state_dict()
+    for name, tensor in target.items():
+        torch.testing.assert_close(trained[name], tensor, atol=1e-6, rtol=0)  # student and target both began from it
+
+    imported.unlink()
+    train("jepa", tiny_corpus, run_dir, "--init_from", imported, *NO_STEP, "--steps", "3", "--resume", "true")
+    assert encoder_provenance(run_dir / "encoder.safetensors")["init_from"] == facts
+    with pytest.raises(CheckpointError, match=r"started from vitl\.safetensors, not from random weights"):
+        train("jepa", tiny_corpus, run_dir, *NO_STEP, "--steps", "4", "--resume", "true")
+
+    said = surgrec("export", run_dir, "--format", "hf", "--out", tmp_path / "hf")
+    assert "encoder and predictor" in said
+    assert "license: mit" in (tmp_path / "hf/README.md").read_text(encoding="utf-8")
+
+
+def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(tiny_corpus: Path, tmp_path: Path) -> None:
+    predictor = random_tensors(vjepa_predictor(96, 48, 2, 10), 3)
+    vjepa_file(tmp_path / "vitl.pt", target_encoder=random_tensors(vjepa_encoder(96, 4, 384, 8)), predictor=predictor)
+    train("jepa", tiny_corpus, tmp_path / "jepa", "--init_from", tmp_path / "vitl.pt")
+    facts = encoder_provenance(tmp_path / "jepa/encoder.safetensors")["init_from"]
+    assert facts["initialised"] == ["encoder", "predictor"]
+
+    videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(96, 4, 384, 8, (48, 2, 192))))
+    train("mae", tiny_corpus, tmp_path / "mae", "--init_from", tmp_path / "vitb.pth")
+    facts = encoder_provenance(tmp_path / "mae/encoder.safetensors")["init_from"]
+    assert (facts["initialised"], facts["licence"]) == (["encoder", "decoder"], "CC-BY-NC-4.0")
+
+
+def test_the_continued_config_is_a_cooldown_of_a_published_encoder() -> None:
+    recipe = load_recipe("jepa")
+    words = ["--config", str(ROOT / "recipes/configs/jepa_vitl16_continued.yaml"), "--corpus", "c", "--run_dir", "r"]
+    config = recipe.parse(recipe.JepaConfig, [*words, "--init_from", "vitl.pt"])
+    lr = config.optimizer.lr
+    assert (lr.decay, lr.end, lr.end_step) == ("linear", 1e-6, config.steps)
+    assert lr.value == pytest.approx(5.25e-4 * config.global_batch / 3072, rel=0.01)
+    assert (config.encoder.width, config.encoder.depth, config.encoder.num_heads) == (1024, 24, 16)
+    predictor = config.objective.predictor
+    assert (predictor.width, predictor.depth, predictor.num_heads) == (384, 12, 12)
+    assert config.momentum.value == 0.99925
