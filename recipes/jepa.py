@@ -21,7 +21,7 @@ from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_ba
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.weights import save_encoder
+from surgrec.models.weights import ENCODER_FILE, save_encoder
 from surgrec.objectives.flops import jepa_flops
 from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
 from surgrec.shards.corpus import open_corpus
@@ -174,7 +174,7 @@ def main(config: JepaConfig) -> None:
                     if accelerator.is_main_process:
                         checkpoints.save(done, state)
                         facts = provenance(identity(done), stream, step=done, global_batch=config.global_batch)
-                        save_encoder(target, config.run_dir / "encoder.safetensors", facts)
+                        save_encoder(target, config.run_dir / ENCODER_FILE, facts)
                     accelerator.wait_for_everyone()
                 if stopping:
                     stop.done()

@@ -22,7 +22,7 @@ from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_ba
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.weights import save_encoder
+from surgrec.models.weights import ENCODER_FILE, save_encoder
 from surgrec.objectives.flops import mae_flops
 from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks
 from surgrec.shards.corpus import open_corpus
@@ -182,7 +182,7 @@ def main(config: MaeConfig) -> None:
                     if accelerator.is_main_process:
                         checkpoints.save(done, state)
                         facts = provenance(identity(done), stream, step=done, global_batch=config.global_batch)
-                        save_encoder(encoder, config.run_dir / "encoder.safetensors", facts)
+                        save_encoder(encoder, config.run_dir / ENCODER_FILE, facts)
                     accelerator.wait_for_everyone()
                 if stopping:
                     stop.done()

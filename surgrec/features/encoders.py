@@ -11,9 +11,8 @@ import torch
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError, MissingError
 from surgrec.models.encoder import Encoder
-from surgrec.models.weights import encoder_provenance, load_encoder
-
-ENCODER_FILE = "encoder.safetensors"
+from surgrec.models.weights import ENCODER_FILE, encoder_provenance, load_encoder
+from surgrec.storage.digest import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +73,6 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
             "random_seed": choice.random_seed,
         },
     )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _encoder_file(path: Path) -> Path:

@@ -12,10 +12,10 @@ from torch import Tensor
 from surgrec.clips.crop import central_crop
 from surgrec.clips.decode import torchcodec_classes
 from surgrec.errors import SampleError, StorageError
-from surgrec.features.encoders import file_sha256
 from surgrec.features.recordings import Footage, Piece, Recording, Recordings
 from surgrec.features.windows import HAIR_S, Stretch
 from surgrec.manifest import scan_folder
+from surgrec.storage.digest import file_sha256
 
 SOURCE = "videos"
 """What stands in the column `source` for a folder, and is the folder of its features."""

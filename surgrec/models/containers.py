@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from surgrec.errors import CheckpointError
+from surgrec.storage.digest import file_sha256
 
 CONFIG_FILE, CARD_FILE, WEIGHTS_FILE = "config.json", "README.md", "model.safetensors"
 NOTE = "surgrec"
@@ -73,12 +74,6 @@ def read_container(path: Path) -> Container:
         raise CheckpointError(f"{path} does not exist; give a file of weights, or a folder with a {CONFIG_FILE}")
     content = _read_file(path)
     return Container(path=path, sha256=file_sha256(path), content=content, note=_note(path, content))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_folder(folder: Path) -> Container:

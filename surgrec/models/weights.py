@@ -15,6 +15,8 @@ from surgrec.cli import from_plain
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.encoder import Encoder, EncoderConfig
 
+ENCODER_FILE = "encoder.safetensors"
+"""What a run leaves in its folder for others."""
 _FORMAT = "surgrec-encoder-1"
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from surgrec.manifest import Label
 from surgrec.shards.layout import Clip, Sample, check_key, clip_json, clip_key
+from surgrec.storage.digest import file_sha256
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -70,9 +71,8 @@ class ShardWriter:
         self._file.close()
         offsets = [*(sample.offset for sample in self.samples), end]
         idx_path(self.path).write_bytes(struct.pack(f"<{len(offsets)}Q", *offsets))
-        with self.path.open("rb") as shard:
-            digest = hashlib.file_digest(shard, "sha256").hexdigest()
-        return Shard(name=self.name, samples=len(self.samples), bytes=self.path.stat().st_size, sha256=digest)
+        size, digest = self.path.stat().st_size, file_sha256(self.path)
+        return Shard(name=self.name, samples=len(self.samples), bytes=size, sha256=digest)
 
     def __enter__(self) -> "ShardWriter":
         return self

@@ -4,7 +4,6 @@
 No random state is kept: everything random is keyed by the seed and the position.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from surgrec.errors import CheckpointError, StorageError
 from surgrec.models.weights import load_strictly
+from surgrec.storage.digest import file_sha256
 
 _FOLDER = re.compile(r"step-(\d{8,})")
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
@@ -71,7 +71,7 @@ class Checkpoints:
                 tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
                 save_file(tensors, partial / f"{name}.safetensors")
             save_file(_optimizer_tensors(state.optimizer, state.trained), partial / _OPTIMIZER_FILE)
-            files = {file.name: _sha256(file) for file in sorted(partial.iterdir())}
+            files = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
             facts = {"format": FORMAT, "step": step, "files": files, "identity": dict(state.identity(step))}
             (partial / _STATE_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
             for file in partial.iterdir():
@@ -170,13 +170,8 @@ def _load_optimizer(
 
 
 def _check_file(path: Path, name: str, digest: str | None) -> None:
-    if not (path / name).is_file() or _sha256(path / name) != digest:
+    if not (path / name).is_file() or file_sha256(path / name) != digest:
         raise CheckpointError(f"{path / name} is missing or damaged; remove {path} to resume from the one before it")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

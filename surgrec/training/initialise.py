@@ -10,18 +10,19 @@ from rich.console import Console
 from torch import Tensor
 
 from surgrec.errors import CheckpointError
-from surgrec.models.containers import file_sha256, read_container
+from surgrec.models.containers import read_container
 from surgrec.models.decoder import Decoder
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.foreign import read_foreign
 from surgrec.models.predictor import Predictor
 from surgrec.models.pretrained import Pretrained, Unstored
 from surgrec.models.sizes import is_published
-from surgrec.models.weights import is_encoder_file, load_strictly
+from surgrec.models.weights import ENCODER_FILE, is_encoder_file, load_strictly
 from surgrec.objectives.jepa import JepaObjective
 from surgrec.objectives.mae import MaeObjective
+from surgrec.storage.digest import file_sha256
 from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.run_weights import ENCODER_FILE, read_own
+from surgrec.training.run_weights import read_own
 
 _OF_THE_CLIP = {"num_frames", "crop_px"}
 """Fields of an encoder's config that leave its weights as they are."""

@@ -7,15 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from surgrec.models.containers import file_sha256
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.predictor import PredictorConfig
 from surgrec.models.pretrained import Origin, Part, Pretrained
-from surgrec.models.weights import encoder_provenance, load_encoder
+from surgrec.models.weights import ENCODER_FILE, encoder_provenance, load_encoder
+from surgrec.storage.digest import file_sha256
 from surgrec.training.checkpoint import Checkpoints
-
-ENCODER_FILE = "encoder.safetensors"
-"""What a run leaves in its folder for others."""
 
 
 @dataclass(frozen=True, kw_only=True)

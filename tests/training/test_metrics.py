@@ -82,12 +82,12 @@ def test_meeting_writes_each_step_once_and_diagnostics_on_the_last(tmp_path: Pat
     log = a_log(tmp_path, samples=True)
     for step in range(3):
         add(log, step, a_batch("a", 2), 1.0)
-    assert log.meet(stop=False, diagnostics={"target_std": 0.9}) is False
+    assert log.meet(stop=False, diagnostics={"token_std": 0.9}) is False
     add(log, 3, a_batch("a", 2), 1.0)
     assert log.meet(stop=True, diagnostics={}) is True
     rows = read_rows(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
-    assert [row.get("target_std") for row in rows] == [None, None, 0.9, None]
+    assert [row.get("token_std") for row in rows] == [None, None, 0.9, None]
     assert len(read_rows(tmp_path / "samples.jsonl")) == 8
 
 

@@ -10,7 +10,8 @@ import torch
 
 from surgrec.errors import CheckpointError, ConfigError, ShardError, StorageError
 from surgrec.evaluation.results import read_evaluations
-from surgrec.features.encoders import ENCODER_FILE, EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.models.weights import ENCODER_FILE
 from surgrec.shards.corpus import Source, open_corpus
 from surgrec.training.plan import CONFIG_FILE, read_plan
 from surgrec.training.rows import METRICS_FILE, QUARANTINE_FILE, STARTS_FILE, read_rows

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from surgrec.errors import StorageError
+from surgrec.storage.digest import file_sha256
 from surgrec_shard.disk import writing_to
 
 _KEY_FILE, _KEY_LOCK_FILE, _HASHES_FILE, _LOCK_FILE = "key", "key.lock", "hashes.jsonl", "build.lock"
@@ -43,8 +44,7 @@ class PrivateFolder:
         state = path.stat()
         identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
         if identity not in self._hashes:
-            with path.open("rb") as file:
-                self._hashes[identity] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._hashes[identity] = file_sha256(path)
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
             with writing_to(self.path), (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
