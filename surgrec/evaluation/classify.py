@@ -8,7 +8,13 @@ from jaxtyping import Float32, Int64
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation.audit import Check
-from surgrec.evaluation.probes import LabelledFeatures, knn_predictions, logistic_predictions, majority_prediction
+from surgrec.evaluation.probes import (
+    C_GRID,
+    LabelledFeatures,
+    knn_predictions,
+    logistic_predictions,
+    majority_prediction,
+)
 from surgrec.evaluation.results import FeaturesKind, Prediction
 from surgrec.evaluation.windows import LabelledWindows
 from surgrec.features.table import Features
@@ -24,7 +30,7 @@ class Classified:
     predictions: list[Prediction]
     chosen_c: dict[str, float]
     """The logistic regression's C, by features."""
-    convergence: Check
+    checks: list[Check]
 
 
 def random_name(seed: int) -> str:
@@ -64,7 +70,9 @@ def classify(features: Mapping[str, Features], windows: LabelledWindows) -> Clas
     majority = majority_prediction(windows.train_labels, len(windows.test.rows))
     predictions.append(Prediction(features="none", seed=0, classifier="majority", label=majority))
     stopped = Check(check="logistic regressions stopped before they converged", found=unconverged, of=len(chosen_c))
-    return Classified(predictions=predictions, chosen_c=chosen_c, convergence=stopped)
+    at_edge = sum(c in (C_GRID[0], C_GRID[-1]) for c in chosen_c.values())
+    edge = Check(check="logistic regressions whose C is at the edge of the grid", found=at_edge, of=len(chosen_c))
+    return Classified(predictions=predictions, chosen_c=chosen_c, checks=[stopped, edge])
 
 
 def _values(features: Features, places: Int64[np.ndarray, " n"], name: str) -> Float32[np.ndarray, "n d"]:

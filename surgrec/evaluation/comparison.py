@@ -12,6 +12,10 @@ from surgrec.evaluation.bootstrap import Interval, case_weights, interval
 from surgrec.evaluation.results import Classifier, FeaturesKind, Prediction
 from surgrec.evaluation.scores import METRICS, PRIMARY, Answers, Counts, Metric, count, expected_count, score
 
+MIN_CASES = 10
+"""Fewer test cases give no verdict: with 5, two equal encoders would differ in one of six evaluations, with 2 in half of them."""
+PRIMARY_CLASSIFIER: Classifier = "knn"
+"""Its verdict counts; it has nothing to choose. The other is shown beside it."""
 Row = tuple[FeaturesKind, Classifier]
 ScoresByRow = dict[Row, dict[Metric, Float64[np.ndarray, " r"]]]
 _ORDER: tuple[Row, ...] = (
@@ -75,5 +79,6 @@ def _verdict_row(classifier: Classifier, scores: ScoresByRow, num_cases: int) ->
         "low": difference.low,
         "high": difference.high,
         "cases": num_cases,
-        "verdict": difference.verdict,
+        "verdict": difference.verdict if num_cases >= MIN_CASES else "not shown",
+        "primary": classifier == PRIMARY_CLASSIFIER,
     }

@@ -1,5 +1,6 @@
 """Held-out evaluation of a frozen encoder: from a run, corpora and a split to scores beside their baselines."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -110,8 +111,9 @@ def audited(request: EvaluationRequest) -> Evaluation:
 def extract_features(evaluation: Evaluation) -> Iterator[tuple[str, Extracted]]:
     """Extracts what is not there yet; yields the name of the encoder after each video."""
     request = evaluation.request
+    only = {(video.source, video.video) for video in (*evaluation.parts.train, *evaluation.parts.test)}
     for name, choice in evaluation.encoders.items():
-        for video in extract(request.corpora, choice, request.extract, _features_folder(evaluation, name)):
+        for video in extract(request.corpora, choice, request.extract, _features_folder(evaluation, name), only):
             yield name, video
 
 
@@ -145,7 +147,7 @@ def _record(evaluation: Evaluation, windows: LabelledWindows, classified: Classi
     """The content of `evaluation.json`."""
     request, train, test = evaluation.request, windows.train, windows.test
     scores, verdicts = compare(windows.answers, classified.predictions, windows.train_share)
-    checks = [*evaluation.checks, *audit_labels(request.task, train, test), classified.convergence]
+    checks = [*evaluation.checks, *audit_labels(request.task, train, test), *classified.checks]
     return {
         "format": FORMAT,
         "encoder": evaluation.encoder,
@@ -166,4 +168,8 @@ def _record(evaluation: Evaluation, windows: LabelledWindows, classified: Classi
 
 
 def _features_folder(evaluation: Evaluation, name: str) -> Path:
-    return evaluation.request.out / "features" / name
+    """Another one for another encoder or other windows, so that a run may be evaluated again when it has gone on."""
+    settings = (evaluation.request.extract.stride_s, evaluation.request.extract.precision)
+    decided_by = (evaluation.encoder["sha256"], evaluation.sampling.num_frames, evaluation.sampling.fps, *settings)
+    digest = hashlib.sha256(repr(decided_by).encode("ascii")).hexdigest()
+    return evaluation.request.out / "features" / f"{name}-{digest[:8]}"

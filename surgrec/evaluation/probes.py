@@ -53,11 +53,16 @@ def majority_prediction(labels: Int64[np.ndarray, " n"], num_windows: int) -> In
 
 
 def knn_predictions(train: LabelledFeatures, test: Float32[np.ndarray, "m d"]) -> Int64[np.ndarray, " m"]:
-    """The label with most votes of the nearest train windows."""
+    """The label with most votes of the nearest train windows.
+
+    Features are standardised on the train windows first: what all windows have in common would otherwise make up most of
+    the cosine, and differ between encoders for no reason.
+    """
+    scaler = StandardScaler().fit(train.values.astype(np.float64))
     votes = knn_scores(
-        torch.from_numpy(train.values),
+        torch.from_numpy(scaler.transform(train.values).astype(np.float32)),
         torch.from_numpy(train.label),
-        torch.from_numpy(test),
+        torch.from_numpy(scaler.transform(test).astype(np.float32)),
         num_classes=train.num_classes,
         k=NEIGHBOURS,
         temperature=TEMPERATURE,

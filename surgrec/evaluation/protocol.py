@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from surgrec.clips.sampling import ClipSampling
 from surgrec.evaluation.bootstrap import RESAMPLES, SEED
+from surgrec.evaluation.comparison import MIN_CASES
 from surgrec.evaluation.probes import C_GRID, FOLDS, MAX_ITERATIONS, NEIGHBOURS, TEMPERATURE
 from surgrec.features.extract import ExtractConfig
 
@@ -29,8 +30,9 @@ def protocol(
             f"frames per second ({sampling.span_s:g} s), central square crop, a window every {extract.stride_s:g} s of a "
             f"video, precision {extract.precision}",
             "a window's label is the value that holds at its last frame, and windows without one are left out",
+            "features standardised on the train windows",
             f"kNN: cosine similarity, k {NEIGHBOURS}, temperature {TEMPERATURE:g}",
-            f"logistic regression: L2 penalty, features standardised on the train windows, at most {MAX_ITERATIONS} "
+            f"logistic regression: L2 penalty, at most {MAX_ITERATIONS} "
             f"iterations, C among {grid} by macro F1 over up to {FOLDS} folds of train cases, the same for every encoder "
             f"(chosen: {chosen})",
             "majority: the most frequent train label",
@@ -39,6 +41,9 @@ def protocol(
             "macro F1 and balanced accuracy: pooled over test windows, mean over the classes with a test window",
             "accuracy: over test windows; case accuracy: mean over test cases of the accuracy within a case",
             f"intervals: 95 %, percentile bootstrap over test cases, {RESAMPLES} resamples, seed {SEED}",
-            "differences: on the same resamples, random weights as the mean over their seeds within each resample.",
+            "differences: on the same resamples, random weights as the mean over their seeds within each resample",
+            f"verdict: better or worse where the interval leaves out 0, from {MIN_CASES} test cases on; that of kNN counts, "
+            "the logistic regression's is secondary; intervals are over test cases alone: neither the seed of the "
+            "pretraining nor the choice of train cases is in them.",
         ]
     )

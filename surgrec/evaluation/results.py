@@ -81,7 +81,8 @@ def verdict_sentence(verdict: Mapping[str, Any]) -> str:
         "not shown": f"no difference from random init shown, {difference:+.3f} [{low:+.3f}, {high:+.3f}]",
     }[verdict["verdict"]]
     metric = verdict["metric"].replace("_", " ").replace("f1", "F1")
-    return f"{CLASSIFIER_NAMES[verdict['classifier']]}, {metric}: {found} over {verdict['cases']} cases"
+    rank = "" if verdict["primary"] else " (secondary)"
+    return f"{CLASSIFIER_NAMES[verdict['classifier']]}{rank}, {metric}: {found} over {verdict['cases']} cases"
 
 
 def _read(path: Path) -> dict[str, Any]:

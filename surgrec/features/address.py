@@ -1,6 +1,6 @@
 """What the addresses that a user gives hold: corpora, or a folder of videos."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from surgrec.errors import ConfigError, MissingError
@@ -11,8 +11,12 @@ from surgrec.shards.layout import CORPUS_FILE
 from surgrec.storage import open_store
 
 
-def open_recordings(data: Sequence[str]) -> Recordings:
+def open_recordings(data: Sequence[str], only: Collection[tuple[str, str]] | None = None) -> Recordings:
     """The recordings of one or several corpora, or of exactly one folder of video files.
+
+    Args:
+        data: The addresses.
+        only: Source and video of the recordings to take; None for all of them.
 
     Raises:
         ConfigError: Several addresses, and not all are corpora.
@@ -22,7 +26,7 @@ def open_recordings(data: Sequence[str]) -> Recordings:
     """
     others = [address for address in data if not open_store(address).exists(CORPUS_FILE)]
     if not others:
-        return CorpusRecordings(data)
+        return CorpusRecordings(data, only)
     if len(data) > 1:
         raise ConfigError(f"{others[0]} holds no {CORPUS_FILE}; name several corpora, or one folder of videos alone")
     if not Path(others[0]).is_dir():

@@ -1,7 +1,7 @@
 """Recordings of corpora: the stored clips of a video, joined by time."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,15 @@ _FETCH_THREADS = 4
 
 
 class CorpusRecordings(Recordings):
-    """All videos of one or several corpora, whatever their stored split."""
+    """The videos of one or several corpora, whatever their stored split."""
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    def __init__(self, addresses: Sequence[str], only: Collection[tuple[str, str]] | None = None) -> None:
         self._sources = open_corpus(addresses)
         self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
         for name, source in self._sources.items():
             for row, video in enumerate(source.index.column("video").to_pylist()):
-                self._rows[name, video].append(row)
+                if only is None or (name, video) in only:
+                    self._rows[name, video].append(row)
         self.recordings = [self._recording(*place) for place in sorted(self._rows)]
 
     @property

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,11 @@ class Extracted:
 
 
 def extract(
-    data: Sequence[str], choice: EncoderChoice, config: ExtractConfig, out: Path
+    data: Sequence[str],
+    choice: EncoderChoice,
+    config: ExtractConfig,
+    out: Path,
+    only: Collection[tuple[str, str]] | None = None,
 ) -> Generator[Extracted, None, None]:
     """Writes the features of all windows of all videos, and yields after each video.
 
@@ -78,6 +82,7 @@ def extract(
         choice: The encoder.
         config: How features are computed.
         out: Folder for the features.
+        only: Source and video of those to take of a corpus; None for all of them.
 
     Raises:
         ConfigError: The folder holds features of another encoder or setting, or another process writes there.
@@ -86,7 +91,7 @@ def extract(
     """
     torchcodec_classes()  # a machine without it says so here, not for every video
     devices = _devices(config)
-    recordings = open_recordings(data)
+    recordings = open_recordings(data, only)
     frozen = open_encoder(choice, torch.device("cpu"))
     settings = feature_settings(frozen, config.stride_s, config.precision)
     job = Job(

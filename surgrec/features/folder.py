@@ -104,7 +104,7 @@ class VideoFile(Footage):
         try:
             found = decoder.get_frames_played_at(seconds=seconds.tolist())
         except _FAILURES as error:
-            raise SampleError(f"it cannot be decoded at {times[0]:.3f} s ({_reason(error)})") from error
+            raise SampleError(f"it cannot be decoded at {times[0]:.3f} s ({_reason(error, self._path)})") from error
         return found.data, found.pts_seconds.numpy() - begin_s
 
     @functools.cached_property
@@ -124,7 +124,7 @@ class VideoFile(Footage):
                 transforms=[Resize((height, width)), fixed_crop(central_crop(height, width))],
             )
         except _FAILURES as error:
-            raise SampleError(f"it is no video that can be read ({_reason(error)})") from error
+            raise SampleError(f"it is no video that can be read ({_reason(error, self._path)})") from error
 
 
 class _MisplacedError(SampleError):
@@ -144,7 +144,7 @@ def stored_size(height: int, width: int, pixel_aspect_ratio: float) -> tuple[int
     return max(2, round(height * scale / 2) * 2), max(2, round(displayed * scale / 2) * 2)
 
 
-def _reason(error: Exception) -> str:
-    """What torchcodec says, in one line and without the place in its source."""
+def _reason(error: Exception, path: Path) -> str:
+    """What torchcodec says, in one line, without the place in its source and the name of the file: reasons are stored."""
     lines = re.sub(r"\S+\.cpp:\d+, ", "", str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].replace(str(path), "the file") if lines else type(error).__name__

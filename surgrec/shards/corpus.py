@@ -19,7 +19,7 @@ from surgrec.shards.layout import (
     is_shard_name,
 )
 from surgrec.shards.write import Shard
-from surgrec.storage import Store, open_store
+from surgrec.storage import RetryPolicy, Store, open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +97,19 @@ def write_corpus_file(store: Store, corpus: CorpusFile) -> None:
     store.write(CORPUS_FILE, (json.dumps(asdict(corpus), indent=1, sort_keys=True) + "\n").encode("utf-8"))
 
 
-def open_corpus(addresses: Sequence[str | Path]) -> dict[str, Source]:
+def open_corpus(addresses: Sequence[str | Path], *, policy: RetryPolicy | None = None) -> dict[str, Source]:
     """The sources of one or several corpus roots, by name.
+
+    Args:
+        addresses: Of the roots.
+        policy: How long an object store that fails is tried again; None for the usual five minutes.
 
     Raises:
         ShardError: A root holds no corpus, an index does not match it, or two roots have a source of the same name.
     """
     sources: dict[str, Source] = {}
     for address in addresses:
-        store = open_store(address)
+        store = open_store(address, policy=policy)
         corpus = read_corpus_file(store)
         if corpus is None or not corpus.sources:
             raise ShardError(

@@ -65,6 +65,7 @@ def run_seaweed(folder: Path) -> Iterator[Seaweed]:
     reader = Account(endpoint=endpoint, access_key="reader", secret_key=uuid.uuid4().hex)
     accounts = folder / "accounts.json"
     identities = [_identity(writer, ["Admin", "Read", "Write", "List"]), _identity(reader, ["Read", "List"])]
+    accounts.touch(mode=0o600)
     accounts.write_text(json.dumps({"identities": identities}), encoding="utf-8")
     log = folder / "weed.log"
     command = _weed_command(folder, accounts, port, ports)

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from surgrec.shards.corpus import Source, open_corpus
 from surgrec.shards.index import VideoLabel
 from surgrec.stream.mixture import Level, Mixture
 from surgrec.stream.stream import Stream
+from tests.samples import make_clips, write_corpus
 
 
 def videos(*names: str) -> list[CaseVideo]:
@@ -89,6 +90,15 @@ def test_the_encoder_s_own_test_cases_are_counted_exactly(tiny_corpus: Path) -> 
         audit_pretraining(test, everywhere, sources, allow_overlap=False)
     assert found(audit_pretraining(test, everywhere, sources, allow_overlap=True)) == {SEEN: (3, 4), UNKNOWN: (0, 4)}
     assert found(audit_pretraining(test, from_val, sources, allow_overlap=True)) == {SEEN: (1, 4), UNKNOWN: (0, 4)}
+
+
+def test_another_video_of_a_case_that_was_drawn_is_an_overlap(tmp_path: Path) -> None:
+    clips = [replace(clip, case="one") for clip in make_clips(3)]
+    clips += [replace(clip, case="one", video="ba9876543210", split="test") for clip in make_clips(3)]
+    sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips})])
+    test = [video for video in corpus_videos(sources) if video.stored == "test"]
+    with pytest.raises(ConfigError, match=r"pretrained on 1 of 1 test cases \(alpha/one\)"):
+        audit_pretraining(test, provenance(sources, ["alpha"]), sources, allow_overlap=False)
 
 
 def test_a_source_that_the_run_did_not_draw_from_is_no_overlap(tiny_corpus: Path) -> None:

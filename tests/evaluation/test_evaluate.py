@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from surgrec.commands import SOME_FAILED, main
 from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.weights import save_encoder
+from surgrec.models.weights import encoder_provenance, save_encoder
 from surgrec.shards.corpus import open_corpus
 from surgrec.shards.index import VideoLabel, read_parquet, rows_to_parquet
 from surgrec.stream.mixture import Mixture
@@ -94,6 +95,28 @@ def test_an_evaluation_says_what_was_found_on_what_and_repeats_itself_byte_for_b
         (out / name).unlink()
     assert evaluate(labelled_corpus, run) == 0
     assert written == {name: (out / name).read_bytes() for name in written}
+
+
+def test_a_run_that_has_gone_on_is_evaluated_again_in_the_same_place(labelled_corpus: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
+    assert evaluate(labelled_corpus, run) == 0
+    before = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    torch.manual_seed(99)
+    provenance = encoder_provenance(run / "encoder.safetensors")
+    save_encoder(Encoder(TINY), run / "encoder.safetensors", provenance)
+    assert evaluate(labelled_corpus, run) == 0
+    after = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    assert after["encoder"]["sha256"] != before["encoder"]["sha256"]
+    assert evaluate(labelled_corpus, run, SPLIT, "--stride_s", "0.5") == 0, "and with other windows"
+
+
+def test_only_videos_of_the_split_are_looked_at(labelled_corpus: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
+    assert evaluate(labelled_corpus, run) == 0
+    record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    (features,) = (run / "evaluation/phase/features").glob("trained-*")
+    counted = record["counts"]["train"]["videos"] + record["counts"]["test"]["videos"]
+    assert len(list(features.glob("*/*.safetensors"))) == counted
 
 
 def test_an_overlap_with_the_pretraining_is_refused_or_else_on_record(

@@ -87,4 +87,5 @@ def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
 def test_a_verdict_says_what_was_shown(verdict: str, numbers: tuple[float, float, float], sentence: str) -> None:
     row = dict(zip(("difference", "low", "high"), numbers, strict=True))
     row |= {"classifier": "knn", "metric": "macro_f1", "against": "random", "cases": 24, "verdict": verdict}
-    assert verdict_sentence(row) == sentence
+    assert verdict_sentence(row | {"primary": True}) == sentence
+    assert verdict_sentence(row | {"primary": False}) == sentence.replace("kNN", "kNN (secondary)")

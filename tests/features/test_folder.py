@@ -55,6 +55,10 @@ def test_videos_of_any_container_have_their_features_under_their_names(out: Path
     names = content(out).keys()
     assert len([name for name in names if name.startswith("videos/")]) == 6
     assert not any("a.mp4" in name for name in names)
+    inside = [path.read_bytes() for path in out.glob("videos/*.safetensors")]
+    assert not any(
+        word in data for data in inside for word in (b"a.mp4", b"b.avi", b"MKV", str(out.parent.parent).encode())
+    )
 
 
 def test_a_file_that_is_no_video_is_counted_with_its_reason(out: Path) -> None:

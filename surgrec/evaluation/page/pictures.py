@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from surgrec.cli import from_plain
 from surgrec.clips.augment import clip_pixels
-from surgrec.errors import CheckpointError, StorageError
+from surgrec.errors import StorageError
 from surgrec.evaluation.page.clips import ShownClips, choose_samples, read_clips
 from surgrec.evaluation.page.markup import Markup, element, image, join, missing, note
 from surgrec.evaluation.page.pixels import frame_pixels, jpeg, png
@@ -22,7 +20,6 @@ from surgrec.evaluation.page.token_colours import TokenColours, token_colours
 from surgrec.evaluation.page.tubelets import reconstruct
 from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
 from surgrec.masks.tube import tube_masks
-from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import Encoder
 from surgrec.models.weights import load_strictly
 from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
@@ -79,7 +76,8 @@ def _reconstruction(run: Run, trained: FrozenEncoder, clips: ShownClips) -> Mark
     step = max(Checkpoints(run.run_dir, keep=1).steps(), default=None)
     if step is None:
         return missing(f"{run.run_dir} holds no checkpoint, and so no decoder: there is no reconstruction to show.")
-    objective_config = _objective_config(trained.facts["provenance"]["config"]["objective"])
+    stated = trained.facts["provenance"]["config"]["objective"]
+    objective_config = from_plain(MaeObjectiveConfig, stated, f"{run.run_dir}, objective")
     objective = _mae_objective(run, trained, objective_config, step)
     config = trained.encoder.config
     positions = np.arange(len(clips.samples))
@@ -162,10 +160,6 @@ def _picture(row: PictureRow, place: int, moment: int) -> Markup:
     return image(jpeg(pixels, quality=85), "jpeg", alt=row.label)
 
 
-def _objective_config(values: Mapping[str, Any]) -> MaeObjectiveConfig:
-    return MaeObjectiveConfig(**{**values, "decoder": DecoderConfig(**values["decoder"])})
-
-
 def _mae_objective(run: Run, trained: FrozenEncoder, config: MaeObjectiveConfig, step: int) -> MaeObjective:
     """Encoder and decoder of a checkpoint.
 
@@ -173,10 +167,6 @@ def _mae_objective(run: Run, trained: FrozenEncoder, config: MaeObjectiveConfig,
         CheckpointError: The file is missing or damaged, or does not fit the config.
     """
     objective = MaeObjective(Encoder(trained.encoder.config), config)
-    path = Checkpoints(run.run_dir, keep=1).folder / f"step-{step:08d}" / "objective.safetensors"
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); remove its folder to show an earlier one") from error
-    load_strictly(objective, tensors, str(path))
+    tensors = Checkpoints(run.run_dir, keep=1).tensors(step, "objective")
+    load_strictly(objective, tensors, f"the checkpoint of step {step} of {run.run_dir}")
     return objective.eval()

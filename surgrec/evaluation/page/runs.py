@@ -13,6 +13,7 @@ from surgrec.evaluation.results import read_evaluations
 from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
 from surgrec.models.weights import ENCODER_FILE
 from surgrec.shards.corpus import Source, open_corpus
+from surgrec.storage import RetryPolicy
 from surgrec.training.plan import CONFIG_FILE, read_plan
 from surgrec.training.rows import METRICS_FILE, QUARANTINE_FILE, STARTS_FILE, read_rows
 
@@ -103,12 +104,16 @@ class OpenedCorpora:
         return {name: source for address in run.corpora for name, source in self.sources.get(address, {}).items()}
 
 
+_HURRIED = RetryPolicy(deadline_s=20.0)
+"""Somebody waits for the page, and it does without a corpus too."""
+
+
 def open_corpora(runs: Sequence[Run]) -> OpenedCorpora:
     """The corpora of these runs; one that is gone or cannot be reached is a sentence, not an error."""
     opened = OpenedCorpora()
     for address in dict.fromkeys(address for run in runs for address in run.corpora):
         try:
-            opened.sources[address] = open_corpus([address])
+            opened.sources[address] = open_corpus([address], policy=_HURRIED)
         except (StorageError, ShardError) as error:
             names = ", ".join(run.name for run in runs if address in run.corpora)
             opened.missing[address] = f"The corpus {address} of {names} cannot be shown: {error}."

@@ -107,7 +107,8 @@ def _how_to_read(log: Log) -> str:
     sentences = []
     if log.points("rankme"):
         sentences.append(
-            "A falling loss with a falling deviation or RankMe of the tokens is collapse; a rising loss alone is not."
+            "For a JEPA, a falling loss with a falling deviation or RankMe of the tokens is collapse; a rising loss alone is not. "
+            "An MAE's targets are pixels, which cannot collapse; its rank may fall and rise again."
         )
     if log.points("loss_of_mean"):
         sentences.append(
