@@ -21,6 +21,8 @@ from surgrec.models.vjepa import PUBLISHED_LEVELS, PUBLISHED_SIDE, Version
 
 GIGANTIC: EncoderSize = {"width": 1664, "depth": 48, "num_heads": 26, "mlp_ratio": 64 / 13}
 """Version 2.1's ViT-G."""
+_VJEPA1_POSITIONS = (8 * 14 * 14, 8 * 24 * 24)
+"""Of 16 frames of 224 and of 384 pixels, which only version 1 published."""
 
 
 def stored_version(tensors: Mapping[str, Tensor], unstored: Unstored, where: str) -> Version:
@@ -38,7 +40,15 @@ def stored_version(tensors: Mapping[str, Tensor], unstored: Unstored, where: str
             f"{where} has a table 'pos_embed', as the files of V-JEPA 1 and of V-JEPA 2 do: say --positions sincos3d for 1, "
             "which uses it, or --positions rope for 2, which does not"
         )
-    return "vjepa1" if unstored.positions == "sincos3d" else "vjepa2"
+    if unstored.positions == "sincos3d":
+        return "vjepa1"
+    num_positions = tensors["pos_embed"].shape[-2]
+    if num_positions in _VJEPA1_POSITIONS:
+        raise CheckpointError(
+            f"{where}: 'pos_embed' has the {num_positions} positions of V-JEPA 1's files, whose weights use it and are not under "
+            "V-JEPA 2's licence: take positions sincos3d"
+        )
+    return "vjepa2"
 
 
 def stored_encoder(tensors: Mapping[str, Tensor], version: Version, unstored: Unstored, where: str) -> EncoderConfig:

@@ -151,6 +151,16 @@ def test_an_entry_with_tensors_that_no_checkpoint_has_is_refused(tmp_path):
         read_foreign(tmp_path / "vit.pt", "vjepa", rope())
 
 
+@pytest.mark.parametrize("positions", [1568, 4608])
+def test_a_file_of_version_1_is_not_taken_for_one_of_version_2_and_its_licence(tmp_path, positions):
+    found = networks()
+    for name in ("encoder", "target_encoder"):
+        found[name]["pos_embed"] = torch.zeros(1, positions, 48)
+    vjepa_file(tmp_path / "vitl16.pth.tar", **found)
+    with pytest.raises(CheckpointError, match=f"'pos_embed' has the {positions} positions of V-JEPA 1's files"):
+        read_foreign(tmp_path / "vitl16.pth.tar", "vjepa", rope())
+
+
 def test_a_table_of_positions_needs_a_word_about_its_version(tmp_path):
     vjepa_file(tmp_path / "vit.pt", **networks())
     with pytest.raises(CheckpointError, match=r"'pos_embed'.*--positions sincos3d for 1"):
