@@ -175,7 +175,9 @@ def test_the_example_of_the_readme_is_a_mixture_with_the_defaults(tmp_path: Path
     (example,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
     (tmp_path / "mixture.yaml").write_text(example, encoding="utf-8")
     assert parse(Mixture, ["--config", str(tmp_path / "mixture.yaml")]) == Mixture(
-        weights={"cholec80": 2.0, "old": 0.0}
+        weights={"cholec80": 2.0, "old": 0.0},
+        stages=[Stage(start=2_000_000, weights={"cholec80": 4.0, "old": 0.0})],
+        max_repeats=20.0,
     )
 
 
