@@ -151,6 +151,7 @@ def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_pat
 def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
     for attempt in range(5):  # on a busy machine the build may be done before Ctrl-C reaches it
         folder = tmp_path / f"attempt-{attempt}"
+        folder.mkdir()
         with subprocess.Popen(
             command(*build_of(hospital, folder)), stderr=subprocess.PIPE, text=True, start_new_session=True
         ) as running:
