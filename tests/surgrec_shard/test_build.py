@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,6 +148,15 @@ def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_pat
     assert "signal 11" in report["fatal.mp4"]["detail"]
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Whatever starts the tests in the background has them ignore Ctrl-C, and all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
     for attempt in range(5):  # on a busy machine the build may be done before Ctrl-C reaches it
         folder = tmp_path / f"attempt-{attempt}"
