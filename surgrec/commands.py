@@ -62,8 +62,7 @@ def features(
     choice = EncoderChoice(path=encoder, random_seed=random_seed, fps=fps)
     config = ExtractConfig(stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes)
     windows = computed = failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with _bars() as bars:
         bar = bars.add_task("videos", visible=False)
         for video in extract(data, choice, config, out):
             windows, failed = windows + video.windows, failed + video.failed
@@ -126,8 +125,7 @@ def evaluate(
         allow_pretraining_overlap=allow_pretraining_overlap,
     )
     audited = evaluation.audited(request)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with _bars() as bars:
         shown = {name: bars.add_task(f"videos, {name}", total=None) for name in audited.encoders}
         for name, video in evaluation.extract_features(audited):
             bars.update(shown[name], completed=video.done, total=video.total)
@@ -221,3 +219,9 @@ def import_(
     said = import_encoder(read_foreign(Path(path), format, unstored), out, sampling_fps)
     for line in said:
         Console(stderr=True, soft_wrap=True).print(f"import: {line}", highlight=False)
+
+
+def _bars() -> Progress:
+    """Progress over videos, on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))

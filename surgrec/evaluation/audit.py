@@ -7,7 +7,7 @@ from typing import Any
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation.labels import LabelsByVideo
-from surgrec.evaluation.split import CaseVideo, Parts
+from surgrec.evaluation.split import CaseVideo, Parts, some_of
 from surgrec.evaluation.windows import PartWindows
 from surgrec.shards.corpus import Source
 
@@ -38,7 +38,7 @@ def audit_split(parts: Parts) -> list[Check]:
     shared_videos = {video.case_name for video in parts.test if video.video in trained_videos}
     for shared, kind in ((train & test, "cases"), (shared_videos, "videos of the cases")):
         if shared:
-            raise ConfigError(f"in train and in test are the {kind} {_some(shared)}; leave them out of one part")
+            raise ConfigError(f"in train and in test are the {kind} {some_of(shared)}; leave them out of one part")
     for part, cases in (("train", train), ("test", test)):
         require_cases(part, cases)
     videos = len({video.video for video in [*parts.train, *parts.test]})
@@ -61,7 +61,7 @@ def require_cases(part: str, cases: set[str]) -> None:
     """
     if len(cases) < 2:
         why = "no interval" if part == "test" else "no choice of settings on held-out cases"
-        raise ConfigError(f"{part} has {_some(cases) or 'no case'} only, which gives {why}; name two or more cases")
+        raise ConfigError(f"{part} has {some_of(cases) or 'no case'} only, which gives {why}; name two or more cases")
 
 
 def require_task(task: str, parts: Parts, labels: LabelsByVideo) -> None:
@@ -103,7 +103,7 @@ def audit_pretraining(
     seen = {video.case_name for video in test if video.video in videos or (video.source, video.case) in drawn_cases}
     if seen and not allow_overlap:
         raise ConfigError(
-            f"the encoder was pretrained on {len(seen)} of {len(cases)} test cases ({_some(seen)}): test on others, or "
+            f"the encoder was pretrained on {len(seen)} of {len(cases)} test cases ({some_of(seen)}): test on others, or "
             "say --allow_pretraining_overlap true, which the result will show"
         )
     unknown = 0 if all_known else len(cases) - len(seen)
@@ -153,8 +153,3 @@ def _pretrained(
 
 def _cases(videos: Sequence[CaseVideo]) -> set[str]:
     return {video.case_name for video in videos}
-
-
-def _some(names: set[str], at_most: int = 5) -> str:
-    more = len(names) - at_most
-    return ", ".join(sorted(names)[:at_most]) + (f" and {more} more" if more > 0 else "")

@@ -1,6 +1,5 @@
 """What an evaluation leaves behind: `evaluation.json`, and every prediction in `predictions.parquet`."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as parquet
 from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
 from surgrec.features.table import WindowRow
+from surgrec.shards.index import parquet_bytes
 from surgrec.storage import open_store
 
 FORMAT = 1
@@ -58,7 +57,10 @@ def write_evaluation(
     """
     classes = [row["value"] for row in evaluation["classes"]]
     store = open_store(out)
-    store.write(PREDICTIONS_FILE, _to_parquet([_table(each, windows, label, classes) for each in predictions]))
+    store.write(
+        PREDICTIONS_FILE,
+        parquet_bytes(pa.concat_tables([_table(each, windows, label, classes) for each in predictions])),
+    )
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     store.write(EVALUATION_FILE, (text + "\n").encode("utf-8"))
 
@@ -113,9 +115,3 @@ def _table(
         "prediction": [classes[index] for index in prediction.label],
     }
     return pa.table(columns)
-
-
-def _to_parquet(tables: Sequence[pa.Table]) -> bytes:
-    buffer = io.BytesIO()
-    parquet.write_table(pa.concat_tables(tables), buffer, compression="zstd", write_page_checksum=True)
-    return buffer.getvalue()

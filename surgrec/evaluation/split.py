@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def _matching(patterns: Sequence[str], names: set[str], kind: str, where: str) -
             found |= set(fnmatch.filter(names, shell_style))
         if not found:
             near = difflib.get_close_matches(alternatives[0], sorted(names), n=1, cutoff=0.5)
-            instead = f"did you mean {near[0]!r}?" if near else f"it has {_some(sorted(names))}"
+            instead = f"did you mean {near[0]!r}?" if near else f"it has {some_of(names)}"
             raise ConfigError(f"{where}: no {kind} of the corpus matches {pattern!r}; {instead}")
         matched |= found
     return matched
@@ -202,6 +202,7 @@ def _with_keys(content: object, known: Sequence[str], where: str) -> dict[str, A
     return content
 
 
-def _some(names: Sequence[str], at_most: int = 5) -> str:
+def some_of(names: Collection[str], at_most: int = 5) -> str:
+    """The first of these names in alphabetical order, for a message, and how many more there are."""
     more = len(names) - at_most
-    return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(sorted(names)[:at_most]) + (f" and {more} more" if more > 0 else "")

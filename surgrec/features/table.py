@@ -1,6 +1,5 @@
 """All features of a folder as one table: `windows.parquet`, `features.json`, and reading them with the features."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as parquet
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
 from surgrec.errors import MissingError
 from surgrec.features.files import read_values
-from surgrec.shards.index import read_parquet
+from surgrec.shards.index import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
 
 WINDOWS_FILE, FEATURES_FILE = "windows.parquet", "features.json"
@@ -93,13 +91,7 @@ def write_tables(
     store: Store, rows: Sequence[WindowRow], failed: Sequence[FailedWindow], facts: Mapping[str, Any]
 ) -> None:
     """Writes `windows.parquet`, and then `features.json`, which says that everything is there."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
-    buffer = io.BytesIO()
-    parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    store.write(WINDOWS_FILE, buffer.getvalue())
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=row_schema(WindowRow))
+    store.write(WINDOWS_FILE, parquet_bytes(table))
     content = {"format": FORMAT, **facts, "failed": [asdict(window) for window in failed]}
     store.write(FEATURES_FILE, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii"))
-
-
-_TYPES = {str: pa.string(), float: pa.float64(), int: pa.int64()}
-_SCHEMA = pa.schema([(name, _TYPES[kind]) for name, kind in WindowRow.__annotations__.items()])

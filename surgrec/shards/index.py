@@ -121,14 +121,14 @@ def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
     ordered = sorted(samples, key=lambda sample: (sample.shard, sample.offset))
     columns = {name: [getattr(sample, name) for sample in ordered] for name in PLACE_FIELDS}
     columns |= {name: [getattr(sample.clip, name) for sample in ordered] for name in CLIP_FIELDS}
-    return _to_bytes(pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA))
+    return parquet_bytes(pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA))
 
 
 def rows_to_parquet(row_type: type[VideoLabel] | type[Dropped], rows: Sequence[VideoLabel | Dropped]) -> bytes:
     """`labels.parquet` or `dropped.parquet`, sorted by its columns."""
-    schema = _schema(row_type)
+    schema = row_schema(row_type)
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-    return _to_bytes(table.sort_by([(name, "ascending") for name in schema.names]))
+    return parquet_bytes(table.sort_by([(name, "ascending") for name in schema.names]))
 
 
 def labels_from_parquet(data: bytes, where: str) -> list[VideoLabel]:
@@ -137,7 +137,7 @@ def labels_from_parquet(data: bytes, where: str) -> list[VideoLabel]:
     Raises:
         ShardError: The bytes are not a sound parquet file, or its columns are not those of labels.
     """
-    table = _with_schema(read_parquet(data, where), _schema(VideoLabel), where)
+    table = _with_schema(read_parquet(data, where), row_schema(VideoLabel), where)
     return [VideoLabel(**row) for row in table.to_pylist()]
 
 
@@ -156,7 +156,8 @@ def read_parquet(data: bytes, where: str) -> pa.Table:
         ) from None
 
 
-def _schema(row_type: type[VideoLabel] | type[Dropped]) -> pa.Schema:
+def row_schema(row_type: type) -> pa.Schema:
+    """The columns of a table whose rows are instances of a dataclass of strings, integers and floats."""
     return pa.schema([(field.name, _ARROW_TYPES[field.type]) for field in fields(row_type)])  # type: ignore[index]
 
 
@@ -195,7 +196,8 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _to_bytes(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A parquet file: zstd, with page checksums, so that `read_parquet` notices damage."""
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()

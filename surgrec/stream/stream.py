@@ -113,8 +113,10 @@ class Stream:
             MixtureError: It does, and the mixture does not say `over_max_repeats: warn`.
         """
         mixture = self.order.mixture
+        if mixture.max_repeats is None or mixture.over_max_repeats == "warn":
+            return
         found = too_often(self.plan(positions), mixture.max_repeats)
-        if found and mixture.over_max_repeats == "refuse":
+        if found:
             raise MixtureError(
                 f"mixture: {found}; lower the weight, raise an alpha, shorten the run, or set over_max_repeats to warn"
             )

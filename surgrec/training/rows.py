@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from surgrec.errors import ConfigError
+
 METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE, STARTS_FILE = (
     "metrics.jsonl",
     "samples.jsonl",
@@ -84,6 +86,26 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1]]
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl, at least one.
+
+    Raises:
+        ConfigError: The folder holds no run, or one that has not logged a step.
+    """
+    rows = read_rows(run_dir / METRICS_FILE)
+    if not rows:
+        raise ConfigError(f"{run_dir} holds no run that has logged a step (no rows in {METRICS_FILE})")
+    return rows
+
+
+def consumed_samples(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Samples of each source that these rows of metrics.jsonl count."""
+    consumed: Counter[str] = Counter()
+    for row in rows:
+        consumed.update(row["consumed"])
+    return consumed
 
 
 def keep_rows_before(path: Path, step: int) -> None:

@@ -15,7 +15,7 @@ from surgrec.models.weights import ENCODER_FILE
 from surgrec.shards.corpus import Source, open_corpus
 from surgrec.storage import RetryPolicy
 from surgrec.training.plan import CONFIG_FILE, read_plan
-from surgrec.training.rows import METRICS_FILE, QUARANTINE_FILE, STARTS_FILE, read_rows
+from surgrec.training.rows import QUARANTINE_FILE, STARTS_FILE, consumed_samples, read_metrics, read_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,11 @@ class Run:
     @property
     def num_clips(self) -> int:
         """Clips that it has been trained on."""
-        return sum(sum(row["consumed"].values()) for row in self.rows)
+        return consumed_samples(self.rows).total()
 
     def realised_shares(self) -> dict[str, float]:
         """Share of each source among the clips that it has been trained on."""
-        consumed: Counter[str] = Counter()
-        for row in self.rows:
-            consumed.update(row["consumed"])
+        consumed = consumed_samples(self.rows)
         return {source: count / consumed.total() for source, count in sorted(consumed.items())}
 
 
@@ -121,13 +119,10 @@ def open_corpora(runs: Sequence[Run]) -> OpenedCorpora:
 
 
 def _read_run(run_dir: Path, name: str) -> Run:
-    rows = read_rows(run_dir / METRICS_FILE)
-    if not rows:
-        raise ConfigError(f"{run_dir} holds no run that has logged a step (no rows in {METRICS_FILE})")
     return Run(
         run_dir=run_dir,
         name=name,
-        rows=rows,
+        rows=read_metrics(run_dir),
         starts=read_rows(run_dir / STARTS_FILE),
         bad_samples=len(read_rows(run_dir / QUARANTINE_FILE)),
         plan=read_plan(run_dir),

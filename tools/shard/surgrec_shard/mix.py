@@ -1,6 +1,5 @@
 """What a mixture draws of each source and domain: planned for a run, or counted by one."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,10 @@ from pathlib import Path
 import yaml
 
 from surgrec.cli import from_plain
-from surgrec.errors import ConfigError
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import SourcePlan
-from surgrec.training.rows import METRICS_FILE, read_rows
-
-CONFIG_FILE = "config.yaml"
+from surgrec.training.plan import CONFIG_FILE
+from surgrec.training.rows import consumed_samples, read_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +29,7 @@ def read_run(run_dir: Path) -> RunMixture:
     Raises:
         ConfigError: The folder holds no run, or one that has not logged a step.
     """
-    rows = read_rows(run_dir / METRICS_FILE)
-    if not rows:
-        raise ConfigError(f"{run_dir} holds no run that has logged a step (no rows in {METRICS_FILE})")
-    consumed: Counter[str] = Counter()
-    for row in rows:
-        consumed.update(row["consumed"])
+    consumed = consumed_samples(read_metrics(run_dir))
     config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
     mixture = from_plain(Mixture, config["mixture"], str(run_dir / CONFIG_FILE))
     return RunMixture(mixture=mixture, seed=config["seed"], consumed=dict(consumed))
