@@ -21,6 +21,10 @@ class MissingError(StorageError):
     """A file, object, folder or bucket that is not there."""
 
 
+class CacheError(StorageError):
+    """A local disk that should hold copies of a store's files, and is full or fails. Reading goes on without it."""
+
+
 class ShardError(SurgrecError):
     """A corpus, shard or index that does not keep its format."""
 

@@ -10,6 +10,8 @@ from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from surgrec.stream.fetch import Reading
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
@@ -37,6 +39,8 @@ class ClipBatch:
     """Whether the clip is to be mirrored."""
     quarantined: list[Quarantined]
     """Bad samples that were met on the way."""
+    reading: Reading = Reading()
+    """What was read since this process made its last batch."""
 
     def pin_memory(self) -> "ClipBatch":
         """The same batch in page-locked memory; torch's DataLoader calls this."""

@@ -68,7 +68,7 @@ def until_deadline(
     """
     failures, failing_since = 0, 0.0
     while True:
-        counters.requests += 1
+        counters.add(requests=1)
         try:
             return attempt()
         except _FAILURES as error:
@@ -84,7 +84,7 @@ def until_deadline(
                 ) from error
             if failures > QUIET_FAILURES:
                 _log.warning("%s: %s; trying again, for %.0f s now", where, _cause(error), failing_s)
-        counters.retries += 1
+        counters.add(retries=1)
         time.sleep(min(policy.delay_s(failures), policy.deadline_s - failing_s))
 
 

@@ -91,8 +91,7 @@ class LocalStore(Store):
         return Path(self.address, name)
 
     def _count(self, data: bytes) -> bytes:
-        self.counters.requests += 1
-        self.counters.bytes_read += len(data)
+        self.counters.add(requests=1, bytes_read=len(data))
         return data
 
     def _replace(self, name: str, size: int, fill: Callable[[BinaryIO], object]) -> None:

@@ -21,15 +21,20 @@ def hold(folder: Path, *, doing: str) -> int:
     Raises:
         ConfigError: Another process holds it, such as a worker that outlived its killed launcher.
     """
-    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # the kernel lets go at our end
     deadline = time.monotonic() + _WAIT_S
-    while True:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process, not inherited by its workers
-        except (BlockingIOError, PermissionError):
-            if time.monotonic() > deadline:
-                os.close(lock)
-                raise ConfigError(f"another process is {doing} in {folder}; end it, or choose another folder") from None
-            time.sleep(0.2)
-        else:
-            return lock
+    while (lock := try_to_hold(folder)) is None:
+        if time.monotonic() > deadline:
+            raise ConfigError(f"another process is {doing} in {folder}; end it, or choose another folder")
+        time.sleep(0.2)
+    return lock
+
+
+def try_to_hold(folder: Path) -> int | None:
+    """As `hold`, without waiting: None where another process holds it."""
+    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # the kernel lets go at our end
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process, not inherited by its workers
+    except (BlockingIOError, PermissionError):
+        os.close(lock)
+        return None
+    return lock

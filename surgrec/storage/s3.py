@@ -134,7 +134,7 @@ class S3Store(Store):
                     download.add(body.read(CHUNK_BYTES))
 
         self._until_deadline(where, attempt)
-        self.counters.bytes_read += sum(map(len, download.chunks))
+        self.counters.add(bytes_read=sum(map(len, download.chunks)))
         return b"".join(download.chunks)
 
 

@@ -1,7 +1,8 @@
 """The contract of every store."""
 
+import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 from surgrec.errors import MissingError, StorageError
@@ -11,13 +12,19 @@ TEMPORARY = ".tmp-"
 TOO_SHORT = "ends before the bytes asked for: it was cut short, or replaced after its index was written; build it again"
 
 
-@dataclass
 class Counters:
-    """What a store object did in this process."""
+    """What was done in this process. Every thread counts on its own, so none waits and no count is lost."""
 
-    requests: int = 0
-    retries: int = 0
-    bytes_read: int = 0
+    def __init__(self) -> None:
+        self._by_thread: dict[int, Counter[str]] = {}
+
+    def add(self, **counts: int) -> None:
+        """Counts on, as `add(requests=1)`."""
+        self._by_thread.setdefault(threading.get_ident(), Counter()).update(counts)
+
+    def total(self, name: str) -> int:
+        """What was counted under a name: stores count `requests`, `retries` and `bytes_read`."""
+        return sum(counts[name] for counts in list(self._by_thread.values()))
 
 
 class Store(ABC):

@@ -1,13 +1,17 @@
 """The bytes of samples: ranges of shards, merged where they are neighbours, read by several threads, checked by digest."""
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from surgrec.errors import SampleError
 from surgrec.shards.corpus import Source
 from surgrec.shards.layout import Sample
+from surgrec.storage import Counters
+from surgrec.storage.disk_cache import DiskCache
 
 _GAP_BYTES = 128 << 10
 """Ranges this close are read in one request: reading a gap costs less than asking twice."""
@@ -51,12 +55,61 @@ def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[
     return ranges
 
 
-class Fetcher:
-    """Reads the mp4 of samples. One per process; holds nothing but its threads."""
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read, in one process or several. Adds up."""
 
-    def __init__(self, sources: dict[str, Source], threads: int) -> None:
+    samples: int = 0
+    requests: int = 0
+    """To stores, repeated ones included."""
+    retries: int = 0
+    """Requests that were repeated."""
+    store_bytes: int = 0
+    cache_bytes: int = 0
+    """From whole shards on the local disk."""
+    cache_dropped: int = 0
+    """Cached shards that held wrong bytes."""
+    read_again: int = 0
+    """Ranges with wrong bytes that were asked for once more."""
+    filled: int = 0
+    """Whole shards that came into the cache."""
+    filled_bytes: int = 0
+    evicted: int = 0
+    """Whole shards that made room in it."""
+    fill_failures: int = 0
+    fetch_s: float = 0.0
+    """From asking for a batch's bytes to having them."""
+    fetch_wait_s: float = 0.0
+    """What decoding had to wait for them."""
+    decode_s: float = 0.0
+    """From a batch's bytes to its frames."""
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def __sub__(self, other: "Reading") -> "Reading":
+        return Reading(**{name: value - getattr(other, name) for name, value in vars(self).items()})
+
+
+class Fetcher:
+    """Reads the mp4 of samples. One per process; holds its threads and its counts.
+
+    Args:
+        sources: That samples may be of.
+        threads: Ranges that are read at once.
+        cache: Has whole shards of them, or some; None to read from the stores only.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], threads: int, cache: DiskCache | None = None) -> None:
         self._sources = sources
+        self._cache = cache
+        self._sha256 = {
+            (source.name, shard.name): shard.sha256 for source in sources.values() for shard in source.entry.shards
+        }
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._counters = Counters()
+        self._taking = threading.Lock()
+        self._taken = self._read_so_far()
 
     def fetch(self, samples: Sequence[Sample]) -> list[bytes | SampleError]:
         """The mp4 of each sample, or the error of one whose bytes are not those of the index.
@@ -66,15 +119,60 @@ class Fetcher:
         """
         found: list[bytes | SampleError] = [b""] * len(samples)
         ranges = plan_ranges(samples)
-        for stretch, data in zip(ranges, self._pool.map(self._read, ranges), strict=True):
-            for place in stretch.samples:
-                start = samples[place].mp4_offset - stretch.offset
-                found[place] = _checked(samples[place], data[start : start + samples[place].mp4_size])
+        for stretch, mp4s in zip(ranges, self._pool.map(partial(self._read, samples), ranges), strict=True):
+            for place, mp4 in zip(stretch.samples, mp4s, strict=True):
+                found[place] = mp4
+        self._counters.add(samples=len(samples))
         return found
 
-    def _read(self, stretch: Range) -> bytes:
-        source = self._sources[stretch.source]
-        return source.store.read_range(f"{source.name}/{stretch.shard}", stretch.offset, stretch.size)
+    def take_reading(self) -> Reading:
+        """What was read since this was asked last."""
+        with self._taking:
+            before, self._taken = self._taken, self._read_so_far()
+            return self._taken - before
+
+    def _read(self, samples: Sequence[Sample], stretch: Range) -> list[bytes | SampleError]:
+        """The samples of a range. Where bytes are wrong, the store is asked: a disk or a wire may have changed them."""
+        name, sha256 = f"{stretch.source}/{stretch.shard}", self._sha256.get((stretch.source, stretch.shard))
+        store = self._sources[stretch.source].store
+        copy = self._cache.read_range(sha256, stretch.offset, stretch.size) if self._cache and sha256 else None
+        if copy is not None:
+            mp4s = _parts(samples, stretch, copy)
+            if not _has_bad(mp4s):
+                self._counters.add(cache_bytes=len(copy))
+                return mp4s
+        data = store.read_range(name, stretch.offset, stretch.size)
+        if self._cache and sha256 and copy not in (None, data):
+            self._cache.drop(sha256)
+            self._counters.add(cache_dropped=1)
+        mp4s = _parts(samples, stretch, data)
+        if _has_bad(mp4s) and copy != data:
+            self._counters.add(read_again=1)
+            mp4s = _parts(samples, stretch, store.read_range(name, stretch.offset, stretch.size))
+        return mp4s
+
+    def _read_so_far(self) -> Reading:
+        stores = {id(source.store): source.store.counters for source in self._sources.values()}.values()
+        return Reading(
+            requests=sum(counters.total("requests") for counters in stores),
+            retries=sum(counters.total("retries") for counters in stores),
+            store_bytes=sum(counters.total("bytes_read") for counters in stores),
+            **{name: self._counters.total(name) for name in ("samples", "cache_bytes", "cache_dropped", "read_again")},
+        )
+
+
+def _parts(samples: Sequence[Sample], stretch: Range, data: bytes) -> list[bytes | SampleError]:
+    """What a range holds of each of its samples."""
+    found = []
+    for place in stretch.samples:
+        sample = samples[place]
+        start = sample.mp4_offset - stretch.offset
+        found.append(_checked(sample, data[start : start + sample.mp4_size]))
+    return found
+
+
+def _has_bad(mp4s: Sequence[bytes | SampleError]) -> bool:
+    return any(isinstance(mp4, SampleError) for mp4 in mp4s)
 
 
 def _checked(sample: Sample, mp4: bytes) -> bytes | SampleError:

@@ -57,7 +57,8 @@ class Stream:
                 leaves.append(leaf)
                 rows[leaf.name] = own
         self.order = Order(leaves, mixture, seed)
-        self._rows = [rows[leaf.name] for leaf in self.order.leaves]
+        self.rows = [rows[leaf.name] for leaf in self.order.leaves]
+        """Of each leaf's samples, in the index of its source."""
 
     def draws(self, positions: Int64[np.ndarray, " n"]) -> list[Draw]:
         """What stands at these positions."""
@@ -68,7 +69,7 @@ class Stream:
                 position=position,
                 source=leaves[leaf].source,
                 leaf=leaf,
-                row=int(self._rows[leaf][sample]),
+                row=int(self.rows[leaf][sample]),
                 source_epoch=epoch,
             )
             for position, leaf, sample, epoch in zip(
@@ -79,7 +80,7 @@ class Stream:
     def substitutes(self, draw: Draw) -> Iterator[Draw]:
         """What stands in for a draw whose sample is bad: the others of its leaf, in the same order in every run."""
         for sample in self.order.substitutes(draw.position):
-            yield replace(draw, row=int(self._rows[draw.leaf][sample]))
+            yield replace(draw, row=int(self.rows[draw.leaf][sample]))
 
     def sample(self, draw: Draw) -> Sample:
         """The index row of a draw."""
@@ -95,7 +96,7 @@ class Stream:
         Raises:
             MixtureError: A clip of a drawn leaf lasts less than `seconds`.
         """
-        for leaf, rows, counts in zip(self.order.leaves, self._rows, self.order.counts.T, strict=True):
+        for leaf, rows, counts in zip(self.order.leaves, self.rows, self.order.counts.T, strict=True):
             if not counts.any():
                 continue
             durations = self.sources[leaf.source].index.column("duration_s").to_numpy()[rows]
@@ -130,7 +131,7 @@ class Stream:
         total = sum(draws.values())
         plans = []
         for name, source in self.sources.items():
-            own = [rows for leaf, rows in zip(self.order.leaves, self._rows, strict=True) if leaf.source == name]
+            own = [rows for leaf, rows in zip(self.order.leaves, self.rows, strict=True) if leaf.source == name]
             size = sum(map(len, own))
             durations = source.index.column("duration_s").to_numpy()
             drawn = draws.get(name, 0)

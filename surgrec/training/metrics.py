@@ -21,6 +21,7 @@ from torch import Tensor
 
 from surgrec.clips.batch import ClipBatch, Quarantined
 from surgrec.errors import ConfigError, TrainingError
+from surgrec.stream.fetch import Reading
 from surgrec.training.rows import (
     METRICS_FILE,
     QUARANTINE_FILE,
@@ -79,7 +80,9 @@ class _Pending:
     step: int
     keys: list[str]
     sources: list[str]
+    clips: int
     quarantined: list[Quarantined]
+    reading: Reading
     losses: Float[Tensor, " b"]
     flops: float
     began: float
@@ -91,6 +94,8 @@ class _Pending:
             step=self.step,
             keys=self.keys,
             sources=self.sources,
+            clips=self.clips,
+            reading=self.reading,
             losses=self.losses.tolist(),
             flops=self.flops,
             data_wait_s=self.data_wait_s,
@@ -145,7 +150,9 @@ class RunLog:
                 step=step,
                 keys=batch.keys,
                 sources=batch.sources,
+                clips=len(batch.frames),
                 quarantined=batch.quarantined,
+                reading=batch.reading,
                 losses=losses,
                 flops=flops,
                 began=began,

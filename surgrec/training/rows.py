@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from surgrec.errors import ConfigError
+from surgrec.stream.fetch import Reading
 
 METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE, STARTS_FILE = (
     "metrics.jsonl",
@@ -25,6 +26,9 @@ class StepReport:
     step: int
     keys: list[str]
     sources: list[str]
+    clips: int
+    """Of these samples, all their views."""
+    reading: Reading
     losses: list[float]
     """One per sample."""
     flops: float
@@ -59,9 +63,10 @@ def step_row(parts: Sequence[StepReport], *, peak_flops: float | None) -> dict[s
         **parts[0].values,
         "data_wait_s": max(part.data_wait_s for part in parts),
         "step_s": step_s,
-        "clips_per_s": len(losses) / step_s,
+        "clips_per_s": sum(part.clips for part in parts) / step_s,
         "flops_per_s": flops / step_s,
         "mfu": flops / step_s / (peak_flops * len(parts)) if peak_flops else None,
+        "reading": asdict(sum((part.reading for part in parts), Reading())),
     }
 
 

@@ -16,8 +16,9 @@ import torch
 from surgrec.clips.augment import AugmentConfig, network_input, random_box
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.crop import Box
+from surgrec.clips.dataset import ClipDataset, LoaderConfig
 from surgrec.clips.decode import decode_clip
-from surgrec.clips.loader import ClipDataset, LoaderConfig, StepSampler, clip_batches
+from surgrec.clips.loader import StepSampler, clip_batches
 from surgrec.clips.sampling import ClipSampling, clip_times
 from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
 from surgrec.shards.corpus import open_corpus
@@ -295,23 +296,23 @@ def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(corpus_copy: Path
 class KilledDataset(ClipDataset):
     """A worker that the machine kills when its memory runs out."""
 
-    def batch(self, positions: Sequence[int]) -> ClipBatch:
+    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
         os.kill(os.getpid(), signal.SIGKILL)
-        return super().batch(positions)
+        return super().batch(positions, ahead)
 
 
 class SlowDataset(ClipDataset):
     """A worker that waits for its storage."""
 
-    def batch(self, positions: Sequence[int]) -> ClipBatch:
+    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
         time.sleep(3)
-        return super().batch(positions)
+        return super().batch(positions, ahead)
 
 
 class MistakenDataset(ClipDataset):
     """A mistake of our own."""
 
-    def batch(self, positions: Sequence[int]) -> ClipBatch:
+    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
         raise RuntimeError("shapes do not match")
 
 

@@ -42,7 +42,7 @@ def test_a_range_comes_whole_in_spite_of(fault: Fault, store: Store, faulty_s3: 
     assert store.read_range("shard.tar", 1000, 600_000) == DATA[1000:601_000]
     assert not faulty_s3.faults
     assert len(faulty_s3.requests) == 3
-    assert store.counters.retries == 2
+    assert store.counters.total("retries") == 2
 
 
 @pytest.mark.parametrize("fault", WHOLE)

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from surgrec.clips.batch import ClipBatch, Quarantined
 from surgrec.errors import TrainingError
+from surgrec.stream.fetch import Reading
 from surgrec.training.metrics import LogConfig, RunLog
 from surgrec.training.rows import (
     StepReport,
@@ -28,6 +29,8 @@ def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: f
         step=7,
         keys=keys,
         sources=sources,
+        clips=2 * len(keys),
+        reading=Reading(samples=len(keys), retries=1, fetch_wait_s=0.5),
         losses=losses,
         flops=100.0,
         data_wait_s=wait_s,
@@ -66,7 +69,9 @@ def test_a_row_joins_the_ranks_and_counts_by_source() -> None:
     assert row["loss"] == 3.0
     assert row["loss_by_source"] == {"a": 10 / 3, "b": 2.0}
     assert row["consumed"] == {"a": 3, "b": 1}
-    assert (row["step_s"], row["data_wait_s"], row["clips_per_s"], row["mfu"]) == (2.0, 0.2, 2.0, None)
+    assert (row["step_s"], row["data_wait_s"], row["clips_per_s"], row["mfu"]) == (2.0, 0.2, 4.0, None)
+    counts = {name: row["reading"][name] for name in ("samples", "retries", "fetch_wait_s", "evicted")}
+    assert counts == {"samples": 4, "retries": 2, "fetch_wait_s": 1.0, "evicted": 0}
     assert step_row(parts, peak_flops=1000.0)["mfu"] == 200.0 / 2.0 / 2000.0
     assert [(line["slot"], line["key"]) for line in sample_rows(parts)] == [(0, "a1"), (1, "b1"), (2, "a2"), (3, "a3")]
 

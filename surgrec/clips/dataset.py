@@ -1,0 +1,251 @@
+"""The dataset: positions in, a batch of clips out. Holds nothing but threads and bytes that it was told to fetch ahead."""
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from surgrec.clips.augment import AugmentConfig, random_box
+from surgrec.clips.batch import ClipBatch, Quarantined
+from surgrec.clips.crop import Box, bounding_box
+from surgrec.clips.decode import decode_clip, torchcodec_classes
+from surgrec.clips.sampling import ClipSampling, clip_times
+from surgrec.errors import ConfigError, SampleError, ShardError, SurgrecError
+from surgrec.shards.layout import Sample
+from surgrec.storage.disk_cache import DiskCache
+from surgrec.stream.fetch import Fetcher, Reading
+from surgrec.stream.order import sample_key
+from surgrec.stream.permutation import Word, mix, uniform
+from surgrec.stream.stream import Draw, Stream
+
+_START, _CROP, _FLIP = 1, 2, 3
+_SUBSTITUTES = 10
+_MOST_WORKERS = 16
+
+Views: TypeAlias = list[UInt8[Tensor, "t c _ _"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are made. None of it changes what is in them."""
+
+    num_workers: int | None = None
+    """Processes per rank that read and decode; 0: threads of the training process do; None: one per core of the rank, but one."""
+    decode_threads: int = 1
+    """Threads per process that decode; without workers, all there are."""
+    fetch_threads: int = 8
+    """Threads per process that read ranges of shards."""
+    fetch_ahead: int = 2
+    """Batches per process whose bytes are read while earlier ones are decoded."""
+    prefetch_batches: int = 4
+    """Batches per worker that are made ahead; without workers, all there are."""
+    timeout_s: int = 600
+    """Longest wait for a batch, seconds, before the run stops."""
+    cache_dir: Path | None = None
+    """Folder on a local disk for copies of whole shards; None reads samples from the corpus one by one."""
+    cache_gb: float = 100.0
+    """Most gigabytes (10^9 bytes) in cache_dir, what is on its way included."""
+
+    def __post_init__(self) -> None:
+        others = (self.decode_threads, self.fetch_threads, self.prefetch_batches, self.timeout_s)
+        if (self.num_workers or 0) < 0 or self.fetch_ahead < 0 or min(others) < 1 or self.cache_gb <= 0:
+            raise ConfigError(
+                "loader: num_workers and fetch_ahead may be 0, cache_gb must be above 0, everything else at least 1, "
+                f"not {self}"
+            )
+
+    @property
+    def workers(self) -> int:
+        """Processes per rank: what was asked for, or this rank's share of the machine's cores, one left to training."""
+        if self.num_workers is not None:
+            return self.num_workers
+        cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return min(max(cores - 1, 1), _MOST_WORKERS)
+
+    @property
+    def cache(self) -> DiskCache | None:
+        """The cache of whole shards, if there is to be one."""
+        return DiskCache(self.cache_dir, int(self.cache_gb * 1e9)) if self.cache_dir else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the dataset is asked for, and what it will be asked for next."""
+
+    positions: tuple[int, ...]
+    ahead: tuple[tuple[int, ...], ...] = ()
+    """Positions of batches that this process will probably make later: their bytes may be read already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fetched:
+    """The samples at some positions, and their bytes."""
+
+    draws: list[Draw]
+    samples: list[Sample]
+    mp4s: list[bytes | SampleError]
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class _Process:
+    """What one process reads and decodes with."""
+
+    fetcher: Fetcher
+    decoders: ThreadPoolExecutor
+    ahead: ThreadPoolExecutor
+    coming: dict[tuple[int, ...], Future[_Fetched]] = field(default_factory=dict)
+
+
+class ClipDataset(Dataset[ClipBatch]):
+    """Batches by the positions of their samples: `views` random views of each, of the same moments."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        sampling: ClipSampling,
+        augment: AugmentConfig,
+        config: LoaderConfig,
+        views: int = 1,
+    ) -> None:
+        self.stream = stream
+        self.sampling = sampling
+        self.augment = augment
+        self.config = config
+        self.views = views
+        torchcodec_classes()  # a machine without it says so here, not in a worker
+        self._processes: dict[int, _Process] = {}
+
+    def __getitems__(self, request: Request) -> ClipBatch | SurgrecError:
+        """The batch that is asked for. An error comes back as a value: raised in a worker, it would lose its one sentence."""
+        try:
+            return self.batch(request.positions, request.ahead)
+        except SurgrecError as error:
+            return error
+
+    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+        """The batch at these positions.
+
+        Args:
+            positions: Of its samples.
+            ahead: Of batches whose bytes may be read while this one is decoded.
+
+        Raises:
+            StorageError: A shard cannot be read.
+            ShardError: A sample and all its substitutes are bad.
+        """
+        process = self._process()
+        began = time.perf_counter()
+        fetched = self._take(process, tuple(positions), ahead)
+        fetched_at = time.perf_counter()
+        draws, samples = fetched.draws, list(fetched.samples)
+        decoded = list(process.decoders.map(self._decode_or_error, draws, samples, fetched.mp4s))
+        quarantined: list[Quarantined] = []
+        clips: Views = []
+        for place, result in enumerate(decoded):
+            if isinstance(result, SampleError):
+                samples[place], result = self._substitute(draws[place], samples[place], result, quarantined)
+            clips += result
+        times = Reading(
+            fetch_s=fetched.seconds, fetch_wait_s=fetched_at - began, decode_s=time.perf_counter() - fetched_at
+        )
+        return ClipBatch(
+            positions=np.asarray(positions, dtype=np.int64),
+            keys=[sample.key for sample in samples],
+            sources=[draw.source for draw in draws],
+            frames=clips,
+            flipped=[self._is_flipped(key) for draw in draws for key in self._view_keys(draw)],
+            quarantined=quarantined,
+            reading=process.fetcher.take_reading() + times,
+        )
+
+    def _take(self, process: _Process, positions: tuple[int, ...], ahead: Sequence[tuple[int, ...]]) -> _Fetched:
+        """The bytes of a batch, read ahead or now. Before they are waited for, reading of later batches begins."""
+        coming = process.coming.pop(positions, None)
+        for stale in [known for known in list(process.coming) if known < positions]:
+            process.coming.pop(stale, None)  # was promised and never asked for
+        for later in ahead:
+            if later not in process.coming:
+                process.coming[later] = process.ahead.submit(self._fetch, process.fetcher, later)
+        return coming.result() if coming else self._fetch(process.fetcher, positions)
+
+    def _fetch(self, fetcher: Fetcher, positions: tuple[int, ...]) -> _Fetched:
+        began = time.perf_counter()
+        draws = self.stream.draws(np.asarray(positions, dtype=np.int64))
+        samples = [self.stream.sample(draw) for draw in draws]
+        mp4s = fetcher.fetch(samples)
+        return _Fetched(draws=draws, samples=samples, mp4s=mp4s, seconds=time.perf_counter() - began)
+
+    def _substitute(
+        self, draw: Draw, sample: Sample, error: SampleError, quarantined: list[Quarantined]
+    ) -> tuple[Sample, Views]:
+        """The first good one of the samples that stand in for a bad one, always the same ones for a position."""
+        result: Views | SampleError = error
+        for replaced in islice(self.stream.substitutes(draw), _SUBSTITUTES):
+            bad, reason = sample, str(result)
+            sample = self.stream.sample(replaced)
+            quarantined.append(
+                Quarantined(
+                    position=draw.position, source=draw.source, key=bad.key, reason=reason, substitute=sample.key
+                )
+            )
+            result = self._decode_or_error(draw, sample, self._process().fetcher.fetch([sample])[0])
+            if not isinstance(result, SampleError):
+                return sample, result
+        raise ShardError(
+            f"{draw.source}: a sample is bad, and so is every other that was tried in its place, the last one because "
+            f"{result}; run surgrec-shard verify"
+        )
+
+    def _decode_or_error(self, draw: Draw, sample: Sample, mp4: bytes | SampleError) -> Views | SampleError:
+        """The views of a sample, cut out of what is decoded once."""
+        if isinstance(mp4, SampleError):
+            return mp4
+        key = sample_key(self.stream.order.seed, draw.position)
+        clip = sample.clip
+        times = clip_times(clip.duration_s, self.sampling, float(uniform(key, _START)))
+        boxes = [
+            random_box(clip.height, clip.width, self.augment, mix(view_key, _CROP))
+            for view_key in self._view_keys(draw)
+        ]
+        whole = bounding_box(boxes)
+        try:
+            frames = decode_clip(mp4, times, whole, num_frames=clip.num_frames, key=sample.key)
+        except SampleError as error:
+            return error
+        return [_cut(frames, box, whole) for box in boxes]
+
+    def _view_keys(self, draw: Draw) -> list[Word]:
+        """What the crop and the flip of each view depend on."""
+        return [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)]
+
+    def _is_flipped(self, view_key: Word) -> bool:
+        return bool(uniform(view_key, _FLIP) < self.augment.flip)
+
+    def _process(self) -> _Process:
+        """Threads of this process, made on first use: a forked worker inherits its parent's without their running."""
+        number = os.getpid()
+        if number not in self._processes:
+            self._processes[number] = _Process(
+                fetcher=Fetcher(self.stream.sources, self.config.fetch_threads, self.config.cache),
+                decoders=ThreadPoolExecutor(self.config.decode_threads, thread_name_prefix="decode"),
+                ahead=ThreadPoolExecutor(max(1, self.config.fetch_ahead), thread_name_prefix="ahead"),
+            )
+        return self._processes[number]
+
+
+def _cut(frames: UInt8[Tensor, "t c _ _"], box: Box, whole: Box) -> UInt8[Tensor, "t c _ _"]:
+    """The part of decoded frames that a box covers, in the decoder's memory layout; no copy where it is all of them."""
+    top, left = box.top - whole.top, box.left - whole.left
+    part = frames[:, :, top : top + box.height, left : left + box.width]
+    return part.contiguous(memory_format=torch.channels_last)

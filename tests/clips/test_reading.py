@@ -1,0 +1,156 @@
+"""Where the bytes of batches come from, and that it changes nothing in them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from surgrec.clips.augment import AugmentConfig
+from surgrec.clips.batch import ClipBatch
+from surgrec.clips.dataset import ClipDataset, LoaderConfig
+from surgrec.clips.loader import StepSampler, clip_batches
+from surgrec.clips.sampling import ClipSampling
+from surgrec.errors import ConfigError, StorageError
+from surgrec.shards.corpus import open_corpus
+from surgrec.stream.fetch import Reading
+from surgrec.stream.mixture import Mixture
+from surgrec.stream.stream import Stream
+from tests.s3 import FaultyS3
+
+SAMPLING = ClipSampling(num_frames=4, fps=4.0)
+SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=6)
+
+
+def a_dataset(corpus: Path | str, kind: type[ClipDataset] = ClipDataset, **config: object) -> ClipDataset:
+    stream = Stream(open_corpus([corpus]), Mixture(block=16), seed=5)
+    return kind(stream, SAMPLING, AugmentConfig(), LoaderConfig(**config))  # type: ignore[arg-type]
+
+
+def content(batches: Sequence[ClipBatch]) -> list[tuple[str, bytes]]:
+    return [
+        (key, frames.numpy().tobytes())
+        for batch in batches
+        for key, frames in zip(batch.keys, batch.frames, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_corpus: Path) -> list[tuple[str, bytes]]:
+    return content(list(clip_batches(a_dataset(tiny_corpus, num_workers=0, fetch_ahead=0), SAMPLER)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_bytes_that_were_fetched_ahead_make_the_same_batches(
+    tiny_corpus: Path, undisturbed: list[tuple[str, bytes]], workers: int, ahead: int
+) -> None:
+    dataset = a_dataset(tiny_corpus, num_workers=workers, fetch_ahead=ahead)
+    batches = list(clip_batches(dataset, SAMPLER))
+    assert content(batches) == undisturbed
+    reading = sum((batch.reading for batch in batches), Reading())
+    assert reading.samples == 48, "each sample is read once, ahead or not"
+    assert reading.store_bytes > 0
+    assert reading.decode_s > 0
+
+
+def test_with_a_cache_batches_are_the_same_and_the_store_is_left_in_peace(
+    tiny_corpus: Path, undisturbed: list[tuple[str, bytes]], tmp_path: Path
+) -> None:
+    cached = {"cache_dir": tmp_path / "cache", "cache_gb": 1.0}
+    sources = open_corpus([tiny_corpus]).values()
+    shards = sum("-train-" in shard.name for source in sources for shard in source.entry.shards)
+    batches = []
+    for batch in clip_batches(a_dataset(tiny_corpus, num_workers=1, **cached), replace(SAMPLER, steps=60)):
+        batches.append(batch)
+        deadline = time.monotonic() + 30
+        while len(batches) == 6 and len(list((tmp_path / "cache").glob("[0-9a-f]*.tar"))) < shards:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert content(batches[:6]) == undisturbed
+    filled = sum((batch.reading for batch in batches), Reading())
+    assert filled.filled == shards
+    late = sum((batch.reading for batch in batches[-20:]), Reading())
+    assert late.samples > 100
+    assert late.requests == 0
+    assert late.cache_bytes > 0
+
+
+def test_two_ranks_of_a_machine_share_one_cache_and_one_fills_it(
+    tiny_corpus: Path, undisturbed: list[tuple[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    ranks = []
+    for rank in range(2):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        dataset = a_dataset(tiny_corpus, num_workers=1, cache_dir=tmp_path / "cache", cache_gb=1.0)
+        ranks.append(list(clip_batches(dataset, replace(SAMPLER, rank=rank, world_size=2))))
+    assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == undisturbed
+    assert sum((batch.reading for batch in ranks[1]), Reading()).filled == 0
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_the_first_batch(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    dataset = a_dataset(tiny_corpus, num_workers=0, cache_dir=tmp_path / "file")
+    with pytest.raises(StorageError, match="file: File exists; choose a cache_dir"):
+        next(clip_batches(dataset, SAMPLER))
+
+
+class SlowDataset(ClipDataset):
+    """A store that does not answer."""
+
+    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+        time.sleep(3)
+        return super().batch(positions, ahead)
+
+
+def test_without_workers_a_batch_that_never_comes_stops_the_run_as_well(tiny_corpus: Path) -> None:
+    with pytest.raises(StorageError, match=r"no batch came in 1 s; .* raise loader\.timeout_s$"):
+        next(clip_batches(a_dataset(tiny_corpus, SlowDataset, num_workers=0, timeout_s=1), SAMPLER))
+
+
+def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(tiny_corpus: Path) -> None:
+    made: list[int] = []
+
+    class Noting(ClipDataset):
+        def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+            made.append(positions[0] // 8)
+            return super().batch(positions, ahead)
+
+    batches = clip_batches(a_dataset(tiny_corpus, Noting, num_workers=0, prefetch_batches=2), SAMPLER)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(made) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert sorted(made) == [0, 1, 2]
+    batches.close()  # type: ignore[attr-defined]  # a generator
+    time.sleep(0.1)
+    assert len(made) == 3
+
+
+def test_a_rank_has_as_many_workers_as_cores_of_its_share_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(32)))
+    assert LoaderConfig().workers == 16
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert LoaderConfig().workers == 7
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    assert LoaderConfig().workers == 1
+    assert LoaderConfig(num_workers=0).workers == 0
+
+
+def test_a_cache_without_room_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cache_gb must be above 0"):
+        LoaderConfig(cache_gb=0.0)
+
+
+def test_retries_are_counted_with_the_batches(tiny_corpus: Path, faulty_s3: FaultyS3) -> None:
+    for path in tiny_corpus.rglob("*.*"):
+        faulty_s3.objects[path.relative_to(tiny_corpus).as_posix()] = path.read_bytes()
+    dataset = a_dataset("s3://corpora", num_workers=1)
+    faulty_s3.faults.extend(["slow_down", "reset"])
+    reading = sum((batch.reading for batch in clip_batches(dataset, replace(SAMPLER, steps=2))), Reading())
+    assert reading.retries == 2
+    assert reading.requests >= 2 + 2
