@@ -151,15 +151,18 @@ def report(run_dirs: list[str], out: Path = Path("report.html")) -> None:
     Console(stderr=True, soft_wrap=True).print(f"report: {out}", markup=False)
 
 
-def export(run: str, *, format: Literal["hf", "timm", "vjepa", "videomae", "surgrec"], out: Path) -> None:
+def export(
+    run: str, *, format: Literal["hf", "timm", "vjepa", "videomae", "surgrec"], out: Path, decoder: bool = False
+) -> None:
     """An encoder as another project reads it, with its licence and provenance. What would not be faithful is refused.
 
     hf is a folder for transformers' AutoModel, timm a folder for timm.create_model; the others are PyTorch files.
 
     Args:
-        run: Folder of a run, whose predictor or decoder goes along where the format has one; or an encoder file alone.
+        run: Folder of a run, or an encoder file; its predictor or decoder goes along where the format has one.
         format: For whom: hf, timm, vjepa, videomae, or surgrec for the fine-tuner of the SurgRec release.
         out: The folder or file to write.
+        decoder: An MAE's decoder goes to hf too, for AutoModelForPreTraining; AutoModel then warns of unexpected names.
     """
     try:
         from surgrec.models.export import export_weights  # here, so that `surgrec --help` does not wait for torch
@@ -169,7 +172,8 @@ def export(run: str, *, format: Literal["hf", "timm", "vjepa", "videomae", "surg
             f"{error.name} is not installed, which an export needs: pip install 'surgrec[train]'"
         ) from None
     own = read_own(Path(run))
-    written = export_weights(own.weights, format, out, own.provenance, own.weights.origin.licence)
+    licence = own.weights.origin.licence
+    written = export_weights(own.weights, format, out, own.provenance, licence, with_decoder=decoder)
     Console(stderr=True, soft_wrap=True).print(f"export: {out}, {written}", highlight=False)
 
 
@@ -183,10 +187,14 @@ def import_(
     crop_px: int | None = None,
     tubelet_size: int | None = None,
     positions: Literal["rope", "sincos", "sincos3d"] | None = None,
+    predictor_heads: int | None = None,
+    predictor_depth: int | None = None,
+    decoder_heads: int | None = None,
+    decoder_depth: int | None = None,
     sampling_fps: float | None = None,
     licence: str | None = None,
 ) -> None:
-    """A published encoder as a file of ours, for features, evaluate and the recipes. Nothing in it is run.
+    """A published model as an encoder file of ours, for features, evaluate, export and the recipes. Nothing in it is run.
 
     Args:
         path: A .pth, .pt, .pth.tar or .safetensors file, or a folder with a config.json.
@@ -197,12 +205,16 @@ def import_(
         crop_px: Side of a frame. Default: the file's, or the published one.
         tubelet_size: Frames of a tubelet, which only an image model does not say. Default: 2.
         positions: Needed where a V-JEPA file has a table of positions: sincos3d for version 1, rope for version 2.
+        predictor_heads: Attention heads of a JEPA's predictor whose width is not the published 384.
+        predictor_depth: Its blocks, where they are not as many as published.
+        decoder_heads: Attention heads of an MAE's decoder, for a width that is not published.
+        decoder_depth: Its blocks, where they are not as many as published.
         sampling_fps: Frames per second of video in a clip. Default: the published rate.
         licence: Of the weights (SPDX). Default: its model card's, or that of the project that publishes such files.
     """
     try:
         from surgrec.models.foreign import read_foreign  # here, so that `surgrec --help` does not wait for torch
-        from surgrec.models.import_encoder import import_encoder
+        from surgrec.models.import_weights import import_weights
         from surgrec.models.pretrained import Unstored
     except ModuleNotFoundError as error:
         raise SetupError(
@@ -214,9 +226,13 @@ def import_(
         crop_px=crop_px,
         tubelet_size=tubelet_size,
         positions=positions,
+        predictor_heads=predictor_heads,
+        predictor_depth=predictor_depth,
+        decoder_heads=decoder_heads,
+        decoder_depth=decoder_depth,
         licence=licence,
     )
-    said = import_encoder(read_foreign(Path(path), format, unstored), out, sampling_fps)
+    said = import_weights(read_foreign(Path(path), format, unstored), out, sampling_fps)
     for line in said:
         Console(stderr=True, soft_wrap=True).print(f"import: {line}", highlight=False)
 

@@ -74,6 +74,7 @@ class Request:
     key: str
     range: str
     if_match: str
+    signed: bool
 
 
 @dataclass
@@ -168,7 +169,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
 
     def begin(self, key: str) -> Fault | None:
         asked, match = self.headers.get("Range", ""), self.headers.get("If-Match", "")
-        self.state.requests.append(Request(self.command, key, asked, match))
+        self.state.requests.append(Request(self.command, key, asked, match, "Authorization" in self.headers))
         for name in {"Range", "If-Match"}.difference(self.state.honoured):
             del self.headers[name]
         return self.state.faults.popleft() if self.state.faults else None

@@ -27,7 +27,6 @@ def batch_masks(
     positions: Int64[np.ndarray, " b"],
     mask_group: int = 24,
     trim: Trim = "prefix",
-    length_step: int = 1,
 ) -> list[GroupMasks]:
     """The masks of the samples at these positions, one entry per mask group that they touch.
 
@@ -41,7 +40,6 @@ def batch_masks(
         positions: Global positions of the batch's rows, ascending.
         mask_group: Positions in a group; 24 is the batch per GPU of V-JEPA 1 and 2, which set how much is trimmed there.
         trim: See `sample_group`.
-        length_step: See `sample_group`.
     """
     assert np.all(np.diff(positions) >= 0), "a group is one slice of the batch only if its rows are in order"
     groups, starts = np.unique(positions // mask_group, return_index=True)
@@ -49,18 +47,9 @@ def batch_masks(
     batch = []
     for group, start, stop in zip(groups.tolist(), starts.tolist(), stops.tolist(), strict=True):
         slots = positions[start:stop] % mask_group
-        masks = tuple(
-            sample_group(
-                grid,
-                config,
-                seed=seed,
-                group=group,
-                size=mask_group,
-                mask_config=number,
-                trim=trim,
-                length_step=length_step,
-            ).take(slots)
+        masks = [
+            sample_group(grid, config, seed=seed, group=group, size=mask_group, mask_config=number, trim=trim)
             for number, config in enumerate(configs)
-        )
-        batch.append(GroupMasks(rows=slice(start, stop), masks=masks))
+        ]
+        batch.append(GroupMasks(rows=slice(start, stop), masks=tuple(whole.take(slots) for whole in masks)))
     return batch

@@ -33,6 +33,11 @@ class MultiblockConfig:
     aspect_ratio: tuple[float, float] = (0.75, 1.5)
     """Range of a block's height divided by its width."""
 
+    lengths: tuple[tuple[int, int], ...] = ()
+    """The only numbers of context and target tokens that a clip may have, in pairs: static shapes for a compiled model. A mask
+    group is cut to the pair that keeps most of it, and drawn again where none fits. Empty: cut to its shortest clip, as
+    published."""
+
     def __post_init__(self) -> None:
         if self.num_blocks < 1:
             raise ConfigError(f"num_blocks is {self.num_blocks}; a mask needs at least one block")
@@ -41,6 +46,8 @@ class MultiblockConfig:
                 raise ConfigError(f"{name} is {scale}; give a fraction above 0 and at most 1")
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
             raise ConfigError(f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller number first")
+        if any(min(pair) < 1 for pair in self.lengths):
+            raise ConfigError(f"lengths is {self.lengths}; give pairs of 1 or more context and target tokens")
 
 
 SHORT_RANGE = MultiblockConfig(num_blocks=8, spatial_scale=0.15)
@@ -74,12 +81,11 @@ def sample_group(
     size: int,
     mask_config: int = 0,
     trim: Trim = "prefix",
-    length_step: int = 1,
 ) -> Masks:
     """The masks of one whole mask group, a pure function of the arguments.
 
     One block size is drawn for the group, and positions for each sample. All rows are cut to the length of the group's
-    shortest, so that they stack; what is cut is neither seen nor predicted.
+    shortest, or to one of the config's `lengths`, so that they stack; what is cut is neither seen nor predicted.
 
     Args:
         grid: Grid of the clips.
@@ -89,18 +95,33 @@ def sample_group(
         size: Samples in a group.
         mask_config: Number of the mask configuration; each draws its own blocks.
         trim: What is cut: `prefix` keeps the lowest ids, as V-JEPA does, and so drops the last frames first;
-            `random` keeps a random subset.
-        length_step: Lengths are cut down to a multiple of this, and left alone where they are below it.
+            `random` keeps a random subset, each id of a row with the same probability, so that the mean over what is kept
+            has the expectation of the mean over the whole row.
 
     Raises:
-        ConfigError: No block of this configuration hides a part, and not the whole, of this grid.
+        ConfigError: No block of this configuration hides a part, and not the whole, of this grid, or what it hides and
+            leaves is shorter than all `lengths`.
     """
     draw = uniforms(seed, group, mask_config)
-    block = _block_size(grid, config, draw)
-    hidden = [_hidden_tokens(grid, block, config.num_blocks, draw) for _ in range(size)]
-    context_index = _stack([np.flatnonzero(~mask) for mask in hidden], trim, length_step, draw)
-    target_index = _stack([np.flatnonzero(mask) for mask in hidden], trim, length_step, draw)
-    return Masks(context_index=context_index, target_index=target_index)
+    for _ in range(_MAX_DRAWS):
+        block = _block_size(grid, config, draw)
+        hidden = [_hidden_tokens(grid, block, config.num_blocks, draw) for _ in range(size)]
+        context, target = [np.flatnonzero(~mask) for mask in hidden], [np.flatnonzero(mask) for mask in hidden]
+        kept = _kept_lengths(config.lengths, min(map(len, context)), min(map(len, target)))
+        if kept is not None:
+            context_index, target_index = _stack(context, kept[0], trim, draw), _stack(target, kept[1], trim, draw)
+            return Masks(context_index=context_index, target_index=target_index)
+    raise ConfigError(
+        f"none of lengths {config.lengths} fits any group of {size} masks on a grid of {grid.frames} x {grid.height} x "
+        f"{grid.width} tubelets; give a shorter pair"
+    )
+
+
+def _kept_lengths(lengths: tuple[tuple[int, int], ...], context: int, target: int) -> tuple[int, int] | None:
+    """To how many tokens of context and target a group is cut whose shortest clips have these; None where no pair fits."""
+    if not lengths:
+        return context, target
+    return max((pair for pair in lengths if pair[0] <= context and pair[1] <= target), key=sum, default=None)
 
 
 def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: Draw) -> TubeletGrid:
@@ -137,9 +158,7 @@ def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw:
     )
 
 
-def _stack(rows: list[Int64[np.ndarray, " _"]], trim: Trim, length_step: int, draw: Draw) -> Int64[np.ndarray, "b k"]:
-    shortest = min(map(len, rows))
-    length = shortest // length_step * length_step or shortest
+def _stack(rows: list[Int64[np.ndarray, " _"]], length: int, trim: Trim, draw: Draw) -> Int64[np.ndarray, "b k"]:
     if trim == "random":
         rows = [np.sort(row[np.argsort(draw(len(row)), kind="stable")[:length]]) for row in rows]
     return np.stack([row[:length] for row in rows])

@@ -101,7 +101,7 @@ class EncoderSize(TypedDict):
     mlp_ratio: float
 
 
-SizeName: TypeAlias = Literal["tiny", "small", "base", "large", "huge", "giant"]
+SizeName: TypeAlias = Literal["tiny", "small", "base", "large", "huge", "giant", "gigantic"]
 
 ENCODER_SIZES: dict[SizeName, EncoderSize] = {
     "tiny": {"width": 192, "depth": 12, "num_heads": 3, "mlp_ratio": 4.0},
@@ -110,8 +110,10 @@ ENCODER_SIZES: dict[SizeName, EncoderSize] = {
     "large": {"width": 1024, "depth": 24, "num_heads": 16, "mlp_ratio": 4.0},
     "huge": {"width": 1280, "depth": 32, "num_heads": 16, "mlp_ratio": 4.0},
     "giant": {"width": 1408, "depth": 40, "num_heads": 22, "mlp_ratio": 48 / 11},
+    "gigantic": {"width": 1664, "depth": 48, "num_heads": 26, "mlp_ratio": 64 / 13},
 }
-"""ViT-T to ViT-H as usual; giant is V-JEPA 2's ViT-g (arXiv:2506.09985)."""
+"""ViT-T to ViT-H as usual; giant is V-JEPA 2's ViT-g (arXiv:2506.09985), gigantic V-JEPA 2.1's ViT-G (facebookresearch/vjepa2,
+configs/train_2_1/vitG16)."""
 
 
 class Encoder(nn.Module):

@@ -22,7 +22,8 @@ from surgrec.models.pretrained import Pretrained
 from surgrec.models.surgrec_finetuner import surgrec_content
 from surgrec.models.timm_vit import timm_model
 from surgrec.models.videomae import videomae_content
-from surgrec.models.vjepa_checkpoint import vjepa_content
+from surgrec.models.vjepa_content import vjepa_content
+from surgrec.models.weights import in_own_memory
 
 ExportFormat: TypeAlias = Literal["hf", "timm", "vjepa", "videomae", "surgrec"]
 
@@ -30,7 +31,13 @@ _ENTRIES = {"vjepa": vjepa_content, "videomae": videomae_content, "surgrec": sur
 
 
 def export_weights(
-    weights: Pretrained, format_name: ExportFormat, out: Path, provenance: Mapping[str, Any], licence: str | None
+    weights: Pretrained,
+    format_name: ExportFormat,
+    out: Path,
+    provenance: Mapping[str, Any],
+    licence: str | None,
+    *,
+    with_decoder: bool = False,
 ) -> str:
     """Writes weights as another project reads them: a folder for hf and timm, else a PyTorch file; complete or not at all.
 
@@ -40,6 +47,8 @@ def export_weights(
         out: The folder or file, which must not be there yet.
         provenance: JSON values: what the weights were trained on and from.
         licence: That of the weights that these were started from; None where there is none.
+        with_decoder: Write an MAE's decoder for hf too. `AutoModel` has no place for it and says so; `AutoModelForPreTraining`
+            has.
 
     Returns:
         What was written, for a reader: `encoder and predictor`.
@@ -52,6 +61,8 @@ def export_weights(
         raise CheckpointError(f"{out} is there already; remove it, or choose another --out")
     if format_name == "timm" or (format_name == "surgrec" and weights.encoder.config.positions != "sincos"):
         weights = replace(weights, predictor=None, decoder=None)  # these have no place for one
+    if format_name == "hf" and not with_decoder:
+        weights = replace(weights, decoder=None)
     facts = {"provenance": dict(provenance), "licence": licence}
     partial = out.with_name(out.name + ".partial")
     try:
@@ -63,9 +74,9 @@ def export_weights(
                 (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             (partial / CARD_FILE).write_text(card, encoding="utf-8")
             metadata = {"format": "pt", NOTE: json.dumps(facts, sort_keys=True)}
-            save_file(_copied(tensors), partial / WEIGHTS_FILE, metadata=metadata)
+            save_file(in_own_memory(tensors), partial / WEIGHTS_FILE, metadata=metadata)
         else:
-            entries = {name: _copied(tensors) for name, tensors in _ENTRIES[format_name](weights).items()}
+            entries = {name: in_own_memory(tensors) for name, tensors in _ENTRIES[format_name](weights).items()}
             partial.parent.mkdir(parents=True, exist_ok=True)
             torch.save({**entries, NOTE: json.dumps(facts, sort_keys=True)}, partial)
         for file in partial.iterdir() if partial.is_dir() else [partial]:
@@ -93,8 +104,3 @@ def _folder(
         return {CONFIG_FILE: config, "preprocessor_config.json": videomae_processor(encoder)}, tensors, "hf-videomae"
     config, tensors = hf_vjepa2_model(weights)
     return {CONFIG_FILE: config, "video_preprocessor_config.json": vjepa2_processor(encoder)}, tensors, "hf-vjepa2"
-
-
-def _copied(tensors: State) -> dict[str, torch.Tensor]:
-    """Each tensor in memory of its own: parts of one would be stored whole, or refused."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

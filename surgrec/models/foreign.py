@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from surgrec.errors import CheckpointError
 from surgrec.models.containers import Container, read_container
+from surgrec.models.encoder import ENCODER_SIZES
 from surgrec.models.hf_videomae import read_hf_videomae
 from surgrec.models.hf_vjepa2 import read_hf_vjepa2
 from surgrec.models.pretrained import Pretrained, Unstored
@@ -16,10 +17,13 @@ from surgrec.models.vjepa_checkpoint import KEYS, read_vjepa
 
 Format: TypeAlias = Literal["vjepa", "videomae", "hf", "timm", "surgrec"]
 
+FormatOption: TypeAlias = Format | Literal["auto"]
+"""What a user says of a file: its format, or `auto` to tell it from the entries."""
+
 Reader: TypeAlias = Callable[[Container, Unstored], Pretrained]
 
 
-def read_foreign(path: Path, format_name: Format | Literal["auto"], unstored: Unstored) -> Pretrained:
+def read_foreign(path: Path, format_name: FormatOption, unstored: Unstored) -> Pretrained:
     """The weights of a foreign file or folder. Nothing in it is run; every tensor is taken or named as left out.
 
     Args:
@@ -28,11 +32,26 @@ def read_foreign(path: Path, format_name: Format | Literal["auto"], unstored: Un
         unstored: What the file does not say.
 
     Raises:
-        CheckpointError: It cannot be read, is of no known format, or does not hold exactly the tensors of one.
+        CheckpointError: It cannot be read, is of no known format or may be of two, or does not hold exactly the tensors of one.
         ConfigError: What was given and the tensors' sizes make no encoder.
     """
     container = read_container(path)
-    return _reader(container, _format(container) if format_name == "auto" else format_name)(container, unstored)
+    if format_name != "auto":
+        return _reader(container, format_name)(container, unstored)
+    weights = _reader(container, _format(container))(container, unstored)
+    if container.note is None and _may_be_surgrec_jepa(weights):
+        raise CheckpointError(
+            f"{container.name} may be V-JEPA's ViT-L or SurgRec-JEPA, which store the same names but have other licences and use "
+            "another entry: say which by --format vjepa or --format surgrec, in a recipe by --init_format"
+        )
+    return weights
+
+
+def _may_be_surgrec_jepa(weights: Pretrained) -> bool:
+    """Whether this is V-JEPA's container with a ViT-L, of which SurgRec published one too."""
+    large = ENCODER_SIZES["large"]
+    config, published = weights.encoder.config, weights.origin.format in ("vjepa1", "vjepa2")
+    return published and (config.width, config.depth) == (large["width"], large["depth"])
 
 
 def _format(container: Container) -> Format:

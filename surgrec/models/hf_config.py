@@ -25,6 +25,19 @@ def config_value(config: Mapping[str, Any], name: str, default: Number, where: s
     return type(default)(value)
 
 
+def mlp_ratio(config: Mapping[str, Any], prefix: str, width: int, where: str) -> float:
+    """The ratio of hidden channels in a config of VJEPA2Model, as ours: transformers cuts where networks here round."""
+    ratio = config_value(config, f"{prefix}mlp_ratio", 4.0, where)
+    hidden = int(width * ratio)
+    return ratio if round(width * ratio) == hidden else hidden / width
+
+
+def cut_ratio(width: int, ratio: float) -> float:
+    """The other way round: a ratio that gives transformers as many hidden channels as this one gives here."""
+    hidden = round(width * ratio)
+    return next(found for found in (ratio, hidden / width, (hidden + 0.5) / width) if int(width * found) == hidden)
+
+
 def checked(config: Mapping[str, Any], wanted: Mapping[str, Sequence[object]], where: str) -> None:
     """Refuses a config with another value than these; a value that is not there is transformers' default, the first.
 

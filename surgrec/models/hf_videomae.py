@@ -4,6 +4,8 @@
   it adds the same to all scores of a query where no rotation follows.
 - transformers 5.7 to 5.17 lose those biases without a word: use 5.19 or later, or one before 5.6.
 - Only with `use_mean_pooling: false` does the model have the norm after its last block.
+- Its configs say `layer_norm_eps: 1e-12`, transformers' default; the weights were trained with 1e-6, which networks here have and
+  exports say. Features differ by less than 1e-5.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.hf_config import EXACT_GELU, checked, config_value
 from surgrec.models.key_map import KeyMap, State, check_complete, from_foreign, to_foreign
-from surgrec.models.pretrained import NON_COMMERCIAL, Part, Pretrained, Unstored, origin_of
+from surgrec.models.pretrained import NON_COMMERCIAL, Part, Pretrained, Remainder, Unstored, origin_of
 from surgrec.models.sizes import blank_decoder, blank_encoder
 from surgrec.models.videomae import decoder_state, decoder_tensors, require_flat_sinusoids
 
@@ -55,13 +57,20 @@ DECODER: KeyMap = {
     "norm": "decoder.norm",
     "head": "decoder.head",
 }
+EPS = (1e-12, NORM_EPS)
+"""What `layer_norm_eps` may be."""
+
+_OWN_PREFIX = "videomae."
 _OF_DECODER = ("decoder.", "encoder_to_decoder.", "mask_token")
 
 
 def hf_videomae_state(encoder: State, decoder: State | None = None) -> dict[str, Float[Tensor, "..."]]:
-    """The tensors of a VideoMAEForPreTraining, from the states of our `sincos` encoder and decoder."""
+    """The tensors of a VideoMAEForPreTraining, from the states of our `sincos` encoder and decoder; of a VideoMAEModel, which
+    names them without the model's own prefix, from an encoder alone."""
     tensors = to_foreign(encoder, ENCODER)
-    return tensors if decoder is None else tensors | decoder_tensors(decoder, DECODER)
+    if decoder is None:
+        return {name.removeprefix(_OWN_PREFIX): tensor for name, tensor in tensors.items()}
+    return tensors | decoder_tensors(decoder, DECODER)
 
 
 def hf_videomae_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
@@ -129,24 +138,28 @@ def read_hf_videomae(container: Container, unstored: Unstored) -> Pretrained:
             f"{where}: 'use_mean_pooling' of its config.json is true, so it was fine-tuned and has no norm after the encoder; "
             "give a pretrained model"
         )
-    checked(config, {"hidden_act": EXACT_GELU, "qkv_bias": (True,), "qv_bias": (True,), "num_channels": (3,)}, where)
+    wanted = {"hidden_act": EXACT_GELU, "qkv_bias": (True,), "qv_bias": (True,), "num_channels": (3,)}
+    checked(config, {**wanted, "layer_norm_eps": EPS}, where)
     encoder = _encoder_config(config, where)
-    bare = not any(name.startswith("videomae.") for name in container.content)  # VideoMAEModel saves itself without it
-    found = {f"videomae.{name}": tensor for name, tensor in container.content.items()} if bare else container.content
-    decoder = _decoder_config(config, where) if any(name.startswith(_OF_DECODER) for name in found) else None
+    # VideoMAEModel saves itself without its prefix; a folder may hold it with the prefix too.
+    bare = not any(name.startswith(_OF_DECODER) for name in container.content)
+    found = {name.removeprefix(_OWN_PREFIX) if bare else name: tensor for name, tensor in container.content.items()}
+    decoder = None if bare else _decoder_config(config, where)
     blank, blank_of_decoder = blank_encoder(encoder), blank_decoder(decoder, encoder) if decoder else None
     check_complete(found, hf_videomae_state(blank, blank_of_decoder), where)
     frames, crop_px = unstored.num_frames or encoder.num_frames, unstored.crop_px or encoder.crop_px
+    named = {f"{_OWN_PREFIX}{name}": tensor for name, tensor in found.items()} if bare else found
     return Pretrained(
         origin=origin_of(container, "hf-videomae", unstored, NON_COMMERCIAL),
         encoder=Part(
-            config=replace(encoder, num_frames=frames, crop_px=crop_px), state=from_foreign(found, blank, ENCODER)
+            config=replace(encoder, num_frames=frames, crop_px=crop_px), state=from_foreign(named, blank, ENCODER)
         ),
         decoder=(
             Part(config=decoder, state=decoder_state(found, blank_of_decoder, DECODER))
             if decoder is not None and blank_of_decoder is not None
             else None
         ),
+        remainder=Remainder(format="hf"),
     )
 
 

@@ -19,12 +19,13 @@ from surgrec.errors import ConfigError
 from surgrec.models.blocks import NORM_EPS
 from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
-from surgrec.models.hf_config import EXACT_GELU, checked, config_value
+from surgrec.models.hf_config import EXACT_GELU, checked, config_value, cut_ratio, mlp_ratio
 from surgrec.models.key_map import BLOCK_MODULES, KeyMap, State, check_complete, from_foreign, to_foreign
-from surgrec.models.predictor import PredictorConfig
-from surgrec.models.pretrained import LeftOut, Part, Pretrained, Unstored, origin_of
+from surgrec.models.predictor import PredictorConfig, fitting_mask_tokens
+from surgrec.models.pretrained import LeftOut, Part, Pretrained, Remainder, Unstored, origin_of
 from surgrec.models.sizes import blank_encoder, blank_predictor
 from surgrec.models.vjepa import vjepa_version
+from surgrec.models.vjepa_content import NUM_MASK_TOKENS
 
 
 def _blocks(ours: str, theirs: str) -> dict[str, str | tuple[str | None, ...]]:
@@ -68,7 +69,8 @@ def hf_vjepa2_state(encoder: State, predictor: State | None = None) -> dict[str,
 
 
 def hf_vjepa2_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
-    """config.json and tensors of a VJEPA2Model. Where there is no predictor, an empty one of zeros stands in its place.
+    """config.json and tensors of a VJEPA2Model. Where there is no predictor, an empty one of zeros stands in its place; where
+    one mask token was trained, it is in every slot.
 
     Raises:
         ConfigError: The encoder is none of V-JEPA 2's.
@@ -80,7 +82,7 @@ def hf_vjepa2_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Floa
         empty = {name: torch.zeros(tensor.shape) for name, tensor in blank.items()}
         predictor = Part(config=NO_PREDICTOR, state=empty)
     else:
-        predictor = weights.predictor
+        predictor = _with_trained_tokens(weights.predictor, weights.remainder)
     config = {
         "architectures": ["VJEPA2Model"],
         "model_type": "vjepa2",
@@ -91,14 +93,14 @@ def hf_vjepa2_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Floa
         "hidden_size": encoder.width,
         "num_attention_heads": encoder.num_heads,
         "num_hidden_layers": encoder.depth,
-        "mlp_ratio": encoder.mlp_ratio,
+        "mlp_ratio": cut_ratio(encoder.width, encoder.mlp_ratio),
         "layer_norm_eps": NORM_EPS,
         "qkv_bias": True,
         "hidden_act": "gelu",
         "pred_hidden_size": predictor.config.width,
         "pred_num_attention_heads": predictor.config.num_heads,
         "pred_num_hidden_layers": predictor.config.depth,
-        "pred_mlp_ratio": predictor.config.mlp_ratio,
+        "pred_mlp_ratio": cut_ratio(predictor.config.width, predictor.config.mlp_ratio),
         "pred_num_mask_tokens": len(predictor.state["mask_tokens"]),
         "pred_zero_init_mask_tokens": True,
         "dtype": "float32",
@@ -129,17 +131,19 @@ def read_hf_vjepa2(container: Container, unstored: Unstored) -> Pretrained:
         CheckpointError: A tensor is missing, unknown or of another shape, or the config asks for what no encoder here has.
     """
     where, config = container.name, container.config or {}
-    checked(config, {"hidden_act": EXACT_GELU, "qkv_bias": (True,), "in_chans": (3,)}, where)
+    wanted = {"hidden_act": EXACT_GELU, "qkv_bias": (True,), "in_chans": (3,), "layer_norm_eps": (NORM_EPS,)}
+    checked(config, wanted, where)
     encoder = _encoder_config(config, where)
     found = {name.removeprefix("vjepa2."): tensor for name, tensor in container.content.items()}
     heads = [name for name in found if name.startswith(tuple(_HEADS))]
     left_out = [LeftOut(name=name, why="of a head for classification", tensors=1) for name in heads]
     found = {name: tensor for name, tensor in found.items() if name not in heads}
+    width = config_value(config, "pred_hidden_size", 384, where)
     predictor = PredictorConfig(
-        width=config_value(config, "pred_hidden_size", 384, where),
+        width=width,
         depth=config_value(config, "pred_num_hidden_layers", 12, where),
         num_heads=config_value(config, "pred_num_attention_heads", 12, where),
-        mlp_ratio=config_value(config, "pred_mlp_ratio", 4.0, where),
+        mlp_ratio=mlp_ratio(config, "pred_", width, where),
     )
     num_mask_tokens = config_value(config, "pred_num_mask_tokens", 10, where)
     if predictor.depth == 0:
@@ -151,7 +155,17 @@ def read_hf_vjepa2(container: Container, unstored: Unstored) -> Pretrained:
         origin=origin_of(container, "hf-vjepa2", unstored, "MIT", left_out=left_out),
         encoder=Part(config=_with_clip(encoder, unstored), state=from_foreign(found, blanks[0], ENCODER)),
         predictor=Part(config=predictor, state=_predictor_state(found, blanks[1])) if predictor.depth else None,
+        remainder=Remainder(format="hf"),
     )
+
+
+def _with_trained_tokens(predictor: Part[PredictorConfig], remainder: Remainder | None) -> Part[PredictorConfig]:
+    """The predictor with a trained mask token in each of the published slots; one of transformers' own stays as it is."""
+    tokens = predictor.state["mask_tokens"]
+    if remainder is not None and remainder.format == "hf":
+        return predictor
+    slots = NUM_MASK_TOKENS["vjepa2"] if predictor.config.shared_mask_token else len(tokens)
+    return replace(predictor, state={**predictor.state, "mask_tokens": fitting_mask_tokens(tokens, slots)})
 
 
 def _require_vjepa2(encoder: EncoderConfig) -> None:
@@ -164,11 +178,12 @@ def _require_vjepa2(encoder: EncoderConfig) -> None:
 
 
 def _encoder_config(config: Mapping[str, Any], where: str) -> EncoderConfig:
+    width = config_value(config, "hidden_size", 1024, where)
     return EncoderConfig(
-        width=config_value(config, "hidden_size", 1024, where),
+        width=width,
         depth=config_value(config, "num_hidden_layers", 24, where),
         num_heads=config_value(config, "num_attention_heads", 16, where),
-        mlp_ratio=config_value(config, "mlp_ratio", 4.0, where),
+        mlp_ratio=mlp_ratio(config, "", width, where),
         patch_size=config_value(config, "patch_size", 16, where),
         tubelet_size=config_value(config, "tubelet_size", 2, where),
         num_frames=config_value(config, "frames_per_clip", 64, where),

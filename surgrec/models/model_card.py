@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from surgrec.models.pretrained import Pretrained
+from surgrec.models.pretrained import UNSTATED, Pretrained
 
 FolderFormat: TypeAlias = Literal["hf-vjepa2", "hf-videomae", "timm"]
 
@@ -42,7 +42,7 @@ def model_card(model: FolderFormat, weights: Pretrained, facts: Mapping[str, Any
     encoder = weights.encoder.config
     front = ["---", f"library_name: {_LIBRARIES[model]}", "tags: [surgical-video, self-supervised]"]
     if facts["licence"] is not None:
-        front.append(f"license: {str(facts['licence']).lower()}")
+        front.append(f"license: {'unknown' if facts['licence'] == UNSTATED else str(facts['licence']).lower()}")
     notes = [f"Trained on clips of {encoder.num_frames} frames of {encoder.crop_px} x {encoder.crop_px} pixels."]
     if model == "hf-vjepa2":
         notes.append(
@@ -50,6 +50,10 @@ def model_card(model: FolderFormat, weights: Pretrained, facts: Mapping[str, Any
         )
         if weights.predictor is None:
             notes.append("There is no predictor: an empty one of zeros stands in its place, so that the model loads.")
+    if weights.decoder is not None:
+        notes.append(
+            "The decoder is for AutoModelForPreTraining: AutoModel has no place for it and names it as unexpected."
+        )
     if model == "timm":
         notes.append(
             f"This is what the video encoder does to a still image, which it sees as {encoder.tubelet_size} equal frames."
@@ -64,4 +68,6 @@ def _licence_sentence(licence: str | None) -> str:
         return (
             "No weights of others with a known licence were the start: whoever publishes these chooses their licence."
         )
+    if licence == UNSTATED:
+        return "These weights derive from others whose makers state no licence: ask them before you pass these on."
     return f"These weights derive from others under {licence}, and keep that licence."

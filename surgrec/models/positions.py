@@ -13,6 +13,9 @@ from surgrec.models.tokens import token_places
 
 SinusoidKind: TypeAlias = Literal["sincos", "sincos3d"]
 
+TABLE_TOLERANCE = 1e-5
+"""How far a stored table may be from the one computed here: rounding explains as much."""
+
 _BASE = 10000.0
 
 

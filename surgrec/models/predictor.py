@@ -28,6 +28,11 @@ class PredictorConfig:
     mlp_ratio: float = 4.0
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
+    shared_mask_token: bool = True
+    """One mask token for all mask configurations, as V-JEPA 2 and 2.1 are trained: they store ten and eight, but count them by
+    the lengths of their clips, so the first is the only one in use (facebookresearch/vjepa2, src/utils/wrappers.py). False
+    for V-JEPA 1: one for each mask configuration (arXiv:2404.08471; facebookresearch/jepa, configs/pretrain)."""
+
     context_head: bool = False
     """Also predict the features of what is seen, by a head of its own, as V-JEPA 2.1 does."""
 
@@ -43,7 +48,7 @@ class Predictor(nn.Module):
         self.config = config
         self.predictor_embed = _input_layer(encoder, config.width)
         # One tensor, so that every step gives every parameter a gradient; zeros, as V-JEPA has them.
-        self.mask_tokens = nn.Parameter(torch.zeros(num_mask_configs, config.width))
+        self.mask_tokens = nn.Parameter(torch.zeros(1 if config.shared_mask_token else num_mask_configs, config.width))
         self.rope = rotary_positions(encoder, config.width // config.num_heads)
         self.sinusoids = sinusoid_positions(encoder, config.width)
         self.predictor_blocks = nn.ModuleList(
@@ -71,7 +76,7 @@ class Predictor(nn.Module):
             context_tokens: The encoder's output at `context_index`, of all its levels.
             context_index: Ids in the full grid, in any order.
             target_index: Ids to predict, in any order.
-            mask_config: Number of the mask configuration, which has a mask token of its own.
+            mask_config: Number of the mask configuration, which has a mask token of its own where they are not shared.
         """
         tokens = self._last_block(context_tokens, context_index, target_index, mask_config)
         predictions: Float[Tensor, "b m d"] = self.predictor_proj(
@@ -102,7 +107,8 @@ class Predictor(nn.Module):
         """Context and target tokens, in this order, after the last block."""
         num_clips, num_targets = target_index.shape
         context = self.predictor_embed(context_tokens)
-        hidden = repeat(self.mask_tokens[mask_config].to(context.dtype), "d -> b m d", b=num_clips, m=num_targets)
+        mask_token = self.mask_tokens[0 if self.config.shared_mask_token else mask_config]
+        hidden = repeat(mask_token.to(context.dtype), "d -> b m d", b=num_clips, m=num_targets)
         tokens = torch.cat([context, hidden], dim=1)
         # Every token carries its own position, turned or added, so the tokens need no sorting.
         index = torch.cat([context_index, target_index], dim=1)
@@ -114,6 +120,17 @@ class Predictor(nn.Module):
         for block in self.predictor_blocks:
             tokens = block(tokens, rope)
         return tokens
+
+
+def fitting_mask_tokens(tokens: Float[Tensor, "m d"], num_slots: int) -> Float[Tensor, "k d"]:
+    """Trained mask tokens for every slot: as they are where each of them was trained, else the one that was, repeated.
+
+    V-JEPA 2 trains the first of its ten only; the others are still the zeros that they began with.
+    """
+    sizes = tokens.norm(dim=1)
+    if len(tokens) == num_slots and bool(sizes.all()):
+        return tokens
+    return repeat(tokens[sizes.argmax()], "d -> k d", k=num_slots)
 
 
 def _input_layer(encoder: EncoderConfig, width: int) -> nn.Module:

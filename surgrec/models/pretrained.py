@@ -18,7 +18,12 @@ Config = TypeVar("Config")
 NON_COMMERCIAL = "CC-BY-NC-4.0"
 """V-JEPA 1, VideoMAE v1 and SurgRec publish their weights under it; weights derived from them keep it."""
 
+UNSTATED = "NOASSERTION"
+"""SPDX's word for weights whose makers state no licence, so that nobody may assume one."""
+
 LicenceSource: TypeAlias = Literal["given", "note", "model card", "format"]
+
+RemainderFormat: TypeAlias = Literal["vjepa", "videomae", "hf", "timm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,20 @@ class LeftOut:
     """The reason, for a reader."""
     tensors: int
     """How many it holds."""
+    kept: bool = False
+    """Whether `Remainder` has it, for an export to the format that it came in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remainder:
+    """What a foreign file has and no network here, kept so that the same file can be written again."""
+
+    format: RemainderFormat
+    """Whose file it was."""
+    entry: str | None = None
+    """The entry that the encoder was taken from."""
+    tensors: State = field(default_factory=dict)
+    """By entry and name: `target_encoder.img_mod_embed`; in a format without entries, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +73,7 @@ class Origin:
     key: str | None
     """The entry that the encoder was taken from; None where the file holds nothing but tensors."""
     licence: str | None
-    """Of the weights, by its SPDX identifier; None where there is none to keep."""
+    """Of the weights, by its SPDX identifier; `UNSTATED` where their makers state none; None where there is none to keep."""
     licence_from: LicenceSource | None
     """Who says so: the user, the note of `surgrec export`, the model card, or who publishes files of this format."""
     left_out: Sequence[LeftOut] = ()
@@ -73,7 +92,10 @@ class Pretrained:
     context_encoder: State | None = None
     """The tensors of a JEPA's trained encoder, which the target encoder follows."""
     predictor: Part[PredictorConfig] | None = None
+    """With as many mask tokens as the file stores; `fitting_mask_tokens` gives those that a `Predictor` has."""
     decoder: Part[DecoderConfig] | None = None
+    remainder: Remainder | None = None
+    """Of a foreign file as it was read; None for weights that were trained on since."""
     assumed: Mapping[str, Any] = field(default_factory=dict)
     """What the file does not say and nobody gave: the published values that were taken for it."""
 
@@ -100,8 +122,12 @@ class Unstored:
     """Kind of positions; needed for V-JEPA files with a table of positions, which V-JEPA 1 uses and V-JEPA 2 does not."""
     predictor_heads: int | None = None
     """Attention heads of the predictor."""
+    predictor_depth: int | None = None
+    """Blocks of the predictor: the published number, or this one; with any other a block may be missing."""
     decoder_heads: int | None = None
     """Attention heads of the decoder."""
+    decoder_depth: int | None = None
+    """Blocks of the decoder, as of the predictor."""
     licence: str | None = None
     """Of the weights: an SPDX identifier."""
 
@@ -128,7 +154,7 @@ def origin_of(
     licence = published
     source: LicenceSource | None = "format" if published else None
     if container.licence:
-        licence, source = container.licence, "model card"
+        licence, source = UNSTATED if container.licence == "unknown" else container.licence, "model card"
     if container.note:
         licence, source = container.note["licence"], "note"
     if unstored.licence:
@@ -161,7 +187,7 @@ def left_out_entries(
 
     Args:
         content: The file's.
-        taken: Entries whose tensors are used.
+        taken: Entries whose tensors are used or kept.
         known: Reasons for those that hold tensors and are left out.
         where: The file, for the error.
 

@@ -15,7 +15,8 @@ from surgrec.errors import ConfigError
 from surgrec.models.containers import Container
 from surgrec.models.pretrained import NON_COMMERCIAL, Pretrained, Unstored, origin_of
 from surgrec.models.videomae import read_videomae, videomae_content
-from surgrec.models.vjepa_checkpoint import read_vjepa, vjepa_content
+from surgrec.models.vjepa_checkpoint import read_vjepa
+from surgrec.models.vjepa_content import encoder_entry, vjepa_content
 
 TABLE, TABLE_OF_VJEPA = "pos_embed_buffer", "pos_embed"
 """The table of positions that the fine-tuner takes from a file, and the one that it drops."""
@@ -57,5 +58,5 @@ def surgrec_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, ".
         )
     if config.positions == "sincos":
         return videomae_content(weights)
-    tensors = vjepa_content(weights)["target_encoder"]
+    tensors = vjepa_content(weights)[encoder_entry(weights)]
     return {"encoder": {name.replace(TABLE_OF_VJEPA, TABLE): tensor for name, tensor in tensors.items()}}

@@ -1,7 +1,7 @@
-"""timm's VisionTransformer: what a VideoMAE encoder does to a still image, seen as a tubelet of equal frames.
+"""timm's VisionTransformer: what an encoder with sinusoids does to a still image, seen as a tubelet of equal frames.
 
-The convolution over a tubelet becomes its sum over time, and the sinusoids of the first tubelets along time are the table of
-positions. No other model of timm is a video encoder of ours, and none has rotary positions as V-JEPA's.
+The convolution over a tubelet becomes its sum over time, and the sinusoids of the first tubelets along time, VideoMAE's flat ones
+or V-JEPA 1's, are the table of positions that timm adds. No model of timm has rotary positions as V-JEPA 2's.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from surgrec.clips.augment import RGB_MEAN, RGB_STD
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.masks.grid import TubeletGrid
 from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.key_map import KeyMap, State, check_complete, from_foreign, num_blocks, same_blocks, to_foreign
-from surgrec.models.positions import sinusoid_table
-from surgrec.models.pretrained import Part, Pretrained, Unstored, origin_of
+from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table, sinusoid_table_3d
+from surgrec.models.pretrained import Part, Pretrained, Remainder, Unstored, origin_of
 from surgrec.models.sizes import blank_encoder, encoder_size, require_tensor
-from surgrec.models.videomae import require_flat_sinusoids
 
 ENCODER: KeyMap = {"patch_embed.proj": "patch_embed.proj", **same_blocks("blocks", "blocks"), "norm": "norm"}
 _PROJECTION, _TABLE = "patch_embed.proj.weight", "pos_embed"
@@ -30,18 +30,26 @@ def timm_state(state: State, config: EncoderConfig) -> dict[str, Float[Tensor, "
     """The tensors of the image model."""
     tensors = to_foreign(state, ENCODER)
     tensors[_PROJECTION] = reduce(tensors[_PROJECTION], "d c t h w -> d c h w", "sum")
-    table = sinusoid_table(config.grid.height * config.grid.width, config.width)
-    return tensors | {_TABLE: rearrange(table, "n d -> 1 n d")}
+    return tensors | {_TABLE: rearrange(_table(config), "n d -> 1 n d")}
 
 
 def timm_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
     """config.json and tensors of a folder for `timm.create_model("local-dir:FOLDER")`; its features are the tokens' mean.
 
     Raises:
-        ConfigError: The encoder's positions are not flat sinusoids.
+        ConfigError: The encoder's positions are rotary, or it has more than one kind of output.
     """
     encoder = weights.encoder.config
-    require_flat_sinusoids(encoder, "timm's VisionTransformer")
+    if encoder.positions == "rope" or encoder.levels or encoder.modality_embedding:
+        found = (
+            "adds levels or a modality embedding"
+            if encoder.positions != "rope"
+            else "turns queries and keys (positions rope)"
+        )
+        raise ConfigError(
+            f"timm's VisionTransformer adds a table of positions to its tokens and nothing more, and this encoder {found}, so its "
+            "features would be others there; export it as hf or vjepa"
+        )
     config = {
         "architecture": "vit_base_patch16_224",  # only the class: all that it fixes is set below
         "num_classes": 0,
@@ -71,7 +79,10 @@ def timm_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Float[Ten
             "classifier": "head",
         },
     }
-    return config, timm_state(weights.encoder.state, encoder)
+    tensors = timm_state(weights.encoder.state, encoder)
+    if weights.remainder is not None and weights.remainder.format == "timm":
+        tensors |= weights.remainder.tensors
+    return config, tensors
 
 
 def read_timm(container: Container, unstored: Unstored) -> Pretrained:
@@ -85,9 +96,10 @@ def read_timm(container: Container, unstored: Unstored) -> Pretrained:
     blank = blank_encoder(config)
     expected = timm_state(blank, config)
     check_complete(found, expected, where)
-    if not torch.allclose(found[_TABLE], expected[_TABLE], atol=1e-5):
+    if not torch.allclose(found[_TABLE].float(), expected[_TABLE], atol=TABLE_TOLERANCE):
         raise CheckpointError(
-            f"{where}: 'pos_embed' is not the table of fixed sinusoids, so its positions were learnt, which no encoder here has"
+            f"{where}: 'pos_embed' is not the table of fixed sinusoids of positions {config.positions}, so its positions were "
+            "learnt, which no encoder here has, or are of another kind: name the positions"
         )
     shared = repeat(found[_PROJECTION] / config.tubelet_size, "d c h w -> d c t h w", t=config.tubelet_size)
     names = {name for name in found if name != _TABLE}
@@ -98,8 +110,17 @@ def read_timm(container: Container, unstored: Unstored) -> Pretrained:
             config=config,
             state=from_foreign({name: found[name] for name in names} | {_PROJECTION: shared}, blank, ENCODER),
         ),
+        remainder=Remainder(format="timm", tensors={name: found[name] for name in (_TABLE, _PROJECTION)}),
         assumed={name: getattr(config, name) for name, value in given.items() if value is None},
     )
+
+
+def _table(config: EncoderConfig) -> Float[Tensor, "n d"]:
+    """The positions of the first tubelets along time."""
+    grid = config.grid
+    if config.positions == "sincos3d":
+        return sinusoid_table_3d(TubeletGrid(1, grid.height, grid.width), config.width)
+    return sinusoid_table(grid.height * grid.width, config.width)
 
 
 def _encoder_config(
@@ -115,5 +136,5 @@ def _encoder_config(
         tubelet_size=unstored.tubelet_size or 2,
         num_frames=unstored.num_frames or 16,
         crop_px=side * patch_size,
-        positions="sincos",
+        positions=unstored.positions if unstored.positions == "sincos3d" else "sincos",
     )

@@ -6,7 +6,7 @@ Source: the published checkpoints and scripts of MCG-NJU/VideoMAE and OpenGVLab/
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from einops import rearrange
 from jaxtyping import Float
@@ -17,8 +17,18 @@ from surgrec.models.containers import Container
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import EncoderConfig, EncoderSize
 from surgrec.models.key_map import BLOCK_MODULES, KeyMap, State, check_complete, from_foreign, num_blocks, to_foreign
-from surgrec.models.pretrained import NON_COMMERCIAL, LeftOut, Part, Pretrained, Unstored, left_out_entries, origin_of
-from surgrec.models.sizes import blank_decoder, blank_encoder, encoder_size, require_tensor
+from surgrec.models.pretrained import (
+    NON_COMMERCIAL,
+    UNSTATED,
+    LeftOut,
+    Part,
+    Pretrained,
+    Remainder,
+    Unstored,
+    left_out_entries,
+    origin_of,
+)
+from surgrec.models.sizes import blank_decoder, blank_encoder, encoder_size, require_depth, require_tensor
 
 
 def _blocks(theirs: str) -> dict[str, str | tuple[str | None, ...]]:
@@ -43,6 +53,15 @@ GIANT: EncoderSize = {"width": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 
 DECODER_HEADS = {192: 3, 384: 6, 512: 8, 640: 8}
 """Published numbers of heads, by the decoder's width."""
 
+DECODER_DEPTHS = {192: (4,), 384: (4,), 512: (4, 12), 640: (4, 12)}
+"""Published numbers of blocks, by the decoder's width: the wide ones have 12 in v1, and every one has 4 in v2."""
+
+Version: TypeAlias = Literal["videomae", "videomae2"]
+
+LICENCES: dict[Version, str] = {"videomae": NON_COMMERCIAL, "videomae2": UNSTATED}
+"""Of the weights. v1's repository is under CC BY-NC 4.0 with all in it. v2's code is under the MIT licence, but its pretrained
+weights are handed out upon a form (OpenGVLab/VideoMAEv2, docs/MODEL_ZOO.md) that states none for them."""
+
 _KEYS = ("model", "module")
 _TRAINING = {
     "optimizer": "the optimizer's state",
@@ -66,13 +85,16 @@ def read_videomae(container: Container, unstored: Unstored) -> Pretrained:
     blank = blank_encoder(config)
     check_complete(encoder_found, to_foreign(blank, ENCODER), f"{where}, encoder")
     decoder, left_out = _read_decoder(decoder_found, config, unstored, f"{where}, decoder")
+    remainder = Remainder(format="videomae", entry=key, tensors=decoder_found if decoder is None else {})
     if key is not None:
         left_out += left_out_entries(content, {key}, _TRAINING, where)
+    version = _version(content, config, decoder)
     given = {"num_heads": unstored.num_heads, "num_frames": unstored.num_frames, "crop_px": unstored.crop_px}
     return Pretrained(
-        origin=origin_of(container, "videomae", unstored, NON_COMMERCIAL, key=key, left_out=left_out),
+        origin=origin_of(container, version, unstored, LICENCES[version], key=key, left_out=left_out),
         encoder=Part(config=config, state=from_foreign(encoder_found, blank, ENCODER)),
         decoder=decoder,
+        remainder=remainder,
         assumed={name: getattr(config, name) for name, value in given.items() if value is None},
     )
 
@@ -87,7 +109,10 @@ def videomae_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "
     tensors = to_foreign(weights.encoder.state, ENCODER)
     if weights.decoder is not None:
         tensors |= decoder_tensors(weights.decoder.state)
-    return {"model": tensors}
+    remainder = weights.remainder
+    if remainder is None or remainder.format != "videomae":
+        return {"model": tensors}
+    return {remainder.entry or "model": tensors | dict(remainder.tensors)}
 
 
 def require_flat_sinusoids(config: EncoderConfig, model: str) -> None:
@@ -97,9 +122,10 @@ def require_flat_sinusoids(config: EncoderConfig, model: str) -> None:
         ConfigError: Says what its positions are.
     """
     if config.positions != "sincos" or config.levels or config.modality_embedding:
+        more = " with levels or a modality embedding" if config.levels or config.modality_embedding else ""
         raise ConfigError(
-            f"{model} adds flat sinusoids to its tokens, and this encoder has positions {config.positions}, so its features "
-            "would be others there; export it as hf or vjepa"
+            f"{model} computes flat sinusoids and adds them to its tokens, and this encoder has positions {config.positions}"
+            f"{more}, so its features would be others there; export it as vjepa"
         )
 
 
@@ -132,8 +158,9 @@ def _tensors(entry: Any, where: str) -> dict[str, Tensor]:
 def _encoder_config(found: Mapping[str, Tensor], unstored: Unstored, where: str) -> EncoderConfig:
     projection = require_tensor(found, "encoder.patch_embed.proj.weight", 5, where)
     width, _, tubelet_size, patch_size, _ = projection.shape
+    blocks = "encoder.blocks."
     hidden = require_tensor(found, "encoder.blocks.0.mlp.fc1.weight", 2, where).shape[0]
-    size = encoder_size(width, num_blocks(found, "encoder.blocks."), hidden, unstored.num_heads, where, GIANT)
+    size = encoder_size(width, num_blocks(found, blocks), hidden, unstored.num_heads, where, GIANT, blocks=blocks)
     return EncoderConfig(
         **size,
         tubelet_size=tubelet_size,
@@ -154,10 +181,22 @@ def _read_decoder(
     num_heads = unstored.decoder_heads or DECODER_HEADS.get(width)
     if num_heads is None:
         why = f"its number of heads is not known: no published decoder has width {width}"
-        return None, [LeftOut(name="decoder", why=why, tensors=len(found))]
+        return None, [LeftOut(name="decoder", why=why, tensors=len(found), kept=True)]
     hidden = require_tensor(found, "decoder.blocks.0.mlp.fc1.weight", 2, where).shape[0]
     depth = num_blocks(found, "decoder.blocks.")
+    if depth != unstored.decoder_depth:
+        remedy = f"give the complete file, or decoder depth {depth} if so many are meant"
+        require_depth(depth, "decoder.blocks.", DECODER_DEPTHS.get(width, ()), where, remedy)
     config = DecoderConfig(width=width, depth=depth, num_heads=num_heads, mlp_ratio=hidden / width)
     blank = blank_decoder(config, encoder)
     check_complete(found, decoder_tensors(blank), where)
     return Part(config=config, state=decoder_state(found, blank)), []
+
+
+def _version(content: Mapping[str, Any], encoder: EncoderConfig, decoder: Part[DecoderConfig] | None) -> Version:
+    """Which version published this: v2's arguments tell of a mask for the decoder; it alone has ViT-g, and ViT-L and ViT-H with
+    few blocks to decode. What could be either counts as v1, whose licence is stated."""
+    if hasattr(content.get("args"), "decoder_mask_type"):
+        return "videomae2"
+    few = decoder is not None and decoder.config.width >= 512 and decoder.config.depth == 4
+    return "videomae2" if encoder.width == GIANT["width"] or few else "videomae"

@@ -7,6 +7,7 @@ Source: the published checkpoints and configs of facebookresearch/jepa and faceb
 
 from typing import Literal, TypeAlias
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -35,6 +36,9 @@ PREDICTOR: KeyMap = {
     "predictor_proj_context": "predictor_proj_context",
     "modality_embed": "video_mod_embed",
 }
+WRAPPERS = ("module.", "backbone.")
+"""What stands before every name: of DistributedDataParallel, and of V-JEPA's own wrapper within."""
+
 PUBLISHED_LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
 """Blocks whose outputs version 2.1 takes, by depth."""
 
@@ -83,9 +87,19 @@ def encoder_state(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."
     return state
 
 
-def predictor_tensors(state: State, encoder: EncoderConfig) -> dict[str, Float[Tensor, "..."]]:
-    """A predictor's tensors by V-JEPA's names, without the wrappers' prefixes."""
+def predictor_tensors(
+    state: State, encoder: EncoderConfig, num_mask_tokens: int = 0
+) -> dict[str, Float[Tensor, "..."]]:
+    """A predictor's tensors by V-JEPA's names, without the wrappers' prefixes.
+
+    Args:
+        state: By our names.
+        encoder: The config of its encoder.
+        num_mask_tokens: Store as many mask tokens at least: zeros, as V-JEPA does, where there are fewer.
+    """
     tensors = to_foreign(_numbered(state), PREDICTOR)
+    for number in range(len(state["mask_tokens"]), num_mask_tokens):
+        tensors[f"mask_tokens.{number}"] = torch.zeros_like(tensors["mask_tokens.0"])
     if "video_mod_embed" in tensors:
         tensors["video_mod_embed"] = rearrange(tensors["video_mod_embed"], "d -> 1 1 d")
     if encoder.positions == "sincos3d":

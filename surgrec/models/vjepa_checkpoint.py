@@ -1,10 +1,9 @@
-"""V-JEPA's checkpoints, read and written: `encoder`, `target_encoder` and `predictor` in one pickle."""
+"""V-JEPA's checkpoints, read: `encoder`, `target_encoder` and `predictor` in one pickle. vjepa_content writes them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 
 from surgrec.errors import CheckpointError
@@ -12,17 +11,32 @@ from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.key_map import State, check_complete, num_blocks
 from surgrec.models.predictor import PredictorConfig
-from surgrec.models.pretrained import NON_COMMERCIAL, LeftOut, Part, Pretrained, Unstored, left_out_entries, origin_of
-from surgrec.models.sizes import blank_encoder, blank_predictor, require_tensor
+from surgrec.models.pretrained import (
+    NON_COMMERCIAL,
+    LeftOut,
+    Part,
+    Pretrained,
+    Remainder,
+    Unstored,
+    left_out_entries,
+    origin_of,
+)
+from surgrec.models.sizes import blank_encoder, blank_predictor, require_depth, require_tensor
 from surgrec.models.vjepa import (
+    WRAPPERS,
     Version,
     encoder_state,
     encoder_tensors,
     predictor_state,
     predictor_tensors,
-    vjepa_version,
 )
-from surgrec.models.vjepa_config import predictor_heads, stored_encoder, stored_version
+from surgrec.models.vjepa_config import (
+    predictor_depths,
+    predictor_heads,
+    require_table,
+    stored_encoder,
+    stored_version,
+)
 
 KEYS = ("target_encoder", "ema_encoder", "encoder")
 """Where the encoder is; the averaged one first. The distilled 2.1 models have it under the second."""
@@ -30,14 +44,22 @@ KEYS = ("target_encoder", "ema_encoder", "encoder")
 LICENCES: dict[Version, str] = {"vjepa1": NON_COMMERCIAL, "vjepa2": "MIT", "vjepa2.1": "MIT"}
 
 _TRAINING = {"opt": "the optimizer's state", "scaler": "the loss scaler's state"}
-_UNUSED_TABLE = "a table that nothing uses: the positions are rotary"
-_STILL = "for still images"
+_TABLES = ("pos_embed", "predictor_pos_embed")
+_TABLE_NOT_USED = "a table that nothing uses: the positions are rotary"
+_STILL = {
+    name: "for still images" for name in ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed")
+}
 _UNUSED: dict[Version, dict[str, str]] = {
     "vjepa1": {},
-    "vjepa2": {"pos_embed": _UNUSED_TABLE, "predictor_pos_embed": _UNUSED_TABLE},
-    "vjepa2.1": {"patch_embed_img.proj.weight": _STILL, "patch_embed_img.proj.bias": _STILL, "img_mod_embed": _STILL},
+    "vjepa2": dict.fromkeys(_TABLES, _TABLE_NOT_USED),
+    "vjepa2.1": _STILL | dict.fromkeys(_TABLES, _TABLE_NOT_USED),
 }
-_WRAPPERS = ("module.", "backbone.")
+_OF_ACTIONS = "action_encoder.weight"
+"""What V-JEPA 2-AC's predictor has, which predicts from a robot's actions and has no mask tokens."""
+
+Networks = Mapping[str, Mapping[str, Tensor]]
+Unused = Mapping[str, str]
+"""Why a tensor of a network is not used, by its name."""
 
 
 def read_vjepa(container: Container, unstored: Unstored, keys: tuple[str, ...] = KEYS) -> Pretrained:
@@ -52,51 +74,41 @@ def read_vjepa(container: Container, unstored: Unstored, keys: tuple[str, ...] =
         CheckpointError: A tensor is missing, unknown or of another shape, or the version cannot be told.
     """
     where, content = container.name, container.content
-    key = next((name for name in keys if name in content), None)
-    found = _unwrapped(content if key is None else content[key], where)
-    version = stored_version(found, unstored, where)
-    stored = stored_encoder(found, version, unstored, where)
-    state, left_out = _read_encoder(found, stored, version, f"{where}, {key}" if key else where)
+    networks, bare = _networks(content, where)
+    entry = next((name for name in keys if name in networks), None)
+    if entry is None:
+        raise CheckpointError(f"{where} has no encoder under {' or '.join(keys)}; name the format that the file has")
+    version = stored_version(networks[entry], unstored, where)
+    stored = stored_encoder(networks[entry], version, unstored, where)
+    unused: dict[str, Unused] = {}
+    state, unused[entry] = _read_encoder(networks[entry], stored, version, f"{where}, {entry}")
     context, predictor = None, None
-    if key not in (None, "encoder") and "encoder" in content:
-        context, _ = _read_encoder(_unwrapped(content["encoder"], where), stored, version, f"{where}, encoder")
-    if key is not None and "predictor" in content:
-        found = _unwrapped(content["predictor"], where)
-        predictor, unused = _read_predictor(found, stored, version, unstored, f"{where}, predictor")
-        left_out += unused
-    if key is not None:
-        copies = {name: f"another copy of the encoder than {key}" for name in KEYS}
-        taken = {key, "predictor"} | ({"encoder"} if context is not None else set())
-        left_out += left_out_entries(content, taken, _TRAINING | copies, where)
+    if entry != "encoder" and "encoder" in networks:
+        context, unused["encoder"] = _read_encoder(networks["encoder"], stored, version, f"{where}, encoder")
+    if "predictor" in networks:
+        predictor, unused["predictor"] = _read_predictor(
+            networks["predictor"], stored, version, unstored, f"{where}, predictor"
+        )
+    for name in networks.keys() - unused.keys():
+        unused[name] = dict.fromkeys(networks[name], f"another copy of the encoder than {entry}")
+    left_out = _left_out(networks, unused)
+    if not bare:
+        left_out += left_out_entries(content, set(networks), _TRAINING, where)
+    key = None if bare else entry
     return Pretrained(
         origin=origin_of(container, version, unstored, LICENCES[version], key=key, left_out=left_out),
         encoder=Part(config=_with_clip(stored, unstored), state=state),
         context_encoder=context,
         predictor=predictor,
+        remainder=Remainder(format="vjepa", entry=entry, tensors=_remaining(networks, unused)),
         assumed=_assumed(stored, unstored),
     )
 
 
-def vjepa_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "..."]]]:
-    """The entries of a V-JEPA checkpoint of the version that has this encoder.
-
-    Raises:
-        ConfigError: No version has it.
-    """
-    config, target = weights.encoder.config, weights.encoder.state
-    vjepa_version(config)
-    content = {
-        "encoder": with_wrappers(encoder_tensors(weights.context_encoder or target, config)),
-        "target_encoder": with_wrappers(encoder_tensors(target, config)),
-    }
-    if weights.predictor is not None:
-        content["predictor"] = with_wrappers(predictor_tensors(weights.predictor.state, config))
-    return content
-
-
-def with_wrappers(tensors: State) -> dict[str, Float[Tensor, "..."]]:
-    """The tensors by the names that V-JEPA's training stores: of DistributedDataParallel around its own wrapper."""
-    return {"".join(_WRAPPERS) + name: tensor for name, tensor in tensors.items()}
+def _networks(content: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Tensor]], bool]:
+    """The entries with networks, and whether there are none since the file is an encoder's tensors alone."""
+    found = {name: _unwrapped(content[name], where) for name in (*KEYS, "predictor") if name in content}
+    return (found, False) if found else ({"encoder": _unwrapped(content, where)}, True)
 
 
 def _unwrapped(entry: Any, where: str) -> dict[str, Tensor]:
@@ -107,7 +119,7 @@ def _unwrapped(entry: Any, where: str) -> dict[str, Tensor]:
         )
     tensors = {}
     for name, tensor in entry.items():
-        bare = name.removeprefix(_WRAPPERS[0]).removeprefix(_WRAPPERS[1])
+        bare = name.removeprefix(WRAPPERS[0]).removeprefix(WRAPPERS[1])
         if bare in tensors:
             raise CheckpointError(
                 f"{where}: '{name}' is there twice, with and without its prefix; give the published file"
@@ -118,47 +130,76 @@ def _unwrapped(entry: Any, where: str) -> dict[str, Tensor]:
 
 def _read_encoder(
     found: Mapping[str, Tensor], config: EncoderConfig, version: Version, where: str
-) -> tuple[State, list[LeftOut]]:
+) -> tuple[State, Unused]:
     blank = blank_encoder(config)
-    used, left_out = _without_unused(found, version)
-    check_complete(used, encoder_tensors(blank, config), where)
-    return encoder_state(used, blank), left_out
+    unused = {name: why for name, why in _UNUSED[version].items() if name in found}
+    check_complete(_without(found, unused), encoder_tensors(blank, config), where)
+    if version == "vjepa1":
+        require_table(found, "pos_embed", config.grid, where)
+    return encoder_state(found, blank), unused
 
 
 def _read_predictor(
     found: Mapping[str, Tensor], encoder: EncoderConfig, version: Version, unstored: Unstored, where: str
-) -> tuple[Part[PredictorConfig] | None, list[LeftOut]]:
-    """The predictor, or why it was left out."""
-
-    def without(why: str) -> tuple[None, list[LeftOut]]:
-        return None, [LeftOut(name="predictor", why=why, tensors=len(found))]
-
-    if "mask_tokens.0" not in found:
-        return without("it has no mask tokens, so it predicts from something else than masks")
-    width = require_tensor(found, "mask_tokens.0", 3, where).shape[-1]
+) -> tuple[Part[PredictorConfig] | None, Unused]:
+    """The predictor; None where it is none for this encoder, or where its number of heads is not known."""
+    if _OF_ACTIONS in found:
+        return None, dict.fromkeys(found, "it predicts from actions, not from masks")
     features = encoder.width * max(1, len(encoder.levels))
     if require_tensor(found, "predictor_proj.weight", 2, where).shape[0] != features:
-        return without("it predicts the features of another encoder, which this one was distilled from")
+        why = "it predicts the features of another encoder, which this one was distilled from"
+        return None, dict.fromkeys(found, why)
+    width = require_tensor(found, "mask_tokens.0", 3, where).shape[-1]
     num_heads = unstored.predictor_heads or predictor_heads(version, width, encoder)
     if num_heads is None:
-        return without(f"its number of heads is not known: no published predictor has width {width}")
+        why = f"its number of heads is not known: no published predictor has width {width}"
+        return None, dict.fromkeys(found, why)
+    depth = num_blocks(found, "predictor_blocks.")
+    if depth != unstored.predictor_depth:
+        remedy = f"give the complete file, or predictor depth {depth} if so many are meant"
+        require_depth(depth, "predictor_blocks.", predictor_depths(version, width, encoder), where, remedy)
     config = PredictorConfig(
         width=width,
-        depth=num_blocks(found, "predictor_blocks."),
+        depth=depth,
         num_heads=num_heads,
         mlp_ratio=require_tensor(found, "predictor_blocks.0.mlp.fc1.weight", 2, where).shape[0] / width,
+        shared_mask_token=version != "vjepa1",
         context_head="predictor_proj_context.weight" in found,
     )
     blank = blank_predictor(config, encoder, num_blocks(found, "mask_tokens."))
-    used, left_out = _without_unused(found, version)
-    check_complete(used, predictor_tensors(blank, encoder), where)
-    return Part(config=config, state=predictor_state(used, blank)), left_out
+    unused = {name: why for name, why in _UNUSED[version].items() if name in found}
+    check_complete(_without(found, unused), predictor_tensors(blank, encoder), where)
+    if version == "vjepa1":
+        require_table(found, "predictor_pos_embed", encoder.grid, where)
+    return Part(config=config, state=predictor_state(found, blank)), unused
 
 
-def _without_unused(found: Mapping[str, Tensor], version: Version) -> tuple[dict[str, Tensor], list[LeftOut]]:
-    unused = _UNUSED[version]
-    left_out = [LeftOut(name=name, why=unused[name], tensors=1) for name in found if name in unused]
-    return {name: tensor for name, tensor in found.items() if name not in unused}, left_out
+def _without(found: Mapping[str, Tensor], names: Unused) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in found.items() if name not in names}
+
+
+def _left_out(networks: Networks, unused: Mapping[str, Unused]) -> list[LeftOut]:
+    """A network of which nothing is used is one entry."""
+    left_out = []
+    for network, names in unused.items():
+        if len(names) == len(networks[network]):
+            why = next(iter(names.values()), "it is empty")
+            left_out.append(LeftOut(name=network, why=why, tensors=len(names), kept=True))
+        else:
+            left_out += [
+                LeftOut(name=f"{network}.{name}", why=why, tensors=1, kept=True) for name, why in names.items()
+            ]
+    return left_out
+
+
+def _remaining(networks: Networks, unused: Mapping[str, Unused]) -> dict[str, Tensor]:
+    """What no network here has, and the tables that are computed here, to the last bit."""
+    return {
+        f"{network}.{name}": tensor
+        for network, tensors in networks.items()
+        for name, tensor in tensors.items()
+        if name in unused[network] or name in _TABLES
+    }
 
 
 def _with_clip(stored: EncoderConfig, unstored: Unstored) -> EncoderConfig:

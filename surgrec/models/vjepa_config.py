@@ -12,15 +12,13 @@ from torch import Tensor
 
 from surgrec.errors import CheckpointError
 from surgrec.masks.grid import TubeletGrid
-from surgrec.models.encoder import EncoderConfig, EncoderSize
+from surgrec.models.encoder import EncoderConfig
 from surgrec.models.key_map import num_blocks
-from surgrec.models.positions import sinusoid_table_3d
+from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table_3d
 from surgrec.models.pretrained import Unstored
-from surgrec.models.sizes import encoder_size, require_tensor
+from surgrec.models.sizes import encoder_size, require_depth, require_tensor
 from surgrec.models.vjepa import PUBLISHED_LEVELS, PUBLISHED_SIDE, Version
 
-GIGANTIC: EncoderSize = {"width": 1664, "depth": 48, "num_heads": 26, "mlp_ratio": 64 / 13}
-"""Version 2.1's ViT-G."""
 _VJEPA1_POSITIONS = (8 * 14 * 14, 8 * 24 * 24)
 """Of 16 frames of 224 and of 384 pixels, which only version 1 published."""
 
@@ -61,7 +59,7 @@ def stored_encoder(tensors: Mapping[str, Tensor], version: Version, unstored: Un
     width, _, tubelet_size, patch_size, _ = projection.shape
     hidden = require_tensor(tensors, "blocks.0.mlp.fc1.weight", 2, where).shape[0]
     depth = num_blocks(tensors, "blocks.")
-    size = encoder_size(width, depth, hidden, unstored.num_heads, where, GIGANTIC)
+    size = encoder_size(width, depth, hidden, unstored.num_heads, where)
     num_frames, crop_px = unstored.num_frames or 16, unstored.crop_px or 256
     if version == "vjepa1":
         grid = _grid_of_table(require_tensor(tensors, "pos_embed", 3, where), where)
@@ -73,10 +71,22 @@ def stored_encoder(tensors: Mapping[str, Tensor], version: Version, unstored: Un
         return replace(config, positions="sincos3d")
     if version == "vjepa2":
         return config
-    levels = PUBLISHED_LEVELS.get(depth)
-    if levels is None:
-        raise CheckpointError(f"{where}: V-JEPA 2.1 has no encoder of {depth} blocks, so a block may be missing")
+    remedy = "give the complete file: which blocks give levels is known of published encoders of V-JEPA 2.1 only"
+    require_depth(depth, "blocks.", PUBLISHED_LEVELS, where, remedy)
+    levels = PUBLISHED_LEVELS[depth]
     return replace(config, rope="interleaved", rope_side=PUBLISHED_SIDE, levels=levels, modality_embedding=True)
+
+
+def require_table(tensors: Mapping[str, Tensor], name: str, grid: TubeletGrid, where: str) -> None:
+    """Refuses a table of positions that is not V-JEPA 1's of this grid: learnt ones would be lost.
+
+    Raises:
+        CheckpointError: Names the table.
+    """
+    table = require_tensor(tensors, name, 3, where)
+    expected = sinusoid_table_3d(grid, table.shape[-1])
+    if table[0].shape != expected.shape or not torch.allclose(table[0].float(), expected, atol=TABLE_TOLERANCE):
+        raise CheckpointError(_not_the_table(name, table, where))
 
 
 def _grid_of_table(table: Tensor, where: str) -> TubeletGrid:
@@ -86,12 +96,16 @@ def _grid_of_table(table: Tensor, where: str) -> TubeletGrid:
         side = math.isqrt(num_tokens // frames)
         grid = TubeletGrid(frames, side, side)
         if grid.num_tokens == num_tokens and torch.allclose(
-            table[0].float(), sinusoid_table_3d(grid, width), atol=1e-5
+            table[0].float(), sinusoid_table_3d(grid, width), atol=TABLE_TOLERANCE
         ):
             return grid
-    raise CheckpointError(
-        f"{where}: 'pos_embed' is not V-JEPA 1's table of any grid with {num_tokens} tubelets, so the positions were learnt or "
-        "are of another kind, which no encoder here has"
+    raise CheckpointError(_not_the_table("pos_embed", table, where))
+
+
+def _not_the_table(name: str, table: Tensor, where: str) -> str:
+    return (
+        f"{where}: '{name}' is not V-JEPA 1's table of any grid with {table.shape[-2]} tubelets, so the positions were learnt or "
+        "are of another kind, which no network here has"
     )
 
 
@@ -100,3 +114,10 @@ def predictor_heads(version: Version, width: int, encoder: EncoderConfig) -> int
     if width != 384:
         return None
     return encoder.num_heads if version == "vjepa1" else 12
+
+
+def predictor_depths(version: Version, width: int, encoder: EncoderConfig) -> tuple[int, ...]:
+    """Blocks of the published predictors; none where no published one has this width. Version 2.1 has fewer for its ViT-B."""
+    if width != 384:
+        return ()
+    return (24,) if version == "vjepa2.1" and encoder.depth > 12 else (12,)

@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from surgrec.cli import from_plain
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.key_map import State
 
 ENCODER_FILE = "encoder.safetensors"
 """What a run leaves in its folder for others."""
@@ -31,13 +33,33 @@ def save_encoder(encoder: Encoder, path: Path, provenance: Mapping[str, Any]) ->
     Raises:
         CheckpointError: The file cannot be written.
     """
-    header = {"format": _FORMAT, "config": asdict(encoder.config), "provenance": dict(provenance)}
+    write_encoder_file(path, encoder.config, encoder.state_dict(), provenance)
+
+
+def write_encoder_file(
+    path: Path,
+    config: EncoderConfig,
+    tensors: State,
+    provenance: Mapping[str, Any],
+    parts: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes an encoder by its tensors, and with it what belongs to it. Otherwise as `save_encoder`.
+
+    Args:
+        path: A `.safetensors` file; one that is there is replaced.
+        config: The encoder's.
+        tensors: The encoder's, and those of each part with its name before theirs: `predictor.mask_tokens`.
+        provenance: JSON values: what the weights were trained on and from.
+        parts: JSON values that say what each part is, by its name; `load_encoder` leaves parts alone.
+    """
+    header: dict[str, Any] = {"format": _FORMAT, "config": asdict(config), "provenance": dict(provenance)}
+    if parts:
+        header["parts"] = dict(parts)
     partial = path.with_name(path.name + ".partial")
-    tensors = {name: tensor.detach().contiguous() for name, tensor in encoder.state_dict().items()}
     # One metadata entry: safetensors does not keep the order of several, and equal encoders shall give equal files.
     metadata = {"surgrec": json.dumps(header, sort_keys=True)}
     try:
-        save_file(tensors, partial, metadata=metadata)
+        save_file(in_own_memory(tensors), partial, metadata=metadata)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.chmod(0o644)  # safetensors writes for the owner alone; a group shares its encoders
@@ -48,26 +70,48 @@ def save_encoder(encoder: Encoder, path: Path, provenance: Mapping[str, Any]) ->
         partial.unlink(missing_ok=True)
 
 
+def in_own_memory(tensors: State) -> dict[str, Float[Tensor, "..."]]:
+    """The tensors on the CPU, each in memory that no other has a part of: files store or refuse shared memory whole."""
+    own, seen = {}, set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage()
+        if memory.nbytes() != plain.nbytes or memory.data_ptr() in seen:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        own[name] = plain
+    return own
+
+
 def load_encoder(path: Path) -> Encoder:
-    """The encoder of a file that `save_encoder` wrote, on the CPU.
+    """The encoder of a file that `save_encoder` wrote, on the CPU, without the other parts of an imported file.
 
     Raises:
         CheckpointError: The file is missing or damaged, is no encoder of ours, or its tensors do not fit its config.
     """
-    header, tensors = _read(path, with_tensors=True)
-    try:
-        encoder = Encoder(from_plain(EncoderConfig, header["config"], str(path)))
-    except (ConfigError, TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"{path}: its encoder config cannot be used ({error}); it needs another version"
-        ) from error
+    header, tensors = read_encoder_file(path, "encoder")
+    encoder = Encoder(encoder_config(header, path))
     load_strictly(encoder, tensors, str(path))
     return encoder
 
 
+def encoder_config(header: Mapping[str, Any], path: Path) -> EncoderConfig:
+    """The config in the header of this file.
+
+    Raises:
+        CheckpointError: It is of another version.
+    """
+    try:
+        return from_plain(EncoderConfig, header["config"], str(path))
+    except (ConfigError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: its encoder config cannot be used ({error}); it needs another version"
+        ) from error
+
+
 def encoder_provenance(path: Path) -> dict[str, Any]:
     """What `save_encoder` was told of the weights, read without them. Raises as `load_encoder` does."""
-    provenance: dict[str, Any] = _read(path, with_tensors=False)[0]["provenance"]
+    provenance: dict[str, Any] = read_encoder_file(path, "nothing")[0]["provenance"]
     return provenance
 
 
@@ -111,11 +155,16 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
     module.load_state_dict(dict(tensors))
 
 
-def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_encoder_file(
+    path: Path, wanted: Literal["nothing", "encoder", "all"]
+) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
+    """What `write_encoder_file` was told (config, provenance, parts), and the tensors that are wanted. Raises as `load_encoder`."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
+            parts = header.get("parts", {}) if wanted == "encoder" else {}
+            names = [name for name in file.keys() if name.partition(".")[0] not in parts]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names} if wanted != "nothing" else {}
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error}); copy or save it again") from error
     if header.get("format") != _FORMAT:

@@ -37,9 +37,6 @@ class JepaObjectiveConfig:
     trim: Trim = "prefix"
     """What is cut where masks of a group differ in length: `prefix` as published, or an unbiased `random` subset."""
 
-    length_step: int = 1
-    """Cut lengths down to a multiple of this many tokens, so that a compiled model meets few shapes; 1 as published."""
-
     context: ContextLossConfig | None = None
     """V-JEPA 2.1's loss on visible tubelets, for a predictor with a `context_head`; None as V-JEPA 1 and 2 have it."""
 
@@ -48,8 +45,6 @@ class JepaObjectiveConfig:
             raise ConfigError("masks is empty; give at least one mask configuration")
         if self.mask_group < 1:
             raise ConfigError(f"mask_group is {self.mask_group}; give at least 1")
-        if self.length_step < 1:
-            raise ConfigError(f"length_step is {self.length_step}; give at least 1")
         if (self.context is not None) != self.predictor.context_head:
             raise ConfigError(
                 f"context is {self.context} and predictor.context_head is {self.predictor.context_head}; V-JEPA 2.1 has both, "
@@ -151,13 +146,7 @@ def jepa_masks(
 ) -> list[GroupMasks]:
     """The masks of the samples at these positions, as the objective's config has them."""
     return batch_masks(
-        grid,
-        config.masks,
-        seed=seed,
-        positions=positions,
-        mask_group=config.mask_group,
-        trim=config.trim,
-        length_step=config.length_step,
+        grid, config.masks, seed=seed, positions=positions, mask_group=config.mask_group, trim=config.trim
     )
 
 

@@ -14,7 +14,8 @@ def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Sto
     """The store at an address: a local folder (`~` is expanded) or `s3://bucket/prefix`. Touches no disk and no network.
 
     Endpoint, region, credentials and addressing of S3 come from the usual AWS variables and profiles: AWS_ENDPOINT_URL,
-    AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE.
+    AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE. An address may name a profile of its own, so that
+    one run reads several stores: `s3://profile@bucket/prefix`; `s3://anonymous@bucket/prefix` signs nothing, for public buckets.
 
     Raises:
         StorageError: The address is empty, of another scheme, or names no bucket.

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import IncompleteReadError
 
@@ -23,6 +25,8 @@ CHECK_DEADLINE_S = 20.0
 PART_ATTEMPTS = 6
 """Tries that botocore gives each part of an upload before the whole upload begins again."""
 CONNECTIONS = 64
+ANONYMOUS = "anonymous"
+"""The profile of requests that nobody signs, for public buckets."""
 CHUNK_BYTES = 1 << 16
 """What is read at once, so the most that a broken connection costs; smaller or bigger is no faster."""
 
@@ -36,12 +40,13 @@ os.register_at_fork(
 
 
 class S3Store(Store):
-    """A bucket, or what lies below a prefix of it."""
+    """A bucket, or what lies below a prefix of it. The address may say as whom: `s3://profile@bucket/prefix`."""
 
     def __init__(self, address: str, policy: RetryPolicy) -> None:
         super().__init__(address.rstrip("/"))
         self.policy = policy
-        self.bucket, _, self.prefix = self.address.removeprefix("s3://").partition("/")
+        place, _, self.prefix = self.address.removeprefix("s3://").partition("/")
+        self.profile, _, self.bucket = place.rpartition("@")
         if not self.address.startswith("s3://") or not self.bucket:
             raise StorageError(f"{address!r} names no bucket; give s3://bucket/prefix")
         if self.prefix:
@@ -113,7 +118,7 @@ class S3Store(Store):
         if made_for not in self._clients:
             with _making_client:
                 if made_for not in self._clients:
-                    self._clients[made_for] = _make_client(self.policy, attempts)
+                    self._clients[made_for] = _make_client(self.policy, attempts, self.profile)
         return self._clients[made_for]
 
     def _until_deadline(self, where: str, attempt: Callable[[], ResultType]) -> ResultType:
@@ -186,7 +191,7 @@ def _is_hidden(name: str) -> bool:
     return not file or file.startswith(TEMPORARY)
 
 
-def _make_client(policy: RetryPolicy, attempts: int) -> Any:
+def _make_client(policy: RetryPolicy, attempts: int, profile: str) -> Any:
     config = Config(
         connect_timeout=policy.connect_timeout_s,
         read_timeout=policy.read_timeout_s,
@@ -199,7 +204,15 @@ def _make_client(policy: RetryPolicy, attempts: int) -> Any:
     )
     try:
         # A session of its own: boto3's default session is not safe in threads.
-        return boto3.session.Session().client("s3", config=config)
+        if profile in ("", ANONYMOUS):
+            as_nobody = Config(signature_version=UNSIGNED) if profile else None
+            return boto3.session.Session().client("s3", config=config.merge(as_nobody) if as_nobody else config)
+        # The profile alone says where and who: the environment may mean another store.
+        settings = botocore.session.Session(profile=profile)
+        endpoint = settings.get_scoped_config().get("endpoint_url")
+        alone = Config(ignore_configured_endpoint_urls=endpoint is None)
+        session = boto3.session.Session(botocore_session=settings)
+        return session.client("s3", config=config.merge(alone), endpoint_url=endpoint)
     except ValueError as error:
         raise StorageError(
             f"no S3 client with these settings: {error}; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"

@@ -1,20 +1,18 @@
 """The weights that a run starts from: of a run, an encoder file of ours or a foreign file, into a recipe's networks, strictly."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from einops import repeat
-from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
 
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.containers import read_container
 from surgrec.models.decoder import Decoder
 from surgrec.models.encoder import EncoderConfig
-from surgrec.models.foreign import read_foreign
-from surgrec.models.predictor import Predictor
+from surgrec.models.foreign import FormatOption, read_foreign
+from surgrec.models.predictor import Predictor, fitting_mask_tokens
 from surgrec.models.pretrained import Pretrained, Unstored
 from surgrec.models.sizes import is_published
 from surgrec.models.weights import ENCODER_FILE, is_encoder_file, load_strictly
@@ -24,12 +22,19 @@ from surgrec.storage.digest import file_sha256
 from surgrec.training.checkpoint import Checkpoints
 from surgrec.training.run_weights import read_own
 
-_OF_THE_CLIP = {"num_frames", "crop_px"}
-"""Fields of an encoder's config that leave its weights as they are."""
+_NOT_OF_WEIGHTS = {"num_frames", "crop_px", "shared_mask_token"}
+"""Fields of a config that weights can differ in: a clip has none, and mask tokens are made to fit."""
 
 
 def initial_weights(
-    path: Path | None, objective: JepaObjective | MaeObjective, checkpoints: Checkpoints, first_step: int, *, show: bool
+    path: Path | None,
+    objective: JepaObjective | MaeObjective,
+    checkpoints: Checkpoints,
+    first_step: int,
+    *,
+    show: bool,
+    format: FormatOption = "auto",
+    licence: str | None = None,
 ) -> dict[str, Any] | None:
     """Loads the weights that a run starts from, and says where they come from. A resumed run only says so.
 
@@ -39,18 +44,25 @@ def initial_weights(
         checkpoints: Of the run: they know what it was started from.
         first_step: Where it goes on; 0 for a new run.
         show: Say on standard error what was taken and what starts fresh.
+        format: Of a foreign file, where its entries do not tell.
+        licence: Of the weights, an SPDX identifier, in place of what the file says.
 
     Returns:
         JSON values for the run's identity; None for random weights.
 
     Raises:
         CheckpointError: The file cannot be read, does not fit, or is not what the resumed run was started from.
+        ConfigError: Format or licence are given, and no file.
     """
+    if path is None and (format, licence) != ("auto", None):
+        raise ConfigError(
+            f"init_format {format} and init_licence {licence} are given without init_from; give the file too"
+        )
     if first_step:
-        return _recorded(path, checkpoints.identity(first_step).get("init_from"))
+        return _recorded(path, format, licence, checkpoints.identity(first_step).get("init_from"))
     if path is None:
         return None
-    facts = initialise(path, objective)
+    facts = initialise(path, objective, format, licence)
     if show:
         fresh = "".join(f"; the {part} starts fresh: {why}" for part, why in facts["fresh"].items())
         taken = " and ".join(facts["initialised"])
@@ -59,15 +71,20 @@ def initial_weights(
     return facts
 
 
-def initialise(path: Path, objective: JepaObjective | MaeObjective) -> dict[str, Any]:
+def initialise(
+    path: Path, objective: JepaObjective | MaeObjective, format: FormatOption = "auto", licence: str | None = None
+) -> dict[str, Any]:
     """Fills an objective's networks: the encoder always, its predictor or decoder where the file has one that fits.
 
     Args:
         path: A run, an encoder file of ours, or a foreign file or folder.
         objective: Receives the weights.
+        format: Of a foreign file, where its entries do not tell.
+        licence: Of the weights, an SPDX identifier, in place of what the file says.
 
     Returns:
-        JSON values: name, sha256, format, licence, `initialised`, and `fresh`: what was not filled, and why.
+        JSON values: name, sha256, format, licence and the rest of an `Origin`; `told`: what was said of the file;
+        `initialised`; and `fresh`: what was not filled, and why.
 
     Raises:
         CheckpointError: The file cannot be read, or its encoder is another one than the objective's.
@@ -75,7 +92,7 @@ def initialise(path: Path, objective: JepaObjective | MaeObjective) -> dict[str,
     encoder = objective.encoder
     head = objective.predictor if isinstance(objective, JepaObjective) else objective.decoder
     name = "predictor" if isinstance(head, Predictor) else "decoder"
-    weights = _read(path, _unstored(encoder.config, head))
+    weights = _read(path, format, _unstored(encoder.config, head, licence))
     differences = _differences(asdict(weights.encoder.config), asdict(encoder.config))
     if differences:
         raise CheckpointError(
@@ -87,28 +104,27 @@ def initialise(path: Path, objective: JepaObjective | MaeObjective) -> dict[str,
         load_strictly(head, _head_state(weights, head), weights.origin.name)
     return {
         **asdict(weights.origin),
+        "told": {"format": format, "licence": licence},
         "initialised": ["encoder"] if why else ["encoder", name],
         "fresh": {name: why} if why else {},
     }
 
 
-def fitting_mask_tokens(tokens: Float[Tensor, "m d"], num_slots: int) -> Float[Tensor, "k d"]:
-    """Trained mask tokens for every slot: as they are where each of them was trained, else the one that was, repeated.
-
-    V-JEPA 2 trains the first of its ten only; the others are still the zeros that they began with.
-    """
-    sizes = tokens.norm(dim=1)
-    if len(tokens) == num_slots and bool(sizes.all()):
-        return tokens
-    return repeat(tokens[sizes.argmax()], "d -> k d", k=num_slots)
-
-
-def _recorded(path: Path | None, recorded: dict[str, Any] | None) -> dict[str, Any] | None:
+def _recorded(
+    path: Path | None, format: FormatOption, licence: str | None, recorded: dict[str, Any] | None
+) -> dict[str, Any] | None:
     """What the run was started from. The file may be gone by now; only one of another name is looked at."""
     there = recorded["name"] if recorded else "random weights"
     here = path.absolute().name if path else "random weights"
     if there != here and not (recorded and path and path.exists() and _sha256(path) == recorded["sha256"]):
         raise CheckpointError(f"the run was started from {there}, not from {here}; resume it with the same --init_from")
+    told = {"format": format, "licence": licence}
+    before = (recorded or {}).get("told", {"format": "auto", "licence": None})
+    if told != before:
+        raise CheckpointError(
+            f"the run was started with init_format {before['format']} and init_licence {before['licence']}, not {format} and "
+            f"{licence}; resume it with the same ones"
+        )
     return recorded
 
 
@@ -119,13 +135,20 @@ def _sha256(path: Path) -> str:
     return read_container(path).sha256 if path.is_dir() else file_sha256(path)
 
 
-def _read(path: Path, unstored: Unstored) -> Pretrained:
-    if (path / ENCODER_FILE).is_file() or (path.is_file() and is_encoder_file(path)):
-        return read_own(path).weights
-    return read_foreign(path, "auto", unstored)
+def _read(path: Path, format: FormatOption, unstored: Unstored) -> Pretrained:
+    if not ((path / ENCODER_FILE).is_file() or (path.is_file() and is_encoder_file(path))):
+        return read_foreign(path, format, unstored)
+    if format != "auto":
+        raise CheckpointError(
+            f"{path} is a run or an encoder file of ours, and not of format {format}; leave init_format out"
+        )
+    weights = read_own(path).weights
+    if unstored.licence is None:
+        return weights
+    return replace(weights, origin=replace(weights.origin, licence=unstored.licence, licence_from="given"))
 
 
-def _unstored(encoder: EncoderConfig, head: Predictor | Decoder) -> Unstored:
+def _unstored(encoder: EncoderConfig, head: Predictor | Decoder, licence: str | None) -> Unstored:
     """What the run's own config says of a file that does not. The heads of a published size are known without it."""
     return Unstored(
         num_heads=None if is_published(encoder.width, encoder.depth) else encoder.num_heads,
@@ -134,14 +157,17 @@ def _unstored(encoder: EncoderConfig, head: Predictor | Decoder) -> Unstored:
         tubelet_size=encoder.tubelet_size,
         positions=encoder.positions,
         predictor_heads=head.config.num_heads if isinstance(head, Predictor) else None,
+        predictor_depth=head.config.depth if isinstance(head, Predictor) else None,
         decoder_heads=head.config.num_heads if isinstance(head, Decoder) else None,
+        decoder_depth=head.config.depth if isinstance(head, Decoder) else None,
+        licence=licence,
     )
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     """Fields of two configs that make other weights, for a reader. MLPs are compared by their channels."""
     hidden = [round(config["width"] * config["mlp_ratio"]) for config in (there, here)]
-    same = _OF_THE_CLIP | ({"mlp_ratio"} if hidden[0] == hidden[1] else set())
+    same = _NOT_OF_WEIGHTS | ({"mlp_ratio"} if hidden[0] == hidden[1] else set())
     lines = [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
     return "; ".join(line for line in lines if line.split()[0] not in same)
 

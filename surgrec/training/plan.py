@@ -1,4 +1,4 @@
-"""What a run is and will draw, shown and written down before its first step."""
+"""What a run is and will draw, shown and written down before its first step. Without torch: `surgrec-shard mix` reads it too."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,8 @@ FREE = {
     "corpus",
     "mixture",
     "init_from",
+    "init_format",
+    "init_licence",
     "steps",
     "loader",
     "log",
@@ -33,16 +35,24 @@ and what `init_from` names is known by its digest."""
 
 
 @runtime_checkable  # for the tests, which check annotations at run time
-class RunConfig(Protocol):
-    """What every recipe's config has."""
+class PlannedRun(Protocol):
+    """What `RunConfig` tells of a run."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of the run."""
 
     @property
     def global_batch(self) -> int:
         """Positions of the order per step."""
 
+    @property
+    def positions(self) -> int:
+        """Positions of the order that the whole run draws."""
+
 
 def run_identity(
-    recipe: Recipe, stream: Stream, config: RunConfig, init_from: Mapping[str, Any] | None, step: int
+    recipe: Recipe, stream: Stream, config: PlannedRun, init_from: Mapping[str, Any] | None, step: int
 ) -> dict[str, Any]:
     """What a run that resumes after `step` steps must share with the one that it continues, as JSON.
 
@@ -60,23 +70,19 @@ def provenance(identity: Mapping[str, Any], stream: Stream, *, step: int, global
     return {**identity, "step": step, "consumed": consumed, "surgrec": __version__}
 
 
-def record_start(
-    run_dir: Path, config: object, stream: Stream, *, first_step: int, positions: int, processes: int
-) -> None:
+def record_start(config: PlannedRun, stream: Stream, *, first_step: int, processes: int) -> None:
     """Writes down what starts, now that nothing refuses it: config.yaml, plan.json, a row of starts.jsonl; shows the plan.
 
     Args:
-        run_dir: Folder of the run.
-        config: The recipe's config.
-        stream: What the run draws from.
+        config: The run.
+        stream: What it draws from.
         first_step: Where it starts or goes on.
-        positions: Samples that the whole run draws.
         processes: How many there are.
     """
-    plans = stream.plan(positions)
-    write_yaml(config, run_dir / CONFIG_FILE)
-    write_plan(run_dir, sorted({source.store.address for source in stream.sources.values()}), plans)
-    append_rows(run_dir / STARTS_FILE, [{"step": first_step, "processes": processes, "surgrec": __version__}])
+    plans = stream.plan(config.positions)
+    write_yaml(config, config.run_dir / CONFIG_FILE)
+    write_plan(config.run_dir, sorted({source.store.address for source in stream.sources.values()}), plans)
+    append_rows(config.run_dir / STARTS_FILE, [{"step": first_step, "processes": processes, "surgrec": __version__}])
     print_plan(plans)
     if found := too_often(plans, stream.order.mixture.max_repeats):
         Console(stderr=True).print(f"[yellow]warning[/yellow] {found}")

@@ -1,7 +1,7 @@
 """The weights of a run or of an encoder file of ours, with what they were trained on and from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from torch import Tensor
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.predictor import PredictorConfig
 from surgrec.models.pretrained import Origin, Part, Pretrained
-from surgrec.models.weights import ENCODER_FILE, encoder_provenance, load_encoder
+from surgrec.models.pretrained_file import load_pretrained
+from surgrec.models.weights import ENCODER_FILE, encoder_provenance
 from surgrec.storage.digest import file_sha256
 from surgrec.training.checkpoint import Checkpoints
 
@@ -25,13 +26,13 @@ class OwnWeights:
 
 
 def read_own(path: Path) -> OwnWeights:
-    """The encoder of a file; of a run, also the predictor or decoder that its checkpoint of the same step has.
+    """All that a file has; of a run, the encoder and what its checkpoint of the same step has beside it.
 
     Raises:
         CheckpointError: The encoder file or the checkpoint is missing or damaged.
     """
     file = path / ENCODER_FILE if path.is_dir() else path
-    encoder, provenance = load_encoder(file), encoder_provenance(file)
+    provenance = encoder_provenance(file)
     started = provenance.get("init_from") or {}
     origin = Origin(
         name=path.absolute().name,
@@ -42,19 +43,26 @@ def read_own(path: Path) -> OwnWeights:
         licence_from=started.get("licence_from"),
         init_from=started or None,
     )
+    weights = load_pretrained(file, origin)
     checkpoints = Checkpoints(path, keep=1)
     step = provenance.get("step", 0)
-    trained = checkpoints.tensors(step, "objective") if path.is_dir() and step in checkpoints.steps() else {}
-    config = provenance["config"]["objective"] if trained else {}
+    if path.is_dir() and step in checkpoints.steps():
+        trained = checkpoints.tensors(step, "objective")
+        weights = _with_trained(weights, trained, provenance["config"]["objective"])
+    return OwnWeights(weights=weights, provenance=provenance)
+
+
+def _with_trained(weights: Pretrained, trained: Mapping[str, Tensor], config: Mapping[str, Any]) -> Pretrained:
+    """The weights, with the trained half of the run."""
     predictor, decoder = _part(trained, "predictor."), _part(trained, "decoder.")
-    weights = Pretrained(
-        origin=origin,
-        encoder=Part(config=encoder.config, state=encoder.state_dict()),
+    # Runs of before there was this choice have a mask token for each mask configuration.
+    sizes = {"shared_mask_token": False, **config.get("predictor", {})}
+    return replace(
+        weights,
         context_encoder=_part(trained, "encoder.") or None,
-        predictor=Part(config=PredictorConfig(**config["predictor"]), state=predictor) if predictor else None,
+        predictor=Part(config=PredictorConfig(**sizes), state=predictor) if predictor else None,
         decoder=Part(config=DecoderConfig(**config["decoder"]), state=decoder) if decoder else None,
     )
-    return OwnWeights(weights=weights, provenance=provenance)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

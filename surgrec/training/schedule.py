@@ -9,7 +9,7 @@ from surgrec.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """A linear warm-up from `start` to `value`, then `decay` to `end`."""
+    """A linear warm-up from `start` to `value`, which may be held, then `decay` to `end`."""
 
     value: float
     """Value after the warm-up."""
@@ -22,6 +22,9 @@ class ScheduleConfig:
 
     decay: Literal["constant", "linear", "cosine"] = "constant"
     """Shape of the way from `value` to `end`."""
+
+    decay_start: int | None = None
+    """Step until which `value` is held; None decays right after the warm-up."""
 
     end: float | None = None
     """Value at `end_step` and after; none for a constant."""
@@ -38,10 +41,21 @@ class ScheduleConfig:
                 f"decay is {self.decay}, end is {self.end} and end_step is {self.end_step}; a constant has neither, "
                 "linear and cosine have both"
             )
-        if self.end_step is not None and self.end_step <= self.warmup_steps:
+        if self.decay_start is not None and (constant or self.decay_start < self.warmup_steps):
             raise ConfigError(
-                f"end_step {self.end_step} is not after the {self.warmup_steps} warmup_steps; move one of them"
+                f"decay_start is {self.decay_start}, decay {self.decay} and warmup_steps {self.warmup_steps}; give a linear or "
+                "cosine decay, and begin it after the warm-up"
             )
+        if self.end_step is not None and self.end_step <= self.first_decay_step:
+            raise ConfigError(
+                f"end_step {self.end_step} is not after step {self.first_decay_step}, where warm-up and hold end; move "
+                "one of them"
+            )
+
+    @property
+    def first_decay_step(self) -> int:
+        """Step at which the way to `end` begins."""
+        return self.warmup_steps if self.decay_start is None else self.decay_start
 
 
 def schedule_value(schedule: ScheduleConfig, step: int) -> float:
@@ -50,7 +64,8 @@ def schedule_value(schedule: ScheduleConfig, step: int) -> float:
         return _between(schedule.start, schedule.value, step / schedule.warmup_steps)
     if schedule.end is None or schedule.end_step is None:
         return schedule.value
-    progress = min(1.0, (step - schedule.warmup_steps) / (schedule.end_step - schedule.warmup_steps))
+    begin = schedule.first_decay_step
+    progress = min(1.0, max(0, step - begin) / (schedule.end_step - begin))
     if schedule.decay == "cosine":
         progress = 0.5 * (1.0 - math.cos(math.pi * progress))
     return _between(schedule.value, schedule.end, progress)

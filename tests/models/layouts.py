@@ -2,14 +2,17 @@
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
+from surgrec.commands import main
 from surgrec.models.decoder import Decoder
 from surgrec.models.encoder import Encoder
 from surgrec.models.predictor import Predictor
@@ -122,11 +125,12 @@ def videomae_model(
     yield "encoder_to_decoder.weight", (decoder_width, width)
 
 
-def videomae_file(path: Path, tensors: Mapping[str, Tensor], key: str = "model") -> dict[str, Any]:
+def videomae_file(
+    path: Path, tensors: Mapping[str, Tensor], key: str = "model", **arguments: str | float
+) -> dict[str, Any]:
     """Writes a checkpoint with the arguments and the training state that a published one has."""
-    args = argparse.Namespace(
-        model="pretrain_videomae_base_patch16_224", lr=1.5e-4, output_dir=pathlib.PosixPath("out")
-    )
+    model = "pretrain_videomae_base_patch16_224"
+    args = argparse.Namespace(model=model, lr=1.5e-4, output_dir=pathlib.PosixPath("out"), **arguments)
     content = {key: dict(tensors), "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}, "epoch": 799}
     content |= {"scaler": {"scale": 1024.0}, "args": args}
     torch.save(content, path)
@@ -139,7 +143,8 @@ def assert_same_bytes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor
     for name, tensor in expected.items():
         assert found[name].dtype == tensor.dtype, name
         assert found[name].shape == tensor.shape, name
-        assert found[name].numpy().tobytes() == tensor.numpy().tobytes(), name
+        bits = [value.contiguous().flatten().view(torch.uint8) for value in (found[name], tensor)]
+        assert torch.equal(*bits), name
 
 
 def weights_of(encoder: Encoder, predictor: Predictor | None = None, decoder: Decoder | None = None) -> Pretrained:
@@ -154,8 +159,31 @@ def weights_of(encoder: Encoder, predictor: Predictor | None = None, decoder: De
     )
 
 
+def on_meta(shapes: Shapes) -> dict[str, Tensor]:
+    """Tensors of a size that no test could hold."""
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes}
+
+
+def numpy_table(frames: int, side: int, width: int) -> Tensor:
+    """V-JEPA 1's positions, token by token: equal shares for time, height and width, sines before cosines."""
+    share = int(np.ceil(width / 6) * 2)
+    rows = []
+    for place in np.ndindex(frames, side, side):
+        halves = [coordinate / 10000 ** (np.arange(share // 2) / (share / 2)) for coordinate in place]
+        rows.append(np.concatenate([np.concatenate([np.sin(half), np.cos(half)]) for half in halves])[:width])
+    return torch.from_numpy(np.stack(rows)).float()[None]
+
+
 @torch.no_grad()
 def shake(network: nn.Module) -> None:
     """Adds noise to every parameter."""
     for parameter in network.parameters():
         parameter.add_(torch.randn_like(parameter), alpha=0.1)
+
+
+def surgrec(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
+    """The exit status of a command of the console script."""
+    monkeypatch.setattr(sys, "argv", ["surgrec", *(str(word) for word in words)])
+    with pytest.raises(SystemExit) as finished:
+        main()
+    return finished.value.code

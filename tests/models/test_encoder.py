@@ -95,7 +95,9 @@ def test_the_modality_embedding_starts_at_nothing_and_is_one_vector():
     assert 0 < encoder.modality_embed.abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(("size", "millions"), [("base", 86.2), ("large", 303.9), ("huge", 632), ("giant", 1012)])
+@pytest.mark.parametrize(
+    ("size", "millions"), [("base", 86.2), ("large", 303.9), ("huge", 632), ("giant", 1012), ("gigantic", 1843)]
+)
 def test_named_sizes_have_the_published_number_of_parameters(size, millions):
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(**ENCODER_SIZES[size]))

@@ -1,18 +1,22 @@
 """Which format a file has is told from the names in it, and what it is goes into our own file."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from surgrec.errors import CheckpointError
+from surgrec.models.containers import Container
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.export import export_weights
-from surgrec.models.foreign import read_foreign
-from surgrec.models.import_encoder import import_encoder
+from surgrec.models.foreign import FormatOption, read_foreign
+from surgrec.models.import_weights import import_weights
 from surgrec.models.pretrained import Unstored
 from surgrec.models.weights import encoder_provenance, load_encoder
 from tests.models.layouts import (
     assert_same_bytes,
+    on_meta,
     random_tensors,
     videomae_file,
     videomae_model,
@@ -30,6 +34,38 @@ def test_safetensors_of_a_bare_encoder_are_told_too(tmp_path):
     assert read_foreign(tmp_path / "vit.safetensors", "auto", TINY).origin.format == "vjepa2"
     save_file(random_tensors(videomae_model(48, 2, 192, 8)), tmp_path / "mae.safetensors")
     assert read_foreign(tmp_path / "mae.safetensors", "auto", TINY).origin.format == "videomae"
+
+
+def large(version: str, **more: object) -> Container:
+    """V-JEPA's layout of a ViT-L, which SurgRec-JEPA has too."""
+    shapes = list(vjepa_encoder(1024, 24, 4096, 16, levels=4 if version == "2.1" else 0))
+    networks = {name: on_meta(iter(shapes)) for name in ("encoder", "target_encoder")}
+    return Container(path=Path("large.pt"), sha256="", content=networks, **more)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Reads a container that no disk should hold."""
+
+    def from_memory(container: Container, format_name: FormatOption):
+        monkeypatch.setattr("surgrec.models.foreign.read_container", lambda _: container)
+        return read_foreign(container.path, format_name, Unstored())
+
+    return from_memory
+
+
+def test_a_vit_l_in_v_jepas_layout_may_be_surgrecs_so_its_format_must_be_said(read):
+    with pytest.raises(CheckpointError, match=r"large\.pt may be V-JEPA's ViT-L or SurgRec-JEPA.*--init_format"):
+        read(large("2"), "auto")
+    told = {name: read(large("2"), name).origin for name in ("vjepa", "surgrec")}
+    assert (told["vjepa"].key, told["vjepa"].licence) == ("target_encoder", "MIT")
+    assert (told["surgrec"].key, told["surgrec"].licence) == ("encoder", "CC-BY-NC-4.0")
+
+
+def test_what_surgrec_did_not_publish_needs_no_word(read):
+    assert read(large("2.1"), "auto").origin.format == "vjepa2.1"
+    note = {"licence": None, "provenance": {}}
+    assert read(large("2", note=note), "auto").origin.licence_from == "note"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +97,7 @@ def test_an_imported_encoder_says_where_it_is_from(tmp_path):
     tensors = random_tensors(videomae_model(48, 2, 192, 8))
     videomae_file(tmp_path / "vitb.pth", tensors)
     unstored = Unstored(num_heads=4, decoder_heads=3, crop_px=64)
-    said = import_encoder(read_foreign(tmp_path / "vitb.pth", "auto", unstored), tmp_path / "encoder.safetensors", None)
+    said = import_weights(read_foreign(tmp_path / "vitb.pth", "auto", unstored), tmp_path / "encoder.safetensors", None)
     encoder, provenance = (
         load_encoder(tmp_path / "encoder.safetensors"),
         encoder_provenance(tmp_path / "encoder.safetensors"),
@@ -75,7 +111,7 @@ def test_an_imported_encoder_says_where_it_is_from(tmp_path):
     text = "\n".join(said)
     assert "not in the file, so as published: num_frames 16, sampling_fps 7.5" in text
     assert "left out: optimizer (1 tensors): the optimizer's state" in text
-    assert "left out: decoder (30 tensors): an encoder file has none" in text
+    assert f"{tmp_path / 'encoder.safetensors'}: encoder and decoder of vitb.pth as videomae, from its model" in text
 
 
 def test_weights_of_nobody_else_stay_free_on_their_way_out_and_in(tmp_path):

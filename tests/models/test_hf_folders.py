@@ -19,7 +19,16 @@ from surgrec.models.foreign import read_foreign
 from surgrec.models.predictor import Predictor, PredictorConfig
 from surgrec.models.pretrained import Unstored
 from surgrec.models.weights import load_strictly
-from tests.models.layouts import assert_same_bytes, shake, vjepa_file, weights_of
+from tests.models.layouts import (
+    assert_same_bytes,
+    random_tensors,
+    shake,
+    surgrec,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+    weights_of,
+)
 
 transformers = pytest.importorskip("transformers")
 
@@ -27,9 +36,10 @@ ROPE = EncoderConfig(width=64, depth=2, num_heads=2, num_frames=6, crop_px=56, p
 SINCOS = replace(ROPE, positions="sincos", mlp_ratio=2.0)
 
 
-def jepa(config=ROPE):
+def jepa(config=ROPE, **predictor):
     torch.manual_seed(1)
-    return Encoder(config), Predictor(PredictorConfig(width=24, depth=2, num_heads=2, mlp_ratio=3.0), config, 2)
+    sizes = PredictorConfig(width=24, depth=2, num_heads=2, mlp_ratio=3.0, **predictor)
+    return Encoder(config), Predictor(sizes, config, 2)
 
 
 def mae(config=SINCOS):
@@ -49,8 +59,13 @@ def hf_clips(clips):
 
 
 @torch.no_grad()
-def test_a_jepa_is_loaded_by_auto_model_with_equal_features_and_predictions(tmp_path):
-    encoder, predictor = jepa()
+@pytest.mark.parametrize(
+    ("config", "shared"),
+    [(ROPE, True), (ROPE, False), (replace(ROPE, num_frames=6, crop_px=56, mlp_ratio=4.0), True)],
+    ids=["one mask token", "one for each mask", "another MLP"],
+)
+def test_a_jepa_is_loaded_by_auto_model_with_equal_features_and_predictions(tmp_path, config, shared):
+    encoder, predictor = jepa(config, shared_mask_token=shared)
     export_weights(weights_of(encoder, predictor), "hf", tmp_path / "out", {"step": 7}, None)
     model = loaded(transformers.AutoModel, tmp_path / "out")
     clips = torch.randn(2, 3, 6, 56, 56)
@@ -79,26 +94,47 @@ def test_an_encoder_alone_is_loaded_with_an_empty_predictor_that_the_card_names(
     assert [entry.name for entry in weights.origin.left_out] == ["predictor"]
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["with decoder", "encoder alone"])
 @torch.no_grad()
-def test_a_mae_is_loaded_by_auto_model_with_equal_features_and_predictions(tmp_path, whole):
+def test_a_mae_is_loaded_by_auto_model_with_equal_features(tmp_path):
+    """An MAE's run has a decoder, for which AutoModel has no place: it stays out."""
     encoder, decoder = mae()
-    export_weights(weights_of(encoder, decoder=decoder if whole else None), "hf", tmp_path / "out", {}, None)
+    written = export_weights(weights_of(encoder, decoder=decoder), "hf", tmp_path / "out", {}, None)
+    assert written == "encoder"
     clips = torch.randn(2, 3, 6, 56, 56)
-    if whole:
-        auto = transformers.AutoModelForPreTraining
-        hidden = torch.rand(ROPE.grid.num_tokens) < 0.8
-        ids = torch.arange(ROPE.grid.num_tokens)
-        visible, target = (ids[chosen].expand(2, -1) for chosen in (~hidden, hidden))
-        theirs = loaded(auto, tmp_path / "out")(hf_clips(clips), bool_masked_pos=hidden.expand(2, -1)).logits
-        torch.testing.assert_close(decoder(encoder(clips, visible), visible, target), theirs, atol=1e-5, rtol=1e-5)
-    # AutoModel takes the encoder of a model for pretraining: the decoder's tensors have no place there.
-    model, report = transformers.AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert not report["missing_keys"]
-    assert {name.split(".")[0] for name in report["unexpected_keys"]} <= (
-        {"decoder", "encoder_to_decoder", "mask_token"} if whole else set()
-    )
-    torch.testing.assert_close(encoder(clips), model.eval()(hf_clips(clips)).last_hidden_state, atol=1e-5, rtol=1e-5)
+    theirs = loaded(transformers.AutoModel, tmp_path / "out")(hf_clips(clips)).last_hidden_state
+    torch.testing.assert_close(encoder(clips), theirs, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_mae_with_its_decoder_is_loaded_for_pretraining_with_equal_predictions(tmp_path):
+    encoder, decoder = mae()
+    weights = weights_of(encoder, decoder=decoder)
+    export_weights(weights, "hf", tmp_path / "out", {}, None, with_decoder=True)
+    clips = torch.randn(2, 3, 6, 56, 56)
+    hidden = torch.rand(ROPE.grid.num_tokens) < 0.8
+    ids = torch.arange(ROPE.grid.num_tokens)
+    visible, target = (ids[chosen].expand(2, -1) for chosen in (~hidden, hidden))
+    model = loaded(transformers.AutoModelForPreTraining, tmp_path / "out")
+    theirs = model(hf_clips(clips), bool_masked_pos=hidden.expand(2, -1)).logits
+    assert theirs.std() > 0.1
+    torch.testing.assert_close(decoder(encoder(clips, visible), visible, target), theirs, atol=1e-5, rtol=1e-5)
+    assert "names it as unexpected" in (tmp_path / "out/README.md").read_text()
+
+
+@torch.no_grad()
+def test_the_one_trained_mask_token_of_a_v_jepa_checkpoint_is_in_every_slot(tmp_path):
+    """Hugging Face takes the second where nobody says otherwise, which is zeros in the published files."""
+    found = {"target_encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
+    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 10), 2)
+    for number in range(1, 10):
+        found["predictor"][f"mask_tokens.{number}"].zero_()
+    vjepa_file(tmp_path / "vitl.pt", **found)
+    unstored = Unstored(num_heads=4, predictor_heads=2, num_frames=4, crop_px=32)
+    weights = read_foreign(tmp_path / "vitl.pt", "auto", unstored)
+    export_weights(weights, "hf", tmp_path / "out", {}, None)
+    tokens = loaded(transformers.AutoModel, tmp_path / "out").predictor.embeddings.mask_tokens
+    assert tokens.shape == (10, 1, 1, 24)
+    assert all(torch.equal(token, found["predictor"]["mask_tokens.0"][0]) for token in tokens[:, 0])
 
 
 def test_processors_are_loaded_and_prepare_a_video_as_we_do(tmp_path):
@@ -138,17 +174,26 @@ def hf_mae():
     return transformers.VideoMAEForPreTraining(config).eval()
 
 
+def hf_bare_mae():
+    return hf_mae().videomae
+
+
 @pytest.mark.parametrize("sharded", [False, True], ids=["one file", "sharded"])
-@pytest.mark.parametrize("make", [hf_jepa, hf_mae])
-def test_what_transformers_saved_comes_back_bit_identical(tmp_path, make, sharded):
+@pytest.mark.parametrize("make", [hf_jepa, hf_mae, hf_bare_mae])
+def test_what_transformers_saved_comes_back_bit_identical_at_the_command_line(tmp_path, monkeypatch, make, sharded):
     torch.manual_seed(0)
     model = make()
     shake(model)
-    model.save_pretrained(tmp_path / "there", **({"max_shard_size": "40KB"} if sharded else {}))
-    assert (tmp_path / "there/model.safetensors.index.json").is_file() == sharded
-    weights = read_foreign(tmp_path / "there", "auto", Unstored())
-    export_weights(weights, "hf", tmp_path / "back", {}, weights.origin.licence)
-    assert_same_bytes(read_container(tmp_path / "back").content, read_container(tmp_path / "there").content)
+    there, imported, back = tmp_path / "there", tmp_path / "encoder.safetensors", tmp_path / "back"
+    model.save_pretrained(there, **({"max_shard_size": "40KB"} if sharded else {}))
+    assert (there / "model.safetensors.index.json").is_file() == sharded
+    assert surgrec(monkeypatch, "import", there, "--out", imported) == 0
+    decoder = ["--decoder", "true"] if make is hf_mae else []
+    assert surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", back, *decoder) == 0
+    assert_same_bytes(read_container(back).content, read_container(there).content)
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (there, back)]
+    for name in configs[0].keys() & configs[1].keys() - {"layer_norm_eps"}:
+        assert configs[1][name] == configs[0][name], name
 
 
 @torch.no_grad()
@@ -219,6 +264,9 @@ def changed_folder(folder, make, change_config=lambda config: None, change_tenso
     [
         (hf_jepa, {"num_hidden_layers": 3}, {}, r"'encoder\.layer\.2\.norm1\.weight' is missing, 16 of"),
         (hf_jepa, {"num_hidden_layers": 1}, {}, r"'encoder\.layer\.1\..*' has no place in this model"),
+        (hf_jepa, {"layer_norm_eps": 1e-5}, {}, "'layer_norm_eps' of its config.json is 1e-05"),
+        (hf_jepa, {"layer_norm_eps": 1e-12}, {}, "'layer_norm_eps' of its config.json is 1e-12"),
+        (hf_mae, {"layer_norm_eps": 1e-5}, {}, "'layer_norm_eps' of its config.json is 1e-05"),
         (hf_jepa, {"hidden_act": "gelu_new"}, {}, "'hidden_act' of its config.json is 'gelu_new'"),
         (hf_jepa, {"model_type": "bert"}, {}, "'model_type' 'bert'"),
         (hf_jepa, {"crop_size": "big"}, {}, "'crop_size' of its config.json is 'big'"),

@@ -5,7 +5,7 @@ import torch
 
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.positions import sinusoid_table_3d
-from surgrec.models.predictor import Predictor, PredictorConfig
+from surgrec.models.predictor import Predictor, PredictorConfig, fitting_mask_tokens
 from surgrec.models.rope import rope_table
 
 ENCODER = EncoderConfig(width=48, depth=1, num_heads=2, num_frames=4, crop_px=32, patch_size=8)
@@ -13,9 +13,9 @@ CONTEXT = torch.tensor([[0, 3, 9, 12], [1, 2, 30, 31]])
 TARGET = torch.tensor([[1, 2, 20, 25, 31], [0, 3, 4, 5, 6]])
 
 
-def predictor_with_random_weights() -> Predictor:
+def predictor_with_random_weights(**config) -> Predictor:
     torch.manual_seed(0)
-    predictor = Predictor(PredictorConfig(width=36, depth=2, num_heads=3), ENCODER, num_mask_configs=2)
+    predictor = Predictor(PredictorConfig(width=36, depth=2, num_heads=3, **config), ENCODER, num_mask_configs=2)
     for parameter in predictor.parameters():
         parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
     return predictor
@@ -31,14 +31,34 @@ def test_predictions_do_not_depend_on_the_order_of_ids():
     torch.testing.assert_close(shuffled, straight[:, target_order], atol=1e-5, rtol=1e-5)
 
 
-def test_each_mask_configuration_has_a_token_of_its_own():
+def test_v_jepa_2_trains_one_mask_token_with_all_mask_configurations():
+    """Its code numbers mask tokens by the lengths of clips, not by masks: with one length, the first of ten is ever used."""
     predictor = predictor_with_random_weights()
+    tokens = torch.randn(2, 4, 48)
+    assert PredictorConfig().shared_mask_token
+    assert predictor.mask_tokens.shape == (1, 36)
+    first, second = (predictor(tokens, CONTEXT, TARGET, mask_config) for mask_config in (0, 1))
+    assert torch.equal(first, second)
+    (gradient,) = torch.autograd.grad(first.sum() + 2 * second.sum(), predictor.mask_tokens, retain_graph=True)
+    (of_first,) = torch.autograd.grad(first.sum(), predictor.mask_tokens)
+    torch.testing.assert_close(gradient, 3 * of_first)
+
+
+def test_each_mask_configuration_of_v_jepa_1_has_a_token_of_its_own():
+    predictor = predictor_with_random_weights(shared_mask_token=False)
     tokens = torch.randn(2, 4, 48)
     first, second = (predictor(tokens, CONTEXT, TARGET, mask_config) for mask_config in (0, 1))
     assert (first - second).abs().max() > 0.1
     first.sum().backward()
     assert predictor.mask_tokens.grad[0].abs().max() > 0
     assert predictor.mask_tokens.grad[1].abs().max() == 0
+
+
+def test_a_trained_mask_token_fills_every_slot():
+    tokens = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    assert torch.equal(fitting_mask_tokens(tokens, 2), tokens)
+    assert torch.equal(fitting_mask_tokens(tokens, 3), tokens[[1, 1, 1]])
+    assert torch.equal(fitting_mask_tokens(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2), torch.tensor([[1.0, 0.0]] * 2))
 
 
 def test_predictions_depend_on_the_place_to_predict():
@@ -52,7 +72,8 @@ def test_the_predictor_of_vjepa_1_adds_its_own_sinusoids_to_context_and_mask_tok
     """By hand, at the published number of heads: the encoder's 16 on 384 channels, so 24 channels a head."""
     torch.manual_seed(0)
     encoder = replace(ENCODER, positions="sincos3d")
-    predictor = Predictor(PredictorConfig(width=384, depth=1, num_heads=16), encoder, num_mask_configs=2)
+    config = PredictorConfig(width=384, depth=1, num_heads=16, shared_mask_token=False)
+    predictor = Predictor(config, encoder, num_mask_configs=2)
     for parameter in predictor.parameters():
         parameter.add_(torch.randn_like(parameter), alpha=0.02)
     context = torch.randn(2, 4, 48)

@@ -22,10 +22,11 @@ SIZES = [
             width=36, depth=3, num_heads=2, num_frames=4, crop_px=40, patch_size=8, tubelet_size=4, positions="sincos"
         ),
     ),
+    (2, EncoderConfig(width=48, depth=2, num_heads=3, num_frames=2, crop_px=64, positions="sincos3d")),
 ]
 
 
-@pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px"])
+@pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px", "V-JEPA 1"])
 @torch.no_grad()
 def test_the_image_model_agrees_on_a_still_clip(tmp_path, seed, config):
     torch.manual_seed(seed)
@@ -40,11 +41,11 @@ def test_the_image_model_agrees_on_a_still_clip(tmp_path, seed, config):
     torch.testing.assert_close(model(image), tokens.mean(dim=1), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px"])
+@pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px", "V-JEPA 1"])
 def test_it_comes_back_bit_identical(tmp_path, seed, config):
     torch.manual_seed(seed)
     export_weights(weights_of(Encoder(config)), "timm", tmp_path / "there", {}, "MIT")
-    unstored = Unstored(num_frames=config.num_frames, tubelet_size=config.tubelet_size)
+    unstored = Unstored(num_frames=config.num_frames, tubelet_size=config.tubelet_size, positions=config.positions)
     weights = read_foreign(tmp_path / "there", "auto", unstored)
     assert weights.encoder.config == config
     assert (weights.origin.licence, weights.origin.licence_from) == ("MIT", "note")
@@ -74,7 +75,15 @@ def test_an_image_model_that_learnt_its_positions_is_refused(tmp_path, classes, 
         read_foreign(tmp_path / "vit.pth", "auto", Unstored(num_heads=4))
 
 
-def test_an_encoder_with_rotary_positions_is_refused(tmp_path):
-    weights = weights_of(Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32)))
-    with pytest.raises(ConfigError, match=r"timm's VisionTransformer adds flat sinusoids.*has positions rope"):
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"positions": "rope"}, r"adds a table of positions.*turns queries and keys \(positions rope\)"),
+        ({"positions": "sincos3d", "modality_embedding": True}, "adds levels or a modality embedding"),
+    ],
+)
+def test_what_an_image_model_does_not_do_is_refused_with_the_reason(tmp_path, changes, match):
+    weights = weights_of(Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32, **changes)))
+    with pytest.raises(ConfigError, match=match):
         export_weights(weights, "timm", tmp_path / "out", {}, None)
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,7 @@
 """VideoMAE's checkpoints, in and out. Agreement of the networks themselves is in test_hf_videomae."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,22 +14,48 @@ from surgrec.models.foreign import read_foreign
 from surgrec.models.pretrained import Unstored
 from surgrec.models.videomae import read_videomae
 from surgrec.models.weights import load_strictly
-from tests.models.layouts import assert_same_bytes, random_tensors, videomae_file, videomae_model, weights_of
+from tests.models.layouts import Shapes, on_meta, random_tensors, videomae_file, videomae_model, weights_of
 
 TINY = Unstored(num_heads=4, decoder_heads=3)
 
 
-@pytest.mark.parametrize(("key", "wrap"), [("model", ""), ("module", "module.")], ids=["v1", "DeepSpeed"])
-@pytest.mark.parametrize("decoder", [(36, 2, 144), None], ids=["decoder", "no decoder"])
-def test_a_checkpoint_comes_back_bit_identical(tmp_path, key, wrap, decoder):
-    tensors = random_tensors(videomae_model(48, 3, 192, 8, decoder))
+def container_of(shapes: Shapes) -> Container:
+    return Container(path=Path("vit.pth"), sha256="", content={"model": on_meta(shapes)})
+
+
+@pytest.mark.parametrize(("key", "wrap"), [("model", ""), ("module", "module.")], ids=["v1", "wrapped"])
+def test_a_checkpoint_is_read_whatever_its_entry_and_everything_else_is_accounted_for(tmp_path, key, wrap):
+    tensors = random_tensors(videomae_model(48, 3, 192, 8))
     videomae_file(tmp_path / "vitb.pth", {wrap + name: tensor for name, tensor in tensors.items()}, key)
     weights = read_foreign(tmp_path / "vitb.pth", "auto", TINY)
-    assert (weights.decoder is None) == (decoder is None)
     assert (weights.origin.format, weights.origin.key, weights.origin.licence) == ("videomae", key, "CC-BY-NC-4.0")
     assert {entry.name for entry in weights.origin.left_out} == {"optimizer", "scaler", "epoch", "args"}
-    export_weights(weights, "videomae", tmp_path / "back.pth", {}, weights.origin.licence)
-    assert_same_bytes(torch.load(tmp_path / "back.pth", weights_only=True)["model"], tensors)
+    assert torch.equal(weights.encoder.state["norm.bias"], tensors["encoder.norm.bias"])
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "decoder", "version"),
+    [
+        ((768, 12, 3072), 16, (384, 4, 1536), "videomae"),
+        ((1024, 24, 4096), 16, (512, 12, 2048), "videomae"),
+        ((1024, 24, 4096), 16, (512, 4, 2048), "videomae2"),
+        ((1280, 32, 5120), 16, None, "videomae"),
+        ((1408, 40, 6144), 14, None, "videomae2"),
+    ],
+    ids=["B", "L of v1", "L of v2", "H of v1", "g of v2"],
+)
+def test_the_versions_differ_in_the_licence_of_their_weights(size, patch, decoder, version):
+    origin = read_videomae(container_of(videomae_model(*size, patch, decoder)), Unstored()).origin
+    licences = {"videomae": "CC-BY-NC-4.0", "videomae2": "NOASSERTION"}
+    assert (origin.format, origin.licence, origin.licence_from) == (version, licences[version], "format")
+
+
+def test_the_arguments_of_v2_tell_it_from_v1(tmp_path):
+    tensors = random_tensors(videomae_model(48, 3, 192, 8))
+    videomae_file(tmp_path / "vitb.pth", tensors, decoder_mask_type="run_cell", decoder_mask_ratio=0.5)
+    assert read_foreign(tmp_path / "vitb.pth", "auto", TINY).origin.licence == "NOASSERTION"
+    given = Unstored(num_heads=4, decoder_heads=3, licence="MIT")
+    assert read_foreign(tmp_path / "vitb.pth", "auto", given).origin.licence == "MIT"
 
 
 def test_keys_get_a_bias_of_zeros_between_those_of_queries_and_values(tmp_path):
@@ -52,10 +80,8 @@ def test_keys_get_a_bias_of_zeros_between_those_of_queries_and_values(tmp_path):
     ],
     ids=["S", "B", "H", "g of v2"],
 )
-def test_a_published_size_tells_its_heads(tmp_path, size, patch, decoder, heads):
-    with torch.device("meta"):
-        shapes = {name: torch.empty(shape) for name, shape in videomae_model(*size, patch, decoder)}
-    weights = read_videomae(Container(path=tmp_path / "vit.pth", sha256="", content={"model": shapes}), Unstored())
+def test_a_published_size_tells_its_heads(size, patch, decoder, heads):
+    weights = read_videomae(container_of(videomae_model(*size, patch, decoder)), Unstored())
     assert (weights.encoder.config.num_heads, weights.decoder.config.num_heads) == heads
     assert (weights.encoder.config.crop_px, weights.encoder.config.patch_size) == (224, patch)
 
@@ -91,6 +117,26 @@ def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_tensor(tmp_path, chang
     assert "vitb.pth" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("decoder", "match"),
+    [
+        ((384, 3, 1536), r"decoder: 'decoder\.blocks\.3\.norm1\.weight' is missing, 3 of the 4 published blocks"),
+        ((512, 11, 2048), r"decoder: 'decoder\.blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks"),
+        ((512, 13, 2048), r"decoder: 'decoder\.blocks\.12\.norm1\.weight' has no place"),
+    ],
+)
+def test_a_decoder_that_lost_its_last_blocks_is_refused_unless_so_many_are_meant(decoder, match):
+    container = container_of(videomae_model(768, 12, 3072, 16, decoder))
+    with pytest.raises(CheckpointError, match=match):
+        read_videomae(container, Unstored())
+    assert read_videomae(container, Unstored(decoder_depth=decoder[1])).decoder.config.depth == decoder[1]
+
+
+def test_an_encoder_of_a_wrong_depth_is_refused_by_the_first_missing_key():
+    with pytest.raises(CheckpointError, match=r"'encoder\.blocks\.11\.norm1\.weight' is missing, 11 of the 12"):
+        read_videomae(container_of(videomae_model(768, 11, 3072, 16)), Unstored())
+
+
 def test_a_v_jepa_checkpoint_is_not_a_videomae(tmp_path):
     torch.save({"encoder": {"module.backbone.norm.bias": torch.ones(3)}}, tmp_path / "vitl.pt")
     with pytest.raises(CheckpointError, match=r"vitl\.pt has no named tensors where VideoMAE's files have them"):
@@ -100,7 +146,7 @@ def test_a_v_jepa_checkpoint_is_not_a_videomae(tmp_path):
 @pytest.mark.parametrize("positions", ["rope", "sincos3d"])
 def test_other_positions_are_refused(tmp_path, positions):
     weights = weights_of(Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32, positions=positions)))
-    with pytest.raises(ConfigError, match=f"VideoMAE adds flat sinusoids.*has positions {positions}"):
+    with pytest.raises(ConfigError, match=f"VideoMAE computes flat sinusoids.*has positions {positions}"):
         export_weights(weights, "videomae", tmp_path / "out.pth", {}, None)
 
 
@@ -108,7 +154,7 @@ def test_a_decoder_of_unknown_heads_is_left_out_by_name(tmp_path):
     videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(48, 3, 192, 8)))
     weights = read_foreign(tmp_path / "vitb.pth", "auto", Unstored(num_heads=4))
     (left,) = (entry for entry in weights.origin.left_out if entry.name == "decoder")
-    assert (weights.decoder, left.tensors) == (None, 26 + 6)
+    assert (weights.decoder, left.tensors, left.kept) == (None, 26 + 6, True)
     assert "no published decoder has width 36" in left.why
 
 

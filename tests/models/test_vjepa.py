@@ -1,6 +1,8 @@
 """V-JEPA's checkpoints, in and out. Agreement of the networks themselves is in test_hf_vjepa2 and test_predictor."""
 
-import numpy as np
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from einops import rearrange
@@ -10,12 +12,14 @@ from surgrec.models.containers import Container
 from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.export import export_weights
 from surgrec.models.foreign import read_foreign
-from surgrec.models.predictor import Predictor
+from surgrec.models.predictor import Predictor, PredictorConfig
 from surgrec.models.pretrained import Unstored
 from surgrec.models.vjepa_checkpoint import read_vjepa
 from surgrec.models.weights import load_strictly
 from tests.models.layouts import (
     assert_same_bytes,
+    numpy_table,
+    on_meta,
     random_tensors,
     vjepa_encoder,
     vjepa_file,
@@ -28,10 +32,11 @@ TINY = Unstored(num_heads=4, predictor_heads=2)
 
 
 def networks(width=48, depth=2, tokens=10, **predictor):
-    """Encoder, its average and the predictor of version 2, with a table that nothing uses."""
+    """Encoder, its average and the predictor of version 2, with tables that nothing uses."""
     shapes = list(vjepa_encoder(width, depth, 4 * width, 8)) + [("pos_embed", (1, 32, width))]
     found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
-    found["predictor"] = random_tensors(vjepa_predictor(width, 24, 2, tokens, **predictor), 3)
+    shapes = list(vjepa_predictor(width, 24, 2, tokens, **predictor)) + [("predictor_pos_embed", (1, 32, 24))]
+    found["predictor"] = random_tensors(shapes, 3)
     for number in range(1, tokens):
         found["predictor"][f"mask_tokens.{number}"].zero_()  # only the first is ever trained
     return found
@@ -49,6 +54,10 @@ def exported(weights, path):
     return content
 
 
+def container_of(**networks) -> Container:
+    return Container(path=Path("vit.pt"), sha256="", content=networks)
+
+
 def without(tensors, *names):
     return {name: tensor for name, tensor in tensors.items() if name not in names}
 
@@ -63,21 +72,14 @@ def test_the_average_is_taken_and_everything_else_is_accounted_for(tmp_path):
     assert torch.equal(weights.context_encoder["norm.bias"], found["encoder"]["norm.bias"])
     assert weights.encoder.config == EncoderConfig(width=48, depth=2, num_heads=4, patch_size=8)
     assert (weights.origin.format, weights.origin.key, weights.origin.licence) == ("vjepa2", "target_encoder", "MIT")
-    left_out = {entry.name: entry.tensors for entry in weights.origin.left_out}
-    assert left_out == {"pos_embed": 1, "opt": 2, "scaler": 0} | dict.fromkeys(
-        ("epoch", "loss", "batch_size", "world_size", "lr"), 0
+    left_out = {entry.name: (entry.tensors, entry.kept) for entry in weights.origin.left_out}
+    tables = dict.fromkeys(
+        ("target_encoder.pos_embed", "encoder.pos_embed", "predictor.predictor_pos_embed"), (1, True)
     )
+    facts = dict.fromkeys(("scaler", "epoch", "loss", "batch_size", "world_size", "lr"), (0, False))
+    assert left_out == tables | facts | {"opt": (2, False)}
     assert weights.assumed == {"num_frames": 16, "crop_px": 256}
     Encoder(weights.encoder.config).load_state_dict(weights.encoder.state)
-
-
-def test_version_2_comes_back_bit_identical(tmp_path):
-    found = networks()
-    vjepa_file(tmp_path / "vitl.pt", **found)
-    back = exported(read_foreign(tmp_path / "vitl.pt", "vjepa", rope()), tmp_path / "back.pt")
-    assert back.keys() == found.keys()
-    for name, tensors in found.items():
-        assert_same_bytes(back[name], wrapped(without(tensors, "pos_embed")))
 
 
 @pytest.mark.parametrize(("key", "wrap"), [("ema_encoder", True), ("encoder", False), (None, True)])
@@ -93,11 +95,9 @@ def test_the_encoder_is_found_wherever_it_is_and_however_it_is_wrapped(tmp_path,
 @pytest.mark.parametrize(
     ("width", "depth", "hidden", "heads"), [(192, 12, 768, 3), (1408, 40, 6144, 22), (1664, 48, 8192, 26)]
 )
-def test_a_published_size_tells_its_heads(tmp_path, width, depth, hidden, heads):
-    with torch.device("meta"):
-        shapes = {name: torch.empty(shape) for name, shape in vjepa_encoder(width, depth, hidden, 16)}
-    container = Container(path=tmp_path / "vit.pt", sha256="", content={"encoder": shapes})
-    config = read_vjepa(container, Unstored()).encoder.config
+def test_a_published_size_tells_its_heads(width, depth, hidden, heads):
+    shapes = on_meta(vjepa_encoder(width, depth, hidden, 16))
+    config = read_vjepa(container_of(encoder=shapes), Unstored()).encoder.config
     assert (config.num_heads, round(config.mlp_ratio * width)) == (heads, hidden)
 
 
@@ -138,11 +138,27 @@ def test_a_wrong_encoder_is_refused_by_the_name_of_its_tensor(tmp_path, change, 
     assert "vit.pt" in str(refused.value)
 
 
-def test_a_missing_last_block_is_no_published_size(tmp_path):
-    tensors = random_tensors(vjepa_encoder(192, 11, 768, 16))
-    vjepa_file(tmp_path / "vit.pt", encoder=tensors)
-    with pytest.raises(CheckpointError, match="width 192 with 11 blocks of 768 hidden channels has no published size"):
-        read_foreign(tmp_path / "vit.pt", "auto", Unstored())
+@pytest.mark.parametrize(
+    ("width", "depth", "levels", "match"),
+    [
+        (192, 11, 0, r"'blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks"),
+        (1408, 39, 0, r"'blocks\.39\.norm1\.weight' is missing, 39 of the 40"),
+        (192, 13, 0, r"'blocks\.12\.norm1\.weight' has no place, 13 blocks are there and 12 were published"),
+        (1664, 47, 4, r"'blocks\.47\.norm1\.weight' is missing, 47 of the 48"),
+        (200, 12, 0, r"'blocks\.0\.mlp\.fc1\.weight' is of 800 and 200 channels, which no published size has"),
+    ],
+)
+def test_an_encoder_of_a_wrong_depth_is_refused_by_the_first_wrong_key(width, depth, levels, match):
+    hidden = {1408: 6144, 1664: 8192}.get(width, 4 * width)
+    tensors = on_meta(vjepa_encoder(width, depth, hidden, 16, levels=levels))
+    with pytest.raises(CheckpointError, match=match):
+        read_vjepa(container_of(target_encoder=tensors), Unstored())
+
+
+def test_levels_are_known_of_the_published_depths_of_2_1_alone():
+    tensors = on_meta(vjepa_encoder(48, 11, 192, 8, levels=4))
+    with pytest.raises(CheckpointError, match=r"'blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks"):
+        read_vjepa(container_of(target_encoder=tensors), TINY)
 
 
 def test_an_entry_with_tensors_that_no_checkpoint_has_is_refused(tmp_path):
@@ -171,6 +187,10 @@ def test_a_table_of_positions_needs_a_word_about_its_version(tmp_path):
     ("change", "match"),
     [
         (lambda found: found.pop("predictor_norm.weight"), r"predictor: 'predictor_norm\.weight' is missing"),
+        (lambda found: found.pop("mask_tokens.0"), r"predictor: 'mask_tokens\.0' is missing"),
+        (lambda found: found.pop("mask_tokens.1"), r"predictor: 'mask_tokens\.1' is missing"),
+        (lambda found: found.pop("predictor_blocks.0.norm2.bias"), r"'predictor_blocks\.0\.norm2\.bias' is missing"),
+        (lambda found: found.update({"extra": torch.ones(2)}), "'extra' has no place"),
         (
             lambda found: found.update({"predictor_blocks.0.attn.q_bias": torch.ones(24)}),
             r"'predictor_blocks\.0\.attn\.q_bias'",
@@ -183,6 +203,44 @@ def test_a_wrong_predictor_is_refused(tmp_path, change, match):
     vjepa_file(tmp_path / "vit.pt", **found)
     with pytest.raises(CheckpointError, match=match):
         read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+
+
+@pytest.mark.parametrize(
+    ("size", "levels", "depth", "match"),
+    [
+        ((1024, 24, 4096), 0, 11, r"'predictor_blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks"),
+        ((1024, 24, 4096), 0, 13, r"'predictor_blocks\.12\.norm1\.weight' has no place"),
+        ((1408, 40, 6144), 4, 12, r"'predictor_blocks\.12\.norm1\.weight' is missing, 12 of the 24 published blocks"),
+        ((768, 12, 3072), 4, 11, r"'predictor_blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks"),
+    ],
+)
+def test_a_predictor_that_lost_its_last_blocks_is_refused_unless_so_many_are_meant(size, levels, depth, match):
+    tensors = on_meta(vjepa_encoder(*size, 16, levels=levels))
+    container = container_of(
+        target_encoder=tensors, predictor=on_meta(vjepa_predictor(size[0], 384, depth, 10, levels=levels))
+    )
+    with pytest.raises(CheckpointError, match=match):
+        read_vjepa(container, Unstored())
+    assert read_vjepa(container, Unstored(predictor_depth=depth)).predictor.config.depth == depth
+
+
+@pytest.mark.parametrize(("size", "levels", "depth"), [((1024, 24, 4096), 0, 12), ((1408, 40, 6144), 4, 24)])
+def test_a_published_predictor_is_known_and_shares_its_mask_token(size, levels, depth):
+    container = container_of(
+        target_encoder=on_meta(vjepa_encoder(*size, 16, levels=levels)),
+        predictor=on_meta(vjepa_predictor(size[0], 384, depth, 10, levels=levels)),
+    )
+    config = read_vjepa(container, Unstored()).predictor.config
+    assert (config.depth, config.num_heads, config.shared_mask_token) == (depth, 12, True)
+
+
+def test_the_predictor_of_v_jepa_2_ac_is_none_of_masks():
+    predictor = on_meta(vjepa_predictor(192, 384, 2, 0)) | {"action_encoder.weight": torch.empty(384, 7)}
+    weights = read_vjepa(
+        container_of(encoder=on_meta(vjepa_encoder(192, 12, 768, 16)), predictor=predictor), Unstored()
+    )
+    assert weights.predictor is None
+    assert "predicts from actions" in weights.origin.left_out[0].why
 
 
 def test_a_predictor_that_cannot_be_used_is_left_out_by_name(tmp_path):
@@ -199,16 +257,6 @@ def test_a_predictor_that_cannot_be_used_is_left_out_by_name(tmp_path):
     assert any("no published predictor has width 24" in entry.why for entry in weights.origin.left_out)
 
 
-def numpy_table(frames: int, side: int, width: int) -> torch.Tensor:
-    """V-JEPA 1's positions, token by token: equal shares for time, height and width, sines before cosines."""
-    share = int(np.ceil(width / 6) * 2)
-    rows = []
-    for place in np.ndindex(frames, side, side):
-        halves = [coordinate / 10000 ** (np.arange(share // 2) / (share / 2)) for coordinate in place]
-        rows.append(np.concatenate([np.concatenate([np.sin(half), np.cos(half)]) for half in halves])[:width])
-    return torch.from_numpy(np.stack(rows)).float()[None]
-
-
 @pytest.fixture
 def version_1(tmp_path):
     found = networks(tokens=2)
@@ -219,17 +267,14 @@ def version_1(tmp_path):
     return found, tmp_path / "vitl16.pth.tar"
 
 
-def test_version_1_tells_its_clip_and_comes_back_bit_identical_with_its_tables(version_1, tmp_path):
-    found, path = version_1
+def test_version_1_tells_its_clip_and_its_mask_tokens(version_1):
+    _, path = version_1
     weights = read_foreign(path, "vjepa", rope(positions="sincos3d"))
     config = weights.encoder.config
     assert (config.positions, config.num_frames, config.crop_px) == ("sincos3d", 8, 40)
     assert (weights.origin.format, weights.origin.licence) == ("vjepa1", "CC-BY-NC-4.0")
     assert weights.assumed == {}
-    back = exported(weights, tmp_path / "back.pt")
-    assert back.keys() == found.keys()
-    for name, tensors in found.items():
-        assert_same_bytes(back[name], wrapped(tensors))
+    assert not weights.predictor.config.shared_mask_token
 
 
 def test_version_1_at_another_size_computes_its_positions_anew(version_1):
@@ -240,30 +285,44 @@ def test_version_1_at_another_size_computes_its_positions_anew(version_1):
     torch.testing.assert_close(encoder.sinusoids()[0], numpy_table(2, 8, 48)[0], atol=1e-6, rtol=0)
 
 
-def test_a_table_that_is_not_the_fixed_one_is_refused(version_1, tmp_path):
+def test_version_1_at_another_size_is_exported_with_the_tables_of_that_size(version_1, tmp_path):
+    _, path = version_1
+    weights = read_foreign(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
+    back = exported(weights, tmp_path / "back.pt")
+    stored = (
+        back["target_encoder"]["module.backbone.pos_embed"],
+        back["predictor"]["module.backbone.predictor_pos_embed"],
+    )
+    for table, width in zip(stored, (48, 24), strict=True):
+        torch.testing.assert_close(table, numpy_table(2, 8, width), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("network", "table"),
+    [("target_encoder", "pos_embed"), ("encoder", "pos_embed"), ("predictor", "predictor_pos_embed")],
+)
+def test_a_table_that_is_not_the_fixed_one_is_refused(version_1, tmp_path, network, table):
     found, _ = version_1
-    found["target_encoder"]["pos_embed"] += 0.01
+    found[network][table] += 0.01
     vjepa_file(tmp_path / "learnt.pt", **found)
-    with pytest.raises(CheckpointError, match="'pos_embed' is not V-JEPA 1's table of any grid with 100 tubelets"):
+    with pytest.raises(CheckpointError, match=f"'{table}' is not V-JEPA 1's table of any grid with 100 tubelets"):
         read_foreign(tmp_path / "learnt.pt", "vjepa", rope(positions="sincos3d"))
 
 
-def test_version_2_1_comes_back_bit_identical_but_for_still_images(tmp_path):
+def test_version_2_1_tells_its_levels_and_keeps_what_is_for_still_images(tmp_path):
     shapes = list(vjepa_encoder(48, 12, 192, 8, levels=4))
     found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
     found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
     vjepa_file(tmp_path / "vitb.pt", **found)
     weights = read_foreign(tmp_path / "vitb.pt", "auto", TINY)
-    config = weights.encoder.config
+    config, predictor = weights.encoder.config, weights.predictor
     assert (config.rope, config.rope_side, config.levels) == ("interleaved", 16, (2, 5, 8, 11))
-    assert weights.predictor.config.context_head
+    assert (predictor.config.context_head, predictor.config.shared_mask_token) == (True, True)
     load_strictly(Encoder(config), weights.encoder.state, "here")
-    load_strictly(Predictor(weights.predictor.config, config, 8), weights.predictor.state, "here")
+    load_strictly(Predictor(replace(predictor.config, shared_mask_token=False), config, 8), predictor.state, "here")
     still = ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed")
-    assert {entry.name for entry in weights.origin.left_out if entry.tensors == 1} == set(still)
-    back = exported(weights, tmp_path / "back.pt")
-    for name, tensors in found.items():
-        assert_same_bytes(back[name], wrapped(without(tensors, *still)))
+    expected = {f"{network}.{name}" for network in ("encoder", "target_encoder") for name in still}
+    assert {entry.name for entry in weights.origin.left_out if entry.kept} == expected | {"predictor.img_mod_embed"}
 
 
 def test_the_distilled_2_1_is_read_without_its_predictor(tmp_path):
@@ -274,6 +333,39 @@ def test_the_distilled_2_1_is_read_without_its_predictor(tmp_path):
     assert (weights.origin.key, weights.predictor) == ("ema_encoder", None)
     assert torch.equal(weights.encoder.state["level_norms.3.bias"], encoder["norms_block.3.bias"])
     assert torch.equal(weights.encoder.state["modality_embed"], rearrange(encoder["video_mod_embed"], "1 1 d -> d"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "depth", "shared", "stored"),
+    [
+        ({}, 2, True, 10),
+        ({}, 2, False, 10),
+        ({"positions": "sincos3d"}, 2, False, 2),
+        (
+            {"rope": "interleaved", "rope_side": 16, "levels": (2, 5, 8, 11), "modality_embedding": True},
+            12,
+            True,
+            8,
+        ),
+    ],
+    ids=["2", "2, a token for each mask", "1", "2.1"],
+)
+def test_a_run_stores_as_many_mask_tokens_as_published_zeros_where_none_was_trained(
+    tmp_path, changes, depth, shared, stored
+):
+    config = EncoderConfig(width=48, depth=depth, num_heads=4, num_frames=4, crop_px=64, **changes)
+    head = PredictorConfig(width=24, depth=2, num_heads=2, shared_mask_token=shared, context_head=bool(config.levels))
+    predictor = Predictor(head, config, num_mask_configs=2)
+    weights = weights_of(Encoder(config), predictor)
+    back = exported(weights, tmp_path / "out.pt")["predictor"]
+    names = [name for name in back if ".mask_tokens." in name]
+    assert sorted(names) == sorted(f"module.backbone.mask_tokens.{number}" for number in range(stored))
+    trained = 1 if shared else 2
+    for number in range(stored):
+        token = back[f"module.backbone.mask_tokens.{number}"]
+        assert token.shape == (1, 1, 24)
+        expected = predictor.mask_tokens[number] if number < trained else torch.zeros(24)
+        assert torch.equal(token[0, 0], expected)
 
 
 @pytest.mark.parametrize(

@@ -59,14 +59,14 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(tiny_cor
         predictor=predictor,
     )
     imported, run_dir = tmp_path / "vitl.safetensors", tmp_path / "run"
-    said = surgrec("import", tmp_path / "vitl.pt", "--out", imported, "--num_heads", 3)
+    said = surgrec("import", tmp_path / "vitl.pt", "--out", imported, "--num_heads", 3, "--predictor_heads", 3)
     assert "licence MIT" in said
 
     train("jepa", tiny_corpus, run_dir, "--init_from", imported, *NO_STEP)
     facts = encoder_provenance(run_dir / "encoder.safetensors")["init_from"]
     assert (facts["name"], facts["sha256"]) == ("vitl.safetensors", file_sha256(imported))
     assert (facts["licence"], facts["init_from"]["name"]) == ("MIT", "vitl.pt")
-    assert facts["initialised"] == ["encoder"]
+    assert facts["initialised"] == ["encoder", "predictor"]
     trained = load_encoder(run_dir / "encoder.safetensors").state_dict()
     for name, tensor in target.items():
         torch.testing.assert_close(trained[name], tensor, atol=1e-6, rtol=0)  # student and target both began from it
@@ -88,6 +88,16 @@ def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(tiny_corpus:
     train("jepa", tiny_corpus, tmp_path / "jepa", "--init_from", tmp_path / "vitl.pt")
     facts = encoder_provenance(tmp_path / "jepa/encoder.safetensors")["init_from"]
     assert facts["initialised"] == ["encoder", "predictor"]
+
+    told = ["--init_format", "surgrec", "--init_licence", "CC-BY-4.0"]
+    vjepa_file(tmp_path / "surgrec.pt", encoder=random_tensors(vjepa_encoder(96, 4, 384, 8), 1), predictor=predictor)
+    train("jepa", tiny_corpus, tmp_path / "told", "--init_from", tmp_path / "surgrec.pt", *told)
+    facts = encoder_provenance(tmp_path / "told/encoder.safetensors")["init_from"]
+    assert (facts["format"], facts["licence"]) == ("surgrec-vjepa2", "CC-BY-4.0")
+    assert facts["told"] == {"format": "surgrec", "licence": "CC-BY-4.0"}
+    with pytest.raises(CheckpointError, match="not auto and None"):
+        more = ["--init_from", tmp_path / "surgrec.pt", "--steps", "3", "--resume", "true"]
+        train("jepa", tiny_corpus, tmp_path / "told", *more)
 
     videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(96, 4, 384, 8, (48, 2, 192))))
     train("mae", tiny_corpus, tmp_path / "mae", "--init_from", tmp_path / "vitb.pth")

@@ -16,7 +16,8 @@ VJEPA_1 = [
 VJEPA_21 = [
     *("--encoder.rope", "interleaved", "--encoder.rope_side", 16, "--encoder.levels", "[0, 1, 2, 3]"),
     *("--encoder.modality_embedding", "true", "--objective.predictor.context_head", "true"),
-    *("--objective.context", "{weight: 0.5, warmup_start: 0, warmup_end: 2}", "--objective.length_step", 8),
+    *("--objective.context", "{weight: 0.5, warmup_start: 0, warmup_end: 2}", "--objective.trim", "random"),
+    *("--objective.masks", "[{num_blocks: 4, spatial_scale: 0.2, lengths: [[16, 32], [64, 96]]}]"),
 ]
 VIDEOMAE_2 = ["--views", 3, "--objective.decoder_mask_ratio", 0.5, "--augment", "{crop: multi_scale, flip: 0.0}"]
 

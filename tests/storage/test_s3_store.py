@@ -10,7 +10,7 @@ import pytest
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, Store, open_store
 from surgrec.storage.seaweed import Account, Seaweed, free_ports
-from tests.s3 import use
+from tests.s3 import FaultyS3, use
 
 
 def test_a_wrong_key_fails_at_once_and_says_what_to_check(
@@ -76,6 +76,44 @@ def test_a_profile_may_hold_all_settings(
     monkeypatch.setenv("AWS_PROFILE", "hospital")
     open_store(s3_address).write("corpus.json", b"{}")
     assert open_store(s3_address).list() == ["corpus.json"]
+
+
+def test_an_address_may_name_its_profile_while_the_environment_means_another_store(
+    seaweed: Seaweed, s3_address: str, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    account = seaweed.writer
+    (tmp_path / "config").write_text(
+        f"[profile hospital]\nendpoint_url = {account.endpoint}\nregion = eu-central-1\n"
+        f"aws_access_key_id = {account.access_key}\naws_secret_access_key = {account.secret_key}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    bucket_and_prefix = s3_address.removeprefix("s3://")
+    theirs = open_store(f"s3://hospital@{bucket_and_prefix}")
+    theirs.write("corpus.json", b"{}")
+    assert theirs.list() == ["corpus.json"]
+    assert theirs.locate("corpus.json") == f"s3://hospital@{bucket_and_prefix}/corpus.json"
+    assert not faulty_s3.requests
+    faulty_s3.objects["public/corpus.json"] = b"[]"
+    assert open_store("s3://corpora/public").read("corpus.json") == b"[]"
+    with pytest.raises(StorageError, match=r"profile \(nobody\) could not be found; set AWS_PROFILE"):
+        open_store(f"s3://nobody@{bucket_and_prefix}").read("corpus.json")
+
+
+def test_an_anonymous_address_signs_nothing_and_needs_no_credentials(
+    faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty_s3.objects["public/corpus.json"] = b"[]"
+    open_store("s3://corpora/public").read("corpus.json")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert open_store("s3://anonymous@corpora/public").read_range("corpus.json", 0, 1) == b"["
+    assert [request.signed for request in faulty_s3.requests] == [True, False]
+
+
+def test_an_anonymous_address_in_a_private_store_is_refused_in_a_sentence(s3_address: str) -> None:
+    address = s3_address.replace("s3://", "s3://anonymous@")
+    with pytest.raises(StorageError, match=rf"{address}/corpus\.json is out of bounds for these credentials"):
+        open_store(address).read("corpus.json")
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.containers import file_sha256
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.foreign import read_foreign
+from surgrec.models.import_weights import import_weights
 from surgrec.models.predictor import PredictorConfig
+from surgrec.models.pretrained import Unstored
 from surgrec.models.weights import encoder_provenance, save_encoder
 from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig
 from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
 from surgrec.training.checkpoint import Checkpoints, TrainingState
-from surgrec.training.initialise import fitting_mask_tokens, initial_weights, initialise
+from surgrec.training.initialise import initial_weights, initialise
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer
 from surgrec.training.run_weights import read_own
 from tests.models.layouts import (
@@ -33,7 +36,7 @@ ROPE = EncoderConfig(width=48, depth=2, num_heads=4, num_frames=4, crop_px=32, p
 SINCOS = replace(ROPE, positions="sincos")
 
 
-def jepa(encoder: EncoderConfig = ROPE, **predictor: int) -> JepaObjective:
+def jepa(encoder: EncoderConfig = ROPE, **predictor: int | bool) -> JepaObjective:
     sizes = {"width": 24, "depth": 2, "num_heads": 2, **predictor}
     return JepaObjective(Encoder(encoder), JepaObjectiveConfig(predictor=PredictorConfig(**sizes)))
 
@@ -58,8 +61,7 @@ def test_a_jepa_starts_from_the_average_and_the_trained_mask_token(tmp_path: Pat
     facts = initialise(tmp_path / "vitl.pt", objective)
     assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
     assert torch.equal(objective.predictor.predictor_proj.weight, found["predictor"]["predictor_proj.weight"])
-    for token in objective.predictor.mask_tokens:
-        assert torch.equal(token, found["predictor"]["mask_tokens.0"][0, 0])
+    assert torch.equal(objective.predictor.mask_tokens, found["predictor"]["mask_tokens.0"][0])
     assert (facts["name"], facts["format"], facts["licence"]) == ("vitl.pt", "vjepa2", "MIT")
     assert facts["sha256"] == file_sha256(tmp_path / "vitl.pt")
     assert (facts["initialised"], facts["fresh"]) == (["encoder", "predictor"], {})
@@ -120,16 +122,87 @@ def test_the_heads_of_a_published_size_are_not_the_runs_to_choose(tmp_path: Path
         initialise(tmp_path / "vit.pt", jepa(config))
 
 
-def test_mask_tokens_that_were_all_trained_stay_as_they_are() -> None:
-    tokens = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
-    assert torch.equal(fitting_mask_tokens(tokens, 2), tokens)
-    assert torch.equal(fitting_mask_tokens(tokens, 3), tokens[[1, 1, 1]])
-    assert torch.equal(fitting_mask_tokens(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2), torch.tensor([[1.0, 0.0]] * 2))
+def test_a_file_may_need_a_word_about_its_format_and_its_licence_and_both_are_known_ever_after(tmp_path: Path) -> None:
+    """SurgRec-JEPA, which looks like V-JEPA: its trained encoder is the one to take, and its licence is another."""
+    found = vjepa(tmp_path / "jepa.pt", tokens=2)
+    objective = jepa()
+    facts = initialise(tmp_path / "jepa.pt", objective, "surgrec")
+    assert_same_bytes(objective.encoder.state_dict(), found["encoder"])
+    assert (facts["format"], facts["key"], facts["licence"]) == ("surgrec-vjepa2", "encoder", "CC-BY-NC-4.0")
+    assert facts["told"] == {"format": "surgrec", "licence": None}
+    facts = initialise(tmp_path / "jepa.pt", jepa(), licence="CC-BY-4.0")
+    assert (facts["format"], facts["licence"], facts["licence_from"]) == ("vjepa2", "CC-BY-4.0", "given")
+    assert facts["told"] == {"format": "auto", "licence": "CC-BY-4.0"}
 
 
-def run_of(run_dir: Path, objective: JepaObjective, init_from: dict[str, object] | None) -> None:
+def test_a_licence_may_be_given_for_weights_of_ours_and_a_format_may_not(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", jepa(), None)
+    assert initialise(tmp_path / "run", jepa(), licence="CC-BY-4.0")["licence"] == "CC-BY-4.0"
+    with pytest.raises(CheckpointError, match=r"run is a run or an encoder file of ours, and not of format surgrec"):
+        initialise(tmp_path / "run", jepa(), "surgrec")
+
+
+def test_a_format_or_a_licence_without_a_file_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    with pytest.raises(ConfigError, match="init_format surgrec and init_licence None are given without init_from"):
+        initial_weights(None, jepa(), checkpoints, 0, show=False, format="surgrec")
+
+
+def test_a_resumed_run_is_told_of_its_start_what_it_was_told_at_first(tmp_path: Path) -> None:
+    vjepa(tmp_path / "jepa.pt", tokens=2)
+    checkpoints = Checkpoints(tmp_path / "run", keep=1)
+
+    def start(step: int, **told: str) -> dict[str, object] | None:
+        return initial_weights(tmp_path / "jepa.pt", jepa(), checkpoints, step, show=False, **told)
+
+    facts = start(0, format="surgrec", licence="CC-BY-NC-4.0")
+    run_of(tmp_path / "run", jepa(), facts)
+    resumed_facts = start(3, format="surgrec", licence="CC-BY-NC-4.0")
+    assert resumed_facts is not None
+    assert resumed_facts["told"] == {"format": "surgrec", "licence": "CC-BY-NC-4.0"}
+    with pytest.raises(CheckpointError, match=r"init_format surgrec and init_licence CC-BY-NC-4\.0, not surgrec and MIT"):
+        start(3, format="surgrec", licence="MIT")
+    with pytest.raises(CheckpointError, match="not auto and None"):
+        start(3)
+
+
+def test_a_run_of_one_mask_token_starts_from_one_of_two_and_the_other_way_round(tmp_path: Path) -> None:
+    first, second, third = jepa(shared_mask_token=False), jepa(), jepa(shared_mask_token=False)
+    shake(first)
+    run_of(tmp_path / "first", first, None, shared_mask_token=False)
+    facts = initialise(tmp_path / "first", second)
+    assert facts["initialised"] == ["encoder", "predictor"]
+    largest = first.predictor.mask_tokens[first.predictor.mask_tokens.norm(dim=1).argmax()]
+    assert torch.equal(second.predictor.mask_tokens[0], largest)
+    run_of(tmp_path / "second", second, None, shared_mask_token=True)
+    initialise(tmp_path / "second", third)
+    assert torch.equal(third.predictor.mask_tokens, torch.stack([largest, largest]))
+
+
+def test_a_run_of_before_there_was_a_choice_has_a_mask_token_for_each_configuration(tmp_path: Path) -> None:
+    old = jepa(shared_mask_token=False)
+    shake(old)
+    run_of(tmp_path / "old", old, None)
+    predictor = read_own(tmp_path / "old").weights.predictor
+    assert predictor is not None
+    assert not predictor.config.shared_mask_token
+    assert torch.equal(predictor.state["mask_tokens"], old.predictor.mask_tokens)
+
+
+def test_an_imported_file_gives_a_run_its_predictor_too(tmp_path: Path) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    unstored = Unstored(num_heads=4, predictor_heads=2, num_frames=4, crop_px=32)
+    import_weights(read_foreign(tmp_path / "vitl.pt", "auto", unstored), tmp_path / "encoder.safetensors", None)
+    objective = jepa()
+    facts = initialise(tmp_path / "encoder.safetensors", objective)
+    assert (facts["initialised"], facts["licence"]) == (["encoder", "predictor"], "MIT")
+    assert torch.equal(objective.predictor.mask_tokens[0], found["predictor"]["mask_tokens.0"][0, 0])
+    assert objective.predictor.mask_tokens.shape == (1, 24)
+
+
+def run_of(run_dir: Path, objective: JepaObjective, init_from: dict[str, object] | None, **predictor: bool) -> None:
     """A run as the recipe leaves it after three steps."""
-    sizes = {"width": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0}
+    sizes = {"width": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0, **predictor}
     identity = {"config": {"objective": {"predictor": sizes}}, "init_from": init_from}
     state = TrainingState(
         modules={"objective": objective},
@@ -146,7 +219,8 @@ def run_of(run_dir: Path, objective: JepaObjective, init_from: dict[str, object]
 def test_a_run_gives_its_average_its_predictor_and_its_licence(tmp_path: Path) -> None:
     first = jepa()
     shake(first)
-    run_of(tmp_path / "first", first, {"name": "vitl16.pth.tar", "licence": "CC-BY-NC-4.0", "licence_from": "format"})
+    start = {"name": "vitl16.pth.tar", "licence": "CC-BY-NC-4.0", "licence_from": "format"}
+    run_of(tmp_path / "first", first, start, shared_mask_token=True)
     second = jepa()
     facts = initialise(tmp_path / "first", second)
     own = read_own(tmp_path / "first")

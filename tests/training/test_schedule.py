@@ -12,6 +12,10 @@ VJEPA1_LR = ScheduleConfig(start=2e-4, value=6.25e-4, warmup_steps=12_000, decay
 VJEPA1_WEIGHT_DECAY = ScheduleConfig(value=0.04, decay="cosine", end=0.4, end_step=112_500)
 VJEPA1_MOMENTUM = ScheduleConfig(value=0.998, decay="linear", end=1.0, end_step=112_500)
 VJEPA2_COOLDOWN_LR = ScheduleConfig(value=5.25e-4, decay="linear", end=1e-6, end_step=12_000)
+# The ablations of V-JEPA 2: 12,000 steps of warm-up, 66,000 held, 12,000 down.
+VJEPA2_ABLATION_LR = ScheduleConfig(
+    start=2e-4, value=6.25e-4, warmup_steps=12_000, decay="linear", decay_start=78_000, end=1e-6, end_step=90_000
+)
 # VideoMAE: the learning rate starts at 0 and counts 256 clips; 2048 clips, 117 steps an epoch, 40 and 800 epochs.
 VIDEOMAE_LR = ScheduleConfig(start=0.0, value=1.2e-3, warmup_steps=4_680, decay="cosine", end=8e-5, end_step=93_600)
 
@@ -41,6 +45,11 @@ VIDEOMAE_LR = ScheduleConfig(start=0.0, value=1.2e-3, warmup_steps=4_680, decay=
         (VJEPA2_COOLDOWN_LR, 3_000, 3.94e-4),
         (VJEPA2_COOLDOWN_LR, 11_999, 1.0437e-6),
         (VJEPA2_COOLDOWN_LR, 12_000, 1e-6),
+        (VJEPA2_ABLATION_LR, 0, 2e-4),
+        (VJEPA2_ABLATION_LR, 12_000, 6.25e-4),
+        (VJEPA2_ABLATION_LR, 78_000, 6.25e-4),
+        (VJEPA2_ABLATION_LR, 81_000, 4.69e-4),
+        (VJEPA2_ABLATION_LR, 90_000, 1e-6),
         (VIDEOMAE_LR, 0, 0.0),
         (VIDEOMAE_LR, 2_340, 6e-4),
         (VIDEOMAE_LR, 4_680, 1.2e-3),
@@ -68,6 +77,12 @@ def test_a_schedule_has_no_jumps():
         ({"end": 0.1}, r"decay is constant, end is 0\.1"),
         ({"decay": "cosine", "end": 0.1}, "decay is cosine.*end_step is None"),
         ({"start": 0.5, "warmup_steps": 10, "decay": "linear", "end": 0.1, "end_step": 10}, "end_step 10 .* 10"),
+        ({"decay_start": 5}, "decay_start is 5, decay constant"),
+        (
+            {"start": 0.5, "warmup_steps": 10, "decay": "linear", "decay_start": 5, "end": 0.1, "end_step": 20},
+            "decay_start is 5, decay linear and warmup_steps 10",
+        ),
+        ({"decay": "linear", "decay_start": 20, "end": 0.1, "end_step": 20}, "end_step 20 is not after step 20"),
     ],
 )
 def test_a_schedule_that_contradicts_itself_is_refused(fields, found):
