@@ -68,13 +68,13 @@ PAGE_KEYS = 2
 
 @dataclass(frozen=True)
 class Request:
-    """One request that a FaultyS3 has received; the headers are empty where it had none."""
+    """One request that a FaultyS3 has received; what it had not is empty."""
 
     method: str
     key: str
     range: str
     if_match: str
-    signed: bool
+    signature: str
 
 
 @dataclass
@@ -169,10 +169,16 @@ class FaultyHandler(BaseHTTPRequestHandler):
 
     def begin(self, key: str) -> Fault | None:
         asked, match = self.headers.get("Range", ""), self.headers.get("If-Match", "")
-        self.state.requests.append(Request(self.command, key, asked, match, "Authorization" in self.headers))
+        self.state.requests.append(Request(self.command, key, asked, match, self.signature()))
         for name in {"Range", "If-Match"}.difference(self.state.honoured):
             del self.headers[name]
         return self.state.faults.popleft() if self.state.faults else None
+
+    def signature(self) -> str:
+        """In the address, or else in a header; empty where nobody signed."""
+        return "".join(parse_qs(urlsplit(self.path).query).get("X-Amz-Signature", [])) or self.headers.get(
+            "Authorization", ""
+        )
 
     def serve(self, key: str, fault: Fault | None) -> None:
         """The bytes asked for, or half of them and then the fault."""

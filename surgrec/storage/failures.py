@@ -1,6 +1,7 @@
 """What the failures of an object store mean: try again, or tell the user what to do."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -113,4 +114,5 @@ def _final(error: Exception, where: str) -> StorageError:
 def _cause(error: Exception) -> str:
     if isinstance(error, ClientError):
         return f"{error.response['Error']['Code']} ({error.response['Error'].get('Message', 'no message')})"
-    return f"{type(error).__name__} ({' '.join(str(error).split())})"
+    text = re.sub(r"\?X-Amz-[^\s\"']*", "", str(error))  # a signed address is a key, for an hour
+    return f"{type(error).__name__} ({' '.join(text.split())})"

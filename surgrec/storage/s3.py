@@ -17,6 +17,7 @@ from botocore.exceptions import IncompleteReadError
 
 from surgrec.errors import StorageError
 from surgrec.storage.failures import CHANGED, until_deadline
+from surgrec.storage.presigned import PresignedGets
 from surgrec.storage.retry import RetryPolicy
 from surgrec.storage.store import TEMPORARY, Store, check_name, check_range
 
@@ -51,7 +52,7 @@ class S3Store(Store):
             raise StorageError(f"{address!r} names no bucket; give s3://bucket/prefix")
         if self.prefix:
             check_name(self.prefix, f"s3://{self.bucket}")
-        self._clients: dict[tuple[int, int], Any] = {}
+        self._clients: dict[tuple[int, int], tuple[Any, PresignedGets]] = {}
 
     def __reduce__(self) -> tuple[type["S3Store"], tuple[str, RetryPolicy]]:
         return S3Store, (self.address, self.policy)
@@ -113,13 +114,25 @@ class S3Store(Store):
         return f"{self.prefix}/{name}" if self.prefix else name
 
     def _client(self, attempts: int = 1) -> Any:
-        """This process's client: connections do not survive a fork."""
+        return self._connected(attempts)[0]
+
+    def _connected(self, attempts: int) -> tuple[Any, PresignedGets]:
+        """This process's client and its GETs: connections do not survive a fork."""
         made_for = (os.getpid(), attempts)
         if made_for not in self._clients:
             with _making_client:
                 if made_for not in self._clients:
-                    self._clients[made_for] = _make_client(self.policy, attempts, self.profile)
+                    self._clients[made_for] = _connect(self.policy, attempts, self.profile)
         return self._clients[made_for]
+
+    def _get(self, key: str, headers: dict[str, str]) -> dict[str, Any]:
+        """The answer to a GET. Its body is still to be read."""
+        client, presigned = self._connected(1)
+        answer = presigned.get(self.bucket, key, headers)
+        if answer is None:
+            arguments = {name.replace("-", ""): value for name, value in headers.items()}
+            answer = client.get_object(Bucket=self.bucket, Key=key, **arguments)
+        return answer
 
     def _until_deadline(self, where: str, attempt: Callable[[], ResultType]) -> ResultType:
         return until_deadline(where, attempt, self.policy, self.counters)
@@ -132,7 +145,7 @@ class S3Store(Store):
         where, key = self.locate(name), self._key(name)
 
         def attempt() -> None:
-            response = self._client().get_object(Bucket=self.bucket, Key=key, **download.request())
+            response = self._get(key, download.headers())
             with closing(response["Body"]) as body:
                 download.accept(response, where)
                 while not download.complete:
@@ -158,14 +171,14 @@ class _Download:
     def complete(self) -> bool:
         return self.position == self.end
 
-    def request(self) -> dict[str, str]:
-        """Arguments of the GET for what is missing."""
-        arguments = {}
+    def headers(self) -> dict[str, str]:
+        """Of the GET for what is missing."""
+        headers = {}
         if self.end is not None:
-            arguments["Range"] = f"bytes={self.position}-{self.end - 1}"
+            headers["Range"] = f"bytes={self.position}-{self.end - 1}"
         if self.etag is not None:
-            arguments["IfMatch"] = self.etag
-        return arguments
+            headers["If-Match"] = self.etag
+        return headers
 
     def accept(self, response: dict[str, Any], where: str) -> None:
         """Checks an answer before its body is read: not every store honours If-Match and ranges."""
@@ -191,29 +204,28 @@ def _is_hidden(name: str) -> bool:
     return not file or file.startswith(TEMPORARY)
 
 
-def _make_client(policy: RetryPolicy, attempts: int, profile: str) -> Any:
-    config = Config(
-        connect_timeout=policy.connect_timeout_s,
-        read_timeout=policy.read_timeout_s,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=CONNECTIONS,
-        tcp_keepalive=True,
-        # Many stores other than Amazon's refuse the checksums that botocore adds since 1.36 (boto/boto3#4392).
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
+def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, PresignedGets]:
+    named = profile not in ("", ANONYMOUS)
     try:
         # A session of its own: boto3's default session is not safe in threads.
-        if profile in ("", ANONYMOUS):
-            as_nobody = Config(signature_version=UNSIGNED) if profile else None
-            return boto3.session.Session().client("s3", config=config.merge(as_nobody) if as_nobody else config)
-        # The profile alone says where and who: the environment may mean another store.
-        settings = botocore.session.Session(profile=profile)
-        endpoint = settings.get_scoped_config().get("endpoint_url")
-        alone = Config(ignore_configured_endpoint_urls=endpoint is None)
-        session = boto3.session.Session(botocore_session=settings)
-        return session.client("s3", config=config.merge(alone), endpoint_url=endpoint)
+        settings = botocore.session.Session(profile=profile if named else None)
+        # A profile that is named alone says where and who: the environment may mean another store.
+        endpoint = settings.get_scoped_config().get("endpoint_url") if named else None
+        config = Config(
+            connect_timeout=policy.connect_timeout_s,
+            read_timeout=policy.read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            signature_version=UNSIGNED if profile == ANONYMOUS else "s3v4",
+            ignore_configured_endpoint_urls=named and endpoint is None,
+            # Many stores other than Amazon's refuse the checksums that botocore adds since 1.36 (boto/boto3#4392).
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        client = boto3.session.Session(botocore_session=settings).client("s3", config=config, endpoint_url=endpoint)
     except ValueError as error:
         raise StorageError(
             f"no S3 client with these settings: {error}; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
         ) from error
+    return client, PresignedGets(client, settings, policy, CONNECTIONS)

@@ -107,7 +107,7 @@ def test_an_anonymous_address_signs_nothing_and_needs_no_credentials(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     assert open_store("s3://anonymous@corpora/public").read_range("corpus.json", 0, 1) == b"["
-    assert [request.signed for request in faulty_s3.requests] == [True, False]
+    assert [bool(request.signature) for request in faulty_s3.requests] == [True, False]
 
 
 def test_an_anonymous_address_in_a_private_store_is_refused_in_a_sentence(s3_address: str) -> None:
@@ -132,8 +132,11 @@ def test_a_server_that_is_down_is_given_up_after_the_deadline(monkeypatch: pytes
     account = Account(endpoint=f"http://127.0.0.1:{free_ports(1)[0]}", access_key="any", secret_key="any")
     use(account, monkeypatch)
     store = open_store("s3://corpora/x", policy=RetryPolicy(deadline_s=0.3, first_delay_s=0.02))
-    with pytest.raises(StorageError, match=rf"^s3://corpora/x/corpus\.json: gave up after .*{account.endpoint}"):
+    with pytest.raises(
+        StorageError, match=rf"^s3://corpora/x/corpus\.json: gave up after .*{account.endpoint}"
+    ) as caught:
         store.read("corpus.json")
+    assert "Signature" not in str(caught.value)
     assert store.counters.total("retries") > 1
 
 
