@@ -19,7 +19,7 @@ from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.key_map import KeyMap, State, check_complete, from_foreign, num_blocks, same_blocks, to_foreign
 from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table, sinusoid_table_3d
-from surgrec.models.pretrained import Part, Pretrained, Remainder, Unstored, origin_of
+from surgrec.models.pretrained import UNSTATED, Part, Pretrained, Remainder, Unstored, origin_of
 from surgrec.models.sizes import blank_encoder, encoder_size, require_tensor
 
 ENCODER: KeyMap = {"patch_embed.proj": "patch_embed.proj", **same_blocks("blocks", "blocks"), "norm": "norm"}
@@ -105,7 +105,7 @@ def read_timm(container: Container, unstored: Unstored) -> Pretrained:
     names = {name for name in found if name != _TABLE}
     given = {"num_frames": unstored.num_frames, "tubelet_size": unstored.tubelet_size}
     return Pretrained(
-        origin=origin_of(container, "timm", unstored, None),
+        origin=origin_of(container, "timm", unstored, UNSTATED),
         encoder=Part(
             config=config,
             state=from_foreign({name: found[name] for name in names} | {_PROJECTION: shared}, blank, ENCODER),

@@ -11,6 +11,7 @@ from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.export import export_weights
 from surgrec.models.foreign import read_foreign
 from surgrec.models.pretrained import Unstored
+from surgrec.models.timm_vit import timm_state
 from surgrec.models.weights import load_strictly
 from tests.models.layouts import assert_same_bytes, block, norm, random_tensors, weights_of
 
@@ -52,6 +53,14 @@ def test_it_comes_back_bit_identical(tmp_path, seed, config):
     load_strictly(Encoder(config), weights.encoder.state, "here")
     export_weights(weights, "timm", tmp_path / "back", {}, "MIT")
     assert_same_bytes(read_container(tmp_path / "back").content, read_container(tmp_path / "there").content)
+
+
+def test_an_image_model_that_says_nothing_of_its_licence_has_none_to_rely_on(tmp_path):
+    config = SIZES[0][1]
+    tensors = timm_state(Encoder(config).state_dict(), config)
+    torch.save(tensors, tmp_path / "vit.pth")
+    origin = read_foreign(tmp_path / "vit.pth", "auto", Unstored(num_heads=3, num_frames=2)).origin
+    assert (origin.licence, origin.licence_from) == ("NOASSERTION", "format")
 
 
 def image_model(width=48, depth=2, tokens=16, classes=False):

@@ -95,8 +95,8 @@ def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(tiny_corpus:
     facts = encoder_provenance(tmp_path / "told/encoder.safetensors")["init_from"]
     assert (facts["format"], facts["licence"]) == ("surgrec-vjepa2", "CC-BY-4.0")
     assert facts["told"] == {"format": "surgrec", "licence": "CC-BY-4.0"}
+    more = ["--init_from", tmp_path / "surgrec.pt", "--steps", "3", "--resume", "true"]
     with pytest.raises(CheckpointError, match="not auto and None"):
-        more = ["--init_from", tmp_path / "surgrec.pt", "--steps", "3", "--resume", "true"]
         train("jepa", tiny_corpus, tmp_path / "told", *more)
 
     videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(96, 4, 384, 8, (48, 2, 192))))

@@ -1,0 +1,73 @@
+"""A foreign file as an encoder file of ours, with all its weights, that says where they are from and under which licence."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from surgrec import __version__
+from surgrec.models.pretrained import UNSTATED, LeftOut, Pretrained
+from surgrec.models.pretrained_file import save_pretrained
+
+_SOURCES = {
+    "given": "as given",
+    "note": "as it was exported",
+    "model card": "by its model card",
+    "format": "of the project that publishes such files; give --licence if this one is another's",
+}
+
+
+def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -> list[str]:
+    """Writes foreign weights to a file of ours: the encoder, and what else the file has for recipes and exports.
+
+    Args:
+        weights: From `read_foreign`.
+        out: The `.safetensors` file.
+        sampling_fps: Frames per second of video in a clip; None for the published rate: 4 of V-JEPA 2, every fourth frame of
+            30 in a second of V-JEPA 1 and VideoMAE.
+
+    Returns:
+        What was taken, assumed and left out, a line each, for a reader.
+
+    Raises:
+        CheckpointError: The file cannot be written.
+    """
+    origin, config = weights.origin, weights.encoder.config
+    fps = sampling_fps or (4.0 if config.positions == "rope" else 7.5)
+    provenance: dict[str, Any] = {"init_from": asdict(origin), "config": {"sampling_fps": fps}, "surgrec": __version__}
+    save_pretrained(weights, out, provenance)
+    assumed = dict(weights.assumed) | ({} if sampling_fps else {"sampling_fps": fps})
+    lines = [
+        f"{out}: {weights.contents} of {origin.name} as {origin.format}{f', from its {origin.key}' if origin.key else ''}; the "
+        f"encoder has {len(weights.encoder.state)} tensors, width {config.width}, {config.depth} blocks, {config.num_heads} "
+        f"heads, clips of {config.num_frames} frames of {config.crop_px} px",
+        _licence_line(weights),
+    ]
+    if assumed:
+        values = ", ".join(f"{name} {value}" for name, value in assumed.items())
+        lines.append(f"not in the file, so as published: {values}")
+    return (
+        lines
+        + _lines("kept for an export, not used", (entry for entry in origin.left_out if entry.kept))
+        + _lines("left out", (entry for entry in origin.left_out if not entry.kept))
+    )
+
+
+def _licence_line(weights: Pretrained) -> str:
+    origin = weights.origin
+    if origin.licence == UNSTATED:
+        return f"licence {UNSTATED}: whoever published these weights states none; ask them, and give --licence"
+    return (
+        f"licence {origin.licence or 'unknown'}{f' ({_SOURCES[origin.licence_from]})' if origin.licence_from else ''}"
+    )
+
+
+def _lines(word: str, entries: Iterable[LeftOut]) -> list[str]:
+    """Entries with one reason together."""
+    by_reason: dict[str, list[LeftOut]] = {}
+    for entry in entries:
+        by_reason.setdefault(entry.why, []).append(entry)
+    return [
+        f"{word}: {', '.join(entry.name for entry in same)} ({sum(entry.tensors for entry in same)} tensors): {why}"
+        for why, same in by_reason.items()
+    ]
