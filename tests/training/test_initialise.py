@@ -160,7 +160,9 @@ def test_a_resumed_run_is_told_of_its_start_what_it_was_told_at_first(tmp_path: 
     resumed_facts = start(3, format="surgrec", licence="CC-BY-NC-4.0")
     assert resumed_facts is not None
     assert resumed_facts["told"] == {"format": "surgrec", "licence": "CC-BY-NC-4.0"}
-    with pytest.raises(CheckpointError, match=r"init_format surgrec and init_licence CC-BY-NC-4\.0, not surgrec and MIT"):
+    with pytest.raises(
+        CheckpointError, match=r"init_format surgrec and init_licence CC-BY-NC-4\.0, not surgrec and MIT"
+    ):
         start(3, format="surgrec", licence="MIT")
     with pytest.raises(CheckpointError, match="not auto and None"):
         start(3)

@@ -1,0 +1,85 @@
+"""What every run is told: refused where it cannot be, and explained field by field in each recipe's help."""
+
+import ast
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+from surgrec.clips.augment import AugmentConfig
+from surgrec.errors import ConfigError
+from surgrec.models.encoder import EncoderConfig
+from surgrec.training.optimizer import OptimizerConfig
+from surgrec.training.plan import FREE
+from surgrec.training.run_config import RunConfig
+from tests.recipes.processes import load_recipe
+
+RUN = RunConfig(
+    run_dir=Path("r"),
+    corpus="c",
+    encoder=EncoderConfig(width=48, depth=1, num_heads=2),
+    sampling_fps=4.0,
+    augment=AugmentConfig(),
+    optimizer=OptimizerConfig(),
+    global_batch=8,
+    steps=5,
+    seed=0,
+)
+
+
+def field_docs(config_type: type) -> dict[str, str]:
+    """The literal under each field of a dataclass and of those that it extends."""
+    docs = {}
+    for kind in reversed(config_type.__mro__[:-1]):
+        (body,) = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, below in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                docs[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return docs
+
+
+@pytest.mark.parametrize(("name", "config"), [("jepa", "JepaConfig"), ("mae", "MaeConfig")])
+def test_the_help_of_a_recipe_explains_every_field(
+    name: str, config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    recipe = load_recipe(name)
+    config_type = getattr(recipe, config)
+    docs = field_docs(config_type)
+    assert docs.keys() == {field.name for field in dataclasses.fields(config_type)}
+    with pytest.raises(SystemExit):
+        recipe.parse(config_type, ["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for field, doc in docs.items():
+        assert f"--{field}" in said
+        assert doc.rstrip(".") in said, field
+
+
+def test_every_field_that_a_resumed_run_may_change_is_one() -> None:
+    assert {field.name for field in dataclasses.fields(RunConfig)} >= FREE
+
+
+def test_a_run_draws_a_position_for_every_sample() -> None:
+    assert RUN.positions == 40
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("global_batch", 0), ("save_every", 0), ("keep_checkpoints", -1), ("steps", -2)]
+)
+def test_a_run_that_cannot_be_is_refused(field: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=f"{field} is {value}"):
+        dataclasses.replace(RUN, **{field: value})
+
+
+def test_an_mae_without_views_is_refused() -> None:
+    mae = load_recipe("mae")
+    with pytest.raises(ConfigError, match="views is 0"):
+        mae.MaeConfig(run_dir=Path("r"), corpus="c", encoder=RUN.encoder, views=0)
+    with pytest.raises(ConfigError, match="steps is -1"):
+        mae.MaeConfig(run_dir=Path("r"), corpus="c", encoder=RUN.encoder, steps=-1)
