@@ -70,14 +70,22 @@ class DiskCache:
         except OSError:  # gone meanwhile, or its disk fails: the store has the bytes
             return None
         if len(data) < size:
-            self.drop(sha256)
+            with suppress(CacheError):
+                self.drop(sha256)
             return None
         return data
 
     def drop(self, sha256: str) -> None:
-        """Removes a file. Who reads it at this moment keeps it; one that is not there is no error."""
-        with suppress(FileNotFoundError):
-            self._path(sha256).unlink()
+        """Removes a file. Who reads it at this moment keeps it; one that is not there is no error.
+
+        Raises:
+            CacheError: It cannot be removed.
+        """
+        path = self._path(sha256)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(f"{path}: {error.strerror}; remove it, or choose another cache_dir") from error
 
     def try_to_hold(self) -> int | None:
         """Takes the right to add and remove until this process ends; None where another process has it.

@@ -1,16 +1,18 @@
 """The bytes of samples: ranges of shards, merged where they are neighbours, read by several threads, checked by digest."""
 
 import hashlib
+import tarfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from surgrec.errors import SampleError
+from surgrec.errors import CacheError, SampleError, ShardError
 from surgrec.shards.corpus import Source
 from surgrec.shards.layout import Sample
-from surgrec.storage import Counters
+from surgrec.storage import Counters, Store
 from surgrec.storage.disk_cache import DiskCache
 
 _GAP_BYTES = 128 << 10
@@ -116,6 +118,7 @@ class Fetcher:
 
         Raises:
             StorageError: A shard cannot be read: an outage, never a bad sample.
+            ShardError: A shard is another one than the index describes.
         """
         found: list[bytes | SampleError] = [b""] * len(samples)
         ranges = plan_ranges(samples)
@@ -143,12 +146,16 @@ class Fetcher:
                 return mp4s
         data = store.read_range(name, stretch.offset, stretch.size)
         if self._cache and sha256 and copy not in (None, data):
-            self._cache.drop(sha256)
+            with suppress(CacheError):  # what cannot be removed is found out again at each of its samples
+                self._cache.drop(sha256)
             self._counters.add(cache_dropped=1)
         mp4s = _parts(samples, stretch, data)
         if _has_bad(mp4s) and copy != data:
             self._counters.add(read_again=1)
             mp4s = _parts(samples, stretch, store.read_range(name, stretch.offset, stretch.size))
+        for place, mp4 in zip(stretch.samples, mp4s, strict=True):
+            if isinstance(mp4, SampleError):
+                _require_same_shard(store, name, samples[place])
         return mp4s
 
     def _read_so_far(self) -> Reading:
@@ -158,6 +165,25 @@ class Fetcher:
             retries=sum(counters.total("retries") for counters in stores),
             store_bytes=sum(counters.total("bytes_read") for counters in stores),
             **{name: self._counters.total(name) for name in ("samples", "cache_bytes", "cache_dropped", "read_again")},
+        )
+
+
+def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
+    """Tells a bad sample from a shard that somebody replaced: where it should be, there must be the header of its file.
+
+    Raises:
+        ShardError: There is another one, or none.
+    """
+    header = store.read_range(name, sample.mp4_offset - tarfile.BLOCKSIZE, tarfile.BLOCKSIZE)
+    try:
+        member = tarfile.TarInfo.frombuf(header, "ascii", "strict")
+        is_same = (member.name, member.size) == (f"{sample.key}.mp4", sample.mp4_size)
+    except (tarfile.HeaderError, UnicodeDecodeError):
+        is_same = False
+    if not is_same:
+        raise ShardError(
+            f"{store.locate(name)} is not the shard that its index describes (no {sample.key}.mp4 of {sample.mp4_size} bytes at "
+            f"{sample.mp4_offset}): it was replaced or damaged; run surgrec-shard verify"
         )
 
 

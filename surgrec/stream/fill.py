@@ -120,11 +120,11 @@ class _Filler:
 
     def make(self, change: Change) -> None:
         """Brings the change about; a failure is told, counted, and left to the store's ranged reads."""
-        for sha256 in change.drop:
-            self._cache.drop(sha256)
-            self._told.count(evicted=1)
         file = self._files[change.fetch]
         try:
+            for sha256 in change.drop:
+                self._cache.drop(sha256)
+                self._told.count(evicted=1)
             if self._cache.add(file, go_on=self._go_on):
                 self._told.count(filled=1, filled_bytes=file.bytes)
         except CacheError as error:  # the disk: what it holds is all that it takes

@@ -26,7 +26,9 @@ def test_an_index_from_the_cache_is_the_index_and_is_not_read_again(tmp_path: Pa
     root = write_corpus(tmp_path / "corpus", {"alpha": clips})
     plain = corpus._read_index(opened(root).store, "alpha", opened(root).entry)
     source = opened(root)
-    assert source.store.counters.total("bytes_read") < (root / "alpha" / INDEX_FILE).stat().st_size, "corpus.json alone was read"
+    assert source.store.counters.total("bytes_read") < (root / "alpha" / INDEX_FILE).stat().st_size, (
+        "corpus.json alone was read"
+    )
     rows = plain.rows(splits=["train"])
     assert np.array_equal(source.index.rows(splits=["train"]), rows)
     assert source.index.rows_digest(rows) == plain.rows_digest(rows)

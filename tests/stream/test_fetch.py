@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.errors import MissingError, SampleError, StorageError
+from surgrec.errors import MissingError, SampleError, ShardError, StorageError
 from surgrec.shards.corpus import Source, open_corpus
 from surgrec.shards.layout import Sample
 from surgrec.stream.fetch import Fetcher, plan_ranges
@@ -114,3 +114,13 @@ def test_a_shard_that_was_cut_short_is_no_bad_sample(corpus: dict[str, Source]) 
     path.write_bytes(path.read_bytes()[: samples[0].mp4_offset + 10])
     with pytest.raises(StorageError, match=rf"{samples[0].shard}.* cut short"):
         Fetcher(corpus, 2).fetch(samples)
+
+
+def test_a_shard_that_was_replaced_is_told_from_a_bad_sample(corpus: dict[str, Source]) -> None:
+    samples = all_samples(corpus)
+    path = Path(corpus["alpha"].store.address, "alpha", samples[0].shard)
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(
+        ShardError, match=rf"{samples[0].shard} is not the shard that its index describes \(no {samples[0].key}.mp4"
+    ):
+        Fetcher(corpus, 1).fetch(samples)

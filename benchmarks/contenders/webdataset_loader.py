@@ -1,0 +1,57 @@
+"""Plain webdataset on our shards. Options: `threads` decodes with that many threads of the training process, without workers.
+
+It keeps no state: a resume reads and drops the samples before, undecoded.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import torch
+import webdataset
+from contender import PREFETCH, Job, decode, main, shards
+
+
+def open_batches(job: Job) -> Iterator[torch.Tensor]:
+    """Shuffled batches, for ever."""
+    threads = job.options.get("threads", 0)
+    raw = webdataset.WebDataset(
+        _urls(job),
+        shardshuffle=100,
+        seed=0,
+        nodesplitter=webdataset.split_by_node,
+        workersplitter=webdataset.split_by_worker,
+    )
+    skip = job.resume_step * job.batch // max(job.workers if not threads else 1, 1)
+    samples = raw.repeat().compose(lambda stream: islice(stream, skip, None)).shuffle(100).to_tuple("mp4")
+    if threads:
+        decoded = _decoded_ahead(iter(samples), threads, PREFETCH * job.batch)
+        while True:
+            yield torch.stack(list(islice(decoded, job.batch)))
+    batches = samples.map(lambda parts: decode(parts[0])).batched(job.batch, collation_fn=_stacked, partial=False)
+    yield from webdataset.WebLoader(batches, batch_size=None, num_workers=job.workers, prefetch_factor=PREFETCH)
+
+
+def _urls(job: Job) -> list[str]:
+    if not job.s3:
+        return [str(path) for path in shards(job)]
+    return [f"pipe:aws s3 cp {job.at('stored')}/{path.parent.name}/{path.name} -" for path in shards(job)]
+
+
+def _stacked(samples: Iterable[Any]) -> torch.Tensor:
+    return torch.stack(list(samples))
+
+
+def _decoded_ahead(samples: Iterator[tuple[bytes]], threads: int, ahead: int) -> Iterator[torch.Tensor]:
+    waiting: deque[Future[torch.Tensor]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for (mp4,) in samples:
+            waiting.append(pool.submit(decode, mp4))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+
+
+if __name__ == "__main__":
+    main(open_batches)

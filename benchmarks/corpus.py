@@ -1,0 +1,192 @@
+"""What is loaded: a few rendered originals, and many clips of them as `surgrec-shard build` stores them."""
+
+import hashlib
+import random
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from surgrec_shard.phantom.corpus import render_corpus
+
+from surgrec.shards.corpus import CorpusFile, SourceEntry, open_corpus, read_corpus_file, write_corpus_file
+from surgrec.shards.index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
+from surgrec.shards.layout import DROPPED_FILE, INDEX_FILE, LABELS_FILE, Clip, Sample, shard_name, source_digest
+from surgrec.shards.write import Shard, ShardWriter
+from surgrec.storage import Store, open_store
+
+SHARD_BYTES = 64 << 20
+"""Of a shard: the size that MosaicML Streaming and LitData choose for theirs."""
+ORIGINALS = {"720p30": (1280, 720, 30), "480p25": (854, 480, 25), "1080p25": (1920, 1080, 25)}
+"""Width, height and frames per second. The first is the one that is built into shards."""
+NOISE = 5
+"""Of a sensor, as ffmpeg counts it: gives the bit rates of recorders, 11.5 Mbit/s at 1080p, 5.7 at 720p, 2.7 at 480p."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Where everything lies that the contenders read."""
+
+    folder: Path
+
+    @property
+    def originals(self) -> Path:
+        """A folder of videos for each resolution."""
+        return self.folder / "originals"
+
+    @property
+    def stored(self) -> Path:
+        """The corpus of shards."""
+        return self.folder / "stored"
+
+    @property
+    def files(self) -> Path:
+        """Each stored clip as one file, as a hand-written Dataset has them."""
+        return self.folder / "files"
+
+
+def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus:
+    """Renders and encodes what is not there yet; takes some minutes the first time.
+
+    Args:
+        folder: Kept between runs.
+        clips: Stored clips, of 10 s each.
+        seconds: Length of each original.
+    """
+    corpus = Corpus(folder=folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    built, *_ = ORIGINALS
+    _encode_originals(corpus, built, seconds)
+    if read_corpus_file(open_store(folder / "small")) is None:
+        _build_small(corpus)
+    if read_corpus_file(open_store(corpus.stored)) is None:
+        _multiply(open_store(folder / "small"), open_store(corpus.stored), clips)
+    if not corpus.files.is_dir():
+        _as_files(corpus)
+    return corpus
+
+
+def prepare_originals(corpus: Corpus, seconds: float = 30.0) -> None:
+    """The originals in every resolution; takes some minutes the first time."""
+    for form in ORIGINALS:
+        _encode_originals(corpus, form, seconds)
+
+
+def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
+    """One video of each phantom source in one resolution, x264 medium CRF 20 with a keyframe every 250 frames."""
+    folder = corpus.originals / form
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = render_corpus(corpus.folder / "phantom", seed=0, minutes=2.0)
+    firsts = {path.parent.name: path for path in sorted(manifest.parent.glob("*/*case01.*")) if path.suffix != ".csv"}
+    width, height, fps = ORIGINALS[form]
+    fitted = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
+    for source, video in firsts.items():
+        path = folder / f"{source.removeprefix('phantom-')}.mp4"
+        if path.exists():
+            continue
+        partial = path.with_name(f".{path.name}")
+        command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", str(video), "-t", str(seconds), "-an"]
+        command += ["-vf", f"{fitted},noise=alls={NOISE}:allf=t,fps={fps}", "-pix_fmt", "yuv420p"]
+        command += ["-c:v", "libx264", "-preset", "medium", "-crf", "20", "-g", "250", "-f", "mp4", str(partial)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        partial.rename(path)
+
+
+def _build_small(corpus: Corpus) -> None:
+    """The first form of the originals as shards, with the tool and its defaults."""
+    originals = sorted((corpus.originals / next(iter(ORIGINALS))).glob("*.mp4"))
+    rows = [f"{path},{path.stem},laparoscopy,{path.stem},train" for path in originals]
+    manifest = corpus.folder / "videos.csv"
+    manifest.write_text("\n".join(["path,source,domain,case,split", *rows]) + "\n", encoding="utf-8")
+    program = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
+    build = [
+        str(program),
+        "build",
+        "--manifest",
+        str(manifest),
+        "--out",
+        str(corpus.folder / "small"),
+        "--public",
+        "true",
+    ]
+    subprocess.run(build, check=True, stdin=subprocess.DEVNULL)
+
+
+def _multiply(small: Store, out: Store, clips: int) -> None:
+    """A corpus of as many clips: those of the small one over and over, each with bytes and a key of its own."""
+    sources = open_corpus([small.address])
+    entries = {}
+    for name, source in sources.items():
+        originals = [source.index.sample(row) for row in range(source.index.num_rows)]
+        videos = {
+            sample.key: source.store.read_range(_file(sample), sample.mp4_offset, sample.mp4_size)
+            for sample in originals
+        }
+        copies = _copies(originals, videos, -(-clips // len(sources)))
+        shards, samples = _write_shards(name, copies, Path(out.address))
+        out.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
+        out.write(f"{name}/{LABELS_FILE}", rows_to_parquet(VideoLabel, []))
+        out.write(f"{name}/{DROPPED_FILE}", rows_to_parquet(Dropped, []))
+        entries[name] = _entry(source.entry, shards, samples)
+    settings = read_corpus_file(small)
+    assert settings is not None, "it was opened above"
+    write_corpus_file(out, CorpusFile(settings=settings.settings, encoder=settings.encoder, sources=entries))
+
+
+def _copies(originals: list[Sample], videos: dict[str, bytes], count: int) -> Iterator[tuple[Clip, bytes]]:
+    """Clips in a random order. A free box at the end of an mp4, which players skip, makes each file another one."""
+    order = random.Random(0).sample(range(count), count)
+    for number in order:
+        sample = originals[number % len(originals)]
+        video = hashlib.sha256(f"{sample.clip.video} {number}".encode()).hexdigest()[:12]
+        box = (24).to_bytes(4, "big") + b"free" + number.to_bytes(16, "big")
+        yield replace(sample.clip, video=video, case=video), videos[sample.key] + box
+
+
+def _write_shards(name: str, copies: Iterator[tuple[Clip, bytes]], root: Path) -> tuple[list[Shard], list[Sample]]:
+    (root / name).mkdir(parents=True, exist_ok=True)
+    shards: list[Shard] = []
+    samples: list[Sample] = []
+    writer: ShardWriter | None = None
+    for clip, mp4 in copies:
+        if writer is None:
+            file = shard_name(name, "train", 0, len(shards))
+            writer = ShardWriter(root / name / file, file)
+        writer.add(clip, [], mp4)
+        if writer.num_bytes >= SHARD_BYTES:
+            shards.append(writer.close())
+            samples += writer.samples
+            writer = None
+    if writer is not None:
+        shards.append(writer.close())
+        samples += writer.samples
+    return shards, samples
+
+
+def _entry(entry: SourceEntry, shards: list[Shard], samples: list[Sample]) -> SourceEntry:
+    return replace(
+        entry,
+        shards=shards,
+        samples=len(samples),
+        videos=len(samples),
+        cases=len(samples),
+        hours=sum(sample.clip.duration_s for sample in samples) / 3600,
+        bytes=sum(shard.bytes for shard in shards),
+        digest=source_digest((sample.key, sample.sha256) for sample in samples),
+    )
+
+
+def _as_files(corpus: Corpus) -> None:
+    partial = corpus.files.with_name("files.partial")
+    partial.mkdir(exist_ok=True)
+    for source in open_corpus([corpus.stored]).values():
+        for row in range(source.index.num_rows):
+            sample = source.index.sample(row)
+            mp4 = source.store.read_range(_file(sample), sample.mp4_offset, sample.mp4_size)
+            (partial / f"{sample.key}.mp4").write_bytes(mp4)
+    partial.rename(corpus.files)
+
+
+def _file(sample: Sample) -> str:
+    return f"{sample.clip.source}/{sample.shard}"

@@ -1,0 +1,29 @@
+"""A virtual environment for each peer: their packages do not go together."""
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from surgrec.errors import SetupError
+
+
+def python_with(packages: list[str], folder: Path) -> str:
+    """A Python with this torch, this torchcodec and these packages; made once. Without packages: this Python."""
+    if not packages:
+        return sys.executable
+    python = folder / "bin" / "python"
+    done = folder / "complete"
+    if not done.exists():
+        uv = shutil.which("uv")
+        if uv is None:
+            raise SetupError(
+                "uv is not on the PATH: install it with `pip install uv`; it makes the peers' environments"
+            )
+        same = [f"{name}=={version(name)}" for name in ("torch", "torchcodec")]
+        subprocess.run([uv, "venv", "-q", "--allow-existing", "--python", sys.executable, str(folder)], check=True)
+        install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *same, *packages]
+        subprocess.run(install, check=True)
+        done.touch()
+    return str(python)

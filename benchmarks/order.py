@@ -1,0 +1,71 @@
+"""Microseconds per sample to know what comes next: the order, the rows behind it, and the places of their bytes."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from synthetic_index import write_synthetic
+
+from surgrec.cli import parse
+from surgrec.shards.corpus import open_corpus
+from surgrec.stream.mixture import Level, Mixture
+from surgrec.stream.order import rank_positions
+from surgrec.stream.stream import Stream
+
+LEVELS = [Level(by="domain", alpha=0.0), Level(by="procedure", alpha=0.25), Level(by="source", alpha=0.5)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """What is planned."""
+
+    batches: list[int] = field(default_factory=lambda: [24, 3072])
+    """Samples of a rank per step."""
+    world_size: int = 8
+    """Ranks that share a step."""
+    sources: int = 12
+    """Sources, each with three procedures, in four domains."""
+    rows: int = 30_000
+    """Clips per source."""
+    samples: int = 30_000
+    """Planned per repeat."""
+    repeats: int = 7
+    """Of which the median is taken."""
+
+
+def main(config: Planning) -> None:
+    """Measures and prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_synthetic(Path(folder), [config.rows] * config.sources)
+        stream = Stream(open_corpus([folder]), Mixture(levels=LEVELS), seed=0)
+        for batch in config.batches:
+            whole = {"global_batch": batch * config.world_size, "rank": 1, "world_size": config.world_size}
+            print(f"rank batch {batch}, {len(stream.order.leaves)} leaves, microseconds per sample:")
+            plans: dict[str, Callable[[np.ndarray], object]] = {
+                "order alone": stream.order,
+                "and rows (Stream.draws)": stream.draws,
+                "and index entries (Stream.sample)": lambda positions: list(
+                    map(stream.sample, stream.draws(positions))
+                ),
+            }
+            for name, plan in plans.items():
+                steps = [rank_positions(step, **whole) for step in range(5000, 5000 + -(-config.samples // batch))]
+                print(f"  {name}: {_microseconds(plan, steps, config.repeats):.1f}")
+
+
+def _microseconds(plan: Callable[[np.ndarray], object], steps: list[np.ndarray], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for positions in steps:
+            plan(positions)
+        times.append((time.perf_counter() - start) / sum(map(len, steps)))
+    return 1e6 * statistics.median(times)
+
+
+if __name__ == "__main__":
+    main(parse(Planning, prog="benchmarks/order.py"))

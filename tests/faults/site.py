@@ -1,0 +1,142 @@
+"""Where a scenario plays: a corpus in a real object store, a proxy in front of it, and jobs that load through it."""
+
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from surgrec.clips.dataset import LoaderConfig
+from surgrec.clips.loader import StepSampler
+from surgrec.storage import RetryPolicy, Store, open_store
+from surgrec.storage.seaweed import BUCKET, Account
+from surgrec.stream.mixture import Mixture
+from tests.faults.proxy import Proxy, never, run_proxy
+from tests.faults.server import Server, run_server
+from tests.loading import Job, Load, Loaded, LoadedSample, load_ranks
+
+GLOBAL_BATCH = 8
+STEPS = 8
+"""Of a usual job; all its batches are asked for at once, and come in a second."""
+MANY_STEPS = 24
+"""Of a job with which something happens in between."""
+DEADLINE_S = 90.0
+POLICY = RetryPolicy(deadline_s=20.0, first_delay_s=0.02, max_delay_s=0.5, read_timeout_s=1.0, connect_timeout_s=2.0)
+"""Impatient, as tests must be; the proportions are those of a run."""
+
+
+def steps(start: int, stop: int) -> StepSampler:
+    """Some steps of the only rank."""
+    return StepSampler(global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=start, steps=stop)
+
+
+class CannotBePlayedError(Exception):
+    """This machine lacks what a scenario needs."""
+
+
+@dataclass(kw_only=True)
+class Site:
+    """One scenario's place: its folder is empty at first, and the proxy passes everything on."""
+
+    folder: Path
+    corpus: Path
+    """The corpus on the local disk."""
+    address: str
+    """The same in the store."""
+    server: Server
+    proxy: Proxy
+    _jobs: int = 0
+
+    @property
+    def account(self) -> Account:
+        """Of the server, through the proxy."""
+        return replace(self.server.account, endpoint=self.proxy.endpoint)
+
+    @property
+    def cache(self) -> Path:
+        """A folder for copies of shards; it is not there yet."""
+        return self.folder / "cache"
+
+    def start(self, **changes: Any) -> Job:
+        """A job of two workers and two views that reads the store; changes are of `Load` and `LoaderConfig`."""
+        loader = {"num_workers": 2, "timeout_s": 40} | {
+            name: changes.pop(name) for name in list(changes) if name in LoaderConfig.__dataclass_fields__
+        }
+        load = Load(
+            corpora=[self.address],
+            mixture=Mixture(block=16),
+            loader=LoaderConfig(**loader),
+            samplers=[steps(0, STEPS)],
+            policy=POLICY,
+            environment=self.account.environment(),
+        )
+        self._jobs += 1
+        return Job(replace(load, **changes), self.folder / f"job-{self._jobs}.jsonl")
+
+    def load(self, **changes: Any) -> Loaded:
+        """The same, to its end."""
+        return self.start(**changes).finish(DEADLINE_S)
+
+    def own_copy(self) -> Store:
+        """Another copy of the corpus in the store, which the scenario may spoil, and which its jobs read from now on."""
+        store = upload(self.corpus, self.server.account)
+        self.address = store.address
+        return store
+
+
+def upload(corpus: Path, account: Account) -> Store:
+    """A new copy of a corpus in the store, and the way to it past the proxy."""
+    with patch.dict(os.environ, account.environment()):
+        store = open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+        for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
+            store.upload(path.relative_to(corpus).as_posix(), path)
+        store.list()  # with the client that small requests have, made now, with this account
+    return store
+
+
+@contextmanager
+def run_site(folder: Path, corpus: Path) -> Iterator[Site]:
+    """A server with the corpus and a proxy before it, for one scenario after the other (`fresh`)."""
+    (folder / "server").mkdir()
+    with run_server(folder / "server") as server, run_proxy(server.endpoint) as proxy:
+        address = upload(corpus, server.account).address
+        yield Site(folder=folder, corpus=corpus, address=address, server=server, proxy=proxy)
+
+
+def fresh(site: Site, name: str) -> Site:
+    """The place for the next scenario."""
+    site.proxy.do(never)
+    folder = site.folder / re.sub(r"\W+", "-", name)
+    folder.mkdir()
+    return replace(site, folder=folder)
+
+
+def undisturbed(corpus: Path, folder: Path) -> list[LoadedSample]:
+    """What every job gets, or the beginning of it: read from a local disk, without workers, without faults."""
+    load = Load(
+        corpora=[corpus],
+        mixture=Mixture(block=16),
+        loader=LoaderConfig(num_workers=0),
+        samplers=[steps(0, MANY_STEPS)],
+    )
+    (loaded,) = load_ranks([load], folder)
+    assert (loaded.broken, loaded.error, loaded.quarantined) == ("", "", [])
+    return loaded.samples
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
+    """A disk of this size, mounted at a new folder."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        raise CannotBePlayedError("mounting a small disk needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

