@@ -59,7 +59,7 @@ def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus
     built, *_ = ORIGINALS
     _encode_originals(corpus, built, seconds)
     if read_corpus_file(open_store(folder / "small")) is None:
-        _build_small(corpus)
+        _build(corpus, folder / "small", [])
     if read_corpus_file(open_store(corpus.stored)) is None:
         _multiply(open_store(folder / "small"), open_store(corpus.stored), clips)
     if not corpus.files.is_dir():
@@ -71,6 +71,20 @@ def prepare_originals(corpus: Corpus, seconds: float = 30.0) -> None:
     """The originals in every resolution; takes some minutes the first time."""
     for form in ORIGINALS:
         _encode_originals(corpus, form, seconds)
+
+
+def prepare_small_clips(folder: Path, *, clips: int, short_side_px: int) -> Path:
+    """A corpus of small clips, for what does not depend on their size."""
+    corpus, out = Corpus(folder=folder), folder / f"stored-{short_side_px}px"
+    if short_side_px == 256:
+        return prepare_corpus(folder, clips=clips).stored
+    if read_corpus_file(open_store(out)) is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        _encode_originals(corpus, next(iter(ORIGINALS)), 30.0)
+        small = folder / f"small-{short_side_px}px"
+        _build(corpus, small, ["--encode.short_side_px", str(short_side_px)])
+        _multiply(open_store(small), open_store(out), clips)
+    return out
 
 
 def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
@@ -93,23 +107,14 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
         partial.rename(path)
 
 
-def _build_small(corpus: Corpus) -> None:
+def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
     """The first form of the originals as shards, with the tool and its defaults."""
     originals = sorted((corpus.originals / next(iter(ORIGINALS))).glob("*.mp4"))
     rows = [f"{path},{path.stem},laparoscopy,{path.stem},train" for path in originals]
     manifest = corpus.folder / "videos.csv"
     manifest.write_text("\n".join(["path,source,domain,case,split", *rows]) + "\n", encoding="utf-8")
     program = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
-    build = [
-        str(program),
-        "build",
-        "--manifest",
-        str(manifest),
-        "--out",
-        str(corpus.folder / "small"),
-        "--public",
-        "true",
-    ]
+    build = [str(program), "build", "--manifest", str(manifest), "--out", str(out), "--public", "true", *options]
     subprocess.run(build, check=True, stdin=subprocess.DEVNULL)
 
 

@@ -164,7 +164,9 @@ def _print_table(part: Part, rows: list[dict[str, Any]]) -> None:
         for reference in (BARE, OURS):
             paired = [row for row in timed if (reference, row["round"]) in rates]
             cells.append([row["clips_per_s"] / rates[reference, row["round"]] for row in paired])
-        cells += [[row[figure] for row in own if figure in row] for figure in ("cpu_ms_per_clip", "first_batch_s", "pss_mb")]
+        cells += [
+            [row[figure] for row in own if figure in row] for figure in ("cpu_ms_per_clip", "first_batch_s", "pss_mb")
+        ]
         notes = {row["note"] for row in own if "note" in row}
         notes |= {
             f"extrapolated from {row['extrapolated_from']:.2%} of the way" for row in own if "extrapolated_from" in row

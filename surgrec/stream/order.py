@@ -6,6 +6,7 @@ It knows nothing of ranks, workers or history, so the stream is the same for eve
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Int64, UInt64
@@ -17,6 +18,7 @@ from surgrec.stream.shares import Leaf, block_counts
 from surgrec.stream.shuffle import shuffled_sample
 
 _MIXING, _SHUFFLING, _SUBSTITUTE, _SAMPLE = 11, 12, 13, 14
+_BLOCKS_KEPT = 64
 _FIXED = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window")
 """Fields of the mixture that the order depends on from its first position on."""
 
@@ -51,6 +53,7 @@ class Order:
         self._deal = np.stack([np.repeat(np.arange(len(self.leaves)), counts) for counts in self.counts])
         self._sizes = np.array([leaf.size for leaf in self.leaves], dtype=np.int64)
         self._keys = np.array([key_of(leaf.name) for leaf in self.leaves], dtype=np.uint64)
+        self._dealt = lru_cache(_BLOCKS_KEPT)(self._deal_block)
 
     def __call__(self, positions: Int64[np.ndarray, " n"]) -> Draws:
         """What stands at these positions of the run, in any order and from any start."""
@@ -126,6 +129,20 @@ class Order:
         """The leaf at each position, and which draw of that leaf it is since position 0."""
         block, slot = np.divmod(positions, self.mixture.block)
         blocks, inverse = np.unique(block, return_inverse=True)
+        if len(blocks) == 1:  # a batch: its neighbours are of the same block
+            leaf, draw = self._dealt(int(blocks[0]))
+            return leaf[slot], draw[slot]
+        leaves, draws = self._deal_blocks(blocks)
+        return leaves[inverse, slot], draws[inverse, slot]
+
+    def _deal_block(self, block: int) -> tuple[Int64[np.ndarray, " slots"], Int64[np.ndarray, " slots"]]:
+        leaves, draws = self._deal_blocks(np.array([block], dtype=np.int64))
+        return leaves[0], draws[0]
+
+    def _deal_blocks(
+        self, blocks: Int64[np.ndarray, " b"]
+    ) -> tuple[Int64[np.ndarray, "b slots"], Int64[np.ndarray, "b slots"]]:
+        """The same for all positions of these blocks."""
         phase = self._phase_of(blocks)
         dealt = permute(self._slots[None, :], self.mixture.block, mix(self.seed, _MIXING, blocks)[:, None])
         leaves = self._deal[phase[:, None], dealt.astype(np.int64)]
@@ -133,9 +150,8 @@ class Order:
         firsts = (self._ends - self.counts)[phase[:, None], np.take_along_axis(leaves, by_leaf, axis=1)]
         ordinal = np.empty_like(leaves)
         np.put_along_axis(ordinal, by_leaf, self._slots[None, :] - firsts, axis=1)
-        leaf, phase = leaves[inverse, slot], phase[inverse]
-        before = self._drawn_before[phase, leaf] + (block - self._starts[phase]) * self.counts[phase, leaf]
-        return leaf, before + ordinal[inverse, slot]
+        before = self._drawn_before[phase] + (blocks - self._starts[phase])[:, None] * self.counts[phase]
+        return leaves, np.take_along_axis(before, leaves, axis=1) + ordinal
 
 
 def rank_positions(step: int, *, global_batch: int, rank: int, world_size: int) -> Int64[np.ndarray, " n"]:

@@ -5,11 +5,14 @@ Everything here is a pure function of its arguments: no state, no objects, no hi
 """
 
 import hashlib
+import itertools
 
 import numpy as np
 from jaxtyping import Float64, Integer, UInt64
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_MASK = 0xFFFFFFFFFFFFFFFF
+_POWERS_OF_FOUR = np.array([4**half for half in range(1, 32)], dtype=np.uint64)
 _ROUNDS = 6
 
 Word = int | np.integer | Integer[np.ndarray, "..."]
@@ -26,11 +29,15 @@ def mix(*words: Word) -> UInt64[np.ndarray, "..."]:
 
     A chain of SplitMix64 steps (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", fig. 17).
     """
-    state = np.zeros((), dtype=np.uint64)
+    plain = list(itertools.takewhile(lambda word: np.ndim(word) == 0, words))
+    number = 0
+    for word in plain:  # a tenth of the time that NumPy takes for one number
+        number = _finalised((number ^ int(word)) + _GOLDEN & _MASK)
+    state = np.asarray(number, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        for word in words:
-            state = _finalise(np.asarray((state ^ _as_uint64(word)) + _GOLDEN))
-    return np.asarray(state)
+        for word in words[len(plain) :]:
+            state = _finalise(np.asarray((state ^ _as_uint64(word)) + np.uint64(_GOLDEN)))
+    return state
 
 
 def uniform(*words: Word) -> Float64[np.ndarray, "..."]:
@@ -81,19 +88,23 @@ def _feistel(
 
 def _half_bits(size: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """Half of the bits of the smallest power of four, at least 4, that holds `size`."""
-    bits = np.ones(size.shape, dtype=np.uint64)
-    for half in range(1, 32):
-        bits += size > np.uint64(1 << (2 * half))
-    return bits
+    return np.searchsorted(_POWERS_OF_FOUR, size, side="left").astype(np.uint64) + np.uint64(1)
 
 
 def _finalise(word: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(_FIRST)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(_SECOND)
     return np.asarray(word ^ (word >> np.uint64(31)))
+
+
+def _finalised(number: int) -> int:
+    """`_finalise` of one number."""
+    number = (number ^ number >> 30) * _FIRST & _MASK
+    number = (number ^ number >> 27) * _SECOND & _MASK
+    return number ^ number >> 31
 
 
 def _as_uint64(word: Word) -> UInt64[np.ndarray, "..."]:
     if isinstance(word, np.ndarray):
         return word.astype(np.uint64, copy=False)
-    return np.asarray(int(word) & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
+    return np.asarray(int(word) & _MASK, dtype=np.uint64)

@@ -1,0 +1,68 @@
+"""Memory over tens of thousands of samples: what the loader and its workers hold must not grow."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from contenders.memory_use import tree_pss_mb
+from corpus import prepare_small_clips
+
+from surgrec.cli import parse
+from surgrec.clips.augment import AugmentConfig
+from surgrec.clips.batch import ClipBatch
+from surgrec.clips.dataset import ClipDataset, LoaderConfig
+from surgrec.clips.loader import StepSampler, clip_batches
+from surgrec.clips.sampling import ClipSampling
+from surgrec.shards.corpus import open_corpus
+from surgrec.stream.mixture import Mixture
+from surgrec.stream.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How long, and of what."""
+
+    folder: Path
+    """Of benchmarks/loader.py."""
+    samples: int = 50_000
+    """To draw."""
+    every: int = 2_500
+    """Samples between two looks at the memory."""
+    batch: int = 25
+    """Samples per batch."""
+    short_side_px: int = 64
+    """Of the stored clips; 256 has them as big as in training, and takes as long."""
+    loader: LoaderConfig = LoaderConfig(num_workers=2)
+    """As in a run."""
+
+
+def main(config: Memory) -> None:
+    """Draws, and prints the memory of the process and its workers, and how it grows in the second half."""
+    corpus = prepare_small_clips(config.folder, clips=2000, short_side_px=config.short_side_px)
+    stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
+    dataset = ClipDataset(stream, ClipSampling(num_frames=8, fps=4.0), AugmentConfig(), config.loader)
+    steps = -(-config.samples // config.batch)
+    sampler = StepSampler(global_batch=config.batch, rank=0, world_size=1, start_step=0, steps=steps)
+    looks = []
+    for samples, pss_mb in _looks(clip_batches(dataset, sampler), config.every):
+        print(f"{samples:7,} samples: {pss_mb:7.1f} MB", flush=True)
+        looks.append((samples, pss_mb))
+    later = np.array(looks[len(looks) // 2 :])
+    slope = np.polyfit(later[:, 0], later[:, 1], 1)[0]
+    print(
+        f"median {statistics.median(later[:, 1]):.1f} MB, {1e4 * slope:+.2f} MB per 10,000 samples in the second half"
+    )
+
+
+def _looks(batches: Iterator[ClipBatch], every: int) -> Iterator[tuple[int, float]]:
+    samples = 0
+    for batch in batches:
+        samples += len(batch.keys)
+        if samples % every == 0:
+            yield samples, tree_pss_mb()
+
+
+if __name__ == "__main__":
+    main(parse(Memory, prog="benchmarks/memory.py"))
