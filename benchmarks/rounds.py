@@ -99,8 +99,9 @@ def run(setting: Setting, contender: Contender, job: dict[str, Any], variables: 
         shutil.rmtree(scratch, ignore_errors=True)
     found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not found:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        return {"note": "failed: " + (said[-1] if said else f"exit status {done.returncode}")}
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        reason = next((line for line in reversed(said) if "Error" in line), said[-1] if said else "it said nothing")
+        return {"note": f"failed with {done.returncode}: {reason[:200]}"}
     return dict(json.loads(found[0].removeprefix("RESULT ")))
 
 

@@ -18,7 +18,7 @@ def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
     context = multiprocessing.get_context("fork")
     clips = [mp4 for _, mp4 in islice(stored_clips(job), job.options.get("clips", 600))]
     random.shuffle(clips)
-    counts = context.Array(c_uint64, len(job.cores), lock=False)
+    counts: Any = context.Array(c_uint64, len(job.cores), lock=False)
     for place, core in enumerate(job.cores):
         context.Process(
             target=_decode_for_ever, args=(clips[place :: len(job.cores)], counts, place, core), daemon=True

@@ -28,7 +28,8 @@ PREFETCH = 4
 WARM_S = 2.0
 MEMORY_S = 1.0
 
-Open = Callable[["Job"], Iterator[Sequence[torch.Tensor]]]
+Open = Callable[["Job"], Iterator[Any]]
+"""Gives batches: a tensor of clips, or a list of clips."""
 
 
 @dataclass(frozen=True, kw_only=True)

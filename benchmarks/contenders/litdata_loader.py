@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from contender import PREFETCH, Job, decode, endless, main, stored_clips
 from litdata import StreamingDataLoader, StreamingDataset
+from litdata.streaming import downloader
 from litdata.streaming.writer import BinaryWriter
 
 FOLDER = "litdata"
@@ -42,6 +43,7 @@ def open_batches(job: Job) -> Iterator[torch.Tensor]:
 def _loader(job: Job) -> StreamingDataLoader:
     options: dict[str, Any] = {}
     if job.s3:
+        downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # or it reads from https endpoints only
         options = {
             "cache_dir": f"{job.scratch}/litdata",
             "storage_options": {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]},

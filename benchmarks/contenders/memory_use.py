@@ -10,9 +10,9 @@ def tree_pss_mb() -> float:
     return _tree_mb("Pss:")
 
 
-def tree_rss_mb() -> float:
-    """Resident set size: pages that processes share count in each."""
-    return _tree_mb("Rss:")
+def tree_anonymous_mb() -> float:
+    """The part of it that is no file's: what cannot be dropped and read again."""
+    return _tree_mb("Pss_Anon:")
 
 
 def tree_cpu_s() -> float:

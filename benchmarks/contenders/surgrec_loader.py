@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from contender import CROP_PX, FRAMES, HEIGHT, PREFETCH, SAMPLE_FPS, WIDTH, Job, main
@@ -26,7 +27,7 @@ def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
     stream = Stream(open_corpus([job.at("stored")]), Mixture(), seed=0)
     options = {"num_workers": job.workers, "prefetch_batches": PREFETCH} | job.options
     if "cache_dir" in options:
-        options["cache_dir"] = f"{job.scratch}/cache"
+        options["cache_dir"] = Path(job.scratch) / "cache"
     dataset = ClipDataset(stream, ClipSampling(num_frames=FRAMES, fps=SAMPLE_FPS), CROP, LoaderConfig(**options))
     sampler = StepSampler(global_batch=job.batch, rank=0, world_size=1, start_step=job.resume_step, steps=10**9)
     return (batch.frames for batch in clip_batches(dataset, sampler))

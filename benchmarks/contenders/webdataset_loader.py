@@ -1,6 +1,7 @@
 """Plain webdataset on our shards. Options: `threads` decodes with that many threads of the training process, without workers.
 
-It keeps no state: a resume reads and drops the samples before, undecoded.
+Shards are drawn anew for ever, as its documentation has it for training. It keeps no state: a resume reads and drops the
+samples before, undecoded.
 """
 
 from collections import deque
@@ -17,15 +18,9 @@ from contender import PREFETCH, Job, decode, main, shards
 def open_batches(job: Job) -> Iterator[torch.Tensor]:
     """Shuffled batches, for ever."""
     threads = job.options.get("threads", 0)
-    raw = webdataset.WebDataset(
-        _urls(job),
-        shardshuffle=100,
-        seed=0,
-        nodesplitter=webdataset.split_by_node,
-        workersplitter=webdataset.split_by_worker,
-    )
+    raw = webdataset.WebDataset(_urls(job), resampled=True, shardshuffle=False)
     skip = job.resume_step * job.batch // max(job.workers if not threads else 1, 1)
-    samples = raw.repeat().compose(lambda stream: islice(stream, skip, None)).shuffle(100).to_tuple("mp4")
+    samples = raw.compose(lambda stream: islice(stream, skip, None)).shuffle(100).to_tuple("mp4")
     if threads:
         decoded = _decoded_ahead(iter(samples), threads, PREFETCH * job.batch)
         while True:

@@ -31,6 +31,7 @@ from surgrec.stream.stream import Draw, Stream
 _START, _CROP, _FLIP = 1, 2, 3
 _SUBSTITUTES = 10
 _MOST_WORKERS = 16
+_PLANNED = 32
 
 Views: TypeAlias = list[UInt8[Tensor, "t c _ _"]]
 
@@ -78,13 +79,22 @@ class LoaderConfig:
         return DiskCache(self.cache_dir, int(self.cache_gb * 1e9)) if self.cache_dir else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
-    """What the dataset is asked for, and what it will be asked for next."""
+    """What the dataset is asked for, and what this process will probably be asked for later."""
 
     positions: tuple[int, ...]
-    ahead: tuple[tuple[int, ...], ...] = ()
-    """Positions of batches that this process will probably make later: their bytes may be read already."""
+    stride: int = 0
+    """From these positions to those of the next request."""
+    more: int = 0
+    """Requests that follow."""
+
+    def later(self, count: int) -> list[tuple[int, ...]]:
+        """Positions of the next requests, at most so many."""
+        return [
+            tuple(position + number * self.stride for position in self.positions)
+            for number in range(1, min(count, self.more) + 1)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +115,7 @@ class _Process:
     decoders: ThreadPoolExecutor
     ahead: ThreadPoolExecutor
     coming: dict[tuple[int, ...], Future[_Fetched]] = field(default_factory=dict)
+    planned: dict[int, Draw] = field(default_factory=dict)
 
 
 class ClipDataset(Dataset[ClipBatch]):
@@ -129,24 +140,20 @@ class ClipDataset(Dataset[ClipBatch]):
     def __getitems__(self, request: Request) -> ClipBatch | SurgrecError:
         """The batch that is asked for. An error comes back as a value: raised in a worker, it would lose its one sentence."""
         try:
-            return self.batch(request.positions, request.ahead)
+            return self.batch(request)
         except SurgrecError as error:
             return error
 
-    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
-        """The batch at these positions.
-
-        Args:
-            positions: Of its samples.
-            ahead: Of batches whose bytes may be read while this one is decoded.
+    def batch(self, request: Request) -> ClipBatch:
+        """The batch at the positions of a request; while it is decoded, the bytes of later ones are read.
 
         Raises:
             StorageError: A shard cannot be read.
-            ShardError: A sample and all its substitutes are bad.
+            ShardError: A shard is not the one of its index, or a sample and all its substitutes are bad.
         """
         process = self._process()
         began = time.perf_counter()
-        fetched = self._take(process, tuple(positions), ahead)
+        fetched = self._take(process, request)
         fetched_at = time.perf_counter()
         draws, samples = fetched.draws, list(fetched.samples)
         decoded = list(process.decoders.map(self._decode_or_error, draws, samples, fetched.mp4s))
@@ -160,7 +167,7 @@ class ClipDataset(Dataset[ClipBatch]):
             fetch_s=fetched.seconds, fetch_wait_s=fetched_at - began, decode_s=time.perf_counter() - fetched_at
         )
         return ClipBatch(
-            positions=np.asarray(positions, dtype=np.int64),
+            positions=np.asarray(request.positions, dtype=np.int64),
             keys=[sample.key for sample in samples],
             sources=[draw.source for draw in draws],
             frames=clips,
@@ -169,19 +176,32 @@ class ClipDataset(Dataset[ClipBatch]):
             reading=process.fetcher.take_reading() + times,
         )
 
-    def _take(self, process: _Process, positions: tuple[int, ...], ahead: Sequence[tuple[int, ...]]) -> _Fetched:
+    def _take(self, process: _Process, request: Request) -> _Fetched:
         """The bytes of a batch, read ahead or now. Before they are waited for, reading of later batches begins."""
-        coming = process.coming.pop(positions, None)
-        for stale in [known for known in list(process.coming) if known < positions]:
+        later = request.later(self.config.fetch_ahead)
+        planned = self._plan(process, request, [request.positions, *later])
+        coming = process.coming.pop(request.positions, None)
+        for stale in [known for known in list(process.coming) if known < request.positions]:
             process.coming.pop(stale, None)  # was promised and never asked for
-        for later in ahead:
-            if later not in process.coming:
-                process.coming[later] = process.ahead.submit(self._fetch, process.fetcher, later)
-        return coming.result() if coming else self._fetch(process.fetcher, positions)
+        for positions in later:
+            if positions not in process.coming:
+                draws = [planned[position] for position in positions]
+                process.coming[positions] = process.ahead.submit(self._fetch, process.fetcher, draws)
+        if coming:
+            return coming.result()
+        return self._fetch(process.fetcher, [planned[position] for position in request.positions])
 
-    def _fetch(self, fetcher: Fetcher, positions: tuple[int, ...]) -> _Fetched:
+    def _plan(self, process: _Process, request: Request, needed: Sequence[tuple[int, ...]]) -> dict[int, Draw]:
+        """The draws at these positions and others: the order of a few takes as long as that of thousands, so many are planned."""
+        planned = process.planned
+        if any(positions[0] not in planned for positions in needed):
+            batches = [request.positions, *request.later(_PLANNED)]
+            draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
+            process.planned = planned = {draw.position: draw for draw in draws}
+        return planned
+
+    def _fetch(self, fetcher: Fetcher, draws: list[Draw]) -> _Fetched:
         began = time.perf_counter()
-        draws = self.stream.draws(np.asarray(positions, dtype=np.int64))
         samples = [self.stream.sample(draw) for draw in draws]
         mp4s = fetcher.fetch(samples)
         return _Fetched(draws=draws, samples=samples, mp4s=mp4s, seconds=time.perf_counter() - began)

@@ -4,12 +4,15 @@ A map-style dataset whose items are positions, under torch's plain DataLoader: w
 It is never passed to `accelerator.prepare`, which would shard again what is already one rank's.
 """
 
+import atexit
 import os
 import signal
+import threading
+import weakref
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,10 +29,20 @@ from surgrec.stream.residency import ShardNeeds
 
 _LAUNCHED = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 """What torchrun and `accelerate launch` tell a process of its machine, and what is so without them."""
+_running: "weakref.WeakSet[Generator[ClipBatch]]" = weakref.WeakSet()
+_GRACE_S = 5.0
 _PRODUCERS = 2
 """Batches that are decoded at the same time without workers, so that no thread idles at the end of one."""
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
 """How torch begins to say that a worker died or was too slow; any other RuntimeError is a bug, and is shown whole."""
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Closes what a script left open: before Python waits for its child processes, as this is registered after that."""
+    for batches in list(_running):
+        with suppress(ValueError):  # it is at work in another thread
+            batches.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,30 +78,35 @@ class _Requests:
     sampler: StepSampler
     makers: int
     """Workers or threads, which torch and we serve in turn."""
-    ahead: int
-    """Batches."""
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Request]:
-        for step in range(self.sampler.start_step, self.sampler.steps):
-            later = range(step + self.makers, self.sampler.steps, self.makers)[: self.ahead]
-            yield Request(positions=self._of(step), ahead=tuple(self._of(one) for one in later))
+        sampler = self.sampler
+        for step in range(sampler.start_step, sampler.steps):
+            yield Request(
+                positions=tuple(sampler.positions(step)),
+                stride=self.makers * sampler.global_batch,
+                more=(sampler.steps - 1 - step) // self.makers,
+            )
 
-    def _of(self, step: int) -> tuple[int, ...]:
-        return tuple(self.sampler.positions(step))
 
-
-def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False) -> Iterator[ClipBatch]:
+def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False) -> Generator[ClipBatch]:
     """The batches of one rank from `sampler.start_step` on.
 
     Raises:
         StorageError: A shard cannot be read, a worker died, or a batch took longer than the timeout.
-        ShardError: A sample and all its substitutes are bad.
+        ShardError: A shard is not the one of its index, or a sample and all its substitutes are bad.
     """
+    batches = _clip_batches(dataset, sampler, pin_memory)
+    _running.add(batches)
+    return batches
+
+
+def _clip_batches(dataset: ClipDataset, sampler: StepSampler, pin_memory: bool) -> Generator[ClipBatch]:
     workers = dataset.config.workers
-    requests = _Requests(sampler=sampler, makers=workers or _PRODUCERS, ahead=dataset.config.fetch_ahead)
+    requests = _Requests(sampler=sampler, makers=workers or _PRODUCERS)
     with ExitStack() as running:
         told = _start_filling(dataset, sampler, running)
         make = _in_workers if workers else _in_threads
@@ -142,8 +160,35 @@ def _in_workers(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> 
         multiprocessing_context="fork",
         worker_init_fn=_leave_stopping_to_the_trainer,
     )
-    with loader_failures_explained():
-        yield from loader
+    batches: Any = iter(loader)
+    try:
+        while True:
+            with loader_failures_explained(), _killed_after(config.timeout_s + _GRACE_S, batches._workers):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+    finally:
+        # At exit Python sends workers a SIGTERM, which ours leave to the trainer, and then waits for them without end.
+        batches._shutdown_workers()
+        _kill(batches._workers)
+
+
+@contextmanager
+def _killed_after(seconds: float, workers: Sequence[Any]) -> Iterator[None]:
+    """Ends a wait that torch's timeout does not see: for the memory of a batch from a worker that was frozen meanwhile."""
+    watchdog = threading.Timer(seconds, _kill, [workers])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def _kill(workers: Sequence[Any]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def _in_threads(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> Generator[ClipBatch | SurgrecError]:
@@ -181,6 +226,8 @@ def loader_failures_explained() -> Iterator[None]:
     """
     try:
         yield
+    except (EOFError, ConnectionError) as error:
+        raise _too_slow("a worker ended while it handed over a batch") from error
     except RuntimeError as error:
         if not str(error).startswith(_LOADER_FAILURES):
             raise

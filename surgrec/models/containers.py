@@ -6,6 +6,7 @@ import json
 import pathlib
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,26 @@ from surgrec.storage.digest import file_sha256
 CONFIG_FILE, CARD_FILE, WEIGHTS_FILE = "config.json", "README.md", "model.safetensors"
 NOTE = "surgrec"
 """Where `surgrec export` notes licence and provenance: an entry of a pickle, or of the metadata of safetensors."""
+
+STATE_DICT_FACTS = "_metadata"
+"""The attribute in which PyTorch's state dicts carry facts beside their tensors; the note of a bare one is in there."""
+
+# Bytes that are not what PyTorch wrote lead its reader and the unpickler astray in all of these ways; a list, and not every
+# Exception, since a mistake of ours is none of the file's.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 # What the published files hold beside tensors, dicts and numbers: VideoMAE's arguments, paths among them, and NumPy's scalars
 # (a logged loss, a learning rate). Building one of these runs no code of the file's choosing.
@@ -98,7 +119,7 @@ def _weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            shards = sorted(set(_read_json(index).get("weight_map", {}).values()))
+            shards = _shards(index)
             for shard in shards:
                 if Path(shard).name != shard or not (folder / shard).is_file():
                     raise CheckpointError(
@@ -107,6 +128,13 @@ def _weight_files(folder: Path) -> list[Path]:
             if shards:
                 return [folder / shard for shard in shards]
     raise CheckpointError(f"{folder} has neither {WEIGHTS_FILE} nor pytorch_model.bin; give a folder with weights")
+
+
+def _shards(index: Path) -> list[str]:
+    shards = _read_json(index).get("weight_map", {})
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise CheckpointError(f"'weight_map' of {index} does not name a shard for each tensor; copy the index again")
+    return sorted(set(shards.values()))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -131,7 +159,8 @@ def _card_licence(folder: Path) -> str | None:
 
 
 def _note(file: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
-    text = content.get(NOTE)
+    facts = getattr(content, STATE_DICT_FACTS, None)
+    text = content.get(NOTE, facts.get(NOTE) if isinstance(facts, Mapping) else None)
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as opened:
             text = (opened.metadata() or {}).get(NOTE)
@@ -139,7 +168,9 @@ def _note(file: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
         note = json.loads(text) if isinstance(text, str) else None
     except ValueError:
         return None  # another project's entry of the same name
-    return note if isinstance(note, dict) and {"licence", "provenance"} <= note.keys() else None
+    if not isinstance(note, dict) or not isinstance(note.get("provenance"), dict):
+        return None
+    return note if "licence" in note and isinstance(note["licence"], (str, type(None))) else None
 
 
 def _read_file(path: Path) -> Mapping[str, Any]:
@@ -155,18 +186,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:
-    # Mapped where the format allows: of a file with the optimizer's state only the encoder is ever read.
-    mapped = zipfile.is_zipfile(path)
     try:
+        # Mapped where the format allows: of a file with the optimizer's state only the encoder is ever read.
+        mapped = zipfile.is_zipfile(path)
         with torch.serialization.safe_globals(ALLOWED_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(f"{path}: not a readable PyTorch file ({reason}); copy it again") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not named tensors; give a file of weights")
+    unnamed = [name for name in content if not isinstance(name, str)]
+    if unnamed:
+        raise CheckpointError(f"{path} has an entry {unnamed[0]!r}, which is no name; give a file of weights")
     return content
 
 

@@ -86,7 +86,7 @@ class EncoderConfig:
 
 def check_heads(width: int, num_heads: int) -> None:
     """Refuses a width that the heads cannot share, or heads too narrow for three axes of rotary pairs."""
-    if width % num_heads or width // num_heads < 6:
+    if num_heads < 1 or width % num_heads or width // num_heads < 6:
         raise ConfigError(
             f"width {width} does not give {num_heads} equal heads of 6 or more channels; change one of the two"
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from surgrec.errors import CheckpointError
-from surgrec.models.containers import CARD_FILE, CONFIG_FILE, NOTE, WEIGHTS_FILE
+from surgrec.models.containers import CARD_FILE, CONFIG_FILE, NOTE, STATE_DICT_FACTS, WEIGHTS_FILE
 from surgrec.models.hf_videomae import hf_videomae_model, videomae_processor
 from surgrec.models.hf_vjepa2 import hf_vjepa2_model, vjepa2_processor
 from surgrec.models.key_map import State
@@ -78,7 +79,9 @@ def export_weights(
         else:
             entries = {name: in_own_memory(tensors) for name, tensors in _ENTRIES[format_name](weights).items()}
             partial.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({**entries, NOTE: json.dumps(facts, sort_keys=True)}, partial)
+            note = json.dumps(facts, sort_keys=True)
+            bare = weights.remainder is not None and weights.remainder.bare and weights.remainder.format == format_name
+            torch.save(_bare_content(entries, note) if bare else {**entries, NOTE: note}, partial)
         for file in partial.iterdir() if partial.is_dir() else [partial]:
             with file.open("rb+") as opened:
                 os.fsync(opened.fileno())
@@ -89,6 +92,15 @@ def export_weights(
     finally:
         shutil.rmtree(partial, ignore_errors=True) if partial.is_dir() else partial.unlink(missing_ok=True)
     return weights.contents
+
+
+def _bare_content(entries: Mapping[str, State], note: str) -> Mapping[str, Any]:
+    """The tensors of the one entry. The note is where PyTorch keeps the facts about a state dict, since `load_state_dict` would
+    refuse one more name."""
+    (tensors,) = entries.values()
+    content = OrderedDict(tensors)
+    setattr(content, STATE_DICT_FACTS, {NOTE: note})
+    return content
 
 
 def _folder(

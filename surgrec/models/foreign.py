@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.containers import Container, read_container
 from surgrec.models.encoder import ENCODER_SIZES
 from surgrec.models.hf_videomae import read_hf_videomae
 from surgrec.models.hf_vjepa2 import read_hf_vjepa2
+from surgrec.models.key_map import is_named_tensors
 from surgrec.models.pretrained import Pretrained, Unstored
 from surgrec.models.surgrec_finetuner import read_surgrec
 from surgrec.models.timm_vit import read_timm
@@ -32,13 +33,17 @@ def read_foreign(path: Path, format_name: FormatOption, unstored: Unstored) -> P
         unstored: What the file does not say.
 
     Raises:
-        CheckpointError: It cannot be read, is of no known format or may be of two, or does not hold exactly the tensors of one.
-        ConfigError: What was given and the tensors' sizes make no encoder.
+        CheckpointError: It cannot be read, is of no known format or may be of two, does not hold exactly the tensors of one, or
+            its sizes and what was given make no encoder.
     """
     container = read_container(path)
+    reader = _reader(container, _format(container) if format_name == "auto" else format_name)
+    try:
+        weights = reader(container, unstored)
+    except ConfigError as error:
+        raise CheckpointError(f"{container.name} and what was given of it make no encoder: {error}") from error
     if format_name != "auto":
-        return _reader(container, format_name)(container, unstored)
-    weights = _reader(container, _format(container))(container, unstored)
+        return weights
     if container.note is None and _may_be_surgrec_jepa(weights):
         raise CheckpointError(
             f"{container.name} may be V-JEPA's ViT-L or SurgRec-JEPA, which store the same names but have other licences and use "
@@ -79,11 +84,13 @@ def _is_image_model(content: Mapping[str, object]) -> bool:
 
 
 def _reader(container: Container, format_name: Format) -> Reader:
+    if format_name in ("hf", "timm") and not is_named_tensors(container.content):
+        raise CheckpointError(f"{container.name} holds more than tensors by name, which {format_name}'s files do not")
     if format_name != "hf":
         return {"vjepa": read_vjepa, "videomae": read_videomae, "timm": read_timm, "surgrec": read_surgrec}[format_name]
     model = (container.config or {}).get("model_type")
-    readers: dict[object, Reader] = {"vjepa2": read_hf_vjepa2, "videomae": read_hf_videomae}
-    if model not in readers:
+    readers: dict[str, Reader] = {"vjepa2": read_hf_vjepa2, "videomae": read_hf_videomae}
+    if not isinstance(model, str) or model not in readers:
         found = f"'model_type' {model!r} in its config.json" if container.config else "no config.json"
         raise CheckpointError(f"{container.name} has {found}; of Hugging Face's models vjepa2 and videomae can be read")
     return readers[model]

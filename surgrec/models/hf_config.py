@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from surgrec.errors import CheckpointError
+from surgrec.models.key_map import State
 
 Number = TypeVar("Number", int, float)
 
@@ -11,18 +12,29 @@ EXACT_GELU = ("gelu",)
 """What `hidden_act` says for the activation without approximation."""
 
 
-def config_value(config: Mapping[str, Any], name: str, default: Number, where: str) -> Number:
+MOST = 10**6
+"""More than any number of a config that a model has; torch cannot even name the tensors of far larger ones."""
+
+
+def config_value(config: Mapping[str, Any], name: str, default: Number, where: str, least: int = 1) -> Number:
     """A number of the config, or transformers' default, which it does not always write down.
 
     Raises:
-        CheckpointError: The value is not a number.
+        CheckpointError: The value is not a number, is none of a model's, or has a fraction where there can be none.
     """
     value = config.get(name, default)
-    if isinstance(value, list) and len(set(value)) == 1:  # a square patch, as height and width
+    if isinstance(value, list) and value and value.count(value[0]) == len(value):  # a square patch, as height and width
         value = value[0]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CheckpointError(f"{where}: '{name}' of its config.json is {value!r}, a number expected")
+    wanted = (int, float) if isinstance(default, float) else int
+    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= MOST:
+        kind = "a number" if isinstance(default, float) else "a whole number"
+        raise CheckpointError(f"{where}: '{name}' of its config.json is {value!r}, {kind} of {least} or more expected")
     return type(default)(value)
+
+
+def dtype_name(state: State) -> str:
+    """What `dtype` of the config says of the tensors of an encoder of ours."""
+    return str(state["patch_embed.proj.weight"].dtype).removeprefix("torch.")
 
 
 def mlp_ratio(config: Mapping[str, Any], prefix: str, width: int, where: str) -> float:

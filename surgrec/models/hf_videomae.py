@@ -21,7 +21,7 @@ from surgrec.models.blocks import NORM_EPS
 from surgrec.models.containers import Container
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import EncoderConfig
-from surgrec.models.hf_config import EXACT_GELU, checked, config_value
+from surgrec.models.hf_config import EXACT_GELU, checked, config_value, dtype_name
 from surgrec.models.key_map import KeyMap, State, check_complete, from_foreign, to_foreign
 from surgrec.models.pretrained import NON_COMMERCIAL, Part, Pretrained, Remainder, Unstored, origin_of
 from surgrec.models.sizes import blank_decoder, blank_encoder
@@ -97,7 +97,7 @@ def hf_videomae_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Fl
         "layer_norm_eps": NORM_EPS,
         "use_mean_pooling": False,
         "norm_pix_loss": True,
-        "dtype": "float32",
+        "dtype": dtype_name(weights.encoder.state),
     }
     if decoder is None:
         return config, hf_videomae_state(weights.encoder.state)
@@ -147,12 +147,17 @@ def read_hf_videomae(container: Container, unstored: Unstored) -> Pretrained:
     decoder = None if bare else _decoder_config(config, where)
     blank, blank_of_decoder = blank_encoder(encoder), blank_decoder(decoder, encoder) if decoder else None
     check_complete(found, hf_videomae_state(blank, blank_of_decoder), where)
-    frames, crop_px = unstored.num_frames or encoder.num_frames, unstored.crop_px or encoder.crop_px
+    if unstored.crop_px not in (None, encoder.crop_px):
+        raise CheckpointError(
+            f"{where}: 'image_size' of its config.json is {encoder.crop_px}, and flat sinusoids mean other places at crop_px "
+            f"{unstored.crop_px}; set crop_px to the file's"
+        )
     named = {f"{_OWN_PREFIX}{name}": tensor for name, tensor in found.items()} if bare else found
     return Pretrained(
         origin=origin_of(container, "hf-videomae", unstored, NON_COMMERCIAL),
         encoder=Part(
-            config=replace(encoder, num_frames=frames, crop_px=crop_px), state=from_foreign(named, blank, ENCODER)
+            config=replace(encoder, num_frames=unstored.num_frames or encoder.num_frames),
+            state=from_foreign(named, blank, ENCODER),
         ),
         decoder=(
             Part(config=decoder, state=decoder_state(found, blank_of_decoder, DECODER))

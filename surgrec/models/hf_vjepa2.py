@@ -19,7 +19,7 @@ from surgrec.errors import ConfigError
 from surgrec.models.blocks import NORM_EPS
 from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
-from surgrec.models.hf_config import EXACT_GELU, checked, config_value, cut_ratio, mlp_ratio
+from surgrec.models.hf_config import EXACT_GELU, checked, config_value, cut_ratio, dtype_name, mlp_ratio
 from surgrec.models.key_map import BLOCK_MODULES, KeyMap, State, check_complete, from_foreign, to_foreign
 from surgrec.models.predictor import PredictorConfig, fitting_mask_tokens
 from surgrec.models.pretrained import LeftOut, Part, Pretrained, Remainder, Unstored, origin_of
@@ -103,7 +103,7 @@ def hf_vjepa2_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Floa
         "pred_mlp_ratio": cut_ratio(predictor.config.width, predictor.config.mlp_ratio),
         "pred_num_mask_tokens": len(predictor.state["mask_tokens"]),
         "pred_zero_init_mask_tokens": True,
-        "dtype": "float32",
+        "dtype": dtype_name(weights.encoder.state),
     }
     return config, hf_vjepa2_state(weights.encoder.state, predictor.state)
 
@@ -141,7 +141,7 @@ def read_hf_vjepa2(container: Container, unstored: Unstored) -> Pretrained:
     width = config_value(config, "pred_hidden_size", 384, where)
     predictor = PredictorConfig(
         width=width,
-        depth=config_value(config, "pred_num_hidden_layers", 12, where),
+        depth=config_value(config, "pred_num_hidden_layers", 12, where, least=0),
         num_heads=config_value(config, "pred_num_attention_heads", 12, where),
         mlp_ratio=mlp_ratio(config, "pred_", width, where),
     )

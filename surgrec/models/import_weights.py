@@ -1,6 +1,6 @@
 """A foreign file as an encoder file of ours, with all its weights, that says where they are from and under which licence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ _SOURCES = {
     "given": "as given",
     "note": "as it was exported",
     "model card": "by its model card",
-    "format": "of the project that publishes such files; give --licence if this one is another's",
+    "format": "of the project that publishes such files; give --licence (in a recipe --init_licence) if this one is "
+    "another's",
 }
 
 
@@ -32,13 +33,25 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
     Raises:
         CheckpointError: The file cannot be written.
     """
-    origin, config = weights.origin, weights.encoder.config
-    fps = sampling_fps or (4.0 if config.positions == "rope" else 7.5)
-    provenance: dict[str, Any] = {"init_from": asdict(origin), "config": {"sampling_fps": fps}, "surgrec": __version__}
+    fps = sampling_fps or (4.0 if weights.encoder.config.positions == "rope" else 7.5)
+    provenance = {"init_from": asdict(weights.origin), "config": {"sampling_fps": fps}, "surgrec": __version__}
     save_pretrained(weights, out, provenance)
     assumed = dict(weights.assumed) | ({} if sampling_fps else {"sampling_fps": fps})
+    first, *more = described(weights, assumed, kept="kept for an export, not used")
+    return [f"{out}: {first}", *more]
+
+
+def described(weights: Pretrained, assumed: Mapping[str, Any], *, kept: str) -> list[str]:
+    """What a file of weights has, a line each, for a reader: networks and their licence, what was assumed, what was left out.
+
+    Args:
+        weights: As they were read.
+        assumed: What the file does not say, and the published values that were taken for it.
+        kept: What is said of tensors that no network here has and an export to the same format needs.
+    """
+    origin, config = weights.origin, weights.encoder.config
     lines = [
-        f"{out}: {weights.contents} of {origin.name} as {origin.format}{f', from its {origin.key}' if origin.key else ''}; the "
+        f"{weights.contents} of {origin.name} as {origin.format}{f', from its {origin.key}' if origin.key else ''}; the "
         f"encoder has {len(weights.encoder.state)} tensors, width {config.width}, {config.depth} blocks, {config.num_heads} "
         f"heads, clips of {config.num_frames} frames of {config.crop_px} px",
         _licence_line(weights),
@@ -48,7 +61,7 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
         lines.append(f"not in the file, so as published: {values}")
     return (
         lines
-        + _lines("kept for an export, not used", (entry for entry in origin.left_out if entry.kept))
+        + _lines(kept, (entry for entry in origin.left_out if entry.kept))
         + _lines("left out", (entry for entry in origin.left_out if not entry.kept))
     )
 
@@ -56,7 +69,10 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
 def _licence_line(weights: Pretrained) -> str:
     origin = weights.origin
     if origin.licence == UNSTATED:
-        return f"licence {UNSTATED}: whoever published these weights states none; ask them, and give --licence"
+        return (
+            f"licence {UNSTATED}: whoever published these weights states none; ask them, and give --licence (in a recipe "
+            "--init_licence)"
+        )
     return (
         f"licence {origin.licence or 'unknown'}{f' ({_SOURCES[origin.licence_from]})' if origin.licence_from else ''}"
     )

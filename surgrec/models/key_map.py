@@ -1,7 +1,7 @@
 """Names of weights here and in a foreign file: one table per format, read in both directions, and nothing left over."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -83,6 +83,13 @@ def check_complete(found: Mapping[str, Tensor], expected: State, where: str) -> 
                 f"{where}: '{name}' is {_described(tensor)}, {_described(expected[name])} expected; give the file of one "
                 "model, as its makers published it"
             )
+
+
+def is_named_tensors(entry: object) -> TypeGuard[State]:
+    """Whether an entry of a file is tensors by name, and nothing else."""
+    return isinstance(entry, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in entry.items()
+    )
 
 
 def num_blocks(names: Iterable[str], prefix: str) -> int:

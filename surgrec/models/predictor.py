@@ -127,10 +127,14 @@ def fitting_mask_tokens(tokens: Float[Tensor, "m d"], num_slots: int) -> Float[T
 
     V-JEPA 2 trains the first of its ten only; the others are still the zeros that they began with.
     """
+    chosen = chosen_mask_token(tokens, num_slots)
+    return tokens if chosen is None else repeat(tokens[chosen], "d -> k d", k=num_slots)
+
+
+def chosen_mask_token(tokens: Float[Tensor, "m d"], num_slots: int) -> int | None:
+    """Which token fills every slot: the one of the largest norm; None where each slot has a trained one of its own."""
     sizes = tokens.norm(dim=1)
-    if len(tokens) == num_slots and bool(sizes.all()):
-        return tokens
-    return repeat(tokens[sizes.argmax()], "d -> k d", k=num_slots)
+    return None if len(tokens) == num_slots and bool(sizes.all()) else int(sizes.argmax())
 
 
 def _input_layer(encoder: EncoderConfig, width: int) -> nn.Module:

@@ -56,6 +56,10 @@ class Remainder:
     """Whose file it was."""
     entry: str | None = None
     """The entry that the encoder was taken from."""
+    bare: bool = False
+    """Whether the file is one network's tensors alone, in no entry; `entry` is then where its like is in other files."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """What stands before every name of an entry, by entry."""
     tensors: State = field(default_factory=dict)
     """By entry and name: `target_encoder.img_mod_embed`; in a format without entries, by name."""
 

@@ -4,7 +4,7 @@ A part's tensors stand under its name: `predictor.mask_tokens`. Every tensor kee
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ def save_pretrained(weights: Pretrained, path: Path, provenance: Mapping[str, An
     if weights.decoder is not None:
         facts["decoder"], states["decoder"] = asdict(weights.decoder.config), weights.decoder.state
     if weights.remainder is not None:
-        facts["remainder"] = {"format": weights.remainder.format, "entry": weights.remainder.entry}
+        facts["remainder"] = {
+            field.name: getattr(weights.remainder, field.name) for field in fields(Remainder) if field.name != "tensors"
+        }
         states["remainder"] = weights.remainder.tensors
     tensors = dict(weights.encoder.state)
     for part, state in states.items():

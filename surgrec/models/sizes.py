@@ -109,6 +109,8 @@ def require_tensor(tensors: Mapping[str, Any], name: str, num_axes: int, where: 
         raise CheckpointError(
             f"{where}: '{name}' is missing among {len(tensors)} entries; name the format that the file has"
         )
-    if tensor.ndim != num_axes:
-        raise CheckpointError(f"{where}: '{name}' has shape {tuple(tensor.shape)}, {num_axes} axes expected")
+    if tensor.ndim != num_axes or 0 in tensor.shape:
+        raise CheckpointError(
+            f"{where}: '{name}' has shape {tuple(tensor.shape)}, {num_axes} axes expected, none of them 0; give the published file"
+        )
     return tensor

@@ -5,7 +5,6 @@ table, drops the norm after the last block, and has no rotary positions. So a ro
 Source: the loader of the SurgRec release (arXiv:2603.29966).
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from jaxtyping import Float
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from surgrec.errors import ConfigError
 from surgrec.models.containers import Container
+from surgrec.models.key_map import is_named_tensors
 from surgrec.models.pretrained import NON_COMMERCIAL, Pretrained, Unstored, origin_of
 from surgrec.models.videomae import read_videomae, videomae_content
 from surgrec.models.vjepa_checkpoint import read_vjepa
@@ -29,7 +29,7 @@ def read_surgrec(container: Container, unstored: Unstored) -> Pretrained:
         CheckpointError: A tensor is missing, unknown or of another shape.
     """
     entry = container.content.get("encoder")
-    if not isinstance(entry, Mapping):
+    if not is_named_tensors(entry):
         weights = read_videomae(container, unstored)
     else:
         tensors = {name.replace(TABLE, TABLE_OF_VJEPA): tensor for name, tensor in entry.items()}

@@ -17,6 +17,7 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.masks.grid import TubeletGrid
 from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
+from surgrec.models.hf_config import config_value
 from surgrec.models.key_map import KeyMap, State, check_complete, from_foreign, num_blocks, same_blocks, to_foreign
 from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table, sinusoid_table_3d
 from surgrec.models.pretrained import UNSTATED, Part, Pretrained, Remainder, Unstored, origin_of
@@ -129,7 +130,10 @@ def _encoder_config(
     width, _, patch_size, _ = require_tensor(found, _PROJECTION, 4, where).shape
     hidden = require_tensor(found, "blocks.0.mlp.fc1.weight", 2, where).shape[0]
     side = round(require_tensor(found, _TABLE, 3, where).shape[1] ** 0.5)
-    num_heads = unstored.num_heads or config.get("model_args", {}).get("num_heads")
+    arguments = config.get("model_args")
+    num_heads = unstored.num_heads
+    if num_heads is None and isinstance(arguments, dict) and "num_heads" in arguments:
+        num_heads = config_value(arguments, "num_heads", 1, where)
     return EncoderConfig(
         **encoder_size(width, num_blocks(found, "blocks."), hidden, num_heads, where),
         patch_size=patch_size,

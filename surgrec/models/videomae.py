@@ -16,7 +16,16 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.containers import Container
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import EncoderConfig, EncoderSize
-from surgrec.models.key_map import BLOCK_MODULES, KeyMap, State, check_complete, from_foreign, num_blocks, to_foreign
+from surgrec.models.key_map import (
+    BLOCK_MODULES,
+    KeyMap,
+    State,
+    check_complete,
+    from_foreign,
+    is_named_tensors,
+    num_blocks,
+    to_foreign,
+)
 from surgrec.models.pretrained import (
     NON_COMMERCIAL,
     UNSTATED,
@@ -78,14 +87,20 @@ def read_videomae(container: Container, unstored: Unstored) -> Pretrained:
     """
     where, content = container.name, container.content
     key = next((name for name in _KEYS if name in content), None)
-    found = _tensors(content if key is None else content[key], where)
+    found, prefix = _tensors(content if key is None else content[key], where)
     encoder_found = {name: tensor for name, tensor in found.items() if name.startswith("encoder.")}
     decoder_found = {name: tensor for name, tensor in found.items() if name not in encoder_found}
     config = _encoder_config(encoder_found, unstored, where)
     blank = blank_encoder(config)
     check_complete(encoder_found, to_foreign(blank, ENCODER), f"{where}, encoder")
     decoder, left_out = _read_decoder(decoder_found, config, unstored, f"{where}, decoder")
-    remainder = Remainder(format="videomae", entry=key, tensors=decoder_found if decoder is None else {})
+    remainder = Remainder(
+        format="videomae",
+        entry=key or _KEYS[0],
+        bare=key is None,
+        prefixes={key or _KEYS[0]: prefix},
+        tensors=decoder_found if decoder is None else {},
+    )
     if key is not None:
         left_out += left_out_entries(content, {key}, _TRAINING, where)
     version = _version(content, config, decoder)
@@ -111,8 +126,10 @@ def videomae_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "
         tensors |= decoder_tensors(weights.decoder.state)
     remainder = weights.remainder
     if remainder is None or remainder.format != "videomae":
-        return {"model": tensors}
-    return {remainder.entry or "model": tensors | dict(remainder.tensors)}
+        return {_KEYS[0]: tensors}
+    entry = remainder.entry or _KEYS[0]
+    prefix = remainder.prefixes.get(entry, "")
+    return {entry: {prefix + name: tensor for name, tensor in (tensors | dict(remainder.tensors)).items()}}
 
 
 def require_flat_sinusoids(config: EncoderConfig, model: str) -> None:
@@ -143,8 +160,9 @@ def decoder_state(tensors: State, blank: State, key_map: KeyMap = DECODER) -> di
     return state
 
 
-def _tensors(entry: Any, where: str) -> dict[str, Tensor]:
-    if not isinstance(entry, Mapping) or not all(isinstance(tensor, Tensor) for tensor in entry.values()):
+def _tensors(entry: object, where: str) -> tuple[dict[str, Tensor], str]:
+    """An entry's tensors without the prefix of DistributedDataParallel, and that prefix where there was one."""
+    if not is_named_tensors(entry):
         raise CheckpointError(f"{where} has no named tensors where VideoMAE's files have them (model, module)")
     prefix = "module." if all(name.startswith("module.") for name in entry) else ""
     found = {name.removeprefix(prefix): tensor for name, tensor in entry.items()}
@@ -152,7 +170,7 @@ def _tensors(entry: Any, where: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{where} has 'fc_norm.weight', so it was fine-tuned and has no norm after the encoder; give a pretrained file"
         )
-    return found
+    return found, prefix
 
 
 def _encoder_config(found: Mapping[str, Tensor], unstored: Unstored, where: str) -> EncoderConfig:

@@ -5,9 +5,9 @@ for several levels, and vectors that tell images from videos.
 Source: the published checkpoints and configs of facebookresearch/jepa and facebookresearch/vjepa2.
 """
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -36,8 +36,8 @@ PREDICTOR: KeyMap = {
     "predictor_proj_context": "predictor_proj_context",
     "modality_embed": "video_mod_embed",
 }
-WRAPPERS = ("module.", "backbone.")
-"""What stands before every name: of DistributedDataParallel, and of V-JEPA's own wrapper within."""
+PREFIX = "module.backbone."
+"""What stands before every published name: of DistributedDataParallel, and of V-JEPA's own wrapper within."""
 
 PUBLISHED_LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
 """Blocks whose outputs version 2.1 takes, by depth."""
@@ -69,6 +69,14 @@ def vjepa_version(config: EncoderConfig) -> Version:
     )
 
 
+def common_prefix(names: Iterable[str]) -> str:
+    """What stands before all of these names of one network: both wrappers, either of them, or nothing."""
+    found = list(names)
+    return next(
+        prefix for prefix in (PREFIX, "module.", "backbone.", "") if all(name.startswith(prefix) for name in found)
+    )
+
+
 def encoder_tensors(state: State, config: EncoderConfig) -> dict[str, Float[Tensor, "..."]]:
     """An encoder's tensors by V-JEPA's names, without the wrappers' prefixes."""
     tensors = to_foreign(state, ENCODER)
@@ -95,11 +103,12 @@ def predictor_tensors(
     Args:
         state: By our names.
         encoder: The config of its encoder.
-        num_mask_tokens: Store as many mask tokens at least: zeros, as V-JEPA does, where there are fewer.
+        num_mask_tokens: Store as many mask tokens at least: the trained ones over again where there are fewer.
     """
     tensors = to_foreign(_numbered(state), PREDICTOR)
-    for number in range(len(state["mask_tokens"]), num_mask_tokens):
-        tensors[f"mask_tokens.{number}"] = torch.zeros_like(tensors["mask_tokens.0"])
+    num_trained = len(state["mask_tokens"])
+    for number in range(num_trained, num_mask_tokens):
+        tensors[f"mask_tokens.{number}"] = tensors[f"mask_tokens.{number % num_trained}"]
     if "video_mod_embed" in tensors:
         tensors["video_mod_embed"] = rearrange(tensors["video_mod_embed"], "d -> 1 1 d")
     if encoder.positions == "sincos3d":

@@ -9,7 +9,7 @@ from torch import Tensor
 from surgrec.errors import CheckpointError
 from surgrec.models.containers import Container
 from surgrec.models.encoder import EncoderConfig
-from surgrec.models.key_map import State, check_complete, num_blocks
+from surgrec.models.key_map import State, check_complete, is_named_tensors, num_blocks
 from surgrec.models.predictor import PredictorConfig
 from surgrec.models.pretrained import (
     NON_COMMERCIAL,
@@ -23,8 +23,8 @@ from surgrec.models.pretrained import (
 )
 from surgrec.models.sizes import blank_encoder, blank_predictor, require_depth, require_tensor
 from surgrec.models.vjepa import (
-    WRAPPERS,
     Version,
+    common_prefix,
     encoder_state,
     encoder_tensors,
     predictor_state,
@@ -74,7 +74,7 @@ def read_vjepa(container: Container, unstored: Unstored, keys: tuple[str, ...] =
         CheckpointError: A tensor is missing, unknown or of another shape, or the version cannot be told.
     """
     where, content = container.name, container.content
-    networks, bare = _networks(content, where)
+    networks, prefixes, bare = _networks(content, where)
     entry = next((name for name in keys if name in networks), None)
     if entry is None:
         raise CheckpointError(f"{where} has no encoder under {' or '.join(keys)}; name the format that the file has")
@@ -100,32 +100,25 @@ def read_vjepa(container: Container, unstored: Unstored, keys: tuple[str, ...] =
         encoder=Part(config=_with_clip(stored, unstored), state=state),
         context_encoder=context,
         predictor=predictor,
-        remainder=Remainder(format="vjepa", entry=entry, tensors=_remaining(networks, unused)),
+        remainder=Remainder(
+            format="vjepa", entry=entry, bare=bare, prefixes=prefixes, tensors=_remaining(networks, unused)
+        ),
         assumed=_assumed(stored, unstored),
     )
 
 
-def _networks(content: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Tensor]], bool]:
-    """The entries with networks, and whether there are none since the file is an encoder's tensors alone."""
-    found = {name: _unwrapped(content[name], where) for name in (*KEYS, "predictor") if name in content}
-    return (found, False) if found else ({"encoder": _unwrapped(content, where)}, True)
-
-
-def _unwrapped(entry: Any, where: str) -> dict[str, Tensor]:
-    """An entry's tensors without the prefixes of DistributedDataParallel and of V-JEPA's own wrapper."""
-    if not isinstance(entry, Mapping) or not all(isinstance(tensor, Tensor) for tensor in entry.values()):
-        raise CheckpointError(
-            f"{where} has no encoder where V-JEPA's files have one ({', '.join(KEYS)}); name its format"
-        )
-    tensors = {}
-    for name, tensor in entry.items():
-        bare = name.removeprefix(WRAPPERS[0]).removeprefix(WRAPPERS[1])
-        if bare in tensors:
+def _networks(content: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, str], bool]:
+    """The entries with networks, what stood before the names in each, and whether the file is an encoder's tensors alone."""
+    entries = {name: content[name] for name in (*KEYS, "predictor") if name in content}
+    networks, prefixes = {}, {}
+    for name, entry in (entries or {"encoder": content}).items():
+        if not is_named_tensors(entry):
             raise CheckpointError(
-                f"{where}: '{name}' is there twice, with and without its prefix; give the published file"
+                f"{where} has no encoder where V-JEPA's files have one ({', '.join(KEYS)}); name its format"
             )
-        tensors[bare] = tensor
-    return tensors
+        prefixes[name] = common_prefix(entry)
+        networks[name] = {key.removeprefix(prefixes[name]): tensor for key, tensor in entry.items()}
+    return networks, prefixes, not entries
 
 
 def _read_encoder(

@@ -7,7 +7,7 @@ from torch import Tensor
 from surgrec.models.key_map import State
 from surgrec.models.positions import TABLE_TOLERANCE
 from surgrec.models.pretrained import Pretrained
-from surgrec.models.vjepa import WRAPPERS, Version, encoder_tensors, predictor_tensors, vjepa_version
+from surgrec.models.vjepa import PREFIX, Version, encoder_tensors, predictor_tensors, vjepa_version
 
 NUM_MASK_TOKENS: dict[Version, int] = {"vjepa1": 0, "vjepa2": 10, "vjepa2.1": 8}
 """How many a published predictor stores at least; version 1 has one for each mask configuration."""
@@ -17,7 +17,8 @@ def vjepa_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "...
     """The entries of a V-JEPA checkpoint of the version that has this encoder.
 
     Weights that came from such a file go back under the names and with all that they had there. Others are written as the
-    published files are: trained and averaged encoder, and as many mask tokens as those have, zeros where none was trained.
+    published files are: trained and averaged encoder, and as many mask tokens as those have. There all but the first are zeros;
+    here the trained ones fill every slot, since V-JEPA's own loaders predict from the second.
 
     Raises:
         ConfigError: No version has it.
@@ -36,7 +37,8 @@ def vjepa_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "...
     for place, tensor in (remainder.tensors if remainder else {}).items():
         network, _, name = place.partition(".")
         _put_back(networks.setdefault(network, {}), name, tensor)
-    return {network: with_wrappers(tensors) for network, tensors in networks.items()}
+    prefixes = remainder.prefixes if remainder else {}
+    return {network: with_prefix(tensors, prefixes.get(network, PREFIX)) for network, tensors in networks.items()}
 
 
 def encoder_entry(weights: Pretrained) -> str:
@@ -45,9 +47,9 @@ def encoder_entry(weights: Pretrained) -> str:
     return remainder.entry if remainder and remainder.format == "vjepa" and remainder.entry else "target_encoder"
 
 
-def with_wrappers(tensors: State) -> dict[str, Float[Tensor, "..."]]:
-    """The tensors by the names that V-JEPA's training stores: of DistributedDataParallel around its own wrapper."""
-    return {"".join(WRAPPERS) + name: tensor for name, tensor in tensors.items()}
+def with_prefix(tensors: State, prefix: str) -> dict[str, Float[Tensor, "..."]]:
+    """The tensors with this before their names."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _put_back(tensors: dict[str, Tensor], name: str, stored: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""GETs by addresses that are signed once for many ranges: half the processor time of signing each (benchmarks/requests.py)."""
+"""GETs by addresses that are signed once for many ranges: half the processor time of signing each (benchmarks/s3_requests.py)."""
 
 import threading
 import time

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import botocore.session
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 
 from surgrec.errors import StorageError
 from surgrec.storage.failures import CHANGED, until_deadline
@@ -28,6 +29,8 @@ PART_ATTEMPTS = 6
 CONNECTIONS = 64
 ANONYMOUS = "anonymous"
 """The profile of requests that nobody signs, for public buckets."""
+SLOWEST = 1024.0
+"""Bytes per second below which a connection counts as dead."""
 CHUNK_BYTES = 1 << 16
 """What is read at once, so the most that a broken connection costs; smaller or bigger is no faster."""
 
@@ -132,6 +135,7 @@ class S3Store(Store):
         if answer is None:
             arguments = {name.replace("-", ""): value for name, value in headers.items()}
             answer = client.get_object(Bucket=self.bucket, Key=key, **arguments)
+            answer["Body"] = answer["Body"]._raw_stream  # botocore's wrapper cannot give what is there already
         return answer
 
     def _until_deadline(self, where: str, attempt: Callable[[], ResultType]) -> ResultType:
@@ -146,10 +150,14 @@ class S3Store(Store):
 
         def attempt() -> None:
             response = self._get(key, download.headers())
+            began, position = time.monotonic(), download.position
             with closing(response["Body"]) as body:
                 download.accept(response, where)
                 while not download.complete:
-                    download.add(body.read(CHUNK_BYTES))
+                    download.add(body.read1(CHUNK_BYTES))
+                    seconds = time.monotonic() - began
+                    if seconds > self.policy.read_timeout_s and download.position - position < SLOWEST * seconds:
+                        raise ReadTimeoutError(endpoint_url=where)  # byte by byte, none of them too late
 
         self._until_deadline(where, attempt)
         self.counters.add(bytes_read=sum(map(len, download.chunks)))

@@ -16,6 +16,8 @@ from surgrec.errors import CacheError, StorageError
 from surgrec.storage.disk_cache import DiskCache
 from surgrec.stream.residency import Change, Need, ShardNeeds, next_change
 
+_NICE = 10
+"""It gives way to decoding where there are not cores enough for both."""
 _IDLE_S = 1.0
 _END_S = 5.0
 _SET_ASIDE_S = 60.0
@@ -75,6 +77,7 @@ def filling(cache: DiskCache, needs: Callable[[], ShardNeeds], start: int) -> It
 def _fill(cache: DiskCache, needs: Callable[[], ShardNeeds], told: Filling, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process, which then ends this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.nice(_NICE)
     is_wanted = partial(_is_child_of, parent)
     try:
         while cache.try_to_hold() is None and is_wanted():

@@ -34,9 +34,8 @@ def mix(*words: Word) -> UInt64[np.ndarray, "..."]:
     for word in plain:  # a tenth of the time that NumPy takes for one number
         number = _finalised((number ^ int(word)) + _GOLDEN & _MASK)
     state = np.asarray(number, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for word in words[len(plain) :]:
-            state = _finalise(np.asarray((state ^ _as_uint64(word)) + np.uint64(_GOLDEN)))
+    for word in words[len(plain) :]:
+        state = _finalise(np.asarray((state ^ _as_uint64(word)) + np.uint64(_GOLDEN)))
     return state
 
 

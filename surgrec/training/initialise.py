@@ -12,7 +12,8 @@ from surgrec.models.containers import read_container
 from surgrec.models.decoder import Decoder
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.foreign import FormatOption, read_foreign
-from surgrec.models.predictor import Predictor, fitting_mask_tokens
+from surgrec.models.import_weights import described
+from surgrec.models.predictor import Predictor, chosen_mask_token, fitting_mask_tokens
 from surgrec.models.pretrained import Pretrained, Unstored
 from surgrec.models.sizes import is_published
 from surgrec.models.weights import ENCODER_FILE, is_encoder_file, load_strictly
@@ -23,7 +24,8 @@ from surgrec.training.checkpoint import Checkpoints
 from surgrec.training.run_weights import read_own
 
 _NOT_OF_WEIGHTS = {"num_frames", "crop_px", "shared_mask_token"}
-"""Fields of a config that weights can differ in: a clip has none, and mask tokens are made to fit."""
+"""Fields of a config that weights can differ in: a clip has none, and mask tokens are made to fit. But VideoMAE's flat sinusoids
+count ids, so they mean other places in frames of another size."""
 
 
 def initial_weights(
@@ -62,17 +64,16 @@ def initial_weights(
         return _recorded(path, format, licence, checkpoints.identity(first_step).get("init_from"))
     if path is None:
         return None
-    facts = initialise(path, objective, format, licence)
-    if show:
-        fresh = "".join(f"; the {part} starts fresh: {why}" for part, why in facts["fresh"].items())
-        taken = " and ".join(facts["initialised"])
-        source = f"{facts['name']} ({facts['format']}, licence {facts['licence'] or 'unknown'})"
-        Console(stderr=True, soft_wrap=True).print(f"init_from: {taken} of {source}{fresh}", highlight=False)
-    return facts
+    return initialise(path, objective, format, licence, show=show)
 
 
 def initialise(
-    path: Path, objective: JepaObjective | MaeObjective, format: FormatOption = "auto", licence: str | None = None
+    path: Path,
+    objective: JepaObjective | MaeObjective,
+    format: FormatOption = "auto",
+    licence: str | None = None,
+    *,
+    show: bool = False,
 ) -> dict[str, Any]:
     """Fills an objective's networks: the encoder always, its predictor or decoder where the file has one that fits.
 
@@ -81,6 +82,7 @@ def initialise(
         objective: Receives the weights.
         format: Of a foreign file, where its entries do not tell.
         licence: Of the weights, an SPDX identifier, in place of what the file says.
+        show: Say on standard error what the file has, what was taken, what is not used and what starts fresh.
 
     Returns:
         JSON values: name, sha256, format, licence and the rest of an `Origin`; `told`: what was said of the file;
@@ -99,15 +101,30 @@ def initialise(
             f"{weights.origin.name} has an encoder of another kind: {differences}; set the run's encoder to the file's"
         )
     load_strictly(encoder, weights.encoder.state, weights.origin.name)
-    why = _why_fresh(weights, head, name)
+    why = _why_fresh(weights, encoder.config, head, name)
     if why is None:
         load_strictly(head, _head_state(weights, head), weights.origin.name)
+    if show:
+        _show(weights, head, name, why)
     return {
         **asdict(weights.origin),
         "told": {"format": format, "licence": licence},
         "initialised": ["encoder"] if why else ["encoder", name],
         "fresh": {name: why} if why else {},
     }
+
+
+def _show(weights: Pretrained, head: Predictor | Decoder, name: str, why: str | None) -> None:
+    said = described(weights, weights.assumed, kept="not used")
+    if isinstance(head, Predictor) and weights.predictor is not None and why is None:
+        tokens, slots = weights.predictor.state["mask_tokens"], len(head.mask_tokens)
+        chosen = chosen_mask_token(tokens, slots)
+        if chosen is not None:
+            said.append(f"mask token {chosen} of {len(tokens)}, the one of the largest norm, is the run's {slots}")
+    taken = "encoder alone" if why else f"encoder and {name}"
+    said.append(f"the run starts from its {taken}{f'; the {name} starts fresh: {why}' if why else ''}")
+    for line in said:
+        Console(stderr=True, soft_wrap=True).print(f"init_from: {line}", highlight=False)
 
 
 def _recorded(
@@ -149,11 +166,13 @@ def _read(path: Path, format: FormatOption, unstored: Unstored) -> Pretrained:
 
 
 def _unstored(encoder: EncoderConfig, head: Predictor | Decoder, licence: str | None) -> Unstored:
-    """What the run's own config says of a file that does not. The heads of a published size are known without it."""
+    """What the run's own config says of a file that does not. The heads of a published size are known without it, and so is the
+    size of the frames that VideoMAE's flat sinusoids are for."""
+    published = is_published(encoder.width, encoder.depth)
     return Unstored(
-        num_heads=None if is_published(encoder.width, encoder.depth) else encoder.num_heads,
+        num_heads=None if published else encoder.num_heads,
         num_frames=encoder.num_frames,
-        crop_px=encoder.crop_px,
+        crop_px=None if published and encoder.positions == "sincos" else encoder.crop_px,
         tubelet_size=encoder.tubelet_size,
         positions=encoder.positions,
         predictor_heads=head.config.num_heads if isinstance(head, Predictor) else None,
@@ -168,15 +187,20 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     """Fields of two configs that make other weights, for a reader. MLPs are compared by their channels."""
     hidden = [round(config["width"] * config["mlp_ratio"]) for config in (there, here)]
     same = _NOT_OF_WEIGHTS | ({"mlp_ratio"} if hidden[0] == hidden[1] else set())
+    if here.get("positions") == "sincos":
+        same -= {"crop_px"}
     lines = [f"{name} {there[name]} there, {here[name]} here" for name in here if there[name] != here[name]]
     return "; ".join(line for line in lines if line.split()[0] not in same)
 
 
-def _why_fresh(weights: Pretrained, head: Predictor | Decoder, name: str) -> str | None:
+def _why_fresh(weights: Pretrained, encoder: EncoderConfig, head: Predictor | Decoder, name: str) -> str | None:
     part = weights.predictor if isinstance(head, Predictor) else weights.decoder
     if part is None:
         left_out = {entry.name: entry.why for entry in weights.origin.left_out}
         return left_out.get(name, "the file has none")
+    there = weights.encoder.config.crop_px
+    if isinstance(head, Decoder) and there != encoder.crop_px:
+        return f"crop_px {there} there, {encoder.crop_px} here, and a decoder's flat sinusoids fit one alone"
     return _differences(asdict(part.config), asdict(head.config)) or None
 
 

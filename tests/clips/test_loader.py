@@ -16,7 +16,7 @@ import torch
 from surgrec.clips.augment import AugmentConfig, network_input, random_box
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.crop import Box
-from surgrec.clips.dataset import ClipDataset, LoaderConfig
+from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
 from surgrec.clips.decode import decode_clip
 from surgrec.clips.loader import StepSampler, clip_batches
 from surgrec.clips.sampling import ClipSampling, clip_times
@@ -189,7 +189,9 @@ def test_a_dataset_that_was_used_before_its_workers_started_still_works(
     tiny_corpus: Path, uninterrupted: Content
 ) -> None:
     dataset = make_dataset(tiny_corpus, ONE_WORKER)
-    assert content([dataset.batch(list(range(8)))]) == uninterrupted[:8]  # threads of this process, which no worker has
+    assert (
+        content([dataset.batch(Request(tuple(range(8))))]) == uninterrupted[:8]
+    )  # threads of this process, which no worker has
     assert content(list(clip_batches(dataset, SAMPLER))) == uninterrupted
 
 
@@ -241,7 +243,7 @@ def test_a_clip_that_does_not_decode_is_quarantined_though_its_digest_is_right(
     real[bad] = b"no video" if reason == "cannot be decoded" else real[samples[3].clip]
     clips = [bad if place == 3 else sample.clip for place, sample in enumerate(samples)]
     dataset = make_dataset(write_corpus(tmp_path / "corpus", {"alpha": clips}, mp4=real.__getitem__))
-    batch = dataset.batch(list(range(10)))  # one epoch
+    batch = dataset.batch(Request(tuple(range(10))))  # one epoch
     (entry,) = batch.quarantined
     assert entry.key == samples[3].key
     assert reason in entry.reason
@@ -257,7 +259,7 @@ def test_a_bad_sample_among_two_is_always_replaced_by_the_good_one(corpus_copy: 
     stream = Stream(open_corpus([corpus_copy]), Mixture(splits=["val"]), seed=5)
     dataset = ClipDataset(stream, SAMPLING, AugmentConfig(), NO_WORKER)
     for start in range(0, 64, 8):
-        batch = dataset.batch(list(range(start, start + 8)))
+        batch = dataset.batch(Request(tuple(range(start, start + 8))))
         assert set(batch.keys) == {samples[1].key}
         assert len(batch.quarantined) == 4
 
@@ -296,23 +298,23 @@ def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(corpus_copy: Path
 class KilledDataset(ClipDataset):
     """A worker that the machine kills when its memory runs out."""
 
-    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+    def batch(self, request: Request) -> ClipBatch:
         os.kill(os.getpid(), signal.SIGKILL)
-        return super().batch(positions, ahead)
+        return super().batch(request)
 
 
 class SlowDataset(ClipDataset):
     """A worker that waits for its storage."""
 
-    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+    def batch(self, request: Request) -> ClipBatch:
         time.sleep(3)
-        return super().batch(positions, ahead)
+        return super().batch(request)
 
 
 class MistakenDataset(ClipDataset):
     """A mistake of our own."""
 
-    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+    def batch(self, request: Request) -> ClipBatch:
         raise RuntimeError("shapes do not match")
 
 
@@ -345,7 +347,7 @@ def test_the_clips_are_what_the_decoder_gives_at_the_times_and_in_the_box_of_the
     whole_clip = ClipSampling(num_frames=8, fps=2.0)
     dataset = ClipDataset(stream, whole_clip, whole_frame, NO_WORKER)
     draws = [draw for draw in stream.draws(np.arange(30)) if draw.source == "gamma"]  # square frames
-    batch = dataset.batch([draw.position for draw in draws])
+    batch = dataset.batch(Request(tuple(draw.position for draw in draws)))
     for draw, frames, flipped in zip(draws, batch.frames, batch.flipped, strict=True):
         sample = stream.sample(draw)
         box = Box(top=0, left=0, height=64, width=64)

@@ -9,7 +9,7 @@ import pytest
 
 from surgrec.clips.augment import AugmentConfig
 from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import ClipDataset, LoaderConfig
+from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
 from surgrec.clips.loader import StepSampler, clip_batches
 from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError, StorageError
@@ -100,9 +100,9 @@ def test_a_cache_that_cannot_be_written_is_refused_before_the_first_batch(tiny_c
 class SlowDataset(ClipDataset):
     """A store that does not answer."""
 
-    def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
+    def batch(self, request: Request) -> ClipBatch:
         time.sleep(3)
-        return super().batch(positions, ahead)
+        return super().batch(request)
 
 
 def test_without_workers_a_batch_that_never_comes_stops_the_run_as_well(tiny_corpus: Path) -> None:
@@ -114,9 +114,9 @@ def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(
     made: list[int] = []
 
     class Noting(ClipDataset):
-        def batch(self, positions: Sequence[int], ahead: Sequence[tuple[int, ...]] = ()) -> ClipBatch:
-            made.append(positions[0] // 8)
-            return super().batch(positions, ahead)
+        def batch(self, request: Request) -> ClipBatch:
+            made.append(request.positions[0] // 8)
+            return super().batch(request)
 
     batches = clip_batches(a_dataset(tiny_corpus, Noting, num_workers=0, prefetch_batches=2), SAMPLER)
     next(batches)

@@ -86,7 +86,7 @@ def folder_removed(site: Site) -> list[Loaded]:
     """Somebody tidies up."""
     job = site.start(**with_cache(site))
     job.until(lambda: len(_cached(site)) > 2)
-    shutil.rmtree(site.cache)
+    shutil.rmtree(site.cache.rename(site.folder / "tidied"))  # all at once: it is written to meanwhile
     return [job.finish(DEADLINE_S)]
 
 

@@ -78,16 +78,10 @@ SCENARIOS = [
         ),
         slow=True,
     ),
-    Scenario(
-        name="a byte now and then, with workers",
-        play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)), timeout_s=5),
-        refused=r"the loader stopped: .* timed out after 5 seconds",
-        slow=True,
-    ),
+    Scenario(name="a byte now and then", play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)))),
     Scenario(
         name="a byte now and then, without workers",
-        play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)), num_workers=0, timeout_s=5),
-        refused=r"the loader stopped: no batch came in 5 s",
+        play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)), num_workers=0),
         slow=True,
     ),
     Scenario(
@@ -209,5 +203,5 @@ def _is_wrong(scenario: Scenario, job: Loaded, undisturbed: Sequence[LoadedSampl
     if not scenario.refused:
         return job.error or ("" if len(job.samples) == job.asked else f"it ended after {len(job.samples)} samples")
     if "\n" in job.error or not re.search(scenario.refused, job.error):
-        return f"it said {job.error!r}"
+        return f"it said {job.error!r}" if job.error else "it went on as if nothing had happened"
     return ""

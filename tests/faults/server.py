@@ -31,6 +31,7 @@ class Server:
         identity = _identity(account, ["Admin", "Read", "Write", "List"])
         accounts.touch(mode=0o600)
         accounts.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+        assert self._process is None, "it is running"
         command = _weed_command(self._folder, accounts, self._port, self._ports)
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from tests.loading import Loaded
 
 SLOW_TRAINER: dict[str, Any] = {"samplers": [steps(0, MANY_STEPS)], "step_s": 0.05, "prefetch_batches": 1}
 """A job that is still reading when something happens to it."""
+PATIENT: dict[str, Any] = SLOW_TRAINER | {"policy": replace(POLICY, deadline_s=150.0), "timeout_s": 200}
+"""One that waits until a killed server is there again, which takes it twenty seconds, and more on a busy machine."""
 
 
 def loaded_through(plan: Plan, *, elsewhere: Plan = never, **changes: Any) -> Callable[[Site], list[Loaded]]:
@@ -142,9 +145,9 @@ def deleted_while_it_is_read(site: Site) -> list[Loaded]:
 
 def server_killed_and_started_again(site: Site) -> list[Loaded]:
     """Answers break off in the middle, then nobody listens, then it is there again."""
-    _kill_at(site, 10)
-    job = site.start(policy=replace(POLICY, deadline_s=60.0), **SLOW_TRAINER)
-    job.until(lambda: site.proxy.done > 0)
+    dead = _kill_at(site, 10)
+    job = site.start(**PATIENT)
+    job.until(dead.is_set)
     site.server.start()
     return [job.finish(DEADLINE_S)]
 
@@ -164,9 +167,9 @@ def wrong_secret(site: Site) -> list[Loaded]:
 
 def key_revoked(site: Site) -> list[Loaded]:
     """The server's own refusal in the middle: it is started again and knows other keys only."""
-    _kill_at(site, 10)
-    job = site.start(**SLOW_TRAINER)
-    job.until(lambda: site.proxy.done > 0)
+    dead = _kill_at(site, 10)
+    job = site.start(**PATIENT)
+    job.until(dead.is_set)
     other = site.server.new_account()
     site.server.start(other)
     loaded = job.finish(DEADLINE_S)
@@ -202,12 +205,15 @@ def killed_and_resumed(site: Site, **changes: Any) -> list[Loaded]:
     return [replace(rest, samples=both, asked=MANY_STEPS * GLOBAL_BATCH)]
 
 
-def _kill_at(site: Site, number: int) -> None:
-    """The server ends with the request of this number."""
+def _kill_at(site: Site, number: int) -> threading.Event:
+    """The server ends with the request of this number; says when it is dead."""
+    dead = threading.Event()
 
     def fault(exchange: Exchange) -> None:
         exchange.pass_half()
         site.server.kill()
+        dead.set()
         exchange.reset()
 
     site.proxy.do(at(number, fault))
+    return dead

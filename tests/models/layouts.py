@@ -90,15 +90,18 @@ def vjepa_predictor(
         yield "video_mod_embed", (1, 1, width)
 
 
-def wrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As DistributedDataParallel and V-JEPA's own wrapper name them."""
-    return {f"module.backbone.{name}": tensor for name, tensor in tensors.items()}
+WRAPPERS = "module.backbone."
 
 
-def vjepa_file(path: Path, **networks: Mapping[str, Tensor]) -> dict[str, Any]:
+def wrapped(tensors: Mapping[str, Tensor], prefix: str = WRAPPERS) -> dict[str, Tensor]:
+    """As DistributedDataParallel and V-JEPA's own wrapper name them, or with another prefix."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def vjepa_file(path: Path, *, prefix: str = WRAPPERS, **networks: Mapping[str, Tensor]) -> dict[str, Any]:
     """Writes a checkpoint with the training state that a published one has, and gives its content back."""
     moments = {"state": {0: {"step": torch.tensor(7.0), "exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1e-3}]}
-    content = {name: wrapped(tensors) for name, tensors in networks.items()}
+    content = {name: wrapped(tensors, prefix) for name, tensors in networks.items()}
     content |= {"opt": moments, "scaler": {"scale": 65536.0}, "epoch": 40, "loss": np.float64(0.4)}
     content |= {"batch_size": 24, "world_size": 128, "lr": 5.25e-4}
     torch.save(content, path)

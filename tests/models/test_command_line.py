@@ -1,7 +1,7 @@
 """`surgrec import`, then `surgrec export` of the file that it wrote: the same names and the same bits, of every container."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.export import export_weights
 from surgrec.models.weights import encoder_provenance, load_encoder
 from tests.models.layouts import (
+    WRAPPERS,
     assert_same_bytes,
     numpy_table,
     random_tensors,
@@ -45,6 +46,10 @@ class Published:
     """What it is exported as."""
     arguments: Mapping[str, float] = field(default_factory=dict)
     """VideoMAE's, beyond those that every file has."""
+    prefix: str = ""
+    """What stands before every name."""
+    bare: bool = False
+    """Whether the file is the encoder's entry alone, without its name."""
 
 
 def vjepa_networks(depth=2, levels=0, tokens=10, dtype=torch.float32, **names: int) -> dict[str, dict[str, Tensor]]:
@@ -66,7 +71,7 @@ def vjepa1() -> Published:
     ):
         found[name][table] = numpy_table(4, 5, width) + 3e-7
     flags = ["--format", "vjepa", "--positions", "sincos3d", "--num_heads", 4, "--predictor_heads", 2]
-    return Published(networks=found, to_use="target_encoder", flags=flags, format="vjepa")
+    return Published(networks=found, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS)
 
 
 def vjepa2(**changes) -> Published:
@@ -75,30 +80,36 @@ def vjepa2(**changes) -> Published:
         found[name]["pos_embed"] = torch.randn(1, 32, 48)
     found["predictor"]["predictor_pos_embed"] = torch.randn(1, 32, 24)
     flags = ["--format", "vjepa", "--positions", "rope", *JEPA]
-    return Published(networks=found, to_use="target_encoder", flags=flags, format="vjepa")
+    return Published(networks=found, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS)
 
 
 def vjepa2_of_unknown_heads() -> Published:
     found = vjepa_networks(encoder=1, target_encoder=2)
-    return Published(networks=found, to_use="target_encoder", flags=["--num_heads", 4], format="vjepa")
+    return Published(networks=found, to_use="target_encoder", flags=["--num_heads", 4], format="vjepa", prefix=WRAPPERS)
 
 
 def vjepa21() -> Published:
     found = vjepa_networks(depth=12, levels=4, tokens=8, encoder=1, target_encoder=2)
-    return Published(networks=found, to_use="target_encoder", flags=[*JEPA, "--crop_px", 64], format="vjepa")
+    return Published(
+        networks=found, to_use="target_encoder", flags=[*JEPA, "--crop_px", 64], format="vjepa", prefix=WRAPPERS
+    )
 
 
 def vjepa21_distilled() -> Published:
     """The averaged encoder, and a predictor of the features of its teacher."""
     found = {"ema_encoder": random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))}
     found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104), 2)
-    return Published(networks=found, to_use="ema_encoder", flags=[*JEPA, "--crop_px", 64], format="vjepa")
+    return Published(
+        networks=found, to_use="ema_encoder", flags=[*JEPA, "--crop_px", 64], format="vjepa", prefix=WRAPPERS
+    )
 
 
 def surgrec_jepa() -> Published:
     """The trained encoder is the one to use; the average stays in the file."""
     found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
-    return Published(networks=found, to_use="encoder", flags=["--format", "surgrec", *JEPA], format="vjepa")
+    return Published(
+        networks=found, to_use="encoder", flags=["--format", "surgrec", *JEPA], format="vjepa", prefix=WRAPPERS
+    )
 
 
 def videomae(decoder=(36, 2, 144), format="videomae", key="model", dtype=torch.float32, flags=(), **more) -> Published:
@@ -106,6 +117,12 @@ def videomae(decoder=(36, 2, 144), format="videomae", key="model", dtype=torch.f
         name: tensor.to(dtype) for name, tensor in random_tensors(videomae_model(48, 3, 192, 8, decoder)).items()
     }
     return Published(networks={key: tensors}, to_use=key, flags=[*MAE, *flags], format=format, arguments=more)
+
+
+def bare_vjepa(prefix: str) -> Published:
+    """As a user may have saved it."""
+    found = {"encoder": vjepa_networks(encoder=1)["encoder"]}
+    return Published(networks=found, to_use="encoder", flags=JEPA, format="vjepa", prefix=prefix, bare=True)
 
 
 PUBLISHED = {
@@ -121,6 +138,13 @@ PUBLISHED = {
     "VideoMAE v2 of DeepSpeed in float16": lambda: videomae(
         key="module", dtype=torch.float16, decoder_mask_type="run_cell"
     ),
+    "V-JEPA without wrappers": lambda: replace(vjepa2(), prefix=""),
+    "V-JEPA in one wrapper": lambda: replace(vjepa2(), prefix="module."),
+    "a bare V-JEPA": lambda: bare_vjepa(""),
+    "a bare V-JEPA in both wrappers": lambda: bare_vjepa(WRAPPERS),
+    "VideoMAE in a wrapper": lambda: replace(videomae(), prefix="module."),
+    "a bare VideoMAE": lambda: replace(videomae(), bare=True),
+    "a bare VideoMAE without a decoder's heads": lambda: replace(videomae(), bare=True, flags=["--num_heads", 4]),
     "SurgRec-MAE": lambda: videomae(format="surgrec", flags=["--format", "surgrec"]),
 }
 
@@ -129,16 +153,21 @@ PUBLISHED = {
 def test_what_was_imported_is_exported_as_it_came(tmp_path, monkeypatch, published):
     file = published()
     there, imported, back = tmp_path / "there.pth", tmp_path / "encoder.safetensors", tmp_path / "back.pth"
-    if file.format == "vjepa":
-        vjepa_file(there, **file.networks)
-        expected = {name: wrapped(tensors) for name, tensors in file.networks.items()}
+    expected = {name: wrapped(tensors, file.prefix) for name, tensors in file.networks.items()}
+    if file.bare:
+        torch.save(expected[file.to_use], there)
+    elif file.format == "vjepa":
+        vjepa_file(there, prefix=file.prefix, **file.networks)
     else:
-        videomae_file(there, file.networks[file.to_use], file.to_use, **file.arguments)
-        expected = file.networks
+        videomae_file(there, expected[file.to_use], file.to_use, **file.arguments)
     assert surgrec(monkeypatch, "import", there, "--out", imported, *file.flags) == 0
     assert surgrec(monkeypatch, "export", imported, "--format", file.format, "--out", back) == 0
+    assert read_container(back).note["licence"] == encoder_provenance(imported)["init_from"]["licence"]
     content = torch.load(back, weights_only=True)
-    del content["surgrec"]
+    if file.bare:
+        content = {file.to_use: content}
+    else:
+        del content["surgrec"]
     assert content.keys() == expected.keys()
     for name, tensors in expected.items():
         assert_same_bytes(content[name], tensors)

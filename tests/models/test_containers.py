@@ -13,6 +13,9 @@ from safetensors.torch import save_file
 
 from surgrec.errors import CheckpointError
 from surgrec.models.containers import file_sha256, read_container
+from surgrec.models.foreign import read_foreign
+from surgrec.models.pretrained import Unstored
+from tests.models.layouts import random_tensors, vjepa_encoder
 
 
 class Runs:
@@ -116,3 +119,53 @@ def test_what_is_no_file_of_named_tensors_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
         read_container(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's, of protocols that spoilt bytes ask for
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_file_with_any_bytes_spoilt_is_read_or_refused_in_one_sentence(tmp_path, kind):
+    """Some hundred damaged files; most in the first and last bytes, where the names and places of the tensors stand."""
+    tensors, path, said = random_tensors(vjepa_encoder(24, 1, 96, 2)), tmp_path / f"vit.{kind}", []
+    if kind == "safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save({"encoder": tensors, "epoch": 3}, path, _use_new_zipfile_serialization=kind == "zip")
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for number in range(300):
+        content = bytearray(whole)
+        ends = [*range(min(4096, len(whole) // 2)), *range(max(0, len(whole) - 4096), len(whole))]
+        for place in generator.choice(ends, size=generator.integers(1, 9)):
+            content[place] = generator.integers(256)
+        path.write_bytes(content if number % 4 else content[: generator.integers(1, len(content))])
+        try:
+            read_foreign(path, "vjepa", Unstored(num_heads=4))
+        except CheckpointError as error:
+            said.append(str(error))
+    assert len(said) > 100
+    assert all(path.name in sentence and "\n" not in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("index", "match"),
+    [('{"weight_map": ["a"]}', "'weight_map' of .*index.json"), ('{"weight_map": {"a": 3}}', "'weight_map' of .*json")],
+)
+def test_an_index_that_names_no_shards_is_refused(tmp_path, index, match):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(CheckpointError, match=match):
+        read_container(tmp_path)
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path):
+    torch.save({3: torch.ones(1)}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"model\.pth has an entry 3, which is no name"):
+        read_container(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [{"licence": "MIT", "provenance": "x"}, {"licence": ["MIT"], "provenance": {}}, {"provenance": {}}, ["licence"]],
+)
+def test_a_note_that_is_none_of_ours_is_not_taken_for_one(tmp_path, note):
+    torch.save({"model": {}, "surgrec": json.dumps(note)}, tmp_path / "model.pth")
+    assert read_container(tmp_path / "model.pth").note is None

@@ -59,28 +59,6 @@ LEVELS = EncoderConfig(
 )  # fmt: skip
 
 
-@torch.no_grad()
-def test_levels_are_the_outputs_of_their_blocks_each_with_its_own_norm():
-    """V-JEPA 2.1's hierarchical features, by hand."""
-    torch.manual_seed(0)
-    encoder = Encoder(LEVELS)
-    for parameter in encoder.parameters():
-        parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    index = torch.tensor([[0, 5, 20], [3, 4, 31]])
-    tokens = encoder.patch_embed(clips()) + encoder.modality_embed
-    tokens = torch.stack([row[ids] for row, ids in zip(tokens, index, strict=True)])
-    rope, outputs = encoder.rope(index), []
-    for block in encoder.blocks:
-        tokens = block(tokens, rope)
-        outputs.append(tokens)
-    first, last = encoder.level_norms
-    expected = torch.cat([first(outputs[1]), last(outputs[3])], dim=-1)
-    features = encoder.encode_levels(encoder.embed(clips()), index)
-    torch.testing.assert_close(features, expected)
-    assert torch.equal(encoder(clips(), index), features[..., 48:])
-    assert not hasattr(encoder, "norm")
-
-
 def test_without_levels_there_is_one_norm_and_all_levels_are_the_last():
     torch.manual_seed(0)
     encoder = Encoder(CONFIG)

@@ -1,5 +1,6 @@
 """Which format a file has is told from the names in it, and what it is goes into our own file."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,16 @@ def test_what_surgrec_did_not_publish_needs_no_word(read):
         (
             {"encoder": {"module.norm.bias": torch.ones(1), "norm.bias": torch.ones(1)}},
             "vjepa",
-            r"'norm\.bias' is there twice",
+            r"'patch_embed\.proj\.weight' is missing",
+        ),
+        ({"encoder": {3: torch.ones(1)}}, "vjepa", "no encoder where V-JEPA's files have one"),
+        ({"encoder": {3: torch.ones(1)}}, "surgrec", "no named tensors where VideoMAE's files"),
+        ({"model": {3: torch.ones(1)}}, "videomae", "no named tensors where VideoMAE's files"),
+        ({"patch_embed.proj.weight": "none"}, "timm", "holds more than tensors by name"),
+        (
+            {"encoder": {"patch_embed.proj.weight": torch.ones(48, 3, 0, 8, 8)}},
+            "vjepa",
+            r"'patch_embed\.proj\.weight' has shape \(48, 3, 0, 8, 8\), 5 axes expected, none of them 0",
         ),
         ({"patch_embed.proj.weight": torch.ones(2)}, "timm", r"'patch_embed\.proj\.weight' has shape \(2,\), 4 axes"),
     ],
@@ -91,6 +101,41 @@ def test_what_no_format_has_is_refused_by_name(tmp_path, content, format_name, m
     with pytest.raises(CheckpointError, match=match) as refused:
         read_foreign(tmp_path / "model.pth", format_name, TINY)
     assert "model.pth" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "value", "match"),
+    [
+        ("vjepa2", "model_type", ["vjepa2"], r"'model_type' \['vjepa2'\]"),
+        ("vjepa2", "num_attention_heads", 0, "'num_attention_heads' of its config.json is 0"),
+        ("vjepa2", "patch_size", 0, "'patch_size' of its config.json is 0"),
+        ("vjepa2", "patch_size", [[16], [16]], r"'patch_size' of its config.json is \[16\]"),
+        ("vjepa2", "tubelet_size", 2.5, "'tubelet_size' of its config.json is 2.5, a whole number of 1 or more"),
+        ("vjepa2", "pred_num_mask_tokens", -1, "'pred_num_mask_tokens' of its config.json is -1"),
+        ("vjepa2", "mlp_ratio", float("nan"), "'mlp_ratio' of its config.json is nan"),
+        ("vjepa2", "hidden_size", 10**30, "'hidden_size' of its config.json is 10+, a whole number"),
+        ("videomae", "num_attention_heads", 5, "folder and what was given of it make no encoder: width 768 .* 5"),
+        ("videomae", "num_frames", 3, "folder and what was given of it make no encoder: num_frames 3"),
+    ],
+)
+def test_a_config_of_no_model_is_refused_in_one_sentence(tmp_path, model, field, value, match):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save_file({"a": torch.ones(1)}, folder / "model.safetensors")
+    config = {"model_type": model, "use_mean_pooling": False, field: value}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=match):
+        read_foreign(folder, "auto", Unstored())
+
+
+def test_a_bare_file_comes_back_as_a_state_dict_that_pytorch_loads(tmp_path):
+    encoder = Encoder(EncoderConfig(width=48, depth=2, num_heads=4, patch_size=8))
+    torch.save(encoder.state_dict(), tmp_path / "vit.pt")  # with V-JEPA's names, which ours are here
+    weights = read_foreign(tmp_path / "vit.pt", "vjepa", Unstored(num_heads=4, licence="CC-BY-4.0"))
+    export_weights(weights, "vjepa", tmp_path / "back.pt", {}, weights.origin.licence)
+    encoder.load_state_dict(torch.load(tmp_path / "back.pt", weights_only=True))
+    again = read_foreign(tmp_path / "back.pt", "vjepa", Unstored(num_heads=4)).origin
+    assert (again.licence, again.licence_from) == ("CC-BY-4.0", "note")
 
 
 def test_an_imported_encoder_says_where_it_is_from(tmp_path):

@@ -29,8 +29,9 @@ from tests.models.layouts import (
     vjepa_predictor,
     weights_of,
 )
+from tests.objectives.hugging_face import transformers_or_skip
 
-transformers = pytest.importorskip("transformers")
+transformers = transformers_or_skip()
 
 ROPE = EncoderConfig(width=64, depth=2, num_heads=2, num_frames=6, crop_px=56, patch_size=8, mlp_ratio=48 / 11)
 SINCOS = replace(ROPE, positions="sincos", mlp_ratio=2.0)
@@ -135,6 +136,19 @@ def test_the_one_trained_mask_token_of_a_v_jepa_checkpoint_is_in_every_slot(tmp_
     tokens = loaded(transformers.AutoModel, tmp_path / "out").predictor.embeddings.mask_tokens
     assert tokens.shape == (10, 1, 1, 24)
     assert all(torch.equal(token, found["predictor"]["mask_tokens.0"][0]) for token in tokens[:, 0])
+
+
+@pytest.mark.parametrize("networks", [jepa, mae])
+def test_weights_in_bfloat16_say_so_on_their_way_out(tmp_path, networks):
+    encoder, head = networks()
+    weights = weights_of(encoder.bfloat16(), **{"predictor" if networks is jepa else "decoder": head.bfloat16()})
+    export_weights(weights, "hf", tmp_path / "first", {}, None)
+    export_weights(read_foreign(tmp_path / "first", "auto", Unstored()), "hf", tmp_path / "second", {}, None)
+    for name in ("first", "second"):
+        assert json.loads((tmp_path / name / "config.json").read_text())["dtype"] == "bfloat16"
+        assert loaded(transformers.AutoModel, tmp_path / name).dtype == torch.bfloat16
+    export_weights(weights_of(*jepa()), "hf", tmp_path / "float32", {}, None)
+    assert json.loads((tmp_path / "float32/config.json").read_text())["dtype"] == "float32"
 
 
 def test_processors_are_loaded_and_prepare_a_video_as_we_do(tmp_path):

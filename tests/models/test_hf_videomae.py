@@ -14,8 +14,9 @@ from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.hf_videomae import hf_videomae_state
 from surgrec.models.tokens import take_tokens
 from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
+from tests.objectives.hugging_face import transformers_or_skip
 
-transformers = pytest.importorskip("transformers")
+transformers = transformers_or_skip()
 
 SINCOS = {"positions": "sincos", "num_frames": 4}
 SIZES = {

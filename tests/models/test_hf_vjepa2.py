@@ -11,8 +11,9 @@ from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.hf_vjepa2 import hf_vjepa2_state
 from surgrec.models.predictor import Predictor, PredictorConfig
 from surgrec.models.tokens import take_tokens
+from tests.objectives.hugging_face import transformers_or_skip
 
-transformers = pytest.importorskip("transformers")
+transformers = transformers_or_skip()
 
 # A mask token for each configuration, so that the one that Hugging Face takes by default can be told from another.
 PREDICTOR = PredictorConfig(width=64, depth=2, num_heads=2, mlp_ratio=3.0, shared_mask_token=False)

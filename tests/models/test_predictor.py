@@ -6,7 +6,6 @@ import torch
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.positions import sinusoid_table_3d
 from surgrec.models.predictor import Predictor, PredictorConfig, fitting_mask_tokens
-from surgrec.models.rope import rope_table
 
 ENCODER = EncoderConfig(width=48, depth=1, num_heads=2, num_frames=4, crop_px=32, patch_size=8)
 CONTEXT = torch.tensor([[0, 3, 9, 12], [1, 2, 30, 31]])
@@ -83,32 +82,6 @@ def test_the_predictor_of_vjepa_1_adds_its_own_sinusoids_to_context_and_mask_tok
     tokens = predictor.predictor_blocks[0](torch.cat([seen, hidden], dim=1))
     expected = predictor.predictor_proj(predictor.predictor_norm(tokens[:, 4:]))
     torch.testing.assert_close(predictor(context, CONTEXT, TARGET, 1), expected, atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_the_predictor_of_vjepa_21_merges_levels_and_predicts_all_of_them_and_the_context():
-    """By hand: two layers in, a modality vector on all tokens, interleaved and interpolated positions, two heads out."""
-    torch.manual_seed(0)
-    encoder = replace(ENCODER, depth=4, levels=(1, 3), rope="interleaved", rope_side=16, modality_embedding=True)
-    config = PredictorConfig(width=36, depth=2, num_heads=3, context_head=True)
-    predictor = Predictor(config, encoder, num_mask_configs=2)
-    for parameter in predictor.parameters():
-        parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    context = torch.randn(2, 4, 96)
-    first, _, second = predictor.predictor_embed
-    seen = second(torch.nn.functional.gelu(first(context)))
-    hidden = predictor.mask_tokens[0].expand(2, 5, 36)
-    tokens = torch.cat([seen, hidden], dim=1) + predictor.modality_embed
-    rope = rope_table(encoder.grid, 12, "interleaved", side=16)[torch.cat([CONTEXT, TARGET], dim=1)][:, None]
-    for block in predictor.predictor_blocks:
-        tokens = block(tokens, rope)
-    tokens = predictor.predictor_norm(tokens)
-    targets, visible = predictor.predict_with_context(context, CONTEXT, TARGET, 0)
-    torch.testing.assert_close(targets, predictor.predictor_proj(tokens[:, 4:]), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(visible, predictor.predictor_proj_context(tokens[:, :4]), atol=1e-5, rtol=1e-5)
-    assert targets.shape == (2, 5, 96)
-    assert (first.in_features, first.out_features, second.out_features) == (96, 48, 36)
-    assert torch.equal(predictor(context, CONTEXT, TARGET, 0), targets)
 
 
 def test_what_each_kind_of_predictor_stores():

@@ -1,22 +1,20 @@
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 
 from surgrec.errors import ConfigError
 from surgrec.masks.groups import GroupMasks, batch_masks
 from surgrec.masks.multiblock import Masks, MultiblockConfig
 from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
-from surgrec.models.hf_vjepa2 import hf_vjepa2_state
 from surgrec.models.predictor import PredictorConfig
 from surgrec.models.tokens import take_tokens, token_places
 from surgrec.objectives.context_loss import ContextLossConfig
 from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
 from surgrec.training.ema import ema_copy, update_ema
+from tests.objectives.jepa_cases import CASES, Step
 
 ENCODER = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64)
 CONFIG = JepaObjectiveConfig(predictor=PredictorConfig(width=36, depth=2, num_heads=3), mask_group=3)
@@ -42,59 +40,6 @@ def masks_at(positions: np.ndarray) -> list[GroupMasks]:
     return batch_masks(ENCODER.grid, CONFIG.masks, seed=7, positions=positions, mask_group=CONFIG.mask_group)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_the_loss_agrees_with_hugging_faces_pieces(monkeypatch, shared):
-    """With one mask token for both mask configurations, as V-JEPA 2 is trained, and with one for each."""
-    transformers = pytest.importorskip("transformers")
-    objective = objective_with_random_weights(shared=shared)
-    target_encoder = objective_with_random_weights(seed=1).encoder
-    positions = np.arange(4)
-    clips = clips_at(positions)
-    masks = masks_at(positions)
-    objective(clips, target_features(target_encoder, clips), masks)["loss"].backward()
-    ours = objective(clips, target_features(target_encoder, clips), masks)
-
-    config = transformers.VJEPA2Config(
-        crop_size=64, frames_per_clip=8, hidden_size=48, num_attention_heads=2, num_hidden_layers=2, pred_hidden_size=36,
-        pred_num_attention_heads=3, pred_num_hidden_layers=2, pred_num_mask_tokens=1 if shared else 2,
-    )  # fmt: skip
-    hf, hf_target = transformers.VJEPA2Model(config), transformers.VJEPA2Model(config)
-    hf.load_state_dict(hf_vjepa2_state(objective.encoder.state_dict(), objective.predictor.state_dict()))
-    hf_target.load_state_dict(hf_vjepa2_state(target_encoder.state_dict()), strict=False)
-    embed_with_token = hf.predictor.embeddings.forward
-    sample_losses = []
-    for group in masks:
-        video = rearrange(clips[group.rows], "b c t h w -> b t c h w")
-        with torch.no_grad():
-            target = hf_target(video, skip_predictor=True).last_hidden_state
-            target = F.layer_norm(target, target.shape[-1:])
-        losses = []
-        for mask_config, mask in enumerate(group.masks):
-            context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
-            hidden = take_tokens(hf.encoder.embeddings(video), context_index)
-            for layer in hf.encoder.layer:
-                hidden = layer(hidden, context_index)[0]
-            hidden = hf.encoder.layernorm(hidden)
-            # Its predictor gathers the context from all tokens, and takes mask token 1 unless told otherwise.
-            everywhere = torch.zeros(len(video), 64, 48).scatter(1, context_index[..., None].expand(-1, -1, 48), hidden)
-            token = partial(embed_with_token, mask_index=0 if shared else mask_config)
-            monkeypatch.setattr(hf.predictor.embeddings, "forward", token)
-            predicted = hf.predictor(everywhere, [context_index], [target_index]).last_hidden_state
-            losses.append((predicted - take_tokens(target, target_index)).abs().mean(dim=(1, 2)))
-        sample_losses.append(torch.stack(losses).mean(dim=0))
-    theirs = torch.cat(sample_losses)
-    theirs.mean().backward()
-
-    torch.testing.assert_close(ours["loss_per_sample"], theirs.detach(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours["loss"], theirs.mean(), atol=1e-5, rtol=1e-5)
-    gradients = hf_vjepa2_state(
-        {name: parameter.grad for name, parameter in objective.encoder.named_parameters()},
-        {name: parameter.grad for name, parameter in objective.predictor.named_parameters()},
-    )
-    for name, parameter in hf.named_parameters():
-        assert (gradients[name] - parameter.grad).norm() < 1e-5 * parameter.grad.norm(), name
-
-
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks):
     """Slices of the same global batch, whose mask groups of 3 no rank's share is a multiple of."""
@@ -117,23 +62,25 @@ def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks):
     assert at_once.std() > 1e-3, "losses that are all alike would agree in any order"
 
 
-def test_two_masks_at_once_have_the_gradients_of_each_alone():
+@pytest.mark.parametrize(("seed", "encoder", "predictor"), CASES.values(), ids=CASES)
+def test_two_masks_at_once_have_the_gradients_of_each_alone(
+    seed: int, encoder: EncoderConfig, predictor: PredictorConfig
+) -> None:
     """P13 of the parity plan: the mean over mask configurations is the mean of their separate steps."""
-    clips, masks = clips_at(np.arange(3)), masks_at(np.arange(3))
-    together, apart = objective_with_random_weights(), objective_with_random_weights()
-    targets = target_features(objective_with_random_weights(seed=1).encoder, clips)
-    together(clips, targets, masks)["loss"].backward()
+    step, apart = Step(seed, encoder, predictor), Step(seed, encoder, predictor).objective
+    targets = step.targets()
+    step.objective(step.clips, targets, step.masks)["loss"].backward()
     for mask_config in range(2):
-        tokens, losses = apart.encoder.embed(clips), []
-        for group in masks:
+        tokens, losses = apart.encoder.embed(step.clips), []
+        for group in step.masks:
             mask = group.masks[mask_config]
             context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
             context = apart.encoder.encode(tokens[group.rows], context_index)
             predicted = apart.predictor(context, context_index, target_index, mask_config)
-            wanted = F.layer_norm(take_tokens(targets[group.rows], target_index), (48,))
+            wanted = F.layer_norm(take_tokens(targets[group.rows], target_index), (encoder.width,))
             losses.append((predicted - wanted).abs().mean(dim=(1, 2)))
         (torch.cat(losses).mean() / 2).backward()
-    for (name, one), other in zip(together.named_parameters(), apart.parameters(), strict=True):
+    for (name, one), other in zip(step.objective.named_parameters(), apart.parameters(), strict=True):
         assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm(), name
 
 

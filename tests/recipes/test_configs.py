@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ import pytest
 
 from surgrec.objectives.mae import mae_masks
 from surgrec.training.schedule import schedule_value
+from tests.recipes.documents import parse_config, told_commands
 from tests.recipes.processes import ROOT, load_recipe
 
 CONFIGS = ROOT / "recipes/configs"
@@ -22,6 +22,14 @@ STATIC = {
     "static_64x256": "jepa2_vitl16_256_cooldown",
 }
 """Configs that change another one, and one that they fit."""
+CHANGED = {
+    "mae_vitb16_1600epochs": "mae_vitb16",
+    "mae_vitb16_ssv2_800epochs": "mae_vitb16",
+    "mae_vitb16_ssv2_2400epochs": "mae_vitb16",
+    "mae_vitb16_ucf101": "mae_vitb16",
+    "mae_vits16_ssv2_2400epochs": "mae_vits16",
+}
+"""VideoMAE's other runs: configs that say only what they change, and the one that comes first."""
 OUR_OWN = {"jepa_tiny", "mae_tiny", "jepa_vitl16_continued", "mae_vitb16_continued"}
 
 SMALL, BASE, LARGE, HUGE = (384, 12, 6, 4.0), (768, 12, 12, 4.0), (1024, 24, 16, 4.0), (1280, 32, 16, 4.0)
@@ -106,12 +114,27 @@ MAE = {
     "mae_vitb16": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (800, 40), (160, 1408)),
     "mae_vitl16": (LARGE, 16, (512, 12, 8), 512, 1.5e-4, (1600, 40), (160, 1408)),
     "mae_vith16": (HUGE, 16, (640, 12, 8), 1024, 1.5e-4, (1600, 40), (160, 1408)),
+    "mae_vitb16_1600epochs": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (1600, 40), (160, 1408)),
+    "mae_vitb16_ssv2_800epochs": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (800, 40), (160, 1408)),
+    "mae_vitb16_ssv2_2400epochs": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (2400, 40), (160, 1408)),
+    "mae_vitb16_ucf101": (BASE, 16, (384, 4, 6), 192, 3e-4, (3200, 40), (392, 1176)),
+    "mae_vits16_ssv2_2400epochs": (SMALL, 16, (192, 4, 3), 1024, 1.5e-4, (2400, 40), (160, 1408)),
     "mae2_vitb16": (BASE, 16, (384, 4, 6), 1024, 1e-3, (200, 20), (160, 704)),
     "mae2_vitl16": (LARGE, 16, (512, 4, 8), 1536, 1e-3, (300, 30), (160, 704)),
     "mae2_vith16": (HUGE, 16, (512, 4, 8), 1536, 1e-3, (300, 30), (160, 704)),
     "mae2_vitg14": (VIDEOMAE_GIANT, 14, (512, 4, 8), 2048, 6e-4, (300, 30), (208, 920)),
     "surgrec_mae_vitb16": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (800, 40), (160, 1408)),
 }
+
+KINETICS, SOMETHING, UCF101, HYBRID = (240_436, 30 / 4), (168_913, 12 / 2), (9_537, 25 / 4), (1_348_000, 30 / 4)
+"""Videos of a dataset, and frames/s where every 4th or 2nd of its usual rate is taken."""
+
+
+def dataset_of(name: str) -> tuple[int, float]:
+    """Of the run that an MAE config is made after."""
+    if name.startswith("mae2_"):
+        return HYBRID
+    return SOMETHING if "ssv2" in name else UCF101 if "ucf101" in name else KINETICS
 
 
 @pytest.fixture(scope="module")
@@ -120,23 +143,10 @@ def recipes() -> dict[str, ModuleType]:
     return {name: load_recipe(name) for name in ("jepa", "mae")}
 
 
-def parse_config(recipes: dict[str, ModuleType], method: str, words: list[str]) -> Any:
-    """What a recipe makes of these words."""
-    recipe = recipes[method]
-    return recipe.parse(recipe.JepaConfig if method == "jepa" else recipe.MaeConfig, words)
-
-
 def parsed(recipes: dict[str, ModuleType], *names: str) -> Any:
     """Config files as their recipe reads them, one after the other."""
     files = [word for name in names for word in ("--config", str(CONFIGS / f"{name}.yaml"))]
     return parse_config(recipes, "jepa" if "jepa" in names[0] else "mae", [*files, "--corpus", "c", "--run_dir", "r"])
-
-
-def told_commands(text: str) -> list[tuple[str, list[str]]]:
-    """The recipe and the words after it, of every command in a text; commands may go on after a backslash."""
-    plain = re.sub(r"^#", "", text, flags=re.MULTILINE)
-    whole = re.sub(r"\\\n\s*", "", plain)
-    return [(method, words.split()) for method, words in re.findall(r"recipes/(jepa|mae)\.py (--config .*)", whole)]
 
 
 def encoder_size(config: Any) -> tuple[Any, ...]:
@@ -156,6 +166,15 @@ def test_the_readme_lists_every_config() -> None:
     assert sorted(listed) == sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
+def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
+    rows = [line for line in (ROOT / "recipes/README.md").read_text(encoding="utf-8").splitlines() if ".yaml`" in line]
+    unknown = {name: row.split("|")[4].strip() for row in rows for name in re.findall(r"`(\w+)\.yaml`", row)}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        if "Unknown: " in path.read_text(encoding="utf-8"):
+            assert unknown[path.stem], path.stem
+    assert (unknown["mae2_vitl16"], unknown["mae2_vith16"]) == ("views", "batch")
+
+
 @pytest.mark.parametrize(
     "path", [ROOT / "recipes/README.md", *sorted(CONFIGS.glob("*.yaml"))], ids=lambda path: path.stem
 )
@@ -166,8 +185,7 @@ def test_the_commands_that_are_told_are_accepted(
     commands = told_commands(path.read_text(encoding="utf-8"))
     assert commands or path.stem in NOT_OF_A_RUN
     for method, words in commands:
-        given = [word for before, word in pairwise(["", *words]) if word != "..." or before.startswith("--")]
-        assert parse_config(recipes, method, [*given, "--corpus", "c", "--run_dir", "r"])
+        assert parse_config(recipes, method, [*words, "--corpus", "c", "--run_dir", "r"])
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -179,12 +197,14 @@ def test_a_config_says_what_it_is_and_where_it_comes_from(path: Path) -> None:
         assert any(word in comment for word in ("Hardware: ", "Hardware and Cost: ", "Unknown: "))
         assert "Cost" in comment
         assert "tiny" in path.stem or "Source: " in comment or "Unknown, taken from" in comment
-    if path.stem in {*JEPA, *MAE} and not path.stem.startswith("surgrec_"):
+    if path.stem in CHANGED:
+        assert f"Deviations: those of {CHANGED[path.stem]}.yaml" in comment
+    elif path.stem in {*JEPA, *MAE} and not path.stem.startswith("surgrec_"):
         assert "Deviations: " in comment
         assert "the mixture decides" in comment or "those of jepa2_vitl16_256.yaml (data" in comment, "whose data it is"
     if path.stem.startswith("jepa21_"):
         assert "modality embedding is not decayed" in comment
-    if path.stem in MAE and not path.stem.startswith("surgrec_"):
+    if path.stem in MAE and path.stem not in CHANGED and not path.stem.startswith("surgrec_"):
         assert "resized without antialiasing, there with it" in comment
 
 
@@ -223,6 +243,18 @@ def test_static_shapes_change_the_lengths_of_masks_and_nothing_else(
     assert after.objective.trim == "random"
     masks = tuple(replace(mask, lengths=()) for mask in after.objective.masks)
     assert replace(after, objective=replace(after.objective, masks=masks, trim="prefix")) == before
+
+
+@pytest.mark.parametrize(("name", "base"), CHANGED.items())
+def test_another_run_of_videomae_changes_what_its_script_does_and_nothing_else(
+    recipes: dict[str, ModuleType], name: str, base: str
+) -> None:
+    before, after = parsed(recipes, base), parsed(recipes, base, name)
+    assert after != before
+    objective = replace(after.objective, mask_ratio=before.objective.mask_ratio)
+    optimizer = replace(after.optimizer, lr=before.optimizer.lr)
+    same = {field: getattr(before, field) for field in ("sampling_fps", "global_batch", "steps")}
+    assert replace(after, objective=objective, optimizer=optimizer, **same) == before
 
 
 @pytest.mark.parametrize(
@@ -271,9 +303,12 @@ def test_vjepa_2_has_rotary_positions_and_no_clipping_and_21_more(recipes: dict[
 @pytest.mark.parametrize("name", MAE)
 def test_an_mae_has_its_published_values(recipes: dict[str, ModuleType], name: str) -> None:
     size, patch, decoder, batch, rate, (epochs, warmup), (seen, predicted) = MAE[name]
-    config = parsed(recipes, name)
+    config = parsed(recipes, CHANGED.get(name, name), name)
     assert encoder_size(config) == size
     assert (config.encoder.num_frames, config.encoder.crop_px, config.encoder.patch_size) == (16, 224, patch)
+    videos, fps = dataset_of(name)
+    assert config.sampling_fps == fps
+    assert config.steps == pytest.approx(epochs * videos / batch, rel=0.015), "one clip of each video an epoch"
     found = config.objective.decoder
     assert (found.width, found.depth, found.num_heads) == decoder
     assert config.global_batch == batch

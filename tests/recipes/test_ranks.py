@@ -9,7 +9,7 @@ from tests.recipes.processes import finish, recipe
 
 STEPS, BATCH = 6, 8
 FAST = ["--steps", STEPS, "--global_batch", BATCH, "--log.every", 3, "--log.samples", "true", "--loader.num_workers", 0]
-MOVING = ["--optimizer.lr", "{value: 1.0e-3}"]  # no warm-up: six steps change the weights
+MOVING = ["--optimizer.lr", "{value: 1.0e-3, start: null, warmup_steps: 0}"]  # no warm-up: six steps change the weights
 METHODS = {
     "jepa": [
         "--objective.mask_group",
@@ -30,7 +30,9 @@ def test_one_two_and_four_processes_have_the_same_keys_and_losses(tiny_corpus: P
         assert status == 0, errors
         assert read_rows(run_dir / "starts.jsonl")[0]["processes"] == processes
         samples[processes] = read_rows(run_dir / "samples.jsonl")
-        norms[processes] = [row["gradient_norm"] for row in read_rows(run_dir / "metrics.jsonl")]
+        rows = read_rows(run_dir / "metrics.jsonl")
+        assert rows[0]["lr"] == 1e-3, "the first update is a full one"
+        norms[processes] = [row["gradient_norm"] for row in rows]
     alone = samples[1]
     losses = [row["loss"] for row in alone]
     assert len(alone) == STEPS * BATCH

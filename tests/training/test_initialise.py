@@ -10,10 +10,12 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models.containers import file_sha256
 from surgrec.models.decoder import DecoderConfig
 from surgrec.models.encoder import Encoder, EncoderConfig
+from surgrec.models.export import export_weights
 from surgrec.models.foreign import read_foreign
 from surgrec.models.import_weights import import_weights
 from surgrec.models.predictor import PredictorConfig
 from surgrec.models.pretrained import Unstored
+from surgrec.models.pretrained_file import save_pretrained
 from surgrec.models.weights import encoder_provenance, save_encoder
 from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig
 from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
@@ -30,6 +32,7 @@ from tests.models.layouts import (
     vjepa_encoder,
     vjepa_file,
     vjepa_predictor,
+    weights_of,
 )
 
 ROPE = EncoderConfig(width=48, depth=2, num_heads=4, num_frames=4, crop_px=32, patch_size=8)
@@ -276,10 +279,69 @@ def test_a_run_that_started_from_random_weights_cannot_be_resumed_with_others(tm
         resumed(tmp_path / "vitl.pt", tmp_path / "run")
 
 
-def test_what_was_taken_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    vjepa(tmp_path / "vitl.pt")
-    initial_weights(tmp_path / "vitl.pt", jepa(depth=1), Checkpoints(tmp_path, keep=1), 0, show=True)
+def test_what_a_file_has_and_what_is_taken_of_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    for network, table in (("target_encoder", "pos_embed"), ("predictor", "predictor_pos_embed")):
+        found[network][table] = torch.zeros(1, 32, 48 if network == "target_encoder" else 24)
+    vjepa_file(tmp_path / "vitl.pt", **found)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    initial_weights(tmp_path / "vitl.pt", jepa(depth=1), checkpoints, 0, show=True)
     said = capsys.readouterr().err
     assert (
-        "init_from: encoder of vitl.pt (vjepa2, licence MIT); the predictor starts fresh: depth 2 there, 1 here" in said
+        "init_from: encoder and predictor of vitl.pt as vjepa2, from its target_encoder; the encoder has 28 tensors"
+        in said
     )
+    assert "init_from: licence MIT (of the project that publishes such files" in said
+    assert "init_from: not used: target_encoder.pos_embed, predictor.predictor_pos_embed (2 tensors)" in said
+    assert "init_from: left out: opt (2 tensors): the optimizer's state" in said
+    assert "the run starts from its encoder alone; the predictor starts fresh: depth 2 there, 1 here" in said
+    assert "mask token" not in said
+    initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=True)
+    said = capsys.readouterr().err
+    assert "init_from: mask token 0 of 10, the one of the largest norm, is the run's 1" in said
+    assert "the run starts from its encoder and predictor" in said
+    initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_flat_sinusoids_are_not_taken_to_frames_of_another_size(tmp_path: Path) -> None:
+    """They count ids row by row: in frames of another width, every one of them means another place."""
+    first, second = mae(), mae(replace(SINCOS, crop_px=64))
+    before = {name: tensor.clone() for name, tensor in second.state_dict().items()}
+    weights = weights_of(first.encoder, decoder=first.decoder)
+    save_pretrained(weights, tmp_path / "mae.safetensors", {})
+    export_weights(weights, "hf", tmp_path / "hf", {}, None, with_decoder=True)
+    export_weights(weights, "timm", tmp_path / "timm", {}, None)
+    for name in ("mae.safetensors", "timm"):
+        with pytest.raises(CheckpointError, match=f"{name} has an encoder of another kind: crop_px 32 there, 64 here"):
+            initialise(tmp_path / name, second)
+    with pytest.raises(CheckpointError, match=r"hf: 'image_size' of its config\.json is 32, .* crop_px 64"):
+        initialise(tmp_path / "hf", second)
+    assert_same_bytes(second.state_dict(), before)
+    longer = mae(replace(SINCOS, num_frames=8))
+    assert initialise(tmp_path / "mae.safetensors", longer)["initialised"] == ["encoder", "decoder"]
+
+
+def test_a_published_videomae_is_for_frames_of_224_px_unless_it_was_imported_for_others(tmp_path: Path) -> None:
+    tensors = random_tensors(videomae_model(192, 12, 768, 16, (192, 4, 768)))
+    videomae_file(tmp_path / "vitt.pth", tensors)
+    size = {"width": 192, "depth": 12, "num_heads": 3, "num_frames": 4, "positions": "sincos"}
+    objective = mae(EncoderConfig(**size, crop_px=112))
+    with pytest.raises(CheckpointError, match=r"vitt\.pth has an encoder of another kind: crop_px 224 there, 112 here"):
+        initialise(tmp_path / "vitt.pth", objective)
+    initialise(tmp_path / "vitt.pth", mae(EncoderConfig(**size, crop_px=224)))
+    import_weights(
+        read_foreign(tmp_path / "vitt.pth", "videomae", Unstored(crop_px=112)), tmp_path / "vitt.safetensors", None
+    )
+    initialise(tmp_path / "vitt.safetensors", objective)
+    assert torch.equal(objective.encoder.norm.bias, tensors["encoder.norm.bias"])
+
+
+def test_a_decoder_for_frames_of_another_size_starts_fresh_beside_an_encoder_that_has_none(tmp_path: Path) -> None:
+    """The encoder's rotary positions keep their meaning, and the decoder's flat sinusoids do not."""
+    first, second = mae(ROPE), mae(replace(ROPE, crop_px=64))
+    save_pretrained(weights_of(first.encoder, decoder=first.decoder), tmp_path / "mae.safetensors", {})
+    facts = initialise(tmp_path / "mae.safetensors", second)
+    assert facts["initialised"] == ["encoder"]
+    assert facts["fresh"] == {"decoder": "crop_px 32 there, 64 here, and a decoder's flat sinusoids fit one alone"}
+    assert torch.equal(second.encoder.norm.bias, first.encoder.norm.bias)

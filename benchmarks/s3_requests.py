@@ -1,6 +1,6 @@
 """Processor time of one ranged GET from S3: signed for itself by boto3, and as the store sends it.
 
-    .venv/bin/python benchmarks/requests.py
+    .venv/bin/python benchmarks/s3_requests.py
 
 Against a real server (SeaweedFS) on loopback; a clip of 280 kB, as the default encoding gives for 10 s of video.
 """
