@@ -149,7 +149,7 @@ SCENARIOS = [
     Scenario(
         name="worker stopped",
         play=play.worker_stopped,
-        refused=r"the loader stopped: DataLoader timed out after 8 seconds",
+        refused=r"the loader stopped: (DataLoader timed out after 8 seconds|DataLoader worker|a worker ended)",
         slow=True,
     ),
     Scenario(name="whole job killed and resumed", play=play.killed_and_resumed),
