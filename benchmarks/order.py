@@ -16,6 +16,8 @@ from surgrec.stream.mixture import Level, Mixture
 from surgrec.stream.order import rank_positions
 from surgrec.stream.stream import Stream
 
+AT_ONCE, WORKERS = 33, 8
+"""Batches that `ClipDataset` plans in one call, and workers that take turns."""
 LEVELS = [Level(by="domain", alpha=0.0), Level(by="procedure", alpha=0.25), Level(by="source", alpha=0.5)]
 
 
@@ -52,9 +54,17 @@ def main(config: Planning) -> None:
                     map(stream.sample, stream.draws(positions))
                 ),
             }
-            for name, plan in plans.items():
-                steps = [rank_positions(step, **whole) for step in range(5000, 5000 + -(-config.samples // batch))]
-                print(f"  {name}: {_microseconds(plan, steps, config.repeats):.1f}")
+            for at_once in (1, AT_ONCE):
+                first_steps = range(
+                    5000, 5000 + max(1, config.samples // batch // at_once) * at_once * WORKERS, at_once * WORKERS
+                )
+                planned = [
+                    np.concatenate([rank_positions(first + step * WORKERS, **whole) for step in range(at_once)])
+                    for first in first_steps
+                ]
+                print(f" {at_once} of them at once" + (", as a worker of the loader plans:" if at_once > 1 else ":"))
+                for name, plan in plans.items():
+                    print(f"  {name}: {_microseconds(plan, planned, config.repeats):.1f}")
 
 
 def _microseconds(plan: Callable[[np.ndarray], object], steps: list[np.ndarray], repeats: int) -> float:
