@@ -12,8 +12,8 @@ EXACT_GELU = ("gelu",)
 """What `hidden_act` says for the activation without approximation."""
 
 
-MOST = 10**6
-"""More than any number of a config that a model has; torch cannot even name the tensors of far larger ones."""
+MOST, MOST_BLOCKS = 10**6, 500
+"""More than any number of a config that a model has, and any number of blocks: each takes time before a tensor is looked at."""
 
 
 def config_value(config: Mapping[str, Any], name: str, default: Number, where: str, least: int = 1) -> Number:
@@ -26,9 +26,12 @@ def config_value(config: Mapping[str, Any], name: str, default: Number, where: s
     if isinstance(value, list) and value and value.count(value[0]) == len(value):  # a square patch, as height and width
         value = value[0]
     wanted = (int, float) if isinstance(default, float) else int
-    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= MOST:
+    most = MOST_BLOCKS if name.endswith("num_hidden_layers") else MOST
+    if isinstance(value, bool) or not isinstance(value, wanted) or not least <= value <= most:
         kind = "a number" if isinstance(default, float) else "a whole number"
-        raise CheckpointError(f"{where}: '{name}' of its config.json is {value!r}, {kind} of {least} or more expected")
+        raise CheckpointError(
+            f"{where}: '{name}' of its config.json is {value!r}, {kind} of {least} or more, at most {most}, expected"
+        )
     return type(default)(value)
 
 

@@ -50,10 +50,16 @@ def described(weights: Pretrained, assumed: Mapping[str, Any], *, kept: str) -> 
         kept: What is said of tensors that no network here has and an export to the same format needs.
     """
     origin, config = weights.origin, weights.encoder.config
+    heads = (("predictor", weights.predictor), ("decoder", weights.decoder))
     lines = [
         f"{weights.contents} of {origin.name} as {origin.format}{f', from its {origin.key}' if origin.key else ''}; the "
         f"encoder has {len(weights.encoder.state)} tensors, width {config.width}, {config.depth} blocks, {config.num_heads} "
         f"heads, clips of {config.num_frames} frames of {config.crop_px} px",
+        *(
+            f"its {name} has {len(part.state)} tensors, width {part.config.width}, {part.config.depth} blocks"
+            for name, part in heads
+            if part
+        ),
         _licence_line(weights),
     ]
     if assumed:

@@ -43,11 +43,18 @@ def from_foreign(tensors: State, names: Iterable[str], key_map: KeyMap) -> dict[
         tensors: By their names; all that the table asks for are there.
         names: Ours, of all tensors to fill.
         key_map: The format's table.
+
+    Raises:
+        CheckpointError: Tensors that are one of ours are of different types: joined, one would lose its own.
     """
     state = {}
     for name in names:
         places = _places(name, key_map)
         stored = [tensors[place] for place in places if place is not None]
+        kinds = {str(part.dtype) for part in stored}
+        if len(kinds) > 1:
+            together = " and ".join(place for place in places if place is not None)
+            raise CheckpointError(f"{together} are one tensor here, and of different types: {', '.join(sorted(kinds))}")
         parts = [torch.zeros_like(stored[0]) if place is None else tensors[place] for place in places]
         state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return state
@@ -93,9 +100,13 @@ def is_named_tensors(entry: object) -> TypeGuard[State]:
 
 
 def num_blocks(names: Iterable[str], prefix: str) -> int:
-    """One more than the highest number of a block: `prefix` is what stands before the number."""
-    numbers = (name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix))
-    return 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+    """One more than the highest number of a block: `prefix` is what stands before the number.
+
+    A number far beyond the blocks that are there is not followed: a few bytes could ask for a million of them.
+    """
+    found = {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
+    numbers = {int(number) for number in found if number.isdigit()}
+    return min(1 + max(numbers), 2 * len(numbers) + 1) if numbers else 0
 
 
 def _places(name: str, key_map: KeyMap) -> tuple[str | None, ...]:

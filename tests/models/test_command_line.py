@@ -1,5 +1,6 @@
 """`surgrec import`, then `surgrec export` of the file that it wrote: the same names and the same bits, of every container."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -206,6 +207,7 @@ def test_an_import_says_what_it_took_what_it_keeps_and_what_it_left_out(tmp_path
     assert surgrec(monkeypatch, "import", tmp_path / "vitl.pt", "--out", tmp_path / "e.safetensors", *JEPA) == 0
     said = capsys.readouterr().err
     assert "encoder and predictor of vitl.pt as vjepa2.1, from its target_encoder" in said
+    assert re.search(r"its predictor has \d+ tensors, width \d+, \d+ blocks", said)
     assert "kept for an export, not used: target_encoder.patch_embed_img.proj.weight" in said
     assert "(7 tensors): for still images" in said
     assert "left out: opt (2 tensors): the optimizer's state" in said

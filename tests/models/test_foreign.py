@@ -13,6 +13,7 @@ from surgrec.models.encoder import Encoder, EncoderConfig
 from surgrec.models.export import export_weights
 from surgrec.models.foreign import FormatOption, read_foreign
 from surgrec.models.import_weights import import_weights
+from surgrec.models.key_map import from_foreign, num_blocks
 from surgrec.models.pretrained import Unstored
 from surgrec.models.weights import encoder_provenance, load_encoder
 from tests.models.layouts import (
@@ -182,3 +183,21 @@ def test_a_chain_of_exports_keeps_its_first_licence(tmp_path):
     third = read_foreign(tmp_path / "third", "auto", Unstored())
     assert third.origin.licence == "CC-BY-NC-4.0"
     assert_same_bytes(wrapped(third.encoder.state), wrapped(first.encoder.state))
+
+
+def test_a_number_of_blocks_that_no_file_could_have_builds_none() -> None:
+    names = [f"blocks.{number}.norm1.weight" for number in range(12)]
+    assert num_blocks(names, "blocks.") == 12
+    assert num_blocks(["blocks.0.norm1.weight", "blocks.2.norm1.weight"], "blocks.") == 3, (
+        "the missing one is told by name"
+    )
+    assert num_blocks([*names, "blocks.20000000.norm1.weight"], "blocks.") < 30
+    assert num_blocks([], "blocks.") == 0
+
+
+def test_tensors_that_become_one_are_refused_where_their_types_differ() -> None:
+    parts = {"q": torch.zeros(2), "v": torch.zeros(2, dtype=torch.float16)}
+    with pytest.raises(
+        CheckpointError, match=r"q and v are one tensor here, and of different types: .*float16, .*float32"
+    ):
+        from_foreign(parts, ["attn.qkv.bias"], {"attn.qkv.bias": ("q", None, "v")})
