@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def open_batches(job: Job) -> Iterator[torch.Tensor]:
 
 def _prepare_state(job: Job) -> None:
     loader = _loader(job)
-    for _, _batch in zip(range(SAVED_AT), loader, strict=False):
+    for _ in islice(loader, SAVED_AT):
         pass
     STATE.append(loader.save_state_rank())
 

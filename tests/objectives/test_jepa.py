@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -104,6 +105,23 @@ def test_a_shared_mask_token_gets_the_gradient_of_all_masks_and_others_that_of_t
     assert reached == ([[True], [True]] if shared else [[True, False], [False, True]])
 
 
+def bf16_differences(
+    objective: JepaObjective, clips: torch.Tensor, mask: Masks, *, of_targets: Callable[[torch.Tensor], torch.Tensor]
+) -> list[torch.Tensor]:
+    """How far targets, context and predictions under bf16 are from those of float32."""
+
+    def features() -> list[torch.Tensor]:
+        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+        targets = of_targets(target_features(objective.encoder, clips))
+        context = objective.encoder(clips, context_index)
+        return [targets, context, objective.predictor(context, context_index, target_index, 0)]
+
+    full = features()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = features()
+    return [(one - other.float()).abs() for one, other in zip(full, low, strict=True)]
+
+
 @torch.no_grad()
 def test_bf16_predictions_and_targets_stay_near_those_of_float32():
     """P14 of the parity plan: at most 5e-2 apart anywhere, 7e-3 on average."""
@@ -111,17 +129,7 @@ def test_bf16_predictions_and_targets_stay_near_those_of_float32():
     clips, (group,) = clips_at(np.arange(3)), masks_at(np.arange(3))
     mask = group.masks[0]
 
-    def features() -> list[torch.Tensor]:
-        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
-        targets = target_features(objective.encoder, clips)
-        context = objective.encoder(clips, context_index)
-        return [targets, context, objective.predictor(context, context_index, target_index, 0)]
-
-    full = features()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = features()
-    for one, other in zip(full, low, strict=True):
-        difference = (one - other.float()).abs()
+    for difference in bf16_differences(objective, clips, mask, of_targets=lambda targets: targets):
         assert 0 < difference.mean() < 7e-3
         assert difference.max() < 5e-2
 
@@ -137,17 +145,9 @@ def test_bf16_features_of_a_small_vit_stay_near_those_of_float32():
     (group,) = jepa_masks(config, encoder.grid, seed=0, positions=np.arange(1))
     mask = group.masks[0]
 
-    def features() -> list[torch.Tensor]:
-        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
-        targets = F.layer_norm(target_features(objective.encoder, clips).float(), (384,))
-        context = objective.encoder(clips, context_index)
-        return [targets, context, objective.predictor(context, context_index, target_index, 0)]
-
-    full = features()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = features()
-    for one, other in zip(full, low, strict=True):
-        difference = (one - other.float()).abs()
+    for difference in bf16_differences(
+        objective, clips, mask, of_targets=lambda targets: F.layer_norm(targets.float(), (384,))
+    ):
         assert 0 < difference.mean() < 7e-3
         assert (difference > 5e-2).float().mean() < 1e-3
         assert difference.max() < 0.15
