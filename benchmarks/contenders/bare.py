@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Iterator
 from ctypes import c_uint64
-from itertools import islice
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from contender import Job, decode, main, stored_clips
 def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
     """Batches by the count of decoded clips; the frames themselves stay where they are."""
     context = multiprocessing.get_context("fork")
-    clips = [mp4 for _, mp4 in islice(stored_clips(job), job.options.get("clips", 600))]
+    clips = [mp4 for _, mp4 in stored_clips(job)]
     random.shuffle(clips)
     counts: Any = context.Array(c_uint64, len(job.cores), lock=False)
     for place, core in enumerate(job.cores):

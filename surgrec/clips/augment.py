@@ -13,7 +13,6 @@ from torch import Tensor
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.crop import Box, multi_scale_crop, random_resized_crop
 from surgrec.errors import ConfigError
-from surgrec.stream.permutation import Word
 
 # Statistics of ImageNet, which V-JEPA 2 and VideoMAE normalise with.
 RGB_MEAN = (0.485, 0.456, 0.406)
@@ -42,7 +41,7 @@ class AugmentConfig:
             )
 
 
-def random_box(height: int, width: int, config: AugmentConfig, key: Word) -> Box:
+def random_box(height: int, width: int, config: AugmentConfig, key: int) -> Box:
     """Where a frame of this size is cropped; depends on the config and the key alone."""
     if config.crop == "multi_scale":
         return multi_scale_crop(height, width, key=key)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from surgrec.stream.permutation import Word, uniform
+from surgrec.stream.permutation import uniform_number
 
 _ATTEMPTS = 10
 _SCALES = (1.0, 0.875, 0.75, 0.66)
@@ -21,7 +21,7 @@ class Box:
 
 
 def random_resized_crop(
-    height: int, width: int, *, scale: tuple[float, float], aspect_ratio: tuple[float, float], key: Word
+    height: int, width: int, *, scale: tuple[float, float], aspect_ratio: tuple[float, float], key: int
 ) -> Box:
     """A random part of a frame, the same for every frame of a clip.
 
@@ -36,17 +36,17 @@ def random_resized_crop(
     """
     low, high = math.log(aspect_ratio[0]), math.log(aspect_ratio[1])
     for attempt in range(_ATTEMPTS):
-        area = height * width * _between(*scale, float(uniform(key, attempt, 0)))
-        ratio = math.exp(_between(low, high, float(uniform(key, attempt, 1))))
+        area = height * width * _between(*scale, uniform_number(key, attempt, 0))
+        ratio = math.exp(_between(low, high, uniform_number(key, attempt, 1)))
         box_width, box_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < box_width <= width and 0 < box_height <= height:
-            top = int(uniform(key, attempt, 2) * (height - box_height + 1))
-            left = int(uniform(key, attempt, 3) * (width - box_width + 1))
+            top = int(uniform_number(key, attempt, 2) * (height - box_height + 1))
+            left = int(uniform_number(key, attempt, 3) * (width - box_width + 1))
             return Box(top=top, left=left, height=box_height, width=box_width)
     return central_crop(height, width, aspect_ratio=min(max(width / height, aspect_ratio[0]), aspect_ratio[1]))
 
 
-def multi_scale_crop(height: int, width: int, *, key: Word) -> Box:
+def multi_scale_crop(height: int, width: int, *, key: int) -> Box:
     """A part of a frame of one of a few sizes, at one of 13 places, the same for every frame of a clip.
 
     Height and width are 1, 0.875, 0.75 or 0.66 of the frame's shorter side, at most one step of these apart. The places are
@@ -64,8 +64,8 @@ def multi_scale_crop(height: int, width: int, *, key: Word) -> Box:
     steps = range(len(sides))
     sizes = [(sides[one], sides[other]) for one in steps for other in steps if abs(one - other) <= 1]
     places = [(row, column) for row in range(5) for column in range(5) if row % 2 == column % 2]
-    box_height, box_width = sizes[int(uniform(key, 0) * len(sizes))]
-    row, column = places[int(uniform(key, 1) * len(places))]
+    box_height, box_width = sizes[int(uniform_number(key, 0) * len(sizes))]
+    row, column = places[int(uniform_number(key, 1) * len(places))]
     return Box(
         top=row * ((height - box_height) // 4),
         left=column * ((width - box_width) // 4),

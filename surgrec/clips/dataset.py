@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ from surgrec.shards.layout import Sample
 from surgrec.storage.disk_cache import DiskCache
 from surgrec.stream.fetch import Fetcher, Reading
 from surgrec.stream.order import sample_key
-from surgrec.stream.permutation import Word, mix, uniform
+from surgrec.stream.permutation import mix_number, uniform_number
 from surgrec.stream.stream import Draw, Stream
 
 _START, _CROP, _FLIP = 1, 2, 3
@@ -34,6 +34,13 @@ _MOST_WORKERS = 16
 _PLANNED = 32
 
 Views: TypeAlias = list[UInt8[Tensor, "t c _ _"]]
+Keep: TypeAlias = Callable[[UInt8[Tensor, "t c _ _"]], UInt8[Tensor, "t c _ _"]]
+"""Where a view's frames stay once they are cut out of what was decoded."""
+
+
+def _kept(frames: UInt8[Tensor, "t c _ _"]) -> UInt8[Tensor, "t c _ _"]:
+    """In memory of their own, in the decoder's layout; no copy where they are all that was decoded."""
+    return frames.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +95,8 @@ class Request:
     """From these positions to those of the next request."""
     more: int = 0
     """Requests that follow."""
+    spread: bool = False
+    """Whether all decoding threads are to make this batch, or the calling one alone."""
 
     def later(self, count: int) -> list[tuple[int, ...]]:
         """Positions of the next requests, at most so many."""
@@ -137,15 +146,19 @@ class ClipDataset(Dataset[ClipBatch]):
         torchcodec_classes()  # a machine without it says so here, not in a worker
         self._processes: dict[int, _Process] = {}
 
-    def __getitems__(self, request: Request) -> ClipBatch | SurgrecError:
+    def __getitems__(self, request: Request, keep: Keep = _kept) -> ClipBatch | SurgrecError:
         """The batch that is asked for. An error comes back as a value: raised in a worker, it would lose its one sentence."""
         try:
-            return self.batch(request)
+            return self.batch(request, keep)
         except SurgrecError as error:
             return error
 
-    def batch(self, request: Request) -> ClipBatch:
+    def batch(self, request: Request, keep: Keep = _kept) -> ClipBatch:
         """The batch at the positions of a request; while it is decoded, the bytes of later ones are read.
+
+        Args:
+            request: What is asked for.
+            keep: Gives each view the memory that it stays in.
 
         Raises:
             StorageError: A shard cannot be read.
@@ -156,12 +169,18 @@ class ClipDataset(Dataset[ClipBatch]):
         fetched = self._take(process, request)
         fetched_at = time.perf_counter()
         draws, samples = fetched.draws, list(fetched.samples)
-        decoded = list(process.decoders.map(self._decode_or_error, draws, samples, fetched.mp4s))
+        keys = [
+            [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)] for draw in draws
+        ]
+        run = process.decoders.map if request.spread else map
+        decoded = list(run(self._decode_or_error, keys, samples, fetched.mp4s, repeat(keep)))
         quarantined: list[Quarantined] = []
         clips: Views = []
         for place, result in enumerate(decoded):
             if isinstance(result, SampleError):
-                samples[place], result = self._substitute(draws[place], samples[place], result, quarantined)
+                samples[place], result = self._substitute(
+                    draws[place], keys[place], samples[place], result, quarantined, keep
+                )
             clips += result
         times = Reading(
             fetch_s=fetched.seconds, fetch_wait_s=fetched_at - began, decode_s=time.perf_counter() - fetched_at
@@ -171,7 +190,7 @@ class ClipDataset(Dataset[ClipBatch]):
             keys=[sample.key for sample in samples],
             sources=[draw.source for draw in draws],
             frames=clips,
-            flipped=[self._is_flipped(key) for draw in draws for key in self._view_keys(draw)],
+            flipped=[uniform_number(key, _FLIP) < self.augment.flip for view_keys in keys for key in view_keys],
             quarantined=quarantined,
             reading=process.fetcher.take_reading() + times,
         )
@@ -207,7 +226,13 @@ class ClipDataset(Dataset[ClipBatch]):
         return _Fetched(draws=draws, samples=samples, mp4s=mp4s, seconds=time.perf_counter() - began)
 
     def _substitute(
-        self, draw: Draw, sample: Sample, error: SampleError, quarantined: list[Quarantined]
+        self,
+        draw: Draw,
+        view_keys: list[int],
+        sample: Sample,
+        error: SampleError,
+        quarantined: list[Quarantined],
+        keep: Keep,
     ) -> tuple[Sample, Views]:
         """The first good one of the samples that stand in for a bad one, always the same ones for a position."""
         result: Views | SampleError = error
@@ -219,7 +244,7 @@ class ClipDataset(Dataset[ClipBatch]):
                     position=draw.position, source=draw.source, key=bad.key, reason=reason, substitute=sample.key
                 )
             )
-            result = self._decode_or_error(draw, sample, self._process().fetcher.fetch([sample])[0])
+            result = self._decode_or_error(view_keys, sample, self._process().fetcher.fetch([sample])[0], keep)
             if not isinstance(result, SampleError):
                 return sample, result
         raise ShardError(
@@ -227,30 +252,21 @@ class ClipDataset(Dataset[ClipBatch]):
             f"{result}; run surgrec-shard verify"
         )
 
-    def _decode_or_error(self, draw: Draw, sample: Sample, mp4: bytes | SampleError) -> Views | SampleError:
-        """The views of a sample, cut out of what is decoded once."""
+    def _decode_or_error(
+        self, view_keys: list[int], sample: Sample, mp4: bytes | SampleError, keep: Keep
+    ) -> Views | SampleError:
+        """The views of a sample, cut out of what is decoded once. Their keys say where; the first also says when."""
         if isinstance(mp4, SampleError):
             return mp4
-        key = sample_key(self.stream.order.seed, draw.position)
         clip = sample.clip
-        times = clip_times(clip.duration_s, self.sampling, float(uniform(key, _START)))
-        boxes = [
-            random_box(clip.height, clip.width, self.augment, mix(view_key, _CROP))
-            for view_key in self._view_keys(draw)
-        ]
+        times = clip_times(clip.duration_s, self.sampling, uniform_number(view_keys[0], _START))
+        boxes = [random_box(clip.height, clip.width, self.augment, mix_number(key, _CROP)) for key in view_keys]
         whole = bounding_box(boxes)
         try:
             frames = decode_clip(mp4, times, whole, num_frames=clip.num_frames, key=sample.key)
         except SampleError as error:
             return error
-        return [_cut(frames, box, whole) for box in boxes]
-
-    def _view_keys(self, draw: Draw) -> list[Word]:
-        """What the crop and the flip of each view depend on."""
-        return [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)]
-
-    def _is_flipped(self, view_key: Word) -> bool:
-        return bool(uniform(view_key, _FLIP) < self.augment.flip)
+        return [keep(_cut(frames, box, whole)) for box in boxes]
 
     def _process(self) -> _Process:
         """Threads of this process, made on first use: a forked worker inherits its parent's without their running."""
@@ -265,7 +281,6 @@ class ClipDataset(Dataset[ClipBatch]):
 
 
 def _cut(frames: UInt8[Tensor, "t c _ _"], box: Box, whole: Box) -> UInt8[Tensor, "t c _ _"]:
-    """The part of decoded frames that a box covers, in the decoder's memory layout; no copy where it is all of them."""
+    """The part of decoded frames that a box covers."""
     top, left = box.top - whole.top, box.left - whole.left
-    part = frames[:, :, top : top + box.height, left : left + box.width]
-    return part.contiguous(memory_format=torch.channels_last)
+    return frames[:, :, top : top + box.height, left : left + box.width]

@@ -1,6 +1,7 @@
 """Bytes of an mp4 to frames, with torchcodec. Only the part of the frame that is wanted is converted to RGB."""
 
 import functools
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ def torchcodec_classes() -> tuple[Any, Any]:
             f"torchcodec cannot be used ({reason}): install torchcodec, and FFmpeg 4 to 8 with its shared libraries "
             "(Debian, Ubuntu: apt-get install ffmpeg)"
         ) from error
+    with suppress(ImportError):  # torchcodec asks for it at the first crop: 0.2 s, which each worker would spend anew
+        import torchvision.transforms.v2  # type: ignore[import-untyped]  # noqa: F401
 
     class FixedCrop(DecoderTransform):
         """torchcodec has a random and a central crop only; cropping in the decoder saves a tenth or more of the time."""

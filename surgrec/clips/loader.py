@@ -11,16 +11,17 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import ClipDataset, Request
+from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
+from surgrec.clips.frame_memory import FrameMemory, PackedBatch
 from surgrec.errors import StorageError, SurgrecError
 from surgrec.stream.fetch import Reading
 from surgrec.stream.fill import Filling, filling
@@ -31,8 +32,8 @@ _LAUNCHED = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 """What torchrun and `accelerate launch` tell a process of its machine, and what is so without them."""
 _running: "weakref.WeakSet[Generator[ClipBatch]]" = weakref.WeakSet()
 _GRACE_S = 5.0
-_PRODUCERS = 2
-"""Batches that are decoded at the same time without workers, so that no thread idles at the end of one."""
+_HELD = 2
+"""Batches that a training loop has in its hands at a time: this one, and the one before."""
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
 """How torch begins to say that a worker died or was too slow; any other RuntimeError is a bug, and is shown whole."""
 
@@ -76,19 +77,21 @@ class _Requests:
     """What a sampler gives, each with what the same maker of batches will probably be asked for next."""
 
     sampler: StepSampler
-    makers: int
-    """Workers or threads, which torch and we serve in turn."""
+    config: LoaderConfig
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Request]:
-        sampler = self.sampler
+        sampler, config = self.sampler, self.config
+        makers = config.workers or config.decode_threads  # torch serves its workers in turn, and we our threads
         for step in range(sampler.start_step, sampler.steps):
             yield Request(
                 positions=tuple(sampler.positions(step)),
-                stride=self.makers * sampler.global_batch,
-                more=(sampler.steps - 1 - step) // self.makers,
+                stride=makers * sampler.global_batch,
+                more=(sampler.steps - 1 - step) // makers,
+                # Without workers each thread makes a batch of its own, but the first one is waited for, and made by all.
+                spread=config.decode_threads > 1 and (config.workers > 0 or step == sampler.start_step),
             )
 
 
@@ -105,11 +108,10 @@ def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool
 
 
 def _clip_batches(dataset: ClipDataset, sampler: StepSampler, pin_memory: bool) -> Generator[ClipBatch]:
-    workers = dataset.config.workers
-    requests = _Requests(sampler=sampler, makers=workers or _PRODUCERS)
+    requests = _Requests(sampler=sampler, config=dataset.config)
     with ExitStack() as running:
         told = _start_filling(dataset, sampler, running)
-        make = _in_workers if workers else _in_threads
+        make = _in_workers if dataset.config.workers else _in_threads
         counted = told.counted() if told else {}
         for batch in running.enter_context(closing(make(dataset, requests, pin_memory))):
             if isinstance(batch, SurgrecError):
@@ -148,8 +150,9 @@ def _start_filling(dataset: ClipDataset, sampler: StepSampler, running: ExitStac
 def _in_workers(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> Generator[ClipBatch | SurgrecError]:
     """Batches that worker processes make."""
     config = dataset.config
+    memory = FrameMemory(config.workers, config.prefetch_batches + _HELD)
     loader: DataLoader[ClipBatch] = DataLoader(
-        dataset,
+        _InBlocks(dataset, memory),
         batch_sampler=requests,  # type: ignore[arg-type]  # of requests, where torch expects lists of indices
         collate_fn=_as_it_is,
         num_workers=config.workers,
@@ -172,6 +175,22 @@ def _in_workers(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> 
         # At exit Python sends workers a SIGTERM, which ours leave to the trainer, and then waits for them without end.
         batches._shutdown_workers()
         _kill(batches._workers)
+        memory.close()
+
+
+class _InBlocks(Dataset[ClipBatch]):
+    """A dataset of a worker, whose batches are in memory that the training process sees too."""
+
+    def __init__(self, dataset: ClipDataset, memory: FrameMemory) -> None:
+        self._dataset = dataset
+        self._memory = memory
+
+    def __getitems__(self, request: Request) -> PackedBatch | ClipBatch | SurgrecError:
+        worker = get_worker_info()
+        assert worker is not None, "only workers are given this dataset"
+        block = self._memory.free_block(worker.id)
+        made = self._dataset.__getitems__(request, keep=block.add)
+        return made if isinstance(made, SurgrecError) else self._memory.pack(made, block)
 
 
 @contextmanager
@@ -193,6 +212,7 @@ def _kill(workers: Sequence[Any]) -> None:
 
 def _in_threads(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> Generator[ClipBatch | SurgrecError]:
     """Batches that threads of this process make. torchcodec decodes without Python's lock."""
+    config = dataset.config
 
     def made(request: Request) -> ClipBatch | SurgrecError:
         batch = dataset.__getitems__(request)
@@ -200,16 +220,19 @@ def _in_threads(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> 
 
     def next_made() -> ClipBatch | SurgrecError:
         try:
-            return coming.popleft().result(timeout=dataset.config.timeout_s)
+            return coming.popleft().result(timeout=config.timeout_s)
         except TimeoutError:
-            return _too_slow(f"no batch came in {dataset.config.timeout_s} s")
+            return _too_slow(f"no batch came in {config.timeout_s} s")
 
-    producers = ThreadPoolExecutor(_PRODUCERS, thread_name_prefix="batch")
+    ahead = max(config.prefetch_batches, config.decode_threads)
+    producers = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="batch")
     coming: deque[Future[ClipBatch | SurgrecError]] = deque()
     try:
         for request in requests:
             coming.append(producers.submit(made, request))
-            if len(coming) > dataset.config.prefetch_batches:
+            if request.spread:
+                wait(coming, timeout=config.timeout_s)
+            elif len(coming) > ahead:
                 yield next_made()
         while coming:
             yield next_made()

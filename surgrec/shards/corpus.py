@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from surgrec.shards.layout import (
 )
 from surgrec.shards.write import Shard
 from surgrec.storage import RetryPolicy, Store, open_store
+
+_READERS = 8
+"""Indexes that are read at once: in a far store, one after the other would take seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,7 @@ def open_corpus(addresses: Sequence[str | Path], *, policy: RetryPolicy | None =
     Raises:
         ShardError: A root holds no corpus, an index does not match it, or two roots have a source of the same name.
     """
-    sources: dict[str, Source] = {}
+    found: dict[str, tuple[Store, SourceEntry]] = {}
     for address in addresses:
         store = open_store(address, policy=policy)
         corpus = read_corpus_file(store)
@@ -116,12 +120,17 @@ def open_corpus(addresses: Sequence[str | Path], *, policy: RetryPolicy | None =
                 f"{store.address} holds no corpus (no {CORPUS_FILE}); build one with `surgrec-shard build`"
             )
         for name, entry in corpus.sources.items():
-            if name in sources:
+            if name in found:
                 raise ShardError(
-                    f"the source {name!r} is in {sources[name].store.address} and in {store.address}; rename one of them"
+                    f"the source {name!r} is in {found[name][0].address} and in {store.address}; rename one of them"
                 )
-            sources[name] = Source(name=name, entry=entry, index=_open_index(store, name, entry), store=store)
-    return sources
+            found[name] = store, entry
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="index") as readers:
+        opened = {name: readers.submit(_open_index, store, name, entry) for name, (store, entry) in found.items()}
+        return {
+            name: Source(name=name, entry=entry, index=opened[name].result(), store=store)
+            for name, (store, entry) in found.items()
+        }
 
 
 def read_labels(source: Source) -> list[VideoLabel]:

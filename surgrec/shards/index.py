@@ -148,7 +148,7 @@ def read_parquet(data: bytes, where: str) -> pa.Table:
         ShardError: The bytes are not a parquet file, or a damaged one.
     """
     try:
-        table = parquet.read_table(io.BytesIO(data), page_checksum_verification=True)
+        table = parquet.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
         return table.select(table.column_names)  # reads the names too, which may be damaged as well
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # pyarrow's own IO errors are OSErrors
         raise ShardError(

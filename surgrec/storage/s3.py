@@ -1,5 +1,6 @@
 """Objects in a bucket. Whatever may pass is tried again, the request and its body alike."""
 
+import functools
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError
+from botocore.loaders import create_loader
 
 from surgrec.errors import StorageError
 from surgrec.storage.failures import CHANGED, until_deadline
@@ -212,11 +214,18 @@ def _is_hidden(name: str) -> bool:
     return not file or file.startswith(TEMPORARY)
 
 
+@functools.cache
+def _service_models(data_path: str | None) -> Any:
+    """What botocore knows of S3, read once: half the time of making a client, which forked workers are spared."""
+    return create_loader(data_path)
+
+
 def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, PresignedGets]:
     named = profile not in ("", ANONYMOUS)
     try:
         # A session of its own: boto3's default session is not safe in threads.
         settings = botocore.session.Session(profile=profile if named else None)
+        settings.register_component("data_loader", _service_models(settings.get_config_variable("data_path")))
         # A profile that is named alone says where and who: the environment may mean another store.
         endpoint = settings.get_scoped_config().get("endpoint_url") if named else None
         config = Config(

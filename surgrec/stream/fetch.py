@@ -1,8 +1,10 @@
 """The bytes of samples: ranges of shards, merged where they are neighbours, read by several threads, checked by digest."""
 
 import hashlib
+import statistics
 import tarfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +19,9 @@ from surgrec.storage.disk_cache import DiskCache
 
 _GAP_BYTES = 128 << 10
 """Ranges this close are read in one request: reading a gap costs less than asking twice."""
+
+_QUICK_S = 0.002
+"""Reads that take less than this come from this machine's memory, or nearly so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +114,7 @@ class Fetcher:
             (source.name, shard.name): shard.sha256 for source in sources.values() for shard in source.entry.shards
         }
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._is_quick = False
         self._counters = Counters()
         self._taking = threading.Lock()
         self._taken = self._read_so_far()
@@ -122,9 +128,14 @@ class Fetcher:
         """
         found: list[bytes | SampleError] = [b""] * len(samples)
         ranges = plan_ranges(samples)
-        for stretch, mp4s in zip(ranges, self._pool.map(partial(self._read, samples), ranges), strict=True):
+        # A store that answers at once is read here: to wake a thread and to wait for it takes longer than such an answer.
+        run = map if self._is_quick else self._pool.map
+        durations_s = []
+        for stretch, (mp4s, seconds) in zip(ranges, run(partial(self._timed_read, samples), ranges), strict=True):
+            durations_s.append(seconds)
             for place, mp4 in zip(stretch.samples, mp4s, strict=True):
                 found[place] = mp4
+        self._is_quick = statistics.median(durations_s) < _QUICK_S
         self._counters.add(samples=len(samples))
         return found
 
@@ -133,6 +144,10 @@ class Fetcher:
         with self._taking:
             before, self._taken = self._taken, self._read_so_far()
             return self._taken - before
+
+    def _timed_read(self, samples: Sequence[Sample], stretch: Range) -> tuple[list[bytes | SampleError], float]:
+        began = time.perf_counter()
+        return self._read(samples, stretch), time.perf_counter() - began
 
     def _read(self, samples: Sequence[Sample], stretch: Range) -> list[bytes | SampleError]:
         """The samples of a range. Where bytes are wrong, the store is asked: a disk or a wire may have changed them."""

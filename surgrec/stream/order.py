@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
 from surgrec.stream.mixture import Mixture, phases
-from surgrec.stream.permutation import key_of, mix, permute
+from surgrec.stream.permutation import key_of, mix, mix_number, permute
 from surgrec.stream.shares import Leaf, block_counts
 from surgrec.stream.shuffle import shuffled_sample
 
@@ -173,6 +173,6 @@ def rank_positions(step: int, *, global_batch: int, rank: int, world_size: int) 
     return np.arange(first, first + size, dtype=np.int64)
 
 
-def sample_key(seed: int, position: int, view: int = 0) -> UInt64[np.ndarray, ""]:
+def sample_key(seed: int, position: int, view: int = 0) -> int:
     """The key of everything random about a sample (clip start, crop, flip): never of the worker or the rank."""
-    return mix(seed, _SAMPLE, position, view)
+    return mix_number(seed, _SAMPLE, position, view)

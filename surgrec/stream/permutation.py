@@ -30,13 +30,26 @@ def mix(*words: Word) -> UInt64[np.ndarray, "..."]:
     A chain of SplitMix64 steps (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", fig. 17).
     """
     plain = list(itertools.takewhile(lambda word: np.ndim(word) == 0, words))
-    number = 0
-    for word in plain:  # a tenth of the time that NumPy takes for one number
-        number = _finalised((number ^ int(word)) + _GOLDEN & _MASK)
-    state = np.asarray(number, dtype=np.uint64)
+    state = np.asarray(mix_number(*map(int, plain)), dtype=np.uint64)
     for word in words[len(plain) :]:
         state = _finalise(np.asarray((state ^ _as_uint64(word)) + np.uint64(_GOLDEN)))
     return state
+
+
+def mix_number(*words: int) -> int:
+    """`mix` of single numbers, in a tenth of the time that NumPy takes for them."""
+    number = 0
+    for word in words:
+        number = (number ^ word) + _GOLDEN & _MASK
+        number = (number ^ number >> 30) * _FIRST & _MASK
+        number = (number ^ number >> 27) * _SECOND & _MASK
+        number ^= number >> 31
+    return number
+
+
+def uniform_number(*words: int) -> float:
+    """`uniform` of single numbers."""
+    return (mix_number(*words) >> 11) * 2.0**-53
 
 
 def uniform(*words: Word) -> Float64[np.ndarray, "..."]:
@@ -94,13 +107,6 @@ def _finalise(word: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     word = (word ^ (word >> np.uint64(30))) * np.uint64(_FIRST)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(_SECOND)
     return np.asarray(word ^ (word >> np.uint64(31)))
-
-
-def _finalised(number: int) -> int:
-    """`_finalise` of one number."""
-    number = (number ^ number >> 30) * _FIRST & _MASK
-    number = (number ^ number >> 27) * _SECOND & _MASK
-    return number ^ number >> 31
 
 
 def _as_uint64(word: Word) -> UInt64[np.ndarray, "..."]:

@@ -25,7 +25,7 @@ from surgrec.shards.corpus import open_corpus
 from surgrec.shards.layout import Sample
 from surgrec.stream.mixture import Mixture
 from surgrec.stream.order import sample_key
-from surgrec.stream.permutation import mix, uniform
+from surgrec.stream.permutation import mix_number, uniform_number
 from surgrec.stream.stream import Stream
 from tests.samples import write_corpus
 
@@ -155,12 +155,12 @@ def test_views_of_a_sample_are_other_crops_of_the_same_frames_and_the_first_is_t
             for view, frames in enumerate(views):
                 sample = stream.sample(stream.draws(np.array([position]))[0])
                 view_key = sample_key(5, position, view)
-                box = random_box(sample.clip.height, sample.clip.width, AugmentConfig(), mix(view_key, 2))
-                times = clip_times(sample.clip.duration_s, SAMPLING, float(uniform(key, 1)))
+                box = random_box(sample.clip.height, sample.clip.width, AugmentConfig(), mix_number(view_key, 2))
+                times = clip_times(sample.clip.duration_s, SAMPLING, uniform_number(key, 1))
                 mp4 = read_mp4(tiny_corpus, sample)
                 alone = decode_clip(mp4, times, box, num_frames=sample.clip.num_frames, key=sample.key)
                 assert torch.equal(frames, alone), "cut out of a larger part, or decoded by itself"
-                assert flipped[view] == (uniform(view_key, 3) < 0.5)
+                assert flipped[view] == (uniform_number(view_key, 3) < 0.5)
             samples += len({tuple(frames.shape) for frames in views}) > 1
     assert samples > 20, "most samples are seen in several sizes"
 
@@ -298,23 +298,23 @@ def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(corpus_copy: Path
 class KilledDataset(ClipDataset):
     """A worker that the machine kills when its memory runs out."""
 
-    def batch(self, request: Request) -> ClipBatch:
+    def batch(self, request: Request, *rest: Any) -> ClipBatch:
         os.kill(os.getpid(), signal.SIGKILL)
-        return super().batch(request)
+        return super().batch(request, *rest)
 
 
 class SlowDataset(ClipDataset):
     """A worker that waits for its storage."""
 
-    def batch(self, request: Request) -> ClipBatch:
+    def batch(self, request: Request, *rest: Any) -> ClipBatch:
         time.sleep(3)
-        return super().batch(request)
+        return super().batch(request, *rest)
 
 
 class MistakenDataset(ClipDataset):
     """A mistake of our own."""
 
-    def batch(self, request: Request) -> ClipBatch:
+    def batch(self, request: Request, *rest: Any) -> ClipBatch:
         raise RuntimeError("shapes do not match")
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,9 +101,9 @@ def test_a_cache_that_cannot_be_written_is_refused_before_the_first_batch(tiny_c
 class SlowDataset(ClipDataset):
     """A store that does not answer."""
 
-    def batch(self, request: Request) -> ClipBatch:
+    def batch(self, request: Request, *rest: Any) -> ClipBatch:
         time.sleep(3)
-        return super().batch(request)
+        return super().batch(request, *rest)
 
 
 def test_without_workers_a_batch_that_never_comes_stops_the_run_as_well(tiny_corpus: Path) -> None:
@@ -114,9 +115,9 @@ def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(
     made: list[int] = []
 
     class Noting(ClipDataset):
-        def batch(self, request: Request) -> ClipBatch:
+        def batch(self, request: Request, *rest: Any) -> ClipBatch:
             made.append(request.positions[0] // 8)
-            return super().batch(request)
+            return super().batch(request, *rest)
 
     batches = clip_batches(a_dataset(tiny_corpus, Noting, num_workers=0, prefetch_batches=2), SAMPLER)
     next(batches)

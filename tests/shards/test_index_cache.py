@@ -55,8 +55,9 @@ def test_a_damaged_file_of_the_cache_is_written_anew(tmp_path: Path, damage: str
 
 
 def test_an_index_that_is_refused_is_not_cached(tmp_path: Path) -> None:
-    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3), "beta": make_clips(3, "beta")})
-    (root / "alpha" / INDEX_FILE).write_bytes((root / "beta" / INDEX_FILE).read_bytes())
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
+    other = write_corpus(tmp_path / "other", {"beta": make_clips(3, "beta")})
+    (root / "alpha" / INDEX_FILE).write_bytes((other / "beta" / INDEX_FILE).read_bytes())
     with pytest.raises(ShardError, match="is the index of 'beta'"):
         open_corpus([root])
     assert not (tmp_path / "cache").exists()
