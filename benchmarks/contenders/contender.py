@@ -65,7 +65,7 @@ def decode(mp4: bytes) -> torch.Tensor:
     """A training clip out of a stored one, uint8 [16, 3, 224, 224], at a random time and place."""
     start_s = random.uniform(0.0, CLIP_S - FRAMES / SAMPLE_FPS)
     crop = _Crop(random.randint(0, HEIGHT - CROP_PX), random.randint(0, WIDTH - CROP_PX))
-    decoder = VideoDecoder(mp4, num_ffmpeg_threads=1, seek_mode="exact", transforms=[crop])
+    decoder = VideoDecoder(mp4, num_ffmpeg_threads=1, device="cpu", seek_mode="exact", transforms=[crop])
     frames: torch.Tensor = decoder.get_frames_played_at([start_s + frame / SAMPLE_FPS for frame in range(FRAMES)]).data
     return frames
 

@@ -216,7 +216,10 @@ class ClipDataset(Dataset[ClipBatch]):
         if any(positions[0] not in planned for positions in needed):
             batches = [request.positions, *request.later(_PLANNED)]
             draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
-            process.planned = planned = {draw.position: draw for draw in draws}
+            # Threads plan their own batches each, and in turn: what another one has planned stays.
+            oldest = request.positions[0] - request.stride
+            known = {position: draw for position, draw in planned.items() if position >= oldest}
+            process.planned = planned = known | {draw.position: draw for draw in draws}
         return planned
 
     def _fetch(self, fetcher: Fetcher, draws: list[Draw]) -> _Fetched:

@@ -63,7 +63,9 @@ def decode_clip(
     """
     video_decoder, fixed_crop = torchcodec_classes()
     try:
-        decoder = video_decoder(mp4, num_ffmpeg_threads=1, seek_mode="exact", transforms=[fixed_crop(box)])
+        decoder = video_decoder(
+            mp4, num_ffmpeg_threads=1, device="cpu", seek_mode="exact", transforms=[fixed_crop(box)]
+        )
         found = decoder.metadata.num_frames
         if found != num_frames:
             raise SampleError(f"{key}: the clip holds {found} frames, its index says {num_frames}")

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
 from surgrec.clips.frame_memory import FrameMemory, PackedBatch
+from surgrec.clips.heap import keep_freed_memory
 from surgrec.errors import StorageError, SurgrecError
 from surgrec.stream.fetch import Reading
 from surgrec.stream.fill import Filling, filling
@@ -224,6 +225,7 @@ def _in_threads(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> 
         except TimeoutError:
             return _too_slow(f"no batch came in {config.timeout_s} s")
 
+    keep_freed_memory()
     ahead = max(config.prefetch_batches, config.decode_threads)
     producers = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="batch")
     coming: deque[Future[ClipBatch | SurgrecError]] = deque()
