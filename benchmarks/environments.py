@@ -10,7 +10,7 @@ from surgrec.errors import SetupError
 
 
 def python_with(packages: list[str], folder: Path) -> str:
-    """A Python with this torch, this torchcodec and these packages; made once. Without packages: this Python."""
+    """A Python with this torch, torchvision, torchcodec and these packages; made once. Without packages: this Python."""
     if not packages:
         return sys.executable
     python = folder / "bin" / "python"
@@ -21,7 +21,7 @@ def python_with(packages: list[str], folder: Path) -> str:
             raise SetupError(
                 "uv is not on the PATH: install it with `pip install uv`; it makes the peers' environments"
             )
-        same = [f"{name}=={version(name)}" for name in ("torch", "torchcodec")]
+        same = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "torchcodec")]
         subprocess.run([uv, "venv", "-q", "--allow-existing", "--python", sys.executable, str(folder)], check=True)
         install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *same, *packages]
         subprocess.run(install, check=True)

@@ -90,10 +90,11 @@ def main(benchmark: Benchmark) -> None:
         chosen = {name: each for name, each in LOADERS.items() if name in (benchmark.contenders or LOADERS)}
         for contender in chosen.values():
             benchmark.setting().convert(contender, benchmark.own_cores())
+        run = time.strftime("%Y-%m-%d %H:%M:%S")
         for part in benchmark.parts:
             with results.open("a", encoding="utf-8") as file:
                 for row in PARTS[part](benchmark, chosen):
-                    file.write(json.dumps(row | {"date": time.strftime("%Y-%m-%d %H:%M")}) + "\n")
+                    file.write(json.dumps(row | {"run": run}) + "\n")
                     file.flush()
     rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     for part in benchmark.parts:
@@ -162,8 +163,8 @@ def _print_table(part: Part, rows: list[dict[str, Any]]) -> None:
         timed = [row for row in own if "clips_per_s" in row]
         cells = [[row["clips_per_s"] for row in timed], [row["clips_per_s"] / row["cores"] for row in timed]]
         for reference in (BARE, OURS):
-            paired = [row for row in timed if (reference, row["round"]) in rates]
-            cells.append([row["clips_per_s"] / rates[reference, row["round"]] for row in paired])
+            paired = [row for row in timed if (reference, row["run"], row["round"]) in rates]
+            cells.append([row["clips_per_s"] / rates[reference, row["run"], row["round"]] for row in paired])
         cells += [
             [row[figure] for row in own if figure in row] for figure in ("cpu_ms_per_clip", "first_batch_s", "pss_mb")
         ]
@@ -174,11 +175,11 @@ def _print_table(part: Part, rows: list[dict[str, Any]]) -> None:
         print(f"| {name} | {' | '.join([*map(_median, cells), str(len(own)), '; '.join(sorted(notes))])} |")
 
 
-def _rates(rows: list[dict[str, Any]]) -> dict[tuple[str, int], float]:
-    """Clips per second by contender and round; where ours was also measured on local files, those are what is compared with."""
+def _rates(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:
+    """Clips per second by contender, run and round; where ours was measured on local files too, those are compared with."""
     local = {row["contender"]: row for row in rows if row["contender"].endswith(", local")}
     return {
-        (row["contender"].removesuffix(", local"), row["round"]): row["clips_per_s"]
+        (row["contender"].removesuffix(", local"), row["run"], row["round"]): row["clips_per_s"]
         for row in rows
         if "clips_per_s" in row and f"{row['contender']}, local" not in local
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision.transforms.v2  # noqa: F401 - torchcodec imports it at its first crop; imports are not measured
 from memory_use import descendants, tree_cpu_s, tree_pss_mb
 from torchcodec.decoders import VideoDecoder
 from torchcodec.transforms import DecoderTransform

@@ -52,9 +52,9 @@ class LoaderConfig:
     decode_threads: int = 1
     """Threads per process that decode; without workers, all there are."""
     fetch_threads: int = 8
-    """Threads per process that read ranges of shards."""
+    """Threads per worker that read ranges of shards; without workers, per decoding thread."""
     fetch_ahead: int = 2
-    """Batches per process whose bytes are read while earlier ones are decoded."""
+    """Batches per worker, or decoding thread, whose bytes are read while earlier ones are decoded."""
     prefetch_batches: int = 4
     """Batches per worker that are made ahead; without workers, all there are."""
     timeout_s: int = 600
@@ -200,7 +200,8 @@ class ClipDataset(Dataset[ClipBatch]):
         later = request.later(self.config.fetch_ahead)
         planned = self._plan(process, request, [request.positions, *later])
         coming = process.coming.pop(request.positions, None)
-        for stale in [known for known in list(process.coming) if known < request.positions]:
+        oldest = request.positions[0] - request.stride  # batches since then may be other threads' to make
+        for stale in [known for known in list(process.coming) if known[0] < oldest]:
             process.coming.pop(stale, None)  # was promised and never asked for
         for positions in later:
             if positions not in process.coming:
@@ -213,11 +214,10 @@ class ClipDataset(Dataset[ClipBatch]):
     def _plan(self, process: _Process, request: Request, needed: Sequence[tuple[int, ...]]) -> dict[int, Draw]:
         """The draws at these positions and others: the order of a few takes as long as that of thousands, so many are planned."""
         planned = process.planned
-        if any(positions[0] not in planned for positions in needed):
+        if any(position not in planned for positions in needed for position in positions):
             batches = [request.positions, *request.later(_PLANNED)]
             draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
-            # Threads plan their own batches each, and in turn: what another one has planned stays.
-            oldest = request.positions[0] - request.stride
+            oldest = request.positions[0] - request.stride  # threads plan their own batches each, which stay
             known = {position: draw for position, draw in planned.items() if position >= oldest}
             process.planned = planned = known | {draw.position: draw for draw in draws}
         return planned
@@ -271,14 +271,19 @@ class ClipDataset(Dataset[ClipBatch]):
             return error
         return [keep(_cut(frames, box, whole)) for box in boxes]
 
+    def forget(self) -> None:
+        """Drops what this process has read ahead for batches that nobody will ask for."""
+        self._process().coming.clear()
+
     def _process(self) -> _Process:
         """Threads of this process, made on first use: a forked worker inherits its parent's without their running."""
-        number = os.getpid()
+        number, config = os.getpid(), self.config
+        makers = 1 if config.workers else config.decode_threads
         if number not in self._processes:
             self._processes[number] = _Process(
-                fetcher=Fetcher(self.stream.sources, self.config.fetch_threads, self.config.cache),
-                decoders=ThreadPoolExecutor(self.config.decode_threads, thread_name_prefix="decode"),
-                ahead=ThreadPoolExecutor(max(1, self.config.fetch_ahead), thread_name_prefix="ahead"),
+                fetcher=Fetcher(self.stream.sources, makers * config.fetch_threads, config.cache),
+                decoders=ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode"),
+                ahead=ThreadPoolExecutor(makers * max(1, config.fetch_ahead), thread_name_prefix="ahead"),
             )
         return self._processes[number]
 

@@ -48,29 +48,36 @@ class FrameMemory:
         _receiving[id(self)] = self
 
     def free_block(self, worker: int) -> "Block":
-        """In a worker: one of its blocks that nobody holds, or one without room."""
+        """In a worker: one of its blocks that nobody holds, or, if all are held, one that is no memory."""
         own = range(worker * self._blocks, (worker + 1) * self._blocks)
         number = next((number for number in own if not self._held[number]), None)
-        if number is None or not self._wanted:
-            return Block(None, b"")
-        if os.fstat(self._files[number]).st_size < self._wanted:
-            os.ftruncate(self._files[number], int(self._wanted * _ROOM))
-        return Block(number, self._mapped(number, self._wanted))
+        return Block(number, self._grown(number, self._wanted) if number is not None else None)
 
     def pack(self, batch: ClipBatch, block: "Block") -> "PackedBatch | ClipBatch":
-        """In a worker: a batch to be sent, by the block that its frames are in, if all of them are."""
+        """In a worker: a batch to be sent, by its block. What did not fit there is added now, as the block can be made larger.
+
+        A batch must be in its block as a whole: it is sent by another thread, while this one may fill a block that seems free.
+        """
         self._wanted = max(self._wanted, sum(frames.numel() for frames in batch.frames))
-        if block.number is None or not all(map(block.holds, batch.frames)):
+        if block.number is None:
             return batch
+        clips: list[Place] = []
+        for frames in batch.frames:
+            if block.holds(frames):
+                start = int(frames.storage_offset())
+            else:
+                start = block.take(frames.numel())
+                whole = _as_tensor(self._grown(block.number, max(self._wanted, start + frames.numel())))
+                _clip(whole, start, frames.shape).copy_(frames)
+            clips.append((start, tuple(frames.shape)))
         self._held[block.number] = 1
-        clips = [(int(frames.storage_offset()), tuple(frames.shape)) for frames in batch.frames]
         return PackedBatch(memory=id(self), block=block.number, clips=clips, fields=vars(batch) | {"frames": []})
 
     def unpack(self, block: int, clips: list[Place]) -> list[UInt8[Tensor, "t c _ _"]]:
         """In the parent: clips of a block by place and shape. The block is free again when they and all their views are gone."""
         memory = self._mapped(block, max(start + math.prod(shape) for start, shape in clips))
         array = np.frombuffer(memory, dtype=np.uint8)
-        weakref.finalize(array, self._held.__setitem__, block, 0).atexit = False
+        weakref.finalize(array, _give_back, self._held, block, os.getpid()).atexit = False
         whole = torch.from_numpy(array)
         return [_clip(whole, start, shape) for start, shape in clips]
 
@@ -80,6 +87,12 @@ class FrameMemory:
         while self._files:
             os.close(self._files.pop())
 
+    def _grown(self, block: int, size: int) -> mmap.mmap | None:
+        """A block as large as this or larger; None as long as there is nothing to be had in it."""
+        if os.fstat(self._files[block]).st_size < size:
+            os.ftruncate(self._files[block], int(size * _ROOM))
+        return self._mapped(block, size) if size else None
+
     def _mapped(self, block: int, size: int) -> mmap.mmap:
         if block not in self._maps or len(self._maps[block]) < size:
             self._maps[block] = mmap.mmap(self._files[block], 0)
@@ -87,26 +100,32 @@ class FrameMemory:
 
 
 class Block:
-    """Memory for the frames of one batch, in a worker."""
+    """Memory for the frames of one batch, in a worker. Threads may add to it."""
 
-    def __init__(self, number: int | None, memory: mmap.mmap | bytes) -> None:
+    def __init__(self, number: int | None, memory: mmap.mmap | None) -> None:
         self.number = number
-        self._whole = torch.frombuffer(memory, dtype=torch.uint8) if number is not None else torch.empty(0)
+        self._whole = _as_tensor(memory)
         self._end = 0
-        self._adding = threading.Lock()
+        self._taking = threading.Lock()
 
     def add(self, frames: UInt8[Tensor, "t c _ _"]) -> UInt8[Tensor, "t c _ _"]:
-        """A copy of the frames in the block; where there is no room, of their own memory."""
-        with self._adding:
+        """A copy of the frames in the block; where there is no room, in memory of their own."""
+        with self._taking:
+            has_room = self._end + frames.numel() <= len(self._whole)
             start = self._end
-            self._end += frames.numel()
-        if start + frames.numel() > len(self._whole):
+            self._end += frames.numel() if has_room else 0
+        if not has_room:
             return frames.contiguous(memory_format=torch.channels_last)
         return _clip(self._whole, start, frames.shape).copy_(frames)
 
+    def take(self, size: int) -> int:
+        """Where the next so many bytes of the block begin, when all that has room is in it."""
+        self._end += size
+        return self._end - size
+
     def holds(self, frames: Tensor) -> bool:
         """Whether these frames are in the block."""
-        return frames.untyped_storage().data_ptr() == self._whole.untyped_storage().data_ptr()
+        return len(self._whole) > 0 and frames.untyped_storage().data_ptr() == self._whole.untyped_storage().data_ptr()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +143,16 @@ class PackedBatch:
 
 def _arrived(memory: int, block: int, clips: list[Place], fields: dict[str, Any]) -> ClipBatch:
     return ClipBatch(**(fields | {"frames": _receiving[memory].unpack(block, clips)}))
+
+
+def _as_tensor(memory: mmap.mmap | None) -> UInt8[Tensor, " n"]:
+    return torch.empty(0, dtype=torch.uint8) if memory is None else torch.frombuffer(memory, dtype=torch.uint8)
+
+
+def _give_back(held: mmap.mmap, block: int, process: int) -> None:
+    """Frees a block. A process that is forked from the parent inherits its batches, and has no say in this."""
+    if os.getpid() == process:
+        held[block] = 0
 
 
 def _clip(whole: UInt8[Tensor, " n"], start: int, shape: Iterable[int]) -> UInt8[Tensor, "t c _ _"]:

@@ -151,32 +151,31 @@ def _start_filling(dataset: ClipDataset, sampler: StepSampler, running: ExitStac
 def _in_workers(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> Generator[ClipBatch | SurgrecError]:
     """Batches that worker processes make."""
     config = dataset.config
-    memory = FrameMemory(config.workers, config.prefetch_batches + _HELD)
-    loader: DataLoader[ClipBatch] = DataLoader(
-        _InBlocks(dataset, memory),
-        batch_sampler=requests,  # type: ignore[arg-type]  # of requests, where torch expects lists of indices
-        collate_fn=_as_it_is,
-        num_workers=config.workers,
-        prefetch_factor=config.prefetch_batches,
-        timeout=config.timeout_s,
-        pin_memory=pin_memory,
-        # Forked workers share the index's memory; decoders, clients and threads are all made after the fork.
-        multiprocessing_context="fork",
-        worker_init_fn=_leave_stopping_to_the_trainer,
-    )
-    batches: Any = iter(loader)
-    try:
-        while True:
-            with loader_failures_explained(), _killed_after(config.timeout_s + _GRACE_S, batches._workers):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
-    finally:
-        # At exit Python sends workers a SIGTERM, which ours leave to the trainer, and then waits for them without end.
-        batches._shutdown_workers()
-        _kill(batches._workers)
-        memory.close()
+    with closing(FrameMemory(config.workers, config.prefetch_batches + _HELD)) as memory:
+        loader: DataLoader[ClipBatch] = DataLoader(
+            _InBlocks(dataset, memory),
+            batch_sampler=requests,  # type: ignore[arg-type]  # of requests, where torch expects lists of indices
+            collate_fn=_as_it_is,
+            num_workers=config.workers,
+            prefetch_factor=config.prefetch_batches,
+            timeout=config.timeout_s,
+            pin_memory=pin_memory,
+            # Forked workers share the index's memory; decoders, clients and threads are all made after the fork.
+            multiprocessing_context="fork",
+            worker_init_fn=_leave_stopping_to_the_trainer,
+        )
+        batches: Any = iter(loader)
+        try:
+            while True:
+                with loader_failures_explained(), _killed_after(config.timeout_s + _GRACE_S, batches._workers):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            # At exit Python sends workers a SIGTERM, which ours leave to the trainer, and then waits for them without end.
+            batches._shutdown_workers()
+            _kill(batches._workers)
 
 
 class _InBlocks(Dataset[ClipBatch]):
@@ -232,14 +231,15 @@ def _in_threads(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> 
     try:
         for request in requests:
             coming.append(producers.submit(made, request))
-            if request.spread:
-                wait(coming, timeout=config.timeout_s)
-            elif len(coming) > ahead:
+            if request.spread and wait(coming, timeout=config.timeout_s).not_done:
+                yield _too_slow(f"no batch came in {config.timeout_s} s")
+            if len(coming) > ahead:
                 yield next_made()
         while coming:
             yield next_made()
     finally:
         producers.shutdown(wait=False, cancel_futures=True)
+        dataset.forget()
 
 
 @contextmanager

@@ -125,12 +125,15 @@ def open_corpus(addresses: Sequence[str | Path], *, policy: RetryPolicy | None =
                     f"the source {name!r} is in {found[name][0].address} and in {store.address}; rename one of them"
                 )
             found[name] = store, entry
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="index") as readers:
+    readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index")
+    try:
         opened = {name: readers.submit(_open_index, store, name, entry) for name, (store, entry) in found.items()}
         return {
             name: Source(name=name, entry=entry, index=opened[name].result(), store=store)
             for name, (store, entry) in found.items()
         }
+    finally:
+        readers.shutdown(wait=False, cancel_futures=True)  # where one cannot be read, the others are of no use
 
 
 def read_labels(source: Source) -> list[VideoLabel]:

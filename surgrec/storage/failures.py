@@ -26,6 +26,8 @@ from surgrec.storage.store import TOO_SHORT, Counters
 
 QUIET_FAILURES = 2
 """One or two failures in a row are an object store's daily life; from the next one on the user is told."""
+WARNED_EVERY_S = 10.0
+"""How often a process warns of a store: in an outage every thread meets it, and tries again every few seconds."""
 
 CHANGED = "changed while it was being read; wait until its writer is done, then run again"
 _ABSENT = "does not exist; check the address"
@@ -83,7 +85,7 @@ def until_deadline(
                     f"{where}: gave up after {failing_s:.1f} s (tries: {failures}), the last time with {_cause(error)}; "
                     "check the store and AWS_ENDPOINT_URL, then run again"
                 ) from error
-            if failures > QUIET_FAILURES:
+            if failures > QUIET_FAILURES and counters.is_due("warning", WARNED_EVERY_S):
                 _log.warning("%s: %s; trying again, for %.0f s now", where, _cause(error), failing_s)
         counters.add(retries=1)
         time.sleep(min(policy.delay_s(failures), policy.deadline_s - failing_s))

@@ -1,6 +1,8 @@
 """The contract of every store."""
 
+import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
@@ -17,6 +19,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._by_thread: dict[int, Counter[str]] = {}
+        self._last: dict[str, float] = {}
 
     def add(self, **counts: int) -> None:
         """Counts on, as `add(requests=1)`."""
@@ -25,6 +28,14 @@ class Counters:
     def total(self, name: str) -> int:
         """What was counted under a name: stores count `requests`, `retries` and `bytes_read`."""
         return sum(counts[name] for counts in list(self._by_thread.values()))
+
+    def is_due(self, what: str, every_s: float) -> bool:
+        """Whether this was not due in the last `every_s` seconds, in any thread; if so, it was just now."""
+        now = time.monotonic()
+        if now - self._last.get(what, -math.inf) < every_s:
+            return False
+        self._last[what] = now
+        return True
 
 
 class Store(ABC):

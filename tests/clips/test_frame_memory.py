@@ -56,11 +56,8 @@ def content(kept: torch.Tensor | np.ndarray | torch.UntypedStorage) -> bytes:
 
 @pytest.fixture
 def memory() -> Any:
-    """Of one worker with two blocks, whose size is known from a first batch."""
+    """Of one worker with two blocks."""
     memory = FrameMemory(workers=1, blocks=2)
-    first, in_block = sent(memory, 0)
-    assert not in_block, "the size of a batch was not known before the first"
-    assert is_equal(first, 0)
     yield memory
     memory.close()
 
@@ -114,10 +111,37 @@ def test_batches_that_are_all_kept_travel_in_memory_of_their_own(memory: FrameMe
 
 def test_a_larger_batch_makes_its_block_larger(memory: FrameMemory) -> None:
     larger = [(64, 64)] * 40
-    assert [sent(memory, value, larger)[1] for value in (1, 2)] == [False, True]
-    batch, _ = sent(memory, 3, larger)
-    assert is_equal(batch, 3, larger)
+    assert is_equal(sent(memory, 1)[0], 1)
+    for value in (2, 3):
+        batch, in_block = sent(memory, value, larger)
+        assert in_block
+        assert is_equal(batch, value, larger)
+        del batch
     assert is_equal(sent(memory, 4)[0], 4), "and smaller ones still fit"
+
+
+def test_a_batch_that_half_fits_is_whole_when_it_is_sent_after_the_next_is_made(memory: FrameMemory) -> None:
+    """A worker's batches are pickled by another thread, at any time after they were packed."""
+    sent(memory, 0)
+    larger = [*SIZES, (64, 64), *SIZES]
+    first = memory.free_block(0)
+    packed = memory.pack(made_in(first, 1, larger), first)
+    second = memory.free_block(0)
+    assert second.number != first.number
+    following = memory.pack(made_in(second, 2, larger), second)
+    assert is_equal(pickle.loads(pickle.dumps(packed)), 1, larger)
+    assert is_equal(pickle.loads(pickle.dumps(following)), 2, larger)
+
+
+def test_a_forked_process_that_lets_go_of_a_batch_does_not_give_its_block_back(memory: FrameMemory) -> None:
+    kept = [sent(memory, 1)[0]]
+    child = multiprocessing.get_context("fork").Process(target=kept.clear)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    later = [sent(memory, value)[0] for value in (2, 3)]
+    assert is_equal(kept[0], 1)
+    assert all(is_equal(batch, value) for value, batch in enumerate(later, 2))
 
 
 def test_frames_outlive_the_loader(memory: FrameMemory) -> None:

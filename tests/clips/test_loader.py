@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import random
 import shutil
 import signal
 import time
@@ -58,6 +59,35 @@ def load(corpus: Path, config: LoaderConfig = NO_WORKER, sampler: StepSampler = 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny_corpus: Path) -> Content:
     return content(load(tiny_corpus))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [LoaderConfig(num_workers=2, decode_threads=2, prefetch_batches=2), LoaderConfig(num_workers=0, decode_threads=3)],
+    ids=["processes", "threads"],
+)
+def test_batches_that_are_kept_for_a_while_stay_as_they_were(tiny_corpus: Path, config: LoaderConfig) -> None:
+    """Memory of frames is used again, but not before the last that refers to it is gone."""
+    sampler = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=80)
+    expected = [content([batch]) for batch in clip_batches(make_dataset(tiny_corpus), sampler)]
+    chance = random.Random(0)
+    kept: dict[int, ClipBatch] = {}
+    for step, batch in enumerate(clip_batches(make_dataset(tiny_corpus, config), sampler)):
+        kept[step] = batch
+        for old in [number for number in kept if chance.random() < 0.3]:
+            assert content([kept.pop(old)]) == expected[old], f"step {old}, looked at in step {step}"
+    assert step == 79
+
+
+def test_a_second_pass_with_another_batch_size_plans_anew(tiny_corpus: Path) -> None:
+    dataset = make_dataset(tiny_corpus)
+    sizes = {8: 4, 12: 3}
+    by_size = [
+        content(list(clip_batches(dataset, replace(SAMPLER, global_batch=size, steps=steps))))
+        for size, steps in sizes.items()
+    ]
+    both = min(map(len, by_size))
+    assert by_size[0][:both] == by_size[1][:both]
 
 
 def shard_path(corpus: Path, sample: Sample) -> Path:

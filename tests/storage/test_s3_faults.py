@@ -150,6 +150,20 @@ def test_a_long_outage_is_told_while_it_lasts(
     assert "s3://corpora/x/shard.tar: SlowDown" in caplog.messages[0]
 
 
+def test_an_outage_is_told_every_few_seconds_however_often_it_is_met(
+    store: Store, faulty_s3: FaultyS3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            faulty_s3.faults.extend(["slow_down"] * 5)
+            store.read("shard.tar")
+        assert len(caplog.messages) == 1
+        monkeypatch.setattr("surgrec.storage.failures.WARNED_EVERY_S", 0.0)
+        faulty_s3.faults.extend(["slow_down"] * 5)
+        store.read("shard.tar")
+    assert len(caplog.messages) == 4
+
+
 @pytest.mark.parametrize("fault", ["slow_down", "internal_error", "no_answer"])
 def test_a_write_is_sent_again(fault: Fault, store: Store, faulty_s3: FaultyS3, tmp_path: Path) -> None:
     faulty_s3.faults.extend([fault, fault])
