@@ -135,7 +135,8 @@ class Fetcher:
             durations_s.append(seconds)
             for place, mp4 in zip(stretch.samples, mp4s, strict=True):
                 found[place] = mp4
-        self._is_quick = statistics.fmean(durations_s) < _QUICK_S
+        if durations_s:
+            self._is_quick = statistics.fmean(durations_s) < _QUICK_S
         self._counters.add(samples=len(samples))
         return found
 

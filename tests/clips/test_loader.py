@@ -397,3 +397,13 @@ def test_a_loader_without_threads_or_time_is_refused(field: str) -> None:
         LoaderConfig(**{field: 0})
     with pytest.raises(ConfigError, match="num_workers=-1"):
         LoaderConfig(num_workers=-1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA device")
+@pytest.mark.parametrize("config", [LoaderConfig(num_workers=2), LoaderConfig(num_workers=0, decode_threads=2)])
+def test_pinned_batches_are_page_locked_and_the_same(
+    tiny_corpus: Path, uninterrupted: Content, config: LoaderConfig
+) -> None:
+    batches = list(clip_batches(make_dataset(tiny_corpus, config), SAMPLER, pin_memory=True))
+    assert all(frames.is_pinned() for batch in batches for frames in batch.frames)
+    assert content(batches) == uninterrupted

@@ -1,4 +1,5 @@
 import hashlib
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from surgrec.errors import MissingError, SampleError, ShardError, StorageError
 from surgrec.shards.corpus import Source, open_corpus
 from surgrec.shards.layout import Sample
+from surgrec.storage.local import LocalStore
 from surgrec.stream.fetch import Fetcher, plan_ranges
 from tests.samples import CLIP, make_clips, make_mp4, write_corpus
 
@@ -84,6 +86,31 @@ def all_samples(corpus: dict[str, Source]) -> list[Sample]:
 def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(corpus: dict[str, Source], threads: int) -> None:
     samples = all_samples(corpus)[::-1] + all_samples(corpus)[3:5]  # some twice
     assert Fetcher(corpus, threads).fetch(samples) == [make_mp4(sample.clip) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("quick_s", "threads"), [(1e9, "MainThread"), (0.0, "fetch")], ids=["at once", "after a while"]
+)
+def test_a_store_that_answers_at_once_is_read_without_other_threads_and_any_other_with_them(
+    corpus: dict[str, Source], monkeypatch: pytest.MonkeyPatch, quick_s: float, threads: str
+) -> None:
+    monkeypatch.setattr("surgrec.stream.fetch._QUICK_S", quick_s)
+    readers: list[str] = []
+    read_range = LocalStore.read_range
+
+    def noting(store: LocalStore, name: str, offset: int, size: int) -> bytes:
+        readers.append(threading.current_thread().name)
+        return read_range(store, name, offset, size)
+
+    monkeypatch.setattr(LocalStore, "read_range", noting)
+    fetcher, samples = Fetcher(corpus, 8), all_samples(corpus)
+    assert fetcher.fetch(samples) == [make_mp4(sample.clip) for sample in samples]
+    assert all(name.startswith("fetch") for name in readers), "nothing is known of the stores yet"
+    readers.clear()
+    assert fetcher.fetch([]) == []
+    assert fetcher.fetch(samples) == [make_mp4(sample.clip) for sample in samples]
+    assert readers
+    assert all(name.startswith(threads) for name in readers)
 
 
 def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Source]) -> None:
