@@ -39,6 +39,9 @@ class Ending:
     seconds: float
 
 
+IN_THREADS = {"num_workers": 0, "decode_threads": 3}
+"""The other way to make batches; most scenarios have two workers."""
+
 SCENARIOS = [
     Scenario(
         name="5xx in bursts",
@@ -71,6 +74,19 @@ SCENARIOS = [
         slow=True,
     ),
     Scenario(
+        name="all of these in turn, in threads",
+        play=loaded_through(
+            any_of(play.refused(503, "SlowDown"), play.reset, play.end_early, play.delayed(0.2), play.stall),
+            **IN_THREADS,
+        ),
+        slow=True,
+    ),
+    Scenario(
+        name="silence instead of an answer, in threads",
+        play=loaded_through(every(8, lambda one: one.fall_silent()), **IN_THREADS),
+        slow=True,
+    ),
+    Scenario(
         name="faults while the corpus is opened",
         play=loaded_through(
             since(1, play.delayed(0.0)),
@@ -88,6 +104,12 @@ SCENARIOS = [
         name="expired credentials",
         play=loaded_through(since(10, play.refused(400, "ExpiredToken"))),
         refused=r"\.tar is in a store that refuses the credentials; check AWS_ACCESS_KEY_ID",
+    ),
+    Scenario(
+        name="expired credentials, in threads",
+        play=loaded_through(since(10, play.refused(400, "ExpiredToken")), **IN_THREADS),
+        refused=r"\.tar is in a store that refuses the credentials; check AWS_ACCESS_KEY_ID",
+        slow=True,
     ),
     Scenario(
         name="a wrong secret",
