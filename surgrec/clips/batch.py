@@ -1,6 +1,7 @@
 """What the loader yields: the clips of one rank at one step, and where they came from."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +57,14 @@ class ClipBatch:
         return _unpack, (vars(self) | {"frames": packed}, shapes)
 
 
+def clip_in(memory: UInt8[Tensor, " n"], start: int, shape: Sequence[int]) -> UInt8[Tensor, "t c _ _"]:
+    """The clip of a shape that begins there, without a copy, in the decoder's memory layout (channels last)."""
+    t, c, h, w = shape
+    return rearrange(memory[start : start + math.prod(shape)], "(t h w c) -> t c h w", t=t, c=c, h=h, w=w)
+
+
 def _unpack(fields: dict[str, Any], shapes: list[tuple[int, int, int, int]]) -> ClipBatch:
-    """The batch again, its clips in the decoder's memory layout (channels last), as without a worker."""
+    """The batch again, its clips as without a worker."""
     parts = torch.split(fields["frames"], [math.prod(shape) for shape in shapes])
-    frames = [
-        rearrange(part, "(t h w c) -> t c h w", t=t, c=c, h=h, w=w)
-        for part, (t, c, h, w) in zip(parts, shapes, strict=True)
-    ]
+    frames = [clip_in(part, 0, shape) for part, shape in zip(parts, shapes, strict=True)]
     return ClipBatch(**(fields | {"frames": frames}))

@@ -5,17 +5,15 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import UInt8
 from torch import Tensor
 
-from surgrec.clips.batch import ClipBatch
+from surgrec.clips.batch import ClipBatch, clip_in
 
 Place: TypeAlias = tuple[int, tuple[int, ...]]
 """Of a clip: where it begins in its block, and its shape."""
@@ -68,7 +66,7 @@ class FrameMemory:
             else:
                 start = block.take(frames.numel())
                 whole = _as_tensor(self._grown(block.number, max(self._wanted, start + frames.numel())))
-                _clip(whole, start, frames.shape).copy_(frames)
+                clip_in(whole, start, frames.shape).copy_(frames)
             clips.append((start, tuple(frames.shape)))
         self._held[block.number] = 1
         return PackedBatch(memory=id(self), block=block.number, clips=clips, fields=vars(batch) | {"frames": []})
@@ -79,7 +77,7 @@ class FrameMemory:
         array = np.frombuffer(memory, dtype=np.uint8)
         weakref.finalize(array, _give_back, self._held, block, os.getpid()).atexit = False
         whole = torch.from_numpy(array)
-        return [_clip(whole, start, shape) for start, shape in clips]
+        return [clip_in(whole, start, shape) for start, shape in clips]
 
     def close(self) -> None:
         """Lets go of the blocks. The memory of frames that are still held stays until they are gone."""
@@ -109,14 +107,14 @@ class Block:
         self._taking = threading.Lock()
 
     def add(self, frames: UInt8[Tensor, "t c _ _"]) -> UInt8[Tensor, "t c _ _"]:
-        """A copy of the frames in the block; where there is no room, in memory of their own."""
+        """A copy of the frames in the block; where there is no room, the frames themselves."""
         with self._taking:
             has_room = self._end + frames.numel() <= len(self._whole)
             start = self._end
             self._end += frames.numel() if has_room else 0
         if not has_room:
-            return frames.contiguous(memory_format=torch.channels_last)
-        return _clip(self._whole, start, frames.shape).copy_(frames)
+            return frames
+        return clip_in(self._whole, start, frames.shape).copy_(frames)
 
     def take(self, size: int) -> int:
         """Where the next so many bytes of the block begin, when all that has room is in it."""
@@ -153,10 +151,3 @@ def _give_back(held: mmap.mmap, block: int, process: int) -> None:
     """Frees a block. A process that is forked from the parent inherits its batches, and has no say in this."""
     if os.getpid() == process:
         held[block] = 0
-
-
-def _clip(whole: UInt8[Tensor, " n"], start: int, shape: Iterable[int]) -> UInt8[Tensor, "t c _ _"]:
-    """A clip at a place of a block, in the decoder's memory layout (channels last)."""
-    t, c, h, w = shape
-    part = whole[start : start + t * c * h * w]
-    return rearrange(part, "(t h w c) -> t c h w", t=t, c=c, h=h, w=w)
