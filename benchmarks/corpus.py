@@ -8,12 +8,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from surgrec_shard.phantom.corpus import render_corpus
+from surgrec_shard.phantom.render_corpus import render_corpus
 
-from surgrec.shards.corpus import CorpusFile, SourceEntry, open_corpus, read_corpus_file, write_corpus_file
-from surgrec.shards.index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
-from surgrec.shards.layout import DROPPED_FILE, INDEX_FILE, LABELS_FILE, Clip, Sample, shard_name, source_digest
-from surgrec.shards.write import Shard, ShardWriter
+from surgrec.shards import (
+    DROPPED_FILE,
+    INDEX_FILE,
+    LABELS_FILE,
+    Clip,
+    CorpusFile,
+    Dropped,
+    Sample,
+    Shard,
+    ShardWriter,
+    SourceEntry,
+    VideoLabel,
+    open_corpus,
+    read_corpus_file,
+    rows_to_parquet,
+    samples_to_parquet,
+    shard_name,
+    source_digest,
+    write_corpus_file,
+)
 from surgrec.storage import Store, open_store
 
 SHARD_BYTES = 64 << 20
@@ -92,7 +108,11 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
     folder = corpus.originals / form
     folder.mkdir(parents=True, exist_ok=True)
     manifest = render_corpus(corpus.folder / "phantom", seed=0, minutes=2.0)
-    firsts = {path.parent.name: path for path in sorted(manifest.parent.glob("*/*case01.*")) if path.suffix != ".csv"}
+    firsts = {
+        path.parent.name: path
+        for path in sorted(manifest.parent.glob("*/*case01.*"))
+        if path.suffix != ".csv"
+    }
     width, height, fps = ORIGINALS[form]
     fitted = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
     for source, video in firsts.items():
@@ -100,9 +120,33 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
         if path.exists():
             continue
         partial = path.with_name(f".{path.name}")
-        command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", str(video), "-t", str(seconds), "-an"]
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-stream_loop",
+            "-1",
+            "-i",
+            str(video),
+            "-t",
+            str(seconds),
+            "-an",
+        ]
         command += ["-vf", f"{fitted},noise=alls={NOISE}:allf=t,fps={fps}", "-pix_fmt", "yuv420p"]
-        command += ["-c:v", "libx264", "-preset", "medium", "-crf", "20", "-g", "250", "-f", "mp4", str(partial)]
+        command += [
+            "-c:v",
+            "libx264",
+            "-preset",
+            "medium",
+            "-crf",
+            "20",
+            "-g",
+            "250",
+            "-f",
+            "mp4",
+            str(partial),
+        ]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         partial.rename(path)
 
@@ -112,9 +156,21 @@ def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
     originals = sorted((corpus.originals / next(iter(ORIGINALS))).glob("*.mp4"))
     rows = [f"{path},{path.stem},laparoscopy,{path.stem},train" for path in originals]
     manifest = corpus.folder / "videos.csv"
-    manifest.write_text("\n".join(["path,source,domain,case,split", *rows]) + "\n", encoding="utf-8")
+    manifest.write_text(
+        "\n".join(["path,source,domain,case,split", *rows]) + "\n", encoding="utf-8"
+    )
     program = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
-    build = [str(program), "build", "--manifest", str(manifest), "--out", str(out), "--public", "true", *options]
+    build = [
+        str(program),
+        "build",
+        "--manifest",
+        str(manifest),
+        "--out",
+        str(out),
+        "--public",
+        "true",
+        *options,
+    ]
     subprocess.run(build, check=True, stdin=subprocess.DEVNULL)
 
 
@@ -136,10 +192,14 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
         entries[name] = _entry(source.entry, shards, samples)
     settings = read_corpus_file(small)
     assert settings is not None, "it was opened above"
-    write_corpus_file(out, CorpusFile(settings=settings.settings, encoder=settings.encoder, sources=entries))
+    write_corpus_file(
+        out, CorpusFile(settings=settings.settings, encoder=settings.encoder, sources=entries)
+    )
 
 
-def _copies(originals: list[Sample], videos: dict[str, bytes], count: int) -> Iterator[tuple[Clip, bytes]]:
+def _copies(
+    originals: list[Sample], videos: dict[str, bytes], count: int
+) -> Iterator[tuple[Clip, bytes]]:
     """Clips in a random order. A free box at the end of an mp4, which players skip, makes each file another one."""
     order = random.Random(0).sample(range(count), count)
     for number in order:
@@ -149,7 +209,9 @@ def _copies(originals: list[Sample], videos: dict[str, bytes], count: int) -> It
         yield replace(sample.clip, video=video, case=video), videos[sample.key] + box
 
 
-def _write_shards(name: str, copies: Iterator[tuple[Clip, bytes]], root: Path) -> tuple[list[Shard], list[Sample]]:
+def _write_shards(
+    name: str, copies: Iterator[tuple[Clip, bytes]], root: Path
+) -> tuple[list[Shard], list[Sample]]:
     (root / name).mkdir(parents=True, exist_ok=True)
     shards: list[Shard] = []
     samples: list[Sample] = []

@@ -16,9 +16,8 @@ import torch
 from corpus import prepare_corpus
 
 from surgrec.cli import parse
-from surgrec.clips.crop import Box
-from surgrec.clips.decode import torchcodec_classes
-from surgrec.shards.corpus import open_corpus
+from surgrec.clips import Box, torchcodec_classes
+from surgrec.shards import open_corpus
 
 TIMES = [0.5 + frame / 6.25 for frame in range(16)]
 BOX = Box(top=16, left=100, height=224, width=224)
@@ -36,10 +35,14 @@ class Decode:
     """Every setting once per round."""
 
 
-def frames(mp4: bytes, *, seek_mode: str = "exact", threads: int = 1, crop: bool = True) -> torch.Tensor:
+def frames(
+    mp4: bytes, *, seek_mode: str = "exact", threads: int = 1, crop: bool = True
+) -> torch.Tensor:
     decoder_class, fixed_crop = torchcodec_classes()
     transforms = [fixed_crop(BOX)] if crop else []
-    decoder = decoder_class(mp4, num_ffmpeg_threads=threads, seek_mode=seek_mode, transforms=transforms)
+    decoder = decoder_class(
+        mp4, num_ffmpeg_threads=threads, seek_mode=seek_mode, transforms=transforms
+    )
     found: torch.Tensor = decoder.get_frames_played_at(seconds=TIMES).data
     return found if crop else found[:, :, 16:240, 100:324].contiguous()
 
@@ -57,7 +60,9 @@ def main(config: Decode) -> None:
     torch.set_num_threads(1)
     corpus = prepare_corpus(config.folder, clips=2000)
     source = next(iter(open_corpus([corpus.stored]).values()))
-    samples = [source.index.sample(row) for row in islice(range(source.index.num_rows), config.clips)]
+    samples = [
+        source.index.sample(row) for row in islice(range(source.index.num_rows), config.clips)
+    ]
     mp4s = [
         source.store.read_range(f"{source.name}/{sample.shard}", sample.mp4_offset, sample.mp4_size)
         for sample in samples

@@ -22,8 +22,21 @@ def python_with(packages: list[str], folder: Path) -> str:
                 "uv is not on the PATH: install it with `pip install uv`; it makes the peers' environments"
             )
         same = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "torchcodec")]
-        subprocess.run([uv, "venv", "-q", "--allow-existing", "--python", sys.executable, str(folder)], check=True)
-        install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *same, *packages]
+        subprocess.run(
+            [uv, "venv", "-q", "--allow-existing", "--python", sys.executable, str(folder)],
+            check=True,
+        )
+        install = [
+            uv,
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "--python",
+            str(python),
+            *same,
+            *packages,
+        ]
         subprocess.run(install, check=True)
         done.touch()
     return str(python)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults.scenarios import SCENARIOS, play_scenario
 from tests.faults.site import fresh, run_site, undisturbed
-from tests.videos import make_tiny_corpus
+from tests.support.videos import make_tiny_corpus
 
 
 def main(words: list[str]) -> int:
@@ -28,7 +28,10 @@ def main(words: list[str]) -> int:
                 ending = play_scenario(scenario, fresh(site, scenario.name), expected)
                 endings.append(ending)
                 told = ending.told.replace(site.address, "s3://bucket").replace(folder, "")
-                print(f"| {scenario.name} | {ending.verdict} | {ending.seconds:.1f} | {told} |", flush=True)
+                print(
+                    f"| {scenario.name} | {ending.verdict} | {ending.seconds:.1f} | {told} |",
+                    flush=True,
+                )
     counts = Counter(ending.verdict for ending in endings)
     print(
         f"\n{len(endings)} tried: {counts['same stream']} survived with the same stream, {counts['refused']} refused in one "

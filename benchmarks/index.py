@@ -16,9 +16,8 @@ from contenders.memory_use import tree_anonymous_mb, tree_pss_mb
 from synthetic_index import write_synthetic
 
 from surgrec.cli import parse
-from surgrec.shards.corpus import open_corpus
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
+from surgrec.shards import open_corpus
+from surgrec.stream import Mixture, Stream
 
 PARTS = (0.4, 0.3, 0.15, 0.08, 0.04, 0.02, 0.007, 0.003)
 """Of the rows, by source."""
@@ -55,7 +54,9 @@ def main(config: Index) -> None:
 
 def _in_a_process(corpus: Path, workers: int) -> dict[str, Any]:
     command = [sys.executable, str(Path(__file__)), "--measure", str(corpus), str(workers)]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return dict(
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    )
 
 
 def measure(corpus: Path, workers: int) -> dict[str, float]:
@@ -66,7 +67,11 @@ def measure(corpus: Path, workers: int) -> dict[str, float]:
     """
     start = time.perf_counter()
     stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
-    figures = {"open_s": time.perf_counter() - start, "pss_mb": tree_pss_mb(), "anonymous_mb": tree_anonymous_mb()}
+    figures = {
+        "open_s": time.perf_counter() - start,
+        "pss_mb": tree_pss_mb(),
+        "anonymous_mb": tree_anonymous_mb(),
+    }
     start = time.perf_counter()
     _plan(stream, 0)
     figures |= {"plan_s": time.perf_counter() - start, "pss_after_planning_mb": tree_pss_mb()}
@@ -75,7 +80,10 @@ def measure(corpus: Path, workers: int) -> dict[str, float]:
     for number in range(workers):
         context.Process(target=_work, args=(stream, number, ready)).start()
     ready.wait()
-    figures |= {"pss_with_workers_mb": tree_pss_mb(), "anonymous_with_workers_mb": tree_anonymous_mb()}
+    figures |= {
+        "pss_with_workers_mb": tree_pss_mb(),
+        "anonymous_with_workers_mb": tree_anonymous_mb(),
+    }
     ready.wait()
     return figures
 

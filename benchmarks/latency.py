@@ -17,7 +17,14 @@ CHUNK_BYTES = 1 << 18
 @contextmanager
 def delayed(target_port: int, port: int, seconds: float, core: int) -> Iterator[int]:
     """A port that answers as another one does, but later. The proxy is a process of its own, on one core."""
-    command = [sys.executable, str(Path(__file__)), str(port), str(target_port), str(seconds), str(core)]
+    command = [
+        sys.executable,
+        str(Path(__file__)),
+        str(port),
+        str(target_port),
+        str(seconds),
+        str(core),
+    ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as proxy:
         try:
             _wait_for(port)
@@ -42,7 +49,9 @@ async def serve(port: int, target_port: int, seconds: float) -> None:
     """Passes bytes on in both directions; what comes first after an answer is a new request, and waits."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", target_port, limit=CHUNK_BYTES)
+        server_reader, server_writer = await asyncio.open_connection(
+            "127.0.0.1", target_port, limit=CHUNK_BYTES
+        )
         state = {"answered": True}
 
         async def requests() -> None:
@@ -66,7 +75,9 @@ async def serve(port: int, target_port: int, seconds: float) -> None:
         writer.close()
         server_writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", port, limit=CHUNK_BYTES, backlog=256)
+    server = await asyncio.start_server(
+        connected, "127.0.0.1", port, limit=CHUNK_BYTES, backlog=256
+    )
     async with server:
         await server.serve_forever()
 

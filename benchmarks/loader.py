@@ -15,24 +15,37 @@ from rounds import Contender, Setting, interleaved
 from s3_server import PREFIX, far_store
 
 from surgrec.cli import parse
-from surgrec.storage.seaweed import BUCKET
+from surgrec.storage import BUCKET
 
 Part = Literal["local", "resume", "s3", "originals"]
 
 BARE, OURS, OUR_THREADS = "bare torchcodec loop", "surgrec, processes", "surgrec, threads"
 _WEBDATASET = Contender(
-    script="webdataset_loader", packages=["webdataset", "awscli"], environment="webdataset", resume_share=0.01
+    script="webdataset_loader",
+    packages=["webdataset", "awscli"],
+    environment="webdataset",
+    resume_share=0.01,
 )
 LOADERS = {
     BARE: Contender(script="bare", no_s3="reads memory"),
     OURS: Contender(script="surgrec_loader"),
-    OUR_THREADS: Contender(script="surgrec_loader", options={"num_workers": 0}, threads="decode_threads"),
-    "torch Dataset": Contender(script="torch_dataset", form="files", resume_share=0.0005, no_s3="reads files"),
+    OUR_THREADS: Contender(
+        script="surgrec_loader", options={"num_workers": 0}, threads="decode_threads"
+    ),
+    "torch Dataset": Contender(
+        script="torch_dataset", form="files", resume_share=0.0005, no_s3="reads files"
+    ),
     "webdataset": _WEBDATASET,
     "webdataset, threads": Contender(**(vars(_WEBDATASET) | {"threads": "threads"})),
-    "MosaicML Streaming": Contender(script="mosaic", packages=["mosaicml-streaming"], environment="mosaic", form="mds"),
-    "LitData": Contender(script="litdata_loader", packages=["litdata"], environment="litdata", form="litdata"),
-    "Energon": Contender(script="energon_loader", packages=["megatron-energon[s3]"], environment="energon"),
+    "MosaicML Streaming": Contender(
+        script="mosaic", packages=["mosaicml-streaming"], environment="mosaic", form="mds"
+    ),
+    "LitData": Contender(
+        script="litdata_loader", packages=["litdata"], environment="litdata", form="litdata"
+    ),
+    "Energon": Contender(
+        script="energon_loader", packages=["megatron-energon[s3]"], environment="energon"
+    ),
 }
 CACHED = "surgrec, processes, disk cache"
 DECORD = Contender(script="decord_originals", packages=["eva-decord"], environment="decord")
@@ -87,7 +100,11 @@ def main(benchmark: Benchmark) -> None:
     results = benchmark.folder / benchmark.results
     if not benchmark.report_only:
         prepare_corpus(benchmark.folder, clips=benchmark.clips)
-        chosen = {name: each for name, each in LOADERS.items() if name in (benchmark.contenders or LOADERS)}
+        chosen = {
+            name: each
+            for name, each in LOADERS.items()
+            if name in (benchmark.contenders or LOADERS)
+        }
         for contender in chosen.values():
             benchmark.setting().convert(contender, benchmark.own_cores())
         run = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -108,7 +125,9 @@ def _local(benchmark: Benchmark, chosen: Mapping[str, Contender]) -> Iterator[di
 
 def _resume(benchmark: Benchmark, chosen: Mapping[str, Contender]) -> Iterator[dict[str, Any]]:
     jobs = {
-        name: benchmark.job(each, resume_step=round(benchmark.resume_step * each.resume_share), seconds=0.0)
+        name: benchmark.job(
+            each, resume_step=round(benchmark.resume_step * each.resume_share), seconds=0.0
+        )
         for name, each in chosen.items()
         if name != BARE
     }
@@ -116,7 +135,11 @@ def _resume(benchmark: Benchmark, chosen: Mapping[str, Contender]) -> Iterator[d
         share = chosen[row["contender"]].resume_share
         if share < 1 and "first_batch_s" in row:
             measured = row["first_batch_s"]
-            row |= {"measured_s": measured, "first_batch_s": measured / share, "extrapolated_from": share}
+            row |= {
+                "measured_s": measured,
+                "first_batch_s": measured / share,
+                "extrapolated_from": share,
+            }
         yield row
 
 
@@ -125,14 +148,18 @@ def _s3(benchmark: Benchmark, chosen: Mapping[str, Contender]) -> Iterator[dict[
     server, *_, own = sorted(os.sched_getaffinity(0))
     remote = {name: each for name, each in chosen.items() if not each.no_s3}
     if OURS in chosen:
-        remote[CACHED] = Contender(script="surgrec_loader", options={"cache_dir": "", "cache_gb": 8.0})
+        remote[CACHED] = Contender(
+            script="surgrec_loader", options={"cache_dir": "", "cache_gb": 8.0}
+        )
     address = f"s3://{BUCKET}/{PREFIX}"
     jobs = {name: benchmark.job(each, cores=[own], s3=address) for name, each in remote.items()}
     for name in (BARE, OURS, OUR_THREADS):
         if name in chosen:
             jobs[f"{name}, local"] = benchmark.job(chosen[name], cores=[own])
     forms = sorted({each.form for each in remote.values()})
-    with far_store(benchmark.folder, forms, delay_s=benchmark.delay_ms / 1000, core=server) as variables:
+    with far_store(
+        benchmark.folder, forms, delay_s=benchmark.delay_ms / 1000, core=server
+    ) as variables:
         yield from interleaved(benchmark.setting(), "s3", jobs, benchmark.rounds, variables)
     for name, each in chosen.items():
         if each.no_s3 and name != BARE:
@@ -144,7 +171,9 @@ def _originals(benchmark: Benchmark, chosen: Mapping[str, Contender]) -> Iterato
     prepare_originals(prepare_corpus(benchmark.folder, clips=benchmark.clips))
     jobs = {OURS: benchmark.job(LOADERS[OURS])}
     for form in ORIGINALS:
-        jobs[f"decord, {form}"] = benchmark.job(DECORD, form=form, batch=1, seconds=3 * benchmark.seconds)
+        jobs[f"decord, {form}"] = benchmark.job(
+            DECORD, form=form, batch=1, seconds=3 * benchmark.seconds
+        )
     yield from interleaved(benchmark.setting(), "originals", jobs, benchmark.rounds)
 
 
@@ -156,23 +185,43 @@ def _print_table(part: Part, rows: list[dict[str, Any]]) -> None:
     by_contender: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_contender[row["contender"]].append(row)
-    columns = ["clips/s", "per core", "/ bare", "/ surgrec", "CPU ms/clip", "first batch s", "PSS MB", "rounds", ""]
+    columns = [
+        "clips/s",
+        "per core",
+        "/ bare",
+        "/ surgrec",
+        "CPU ms/clip",
+        "first batch s",
+        "PSS MB",
+        "rounds",
+        "",
+    ]
     print(f"\n## {part}\n| loader | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     rates = _rates(rows)
     for name, own in by_contender.items():
         timed = [row for row in own if "clips_per_s" in row]
-        cells = [[row["clips_per_s"] for row in timed], [row["clips_per_s"] / row["cores"] for row in timed]]
+        cells = [
+            [row["clips_per_s"] for row in timed],
+            [row["clips_per_s"] / row["cores"] for row in timed],
+        ]
         for reference in (BARE, OURS):
             paired = [row for row in timed if (reference, row["run"], row["round"]) in rates]
-            cells.append([row["clips_per_s"] / rates[reference, row["run"], row["round"]] for row in paired])
+            cells.append(
+                [row["clips_per_s"] / rates[reference, row["run"], row["round"]] for row in paired]
+            )
         cells += [
-            [row[figure] for row in own if figure in row] for figure in ("cpu_ms_per_clip", "first_batch_s", "pss_mb")
+            [row[figure] for row in own if figure in row]
+            for figure in ("cpu_ms_per_clip", "first_batch_s", "pss_mb")
         ]
         notes = {row["note"] for row in own if "note" in row}
         notes |= {
-            f"extrapolated from {row['extrapolated_from']:.2%} of the way" for row in own if "extrapolated_from" in row
+            f"extrapolated from {row['extrapolated_from']:.2%} of the way"
+            for row in own
+            if "extrapolated_from" in row
         }
-        print(f"| {name} | {' | '.join([*map(_median, cells), str(len(own)), '; '.join(sorted(notes))])} |")
+        print(
+            f"| {name} | {' | '.join([*map(_median, cells), str(len(own)), '; '.join(sorted(notes))])} |"
+        )
 
 
 def _rates(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:

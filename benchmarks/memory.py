@@ -10,14 +10,17 @@ from contenders.memory_use import tree_pss_mb
 from corpus import prepare_small_clips
 
 from surgrec.cli import parse
-from surgrec.clips.augment import AugmentConfig
-from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import ClipDataset, LoaderConfig
-from surgrec.clips.loader import StepSampler, clip_batches
-from surgrec.clips.sampling import ClipSampling
-from surgrec.shards.corpus import open_corpus
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
+from surgrec.clips import (
+    AugmentConfig,
+    ClipBatch,
+    ClipDataset,
+    ClipSampling,
+    LoaderConfig,
+    StepSampler,
+    clip_batches,
+)
+from surgrec.shards import open_corpus
+from surgrec.stream import Mixture, Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +45,13 @@ def main(config: Memory) -> None:
     """Draws, and prints the memory of the process and its workers, and how it grows in the second half."""
     corpus = prepare_small_clips(config.folder, clips=2000, short_side_px=config.short_side_px)
     stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
-    dataset = ClipDataset(stream, ClipSampling(num_frames=8, fps=4.0), AugmentConfig(), config.loader)
+    dataset = ClipDataset(
+        stream, ClipSampling(num_frames=8, fps=4.0), AugmentConfig(), config.loader
+    )
     steps = -(-config.samples // config.batch)
-    sampler = StepSampler(global_batch=config.batch, rank=0, world_size=1, start_step=0, steps=steps)
+    sampler = StepSampler(
+        global_batch=config.batch, rank=0, world_size=1, start_step=0, steps=steps
+    )
     looks = []
     for samples, pss_mb in _looks(clip_batches(dataset, sampler), config.every):
         print(f"{samples:7,} samples: {pss_mb:7.1f} MB", flush=True)

@@ -11,14 +11,16 @@ import numpy as np
 from synthetic_index import write_synthetic
 
 from surgrec.cli import parse
-from surgrec.shards.corpus import open_corpus
-from surgrec.stream.mixture import Level, Mixture
-from surgrec.stream.order import rank_positions
-from surgrec.stream.stream import Stream
+from surgrec.shards import open_corpus
+from surgrec.stream import Level, Mixture, Stream, rank_positions
 
 AT_ONCE, WORKERS = 33, 8
 """Batches that `ClipDataset` plans in one call, and workers that take turns."""
-LEVELS = [Level(by="domain", alpha=0.0), Level(by="procedure", alpha=0.25), Level(by="source", alpha=0.5)]
+LEVELS = [
+    Level(by="domain", alpha=0.0),
+    Level(by="procedure", alpha=0.25),
+    Level(by="source", alpha=0.5),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,14 @@ def main(config: Planning) -> None:
         write_synthetic(Path(folder), [config.rows] * config.sources)
         stream = Stream(open_corpus([folder]), Mixture(levels=LEVELS), seed=0)
         for batch in config.batches:
-            whole = {"global_batch": batch * config.world_size, "rank": 1, "world_size": config.world_size}
-            print(f"rank batch {batch}, {len(stream.order.leaves)} leaves, microseconds per sample:")
+            whole = {
+                "global_batch": batch * config.world_size,
+                "rank": 1,
+                "world_size": config.world_size,
+            }
+            print(
+                f"rank batch {batch}, {len(stream.order.leaves)} leaves, microseconds per sample:"
+            )
             plans: dict[str, Callable[[np.ndarray], object]] = {
                 "order alone": stream.order,
                 "and rows (Stream.draws)": stream.draws,
@@ -56,18 +64,27 @@ def main(config: Planning) -> None:
             }
             for at_once in (1, AT_ONCE):
                 first_steps = range(
-                    5000, 5000 + max(1, config.samples // batch // at_once) * at_once * WORKERS, at_once * WORKERS
+                    5000,
+                    5000 + max(1, config.samples // batch // at_once) * at_once * WORKERS,
+                    at_once * WORKERS,
                 )
                 planned = [
-                    np.concatenate([rank_positions(first + step * WORKERS, **whole) for step in range(at_once)])
+                    np.concatenate(
+                        [rank_positions(first + step * WORKERS, **whole) for step in range(at_once)]
+                    )
                     for first in first_steps
                 ]
-                print(f" {at_once} of them at once" + (", as a worker of the loader plans:" if at_once > 1 else ":"))
+                print(
+                    f" {at_once} of them at once"
+                    + (", as a worker of the loader plans:" if at_once > 1 else ":")
+                )
                 for name, plan in plans.items():
                     print(f"  {name}: {_microseconds(plan, planned, config.repeats):.1f}")
 
 
-def _microseconds(plan: Callable[[np.ndarray], object], steps: list[np.ndarray], repeats: int) -> float:
+def _microseconds(
+    plan: Callable[[np.ndarray], object], steps: list[np.ndarray], repeats: int
+) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

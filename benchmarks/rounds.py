@@ -62,7 +62,9 @@ class Setting:
         done = self.folder / f"{contender.environment}.converted"
         if contender.environment and not done.exists():
             job = self.job(contender, cores) | {"scratch": str(self.folder)}
-            subprocess.run([*_command(self, contender, job), "convert"], check=True, stdin=subprocess.DEVNULL)
+            subprocess.run(
+                [*_command(self, contender, job), "convert"], check=True, stdin=subprocess.DEVNULL
+            )
             done.touch()
 
 
@@ -84,15 +86,21 @@ def interleaved(
             yield row
 
 
-def run(setting: Setting, contender: Contender, job: dict[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+def run(
+    setting: Setting, contender: Contender, job: dict[str, Any], variables: Mapping[str, str]
+) -> dict[str, Any]:
     """The figures of one contender in a process of its own, or why there are none."""
     scratch = tempfile.mkdtemp(prefix="bench_")
     command = _command(setting, contender, job | {"scratch": scratch})
     environment = (
-        os.environ | variables | {"TMPDIR": scratch, "PATH": f"{Path(command[0]).parent}:{os.environ['PATH']}"}
+        os.environ
+        | variables
+        | {"TMPDIR": scratch, "PATH": f"{Path(command[0]).parent}:{os.environ['PATH']}"}
     )
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, cwd=scratch)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, cwd=scratch
+        )
     except subprocess.TimeoutExpired:
         return {"note": f"nothing after {LIMIT_S} s"}
     finally:
@@ -100,7 +108,10 @@ def run(setting: Setting, contender: Contender, job: dict[str, Any], variables: 
     found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not found:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = next((line for line in reversed(said) if "Error" in line), said[-1] if said else "it said nothing")
+        reason = next(
+            (line for line in reversed(said) if "Error" in line),
+            said[-1] if said else "it said nothing",
+        )
         return {"note": f"failed with {done.returncode}: {reason[:200]}"}
     return dict(json.loads(found[0].removeprefix("RESULT ")))
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import boto3
 
-from surgrec.storage import open_store
-from surgrec.storage.seaweed import BUCKET, run_seaweed
+from surgrec.storage import BUCKET, open_store, run_seaweed
 
 CLIP_BYTES = 280_000
 CLIPS = 200
@@ -39,15 +38,21 @@ def main() -> None:
 
         def signed_alone(offset: int) -> bytes:
             span = f"bytes={offset}-{offset + CLIP_BYTES - 1}"
-            body: bytes = client.get_object(Bucket=BUCKET, Key="shard.tar", Range=span)["Body"].read()
+            body: bytes = client.get_object(Bucket=BUCKET, Key="shard.tar", Range=span)[
+                "Body"
+            ].read()
             return body
 
         def by_the_store(offset: int) -> bytes:
             return store.read_range("shard.tar", offset, CLIP_BYTES)
 
         rounds = [(cpu_ms(signed_alone), cpu_ms(by_the_store)) for _ in range(ROUNDS)]
-    for name, times in zip(("boto3 get_object", "our store"), zip(*rounds, strict=True), strict=True):
-        print(f"{name:18} {statistics.median(times):.2f} ms (of {ROUNDS} rounds: {min(times):.2f} to {max(times):.2f})")
+    for name, times in zip(
+        ("boto3 get_object", "our store"), zip(*rounds, strict=True), strict=True
+    ):
+        print(
+            f"{name:18} {statistics.median(times):.2f} ms (of {ROUNDS} rounds: {min(times):.2f} to {max(times):.2f})"
+        )
     print(f"ratio              {statistics.median(own / boto for boto, own in rounds):.2f}")
 
 

@@ -10,13 +10,15 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from latency import delayed
 
-from surgrec.storage.seaweed import BUCKET, Account, free_ports, run_seaweed
+from surgrec.storage import BUCKET, Account, free_ports, run_seaweed
 
 PREFIX = "bench"
 
 
 @contextmanager
-def far_store(folder: Path, forms: list[str], *, delay_s: float, core: int) -> Iterator[dict[str, str]]:
+def far_store(
+    folder: Path, forms: list[str], *, delay_s: float, core: int
+) -> Iterator[dict[str, str]]:
     """The environment variables with which everyone reads `s3://corpora/bench/<form>`; copies what is not there yet."""
     data = folder / "seaweed"
     data.mkdir(exist_ok=True)
@@ -30,9 +32,13 @@ def far_store(folder: Path, forms: list[str], *, delay_s: float, core: int) -> I
     try:
         for form in forms:
             _upload(folder, form, account)
-        with delayed(int(account.endpoint.rpartition(":")[2]), free_ports(1)[0], delay_s, core) as port:
+        with delayed(
+            int(account.endpoint.rpartition(":")[2]), free_ports(1)[0], delay_s, core
+        ) as port:
             far = Account(
-                endpoint=f"http://127.0.0.1:{port}", access_key=account.access_key, secret_key=account.secret_key
+                endpoint=f"http://127.0.0.1:{port}",
+                access_key=account.access_key,
+                secret_key=account.secret_key,
             )
             yield far.environment() | _peers(folder, far)
     finally:
@@ -49,12 +55,16 @@ def _upload(folder: Path, form: str, account: Account) -> None:
         region_name=settings["aws_default_region"],
     )
     there: dict[str, int] = {}
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{PREFIX}/{form}/"):
+    for page in client.get_paginator("list_objects_v2").paginate(
+        Bucket=BUCKET, Prefix=f"{PREFIX}/{form}/"
+    ):
         there |= {item["Key"]: item["Size"] for item in page.get("Contents", [])}
     for path in sorted(path for path in (folder / form).rglob("*") if path.is_file()):
         key = f"{PREFIX}/{path.relative_to(folder)}"
         if there.get(key) != path.stat().st_size:
-            client.upload_file(str(path), BUCKET, key, Config=TransferConfig(preferred_transfer_client="classic"))
+            client.upload_file(
+                str(path), BUCKET, key, Config=TransferConfig(preferred_transfer_client="classic")
+            )
 
 
 def _peers(folder: Path, account: Account) -> dict[str, str]:

@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from surgrec.shards.corpus import CorpusFile, SourceEntry, write_corpus_file
-from surgrec.shards.index import parquet_bytes
-from surgrec.shards.layout import INDEX_FILE, shard_name
-from surgrec.shards.write import Shard
+from surgrec.shards import (
+    INDEX_FILE,
+    CorpusFile,
+    Shard,
+    SourceEntry,
+    parquet_bytes,
+    shard_name,
+    write_corpus_file,
+)
 from surgrec.storage import open_store
 
 DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic")
@@ -34,7 +39,12 @@ def write_synthetic(folder: Path, sizes: Sequence[int]) -> None:
 
 def _entry(name: str, domain: str, rows: int) -> SourceEntry:
     shards = [
-        Shard(name=_shard(name, number), samples=min(ROWS_PER_SHARD, rows - first), bytes=1, sha256="0" * 64)
+        Shard(
+            name=_shard(name, number),
+            samples=min(ROWS_PER_SHARD, rows - first),
+            bytes=1,
+            sha256="0" * 64,
+        )
         for number, first in enumerate(range(0, rows, ROWS_PER_SHARD))
     ]
     return SourceEntry(
@@ -59,19 +69,35 @@ def _table(name: str, domain: str, rows: int, random: np.random.Generator) -> pa
     number = np.arange(rows)
     video, place = _hex(random, rows, 12), number % ROWS_PER_SHARD
     shards = pa.array([_shard(name, each) for each in range(-(-rows // ROWS_PER_SHARD))])
-    key = np.concatenate([_same(f"{name}_", rows), video, _same("_", rows), _digits(number, 9)], axis=1)
-    constant = {"source": name, "domain": domain, "view": "inside", "split": "train", "crop": "0,0,1280,720"}
-    constant |= {"licence": "CC0-1.0", "config": "0123456789ab"}
+    key = np.concatenate(
+        [_same(f"{name}_", rows), video, _same("_", rows), _digits(number, 9)], axis=1
+    )
+    constant = {
+        "source": name,
+        "domain": domain,
+        "view": "inside",
+        "split": "train",
+        "crop": "0,0,1280,720",
+    }
+    constant |= {"license": "CC0-1.0", "config": "0123456789ab"}
     words = {column: _text(_same(word, rows)) for column, word in constant.items()}
-    procedures = pa.DictionaryArray.from_arrays(pa.array(number % 3, pa.int32()), pa.array(["one", "two", "three"]))
+    procedures = pa.DictionaryArray.from_arrays(
+        pa.array(number % 3, pa.int32()), pa.array(["one", "two", "three"])
+    )
     numbers = {"start_s": 0.0, "duration_s": 10.0, "fps": 8.0, "native_fps": 30.0}
-    counts = {"num_frames": 80, "width": 456, "height": 256, "native_width": 1280, "native_height": 720}
+    counts = {
+        "num_frames": 80,
+        "width": 456,
+        "height": 256,
+        "native_width": 1280,
+        "native_height": 720,
+    }
     return pa.table(
         {
             "key": _text(key),
-            "shard": pa.DictionaryArray.from_arrays(pa.array(number // ROWS_PER_SHARD, pa.int32()), shards).cast(
-                pa.string()
-            ),
+            "shard": pa.DictionaryArray.from_arrays(
+                pa.array(number // ROWS_PER_SHARD, pa.int32()), shards
+            ).cast(pa.string()),
             "offset": place * CLIP_BYTES,
             "size": np.full(rows, CLIP_BYTES),
             "mp4_offset": place * CLIP_BYTES + 2048,
@@ -103,4 +129,6 @@ def _text(letters: np.ndarray) -> pa.StringArray:
     """Strings of one length out of their bytes."""
     rows, width = letters.shape
     offsets = np.arange(rows + 1, dtype=np.int32) * width
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(letters)))
+    return pa.StringArray.from_buffers(
+        rows, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(letters))
+    )

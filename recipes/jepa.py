@@ -14,24 +14,39 @@ from functools import partial
 
 import torch
 
-from surgrec.cli import parse, with_errors_as_one_line
-from surgrec.clips.augment import AugmentConfig, network_input
-from surgrec.clips.loader import clip_batches, loader_failures_explained
-from surgrec.models.encoder import Encoder
-from surgrec.models.weights import ENCODER_FILE, save_encoder
-from surgrec.objectives.flops import jepa_flops
-from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
-from surgrec.training.checkpoint import Checkpoints, TrainingState
-from surgrec.training.data import open_data
-from surgrec.training.diagnostics import collapse_diagnostics
-from surgrec.training.ema import VJEPA2_MOMENTUM, ema_copy, update_ema
-from surgrec.training.initialise import initial_weights
-from surgrec.training.launch import StopRequest, start_accelerator, start_run
-from surgrec.training.metrics import RunLog, progress_bar
-from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
-from surgrec.training.plan import provenance, record_start, run_identity
-from surgrec.training.run_config import RunConfig
-from surgrec.training.schedule import ScheduleConfig, schedule_value
+from surgrec.cli import parse, run_main
+from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
+from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.objectives import (
+    JepaObjective,
+    JepaObjectiveConfig,
+    jepa_flops,
+    jepa_masks,
+    target_features,
+)
+from surgrec.runs import provenance, record_start, run_identity
+from surgrec.training import (
+    VJEPA2_MOMENTUM,
+    Checkpoints,
+    OptimizerConfig,
+    RunConfig,
+    RunLog,
+    ScheduleConfig,
+    StopRequest,
+    TrainingState,
+    build_optimizer,
+    clip_gradients,
+    collapse_diagnostics,
+    ema_copy,
+    initial_weights,
+    open_data,
+    progress_bar,
+    schedule_value,
+    set_step,
+    start_accelerator,
+    start_run,
+    update_ema,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +85,7 @@ def main(config: JepaConfig) -> None:
         first_step,
         show=accelerator.is_main_process,
         format=config.init_format,
-        licence=config.init_licence,
+        license=config.init_license,
     )
     target = ema_copy(encoder)
     optimizer = build_optimizer(objective, config.optimizer)
@@ -78,11 +93,15 @@ def main(config: JepaConfig) -> None:
     # Resume: everything, or an error.
     identity = partial(run_identity, "jepa", data.stream, config, init_from)
     modules = {"objective": objective, "target_encoder": target}
-    state = TrainingState(modules=modules, optimizer=optimizer, trained=objective, identity=identity)
+    state = TrainingState(
+        modules=modules, optimizer=optimizer, trained=objective, identity=identity
+    )
     if first_step:
         checkpoints.load(first_step, state)
     if accelerator.is_main_process:
-        record_start(config, data.stream, first_step=first_step, processes=accelerator.num_processes)
+        record_start(
+            config, data.stream, first_step=first_step, processes=accelerator.num_processes
+        )
     # Never the loader: its batches are this rank's already.
     model, optimizer = accelerator.prepare(objective, optimizer)
     log = RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log)
@@ -96,8 +115,10 @@ def main(config: JepaConfig) -> None:
             batch = next(batches)
             data_wait_s = time.perf_counter() - began
 
-            clips = network_input(batch, config.encoder.crop_px, accelerator.device)
-            masks = jepa_masks(config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions)
+            clips = to_model_input(batch, config.encoder.crop_px, accelerator.device)
+            masks = jepa_masks(
+                config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions
+            )
             set_step(optimizer, config.optimizer, step)
             with accelerator.autocast():
                 targets = target_features(target, clips)
@@ -116,17 +137,25 @@ def main(config: JepaConfig) -> None:
                 flops=jepa_flops(config.encoder, config.objective.predictor, masks),
                 began=began,
                 data_wait_s=data_wait_s,
-                values={"lr": optimizer.param_groups[0]["lr"], "momentum": momentum, "gradient_norm": gradient_norm},
+                values={
+                    "lr": optimizer.param_groups[0]["lr"],
+                    "momentum": momentum,
+                    "gradient_norm": gradient_norm,
+                },
             )
             done = step + 1
             is_save_step = done % config.save_every == 0 or done == config.steps
-            if is_save_step or done % config.log.every == 0:  # a collective: every rank comes here after the same step
+            if (
+                is_save_step or done % config.log.every == 0
+            ):  # a collective: every rank comes here after the same step
                 diagnostics = collapse_diagnostics(targets) if accelerator.is_main_process else {}
                 stopping = log.meet(stop=bool(stop), diagnostics=diagnostics)
                 if is_save_step or stopping:
                     if accelerator.is_main_process:
                         checkpoints.save(done, state)
-                        facts = provenance(identity(done), data.stream, step=done, global_batch=config.global_batch)
+                        facts = provenance(
+                            identity(done), data.stream, step=done, global_batch=config.global_batch
+                        )
                         save_encoder(target, config.run_dir / ENCODER_FILE, facts)
                     accelerator.wait_for_everyone()
                 if stopping:
@@ -137,4 +166,6 @@ def main(config: JepaConfig) -> None:
 
 if __name__ == "__main__":
     config = parse(JepaConfig)
-    with_errors_as_one_line("jepa", lambda: main(config), to_go_on="--resume true continues from the last checkpoint")
+    run_main(
+        "jepa", lambda: main(config), to_go_on="--resume true continues from the last checkpoint"
+    )

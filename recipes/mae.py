@@ -15,29 +15,37 @@ from functools import partial
 import torch
 from einops import reduce
 
-from surgrec.cli import parse, with_errors_as_one_line
-from surgrec.clips.augment import AugmentConfig, network_input
-from surgrec.clips.loader import clip_batches, loader_failures_explained
+from surgrec.cli import parse, run_main
+from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
 from surgrec.errors import ConfigError
-from surgrec.models.encoder import Encoder
-from surgrec.models.weights import ENCODER_FILE, save_encoder
-from surgrec.objectives.flops import mae_flops
-from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks
-from surgrec.training.checkpoint import Checkpoints, TrainingState
-from surgrec.training.data import open_data
-from surgrec.training.diagnostics import collapse_diagnostics
-from surgrec.training.initialise import initial_weights
-from surgrec.training.launch import StopRequest, start_accelerator, start_run
-from surgrec.training.metrics import RunLog, progress_bar
-from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
-from surgrec.training.plan import provenance, record_start, run_identity
-from surgrec.training.run_config import RunConfig
-from surgrec.training.schedule import ScheduleConfig
+from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_flops, mae_masks
+from surgrec.runs import provenance, record_start, run_identity
+from surgrec.training import (
+    Checkpoints,
+    OptimizerConfig,
+    RunConfig,
+    RunLog,
+    ScheduleConfig,
+    StopRequest,
+    TrainingState,
+    build_optimizer,
+    clip_gradients,
+    collapse_diagnostics,
+    initial_weights,
+    open_data,
+    progress_bar,
+    set_step,
+    start_accelerator,
+    start_run,
+)
 
 # VideoMAE's published values; recipes/configs/mae_vitb16.yaml says where each comes from, and what is known of SurgRec-MAE.
 VIDEOMAE_VIEW = AugmentConfig(crop="multi_scale", flip=0.0)
 VIDEOMAE_OPTIMIZER = OptimizerConfig(
-    lr=ScheduleConfig(value=1.2e-3, start=0.0, warmup_steps=4700, decay="cosine", end=8e-5, end_step=94_000),
+    lr=ScheduleConfig(
+        value=1.2e-3, start=0.0, warmup_steps=4700, decay="cosine", end=8e-5, end_step=94_000
+    ),
     weight_decay=ScheduleConfig(value=0.05),
     betas=(0.9, 0.95),
 )
@@ -84,17 +92,21 @@ def main(config: MaeConfig) -> None:
         first_step,
         show=accelerator.is_main_process,
         format=config.init_format,
-        licence=config.init_licence,
+        license=config.init_license,
     )
     optimizer = build_optimizer(objective, config.optimizer)
 
     # Resume: everything, or an error.
     identity = partial(run_identity, "mae", data.stream, config, init_from)
-    state = TrainingState(modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity)
+    state = TrainingState(
+        modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity
+    )
     if first_step:
         checkpoints.load(first_step, state)
     if accelerator.is_main_process:
-        record_start(config, data.stream, first_step=first_step, processes=accelerator.num_processes)
+        record_start(
+            config, data.stream, first_step=first_step, processes=accelerator.num_processes
+        )
     # Never the loader: its batches are this rank's already.
     model, optimizer = accelerator.prepare(objective, optimizer)
     log = RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log)
@@ -108,9 +120,13 @@ def main(config: MaeConfig) -> None:
             batch = next(batches)
             data_wait_s = time.perf_counter() - began
 
-            clips = network_input(batch, config.encoder.crop_px, accelerator.device)
+            clips = to_model_input(batch, config.encoder.crop_px, accelerator.device)
             masks = mae_masks(
-                config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions, views=config.views
+                config.objective,
+                config.encoder.grid,
+                seed=config.seed,
+                positions=batch.positions,
+                views=config.views,
             )
             set_step(optimizer, config.optimizer, step)
             with accelerator.autocast():
@@ -131,8 +147,10 @@ def main(config: MaeConfig) -> None:
             )
             done = step + 1
             is_save_step = done % config.save_every == 0 or done == config.steps
-            if is_save_step or done % config.log.every == 0:  # a collective: every rank comes here after the same step
-                diagnostics = {"loss_of_mean": float(losses["loss_of_mean"])}
+            if (
+                is_save_step or done % config.log.every == 0
+            ):  # a collective: every rank comes here after the same step
+                diagnostics = {"mean_baseline_loss": float(losses["mean_baseline_loss"])}
                 if accelerator.is_main_process:
                     with torch.no_grad(), accelerator.autocast():
                         diagnostics |= collapse_diagnostics(encoder(clips[:8]))
@@ -140,7 +158,9 @@ def main(config: MaeConfig) -> None:
                 if is_save_step or stopping:
                     if accelerator.is_main_process:
                         checkpoints.save(done, state)
-                        facts = provenance(identity(done), data.stream, step=done, global_batch=config.global_batch)
+                        facts = provenance(
+                            identity(done), data.stream, step=done, global_batch=config.global_batch
+                        )
                         save_encoder(encoder, config.run_dir / ENCODER_FILE, facts)
                     accelerator.wait_for_everyone()
                 if stopping:
@@ -151,4 +171,6 @@ def main(config: MaeConfig) -> None:
 
 if __name__ == "__main__":
     config = parse(MaeConfig)
-    with_errors_as_one_line("mae", lambda: main(config), to_go_on="--resume true continues from the last checkpoint")
+    run_main(
+        "mae", lambda: main(config), to_go_on="--resume true continues from the last checkpoint"
+    )

@@ -46,10 +46,14 @@ class Command:
     many: bool = False
 
 
-def parse(config_type: type[ConfigType], argv: Sequence[str] | None = None, *, prog: str | None = None) -> ConfigType:
+def parse(
+    config_type: type[ConfigType], argv: Sequence[str] | None = None, *, prog: str | None = None
+) -> ConfigType:
     """A config from `--config FILE.yaml` and dotted flags that override it. A wrong key or type ends the program with 2."""
     parser = _Parser(prog=prog, exit_on_error=True, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="A YAML file with any of the options below.")
+    parser.add_argument(
+        "--config", action="config", help="A YAML file with any of the options below."
+    )
     parser.add_class_arguments(config_type, as_group=False)
     parsed = parser.parse_args(list(argv) if argv is not None else None)
     _refuse_values_for_groups(parser, parsed)
@@ -103,13 +107,17 @@ def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = No
     parser = _Parser(prog=prog, allow_abbrev=False)
     subcommands = parser.add_subcommands(dest="command")
     for name, command in commands.items():
-        child = _Parser(allow_abbrev=False, description=(command.function.__doc__ or "").split("\n\n")[0])
+        child = _Parser(
+            allow_abbrev=False, description=(command.function.__doc__ or "").split("\n\n")[0]
+        )
         skip: set[str | int] = set()
         if command.positional is not None:
             child.add_argument(command.positional, nargs="+" if command.many else None, type=str)
             skip = {command.positional}
         child.add_function_arguments(command.function, as_group=False, skip=skip)
-        subcommands.add_subcommand(name, child, help=(command.function.__doc__ or "").split("\n")[0])
+        subcommands.add_subcommand(
+            name, child, help=(command.function.__doc__ or "").split("\n")[0]
+        )
     parsed = parser.parse_args(list(argv) if argv is not None else None)
     name = parsed.command
     try:
@@ -117,10 +125,12 @@ def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = No
     except (SurgrecError, ValueError) as error:
         parser.error(str(error))
     to_go_on = "the same command continues where it stopped"
-    with_errors_as_one_line(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
+    run_main(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
 
 
-def with_errors_as_one_line(prog: str, main: Callable[[], int | None], *, to_go_on: str = "start it again") -> NoReturn:
+def run_main(
+    prog: str, main: Callable[[], int | None], *, to_go_on: str = "start it again"
+) -> NoReturn:
     """Runs `main` and exits: its status, 1 and one line for a SurgrecError, 130 and how to go on for Ctrl-C."""
     try:
         status = main()
@@ -131,11 +141,18 @@ def with_errors_as_one_line(prog: str, main: Callable[[], int | None], *, to_go_
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; {to_go_on}", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has read enough; what Python still wants to flush goes nowhere
+    except (
+        BrokenPipeError
+    ):  # `| head` has read enough; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:  # a folder without permission, a full disk: where nothing closer to it said more
-        print(f"{prog}: error: {error.filename or 'a file'}: {error.strerror}; mend it and run again", file=sys.stderr)  # noqa: T201
+    except (
+        OSError
+    ) as error:  # a folder without permission, a full disk: where nothing closer to it said more
+        print(
+            f"{prog}: error: {error.filename or 'a file'}: {error.strerror}; mend it and run again",
+            file=sys.stderr,
+        )  # noqa: T201
         sys.exit(1)
     sys.exit(status or 0)
 
@@ -156,7 +173,9 @@ def _refuse_values_for_groups(parser: _Parser, parsed: jsonargparse.Namespace) -
     for action in parser._actions:
         group, _, option = action.dest.rpartition(".")
         if group and option != "help" and not isinstance(parsed.get(group), jsonargparse.Namespace):
-            parser.error(f"{group} is {parsed.get(group)!r}, but it has options of its own, such as {action.dest}")
+            parser.error(
+                f"{group} is {parsed.get(group)!r}, but it has options of its own, such as {action.dest}"
+            )
 
 
 def _known_names(parser: jsonargparse.ArgumentParser) -> set[str]:
@@ -172,9 +191,13 @@ def _one_line(message: str, known: set[str]) -> str:
     text = " ".join(message.split())
     for pattern, plain in _PLAIN_WORDS:
         text = re.sub(pattern, plain, text)
-    unknown = re.search(r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text)
+    unknown = re.search(
+        r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text
+    )
     if unknown:
-        strange = next((part for part in unknown.group(1).split(".") if part not in known), unknown.group(1))
+        strange = next(
+            (part for part in unknown.group(1).split(".") if part not in known), unknown.group(1)
+        )
         near = difflib.get_close_matches(strange, sorted(known), n=1)
         if near:
             text += f"; did you mean '{near[0]}'?"

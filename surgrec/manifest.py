@@ -36,7 +36,7 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
-OPTIONAL_COLUMNS = ("procedure", "view", "licence", "labels", "public")
+OPTIONAL_COLUMNS = ("procedure", "view", "license", "labels", "public")
 _LABEL_COLUMNS = ("task", "start_s", "end_s", "value")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -44,10 +44,10 @@ _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """One labelled stretch of a video or of a clip."""
+    """One labeled stretch of a video or of a clip."""
 
     task: str
-    """What is labelled, such as `phase`."""
+    """What is labeled, such as `phase`."""
     start_s: float
     """Seconds from the start of the video (in a manifest) or of the clip (in a shard)."""
     end_s: float
@@ -74,10 +74,10 @@ class Video:
     """Such as `cholecystectomy`."""
     view: str = ""
     """Such as `left`, for several recordings of one case."""
-    licence: str = ""
+    license: str = ""
     """Terms of use, kept with every clip."""
     labels: Path | None = None
-    """A CSV of labelled stretches: task, start_s, end_s, value."""
+    """A CSV of labeled stretches: task, start_s, end_s, value."""
     public: bool = False
     """Whether the case name may appear in the corpus as it is."""
 
@@ -87,14 +87,18 @@ class Video:
                 f"{self.path}: source {self.source!r} is not a name of letters, digits and '-', at most 40; rename it"
             )
         if not _WORD.fullmatch(self.domain):
-            raise ManifestError(f"{self.path}: domain {self.domain!r} is not one lower-case word; use {_domains()}")
+            raise ManifestError(
+                f"{self.path}: domain {self.domain!r} is not one lower-case word; use {_domains()}"
+            )
         near = difflib.get_close_matches(self.domain, KNOWN_DOMAINS, n=1, cutoff=0.75)
         if near and self.domain not in KNOWN_DOMAINS:
             raise ManifestError(
                 f"{self.path}: domain {self.domain!r} looks like {near[0]!r} misspelt; use {_domains()}"
             )
         if self.split not in SPLITS:
-            raise ManifestError(f"{self.path}: split {self.split!r} is not one of {', '.join(SPLITS)}")
+            raise ManifestError(
+                f"{self.path}: split {self.split!r} is not one of {', '.join(SPLITS)}"
+            )
 
 
 def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Video]:
@@ -125,7 +129,13 @@ def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Vid
 
 
 def scan_folder(
-    folder: Path, *, source: str, domain: str, split: Split = "train", licence: str = "", case_from: str = ""
+    folder: Path,
+    *,
+    source: str,
+    domain: str,
+    split: Split = "train",
+    license: str = "",
+    case_from: str = "",
 ) -> list[Video]:
     """Every video file under a folder, in the order of their paths.
 
@@ -134,7 +144,7 @@ def scan_folder(
         source: Name of the source that all of them form.
         domain: Domain of all of them.
         split: Stored split of all of them.
-        licence: Terms of use of all of them.
+        license: Terms of use of all of them.
         case_from: A regular expression with one group, searched in the path relative to the folder; the group is the
             case. Empty: each video is its own case.
 
@@ -162,14 +172,14 @@ def scan_folder(
             domain=domain,
             case=_case_of(pattern, path.relative_to(folder)) if pattern else "",
             split=split,
-            licence=licence,
+            license=license,
         )
         for path in paths
     ]
 
 
 def read_labels(path: Path) -> list[Label]:
-    """The labelled stretches of one video, from a CSV with the columns task, start_s, end_s, value; sorted by time.
+    """The labeled stretches of one video, from a CSV with the columns task, start_s, end_s, value; sorted by time.
 
     Raises:
         ManifestError: The file is missing, or a row is not a stretch of time with a task and a value.
@@ -180,13 +190,17 @@ def read_labels(path: Path) -> list[Label]:
         try:
             start_s, end_s = float(row["start_s"]), float(row["end_s"])
         except ValueError:
-            raise ManifestError(f"{where}: {row['start_s']!r} to {row['end_s']!r} are not seconds") from None
+            raise ManifestError(
+                f"{where}: {row['start_s']!r} to {row['end_s']!r} are not seconds"
+            ) from None
         if not 0 <= start_s < end_s < float("inf"):
             raise ManifestError(
                 f"{where}: {start_s} s to {end_s} s is not a stretch of time; end_s must be after start_s"
             )
         if not row["task"] or not row["value"]:
-            raise ManifestError(f"{where}: task {row['task']!r} with value {row['value']!r}; neither may be empty")
+            raise ManifestError(
+                f"{where}: task {row['task']!r} with value {row['value']!r}; neither may be empty"
+            )
         labels.append(Label(task=row["task"], start_s=start_s, end_s=end_s, value=row["value"]))
     return sorted(labels, key=lambda label: (label.start_s, label.end_s, label.task, label.value))
 
@@ -206,7 +220,7 @@ def _video(folder: Path, row: dict[str, str]) -> Video:
         split=split,  # type: ignore[arg-type]  # narrowed by the check above, which mypy does not follow
         procedure=row.get("procedure", ""),
         view=row.get("view", ""),
-        licence=row.get("licence", ""),
+        license=row.get("license", ""),
         labels=folder / row["labels"] if row.get("labels") else None,
         public=public == "true",
     )
@@ -220,23 +234,34 @@ def _rows(
     except FileNotFoundError:
         raise ManifestError(f"{path} does not exist") from None
     except IsADirectoryError:
-        raise ManifestError(f"{path} is a folder; a CSV file is needed (for a folder of videos use --videos)") from None
+        raise ManifestError(
+            f"{path} is a folder; a CSV file is needed (for a folder of videos use --videos)"
+        ) from None
     except UnicodeDecodeError:
         raise ManifestError(f"{path} is not a text file in UTF-8; save it as a CSV") from None
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read ({error.strerror}); check its permissions and its disk") from None
+        raise ManifestError(
+            f"{path} cannot be read ({error.strerror}); check its permissions and its disk"
+        ) from None
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     # strict: a quote that is never closed would otherwise swallow the rows below it
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval=None, strict=True)
+    reader = csv.DictReader(
+        io.StringIO(text), delimiter=delimiter, restkey="", restval=None, strict=True
+    )
     try:
         columns = [column.strip() for column in reader.fieldnames or []]
         reader.fieldnames = columns
         _check_columns(path, columns, required, optional, ignored)
         for row in reader:
             if "" in row or None in row.values():
-                raise ManifestError(f"{path}, line {reader.line_num}: the row does not have {len(columns)} columns")
-            yield reader.line_num, {key: value.strip() for key, value in row.items() if key not in ignored}
+                raise ManifestError(
+                    f"{path}, line {reader.line_num}: the row does not have {len(columns)} columns"
+                )
+            yield (
+                reader.line_num,
+                {key: value.strip() for key, value in row.items() if key not in ignored},
+            )
     except csv.Error as error:
         raise ManifestError(
             f"{path}, line {reader.reader.line_num}: not a row of a CSV ({error}); look for a stray quote there or above"
@@ -244,12 +269,18 @@ def _rows(
 
 
 def _check_columns(
-    path: Path, columns: Sequence[str], required: Sequence[str], optional: Sequence[str], ignored: Sequence[str]
+    path: Path,
+    columns: Sequence[str],
+    required: Sequence[str],
+    optional: Sequence[str],
+    ignored: Sequence[str],
 ) -> None:
     known = (*required, *optional)
     needed = [column for column in ignored if column in required]
     if needed:
-        raise ManifestError(f"the column {', '.join(needed)} cannot be left out; take it from --ignore_columns")
+        raise ManifestError(
+            f"the column {', '.join(needed)} cannot be left out; take it from --ignore_columns"
+        )
     missing = [column for column in required if column not in columns]
     if missing:
         raise ManifestError(
@@ -290,16 +321,22 @@ def _case_pattern(case_from: str) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(case_from)
     except re.error as error:
-        raise ManifestError(f"case_from {case_from!r} is not a regular expression: {error}") from None
+        raise ManifestError(
+            f"case_from {case_from!r} is not a regular expression: {error}"
+        ) from None
     if pattern.groups != 1:
-        raise ManifestError(f"case_from {case_from!r} has {pattern.groups} groups; it needs exactly one, the case")
+        raise ManifestError(
+            f"case_from {case_from!r} has {pattern.groups} groups; it needs exactly one, the case"
+        )
     return pattern
 
 
 def _case_of(pattern: re.Pattern[str], path: Path) -> str:
     match = pattern.search(path.as_posix())
     if not match or not match.group(1):
-        raise ManifestError(f"case_from {pattern.pattern!r} finds no case in {path}; widen the expression")
+        raise ManifestError(
+            f"case_from {pattern.pattern!r} finds no case in {path}; widen the expression"
+        )
     return match.group(1)
 
 

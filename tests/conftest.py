@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.videos import make_tiny_corpus
+from tests.support.videos import make_tiny_corpus
 
-pytest_plugins = ["tests.s3"]
+pytest_plugins = ["tests.support.s3"]
 
 # The same examples every time: a test that passed does not fail tomorrow. `--hypothesis-profile=search` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from surgrec.cli import Command, as_plain, parse, run, with_errors_as_one_line, write_yaml
+from surgrec.cli import Command, as_plain, parse, run, run_main, write_yaml
 from surgrec.errors import ConfigError, StorageError
 
 
@@ -74,7 +74,10 @@ def test_a_config_comes_from_yaml_and_flags_override_it(tmp_path: Path) -> None:
         "folder: pictures\ncorpus: [a, s3://b/c]\noptics: {zoom: 3, field_range: [0.5, 0.6]}\n"
         "spares: [{light: infrared}]\nweights: {alpha: 2, beta-2: 0.5}\nshutter_s: 1e-4\n"
     )
-    config = parse(Camera, ["--config", str(path), "--optics.light", "infrared", "--pictures=7", "--flash", "true"])
+    config = parse(
+        Camera,
+        ["--config", str(path), "--optics.light", "infrared", "--pictures=7", "--flash", "true"],
+    )
     assert config == Camera(
         folder=Path("pictures"),
         corpus=["a", "s3://b/c"],
@@ -88,8 +91,12 @@ def test_a_config_comes_from_yaml_and_flags_override_it(tmp_path: Path) -> None:
 
 
 def test_flags_alone_are_enough() -> None:
-    config = parse(Camera, ["--folder", "no", "--corpus", "a", "--weights.alpha", "3", "--backup.zoom", "4"])
-    assert config == Camera(folder=Path("no"), corpus="a", weights={"alpha": 3.0}, backup=Optics(zoom=4.0))
+    config = parse(
+        Camera, ["--folder", "no", "--corpus", "a", "--weights.alpha", "3", "--backup.zoom", "4"]
+    )
+    assert config == Camera(
+        folder=Path("no"), corpus="a", weights={"alpha": 3.0}, backup=Optics(zoom=4.0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,9 @@ def test_help_shows_the_docstring_of_every_field(capsys: pytest.CaptureFixture[s
         assert text in shown
 
 
-def develop(*, out: str, optics: Optics = Optics(), names: list[str] = [], dry: bool = False) -> int:  # noqa: B006
+def develop(
+    *, out: str, optics: Optics = Optics(), names: list[str] = [], dry: bool = False
+) -> int:  # noqa: B006
     """Pictures to prints.
 
     Args:
@@ -241,10 +250,16 @@ def test_a_subcommand_gets_typed_arguments_and_gives_the_exit_status(
     assert outcome(capsys, "show", "one", "two", "--pages", "5") == (0, "['one', 'two'] 5", "")
 
 
-def test_a_problem_that_its_reader_can_solve_is_one_line_and_exit_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert outcome(capsys, "develop", "--out", "full") == (1, "", "lab: error: the disk full is full; free space\n")
+def test_a_problem_that_its_reader_can_solve_is_one_line_and_exit_status_1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert outcome(capsys, "develop", "--out", "full") == (
+        1,
+        "",
+        "lab: error: the disk full is full; free space\n",
+    )
     with pytest.raises(SystemExit, match="1"):
-        with_errors_as_one_line("recipe", lambda: develop(out="full"))
+        run_main("recipe", lambda: develop(out="full"))
     assert capsys.readouterr().err == "recipe: error: the disk full is full; free space\n"
 
 
@@ -257,7 +272,7 @@ def test_an_interrupt_is_one_line_and_exit_status_130(capsys: pytest.CaptureFixt
 
 def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
-        with_errors_as_one_line("lab", lambda: 1 // 0)
+        run_main("lab", lambda: 1 // 0)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +281,10 @@ def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
         ([], "{develop,show}"),
         (["devlop"], "'devlop'"),
         (["develop"], "out"),
-        (["develop", "--otu", "x"], "lab develop: error: unrecognized arguments: --otu x; did you mean 'out'?"),
+        (
+            ["develop", "--otu", "x"],
+            "lab develop: error: unrecognized arguments: --otu x; did you mean 'out'?",
+        ),
         (["develop", "--out", "x", "--optics.zom", "3"], "did you mean 'zoom'?"),
         (["develop", "--out", "x", "--optics.zoom", "-3"], "zoom is -3.0; it must be positive"),
         (["develop", "--out", "x", "--optics", "/none.yaml"], "/none.yaml"),
@@ -279,7 +297,9 @@ def test_a_wrong_command_line_is_one_line_and_exit_status_2(
 ) -> None:
     wrong = tmp_path / "optics.yaml"
     wrong.write_text("zom: 4\n")
-    code, output, errors = outcome(capsys, *(str(wrong) if word == "WRONG" else word for word in argv))
+    code, output, errors = outcome(
+        capsys, *(str(wrong) if word == "WRONG" else word for word in argv)
+    )
     assert (code, output) == (2, "")
     assert message in errors
     assert errors.count("\n") == 1
@@ -290,16 +310,20 @@ def test_a_wrong_command_line_is_one_line_and_exit_status_2(
 def test_a_reader_that_has_seen_enough_is_no_failure(lines: int) -> None:
     """`surgrec-shard order ... | head -1` ends quietly, whether the pipe breaks on the way or when the rest is flushed."""
     program = (
-        "from surgrec.cli import with_errors_as_one_line\n"
+        "from surgrec.cli import run_main\n"
         "def main():\n"
         f"    for number in range({lines}): print(number)\n"
-        "with_errors_as_one_line('lab', main)\n"
+        "run_main('lab', main)\n"
     )
     reader, writer = os.pipe()
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False
+        [sys.executable, "-c", program],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=environment,
+        check=False,
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")

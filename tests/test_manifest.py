@@ -18,7 +18,7 @@ def write(folder: Path, *lines: str, end: str = "\n", encoding: str = "utf-8") -
 def test_a_manifest_lists_videos_with_paths_relative_to_its_folder(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        f"{HEADER},procedure,view,licence,labels,public",
+        f"{HEADER},procedure,view,license,labels,public",
         "videos/a.mp4,alpha,laparoscopy,case 1,train,cholecystectomy,left,CC0,labels/a.csv,true",
         "/elsewhere/b.avi,beta,cataract,,val,,,,,",
     )
@@ -31,19 +31,26 @@ def test_a_manifest_lists_videos_with_paths_relative_to_its_folder(tmp_path: Pat
             split="train",
             procedure="cholecystectomy",
             view="left",
-            licence="CC0",
+            license="CC0",
             labels=tmp_path / "labels/a.csv",
             public=True,
         ),
-        Video(path=Path("/elsewhere/b.avi"), source="beta", domain="cataract", case="", split="val"),
+        Video(
+            path=Path("/elsewhere/b.avi"), source="beta", domain="cataract", case="", split="val"
+        ),
     ]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_what_spreadsheets_write_is_read(tmp_path: Path, delimiter: str, end: str, encoding: str) -> None:
-    lines = [line.replace(",", delimiter) for line in (HEADER, ROW, "größe.mp4,alpha,laparoscopy, case 2 ,test")]
+def test_what_spreadsheets_write_is_read(
+    tmp_path: Path, delimiter: str, end: str, encoding: str
+) -> None:
+    lines = [
+        line.replace(",", delimiter)
+        for line in (HEADER, ROW, "größe.mp4,alpha,laparoscopy, case 2 ,test")
+    ]
     videos = read_manifest(write(tmp_path, *lines, end=end, encoding=encoding))
     assert [(video.path.name, video.case, video.split) for video in videos] == [
         ("a.mp4", "case 1", "train"),
@@ -52,7 +59,9 @@ def test_what_spreadsheets_write_is_read(tmp_path: Path, delimiter: str, end: st
 
 
 def test_columns_may_stand_in_any_order_and_rows_may_be_blank(tmp_path: Path) -> None:
-    path = write(tmp_path, "split,case,domain,source,path", "", "train,case 1,laparoscopy,alpha,a.mp4", "")
+    path = write(
+        tmp_path, "split,case,domain,source,path", "", "train,case 1,laparoscopy,alpha,a.mp4", ""
+    )
     assert [video.source for video in read_manifest(path)] == ["alpha"]
 
 
@@ -63,7 +72,8 @@ def test_a_quoted_field_may_hold_the_delimiter_and_any_separator_of_unicode(tmp_
 
 def test_a_new_domain_is_allowed_when_it_resembles_none(tmp_path: Path) -> None:
     assert (
-        read_manifest(write(tmp_path, HEADER, "a.mp4,alpha,arthroscopy-knee,c,train"))[0].domain == "arthroscopy-knee"
+        read_manifest(write(tmp_path, HEADER, "a.mp4,alpha,arthroscopy-knee,c,train"))[0].domain
+        == "arthroscopy-knee"
     )
 
 
@@ -75,27 +85,51 @@ def test_a_new_domain_is_allowed_when_it_resembles_none(tmp_path: Path) -> None:
             ["path,source,domain,split", "a,b,open,train"],
             "has no column case; its header is path, source, domain, split",
         ),
-        ([f"{HEADER},licenc", f"{ROW},CC0"], "'licenc', which means nothing here: did you mean 'licence'"),
-        ([f"{HEADER},ward", f"{ROW},3"], "'ward', which means nothing here: rename it, or .*--ignore_columns"),
-        ([f"{HEADER},case", f"{ROW},x"], "names a column twice: path, source, domain, case, split, case"),
+        (
+            [f"{HEADER},licenc", f"{ROW},CC0"],
+            "'licenc', which means nothing here: did you mean 'license'",
+        ),
+        (
+            [f"{HEADER},ward", f"{ROW},3"],
+            "'ward', which means nothing here: rename it, or .*--ignore_columns",
+        ),
+        (
+            [f"{HEADER},case", f"{ROW},x"],
+            "names a column twice: path, source, domain, case, split, case",
+        ),
         ([HEADER], "no video is listed below the header"),
         ([HEADER, ",alpha,laparoscopy,c,train"], "line 2: the path is empty"),
         ([HEADER, ",,,,"], "line 2: the path is empty"),
-        ([HEADER, ROW, "b.mp4,alpha,laparoscopy,c,dev"], "line 3: split 'dev' is not one of train, val, test"),
+        (
+            [HEADER, ROW, "b.mp4,alpha,laparoscopy,c,dev"],
+            "line 3: split 'dev' is not one of train, val, test",
+        ),
         ([HEADER, "a.mp4,alpha,laparoscopy,c,Train"], "split 'Train' is not one of"),
-        ([HEADER, "a.mp4,alpha,laparascopy,c,train"], "'laparascopy' looks like 'laparoscopy' misspelt"),
-        ([HEADER, "a.mp4,alpha,Laparoscopy,c,train"], "domain 'Laparoscopy' is not one lower-case word; use lap"),
+        (
+            [HEADER, "a.mp4,alpha,laparascopy,c,train"],
+            "'laparascopy' looks like 'laparoscopy' misspelt",
+        ),
+        (
+            [HEADER, "a.mp4,alpha,Laparoscopy,c,train"],
+            "domain 'Laparoscopy' is not one lower-case word; use lap",
+        ),
         ([HEADER, "a.mp4,alpha,,c,train"], "domain '' is not one lower-case word"),
         ([HEADER, "a.mp4,set 80,laparoscopy,c,train"], "source 'set 80' is not a name of letters"),
         ([HEADER, "a.mp4,../x,laparoscopy,c,train"], "source '../x' is not a name"),
         ([HEADER, f"a.mp4,{'a' * 41},laparoscopy,c,train"], "at most 40"),
-        ([HEADER, ROW, "b.mp4,alpha,cataract,c,train"], "'alpha' has the domains 'laparoscopy' and 'cataract'"),
-        ([HEADER, ROW, "b.mp4,Alpha,laparoscopy,c,train"], "'alpha' and 'Alpha' differ only in case"),
+        (
+            [HEADER, ROW, "b.mp4,alpha,cataract,c,train"],
+            "'alpha' has the domains 'laparoscopy' and 'cataract'",
+        ),
+        (
+            [HEADER, ROW, "b.mp4,Alpha,laparoscopy,c,train"],
+            "'alpha' and 'Alpha' differ only in case",
+        ),
         ([HEADER, ROW, "b.mp4,alpha,laparoscopy,c"], "line 3: the row does not have 5 columns"),
         ([HEADER, ROW, f"{ROW},extra"], "line 3: the row does not have 5 columns"),
         ([f"{HEADER},public", f"{ROW},yes"], "line 2: public is 'yes'; write true or false"),
         (
-            [f"{HEADER},licence", f'{ROW},"CC0', f"{ROW},CC0"],
+            [f"{HEADER},license", f'{ROW},"CC0', f"{ROW},CC0"],
             "line 3: not a row of a CSV .* stray quote there or above",
         ),
         ([HEADER, f"{'a' * 200_000}.mp4,alpha,laparoscopy,c,train"], "line 2: not a row of a CSV"),
@@ -116,8 +150,8 @@ def test_an_unknown_column_may_be_left_out_knowingly(tmp_path: Path) -> None:
 
 
 def test_a_known_column_may_be_left_out_but_not_a_needed_one(tmp_path: Path) -> None:
-    path = write(tmp_path, f"{HEADER},licence", f"{ROW},secret")
-    assert read_manifest(path, ignore_columns=["licence"])[0].licence == ""
+    path = write(tmp_path, f"{HEADER},license", f"{ROW},secret")
+    assert read_manifest(path, ignore_columns=["license"])[0].license == ""
     with pytest.raises(ManifestError, match="the column case cannot be left out"):
         read_manifest(path, ignore_columns=["case"])
 
@@ -129,25 +163,35 @@ def test_a_manifest_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path)
     for encoding in ("utf-16", "latin-1"):
         with pytest.raises(ManifestError, match=r"videos.csv is not a text file in UTF-8"):
-            read_manifest(write(tmp_path, HEADER, "größe.mp4,alpha,laparoscopy,c,train", encoding=encoding))
+            read_manifest(
+                write(tmp_path, HEADER, "größe.mp4,alpha,laparoscopy,c,train", encoding=encoding)
+            )
     with pytest.raises(ManifestError, match=r"cannot be read \(File name too long\)"):
         read_manifest(tmp_path / ("a" * 300))
 
 
 def test_a_folder_gives_its_videos_in_the_order_of_their_paths(tmp_path: Path) -> None:
-    for name in ("b/2.MP4", "b/1.mkv", "a.avi", "notes.txt", ".hidden/x.mp4", "b/._1.mkv", "clip.mp4/inner.mov"):
+    for name in (
+        "b/2.MP4",
+        "b/1.mkv",
+        "a.avi",
+        "notes.txt",
+        ".hidden/x.mp4",
+        "b/._1.mkv",
+        "clip.mp4/inner.mov",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    videos = scan_folder(tmp_path, source="alpha", domain="open", split="val", licence="CC0")
+    videos = scan_folder(tmp_path, source="alpha", domain="open", split="val", license="CC0")
     assert [str(video.path.relative_to(tmp_path)) for video in videos] == [
         "a.avi",
         "b/1.mkv",
         "b/2.MP4",
         "clip.mp4/inner.mov",
     ]
-    assert {(video.source, video.domain, video.case, video.split, video.licence) for video in videos} == {
-        ("alpha", "open", "", "val", "CC0")
-    }
+    assert {
+        (video.source, video.domain, video.case, video.split, video.license) for video in videos
+    } == {("alpha", "open", "", "val", "CC0")}
 
 
 def test_the_case_is_the_group_that_the_expression_finds_in_the_path(tmp_path: Path) -> None:
@@ -168,7 +212,9 @@ def test_the_case_is_the_group_that_the_expression_finds_in_the_path(tmp_path: P
         (r"case(\d*?)", "finds no case in case1.mp4"),
     ],
 )
-def test_an_expression_that_finds_no_case_is_refused(tmp_path: Path, case_from: str, message: str) -> None:
+def test_an_expression_that_finds_no_case_is_refused(
+    tmp_path: Path, case_from: str, message: str
+) -> None:
     (tmp_path / "case1.mp4").touch()
     with pytest.raises(ManifestError, match=message):
         scan_folder(tmp_path, source="alpha", domain="open", case_from=case_from)
@@ -184,7 +230,11 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
 
 def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
     path = write(
-        tmp_path, "task,start_s,end_s,value", "phase,5,20.5,dissection", "tool,0,2,grasper", "phase,0,5,access"
+        tmp_path,
+        "task,start_s,end_s,value",
+        "phase,5,20.5,dissection",
+        "tool,0,2,grasper",
+        "phase,0,5,access",
     )
     assert read_labels(path) == [
         Label(task="tool", start_s=0.0, end_s=2.0, value="grasper"),
@@ -196,7 +246,10 @@ def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("phase,5,5,x", r"line 2: 5\.0 s to 5\.0 s is not a stretch of time; end_s must be after start_s"),
+        (
+            "phase,5,5,x",
+            r"line 2: 5\.0 s to 5\.0 s is not a stretch of time; end_s must be after start_s",
+        ),
         ("phase,6,5,x", r"6\.0 s to 5\.0 s is not a stretch"),
         ("phase,-1,5,x", r"-1\.0 s to 5\.0 s is not a stretch"),
         ("phase,0,inf,x", "0.0 s to inf s is not a stretch"),
@@ -208,11 +261,19 @@ def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
         ("phase,0,5", "the row does not have 4 columns"),
     ],
 )
-def test_a_row_of_labels_that_is_no_stretch_of_time_is_refused(tmp_path: Path, row: str, message: str) -> None:
-    with pytest.raises(ManifestError, match=f"{tmp_path}/videos.csv, line 2: .*{message.removeprefix('line 2: ')}"):
+def test_a_row_of_labels_that_is_no_stretch_of_time_is_refused(
+    tmp_path: Path, row: str, message: str
+) -> None:
+    with pytest.raises(
+        ManifestError, match=f"{tmp_path}/videos.csv, line 2: .*{message.removeprefix('line 2: ')}"
+    ):
         read_labels(write(tmp_path, "task,start_s,end_s,value", row))
 
 
-def test_labels_with_other_columns_are_refused_without_naming_a_flag_that_would_not_help(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="'colour', which means nothing here: rename it, or remove it"):
-        read_labels(write(tmp_path, "task,start_s,end_s,value,colour", "phase,0,5,x,red"))
+def test_labels_with_other_columns_are_refused_without_naming_a_flag_that_would_not_help(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(
+        ManifestError, match="'color', which means nothing here: rename it, or remove it"
+    ):
+        read_labels(write(tmp_path, "task,start_s,end_s,value,color", "phase,0,5,x,red"))

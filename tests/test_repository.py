@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [path for path in ROOT.rglob("*.md") if not {".venv", "demo", ".git"} & set(path.relative_to(ROOT).parts)]
-ROOMS = [path.parent for path in [*ROOT.glob("surgrec/*/__init__.py"), ROOT / "tools/shard/surgrec_shard/__init__.py"]]
+DOCUMENTS = [
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", "demo", ".git"} & set(path.relative_to(ROOT).parts)
+]
+ROOMS = [
+    path.parent
+    for path in [
+        *ROOT.glob("surgrec/*/__init__.py"),
+        ROOT / "tools/shard/surgrec_shard/__init__.py",
+    ]
+]
 
 
 def test_every_link_and_path_in_a_document_exists() -> None:
@@ -19,7 +29,9 @@ def test_every_link_and_path_in_a_document_exists() -> None:
         text = document.read_text(encoding="utf-8")
         links = re.findall(r"\]\(([^)#:]+)\)", text)
         paths = re.findall(r"`((?:surgrec|tools|recipes|tests|docker|benchmarks)/[\w./-]+)`", text)
-        missing += [f"{document.name}: {link}" for link in links if not (document.parent / link).exists()]
+        missing += [
+            f"{document.name}: {link}" for link in links if not (document.parent / link).exists()
+        ]
         missing += [f"{document.name}: {path}" for path in paths if not (ROOT / path).exists()]
     assert not missing
 
@@ -35,12 +47,18 @@ def test_every_room_has_a_readme_of_one_screen_that_says_what_always_holds(room:
 def test_the_library_does_not_import_recipes() -> None:
     sources = [*ROOT.glob("surgrec/**/*.py"), *ROOT.glob("tools/shard/surgrec_shard/**/*.py")]
     assert sources
-    assert not [path for path in sources if re.search(r"^\s*(?:from|import) recipes", path.read_text(), re.MULTILINE)]
+    assert not [
+        path
+        for path in sources
+        if re.search(r"^\s*(?:from|import) recipes", path.read_text(), re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("recipe", sorted(ROOT.glob("recipes/*.py")), ids=lambda path: path.name)
 def test_a_recipe_reads_in_under_two_hundred_lines(recipe: Path) -> None:
-    assert len(recipe.read_text(encoding="utf-8").splitlines()) < 200, "its config and docstring included"
+    assert len(recipe.read_text(encoding="utf-8").splitlines()) < 200, (
+        "its config and docstring included"
+    )
 
 
 def test_set_up_without_ffmpeg_and_without_apt_says_so_in_one_sentence(tmp_path: Path) -> None:

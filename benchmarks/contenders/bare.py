@@ -20,7 +20,9 @@ def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
     counts: Any = context.Array(c_uint64, len(job.cores), lock=False)
     for place, core in enumerate(job.cores):
         context.Process(
-            target=_decode_for_ever, args=(clips[place :: len(job.cores)], counts, place, core), daemon=True
+            target=_decode_for_ever,
+            args=(clips[place :: len(job.cores)], counts, place, core),
+            daemon=True,
         ).start()
     frames = torch.empty(16, 3, 224, 224, dtype=torch.uint8)
     taken = 0

@@ -66,8 +66,12 @@ def decode(mp4: bytes) -> torch.Tensor:
     """A training clip out of a stored one, uint8 [16, 3, 224, 224], at a random time and place."""
     start_s = random.uniform(0.0, CLIP_S - FRAMES / SAMPLE_FPS)
     crop = _Crop(random.randint(0, HEIGHT - CROP_PX), random.randint(0, WIDTH - CROP_PX))
-    decoder = VideoDecoder(mp4, num_ffmpeg_threads=1, device="cpu", seek_mode="exact", transforms=[crop])
-    frames: torch.Tensor = decoder.get_frames_played_at([start_s + frame / SAMPLE_FPS for frame in range(FRAMES)]).data
+    decoder = VideoDecoder(
+        mp4, num_ffmpeg_threads=1, device="cpu", seek_mode="exact", transforms=[crop]
+    )
+    frames: torch.Tensor = decoder.get_frames_played_at(
+        [start_s + frame / SAMPLE_FPS for frame in range(FRAMES)]
+    ).data
     return frames
 
 
@@ -136,7 +140,9 @@ def measure(job: Job, open_batches: Open) -> dict[str, float]:
     first = next(batches)
     first_batch_s = time.perf_counter() - start
     assert len(first) == job.batch, f"{len(first)} clips in a batch of {job.batch}"
-    assert all(clip.shape == (FRAMES, 3, CROP_PX, CROP_PX) and clip.dtype == torch.uint8 for clip in first)
+    assert all(
+        clip.shape == (FRAMES, 3, CROP_PX, CROP_PX) and clip.dtype == torch.uint8 for clip in first
+    )
     if not job.seconds:
         return {"first_batch_s": first_batch_s}
     _consume(batches, WARM_S)

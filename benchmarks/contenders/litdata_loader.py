@@ -43,7 +43,9 @@ def open_batches(job: Job) -> Iterator[torch.Tensor]:
 def _loader(job: Job) -> StreamingDataLoader:
     options: dict[str, Any] = {}
     if job.s3:
-        downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # or it reads from https endpoints only
+        downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = (
+            True  # or it reads from https endpoints only
+        )
         options = {
             "cache_dir": f"{job.scratch}/litdata",
             "storage_options": {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]},
@@ -69,9 +71,9 @@ def _prepare_state(job: Job) -> None:
     STATE.update(loader.state_dict())
     epoch, sample = divmod(job.resume_step * job.batch, job.clips)
     STATE["current_epoch"] = STATE["dataset"]["current_epoch"] = epoch + 1
-    STATE["num_samples_yielded"] = STATE["dataset"]["num_samples_yielded"] = STATE["dataset"]["sample_in_epoch"] = (
-        sample
-    )
+    STATE["num_samples_yielded"] = STATE["dataset"]["num_samples_yielded"] = STATE["dataset"][
+        "sample_in_epoch"
+    ] = sample
 
 
 if __name__ == "__main__":

@@ -20,7 +20,11 @@ def tree_cpu_s() -> float:
     ticks = 0
     for process in {os.getpid(), *descendants()}:
         with suppress(OSError):
-            ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
+            ticks += sum(
+                map(
+                    int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+                )
+            )
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -30,7 +30,9 @@ def open_batches(job: Job) -> Iterator[torch.Tensor]:
     where = {"local": f"{job.corpus}/{FOLDER}"}
     if job.s3:
         where = {"remote": job.at(FOLDER), "local": f"{job.scratch}/{FOLDER}"}
-    dataset = Clips(shuffle=True, batch_size=job.batch, shuffle_seed=0, num_canonical_nodes=1, **where)
+    dataset = Clips(
+        shuffle=True, batch_size=job.batch, shuffle_seed=0, num_canonical_nodes=1, **where
+    )
     loader = StreamingDataLoader(
         dataset,
         batch_size=job.batch,

@@ -7,15 +7,18 @@ from pathlib import Path
 import torch
 from contender import CROP_PX, FRAMES, HEIGHT, PREFETCH, SAMPLE_FPS, WIDTH, Job, main
 
-from surgrec.clips.augment import AugmentConfig
-from surgrec.clips.dataset import ClipDataset, LoaderConfig
-from surgrec.clips.decode import torchcodec_classes
-from surgrec.clips.loader import StepSampler, clip_batches
-from surgrec.clips.sampling import ClipSampling
-from surgrec.shards.corpus import open_corpus
+from surgrec.clips import (
+    AugmentConfig,
+    ClipDataset,
+    ClipSampling,
+    LoaderConfig,
+    StepSampler,
+    clip_batches,
+    torchcodec_classes,
+)
+from surgrec.shards import open_corpus
 from surgrec.storage import s3  # noqa: F401 - imports are not part of what is measured, of any contender
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
+from surgrec.stream import Mixture, Stream
 
 SHARE = CROP_PX**2 / (HEIGHT * WIDTH)
 CROP = AugmentConfig(scale=(SHARE, SHARE), aspect_ratio=(1.0, math.nextafter(1.0, 2.0)))
@@ -28,8 +31,12 @@ def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
     options = {"num_workers": job.workers, "prefetch_batches": PREFETCH} | job.options
     if "cache_dir" in options:
         options["cache_dir"] = Path(job.scratch) / "cache"
-    dataset = ClipDataset(stream, ClipSampling(num_frames=FRAMES, fps=SAMPLE_FPS), CROP, LoaderConfig(**options))
-    sampler = StepSampler(global_batch=job.batch, rank=0, world_size=1, start_step=job.resume_step, steps=10**9)
+    dataset = ClipDataset(
+        stream, ClipSampling(num_frames=FRAMES, fps=SAMPLE_FPS), CROP, LoaderConfig(**options)
+    )
+    sampler = StepSampler(
+        global_batch=job.batch, rank=0, world_size=1, start_step=job.resume_step, steps=10**9
+    )
     return (batch.frames for batch in clip_batches(dataset, sampler))
 
 

@@ -25,21 +25,30 @@ def open_batches(job: Job) -> Iterator[torch.Tensor]:
         decoded = _decoded_ahead(iter(samples), threads, PREFETCH * job.batch)
         while True:
             yield torch.stack(list(islice(decoded, job.batch)))
-    batches = samples.map(lambda parts: decode(parts[0])).batched(job.batch, collation_fn=_stacked, partial=False)
-    yield from webdataset.WebLoader(batches, batch_size=None, num_workers=job.workers, prefetch_factor=PREFETCH)
+    batches = samples.map(lambda parts: decode(parts[0])).batched(
+        job.batch, collation_fn=_stacked, partial=False
+    )
+    yield from webdataset.WebLoader(
+        batches, batch_size=None, num_workers=job.workers, prefetch_factor=PREFETCH
+    )
 
 
 def _urls(job: Job) -> list[str]:
     if not job.s3:
         return [str(path) for path in shards(job)]
-    return [f"pipe:aws s3 cp {job.at('stored')}/{path.parent.name}/{path.name} -" for path in shards(job)]
+    return [
+        f"pipe:aws s3 cp {job.at('stored')}/{path.parent.name}/{path.name} -"
+        for path in shards(job)
+    ]
 
 
 def _stacked(samples: Iterable[Any]) -> torch.Tensor:
     return torch.stack(list(samples))
 
 
-def _decoded_ahead(samples: Iterator[tuple[bytes]], threads: int, ahead: int) -> Iterator[torch.Tensor]:
+def _decoded_ahead(
+    samples: Iterator[tuple[bytes]], threads: int, ahead: int
+) -> Iterator[torch.Tensor]:
     waiting: deque[Future[torch.Tensor]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for (mp4,) in samples:

@@ -1,1 +1,27 @@
 """Bytes to tensors: frame times, decoding, augmentation, batches, and the loader that yields them."""
+
+from surgrec.clips.augment import AugmentConfig, to_model_input
+from surgrec.clips.batch import ClipBatch, Quarantined
+from surgrec.clips.crop import Box, central_crop
+from surgrec.clips.dataset import ClipDataset, LoaderConfig
+from surgrec.clips.decode import decode_clip, torchcodec_classes
+from surgrec.clips.loader import StepSampler, clip_batches, loader_failures_explained
+from surgrec.clips.sampling import ClipSampling, clip_times
+
+__all__ = [
+    "AugmentConfig",
+    "Box",
+    "ClipBatch",
+    "ClipDataset",
+    "ClipSampling",
+    "LoaderConfig",
+    "Quarantined",
+    "StepSampler",
+    "central_crop",
+    "clip_batches",
+    "clip_times",
+    "decode_clip",
+    "loader_failures_explained",
+    "to_model_input",
+    "torchcodec_classes",
+]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from surgrec.stream.permutation import uniform_number
+from surgrec.stream import hash_uniform
 
 _ATTEMPTS = 10
 _SCALES = (1.0, 0.875, 0.75, 0.66)
@@ -21,7 +21,12 @@ class Box:
 
 
 def random_resized_crop(
-    height: int, width: int, *, scale: tuple[float, float], aspect_ratio: tuple[float, float], key: int
+    height: int,
+    width: int,
+    *,
+    scale: tuple[float, float],
+    aspect_ratio: tuple[float, float],
+    key: int,
 ) -> Box:
     """A random part of a frame, the same for every frame of a clip.
 
@@ -36,14 +41,16 @@ def random_resized_crop(
     """
     low, high = math.log(aspect_ratio[0]), math.log(aspect_ratio[1])
     for attempt in range(_ATTEMPTS):
-        area = height * width * _between(*scale, uniform_number(key, attempt, 0))
-        ratio = math.exp(_between(low, high, uniform_number(key, attempt, 1)))
+        area = height * width * _between(*scale, hash_uniform(key, attempt, 0))
+        ratio = math.exp(_between(low, high, hash_uniform(key, attempt, 1)))
         box_width, box_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < box_width <= width and 0 < box_height <= height:
-            top = int(uniform_number(key, attempt, 2) * (height - box_height + 1))
-            left = int(uniform_number(key, attempt, 3) * (width - box_width + 1))
+            top = int(hash_uniform(key, attempt, 2) * (height - box_height + 1))
+            left = int(hash_uniform(key, attempt, 3) * (width - box_width + 1))
             return Box(top=top, left=left, height=box_height, width=box_width)
-    return central_crop(height, width, aspect_ratio=min(max(width / height, aspect_ratio[0]), aspect_ratio[1]))
+    return central_crop(
+        height, width, aspect_ratio=min(max(width / height, aspect_ratio[0]), aspect_ratio[1])
+    )
 
 
 def multi_scale_crop(height: int, width: int, *, key: int) -> Box:
@@ -62,10 +69,12 @@ def multi_scale_crop(height: int, width: int, *, key: int) -> Box:
     """
     sides = [int(min(height, width) * scale) for scale in _SCALES]
     steps = range(len(sides))
-    sizes = [(sides[one], sides[other]) for one in steps for other in steps if abs(one - other) <= 1]
+    sizes = [
+        (sides[one], sides[other]) for one in steps for other in steps if abs(one - other) <= 1
+    ]
     places = [(row, column) for row in range(5) for column in range(5) if row % 2 == column % 2]
-    box_height, box_width = sizes[int(uniform_number(key, 0) * len(sizes))]
-    row, column = places[int(uniform_number(key, 1) * len(places))]
+    box_height, box_width = sizes[int(hash_uniform(key, 0) * len(sizes))]
+    row, column = places[int(hash_uniform(key, 1) * len(places))]
     return Box(
         top=row * ((height - box_height) // 4),
         left=column * ((width - box_width) // 4),
@@ -75,15 +84,26 @@ def multi_scale_crop(height: int, width: int, *, key: int) -> Box:
 
 
 def central_crop(height: int, width: int, *, aspect_ratio: float = 1.0) -> Box:
-    """The largest centred part of a frame with this width / height."""
-    box_width, box_height = min(width, round(height * aspect_ratio)), min(height, round(width / aspect_ratio))
-    return Box(top=(height - box_height) // 2, left=(width - box_width) // 2, height=box_height, width=box_width)
+    """The largest centered part of a frame with this width / height."""
+    box_width, box_height = (
+        min(width, round(height * aspect_ratio)),
+        min(height, round(width / aspect_ratio)),
+    )
+    return Box(
+        top=(height - box_height) // 2,
+        left=(width - box_width) // 2,
+        height=box_height,
+        width=box_width,
+    )
 
 
 def bounding_box(boxes: Sequence[Box]) -> Box:
     """The smallest box that holds them all."""
     top, left = min(box.top for box in boxes), min(box.left for box in boxes)
-    bottom, right = max(box.top + box.height for box in boxes), max(box.left + box.width for box in boxes)
+    bottom, right = (
+        max(box.top + box.height for box in boxes),
+        max(box.left + box.width for box in boxes),
+    )
     return Box(top=top, left=left, height=bottom - top, width=right - left)
 
 

@@ -21,12 +21,9 @@ from surgrec.clips.crop import Box, bounding_box
 from surgrec.clips.decode import decode_clip, torchcodec_classes
 from surgrec.clips.sampling import ClipSampling, clip_times
 from surgrec.errors import ConfigError, SampleError, ShardError, SurgrecError
-from surgrec.shards.layout import Sample
-from surgrec.storage.disk_cache import DiskCache
-from surgrec.stream.fetch import Fetcher, Reading
-from surgrec.stream.order import sample_key
-from surgrec.stream.permutation import mix_number, uniform_number
-from surgrec.stream.stream import Draw, Stream
+from surgrec.shards import Sample
+from surgrec.storage import DiskCache
+from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_int, hash_uniform, sample_key
 
 _START, _CROP, _FLIP = 1, 2, 3
 _SUBSTITUTES = 10
@@ -66,7 +63,12 @@ class LoaderConfig:
 
     def __post_init__(self) -> None:
         others = (self.decode_threads, self.fetch_threads, self.prefetch_batches, self.timeout_s)
-        if (self.num_workers or 0) < 0 or self.fetch_ahead < 0 or min(others) < 1 or self.cache_gb <= 0:
+        if (
+            (self.num_workers or 0) < 0
+            or self.fetch_ahead < 0
+            or min(others) < 1
+            or self.cache_gb <= 0
+        ):
             raise ConfigError(
                 "loader: num_workers and fetch_ahead may be 0, cache_gb must be above 0, everything else at least 1, "
                 f"not {self}"
@@ -170,7 +172,8 @@ class ClipDataset(Dataset[ClipBatch]):
         fetched_at = time.perf_counter()
         draws, samples = fetched.draws, list(fetched.samples)
         keys = [
-            [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)] for draw in draws
+            [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)]
+            for draw in draws
         ]
         run = process.decoders.map if request.spread else map
         decoded = list(run(self._decode_or_error, keys, samples, fetched.mp4s, repeat(keep)))
@@ -182,17 +185,23 @@ class ClipDataset(Dataset[ClipBatch]):
                     draws[place], keys[place], samples[place], result, quarantined, keep
                 )
             clips += result
-        times = Reading(
-            fetch_s=fetched.seconds, fetch_wait_s=fetched_at - began, decode_s=time.perf_counter() - fetched_at
+        times = ReadStats(
+            fetch_s=fetched.seconds,
+            fetch_wait_s=fetched_at - began,
+            decode_s=time.perf_counter() - fetched_at,
         )
         return ClipBatch(
             positions=np.asarray(request.positions, dtype=np.int64),
             keys=[sample.key for sample in samples],
             sources=[draw.source for draw in draws],
             frames=clips,
-            flipped=[uniform_number(key, _FLIP) < self.augment.flip for view_keys in keys for key in view_keys],
+            flipped=[
+                hash_uniform(key, _FLIP) < self.augment.flip
+                for view_keys in keys
+                for key in view_keys
+            ],
             quarantined=quarantined,
-            reading=process.fetcher.take_reading() + times,
+            reading=process.fetcher.take_read_stats() + times,
         )
 
     def _take(self, process: _Process, request: Request) -> _Fetched:
@@ -200,24 +209,32 @@ class ClipDataset(Dataset[ClipBatch]):
         later = request.later(self.config.fetch_ahead)
         planned = self._plan(process, request, [request.positions, *later])
         coming = process.coming.pop(request.positions, None)
-        oldest = request.positions[0] - request.stride  # batches since then may be other threads' to make
+        oldest = (
+            request.positions[0] - request.stride
+        )  # batches since then may be other threads' to make
         for stale in [known for known in list(process.coming) if known[0] < oldest]:
             process.coming.pop(stale, None)  # was promised and never asked for
         for positions in later:
             if positions not in process.coming:
                 draws = [planned[position] for position in positions]
-                process.coming[positions] = process.ahead.submit(self._fetch, process.fetcher, draws)
+                process.coming[positions] = process.ahead.submit(
+                    self._fetch, process.fetcher, draws
+                )
         if coming:
             return coming.result()
         return self._fetch(process.fetcher, [planned[position] for position in request.positions])
 
-    def _plan(self, process: _Process, request: Request, needed: Sequence[tuple[int, ...]]) -> dict[int, Draw]:
+    def _plan(
+        self, process: _Process, request: Request, needed: Sequence[tuple[int, ...]]
+    ) -> dict[int, Draw]:
         """The draws at these positions and others: the order of a few takes as long as that of thousands, so many are planned."""
         planned = process.planned
         if any(position not in planned for positions in needed for position in positions):
             batches = [request.positions, *request.later(_PLANNED)]
             draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
-            oldest = request.positions[0] - request.stride  # threads plan their own batches each, which stay
+            oldest = (
+                request.positions[0] - request.stride
+            )  # threads plan their own batches each, which stay
             known = {position: draw for position, draw in planned.items() if position >= oldest}
             process.planned = planned = known | {draw.position: draw for draw in draws}
         return planned
@@ -226,7 +243,9 @@ class ClipDataset(Dataset[ClipBatch]):
         began = time.perf_counter()
         samples = [self.stream.sample(draw) for draw in draws]
         mp4s = fetcher.fetch(samples)
-        return _Fetched(draws=draws, samples=samples, mp4s=mp4s, seconds=time.perf_counter() - began)
+        return _Fetched(
+            draws=draws, samples=samples, mp4s=mp4s, seconds=time.perf_counter() - began
+        )
 
     def _substitute(
         self,
@@ -244,10 +263,16 @@ class ClipDataset(Dataset[ClipBatch]):
             sample = self.stream.sample(replaced)
             quarantined.append(
                 Quarantined(
-                    position=draw.position, source=draw.source, key=bad.key, reason=reason, substitute=sample.key
+                    position=draw.position,
+                    source=draw.source,
+                    key=bad.key,
+                    reason=reason,
+                    substitute=sample.key,
                 )
             )
-            result = self._decode_or_error(view_keys, sample, self._process().fetcher.fetch([sample])[0], keep)
+            result = self._decode_or_error(
+                view_keys, sample, self._process().fetcher.fetch([sample])[0], keep
+            )
             if not isinstance(result, SampleError):
                 return sample, result
         raise ShardError(
@@ -262,8 +287,11 @@ class ClipDataset(Dataset[ClipBatch]):
         if isinstance(mp4, SampleError):
             return mp4
         clip = sample.clip
-        times = clip_times(clip.duration_s, self.sampling, uniform_number(view_keys[0], _START))
-        boxes = [random_box(clip.height, clip.width, self.augment, mix_number(key, _CROP)) for key in view_keys]
+        times = clip_times(clip.duration_s, self.sampling, hash_uniform(view_keys[0], _START))
+        boxes = [
+            random_box(clip.height, clip.width, self.augment, hash_int(key, _CROP))
+            for key in view_keys
+        ]
         whole = bounding_box(boxes)
         try:
             frames = decode_clip(mp4, times, whole, num_frames=clip.num_frames, key=sample.key)
@@ -283,7 +311,9 @@ class ClipDataset(Dataset[ClipBatch]):
             self._processes[number] = _Process(
                 fetcher=Fetcher(self.stream.sources, makers * config.fetch_threads, config.cache),
                 decoders=ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode"),
-                ahead=ThreadPoolExecutor(makers * max(1, config.fetch_ahead), thread_name_prefix="ahead"),
+                ahead=ThreadPoolExecutor(
+                    makers * max(1, config.fetch_ahead), thread_name_prefix="ahead"
+                ),
             )
         return self._processes[number]
 

@@ -22,13 +22,21 @@ def torchcodec_classes() -> tuple[Any, Any]:
     try:
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]  # re-exported without saying so
         from torchcodec.transforms import DecoderTransform  # type: ignore[attr-defined]  # re-exported silently
-    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError where none of FFmpeg 4 to 8 can be loaded
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    except (
+        ImportError,
+        RuntimeError,
+        OSError,
+    ) as error:  # RuntimeError where none of FFmpeg 4 to 8 can be loaded
+        reason = next(
+            (line.strip() for line in str(error).splitlines() if line.strip()), "no reason given"
+        )
         raise SetupError(
             f"torchcodec cannot be used ({reason}): install torchcodec, and FFmpeg 4 to 8 with its shared libraries "
             "(Debian, Ubuntu: apt-get install ffmpeg)"
         ) from error
-    with suppress(ImportError):  # torchcodec asks for it at the first crop: 0.2 s, which each worker would spend anew
+    with suppress(
+        ImportError
+    ):  # torchcodec asks for it at the first crop: 0.2 s, which each worker would spend anew
         import torchvision.transforms.v2  # type: ignore[import-untyped]  # noqa: F401
 
     class FixedCrop(DecoderTransform):

@@ -36,7 +36,9 @@ class FrameMemory:
 
     def __init__(self, workers: int, blocks: int) -> None:
         self._blocks = blocks
-        self._files = [os.memfd_create(f"surgrec-frames-{number}") for number in range(workers * blocks)]
+        self._files = [
+            os.memfd_create(f"surgrec-frames-{number}") for number in range(workers * blocks)
+        ]
         self._held = mmap.mmap(-1, len(self._files))
         """A byte per block, which all processes see: set by the worker that fills it, unset by the parent."""
         self._maps: dict[int, mmap.mmap] = {}
@@ -65,11 +67,15 @@ class FrameMemory:
                 start = int(frames.storage_offset())
             else:
                 start = block.take(frames.numel())
-                whole = _as_tensor(self._grown(block.number, max(self._wanted, start + frames.numel())))
+                whole = _as_tensor(
+                    self._grown(block.number, max(self._wanted, start + frames.numel()))
+                )
                 clip_in(whole, start, frames.shape).copy_(frames)
             clips.append((start, tuple(frames.shape)))
         self._held[block.number] = 1
-        return PackedBatch(memory=id(self), block=block.number, clips=clips, fields=vars(batch) | {"frames": []})
+        return PackedBatch(
+            memory=id(self), block=block.number, clips=clips, fields=vars(batch) | {"frames": []}
+        )
 
     def unpack(self, block: int, clips: list[Place]) -> list[UInt8[Tensor, "t c _ _"]]:
         """In the parent: clips of a block by place and shape. The block is free again when they and all their views are gone."""
@@ -123,7 +129,10 @@ class Block:
 
     def holds(self, frames: Tensor) -> bool:
         """Whether these frames are in the block."""
-        return len(self._whole) > 0 and frames.untyped_storage().data_ptr() == self._whole.untyped_storage().data_ptr()
+        return (
+            len(self._whole) > 0
+            and frames.untyped_storage().data_ptr() == self._whole.untyped_storage().data_ptr()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +153,11 @@ def _arrived(memory: int, block: int, clips: list[Place], fields: dict[str, Any]
 
 
 def _as_tensor(memory: mmap.mmap | None) -> UInt8[Tensor, " n"]:
-    return torch.empty(0, dtype=torch.uint8) if memory is None else torch.frombuffer(memory, dtype=torch.uint8)
+    return (
+        torch.empty(0, dtype=torch.uint8)
+        if memory is None
+        else torch.frombuffer(memory, dtype=torch.uint8)
+    )
 
 
 def _give_back(held: mmap.mmap, block: int, process: int) -> None:

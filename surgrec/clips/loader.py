@@ -22,12 +22,9 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
 from surgrec.clips.frame_memory import FrameMemory, PackedBatch
-from surgrec.clips.heap import keep_freed_memory
+from surgrec.clips.malloc import keep_freed_memory
 from surgrec.errors import StorageError, SurgrecError
-from surgrec.stream.fetch import Reading
-from surgrec.stream.fill import Filling, filling
-from surgrec.stream.order import rank_positions
-from surgrec.stream.residency import ShardNeeds
+from surgrec.stream import FillerStatus, ReadStats, ShardDemands, rank_positions, run_cache_filler
 
 _LAUNCHED = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 """What torchrun and `accelerate launch` tell a process of its machine, and what is so without them."""
@@ -58,7 +55,9 @@ class StepSampler:
     steps: int
 
     def __post_init__(self) -> None:
-        self.positions(self.start_step)  # a world size that does not divide the batch is refused here
+        self.positions(
+            self.start_step
+        )  # a world size that does not divide the batch is refused here
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start_step, self.steps):
@@ -69,7 +68,9 @@ class StepSampler:
 
     def positions(self, step: int) -> list[int]:
         """The positions of this rank at one step."""
-        positions = rank_positions(step, global_batch=self.global_batch, rank=self.rank, world_size=self.world_size)
+        positions = rank_positions(
+            step, global_batch=self.global_batch, rank=self.rank, world_size=self.world_size
+        )
         return [int(position) for position in positions]
 
 
@@ -85,18 +86,23 @@ class _Requests:
 
     def __iter__(self) -> Iterator[Request]:
         sampler, config = self.sampler, self.config
-        makers = config.workers or config.decode_threads  # torch serves its workers in turn, and we our threads
+        makers = (
+            config.workers or config.decode_threads
+        )  # torch serves its workers in turn, and we our threads
         for step in range(sampler.start_step, sampler.steps):
             yield Request(
                 positions=tuple(sampler.positions(step)),
                 stride=makers * sampler.global_batch,
                 more=(sampler.steps - 1 - step) // makers,
                 # Without workers each thread makes a batch of its own, but the first one is waited for, and made by all.
-                spread=config.decode_threads > 1 and (config.workers > 0 or step == sampler.start_step),
+                spread=config.decode_threads > 1
+                and (config.workers > 0 or step == sampler.start_step),
             )
 
 
-def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False) -> Generator[ClipBatch]:
+def clip_batches(
+    dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False
+) -> Generator[ClipBatch]:
     """The batches of one rank from `sampler.start_step` on.
 
     Raises:
@@ -108,7 +114,9 @@ def clip_batches(dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool
     return batches
 
 
-def _clip_batches(dataset: ClipDataset, sampler: StepSampler, pin_memory: bool) -> Generator[ClipBatch]:
+def _clip_batches(
+    dataset: ClipDataset, sampler: StepSampler, pin_memory: bool
+) -> Generator[ClipBatch]:
     requests = _Requests(sampler=sampler, config=dataset.config)
     with ExitStack() as running:
         told = _start_filling(dataset, sampler, running)
@@ -123,32 +131,42 @@ def _clip_batches(dataset: ClipDataset, sampler: StepSampler, pin_memory: bool) 
             if told:
                 told.position.value = int(batch.positions[-1]) + 1
                 before, counted = counted, told.counted()
-                filled = Reading(**{name: count - before[name] for name, count in counted.items()})
+                filled = ReadStats(
+                    **{name: count - before[name] for name, count in counted.items()}
+                )
                 batch = replace(batch, reading=batch.reading + filled)
             yield batch
 
 
-def _start_filling(dataset: ClipDataset, sampler: StepSampler, running: ExitStack) -> Filling | None:
+def _start_filling(
+    dataset: ClipDataset, sampler: StepSampler, running: ExitStack
+) -> FillerStatus | None:
     """Has the cache filled for all ranks of this machine, by one of them."""
     cache = dataset.config.cache
     if cache is None:
         return None
     cache.prepare()
-    local_rank, local_ranks = (int(os.environ.get(name, when_alone)) for name, when_alone in _LAUNCHED)
+    local_rank, local_ranks = (
+        int(os.environ.get(name, when_alone)) for name, when_alone in _LAUNCHED
+    )
     if local_rank or not len(sampler):
         return None
     size = sampler.global_batch // sampler.world_size
     needs = partial(  # made by the process that fills: it costs a second where there are millions of samples
-        ShardNeeds,
+        ShardDemands,
         dataset.stream,
         positions=sampler.steps * sampler.global_batch,
         slots=(sampler.rank * size, (sampler.rank + local_ranks) * size),
         global_batch=sampler.global_batch,
     )
-    return running.enter_context(filling(cache, needs, sampler.start_step * sampler.global_batch))
+    return running.enter_context(
+        run_cache_filler(cache, needs, sampler.start_step * sampler.global_batch)
+    )
 
 
-def _in_workers(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> Generator[ClipBatch | SurgrecError]:
+def _in_workers(
+    dataset: ClipDataset, requests: _Requests, pin_memory: bool
+) -> Generator[ClipBatch | SurgrecError]:
     """Batches that worker processes make."""
     config = dataset.config
     with closing(FrameMemory(config.workers, config.prefetch_batches + _HELD)) as memory:
@@ -167,7 +185,10 @@ def _in_workers(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> 
         batches: Any = iter(loader)
         try:
             while True:
-                with loader_failures_explained(), _killed_after(config.timeout_s + _GRACE_S, batches._workers):
+                with (
+                    loader_failures_explained(),
+                    _killed_after(config.timeout_s + _GRACE_S, batches._workers),
+                ):
                     batch = next(batches, None)
                 if batch is None:
                     return
@@ -210,7 +231,9 @@ def _kill(workers: Sequence[Any]) -> None:
         worker.kill()
 
 
-def _in_threads(dataset: ClipDataset, requests: _Requests, pin_memory: bool) -> Generator[ClipBatch | SurgrecError]:
+def _in_threads(
+    dataset: ClipDataset, requests: _Requests, pin_memory: bool
+) -> Generator[ClipBatch | SurgrecError]:
     """Batches that threads of this process make. torchcodec decodes without Python's lock."""
     config = dataset.config
 

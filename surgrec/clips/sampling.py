@@ -27,7 +27,9 @@ class ClipSampling:
         return self.num_frames / self.fps
 
 
-def clip_times(duration_s: float, sampling: ClipSampling, place: float) -> Float64[np.ndarray, " t"]:
+def clip_times(
+    duration_s: float, sampling: ClipSampling, place: float
+) -> Float64[np.ndarray, " t"]:
     """Times of a clip's frames, in seconds from the start of the stored clip.
 
     Args:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from surgrec.errors import ConfigError
+from surgrec.evaluation.labeled_windows import PartWindows
 from surgrec.evaluation.labels import LabelsByVideo
 from surgrec.evaluation.split import CaseVideo, Parts, some_of
-from surgrec.evaluation.windows import PartWindows
-from surgrec.shards.corpus import Source
+from surgrec.shards import Source
 
 HEADERS = ("phase", "label", "class", "frame")
 """Words of a table's first line that public benchmarks carry as if they were labels."""
@@ -33,12 +33,16 @@ def audit_split(parts: Parts) -> list[Check]:
     train, test = _cases(parts.train), _cases(parts.test)
     every = len(train | test)
     if train == test:
-        raise ConfigError(f"train and test are the same {len(test)} cases; name other cases for one of them")
+        raise ConfigError(
+            f"train and test are the same {len(test)} cases; name other cases for one of them"
+        )
     trained_videos = {video.video for video in parts.train}
     shared_videos = {video.case_name for video in parts.test if video.video in trained_videos}
     for shared, kind in ((train & test, "cases"), (shared_videos, "videos of the cases")):
         if shared:
-            raise ConfigError(f"in train and in test are the {kind} {some_of(shared)}; leave them out of one part")
+            raise ConfigError(
+                f"in train and in test are the {kind} {some_of(shared)}; leave them out of one part"
+            )
     for part, cases in (("train", train), ("test", test)):
         require_cases(part, cases)
     videos = len({video.video for video in [*parts.train, *parts.test]})
@@ -48,7 +52,11 @@ def audit_split(parts: Parts) -> list[Check]:
     ]
     if parts.named:
         checks.append(
-            Check(check="cases that the split names and the corpus lacks", found=len(parts.absent), of=parts.named)
+            Check(
+                check="cases that the split names and the corpus lacks",
+                found=len(parts.absent),
+                of=parts.named,
+            )
         )
     return checks
 
@@ -61,19 +69,25 @@ def require_cases(part: str, cases: set[str]) -> None:
     """
     if len(cases) < 2:
         why = "no interval" if part == "test" else "no choice of settings on held-out cases"
-        raise ConfigError(f"{part} has {some_of(cases) or 'no case'} only, which gives {why}; name two or more cases")
+        raise ConfigError(
+            f"{part} has {some_of(cases) or 'no case'} only, which gives {why}; name two or more cases"
+        )
 
 
 def require_task(task: str, parts: Parts, labels: LabelsByVideo) -> None:
-    """Refuses a task that cannot be learnt from one part and tested on the other.
+    """Refuses a task that cannot be learned from one part and tested on the other.
 
     Raises:
         ConfigError: Too few cases have labels, or all train labels are the same.
     """
     for part, videos in (("train", parts.train), ("test", parts.test)):
-        labelled = [video for video in videos if (video.source, video.video) in labels]
-        require_cases(f"{part}, of the cases with a label of {task},", _cases(labelled))
-    values = {label.value for video in parts.train for label in labels.get((video.source, video.video), ())}
+        labeled = [video for video in videos if (video.source, video.video) in labels]
+        require_cases(f"{part}, of the cases with a label of {task},", _cases(labeled))
+    values = {
+        label.value
+        for video in parts.train
+        for label in labels.get((video.source, video.video), ())
+    }
     require_several_values(task, values)
 
 
@@ -84,11 +98,17 @@ def require_several_values(task: str, values: set[str]) -> None:
         ConfigError: Names the value.
     """
     if len(values) < 2:
-        raise ConfigError(f"all train labels of {task} are {min(values)!r}; evaluate a task with several values")
+        raise ConfigError(
+            f"all train labels of {task} are {min(values)!r}; evaluate a task with several values"
+        )
 
 
 def audit_pretraining(
-    test: Sequence[CaseVideo], provenance: Mapping[str, Any], sources: Mapping[str, Source], *, allow_overlap: bool
+    test: Sequence[CaseVideo],
+    provenance: Mapping[str, Any],
+    sources: Mapping[str, Source],
+    *,
+    allow_overlap: bool,
 ) -> list[Check]:
     """How many test cases the encoder was pretrained on, as far as its provenance and the opened corpora can tell.
 
@@ -100,7 +120,11 @@ def audit_pretraining(
     """
     videos, drawn_cases, all_known = _pretrained(provenance, sources)
     cases = _cases(test)
-    seen = {video.case_name for video in test if video.video in videos or (video.source, video.case) in drawn_cases}
+    seen = {
+        video.case_name
+        for video in test
+        if video.video in videos or (video.source, video.case) in drawn_cases
+    }
     if seen and not allow_overlap:
         raise ConfigError(
             f"the encoder was pretrained on {len(seen)} of {len(cases)} test cases ({some_of(seen)}): test on others, or "
@@ -108,7 +132,9 @@ def audit_pretraining(
         )
     unknown = 0 if all_known else len(cases) - len(seen)
     return [
-        Check(check="test cases that the encoder was pretrained on", found=len(seen), of=len(cases)),
+        Check(
+            check="test cases that the encoder was pretrained on", found=len(seen), of=len(cases)
+        ),
         Check(check="test cases for which this is unknown", found=unknown, of=len(cases)),
     ]
 
@@ -116,14 +142,32 @@ def audit_pretraining(
 def audit_labels(task: str, train: PartWindows, test: PartWindows) -> list[Check]:
     """What is odd about the labels of both parts."""
     counts = Counter([*train.values, *test.values])
-    headers = sum(windows for value, windows in counts.items() if value.strip().lower() in {task.lower(), *HEADERS})
+    headers = sum(
+        windows
+        for value, windows in counts.items()
+        if value.strip().lower() in {task.lower(), *HEADERS}
+    )
     known = set(train.values)
     unseen = sum(value not in known for value in test.values)
     return [
-        Check(check="train cases without a labelled window", found=train.cases_without_label, of=train.num_cases),
-        Check(check="test cases without a labelled window", found=test.cases_without_label, of=test.num_cases),
-        Check(check="labelled windows whose label looks like a table's header", found=headers, of=counts.total()),
-        Check(check="test windows whose label no train window has", found=unseen, of=len(test.values)),
+        Check(
+            check="train cases without a labeled window",
+            found=train.cases_without_label,
+            of=train.num_cases,
+        ),
+        Check(
+            check="test cases without a labeled window",
+            found=test.cases_without_label,
+            of=test.num_cases,
+        ),
+        Check(
+            check="labeled windows whose label looks like a table's header",
+            found=headers,
+            of=counts.total(),
+        ),
+        Check(
+            check="test windows whose label no train window has", found=unseen, of=len(test.values)
+        ),
     ]
 
 
@@ -144,7 +188,9 @@ def _pretrained(
             all_known = False
             continue
         rows = source.index.rows(splits=mixture["splits"], min_duration_s=mixture["min_duration_s"])
-        if source.index.rows_digest(rows) != drawn["rows"]:  # the same clips, but stored in other splits
+        if (
+            source.index.rows_digest(rows) != drawn["rows"]
+        ):  # the same clips, but stored in other splits
             all_known = False
         videos |= set(source.index.column("video").take(rows).to_pylist())
         cases |= {(name, case) for case in source.index.column("case").take(rows).to_pylist()}

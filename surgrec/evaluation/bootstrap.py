@@ -30,11 +30,15 @@ class Interval:
         return "better" if self.low > 0 else "worse" if self.high < 0 else "not shown"
 
 
-def case_weights(num_cases: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> Float64[np.ndarray, "r cases"]:
+def case_weights(
+    num_cases: int, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Float64[np.ndarray, "r cases"]:
     """How often each case stands in each test set: row 0 is the one that there is, the others draw as many with replacement."""
     drawn = np.random.default_rng(seed).integers(num_cases, size=(resamples, num_cases))
     cells = drawn + num_cases * np.arange(resamples)[:, None]
-    weights = np.bincount(cells.ravel(), minlength=resamples * num_cases).reshape(resamples, num_cases)
+    weights = np.bincount(cells.ravel(), minlength=resamples * num_cases).reshape(
+        resamples, num_cases
+    )
     return np.concatenate([np.ones((1, num_cases)), weights]).astype(np.float64)
 
 

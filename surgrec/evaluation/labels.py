@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.evaluation.split import CaseVideo
-from surgrec.features.table import WindowRow
-from surgrec.shards.corpus import Source, read_labels
-from surgrec.shards.index import VideoLabel
+from surgrec.features import WindowRow
+from surgrec.shards import Source, VideoLabel, read_labels
 
-UNLABELLED = ""
+UNLABELED = ""
 """In place of a value, which is never empty."""
 _SAME_MOMENT_S = 1e-6
 
@@ -21,7 +20,9 @@ LabelsByVideo = Mapping[tuple[str, str], Sequence[VideoLabel]]
 """Labels of one task by source and video."""
 
 
-def task_labels(sources: Mapping[str, Source], videos: Iterable[CaseVideo], task: str) -> LabelsByVideo:
+def task_labels(
+    sources: Mapping[str, Source], videos: Iterable[CaseVideo], task: str
+) -> LabelsByVideo:
     """The labels of one task for some videos of opened corpora.
 
     Raises:
@@ -37,7 +38,11 @@ def task_labels(sources: Mapping[str, Source], videos: Iterable[CaseVideo], task
                 if label.task == task:
                     found[name, label.video].append(label)
     if not found:
-        known = f"they have labels of {', '.join(sorted(tasks))}" if tasks else "they have no labels at all"
+        known = (
+            f"they have labels of {', '.join(sorted(tasks))}"
+            if tasks
+            else "they have no labels at all"
+        )
         raise ConfigError(f"the videos of the split have no labels of the task {task!r}; {known}")
     return dict(found)
 
@@ -54,7 +59,7 @@ def require_one_value(labels: LabelsByVideo, sampling: ClipSampling, stride_s: f
 
 
 def window_values(rows: Sequence[WindowRow], labels: LabelsByVideo, num_frames: int) -> list[str]:
-    """The value of each window: the one that holds at its last frame, so what is known by then; or `UNLABELLED`.
+    """The value of each window: the one that holds at its last frame, so what is known by then; or `UNLABELED`.
 
     Args:
         rows: The windows.
@@ -67,7 +72,7 @@ def window_values(rows: Sequence[WindowRow], labels: LabelsByVideo, num_frames: 
     places: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         places[row.source, row.video].append(place)
-    values = [UNLABELLED] * len(rows)
+    values = [UNLABELED] * len(rows)
     for (source, video), own in places.items():
         times = np.array([(rows[place].start_s, rows[place].end_s) for place in own])
         last_frames = times[:, 1] - (times[:, 1] - times[:, 0]) / num_frames
@@ -77,8 +82,10 @@ def window_values(rows: Sequence[WindowRow], labels: LabelsByVideo, num_frames: 
     return values
 
 
-def values_at(labels: Sequence[VideoLabel], moments: Float64[np.ndarray, " n"], where: str) -> list[str]:
-    """The value that covers each moment of a video, or `UNLABELLED`. A stretch holds its start and not its end.
+def values_at(
+    labels: Sequence[VideoLabel], moments: Float64[np.ndarray, " n"], where: str
+) -> list[str]:
+    """The value that covers each moment of a video, or `UNLABELED`. A stretch holds its start and not its end.
 
     Args:
         labels: Of one task and one video.
@@ -88,11 +95,13 @@ def values_at(labels: Sequence[VideoLabel], moments: Float64[np.ndarray, " n"], 
     Raises:
         ConfigError: Two values cover one moment.
     """
-    found = [UNLABELLED] * len(moments)
+    found = [UNLABELED] * len(moments)
     for label in labels:
-        covered = (moments >= label.start_s - _SAME_MOMENT_S) & (moments < label.end_s - _SAME_MOMENT_S)
+        covered = (moments >= label.start_s - _SAME_MOMENT_S) & (
+            moments < label.end_s - _SAME_MOMENT_S
+        )
         for place in np.flatnonzero(covered):
-            if found[place] not in (UNLABELLED, label.value):
+            if found[place] not in (UNLABELED, label.value):
                 raise ConfigError(
                     f"{where} has two values of {label.task} at {moments[place]:g} s, {found[place]!r} and "
                     f"{label.value!r}; evaluate a task with one value at a time"

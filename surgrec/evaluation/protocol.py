@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips import ClipSampling
 from surgrec.evaluation.bootstrap import RESAMPLES, SEED
-from surgrec.evaluation.comparison import MIN_CASES
-from surgrec.evaluation.probes import C_GRID, FOLDS, MAX_ITERATIONS, NEIGHBOURS, TEMPERATURE
-from surgrec.features.extract import ExtractConfig
+from surgrec.evaluation.probes.probe import C_GRID, FOLDS, MAX_ITERATIONS, NEIGHBORS, TEMPERATURE
+from surgrec.evaluation.verdicts import MIN_CASES
+from surgrec.features import ExtractConfig
 
 
 def protocol(
-    sampling: ClipSampling, extract: ExtractConfig, random_seeds: Sequence[int], chosen_c: Mapping[str, float]
+    sampling: ClipSampling,
+    extract: ExtractConfig,
+    random_seeds: Sequence[int],
+    chosen_c: Mapping[str, float],
 ) -> str:
     """The sentence.
 
@@ -25,13 +28,13 @@ def protocol(
     chosen = ", ".join(f"{c:g} for {name}" for name, c in chosen_c.items())
     return "; ".join(
         [
-            f"Frozen encoder, as trained and with random weights (its own initialisation, seeds {seeds})",
+            f"Frozen encoder, as trained and with random weights (its own initialization, seeds {seeds})",
             f"a feature is the mean of all output tokens for one window of {sampling.num_frames} frames at {sampling.fps:g} "
             f"frames per second ({sampling.span_s:g} s), central square crop, a window every {extract.stride_s:g} s of a "
             f"video, precision {extract.precision}",
             "a window's label is the value that holds at its last frame, and windows without one are left out",
-            "features standardised on the train windows",
-            f"kNN: cosine similarity, k {NEIGHBOURS}, temperature {TEMPERATURE:g}",
+            "features standardized on the train windows",
+            f"kNN: cosine similarity, k {NEIGHBORS}, temperature {TEMPERATURE:g}",
             f"logistic regression: L2 penalty, at most {MAX_ITERATIONS} "
             f"iterations, C among {grid} by macro F1 over up to {FOLDS} folds of train cases, the same for every encoder "
             f"(chosen: {chosen})",

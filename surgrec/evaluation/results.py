@@ -11,12 +11,16 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
-from surgrec.features.table import WindowRow
-from surgrec.shards.index import parquet_bytes
+from surgrec.features import WindowRow
+from surgrec.shards import parquet_bytes
 from surgrec.storage import open_store
 
 FORMAT = 1
-EVALUATIONS_FOLDER, EVALUATION_FILE, PREDICTIONS_FILE = "evaluation", "evaluation.json", "predictions.parquet"
+EVALUATIONS_FOLDER, EVALUATION_FILE, PREDICTIONS_FILE = (
+    "evaluation",
+    "evaluation.json",
+    "predictions.parquet",
+)
 FeaturesKind = Literal["trained", "random", "none"]
 Classifier = Literal["knn", "logistic", "majority", "prior"]
 CLASSIFIER_NAMES: dict[Classifier, str] = {
@@ -33,7 +37,7 @@ class Prediction:
 
     features: FeaturesKind
     seed: int
-    """Of the random initialisation; 0 where there is none."""
+    """Of the random initialization; 0 where there is none."""
     classifier: Classifier
     label: Int64[np.ndarray, " m"]
     """Indices into the classes."""
@@ -59,7 +63,9 @@ def write_evaluation(
     store = open_store(out)
     store.write(
         PREDICTIONS_FILE,
-        parquet_bytes(pa.concat_tables([_table(each, windows, label, classes) for each in predictions])),
+        parquet_bytes(
+            pa.concat_tables([_table(each, windows, label, classes) for each in predictions])
+        ),
     )
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     store.write(EVALUATION_FILE, (text + "\n").encode("utf-8"))
@@ -71,7 +77,9 @@ def read_evaluations(run_dir: Path) -> list[dict[str, Any]]:
     Raises:
         ConfigError: A file is not one of this format.
     """
-    return [_read(path) for path in sorted((run_dir / EVALUATIONS_FOLDER).glob(f"*/{EVALUATION_FILE}"))]
+    return [
+        _read(path) for path in sorted((run_dir / EVALUATIONS_FOLDER).glob(f"*/{EVALUATION_FILE}"))
+    ]
 
 
 def verdict_sentence(verdict: Mapping[str, Any]) -> str:
@@ -94,12 +102,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not JSON ({error}); evaluate again") from None
     version = content.get("format") if isinstance(content, dict) else None
     if version != FORMAT:
-        raise ConfigError(f"{path} has format {version!r}, this surgrec reads {FORMAT}; evaluate again")
+        raise ConfigError(
+            f"{path} has format {version!r}, this surgrec reads {FORMAT}; evaluate again"
+        )
     return dict(content)
 
 
 def _table(
-    prediction: Prediction, windows: Sequence[WindowRow], label: Int64[np.ndarray, " m"], classes: Sequence[str]
+    prediction: Prediction,
+    windows: Sequence[WindowRow],
+    label: Int64[np.ndarray, " m"],
+    classes: Sequence[str],
 ) -> pa.Table:
     rows = len(windows)
     columns: dict[str, Any] = {

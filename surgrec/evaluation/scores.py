@@ -31,7 +31,7 @@ class Counts:
     """Windows of the class that were predicted as it."""
     predicted: Float64[np.ndarray, "cases classes"]
     """Windows that were predicted as the class."""
-    labelled: Float64[np.ndarray, "cases classes"]
+    labeled: Float64[np.ndarray, "cases classes"]
     """Windows of the class."""
 
 
@@ -41,7 +41,7 @@ def count(answers: Answers, predicted: Int64[np.ndarray, " n"]) -> Counts:
     return Counts(
         hits=_table(answers, answers.case[right], answers.label[right]),
         predicted=_table(answers, answers.case, predicted),
-        labelled=_table(answers, answers.case, answers.label),
+        labeled=_table(answers, answers.case, answers.label),
     )
 
 
@@ -51,26 +51,32 @@ def expected_count(answers: Answers, share: Float64[np.ndarray, " classes"]) -> 
     Accuracies of these counts are the expected accuracies; F1 is that of the expected counts, to which the F1 of a draw
     converges as windows grow in number.
     """
-    labelled = _table(answers, answers.case, answers.label)
-    return Counts(hits=labelled * share, predicted=labelled.sum(1, keepdims=True) * share, labelled=labelled)
+    labeled = _table(answers, answers.case, answers.label)
+    return Counts(
+        hits=labeled * share, predicted=labeled.sum(1, keepdims=True) * share, labeled=labeled
+    )
 
 
-def score(counts: Counts, weights: Float64[np.ndarray, "r cases"]) -> dict[Metric, Float64[np.ndarray, " r"]]:
+def score(
+    counts: Counts, weights: Float64[np.ndarray, "r cases"]
+) -> dict[Metric, Float64[np.ndarray, " r"]]:
     """The scores of each of `r` test sets, in which a case stands as often as its weight says.
 
     A mean over classes is over those with at least one window in that test set, the same for every classifier: an absent
     class has no recall, and is not held against one that did not predict it. A prediction of an absent class is an error
     of the class that was there.
     """
-    hits, predicted, labelled = (weights @ table for table in (counts.hits, counts.predicted, counts.labelled))
-    present = labelled > 0
-    f1 = 2 * hits / np.where(present, predicted + labelled, 1)
-    recall = hits / np.where(present, labelled, 1)
-    case_accuracy = counts.hits.sum(1) / counts.labelled.sum(1)
+    hits, predicted, labeled = (
+        weights @ table for table in (counts.hits, counts.predicted, counts.labeled)
+    )
+    present = labeled > 0
+    f1 = 2 * hits / np.where(present, predicted + labeled, 1)
+    recall = hits / np.where(present, labeled, 1)
+    case_accuracy = counts.hits.sum(1) / counts.labeled.sum(1)
     return {
         "macro_f1": np.where(present, f1, 0).sum(1) / present.sum(1),
         "balanced_accuracy": np.where(present, recall, 0).sum(1) / present.sum(1),
-        "accuracy": hits.sum(1) / labelled.sum(1),
+        "accuracy": hits.sum(1) / labeled.sum(1),
         "case_accuracy": weights @ case_accuracy / weights.sum(1),
     }
 
@@ -79,5 +85,7 @@ def _table(
     answers: Answers, case: Int64[np.ndarray, " m"], value: Int64[np.ndarray, " m"]
 ) -> Float64[np.ndarray, "cases classes"]:
     """How often each pair of a case and a class occurs."""
-    cells = np.bincount(case * answers.num_classes + value, minlength=answers.num_cases * answers.num_classes)
+    cells = np.bincount(
+        case * answers.num_classes + value, minlength=answers.num_cases * answers.num_classes
+    )
     return cells.reshape(answers.num_cases, answers.num_classes).astype(np.float64)

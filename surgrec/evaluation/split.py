@@ -13,7 +13,7 @@ import yaml
 
 from surgrec.errors import ConfigError
 from surgrec.manifest import SPLITS
-from surgrec.shards.corpus import Source
+from surgrec.shards import Source
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -63,7 +63,10 @@ class Split:
     def rules(self) -> dict[str, dict[str, list[str]]]:
         """The conditions that are given, by part."""
         parts = {"train": self.train, "test": self.test}
-        return {part: {key: value for key, value in asdict(rule).items() if value} for part, rule in parts.items()}
+        return {
+            part: {key: value for key, value in asdict(rule).items() if value}
+            for part, rule in parts.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,9 @@ def read_split(path: Path) -> Split:
     if not isinstance(content["name"], str) or not content["name"]:
         raise ConfigError(f"{path}: name is {content['name']!r}; give the split a name in words")
     train, test = (_rule(content[part], f"{path}, {part}") for part in ("train", "test"))
-    return Split(name=content["name"], train=train, test=test, sha256=hashlib.sha256(data).hexdigest())
+    return Split(
+        name=content["name"], train=train, test=test, sha256=hashlib.sha256(data).hexdigest()
+    )
 
 
 def corpus_videos(sources: Mapping[str, Source]) -> list[CaseVideo]:
@@ -107,7 +112,10 @@ def corpus_videos(sources: Mapping[str, Source]) -> list[CaseVideo]:
     for source in sources.values():
         columns = (source.index.column(name).to_pylist() for name in ("case", "video", "split"))
         found |= set(zip(*columns, [source.name] * source.index.num_rows, strict=True))
-    return sorted(CaseVideo(source=name, case=case, video=video, stored=split) for case, video, split, name in found)
+    return sorted(
+        CaseVideo(source=name, case=case, video=video, stored=split)
+        for case, video, split, name in found
+    )
 
 
 def divide(split: Split, videos: Sequence[CaseVideo]) -> Parts:
@@ -119,8 +127,15 @@ def divide(split: Split, videos: Sequence[CaseVideo]) -> Parts:
     train = choose(split.train, videos, f"split {split.name}, train")
     test = choose(split.test, videos, f"split {split.name}, test")
     cases = {video.case for video in [*train, *test]}
-    patterns = [pattern for rule in (split.train, split.test) for pattern in rule.cases if _RANGE.search(pattern)]
-    named = {name for pattern in patterns for name in _spelled_out(pattern) if not set("*?[") & set(name)}
+    patterns = [
+        pattern
+        for rule in (split.train, split.test)
+        for pattern in rule.cases
+        if _RANGE.search(pattern)
+    ]
+    named = {
+        name for pattern in patterns for name in _spelled_out(pattern) if not set("*?[") & set(name)
+    }
     return Parts(train=train, test=test, absent=sorted(named - cases), named=len(named))
 
 
@@ -133,7 +148,11 @@ def choose(rule: Rule, videos: Sequence[CaseVideo], where: str) -> list[CaseVide
     sources = _matching(rule.sources, {video.source for video in videos}, "source", where)
     chosen = [video for video in videos if video.source in sources]
     cases = _matching(rule.cases, {video.case for video in chosen}, "case", where)
-    chosen = [video for video in chosen if video.case in cases and (not rule.stored or video.stored in rule.stored)]
+    chosen = [
+        video
+        for video in chosen
+        if video.case in cases and (not rule.stored or video.stored in rule.stored)
+    ]
     if not chosen:
         raise ConfigError(f"{where}: no case of the corpus meets all its conditions; loosen one")
     return chosen
@@ -168,7 +187,9 @@ def _spelled_out(pattern: str) -> list[str]:
     return [
         name
         for number in numbers
-        for name in _spelled_out(f"{pattern[: found.start()]}{number:0{width}d}{pattern[found.end() :]}")
+        for name in _spelled_out(
+            f"{pattern[: found.start()]}{number:0{width}d}{pattern[found.end() :]}"
+        )
     ]
 
 
@@ -180,14 +201,24 @@ def _rule(content: object, where: str) -> Rule:
     lists = {name: rule.get(name, []) for name in names}
     for name in rule:
         value = lists[name]
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
-            raise ConfigError(f"{where}: {name} is {value!r}; it is a list of texts (put numbers in quotes)")
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(item, str) and item for item in value)
+        ):
+            raise ConfigError(
+                f"{where}: {name} is {value!r}; it is a list of texts (put numbers in quotes)"
+            )
     for stored in lists["stored"]:
         if stored not in SPLITS:
-            raise ConfigError(f"{where}: stored names {stored!r}; it is one or several of {', '.join(SPLITS)}")
+            raise ConfigError(
+                f"{where}: stored names {stored!r}; it is one or several of {', '.join(SPLITS)}"
+            )
     for pattern in [*lists["sources"], *lists["cases"]]:
         if not _spelled_out(pattern):
-            raise ConfigError(f"{where}: the range in {pattern!r} runs backwards; write the smaller number first")
+            raise ConfigError(
+                f"{where}: the range in {pattern!r} runs backwards; write the smaller number first"
+            )
     return Rule(**lists)
 
 

@@ -8,22 +8,22 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
-from surgrec.clips.crop import central_crop
-from surgrec.clips.decode import decode_clip
+from surgrec.clips import central_crop, decode_clip
 from surgrec.errors import SampleError
-from surgrec.features.recordings import Footage, Piece, Recording, Recordings
-from surgrec.features.windows import HAIR_S, Stretch, joined
-from surgrec.shards.corpus import Source, open_corpus
-from surgrec.shards.layout import Sample, source_digest
-from surgrec.stream.fetch import Fetcher
+from surgrec.features.videos import DecodedFrames, Recording, Recordings, VideoReader
+from surgrec.features.windows import HAIR_S, TimeSpan, joined
+from surgrec.shards import Sample, Source, open_corpus, source_digest
+from surgrec.stream import Fetcher
 
 _FETCH_THREADS = 4
 
 
-class CorpusRecordings(Recordings):
+class CorpusVideos(Recordings):
     """The videos of one or several corpora, whatever their stored split."""
 
-    def __init__(self, addresses: Sequence[str], only: Collection[tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self, addresses: Sequence[str], only: Collection[tuple[str, str]] | None = None
+    ) -> None:
         self._sources = open_corpus(addresses)
         self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
         for name, source in self._sources.items():
@@ -38,7 +38,9 @@ class CorpusRecordings(Recordings):
         return {
             "kind": "corpora",
             "addresses": sorted({source.store.address for source in self._sources.values()}),
-            "digests": {name: source.entry.digest for name, source in sorted(self._sources.items())},
+            "digests": {
+                name: source.entry.digest for name, source in sorted(self._sources.items())
+            },
         }
 
     def open(self, recording: Recording) -> "JoinedClips":
@@ -49,10 +51,12 @@ class CorpusRecordings(Recordings):
 
     def _recording(self, source: str, video: str) -> Recording:
         clip = self._sources[source].index.sample(self._rows[source, video][0]).clip
-        return Recording(source=source, domain=clip.domain, case=clip.case, video=video, split=clip.split)
+        return Recording(
+            source=source, domain=clip.domain, case=clip.case, video=video, split=clip.split
+        )
 
 
-class JoinedClips(Footage):
+class JoinedClips(VideoReader):
     """The clips of a video as one recording."""
 
     def __init__(self, samples: Sequence[Sample], sources: dict[str, Source]) -> None:
@@ -63,14 +67,17 @@ class JoinedClips(Footage):
         self.digest = source_digest((sample.key, sample.sha256) for sample in samples)
 
     @property
-    def stretches(self) -> tuple[Stretch, ...]:
+    def stretches(self) -> tuple[TimeSpan, ...]:
         """Clips that follow each other; a gap longer than a frame ends a stretch."""
         return joined(
-            [(sample.clip.start_s, sample.clip.start_s + sample.clip.duration_s) for sample in self._samples],
+            [
+                (sample.clip.start_s, sample.clip.start_s + sample.clip.duration_s)
+                for sample in self._samples
+            ],
             gap_s=max(1 / sample.clip.fps for sample in self._samples),
         )
 
-    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
+    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
         """One piece per clip."""
         owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
         clips = [int(clip) for clip in np.unique(owner)]
@@ -78,11 +85,17 @@ class JoinedClips(Footage):
         pieces = []
         for clip, mp4 in zip(clips, fetched, strict=True):
             places = np.flatnonzero(owner == clip)
-            pieces.append(Piece(places=places, frames=_decoded(self._samples[clip], mp4, times[places])))
+            pieces.append(
+                DecodedFrames(
+                    places=places, frames=_decoded(self._samples[clip], mp4, times[places])
+                )
+            )
         return pieces
 
 
-def _decoded(sample: Sample, mp4: bytes | SampleError, times: Float64[np.ndarray, " k"]) -> Tensor | SampleError:
+def _decoded(
+    sample: Sample, mp4: bytes | SampleError, times: Float64[np.ndarray, " k"]
+) -> Tensor | SampleError:
     """The frames of a clip at these times of its video. A moment between two clips shows the last frame before it."""
     clip = sample.clip
     if isinstance(mp4, SampleError):

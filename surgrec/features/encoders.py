@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, MissingError
-from surgrec.models.encoder import Encoder
-from surgrec.models.weights import ENCODER_FILE, encoder_provenance, load_encoder
-from surgrec.storage.digest import file_sha256
+from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, load_encoder
+from surgrec.storage import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +48,27 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
     """
     path = _encoder_file(choice.path)
     sha256 = file_sha256(path)
-    with torch.random.fork_rng(devices=[]):  # an encoder draws random weights before it gets its own
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # an encoder draws random weights before it gets its own
         encoder, provenance = load_encoder(path), encoder_provenance(path)
     if file_sha256(path) != sha256:
-        raise ConfigError(f"{path} was replaced while it was read; wait until its run is done, or take a copy of it")
+        raise ConfigError(
+            f"{path} was replaced while it was read; wait until its run is done, or take a copy of it"
+        )
     fps = choice.fps if choice.fps is not None else provenance.get("config", {}).get("sampling_fps")
     if fps is None:
-        raise ConfigError(f"{path} does not say at how many frames per second it was trained; give --fps")
+        raise ConfigError(
+            f"{path} does not say at how many frames per second it was trained; give --fps"
+        )
     name = choice.path.stem if choice.path == path else choice.path.resolve().name
     config = asdict(encoder.config)
     if choice.random_seed is not None:
         encoder = _random_encoder(encoder, choice.random_seed)
         name, provenance = f"{name} with random weights, seed {choice.random_seed}", {}
-        sha256 = hashlib.sha256(json.dumps([config, choice.random_seed], sort_keys=True).encode("ascii")).hexdigest()
+        sha256 = hashlib.sha256(
+            json.dumps([config, choice.random_seed], sort_keys=True).encode("ascii")
+        ).hexdigest()
     return FrozenEncoder(
         encoder=encoder.to(device).eval().requires_grad_(False),
         sampling=ClipSampling(num_frames=encoder.config.num_frames, fps=fps),
@@ -79,7 +86,9 @@ def _encoder_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise MissingError(f"{path} does not exist; give the folder of a run, or an encoder's .safetensors file")
+        raise MissingError(
+            f"{path} does not exist; give the folder of a run, or an encoder's .safetensors file"
+        )
     if not (path / ENCODER_FILE).is_file():
         raise MissingError(
             f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; name another run"
@@ -88,7 +97,7 @@ def _encoder_file(path: Path) -> Path:
 
 
 def _random_encoder(encoder: Encoder, seed: int) -> Encoder:
-    """The same architecture, initialised as for training."""
+    """The same architecture, initialized as for training."""
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, whatever the device
         torch.default_generator.manual_seed(seed)
         return Encoder(encoder.config)

@@ -11,18 +11,16 @@ from typing import Any, Literal
 import torch
 
 from surgrec import __version__
-from surgrec.clips.decode import torchcodec_classes
+from surgrec.clips import torchcodec_classes
 from surgrec.errors import ConfigError, SetupError
-from surgrec.features.address import open_recordings
 from surgrec.features.encoders import EncoderChoice, open_encoder
+from surgrec.features.extract_video import Precision
 from surgrec.features.files import read_header_and_starts
 from surgrec.features.job import Job, Outcome, feature_settings
+from surgrec.features.open_videos import open_videos
 from surgrec.features.processes import run_job
 from surgrec.features.table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
-from surgrec.features.video import Precision
-from surgrec.storage import Store, open_store
-from surgrec.storage.lock import hold
-from surgrec.storage.store import TEMPORARY
+from surgrec.storage import TEMPORARY, Store, hold, open_store
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -91,7 +89,7 @@ def extract(
     """
     torchcodec_classes()  # a machine without it says so here, not for every video
     devices = _devices(config)
-    recordings = open_recordings(data, only)
+    recordings = open_videos(data, only)
     frozen = open_encoder(choice, torch.device("cpu"))
     settings = feature_settings(frozen, config.stride_s, config.precision)
     job = Job(
@@ -127,7 +125,9 @@ def _devices(config: ExtractConfig) -> list[str]:
     """A device for each process."""
     gpus = torch.cuda.device_count() if config.device != "cpu" else 0
     if config.device == "cuda" and not gpus:
-        raise SetupError("--device cuda: this machine has no GPU that torch can use; take --device cpu")
+        raise SetupError(
+            "--device cuda: this machine has no GPU that torch can use; take --device cpu"
+        )
     return [f"cuda:{number % gpus}" if gpus else "cpu" for number in range(config.processes)]
 
 
@@ -136,7 +136,9 @@ def _held(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     lock = hold(out, doing="writing features")
     try:
-        for partial in out.glob(f"**/{TEMPORARY}*"):  # of a command that was killed: nobody else writes here
+        for partial in out.glob(
+            f"**/{TEMPORARY}*"
+        ):  # of a command that was killed: nobody else writes here
             partial.unlink(missing_ok=True)
         yield
     finally:
@@ -150,16 +152,25 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     names = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
     if names:
         different = ", ".join(
-            f"{name} {there.get(name)!s:.16} there and {settings.get(name)!s:.16} here" for name in names
+            f"{name} {there.get(name)!s:.16} there and {settings.get(name)!s:.16} here"
+            for name in names
         )
-        raise ConfigError(f"{out} holds features of another encoder or setting ({different}); choose another --out")
+        raise ConfigError(
+            f"{out} holds features of another encoder or setting ({different}); choose another --out"
+        )
 
 
-def _write_tables(store: Store, outcomes: Sequence[Outcome], facts: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _write_tables(
+    store: Store, outcomes: Sequence[Outcome], facts: Mapping[str, Any], data: Mapping[str, Any]
+) -> None:
     span_s = facts["settings"]["num_frames"] / facts["settings"]["fps"]
     rows = [
         WindowRow(
-            **vars(outcome.recording), start_s=float(start_s), end_s=float(start_s) + span_s, file=outcome.file, row=row
+            **vars(outcome.recording),
+            start_s=float(start_s),
+            end_s=float(start_s) + span_s,
+            file=outcome.file,
+            row=row,
         )
         for outcome in outcomes
         for row, start_s in enumerate(outcome.starts)
@@ -180,7 +191,9 @@ def _write_tables(store: Store, outcomes: Sequence[Outcome], facts: Mapping[str,
         "cases": len({(outcome.recording.source, outcome.recording.case) for outcome in outcomes}),
         "videos": len(outcomes),
         "videos_failed": sum(failure.start_s is None for failure in failed),
-        "videos_too_short": sum(not len(outcome.starts) and not outcome.header.failed for outcome in outcomes),
+        "videos_too_short": sum(
+            not len(outcome.starts) and not outcome.header.failed for outcome in outcomes
+        ),
         "windows": len(rows),
         "windows_failed": sum(failure.start_s is not None for failure in failed),
     }
@@ -194,5 +207,8 @@ def _write_tables(store: Store, outcomes: Sequence[Outcome], facts: Mapping[str,
 
 def _data_digest(outcomes: Sequence[Outcome]) -> str:
     """Changes with the name or the bytes of any video, and with their number."""
-    lines = [f"{outcome.recording.source}/{outcome.recording.video} {outcome.header.digest}\n" for outcome in outcomes]
+    lines = [
+        f"{outcome.recording.source}/{outcome.recording.video} {outcome.header.digest}\n"
+        for outcome in outcomes
+    ]
     return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()

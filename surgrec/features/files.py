@@ -61,7 +61,9 @@ def write_features_file(
     made_by: Mapping[str, Any],
 ) -> FeaturesHeader:
     """Writes the features of a video, complete under their name or not at all; equal features give equal bytes."""
-    header = FeaturesHeader(settings=dict(settings), digest=digest, made_by=dict(made_by), failed=video.failed)
+    header = FeaturesHeader(
+        settings=dict(settings), digest=digest, made_by=dict(made_by), failed=video.failed
+    )
     tensors = {"features": video.features.contiguous(), "start_s": torch.from_numpy(video.start_s)}
     # One metadata entry: safetensors does not keep the order of several.
     metadata = {"surgrec": json.dumps({"format": _FORMAT, **asdict(header)}, sort_keys=True)}
@@ -89,9 +91,13 @@ def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str,
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
             if header.pop("format", None) != _FORMAT:
-                raise CheckpointError(f"{path}: not a file of features ({_FORMAT}); choose another folder")
+                raise CheckpointError(
+                    f"{path}: not a file of features ({_FORMAT}); choose another folder"
+                )
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable file of features ({error}); remove it and run again") from error
+        raise CheckpointError(
+            f"{path}: not a readable file of features ({error}); remove it and run again"
+        ) from error
     failed = tuple(Failure(**failure) for failure in header.pop("failed"))
     return FeaturesHeader(failed=failed, **header), tensors

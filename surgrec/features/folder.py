@@ -9,13 +9,12 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from surgrec.clips.crop import central_crop
-from surgrec.clips.decode import torchcodec_classes
+from surgrec.clips import central_crop, torchcodec_classes
 from surgrec.errors import SampleError, StorageError
-from surgrec.features.recordings import Footage, Piece, Recording, Recordings
-from surgrec.features.windows import HAIR_S, Stretch
+from surgrec.features.videos import DecodedFrames, Recording, Recordings, VideoReader
+from surgrec.features.windows import HAIR_S, TimeSpan
 from surgrec.manifest import scan_folder
-from surgrec.storage.digest import file_sha256
+from surgrec.storage import file_sha256
 
 SOURCE = "videos"
 """What stands in the column `source` for a folder, and is the folder of its features."""
@@ -51,7 +50,7 @@ class VideoFolder(Recordings):
         return VideoFile(self._folder / recording.video)
 
 
-class VideoFile(Footage):
+class VideoFile(VideoReader):
     """A video file as a recording. Its time begins with its first frame."""
 
     def __init__(self, path: Path) -> None:
@@ -59,11 +58,13 @@ class VideoFile(Footage):
         try:
             self.digest = file_sha256(path)
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}; check the file, its permissions and its disk") from error
+            raise StorageError(
+                f"{path}: {error.strerror}; check the file, its permissions and its disk"
+            ) from error
         self.name = self.digest[:12]
 
     @property
-    def stretches(self) -> tuple[Stretch, ...]:
+    def stretches(self) -> tuple[TimeSpan, ...]:
         """From the first frame to the end of the last.
 
         Raises:
@@ -76,26 +77,34 @@ class VideoFile(Footage):
             raise middle.frames
         return ((0.0, end_s),)
 
-    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
+    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
         """One piece; where the decoder fails, one for each moment that it fails at, and some for the others."""
         try:
             frames, shown_s = self._frames(times)
         except SampleError as error:
             if len(times) == 1:
-                return [Piece(places=np.zeros(1, dtype=np.int64), frames=error)]
+                return [DecodedFrames(places=np.zeros(1, dtype=np.int64), frames=error)]
             middle = len(times) // 2
-            later = [Piece(places=piece.places + middle, frames=piece.frames) for piece in self.pieces(times[middle:])]
+            later = [
+                DecodedFrames(places=piece.places + middle, frames=piece.frames)
+                for piece in self.pieces(times[middle:])
+            ]
             return self.pieces(times[:middle]) + later
         # In an AVI with B-frames the first frame may say that it comes on screen one frame after the beginning.
         late = shown_s > np.maximum(times, 1.5 / self._decoder.metadata.average_fps) + 2 * HAIR_S
         right = np.flatnonzero(~late)
-        pieces = [Piece(places=right, frames=frames[right])] if len(right) else []
+        pieces = [DecodedFrames(places=right, frames=frames[right])] if len(right) else []
         return pieces + [
-            Piece(places=np.array([place]), frames=_MisplacedError(float(times[place]), float(shown_s[place])))
+            DecodedFrames(
+                places=np.array([place]),
+                frames=_MisplacedError(float(times[place]), float(shown_s[place])),
+            )
             for place in np.flatnonzero(late)
         ]
 
-    def _frames(self, times: Float64[np.ndarray, " t"]) -> tuple[UInt8[Tensor, "t c _ _"], Float64[np.ndarray, " t"]]:
+    def _frames(
+        self, times: Float64[np.ndarray, " t"]
+    ) -> tuple[UInt8[Tensor, "t c _ _"], Float64[np.ndarray, " t"]]:
         """The frames on screen at these moments, and when they came on screen."""
         decoder = self._decoder
         begin_s, end_s = decoder.metadata.begin_stream_seconds, decoder.metadata.end_stream_seconds
@@ -104,7 +113,9 @@ class VideoFile(Footage):
         try:
             found = decoder.get_frames_played_at(seconds=seconds.tolist())
         except _FAILURES as error:
-            raise SampleError(f"it cannot be decoded at {times[0]:.3f} s ({_reason(error, self._path)})") from error
+            raise SampleError(
+                f"it cannot be decoded at {times[0]:.3f} s ({_reason(error, self._path)})"
+            ) from error
         return found.data, found.pts_seconds.numpy() - begin_s
 
     @functools.cached_property
@@ -116,7 +127,9 @@ class VideoFile(Footage):
             metadata = video_decoder(self._path, seek_mode="approximate").metadata
             if not metadata.height or not metadata.width or not metadata.average_fps:
                 raise SampleError("it is no video that can be read (no size or no frame rate)")
-            height, width = stored_size(metadata.height, metadata.width, float(metadata.pixel_aspect_ratio or 1))
+            height, width = stored_size(
+                metadata.height, metadata.width, float(metadata.pixel_aspect_ratio or 1)
+            )
             return video_decoder(
                 self._path,
                 seek_mode="exact",
@@ -124,7 +137,9 @@ class VideoFile(Footage):
                 transforms=[Resize((height, width)), fixed_crop(central_crop(height, width))],
             )
         except _FAILURES as error:
-            raise SampleError(f"it is no video that can be read ({_reason(error, self._path)})") from error
+            raise SampleError(
+                f"it is no video that can be read ({_reason(error, self._path)})"
+            ) from error
 
 
 class _MisplacedError(SampleError):

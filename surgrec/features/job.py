@@ -12,9 +12,9 @@ from jaxtyping import Float64
 from surgrec import __version__
 from surgrec.errors import ConfigError
 from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features.extract_video import Precision, steady_arithmetic, video_features
 from surgrec.features.files import FeaturesHeader, read_header_and_starts, write_features_file
-from surgrec.features.recordings import Recording, Recordings
-from surgrec.features.video import Precision, steady_arithmetic, video_features
+from surgrec.features.videos import Recording, Recordings
 from surgrec.storage import open_store
 
 
@@ -67,8 +67,14 @@ class Worker:
         file = f"{recording.source}/{footage.name}.safetensors"
         if (self._job.out / file).exists():
             header, starts = read_header_and_starts(self._job.out / file)
-            if header.settings == self._job.settings and header.digest == footage.digest and not header.failed:
-                return Outcome(recording=recording, file=file, header=header, starts=starts, was_there=True)
+            if (
+                header.settings == self._job.settings
+                and header.digest == footage.digest
+                and not header.failed
+            ):
+                return Outcome(
+                    recording=recording, file=file, header=header, starts=starts, was_there=True
+                )
         with steady_arithmetic(self._device):
             video = video_features(
                 footage,
@@ -85,12 +91,21 @@ class Worker:
             "batch": self._job.batch,
         }
         header = write_features_file(
-            self._store, file, video, settings=self._job.settings, digest=footage.digest, made_by=made_by
+            self._store,
+            file,
+            video,
+            settings=self._job.settings,
+            digest=footage.digest,
+            made_by=made_by,
         )
-        return Outcome(recording=recording, file=file, header=header, starts=video.start_s, was_there=False)
+        return Outcome(
+            recording=recording, file=file, header=header, starts=video.start_s, was_there=False
+        )
 
 
-def feature_settings(frozen: FrozenEncoder, stride_s: float, precision: Precision) -> dict[str, Any]:
+def feature_settings(
+    frozen: FrozenEncoder, stride_s: float, precision: Precision
+) -> dict[str, Any]:
     """What determines a feature but for the video, as JSON."""
     return {
         "encoder_sha256": frozen.facts["sha256"],

@@ -14,7 +14,7 @@ from multiprocessing.queues import SimpleQueue
 
 from surgrec.errors import StorageError
 from surgrec.features.job import Job, Outcome, Worker
-from surgrec.features.recordings import Recording
+from surgrec.features.videos import Recording
 
 
 def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
@@ -41,7 +41,9 @@ def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
     free: SimpleQueue[str] = context.SimpleQueue()
     for device in devices:
         free.put(device)
-    pool = ProcessPoolExecutor(len(devices), mp_context=context, initializer=_start, initargs=(job, free, alive))
+    pool = ProcessPoolExecutor(
+        len(devices), mp_context=context, initializer=_start, initargs=(job, free, alive)
+    )
     try:
         with _ctrl_c_later():
             tasks = [pool.submit(_extract, recording) for recording in job.recordings.recordings]
@@ -64,7 +66,11 @@ def _ctrl_c_later() -> Iterator[None]:
     # A library's thread may take the signal nevertheless, and Python would then interrupt this one half-way.
     heard: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number)) if is_main else None
+    handler = (
+        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        if is_main
+        else None
+    )
     try:
         yield
     finally:
@@ -100,6 +106,8 @@ def _leave_with_parent(alive: Connection) -> None:
 
 def _extract(recording: Recording) -> Outcome:
     (state,) = _state
-    if state.worker is None:  # here, not in the initialiser, from which no error would arrive as its sentence
+    if (
+        state.worker is None
+    ):  # here, not in the initializer, from which no error would arrive as its sentence
         state.worker = Worker(state.job, state.device)
     return state.worker.extract(recording)

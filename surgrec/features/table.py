@@ -13,7 +13,7 @@ from torch import Tensor
 
 from surgrec.errors import MissingError
 from surgrec.features.files import read_values
-from surgrec.shards.index import parquet_bytes, read_parquet, row_schema
+from surgrec.shards import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
 
 WINDOWS_FILE, FEATURES_FILE = "windows.parquet", "features.json"
@@ -88,10 +88,15 @@ def read_features(out: Path) -> Features:
 
 
 def write_tables(
-    store: Store, rows: Sequence[WindowRow], failed: Sequence[FailedWindow], facts: Mapping[str, Any]
+    store: Store,
+    rows: Sequence[WindowRow],
+    failed: Sequence[FailedWindow],
+    facts: Mapping[str, Any],
 ) -> None:
     """Writes `windows.parquet`, and then `features.json`, which says that everything is there."""
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=row_schema(WindowRow))
     store.write(WINDOWS_FILE, parquet_bytes(table))
     content = {"format": FORMAT, **facts, "failed": [asdict(window) for window in failed]}
-    store.write(FEATURES_FILE, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii"))
+    store.write(
+        FEATURES_FILE, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii")
+    )

@@ -20,7 +20,12 @@ class TubeletGrid:
 
     @classmethod
     def of_clip(
-        cls, num_frames: int, height_px: int, width_px: int, tubelet_size: int = 2, patch_size: int = 16
+        cls,
+        num_frames: int,
+        height_px: int,
+        width_px: int,
+        tubelet_size: int = 2,
+        patch_size: int = 16,
     ) -> "TubeletGrid":
         """The grid of a clip.
 
@@ -41,5 +46,7 @@ class TubeletGrid:
         )
         for name, size, step in sides:
             if size < step or size % step:
-                raise ConfigError(f"{name} {size} is not a multiple of the tubelet's {step}; change one of the two")
+                raise ConfigError(
+                    f"{name} {size} is not a multiple of the tubelet's {step}; change one of the two"
+                )
         return cls(num_frames // tubelet_size, height_px // patch_size, width_px // patch_size)

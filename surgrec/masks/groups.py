@@ -41,15 +41,21 @@ def batch_masks(
         mask_group: Positions in a group; 24 is the batch per GPU of V-JEPA 1 and 2, which set how much is trimmed there.
         trim: See `sample_group`.
     """
-    assert np.all(np.diff(positions) >= 0), "a group is one slice of the batch only if its rows are in order"
+    assert np.all(np.diff(positions) >= 0), (
+        "a group is one slice of the batch only if its rows are in order"
+    )
     groups, starts = np.unique(positions // mask_group, return_index=True)
     stops = np.append(starts[1:], len(positions))
     batch = []
     for group, start, stop in zip(groups.tolist(), starts.tolist(), stops.tolist(), strict=True):
         slots = positions[start:stop] % mask_group
         masks = [
-            sample_group(grid, config, seed=seed, group=group, size=mask_group, mask_config=number, trim=trim)
+            sample_group(
+                grid, config, seed=seed, group=group, size=mask_group, mask_config=number, trim=trim
+            )
             for number, config in enumerate(configs)
         ]
-        batch.append(GroupMasks(rows=slice(start, stop), masks=tuple(whole.take(slots) for whole in masks)))
+        batch.append(
+            GroupMasks(rows=slice(start, stop), masks=tuple(whole.take(slots) for whole in masks))
+        )
     return batch

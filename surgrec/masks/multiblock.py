@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from surgrec.errors import ConfigError
-from surgrec.masks.draws import Draw, uniforms
 from surgrec.masks.grid import TubeletGrid
+from surgrec.masks.random_source import RandomSource, uniforms
 
 Trim: TypeAlias = Literal["prefix", "random"]
 
@@ -41,13 +41,20 @@ class MultiblockConfig:
     def __post_init__(self) -> None:
         if self.num_blocks < 1:
             raise ConfigError(f"num_blocks is {self.num_blocks}; a mask needs at least one block")
-        for name, scale in ("spatial_scale", self.spatial_scale), ("temporal_scale", self.temporal_scale):
+        for name, scale in (
+            ("spatial_scale", self.spatial_scale),
+            ("temporal_scale", self.temporal_scale),
+        ):
             if not 0 < scale <= 1:
                 raise ConfigError(f"{name} is {scale}; give a fraction above 0 and at most 1")
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
-            raise ConfigError(f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller number first")
+            raise ConfigError(
+                f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller number first"
+            )
         if any(min(pair) < 1 for pair in self.lengths):
-            raise ConfigError(f"lengths is {self.lengths}; give pairs of 1 or more context and target tokens")
+            raise ConfigError(
+                f"lengths is {self.lengths}; give pairs of 1 or more context and target tokens"
+            )
 
 
 SHORT_RANGE = MultiblockConfig(num_blocks=8, spatial_scale=0.15)
@@ -106,10 +113,16 @@ def sample_group(
     for _ in range(_MAX_DRAWS):
         block = _block_size(grid, config, draw)
         hidden = [_hidden_tokens(grid, block, config.num_blocks, draw) for _ in range(size)]
-        context, target = [np.flatnonzero(~mask) for mask in hidden], [np.flatnonzero(mask) for mask in hidden]
+        context, target = (
+            [np.flatnonzero(~mask) for mask in hidden],
+            [np.flatnonzero(mask) for mask in hidden],
+        )
         kept = _kept_lengths(config.lengths, min(map(len, context)), min(map(len, target)))
         if kept is not None:
-            context_index, target_index = _stack(context, kept[0], trim, draw), _stack(target, kept[1], trim, draw)
+            context_index, target_index = (
+                _stack(context, kept[0], trim, draw),
+                _stack(target, kept[1], trim, draw),
+            )
             return Masks(context_index=context_index, target_index=target_index)
     raise ConfigError(
         f"none of lengths {config.lengths} fits any group of {size} masks on a grid of {grid.frames} x {grid.height} x "
@@ -117,14 +130,20 @@ def sample_group(
     )
 
 
-def _kept_lengths(lengths: tuple[tuple[int, int], ...], context: int, target: int) -> tuple[int, int] | None:
+def _kept_lengths(
+    lengths: tuple[tuple[int, int], ...], context: int, target: int
+) -> tuple[int, int] | None:
     """To how many tokens of context and target a group is cut whose shortest clips have these; None where no pair fits."""
     if not lengths:
         return context, target
-    return max((pair for pair in lengths if pair[0] <= context and pair[1] <= target), key=sum, default=None)
+    return max(
+        (pair for pair in lengths if pair[0] <= context and pair[1] <= target),
+        key=sum,
+        default=None,
+    )
 
 
-def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: Draw) -> TubeletGrid:
+def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: RandomSource) -> TubeletGrid:
     """A block of the asked area and a random aspect ratio, cut to the grid."""
     area = int(grid.height * grid.width * config.spatial_scale)
     frames = max(1, int(grid.frames * config.temporal_scale))
@@ -142,9 +161,15 @@ def _block_size(grid: TubeletGrid, config: MultiblockConfig, draw: Draw) -> Tube
     )
 
 
-def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw: Draw) -> Bool[np.ndarray, " n"]:
+def _hidden_tokens(
+    grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw: RandomSource
+) -> Bool[np.ndarray, " n"]:
     """True where a token lies in one of the blocks; drawn again while nothing stays visible."""
-    places = (grid.frames - block.frames + 1, grid.height - block.height + 1, grid.width - block.width + 1)
+    places = (
+        grid.frames - block.frames + 1,
+        grid.height - block.height + 1,
+        grid.width - block.width + 1,
+    )
     for _ in range(_MAX_DRAWS):
         hidden = np.zeros((grid.frames, grid.height, grid.width), dtype=bool)
         corners = (draw(3 * num_blocks).reshape(num_blocks, 3) * places).astype(np.int64)
@@ -158,7 +183,9 @@ def _hidden_tokens(grid: TubeletGrid, block: TubeletGrid, num_blocks: int, draw:
     )
 
 
-def _stack(rows: list[Int64[np.ndarray, " _"]], length: int, trim: Trim, draw: Draw) -> Int64[np.ndarray, "b k"]:
+def _stack(
+    rows: list[Int64[np.ndarray, " _"]], length: int, trim: Trim, draw: RandomSource
+) -> Int64[np.ndarray, "b k"]:
     if trim == "random":
         rows = [np.sort(row[np.argsort(draw(len(row)), kind="stable")[:length]]) for row in rows]
     return np.stack([row[:length] for row in rows])

@@ -10,7 +10,9 @@ CELL = 4
 """Places of a cell of 2 x 2 tubelets, and tubelets along time after which its pattern comes again."""
 
 
-def decoded_tokens(grid: TubeletGrid, ratio: float, pointers: Int64[np.ndarray, " b"]) -> Bool[np.ndarray, "b n"]:
+def decoded_tokens(
+    grid: TubeletGrid, ratio: float, pointers: Int64[np.ndarray, " b"]
+) -> Bool[np.ndarray, "b n"]:
     """True where a token is decoded.
 
     Every frame of tubelets is paved with cells of 2 x 2 that look alike. Of a cell's four places, read row by row, a run of
@@ -38,6 +40,10 @@ def decoded_tokens(grid: TubeletGrid, ratio: float, pointers: Int64[np.ndarray, 
         )
     place = np.arange(CELL)
     frame = np.arange(grid.frames)
-    run = (place + frame[:, None] + 1 + pointers[:, None, None]) % CELL  # b t place; below num_left_out lies in the run
+    run = (
+        place + frame[:, None] + 1 + pointers[:, None, None]
+    ) % CELL  # b t place; below num_left_out lies in the run
     cells = (run >= num_left_out).reshape(len(pointers), grid.frames, 2, 2)
-    return np.tile(cells, (1, 1, grid.height // 2, grid.width // 2)).reshape(len(pointers), grid.num_tokens)
+    return np.tile(cells, (1, 1, grid.height // 2, grid.width // 2)).reshape(
+        len(pointers), grid.num_tokens
+    )

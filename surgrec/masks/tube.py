@@ -1,12 +1,12 @@
-"""VideoMAE's tube mask: the same places are hidden in all frames, so that no neighbour in time gives them away."""
+"""VideoMAE's tube mask: the same places are hidden in all frames, so that no neighbor in time gives them away."""
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from surgrec.errors import ConfigError
-from surgrec.masks.draws import uniforms
 from surgrec.masks.grid import TubeletGrid
 from surgrec.masks.multiblock import Masks
+from surgrec.masks.random_source import uniforms
 from surgrec.masks.running_cell import CELL, decoded_tokens
 
 _TUBES, _CELLS = 0, 1
@@ -47,14 +47,22 @@ def tube_masks(
             "hidden and some visible: change the ratio, or take larger clips"
         )
     clips = [(position, view) for position in positions.tolist() for view in range(views)]
-    draws = np.stack([uniforms(seed, position, _TUBES, view)(num_places) for position, view in clips])
+    draws = np.stack(
+        [uniforms(seed, position, _TUBES, view)(num_places) for position, view in clips]
+    )
     places = np.argsort(draws, axis=1, kind="stable")
     visible, hidden = _tubes(grid, places[:, num_hidden:]), _tubes(grid, places[:, :num_hidden])
     if not decoder_ratio:
         return Masks(context_index=visible, target_index=hidden)
-    pointers = np.array([int(CELL * uniforms(seed, position, _CELLS, view)(1)[0]) for position, view in clips])
+    pointers = np.array(
+        [int(CELL * uniforms(seed, position, _CELLS, view)(1)[0]) for position, view in clips]
+    )
     decoded = decoded_tokens(grid, decoder_ratio, pointers)
-    return Masks(context_index=visible, target_index=_among(hidden, decoded), unscored_index=_among(visible, decoded))
+    return Masks(
+        context_index=visible,
+        target_index=_among(hidden, decoded),
+        unscored_index=_among(visible, decoded),
+    )
 
 
 def _tubes(grid: TubeletGrid, places: Int64[np.ndarray, "b p"]) -> Int64[np.ndarray, "b k"]:
@@ -64,6 +72,8 @@ def _tubes(grid: TubeletGrid, places: Int64[np.ndarray, "b p"]) -> Int64[np.ndar
     return np.asarray(tubes.reshape(len(places), -1), dtype=np.int64)
 
 
-def _among(index: Int64[np.ndarray, "b k"], chosen: Bool[np.ndarray, "b n"]) -> Int64[np.ndarray, "b m"]:
+def _among(
+    index: Int64[np.ndarray, "b k"], chosen: Bool[np.ndarray, "b n"]
+) -> Int64[np.ndarray, "b m"]:
     """The ids that are chosen: of a tube equally many, wherever it stands, so that rows have one length."""
     return np.asarray(index[np.take_along_axis(chosen, index, axis=1)].reshape(len(index), -1))

@@ -26,14 +26,21 @@ class Attention(nn.Module):
         self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Each token's mixture of all tokens."""
-        qkv = rearrange(self.qkv(tokens), "b k (three heads d) -> three b heads k d", three=3, heads=self.num_heads)
+        qkv = rearrange(
+            self.qkv(tokens),
+            "b k (three heads d) -> three b heads k d",
+            three=3,
+            heads=self.num_heads,
+        )
         query, key, value = qkv.unbind(0)
         if rope is not None:
             # The angles stay in float32 under autocast; the turned vectors go back to the working type.
             query = apply_rot_embed_cat(query, rope).type_as(value)
             key = apply_rot_embed_cat(key, rope).type_as(value)
         mixed = F.scaled_dot_product_attention(query, key, value)
-        projected: Float[Tensor, "b k d"] = self.proj(rearrange(mixed, "b heads k d -> b k (heads d)"))
+        projected: Float[Tensor, "b k d"] = self.proj(
+            rearrange(mixed, "b heads k d -> b k (heads d)")
+        )
         return projected
 
 

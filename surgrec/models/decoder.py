@@ -46,7 +46,9 @@ class Decoder(nn.Module):
             Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.head = nn.Linear(config.width, NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2)
+        self.head = nn.Linear(
+            config.width, NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2
+        )
         self.apply(init_linear_uniform)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
@@ -65,7 +67,11 @@ class Decoder(nn.Module):
             target_index: Ids to predict, in any order.
             unscored_index: Ids that have a mask token as well, of which nothing is predicted.
         """
-        decoded = target_index if unscored_index is None else torch.cat([unscored_index, target_index], dim=1)
+        decoded = (
+            target_index
+            if unscored_index is None
+            else torch.cat([unscored_index, target_index], dim=1)
+        )
         num_clips, num_decoded = decoded.shape
         context = self.encoder_to_decoder(context_tokens)
         hidden = repeat(self.mask_token.to(context.dtype), "d -> b m d", b=num_clips, m=num_decoded)

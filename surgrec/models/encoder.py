@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, init_linear_uniform, rescale_blocks
 from surgrec.models.positions import SinusoidPositions
 from surgrec.models.rope import RopeVariant, RotaryPositions
@@ -48,7 +48,7 @@ class EncoderConfig:
 
     positions: Positions = "rope"
     """V-JEPA 2's rotary positions in every block, or sinusoids added before the first: VideoMAE's flat ones (`sincos`) or
-    V-JEPA 1's of time, height and width (`sincos3d`); each with its own initialisation of the weights."""
+    V-JEPA 1's of time, height and width (`sincos3d`); each with its own initialization of the weights."""
 
     rope: RopeVariant = "tiled"
     """Layout of the rotary positions: V-JEPA 2's `tiled`, or V-JEPA 2.1's `interleaved`."""
@@ -62,12 +62,14 @@ class EncoderConfig:
     empty for one norm after the last block."""
 
     modality_embedding: bool = False
-    """Add a learnt vector to every token: V-JEPA 2.1's, which tells videos from images."""
+    """Add a learned vector to every token: V-JEPA 2.1's, which tells videos from images."""
 
     def __post_init__(self) -> None:
         check_heads(self.width, self.num_heads)
         side = self.grid.height
-        if self.rope_side is not None and (self.positions != "rope" or min(self.rope_side, side) < 2):
+        if self.rope_side is not None and (
+            self.positions != "rope" or min(self.rope_side, side) < 2
+        ):
             raise ConfigError(
                 f"rope_side {self.rope_side} needs rotary positions and two tubelets a side or more, not {self.positions} and "
                 f"{side}; leave it out, or take larger clips"
@@ -81,7 +83,9 @@ class EncoderConfig:
     @property
     def grid(self) -> TubeletGrid:
         """The tubelets of a clip."""
-        return TubeletGrid.of_clip(self.num_frames, self.crop_px, self.crop_px, self.tubelet_size, self.patch_size)
+        return TubeletGrid.of_clip(
+            self.num_frames, self.crop_px, self.crop_px, self.tubelet_size, self.patch_size
+        )
 
 
 def check_heads(width: int, num_heads: int) -> None:
@@ -129,7 +133,9 @@ class Encoder(nn.Module):
             Block(config.width, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
         if config.levels:
-            self.level_norms = nn.ModuleList(nn.LayerNorm(config.width, eps=NORM_EPS) for _ in config.levels)
+            self.level_norms = nn.ModuleList(
+                nn.LayerNorm(config.width, eps=NORM_EPS) for _ in config.levels
+            )
         else:
             self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.apply(init_linear_uniform if config.positions == "sincos" else init_linear)
@@ -141,7 +147,7 @@ class Encoder(nn.Module):
         """Tokens before the first block: once per clip, for any number of masks.
 
         Args:
-            clip: Normalised frames of the config's size.
+            clip: Normalized frames of the config's size.
 
         Raises:
             ConfigError: The clip has another size.
@@ -177,7 +183,9 @@ class Encoder(nn.Module):
             tokens = block(tokens, rope)
             if number in levels:
                 outputs.append(self.level_norms[levels.index(number)](tokens))
-        features: Float[Tensor, "b k e"] = torch.cat(outputs, dim=-1) if levels else self.norm(tokens)
+        features: Float[Tensor, "b k e"] = (
+            torch.cat(outputs, dim=-1) if levels else self.norm(tokens)
+        )
         return features
 
     def encode(
@@ -202,11 +210,15 @@ def rotary_positions(config: EncoderConfig, head_dim: int) -> RotaryPositions | 
 
 def sinusoid_positions(config: EncoderConfig, width: int) -> SinusoidPositions | None:
     """The sinusoids of the encoder, or of its predictor with tokens of this width; None where the positions are rotary."""
-    return None if config.positions == "rope" else SinusoidPositions(config.positions, config.grid, width)
+    return (
+        None
+        if config.positions == "rope"
+        else SinusoidPositions(config.positions, config.grid, width)
+    )
 
 
 def modality_vector(width: int) -> nn.Parameter:
-    """A learnt vector that starts near 0. As a vector it is not decayed; V-JEPA 2.1's is, being stored with three axes."""
+    """A learned vector that starts near 0. As a vector it is not decayed; V-JEPA 2.1's is, being stored with three axes."""
     return nn.Parameter(torch.randn(width) * 1e-6)
 
 

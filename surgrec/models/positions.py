@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Float32, Float64, Int64
 from torch import Tensor, nn
 
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 from surgrec.models.tokens import token_places
 
 SinusoidKind: TypeAlias = Literal["sincos", "sincos3d"]
@@ -59,7 +59,11 @@ class SinusoidPositions(nn.Module):
 
     def __init__(self, kind: SinusoidKind, grid: TubeletGrid, width: int) -> None:
         super().__init__()
-        table = sinusoid_table(grid.num_tokens, width) if kind == "sincos" else sinusoid_table_3d(grid, width)
+        table = (
+            sinusoid_table(grid.num_tokens, width)
+            if kind == "sincos"
+            else sinusoid_table_3d(grid, width)
+        )
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, index: Int64[Tensor, "b k"] | None = None) -> Float32[Tensor, "#b k d"]:

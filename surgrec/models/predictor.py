@@ -8,7 +8,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, rescale_blocks
-from surgrec.models.encoder import EncoderConfig, check_heads, modality_vector, rotary_positions, sinusoid_positions
+from surgrec.models.encoder import (
+    EncoderConfig,
+    check_heads,
+    modality_vector,
+    rotary_positions,
+    sinusoid_positions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +49,16 @@ class PredictorConfig:
 class Predictor(nn.Module):
     """A narrow transformer over context tokens and mask tokens, each at its own place in the full grid."""
 
-    def __init__(self, config: PredictorConfig, encoder: EncoderConfig, num_mask_configs: int) -> None:
+    def __init__(
+        self, config: PredictorConfig, encoder: EncoderConfig, num_mask_configs: int
+    ) -> None:
         super().__init__()
         self.config = config
         self.predictor_embed = _input_layer(encoder, config.width)
         # One tensor, so that every step gives every parameter a gradient; zeros, as V-JEPA has them.
-        self.mask_tokens = nn.Parameter(torch.zeros(1 if config.shared_mask_token else num_mask_configs, config.width))
+        self.mask_tokens = nn.Parameter(
+            torch.zeros(1 if config.shared_mask_token else num_mask_configs, config.width)
+        )
         self.rope = rotary_positions(encoder, config.width // config.num_heads)
         self.sinusoids = sinusoid_positions(encoder, config.width)
         self.predictor_blocks = nn.ModuleList(
@@ -57,7 +67,9 @@ class Predictor(nn.Module):
         self.predictor_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         features = encoder.width * max(1, len(encoder.levels))
         self.predictor_proj = nn.Linear(config.width, features)
-        self.predictor_proj_context = nn.Linear(config.width, features) if config.context_head else None
+        self.predictor_proj_context = (
+            nn.Linear(config.width, features) if config.context_head else None
+        )
         self.apply(init_linear)
         if encoder.positions == "rope":
             rescale_blocks(self.predictor_blocks)
@@ -94,7 +106,9 @@ class Predictor(nn.Module):
         """Predicted features of the target tokens, and of the context tokens. Needs a `context_head`; arguments as above."""
         assert self.predictor_proj_context is not None, "the config asks for a context head"
         tokens = self._last_block(context_tokens, context_index, target_index, mask_config)
-        context, targets = self.predictor_norm(tokens).split([context_index.shape[1], target_index.shape[1]], dim=1)
+        context, targets = self.predictor_norm(tokens).split(
+            [context_index.shape[1], target_index.shape[1]], dim=1
+        )
         return self.predictor_proj(targets), self.predictor_proj_context(context)
 
     def _last_block(
@@ -143,5 +157,7 @@ def _input_layer(encoder: EncoderConfig, width: int) -> nn.Module:
     if num_levels <= 1:
         return nn.Linear(encoder.width, width)
     return nn.Sequential(
-        nn.Linear(num_levels * encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, width)
+        nn.Linear(num_levels * encoder.width, encoder.width),
+        nn.GELU(),
+        nn.Linear(encoder.width, width),
     )

@@ -7,7 +7,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 from surgrec.models.tokens import token_places
 
 RopeVariant: TypeAlias = Literal["tiled", "interleaved"]
@@ -37,7 +37,9 @@ def rope_table(
     axis_dim = 2 * (head_dim // 3 // 2)
     places = token_places(grid).float()
     if side is not None:
-        places = places * torch.tensor([1.0, (side - 1) / (grid.height - 1), (side - 1) / (grid.width - 1)])
+        places = places * torch.tensor(
+            [1.0, (side - 1) / (grid.height - 1), (side - 1) / (grid.width - 1)]
+        )
     frequencies = _BASE ** -(torch.arange(axis_dim // 2) / (axis_dim / 2))
     angles = rearrange(places, "n a -> n a 1") * frequencies
     layout = "n a f -> n (a two f)" if variant == "tiled" else "n a f -> n (a f two)"
@@ -52,7 +54,9 @@ class RotaryPositions(nn.Module):
 
     table: Float32[Tensor, "n two_head_dim"]
 
-    def __init__(self, grid: TubeletGrid, head_dim: int, variant: RopeVariant, side: int | None = None) -> None:
+    def __init__(
+        self, grid: TubeletGrid, head_dim: int, variant: RopeVariant, side: int | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("table", rope_table(grid, head_dim, variant, side), persistent=False)
 

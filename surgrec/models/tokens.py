@@ -7,7 +7,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 
 NUM_CHANNELS = 3
 """Red, green and blue."""
@@ -17,7 +17,11 @@ class TubeletEmbedding(nn.Module):
     """One token for each tubelet: a linear map of its pixels, stored as the Conv3d of published checkpoints."""
 
     def __init__(
-        self, width: int, tubelet_size: int = 2, patch_size: int = 16, num_channels: int = NUM_CHANNELS
+        self,
+        width: int,
+        tubelet_size: int = 2,
+        patch_size: int = 16,
+        num_channels: int = NUM_CHANNELS,
     ) -> None:
         super().__init__()
         tubelet = (tubelet_size, patch_size, patch_size)
@@ -28,17 +32,26 @@ class TubeletEmbedding(nn.Module):
         # A matrix product, not a convolution: cuDNN has no fast bf16 kernel for a Conv3d whose stride is its kernel
         # (huggingface/transformers#45750), and the product is deterministic.
         frames, height, width = self.proj.kernel_size
-        pixels = rearrange(clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width)
-        return F.linear(pixels, rearrange(self.proj.weight, "d c i j k -> d (c i j k)"), self.proj.bias)
+        pixels = rearrange(
+            clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width
+        )
+        return F.linear(
+            pixels, rearrange(self.proj.weight, "d c i j k -> d (c i j k)"), self.proj.bias
+        )
 
 
 def token_places(grid: TubeletGrid) -> Int64[Tensor, "n 3"]:
     """Where every token of the grid lies along time, height and width, by id."""
     ids = torch.arange(grid.num_tokens)
-    return torch.stack([ids // (grid.height * grid.width), ids // grid.width % grid.height, ids % grid.width], dim=-1)
+    return torch.stack(
+        [ids // (grid.height * grid.width), ids // grid.width % grid.height, ids % grid.width],
+        dim=-1,
+    )
 
 
-def take_tokens(tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]) -> Float[Tensor, "b k d"]:
+def take_tokens(
+    tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]
+) -> Float[Tensor, "b k d"]:
     """The tokens with these ids, row by row."""
     return torch.gather(tokens, 1, repeat(index, "b k -> b k d", d=tokens.shape[-1]))
 
@@ -47,5 +60,7 @@ def ids_on_device(index: Int64[np.ndarray, "b k"], device: torch.device) -> Int6
     """Token ids as the masks room gives them, on the device of the tokens."""
     tensor = torch.from_numpy(index)
     if device.type == "cuda":
-        tensor = tensor.pin_memory()  # a copy from pageable memory would wait for all work in the queue
+        tensor = (
+            tensor.pin_memory()
+        )  # a copy from pageable memory would wait for all work in the queue
     return tensor.to(device, non_blocking=True)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +42,24 @@ def context_weight(config: ContextLossConfig, step: int) -> float:
     """The weight of the loss on visible tubelets at a step, counted from 0: nothing, then linearly more, then `weight`."""
     if step >= config.warmup_end:
         return config.weight
-    return config.weight * max(0, step - config.warmup_start) / (config.warmup_end - config.warmup_start)
+    return (
+        config.weight
+        * max(0, step - config.warmup_start)
+        / (config.warmup_end - config.warmup_start)
+    )
 
 
 def nearness(
     grid: TubeletGrid, context_index: Int64[Tensor, "b k"], target_index: Int64[Tensor, "b m"]
 ) -> Float32[Tensor, "b k"]:
     """1 / sqrt(distance) of each context token to the nearest target token, in tubelets of time, height and width: 1 for
-    neighbours, less farther away.
+    neighbors, less farther away.
 
     Source: V-JEPA 2.1's published code, `weight_distance_loss`.
     """
-    is_target = torch.zeros(len(target_index), grid.num_tokens, dtype=torch.bool, device=target_index.device)
+    is_target = torch.zeros(
+        len(target_index), grid.num_tokens, dtype=torch.bool, device=target_index.device
+    )
     is_target = is_target.scatter(1, target_index, True)
     is_target = rearrange(is_target, "b (t h w) -> b t h w", t=grid.frames, h=grid.height)
     squared = rearrange(squared_distances(is_target), "b t h w -> b (t h w)")

@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 
-from surgrec.masks.groups import GroupMasks
-from surgrec.masks.multiblock import Masks
-from surgrec.models.decoder import DecoderConfig
-from surgrec.models.encoder import EncoderConfig
-from surgrec.models.predictor import PredictorConfig
-from surgrec.models.tokens import NUM_CHANNELS
+from surgrec.masks import GroupMasks, Masks
+from surgrec.models import NUM_CHANNELS, DecoderConfig, EncoderConfig, PredictorConfig
 
 
 def jepa_flops_per_clip(
@@ -36,17 +32,25 @@ def jepa_flops_per_clip(
     return target + 2 * embedding + 3 * trained
 
 
-def jepa_flops(encoder: EncoderConfig, predictor: PredictorConfig, masks: Sequence[GroupMasks]) -> float:
+def jepa_flops(
+    encoder: EncoderConfig, predictor: PredictorConfig, masks: Sequence[GroupMasks]
+) -> float:
     """Floating-point operations of one training step on a batch with these masks."""
     total = 0.0
     for group in masks:
         kept = [(mask.context_index.shape[1], mask.target_index.shape[1]) for mask in group.masks]
-        total += (group.rows.stop - group.rows.start) * jepa_flops_per_clip(encoder, predictor, kept)
+        total += (group.rows.stop - group.rows.start) * jepa_flops_per_clip(
+            encoder, predictor, kept
+        )
     return total
 
 
 def mae_flops_per_clip(
-    encoder: EncoderConfig, decoder: DecoderConfig, num_visible: int, num_targets: int, num_unscored: int = 0
+    encoder: EncoderConfig,
+    decoder: DecoderConfig,
+    num_visible: int,
+    num_targets: int,
+    num_unscored: int = 0,
 ) -> float:
     """Floating-point operations of one MAE training step, per clip, counted as `jepa_flops_per_clip` does.
 
@@ -57,7 +61,9 @@ def mae_flops_per_clip(
         num_targets: Tokens that are predicted.
         num_unscored: Mask tokens of which nothing is predicted.
     """
-    trained = _blocks(encoder, num_visible) + _blocks(decoder, num_visible + num_targets + num_unscored)
+    trained = _blocks(encoder, num_visible) + _blocks(
+        decoder, num_visible + num_targets + num_unscored
+    )
     trained += 2 * num_visible * encoder.width * decoder.width  # into the decoder
     trained += 2 * num_targets * decoder.width * _pixels(encoder)  # and out of it
     return 2 * _embedding(encoder) + 3 * trained
@@ -67,7 +73,9 @@ def mae_flops(encoder: EncoderConfig, decoder: DecoderConfig, masks: Masks) -> f
     """Floating-point operations of one training step on a batch with these masks."""
     num_clips, num_visible = masks.context_index.shape
     num_unscored = 0 if masks.unscored_index is None else masks.unscored_index.shape[1]
-    per_clip = mae_flops_per_clip(encoder, decoder, num_visible, masks.target_index.shape[1], num_unscored)
+    per_clip = mae_flops_per_clip(
+        encoder, decoder, num_visible, masks.target_index.shape[1], num_unscored
+    )
     return float(num_clips * per_clip)
 
 

@@ -12,12 +12,17 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.groups import GroupMasks, batch_masks
-from surgrec.masks.multiblock import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, Trim
-from surgrec.models.encoder import Encoder
-from surgrec.models.predictor import Predictor, PredictorConfig
-from surgrec.models.tokens import ids_on_device, take_tokens
+from surgrec.masks import (
+    LONG_RANGE,
+    SHORT_RANGE,
+    GroupMasks,
+    Masks,
+    MultiblockConfig,
+    Trim,
+    TubeletGrid,
+    batch_masks,
+)
+from surgrec.models import Encoder, Predictor, PredictorConfig, ids_on_device, take_tokens
 from surgrec.objectives.context_loss import ContextLossConfig, context_weight, nearness
 
 
@@ -56,7 +61,7 @@ class JepaLosses(TypedDict):
     """What `JepaObjective` returns."""
 
     loss: Float[Tensor, ""]
-    """The mean over the batch's clips: the one to minimise."""
+    """The mean over the batch's clips: the one to minimize."""
 
     loss_per_sample: Float[Tensor, " b"]
     """Of each clip, without gradient."""
@@ -69,7 +74,9 @@ class JepaObjective(nn.Module):
         super().__init__()
         self.context = config.context
         self.encoder = encoder
-        self.predictor = Predictor(config.predictor, encoder.config, num_mask_configs=len(config.masks))
+        self.predictor = Predictor(
+            config.predictor, encoder.config, num_mask_configs=len(config.masks)
+        )
 
     def forward(
         self,
@@ -85,7 +92,7 @@ class JepaObjective(nn.Module):
         clips: a clip weighs the same in every mask group and on every rank.
 
         Args:
-            clips: Normalised frames.
+            clips: Normalized frames.
             targets: From `target_features`, of the same clips.
             masks: From `jepa_masks`, covering the rows of the batch in order.
             step: Sets the weight of the context loss.
@@ -116,7 +123,9 @@ class JepaObjective(nn.Module):
         if self.context is None:
             predictions = self.predictor(context, context_index, target_index, mask_config)
             return _per_clip(self._errors(predictions, targets, target_index))
-        predictions, seen = self.predictor.predict_with_context(context, context_index, target_index, mask_config)
+        predictions, seen = self.predictor.predict_with_context(
+            context, context_index, target_index, mask_config
+        )
         errors = self._errors(seen, targets, context_index)
         if self.context.by_distance:
             near = nearness(self.encoder.config.grid, context_index, target_index)
@@ -125,12 +134,17 @@ class JepaObjective(nn.Module):
         return hidden_loss + context_weight(self.context, step) * _per_clip(errors)
 
     def _errors(
-        self, predictions: Float[Tensor, "b k e"], targets: Float[Tensor, "b n e"], index: Int64[Tensor, "b k"]
+        self,
+        predictions: Float[Tensor, "b k e"],
+        targets: Float[Tensor, "b n e"],
+        index: Int64[Tensor, "b k"],
     ) -> Float32[Tensor, "b k e"]:
         """Distances of predictions to the targets there, whose levels are normed one by one."""
         # Gathered before the norm: a third to a half of the targets is not asked for.
         wanted = rearrange(
-            take_tokens(targets, index).float(), "b k (level d) -> b k level d", d=self.encoder.config.width
+            take_tokens(targets, index).float(),
+            "b k (level d) -> b k level d",
+            d=self.encoder.config.width,
         )
         wanted = rearrange(F.layer_norm(wanted, wanted.shape[-1:]), "b k level d -> b k (level d)")
         return (predictions.float() - wanted).abs()
@@ -146,11 +160,18 @@ def jepa_masks(
 ) -> list[GroupMasks]:
     """The masks of the samples at these positions, as the objective's config has them."""
     return batch_masks(
-        grid, config.masks, seed=seed, positions=positions, mask_group=config.mask_group, trim=config.trim
+        grid,
+        config.masks,
+        seed=seed,
+        positions=positions,
+        mask_group=config.mask_group,
+        trim=config.trim,
     )
 
 
 @torch.no_grad()
-def target_features(target_encoder: Encoder, clips: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n e"]:
+def target_features(
+    target_encoder: Encoder, clips: Float[Tensor, "b c t h w"]
+) -> Float[Tensor, "b n e"]:
     """Features of all tokens and levels, which the predictor learns to predict; never part of a gradient."""
     return target_encoder.encode_levels(target_encoder.embed(clips))

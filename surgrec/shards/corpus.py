@@ -98,10 +98,14 @@ def read_corpus_file(store: Store) -> CorpusFile | None:
 
 def write_corpus_file(store: Store, corpus: CorpusFile) -> None:
     """Publishes `corpus.json`. Written last: until then, readers see the corpus as it was."""
-    store.write(CORPUS_FILE, (json.dumps(asdict(corpus), indent=1, sort_keys=True) + "\n").encode("utf-8"))
+    store.write(
+        CORPUS_FILE, (json.dumps(asdict(corpus), indent=1, sort_keys=True) + "\n").encode("utf-8")
+    )
 
 
-def open_corpus(addresses: Sequence[str | Path], *, policy: RetryPolicy | None = None) -> dict[str, Source]:
+def open_corpus(
+    addresses: Sequence[str | Path], *, policy: RetryPolicy | None = None
+) -> dict[str, Source]:
     """The sources of one or several corpus roots, by name.
 
     Args:
@@ -127,13 +131,18 @@ def open_corpus(addresses: Sequence[str | Path], *, policy: RetryPolicy | None =
             found[name] = store, entry
     readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index")
     try:
-        opened = {name: readers.submit(_open_index, store, name, entry) for name, (store, entry) in found.items()}
+        opened = {
+            name: readers.submit(_open_index, store, name, entry)
+            for name, (store, entry) in found.items()
+        }
         return {
             name: Source(name=name, entry=entry, index=opened[name].result(), store=store)
             for name, (store, entry) in found.items()
         }
     finally:
-        readers.shutdown(wait=False, cancel_futures=True)  # where one cannot be read, the others are of no use
+        readers.shutdown(
+            wait=False, cancel_futures=True
+        )  # where one cannot be read, the others are of no use
 
 
 def read_labels(source: Source) -> list[VideoLabel]:
@@ -167,7 +176,9 @@ def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     _check_rows(index, entry, where)
     others = set(index.column("source").unique().to_pylist()) - {name}
     if others:
-        raise ShardError(f"{where} is the index of {others.pop()!r}; a source keeps the name it was built under")
+        raise ShardError(
+            f"{where} is the index of {others.pop()!r}; a source keeps the name it was built under"
+        )
     for shard in index.column("shard").unique().to_pylist():
         if not is_shard_name(shard):
             raise ShardError(

@@ -24,7 +24,7 @@ _INDEX_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class VideoLabel:
-    """One row of `labels.parquet`: a labelled stretch in the time of its video, seconds."""
+    """One row of `labels.parquet`: a labeled stretch in the time of its video, seconds."""
 
     video: str
     case: str
@@ -52,9 +52,13 @@ class SourceIndex:
         known = _with_schema(table, _INDEX_SCHEMA, where)
         added = table.drop_columns(_INDEX_SCHEMA.names)
         self._where = where
-        self._columns = {name: _whole(part.column(name)) for part in (known, added) for name in part.column_names}
+        self._columns = {
+            name: _whole(part.column(name)) for part in (known, added) for name in part.column_names
+        }
         self.num_rows = int(table.num_rows)
-        self.keys_digest = _digest_of_keys(self._columns["key"]) if keys_digest is None else keys_digest
+        self.keys_digest = (
+            _digest_of_keys(self._columns["key"]) if keys_digest is None else keys_digest
+        )
         """SHA-256 of all keys, in the order of the rows."""
 
     def table(self) -> pa.Table:
@@ -64,7 +68,9 @@ class SourceIndex:
     def sample(self, row: int) -> Sample:
         """The sample of one row."""
         clip = Clip(**{name: self._columns[name][row].as_py() for name in CLIP_FIELDS})
-        return Sample(clip=clip, **{name: self._columns[name][row].as_py() for name in PLACE_FIELDS})
+        return Sample(
+            clip=clip, **{name: self._columns[name][row].as_py() for name in PLACE_FIELDS}
+        )
 
     def key(self, row: int) -> str:
         """The key of one row."""
@@ -78,7 +84,9 @@ class SourceIndex:
         """Digest of these rows in their order: equal for the same samples in the same places of the same index."""
         return hashlib.sha256(self.keys_digest + rows.tobytes()).hexdigest()
 
-    def rows(self, *, splits: Sequence[str], min_duration_s: float = 0.0) -> Int64[np.ndarray, " n"]:
+    def rows(
+        self, *, splits: Sequence[str], min_duration_s: float = 0.0
+    ) -> Int64[np.ndarray, " n"]:
         """Rows of these splits whose clips last at least `min_duration_s`, ascending."""
         split = compute.is_in(self._columns["split"], value_set=pa.array(list(splits), pa.string()))
         long_enough = self._columns["duration_s"].to_numpy() >= min_duration_s - 1e-6
@@ -94,13 +102,24 @@ class SourceIndex:
         """
         if not columns or not len(rows):
             return [({}, rows)]
-        encoded = [compute.dictionary_encode(self._words(column).take(pa.array(rows))) for column in columns]
+        encoded = [
+            compute.dictionary_encode(self._words(column).take(pa.array(rows)))
+            for column in columns
+        ]
         codes = np.stack([np.asarray(array.indices) for array in encoded], axis=1)
         combinations, group = np.unique(codes, axis=0, return_inverse=True)
-        by_group = np.split(rows[np.argsort(group, kind="stable")], np.cumsum(np.bincount(group))[:-1])
+        by_group = np.split(
+            rows[np.argsort(group, kind="stable")], np.cumsum(np.bincount(group))[:-1]
+        )
         names = [array.dictionary.to_pylist() for array in encoded]
         return [
-            ({column: words[code] for column, words, code in zip(columns, names, combination, strict=True)}, own)
+            (
+                {
+                    column: words[code]
+                    for column, words, code in zip(columns, names, combination, strict=True)
+                },
+                own,
+            )
             for combination, own in zip(combinations.tolist(), by_group, strict=True)
         ]
 
@@ -108,7 +127,9 @@ class SourceIndex:
         """A column as strings."""
         if column not in self._columns:
             there = ", ".join(sorted(self._columns))
-            raise ShardError(f"{self._where} has no column {column!r} to divide samples by; it has {there}")
+            raise ShardError(
+                f"{self._where} has no column {column!r} to divide samples by; it has {there}"
+            )
         if self._columns[column].null_count:
             raise ShardError(
                 f"{self._where} has rows without {column}; fill the column before samples are divided by it"
@@ -124,7 +145,9 @@ def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
     return parquet_bytes(pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA))
 
 
-def rows_to_parquet(row_type: type[VideoLabel] | type[Dropped], rows: Sequence[VideoLabel | Dropped]) -> bytes:
+def rows_to_parquet(
+    row_type: type[VideoLabel] | type[Dropped], rows: Sequence[VideoLabel | Dropped]
+) -> bytes:
     """`labels.parquet` or `dropped.parquet`, sorted by its columns."""
     schema = row_schema(row_type)
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
@@ -150,7 +173,11 @@ def read_parquet(data: bytes, where: str) -> pa.Table:
     try:
         table = parquet.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
         return table.select(table.column_names)  # reads the names too, which may be damaged as well
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # pyarrow's own IO errors are OSErrors
+    except (
+        pa.ArrowException,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:  # pyarrow's own IO errors are OSErrors
         raise ShardError(
             f"{where} is not a sound parquet file ({_first_line(error)}); copy or build it again"
         ) from None
@@ -165,7 +192,9 @@ def _with_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     """The columns of a schema, each of its type and without empty cells. Further columns are left out."""
     missing = [column for column in schema.names if column not in table.column_names]
     if missing:
-        raise ShardError(f"{where} has no column {', '.join(missing)}; it is not a file of this format")
+        raise ShardError(
+            f"{where} has no column {', '.join(missing)}; it is not a file of this format"
+        )
     try:
         table = table.select(schema.names).cast(schema)
     except pa.ArrowException as error:

@@ -34,7 +34,9 @@ def cached_index(store: Store, name: str, read: Callable[[], SourceIndex]) -> So
         StorageError: The cache cannot be written.
     """
     identity = f"{_VERSION}\n{store.locate(name)}\n{store.version(name)}"
-    path = cache_folder() / f"index-{hashlib.sha256(identity.encode('utf-8')).hexdigest()[:32]}.arrow"
+    path = (
+        cache_folder() / f"index-{hashlib.sha256(identity.encode('utf-8')).hexdigest()[:32]}.arrow"
+    )
     cached = _open(path)
     if cached is None:
         index = read()
@@ -47,7 +49,11 @@ def cached_index(store: Store, name: str, read: Callable[[], SourceIndex]) -> So
 def cache_folder() -> Path:
     """Where this user's caches are."""
     chosen = os.environ.get("SURGREC_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surgrec"
+    return (
+        Path(chosen)
+        if chosen
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surgrec"
+    )
 
 
 def _open(path: Path) -> pa.Table | None:

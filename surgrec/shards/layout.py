@@ -10,13 +10,15 @@ from typing import Any, get_origin
 from surgrec.errors import ShardError
 from surgrec.manifest import SOURCE_NAME, Label
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CORPUS_FILE = "corpus.json"
 INDEX_FILE = "index.parquet"
 LABELS_FILE = "labels.parquet"
 DROPPED_FILE = "dropped.parquet"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,94}")
-_SHARD = re.compile(r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})\.tar")
+_SHARD = re.compile(
+    r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})\.tar"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Clip:
     native_height: int
     crop: str
     """The part of the native frame that was kept, as `x,y,width,height` in native pixels."""
-    licence: str
+    license: str
     config: str
     """Digest of the encoding settings."""
 
@@ -78,7 +80,9 @@ def shard_name(source: str, split: str, group: int, part: int) -> str:
         ShardError: The group or the part has more digits than the name holds.
     """
     if group > 99_999 or part > 999:
-        raise ShardError(f"{source}: group {group}, part {part} does not fit a shard name; raise shard_bytes")
+        raise ShardError(
+            f"{source}: group {group}, part {part} does not fit a shard name; raise shard_bytes"
+        )
     return f"{source}-{split}-{group:05d}{part:03d}.tar"
 
 
@@ -99,7 +103,9 @@ def check_key(key: str) -> str:
         ShardError: It has other characters than letters, digits, `_` and `-`, or is too long for a USTAR name.
     """
     if not _KEY.fullmatch(key):
-        raise ShardError(f"sample key {key!r} is not made of letters, digits, '_' and '-', at most 95 of them")
+        raise ShardError(
+            f"sample key {key!r} is not made of letters, digits, '_' and '-', at most 95 of them"
+        )
     return key
 
 
@@ -110,7 +116,9 @@ def check_source_name(name: str, where: str) -> str:
         ShardError: It is not the name of a source.
     """
     if not SOURCE_NAME.fullmatch(name):
-        raise ShardError(f"{where}: {name!r} is not the name of a source (letters, digits and '-', at most 40)")
+        raise ShardError(
+            f"{where}: {name!r} is not the name of a source (letters, digits and '-', at most 40)"
+        )
     return name
 
 
@@ -131,7 +139,9 @@ def read_clip_json(data: bytes, where: str) -> tuple[Clip, list[Label]]:
         row = json.loads(data)
         labels = list(json.loads(row.pop("labels")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShardError(f"{where}: not the JSON of a clip ({error}); build the corpus again") from None
+        raise ShardError(
+            f"{where}: not the JSON of a clip ({error}); build the corpus again"
+        ) from None
     clip = Clip(**check_row(Clip, row, where))
     return clip, [Label(**check_row(Label, label, where)) for label in labels]
 
@@ -145,10 +155,14 @@ def check_row(kind: type, row: object, where: str) -> dict[str, Any]:
     wanted = {field.name: get_origin(field.type) or field.type for field in fields(kind)}
     if not isinstance(row, dict) or row.keys() != wanted.keys():
         strange = sorted(row.keys() ^ wanted.keys()) if isinstance(row, dict) else row
-        raise ShardError(f"{where}: not the fields of a {kind.__name__} ({strange}); build the corpus again")
+        raise ShardError(
+            f"{where}: not the fields of a {kind.__name__} ({strange}); build the corpus again"
+        )
     for name, value in row.items():
         if type(value) is not wanted[name]:
-            raise ShardError(f"{where}: {name} is {value!r}, not of type {wanted[name]}; build the corpus again")
+            raise ShardError(
+                f"{where}: {name} is {value!r}, not of type {wanted[name]}; build the corpus again"
+            )
     return row
 
 

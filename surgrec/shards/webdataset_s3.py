@@ -30,7 +30,9 @@ def open_s3(url: str, mode: str = "rb", bufsize: int = -1, **options: Any) -> io
         StorageError: It cannot be read.
     """
     if mode != "rb":
-        raise ShardError(f"{url} cannot be opened with mode {mode!r}; it is only read here, surgrec-shard build writes")
+        raise ShardError(
+            f"{url} cannot be opened with mode {mode!r}; it is only read here, surgrec-shard build writes"
+        )
     address, _, name = url.rpartition("/")
     return io.BufferedReader(_StoredFile(open_store(address), name), _READ_BYTES)
 

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from surgrec.manifest import Label
 from surgrec.shards.layout import Clip, Sample, check_key, clip_json, clip_key
-from surgrec.storage.digest import file_sha256
+from surgrec.storage import file_sha256
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -78,9 +78,14 @@ class ShardWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        if not self._file.closed:  # left by an error: the half-written file is the caller's to remove
+        if (
+            not self._file.closed
+        ):  # left by an error: the half-written file is the caller's to remove
             self._file.close()
 
     def _add_member(self, name: str, data: bytes) -> None:

@@ -22,10 +22,14 @@ def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Sto
     """
     text = os.fspath(address)
     if text.startswith("s3://"):
-        from surgrec.storage.s3 import S3Store  # boto3 takes 0.2 s to import, which a user of local disks need not pay
+        from surgrec.storage.s3 import (
+            S3Store,
+        )  # boto3 takes 0.2 s to import, which a user of local disks need not pay
 
         return S3Store(text, policy or RetryPolicy())
     # One slash is enough for a scheme: Path("s3://bucket/x") reads "s3:/bucket/x".
     if not text or re.match(r"[A-Za-z0-9+.-]+:/", text):
-        raise StorageError(f"{text!r} is not the address of a store; give a folder or s3://bucket/prefix")
+        raise StorageError(
+            f"{text!r} is not the address of a store; give a folder or s3://bucket/prefix"
+        )
     return LocalStore(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from surgrec.errors import CacheError, StorageError
 from surgrec.storage.digest import file_sha256
-from surgrec.storage.lock import try_to_hold
+from surgrec.storage.lock import try_acquire
 from surgrec.storage.store import TEMPORARY, Store
 
 _SUFFIX = ".tar"
@@ -85,14 +85,16 @@ class DiskCache:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise CacheError(f"{path}: {error.strerror}; remove it, or choose another cache_dir") from error
+            raise CacheError(
+                f"{path}: {error.strerror}; remove it, or choose another cache_dir"
+            ) from error
 
-    def try_to_hold(self) -> int | None:
+    def try_acquire(self) -> int | None:
         """Takes the right to add and remove until this process ends; None where another process has it.
 
         What killed processes left half-written is removed.
         """
-        lock = try_to_hold(self.folder)
+        lock = try_acquire(self.folder)
         if lock is not None:
             for path in self.folder.glob(f"{TEMPORARY}*{_SUFFIX}"):
                 path.unlink(missing_ok=True)
@@ -121,11 +123,15 @@ class DiskCache:
             CacheError: The disk is full, or fails.
             StorageError: The store cannot be read, or what it has is not what the corpus says.
         """
-        assert sum(self.files().values()) + file.bytes <= self.limit_bytes, "room is made before a file is added"
+        assert sum(self.files().values()) + file.bytes <= self.limit_bytes, (
+            "room is made before a file is added"
+        )
         partial = self.folder / f"{TEMPORARY}{file.sha256}{_SUFFIX}"
         try:
             with partial.open("xb") as opened:
-                os.posix_fallocate(opened.fileno(), 0, max(1, file.bytes))  # a full disk says so now
+                os.posix_fallocate(
+                    opened.fileno(), 0, max(1, file.bytes)
+                )  # a full disk says so now
                 if not _download(file, opened.fileno(), go_on):
                     return False
                 opened.truncate(file.bytes)
@@ -146,7 +152,9 @@ class DiskCache:
         return True
 
     def _path(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):  # it comes from a corpus file, which anybody may have written
+        if not _SHA256.fullmatch(
+            sha256
+        ):  # it comes from a corpus file, which anybody may have written
             raise StorageError(f"{sha256!r} is no SHA-256; build the corpus again")
         return self.folder / f"{sha256}{_SUFFIX}"
 

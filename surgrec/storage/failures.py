@@ -31,7 +31,9 @@ WARNED_EVERY_S = 10.0
 
 CHANGED = "changed while it was being read; wait until its writer is done, then run again"
 _ABSENT = "does not exist; check the address"
-_DENIED = "is out of bounds for these credentials; ask for the permission, or use others (AWS_PROFILE)"
+_DENIED = (
+    "is out of bounds for these credentials; ask for the permission, or use others (AWS_PROFILE)"
+)
 _REFUSED = "is in a store that refuses the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
 _ELSEWHERE = "is in another region; set AWS_DEFAULT_REGION"
 _SENTENCES = {
@@ -54,7 +56,14 @@ _SENTENCES = {
 }
 """What is true of an address, by the store's error code. A HEAD has no body, so its code is its status."""
 _MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
-_PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429"}
+_PASSING = {
+    "RequestTimeout",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "429",
+}
 _FAILURES = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
 
 _log = logging.getLogger(__name__)
@@ -86,7 +95,9 @@ def until_deadline(
                     "check the store and AWS_ENDPOINT_URL, then run again"
                 ) from error
             if failures > QUIET_FAILURES and counters.is_due("warning", WARNED_EVERY_S):
-                _log.warning("%s: %s; trying again, for %.0f s now", where, _cause(error), failing_s)
+                _log.warning(
+                    "%s: %s; trying again, for %.0f s now", where, _cause(error), failing_s
+                )
         counters.add(retries=1)
         time.sleep(min(policy.delay_s(failures), policy.deadline_s - failing_s))
 
@@ -108,9 +119,16 @@ def _final(error: Exception, where: str) -> StorageError:
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
     if code in _SENTENCES:
         return (MissingError if code in _MISSING else StorageError)(f"{where} {_SENTENCES[code]}")
-    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | ProfileNotFound):
-        return StorageError(f"{where}: {error}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    return StorageError(f"{where}: {_cause(error)}; check the store, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION")
+    if isinstance(
+        error,
+        NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | ProfileNotFound,
+    ):
+        return StorageError(
+            f"{where}: {error}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return StorageError(
+        f"{where}: {_cause(error)}; check the store, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+    )
 
 
 def _cause(error: Exception) -> str:

@@ -118,19 +118,25 @@ def _plain_errors(where: str, writing_bytes: int | None = None) -> Iterator[None
         yield
     except OSError as error:
         if writing_bytes is None and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-            raise MissingError(f"{where} does not exist or is not a file; check the address") from error
+            raise MissingError(
+                f"{where} does not exist or is not a file; check the address"
+            ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
                 f"disk full writing {where}: {writing_bytes} bytes needed; free space and run again"
             ) from error
         reason = error.strerror or str(error)
-        raise StorageError(f"{where}: {reason}; check the folder, its permissions and its disk") from error
+        raise StorageError(
+            f"{where}: {reason}; check the folder, its permissions and its disk"
+        ) from error
 
 
 def _pread(descriptor: int, offset: int, size: int) -> bytes:
     """Up to `size` bytes, fewer only at the end of the file; a single pread may give fewer anywhere."""
     data = os.pread(descriptor, size, offset)
-    while 0 < len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
+    while 0 < len(data) < size and (
+        more := os.pread(descriptor, size - len(data), offset + len(data))
+    ):
         data += more
     return data
 

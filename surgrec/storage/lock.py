@@ -22,18 +22,24 @@ def hold(folder: Path, *, doing: str) -> int:
         ConfigError: Another process holds it, such as a worker that outlived its killed launcher.
     """
     deadline = time.monotonic() + _WAIT_S
-    while (lock := try_to_hold(folder)) is None:
+    while (lock := try_acquire(folder)) is None:
         if time.monotonic() > deadline:
-            raise ConfigError(f"another process is {doing} in {folder}; end it, or choose another folder")
+            raise ConfigError(
+                f"another process is {doing} in {folder}; end it, or choose another folder"
+            )
         time.sleep(0.2)
     return lock
 
 
-def try_to_hold(folder: Path) -> int | None:
+def try_acquire(folder: Path) -> int | None:
     """As `hold`, without waiting: None where another process holds it."""
-    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # the kernel lets go at our end
+    lock = os.open(
+        folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644
+    )  # the kernel lets go at our end
     try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process, not inherited by its workers
+        fcntl.lockf(
+            lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # of the process, not inherited by its workers
     except (BlockingIOError, PermissionError):
         os.close(lock)
         return None

@@ -30,7 +30,9 @@ class PresignedGets:
         connections: That are kept open at most.
     """
 
-    def __init__(self, client: Any, settings: botocore.session.Session, policy: RetryPolicy, connections: int) -> None:
+    def __init__(
+        self, client: Any, settings: botocore.session.Session, policy: RetryPolicy, connections: int
+    ) -> None:
         self._client = client
         self._http = URLLib3Session(
             verify=settings.get_config_variable("ca_bundle") or True,
@@ -55,7 +57,9 @@ class PresignedGets:
         if self._refusals >= _REFUSALS:
             return None
         address = self._address(bucket, key)
-        response = self._http.send(AWSPreparedRequest("GET", address, HeadersDict(headers), None, True))
+        response = self._http.send(
+            AWSPreparedRequest("GET", address, HeadersDict(headers), None, True)
+        )
         if response.status_code in (200, 206):
             self._refusals = 0
             return {
@@ -64,7 +68,11 @@ class PresignedGets:
                 "ContentLength": int(response.headers.get("Content-Length", 0)),
                 "ContentRange": response.headers.get("Content-Range", ""),
             }
-        answer = {"headers": response.headers, "status_code": response.status_code, "body": response.content}
+        answer = {
+            "headers": response.headers,
+            "status_code": response.status_code,
+            "body": response.content,
+        }
         failure = self._parser.parse(answer, self._shape)
         if response.status_code in _REFUSED and failure["Error"]["Code"] != "RequestTimeout":
             with self._signing:

@@ -41,7 +41,9 @@ ResultType = TypeVar("ResultType")
 _making_client = threading.Lock()
 # A fork waits for a client in the making: a child must not inherit a lock whose holder it lacks.
 os.register_at_fork(
-    before=_making_client.acquire, after_in_parent=_making_client.release, after_in_child=_making_client.release
+    before=_making_client.acquire,
+    after_in_parent=_making_client.release,
+    after_in_child=_making_client.release,
 )
 
 
@@ -72,7 +74,9 @@ class S3Store(Store):
         return self._fetch(name, _Download(position=offset, end=offset + size))
 
     def size(self, name: str) -> int:
-        return int(self._call(self.locate(name), "head_object", Key=self._key(name))["ContentLength"])
+        return int(
+            self._call(self.locate(name), "head_object", Key=self._key(name))["ContentLength"]
+        )
 
     def version(self, name: str) -> str:
         return str(self._call(self.locate(name), "head_object", Key=self._key(name))["ETag"])
@@ -103,7 +107,9 @@ class S3Store(Store):
         try:
             size = self._until_deadline(where, attempt)
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}; check the file that was to become {where}") from error
+            raise StorageError(
+                f"{path}: {error.strerror}; check the file that was to become {where}"
+            ) from error
         stored = self.size(name)
         if stored != size:
             raise StorageError(f"{where} has {stored} bytes after the upload of {size}; run again")
@@ -137,14 +143,18 @@ class S3Store(Store):
         if answer is None:
             arguments = {name.replace("-", ""): value for name, value in headers.items()}
             answer = client.get_object(Bucket=self.bucket, Key=key, **arguments)
-            answer["Body"] = answer["Body"]._raw_stream  # botocore's wrapper cannot give what is there already
+            answer["Body"] = answer[
+                "Body"
+            ]._raw_stream  # botocore's wrapper cannot give what is there already
         return answer
 
     def _until_deadline(self, where: str, attempt: Callable[[], ResultType]) -> ResultType:
         return until_deadline(where, attempt, self.policy, self.counters)
 
     def _call(self, where: str, operation: str, **arguments: Any) -> Any:
-        return self._until_deadline(where, lambda: getattr(self._client(), operation)(Bucket=self.bucket, **arguments))
+        return self._until_deadline(
+            where, lambda: getattr(self._client(), operation)(Bucket=self.bucket, **arguments)
+        )
 
     def _fetch(self, name: str, download: "_Download") -> bytes:
         """What a download asks for. After a failure it goes on at the byte it had reached."""
@@ -158,8 +168,13 @@ class S3Store(Store):
                 while not download.complete:
                     download.add(body.read1(CHUNK_BYTES))
                     seconds = time.monotonic() - began
-                    if seconds > self.policy.read_timeout_s and download.position - position < SLOWEST * seconds:
-                        raise ReadTimeoutError(endpoint_url=where)  # byte by byte, none of them too late
+                    if (
+                        seconds > self.policy.read_timeout_s
+                        and download.position - position < SLOWEST * seconds
+                    ):
+                        raise ReadTimeoutError(
+                            endpoint_url=where
+                        )  # byte by byte, none of them too late
 
         self._until_deadline(where, attempt)
         self.counters.add(bytes_read=sum(map(len, download.chunks)))
@@ -191,7 +206,7 @@ class _Download:
         return headers
 
     def accept(self, response: dict[str, Any], where: str) -> None:
-        """Checks an answer before its body is read: not every store honours If-Match and ranges."""
+        """Checks an answer before its body is read: not every store honors If-Match and ranges."""
         etag = response.get("ETag")
         if self.etag not in (None, etag):
             raise StorageError(f"{where} {CHANGED}")
@@ -199,7 +214,9 @@ class _Download:
         if self.end is None:
             self.end = int(response["ContentLength"])
         elif not response.get("ContentRange", "").startswith(f"bytes {self.position}-"):
-            raise StorageError(f"{where} is in a store that serves no byte ranges; copy it to one that does")
+            raise StorageError(
+                f"{where} is in a store that serves no byte ranges; copy it to one that does"
+            )
 
     def add(self, chunk: bytes) -> None:
         if not chunk:
@@ -225,7 +242,9 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
     try:
         # A session of its own: boto3's default session is not safe in threads.
         settings = botocore.session.Session(profile=profile if named else None)
-        settings.register_component("data_loader", _service_models(settings.get_config_variable("data_path")))
+        settings.register_component(
+            "data_loader", _service_models(settings.get_config_variable("data_path"))
+        )
         # A profile that is named alone says where and who: the environment may mean another store.
         endpoint = settings.get_scoped_config().get("endpoint_url") if named else None
         config = Config(
@@ -240,7 +259,9 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        client = boto3.session.Session(botocore_session=settings).client("s3", config=config, endpoint_url=endpoint)
+        client = boto3.session.Session(botocore_session=settings).client(
+            "s3", config=config, endpoint_url=endpoint
+        )
     except ValueError as error:
         raise StorageError(
             f"no S3 client with these settings: {error}; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"

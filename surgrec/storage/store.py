@@ -122,7 +122,9 @@ def check_name(name: str, address: str) -> str:
     """The name itself, if it stays inside the store: names come from corpus files, which anybody may have written."""
     outward = any(part in ("", ".", "..") for part in name.split("/"))
     if outward or "\\" in name or not name.isprintable():
-        raise StorageError(f"{name!r} cannot be a name in {address}; names are relative paths without '..' or '\\'")
+        raise StorageError(
+            f"{name!r} cannot be a name in {address}; names are relative paths without '..' or '\\'"
+        )
     return name
 
 

@@ -1,4 +1,4 @@
-"""The bytes of samples: ranges of shards, merged where they are neighbours, read by several threads, checked by digest."""
+"""The bytes of samples: ranges of shards, merged where they are neighbors, read by several threads, checked by digest."""
 
 import hashlib
 import statistics
@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from surgrec.errors import CacheError, SampleError, ShardError
-from surgrec.shards.corpus import Source
-from surgrec.shards.layout import Sample
-from surgrec.storage import Counters, Store
-from surgrec.storage.disk_cache import DiskCache
+from surgrec.shards import Sample, Source
+from surgrec.storage import Counters, DiskCache, Store
 
 _GAP_BYTES = 128 << 10
 """Ranges this close are read in one request: reading a gap costs less than asking twice."""
@@ -39,7 +37,9 @@ class Range:
 def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[Range]:
     """The fewest reads that cover the mp4 of every sample without reading through more than `gap_bytes` between two."""
     files = [(sample.clip.source, sample.shard) for sample in samples]
-    places = sorted(range(len(samples)), key=lambda place: (files[place], samples[place].mp4_offset))
+    places = sorted(
+        range(len(samples)), key=lambda place: (files[place], samples[place].mp4_offset)
+    )
     ranges: list[Range] = []
     for place in places:
         sample = samples[place]
@@ -63,7 +63,7 @@ def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadStats:
     """What was read, in one process or several. Adds up."""
 
     samples: int = 0
@@ -91,11 +91,15 @@ class Reading:
     decode_s: float = 0.0
     """From a batch's bytes to its frames."""
 
-    def __add__(self, other: "Reading") -> "Reading":
-        return Reading(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+    def __add__(self, other: "ReadStats") -> "ReadStats":
+        return ReadStats(
+            **{name: value + getattr(other, name) for name, value in vars(self).items()}
+        )
 
-    def __sub__(self, other: "Reading") -> "Reading":
-        return Reading(**{name: value - getattr(other, name) for name, value in vars(self).items()})
+    def __sub__(self, other: "ReadStats") -> "ReadStats":
+        return ReadStats(
+            **{name: value - getattr(other, name) for name, value in vars(self).items()}
+        )
 
 
 class Fetcher:
@@ -107,11 +111,15 @@ class Fetcher:
         cache: Has whole shards of them, or some; None to read from the stores only.
     """
 
-    def __init__(self, sources: Mapping[str, Source], threads: int, cache: DiskCache | None = None) -> None:
+    def __init__(
+        self, sources: Mapping[str, Source], threads: int, cache: DiskCache | None = None
+    ) -> None:
         self._sources = sources
         self._cache = cache
         self._sha256 = {
-            (source.name, shard.name): shard.sha256 for source in sources.values() for shard in source.entry.shards
+            (source.name, shard.name): shard.sha256
+            for source in sources.values()
+            for shard in source.entry.shards
         }
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
         self._is_quick = False
@@ -131,7 +139,9 @@ class Fetcher:
         # A store that answers at once is read here: to wake a thread and to wait for it takes longer than such an answer.
         run = map if self._is_quick else self._pool.map
         durations_s = []
-        for stretch, (mp4s, seconds) in zip(ranges, run(partial(self._timed_read, samples), ranges), strict=True):
+        for stretch, (mp4s, seconds) in zip(
+            ranges, run(partial(self._timed_read, samples), ranges), strict=True
+        ):
             durations_s.append(seconds)
             for place, mp4 in zip(stretch.samples, mp4s, strict=True):
                 found[place] = mp4
@@ -140,21 +150,30 @@ class Fetcher:
         self._counters.add(samples=len(samples))
         return found
 
-    def take_reading(self) -> Reading:
+    def take_read_stats(self) -> ReadStats:
         """What was read since this was asked last."""
         with self._taking:
             before, self._taken = self._taken, self._read_so_far()
             return self._taken - before
 
-    def _timed_read(self, samples: Sequence[Sample], stretch: Range) -> tuple[list[bytes | SampleError], float]:
+    def _timed_read(
+        self, samples: Sequence[Sample], stretch: Range
+    ) -> tuple[list[bytes | SampleError], float]:
         began = time.perf_counter()
         return self._read(samples, stretch), time.perf_counter() - began
 
     def _read(self, samples: Sequence[Sample], stretch: Range) -> list[bytes | SampleError]:
         """The samples of a range. Where bytes are wrong, the store is asked: a disk or a wire may have changed them."""
-        name, sha256 = f"{stretch.source}/{stretch.shard}", self._sha256.get((stretch.source, stretch.shard))
+        name, sha256 = (
+            f"{stretch.source}/{stretch.shard}",
+            self._sha256.get((stretch.source, stretch.shard)),
+        )
         store = self._sources[stretch.source].store
-        copy = self._cache.read_range(sha256, stretch.offset, stretch.size) if self._cache and sha256 else None
+        copy = (
+            self._cache.read_range(sha256, stretch.offset, stretch.size)
+            if self._cache and sha256
+            else None
+        )
         if copy is not None:
             mp4s = _parts(samples, stretch, copy)
             if not _has_bad(mp4s):
@@ -162,7 +181,9 @@ class Fetcher:
                 return mp4s
         data = store.read_range(name, stretch.offset, stretch.size)
         if self._cache and sha256 and copy not in (None, data):
-            with suppress(CacheError):  # what cannot be removed is found out again at each of its samples
+            with suppress(
+                CacheError
+            ):  # what cannot be removed is found out again at each of its samples
                 self._cache.drop(sha256)
             self._counters.add(cache_dropped=1)
         mp4s = _parts(samples, stretch, data)
@@ -174,13 +195,18 @@ class Fetcher:
                 _require_same_shard(store, name, samples[place])
         return mp4s
 
-    def _read_so_far(self) -> Reading:
-        stores = {id(source.store): source.store.counters for source in self._sources.values()}.values()
-        return Reading(
+    def _read_so_far(self) -> ReadStats:
+        stores = {
+            id(source.store): source.store.counters for source in self._sources.values()
+        }.values()
+        return ReadStats(
             requests=sum(counters.total("requests") for counters in stores),
             retries=sum(counters.total("retries") for counters in stores),
             store_bytes=sum(counters.total("bytes_read") for counters in stores),
-            **{name: self._counters.total(name) for name in ("samples", "cache_bytes", "cache_dropped", "read_again")},
+            **{
+                name: self._counters.total(name)
+                for name in ("samples", "cache_bytes", "cache_dropped", "read_again")
+            },
         )
 
 
@@ -221,4 +247,6 @@ def _checked(sample: Sample, mp4: bytes) -> bytes | SampleError:
     digest = hashlib.sha256(mp4).hexdigest()
     if digest == sample.sha256:
         return mp4
-    return SampleError(f"{sample.key}: its bytes have the SHA-256 {digest[:12]}, the index says {sample.sha256[:12]}")
+    return SampleError(
+        f"{sample.key}: its bytes have the SHA-256 {digest[:12]}, the index says {sample.sha256[:12]}"
+    )

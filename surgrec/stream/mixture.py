@@ -41,7 +41,9 @@ class Stage:
                 f"mixture: a stage starts at sample {self.start}; what holds from 0 on stands before the stages"
             )
         if self.levels is None and self.weights is None:
-            raise MixtureError(f"mixture: the stage at sample {self.start} changes neither levels nor weights")
+            raise MixtureError(
+                f"mixture: the stage at sample {self.start} changes neither levels nor weights"
+            )
         _check_levels(self.levels or [])
         _check_weights(self.weights or {})
 
@@ -50,7 +52,9 @@ class Stage:
 class Mixture:
     """What a run draws from, and in which proportions."""
 
-    levels: list[Level] = field(default_factory=lambda: [Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)])
+    levels: list[Level] = field(
+        default_factory=lambda: [Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)]
+    )
     """Outermost first. The default balances domains equally and sources within a domain by square root."""
     weights: dict[str, float] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
@@ -63,7 +67,7 @@ class Mixture:
     block: int = 1024
     """Positions in which the proportions are exact."""
     shuffle_block: int = 256
-    """Neighbouring samples that are read close together; 1 shuffles fully."""
+    """Neighboring samples that are read close together; 1 shuffles fully."""
     shuffle_window: int = 512
     """Blocks whose samples are shuffled with each other."""
     max_repeats: float | None = None
@@ -74,9 +78,13 @@ class Mixture:
     def __post_init__(self) -> None:
         for name in ("block", "shuffle_block", "shuffle_window"):
             if getattr(self, name) < 1:
-                raise MixtureError(f"mixture: {name} is {getattr(self, name)}; it must be at least 1")
+                raise MixtureError(
+                    f"mixture: {name} is {getattr(self, name)}; it must be at least 1"
+                )
         if not self.splits or not set(self.splits) <= set(SPLITS):
-            raise MixtureError(f"mixture: splits is {self.splits}; name one or several of {', '.join(SPLITS)}")
+            raise MixtureError(
+                f"mixture: splits is {self.splits}; name one or several of {', '.join(SPLITS)}"
+            )
         if self.max_repeats is not None and not self.max_repeats > 0:
             raise MixtureError(f"mixture: max_repeats is {self.max_repeats}; it must be above 0")
         _check_levels(self.levels)
@@ -122,10 +130,14 @@ def level_columns(mixture: Mixture) -> list[str]:
 def _check_levels(levels: Sequence[Level]) -> None:
     columns = [level.by for level in levels]
     if len(set(columns)) < len(columns):
-        raise MixtureError(f"mixture: levels name a column twice ({', '.join(columns)}); give each column one level")
+        raise MixtureError(
+            f"mixture: levels name a column twice ({', '.join(columns)}); give each column one level"
+        )
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
     for source, factor in weights.items():
         if not factor >= 0 or factor == float("inf"):
-            raise MixtureError(f"mixture: the weight of {source} is {factor}; it must be a finite number, 0 or more")
+            raise MixtureError(
+                f"mixture: the weight of {source} is {factor}; it must be a finite number, 0 or more"
+            )

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
 from surgrec.stream.mixture import Mixture, phases
-from surgrec.stream.permutation import key_of, mix, mix_number, permute
+from surgrec.stream.permutation import hash_int, hash_words, key_of, permute
 from surgrec.stream.shares import Leaf, block_counts
 from surgrec.stream.shuffle import shuffled_sample
 
@@ -24,7 +24,7 @@ _FIXED = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
+class DrawArrays:
     """What stands at some positions; all arrays have one entry per position."""
 
     leaf: Int64[np.ndarray, " n"]
@@ -43,19 +43,23 @@ class Order:
         self.mixture = mixture
         self.seed = seed
         self._phases = phases(mixture)
-        self.counts = np.stack([block_counts(self.leaves, mixture, phase) for phase in self._phases])
+        self.counts = np.stack(
+            [block_counts(self.leaves, mixture, phase) for phase in self._phases]
+        )
         """Positions of each block, by phase and leaf."""
         self._starts = np.array([phase.start_block for phase in self._phases], dtype=np.int64)
         drawn = np.diff(self._starts)[:, None] * self.counts[:-1]
         self._drawn_before = np.cumsum(np.vstack([np.zeros_like(self.counts[:1]), drawn]), axis=0)
         self._ends = np.cumsum(self.counts, axis=1)
         self._slots = np.arange(mixture.block, dtype=np.int64)
-        self._deal = np.stack([np.repeat(np.arange(len(self.leaves)), counts) for counts in self.counts])
+        self._deal = np.stack(
+            [np.repeat(np.arange(len(self.leaves)), counts) for counts in self.counts]
+        )
         self._sizes = np.array([leaf.size for leaf in self.leaves], dtype=np.int64)
         self._keys = np.array([key_of(leaf.name) for leaf in self.leaves], dtype=np.uint64)
         self._dealt = lru_cache(_BLOCKS_KEPT)(self._deal_block)
 
-    def __call__(self, positions: Int64[np.ndarray, " n"]) -> Draws:
+    def __call__(self, positions: Int64[np.ndarray, " n"]) -> DrawArrays:
         """What stands at these positions of the run, in any order and from any start."""
         leaf, draw = self._mixed(positions)
         size = self._sizes[leaf]
@@ -63,17 +67,17 @@ class Order:
         sample = shuffled_sample(
             draw % size,
             size,
-            mix(self.seed, _SHUFFLING, self._keys[leaf], epoch),
+            hash_words(self.seed, _SHUFFLING, self._keys[leaf], epoch),
             block=self.mixture.shuffle_block,
             window=self.mixture.shuffle_window,
         )
-        return Draws(leaf=leaf, sample=sample, epoch=epoch)
+        return DrawArrays(leaf=leaf, sample=sample, epoch=epoch)
 
     def substitutes(self, position: int) -> Iterator[int]:
         """All other samples of the leaf at a position, in the order in which they stand in there for a bad one."""
         drawn = self(np.array([position], dtype=np.int64))
         size, bad = int(self._sizes[drawn.leaf[0]]), int(drawn.sample[0])
-        key = mix(self.seed, _SUBSTITUTE, position)
+        key = hash_words(self.seed, _SUBSTITUTE, position)
         for attempt in range(size - 1):
             yield (bad + 1 + int(permute(attempt, size - 1, key))) % size
 
@@ -96,7 +100,9 @@ class Order:
             positions: Up to here, so that later stages may differ; None for the whole, endless run.
         """
         reached = [
-            phase for phase in self._phases if positions is None or phase.start_block * self.mixture.block < positions
+            phase
+            for phase in self._phases
+            if positions is None or phase.start_block * self.mixture.block < positions
         ]
         fixed = {name: getattr(self.mixture, name) for name in _FIXED}
         changing = [
@@ -112,7 +118,11 @@ class Order:
             leaf.source: {"digest": leaf.digest, "rows": leaf.rows, "samples": sizes[leaf.source]}
             for leaf in self.leaves
         }
-        groups = {leaf.name: {"rows": leaf.own_rows, "samples": leaf.size} for leaf in self.leaves if leaf.values}
+        groups = {
+            leaf.name: {"rows": leaf.own_rows, "samples": leaf.size}
+            for leaf in self.leaves
+            if leaf.values
+        }
         mixture = {**fixed, "phases": changing}
         return {"seed": self.seed, "mixture": mixture, "sources": sources, "groups": groups}
 
@@ -125,17 +135,21 @@ class Order:
     def _phase_of(self, blocks: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         return np.searchsorted(self._starts, blocks, side="right").astype(np.int64) - 1
 
-    def _mixed(self, positions: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    def _mixed(
+        self, positions: Int64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
         """The leaf at each position, and which draw of that leaf it is since position 0."""
         block, slot = np.divmod(positions, self.mixture.block)
         blocks, inverse = np.unique(block, return_inverse=True)
-        if len(blocks) == 1:  # a batch: its neighbours are of the same block
+        if len(blocks) == 1:  # a batch: its neighbors are of the same block
             leaf, draw = self._dealt(int(blocks[0]))
             return leaf[slot], draw[slot]
         leaves, draws = self._deal_blocks(blocks)
         return leaves[inverse, slot], draws[inverse, slot]
 
-    def _deal_block(self, block: int) -> tuple[Int64[np.ndarray, " slots"], Int64[np.ndarray, " slots"]]:
+    def _deal_block(
+        self, block: int
+    ) -> tuple[Int64[np.ndarray, " slots"], Int64[np.ndarray, " slots"]]:
         leaves, draws = self._deal_blocks(np.array([block], dtype=np.int64))
         return leaves[0], draws[0]
 
@@ -144,24 +158,36 @@ class Order:
     ) -> tuple[Int64[np.ndarray, "b slots"], Int64[np.ndarray, "b slots"]]:
         """The same for all positions of these blocks."""
         phase = self._phase_of(blocks)
-        dealt = permute(self._slots[None, :], self.mixture.block, mix(self.seed, _MIXING, blocks)[:, None])
+        dealt = permute(
+            self._slots[None, :],
+            self.mixture.block,
+            hash_words(self.seed, _MIXING, blocks)[:, None],
+        )
         leaves = self._deal[phase[:, None], dealt.astype(np.int64)]
         by_leaf = np.argsort(leaves, axis=1, kind="stable")
-        firsts = (self._ends - self.counts)[phase[:, None], np.take_along_axis(leaves, by_leaf, axis=1)]
+        firsts = (self._ends - self.counts)[
+            phase[:, None], np.take_along_axis(leaves, by_leaf, axis=1)
+        ]
         ordinal = np.empty_like(leaves)
         np.put_along_axis(ordinal, by_leaf, self._slots[None, :] - firsts, axis=1)
-        before = self._drawn_before[phase] + (blocks - self._starts[phase])[:, None] * self.counts[phase]
+        before = (
+            self._drawn_before[phase] + (blocks - self._starts[phase])[:, None] * self.counts[phase]
+        )
         return leaves, np.take_along_axis(before, leaves, axis=1) + ordinal
 
 
-def rank_positions(step: int, *, global_batch: int, rank: int, world_size: int) -> Int64[np.ndarray, " n"]:
+def rank_positions(
+    step: int, *, global_batch: int, rank: int, world_size: int
+) -> Int64[np.ndarray, " n"]:
     """The positions one rank trains on at one step: its slice of [step * global_batch, (step + 1) * global_batch).
 
     Raises:
         ConfigError: The world size does not divide the global batch, or the rank is not in the world.
     """
     if global_batch < 1 or world_size < 1:
-        raise ConfigError(f"global_batch {global_batch} and world size {world_size} must be at least 1")
+        raise ConfigError(
+            f"global_batch {global_batch} and world size {world_size} must be at least 1"
+        )
     if global_batch % world_size:
         raise ConfigError(
             f"global_batch {global_batch} cannot be shared by {world_size} ranks: choose a world size that divides it"
@@ -175,4 +201,4 @@ def rank_positions(step: int, *, global_batch: int, rank: int, world_size: int) 
 
 def sample_key(seed: int, position: int, view: int = 0) -> int:
     """The key of everything random about a sample (clip start, crop, flip): never of the worker or the rank."""
-    return mix_number(seed, _SAMPLE, position, view)
+    return hash_int(seed, _SAMPLE, position, view)

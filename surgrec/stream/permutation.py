@@ -1,4 +1,4 @@
-"""Keyed randomness that never changes: a 64-bit mixer and a Feistel permutation, both vectorised and our own.
+"""Keyed randomness that never changes: a 64-bit mixer and a Feistel permutation, both vectorized and our own.
 
 Library generators promise no stable stream across versions; an order that must be the same in five years cannot use them.
 Everything here is a pure function of its arguments: no state, no objects, no history.
@@ -24,20 +24,20 @@ def key_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 
-def mix(*words: Word) -> UInt64[np.ndarray, "..."]:
+def hash_words(*words: Word) -> UInt64[np.ndarray, "..."]:
     """One well-mixed 64-bit word of several, broadcast against each other.
 
     A chain of SplitMix64 steps (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", fig. 17).
     """
     plain = list(itertools.takewhile(lambda word: np.ndim(word) == 0, words))
-    state = np.asarray(mix_number(*map(int, plain)), dtype=np.uint64)
+    state = np.asarray(hash_int(*map(int, plain)), dtype=np.uint64)
     for word in words[len(plain) :]:
-        state = _finalise(np.asarray((state ^ _as_uint64(word)) + np.uint64(_GOLDEN)))
+        state = _finalize(np.asarray((state ^ _as_uint64(word)) + np.uint64(_GOLDEN)))
     return state
 
 
-def mix_number(*words: int) -> int:
-    """`mix` of single numbers, in a tenth of the time that NumPy takes for them."""
+def hash_int(*words: int) -> int:
+    """`hash_words` of single numbers, in a tenth of the time that NumPy takes for them."""
     number = 0
     for word in words:
         number = (number ^ word) + _GOLDEN & _MASK
@@ -47,14 +47,14 @@ def mix_number(*words: int) -> int:
     return number
 
 
-def uniform_number(*words: int) -> float:
+def hash_uniform(*words: int) -> float:
     """`uniform` of single numbers."""
-    return (mix_number(*words) >> 11) * 2.0**-53
+    return (hash_int(*words) >> 11) * 2.0**-53
 
 
 def uniform(*words: Word) -> Float64[np.ndarray, "..."]:
-    """Numbers in [0, 1), one per combination of words, from the top 53 bits of `mix`."""
-    return np.asarray((mix(*words) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+    """Numbers in [0, 1), one per combination of words, from the top 53 bits of `hash_words`."""
+    return np.asarray((hash_words(*words) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 def permute(index: Word, size: Word, key: Word) -> UInt64[np.ndarray, "..."]:
@@ -85,14 +85,19 @@ def _walk(index: Word, size: Word, key: Word, rounds: range) -> UInt64[np.ndarra
 
 
 def _feistel(
-    value: UInt64[np.ndarray, " n"], half: UInt64[np.ndarray, " n"], key: UInt64[np.ndarray, " n"], rounds: range
+    value: UInt64[np.ndarray, " n"],
+    half: UInt64[np.ndarray, " n"],
+    key: UInt64[np.ndarray, " n"],
+    rounds: range,
 ) -> UInt64[np.ndarray, " n"]:
     mask = (np.uint64(1) << half) - np.uint64(1)
     left, right = value >> half, value & mask
-    if rounds.step < 0:  # the same rounds backwards undo the permutation when the halves change places
+    if (
+        rounds.step < 0
+    ):  # the same rounds backwards undo the permutation when the halves change places
         left, right = right, left
     for number in rounds:
-        left, right = right, left ^ (mix(key, number, right) & mask)
+        left, right = right, left ^ (hash_words(key, number, right) & mask)
     if rounds.step < 0:
         left, right = right, left
     return np.asarray((left << half) | right)
@@ -103,7 +108,7 @@ def _half_bits(size: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     return np.searchsorted(_POWERS_OF_FOUR, size, side="left").astype(np.uint64) + np.uint64(1)
 
 
-def _finalise(word: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+def _finalize(word: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     word = (word ^ (word >> np.uint64(30))) * np.uint64(_FIRST)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(_SECOND)
     return np.asarray(word ^ (word >> np.uint64(31)))

@@ -31,7 +31,9 @@ class Leaf:
     @property
     def name(self) -> str:
         """The source, and what tells the leaf from the source's others."""
-        return " ".join([self.source, *(f"{column}={value}" for column, value in sorted(self.values.items()))])
+        return " ".join(
+            [self.source, *(f"{column}={value}" for column, value in sorted(self.values.items()))]
+        )
 
     def value(self, column: str) -> str:
         """The group that the leaf belongs to at the level of this column."""
@@ -39,7 +41,9 @@ class Leaf:
         return own[column] if column in own else self.values[column]
 
 
-def shares(leaves: Sequence[Leaf], phase: Phase, splits: Sequence[str]) -> Float64[np.ndarray, " leaves"]:
+def shares(
+    leaves: Sequence[Leaf], phase: Phase, splits: Sequence[str]
+) -> Float64[np.ndarray, " leaves"]:
     """The declared share of each leaf; they sum to 1, and a leaf without samples or with weight 0 has none.
 
     Args:
@@ -59,16 +63,24 @@ def shares(leaves: Sequence[Leaf], phase: Phase, splits: Sequence[str]) -> Float
                 f"mixture: weights name the source {source!r}; the corpus has {', '.join(sorted(sizes))}"
             )
         if factor > 0 and not sizes[source]:
-            raise MixtureError(f"mixture: {source} has a weight but no sample in splits {list(splits)}; set it to 0")
+            raise MixtureError(
+                f"mixture: {source} has a weight but no sample in splits {list(splits)}; set it to 0"
+            )
     drawn = [leaf for leaf in leaves if leaf.size and phase.weights.get(leaf.source, 1.0) > 0]
     if not drawn:
-        raise MixtureError(f"mixture: no sample to draw in splits {list(splits)}; look at `surgrec-shard info`")
+        raise MixtureError(
+            f"mixture: no sample to draw in splits {list(splits)}; look at `surgrec-shard info`"
+        )
     by_leaf = _divide(drawn, phase.levels)
-    weighted = np.array([by_leaf.get(leaf.name, 0.0) * phase.weights.get(leaf.source, 1.0) for leaf in leaves])
+    weighted = np.array(
+        [by_leaf.get(leaf.name, 0.0) * phase.weights.get(leaf.source, 1.0) for leaf in leaves]
+    )
     return np.asarray(weighted / weighted.sum())
 
 
-def block_counts(leaves: Sequence[Leaf], mixture: Mixture, phase: Phase) -> Int64[np.ndarray, " leaves"]:
+def block_counts(
+    leaves: Sequence[Leaf], mixture: Mixture, phase: Phase
+) -> Int64[np.ndarray, " leaves"]:
     """How many of each block's positions belong to each leaf: largest remainder, at least 1 where the share is positive.
 
     Raises:
@@ -81,7 +93,9 @@ def block_counts(leaves: Sequence[Leaf], mixture: Mixture, phase: Phase) -> Int6
         raise MixtureError(
             f"mixture: block {mixture.block} is smaller than the {served} groups by {columns} that it must serve; raise it"
         )
-    quota = np.round(share * mixture.block, 9)  # so that the last bit of a platform's pow() cannot move a count
+    quota = np.round(
+        share * mixture.block, 9
+    )  # so that the last bit of a platform's pow() cannot move a count
     counts = np.where(share > 0, np.maximum(1, np.floor(quota)), 0).astype(np.int64)
     while (rest := mixture.block - int(counts.sum())) != 0:
         short = np.where(share > 0, quota - counts, -np.inf)
@@ -98,7 +112,10 @@ def _divide(leaves: Sequence[Leaf], levels: Sequence[Level]) -> dict[str, float]
     groups: dict[str, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         groups[leaf.value(levels[0].by)].append(leaf)
-    parts = {name: (sum(leaf.size for leaf in group) / total) ** levels[0].alpha for name, group in groups.items()}
+    parts = {
+        name: (sum(leaf.size for leaf in group) / total) ** levels[0].alpha
+        for name, group in groups.items()
+    }
     whole = sum(parts.values())
     return {
         leaf: parts[name] / whole * share

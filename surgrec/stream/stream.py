@@ -1,14 +1,13 @@
 """A run's stream over opened corpora: from a position to the sample that stands there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int64
 
 from surgrec.errors import MixtureError
-from surgrec.shards.corpus import Source
-from surgrec.shards.layout import Sample
+from surgrec.shards import Sample, Source
 from surgrec.stream.mixture import Mixture, level_columns
 from surgrec.stream.order import Order
 from surgrec.stream.shares import Leaf
@@ -25,24 +24,6 @@ class Draw:
     row: int
     """Row of the source's index."""
     source_epoch: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourcePlan:
-    """What a stretch of the stream draws of one source."""
-
-    source: str
-    domain: str
-    samples: int
-    """Samples that may be drawn."""
-    hours: float
-    """Of stored video in these samples."""
-    share: float
-    """Of all samples drawn."""
-    draws: int
-    """Samples drawn."""
-    epochs: float
-    """Draws per sample."""
 
 
 class Stream:
@@ -73,7 +54,11 @@ class Stream:
                 source_epoch=epoch,
             )
             for position, leaf, sample, epoch in zip(
-                positions.tolist(), drawn.leaf.tolist(), drawn.sample.tolist(), drawn.epoch.tolist(), strict=True
+                positions.tolist(),
+                drawn.leaf.tolist(),
+                drawn.sample.tolist(),
+                drawn.epoch.tolist(),
+                strict=True,
             )
         ]
 
@@ -96,7 +81,9 @@ class Stream:
         Raises:
             MixtureError: A clip of a drawn leaf lasts less than `seconds`.
         """
-        for leaf, rows, counts in zip(self.order.leaves, self.rows, self.order.counts.T, strict=True):
+        for leaf, rows, counts in zip(
+            self.order.leaves, self.rows, self.order.counts.T, strict=True
+        ):
             if not counts.any():
                 continue
             durations = self.sources[leaf.source].index.column("duration_s").to_numpy()[rows]
@@ -106,53 +93,6 @@ class Stream:
                     f"{leaf.name}: {short} of {leaf.size} clips are shorter than the {seconds:g} s that a training clip spans; "
                     f"set mixture.min_duration_s to {seconds:g}, or sample fewer frames or at a higher rate"
                 )
-
-    def require_few_repeats(self, positions: int) -> None:
-        """Refuses a run of so many positions that draws a source more often than the mixture's `max_repeats`.
-
-        Raises:
-            MixtureError: It does, and the mixture does not say `over_max_repeats: warn`.
-        """
-        mixture = self.order.mixture
-        if mixture.max_repeats is None or mixture.over_max_repeats == "warn":
-            return
-        found = too_often(self.plan(positions), mixture.max_repeats)
-        if found:
-            raise MixtureError(
-                f"mixture: {found}; lower the weight, raise an alpha, shorten the run, or set over_max_repeats to warn"
-            )
-
-    def plan(self, positions: int) -> list[SourcePlan]:
-        """What the first `positions` positions draw of each source."""
-        return self.account(self.order.consumed(positions))
-
-    def account(self, draws: Mapping[str, int]) -> list[SourcePlan]:
-        """The same for any numbers of samples drawn, by source: planned ones, or those that a run has counted."""
-        total = sum(draws.values())
-        plans = []
-        for name, source in self.sources.items():
-            own = [rows for leaf, rows in zip(self.order.leaves, self.rows, strict=True) if leaf.source == name]
-            size = sum(map(len, own))
-            durations = source.index.column("duration_s").to_numpy()
-            drawn = draws.get(name, 0)
-            plans.append(
-                SourcePlan(
-                    source=name,
-                    domain=source.entry.domain,
-                    samples=size,
-                    hours=float(sum(durations[rows].sum() for rows in own)) / 3600,
-                    share=drawn / total if total else 0.0,
-                    draws=drawn,
-                    epochs=drawn / size if size else 0.0,
-                )
-            )
-        return sorted(plans, key=lambda plan: plan.source)
-
-
-def too_often(plans: Sequence[SourcePlan], max_repeats: float | None) -> str:
-    """Names the sources whose samples a plan draws more often than `max_repeats`; empty if there is none."""
-    over = [f"{plan.source} ({plan.epochs:.1f})" for plan in plans if max_repeats and plan.epochs > max_repeats]
-    return f"each sample would be drawn more often than max_repeats {max_repeats:g}: {', '.join(over)}" if over else ""
 
 
 def _leaves(source: Source, mixture: Mixture) -> Iterator[tuple[Leaf, Int64[np.ndarray, " _"]]]:

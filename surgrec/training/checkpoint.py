@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from surgrec.errors import CheckpointError, StorageError
-from surgrec.models.weights import load_strictly
-from surgrec.storage.digest import file_sha256
+from surgrec.models import load_strictly
+from surgrec.storage import file_sha256
 
 _FOLDER = re.compile(r"step-(\d{8,})")
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
@@ -54,7 +54,11 @@ class Checkpoints:
         """Steps that have a checkpoint, ascending."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(match.group(1)) for path in self.folder.iterdir() if (match := _FOLDER.fullmatch(path.name)))
+        return sorted(
+            int(match.group(1))
+            for path in self.folder.iterdir()
+            if (match := _FOLDER.fullmatch(path.name))
+        )
 
     def save(self, step: int, state: TrainingState) -> Path:
         """Writes the state after `step` steps, which is also the number of global batches consumed, and removes old ones.
@@ -68,12 +72,21 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             for name, module in state.modules.items():
-                tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
+                tensors = {
+                    key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()
+                }
                 save_file(tensors, partial / f"{name}.safetensors")
             save_file(_optimizer_tensors(state.optimizer, state.trained), partial / _OPTIMIZER_FILE)
             files = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
-            facts = {"format": FORMAT, "step": step, "files": files, "identity": dict(state.identity(step))}
-            (partial / _STATE_FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+            facts = {
+                "format": FORMAT,
+                "step": step,
+                "files": files,
+                "identity": dict(state.identity(step)),
+            }
+            (partial / _STATE_FILE).write_text(
+                json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8"
+            )
             for file in partial.iterdir():
                 _sync(file)
             shutil.rmtree(path, ignore_errors=True)
@@ -106,7 +119,9 @@ class Checkpoints:
         for name, digest in facts["files"].items():
             _check_file(path, name, digest)
         for name, module in state.modules.items():
-            load_strictly(module, load_file(path / f"{name}.safetensors"), str(path / f"{name}.safetensors"))
+            load_strictly(
+                module, load_file(path / f"{name}.safetensors"), str(path / f"{name}.safetensors")
+            )
         tensors = load_file(path / _OPTIMIZER_FILE)
         _load_optimizer(state.optimizer, state.trained, tensors, str(path / _OPTIMIZER_FILE))
 
@@ -130,7 +145,9 @@ class Checkpoints:
                 f"{path / _STATE_FILE} cannot be read ({error}); remove {path} to resume from the one before it"
             ) from error
         if state.get("format") != FORMAT:
-            raise CheckpointError(f"{path} has the format {state.get('format')!r}; this surgrec reads {FORMAT}")
+            raise CheckpointError(
+                f"{path} has the format {state.get('format')!r}; this surgrec reads {FORMAT}"
+            )
         return state
 
     def _path(self, step: int) -> Path:
@@ -142,10 +159,14 @@ def different_lines(there: Any, here: Any, name: str = "") -> list[str]:
     if isinstance(there, dict) and isinstance(here, dict):
         lines = []
         for key in sorted(there.keys() | here.keys()):
-            lines += different_lines(there.get(key), here.get(key), f"{name}.{key}" if name else str(key))
+            lines += different_lines(
+                there.get(key), here.get(key), f"{name}.{key}" if name else str(key)
+            )
         return lines
     plain = json.loads(json.dumps(here))  # tuples and lists are one in JSON
-    return [] if there == plain else [f"{name}: {json.dumps(there)} there, {json.dumps(plain)} here"]
+    return (
+        [] if there == plain else [f"{name}: {json.dumps(there)} there, {json.dumps(plain)} here"]
+    )
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> dict[str, Tensor]:
@@ -160,18 +181,26 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> 
 def _load_optimizer(
     optimizer: torch.optim.Optimizer, trained: nn.Module, tensors: Mapping[str, Tensor], where: str
 ) -> None:
-    parameters = {name: parameter for name, parameter in trained.named_parameters() if parameter.requires_grad}
+    parameters = {
+        name: parameter for name, parameter in trained.named_parameters() if parameter.requires_grad
+    }
     wanted = {f"{moment}.{name}" for name in parameters for moment in _MOMENTS}
     if tensors and wanted != tensors.keys():
         name = min(wanted ^ tensors.keys())
-        raise CheckpointError(f"{where}: {name} is {'missing' if name in wanted else 'not a state of this optimizer'}")
+        raise CheckpointError(
+            f"{where}: {name} is {'missing' if name in wanted else 'not a state of this optimizer'}"
+        )
     for name, parameter in parameters.items() if tensors else ():
-        optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS}
+        optimizer.state[parameter] = {
+            moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS
+        }
 
 
 def _check_file(path: Path, name: str, digest: str | None) -> None:
     if not (path / name).is_file() or file_sha256(path / name) != digest:
-        raise CheckpointError(f"{path / name} is missing or damaged; remove {path} to resume from the one before it")
+        raise CheckpointError(
+            f"{path / name} is missing or damaged; remove {path} to resume from the one before it"
+        )
 
 
 def _sync(path: Path) -> None:

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 from accelerate import Accelerator
 
-from surgrec.clips.dataset import ClipDataset
-from surgrec.clips.loader import StepSampler
-from surgrec.clips.sampling import ClipSampling
-from surgrec.shards.corpus import open_corpus
-from surgrec.stream.stream import Stream
+from surgrec.clips import ClipDataset, ClipSampling, StepSampler
+from surgrec.shards import open_corpus
+from surgrec.stream import Stream, require_few_repeats
 from surgrec.training.run_config import RunConfig
 
 
@@ -24,7 +22,9 @@ class RunData:
     """This rank's positions, from the first step on."""
 
 
-def open_data(config: RunConfig, accelerator: Accelerator, first_step: int, *, views: int = 1) -> RunData:
+def open_data(
+    config: RunConfig, accelerator: Accelerator, first_step: int, *, views: int = 1
+) -> RunData:
     """What a rank of this run draws from `first_step` on; nothing is read but indexes.
 
     Args:
@@ -43,7 +43,7 @@ def open_data(config: RunConfig, accelerator: Accelerator, first_step: int, *, v
     stream = Stream(open_corpus(corpora), config.mixture, config.seed)
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
     stream.require_duration(sampling.span_s)
-    stream.require_few_repeats(config.positions)
+    require_few_repeats(stream, config.positions)
     sampler = StepSampler(
         global_batch=config.global_batch,
         rank=accelerator.process_index,

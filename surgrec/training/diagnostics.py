@@ -38,12 +38,14 @@ def between_clip_variance_ratio(tokens: Float[Tensor, "b n d"]) -> Float[Tensor,
     tokens = tokens.float()
     clip_means = reduce(tokens, "b n d -> b d", "mean")
     total = rearrange(tokens, "b n d -> (b n) d").var(dim=0, correction=0).sum()
-    return clip_means.var(dim=0, correction=0).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
+    return clip_means.var(dim=0, correction=0).sum() / total.clamp_min(
+        torch.finfo(torch.float32).tiny
+    )
 
 
 @torch.no_grad()
 def rankme(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The effective rank: exp of the entropy of the normalised singular values, from 1 to min(n, d); NaN if one feature is.
+    """The effective rank: exp of the entropy of the normalized singular values, from 1 to min(n, d); NaN if one feature is.
 
     Source: RankMe, arXiv:2210.02885, with its epsilon of 1e-7.
     """

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from surgrec.errors import ConfigError, SetupError
-from surgrec.storage.lock import hold
+from surgrec.runs.rows import METRICS_FILE
+from surgrec.storage import hold
 from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.rows import METRICS_FILE
 
 Precision = Literal["no", "bf16"]
 STOP_FILE = "STOP"
@@ -51,7 +51,9 @@ def launched_processes() -> dict[str, int]:
     if "WORLD_SIZE" in os.environ:
         found["torchrun (WORLD_SIZE)"] = int(os.environ["WORLD_SIZE"])
     elif (
-        int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
+        int(os.environ.get("SLURM_NTASKS", "1")) > 1
+        and "SLURM_STEP_ID" in os.environ
+        and "SLURM_PROCID" in os.environ
     ):
         found["srun (SLURM_NTASKS)"] = int(os.environ["SLURM_NTASKS"])
     parent = psutil.Process().parent()
@@ -103,15 +105,15 @@ class StopRequest:
 
     def __init__(self, run_dir: Path) -> None:
         self._file = run_dir / STOP_FILE
-        self._signalled = False
+        self._signaled = False
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def __bool__(self) -> bool:
-        return self._signalled or self._file.exists()
+        return self._signaled or self._file.exists()
 
     def done(self) -> None:
         """Removes the file, so that the next start does not stop at once."""
         self._file.unlink(missing_ok=True)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signalled = True
+        self._signaled = True

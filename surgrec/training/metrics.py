@@ -19,19 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from surgrec.clips.batch import ClipBatch, Quarantined
+from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import ConfigError, TrainingError
-from surgrec.stream.fetch import Reading
-from surgrec.training.rows import (
-    METRICS_FILE,
-    QUARANTINE_FILE,
-    SAMPLES_FILE,
-    StepReport,
-    append_rows,
-    keep_rows_before,
-    sample_rows,
-    step_row,
-)
+from surgrec.runs import StepReport, append_rows, keep_rows_before, sample_rows, step_row
+from surgrec.runs.rows import METRICS_FILE, QUARANTINE_FILE, SAMPLES_FILE
+from surgrec.stream import ReadStats
 
 _LET_PASS = 20
 
@@ -82,7 +74,7 @@ class _Pending:
     sources: list[str]
     clips: int
     quarantined: list[Quarantined]
-    reading: Reading
+    reading: ReadStats
     losses: Float[Tensor, " b"]
     flops: float
     began: float
@@ -174,11 +166,19 @@ class RunLog:
         Raises:
             TrainingError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
         """
-        quarantined = [{"step": step.step, **asdict(bad)} for step in self._pending for bad in step.quarantined]
-        if self.accelerator.device.type == "cuda":  # so that the clock below counts work and not its queueing
+        quarantined = [
+            {"step": step.step, **asdict(bad)} for step in self._pending for bad in step.quarantined
+        ]
+        if (
+            self.accelerator.device.type == "cuda"
+        ):  # so that the clock below counts work and not its queueing
             torch.cuda.synchronize(self.accelerator.device)
         step_s = (time.perf_counter() - self._pending[0].began) / len(self._pending)
-        mine = _Meeting(stop=stop, steps=[step.report(step_s) for step in self._pending], quarantined=quarantined)
+        mine = _Meeting(
+            stop=stop,
+            steps=[step.report(step_s) for step in self._pending],
+            quarantined=quarantined,
+        )
         ranks: list[_Meeting] = gather_object([mine])
         self._pending = []
         bad = [row for rank in ranks for row in rank.quarantined]
@@ -214,7 +214,9 @@ class RunLog:
                 )
 
 
-def progress_bar(accelerator: Accelerator, first_step: int, steps: int, log: RunLog) -> Iterator[int]:
+def progress_bar(
+    accelerator: Accelerator, first_step: int, steps: int, log: RunLog
+) -> Iterator[int]:
     """The steps to do, with a bar on the main process that shows the last loss and the wait for data."""
     columns = (
         TextColumn("step"),
@@ -223,7 +225,9 @@ def progress_bar(accelerator: Accelerator, first_step: int, steps: int, log: Run
         TextColumn("{task.description}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not accelerator.is_main_process) as bar:
+    with Progress(
+        *columns, console=Console(stderr=True), disable=not accelerator.is_main_process
+    ) as bar:
         task = bar.add_task("", total=steps, completed=first_step)
         for step in range(first_step, steps):
             yield step
@@ -240,4 +244,6 @@ def _peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
-    return next((peak for label, peak in _PEAK_FLOPS.items() if re.search(rf"\b{label}\b", name)), None)
+    return next(
+        (peak for label, peak in _PEAK_FLOPS.items() if re.search(rf"\b{label}\b", name)), None
+    )

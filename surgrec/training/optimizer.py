@@ -56,7 +56,10 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.A
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "decayed": True},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "decayed": False},
+        {
+            "params": [parameter for parameter in parameters if parameter.ndim <= 1],
+            "decayed": False,
+        },
     ]
     optimizer = torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=True)
     set_step(optimizer, config, step=0)
@@ -67,7 +70,9 @@ def set_step(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: in
     """Sets the learning rate and the weight decay that the schedules give for this step."""
     for group in optimizer.param_groups:
         group["lr"] = schedule_value(config.lr, step)
-        group["weight_decay"] = schedule_value(config.weight_decay, step) if group["decayed"] else 0.0
+        group["weight_decay"] = (
+            schedule_value(config.weight_decay, step) if group["decayed"] else 0.0
+        )
 
 
 def clip_gradients(module: nn.Module, config: OptimizerConfig, step: int) -> Float[Tensor, ""]:
@@ -75,7 +80,9 @@ def clip_gradients(module: nn.Module, config: OptimizerConfig, step: int) -> Flo
     norm = _gradient_norm(module)
     if config.grad_clip is not None and step >= config.grad_clip_start:
         for part in module.children() if config.grad_clip_each else [module]:
-            nn.utils.clip_grads_with_norm_(part.parameters(), config.grad_clip, _gradient_norm(part))
+            nn.utils.clip_grads_with_norm_(
+                part.parameters(), config.grad_clip, _gradient_norm(part)
+            )
     return norm
 
 

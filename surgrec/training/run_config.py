@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from surgrec.clips.augment import AugmentConfig
-from surgrec.clips.dataset import LoaderConfig
+from surgrec.clips import AugmentConfig, LoaderConfig
+from surgrec.convert import FormatOption
 from surgrec.errors import ConfigError
-from surgrec.models.encoder import EncoderConfig
-from surgrec.models.foreign import FormatOption
-from surgrec.stream.mixture import Mixture
+from surgrec.models import EncoderConfig
+from surgrec.stream import Mixture
 from surgrec.training.launch import Precision
 from surgrec.training.metrics import LogConfig
 from surgrec.training.optimizer import OptimizerConfig
@@ -28,8 +27,8 @@ class RunConfig:
     """Weights to start from: a run, an encoder file, or a foreign file that `surgrec import` reads; None for random ones."""
     init_format: FormatOption = "auto"
     """Format of a foreign `init_from`, where it cannot be told from its entries."""
-    init_licence: str | None = None
-    """Licence of `init_from`'s weights, an SPDX identifier, in place of what the file says."""
+    init_license: str | None = None
+    """License of `init_from`'s weights, an SPDX identifier, in place of what the file says."""
     mixture: Mixture = Mixture()
     """What is drawn, and in which proportions."""
     sampling_fps: float

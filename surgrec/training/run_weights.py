@@ -7,12 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from surgrec.models.decoder import DecoderConfig
-from surgrec.models.predictor import PredictorConfig
-from surgrec.models.pretrained import Origin, Part, Pretrained
-from surgrec.models.pretrained_file import load_pretrained
-from surgrec.models.weights import ENCODER_FILE, encoder_provenance
-from surgrec.storage.digest import file_sha256
+from surgrec.convert import Origin, Part, Pretrained, load_pretrained
+from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
+from surgrec.storage import file_sha256
 from surgrec.training.checkpoint import Checkpoints
 
 
@@ -39,8 +36,8 @@ def read_own(path: Path) -> OwnWeights:
         sha256=file_sha256(file),
         format="surgrec-encoder",
         key=None,
-        licence=started.get("licence"),
-        licence_from=started.get("licence_from"),
+        license=started.get("license"),
+        license_from=started.get("license_from"),
         init_from=started or None,
     )
     weights = load_pretrained(file, origin)
@@ -52,7 +49,9 @@ def read_own(path: Path) -> OwnWeights:
     return OwnWeights(weights=weights, provenance=provenance)
 
 
-def _with_trained(weights: Pretrained, trained: Mapping[str, Tensor], config: Mapping[str, Any]) -> Pretrained:
+def _with_trained(
+    weights: Pretrained, trained: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> Pretrained:
     """The weights, with the trained half of the run."""
     predictor, decoder = _part(trained, "predictor."), _part(trained, "decoder.")
     # Runs of before there was this choice have a mask token for each mask configuration.
@@ -66,4 +65,8 @@ def _with_trained(weights: Pretrained, trained: Mapping[str, Tensor], config: Ma
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -34,7 +34,9 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if (self.start is None) != (self.warmup_steps == 0):
-            raise ConfigError(f"start is {self.start} and warmup_steps is {self.warmup_steps}; give both or neither")
+            raise ConfigError(
+                f"start is {self.start} and warmup_steps is {self.warmup_steps}; give both or neither"
+            )
         constant = self.decay == "constant"
         if (self.end is None) != constant or (self.end_step is None) != constant:
             raise ConfigError(

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.clips.crop import Box, bounding_box, central_crop, multi_scale_crop, random_resized_crop
+from surgrec.clips import Box, central_crop
+from surgrec.clips.crop import bounding_box, multi_scale_crop, random_resized_crop
 
 SIDES = st.integers(1, 2000)
 KEYS = st.integers(0, 2**64 - 1)
@@ -19,7 +20,9 @@ def test_crops_never_change() -> None:
 
 
 @given(SIDES, SIDES, KEYS)
-def test_a_crop_lies_inside_the_frame_and_depends_on_its_key_alone(height: int, width: int, key: int) -> None:
+def test_a_crop_lies_inside_the_frame_and_depends_on_its_key_alone(
+    height: int, width: int, key: int
+) -> None:
     box = crop(height, width, key)
     assert box.top >= 0
     assert box.left >= 0
@@ -29,7 +32,9 @@ def test_a_crop_lies_inside_the_frame_and_depends_on_its_key_alone(height: int, 
 
 
 @given(st.integers(200, 600), st.integers(200, 600), KEYS)
-def test_area_and_shape_of_a_crop_are_within_their_ranges(height: int, width: int, key: int) -> None:
+def test_area_and_shape_of_a_crop_are_within_their_ranges(
+    height: int, width: int, key: int
+) -> None:
     box = crop(height, width, key)
     assert 0.74 < box.width / box.height < 1.37  # whole pixels
     longest = max(height / width, width / height)
@@ -69,20 +74,32 @@ def test_a_crop_of_everything_is_the_frame() -> None:
         (100, 100, 2.0, Box(top=25, left=0, height=50, width=100)),
     ],
 )
-def test_a_central_crop_is_the_largest_of_its_shape(height: int, width: int, ratio: float, expected: Box) -> None:
+def test_a_central_crop_is_the_largest_of_its_shape(
+    height: int, width: int, ratio: float, expected: Box
+) -> None:
     assert central_crop(height, width, aspect_ratio=ratio) == expected
 
 
 def test_multi_scale_crops_are_of_ten_sizes_at_thirteen_places() -> None:
-    """VideoMAE's, on a frame of 320 x 568: sides of 320, 280, 240 and 211, neighbours of each other."""
+    """VideoMAE's, on a frame of 320 x 568: sides of 320, 280, 240 and 211, neighbors of each other."""
     boxes = [multi_scale_crop(320, 568, key=key) for key in range(4000)]
     sides = [320, 280, 240, 211]
-    sizes = {(one, other) for i, one in enumerate(sides) for j, other in enumerate(sides) if abs(i - j) <= 1}
+    sizes = {
+        (one, other)
+        for i, one in enumerate(sides)
+        for j, other in enumerate(sides)
+        if abs(i - j) <= 1
+    }
     assert {(box.height, box.width) for box in boxes} == sizes
     assert len(sizes) == 10
     small = [box for box in boxes if (box.height, box.width) == (240, 280)]
     places = {(box.top, box.left) for box in small}
-    assert places == {(20 * row, 72 * column) for row in range(5) for column in range(5) if (row + column) % 2 == 0}
+    assert places == {
+        (20 * row, 72 * column)
+        for row in range(5)
+        for column in range(5)
+        if (row + column) % 2 == 0
+    }
     assert len(places) == 13
 
 

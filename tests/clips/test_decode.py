@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgrec.clips.crop import Box
-from surgrec.clips.decode import decode_clip, torchcodec_classes
+from surgrec.clips import Box, decode_clip, torchcodec_classes
 from surgrec.errors import SampleError, SetupError
-from tests.videos import make_video
+from tests.support.videos import make_video
 
 FRAME = Box(top=0, left=0, height=66, width=98)
 FPS, FRAMES = 8, 16
@@ -65,7 +64,9 @@ def test_a_time_outside_the_clip_is_an_error_of_the_sample(mp4: bytes, times: li
 
 @pytest.mark.parametrize("num_frames", [FRAMES - 1, FRAMES + 1])
 def test_another_number_of_frames_is_an_error_of_the_sample(mp4: bytes, num_frames: int) -> None:
-    with pytest.raises(SampleError, match=f"alpha_0123_000: the clip holds 16 frames, its index says {num_frames}"):
+    with pytest.raises(
+        SampleError, match=f"alpha_0123_000: the clip holds 16 frames, its index says {num_frames}"
+    ):
         decode(mp4, [0.0], num_frames=num_frames)
 
 

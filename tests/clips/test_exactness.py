@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgrec.clips.dataset import LoaderConfig
-from surgrec.clips.loader import StepSampler
-from surgrec.shards.corpus import open_corpus
-from surgrec.stream.mixture import Level, Mixture, Stage
-from surgrec.stream.stream import Stream
-from tests.loading import Load, Loaded, LoadedSample, load_ranks
+from surgrec.clips import LoaderConfig, StepSampler
+from surgrec.shards import open_corpus
+from surgrec.stream import Level, Mixture, Stream
+from surgrec.stream.mixture import Stage
+from tests.support.loading import Load, Loaded, LoadedSample, load_ranks
 
 GLOBAL_BATCH, STEPS = 8, 6
 MIXTURE = Mixture(
     block=16,
-    stages=[Stage(start=16, weights={"gamma": 3.0}), Stage(start=30, levels=[Level(by="source", alpha=0.0)])],
+    stages=[
+        Stage(start=16, weights={"gamma": 3.0}),
+        Stage(start=30, levels=[Level(by="source", alpha=0.0)]),
+    ],
 )
 """Three stages, of 16, 16 and 16 samples."""
 WORLDS = [(world_size, workers) for world_size in (1, 2, 4) for workers in (0, 1, 2, 3)]
@@ -74,13 +76,17 @@ def share_of(rank: int, world_size: int, steps: range) -> list[int]:
 
 
 def in_order(ranks: Sequence[Loaded]) -> tuple[list[LoadedSample], list[dict[str, object]]]:
-    samples = sorted((sample for rank in ranks for sample in rank.samples), key=lambda sample: sample.position)
+    samples = sorted(
+        (sample for rank in ranks for sample in rank.samples), key=lambda sample: sample.position
+    )
     bad = [entry for rank in ranks for entry in rank.quarantined]
     return samples, sorted(bad, key=lambda entry: int(str(entry["position"])))
 
 
 @pytest.fixture(scope="module")
-def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[LoadedSample], list[dict[str, object]]]:
+def alone(
+    corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[LoadedSample], list[dict[str, object]]]:
     """One rank, no worker."""
     samples, bad = load_world(corpus, tmp_path_factory.mktemp("alone"), world_size=1, workers=0)
     assert [sample.position for sample in samples] == list(range(GLOBAL_BATCH * STEPS))
@@ -94,7 +100,10 @@ def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
 
 @pytest.mark.parametrize(
     ("world_size", "workers"),
-    [world if world in COVERING else pytest.param(*world, marks=pytest.mark.slow) for world in WORLDS],
+    [
+        world if world in COVERING else pytest.param(*world, marks=pytest.mark.slow)
+        for world in WORLDS
+    ],
 )
 def test_every_world_and_every_number_of_workers_gives_the_same_keys_and_pixels(
     corpus: Path,
@@ -111,7 +120,11 @@ def test_a_run_resumed_on_4_then_2_then_1_ranks_through_its_stages_gives_what_on
 ) -> None:
     parts = [
         load_world(corpus, tmp_path, world_size, workers, steps)
-        for world_size, workers, steps in ((4, 1, range(0, 1)), (2, 2, range(1, 4)), (1, 3, range(4, STEPS)))
+        for world_size, workers, steps in (
+            (4, 1, range(0, 1)),
+            (2, 2, range(1, 4)),
+            (1, 3, range(4, STEPS)),
+        )
     ]
     assert [sample for samples, _ in parts for sample in samples] == alone[0]
     assert [entry for _, bad in parts for entry in bad] == alone[1]

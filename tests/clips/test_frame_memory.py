@@ -8,16 +8,18 @@ import pytest
 import torch
 from einops import rearrange
 
-from surgrec.clips.batch import ClipBatch
+from surgrec.clips import ClipBatch
 from surgrec.clips.frame_memory import Block, FrameMemory, PackedBatch
 
 SIZES = [(10, 12), (7, 5), (1, 1)]
 
 
 def decoded(value: int, sizes: list[tuple[int, int]]) -> list[torch.Tensor]:
-    """Clips of four frames of random colours in the memory layout of the decoder: channels last."""
+    """Clips of four frames of random colors in the memory layout of the decoder: channels last."""
     chance = torch.Generator().manual_seed(value)
-    stored = [torch.randint(0, 256, (4, *size, 3), dtype=torch.uint8, generator=chance) for size in sizes]
+    stored = [
+        torch.randint(0, 256, (4, *size, 3), dtype=torch.uint8, generator=chance) for size in sizes
+    ]
     return [rearrange(frames, "t h w c -> t c h w") for frames in stored]
 
 
@@ -32,7 +34,9 @@ def made_in(block: Block, value: int, sizes: list[tuple[int, int]]) -> ClipBatch
     )
 
 
-def sent(memory: FrameMemory, value: int, sizes: list[tuple[int, int]] = SIZES) -> tuple[ClipBatch, bool]:
+def sent(
+    memory: FrameMemory, value: int, sizes: list[tuple[int, int]] = SIZES
+) -> tuple[ClipBatch, bool]:
     """A batch as it arrives, and whether it went through a block."""
     block = memory.free_block(0)
     packed = memory.pack(made_in(block, value, sizes), block)
@@ -120,7 +124,9 @@ def test_a_larger_batch_makes_its_block_larger(memory: FrameMemory) -> None:
     assert is_equal(sent(memory, 4)[0], 4), "and smaller ones still fit"
 
 
-def test_a_batch_that_half_fits_is_whole_when_it_is_sent_after_the_next_is_made(memory: FrameMemory) -> None:
+def test_a_batch_that_half_fits_is_whole_when_it_is_sent_after_the_next_is_made(
+    memory: FrameMemory,
+) -> None:
     """A worker's batches are pickled by another thread, at any time after they were packed."""
     sent(memory, 0)
     larger = [*SIZES, (64, 64), *SIZES]
@@ -133,7 +139,9 @@ def test_a_batch_that_half_fits_is_whole_when_it_is_sent_after_the_next_is_made(
     assert is_equal(pickle.loads(pickle.dumps(following)), 2, larger)
 
 
-def test_a_forked_process_that_lets_go_of_a_batch_does_not_give_its_block_back(memory: FrameMemory) -> None:
+def test_a_forked_process_that_lets_go_of_a_batch_does_not_give_its_block_back(
+    memory: FrameMemory,
+) -> None:
     kept = [sent(memory, 1)[0]]
     child = multiprocessing.get_context("fork").Process(target=kept.clear)
     child.start()
@@ -161,7 +169,9 @@ def test_every_worker_fills_its_own_blocks() -> None:
         for value in range(6):
             block = memory.free_block(worker)
             queues[worker].put(memory.pack(made_in(block, 10 * worker + value, SIZES), block))
-        all_received.wait(timeout=60)  # memory that is no block is asked of the process that made it
+        all_received.wait(
+            timeout=60
+        )  # memory that is no block is asked of the process that made it
 
     workers = [context.Process(target=work, args=(worker,), daemon=True) for worker in range(2)]
     for each in workers:

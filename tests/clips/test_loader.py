@@ -14,21 +14,25 @@ import numpy as np
 import pytest
 import torch
 
-from surgrec.clips.augment import AugmentConfig, network_input, random_box
-from surgrec.clips.batch import ClipBatch
-from surgrec.clips.crop import Box
-from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
-from surgrec.clips.decode import decode_clip
-from surgrec.clips.loader import StepSampler, clip_batches
-from surgrec.clips.sampling import ClipSampling, clip_times
+from surgrec.clips import (
+    AugmentConfig,
+    Box,
+    ClipBatch,
+    ClipDataset,
+    ClipSampling,
+    LoaderConfig,
+    StepSampler,
+    clip_batches,
+    clip_times,
+    decode_clip,
+    to_model_input,
+)
+from surgrec.clips.augment import random_box
+from surgrec.clips.dataset import Request
 from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.layout import Sample
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.order import sample_key
-from surgrec.stream.permutation import mix_number, uniform_number
-from surgrec.stream.stream import Stream
-from tests.samples import write_corpus
+from surgrec.shards import Sample, open_corpus
+from surgrec.stream import Mixture, Stream, hash_int, hash_uniform, sample_key
+from tests.support.samples import write_corpus
 
 SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=4)
@@ -37,8 +41,12 @@ ONE_WORKER = LoaderConfig(num_workers=1, timeout_s=60)
 Content = list[tuple[Any, ...]]
 
 
-def make_dataset(corpus: Path, config: LoaderConfig = NO_WORKER, kind: type[ClipDataset] = ClipDataset) -> ClipDataset:
-    return kind(Stream(open_corpus([corpus]), Mixture(block=16), seed=5), SAMPLING, AugmentConfig(), config)
+def make_dataset(
+    corpus: Path, config: LoaderConfig = NO_WORKER, kind: type[ClipDataset] = ClipDataset
+) -> ClipDataset:
+    return kind(
+        Stream(open_corpus([corpus]), Mixture(block=16), seed=5), SAMPLING, AugmentConfig(), config
+    )
 
 
 def content(batches: Sequence[ClipBatch]) -> Content:
@@ -52,7 +60,9 @@ def content(batches: Sequence[ClipBatch]) -> Content:
     ]
 
 
-def load(corpus: Path, config: LoaderConfig = NO_WORKER, sampler: StepSampler = SAMPLER) -> list[ClipBatch]:
+def load(
+    corpus: Path, config: LoaderConfig = NO_WORKER, sampler: StepSampler = SAMPLER
+) -> list[ClipBatch]:
     return list(clip_batches(make_dataset(corpus, config), sampler))
 
 
@@ -63,10 +73,15 @@ def uninterrupted(tiny_corpus: Path) -> Content:
 
 @pytest.mark.parametrize(
     "config",
-    [LoaderConfig(num_workers=2, decode_threads=2, prefetch_batches=2), LoaderConfig(num_workers=0, decode_threads=3)],
+    [
+        LoaderConfig(num_workers=2, decode_threads=2, prefetch_batches=2),
+        LoaderConfig(num_workers=0, decode_threads=3),
+    ],
     ids=["processes", "threads"],
 )
-def test_batches_that_are_kept_for_a_while_stay_as_they_were(tiny_corpus: Path, config: LoaderConfig) -> None:
+def test_batches_that_are_kept_for_a_while_stay_as_they_were(
+    tiny_corpus: Path, config: LoaderConfig
+) -> None:
     """Memory of frames is used again, but not before the last that refers to it is gone."""
     sampler = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=80)
     expected = [content([batch]) for batch in clip_batches(make_dataset(tiny_corpus), sampler)]
@@ -75,7 +90,9 @@ def test_batches_that_are_kept_for_a_while_stay_as_they_were(tiny_corpus: Path, 
     for step, batch in enumerate(clip_batches(make_dataset(tiny_corpus, config), sampler)):
         kept[step] = batch
         for old in [number for number in kept if chance.random() < 0.3]:
-            assert content([kept.pop(old)]) == expected[old], f"step {old}, looked at in step {step}"
+            assert content([kept.pop(old)]) == expected[old], (
+                f"step {old}, looked at in step {step}"
+            )
     assert step == 79
 
 
@@ -95,7 +112,9 @@ def shard_path(corpus: Path, sample: Sample) -> Path:
 
 
 def read_mp4(corpus: Path, sample: Sample) -> bytes:
-    return shard_path(corpus, sample).read_bytes()[sample.mp4_offset : sample.mp4_offset + sample.mp4_size]
+    return shard_path(corpus, sample).read_bytes()[
+        sample.mp4_offset : sample.mp4_offset + sample.mp4_size
+    ]
 
 
 def damage(corpus: Path, sample: Sample) -> None:
@@ -116,7 +135,9 @@ def test_a_batch_holds_the_clips_of_its_positions_in_the_order_of_the_stream(
 ) -> None:
     stream = make_dataset(tiny_corpus).stream
     draws = stream.draws(np.arange(32))
-    assert [row[:3] for row in uninterrupted] == [(draw.position, stream.key(draw), draw.source) for draw in draws]
+    assert [row[:3] for row in uninterrupted] == [
+        (draw.position, stream.key(draw), draw.source) for draw in draws
+    ]
     assert {row[2] for row in uninterrupted} == {"alpha", "beta", "gamma"}
     assert 8 < sum(row[3] for row in uninterrupted) < 24  # about half are flipped
     assert len({row[4] for row in uninterrupted}) > 20  # crops differ in size
@@ -126,7 +147,9 @@ def test_a_batch_holds_the_clips_of_its_positions_in_the_order_of_the_stream(
 def test_batches_do_not_depend_on_workers_or_threads(
     tiny_corpus: Path, uninterrupted: Content, workers: int, threads: int
 ) -> None:
-    config = LoaderConfig(num_workers=workers, decode_threads=threads, fetch_threads=threads, prefetch_batches=1)
+    config = LoaderConfig(
+        num_workers=workers, decode_threads=threads, fetch_threads=threads, prefetch_batches=1
+    )
     assert content(load(tiny_corpus, config)) == uninterrupted
 
 
@@ -134,12 +157,16 @@ def test_batches_do_not_depend_on_workers_or_threads(
 def test_the_ranks_of_a_world_share_the_same_batches(
     tiny_corpus: Path, uninterrupted: Content, config: LoaderConfig
 ) -> None:
-    ranks = [load(tiny_corpus, config, replace(SAMPLER, rank=rank, world_size=2)) for rank in range(2)]
+    ranks = [
+        load(tiny_corpus, config, replace(SAMPLER, rank=rank, world_size=2)) for rank in range(2)
+    ]
     assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == uninterrupted
 
 
 @pytest.mark.parametrize("start_step", [1, 3, 4])
-def test_a_resumed_loader_continues_the_sequence(tiny_corpus: Path, uninterrupted: Content, start_step: int) -> None:
+def test_a_resumed_loader_continues_the_sequence(
+    tiny_corpus: Path, uninterrupted: Content, start_step: int
+) -> None:
     sampler = replace(SAMPLER, start_step=start_step)
     assert len(sampler) == 4 - start_step
     assert content(load(tiny_corpus, ONE_WORKER, sampler)) == uninterrupted[8 * start_step :]
@@ -149,8 +176,10 @@ def test_the_network_sees_the_same_numbers_with_and_without_a_worker(tiny_corpus
     sampler = replace(SAMPLER, steps=1)
     here, there = (load(tiny_corpus, config, sampler)[0] for config in (NO_WORKER, ONE_WORKER))
     device = torch.device("cpu")
-    assert torch.equal(network_input(here, 32, device), network_input(there, 32, device))
-    assert [frames.stride() for frames in here.frames] == [frames.stride() for frames in there.frames]
+    assert torch.equal(to_model_input(here, 32, device), to_model_input(there, 32, device))
+    assert [frames.stride() for frames in here.frames] == [
+        frames.stride() for frames in there.frames
+    ]
 
 
 def test_the_same_sample_at_another_position_is_seen_in_another_way(tiny_corpus: Path) -> None:
@@ -176,21 +205,35 @@ def test_views_of_a_sample_are_other_crops_of_the_same_frames_and_the_first_is_t
     stream = make_dataset(tiny_corpus).stream
     samples = 0
     for batch in views_of(tiny_corpus, 3):
-        assert (len(batch.frames), len(batch.flipped), len(batch.keys), len(batch.positions)) == (24, 24, 8, 8)
+        assert (len(batch.frames), len(batch.flipped), len(batch.keys), len(batch.positions)) == (
+            24,
+            24,
+            8,
+            8,
+        )
         for place, position in enumerate(batch.positions.tolist()):
-            views, flipped = batch.frames[3 * place : 3 * place + 3], batch.flipped[3 * place : 3 * place + 3]
+            views, flipped = (
+                batch.frames[3 * place : 3 * place + 3],
+                batch.flipped[3 * place : 3 * place + 3],
+            )
             assert (batch.keys[place], batch.sources[place]) == uninterrupted[position][1:3]
-            assert (flipped[0], tuple(views[0].shape), views[0].numpy().tobytes()) == uninterrupted[position][3:]
+            assert (flipped[0], tuple(views[0].shape), views[0].numpy().tobytes()) == uninterrupted[
+                position
+            ][3:]
             key = sample_key(5, position)
             for view, frames in enumerate(views):
                 sample = stream.sample(stream.draws(np.array([position]))[0])
                 view_key = sample_key(5, position, view)
-                box = random_box(sample.clip.height, sample.clip.width, AugmentConfig(), mix_number(view_key, 2))
-                times = clip_times(sample.clip.duration_s, SAMPLING, uniform_number(key, 1))
+                box = random_box(
+                    sample.clip.height, sample.clip.width, AugmentConfig(), hash_int(view_key, 2)
+                )
+                times = clip_times(sample.clip.duration_s, SAMPLING, hash_uniform(key, 1))
                 mp4 = read_mp4(tiny_corpus, sample)
-                alone = decode_clip(mp4, times, box, num_frames=sample.clip.num_frames, key=sample.key)
+                alone = decode_clip(
+                    mp4, times, box, num_frames=sample.clip.num_frames, key=sample.key
+                )
                 assert torch.equal(frames, alone), "cut out of a larger part, or decoded by itself"
-                assert flipped[view] == (uniform_number(view_key, 3) < 0.5)
+                assert flipped[view] == (hash_uniform(view_key, 3) < 0.5)
             samples += len({tuple(frames.shape) for frames in views}) > 1
     assert samples > 20, "most samples are seen in several sizes"
 
@@ -200,9 +243,11 @@ def test_views_do_not_depend_on_workers(tiny_corpus: Path) -> None:
     device = torch.device("cpu")
     for one, other in zip(here, there, strict=True):
         assert one.flipped == other.flipped
-        assert all(torch.equal(mine, theirs) for mine, theirs in zip(one.frames, other.frames, strict=True))
-        assert torch.equal(network_input(one, 32, device), network_input(other, 32, device))
-        assert network_input(one, 32, device).shape == (24, 3, 4, 32, 32)
+        assert all(
+            torch.equal(mine, theirs) for mine, theirs in zip(one.frames, other.frames, strict=True)
+        )
+        assert torch.equal(to_model_input(one, 32, device), to_model_input(other, 32, device))
+        assert to_model_input(one, 32, device).shape == (24, 3, 4, 32, 32)
 
 
 def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:
@@ -248,11 +293,18 @@ def test_a_bad_sample_is_quarantined_and_replaced_by_another_of_its_source(
     assert [rows[place] for place in untouched] == [uninterrupted[place] for place in untouched]
 
 
-def test_ranks_replace_a_bad_sample_by_the_same_one(corpus_copy: Path, uninterrupted: Content) -> None:
+def test_ranks_replace_a_bad_sample_by_the_same_one(
+    corpus_copy: Path, uninterrupted: Content
+) -> None:
     for key in {row[1] for row in uninterrupted[:3]}:
-        damage(corpus_copy, next(s for s in samples_of(corpus_copy, key.partition("_")[0]) if s.key == key))
+        damage(
+            corpus_copy,
+            next(s for s in samples_of(corpus_copy, key.partition("_")[0]) if s.key == key),
+        )
     whole = load(corpus_copy)
-    ranks = [load(corpus_copy, sampler=replace(SAMPLER, rank=rank, world_size=4)) for rank in range(4)]
+    ranks = [
+        load(corpus_copy, sampler=replace(SAMPLER, rank=rank, world_size=4)) for rank in range(4)
+    ]
     assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == content(whole)
     assert sum(len(batch.quarantined) for rank in ranks for batch in rank) > 2
 
@@ -272,7 +324,9 @@ def test_a_clip_that_does_not_decode_is_quarantined_though_its_digest_is_right(
     bad = replace(samples[3].clip, **change)
     real[bad] = b"no video" if reason == "cannot be decoded" else real[samples[3].clip]
     clips = [bad if place == 3 else sample.clip for place, sample in enumerate(samples)]
-    dataset = make_dataset(write_corpus(tmp_path / "corpus", {"alpha": clips}, mp4=real.__getitem__))
+    dataset = make_dataset(
+        write_corpus(tmp_path / "corpus", {"alpha": clips}, mp4=real.__getitem__)
+    )
     batch = dataset.batch(Request(tuple(range(10))))  # one epoch
     (entry,) = batch.quarantined
     assert entry.key == samples[3].key
@@ -301,7 +355,8 @@ def test_a_source_without_a_good_sample_stops_the_run_with_one_sentence(
     for sample in samples_of(corpus_copy, "beta"):
         damage(corpus_copy, sample)
     with pytest.raises(
-        ShardError, match=r"^beta: a sample is bad, and so is every other .*; run surgrec-shard verify$"
+        ShardError,
+        match=r"^beta: a sample is bad, and so is every other .*; run surgrec-shard verify$",
     ):
         load(corpus_copy, config)
 
@@ -318,7 +373,9 @@ def test_a_shard_that_is_gone_stops_the_run_with_one_sentence_and_is_no_bad_samp
 
 
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
-def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(corpus_copy: Path, config: LoaderConfig) -> None:
+def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(
+    corpus_copy: Path, config: LoaderConfig
+) -> None:
     dataset = make_dataset(corpus_copy, config)
     shutil.rmtree(corpus_copy)
     with pytest.raises(MissingError, match=rf"^{corpus_copy}[^\n]*$"):
@@ -351,8 +408,16 @@ class MistakenDataset(ClipDataset):
 @pytest.mark.parametrize(
     ("kind", "timeout_s", "message"),
     [
-        (KilledDataset, 60, r"^the loader stopped: DataLoader worker .*; if memory ran out use fewer workers"),
-        (SlowDataset, 1, r"^the loader stopped: .*timed out after 1 seconds.*raise loader.timeout_s$"),
+        (
+            KilledDataset,
+            60,
+            r"^the loader stopped: DataLoader worker .*; if memory ran out use fewer workers",
+        ),
+        (
+            SlowDataset,
+            1,
+            r"^the loader stopped: .*timed out after 1 seconds.*raise loader.timeout_s$",
+        ),
     ],
 )
 def test_a_worker_that_dies_or_hangs_stops_the_run_with_one_sentence(
@@ -364,24 +429,34 @@ def test_a_worker_that_dies_or_hangs_stops_the_run_with_one_sentence(
 
 
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
-def test_a_mistake_of_our_own_is_not_told_as_a_problem_of_the_storage(tiny_corpus: Path, config: LoaderConfig) -> None:
+def test_a_mistake_of_our_own_is_not_told_as_a_problem_of_the_storage(
+    tiny_corpus: Path, config: LoaderConfig
+) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match") as caught:
         list(clip_batches(make_dataset(tiny_corpus, config, MistakenDataset), SAMPLER))
-    traceback.clear_frames(caught.tb)  # torch's frames keep the worker alive, which then takes 5 s to go
+    traceback.clear_frames(
+        caught.tb
+    )  # torch's frames keep the worker alive, which then takes 5 s to go
 
 
-def test_the_clips_are_what_the_decoder_gives_at_the_times_and_in_the_box_of_the_position(tiny_corpus: Path) -> None:
+def test_the_clips_are_what_the_decoder_gives_at_the_times_and_in_the_box_of_the_position(
+    tiny_corpus: Path,
+) -> None:
     """The whole way once more, by hand: without augmentation and with no choice of time, pixels are known."""
     stream = Stream(open_corpus([tiny_corpus]), Mixture(min_duration_s=4.0), seed=5)
     whole_frame = AugmentConfig(scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), flip=0.0)
     whole_clip = ClipSampling(num_frames=8, fps=2.0)
     dataset = ClipDataset(stream, whole_clip, whole_frame, NO_WORKER)
-    draws = [draw for draw in stream.draws(np.arange(30)) if draw.source == "gamma"]  # square frames
+    draws = [
+        draw for draw in stream.draws(np.arange(30)) if draw.source == "gamma"
+    ]  # square frames
     batch = dataset.batch(Request(tuple(draw.position for draw in draws)))
     for draw, frames, flipped in zip(draws, batch.frames, batch.flipped, strict=True):
         sample = stream.sample(draw)
         box = Box(top=0, left=0, height=64, width=64)
-        expected = decode_clip(read_mp4(tiny_corpus, sample), np.arange(8) / 2, box, num_frames=32, key=sample.key)
+        expected = decode_clip(
+            read_mp4(tiny_corpus, sample), np.arange(8) / 2, box, num_frames=32, key=sample.key
+        )
         assert torch.equal(frames, expected)
         assert not flipped
 
@@ -391,7 +466,9 @@ def test_a_world_that_does_not_divide_the_batch_is_refused_before_anything_is_re
         StepSampler(global_batch=8, rank=0, world_size=3, start_step=0, steps=1)
 
 
-@pytest.mark.parametrize("field", ["decode_threads", "fetch_threads", "prefetch_batches", "timeout_s"])
+@pytest.mark.parametrize(
+    "field", ["decode_threads", "fetch_threads", "prefetch_batches", "timeout_s"]
+)
 def test_a_loader_without_threads_or_time_is_refused(field: str) -> None:
     with pytest.raises(ConfigError, match=f"{field}=0"):
         LoaderConfig(**{field: 0})
@@ -400,7 +477,9 @@ def test_a_loader_without_threads_or_time_is_refused(field: str) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA device")
-@pytest.mark.parametrize("config", [LoaderConfig(num_workers=2), LoaderConfig(num_workers=0, decode_threads=2)])
+@pytest.mark.parametrize(
+    "config", [LoaderConfig(num_workers=2), LoaderConfig(num_workers=0, decode_threads=2)]
+)
 def test_pinned_batches_are_page_locked_and_the_same(
     tiny_corpus: Path, uninterrupted: Content, config: LoaderConfig
 ) -> None:

@@ -8,23 +8,28 @@ from typing import Any
 
 import pytest
 
-from surgrec.clips.augment import AugmentConfig
-from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
-from surgrec.clips.loader import StepSampler, clip_batches
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips import (
+    AugmentConfig,
+    ClipBatch,
+    ClipDataset,
+    ClipSampling,
+    LoaderConfig,
+    StepSampler,
+    clip_batches,
+)
+from surgrec.clips.dataset import Request
 from surgrec.errors import ConfigError, StorageError
-from surgrec.shards.corpus import open_corpus
-from surgrec.stream.fetch import Reading
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
-from tests.s3 import FaultyS3
+from surgrec.shards import open_corpus
+from surgrec.stream import Mixture, ReadStats, Stream
+from tests.support.s3 import FaultyS3
 
 SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=6)
 
 
-def a_dataset(corpus: Path | str, kind: type[ClipDataset] = ClipDataset, **config: object) -> ClipDataset:
+def a_dataset(
+    corpus: Path | str, kind: type[ClipDataset] = ClipDataset, **config: object
+) -> ClipDataset:
     stream = Stream(open_corpus([corpus]), Mixture(block=16), seed=5)
     return kind(stream, SAMPLING, AugmentConfig(), LoaderConfig(**config))  # type: ignore[arg-type]
 
@@ -39,7 +44,9 @@ def content(batches: Sequence[ClipBatch]) -> list[tuple[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_corpus: Path) -> list[tuple[str, bytes]]:
-    return content(list(clip_batches(a_dataset(tiny_corpus, num_workers=0, fetch_ahead=0), SAMPLER)))
+    return content(
+        list(clip_batches(a_dataset(tiny_corpus, num_workers=0, fetch_ahead=0), SAMPLER))
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -50,7 +57,7 @@ def test_bytes_that_were_fetched_ahead_make_the_same_batches(
     dataset = a_dataset(tiny_corpus, num_workers=workers, fetch_ahead=ahead)
     batches = list(clip_batches(dataset, SAMPLER))
     assert content(batches) == undisturbed
-    reading = sum((batch.reading for batch in batches), Reading())
+    reading = sum((batch.reading for batch in batches), ReadStats())
     assert reading.samples == 48, "each sample is read once, ahead or not"
     assert reading.store_bytes > 0
     assert reading.decode_s > 0
@@ -63,23 +70,28 @@ def test_with_a_cache_batches_are_the_same_and_the_store_is_left_in_peace(
     sources = open_corpus([tiny_corpus]).values()
     shards = sum("-train-" in shard.name for source in sources for shard in source.entry.shards)
     batches = []
-    for batch in clip_batches(a_dataset(tiny_corpus, num_workers=1, **cached), replace(SAMPLER, steps=60)):
+    for batch in clip_batches(
+        a_dataset(tiny_corpus, num_workers=1, **cached), replace(SAMPLER, steps=60)
+    ):
         batches.append(batch)
         deadline = time.monotonic() + 30
         while len(batches) == 6 and len(list((tmp_path / "cache").glob("[0-9a-f]*.tar"))) < shards:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert content(batches[:6]) == undisturbed
-    filled = sum((batch.reading for batch in batches), Reading())
+    filled = sum((batch.reading for batch in batches), ReadStats())
     assert filled.filled == shards
-    late = sum((batch.reading for batch in batches[-20:]), Reading())
+    late = sum((batch.reading for batch in batches[-20:]), ReadStats())
     assert late.samples > 100
     assert late.requests == 0
     assert late.cache_bytes > 0
 
 
 def test_two_ranks_of_a_machine_share_one_cache_and_one_fills_it(
-    tiny_corpus: Path, undisturbed: list[tuple[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_corpus: Path,
+    undisturbed: list[tuple[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     ranks = []
@@ -88,10 +100,12 @@ def test_two_ranks_of_a_machine_share_one_cache_and_one_fills_it(
         dataset = a_dataset(tiny_corpus, num_workers=1, cache_dir=tmp_path / "cache", cache_gb=1.0)
         ranks.append(list(clip_batches(dataset, replace(SAMPLER, rank=rank, world_size=2))))
     assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == undisturbed
-    assert sum((batch.reading for batch in ranks[1]), Reading()).filled == 0
+    assert sum((batch.reading for batch in ranks[1]), ReadStats()).filled == 0
 
 
-def test_a_cache_that_cannot_be_written_is_refused_before_the_first_batch(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_refused_before_the_first_batch(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     dataset = a_dataset(tiny_corpus, num_workers=0, cache_dir=tmp_path / "file")
     with pytest.raises(StorageError, match="file: File exists; choose a cache_dir"):
@@ -111,7 +125,9 @@ def test_without_workers_a_batch_that_never_comes_stops_the_run_as_well(tiny_cor
         next(clip_batches(a_dataset(tiny_corpus, SlowDataset, num_workers=0, timeout_s=1), SAMPLER))
 
 
-def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(tiny_corpus: Path) -> None:
+def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(
+    tiny_corpus: Path,
+) -> None:
     made: list[int] = []
 
     class Noting(ClipDataset):
@@ -119,7 +135,9 @@ def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(
             made.append(request.positions[0] // 8)
             return super().batch(request, *rest)
 
-    batches = clip_batches(a_dataset(tiny_corpus, Noting, num_workers=0, prefetch_batches=2), SAMPLER)
+    batches = clip_batches(
+        a_dataset(tiny_corpus, Noting, num_workers=0, prefetch_batches=2), SAMPLER
+    )
     next(batches)
     deadline = time.monotonic() + 10
     while len(made) < 3:
@@ -132,7 +150,9 @@ def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(
     assert len(made) == 3
 
 
-def test_a_rank_has_as_many_workers_as_cores_of_its_share_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_has_as_many_workers_as_cores_of_its_share_but_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(32)))
     assert LoaderConfig().workers == 16
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
@@ -152,6 +172,8 @@ def test_retries_are_counted_with_the_batches(tiny_corpus: Path, faulty_s3: Faul
         faulty_s3.objects[path.relative_to(tiny_corpus).as_posix()] = path.read_bytes()
     dataset = a_dataset("s3://corpora", num_workers=1)
     faulty_s3.faults.extend(["slow_down", "reset"])
-    reading = sum((batch.reading for batch in clip_batches(dataset, replace(SAMPLER, steps=2))), Reading())
+    reading = sum(
+        (batch.reading for batch in clip_batches(dataset, replace(SAMPLER, steps=2))), ReadStats()
+    )
     assert reading.retries == 2
     assert reading.requests >= 2 + 2

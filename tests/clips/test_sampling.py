@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.clips.sampling import ClipSampling, clip_times
+from surgrec.clips import ClipSampling, clip_times
 from surgrec.errors import ConfigError
 
 

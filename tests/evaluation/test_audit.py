@@ -7,20 +7,27 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.evaluation.audit import Check, audit_labels, audit_pretraining, audit_split, require_task
+from surgrec.evaluation.audit import (
+    Check,
+    audit_labels,
+    audit_pretraining,
+    audit_split,
+    require_task,
+)
+from surgrec.evaluation.labeled_windows import PartWindows
 from surgrec.evaluation.split import CaseVideo, Parts, corpus_videos
-from surgrec.evaluation.windows import PartWindows
-from surgrec.shards.corpus import Source, open_corpus
-from surgrec.shards.index import VideoLabel
-from surgrec.stream.mixture import Level, Mixture
-from surgrec.stream.stream import Stream
-from tests.samples import make_clips, write_corpus
+from surgrec.shards import Source, VideoLabel, open_corpus
+from surgrec.stream import Level, Mixture, Stream
+from tests.support.samples import make_clips, write_corpus
 
 
 def videos(*names: str) -> list[CaseVideo]:
     """Videos named `source/case/video`."""
     parts = [name.split("/") for name in names]
-    return [CaseVideo(source=source, case=case, video=video, stored="train") for source, case, video in parts]
+    return [
+        CaseVideo(source=source, case=case, video=video, stored="train")
+        for source, case, video in parts
+    ]
 
 
 def parts(train: list[CaseVideo], test: list[CaseVideo], **counts: Any) -> Parts:
@@ -28,18 +35,29 @@ def parts(train: list[CaseVideo], test: list[CaseVideo], **counts: Any) -> Parts
 
 
 def label(video: str, value: str) -> VideoLabel:
-    return VideoLabel(video=video, case="", split="train", task="phase", start_s=0.0, end_s=1.0, value=value)
+    return VideoLabel(
+        video=video, case="", split="train", task="phase", start_s=0.0, end_s=1.0, value=value
+    )
 
 
 def windows(*values: str, num_cases: int = 1) -> PartWindows:
     return PartWindows(
-        rows=[], values=list(values), places=np.array([], dtype=np.int64), unlabelled=0, failed=0, num_cases=num_cases
+        rows=[],
+        values=list(values),
+        places=np.array([], dtype=np.int64),
+        unlabeled=0,
+        failed=0,
+        num_cases=num_cases,
     )
 
 
-def provenance(sources: dict[str, Source], names: Sequence[str], splits: Sequence[str] = ("train",)) -> dict[str, Any]:
+def provenance(
+    sources: dict[str, Source], names: Sequence[str], splits: Sequence[str] = ("train",)
+) -> dict[str, Any]:
     """What a run that drew from some sources says of its encoder."""
-    mixture = Mixture(splits=list(splits), levels=[Level(by="source", alpha=0.0), Level(by="case", alpha=0.0)])
+    mixture = Mixture(
+        splits=list(splits), levels=[Level(by="source", alpha=0.0), Level(by="case", alpha=0.0)]
+    )
     order = Stream({name: sources[name] for name in names}, mixture, seed=1).order
     return {"order": order.identity(), "consumed": order.consumed(5000), "init_from": None}
 
@@ -48,7 +66,10 @@ def found(checks: list[Check]) -> dict[str, tuple[int, int]]:
     return {check.check: (check.found, check.of) for check in checks}
 
 
-SEEN, UNKNOWN = "test cases that the encoder was pretrained on", "test cases for which this is unknown"
+SEEN, UNKNOWN = (
+    "test cases that the encoder was pretrained on",
+    "test cases for which this is unknown",
+)
 
 
 def test_disjoint_parts_pass_and_say_how_much_was_compared() -> None:
@@ -58,27 +79,47 @@ def test_disjoint_parts_pass_and_say_how_much_was_compared() -> None:
         "videos in train and test": (0, 5),
     }
     rows = audit_split(parts(train, test, absent=["7"], named=40))
-    assert asdict(rows[-1]) == {"check": "cases that the split names and the corpus lacks", "found": 1, "of": 40}
+    assert asdict(rows[-1]) == {
+        "check": "cases that the split names and the corpus lacks",
+        "found": 1,
+        "of": 40,
+    }
 
 
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (["a/1/p", "a/2/q", "a/3/r"], ["a/2/s", "a/3/t", "a/4/u"], "in train and in test are the cases a/2, a/3; "),
-        (["a/1/p", "a/2/q"], ["b/1/p", "b/2/r"], "in train and in test are the videos of the cases b/1; "),
+        (
+            ["a/1/p", "a/2/q", "a/3/r"],
+            ["a/2/s", "a/3/t", "a/4/u"],
+            "in train and in test are the cases a/2, a/3; ",
+        ),
+        (
+            ["a/1/p", "a/2/q"],
+            ["b/1/p", "b/2/r"],
+            "in train and in test are the videos of the cases b/1; ",
+        ),
         (["a/1/p", "a/2/q"], ["a/1/p", "a/2/q"], "train and test are the same 2 cases"),
         (["a/1/p", "a/2/q"], ["a/3/r", "a/3/s"], "test has a/3 only, which gives no interval"),
-        (["a/1/p", "a/1/q"], ["a/2/r", "a/3/s"], "train has a/1 only, which gives no choice of settings"),
+        (
+            ["a/1/p", "a/1/q"],
+            ["a/2/r", "a/3/s"],
+            "train has a/1 only, which gives no choice of settings",
+        ),
     ],
 )
-def test_leaks_and_parts_of_one_case_are_refused_by_name(train: list[str], test: list[str], message: str) -> None:
+def test_leaks_and_parts_of_one_case_are_refused_by_name(
+    train: list[str], test: list[str], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         audit_split(parts(videos(*train), videos(*test)))
 
 
 def test_many_leaking_cases_are_named_in_short() -> None:
     shared = videos(*(f"a/{number}/{number}" for number in range(1, 9)))
-    with pytest.raises(ConfigError, match="cases a/1, a/2, a/3, a/4, a/5 and 3 more; leave them out"):
+    with pytest.raises(
+        ConfigError, match="cases a/1, a/2, a/3, a/4, a/5 and 3 more; leave them out"
+    ):
         audit_split(parts([*shared, *videos("a/9/9")], shared))
 
 
@@ -86,15 +127,26 @@ def test_the_encoder_s_own_test_cases_are_counted_exactly(tiny_corpus: Path) -> 
     sources = open_corpus([tiny_corpus])
     test = [video for video in corpus_videos(sources) if video.source in ("beta", "gamma")]
     everywhere, from_val = provenance(sources, [*sources]), provenance(sources, ["beta"], ["val"])
-    with pytest.raises(ConfigError, match=r"pretrained on 3 of 4 test cases \(beta/.*allow_pretraining_overlap true"):
+    with pytest.raises(
+        ConfigError,
+        match=r"pretrained on 3 of 4 test cases \(beta/.*allow_pretraining_overlap true",
+    ):
         audit_pretraining(test, everywhere, sources, allow_overlap=False)
-    assert found(audit_pretraining(test, everywhere, sources, allow_overlap=True)) == {SEEN: (3, 4), UNKNOWN: (0, 4)}
-    assert found(audit_pretraining(test, from_val, sources, allow_overlap=True)) == {SEEN: (1, 4), UNKNOWN: (0, 4)}
+    assert found(audit_pretraining(test, everywhere, sources, allow_overlap=True)) == {
+        SEEN: (3, 4),
+        UNKNOWN: (0, 4),
+    }
+    assert found(audit_pretraining(test, from_val, sources, allow_overlap=True)) == {
+        SEEN: (1, 4),
+        UNKNOWN: (0, 4),
+    }
 
 
 def test_another_video_of_a_case_that_was_drawn_is_an_overlap(tmp_path: Path) -> None:
     clips = [replace(clip, case="one") for clip in make_clips(3)]
-    clips += [replace(clip, case="one", video="ba9876543210", split="test") for clip in make_clips(3)]
+    clips += [
+        replace(clip, case="one", video="ba9876543210", split="test") for clip in make_clips(3)
+    ]
     sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips})])
     test = [video for video in corpus_videos(sources) if video.stored == "test"]
     with pytest.raises(ConfigError, match=r"pretrained on 1 of 1 test cases \(alpha/one\)"):
@@ -106,7 +158,10 @@ def test_a_source_that_the_run_did_not_draw_from_is_no_overlap(tiny_corpus: Path
     test = [video for video in corpus_videos(sources) if video.source == "gamma"]
     claimed = provenance(sources, [*sources])
     claimed["consumed"]["gamma"] = 0
-    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {SEEN: (0, 2), UNKNOWN: (0, 2)}
+    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
+        SEEN: (0, 2),
+        UNKNOWN: (0, 2),
+    }
 
 
 @pytest.mark.parametrize("change", ["digest", "rows", "name", "init_from", "order"])
@@ -119,20 +174,28 @@ def test_what_cannot_be_compared_is_unknown_and_not_clean(tiny_corpus: Path, cha
     if change == "order":
         del claimed["order"]
     elif change == "name":
-        drawn["elsewhere"], claimed["consumed"]["elsewhere"] = drawn.pop("alpha"), claimed["consumed"].pop("alpha")
+        drawn["elsewhere"], claimed["consumed"]["elsewhere"] = (
+            drawn.pop("alpha"),
+            claimed["consumed"].pop("alpha"),
+        )
     elif change == "init_from":
         claimed["init_from"] = "somebody's weights"
     else:
         drawn["alpha"][change] = "0" * 64
-    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {SEEN: (0, 2), UNKNOWN: (2, 2)}
+    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
+        SEEN: (0, 2),
+        UNKNOWN: (2, 2),
+    }
 
 
-def test_a_task_needs_labelled_cases_in_both_parts_and_several_values() -> None:
+def test_a_task_needs_labeled_cases_in_both_parts_and_several_values() -> None:
     split = parts(videos("a/1/p", "a/2/q"), videos("a/3/r", "a/4/s"))
     labels = {("a", video): [label(video, "x"), label(video, "y")] for video in "pqrs"}
     require_task("phase", split, labels)
     with pytest.raises(ConfigError, match="test, of the cases with a label of phase, has a/4 only"):
-        require_task("phase", split, {video: own for video, own in labels.items() if video != ("a", "r")})
+        require_task(
+            "phase", split, {video: own for video, own in labels.items() if video != ("a", "r")}
+        )
     with pytest.raises(ConfigError, match="all train labels of phase are 'x'"):
         require_task("phase", split, {video: own[:1] for video, own in labels.items()})
 
@@ -140,6 +203,6 @@ def test_a_task_needs_labelled_cases_in_both_parts_and_several_values() -> None:
 def test_odd_labels_are_counted() -> None:
     train = windows("access", "access", "Phase", num_cases=3)
     checks = found(audit_labels("step", train, windows("access", "step", "closure")))
-    assert checks["labelled windows whose label looks like a table's header"] == (2, 6)
+    assert checks["labeled windows whose label looks like a table's header"] == (2, 6)
     assert checks["test windows whose label no train window has"] == (2, 3)
-    assert checks["train cases without a labelled window"] == (3, 3)
+    assert checks["train cases without a labeled window"] == (3, 3)

@@ -3,7 +3,7 @@ import pytest
 
 from surgrec.evaluation.bootstrap import Interval, case_weights, interval
 from surgrec.evaluation.scores import count, score
-from tests.evaluation.made_up import made_up, once
+from tests.support.made_up import made_up, once
 
 
 def test_every_resample_has_as_many_cases_as_there_are() -> None:
@@ -45,7 +45,14 @@ def test_cases_that_are_all_alike_leave_no_doubt() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.01, 0.2, "better"), (-0.1, 0.2, "not shown"), (0.0, 0.2, "not shown"), (-0.2, -0.01, "worse")],
+    [
+        (0.01, 0.2, "better"),
+        (-0.1, 0.2, "not shown"),
+        (0.0, 0.2, "not shown"),
+        (-0.2, -0.01, "worse"),
+    ],
 )
-def test_a_difference_counts_when_its_interval_leaves_out_zero(low: float, high: float, verdict: str) -> None:
+def test_a_difference_counts_when_its_interval_leaves_out_zero(
+    low: float, high: float, verdict: str
+) -> None:
     assert Interval(value=(low + high) / 2, low=low, high=high).verdict == verdict

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from surgrec.commands import SOME_FAILED, main
-from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.weights import encoder_provenance, save_encoder
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.index import VideoLabel, read_parquet, rows_to_parquet
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
+from surgrec.commands.main import SOME_FAILED, main
+from surgrec.models import Encoder, EncoderConfig, encoder_provenance, save_encoder
+from surgrec.shards import VideoLabel, open_corpus, read_parquet, rows_to_parquet
+from surgrec.stream import Mixture, Stream
 
 SPLIT = "name: sources\ntrain: {sources: [alpha, gamma]}\ntest: {sources: [beta]}\n"
-TINY = EncoderConfig(width=24, depth=1, num_heads=2, patch_size=16, tubelet_size=2, num_frames=4, crop_px=32)
+TINY = EncoderConfig(
+    width=24, depth=1, num_heads=2, patch_size=16, tubelet_size=2, num_frames=4, crop_px=32
+)
 
 
 def write_labels(corpus: Path) -> None:
@@ -24,9 +23,20 @@ def write_labels(corpus: Path) -> None:
     for name, source in open_corpus([corpus]).items():
         columns = [source.index.column(column).to_pylist() for column in ("video", "case", "split")]
         labels = [
-            VideoLabel(video=video, case=case, split=split, task="phase", start_s=start_s, end_s=end_s, value=value)
+            VideoLabel(
+                video=video,
+                case=case,
+                split=split,
+                task="phase",
+                start_s=start_s,
+                end_s=end_s,
+                value=value,
+            )
             for video, case, split in sorted(set(zip(*columns, strict=True)))
-            for start_s, end_s, value in ((0.0, 4.0, "access"), (4.0, 6.0 if split == "val" else 30.0, "closure"))
+            for start_s, end_s, value in (
+                (0.0, 4.0, "access"),
+                (4.0, 6.0 if split == "val" else 30.0, "closure"),
+            )
         ]
         (corpus / name / "labels.parquet").write_bytes(rows_to_parquet(VideoLabel, labels))
 
@@ -36,7 +46,11 @@ def write_run(folder: Path, corpus: Path, **mixture: Any) -> Path:
     folder.mkdir()
     order = Stream(open_corpus([corpus]), Mixture(**mixture), seed=0).order
     provenance = {"config": {"sampling_fps": 4.0}, "order": order.identity(), "init_from": None}
-    save_encoder(Encoder(TINY), folder / "encoder.safetensors", {**provenance, "consumed": order.consumed(4000)})
+    save_encoder(
+        Encoder(TINY),
+        folder / "encoder.safetensors",
+        {**provenance, "consumed": order.consumed(4000)},
+    )
     return folder
 
 
@@ -44,7 +58,17 @@ def evaluate(corpus: Path, run: Path, split: str = SPLIT, *more: str) -> int:
     """The exit status of the command."""
     path = run.parent / "split.yaml"
     path.write_text(split, encoding="utf-8")
-    arguments = ["surgrec", "evaluate", str(corpus), "--encoder", str(run), "--task", "phase", "--split", str(path)]
+    arguments = [
+        "surgrec",
+        "evaluate",
+        str(corpus),
+        "--encoder",
+        str(run),
+        "--task",
+        "phase",
+        "--split",
+        str(path),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", [*arguments, "--device", "cpu", *more])
         with pytest.raises(SystemExit) as ended:
@@ -53,20 +77,22 @@ def evaluate(corpus: Path, run: Path, split: str = SPLIT, *more: str) -> int:
 
 
 @pytest.fixture
-def labelled_corpus(corpus_copy: Path) -> Path:
+def labeled_corpus(corpus_copy: Path) -> Path:
     """A copy of the tiny corpus in which every video has phases."""
     write_labels(corpus_copy)
     return corpus_copy
 
 
 def test_an_evaluation_says_what_was_found_on_what_and_repeats_itself_byte_for_byte(
-    labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
-    assert evaluate(labelled_corpus, run) == 0
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run) == 0
     assert "random init" in capsys.readouterr().out
     out = run / "evaluation/phase"
-    written = {name: (out / name).read_bytes() for name in ("evaluation.json", "predictions.parquet")}
+    written = {
+        name: (out / name).read_bytes() for name in ("evaluation.json", "predictions.parquet")
+    }
     record = json.loads(written["evaluation.json"])
     assert [(row["features"], row["classifier"], row["seeds"]) for row in record["scores"]] == [
         ("trained", "knn", 1),
@@ -78,8 +104,17 @@ def test_an_evaluation_says_what_was_found_on_what_and_repeats_itself_byte_for_b
     ]
     assert record["counts"]["train"]["cases"] == 4
     # One window a second of 1 s each: beta-one has 24 s; of beta-two's 8 s, the last 2 have no label.
-    assert record["counts"]["test"] == {"cases": 2, "videos": 2, "windows": 30, "unlabelled": 2, "failed": 0}
-    assert [(row["value"], row["test"]) for row in record["classes"]] == [("access", 8), ("closure", 22)]
+    assert record["counts"]["test"] == {
+        "cases": 2,
+        "videos": 2,
+        "windows": 30,
+        "unlabeled": 2,
+        "failed": 0,
+    }
+    assert [(row["value"], row["test"]) for row in record["classes"]] == [
+        ("access", 8),
+        ("closure", 22),
+    ]
     audit = {row["check"]: (row["found"], row["of"]) for row in record["audit"]}
     assert audit["test cases that the encoder was pretrained on"] == (0, 2)
     assert audit["test cases for which this is unknown"] == (0, 2)
@@ -88,31 +123,37 @@ def test_an_evaluation_says_what_was_found_on_what_and_repeats_itself_byte_for_b
     assert majority["metrics"]["accuracy"]["value"] == pytest.approx(22 / 30)
     predictions = read_parquet(written["predictions.parquet"], "here").to_pylist()
     assert len(predictions) == 30 * 9, "two classifiers on four encoders, and the majority"
-    trained = [row for row in predictions if row["features"] == "trained" and row["classifier"] == "knn"]
+    trained = [
+        row for row in predictions if row["features"] == "trained" and row["classifier"] == "knn"
+    ]
     accuracy = sum(row["label"] == row["prediction"] for row in trained) / 30
-    assert record["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(accuracy), "others can score it again"
+    assert record["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(accuracy), (
+        "others can score it again"
+    )
     for name in written:
         (out / name).unlink()
-    assert evaluate(labelled_corpus, run) == 0
+    assert evaluate(labeled_corpus, run) == 0
     assert written == {name: (out / name).read_bytes() for name in written}
 
 
-def test_a_run_that_has_gone_on_is_evaluated_again_in_the_same_place(labelled_corpus: Path, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
-    assert evaluate(labelled_corpus, run) == 0
+def test_a_run_that_has_gone_on_is_evaluated_again_in_the_same_place(
+    labeled_corpus: Path, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run) == 0
     before = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
     torch.manual_seed(99)
     provenance = encoder_provenance(run / "encoder.safetensors")
     save_encoder(Encoder(TINY), run / "encoder.safetensors", provenance)
-    assert evaluate(labelled_corpus, run) == 0
+    assert evaluate(labeled_corpus, run) == 0
     after = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
     assert after["encoder"]["sha256"] != before["encoder"]["sha256"]
-    assert evaluate(labelled_corpus, run, SPLIT, "--stride_s", "0.5") == 0, "and with other windows"
+    assert evaluate(labeled_corpus, run, SPLIT, "--stride_s", "0.5") == 0, "and with other windows"
 
 
-def test_only_videos_of_the_split_are_looked_at(labelled_corpus: Path, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
-    assert evaluate(labelled_corpus, run) == 0
+def test_only_videos_of_the_split_are_looked_at(labeled_corpus: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run) == 0
     record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
     (features,) = (run / "evaluation/phase/features").glob("trained-*")
     counted = record["counts"]["train"]["videos"] + record["counts"]["test"]["videos"]
@@ -120,27 +161,33 @@ def test_only_videos_of_the_split_are_looked_at(labelled_corpus: Path, tmp_path:
 
 
 def test_an_overlap_with_the_pretraining_is_refused_or_else_on_record(
-    labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = write_run(tmp_path / "run", labelled_corpus)
-    assert evaluate(labelled_corpus, run) == 1
+    run = write_run(tmp_path / "run", labeled_corpus)
+    assert evaluate(labeled_corpus, run) == 1
     assert "the encoder was pretrained on 1 of 2 test cases (beta/" in capsys.readouterr().err
     assert not (run / "evaluation").exists(), "nothing was computed"
-    assert evaluate(labelled_corpus, run, SPLIT, "--allow_pretraining_overlap", "true") == 0
+    assert evaluate(labeled_corpus, run, SPLIT, "--allow_pretraining_overlap", "true") == 0
     record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
-    assert {"check": "test cases that the encoder was pretrained on", "found": 1, "of": 2} in record["audit"]
+    assert {
+        "check": "test cases that the encoder was pretrained on",
+        "found": 1,
+        "of": 2,
+    } in record["audit"]
 
 
-def test_windows_of_a_bad_clip_are_counted_and_the_status_says_so(labelled_corpus: Path, tmp_path: Path) -> None:
-    source = open_corpus([labelled_corpus])["beta"]
+def test_windows_of_a_bad_clip_are_counted_and_the_status_says_so(
+    labeled_corpus: Path, tmp_path: Path
+) -> None:
+    source = open_corpus([labeled_corpus])["beta"]
     sample = source.index.sample(source.index.rows(splits=["train"]).tolist()[0])
-    shard = labelled_corpus / "beta" / sample.shard
+    shard = labeled_corpus / "beta" / sample.shard
     data = bytearray(shard.read_bytes())
     data[sample.mp4_offset + sample.mp4_size // 2] ^= 255
     shard.chmod(0o644)
     shard.write_bytes(data)
-    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
-    assert evaluate(labelled_corpus, run) == SOME_FAILED
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run) == SOME_FAILED
     counts = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())["counts"]
     assert counts["test"]["failed"] >= 4, "a clip has 4 s"
     assert counts["test"]["windows"] == 30 - counts["test"]["failed"]
@@ -150,27 +197,42 @@ def test_windows_of_a_bad_clip_are_counted_and_the_status_says_so(labelled_corpu
 @pytest.mark.parametrize(
     ("split", "task", "message"),
     [
-        (SPLIT, "tool", "the videos of the split have no labels of the task 'tool'; they have labels of phase"),
-        (SPLIT.replace("beta", "betta"), "phase", "no source of the corpus matches 'betta'; did you mean 'beta'?"),
+        (
+            SPLIT,
+            "tool",
+            "the videos of the split have no labels of the task 'tool'; they have labels of phase",
+        ),
+        (
+            SPLIT.replace("beta", "betta"),
+            "phase",
+            "no source of the corpus matches 'betta'; did you mean 'beta'?",
+        ),
         (SPLIT.replace("[beta]", "[alpha]"), "phase", "in train and in test are the cases alpha/"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_before_anything_is_computed(
-    labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, task: str, message: str
+    labeled_corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    task: str,
+    message: str,
 ) -> None:
-    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
-    assert evaluate(labelled_corpus, run, split, "--task", task) == 1
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run, split, "--task", task) == 1
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (run / "evaluation").exists()
 
 
 def test_labels_that_are_all_the_same_leave_nothing_to_evaluate(
-    labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("alpha", "gamma"):
-        path = labelled_corpus / name / "labels.parquet"
+        path = labeled_corpus / name / "labels.parquet"
         rows = read_parquet(path.read_bytes(), name).to_pylist()
-        path.write_bytes(rows_to_parquet(VideoLabel, [VideoLabel(**(row | {"value": "access"})) for row in rows]))
-    run = write_run(tmp_path / "run", labelled_corpus, weights={"beta": 0.0})
-    assert evaluate(labelled_corpus, run) == 1
+        path.write_bytes(
+            rows_to_parquet(VideoLabel, [VideoLabel(**(row | {"value": "access"})) for row in rows])
+        )
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run) == 1
     assert "all train labels of phase are 'access'" in capsys.readouterr().err

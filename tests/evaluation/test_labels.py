@@ -3,13 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.evaluation.labels import UNLABELLED, require_one_value, task_labels, values_at, window_values
+from surgrec.evaluation.labels import (
+    UNLABELED,
+    require_one_value,
+    task_labels,
+    values_at,
+    window_values,
+)
 from surgrec.evaluation.split import corpus_videos
-from surgrec.features.table import WindowRow
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.index import VideoLabel
+from surgrec.features import WindowRow
+from surgrec.shards import VideoLabel, open_corpus
 
 
 def label(value: str, start_s: float, end_s: float, video: str = "v") -> VideoLabel:
@@ -34,7 +39,14 @@ def window(start_s: float, video: str = "v") -> WindowRow:
 def test_a_stretch_holds_its_start_and_not_its_end() -> None:
     labels = [label("access", 1, 3), label("dissection", 3, 5)]
     moments = np.array([0.5, 1.0, 2.999, 3.0, 4.9, 5.0])
-    assert values_at(labels, moments, "v") == [UNLABELLED, "access", "access", "dissection", "dissection", UNLABELLED]
+    assert values_at(labels, moments, "v") == [
+        UNLABELED,
+        "access",
+        "access",
+        "dissection",
+        "dissection",
+        UNLABELED,
+    ]
 
 
 def test_a_window_has_the_value_that_holds_at_its_last_frame() -> None:
@@ -44,7 +56,13 @@ def test_a_window_has_the_value_that_holds_at_its_last_frame() -> None:
     }
     # Eight frames in 2 s: the last one is 1.75 s after the start.
     rows = [window(1.0), window(1.0, "w"), window(1.25), window(8.0), window(1.0, "without labels")]
-    assert window_values(rows, labels, num_frames=8) == ["access", "other", "dissection", UNLABELLED, UNLABELLED]
+    assert window_values(rows, labels, num_frames=8) == [
+        "access",
+        "other",
+        "dissection",
+        UNLABELED,
+        UNLABELED,
+    ]
 
 
 def test_one_value_twice_is_one_value_and_two_values_are_refused() -> None:
@@ -65,14 +83,21 @@ def test_two_values_are_found_before_windows_are_computed() -> None:
         require_one_value(twice, sampling, stride_s=1.0)
 
 
-def test_labels_come_from_the_corpus_and_an_unknown_task_lists_those_there_are(tiny_corpus: Path) -> None:
+def test_labels_come_from_the_corpus_and_an_unknown_task_lists_those_there_are(
+    tiny_corpus: Path,
+) -> None:
     sources = open_corpus([tiny_corpus])
     videos = corpus_videos(sources)
     found = task_labels(sources, videos, "phase")
     assert {source for source, _ in found} == {"alpha"}
-    assert sorted({row.value for rows in found.values() for row in rows}) == ["access", "dissection"]
+    assert sorted({row.value for rows in found.values() for row in rows}) == [
+        "access",
+        "dissection",
+    ]
     assert len(task_labels(sources, videos[:1], "phase")) == 1
-    with pytest.raises(ConfigError, match=r"no labels of the task 'phases'; they have labels of phase, tool"):
+    with pytest.raises(
+        ConfigError, match=r"no labels of the task 'phases'; they have labels of phase, tool"
+    ):
         task_labels(sources, videos, "phases")
     with pytest.raises(ConfigError, match="they have no labels at all"):
         task_labels(sources, [video for video in videos if video.source == "gamma"], "phase")

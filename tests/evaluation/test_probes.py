@@ -7,9 +7,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from surgrec.evaluation.probes import (
+from surgrec.evaluation.probes.probe import (
     C_GRID,
-    LabelledFeatures,
+    LabeledFeatures,
     choose_c,
     knn_predictions,
     logistic_predictions,
@@ -17,39 +17,52 @@ from surgrec.evaluation.probes import (
 )
 
 
-def blobs(seed: int, windows: int = 240, cases: int = 6, noise: float = 1.0) -> LabelledFeatures:
+def blobs(seed: int, windows: int = 240, cases: int = 6, noise: float = 1.0) -> LabeledFeatures:
     """Windows of three classes around three directions, every case with all of them."""
     chance = np.random.default_rng(seed)
     label = np.arange(windows) % 3
     values = np.eye(8)[label] * 3 + chance.normal(size=(windows, 8)) * noise
     case = np.arange(windows) // 3 % cases
-    return LabelledFeatures(values=values.astype(np.float32), label=label, case=case, num_classes=3)
+    return LabeledFeatures(values=values.astype(np.float32), label=label, case=case, num_classes=3)
 
 
 def test_both_classifiers_find_what_is_there_to_find() -> None:
     train, test = blobs(0), blobs(1)
-    for predicted in (knn_predictions(train, test.values), logistic_predictions(train, test.values).label):
+    for predicted in (
+        knn_predictions(train, test.values),
+        logistic_predictions(train, test.values).label,
+    ):
         assert (predicted == test.label).mean() > 0.9
 
 
-def test_what_all_windows_have_in_common_and_the_units_of_a_feature_move_no_neighbour() -> None:
+def test_what_all_windows_have_in_common_and_the_units_of_a_feature_move_no_neighbor() -> None:
     train, test = blobs(0, noise=3.0), blobs(1, noise=3.0)
     width = train.values.shape[1]
     rng = np.random.default_rng(2)
-    scale, shift = rng.uniform(0.1, 9, width).astype(np.float32), rng.uniform(-50, 50, width).astype(np.float32)
-    moved = LabelledFeatures(
-        values=train.values * scale + shift, label=train.label, case=train.case, num_classes=train.num_classes
+    scale, shift = (
+        rng.uniform(0.1, 9, width).astype(np.float32),
+        rng.uniform(-50, 50, width).astype(np.float32),
+    )
+    moved = LabeledFeatures(
+        values=train.values * scale + shift,
+        label=train.label,
+        case=train.case,
+        num_classes=train.num_classes,
     )
     found = knn_predictions(moved, test.values * scale + shift)
-    assert (found == knn_predictions(train, test.values)).mean() > 0.99, "but for the rounding of float32"
+    assert (found == knn_predictions(train, test.values)).mean() > 0.99, (
+        "but for the rounding of float32"
+    )
     assert (found == test.label).mean() > 0.5
 
 
-def test_the_regression_is_scikit_learn_s_on_features_standardised_by_the_train_windows() -> None:
+def test_the_regression_is_scikit_learn_s_on_features_standardized_by_the_train_windows() -> None:
     train, test = blobs(0, noise=4.0), blobs(1, noise=4.0)
     found = logistic_predictions(train, test.values)
     scaler = StandardScaler().fit(train.values.astype(np.float64))
-    model = LogisticRegression(C=found.c, max_iter=1000).fit(scaler.transform(train.values), train.label)
+    model = LogisticRegression(C=found.c, max_iter=1000).fit(
+        scaler.transform(train.values), train.label
+    )
     assert (found.label == model.predict(scaler.transform(test.values))).all()
     assert found.converged
 
@@ -57,8 +70,13 @@ def test_the_regression_is_scikit_learn_s_on_features_standardised_by_the_train_
 def test_a_feature_in_other_units_changes_nothing() -> None:
     train, test = blobs(0, noise=4.0), blobs(1, noise=4.0)
     units = np.array([1, 1000, 0.001, 1, 1, 50, 1, 1], dtype=np.float32)
-    scaled = LabelledFeatures(values=train.values * units, label=train.label, case=train.case, num_classes=3)
-    same = logistic_predictions(scaled, test.values * units).label == logistic_predictions(train, test.values).label
+    scaled = LabeledFeatures(
+        values=train.values * units, label=train.label, case=train.case, num_classes=3
+    )
+    same = (
+        logistic_predictions(scaled, test.values * units).label
+        == logistic_predictions(train, test.values).label
+    )
     assert same.mean() > 0.99
 
 
@@ -80,7 +98,7 @@ def test_the_penalty_is_chosen_by_macro_f1_on_cases_that_were_not_fitted() -> No
 def test_a_fold_of_a_single_class_is_no_obstacle() -> None:
     train = blobs(0, windows=24, cases=2)
     labels = np.where(train.case == 0, 0, train.label)
-    odd = LabelledFeatures(values=train.values, label=labels, case=train.case, num_classes=3)
+    odd = LabeledFeatures(values=train.values, label=labels, case=train.case, num_classes=3)
     assert set(logistic_predictions(odd, train.values).label.tolist()) <= {0, 1, 2}
 
 

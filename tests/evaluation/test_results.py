@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.evaluation.results import Prediction, read_evaluations, verdict_sentence, write_evaluation
-from surgrec.features.table import WindowRow
-from surgrec.shards.index import read_parquet
+from surgrec.evaluation import read_evaluations, verdict_sentence
+from surgrec.evaluation.results import Prediction, write_evaluation
+from surgrec.features import WindowRow
+from surgrec.shards import read_parquet
 
 
 def window(start_s: float) -> WindowRow:
@@ -38,21 +39,30 @@ PREDICTIONS = [
 def test_what_was_written_is_read_by_task(tmp_path: Path) -> None:
     for task in ("tool", "phase"):
         out = tmp_path / "evaluation" / task
-        write_evaluation(out, evaluation(task), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS)
+        write_evaluation(
+            out, evaluation(task), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS
+        )
     assert read_evaluations(tmp_path) == [evaluation("phase"), evaluation("tool")]
     assert read_evaluations(tmp_path / "evaluation") == []
 
 
 def test_every_prediction_is_a_row_with_its_label_in_words(tmp_path: Path) -> None:
-    write_evaluation(tmp_path, evaluation("phase"), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS)
+    write_evaluation(
+        tmp_path, evaluation("phase"), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS
+    )
     rows = read_parquet((tmp_path / "predictions.parquet").read_bytes(), "here").to_pylist()
-    assert [(row["features"], row["seed"], row["classifier"], row["start_s"], row["prediction"]) for row in rows] == [
+    assert [
+        (row["features"], row["seed"], row["classifier"], row["start_s"], row["prediction"])
+        for row in rows
+    ] == [
         ("trained", 0, "knn", 0.0, "access"),
         ("trained", 0, "knn", 0.5, "closure"),
         ("random", 2, "logistic", 0.0, "closure"),
         ("random", 2, "logistic", 0.5, "closure"),
     ]
-    assert {(row["source"], row["case"], row["video"], row["label"]) for row in rows} == {("alpha", "c", "v", "access")}
+    assert {(row["source"], row["case"], row["video"], row["label"]) for row in rows} == {
+        ("alpha", "c", "v", "access")
+    }
 
 
 @pytest.mark.parametrize("text", [json.dumps({"format": 2}), "[]"])
@@ -60,7 +70,9 @@ def test_another_format_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "evaluation/phase/evaluation.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"phase/evaluation.json has format (2|None), this surgrec reads 1"):
+    with pytest.raises(
+        ConfigError, match=r"phase/evaluation.json has format (2|None), this surgrec reads 1"
+    ):
         read_evaluations(tmp_path)
 
 
@@ -75,8 +87,16 @@ def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("verdict", "numbers", "sentence"),
     [
-        ("better", (0.08, 0.03, 0.13), "kNN, macro F1: better than random init by 0.080 [0.030, 0.130] over 24 cases"),
-        ("worse", (-0.08, -0.13, -0.03), "kNN, macro F1: worse than random init by 0.080 [0.030, 0.130] over 24 cases"),
+        (
+            "better",
+            (0.08, 0.03, 0.13),
+            "kNN, macro F1: better than random init by 0.080 [0.030, 0.130] over 24 cases",
+        ),
+        (
+            "worse",
+            (-0.08, -0.13, -0.03),
+            "kNN, macro F1: worse than random init by 0.080 [0.030, 0.130] over 24 cases",
+        ),
         (
             "not shown",
             (0.01, -0.02, 0.04),
@@ -84,8 +104,16 @@ def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_verdict_says_what_was_shown(verdict: str, numbers: tuple[float, float, float], sentence: str) -> None:
+def test_a_verdict_says_what_was_shown(
+    verdict: str, numbers: tuple[float, float, float], sentence: str
+) -> None:
     row = dict(zip(("difference", "low", "high"), numbers, strict=True))
-    row |= {"classifier": "knn", "metric": "macro_f1", "against": "random", "cases": 24, "verdict": verdict}
+    row |= {
+        "classifier": "knn",
+        "metric": "macro_f1",
+        "against": "random",
+        "cases": 24,
+        "verdict": verdict,
+    }
     assert verdict_sentence(row | {"primary": True}) == sentence
     assert verdict_sentence(row | {"primary": False}) == sentence.replace("kNN", "kNN (secondary)")

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.evaluation.split import CaseVideo, Rule, choose, corpus_videos, divide, read_split
-from surgrec.shards.corpus import open_corpus
+from surgrec.evaluation import read_split
+from surgrec.evaluation.split import CaseVideo, Rule, choose, corpus_videos, divide
+from surgrec.shards import open_corpus
 
 VIDEOS = [
     CaseVideo(source=source, case=f"video{number:02d}", video=f"{source}-{number}", stored=stored)
@@ -28,9 +29,14 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_split_file_is_two_rules_and_remembers_what_it_said(tmp_path: Path) -> None:
-    path = write(tmp_path, 'name: halves\ntrain: {cases: ["video{01..40}"]}\ntest: {stored: [val, test]}\n')
+    path = write(
+        tmp_path, 'name: halves\ntrain: {cases: ["video{01..40}"]}\ntest: {stored: [val, test]}\n'
+    )
     split = read_split(path)
-    assert split.rules == {"train": {"cases": ["video{01..40}"]}, "test": {"stored": ["val", "test"]}}
+    assert split.rules == {
+        "train": {"cases": ["video{01..40}"]},
+        "test": {"stored": ["val", "test"]},
+    }
     assert (split.name, len(split.sha256)) == ("halves", 64)
     path.write_text(path.read_text() + "# a comment\n")
     assert read_split(path).sha256 != split.sha256
@@ -55,7 +61,13 @@ def test_all_conditions_must_hold_and_one_pattern_of_each_is_enough() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "count"),
-    [("video{01..40}", 40), ("video{41..80}", 40), ("video{08..12}", 5), ("video{0..1}{1..2}", 4), ("*{1..3}", 24)],
+    [
+        ("video{01..40}", 40),
+        ("video{41..80}", 40),
+        ("video{08..12}", 5),
+        ("video{0..1}{1..2}", 4),
+        ("*{1..3}", 24),
+    ],
 )
 def test_ranges_count_as_a_shell_does(pattern: str, count: int) -> None:
     assert len(chosen(sources=["cholec80"], cases=[pattern])) == count
@@ -69,11 +81,20 @@ def test_a_name_with_wildcards_in_it_is_found_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ({"cases": ["vidoe07"]}, r"here: no case of the corpus matches 'vidoe07'; did you mean 'video07'\?"),
+        (
+            {"cases": ["vidoe07"]},
+            r"here: no case of the corpus matches 'vidoe07'; did you mean 'video07'\?",
+        ),
         ({"cases": ["video{90..99}"]}, r"matches 'video\{90..99\}'; did you mean 'video"),
-        ({"sources": ["cholec8"]}, r"no source of the corpus matches 'cholec8'; did you mean 'cholec80'\?"),
+        (
+            {"sources": ["cholec8"]},
+            r"no source of the corpus matches 'cholec8'; did you mean 'cholec80'\?",
+        ),
         ({"sources": ["x"]}, r"no source of the corpus matches 'x'; it has cholec80, m2cai16"),
-        ({"sources": ["cholec80"], "stored": ["test"]}, "here: no case of the corpus meets all its conditions"),
+        (
+            {"sources": ["cholec80"], "stored": ["test"]},
+            "here: no case of the corpus meets all its conditions",
+        ),
     ],
 )
 def test_what_matches_nothing_is_refused(conditions: dict[str, list[str]], message: str) -> None:
@@ -89,16 +110,33 @@ def test_what_matches_nothing_is_refused(conditions: dict[str, list[str]], messa
         ("nam: x", "unknown key 'nam'; did you mean 'name'"),
         ("name: x\ntrain: {stored: [train]}", "has no 'test'"),
         ("name: 7\ntrain: {}\ntest: {}", "name is 7"),
-        ("name: x\ntrain: {}\ntest: {}", "train has no condition; give at least one of sources, cases, stored"),
-        ("name: x\ntrain: {case: [a]}\ntest: {}", "train: unknown key 'case'; did you mean 'cases'"),
+        (
+            "name: x\ntrain: {}\ntest: {}",
+            "train has no condition; give at least one of sources, cases, stored",
+        ),
+        (
+            "name: x\ntrain: {case: [a]}\ntest: {}",
+            "train: unknown key 'case'; did you mean 'cases'",
+        ),
         ("name: x\ntrain: {cases: a}\ntest: {}", "cases is 'a'; it is a list of texts"),
-        ("name: x\ntrain: {cases: [1]}\ntest: {}", r"cases is \[1\]; it is a list of texts \(put numbers in quotes\)"),
-        ("name: x\ntrain: {stored: [tset]}\ntest: {}", "stored names 'tset'; it is one or several of train, val, test"),
-        ('name: x\ntrain: {cases: ["v{9..1}"]}\ntest: {}', r"the range in 'v\{9..1\}' runs backwards"),
+        (
+            "name: x\ntrain: {cases: [1]}\ntest: {}",
+            r"cases is \[1\]; it is a list of texts \(put numbers in quotes\)",
+        ),
+        (
+            "name: x\ntrain: {stored: [tset]}\ntest: {}",
+            "stored names 'tset'; it is one or several of train, val, test",
+        ),
+        (
+            'name: x\ntrain: {cases: ["v{9..1}"]}\ntest: {}',
+            r"the range in 'v\{9..1\}' runs backwards",
+        ),
         ("name: !!python/object/apply:os.getcwd []", "is not YAML"),
     ],
 )
-def test_what_is_no_split_is_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+def test_what_is_no_split_is_refused_in_one_sentence(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
         read_split(write(tmp_path, text))
     assert "\n" not in str(refused.value)
@@ -110,7 +148,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_cases_of_a_range_that_the_corpus_lacks_are_counted(tmp_path: Path) -> None:
-    path = write(tmp_path, 'name: x\ntrain: {cases: ["video{01..40}"]}\ntest: {cases: ["video{79..85}"]}\n')
+    path = write(
+        tmp_path, 'name: x\ntrain: {cases: ["video{01..40}"]}\ntest: {cases: ["video{79..85}"]}\n'
+    )
     parts = divide(read_split(path), VIDEOS)
     assert parts.absent == [f"video{number}" for number in range(81, 86)]
     assert parts.named == 47

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from surgrec.storage.digest import file_sha256
+from surgrec.storage import file_sha256
 from tests.faults.proxy import since
 from tests.faults.site import DEADLINE_S, CannotBePlayedError, Site, small_disk
 from tests.faults.store_play import SLOW_TRAINER, delayed
-from tests.loading import Job, Loaded
+from tests.support.loading import Job, Loaded
 
 
 def with_cache(site: Site, limit_bytes: int = 10**9) -> dict[str, Any]:
@@ -86,7 +86,9 @@ def folder_removed(site: Site) -> list[Loaded]:
     """Somebody tidies up."""
     job = site.start(**with_cache(site))
     job.until(lambda: len(_cached(site)) > 2)
-    shutil.rmtree(site.cache.rename(site.folder / "tidied"))  # all at once: it is written to meanwhile
+    shutil.rmtree(
+        site.cache.rename(site.folder / "tidied")
+    )  # all at once: it is written to meanwhile
     return [job.finish(DEADLINE_S)]
 
 

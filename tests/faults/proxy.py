@@ -139,13 +139,19 @@ class Exchange(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection(self.proxy.server, timeout=_SERVER_TIMEOUT_S)
         try:
             # The host stays the one that the client signed.
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            connection.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
             for name, value in self.headers.items():
                 if name.lower() not in _NOT_PASSED_ON:
                     connection.putheader(name, value)
             connection.endheaders(self._sent)
             response = connection.getresponse()
-            self._status, self._headers, self._body = response.status, response.getheaders(), response.read()
+            self._status, self._headers, self._body = (
+                response.status,
+                response.getheaders(),
+                response.read(),
+            )
         except (OSError, http.client.HTTPException):
             self.reset()
             raise ConnectionError("the server is down") from None
@@ -213,12 +219,16 @@ class Exchange(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, code: str) -> None:
         """An error as S3 tells it, which the server knows nothing of."""
-        self.answer(status, f"<Error><Code>{code}</Code><Message>as the proxy was told</Message></Error>")
+        self.answer(
+            status, f"<Error><Code>{code}</Code><Message>as the proxy was told</Message></Error>"
+        )
 
     def answer(self, status: int, text: str) -> None:
         """Anything else than what the server would say."""
         self.send_response_only(status)
-        self.send_header("Content-Type", "text/html" if text.startswith("<html") else "application/xml")
+        self.send_header(
+            "Content-Type", "text/html" if text.startswith("<html") else "application/xml"
+        )
         self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
         self.write(text.encode())

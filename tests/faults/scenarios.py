@@ -13,7 +13,7 @@ from tests.faults import store_play as play
 from tests.faults.proxy import any_of, at, between, every, since
 from tests.faults.site import CannotBePlayedError, Site
 from tests.faults.store_play import loaded_through
-from tests.loading import Loaded, LoadedSample
+from tests.support.loading import Loaded, LoadedSample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +46,32 @@ SCENARIOS = [
     Scenario(
         name="5xx in bursts",
         play=loaded_through(
-            any_of(play.refused(500, "InternalError"), play.bad_gateway, play.refused(503, "ServiceUnavailable"))
+            any_of(
+                play.refused(500, "InternalError"),
+                play.bad_gateway,
+                play.refused(503, "ServiceUnavailable"),
+            )
         ),
     ),
-    Scenario(name="SlowDown, twenty in a row", play=loaded_through(between(5, 24, play.refused(503, "SlowDown")))),
+    Scenario(
+        name="SlowDown, twenty in a row",
+        play=loaded_through(between(5, 24, play.refused(503, "SlowDown"))),
+    ),
     Scenario(name="reset in the middle of a body", play=loaded_through(every(3, play.reset))),
-    Scenario(name="connection closed in the middle of a body", play=loaded_through(every(3, play.end_early))),
-    Scenario(name="fewer bytes than asked for", play=loaded_through(every(3, lambda one: one.pass_less())), slow=True),
+    Scenario(
+        name="connection closed in the middle of a body",
+        play=loaded_through(every(3, play.end_early)),
+    ),
+    Scenario(
+        name="fewer bytes than asked for",
+        play=loaded_through(every(3, lambda one: one.pass_less())),
+        slow=True,
+    ),
     Scenario(name="silence in the middle of a body", play=loaded_through(every(8, play.stall))),
     Scenario(
-        name="silence instead of an answer", play=loaded_through(every(8, lambda one: one.fall_silent())), slow=True
+        name="silence instead of an answer",
+        play=loaded_through(every(8, lambda one: one.fall_silent())),
+        slow=True,
     ),
     Scenario(name="every range changed on the way, once", play=play.changed_on_the_way_once),
     Scenario(name="30 ms of latency", play=loaded_through(since(1, play.delayed(0.03))), slow=True),
@@ -76,7 +92,13 @@ SCENARIOS = [
     Scenario(
         name="all of these in turn, in threads",
         play=loaded_through(
-            any_of(play.refused(503, "SlowDown"), play.reset, play.end_early, play.delayed(0.2), play.stall),
+            any_of(
+                play.refused(503, "SlowDown"),
+                play.reset,
+                play.end_early,
+                play.delayed(0.2),
+                play.stall,
+            ),
             **IN_THREADS,
         ),
         slow=True,
@@ -94,7 +116,9 @@ SCENARIOS = [
         ),
         slow=True,
     ),
-    Scenario(name="a byte now and then", play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)))),
+    Scenario(
+        name="a byte now and then", play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)))
+    ),
     Scenario(
         name="a byte now and then, without workers",
         play=loaded_through(at(9, lambda one: one.pass_slowly(0.2)), num_workers=0),
@@ -150,13 +174,20 @@ SCENARIOS = [
         refused=r"\.tar is not the shard that its index describes",
         slow=True,
     ),
-    Scenario(name="shard cut short", play=play.cut_short, refused=r"\.tar ends before the bytes asked for", slow=True),
+    Scenario(
+        name="shard cut short",
+        play=play.cut_short,
+        refused=r"\.tar ends before the bytes asked for",
+        slow=True,
+    ),
     Scenario(
         name="shards deleted while they are read",
         play=play.deleted_while_it_is_read,
         refused=r"\.tar does not exist; check the address",
     ),
-    Scenario(name="server killed and started again", play=play.server_killed_and_started_again, slow=True),
+    Scenario(
+        name="server killed and started again", play=play.server_killed_and_started_again, slow=True
+    ),
     Scenario(
         name="server killed for good",
         play=play.server_does_not_come_back,
@@ -184,13 +215,17 @@ SCENARIOS = [
     ),
     Scenario(name="cache: files changed in use", play=cache.harmed(cache.change_a_byte)),
     Scenario(name="cache: files cut short in use", play=cache.harmed(cache.cut), slow=True),
-    Scenario(name="cache: files removed in use", play=cache.harmed(lambda path: path.unlink()), slow=True),
+    Scenario(
+        name="cache: files removed in use", play=cache.harmed(lambda path: path.unlink()), slow=True
+    ),
     Scenario(name="cache: wrong files from the start", play=cache.wrong_from_the_start, slow=True),
     Scenario(name="cache: folder removed in use", play=cache.folder_removed, slow=True),
     Scenario(name="cache: files changed and not to be removed", play=cache.disk_fails),
     Scenario(name="cache: filling process killed", play=cache.filler_killed),
     Scenario(name="cache: two jobs on one folder", play=cache.two_jobs),
-    Scenario(name="cache: job killed while it fills, started again", play=cache.killed_while_it_fills),
+    Scenario(
+        name="cache: job killed while it fills, started again", play=cache.killed_while_it_fills
+    ),
 ]
 
 
@@ -205,14 +240,20 @@ def play_scenario(scenario: Scenario, site: Site, undisturbed: Sequence[LoadedSa
     return judge(scenario, loaded, undisturbed)
 
 
-def judge(scenario: Scenario, loaded: Sequence[Loaded], undisturbed: Sequence[LoadedSample]) -> Ending:
+def judge(
+    scenario: Scenario, loaded: Sequence[Loaded], undisturbed: Sequence[LoadedSample]
+) -> Ending:
     """Whether jobs ended as they must."""
     seconds = sum(job.seconds for job in loaded)
     for job in loaded:
         broken = job.broken or _is_wrong(scenario, job, undisturbed)
         if broken:
             return Ending(verdict="BROKEN", told=broken, seconds=seconds)
-    return Ending(verdict="refused" if scenario.refused else "same stream", told=loaded[-1].error, seconds=seconds)
+    return Ending(
+        verdict="refused" if scenario.refused else "same stream",
+        told=loaded[-1].error,
+        seconds=seconds,
+    )
 
 
 def _is_wrong(scenario: Scenario, job: Loaded, undisturbed: Sequence[LoadedSample]) -> str:
@@ -223,7 +264,9 @@ def _is_wrong(scenario: Scenario, job: Loaded, undisturbed: Sequence[LoadedSampl
     if job.quarantined:
         return f"good samples were taken for bad ones: {job.quarantined[:2]}"
     if not scenario.refused:
-        return job.error or ("" if len(job.samples) == job.asked else f"it ended after {len(job.samples)} samples")
+        return job.error or (
+            "" if len(job.samples) == job.asked else f"it ended after {len(job.samples)} samples"
+        )
     if "\n" in job.error or not re.search(scenario.refused, job.error):
         return f"it said {job.error!r}" if job.error else "it went on as if nothing had happened"
     return ""

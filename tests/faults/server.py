@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from surgrec.storage.seaweed import Account, _identity, _wait_for_bucket, _weed_command, free_ports
+from surgrec.storage import Account, free_ports
+from surgrec.storage.seaweed import _identity, _wait_for_bucket, _weed_command
 
 
 class Server:
@@ -22,7 +23,11 @@ class Server:
 
     def new_account(self) -> Account:
         """A key that the server knows once it is started with it."""
-        return Account(endpoint=self.endpoint, access_key=f"key{uuid.uuid4().hex[:8]}", secret_key=uuid.uuid4().hex)
+        return Account(
+            endpoint=self.endpoint,
+            access_key=f"key{uuid.uuid4().hex[:8]}",
+            secret_key=uuid.uuid4().hex,
+        )
 
     def start(self, account: Account | None = None) -> None:
         """Starts it with this account alone; returns when it answers."""
@@ -34,7 +39,9 @@ class Server:
         assert self._process is None, "it is running"
         command = _weed_command(self._folder, accounts, self._port, self._ports)
         with log.open("wb") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
         _wait_for_bucket(account, self._process, log)
 
     def kill(self) -> None:

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from surgrec.clips.dataset import LoaderConfig
-from surgrec.clips.loader import StepSampler
-from surgrec.storage import RetryPolicy, Store, open_store
-from surgrec.storage.seaweed import BUCKET, Account
-from surgrec.stream.mixture import Mixture
+from surgrec.clips import LoaderConfig, StepSampler
+from surgrec.storage import BUCKET, Account, RetryPolicy, Store, open_store
+from surgrec.stream import Mixture
 from tests.faults.proxy import Proxy, never, run_proxy
 from tests.faults.server import Server, run_server
-from tests.loading import Job, Load, Loaded, LoadedSample, load_ranks
+from tests.support.loading import Job, Load, Loaded, LoadedSample, load_ranks
 
 GLOBAL_BATCH = 8
 STEPS = 8
@@ -26,13 +24,17 @@ STEPS = 8
 MANY_STEPS = 24
 """Of a job with which something happens in between."""
 DEADLINE_S = 90.0
-POLICY = RetryPolicy(deadline_s=20.0, first_delay_s=0.02, max_delay_s=0.5, read_timeout_s=1.0, connect_timeout_s=2.0)
+POLICY = RetryPolicy(
+    deadline_s=20.0, first_delay_s=0.02, max_delay_s=0.5, read_timeout_s=1.0, connect_timeout_s=2.0
+)
 """Impatient, as tests must be; the proportions are those of a run."""
 
 
 def steps(start: int, stop: int) -> StepSampler:
     """Some steps of the only rank."""
-    return StepSampler(global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=start, steps=stop)
+    return StepSampler(
+        global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=start, steps=stop
+    )
 
 
 class CannotBePlayedError(Exception):
@@ -65,7 +67,9 @@ class Site:
     def start(self, **changes: Any) -> Job:
         """A job of two workers and two views that reads the store; changes are of `Load` and `LoaderConfig`."""
         loader = {"num_workers": 2, "timeout_s": 40} | {
-            name: changes.pop(name) for name in list(changes) if name in LoaderConfig.__dataclass_fields__
+            name: changes.pop(name)
+            for name in list(changes)
+            if name in LoaderConfig.__dataclass_fields__
         }
         load = Load(
             corpora=[self.address],

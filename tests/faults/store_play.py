@@ -10,15 +10,24 @@ from typing import Any
 from surgrec.storage import Store
 from tests.faults.proxy import Exchange, Fault, Plan, at, never, since
 from tests.faults.site import DEADLINE_S, GLOBAL_BATCH, MANY_STEPS, POLICY, Site, steps
-from tests.loading import Loaded
+from tests.support.loading import Loaded
 
-SLOW_TRAINER: dict[str, Any] = {"samplers": [steps(0, MANY_STEPS)], "step_s": 0.05, "prefetch_batches": 1}
+SLOW_TRAINER: dict[str, Any] = {
+    "samplers": [steps(0, MANY_STEPS)],
+    "step_s": 0.05,
+    "prefetch_batches": 1,
+}
 """A job that is still reading when something happens to it."""
-PATIENT: dict[str, Any] = SLOW_TRAINER | {"policy": replace(POLICY, deadline_s=150.0), "timeout_s": 200}
+PATIENT: dict[str, Any] = SLOW_TRAINER | {
+    "policy": replace(POLICY, deadline_s=150.0),
+    "timeout_s": 200,
+}
 """One that waits until a killed server is there again, which takes it twenty seconds, and more on a busy machine."""
 
 
-def loaded_through(plan: Plan, *, elsewhere: Plan = never, **changes: Any) -> Callable[[Site], list[Loaded]]:
+def loaded_through(
+    plan: Plan, *, elsewhere: Plan = never, **changes: Any
+) -> Callable[[Site], list[Loaded]]:
     """One job through a proxy with this plan; changes are those of `Site.start`."""
 
     def play(site: Site) -> list[Loaded]:

@@ -10,21 +10,23 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from surgrec.clips.augment import AugmentConfig
-from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import ClipDataset, LoaderConfig
-from surgrec.clips.loader import StepSampler, clip_batches
+from surgrec.clips import (
+    AugmentConfig,
+    ClipBatch,
+    ClipDataset,
+    LoaderConfig,
+    StepSampler,
+    clip_batches,
+)
 from surgrec.errors import TrainingError
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.index import parquet_bytes
-from surgrec.shards.layout import INDEX_FILE, Clip, Sample
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
-from surgrec.training.metrics import LogConfig, RunLog
-from surgrec.training.rows import read_rows
-from tests.loading import SAMPLING, Load, Loaded, load_ranks
-from tests.recipes.processes import ROOT, load_recipe
-from tests.samples import write_corpus
+from surgrec.runs import read_rows
+from surgrec.shards import INDEX_FILE, Clip, Sample, open_corpus, parquet_bytes
+from surgrec.stream import Mixture, Stream
+from surgrec.training import RunLog
+from surgrec.training.metrics import LogConfig
+from tests.support.loading import SAMPLING, Load, Loaded, load_ranks
+from tests.support.processes import ROOT, load_recipe
+from tests.support.samples import write_corpus
 
 COPIES = 20
 GLOBAL_BATCH, STEPS = 16, 40
@@ -57,13 +59,20 @@ def swap_digests(root: Path, source: str, one: Sample, other: Sample) -> None:
     """Each is said to have the other's bytes."""
     table = open_corpus([root])[source].index.table()
     swapped = {one.key: other.sha256, other.key: one.sha256}
-    digests = [swapped.get(row["key"], row["sha256"]) for row in table.select(["key", "sha256"]).to_pylist()]
+    digests = [
+        swapped.get(row["key"], row["sha256"])
+        for row in table.select(["key", "sha256"]).to_pylist()
+    ]
     column = table.column_names.index("sha256")
-    (root / source / INDEX_FILE).write_bytes(parquet_bytes(table.set_column(column, "sha256", pa.array(digests))))
+    (root / source / INDEX_FILE).write_bytes(
+        parquet_bytes(table.set_column(column, "sha256", pa.array(digests)))
+    )
 
 
 @pytest.fixture(scope="module")
-def healthy(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[Clip, bytes], Path]:
+def healthy(
+    tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[Clip, bytes], Path]:
     """Five hundred real clips, the same few again and again under other times, and their corpus."""
     mp4s: dict[Clip, bytes] = {}
     for source in ("alpha", "beta", "gamma"):
@@ -83,11 +92,15 @@ def write_clips(root: Path, mp4s: dict[Clip, bytes]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def planted(healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.TempPathFactory) -> Planted:
+def planted(
+    healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Planted:
     """The same corpus; one clip was cut short before it was packed, bits flipped since, digests were mixed up."""
     mp4s, root = healthy
     cut = samples_of(root, "beta")[50]
-    mp4s = {clip: mp4[: len(mp4) * 2 // 3] if clip == cut.clip else mp4 for clip, mp4 in mp4s.items()}
+    mp4s = {
+        clip: mp4[: len(mp4) * 2 // 3] if clip == cut.clip else mp4 for clip, mp4 in mp4s.items()
+    }
     root = write_clips(tmp_path_factory.mktemp("planted") / "corpus", mp4s)
     flipped = [samples_of(root, "alpha")[place] for place in (11, 150)]
     for sample in flipped:
@@ -96,7 +109,9 @@ def planted(healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.Te
     # Neither has the other's bytes: copies of one clip do.
     one, other = next((a, b) for a in of_gamma[30:] for b in of_gamma[30:] if a.sha256 != b.sha256)
     swap_digests(root, "gamma", one, other)
-    changed = dict.fromkeys((sample.key for sample in (*flipped, one, other)), "its bytes have the SHA-256")
+    changed = dict.fromkeys(
+        (sample.key for sample in (*flipped, one, other)), "its bytes have the SHA-256"
+    )
     return Planted(root=root, reasons=changed | {cut.key: "frames, its index says 32"})
 
 
@@ -107,7 +122,13 @@ def load(root: Path, folder: Path, world_size: int = 1, workers: int = 0) -> lis
             mixture=MIXTURE,
             loader=LoaderConfig(num_workers=workers, timeout_s=60),
             samplers=[
-                StepSampler(global_batch=GLOBAL_BATCH, rank=rank, world_size=world_size, start_step=0, steps=STEPS)
+                StepSampler(
+                    global_batch=GLOBAL_BATCH,
+                    rank=rank,
+                    world_size=world_size,
+                    start_step=0,
+                    steps=STEPS,
+                )
             ],
         )
         for rank in range(world_size)
@@ -118,7 +139,9 @@ def load(root: Path, folder: Path, world_size: int = 1, workers: int = 0) -> lis
 
 
 def together(ranks: list[Loaded]) -> tuple[list[object], list[dict[str, object]]]:
-    samples = sorted((sample for rank in ranks for sample in rank.samples), key=lambda sample: sample.position)
+    samples = sorted(
+        (sample for rank in ranks for sample in rank.samples), key=lambda sample: sample.position
+    )
     bad = [entry for rank in ranks for entry in rank.quarantined]
     return list(samples), sorted(bad, key=lambda entry: int(str(entry["position"])))
 
@@ -147,10 +170,14 @@ def test_every_planted_sample_is_found_with_its_reason_and_replaced_alike_in_eve
 
 def batches(root: Path) -> Iterator[ClipBatch]:
     dataset = ClipDataset(
-        Stream(open_corpus([root]), MIXTURE, 5), SAMPLING, AugmentConfig(), LoaderConfig(num_workers=0)
+        Stream(open_corpus([root]), MIXTURE, 5),
+        SAMPLING,
+        AugmentConfig(),
+        LoaderConfig(num_workers=0),
     )
     return clip_batches(
-        dataset, StepSampler(global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=0, steps=STEPS)
+        dataset,
+        StepSampler(global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=0, steps=STEPS),
     )
 
 
@@ -158,12 +185,22 @@ def log_batches(root: Path, run_dir: Path) -> None:
     """What a recipe does with its batches, but for training on them."""
     log = RunLog(run_dir=run_dir, accelerator=Accelerator(cpu=True), config=LogConfig())
     for step, batch in enumerate(batches(root)):
-        log.add(step, batch, torch.ones(len(batch.keys)), flops=1.0, began=0.0, data_wait_s=0.0, values={})
+        log.add(
+            step,
+            batch,
+            torch.ones(len(batch.keys)),
+            flops=1.0,
+            began=0.0,
+            data_wait_s=0.0,
+            values={},
+        )
         if step % 4 == 3:
             log.meet(stop=False, diagnostics={})
 
 
-def test_bad_samples_are_written_down_and_counted_by_source(planted: Planted, tmp_path: Path) -> None:
+def test_bad_samples_are_written_down_and_counted_by_source(
+    planted: Planted, tmp_path: Path
+) -> None:
     log_batches(planted.root, tmp_path)
     rows = read_rows(tmp_path / "quarantine.jsonl")
     assert {row["key"] for row in rows} == set(planted.reasons)
@@ -174,7 +211,9 @@ def test_bad_samples_are_written_down_and_counted_by_source(planted: Planted, tm
 
 
 @pytest.fixture(scope="module")
-def mostly_bad(healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mostly_bad(
+    healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """One source is damaged as by a failing disk."""
     root = write_clips(tmp_path_factory.mktemp("bad") / "corpus", healthy[0])
     for sample in samples_of(root, "gamma")[::3]:
@@ -182,9 +221,12 @@ def mostly_bad(healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest
     return root
 
 
-def test_past_the_share_that_may_be_bad_a_run_stops_with_one_sentence(mostly_bad: Path, tmp_path: Path) -> None:
+def test_past_the_share_that_may_be_bad_a_run_stops_with_one_sentence(
+    mostly_bad: Path, tmp_path: Path
+) -> None:
     with pytest.raises(
-        TrainingError, match=r"^gamma: \d\d of \d+ samples were bad.*log\.quarantine_share 0\.01[^\n]*$"
+        TrainingError,
+        match=r"^gamma: \d\d of \d+ samples were bad.*log\.quarantine_share 0\.01[^\n]*$",
     ):
         log_batches(mostly_bad, tmp_path)
     assert {row["source"] for row in read_rows(tmp_path / "quarantine.jsonl")} == {"gamma"}
@@ -193,8 +235,19 @@ def test_past_the_share_that_may_be_bad_a_run_stops_with_one_sentence(mostly_bad
 def test_a_recipe_stops_too(mostly_bad: Path, tmp_path: Path) -> None:
     mae = load_recipe("mae")
     words = ["--config", str(ROOT / "recipes/configs/mae_tiny.yaml"), "--corpus", str(mostly_bad)]
-    words += ["--run_dir", str(tmp_path / "run"), "--steps", "40", "--log.every", "4", "--loader.num_workers", "0"]
+    words += [
+        "--run_dir",
+        str(tmp_path / "run"),
+        "--steps",
+        "40",
+        "--log.every",
+        "4",
+        "--loader.num_workers",
+        "0",
+    ]
     words += ["--mixture.block", "104"]
-    with pytest.raises(TrainingError, match=r"^gamma: \d+ of \d+ samples were bad.*run surgrec-shard verify$"):
+    with pytest.raises(
+        TrainingError, match=r"^gamma: \d+ of \d+ samples were bad.*run surgrec-shard verify$"
+    ):
         mae.main(mae.parse(mae.MaeConfig, words))
     assert len(read_rows(tmp_path / "run/metrics.jsonl")) % 4 == 0

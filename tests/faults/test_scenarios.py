@@ -8,7 +8,7 @@ import pytest
 from surgrec.storage.seaweed import weed_program
 from tests.faults.scenarios import SCENARIOS, Scenario, play_scenario
 from tests.faults.site import Site, fresh, run_site, undisturbed
-from tests.loading import LoadedSample
+from tests.support.loading import LoadedSample
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def expected(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
 @pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(each, id=each.name.replace(" ", "-"), marks=[pytest.mark.slow] if each.slow else [])
+        pytest.param(
+            each, id=each.name.replace(" ", "-"), marks=[pytest.mark.slow] if each.slow else []
+        )
         for each in SCENARIOS
     ],
 )

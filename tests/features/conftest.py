@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgrec.features.encoders import EncoderChoice
-from surgrec.features.extract import ExtractConfig, extract
-from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.weights import save_encoder
+from surgrec.features import EncoderChoice, ExtractConfig, extract
+from surgrec.models import Encoder, EncoderConfig, save_encoder
 
 TINY = EncoderConfig(width=24, depth=1, num_heads=3, patch_size=8, num_frames=4, crop_px=32)
 CONFIG = ExtractConfig(stride_s=0.5, batch=8, device="cpu")
@@ -18,7 +16,11 @@ def save_run(folder: Path, seed: int) -> Path:
     """A run folder with an encoder that was trained at 4 frames per second."""
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    save_encoder(Encoder(TINY), folder / "encoder.safetensors", {"config": {"sampling_fps": 4.0}, "recipe": "jepa"})
+    save_encoder(
+        Encoder(TINY),
+        folder / "encoder.safetensors",
+        {"config": {"sampling_fps": 4.0}, "recipe": "jepa"},
+    )
     return folder
 
 

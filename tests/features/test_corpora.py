@@ -4,12 +4,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from surgrec.clips.decode import torchcodec_classes
-from surgrec.features.corpora import CorpusRecordings, JoinedClips
-from surgrec.features.recordings import Recording
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.layout import Sample
-from tests.samples import CLIP
+from surgrec.clips import torchcodec_classes
+from surgrec.features.corpora import CorpusVideos, JoinedClips
+from surgrec.features.videos import Recording
+from surgrec.shards import Sample, open_corpus
+from tests.support.samples import CLIP
 
 VideoDecoder, _ = torchcodec_classes()
 
@@ -17,7 +16,10 @@ VideoDecoder, _ = torchcodec_classes()
 def samples_of_video(corpus: Path, source: str, video: str) -> list[Sample]:
     index = open_corpus([corpus])[source].index
     samples = [index.sample(row) for row in range(index.num_rows)]
-    return sorted((sample for sample in samples if sample.clip.video == video), key=lambda sample: sample.clip.start_s)
+    return sorted(
+        (sample for sample in samples if sample.clip.video == video),
+        key=lambda sample: sample.clip.start_s,
+    )
 
 
 def whole_frames(corpus: Path, recording: Recording) -> torch.Tensor:
@@ -29,9 +31,13 @@ def whole_frames(corpus: Path, recording: Recording) -> torch.Tensor:
     return torch.cat(clips)
 
 
-def test_recordings_are_the_videos_of_a_corpus_with_what_it_knows_of_them(tiny_corpus: Path) -> None:
-    corpora = CorpusRecordings([str(tiny_corpus)])
-    known = [(recording.source, recording.domain, recording.split) for recording in corpora.recordings]
+def test_recordings_are_the_videos_of_a_corpus_with_what_it_knows_of_them(
+    tiny_corpus: Path,
+) -> None:
+    corpora = CorpusVideos([str(tiny_corpus)])
+    known = [
+        (recording.source, recording.domain, recording.split) for recording in corpora.recordings
+    ]
     assert known[:2] == [("alpha", "laparoscopy", "train")] * 2
     assert sorted(known[2:4]) == [("beta", "laparoscopy", "train"), ("beta", "laparoscopy", "val")]
     assert known[4:] == [("gamma", "cataract", "train")] * 2
@@ -40,7 +46,7 @@ def test_recordings_are_the_videos_of_a_corpus_with_what_it_knows_of_them(tiny_c
 
 
 def test_clips_join_to_the_timeline_of_their_video(tiny_corpus: Path) -> None:
-    corpora = CorpusRecordings([str(tiny_corpus)])
+    corpora = CorpusVideos([str(tiny_corpus)])
     recording = corpora.recordings[0]
     footage = corpora.open(recording)
     assert footage.stretches == ((0.0, 20.0),)
@@ -51,18 +57,24 @@ def test_clips_join_to_the_timeline_of_their_video(tiny_corpus: Path) -> None:
     assert [piece.places.tolist() for piece in pieces] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
     for piece in pieces:
         assert isinstance(piece.frames, torch.Tensor)
-        expected = stored[np.minimum(np.floor(times[piece.places] * 8 + 1e-6), 159)][..., 16:80]  # the central square
+        expected = stored[np.minimum(np.floor(times[piece.places] * 8 + 1e-6), 159)][
+            ..., 16:80
+        ]  # the central square
         assert torch.equal(piece.frames, expected)
 
 
-def test_the_timeline_is_that_of_the_video_that_the_corpus_was_built_from(tiny_corpus: Path) -> None:
+def test_the_timeline_is_that_of_the_video_that_the_corpus_was_built_from(
+    tiny_corpus: Path,
+) -> None:
     """Each stored frame looks most like the frame that the video showed at that time, give or take its own 0.1 s."""
-    corpora = CorpusRecordings([str(tiny_corpus)])
+    corpora = CorpusVideos([str(tiny_corpus)])
     original = VideoDecoder(tiny_corpus.parent / "videos/alpha/alpha-one.mp4")[:].float()
     times = np.arange(2.5, 17.5, 0.75)
     for recording in (recording for recording in corpora.recordings if recording.source == "alpha"):
         pieces = [piece.frames for piece in corpora.open(recording).pieces(times)]
-        stored = torch.cat([frames for frames in pieces if isinstance(frames, torch.Tensor)]).float()
+        stored = torch.cat(
+            [frames for frames in pieces if isinstance(frames, torch.Tensor)]
+        ).float()
         assert len(stored) == len(times)
         difference = (stored[:, None] - original[None, ..., 16:80]).abs().mean(dim=(2, 3, 4))
         if difference.min() < 10:  # alpha-one; the other video looks like none of these frames
@@ -74,9 +86,12 @@ def test_the_timeline_is_that_of_the_video_that_the_corpus_was_built_from(tiny_c
 
 def test_a_clip_that_is_missing_ends_a_stretch(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    video = CorpusRecordings([str(tiny_corpus)]).recordings[0].video
+    video = CorpusVideos([str(tiny_corpus)]).recordings[0].video
     samples = samples_of_video(tiny_corpus, "alpha", video)
-    assert JoinedClips([*samples[:2], *samples[3:]], sources).stretches == ((0.0, 8.0), (12.0, 20.0))
+    assert JoinedClips([*samples[:2], *samples[3:]], sources).stretches == (
+        (0.0, 8.0),
+        (12.0, 20.0),
+    )
 
 
 def test_clips_that_round_their_times_are_joined() -> None:
@@ -86,7 +101,16 @@ def test_clips_that_round_their_times_are_joined() -> None:
         for start_s in (0.0, 10.01001)
     ]
     samples = [
-        Sample(key=f"k{number}", clip=clip, shard="s", offset=0, size=0, mp4_offset=0, mp4_size=0, sha256="")
+        Sample(
+            key=f"k{number}",
+            clip=clip,
+            shard="s",
+            offset=0,
+            size=0,
+            mp4_offset=0,
+            mp4_size=0,
+            sha256="",
+        )
         for number, clip in enumerate(clips)
     ]
     assert len(JoinedClips(samples, {}).stretches) == 1
@@ -94,7 +118,9 @@ def test_clips_that_round_their_times_are_joined() -> None:
 
 def test_the_digest_changes_with_the_bytes_of_a_clip(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    samples = samples_of_video(tiny_corpus, "alpha", CorpusRecordings([str(tiny_corpus)]).recordings[0].video)
+    samples = samples_of_video(
+        tiny_corpus, "alpha", CorpusVideos([str(tiny_corpus)]).recordings[0].video
+    )
     other = [*samples[:-1], replace(samples[-1], sha256="0" * 64)]
     assert JoinedClips(samples, sources).digest == JoinedClips(samples[::-1], sources).digest
     assert JoinedClips(samples, sources).digest != JoinedClips(other, sources).digest

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from surgrec.errors import CheckpointError, ConfigError, MissingError
-from surgrec.features.encoders import EncoderChoice, FrozenEncoder, file_sha256, open_encoder
-from surgrec.models.encoder import Encoder
-from surgrec.models.weights import save_encoder
+from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features.encoders import file_sha256
+from surgrec.models import Encoder, save_encoder
 from tests.features.conftest import TINY
 
 CPU = torch.device("cpu")
@@ -38,7 +38,9 @@ def test_random_weights_depend_on_the_seed_alone_and_leave_the_random_state(run_
     torch.manual_seed(7)
     first = open_encoder(EncoderChoice(path=run_dir, random_seed=1), CPU)
     assert torch.equal(torch.rand(3), expected)
-    again, other = (open_encoder(EncoderChoice(path=run_dir, random_seed=seed), CPU) for seed in (1, 2))
+    again, other = (
+        open_encoder(EncoderChoice(path=run_dir, random_seed=seed), CPU) for seed in (1, 2)
+    )
     trained = open_encoder(EncoderChoice(path=run_dir), CPU)
     assert torch.equal(weights(first), weights(again))
     assert not torch.equal(weights(first), weights(other))

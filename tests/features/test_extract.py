@@ -13,14 +13,20 @@ import pytest
 import torch
 from einops import rearrange
 
-from surgrec.clips.augment import network_frames
 from surgrec.errors import ConfigError, MissingError, SetupError
-from surgrec.features.corpora import CorpusRecordings
-from surgrec.features.encoders import EncoderChoice, open_encoder
-from surgrec.features.extract import ExtractConfig, Extracted, extract
-from surgrec.features.table import Features, WindowRow, read_features
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.layout import Sample
+from surgrec.features import (
+    EncoderChoice,
+    ExtractConfig,
+    Extracted,
+    Features,
+    WindowRow,
+    extract,
+    open_encoder,
+    read_features,
+)
+from surgrec.features.corpora import CorpusVideos
+from surgrec.normalize import normalize
+from surgrec.shards import Sample, open_corpus
 from tests.features.conftest import CONFIG, content, save_run
 
 CPU = torch.device("cpu")
@@ -45,14 +51,20 @@ def flip_a_bit(corpus: Path, sample: Sample) -> None:
 
 def by_window(features: Features) -> dict[tuple[str, str, float], torch.Tensor]:
     return {
-        (row.source, row.video, row.start_s): value for row, value in zip(features.rows, features.values, strict=True)
+        (row.source, row.video, row.start_s): value
+        for row, value in zip(features.rows, features.values, strict=True)
     }
 
 
-def test_every_window_of_every_video_has_its_row_and_its_feature(undisturbed: Path, tiny_corpus: Path) -> None:
+def test_every_window_of_every_video_has_its_row_and_its_feature(
+    undisturbed: Path, tiny_corpus: Path
+) -> None:
     """Windows of 4 frames at 4 frames/s every 0.5 s: a video of n seconds has 2 n - 1 of them."""
     features = read_features(undisturbed)
-    per_source = {name: sum(row.source == name for row in features.rows) for name in ("alpha", "beta", "gamma")}
+    per_source = {
+        name: sum(row.source == name for row in features.rows)
+        for name in ("alpha", "beta", "gamma")
+    }
     assert per_source == {"alpha": 2 * 39, "beta": 47 + 15, "gamma": 2 * 35}
     assert features.values.shape == (210, 24)
     assert len(np.unique(features.values.numpy(), axis=0)) > 200
@@ -70,20 +82,24 @@ def test_every_window_of_every_video_has_its_row_and_its_feature(undisturbed: Pa
     first = features.rows[0]
     assert (first.source, first.start_s, first.row) == ("alpha", 0.0, 0)
     assert first.file == f"alpha/{first.video}.safetensors"
-    assert parquet.read_schema(undisturbed / "windows.parquet").names == list(WindowRow.__annotations__)
+    assert parquet.read_schema(undisturbed / "windows.parquet").names == list(
+        WindowRow.__annotations__
+    )
 
 
 def test_a_feature_is_the_mean_token_of_the_central_square_of_a_window_across_clips(
     undisturbed: Path, tiny_corpus: Path, run_dir: Path
 ) -> None:
-    corpora = CorpusRecordings([str(tiny_corpus)])
+    corpora = CorpusVideos([str(tiny_corpus)])
     recording = corpora.recordings[0]
     pieces = corpora.open(recording).pieces(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
     assert len(pieces) == 2
     shown = [piece.frames for piece in pieces if isinstance(piece.frames, torch.Tensor)]
-    frames = torch.cat([network_frames(square, 32, CPU) for square in shown])
+    frames = torch.cat([normalize(square, 32, CPU) for square in shown])
     with torch.inference_mode():
-        tokens = open_encoder(EncoderChoice(path=run_dir), CPU).encoder(rearrange(frames, "t c h w -> 1 c t h w"))
+        tokens = open_encoder(EncoderChoice(path=run_dir), CPU).encoder(
+            rearrange(frames, "t c h w -> 1 c t h w")
+        )
     feature = by_window(read_features(undisturbed))[recording.source, recording.video, 3.5]
     torch.testing.assert_close(feature, tokens[0].mean(dim=0), atol=1e-5, rtol=0)
 
@@ -108,7 +124,10 @@ def test_a_stopped_extraction_goes_on_where_it_stopped(
     begun.close()
     with pytest.raises(MissingError, match="out holds no finished features"):
         read_features(tmp_path / "out")
-    assert [video.was_there for video in run(tiny_corpus, run_dir, tmp_path / "out")] == [True, True] + 4 * [False]
+    assert [video.was_there for video in run(tiny_corpus, run_dir, tmp_path / "out")] == [
+        True,
+        True,
+    ] + 4 * [False]
     assert content(tmp_path / "out") == content(undisturbed)
     assert all(video.was_there for video in run(tiny_corpus, run_dir, tmp_path / "out"))
     assert content(tmp_path / "out") == content(undisturbed)
@@ -120,8 +139,10 @@ def test_two_processes_killed_and_resumed_leave_the_same_bytes_as_one_that_was_n
     out = tmp_path / "out"
     words = ["features", tiny_corpus, "--encoder", run_dir, "--out", out, "--processes", 2]
     words += ["--stride_s", CONFIG.stride_s, "--batch", CONFIG.batch, "--device", "cpu"]
-    program = "import sys; from surgrec.commands import main; sys.argv[0] = 'surgrec'; main()"
-    command = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    program = "import sys; from surgrec.commands.main import main; sys.argv[0] = 'surgrec'; main()"
+    command = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 120
     while not list(out.glob("*/*.safetensors")):
         assert command.poll() is None, command.communicate()[1]
@@ -145,10 +166,13 @@ def test_a_folder_of_other_features_is_refused_with_the_difference(
     out = Path(shutil.copytree(undisturbed, tmp_path / "out"))
     other = save_run(tmp_path / "other", seed=1)
     with pytest.raises(
-        ConfigError, match=rf"^{out} holds features of another .* \(encoder_sha256 \w+ there and \w+ here\)"
+        ConfigError,
+        match=rf"^{out} holds features of another .* \(encoder_sha256 \w+ there and \w+ here\)",
     ):
         run(tiny_corpus, other, out)
-    with pytest.raises(ConfigError, match=r"\(stride_s 0.5 there and 1.0 here\); choose another --out$"):
+    with pytest.raises(
+        ConfigError, match=r"\(stride_s 0.5 there and 1.0 here\); choose another --out$"
+    ):
         run(tiny_corpus, run_dir, out, replace(CONFIG, stride_s=1.0))
     with pytest.raises(ConfigError, match=r"fps 4\.0 there and 2\.0 here"):
         list(extract([str(tiny_corpus)], EncoderChoice(path=run_dir, fps=2.0), CONFIG, out))
@@ -174,9 +198,23 @@ def test_windows_that_touch_a_bad_clip_are_left_out_with_the_reason_and_nothing_
     out = tmp_path / "out"
     assert sum(video.failed for video in run(corpus_copy, run_dir, out)) == 9
     features, expected = read_features(out), by_window(read_features(undisturbed))
-    assert [window.start_s for window in features.failed] == [7.5, 8.0, 8.5, 9.0, 9.5, 10.0, 10.5, 11.0, 11.5]
+    assert [window.start_s for window in features.failed] == [
+        7.5,
+        8.0,
+        8.5,
+        9.0,
+        9.5,
+        10.0,
+        10.5,
+        11.0,
+        11.5,
+    ]
     for window in features.failed:
-        assert (window.source, window.video, window.case) == ("alpha", bad.clip.video, bad.clip.case)
+        assert (window.source, window.video, window.case) == (
+            "alpha",
+            bad.clip.video,
+            bad.clip.case,
+        )
         assert window.reason.startswith(f"{bad.key}: its bytes have the SHA-256")
         del expected["alpha", bad.clip.video, window.start_s]  # type: ignore[arg-type]  # windows fail, not the video
     found = by_window(features)
@@ -192,7 +230,9 @@ def test_windows_that_touch_a_bad_clip_are_left_out_with_the_reason_and_nothing_
     }  # the address
 
 
-def test_a_shard_that_is_gone_is_an_outage_and_no_bad_clip(corpus_copy: Path, run_dir: Path, tmp_path: Path) -> None:
+def test_a_shard_that_is_gone_is_an_outage_and_no_bad_clip(
+    corpus_copy: Path, run_dir: Path, tmp_path: Path
+) -> None:
     path = next(corpus_copy.glob("beta/*.tar"))
     path.unlink()
     with pytest.raises(MissingError, match=rf"^{path} does not exist"):
@@ -200,33 +240,47 @@ def test_a_shard_that_is_gone_is_an_outage_and_no_bad_clip(corpus_copy: Path, ru
 
 
 def test_a_source_that_was_replaced_is_done_again(
-    corpus_copy: Path, run_dir: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus_copy: Path,
+    run_dir: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = Path(shutil.copytree(undisturbed, tmp_path / "out"))
     monkeypatch.setattr("surgrec.features.corpora.source_digest", lambda rows: "other clips")
     assert not any(video.was_there for video in run(corpus_copy, run_dir, out))
 
 
-def test_videos_shorter_than_a_window_are_counted(tiny_corpus: Path, run_dir: Path, tmp_path: Path) -> None:
+def test_videos_shorter_than_a_window_are_counted(
+    tiny_corpus: Path, run_dir: Path, tmp_path: Path
+) -> None:
     choice = EncoderChoice(path=run_dir, fps=0.4)  # windows of 10 s; one video of beta lasts 8 s
     list(extract([str(tiny_corpus)], choice, CONFIG, tmp_path / "out"))
     counts = read_features(tmp_path / "out").facts["counts"]
     assert (counts["videos"], counts["videos_too_short"], counts["videos_failed"]) == (6, 1, 0)
 
 
-def test_random_weights_give_the_same_features_every_time(tiny_corpus: Path, run_dir: Path, tmp_path: Path) -> None:
+def test_random_weights_give_the_same_features_every_time(
+    tiny_corpus: Path, run_dir: Path, tmp_path: Path
+) -> None:
     config = replace(CONFIG, stride_s=3.0)
     outs = []
     for number, seed in enumerate((0, 0, 1)):
         outs.append(tmp_path / str(number))
-        list(extract([str(tiny_corpus)], EncoderChoice(path=run_dir, random_seed=seed), config, outs[-1]))
+        list(
+            extract(
+                [str(tiny_corpus)], EncoderChoice(path=run_dir, random_seed=seed), config, outs[-1]
+            )
+        )
     first, again, other = (content(out) for out in outs)
     assert first == again
     assert not torch.equal(read_features(outs[0]).values, read_features(outs[2]).values)
     assert first.keys() == other.keys()
 
 
-def test_the_threads_of_the_process_are_as_before(tiny_corpus: Path, run_dir: Path, tmp_path: Path) -> None:
+def test_the_threads_of_the_process_are_as_before(
+    tiny_corpus: Path, run_dir: Path, tmp_path: Path
+) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -244,7 +298,9 @@ def test_a_folder_in_which_another_command_writes_is_refused(
     monkeypatch.setattr("surgrec.storage.lock._WAIT_S", 0.2)
     held = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
     command = [sys.executable, "-c", held, str(tmp_path / "lock")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(ConfigError, match=f"another process is writing features in {tmp_path}"):
@@ -252,7 +308,9 @@ def test_a_folder_in_which_another_command_writes_is_refused(
         other.kill()
 
 
-def test_settings_that_cannot_work_are_refused(tiny_corpus: Path, run_dir: Path, tmp_path: Path) -> None:
+def test_settings_that_cannot_work_are_refused(
+    tiny_corpus: Path, run_dir: Path, tmp_path: Path
+) -> None:
     for change in ({"stride_s": 0.0}, {"batch": 0}, {"processes": 0}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             replace(CONFIG, **change)
@@ -261,10 +319,21 @@ def test_settings_that_cannot_work_are_refused(tiny_corpus: Path, run_dir: Path,
             run(tiny_corpus, run_dir, tmp_path, replace(CONFIG, device="cuda"))
     with pytest.raises(MissingError, match="/none is neither a corpus"):
         run(Path("/none"), run_dir, tmp_path)
-    with pytest.raises(ConfigError, match=f"{tmp_path} holds no corpus.json; name several corpora, or one folder"):
-        list(extract([str(tiny_corpus), str(tmp_path)], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out"))
+    with pytest.raises(
+        ConfigError, match=f"{tmp_path} holds no corpus.json; name several corpora, or one folder"
+    ):
+        list(
+            extract(
+                [str(tiny_corpus), str(tmp_path)],
+                EncoderChoice(path=run_dir),
+                CONFIG,
+                tmp_path / "out",
+            )
+        )
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    program = "import sys, surgrec.commands; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], env=os.environ, check=False).returncode == 0
+    program = "import sys, surgrec.commands.main; sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", program], env=os.environ, check=False).returncode == 0
+    )

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from surgrec.commands import SOME_FAILED, features
+from surgrec.commands.main import SOME_FAILED, features
 from surgrec.errors import ManifestError, SampleError
-from surgrec.features.encoders import EncoderChoice
-from surgrec.features.extract import extract
+from surgrec.features import EncoderChoice, Features, extract, read_features
 from surgrec.features.folder import VideoFile, VideoFolder, stored_size
-from surgrec.features.table import Features, read_features
 from tests.features.conftest import CONFIG, content
-from tests.videos import make_video
+from tests.support.videos import make_video
 
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")
 
@@ -49,35 +47,59 @@ def test_videos_of_any_container_have_their_features_under_their_names(out: Path
     found = read_features(out)
     assert sorted({row.video for row in found.rows}) == ["b.avi", "c.MKV", "case 1/a.mp4"]
     assert {row.case for row in found.rows} == {row.video for row in found.rows}
-    assert [row.start_s for row in found.rows if row.video == "c.MKV"] == [0.5 * number for number in range(11)]
-    assert torch.equal(values_of(found, "c.MKV"), values_of(found, "case 1/a.mp4"))  # the same frames
-    torch.testing.assert_close(values_of(found, "b.avi"), values_of(found, "c.MKV"), atol=0.2, rtol=0)
+    assert [row.start_s for row in found.rows if row.video == "c.MKV"] == [
+        0.5 * number for number in range(11)
+    ]
+    assert torch.equal(
+        values_of(found, "c.MKV"), values_of(found, "case 1/a.mp4")
+    )  # the same frames
+    torch.testing.assert_close(
+        values_of(found, "b.avi"), values_of(found, "c.MKV"), atol=0.2, rtol=0
+    )
     names = content(out).keys()
     assert len([name for name in names if name.startswith("videos/")]) == 6
     assert not any("a.mp4" in name for name in names)
     inside = [path.read_bytes() for path in out.glob("videos/*.safetensors")]
     assert not any(
-        word in data for data in inside for word in (b"a.mp4", b"b.avi", b"MKV", str(out.parent.parent).encode())
+        word in data
+        for data in inside
+        for word in (b"a.mp4", b"b.avi", b"MKV", str(out.parent.parent).encode())
     )
 
 
 def test_a_file_that_is_no_video_is_counted_with_its_reason(out: Path) -> None:
     found = read_features(out)
-    assert [(window.video, window.start_s) for window in found.failed] == [("cut.mp4", None), ("text.mp4", None)]
-    assert all(window.reason.startswith("it is no video that can be read (") for window in found.failed)
+    assert [(window.video, window.start_s) for window in found.failed] == [
+        ("cut.mp4", None),
+        ("text.mp4", None),
+    ]
+    assert all(
+        window.reason.startswith("it is no video that can be read (") for window in found.failed
+    )
     counts = found.facts["counts"]
-    assert (counts["videos"], counts["videos_failed"], counts["videos_too_short"], counts["windows"]) == (6, 2, 1, 33)
+    assert (
+        counts["videos"],
+        counts["videos_failed"],
+        counts["videos_too_short"],
+        counts["windows"],
+    ) == (6, 2, 1, 33)
 
 
 def test_a_renamed_video_is_not_done_again_and_the_table_follows(
     folder: Path, run_dir: Path, out: Path, tmp_path: Path
 ) -> None:
-    renamed, again = Path(shutil.copytree(folder, tmp_path / "videos")), Path(shutil.copytree(out, tmp_path / "out"))
+    renamed, again = (
+        Path(shutil.copytree(folder, tmp_path / "videos")),
+        Path(shutil.copytree(out, tmp_path / "out")),
+    )
     (renamed / "b.avi").rename(renamed / "z.avi")
     for name in ("text.mp4", "cut.mp4"):
         (renamed / name).unlink()
     shutil.copy(renamed / "c.MKV", renamed / "d.mkv")  # the same bytes share a file
-    assert all(video.was_there for video in extract([str(renamed)], EncoderChoice(path=run_dir), CONFIG, again))
+    assert all(
+        video.was_there
+        for video in extract([str(renamed)], EncoderChoice(path=run_dir), CONFIG, again)
+    )
     before, after = read_features(out), read_features(again)
     assert torch.equal(values_of(after, "z.avi"), values_of(before, "b.avi"))
     assert torch.equal(values_of(after, "d.mkv"), values_of(after, "c.MKV"))
@@ -85,7 +107,9 @@ def test_a_renamed_video_is_not_done_again_and_the_table_follows(
     assert not after.failed
 
 
-def test_frames_are_those_on_screen_scaled_as_a_corpus_stores_them(folder: Path, tmp_path: Path) -> None:
+def test_frames_are_those_on_screen_scaled_as_a_corpus_stores_them(
+    folder: Path, tmp_path: Path
+) -> None:
     large = make_video(tmp_path / "large.mp4", seconds=1, size="960x540")
     (piece,) = VideoFile(large).pieces(np.array([0.0, 0.5]))
     assert isinstance(piece.frames, torch.Tensor)
@@ -114,12 +138,21 @@ def test_large_videos_get_the_size_of_stored_clips_with_square_pixels(
     assert stored_size(height, width, aspect) == stored
 
 
-def test_a_container_that_cannot_be_sought_in_is_refused_and_gives_no_frame_of_another_time(tmp_path: Path) -> None:
+def test_a_container_that_cannot_be_sought_in_is_refused_and_gives_no_frame_of_another_time(
+    tmp_path: Path,
+) -> None:
     """In an MPEG stream FFmpeg may land behind the moment that it was sent to, and says nothing."""
-    stream, copied = make_video(tmp_path / "stream.ts", seconds=12, size="320x240"), tmp_path / "copied.mkv"
-    with pytest.raises(SampleError, match=r"the frame of 6\.000 s cannot be found in this container.* -c copy"):
+    stream, copied = (
+        make_video(tmp_path / "stream.ts", seconds=12, size="320x240"),
+        tmp_path / "copied.mkv",
+    )
+    with pytest.raises(
+        SampleError, match=r"the frame of 6\.000 s cannot be found in this container.* -c copy"
+    ):
         _ = VideoFile(stream).stretches
-    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", stream, "-c", "copy", copied], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-nostdin", "-i", stream, "-c", "copy", copied], check=True
+    )
     assert VideoFile(copied).stretches == ((0.0, 12.0),)
     times = np.arange(0.0, 12.0, 0.3)
     (right,) = VideoFile(copied).pieces(times)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from surgrec.clips.sampling import ClipSampling
-from surgrec.features.windows import Stretch, joined, window_starts, window_times
+from surgrec.clips import ClipSampling
+from surgrec.features.windows import TimeSpan, joined, window_starts, window_times
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from surgrec.features.windows import Stretch, joined, window_starts, window_time
     ],
 )
 def test_windows_start_on_the_grid_wherever_the_whole_window_is_covered(
-    stretches: list[Stretch], span_s: float, stride_s: float, starts: list[float]
+    stretches: list[TimeSpan], span_s: float, stride_s: float, starts: list[float]
 ) -> None:
     np.testing.assert_allclose(window_starts(stretches, span_s, stride_s), starts, atol=1e-12)
 
@@ -31,7 +31,7 @@ def test_a_gap_longer_than_a_frame_ends_a_stretch() -> None:
     assert joined([], gap_s=1.0) == ()
 
 
-def test_neighbouring_windows_share_their_moments_to_the_bit() -> None:
+def test_neighboring_windows_share_their_moments_to_the_bit() -> None:
     times = window_times(np.arange(200) * 0.1, ClipSampling(num_frames=8, fps=10.0))
     assert len(np.unique(times)) == 207
     assert times[0].tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]

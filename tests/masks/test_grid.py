@@ -1,18 +1,24 @@
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 
 
 def test_a_clip_becomes_whole_tubelets():
     assert TubeletGrid.of_clip(16, 224, 224) == TubeletGrid(8, 14, 14)
     assert TubeletGrid.of_clip(16, 224, 224).num_tokens == 1568
-    assert TubeletGrid.of_clip(64, 256, 384, tubelet_size=4, patch_size=32) == TubeletGrid(16, 8, 12)
+    assert TubeletGrid.of_clip(64, 256, 384, tubelet_size=4, patch_size=32) == TubeletGrid(
+        16, 8, 12
+    )
 
 
 @pytest.mark.parametrize(
     ("clip", "found"),
-    [((15, 224, 224), "num_frames 15 .* 2"), ((16, 225, 224), "height 225 .* 16"), ((16, 224, 0), "width 0 .* 16")],
+    [
+        ((15, 224, 224), "num_frames 15 .* 2"),
+        ((16, 225, 224), "height 225 .* 16"),
+        ((16, 224, 0), "width 0 .* 16"),
+    ],
 )
 def test_a_clip_that_is_not_whole_tubelets_is_refused(clip, found):
     with pytest.raises(ConfigError, match=found):

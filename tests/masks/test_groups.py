@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.groups import batch_masks
-from surgrec.masks.multiblock import LONG_RANGE, SHORT_RANGE, sample_group
+from surgrec.masks import LONG_RANGE, SHORT_RANGE, TubeletGrid, batch_masks
+from surgrec.masks.multiblock import sample_group
 
 GRID = TubeletGrid(4, 8, 8)
 CONFIGS = (SHORT_RANGE, LONG_RANGE)
@@ -14,7 +13,9 @@ def masks_by_position(positions: np.ndarray, **options) -> dict[int, tuple]:
     rows = {}
     for group in batch_masks(GRID, CONFIGS, seed=5, positions=positions, **options):
         for row, position in enumerate(positions[group.rows].tolist()):
-            rows[position] = tuple((m.context_index[row].tolist(), m.target_index[row].tolist()) for m in group.masks)
+            rows[position] = tuple(
+                (m.context_index[row].tolist(), m.target_index[row].tolist()) for m in group.masks
+            )
     return rows
 
 
@@ -35,7 +36,11 @@ def test_a_samples_masks_do_not_depend_on_world_size_or_batch(world_size, global
 def test_the_groups_cut_the_batch_into_slices_in_order():
     batch = batch_masks(GRID, CONFIGS, seed=0, positions=np.arange(20, 50))
     assert [(group.rows.start, group.rows.stop) for group in batch] == [(0, 4), (4, 28), (28, 30)]
-    assert [[len(masks.context_index) for masks in group.masks] for group in batch] == [[4, 4], [24, 24], [2, 2]]
+    assert [[len(masks.context_index) for masks in group.masks] for group in batch] == [
+        [4, 4],
+        [24, 24],
+        [2, 2],
+    ]
 
 
 def test_a_batch_takes_the_rows_of_its_group():
@@ -46,7 +51,9 @@ def test_a_batch_takes_the_rows_of_its_group():
 
 def test_the_group_sets_how_much_is_trimmed():
     def context_length(mask_group: int) -> float:
-        batch = batch_masks(GRID, (SHORT_RANGE,), seed=0, positions=np.arange(480), mask_group=mask_group)
+        batch = batch_masks(
+            GRID, (SHORT_RANGE,), seed=0, positions=np.arange(480), mask_group=mask_group
+        )
         return float(np.mean([group.masks[0].context_index.shape[1] for group in batch]))
 
     assert context_length(1) > 1.3 * context_length(24)

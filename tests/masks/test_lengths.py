@@ -8,10 +8,9 @@ import yaml
 
 from surgrec.cli import from_plain
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.groups import batch_masks
-from surgrec.masks.multiblock import LONG_RANGE, SHORT_RANGE, MultiblockConfig, Trim, sample_group
-from tests.recipes.processes import ROOT
+from surgrec.masks import LONG_RANGE, SHORT_RANGE, MultiblockConfig, Trim, TubeletGrid, batch_masks
+from surgrec.masks.multiblock import sample_group
+from tests.support.processes import ROOT
 
 GRID = TubeletGrid(4, 8, 8)
 FEW = replace(SHORT_RANGE, lengths=((40, 80), (60, 100), (80, 80)))
@@ -23,7 +22,9 @@ def stated(name: str) -> list[MultiblockConfig]:
     return [from_plain(MultiblockConfig, mask, name) for mask in fields["objective"]["masks"]]
 
 
-def shape(grid: TubeletGrid, config: MultiblockConfig, group: int, size: int, number: int) -> tuple[int, int]:
+def shape(
+    grid: TubeletGrid, config: MultiblockConfig, group: int, size: int, number: int
+) -> tuple[int, int]:
     """How many tokens of context and target a group has, however it is trimmed; `prefix` is the faster way to them."""
     masks = sample_group(grid, config, seed=3, group=group, size=size, mask_config=number)
     return masks.context_index.shape[1], masks.target_index.shape[1]
@@ -42,10 +43,16 @@ def test_two_thousand_groups_have_the_stated_shapes_and_keep_what_is_told(
     name: str, grid: TubeletGrid, size: int, kept: list[tuple[float, float]], number: int
 ) -> None:
     config = stated(name)[number]
-    assert replace(config, lengths=()) == (SHORT_RANGE, LONG_RANGE)[number], "as published, but for the lengths"
-    whole = np.array([shape(grid, replace(config, lengths=()), group, size, number) for group in range(2000)])
+    assert replace(config, lengths=()) == (SHORT_RANGE, LONG_RANGE)[number], (
+        "as published, but for the lengths"
+    )
+    whole = np.array(
+        [shape(grid, replace(config, lengths=()), group, size, number) for group in range(2000)]
+    )
     cut = np.array([shape(grid, config, group, size, number) for group in range(2000)])
-    assert set(map(tuple, cut.tolist())) == set(config.lengths), "all of them are used, and no other"
+    assert set(map(tuple, cut.tolist())) == set(config.lengths), (
+        "all of them are used, and no other"
+    )
     assert len(config.lengths) <= 4 < 20 < len(set(map(tuple, whole.tolist())))
     assert cut.mean(axis=0) / whole.mean(axis=0) == pytest.approx(kept[number], abs=0.015)
     drawn_again = 1 - np.mean(
@@ -79,7 +86,10 @@ def test_a_random_cut_to_a_length_keeps_the_expectation_of_a_mean_and_a_prefix_d
     """The loss of a clip is a mean over its target tokens; here each token's loss is the time at which it lies."""
 
     def mean_time(config: MultiblockConfig, trim: Trim) -> float:
-        groups = [sample_group(GRID, config, seed=0, group=group, size=6, trim=trim) for group in range(1000)]
+        groups = [
+            sample_group(GRID, config, seed=0, group=group, size=6, trim=trim)
+            for group in range(1000)
+        ]
         return float(np.mean([np.mean(masks.target_index // 64) for masks in groups]))
 
     assert mean_time(FEW, "random") == pytest.approx(1.5, abs=0.01)
@@ -87,12 +97,18 @@ def test_a_random_cut_to_a_length_keeps_the_expectation_of_a_mean_and_a_prefix_d
 
 
 def test_masks_of_stated_lengths_depend_on_the_position_alone() -> None:
-    whole = batch_masks(GRID, (FEW, LONG_RANGE), seed=1, positions=np.arange(24), mask_group=6, trim="random")
+    whole = batch_masks(
+        GRID, (FEW, LONG_RANGE), seed=1, positions=np.arange(24), mask_group=6, trim="random"
+    )
     rows = np.concatenate([group.masks[0].target_index[:, :80] for group in whole])
-    (part,) = batch_masks(GRID, (FEW, LONG_RANGE), seed=1, positions=np.arange(14, 17), mask_group=6, trim="random")
+    (part,) = batch_masks(
+        GRID, (FEW, LONG_RANGE), seed=1, positions=np.arange(14, 17), mask_group=6, trim="random"
+    )
     assert (part.masks[0].target_index[:, :80] == rows[14:17]).all()
 
 
 def test_lengths_that_no_group_reaches_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"none of lengths \(\(250, 250\),\) fits any group of 2 .* 4 x 8 x 8"):
+    with pytest.raises(
+        ConfigError, match=r"none of lengths \(\(250, 250\),\) fits any group of 2 .* 4 x 8 x 8"
+    ):
         sample_group(GRID, replace(SHORT_RANGE, lengths=((250, 250),)), seed=0, group=0, size=2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.multiblock import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, sample_group
+from surgrec.masks import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, TubeletGrid
+from surgrec.masks.multiblock import sample_group
 
 GRID = TubeletGrid(8, 14, 14)
 
@@ -53,7 +53,10 @@ def test_context_and_target_are_sorted_disjoint_and_inside_the_grid(config, trim
 )
 def test_kept_fractions_are_those_of_vjepa(grid, config, group_size, context, target):
     num_groups = 200 if group_size > 1 else 1000
-    groups = [sample_group(grid, config, seed=0, group=group, size=group_size) for group in range(num_groups)]
+    groups = [
+        sample_group(grid, config, seed=0, group=group, size=group_size)
+        for group in range(num_groups)
+    ]
     kept_context = np.mean([masks.context_index.shape[1] for masks in groups]) / grid.num_tokens
     kept_target = np.mean([masks.target_index.shape[1] for masks in groups]) / grid.num_tokens
     assert kept_context == pytest.approx(context / grid.num_tokens, abs=0.02)
@@ -94,7 +97,10 @@ def test_a_group_has_one_block_size_and_a_place_for_each_sample():
 
 def test_prefix_trim_keeps_the_lowest_ids_and_random_trim_is_unbiased():
     prefix = [sample_group(GRID, SHORT_RANGE, seed=0, group=group, size=24) for group in range(30)]
-    random = [sample_group(GRID, SHORT_RANGE, seed=0, group=group, size=24, trim="random") for group in range(30)]
+    random = [
+        sample_group(GRID, SHORT_RANGE, seed=0, group=group, size=24, trim="random")
+        for group in range(30)
+    ]
     for cut, spread in zip(prefix, random, strict=True):
         assert cut.context_index.shape == spread.context_index.shape
     last_frame = 7 * 14 * 14
@@ -107,7 +113,9 @@ def test_prefix_trim_keeps_the_lowest_ids_and_random_trim_is_unbiased():
 def test_every_argument_of_the_key_changes_the_mask():
     def key(**changes):
         return digest(
-            sample_group(GRID, SHORT_RANGE, **{"seed": 1, "group": 2, "size": 8, "mask_config": 0, **changes})
+            sample_group(
+                GRID, SHORT_RANGE, **{"seed": 1, "group": 2, "size": 8, "mask_config": 0, **changes}
+            )
         )
 
     assert key() == key()

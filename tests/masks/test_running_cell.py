@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 from surgrec.masks.running_cell import decoded_tokens
 
 GRID = TubeletGrid(8, 14, 14)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.tube import tube_masks
+from surgrec.masks import TubeletGrid, tube_masks
 
 GRID = TubeletGrid(8, 14, 14)
 
@@ -74,7 +73,9 @@ def test_the_cells_of_the_decoder_start_at_every_place_equally_often():
 @pytest.mark.parametrize("decoder_ratio", [0.0, 0.5])
 def test_a_view_has_a_mask_of_its_own_and_the_first_that_of_a_sample_with_one(decoder_ratio):
     def rows(positions: np.ndarray, views: int) -> np.ndarray:
-        masks = tube_masks(GRID, 0.9, seed=3, positions=positions, decoder_ratio=decoder_ratio, views=views)
+        masks = tube_masks(
+            GRID, 0.9, seed=3, positions=positions, decoder_ratio=decoder_ratio, views=views
+        )
         return np.concatenate([masks.context_index, masks.target_index], axis=1)
 
     alone, four = rows(np.arange(5, 8), 1), rows(np.arange(5, 8), 4)
@@ -84,7 +85,9 @@ def test_a_view_has_a_mask_of_its_own_and_the_first_that_of_a_sample_with_one(de
     assert (rows(np.array([6]), 2) == four[4:6]).all()
 
 
-@pytest.mark.parametrize(("ratio", "found"), [(0.1, "mask_ratio 0.1 hides 0 of the 2 x 4"), (1.0, "hides 8 of")])
+@pytest.mark.parametrize(
+    ("ratio", "found"), [(0.1, "mask_ratio 0.1 hides 0 of the 2 x 4"), (1.0, "hides 8 of")]
+)
 def test_a_ratio_that_hides_nothing_or_everything_is_refused(ratio, found):
     with pytest.raises(ConfigError, match=found):
         tube_masks(TubeletGrid(2, 2, 4), ratio, seed=0, positions=np.arange(2))

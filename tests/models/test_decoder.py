@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from surgrec.errors import ConfigError
-from surgrec.models.decoder import Decoder, DecoderConfig
-from surgrec.models.encoder import EncoderConfig
+from surgrec.models import Decoder, DecoderConfig, EncoderConfig
 
-ENCODER = EncoderConfig(width=48, depth=1, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos")
+ENCODER = EncoderConfig(
+    width=48, depth=1, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos"
+)
 CONTEXT = torch.tensor([[0, 3, 9, 12], [1, 2, 30, 31]])
 TARGET = torch.tensor([[1, 2, 20, 25, 31], [0, 3, 4, 5, 6]])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from surgrec.errors import ConfigError
-from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
+from surgrec.models import ENCODER_SIZES, Encoder, EncoderConfig
 
 CONFIG = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8)
 
@@ -18,7 +18,9 @@ def test_the_blocks_see_only_the_tokens_they_are_given():
     encoder = Encoder(CONFIG)
     index = torch.tensor([[0, 5, 20], [3, 4, 31]])
     tokens = encoder.embed(clips())
-    others = torch.ones_like(tokens, dtype=torch.bool).scatter(1, index[..., None].expand(-1, -1, 48), False)
+    others = torch.ones_like(tokens, dtype=torch.bool).scatter(
+        1, index[..., None].expand(-1, -1, 48), False
+    )
     changed = torch.where(others, torch.full_like(tokens, 9.0), tokens)
     assert torch.equal(encoder.encode(changed, index), encoder.encode(tokens, index))
     assert (encoder.encode(tokens)[0, 5] - encoder.encode(tokens, index)[0, 1]).abs().max() > 0.01
@@ -48,7 +50,9 @@ def test_what_a_layer_adds_shrinks_with_its_depth():
     encoder = Encoder(EncoderConfig(width=96, depth=8, num_heads=2, num_frames=2, crop_px=16))
     for layer, block in enumerate(encoder.blocks, start=1):
         for linear in (block.attn.proj, block.mlp.fc2):
-            assert linear.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * layer), rel=0.05)
+            assert linear.weight.std().item() == pytest.approx(
+                0.02 / math.sqrt(2 * layer), rel=0.05
+            )
         assert block.attn.qkv.weight.std().item() == pytest.approx(0.02, rel=0.05)
         assert block.attn.qkv.bias.abs().max() == 0
 
@@ -74,12 +78,15 @@ def test_the_modality_embedding_starts_at_nothing_and_is_one_vector():
 
 
 @pytest.mark.parametrize(
-    ("size", "millions"), [("base", 86.2), ("large", 303.9), ("huge", 632), ("giant", 1012), ("gigantic", 1843)]
+    ("size", "millions"),
+    [("base", 86.2), ("large", 303.9), ("huge", 632), ("giant", 1012), ("gigantic", 1843)],
 )
 def test_named_sizes_have_the_published_number_of_parameters(size, millions):
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(**ENCODER_SIZES[size]))
-    assert sum(parameter.numel() for parameter in encoder.parameters()) / 1e6 == pytest.approx(millions, rel=0.005)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) / 1e6 == pytest.approx(
+        millions, rel=0.005
+    )
 
 
 def test_a_clip_of_another_size_is_refused():

@@ -3,11 +3,13 @@ import math
 import pytest
 import torch
 
-from surgrec.masks.grid import TubeletGrid
-from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.positions import SinusoidPositions, sinusoid_table, sinusoid_table_3d
+from surgrec.masks import TubeletGrid
+from surgrec.models import Encoder, EncoderConfig, sinusoid_table, sinusoid_table_3d
+from surgrec.models.positions import SinusoidPositions
 
-CONFIG = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos")
+CONFIG = EncoderConfig(
+    width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos"
+)
 
 
 def test_channels_are_sines_and_cosines_of_falling_frequency():
@@ -31,7 +33,9 @@ def test_a_sinusoid_encoder_sees_only_the_tokens_it_is_given_each_at_its_place()
     encoder = Encoder(CONFIG)
     clips = torch.randn(2, 3, 4, 32, 32)
     index, order = torch.arange(32).expand(2, -1), torch.randperm(32)
-    torch.testing.assert_close(encoder(clips, index[:, order]), encoder(clips)[:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        encoder(clips, index[:, order]), encoder(clips)[:, order], atol=1e-5, rtol=1e-5
+    )
     assert (encoder(clips, index[:, :4]) - encoder(clips)[:, :4]).abs().max() > 0.01
     same_pixels = torch.ones(1, 3, 4, 32, 32)
     features = encoder(same_pixels)
@@ -39,7 +43,10 @@ def test_a_sinusoid_encoder_sees_only_the_tokens_it_is_given_each_at_its_place()
 
 
 def test_a_sinusoid_encoder_has_the_weights_of_a_rotary_one_and_videomaes_start():
-    encoder, rotary = Encoder(CONFIG), Encoder(EncoderConfig(**{**vars(CONFIG), "positions": "rope"}))
+    encoder, rotary = (
+        Encoder(CONFIG),
+        Encoder(EncoderConfig(**{**vars(CONFIG), "positions": "rope"})),
+    )
     assert {name: weight.shape for name, weight in encoder.state_dict().items()} == {
         name: weight.shape for name, weight in rotary.state_dict().items()
     }
@@ -59,11 +66,15 @@ def test_three_dimensional_sinusoids_give_time_height_and_width_a_third_of_the_c
     for axis, place in enumerate((5, 3, 11)):
         for pair in (0, 1, 100, 168):
             angle = place / 10000 ** (pair / 171)
-            assert table[token, 342 * axis + pair].item() == pytest.approx(math.sin(angle), abs=1e-6)
-            assert table[token, 342 * axis + 171 + pair].item() == pytest.approx(math.cos(angle), abs=1e-6)
-    assert table[token, 1023].item() == pytest.approx(math.cos(11 / 10000 ** (168 / 171)), abs=1e-6), (
-        "cut after pair 168"
-    )
+            assert table[token, 342 * axis + pair].item() == pytest.approx(
+                math.sin(angle), abs=1e-6
+            )
+            assert table[token, 342 * axis + 171 + pair].item() == pytest.approx(
+                math.cos(angle), abs=1e-6
+            )
+    assert table[token, 1023].item() == pytest.approx(
+        math.cos(11 / 10000 ** (168 / 171)), abs=1e-6
+    ), "cut after pair 168"
 
 
 def test_a_width_that_six_divides_is_not_cut():
@@ -80,7 +91,9 @@ def test_an_encoder_of_vjepa_1_adds_them_and_starts_as_it_did():
     pixels = torch.zeros(1, 3, 4, 32, 32)
     torch.testing.assert_close(encoder.embed(pixels)[0], sinusoid_table_3d(config.grid, 96))
     assert encoder.rope is None
-    for block in encoder.blocks:  # its code rescales what deep layers add, and then draws all weights anew
+    for (
+        block
+    ) in encoder.blocks:  # its code rescales what deep layers add, and then draws all weights anew
         for linear in (block.attn.qkv, block.attn.proj, block.mlp.fc2):
             assert linear.weight.std().item() == pytest.approx(0.02, rel=0.05)
             assert linear.bias.abs().max() == 0

@@ -3,9 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from surgrec.models.encoder import EncoderConfig
-from surgrec.models.positions import sinusoid_table_3d
-from surgrec.models.predictor import Predictor, PredictorConfig, fitting_mask_tokens
+from surgrec.models import (
+    EncoderConfig,
+    Predictor,
+    PredictorConfig,
+    fitting_mask_tokens,
+    sinusoid_table_3d,
+)
 
 ENCODER = EncoderConfig(width=48, depth=1, num_heads=2, num_frames=4, crop_px=32, patch_size=8)
 CONTEXT = torch.tensor([[0, 3, 9, 12], [1, 2, 30, 31]])
@@ -14,7 +18,9 @@ TARGET = torch.tensor([[1, 2, 20, 25, 31], [0, 3, 4, 5, 6]])
 
 def predictor_with_random_weights(**config) -> Predictor:
     torch.manual_seed(0)
-    predictor = Predictor(PredictorConfig(width=36, depth=2, num_heads=3, **config), ENCODER, num_mask_configs=2)
+    predictor = Predictor(
+        PredictorConfig(width=36, depth=2, num_heads=3, **config), ENCODER, num_mask_configs=2
+    )
     for parameter in predictor.parameters():
         parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
     return predictor
@@ -25,7 +31,9 @@ def test_predictions_do_not_depend_on_the_order_of_ids():
     tokens = torch.randn(2, 4, 48)
     straight = predictor(tokens, CONTEXT, TARGET, 1)
     context_order, target_order = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 1, 0, 3, 2])
-    shuffled = predictor(tokens[:, context_order], CONTEXT[:, context_order], TARGET[:, target_order], 1)
+    shuffled = predictor(
+        tokens[:, context_order], CONTEXT[:, context_order], TARGET[:, target_order], 1
+    )
     assert straight.shape == (2, 5, 48)
     torch.testing.assert_close(shuffled, straight[:, target_order], atol=1e-5, rtol=1e-5)
 
@@ -38,7 +46,9 @@ def test_v_jepa_2_trains_one_mask_token_with_all_mask_configurations():
     assert predictor.mask_tokens.shape == (1, 36)
     first, second = (predictor(tokens, CONTEXT, TARGET, mask_config) for mask_config in (0, 1))
     assert torch.equal(first, second)
-    (gradient,) = torch.autograd.grad(first.sum() + 2 * second.sum(), predictor.mask_tokens, retain_graph=True)
+    (gradient,) = torch.autograd.grad(
+        first.sum() + 2 * second.sum(), predictor.mask_tokens, retain_graph=True
+    )
     (of_first,) = torch.autograd.grad(first.sum(), predictor.mask_tokens)
     torch.testing.assert_close(gradient, 3 * of_first)
 
@@ -57,7 +67,10 @@ def test_a_trained_mask_token_fills_every_slot():
     tokens = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
     assert torch.equal(fitting_mask_tokens(tokens, 2), tokens)
     assert torch.equal(fitting_mask_tokens(tokens, 3), tokens[[1, 1, 1]])
-    assert torch.equal(fitting_mask_tokens(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2), torch.tensor([[1.0, 0.0]] * 2))
+    assert torch.equal(
+        fitting_mask_tokens(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2),
+        torch.tensor([[1.0, 0.0]] * 2),
+    )
 
 
 def test_predictions_depend_on_the_place_to_predict():
@@ -81,7 +94,9 @@ def test_the_predictor_of_vjepa_1_adds_its_own_sinusoids_to_context_and_mask_tok
     hidden = predictor.mask_tokens[1] + table[TARGET]
     tokens = predictor.predictor_blocks[0](torch.cat([seen, hidden], dim=1))
     expected = predictor.predictor_proj(predictor.predictor_norm(tokens[:, 4:]))
-    torch.testing.assert_close(predictor(context, CONTEXT, TARGET, 1), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        predictor(context, CONTEXT, TARGET, 1), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_what_each_kind_of_predictor_stores():
@@ -92,7 +107,9 @@ def test_what_each_kind_of_predictor_stores():
     }  # fmt: skip
     encoder = replace(ENCODER, depth=2, levels=(0, 1), modality_embedding=True)
     config = PredictorConfig(width=36, depth=1, num_heads=3, context_head=True)
-    names = set(Predictor(config, encoder, num_mask_configs=2).state_dict()) - set(plain.state_dict())
+    names = set(Predictor(config, encoder, num_mask_configs=2).state_dict()) - set(
+        plain.state_dict()
+    )
     assert names == {
         "predictor_embed.0.weight", "predictor_embed.0.bias", "predictor_embed.2.weight", "predictor_embed.2.bias",
         "predictor_proj_context.weight", "predictor_proj_context.bias", "modality_embed",
@@ -105,5 +122,7 @@ def test_what_deep_layers_add_shrinks_in_vjepa_2_and_not_in_1(positions, rescale
     config = PredictorConfig(width=96, depth=8, num_heads=3)
     predictor = Predictor(config, replace(ENCODER, positions=positions), num_mask_configs=1)
     expected = 0.02 / 16**0.5 if rescaled else 0.02
-    assert predictor.predictor_blocks[-1].mlp.fc2.weight.std().item() == pytest.approx(expected, rel=0.05)
+    assert predictor.predictor_blocks[-1].mlp.fc2.weight.std().item() == pytest.approx(
+        expected, rel=0.05
+    )
     assert predictor.mask_tokens.abs().max() == 0

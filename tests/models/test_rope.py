@@ -2,7 +2,7 @@ import pytest
 import torch
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 from surgrec.models.rope import RotaryPositions, rope_table
 
 GRID = TubeletGrid(4, 5, 6)
@@ -61,7 +61,10 @@ def test_tokens_are_looked_up_by_id():
 def test_interpolated_positions_span_the_same_angles_on_every_frame():
     """V-JEPA 2.1 scales rows and columns of any frame to its first grid of 16 x 16."""
     at_home, large = TubeletGrid(2, 16, 16), TubeletGrid(2, 24, 31)
-    home, scaled = rope_table(at_home, 64, "interleaved"), rope_table(large, 64, "interleaved", side=16)
+    home, scaled = (
+        rope_table(at_home, 64, "interleaved"),
+        rope_table(large, 64, "interleaved", side=16),
+    )
     torch.testing.assert_close(rope_table(at_home, 64, "interleaved", side=16), home)
     torch.testing.assert_close(scaled[-1], home[-1])  # the last corner
     token = 24 * 31 + 7 * 31 + 20  # t 1, h 7, w 20
@@ -77,7 +80,13 @@ def test_interpolated_positions_span_the_same_angles_on_every_frame():
 def test_interleaved_positions_multiply_pairs_of_channels_as_complex_numbers():
     torch.manual_seed(0)
     vector, token = torch.randn(64), 2 * 30 + 3 * 6 + 5  # t 2, h 3, w 5
-    angles = torch.cat([place * 10000 ** (-torch.arange(10) / 10) for place in (2, 3, 5)] + [torch.zeros(2)])
-    turned = torch.view_as_complex(vector.unflatten(0, (32, 2))) * torch.polar(torch.ones(32), angles)
+    angles = torch.cat(
+        [place * 10000 ** (-torch.arange(10) / 10) for place in (2, 3, 5)] + [torch.zeros(2)]
+    )
+    turned = torch.view_as_complex(vector.unflatten(0, (32, 2))) * torch.polar(
+        torch.ones(32), angles
+    )
     table = rope_table(GRID, 64, "interleaved")
-    torch.testing.assert_close(apply_rot_embed_cat(vector, table[token]), torch.view_as_real(turned).flatten())
+    torch.testing.assert_close(
+        apply_rot_embed_cat(vector, table[token]), torch.view_as_real(turned).flatten()
+    )

@@ -1,7 +1,8 @@
 import torch
 from einops import rearrange
 
-from surgrec.models.tokens import TubeletEmbedding, take_tokens
+from surgrec.models import take_tokens
+from surgrec.models.tokens import TubeletEmbedding
 
 
 def test_the_embedding_is_the_convolution_of_its_weights():

@@ -18,5 +18,9 @@ def test_bounds_are_listed() -> None:
 @pytest.mark.parametrize(("path", "name", "bound"), ROWS)
 def test_a_bound_that_is_told_stands_in_its_test(path: str, name: str, bound: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
-    (function,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == name]
+    (function,) = [
+        node
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
     assert bound in (ast.get_source_segment(text, function) or "")

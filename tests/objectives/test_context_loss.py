@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from surgrec.errors import ConfigError
-from surgrec.masks.grid import TubeletGrid
+from surgrec.masks import TubeletGrid
 from surgrec.models.tokens import token_places
-from surgrec.objectives.context_loss import ContextLossConfig, context_weight, nearness, squared_distances
+from surgrec.objectives.context_loss import (
+    ContextLossConfig,
+    context_weight,
+    nearness,
+    squared_distances,
+)
 
 GRID = TubeletGrid(4, 5, 6)
 
@@ -14,11 +19,15 @@ GRID = TubeletGrid(4, 5, 6)
 def test_nearness_is_one_over_the_root_of_the_distance_to_the_nearest_target():
     grid = TubeletGrid(2, 3, 4)  # ids: 12 t + 4 h + w
     target = torch.tensor([[0, 23]])  # (0, 0, 0) and (1, 2, 3)
-    context = torch.tensor([[1, 12, 17, 3, 22]])  # (0, 0, 1), (1, 0, 0), (1, 1, 1), (0, 0, 3), (1, 2, 2)
+    context = torch.tensor(
+        [[1, 12, 17, 3, 22]]
+    )  # (0, 0, 1), (1, 0, 0), (1, 1, 1), (0, 0, 3), (1, 2, 2)
     squared = [1, 1, 3, 5, 1]  # (0, 0, 3) is 9 from the first target and 1 + 4 + 0 from the second
     expected = torch.tensor([[distance**-0.25 for distance in squared]])
     torch.testing.assert_close(nearness(grid, context, target), expected)
-    assert nearness(grid, context, target)[0, 2].item() == pytest.approx(1 / math.sqrt(math.sqrt(3)))
+    assert nearness(grid, context, target)[0, 2].item() == pytest.approx(
+        1 / math.sqrt(math.sqrt(3))
+    )
 
 
 def test_distances_are_those_of_all_pairs():
@@ -39,7 +48,15 @@ def test_each_clip_has_its_own_targets():
 
 @pytest.mark.parametrize(
     ("step", "weight"),
-    [(0, 0.0), (14_999, 0.0), (15_000, 0.0), (18_000, 0.1), (22_500, 0.25), (30_000, 0.5), (10**6, 0.5)],
+    [
+        (0, 0.0),
+        (14_999, 0.0),
+        (15_000, 0.0),
+        (18_000, 0.1),
+        (22_500, 0.25),
+        (30_000, 0.5),
+        (10**6, 0.5),
+    ],
 )
 def test_the_context_counts_from_step_15000_and_fully_from_30000(step, weight):
     assert context_weight(ContextLossConfig(), step) == pytest.approx(weight)
@@ -51,7 +68,11 @@ def test_a_constant_weight_counts_from_the_first_step():
 
 @pytest.mark.parametrize(
     ("fields", "found"),
-    [({"weight": 0.0}, r"weight is 0\.0"), ({"warmup_end": 10}, "15000 .* 10"), ({"warmup_start": -1}, "-1")],
+    [
+        ({"weight": 0.0}, r"weight is 0\.0"),
+        ({"warmup_end": 10}, "15000 .* 10"),
+        ({"warmup_start": -1}, "-1"),
+    ],
 )
 def test_an_impossible_context_loss_is_refused(fields, found):
     with pytest.raises(ConfigError, match=found):

@@ -3,16 +3,20 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgrec.masks.groups import batch_masks
-from surgrec.masks.multiblock import MultiblockConfig
-from surgrec.masks.tube import tube_masks
-from surgrec.models.decoder import DecoderConfig
-from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
-from surgrec.models.predictor import PredictorConfig
+from surgrec.masks import MultiblockConfig, batch_masks, tube_masks
+from surgrec.models import ENCODER_SIZES, DecoderConfig, Encoder, EncoderConfig, PredictorConfig
+from surgrec.objectives import (
+    JepaObjective,
+    JepaObjectiveConfig,
+    MaeObjective,
+    MaeObjectiveConfig,
+    jepa_flops,
+    mae_flops,
+    mae_masks,
+    target_features,
+)
 from surgrec.objectives.context_loss import ContextLossConfig
-from surgrec.objectives.flops import jepa_flops, jepa_flops_per_clip, mae_flops
-from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, target_features
-from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks
+from surgrec.objectives.flops import jepa_flops_per_clip
 
 
 @pytest.mark.parametrize(
@@ -26,13 +30,17 @@ from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig, mae_masks
 )
 def test_published_sizes_cost_what_their_formula_says(size, crop_px, kept, gigaflops):
     encoder = EncoderConfig(**ENCODER_SIZES[size], crop_px=crop_px)
-    assert jepa_flops_per_clip(encoder, PredictorConfig(), kept) / 1e9 == pytest.approx(gigaflops, rel=0.01)
+    assert jepa_flops_per_clip(encoder, PredictorConfig(), kept) / 1e9 == pytest.approx(
+        gigaflops, rel=0.01
+    )
 
 
 @pytest.mark.parametrize("levels", [(), (0, 1)])
 def test_the_formula_counts_what_a_step_multiplies(levels):
     """The second time with all that V-JEPA 2.1 adds."""
-    encoder = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, mlp_ratio=3.0, levels=levels)
+    encoder = EncoderConfig(
+        width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, mlp_ratio=3.0, levels=levels
+    )
     config = JepaObjectiveConfig(
         predictor=PredictorConfig(width=36, depth=3, num_heads=3, context_head=bool(levels)),
         masks=(MultiblockConfig(num_blocks=2, spatial_scale=0.3),),
@@ -44,7 +52,9 @@ def test_the_formula_counts_what_a_step_multiplies(levels):
     with FlopCounterMode(display=False) as counter:
         objective(clips, target_features(objective.encoder, clips), masks)["loss"].backward()
     # PyTorch also counts the scores that attention's backward pass computes again: one in a hundred here.
-    assert counter.get_total_flops() == pytest.approx(jepa_flops(encoder, config.predictor, masks), rel=0.02)
+    assert counter.get_total_flops() == pytest.approx(
+        jepa_flops(encoder, config.predictor, masks), rel=0.02
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,19 +66,27 @@ def test_the_formula_counts_what_a_step_multiplies(levels):
         ("large", DecoderConfig(width=512, num_heads=8, depth=12), 0.0, 851),
     ],
 )
-def test_published_mae_sizes_cost_what_their_formula_says(size, decoder, decoder_mask_ratio, gigaflops):
+def test_published_mae_sizes_cost_what_their_formula_says(
+    size, decoder, decoder_mask_ratio, gigaflops
+):
     encoder = EncoderConfig(**ENCODER_SIZES[size], crop_px=224, positions="sincos")
-    masks = tube_masks(encoder.grid, 0.9, seed=0, positions=np.arange(2), decoder_ratio=decoder_mask_ratio)
+    masks = tube_masks(
+        encoder.grid, 0.9, seed=0, positions=np.arange(2), decoder_ratio=decoder_mask_ratio
+    )
     assert mae_flops(encoder, decoder, masks) / 2e9 == pytest.approx(gigaflops, rel=0.01)
 
 
 @pytest.mark.parametrize("decoder_mask_ratio", [0.0, 0.5])
 def test_the_mae_formula_counts_what_a_step_multiplies(decoder_mask_ratio):
-    encoder = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, positions="sincos")
+    encoder = EncoderConfig(
+        width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, positions="sincos"
+    )
     decoder = DecoderConfig(width=36, depth=3, num_heads=3)
     config = MaeObjectiveConfig(decoder=decoder, decoder_mask_ratio=decoder_mask_ratio)
     objective = MaeObjective(Encoder(encoder), config)
     masks = mae_masks(config, encoder.grid, seed=0, positions=np.arange(2))
     with FlopCounterMode(display=False) as counter:
         objective(torch.randn(2, 3, 8, 64, 64), masks)["loss"].backward()
-    assert counter.get_total_flops() == pytest.approx(mae_flops(encoder, config.decoder, masks), rel=0.02)
+    assert counter.get_total_flops() == pytest.approx(
+        mae_flops(encoder, config.decoder, masks), rel=0.02
+    )

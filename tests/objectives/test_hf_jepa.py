@@ -10,13 +10,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from surgrec.masks.groups import GroupMasks
-from surgrec.models.encoder import EncoderConfig
-from surgrec.models.hf_vjepa2 import hf_vjepa2_state
-from surgrec.models.predictor import PredictorConfig
-from surgrec.models.tokens import take_tokens
-from tests.objectives.hugging_face import transformers_or_skip
-from tests.objectives.jepa_cases import CASES, Step
+from surgrec.convert.hf_vjepa2 import hf_vjepa2_state
+from surgrec.masks import GroupMasks
+from surgrec.models import EncoderConfig, PredictorConfig, take_tokens
+from tests.support.hugging_face import transformers_or_skip
+from tests.support.jepa_cases import CASES, Step
 
 transformers = transformers_or_skip()
 
@@ -25,8 +23,12 @@ class HuggingFaceStep:
     """The same step by Hugging Face's encoder layers and predictor."""
 
     def __init__(self, ours: Step, *, shared: bool) -> None:
-        config = hf_config(ours.objective.encoder.config, ours.objective.predictor.config, 1 if shared else 2)
-        state = hf_vjepa2_state(ours.objective.encoder.state_dict(), ours.objective.predictor.state_dict())
+        config = hf_config(
+            ours.objective.encoder.config, ours.objective.predictor.config, 1 if shared else 2
+        )
+        state = hf_vjepa2_state(
+            ours.objective.encoder.state_dict(), ours.objective.predictor.state_dict()
+        )
         self.model, self.target = transformers.VJEPA2Model(config), transformers.VJEPA2Model(config)
         self.model.load_state_dict(state)
         self.target.load_state_dict(hf_vjepa2_state(ours.target_encoder.state_dict()), strict=False)
@@ -37,7 +39,10 @@ class HuggingFaceStep:
     def predictions(self, group: GroupMasks, mask_config: int) -> Tensor:
         """Of the hidden tubelets of one mask configuration; the encoder sees the visible ones alone."""
         mask, clips = group.masks[mask_config], self.clips[group.rows]
-        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+        context_index, target_index = (
+            torch.from_numpy(mask.context_index),
+            torch.from_numpy(mask.target_index),
+        )
         embedded = self.model.encoder.embeddings(clips)
         hidden = take_tokens(embedded, context_index)
         for layer in self.model.encoder.layer:
@@ -48,7 +53,9 @@ class HuggingFaceStep:
         everywhere = torch.zeros_like(embedded).scatter(1, places, hidden)
         token = partial(self._embed_with_token, mask_index=0 if self.shared else mask_config)
         self.model.predictor.embeddings.forward = token
-        predicted: Tensor = self.model.predictor(everywhere, [context_index], [target_index]).last_hidden_state
+        predicted: Tensor = self.model.predictor(
+            everywhere, [context_index], [target_index]
+        ).last_hidden_state
         return predicted
 
     def losses(self, masks: list[GroupMasks]) -> Tensor:
@@ -123,7 +130,10 @@ def test_bf16_predictions_stay_near_those_of_hugging_face_in_float32(
     network = step.objective
     for group in step.masks:
         for mask_config, mask in enumerate(group.masks):
-            context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+            context_index, target_index = (
+                torch.from_numpy(mask.context_index),
+                torch.from_numpy(mask.target_index),
+            )
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 context = network.encoder(step.clips[group.rows], context_index)
                 ours = network.predictor(context, context_index, target_index, mask_config).float()

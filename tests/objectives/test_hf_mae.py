@@ -5,11 +5,10 @@ import pytest
 import torch
 from einops import rearrange
 
-from surgrec.masks.tube import tube_masks
-from surgrec.models.decoder import DecoderConfig
-from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.objectives.mae import MaeObjective, MaeObjectiveConfig
-from tests.objectives.mae_cases import CASES, hf_model
+from surgrec.masks import tube_masks
+from surgrec.models import DecoderConfig, Encoder, EncoderConfig
+from surgrec.objectives import MaeObjective, MaeObjectiveConfig
+from tests.support.mae_cases import CASES, hf_model
 
 
 @torch.no_grad()
@@ -26,7 +25,9 @@ def test_bf16_predictions_stay_near_those_of_hugging_face_in_float32(
     masks = tube_masks(encoder.grid, 0.8, seed=seed, positions=np.arange(2))
     hidden = torch.ones(2, encoder.grid.num_tokens, dtype=torch.bool)
     hidden = hidden.scatter(1, torch.from_numpy(masks.context_index), False)
-    theirs = hf_model(objective)[0](rearrange(clips, "b c t h w -> b t c h w"), bool_masked_pos=hidden).logits
+    theirs = hf_model(objective)[0](
+        rearrange(clips, "b c t h w -> b t c h w"), bool_masked_pos=hidden
+    ).logits
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours = objective.predict(clips, masks).float()
     assert theirs.std() > 0.4, "predictions of no size would agree with anything"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.objectives.hugging_face import transformers_or_skip
+from tests.support.hugging_face import transformers_or_skip
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,9 @@ def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
 
 
-def test_in_ci_a_comparison_fails_where_transformers_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_ci_a_comparison_fails_where_transformers_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(ImportError, match="transformers"):
         transformers_or_skip()

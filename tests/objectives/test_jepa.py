@@ -7,21 +7,23 @@ import torch
 import torch.nn.functional as F
 
 from surgrec.errors import ConfigError
-from surgrec.masks.groups import GroupMasks, batch_masks
-from surgrec.masks.multiblock import Masks, MultiblockConfig
-from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
-from surgrec.models.predictor import PredictorConfig
-from surgrec.models.tokens import take_tokens, token_places
+from surgrec.masks import GroupMasks, Masks, MultiblockConfig, batch_masks
+from surgrec.models import ENCODER_SIZES, Encoder, EncoderConfig, PredictorConfig, take_tokens
+from surgrec.models.tokens import token_places
+from surgrec.objectives import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
 from surgrec.objectives.context_loss import ContextLossConfig
-from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
-from surgrec.training.ema import ema_copy, update_ema
-from tests.objectives.jepa_cases import CASES, Step
+from surgrec.training import ema_copy, update_ema
+from tests.support.jepa_cases import CASES, Step
 
 ENCODER = EncoderConfig(width=48, depth=2, num_heads=2, num_frames=8, crop_px=64)
-CONFIG = JepaObjectiveConfig(predictor=PredictorConfig(width=36, depth=2, num_heads=3), mask_group=3)
+CONFIG = JepaObjectiveConfig(
+    predictor=PredictorConfig(width=36, depth=2, num_heads=3), mask_group=3
+)
 
 
-def objective_with_random_weights(seed: int = 0, noise: float = 0.1, shared: bool = True) -> JepaObjective:
+def objective_with_random_weights(
+    seed: int = 0, noise: float = 0.1, shared: bool = True
+) -> JepaObjective:
     torch.manual_seed(seed)
     predictor = replace(CONFIG.predictor, shared_mask_token=shared)
     objective = JepaObjective(Encoder(ENCODER), replace(CONFIG, predictor=predictor))
@@ -38,7 +40,9 @@ def clips_at(positions: np.ndarray) -> torch.Tensor:
 
 
 def masks_at(positions: np.ndarray) -> list[GroupMasks]:
-    return batch_masks(ENCODER.grid, CONFIG.masks, seed=7, positions=positions, mask_group=CONFIG.mask_group)
+    return batch_masks(
+        ENCODER.grid, CONFIG.masks, seed=7, positions=positions, mask_group=CONFIG.mask_group
+    )
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
@@ -50,7 +54,9 @@ def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks):
     @torch.no_grad()
     def losses(positions: np.ndarray) -> torch.Tensor:
         clips = clips_at(positions)
-        return objective(clips, target_features(target_encoder, clips), masks_at(positions))["loss_per_sample"]
+        return objective(clips, target_features(target_encoder, clips), masks_at(positions))[
+            "loss_per_sample"
+        ]
 
     positions = np.arange(8, 16)
     at_once = losses(positions)
@@ -75,13 +81,18 @@ def test_two_masks_at_once_have_the_gradients_of_each_alone(
         tokens, losses = apart.encoder.embed(step.clips), []
         for group in step.masks:
             mask = group.masks[mask_config]
-            context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+            context_index, target_index = (
+                torch.from_numpy(mask.context_index),
+                torch.from_numpy(mask.target_index),
+            )
             context = apart.encoder.encode(tokens[group.rows], context_index)
             predicted = apart.predictor(context, context_index, target_index, mask_config)
             wanted = F.layer_norm(take_tokens(targets[group.rows], target_index), (encoder.width,))
             losses.append((predicted - wanted).abs().mean(dim=(1, 2)))
         (torch.cat(losses).mean() / 2).backward()
-    for (name, one), other in zip(step.objective.named_parameters(), apart.parameters(), strict=True):
+    for (name, one), other in zip(
+        step.objective.named_parameters(), apart.parameters(), strict=True
+    ):
         assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm(), name
 
 
@@ -94,7 +105,10 @@ def test_a_shared_mask_token_gets_the_gradient_of_all_masks_and_others_that_of_t
         """Of the mask tokens, when only these mask configurations are scored."""
         objective = objective_with_random_weights(shared=shared)
         targets = target_features(objective.encoder, clips)
-        losses = [objective._clip_losses(objective.encoder.embed(clips), targets, group.masks[n], n, 0) for n in scored]
+        losses = [
+            objective._clip_losses(objective.encoder.embed(clips), targets, group.masks[n], n, 0)
+            for n in scored
+        ]
         (torch.stack(losses).sum(dim=0).mean() / 2).backward()
         return objective.predictor.mask_tokens.grad
 
@@ -106,12 +120,19 @@ def test_a_shared_mask_token_gets_the_gradient_of_all_masks_and_others_that_of_t
 
 
 def bf16_differences(
-    objective: JepaObjective, clips: torch.Tensor, mask: Masks, *, of_targets: Callable[[torch.Tensor], torch.Tensor]
+    objective: JepaObjective,
+    clips: torch.Tensor,
+    mask: Masks,
+    *,
+    of_targets: Callable[[torch.Tensor], torch.Tensor],
 ) -> list[torch.Tensor]:
     """How far targets, context and predictions under bf16 are from those of float32."""
 
     def features() -> list[torch.Tensor]:
-        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+        context_index, target_index = (
+            torch.from_numpy(mask.context_index),
+            torch.from_numpy(mask.target_index),
+        )
         targets = of_targets(target_features(objective.encoder, clips))
         context = objective.encoder(clips, context_index)
         return [targets, context, objective.predictor(context, context_index, target_index, 0)]
@@ -157,10 +178,14 @@ def test_bf16_features_of_a_small_vit_stay_near_those_of_float32():
 def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_context(step, weight):
     """By hand: each level of the targets is normed by itself, and what is seen counts less the farther it lies."""
     torch.manual_seed(0)
-    encoder = replace(ENCODER, depth=3, levels=(0, 2), rope="interleaved", rope_side=16, modality_embedding=True)
+    encoder = replace(
+        ENCODER, depth=3, levels=(0, 2), rope="interleaved", rope_side=16, modality_embedding=True
+    )
     predictor = replace(CONFIG.predictor, context_head=True)
     config = JepaObjectiveConfig(
-        predictor=predictor, mask_group=3, context=ContextLossConfig(weight=0.5, warmup_start=2, warmup_end=4)
+        predictor=predictor,
+        mask_group=3,
+        context=ContextLossConfig(weight=0.5, warmup_start=2, warmup_end=4),
     )
     objective, target_encoder = JepaObjective(Encoder(encoder), config), Encoder(encoder)
     with torch.no_grad():
@@ -175,14 +200,25 @@ def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_co
     wanted = torch.cat([F.layer_norm(level, (48,)) for level in targets.chunk(2, dim=-1)], dim=-1)
     per_config = []
     for mask_config, mask in enumerate(group.masks):
-        context_index, target_index = torch.from_numpy(mask.context_index), torch.from_numpy(mask.target_index)
+        context_index, target_index = (
+            torch.from_numpy(mask.context_index),
+            torch.from_numpy(mask.target_index),
+        )
         context = objective.encoder.encode_levels(objective.encoder.embed(clips), context_index)
-        hidden, seen = objective.predictor.predict_with_context(context, context_index, target_index, mask_config)
+        hidden, seen = objective.predictor.predict_with_context(
+            context, context_index, target_index, mask_config
+        )
         for row in range(2):
             places = token_places(encoder.grid).float()
-            distance = torch.cdist(places[context_index[row]], places[target_index[row]]).amin(dim=1)
-            errors = (seen[row] - wanted[row, context_index[row]]).abs().mean(dim=1) / distance.sqrt()
-            per_config.append((hidden[row] - wanted[row, target_index[row]]).abs().mean() + weight * errors.mean())
+            distance = torch.cdist(places[context_index[row]], places[target_index[row]]).amin(
+                dim=1
+            )
+            errors = (seen[row] - wanted[row, context_index[row]]).abs().mean(
+                dim=1
+            ) / distance.sqrt()
+            per_config.append(
+                (hidden[row] - wanted[row, target_index[row]]).abs().mean() + weight * errors.mean()
+            )
     expected = torch.stack(per_config).unflatten(0, (2, 2)).mean(dim=0)
     torch.testing.assert_close(losses["loss_per_sample"], expected.detach(), atol=1e-5, rtol=1e-5)
     assert (targets.shape, wanted.shape) == ((2, 64, 96), (2, 64, 96))
@@ -196,13 +232,20 @@ def test_vjepa_1_and_2_give_every_trained_parameter_a_gradient(positions):
     torch.manual_seed(0)
     objective = JepaObjective(Encoder(replace(ENCODER, positions=positions)), CONFIG)
     clips = clips_at(np.arange(3))
-    objective(clips, target_features(objective.encoder, clips), masks_at(np.arange(3)))["loss"].backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in objective.parameters())
+    objective(clips, target_features(objective.encoder, clips), masks_at(np.arange(3)))[
+        "loss"
+    ].backward()
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().max() > 0
+        for parameter in objective.parameters()
+    )
 
 
 @pytest.mark.parametrize("split", [4, 6, 7])
 def test_loss_and_gradient_do_not_depend_on_how_ranks_split_the_batch(split):
-    positions = np.arange(2, 2 + 12)  # mask groups of 3, the first and last of them cut by the batch
+    positions = np.arange(
+        2, 2 + 12
+    )  # mask groups of 3, the first and last of them cut by the batch
     target_encoder = objective_with_random_weights(seed=1).encoder
 
     def losses(objective: JepaObjective, part: np.ndarray) -> torch.Tensor:
@@ -227,7 +270,10 @@ def test_a_step_gives_every_trained_parameter_a_gradient_and_the_target_none():
     targets = target_features(target_encoder, clips)
     assert not targets.requires_grad
     objective(clips, targets, masks_at(np.arange(3)))["loss"].backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in objective.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().max() > 0
+        for parameter in objective.parameters()
+    )
     assert all(parameter.grad is None for parameter in target_encoder.parameters())
 
 
@@ -235,7 +281,9 @@ def test_the_loss_ignores_scale_and_shift_of_the_targets():
     objective = objective_with_random_weights()
     clips, masks = clips_at(np.arange(3)), masks_at(np.arange(3))
     targets = torch.randn(3, 64, 48)
-    losses = [objective(clips, scaled, masks)["loss"].item() for scaled in (targets, 5 * targets + 3)]
+    losses = [
+        objective(clips, scaled, masks)["loss"].item() for scaled in (targets, 5 * targets + 3)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -303,7 +351,9 @@ def test_an_impossible_objective_is_refused(changes, found):
 
 
 def test_one_mask_configuration_is_enough():
-    config = JepaObjectiveConfig(predictor=CONFIG.predictor, masks=(MultiblockConfig(num_blocks=1, spatial_scale=0.5),))
+    config = JepaObjectiveConfig(
+        predictor=CONFIG.predictor, masks=(MultiblockConfig(num_blocks=1, spatial_scale=0.5),)
+    )
     objective = JepaObjective(Encoder(ENCODER), config)
     masks = batch_masks(ENCODER.grid, config.masks, seed=0, positions=np.arange(2))
     out = objective(clips_at(np.arange(2)), torch.randn(2, 64, 48), masks)

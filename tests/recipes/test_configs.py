@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from surgrec.objectives.mae import mae_masks
-from surgrec.training.schedule import schedule_value
-from tests.recipes.documents import parse_config, told_commands
-from tests.recipes.processes import ROOT, load_recipe
+from surgrec.objectives import mae_masks
+from surgrec.training import schedule_value
+from tests.support.documents import parse_config, told_commands
+from tests.support.processes import ROOT, load_recipe
 
 CONFIGS = ROOT / "recipes/configs"
 NOT_OF_A_RUN = {"phantom_phases"}
@@ -32,7 +32,12 @@ CHANGED = {
 """VideoMAE's other runs: configs that say only what they change, and the one that comes first."""
 OUR_OWN = {"jepa_tiny", "mae_tiny", "jepa_vitl16_continued", "mae_vitb16_continued"}
 
-SMALL, BASE, LARGE, HUGE = (384, 12, 6, 4.0), (768, 12, 12, 4.0), (1024, 24, 16, 4.0), (1280, 32, 16, 4.0)
+SMALL, BASE, LARGE, HUGE = (
+    (384, 12, 6, 4.0),
+    (768, 12, 12, 4.0),
+    (1024, 24, 16, 4.0),
+    (1280, 32, 16, 4.0),
+)
 GIANT, GIGANTIC = (1408, 40, 22, 48 / 11), (1664, 48, 26, 64 / 13)
 VIDEOMAE_GIANT = (1408, 40, 16, 48 / 11)
 
@@ -126,7 +131,12 @@ MAE = {
     "surgrec_mae_vitb16": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (800, 40), (160, 1408)),
 }
 
-KINETICS, SOMETHING, UCF101, HYBRID = (240_436, 30 / 4), (168_913, 12 / 2), (9_537, 25 / 4), (1_348_000, 30 / 4)
+KINETICS, SOMETHING, UCF101, HYBRID = (
+    (240_436, 30 / 4),
+    (168_913, 12 / 2),
+    (9_537, 25 / 4),
+    (1_348_000, 30 / 4),
+)
 """Videos of a dataset, and frames/s where every 4th or 2nd of its usual rate is taken."""
 
 
@@ -146,12 +156,21 @@ def recipes() -> dict[str, ModuleType]:
 def parsed(recipes: dict[str, ModuleType], *names: str) -> Any:
     """Config files as their recipe reads them, one after the other."""
     files = [word for name in names for word in ("--config", str(CONFIGS / f"{name}.yaml"))]
-    return parse_config(recipes, "jepa" if "jepa" in names[0] else "mae", [*files, "--corpus", "c", "--run_dir", "r"])
+    return parse_config(
+        recipes,
+        "jepa" if "jepa" in names[0] else "mae",
+        [*files, "--corpus", "c", "--run_dir", "r"],
+    )
 
 
 def encoder_size(config: Any) -> tuple[Any, ...]:
     encoder = config.encoder
-    return encoder.width, encoder.depth, encoder.num_heads, pytest.approx(encoder.mlp_ratio, abs=1e-9)
+    return (
+        encoder.width,
+        encoder.depth,
+        encoder.num_heads,
+        pytest.approx(encoder.mlp_ratio, abs=1e-9),
+    )
 
 
 def test_every_config_of_a_published_recipe_is_in_a_table() -> None:
@@ -167,8 +186,16 @@ def test_the_readme_lists_every_config() -> None:
 
 
 def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
-    rows = [line for line in (ROOT / "recipes/README.md").read_text(encoding="utf-8").splitlines() if ".yaml`" in line]
-    unknown = {name: row.split("|")[4].strip() for row in rows for name in re.findall(r"`(\w+)\.yaml`", row)}
+    rows = [
+        line
+        for line in (ROOT / "recipes/README.md").read_text(encoding="utf-8").splitlines()
+        if ".yaml`" in line
+    ]
+    unknown = {
+        name: row.split("|")[4].strip()
+        for row in rows
+        for name in re.findall(r"`(\w+)\.yaml`", row)
+    }
     for path in sorted(CONFIGS.glob("*.yaml")):
         if "Unknown: " in path.read_text(encoding="utf-8"):
             assert unknown[path.stem], path.stem
@@ -176,7 +203,9 @@ def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "recipes/README.md", *sorted(CONFIGS.glob("*.yaml"))], ids=lambda path: path.stem
+    "path",
+    [ROOT / "recipes/README.md", *sorted(CONFIGS.glob("*.yaml"))],
+    ids=lambda path: path.stem,
 )
 def test_the_commands_that_are_told_are_accepted(
     recipes: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, path: Path
@@ -191,7 +220,9 @@ def test_the_commands_that_are_told_are_accepted(
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_config_says_what_it_is_and_where_it_comes_from(path: Path) -> None:
     head = path.read_text(encoding="utf-8").partition("\n\n")[0]
-    comment = " ".join(line.removeprefix("#").strip() for line in head.splitlines() if line.startswith("#"))
+    comment = " ".join(
+        line.removeprefix("#").strip() for line in head.splitlines() if line.startswith("#")
+    )
     if path.stem not in NOT_OF_A_RUN:
         assert f"recipes/configs/{path.name}" in comment, "the command that runs it"
         assert any(word in comment for word in ("Hardware: ", "Hardware and Cost: ", "Unknown: "))
@@ -201,7 +232,9 @@ def test_a_config_says_what_it_is_and_where_it_comes_from(path: Path) -> None:
         assert f"Deviations: those of {CHANGED[path.stem]}.yaml" in comment
     elif path.stem in {*JEPA, *MAE} and not path.stem.startswith("surgrec_"):
         assert "Deviations: " in comment
-        assert "the mixture decides" in comment or "those of jepa2_vitl16_256.yaml (data" in comment, "whose data it is"
+        assert (
+            "the mixture decides" in comment or "those of jepa2_vitl16_256.yaml (data" in comment
+        ), "whose data it is"
     if path.stem.startswith("jepa21_"):
         assert "modality embedding is not decayed" in comment
     if path.stem in MAE and path.stem not in CHANGED and not path.stem.startswith("surgrec_"):
@@ -213,19 +246,43 @@ def test_a_jepa_has_its_published_values(recipes: dict[str, ModuleType], name: s
     size, (frames, crop_px, tokens), mask_group, batch, steps, schedules = JEPA[name]
     config = parsed(recipes, name)
     assert encoder_size(config) == size
-    assert (config.encoder.num_frames, config.encoder.crop_px, config.encoder.patch_size) == (frames, crop_px, 16)
+    assert (config.encoder.num_frames, config.encoder.crop_px, config.encoder.patch_size) == (
+        frames,
+        crop_px,
+        16,
+    )
     assert (config.encoder.tubelet_size, config.encoder.grid.num_tokens) == (2, tokens)
-    assert (config.objective.mask_group, config.global_batch, config.steps) == (mask_group, batch, steps)
+    assert (config.objective.mask_group, config.global_batch, config.steps) == (
+        mask_group,
+        batch,
+        steps,
+    )
     for step, (rate, decay, momentum) in schedules.items():
         assert schedule_value(config.optimizer.lr, step) == pytest.approx(rate, rel=1e-3), step
-        assert schedule_value(config.optimizer.weight_decay, step) == pytest.approx(decay, rel=1e-3), step
+        assert schedule_value(config.optimizer.weight_decay, step) == pytest.approx(
+            decay, rel=1e-3
+        ), step
         assert schedule_value(config.momentum, step) == pytest.approx(momentum, abs=1e-6), step
-    blocks = [(mask.num_blocks, mask.spatial_scale, mask.temporal_scale) for mask in config.objective.masks]
+    blocks = [
+        (mask.num_blocks, mask.spatial_scale, mask.temporal_scale)
+        for mask in config.objective.masks
+    ]
     assert blocks == [(8, 0.15, 1.0), (2, 0.7, 1.0)]
-    assert all((mask.aspect_ratio, mask.lengths) == ((0.75, 1.5), ()) for mask in config.objective.masks)
-    assert (config.optimizer.betas, config.optimizer.eps, config.objective.trim) == ((0.9, 0.999), 1e-8, "prefix")
+    assert all(
+        (mask.aspect_ratio, mask.lengths) == ((0.75, 1.5), ()) for mask in config.objective.masks
+    )
+    assert (config.optimizer.betas, config.optimizer.eps, config.objective.trim) == (
+        (0.9, 0.999),
+        1e-8,
+        "prefix",
+    )
     view = config.augment
-    assert (view.crop, view.scale, view.aspect_ratio, view.flip) == ("random_resized", (0.3, 1.0), (0.75, 1.35), 0.5)
+    assert (view.crop, view.scale, view.aspect_ratio, view.flip) == (
+        "random_resized",
+        (0.3, 1.0),
+        (0.75, 1.35),
+        0.5,
+    )
     predictor = config.objective.predictor
     assert (predictor.width, predictor.mlp_ratio) == (384, 4.0)
     assert predictor.shared_mask_token == (not name.startswith("jepa1_")), (
@@ -265,39 +322,65 @@ def test_a_continued_run_takes_the_whole_published_model_and_cools_down(
     recipes: dict[str, ModuleType], name: str, published: str
 ) -> None:
     config, origin = parsed(recipes, name), parsed(recipes, published)
-    assert (config.encoder, config.objective) == (origin.encoder, origin.objective), "so that all of its weights fit"
+    assert (config.encoder, config.objective) == (origin.encoder, origin.objective), (
+        "so that all of its weights fit"
+    )
     assert (config.augment, config.sampling_fps) == (origin.augment, origin.sampling_fps)
     rate = [schedule_value(config.optimizer.lr, step) for step in (0, 500, 6_000, config.steps)]
     assert rate[0] < 2e-6 < rate[2] < rate[1]
     assert rate[3] == pytest.approx(1e-6)
-    assert rate[1] / config.global_batch <= schedule_value(origin.optimizer.lr, 12_000) / origin.global_batch * 1.01
+    assert (
+        rate[1] / config.global_batch
+        <= schedule_value(origin.optimizer.lr, 12_000) / origin.global_batch * 1.01
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in JEPA if name.startswith("jepa1_")])
-def test_vjepa_1_differs_in_positions_heads_and_clipping(recipes: dict[str, ModuleType], name: str) -> None:
+def test_vjepa_1_differs_in_positions_heads_and_clipping(
+    recipes: dict[str, ModuleType], name: str
+) -> None:
     config = parsed(recipes, name)
     assert config.encoder.positions == "sincos3d"
     assert (config.optimizer.grad_clip, config.optimizer.grad_clip_each) == (10.0, True)
-    assert config.optimizer.grad_clip_start == 12_300, "the first epoch of 300 steps after the warm-up"
+    assert config.optimizer.grad_clip_start == 12_300, (
+        "the first epoch of 300 steps after the warm-up"
+    )
     assert (config.objective.predictor.depth, config.objective.predictor.num_heads) == (12, 16)
     assert config.sampling_fps == 7.5
 
 
 @pytest.mark.parametrize("name", [name for name in JEPA if not name.startswith("jepa1_")])
-def test_vjepa_2_has_rotary_positions_and_no_clipping_and_21_more(recipes: dict[str, ModuleType], name: str) -> None:
+def test_vjepa_2_has_rotary_positions_and_no_clipping_and_21_more(
+    recipes: dict[str, ModuleType], name: str
+) -> None:
     config = parsed(recipes, name)
     encoder, objective = config.encoder, config.objective
-    assert (config.optimizer.grad_clip, objective.predictor.num_heads, config.sampling_fps) == (None, 12, 4.0)
+    assert (config.optimizer.grad_clip, objective.predictor.num_heads, config.sampling_fps) == (
+        None,
+        12,
+        4.0,
+    )
     if not name.startswith("jepa21_"):
-        assert (encoder.positions, encoder.rope, encoder.rope_side, encoder.levels) == ("rope", "tiled", None, ())
-        assert (objective.predictor.depth, objective.context, encoder.modality_embedding) == (12, None, False)
+        assert (encoder.positions, encoder.rope, encoder.rope_side, encoder.levels) == (
+            "rope",
+            "tiled",
+            None,
+            (),
+        )
+        assert (objective.predictor.depth, objective.context, encoder.modality_embedding) == (
+            12,
+            None,
+            False,
+        )
         return
     assert (encoder.positions, encoder.rope, encoder.rope_side) == ("rope", "interleaved", 16)
     assert (encoder.levels, encoder.modality_embedding) == (LEVELS[encoder.depth], True)
     assert objective.predictor.depth == (12 if encoder.depth == 12 else 24)
     cooldown = name.endswith("cooldown")
     assert (objective.context.weight, objective.context.by_distance) == (0.5, not cooldown)
-    assert (objective.context.warmup_start, objective.context.warmup_end) == ((0, 0) if cooldown else (15_000, 30_000))
+    assert (objective.context.warmup_start, objective.context.warmup_end) == (
+        (0, 0) if cooldown else (15_000, 30_000)
+    )
 
 
 @pytest.mark.parametrize("name", MAE)
@@ -305,10 +388,16 @@ def test_an_mae_has_its_published_values(recipes: dict[str, ModuleType], name: s
     size, patch, decoder, batch, rate, (epochs, warmup), (seen, predicted) = MAE[name]
     config = parsed(recipes, CHANGED.get(name, name), name)
     assert encoder_size(config) == size
-    assert (config.encoder.num_frames, config.encoder.crop_px, config.encoder.patch_size) == (16, 224, patch)
+    assert (config.encoder.num_frames, config.encoder.crop_px, config.encoder.patch_size) == (
+        16,
+        224,
+        patch,
+    )
     videos, fps = dataset_of(name)
     assert config.sampling_fps == fps
-    assert config.steps == pytest.approx(epochs * videos / batch, rel=0.015), "one clip of each video an epoch"
+    assert config.steps == pytest.approx(epochs * videos / batch, rel=0.015), (
+        "one clip of each video an epoch"
+    )
     found = config.objective.decoder
     assert (found.width, found.depth, found.num_heads) == decoder
     assert config.global_batch == batch
@@ -317,10 +406,19 @@ def test_an_mae_has_its_published_values(recipes: dict[str, ModuleType], name: s
     assert lr.warmup_steps / config.steps == pytest.approx(warmup / epochs, rel=1e-2)
     top, low = rate * batch / 256, 1e-5 * batch / 256
     middle = (lr.warmup_steps + config.steps) / 2
-    by_step = {0: 0.0, lr.warmup_steps / 2: top / 2, lr.warmup_steps: top, middle: (top + low) / 2, config.steps: low}
+    by_step = {
+        0: 0.0,
+        lr.warmup_steps / 2: top / 2,
+        lr.warmup_steps: top,
+        middle: (top + low) / 2,
+        config.steps: low,
+    }
     for step, expected in by_step.items():
         assert schedule_value(lr, round(step)) == pytest.approx(expected, rel=1e-3), step
-    assert [schedule_value(config.optimizer.weight_decay, step) for step in (0, config.steps)] == [0.05, 0.05]
+    assert [schedule_value(config.optimizer.weight_decay, step) for step in (0, config.steps)] == [
+        0.05,
+        0.05,
+    ]
     assert config.optimizer.betas == (0.9, 0.95)
     assert (config.augment.crop, config.augment.flip) == ("multi_scale", 0.0)
     second = name.startswith("mae2_")

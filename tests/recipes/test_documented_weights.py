@@ -8,13 +8,19 @@ import pytest
 import torch
 
 from surgrec.errors import CheckpointError
-from surgrec.models.encoder import Encoder
-from surgrec.objectives.jepa import JepaObjective
-from surgrec.objectives.mae import MaeObjective
-from surgrec.training.initialise import initialise
-from tests.models.layouts import Shapes, videomae_file, videomae_model, vjepa_encoder, vjepa_file, vjepa_predictor
-from tests.recipes.documents import parse_config, told_commands
-from tests.recipes.processes import ROOT, load_recipe
+from surgrec.models import Encoder
+from surgrec.objectives import JepaObjective, MaeObjective
+from surgrec.training.init_weights import load_init_weights
+from tests.support.documents import parse_config, told_commands
+from tests.support.processes import ROOT, load_recipe
+from tests.support.weight_layouts import (
+    Shapes,
+    videomae_file,
+    videomae_model,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+)
 
 DOCUMENTS = [ROOT / "recipes/README.md", *sorted((ROOT / "recipes/configs").glob("*.yaml"))]
 
@@ -27,7 +33,11 @@ def told_beginnings() -> Iterator[tuple[str, str, list[str]]]:
                 yield path.stem, method, words
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for words in re.findall(r"`(--init_from [^`]*)`", readme):
-        yield "the main README", "jepa", ["--config", "recipes/configs/jepa_vitl16.yaml", *words.split()]
+        yield (
+            "the main README",
+            "jepa",
+            ["--config", "recipes/configs/jepa_vitl16.yaml", *words.split()],
+        )
 
 
 TOLD = {f"{document} {number}": told for number, (document, *told) in enumerate(told_beginnings())}
@@ -35,7 +45,10 @@ TOLD = {f"{document} {number}": told for number, (document, *told) in enumerate(
 
 def constant_tensors(shapes: Shapes) -> dict[str, torch.Tensor]:
     """One number for each tensor, repeated by its strides: a file of full size that is small."""
-    return {name: torch.full((), 0.01 * number).expand(shape) for number, (name, shape) in enumerate(shapes)}
+    return {
+        name: torch.full((), 0.01 * number).expand(shape)
+        for number, (name, shape) in enumerate(shapes)
+    }
 
 
 def published_files(folder: Path) -> None:
@@ -43,19 +56,23 @@ def published_files(folder: Path) -> None:
     encoder = constant_tensors(vjepa_encoder(1024, 24, 4096, 16))
     predictor = constant_tensors(vjepa_predictor(1024, 384, 12, 10))
     vjepa_file(folder / "vitl.pt", encoder=encoder, target_encoder=encoder, predictor=predictor)
-    videomae_file(folder / "vitb.pth", constant_tensors(videomae_model(768, 12, 3072, 16, (384, 4, 1536))))
+    videomae_file(
+        folder / "vitb.pth", constant_tensors(videomae_model(768, 12, 3072, 16, (384, 4, 1536)))
+    )
 
 
 def begin(method: str, words: list[str], folder: Path) -> list[str]:
     """The networks that these words fill from the folder's files. They have shapes and no numbers: it is quick."""
-    config = parse_config({method: load_recipe(method)}, method, [*words, "--corpus", "c", "--run_dir", "r"])
+    config = parse_config(
+        {method: load_recipe(method)}, method, [*words, "--corpus", "c", "--run_dir", "r"]
+    )
     with torch.device("meta"):
         kind = JepaObjective if method == "jepa" else MaeObjective
         objective = kind(Encoder(config.encoder), config.objective)
-    initialised: list[str] = initialise(folder / config.init_from, objective, config.init_format, config.init_licence)[
-        "initialised"
-    ]
-    return initialised
+    initialized: list[str] = load_init_weights(
+        folder / config.init_from, objective, config.init_format, config.init_license
+    )["initialized"]
+    return initialized
 
 
 @pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
@@ -65,11 +82,16 @@ def test_a_told_command_takes_the_whole_published_file(
 ) -> None:
     monkeypatch.chdir(ROOT)
     published_files(tmp_path)
-    assert begin(method, words, tmp_path) == ["encoder", "predictor" if method == "jepa" else "decoder"]
+    assert begin(method, words, tmp_path) == [
+        "encoder",
+        "predictor" if method == "jepa" else "decoder",
+    ]
 
 
-def test_without_its_format_a_vit_l_of_v_jepa_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Why the commands say it: SurgRec-JEPA's file has the same names and another licence."""
+def test_without_its_format_a_vit_l_of_v_jepa_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Why the commands say it: SurgRec-JEPA's file has the same names and another license."""
     monkeypatch.chdir(ROOT)
     published_files(tmp_path)
     words = ["--config", "recipes/configs/jepa_vitl16_continued.yaml", "--init_from", "vitl.pt"]

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from surgrec.errors import CheckpointError
-from surgrec.models.weights import encoder_provenance, load_encoder
-from surgrec.storage.digest import file_sha256
-from surgrec.training.checkpoint import Checkpoints
-from tests.models.layouts import (
+from surgrec.models import encoder_provenance, load_encoder
+from surgrec.storage import file_sha256
+from surgrec.training import Checkpoints
+from tests.support.in_process import train
+from tests.support.processes import ROOT, load_recipe
+from tests.support.weight_layouts import (
     random_tensors,
     videomae_file,
     videomae_model,
@@ -19,10 +21,11 @@ from tests.models.layouts import (
     vjepa_file,
     vjepa_predictor,
 )
-from tests.recipes.in_process import train
-from tests.recipes.processes import ROOT, load_recipe
 
-NO_STEP = ["--optimizer.lr", "{value: 0.0, start: null, warmup_steps: 0}"]  # the tiny config has a warm-up, from 1e-4
+NO_STEP = [
+    "--optimizer.lr",
+    "{value: 0.0, start: null, warmup_steps: 0}",
+]  # the tiny config has a warm-up, from 1e-4
 
 
 def surgrec(*words: object) -> str:
@@ -33,7 +36,9 @@ def surgrec(*words: object) -> str:
     return finished.stderr
 
 
-def test_a_published_encoder_is_imported_continued_resumed_and_exported(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_published_encoder_is_imported_continued_resumed_and_exported(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
     target = random_tensors(vjepa_encoder(96, 4, 384, 8), 2)
     predictor = random_tensors(vjepa_predictor(96, 48, 2, 10), 3)
     vjepa_file(
@@ -43,14 +48,16 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(tiny_cor
         predictor=predictor,
     )
     imported, run_dir = tmp_path / "vitl.safetensors", tmp_path / "run"
-    said = surgrec("import", tmp_path / "vitl.pt", "--out", imported, "--num_heads", 3, "--predictor_heads", 3)
-    assert "licence MIT" in said
+    said = surgrec(
+        "import", tmp_path / "vitl.pt", "--out", imported, "--num_heads", 3, "--predictor_heads", 3
+    )
+    assert "license MIT" in said
 
     train("jepa", tiny_corpus, run_dir, "--init_from", imported, *NO_STEP)
     facts = encoder_provenance(run_dir / "encoder.safetensors")["init_from"]
     assert (facts["name"], facts["sha256"]) == ("vitl.safetensors", file_sha256(imported))
-    assert (facts["licence"], facts["init_from"]["name"]) == ("MIT", "vitl.pt")
-    assert facts["initialised"] == ["encoder", "predictor"]
+    assert (facts["license"], facts["init_from"]["name"]) == ("MIT", "vitl.pt")
+    assert facts["initialized"] == ["encoder", "predictor"]
     checkpoints = Checkpoints(run_dir, keep=1)
     written, average = (
         load_encoder(run_dir / "encoder.safetensors").state_dict(),
@@ -64,9 +71,22 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(tiny_cor
             )
 
     imported.unlink()
-    train("jepa", tiny_corpus, run_dir, "--init_from", imported, *NO_STEP, "--steps", "3", "--resume", "true")
+    train(
+        "jepa",
+        tiny_corpus,
+        run_dir,
+        "--init_from",
+        imported,
+        *NO_STEP,
+        "--steps",
+        "3",
+        "--resume",
+        "true",
+    )
     assert encoder_provenance(run_dir / "encoder.safetensors")["init_from"] == facts
-    with pytest.raises(CheckpointError, match=r"started from vitl\.safetensors, not from random weights"):
+    with pytest.raises(
+        CheckpointError, match=r"started from vitl\.safetensors, not from random weights"
+    ):
         train("jepa", tiny_corpus, run_dir, *NO_STEP, "--steps", "4", "--resume", "true")
 
     said = surgrec("export", run_dir, "--format", "hf", "--out", tmp_path / "hf")
@@ -74,32 +94,51 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(tiny_cor
     assert "license: mit" in (tmp_path / "hf/README.md").read_text(encoding="utf-8")
 
 
-def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
     predictor = random_tensors(vjepa_predictor(96, 48, 2, 10), 3)
-    vjepa_file(tmp_path / "vitl.pt", target_encoder=random_tensors(vjepa_encoder(96, 4, 384, 8)), predictor=predictor)
+    vjepa_file(
+        tmp_path / "vitl.pt",
+        target_encoder=random_tensors(vjepa_encoder(96, 4, 384, 8)),
+        predictor=predictor,
+    )
     train("jepa", tiny_corpus, tmp_path / "jepa", "--init_from", tmp_path / "vitl.pt")
     facts = encoder_provenance(tmp_path / "jepa/encoder.safetensors")["init_from"]
-    assert facts["initialised"] == ["encoder", "predictor"]
+    assert facts["initialized"] == ["encoder", "predictor"]
 
-    told = ["--init_format", "surgrec", "--init_licence", "CC-BY-4.0"]
-    vjepa_file(tmp_path / "surgrec.pt", encoder=random_tensors(vjepa_encoder(96, 4, 384, 8), 1), predictor=predictor)
+    told = ["--init_format", "surgrec", "--init_license", "CC-BY-4.0"]
+    vjepa_file(
+        tmp_path / "surgrec.pt",
+        encoder=random_tensors(vjepa_encoder(96, 4, 384, 8), 1),
+        predictor=predictor,
+    )
     train("jepa", tiny_corpus, tmp_path / "told", "--init_from", tmp_path / "surgrec.pt", *told)
     facts = encoder_provenance(tmp_path / "told/encoder.safetensors")["init_from"]
-    assert (facts["format"], facts["licence"]) == ("surgrec-vjepa2", "CC-BY-4.0")
-    assert facts["told"] == {"format": "surgrec", "licence": "CC-BY-4.0"}
+    assert (facts["format"], facts["license"]) == ("surgrec-vjepa2", "CC-BY-4.0")
+    assert facts["told"] == {"format": "surgrec", "license": "CC-BY-4.0"}
     more = ["--init_from", tmp_path / "surgrec.pt", "--steps", "3", "--resume", "true"]
     with pytest.raises(CheckpointError, match="not auto and None"):
         train("jepa", tiny_corpus, tmp_path / "told", *more)
 
-    videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(96, 4, 384, 8, (48, 2, 192))))
+    videomae_file(
+        tmp_path / "vitb.pth", random_tensors(videomae_model(96, 4, 384, 8, (48, 2, 192)))
+    )
     train("mae", tiny_corpus, tmp_path / "mae", "--init_from", tmp_path / "vitb.pth")
     facts = encoder_provenance(tmp_path / "mae/encoder.safetensors")["init_from"]
-    assert (facts["initialised"], facts["licence"]) == (["encoder", "decoder"], "CC-BY-NC-4.0")
+    assert (facts["initialized"], facts["license"]) == (["encoder", "decoder"], "CC-BY-NC-4.0")
 
 
 def test_the_continued_config_is_a_cooldown_of_a_published_encoder() -> None:
     recipe = load_recipe("jepa")
-    words = ["--config", str(ROOT / "recipes/configs/jepa_vitl16_continued.yaml"), "--corpus", "c", "--run_dir", "r"]
+    words = [
+        "--config",
+        str(ROOT / "recipes/configs/jepa_vitl16_continued.yaml"),
+        "--corpus",
+        "c",
+        "--run_dir",
+        "r",
+    ]
     config = recipe.parse(recipe.JepaConfig, [*words, "--init_from", "vitl.pt"])
     lr = config.optimizer.lr
     assert (lr.decay, lr.end, lr.end_step) == ("linear", 1e-6, config.steps)

@@ -10,13 +10,24 @@ from typing import Any
 import psutil
 import pytest
 
-from surgrec.models.weights import encoder_provenance, load_encoder
+from surgrec.models import encoder_provenance, load_encoder
+from surgrec.runs import read_rows
 from surgrec.storage import open_store
-from surgrec.training.rows import read_rows
-from tests.recipes.processes import finish, kill_all, recipe, start, until
+from tests.support.processes import finish, kill_all, recipe, start, until
 
 STEPS, SAVE_EVERY = 50, 10
-FAST = ["--steps", STEPS, "--save_every", SAVE_EVERY, "--log.every", 2, "--log.samples", "true", "--global_batch", 8]
+FAST = [
+    "--steps",
+    STEPS,
+    "--save_every",
+    SAVE_EVERY,
+    "--log.every",
+    2,
+    "--log.samples",
+    "true",
+    "--global_batch",
+    8,
+]
 
 
 def jepa(processes: int, corpus: Path | str, run_dir: Path, *options: object) -> list[str]:
@@ -41,7 +52,9 @@ def whole_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def killed_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, killed with -9 after it had logged steps beyond its last checkpoint."""
     run_dir = tmp_path_factory.mktemp("killed") / "run"
-    process = start(jepa(2, tiny_corpus, run_dir, "--steps", 1000))  # so that it cannot be done before it is killed
+    process = start(
+        jepa(2, tiny_corpus, run_dir, "--steps", 1000)
+    )  # so that it cannot be done before it is killed
     until(process, lambda: len(read_rows(run_dir / "metrics.jsonl")) > SAVE_EVERY + 1)
     kill_all(process)
     return run_dir
@@ -53,13 +66,17 @@ def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(
     run_dir = Path(shutil.copytree(killed_run, tmp_path / "run"))
     status, errors = finish(jepa(2, tiny_corpus, run_dir, "--resume", "true"))
     assert status == 0, errors
-    assert SAVE_EVERY <= read_rows(run_dir / "starts.jsonl")[-1]["step"] < STEPS, "it began from a checkpoint"
+    assert SAVE_EVERY <= read_rows(run_dir / "starts.jsonl")[-1]["step"] < STEPS, (
+        "it began from a checkpoint"
+    )
     assert samples_of(run_dir) == samples_of(whole_run)
     for name in ("loss", "gradient_norm", "samples_sha256"):
         assert [row[name] for row in read_rows(run_dir / "metrics.jsonl")] == [
             row[name] for row in read_rows(whole_run / "metrics.jsonl")
         ]
-    assert (run_dir / "encoder.safetensors").read_bytes() == (whole_run / "encoder.safetensors").read_bytes()
+    assert (run_dir / "encoder.safetensors").read_bytes() == (
+        whole_run / "encoder.safetensors"
+    ).read_bytes()
 
 
 def test_a_run_from_an_object_store_has_the_samples_and_losses_of_one_from_disk(
@@ -71,28 +88,49 @@ def test_a_run_from_an_object_store_has_the_samples_and_losses_of_one_from_disk(
             store.upload(path.relative_to(tiny_corpus).as_posix(), path)
     status, errors = finish(jepa(2, s3_address, tmp_path / "run"))
     assert status == 0, errors
-    assert samples_of(tmp_path / "run") == samples_of(whole_run), "the same keys, and losses equal to the last bit"
+    assert samples_of(tmp_path / "run") == samples_of(whole_run), (
+        "the same keys, and losses equal to the last bit"
+    )
     assert len(samples_of(whole_run)) == 50 * 8
-    assert (tmp_path / "run/encoder.safetensors").read_bytes() == (whole_run / "encoder.safetensors").read_bytes()
+    assert (tmp_path / "run/encoder.safetensors").read_bytes() == (
+        whole_run / "encoder.safetensors"
+    ).read_bytes()
 
 
 def test_a_killed_run_resumes_on_one_process_with_the_same_samples(
     tiny_corpus: Path, whole_run: Path, killed_run: Path, tmp_path: Path
 ) -> None:
     run_dir = Path(shutil.copytree(killed_run, tmp_path / "run"))
-    status, errors = finish(jepa(1, tiny_corpus, run_dir, "--resume", "true", "--loader.num_workers", 0))
+    status, errors = finish(
+        jepa(1, tiny_corpus, run_dir, "--resume", "true", "--loader.num_workers", 0)
+    )
     assert status == 0, errors
     places = ("step", "slot", "source", "key")
     assert [[row[name] for name in places] for row in samples_of(run_dir)] == [
         [row[name] for name in places] for row in samples_of(whole_run)
     ]
     losses = [row["loss"] for row in samples_of(run_dir)]
-    assert losses == pytest.approx([row["loss"] for row in samples_of(whole_run)], rel=1e-3), "the same objective, too"
+    assert losses == pytest.approx([row["loss"] for row in samples_of(whole_run)], rel=1e-3), (
+        "the same objective, too"
+    )
 
 
-def test_the_run_logs_the_keys_that_the_order_command_prints(tiny_corpus: Path, whole_run: Path) -> None:
+def test_the_run_logs_the_keys_that_the_order_command_prints(
+    tiny_corpus: Path, whole_run: Path
+) -> None:
     command = [sys.executable, "-c", "from surgrec_shard.commands import main; main()"]
-    options = ["--seed", "239", "--global_batch", "8", "--world_size", "2", "--rank", "1", "--num_steps", str(STEPS)]
+    options = [
+        "--seed",
+        "239",
+        "--global_batch",
+        "8",
+        "--world_size",
+        "2",
+        "--rank",
+        "1",
+        "--num_steps",
+        str(STEPS),
+    ]
     printed = subprocess.run(
         [*command, "order", str(tiny_corpus), *options], capture_output=True, text=True, check=True
     ).stdout
@@ -109,7 +147,17 @@ def test_the_run_logs_the_keys_that_the_order_command_prints(tiny_corpus: Path, 
 def test_every_step_has_a_row_with_everything_one_asks_for(whole_run: Path) -> None:
     rows = read_rows(whole_run / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(STEPS))
-    wanted = {"loss", "loss_by_source", "consumed", "data_wait_s", "step_s", "clips_per_s", "mfu", "lr", "momentum"}
+    wanted = {
+        "loss",
+        "loss_by_source",
+        "consumed",
+        "data_wait_s",
+        "step_s",
+        "clips_per_s",
+        "mfu",
+        "lr",
+        "momentum",
+    }
     assert all(wanted <= row.keys() for row in rows)
     assert all(sum(row["consumed"].values()) == 8 for row in rows)
     assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
@@ -128,10 +176,17 @@ def test_sigterm_to_every_process_saves_and_leaves_and_a_stop_file_does_the_same
     tiny_corpus: Path, whole_run: Path, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
-    endless = ["--save_every", 100_000, "--steps", 100_000]  # nothing is saved, unless because it is asked to stop
+    endless = [
+        "--save_every",
+        100_000,
+        "--steps",
+        100_000,
+    ]  # nothing is saved, unless because it is asked to stop
     process = start(jepa(2, tiny_corpus, run_dir, *endless))
     until(process, lambda: len(read_rows(run_dir / "metrics.jsonl")) >= 2)
-    for running in psutil.Process(process.pid).children(recursive=True):  # both ranks and their loaders, as Slurm does
+    for running in psutil.Process(process.pid).children(
+        recursive=True
+    ):  # both ranks and their loaders, as Slurm does
         running.terminate()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -143,18 +198,30 @@ def test_sigterm_to_every_process_saves_and_leaves_and_a_stop_file_does_the_same
     assert not (run_dir / "STOP").exists(), "the next start is not stopped at once"
     assert len(read_rows(run_dir / "metrics.jsonl")) == reached + 2
     both = min(reached + 2, STEPS) * 8
-    assert [row["key"] for row in samples_of(run_dir)][:both] == [row["key"] for row in samples_of(whole_run)][:both]
+    assert [row["key"] for row in samples_of(run_dir)][:both] == [
+        row["key"] for row in samples_of(whole_run)
+    ][:both]
 
 
-def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
-    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--cpu", "--num_processes", "2"]
+def test_accelerate_launch_that_starts_one_process_for_two_is_refused(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    launch = [
+        str(Path(sys.executable).with_name("accelerate")),
+        "launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+    ]
     status, errors = finish([*launch, *jepa(1, tiny_corpus, tmp_path / "run")[1:]])
     assert status == 1
     assert "accelerate launch --num_processes asked for 2 processes, this run sees 1" in errors
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_a_number_ends_with_one_sentence(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_ends_with_one_sentence(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
     wild = ["--optimizer.lr", "{value: 1.0e+30}", "--loader.num_workers", 0]
     status, errors = finish(jepa(1, tiny_corpus, tmp_path / "run", *wild))
     assert status == 1
@@ -164,7 +231,11 @@ def test_a_loss_that_is_not_a_number_ends_with_one_sentence(tiny_corpus: Path, t
 
 def test_a_refused_resume_changes_nothing_in_the_folder(tiny_corpus: Path, whole_run: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()}
-    status, errors = finish(jepa(1, tiny_corpus, whole_run, "--resume", "true", "--seed", 5, "--steps", 50))
+    status, errors = finish(
+        jepa(1, tiny_corpus, whole_run, "--resume", "true", "--seed", 5, "--steps", 50)
+    )
     assert status == 1
     assert "order.seed: 239 there, 5 here" in errors
-    assert {path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()} == before
+    assert {
+        path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()
+    } == before

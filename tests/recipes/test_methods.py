@@ -4,34 +4,78 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.models.weights import encoder_provenance
-from surgrec.training.rows import read_rows
-from tests.recipes.processes import finish, recipe
+from surgrec.models import encoder_provenance
+from surgrec.runs import read_rows
+from tests.support.processes import finish, recipe
 
-FAST = ["--steps", 4, "--log.every", 2, "--log.samples", "true", "--global_batch", 4, "--loader.num_workers", 0]
+FAST = [
+    "--steps",
+    4,
+    "--log.every",
+    2,
+    "--log.samples",
+    "true",
+    "--global_batch",
+    4,
+    "--loader.num_workers",
+    0,
+]
 VJEPA_1 = [
     *("--encoder.positions", "sincos3d"),
-    *("--optimizer.grad_clip", 0.1, "--optimizer.grad_clip_each", "true", "--optimizer.grad_clip_start", 2),
+    *(
+        "--optimizer.grad_clip",
+        0.1,
+        "--optimizer.grad_clip_each",
+        "true",
+        "--optimizer.grad_clip_start",
+        2,
+    ),
 ]
 VJEPA_21 = [
-    *("--encoder.rope", "interleaved", "--encoder.rope_side", 16, "--encoder.levels", "[0, 1, 2, 3]"),
+    *(
+        "--encoder.rope",
+        "interleaved",
+        "--encoder.rope_side",
+        16,
+        "--encoder.levels",
+        "[0, 1, 2, 3]",
+    ),
     *("--encoder.modality_embedding", "true", "--objective.predictor.context_head", "true"),
-    *("--objective.context", "{weight: 0.5, warmup_start: 0, warmup_end: 2}", "--objective.trim", "random"),
+    *(
+        "--objective.context",
+        "{weight: 0.5, warmup_start: 0, warmup_end: 2}",
+        "--objective.trim",
+        "random",
+    ),
     *("--objective.masks", "[{num_blocks: 4, spatial_scale: 0.2, lengths: [[16, 32], [64, 96]]}]"),
 ]
-VIDEOMAE_2 = ["--views", 3, "--objective.decoder_mask_ratio", 0.5, "--augment", "{crop: multi_scale, flip: 0.0}"]
+VIDEOMAE_2 = [
+    "--views",
+    3,
+    "--objective.decoder_mask_ratio",
+    0.5,
+    "--augment",
+    "{crop: multi_scale, flip: 0.0}",
+]
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("jepa", VJEPA_1), ("jepa", VJEPA_21), ("mae", VIDEOMAE_2)], ids=["1", "21", "mae2"]
+    ("name", "options"),
+    [("jepa", VJEPA_1), ("jepa", VJEPA_21), ("mae", VIDEOMAE_2)],
+    ids=["1", "21", "mae2"],
 )
 def test_a_run_with_all_that_a_method_adds_trains_and_counts_samples(
     tiny_corpus: Path, tmp_path: Path, name: str, options: list[object]
 ) -> None:
     status, errors = finish(recipe(name, 1, tiny_corpus, tmp_path / "run", *FAST, *options))
     assert status == 0, errors
-    rows, samples = read_rows(tmp_path / "run/metrics.jsonl"), read_rows(tmp_path / "run/samples.jsonl")
-    assert [(row["step"], row["slot"]) for row in samples] == [(step, slot) for step in range(4) for slot in range(4)]
+    rows, samples = (
+        read_rows(tmp_path / "run/metrics.jsonl"),
+        read_rows(tmp_path / "run/samples.jsonl"),
+    )
+    assert [(row["step"], row["slot"]) for row in samples] == [
+        (step, slot) for step in range(4) for slot in range(4)
+    ]
     for row in rows:
         losses = [sample["loss"] for sample in samples if sample["step"] == row["step"]]
         assert sum(row["consumed"].values()) == 4, "samples, however many clips there are of each"

@@ -4,12 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.training.rows import read_rows
-from tests.recipes.processes import finish, recipe
+from surgrec.runs import read_rows
+from tests.support.processes import finish, recipe
 
 STEPS, BATCH = 6, 8
-FAST = ["--steps", STEPS, "--global_batch", BATCH, "--log.every", 3, "--log.samples", "true", "--loader.num_workers", 0]
-MOVING = ["--optimizer.lr", "{value: 1.0e-3, start: null, warmup_steps: 0}"]  # no warm-up: six steps change the weights
+FAST = [
+    "--steps",
+    STEPS,
+    "--global_batch",
+    BATCH,
+    "--log.every",
+    3,
+    "--log.samples",
+    "true",
+    "--loader.num_workers",
+    0,
+]
+MOVING = [
+    "--optimizer.lr",
+    "{value: 1.0e-3, start: null, warmup_steps: 0}",
+]  # no warm-up: six steps change the weights
 METHODS = {
     "jepa": [
         "--objective.mask_group",
@@ -20,13 +34,17 @@ METHODS = {
 
 
 @pytest.mark.parametrize("name", ["jepa", pytest.param("mae", marks=pytest.mark.slow)])
-def test_one_two_and_four_processes_have_the_same_keys_and_losses(tiny_corpus: Path, tmp_path: Path, name: str) -> None:
+def test_one_two_and_four_processes_have_the_same_keys_and_losses(
+    tiny_corpus: Path, tmp_path: Path, name: str
+) -> None:
     """Losses are equal to 1e-6 before the first update and to 1e-4 of themselves after it: ranks add their gradients in another
     order, and AdamW makes steps of full size out of gradients near zero."""
     samples, norms = {}, {}
     for processes in (1, 2, 4):
         run_dir = tmp_path / str(processes)
-        status, errors = finish(recipe(name, processes, tiny_corpus, run_dir, *FAST, *MOVING, *METHODS[name]))
+        status, errors = finish(
+            recipe(name, processes, tiny_corpus, run_dir, *FAST, *MOVING, *METHODS[name])
+        )
         assert status == 0, errors
         assert read_rows(run_dir / "starts.jsonl")[0]["processes"] == processes
         samples[processes] = read_rows(run_dir / "samples.jsonl")
@@ -38,9 +56,14 @@ def test_one_two_and_four_processes_have_the_same_keys_and_losses(tiny_corpus: P
     assert len(alone) == STEPS * BATCH
     assert max(losses) - min(losses) > 1e-2, "losses that are all alike would agree in any order"
     for processes in (2, 4):
-        places = [[(row["step"], row["slot"], row["key"]) for row in rows] for rows in (samples[processes], alone)]
+        places = [
+            [(row["step"], row["slot"], row["key"]) for row in rows]
+            for rows in (samples[processes], alone)
+        ]
         assert places[0] == places[1]
         found = [row["loss"] for row in samples[processes]]
         assert found[:BATCH] == pytest.approx(losses[:BATCH], abs=1e-6)
         assert found == pytest.approx(losses, rel=1e-4)
-        assert norms[processes][0] == pytest.approx(norms[1][0], rel=1e-5), "the gradient of the first step, too"
+        assert norms[processes][0] == pytest.approx(norms[1][0], rel=1e-5), (
+            "the gradient of the first step, too"
+        )

@@ -5,13 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.training.rows import read_rows
-from tests.recipes.in_process import train
+from surgrec.runs import read_rows
+from tests.support.in_process import train
 
 STEPS = 5
 CONTEXT = [
     *("--steps", STEPS, "--optimizer.lr", "{value: 1.0e-3, start: null, warmup_steps: 0}"),
-    *("--encoder.rope", "interleaved", "--encoder.levels", "[1, 3]", "--objective.predictor.context_head", "true"),
+    *(
+        "--encoder.rope",
+        "interleaved",
+        "--encoder.levels",
+        "[1, 3]",
+        "--objective.predictor.context_head",
+        "true",
+    ),
 ]
 PLAIN = ["--steps", STEPS, "--optimizer.lr", "{value: 1.0e-3, start: null, warmup_steps: 0}"]
 CLIPPED = ["--optimizer.grad_clip", 1e-3, "--optimizer.grad_clip_start", 2]
@@ -31,14 +38,23 @@ def losses(tiny_corpus: Path, tmp_path: Path) -> Callable[..., list[float]]:
     return run
 
 
-def test_the_loss_of_the_context_counts_from_the_step_that_the_config_says(losses: Callable[..., list[float]]) -> None:
+def test_the_loss_of_the_context_counts_from_the_step_that_the_config_says(
+    losses: Callable[..., list[float]],
+) -> None:
     """Of two runs that differ in its weight alone. Its warm-up ends the difference of their losses too."""
     light, heavy = (
-        losses("jepa", *CONTEXT, "--objective.context", f"{{weight: {weight}, warmup_start: 1, warmup_end: 3}}")
+        losses(
+            "jepa",
+            *CONTEXT,
+            "--objective.context",
+            f"{{weight: {weight}, warmup_start: 1, warmup_end: 3}}",
+        )
         for weight in (0.5, 1.0)
     )
     assert heavy[:2] == light[:2], "no weight at step 0, and none yet at the first of the warm-up"
-    assert heavy[2] > light[2] * 1.05, "half of 0.5, or of 1.0; the weights of the networks are still the same"
+    assert heavy[2] > light[2] * 1.05, (
+        "half of 0.5, or of 1.0; the weights of the networks are still the same"
+    )
     assert heavy[3] - light[3] > 1.5 * (heavy[2] - light[2]), "the whole of it"
 
 

@@ -7,16 +7,27 @@ from typing import Any
 import pytest
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards.corpus import CorpusFile, open_corpus, read_corpus_file, read_labels, write_corpus_file
-from surgrec.shards.index import samples_to_parquet
-from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION, Sample
+from surgrec.shards import (
+    CORPUS_FILE,
+    INDEX_FILE,
+    CorpusFile,
+    Sample,
+    open_corpus,
+    read_corpus_file,
+    read_labels,
+    samples_to_parquet,
+    write_corpus_file,
+)
+from surgrec.shards.layout import SCHEMA_VERSION
 from surgrec.storage import open_store
-from tests.samples import make_clips, write_corpus
+from tests.support.samples import make_clips, write_corpus
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return write_corpus(tmp_path / "corpus", {name: make_clips(10, name) for name in ("alpha", "beta")})
+    return write_corpus(
+        tmp_path / "corpus", {name: make_clips(10, name) for name in ("alpha", "beta")}
+    )
 
 
 def edit(root: Path, *path: str | int, value: Any) -> None:
@@ -68,7 +79,9 @@ def test_where_there_is_no_corpus_yet_there_is_none(tmp_path: Path) -> None:
 
 
 def test_several_roots_open_together(tmp_path: Path) -> None:
-    roots = [write_corpus(tmp_path / name, {name: make_clips(3, name)}) for name in ("alpha", "beta")]
+    roots = [
+        write_corpus(tmp_path / name, {name: make_clips(3, name)}) for name in ("alpha", "beta")
+    ]
     sources = open_corpus([str(roots[0]), roots[1]])
     assert {name: source.store.address for name, source in sources.items()} == {
         "alpha": str(roots[0]),
@@ -128,7 +141,9 @@ def test_an_index_with_another_number_of_rows_is_refused(root: Path) -> None:
         open_corpus([root])
 
 
-@pytest.mark.parametrize("shard", ["../../etc/passwd", "/etc/passwd", "", "beta-train-00000000.tar.idx"])
+@pytest.mark.parametrize(
+    "shard", ["../../etc/passwd", "/etc/passwd", "", "beta-train-00000000.tar.idx"]
+)
 def test_an_index_that_names_what_is_no_shard_is_refused(root: Path, shard: str) -> None:
     samples = index_samples(root, "beta")
     samples[4] = replace(samples[4], shard=shard)
@@ -151,6 +166,13 @@ def test_a_missing_index_is_missing(root: Path) -> None:
 
 def test_labels_of_a_source_are_those_that_were_built_in(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    found = {(label.task, label.start_s, label.end_s, label.value) for label in read_labels(sources["alpha"])}
-    assert found == {("phase", 0.0, 5.0, "access"), ("phase", 5.0, 20.0, "dissection"), ("tool", 3.0, 6.0, "grasper")}
+    found = {
+        (label.task, label.start_s, label.end_s, label.value)
+        for label in read_labels(sources["alpha"])
+    }
+    assert found == {
+        ("phase", 0.0, 5.0, "access"),
+        ("phase", 5.0, 20.0, "dissection"),
+        ("tool", 3.0, 6.0, "grasper"),
+    }
     assert read_labels(sources["gamma"]) == []

@@ -9,17 +9,17 @@ import pyarrow.parquet as parquet
 import pytest
 
 from surgrec.errors import ShardError
-from surgrec.shards.index import (
+from surgrec.shards import (
     Dropped,
-    SourceIndex,
+    Sample,
     VideoLabel,
-    labels_from_parquet,
     read_parquet,
     rows_to_parquet,
     samples_to_parquet,
 )
-from surgrec.shards.layout import CLIP_FIELDS, PLACE_FIELDS, Sample
-from tests.samples import CLIP, make_clips
+from surgrec.shards.index import SourceIndex, labels_from_parquet
+from surgrec.shards.layout import CLIP_FIELDS, PLACE_FIELDS
+from tests.support.samples import CLIP, make_clips
 
 
 def make_samples(count: int) -> list[Sample]:
@@ -27,7 +27,9 @@ def make_samples(count: int) -> list[Sample]:
     return [
         Sample(
             key=f"alpha_{place:03d}",
-            clip=replace(clip, split=("train", "train", "val", "test")[place % 4], duration_s=4.0 + place % 3),
+            clip=replace(
+                clip, split=("train", "train", "val", "test")[place % 4], duration_s=4.0 + place % 3
+            ),
             shard=f"alpha-train-0000000{place * 2 // count}.tar",
             offset=place * 4096,
             size=4096,
@@ -65,7 +67,9 @@ def test_the_columns_are_those_of_the_specification_in_its_order() -> None:
     schema = parquet.read_schema(io.BytesIO(samples_to_parquet(make_samples(2))))
     assert tuple(schema.names) == (*PLACE_FIELDS, *CLIP_FIELDS)
     assert PLACE_FIELDS == ("key", "shard", "offset", "size", "mp4_offset", "mp4_size", "sha256")
-    assert {name: str(schema.field(name).type) for name in ("key", "offset", "start_s", "num_frames")} == {
+    assert {
+        name: str(schema.field(name).type) for name in ("key", "offset", "start_s", "num_frames")
+    } == {
         "key": "string",
         "offset": "int64",
         "start_s": "double",
@@ -85,7 +89,9 @@ def test_an_index_written_by_another_tool_may_use_wider_types() -> None:
 
 
 def test_rows_are_chosen_by_split_and_duration() -> None:
-    index = read_index(samples_to_parquet(make_samples(12)))  # train train val test ..., 4 5 6 4 5 6 ... seconds
+    index = read_index(
+        samples_to_parquet(make_samples(12))
+    )  # train train val test ..., 4 5 6 4 5 6 ... seconds
     assert index.rows(splits=["train"]).tolist() == [0, 1, 4, 5, 8, 9]
     assert index.rows(splits=["val", "test"]).tolist() == [2, 3, 6, 7, 10, 11]
     assert index.rows(splits=["train"], min_duration_s=5.0).tolist() == [1, 4, 5, 8]
@@ -94,7 +100,9 @@ def test_rows_are_chosen_by_split_and_duration() -> None:
 
 def test_the_digest_of_rows_changes_with_their_choice_and_their_order() -> None:
     index = read_index(samples_to_parquet(make_samples(12)))
-    digests = {index.rows_digest(np.array(rows)) for rows in ([0, 1, 2], [2, 1, 0], [0, 1], [0, 1, 3])}
+    digests = {
+        index.rows_digest(np.array(rows)) for rows in ([0, 1, 2], [2, 1, 0], [0, 1], [0, 1, 3])
+    }
     assert len(digests) == 4
     assert index.rows_digest(np.array([], dtype=np.int64)) not in digests
 
@@ -128,7 +136,9 @@ def test_a_row_without_a_value_is_refused() -> None:
         SourceIndex(table_with(sha256=pa.array(["0" * 64, None, "1" * 64, "2" * 64])), "here")
 
 
-@pytest.mark.parametrize("data", [b"", b"PAR1", b"PK\x03\x04 a workbook", samples_to_parquet(make_samples(3))[:-100]])
+@pytest.mark.parametrize(
+    "data", [b"", b"PAR1", b"PK\x03\x04 a workbook", samples_to_parquet(make_samples(3))[:-100]]
+)
 def test_bytes_that_are_no_parquet_file_are_refused(data: bytes) -> None:
     with pytest.raises(ShardError, match="here is not a sound parquet file"):
         read_parquet(data, "here")
@@ -153,16 +163,28 @@ def test_a_flipped_bit_is_refused_or_harmless() -> None:
 
 def test_labels_and_dropped_stretches_read_back_sorted() -> None:
     labels = [
-        VideoLabel(video=video, case="c", split="train", task="phase", start_s=start_s, end_s=9.0, value="x")
+        VideoLabel(
+            video=video,
+            case="c",
+            split="train",
+            task="phase",
+            start_s=start_s,
+            end_s=9.0,
+            value="x",
+        )
         for video, start_s in (("b", 0.0), ("a", 5.0), ("a", 1.0))
     ]
     table = read_parquet(rows_to_parquet(VideoLabel, labels), "here")
-    assert [(row["video"], row["start_s"]) for row in table.to_pylist()] == [("a", 1.0), ("a", 5.0), ("b", 0.0)]
+    assert [(row["video"], row["start_s"]) for row in table.to_pylist()] == [
+        ("a", 1.0),
+        ("a", 5.0),
+        ("b", 0.0),
+    ]
     dropped = [Dropped(video=CLIP.video, start_s=0.0, end_s=0.0, reason="truncated")]
     assert read_parquet(rows_to_parquet(Dropped, dropped), "here").to_pylist() == [vars(dropped[0])]
-    assert sorted(labels_from_parquet(rows_to_parquet(VideoLabel, labels), "here"), key=repr) == sorted(
-        labels, key=repr
-    )
+    assert sorted(
+        labels_from_parquet(rows_to_parquet(VideoLabel, labels), "here"), key=repr
+    ) == sorted(labels, key=repr)
     empty = read_parquet(rows_to_parquet(Dropped, []), "here")
     assert (empty.num_rows, empty.column_names) == (0, ["video", "start_s", "end_s", "reason"])
 
@@ -170,7 +192,9 @@ def test_labels_and_dropped_stretches_read_back_sorted() -> None:
 def test_labels_without_a_column_or_a_value_are_refused() -> None:
     with pytest.raises(ShardError, match="here has no column case, split, task, value; "):
         labels_from_parquet(rows_to_parquet(Dropped, []), "here")
-    label = VideoLabel(video="v", case="c", split="train", task="phase", start_s=0.0, end_s=1.0, value="x")
+    label = VideoLabel(
+        video="v", case="c", split="train", task="phase", start_s=0.0, end_s=1.0, value="x"
+    )
     table = read_parquet(rows_to_parquet(VideoLabel, [label]), "here").drop_columns("value")
     buffer = io.BytesIO()
     parquet.write_table(table.append_column("value", pa.array([None], pa.string())), buffer)

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ShardError, StorageError
-from surgrec.shards import corpus, index_cache
-from surgrec.shards.corpus import Source, open_corpus
-from surgrec.shards.layout import INDEX_FILE
-from tests.samples import make_clips, write_corpus
+from surgrec.shards import INDEX_FILE, Source, corpus, index_cache, open_corpus
+from tests.support.samples import make_clips, write_corpus
 
 
 @pytest.fixture(autouse=True)
@@ -22,17 +20,22 @@ def opened(root: Path) -> Source:
 
 
 def test_an_index_from_the_cache_is_the_index_and_is_not_read_again(tmp_path: Path) -> None:
-    clips = [replace(clip, split="val" if place % 3 else "train") for place, clip in enumerate(make_clips(20))]
+    clips = [
+        replace(clip, split="val" if place % 3 else "train")
+        for place, clip in enumerate(make_clips(20))
+    ]
     root = write_corpus(tmp_path / "corpus", {"alpha": clips})
     plain = corpus._read_index(opened(root).store, "alpha", opened(root).entry)
     source = opened(root)
-    assert source.store.counters.total("bytes_read") < (root / "alpha" / INDEX_FILE).stat().st_size, (
-        "corpus.json alone was read"
-    )
+    assert (
+        source.store.counters.total("bytes_read") < (root / "alpha" / INDEX_FILE).stat().st_size
+    ), "corpus.json alone was read"
     rows = plain.rows(splits=["train"])
     assert np.array_equal(source.index.rows(splits=["train"]), rows)
     assert source.index.rows_digest(rows) == plain.rows_digest(rows)
-    assert [source.index.sample(row) for row in range(20)] == [plain.sample(row) for row in range(20)]
+    assert [source.index.sample(row) for row in range(20)] == [
+        plain.sample(row) for row in range(20)
+    ]
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
@@ -49,7 +52,9 @@ def test_a_damaged_file_of_the_cache_is_written_anew(tmp_path: Path, damage: str
     keys = [opened(root).index.key(row) for row in range(7)]
     (file,) = (tmp_path / "cache").iterdir()
     data = file.read_bytes()
-    file.write_bytes({"cut": data[: len(data) // 2], "emptied": b"", "foreign": b"ARROW1 it is not"}[damage])
+    file.write_bytes(
+        {"cut": data[: len(data) // 2], "emptied": b"", "foreign": b"ARROW1 it is not"}[damage]
+    )
     assert [opened(root).index.key(row) for row in range(7)] == keys
     assert file.read_bytes() == data
 
@@ -63,7 +68,9 @@ def test_an_index_that_is_refused_is_not_cached(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SURGREC_CACHE", str(tmp_path / "file"))

@@ -11,22 +11,20 @@ from hypothesis import strategies as st
 import surgrec.shards
 from surgrec.errors import ShardError
 from surgrec.manifest import Label
-from surgrec.shards.corpus import CorpusFile, SourceEntry
-from surgrec.shards.index import Dropped, VideoLabel
-from surgrec.shards.layout import (
-    CLIP_FIELDS,
-    PLACE_FIELDS,
+from surgrec.shards import (
     Clip,
-    check_key,
-    check_source_name,
-    clip_json,
+    CorpusFile,
+    Dropped,
+    SourceEntry,
+    VideoLabel,
     clip_key,
     is_shard_name,
     read_clip_json,
     shard_name,
     source_digest,
 )
-from tests.samples import CLIP, make_clips
+from surgrec.shards.layout import CLIP_FIELDS, PLACE_FIELDS, check_key, check_source_name, clip_json
+from tests.support.samples import CLIP, make_clips
 
 LABELS = [
     Label(task="phase", start_s=0.0, end_s=4.5, value="dissection"),
@@ -35,7 +33,9 @@ LABELS = [
 
 
 def test_a_key_names_source_video_and_start_in_milliseconds() -> None:
-    assert clip_key(replace(CLIP, source="set-80", start_s=3612.5)) == "set-80_0123456789ab_003612500"
+    assert (
+        clip_key(replace(CLIP, source="set-80", start_s=3612.5)) == "set-80_0123456789ab_003612500"
+    )
 
 
 def test_keys_of_a_video_sort_by_time() -> None:
@@ -60,7 +60,13 @@ def test_a_key_that_some_reader_cannot_take_is_refused(key: str) -> None:
 def test_a_shard_name_says_source_split_group_and_part() -> None:
     assert shard_name("set-80", "train", 12, 3) == "set-80-train-00012003.tar"
     assert is_shard_name("set-80-train-00012003.tar")
-    for name in ("set-80-train-00012003.tar.idx", "a-train-1.tar", "a-dev-00000000.tar", "../a-train-00000000.tar", ""):
+    for name in (
+        "set-80-train-00012003.tar.idx",
+        "a-train-1.tar",
+        "a-dev-00000000.tar",
+        "../a-train-00000000.tar",
+        "",
+    ):
         assert not is_shard_name(name)
 
 
@@ -118,7 +124,9 @@ def change(**values: Any) -> bytes:
         (change(case=None), "case is None"),
     ],
 )
-def test_json_of_another_format_is_refused_with_its_place_and_reason(data: bytes, reason: str) -> None:
+def test_json_of_another_format_is_refused_with_its_place_and_reason(
+    data: bytes, reason: str
+) -> None:
     with pytest.raises(ShardError, match=f"shard/key.*{reason}"):
         read_clip_json(data, "shard/key")
 

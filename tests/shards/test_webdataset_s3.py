@@ -4,20 +4,24 @@ import pytest
 import webdataset
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards import webdataset_s3
-from surgrec.shards.corpus import open_corpus
+from surgrec.shards import open_corpus, webdataset_s3
 from surgrec.storage import open_store
-from tests.s3 import FaultyS3
+from tests.support.s3 import FaultyS3
 
 
-def test_plain_webdataset_reads_a_corpus_in_an_object_store(tiny_corpus: Path, s3_address: str) -> None:
+def test_plain_webdataset_reads_a_corpus_in_an_object_store(
+    tiny_corpus: Path, s3_address: str
+) -> None:
     store = open_store(s3_address)
     for path in tiny_corpus.rglob("*.tar"):
         store.upload(path.relative_to(tiny_corpus).as_posix(), path)
     webdataset_s3.register()
     for name, source in open_corpus([tiny_corpus]).items():
         urls = [f"{s3_address}/{name}/{shard.name}" for shard in source.entry.shards]
-        found = {sample["__key__"]: sample["mp4"] for sample in webdataset.WebDataset(urls, shardshuffle=False)}
+        found = {
+            sample["__key__"]: sample["mp4"]
+            for sample in webdataset.WebDataset(urls, shardshuffle=False)
+        }
         assert sorted(found) == sorted(source.index.column("key").to_pylist())
         sample = source.index.sample(0)
         assert found[sample.key] == source.store.read_range(

@@ -8,10 +8,17 @@ import pytest
 import webdataset
 
 from surgrec.errors import ShardError
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.layout import Clip, Sample, clip_key, read_clip_json
-from surgrec.shards.write import Shard, ShardWriter, idx_path
-from tests.samples import CLIP, make_clips, make_mp4, write_shard
+from surgrec.shards import (
+    Clip,
+    Sample,
+    Shard,
+    ShardWriter,
+    clip_key,
+    idx_path,
+    open_corpus,
+    read_clip_json,
+)
+from tests.support.samples import CLIP, make_clips, make_mp4, write_shard
 
 NAME = "alpha-train-00000000.tar"
 
@@ -27,7 +34,9 @@ def read(path: Path, offset: int, size: int) -> bytes:
 
 
 def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = (write_shard(tmp_path / name, NAME, make_clips(5))[0] for name in ("one", "two"))
+    first, second = (
+        write_shard(tmp_path / name, NAME, make_clips(5))[0] for name in ("one", "two")
+    )
     assert first == second
     assert (tmp_path / "one" / NAME).read_bytes() == (tmp_path / "two" / NAME).read_bytes()
 
@@ -46,7 +55,13 @@ def test_a_shard_is_plain_ustar_that_names_nobody(shard: Path) -> None:
         header = read(shard, member.offset, 512)
         assert header[257:265] == b"ustar\x0000"
         assert member.type == tarfile.REGTYPE
-        assert (member.mtime, member.uid, member.gid, member.uname, member.gname) == (0, 0, 0, "", "")
+        assert (member.mtime, member.uid, member.gid, member.uname, member.gname) == (
+            0,
+            0,
+            0,
+            "",
+            "",
+        )
         assert member.mode == 0o444
         assert member.linkname == ""
         assert "/" not in member.name
@@ -55,13 +70,17 @@ def test_a_shard_is_plain_ustar_that_names_nobody(shard: Path) -> None:
 def test_the_members_of_a_sample_are_adjacent_json_first(shard: Path) -> None:
     with tarfile.open(shard) as tar:
         names = tar.getnames()
-    assert names == [f"{clip_key(clip)}.{kind}" for clip in make_clips(5) for kind in ("json", "mp4")]
+    assert names == [
+        f"{clip_key(clip)}.{kind}" for clip in make_clips(5) for kind in ("json", "mp4")
+    ]
 
 
 def test_the_entry_of_a_shard_describes_its_file(tmp_path: Path) -> None:
     entry, _ = write_shard(tmp_path, NAME, make_clips(5))
     data = (tmp_path / NAME).read_bytes()
-    assert entry == Shard(name=NAME, samples=5, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    assert entry == Shard(
+        name=NAME, samples=5, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+    )
     assert len(data) % tarfile.RECORDSIZE == 0
 
 
@@ -106,7 +125,10 @@ def test_num_bytes_grows_with_every_sample(tmp_path: Path) -> None:
 
 def test_a_clip_whose_key_some_reader_cannot_take_is_refused(tmp_path: Path) -> None:
     bad = Clip(**(vars(CLIP) | {"video": "video.7"}))
-    with ShardWriter(tmp_path / NAME, NAME) as writer, pytest.raises(ShardError, match=r"alpha_video\.7_000000000"):
+    with (
+        ShardWriter(tmp_path / NAME, NAME) as writer,
+        pytest.raises(ShardError, match=r"alpha_video\.7_000000000"),
+    ):
         writer.add(bad, (), b"mp4")
 
 
@@ -120,12 +142,16 @@ def corpus_samples(corpus: Path) -> dict[Path, list[Sample]]:
     return found
 
 
-def test_plain_webdataset_yields_exactly_the_keys_of_the_index_each_with_mp4_and_json(tiny_corpus: Path) -> None:
+def test_plain_webdataset_yields_exactly_the_keys_of_the_index_each_with_mp4_and_json(
+    tiny_corpus: Path,
+) -> None:
     expected = corpus_samples(tiny_corpus)
     assert len(expected) > 5
     urls = sorted(str(path) for path in expected)
     found = list(webdataset.WebDataset(urls, shardshuffle=False))
-    assert [row["__key__"] for row in found] == [sample.key for url in urls for sample in expected[Path(url)]]
+    assert [row["__key__"] for row in found] == [
+        sample.key for url in urls for sample in expected[Path(url)]
+    ]
     by_key = {sample.key: sample for samples in expected.values() for sample in samples}
     for row in found:
         assert {name for name in row if not name.startswith("__")} == {"mp4", "json"}
@@ -138,6 +164,10 @@ def test_every_json_of_a_corpus_has_the_same_schema(tiny_corpus: Path) -> None:
     schemas = set()
     for path in corpus_samples(tiny_corpus):
         for row in webdataset.WebDataset(str(path), shardshuffle=False):
-            schemas.add(tuple((name, type(value).__name__) for name, value in json.loads(row["json"]).items()))
+            schemas.add(
+                tuple(
+                    (name, type(value).__name__) for name, value in json.loads(row["json"]).items()
+                )
+            )
     assert len(schemas) == 1
     assert {kind for _, kind in schemas.pop()} == {"str", "float", "int"}

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import CacheError, StorageError
-from surgrec.storage import RetryPolicy, Store, open_store
-from surgrec.storage.disk_cache import DiskCache, WholeFile
-from tests.s3 import FaultyS3
+from surgrec.storage import DiskCache, RetryPolicy, Store, WholeFile, open_store
+from tests.support.s3 import FaultyS3
 
 DATA = bytes(range(251)) * 80_000
 """20 MB: three parts."""
@@ -49,8 +48,12 @@ def test_a_file_that_was_added_is_read_by_range(cache: DiskCache, store: Store) 
     cache.drop(SHA256)
 
 
-def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(cache: DiskCache, store: Store) -> None:
-    with pytest.raises(StorageError, match=rf"a/shard\.tar has the SHA-256 {SHA256[:12]}, its corpus says 0000"):
+def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(
+    cache: DiskCache, store: Store
+) -> None:
+    with pytest.raises(
+        StorageError, match=rf"a/shard\.tar has the SHA-256 {SHA256[:12]}, its corpus says 0000"
+    ):
         cache.add(whole(store, sha256="0" * 64), go_on=always)
     assert list(cache.folder.iterdir()) == []
 
@@ -68,7 +71,9 @@ def test_a_file_that_was_cut_short_is_no_hit_and_is_removed(cache: DiskCache, st
     assert cache.files() == {}
 
 
-def test_a_broken_answer_of_the_store_is_no_broken_file(cache: DiskCache, faulty_s3: FaultyS3) -> None:
+def test_a_broken_answer_of_the_store_is_no_broken_file(
+    cache: DiskCache, faulty_s3: FaultyS3
+) -> None:
     faulty_s3.objects["a/shard.tar"] = DATA
     faulty_s3.faults.extend(["truncate", "reset", "slow_down"])
     policy = RetryPolicy(deadline_s=5.0, first_delay_s=0.01, max_delay_s=0.05)
@@ -76,7 +81,9 @@ def test_a_broken_answer_of_the_store_is_no_broken_file(cache: DiskCache, faulty
     assert (cache.folder / f"{SHA256}.tar").read_bytes() == DATA
 
 
-def test_adding_ends_between_parts_when_it_is_told_to_and_leaves_nothing(cache: DiskCache, store: Store) -> None:
+def test_adding_ends_between_parts_when_it_is_told_to_and_leaves_nothing(
+    cache: DiskCache, store: Store
+) -> None:
     answers = iter([True, False, False])
     assert not cache.add(whole(store), go_on=lambda: next(answers))
     assert list(cache.folder.iterdir()) == []
@@ -87,17 +94,22 @@ def test_room_is_made_before_a_file_is_added(cache: DiskCache, store: Store) -> 
         DiskCache(cache.folder, len(DATA) - 1).add(whole(store), go_on=always)
 
 
-def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
+    store: Store, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("only root may make a small disk")
     try:
         cache = DiskCache(disk / "cache", LIMIT)
         cache.prepare()
         read = store.counters.total("bytes_read")
         with pytest.raises(
-            CacheError, match=r"No space left on device while 20 MB were added; free space there or lower"
+            CacheError,
+            match=r"No space left on device while 20 MB were added; free space there or lower",
         ):
             cache.add(whole(store), go_on=always)
         assert store.counters.total("bytes_read") == read
@@ -108,32 +120,39 @@ def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(store: S
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CacheError, match=r"file/cache: Not a directory; choose a cache_dir on a local disk"):
+    with pytest.raises(
+        CacheError, match=r"file/cache: Not a directory; choose a cache_dir on a local disk"
+    ):
         DiskCache(tmp_path / "file" / "cache", LIMIT).prepare()
 
 
 HOLDER = """
 import sys
 from pathlib import Path
-from surgrec.storage.disk_cache import DiskCache
+from surgrec.storage import DiskCache
 cache = DiskCache(Path(sys.argv[1]), 50_000_000)
-print(cache.try_to_hold() is not None, flush=True)
+print(cache.try_acquire() is not None, flush=True)
 sys.stdin.read()
 """
 
 
-def test_one_process_at_a_time_adds_and_the_next_removes_what_a_killed_one_left(cache: DiskCache) -> None:
+def test_one_process_at_a_time_adds_and_the_next_removes_what_a_killed_one_left(
+    cache: DiskCache,
+) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, cache.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, cache.folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "True\n"
-    assert cache.try_to_hold() is None
+    assert cache.try_acquire() is None
     half = cache.folder / f".tmp-{SHA256}.tar"
     half.write_bytes(DATA[:1000])
     holder.kill()
     holder.communicate()
-    lock = cache.try_to_hold()
+    lock = cache.try_acquire()
     assert lock is not None
     assert not half.exists()
     os.close(lock)

@@ -13,9 +13,7 @@ import pytest
 from surgrec.errors import StorageError
 from surgrec.storage import open_store
 
-UPLOAD = (
-    "import sys, pathlib, surgrec.storage as s; s.open_store(sys.argv[1]).upload('a.tar', pathlib.Path(sys.argv[2]))"
-)
+UPLOAD = "import sys, pathlib, surgrec.storage as s; s.open_store(sys.argv[1]).upload('a.tar', pathlib.Path(sys.argv[2]))"
 
 
 @pytest.fixture
@@ -30,7 +28,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_an_address_is_absolute_and_its_tilde_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_address_is_absolute_and_its_tilde_expanded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert open_store("~/corpus").address == str(tmp_path / "corpus")
@@ -38,7 +38,9 @@ def test_an_address_is_absolute_and_its_tilde_expanded(monkeypatch: pytest.Monke
     assert open_store(Path("corpus")) == open_store("~/corpus")
 
 
-@pytest.mark.parametrize("address", ["gs://bucket/x", "https://host/x", "file:///tmp/x", "s3:/bucket/x", ""])
+@pytest.mark.parametrize(
+    "address", ["gs://bucket/x", "https://host/x", "file:///tmp/x", "s3:/bucket/x", ""]
+)
 def test_an_address_of_no_store_is_refused(address: str) -> None:
     with pytest.raises(StorageError, match=f"^'{address}' is not the address of a store"):
         open_store(address)
@@ -51,8 +53,12 @@ def test_an_s3_address_that_went_through_a_path_is_refused() -> None:
 
 def test_a_local_store_does_not_import_boto3(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x")
-    code = "import sys, surgrec.storage as s; s.open_store(sys.argv[1]).read('x'); print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    code = (
+        "import sys, surgrec.storage as s; s.open_store(sys.argv[1]).read('x'); print(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     assert {"boto3", "botocore", "torch"}.isdisjoint(run.stdout.split())
     assert "surgrec.storage.local" in run.stdout.split()
 
@@ -82,7 +88,9 @@ def test_the_check_for_writing_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "corpus"]
 
 
-def test_leftovers_of_killed_processes_are_removed_and_living_writers_are_not_disturbed(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed_and_living_writers_are_not_disturbed(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "cholec80").mkdir()
     abandoned, written = tmp_path / "cholec80" / ".tmp-dead", tmp_path / "cholec80" / ".tmp-alive"
     abandoned.write_bytes(b"x")
@@ -93,17 +101,21 @@ def test_leftovers_of_killed_processes_are_removed_and_living_writers_are_not_di
     assert written.exists()
 
 
-def test_a_full_disk_is_named_with_the_bytes_needed_and_leaves_nothing_of_the_file(small_disk: Path) -> None:
+def test_a_full_disk_is_named_with_the_bytes_needed_and_leaves_nothing_of_the_file(
+    small_disk: Path,
+) -> None:
     store = open_store(small_disk)
     store.write("cholec80/index.parquet", bytes(1000))
     source = small_disk.parent / "spool.tar"
     source.write_bytes(bytes(2_000_000))
     with pytest.raises(
-        StorageError, match=r"disk full writing .*/disk/cholec80/a\.tar: 2000000 bytes needed; free space"
+        StorageError,
+        match=r"disk full writing .*/disk/cholec80/a\.tar: 2000000 bytes needed; free space",
     ):
         store.write("cholec80/a.tar", bytes(2_000_000))
     with pytest.raises(
-        StorageError, match=r"disk full writing .*/disk/cholec80/a\.tar: 2000000 bytes needed; free space"
+        StorageError,
+        match=r"disk full writing .*/disk/cholec80/a\.tar: 2000000 bytes needed; free space",
     ):
         store.upload("cholec80/a.tar", source)
     assert [path.name for path in (small_disk / "cholec80").iterdir()] == ["index.parquet"]

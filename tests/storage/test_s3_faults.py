@@ -9,7 +9,7 @@ import pytest
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, Store, open_store
 from surgrec.storage.s3 import CHUNK_BYTES
-from tests.s3 import Fault, FaultyS3, etag
+from tests.support.s3 import Fault, FaultyS3, etag
 
 DATA = bytes(range(251)) * 4000
 """1 MB that no shift maps on itself."""
@@ -53,7 +53,9 @@ def test_a_file_comes_whole_in_spite_of(fault: Fault, store: Store, faulty_s3: F
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_answer_is_resumed_where_it_broke(fault: Fault, store: Store, faulty_s3: FaultyS3) -> None:
+def test_a_broken_answer_is_resumed_where_it_broke(
+    fault: Fault, store: Store, faulty_s3: FaultyS3
+) -> None:
     faulty_s3.faults.append(fault)
     store.read_range("shard.tar", 0, 800_000)
     first, second = (request.range for request in faulty_s3.requests)
@@ -63,37 +65,50 @@ def test_a_broken_answer_is_resumed_where_it_broke(fault: Fault, store: Store, f
     assert last == "799999"
 
 
-@pytest.mark.parametrize("honoured", [("Range", "If-Match"), ("Range",)])
+@pytest.mark.parametrize("honored", [("Range", "If-Match"), ("Range",)])
 def test_a_file_that_changes_while_it_is_read_is_never_mixed(
-    honoured: tuple[str, ...], store: Store, faulty_s3: FaultyS3
+    honored: tuple[str, ...], store: Store, faulty_s3: FaultyS3
 ) -> None:
-    faulty_s3.honoured = honoured
+    faulty_s3.honored = honored
     faulty_s3.faults.append("replace")
-    with pytest.raises(StorageError, match=r"s3://corpora/x/shard\.tar changed while it was being read"):
+    with pytest.raises(
+        StorageError, match=r"s3://corpora/x/shard\.tar changed while it was being read"
+    ):
         store.read("shard.tar")
     assert [request.if_match for request in faulty_s3.requests] == ["", etag(DATA)]
     assert store.read("shard.tar") == bytes(reversed(DATA))
 
 
 def test_a_store_that_ignores_ranges_is_named(store: Store, faulty_s3: FaultyS3) -> None:
-    faulty_s3.honoured = ()
+    faulty_s3.honored = ()
     assert store.read("shard.tar") == DATA
     for offset in (0, 1000):
-        with pytest.raises(StorageError, match=r"s3://corpora/x/shard\.tar is in a store that serves no byte ranges"):
+        with pytest.raises(
+            StorageError,
+            match=r"s3://corpora/x/shard\.tar is in a store that serves no byte ranges",
+        ):
             store.read_range("shard.tar", offset, 1000)
 
 
 @pytest.mark.parametrize(
     ("fault", "kind", "sentence"),
     [
-        ("access_denied", StorageError, r"s3://corpora/x/shard\.tar is out of bounds for these credentials"),
+        (
+            "access_denied",
+            StorageError,
+            r"s3://corpora/x/shard\.tar is out of bounds for these credentials",
+        ),
         (
             "storage_full",
             StorageError,
             r"s3://corpora/x/shard\.tar: StorageFull \(as the test asked\); check the store",
         ),
         ("NoSuchKey", MissingError, r"s3://corpora/x/shard\.tar does not exist"),
-        ("NoSuchBucket", MissingError, r"s3://corpora/x/shard\.tar is in a bucket that does not exist"),
+        (
+            "NoSuchBucket",
+            MissingError,
+            r"s3://corpora/x/shard\.tar is in a bucket that does not exist",
+        ),
     ],
 )
 def test_what_cannot_pass_fails_at_once(
@@ -126,11 +141,14 @@ def test_one_signature_serves_many_ranges(store: Store, faulty_s3: FaultyS3) -> 
     assert faulty_s3.requests[0].signature
 
 
-def test_a_long_outage_ends_with_the_address_the_time_and_the_last_cause(store: Store, faulty_s3: FaultyS3) -> None:
+def test_a_long_outage_ends_with_the_address_the_time_and_the_last_cause(
+    store: Store, faulty_s3: FaultyS3
+) -> None:
     faulty_s3.faults.extend(["slow_down"] * 10_000)
     started = time.monotonic()
     with pytest.raises(
-        StorageError, match=r"^s3://corpora/x/shard\.tar: gave up after 2\.\d s \(tries: \d+\).* SlowDown"
+        StorageError,
+        match=r"^s3://corpora/x/shard\.tar: gave up after 2\.\d s \(tries: \d+\).* SlowDown",
     ):
         store.read("shard.tar")
     assert 2.0 <= time.monotonic() - started < 3.0
@@ -151,7 +169,10 @@ def test_a_long_outage_is_told_while_it_lasts(
 
 
 def test_an_outage_is_told_every_few_seconds_however_often_it_is_met(
-    store: Store, faulty_s3: FaultyS3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    faulty_s3: FaultyS3,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -165,7 +186,9 @@ def test_an_outage_is_told_every_few_seconds_however_often_it_is_met(
 
 
 @pytest.mark.parametrize("fault", ["slow_down", "internal_error", "no_answer"])
-def test_a_write_is_sent_again(fault: Fault, store: Store, faulty_s3: FaultyS3, tmp_path: Path) -> None:
+def test_a_write_is_sent_again(
+    fault: Fault, store: Store, faulty_s3: FaultyS3, tmp_path: Path
+) -> None:
     faulty_s3.faults.extend([fault, fault])
     store.write("index.parquet", DATA)
     assert faulty_s3.objects["x/index.parquet"] == DATA

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage import RetryPolicy, Store, open_store
-from surgrec.storage.seaweed import Account, Seaweed, free_ports
-from tests.s3 import FaultyS3, use
+from surgrec.storage import Account, RetryPolicy, Store, free_ports, open_store
+from surgrec.storage.seaweed import Seaweed
+from tests.support.s3 import FaultyS3, use
 
 
 def test_a_wrong_key_fails_at_once_and_says_what_to_check(
@@ -26,11 +26,14 @@ def test_a_wrong_key_fails_at_once_and_says_what_to_check(
         open_store(s3_address).list()
 
 
-def test_no_credentials_at_all_is_a_sentence(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credentials_at_all_is_a_sentence(
+    s3_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(
-        StorageError, match=rf"{s3_address}/corpus\.json: Unable to locate credentials; set AWS_PROFILE"
+        StorageError,
+        match=rf"{s3_address}/corpus\.json: Unable to locate credentials; set AWS_PROFILE",
     ):
         open_store(s3_address).read("corpus.json")
 
@@ -44,7 +47,9 @@ def test_a_missing_bucket_fails_at_once_and_is_named(s3_address: str) -> None:
         lambda: store.upload("x", Path(__file__)),
     ]
     for call in calls:
-        with pytest.raises(MissingError, match=r"s3://no-such-bucket/corpus.* bucket that does not exist"):
+        with pytest.raises(
+            MissingError, match=r"s3://no-such-bucket/corpus.* bucket that does not exist"
+        ):
             call()
     assert not store.exists("corpus.json")
 
@@ -79,7 +84,11 @@ def test_a_profile_may_hold_all_settings(
 
 
 def test_an_address_may_name_its_profile_while_the_environment_means_another_store(
-    seaweed: Seaweed, s3_address: str, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    seaweed: Seaweed,
+    s3_address: str,
+    faulty_s3: FaultyS3,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     account = seaweed.writer
     (tmp_path / "config").write_text(
@@ -95,7 +104,9 @@ def test_an_address_may_name_its_profile_while_the_environment_means_another_sto
     assert not faulty_s3.requests
     faulty_s3.objects["public/corpus.json"] = b"[]"
     assert open_store("s3://corpora/public").read("corpus.json") == b"[]"
-    with pytest.raises(StorageError, match=r"profile \(nobody\) could not be found; set AWS_PROFILE"):
+    with pytest.raises(
+        StorageError, match=r"profile \(nobody\) could not be found; set AWS_PROFILE"
+    ):
         open_store(f"s3://nobody@{bucket_and_prefix}").read("corpus.json")
 
 
@@ -112,13 +123,19 @@ def test_an_anonymous_address_signs_nothing_and_needs_no_credentials(
 
 def test_an_anonymous_address_in_a_private_store_is_refused_in_a_sentence(s3_address: str) -> None:
     address = s3_address.replace("s3://", "s3://anonymous@")
-    with pytest.raises(StorageError, match=rf"{address}/corpus\.json is out of bounds for these credentials"):
+    with pytest.raises(
+        StorageError, match=rf"{address}/corpus\.json is out of bounds for these credentials"
+    ):
         open_store(address).read("corpus.json")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("AWS_PROFILE", "hopsital"), ("AWS_ENDPOINT_URL", "127.0.0.1:9000"), ("AWS_DEFAULT_REGION", "Frankfurt am Main")],
+    [
+        ("AWS_PROFILE", "hopsital"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
+        ("AWS_DEFAULT_REGION", "Frankfurt am Main"),
+    ],
 )
 def test_a_setting_that_boto_refuses_is_a_sentence(
     name: str, value: str, s3_address: str, monkeypatch: pytest.MonkeyPatch
@@ -128,8 +145,12 @@ def test_a_setting_that_boto_refuses_is_a_sentence(
         open_store(s3_address).list()
 
 
-def test_a_server_that_is_down_is_given_up_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    account = Account(endpoint=f"http://127.0.0.1:{free_ports(1)[0]}", access_key="any", secret_key="any")
+def test_a_server_that_is_down_is_given_up_after_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = Account(
+        endpoint=f"http://127.0.0.1:{free_ports(1)[0]}", access_key="any", secret_key="any"
+    )
     use(account, monkeypatch)
     store = open_store("s3://corpora/x", policy=RetryPolicy(deadline_s=0.3, first_delay_s=0.02))
     with pytest.raises(

@@ -53,16 +53,21 @@ def test_a_version_changes_with_the_file_and_only_then(store: Store) -> None:
         store.version("alpha/index.parque")
 
 
-@pytest.mark.parametrize(("offset", "size"), [(0, 1), (5, 250), (len(SHARD) - 7, 7), (0, len(SHARD)), (100, 0)])
+@pytest.mark.parametrize(
+    ("offset", "size"), [(0, 1), (5, 250), (len(SHARD) - 7, 7), (0, len(SHARD)), (100, 0)]
+)
 def test_a_range_is_exactly_what_was_asked_for(store: Store, offset: int, size: int) -> None:
     store.write("shard.tar", SHARD)
     assert store.read_range("shard.tar", offset, size) == SHARD[offset : offset + size]
 
 
 @pytest.mark.parametrize(
-    ("offset", "size"), [(len(SHARD) - 7, 8), (len(SHARD), 1), (len(SHARD) + 99, 5), (-1, 4), (4, -1)]
+    ("offset", "size"),
+    [(len(SHARD) - 7, 8), (len(SHARD), 1), (len(SHARD) + 99, 5), (-1, 4), (4, -1)],
 )
-def test_a_range_beyond_the_file_is_an_error_and_never_short(store: Store, offset: int, size: int) -> None:
+def test_a_range_beyond_the_file_is_an_error_and_never_short(
+    store: Store, offset: int, size: int
+) -> None:
     store.write("shard.tar", SHARD)
     with pytest.raises(StorageError, match=r"shard\.tar") as failure:
         store.read_range("shard.tar", offset, size)
@@ -96,7 +101,7 @@ def test_listing_gives_sorted_names_at_any_depth_that_begin_with_the_prefix(stor
     assert store.list("no/such/folder/") == []
 
 
-def test_a_store_does_not_see_its_neighbour_of_a_similar_name(store: Store) -> None:
+def test_a_store_does_not_see_its_neighbor_of_a_similar_name(store: Store) -> None:
     open_store(f"{store.address}2").write("corpus.json", b"another corpus")
     assert store.list() == []
     assert not store.exists("corpus.json")
@@ -130,7 +135,8 @@ def test_deleting_removes_and_may_be_repeated(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "a/../../b", "/etc/passwd", "a//b", "./a", "a/", "", "a\\b", "a\nb", "a\0b"]
+    "name",
+    ["../outside", "a/../../b", "/etc/passwd", "a//b", "./a", "a/", "", "a\\b", "a\nb", "a\0b"],
 )
 def test_a_name_that_could_lead_outside_is_refused(store: Store, tmp_path: Path, name: str) -> None:
     calls = [store.read, store.size, store.exists, store.delete, store.locate]

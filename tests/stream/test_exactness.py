@@ -10,15 +10,22 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from surgrec.shards.corpus import Source, SourceEntry
-from surgrec.shards.index import SourceIndex, read_parquet, samples_to_parquet
-from surgrec.shards.layout import Clip, Sample, clip_key, source_digest
+from surgrec.shards import (
+    Clip,
+    Sample,
+    Source,
+    SourceEntry,
+    clip_key,
+    read_parquet,
+    samples_to_parquet,
+    source_digest,
+)
+from surgrec.shards.index import SourceIndex
 from surgrec.storage import open_store
-from surgrec.stream.mixture import Level, Mixture, Stage, level_columns, phases
-from surgrec.stream.order import rank_positions
+from surgrec.stream import Level, Mixture, Stream, plan_draws, rank_positions
+from surgrec.stream.mixture import Stage, level_columns, phases
 from surgrec.stream.shares import Leaf
-from surgrec.stream.stream import Stream
-from tests.samples import CLIP
+from tests.support.samples import CLIP
 
 # beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
@@ -40,7 +47,10 @@ def steps_seen(stream: Stream, steps: range, *, global_batch: int, world_size: i
     """What the ranks of a world see together in some steps, each rank asking for its own positions only."""
     by_rank = []
     for rank in range(world_size):
-        own = [rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size) for step in steps]
+        own = [
+            rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size)
+            for step in steps
+        ]
         by_rank.append(iter(seen(stream, np.concatenate(own).tolist() if own else [])))
     share = global_batch // world_size
     return [row for _ in steps for rank in by_rank for row in islice(rank, share)]
@@ -91,7 +101,10 @@ def corpora(draw: st.DrawFn) -> dict[str, Source]:
             st.sampled_from(["train", "train", "train", "val"]),
             st.sampled_from([LONG_S, LONG_S, LONG_S, 1.0]),
         )
-        drawn = [("bypass", "", "train", LONG_S), *draw(st.lists(traits, min_size=others, max_size=others))]
+        drawn = [
+            ("bypass", "", "train", LONG_S),
+            *draw(st.lists(traits, min_size=others, max_size=others)),
+        ]
         sources[name] = source_of(
             [
                 replace(
@@ -115,7 +128,9 @@ def some_levels() -> st.SearchStrategy[list[Level]]:
     alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     columns = st.lists(st.sampled_from(LEVELS), unique=True, max_size=4)
     return columns.flatmap(
-        lambda names: st.tuples(*(st.builds(Level, by=st.just(name), alpha=alpha) for name in names)).map(list)
+        lambda names: st.tuples(
+            *(st.builds(Level, by=st.just(name), alpha=alpha) for name in names)
+        ).map(list)
     )
 
 
@@ -147,7 +162,10 @@ class Run:
     def leaf_name(self, row: Row) -> tuple[str, ...]:
         """The source of a draw, and its values in the columns by which the mixture divides."""
         index = self.sources[row[0]].index
-        return (row[0], *(str(index.column(column)[row[1]]) for column in level_columns(self.mixture)))
+        return (
+            row[0],
+            *(str(index.column(column)[row[1]]) for column in level_columns(self.mixture)),
+        )
 
     def drawable(self) -> dict[tuple[str, ...], list[int]]:
         """Rows of each leaf that the run may draw, found by looking at every sample."""
@@ -155,7 +173,10 @@ class Run:
         for name, source in self.sources.items():
             for row in range(source.index.num_rows):
                 clip = source.index.sample(row).clip
-                if clip.split in self.mixture.splits and clip.duration_s >= self.mixture.min_duration_s:
+                if (
+                    clip.split in self.mixture.splits
+                    and clip.duration_s >= self.mixture.min_duration_s
+                ):
                     found[self.leaf_name((name, row, 0))].append(row)
         return found
 
@@ -170,7 +191,10 @@ def runs(draw: st.DrawFn, *, stages: int = 2) -> Run:
     mixture = Mixture(
         levels=draw(some_levels()),
         weights=draw(some_weights(names)),
-        stages=[draw(some_stage(names, start * block - draw(st.integers(0, block - 1)))) for start in starts],
+        stages=[
+            draw(some_stage(names, start * block - draw(st.integers(0, block - 1))))
+            for start in starts
+        ],
         splits=draw(st.sampled_from([["train"], ["train", "val"]])),
         min_duration_s=draw(st.sampled_from([0.0, 2.0])),
         block=block,
@@ -185,14 +209,19 @@ def divisors(number: int) -> list[int]:
 
 
 @few_examples
-@given(runs(), st.sampled_from([1, 2, 4, 6, 8]), st.one_of(st.integers(0, 20), st.integers(0, 10**9)))
+@given(
+    runs(), st.sampled_from([1, 2, 4, 6, 8]), st.one_of(st.integers(0, 20), st.integers(0, 10**9))
+)
 def test_the_ranks_of_every_world_that_divides_the_batch_see_together_the_one_order(
     run: Run, global_batch: int, start: int
 ) -> None:
     steps = range(start, start + 3)
     expected = seen(run.stream, range(steps.start * global_batch, steps.stop * global_batch))
     for world_size in divisors(global_batch):
-        assert steps_seen(run.stream, steps, global_batch=global_batch, world_size=world_size) == expected
+        assert (
+            steps_seen(run.stream, steps, global_batch=global_batch, world_size=world_size)
+            == expected
+        )
 
 
 @few_examples
@@ -204,7 +233,11 @@ def test_a_run_that_is_resumed_at_any_steps_in_other_worlds_sees_what_one_withou
     global_batch, steps = 4 * quarter, 24
     first, second = sorted(data.draw(st.tuples(st.integers(0, steps), st.integers(0, steps))))
     rows: list[Row] = []
-    for world_size, part in ((4, range(first)), (2, range(first, second)), (1, range(second, steps))):
+    for world_size, part in (
+        (4, range(first)),
+        (2, range(first, second)),
+        (1, range(second, steps)),
+    ):
         resumed = Stream(run.sources, run.mixture, run.stream.order.seed)
         rows += steps_seen(resumed, part, global_batch=global_batch, world_size=world_size)
     assert rows == seen(run.stream, range(steps * global_batch))
@@ -230,7 +263,10 @@ def test_every_epoch_of_a_leaf_holds_each_of_its_samples_exactly_once(run: Run, 
 
 
 def declared_shares(
-    samples: Mapping[tuple[str, ...], int], names: Sequence[str], levels: Sequence[Level], weights: Mapping[str, float]
+    samples: Mapping[tuple[str, ...], int],
+    names: Sequence[str],
+    levels: Sequence[Level],
+    weights: Mapping[str, float],
 ) -> dict[tuple[str, ...], float]:
     """The README's definition once more: a group's share is proportional to (its samples)^alpha, level by level.
 
@@ -240,7 +276,9 @@ def declared_shares(
         levels: Outermost first.
         weights: Factors by source.
     """
-    found: dict[tuple[str, ...], float] = {leaf: 1.0 for leaf in samples if weights.get(leaf[0], 1.0) > 0}
+    found: dict[tuple[str, ...], float] = {
+        leaf: 1.0 for leaf in samples if weights.get(leaf[0], 1.0) > 0
+    }
     inside = dict.fromkeys(found, ())
     for level in levels:
         column = names.index(level.by)
@@ -250,7 +288,10 @@ def declared_shares(
             sizes[name] += samples[leaf]
         for name in sizes:
             parts[name[:-1]] += sizes[name] ** level.alpha
-        found = {leaf: share * sizes[group[leaf]] ** level.alpha / parts[inside[leaf]] for leaf, share in found.items()}
+        found = {
+            leaf: share * sizes[group[leaf]] ** level.alpha / parts[inside[leaf]]
+            for leaf, share in found.items()
+        }
         inside = group
     innermost = Counter[tuple[str, ...]]()
     for leaf in found:
@@ -265,23 +306,32 @@ def declared_shares(
 
 @few_examples
 @given(runs())
-def test_every_block_of_a_stage_holds_the_same_counts_and_they_are_the_declared_shares(run: Run) -> None:
+def test_every_block_of_a_stage_holds_the_same_counts_and_they_are_the_declared_shares(
+    run: Run,
+) -> None:
     block, columns = run.mixture.block, level_columns(run.mixture)
     samples = {leaf: len(rows) for leaf, rows in run.drawable().items()}
     domains = {name: source.entry.domain for name, source in run.sources.items()}
     with_domain = {(leaf[0], domains[leaf[0]], *leaf[1:]): count for leaf, count in samples.items()}
     blocks = 9
     rows = seen(run.stream, range(blocks * block))
-    drawn = [Counter(map(run.leaf_name, rows[first : first + block])) for first in range(0, len(rows), block)]
+    drawn = [
+        Counter(map(run.leaf_name, rows[first : first + block]))
+        for first in range(0, len(rows), block)
+    ]
     starts = [phase.start_block for phase in phases(run.mixture)]
     assert starts == [0, *(-(-stage.start // block) for stage in run.mixture.stages)]
     for phase, start, end in zip(phases(run.mixture), starts, [*starts[1:], blocks], strict=True):
         assert start < end
         assert all(counts == drawn[start] for counts in drawn[start:end])
-        shares = declared_shares(with_domain, ["source", "domain", *columns], phase.levels, phase.weights)
+        shares = declared_shares(
+            with_domain, ["source", "domain", *columns], phase.levels, phase.weights
+        )
         quota = {(leaf[0], *leaf[2:]): share * block for leaf, share in shares.items()}
         assert drawn[start].keys() == quota.keys()
-        if min(quota.values()) >= 1:  # else one leaf or several are lifted to a whole position, at the cost of others
+        if (
+            min(quota.values()) >= 1
+        ):  # else one leaf or several are lifted to a whole position, at the cost of others
             assert all(abs(drawn[start][leaf] - quota[leaf]) < 1 + 1e-6 for leaf in quota)
         else:
             assert all(1 <= drawn[start][leaf] < max(1, quota[leaf]) + 1 + 1e-6 for leaf in quota)
@@ -296,8 +346,14 @@ def test_a_stage_appended_to_a_mixture_changes_nothing_before_it_and_may_be_appe
     last = phases(run.mixture)[-1].start_block
     start = data.draw(st.integers((last + 1) * block - block + 1, (last + 4) * block))
     stage = data.draw(some_stage(list(run.sources), start))
-    assume(set(level_columns(Mixture(levels=stage.levels or []))) <= set(level_columns(run.mixture)))
-    longer = Stream(run.sources, replace(run.mixture, stages=[*run.mixture.stages, stage]), run.stream.order.seed)
+    assume(
+        set(level_columns(Mixture(levels=stage.levels or []))) <= set(level_columns(run.mixture))
+    )
+    longer = Stream(
+        run.sources,
+        replace(run.mixture, stages=[*run.mixture.stages, stage]),
+        run.stream.order.seed,
+    )
     begins = -(-start // block) * block
     assert seen(longer, range(begins)) == seen(run.stream, range(begins))
     for positions in (0, 1, begins - 1, begins):
@@ -307,9 +363,15 @@ def test_a_stage_appended_to_a_mixture_changes_nothing_before_it_and_may_be_appe
 
 @few_examples
 @given(runs(stages=0))
-def test_a_stage_that_divides_by_a_new_column_makes_another_run_and_is_never_a_silent_shift(run: Run) -> None:
+def test_a_stage_that_divides_by_a_new_column_makes_another_run_and_is_never_a_silent_shift(
+    run: Run,
+) -> None:
     """The leaves of a run hold from its first position on; a stage that needs finer ones cannot be appended to it."""
-    (new, *_) = [column for column in ("procedure", "view", "case") if column not in level_columns(run.mixture)]
+    (new, *_) = [
+        column
+        for column in ("procedure", "view", "case")
+        if column not in level_columns(run.mixture)
+    ]
     stage = Stage(start=1, levels=[Level(by=new, alpha=0.0)])
     finer = Stream(run.sources, replace(run.mixture, stages=[stage]), run.stream.order.seed)
     assert finer.order.identity(1) != run.stream.order.identity(1)
@@ -332,7 +394,7 @@ def test_neither_the_order_of_the_roots_nor_what_was_asked_before_changes_a_draw
 @given(runs(), st.integers(0, 1000))
 def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions: int) -> None:
     counted = Counter(source for source, _, _ in seen(run.stream, range(positions)))
-    plan = run.stream.plan(positions)
+    plan = plan_draws(run.stream, positions)
     assert {row.source: row.draws for row in plan} == {name: counted[name] for name in run.sources}
     samples = Counter[str]()
     for leaf, rows in run.drawable().items():
@@ -344,7 +406,9 @@ def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions:
 
 @few_examples
 @given(runs(), st.integers(0, 10**6))
-def test_only_samples_of_the_same_leaf_stand_in_for_a_bad_one_each_of_them_once(run: Run, position: int) -> None:
+def test_only_samples_of_the_same_leaf_stand_in_for_a_bad_one_each_of_them_once(
+    run: Run, position: int
+) -> None:
     (draw,) = run.stream.draws(np.array([position]))
     leaf: Leaf = run.stream.order.leaves[draw.leaf]
     own = run.drawable()[run.leaf_name((draw.source, draw.row, 0))]

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgrec.errors import MissingError, SampleError, ShardError, StorageError
-from surgrec.shards.corpus import Source, open_corpus
-from surgrec.shards.layout import Sample
+from surgrec.shards import Sample, Source, open_corpus
 from surgrec.storage.local import LocalStore
-from surgrec.stream.fetch import Fetcher, plan_ranges
-from tests.samples import CLIP, make_clips, make_mp4, write_corpus
+from surgrec.stream import Fetcher
+from surgrec.stream.fetch import plan_ranges
+from tests.support.samples import CLIP, make_clips, make_mp4, write_corpus
 
 
 def sample_at(source: str, shard: str, offset: int, size: int) -> Sample:
@@ -41,12 +41,20 @@ SAMPLES = st.lists(
 
 
 @given(SAMPLES, st.integers(0, 500))
-def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbours(samples: list[Sample], gap: int) -> None:
+def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbors(
+    samples: list[Sample], gap: int
+) -> None:
     ranges = plan_ranges(samples, gap)
-    assert sorted(place for stretch in ranges for place in stretch.samples) == list(range(len(samples)))
+    assert sorted(place for stretch in ranges for place in stretch.samples) == list(
+        range(len(samples))
+    )
     for stretch in ranges:
-        members = sorted((samples[place] for place in stretch.samples), key=lambda member: member.mp4_offset)
-        assert {(member.clip.source, member.shard) for member in members} == {(stretch.source, stretch.shard)}
+        members = sorted(
+            (samples[place] for place in stretch.samples), key=lambda member: member.mp4_offset
+        )
+        assert {(member.clip.source, member.shard) for member in members} == {
+            (stretch.source, stretch.shard)
+        }
         assert members[0].mp4_offset == stretch.offset
         end = stretch.offset
         for member in members:
@@ -59,7 +67,7 @@ def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbours(samples
                 assert other.offset > one.offset + one.size + gap
 
 
-def test_neighbours_are_read_together_and_distant_samples_apart() -> None:
+def test_neighbors_are_read_together_and_distant_samples_apart() -> None:
     near = [sample_at("alpha", "one.tar", offset, 100) for offset in (500, 0, 250)]
     far = sample_at("alpha", "one.tar", 5000, 100)
     ranges = plan_ranges([*near, far], gap_bytes=150)
@@ -75,15 +83,27 @@ def test_nothing_is_read_for_no_sample() -> None:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> dict[str, Source]:
-    return open_corpus([write_corpus(tmp_path / "corpus", {name: make_clips(10, name) for name in ("alpha", "beta")})])
+    return open_corpus(
+        [
+            write_corpus(
+                tmp_path / "corpus", {name: make_clips(10, name) for name in ("alpha", "beta")}
+            )
+        ]
+    )
 
 
 def all_samples(corpus: dict[str, Source]) -> list[Sample]:
-    return [source.index.sample(row) for source in corpus.values() for row in range(source.index.num_rows)]
+    return [
+        source.index.sample(row)
+        for source in corpus.values()
+        for row in range(source.index.num_rows)
+    ]
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(corpus: dict[str, Source], threads: int) -> None:
+def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(
+    corpus: dict[str, Source], threads: int
+) -> None:
     samples = all_samples(corpus)[::-1] + all_samples(corpus)[3:5]  # some twice
     assert Fetcher(corpus, threads).fetch(samples) == [make_mp4(sample.clip) for sample in samples]
 
@@ -122,7 +142,9 @@ def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Sourc
     path.write_bytes(data)
     found = Fetcher(corpus, 2).fetch(samples)
     assert [place for place, mp4 in enumerate(found) if isinstance(mp4, SampleError)] == [2]
-    digest = hashlib.sha256(data[damaged.mp4_offset : damaged.mp4_offset + damaged.mp4_size]).hexdigest()
+    digest = hashlib.sha256(
+        data[damaged.mp4_offset : damaged.mp4_offset + damaged.mp4_size]
+    ).hexdigest()
     expected = f"{damaged.key}: its bytes have the SHA-256 {digest[:12]}, the index says {damaged.sha256[:12]}"
     assert str(found[2]) == expected
     assert found[3:] == [make_mp4(sample.clip) for sample in samples[3:]]
@@ -148,6 +170,7 @@ def test_a_shard_that_was_replaced_is_told_from_a_bad_sample(corpus: dict[str, S
     path = Path(corpus["alpha"].store.address, "alpha", samples[0].shard)
     path.write_bytes(path.read_bytes()[::-1])
     with pytest.raises(
-        ShardError, match=rf"{samples[0].shard} is not the shard that its index describes \(no {samples[0].key}.mp4"
+        ShardError,
+        match=rf"{samples[0].shard} is not the shard that its index describes \(no {samples[0].key}.mp4",
     ):
         Fetcher(corpus, 1).fetch(samples)

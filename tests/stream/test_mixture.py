@@ -11,15 +11,24 @@ from jaxtyping import Float64, Int64
 import surgrec.stream
 from surgrec.cli import parse
 from surgrec.errors import MixtureError
-from surgrec.stream.mixture import Level, Mixture, Stage, phases
+from surgrec.stream import Level, Mixture
+from surgrec.stream.mixture import Stage, phases
 from surgrec.stream.shares import Leaf, block_counts, shares
 
 
 def leaf(source: str, domain: str, size: int) -> Leaf:
-    return Leaf(source=source, domain=domain, digest=f"digest of {source}", rows=f"rows of {source}", size=size)
+    return Leaf(
+        source=source,
+        domain=domain,
+        digest=f"digest of {source}",
+        rows=f"rows of {source}",
+        size=size,
+    )
 
 
-def shares_of(leaves: list[Leaf], mixture: Mixture, phase: int = 0) -> Float64[np.ndarray, " leaves"]:
+def shares_of(
+    leaves: list[Leaf], mixture: Mixture, phase: int = 0
+) -> Float64[np.ndarray, " leaves"]:
     return shares(leaves, phases(mixture)[phase], mixture.splits)
 
 
@@ -27,7 +36,11 @@ def counts_of(leaves: list[Leaf], mixture: Mixture, phase: int = 0) -> Int64[np.
     return block_counts(leaves, mixture, phases(mixture)[phase])
 
 
-LEAVES = [leaf("big", "laparoscopy", 900), leaf("small", "laparoscopy", 100), leaf("eyes", "cataract", 1000)]
+LEAVES = [
+    leaf("big", "laparoscopy", 900),
+    leaf("small", "laparoscopy", 100),
+    leaf("eyes", "cataract", 1000),
+]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +48,10 @@ LEAVES = [leaf("big", "laparoscopy", 900), leaf("small", "laparoscopy", 100), le
     [
         ([Level(by="source", alpha=1.0)], [0.45, 0.05, 0.5]),
         ([Level(by="source", alpha=0.0)], [1 / 3, 1 / 3, 1 / 3]),
-        ([Level(by="source", alpha=0.5)], np.sqrt([900, 100, 1000]) / np.sqrt([900, 100, 1000]).sum()),
+        (
+            [Level(by="source", alpha=0.5)],
+            np.sqrt([900, 100, 1000]) / np.sqrt([900, 100, 1000]).sum(),
+        ),
         ([Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)], [0.375, 0.125, 0.5]),
         ([Level(by="domain", alpha=0.0)], [0.45, 0.05, 0.5]),
         ([Level(by="domain", alpha=0.0), Level(by="source", alpha=0.0)], [0.25, 0.25, 0.5]),
@@ -92,7 +108,9 @@ def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
     sizes: list[int], alphas: tuple[float, float], weights: list[float], block: int
 ) -> None:
     leaves = [leaf(f"s{place}", f"d{place % 3}", size) for place, size in enumerate(sizes)]
-    factors = {leaf.source: weight for leaf, weight in zip(leaves, weights, strict=False) if leaf.size}
+    factors = {
+        leaf.source: weight for leaf, weight in zip(leaves, weights, strict=False) if leaf.size
+    }
     levels = [Level(by="domain", alpha=alphas[0]), Level(by="source", alpha=alphas[1])]
     mixture = Mixture(levels=levels, weights=factors, block=block)
     served = np.array([leaf.size > 0 and factors[leaf.source] > 0 for leaf in leaves])
@@ -107,19 +125,26 @@ def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
     assert np.array_equal(counts > 0, served)
     quota = share * block
     assert (counts < quota + 1 + 1e-6).all() or (counts[counts >= quota + 1] == 1).all()
-    if (quota[served] >= 1).all():  # then nobody was lifted to 1, and largest remainders move each by less than 1
+    if (
+        quota[served] >= 1
+    ).all():  # then nobody was lifted to 1, and largest remainders move each by less than 1
         assert (np.abs(counts - quota) < 1 + 1e-6).all()
 
 
 def test_counts_do_not_depend_on_the_order_of_sources() -> None:
-    leaves = [leaf(name, domain, size) for name, domain, size in [("a", "x", 7), ("b", "y", 7), ("c", "y", 11)]]
+    leaves = [
+        leaf(name, domain, size)
+        for name, domain, size in [("a", "x", 7), ("b", "y", 7), ("c", "y", 11)]
+    ]
     forwards = dict(zip("abc", counts_of(leaves, Mixture(block=10)), strict=True))
     backwards = dict(zip("cba", counts_of(leaves[::-1], Mixture(block=10)), strict=True))
     assert {name: forwards[name] for name in "c"} == {name: backwards[name] for name in "c"}
 
 
 def test_a_block_smaller_than_its_sources_is_refused() -> None:
-    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 groups by domain, source"):
+    with pytest.raises(
+        MixtureError, match="block 2 is smaller than the 3 groups by domain, source"
+    ):
         counts_of(LEAVES, Mixture(block=2))
     assert counts_of(LEAVES, Mixture(block=2, weights={"eyes": 0.0})).tolist() == [1, 1, 0]
 
@@ -133,7 +158,9 @@ def test_a_weight_for_a_source_without_samples_is_refused() -> None:
     leaves = [*LEAVES, leaf("none", "robotic", 0)]
     with pytest.raises(MixtureError, match=r"none has a weight but no sample in splits \['val'\]"):
         shares_of(leaves, Mixture(weights={"none": 2.0}, splits=["val"]))
-    assert shares_of(leaves, Mixture(weights={"none": 0.0})) == pytest.approx([0.375, 0.125, 0.5, 0.0])
+    assert shares_of(leaves, Mixture(weights={"none": 0.0})) == pytest.approx(
+        [0.375, 0.125, 0.5, 0.0]
+    )
 
 
 def test_nothing_to_draw_is_refused() -> None:
@@ -190,7 +217,9 @@ def test_a_level_may_divide_by_any_column_inside_a_source_too() -> None:
     assert shares_of(leaves, equal) == pytest.approx([0.5, 0.5 * 20 / 120, 0.5 * 100 / 120])
     nested = Mixture(levels=[Level(by="source", alpha=0.0), Level(by="procedure", alpha=0.0)])
     assert shares_of(leaves, nested) == pytest.approx([0.25, 0.25, 0.5])
-    assert shares_of(leaves, Mixture(levels=[])) == pytest.approx([0.4, 0.1, 0.5]), "a finer leaf changes no share"
+    assert shares_of(leaves, Mixture(levels=[])) == pytest.approx([0.4, 0.1, 0.5]), (
+        "a finer leaf changes no share"
+    )
     assert shares_of(leaves, Mixture(levels=[], weights={"a": 0.0})) == pytest.approx([0, 0, 1])
 
 
@@ -199,7 +228,10 @@ def test_a_stage_changes_what_it_names_and_keeps_the_rest() -> None:
         levels=[],
         weights={"small": 2.0},
         block=10,
-        stages=[Stage(start=11, levels=[Level(by="source", alpha=0.0)]), Stage(start=30, weights={})],
+        stages=[
+            Stage(start=11, levels=[Level(by="source", alpha=0.0)]),
+            Stage(start=30, weights={}),
+        ],
     )
     assert [phase.start_block for phase in phases(mixture)] == [0, 2, 3], "rounded up to a block"
     assert shares_of(LEAVES, mixture, 1) == pytest.approx([0.25, 0.5, 0.25])

@@ -8,21 +8,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgrec.errors import ConfigError, MixtureError
-from surgrec.stream.mixture import Level, Mixture, Stage
-from surgrec.stream.order import Draws, Order, rank_positions, sample_key
+from surgrec.stream import Level, Mixture, rank_positions, sample_key
+from surgrec.stream.mixture import Stage
+from surgrec.stream.order import Draws, Order
 from surgrec.stream.permutation import uniform
 from surgrec.stream.shares import Leaf
 
 
 def leaf(source: str, domain: str, size: int) -> Leaf:
-    return Leaf(source=source, domain=domain, digest=f"digest of {source}", rows=f"rows of {source}", size=size)
+    return Leaf(
+        source=source,
+        domain=domain,
+        digest=f"digest of {source}",
+        rows=f"rows of {source}",
+        size=size,
+    )
 
 
 # beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 few_examples = settings(max_examples=settings().max_examples // 4)
 
-LEAVES = [leaf("alpha", "laparoscopy", 10), leaf("beta", "laparoscopy", 7), leaf("gamma", "cataract", 5)]
+LEAVES = [
+    leaf("alpha", "laparoscopy", 10),
+    leaf("beta", "laparoscopy", 7),
+    leaf("gamma", "cataract", 5),
+]
 MIXTURE = Mixture(block=16, shuffle_block=2, shuffle_window=2)
 
 
@@ -34,13 +45,24 @@ def rows(draws: Draws) -> list[tuple[int, int, int]]:
 @st.composite
 def orders(draw: st.DrawFn) -> Order:
     """The order of any small corpus under any mixture that fits it."""
-    sizes = draw(st.lists(st.one_of(st.integers(0, 40), st.integers(1, 5000)), min_size=1, max_size=6).filter(any))
-    leaves = [leaf(f"s{place}", draw(st.sampled_from(["x", "y", "z"])), size) for place, size in enumerate(sizes)]
+    sizes = draw(
+        st.lists(
+            st.one_of(st.integers(0, 40), st.integers(1, 5000)), min_size=1, max_size=6
+        ).filter(any)
+    )
+    leaves = [
+        leaf(f"s{place}", draw(st.sampled_from(["x", "y", "z"])), size)
+        for place, size in enumerate(sizes)
+    ]
     alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     levels = [Level(by="domain", alpha=draw(alpha)), Level(by="source", alpha=draw(alpha))]
-    kept = draw(st.sampled_from([leaf.source for leaf in leaves if leaf.size]))  # one at least is drawn
+    kept = draw(
+        st.sampled_from([leaf.source for leaf in leaves if leaf.size])
+    )  # one at least is drawn
     weights = {
-        leaf.source: draw(st.sampled_from([0.1, 1.0, 3.0] if leaf.source == kept else [0.0, 0.1, 1.0, 3.0]))
+        leaf.source: draw(
+            st.sampled_from([0.1, 1.0, 3.0] if leaf.source == kept else [0.0, 0.1, 1.0, 3.0])
+        )
         for leaf in leaves
         if leaf.size and draw(st.booleans())
     }
@@ -79,28 +101,44 @@ def test_the_order_never_changes() -> None:
         (1, 6, 35_714_285),
         (2, 3, 100_000_000_000),
     ]
-    assert [list(order.substitutes(position)) for position in (0, 5)] == [[4, 1, 2, 3], [0, 2, 4, 7, 5, 6, 1, 3, 8]]
-    assert [int(sample_key(239, 5)), int(sample_key(239, 5, view=1))] == [14394350915687925631, 8349935883529655026]
+    assert [list(order.substitutes(position)) for position in (0, 5)] == [
+        [4, 1, 2, 3],
+        [0, 2, 4, 7, 5, 6, 1, 3, 8],
+    ]
+    assert [int(sample_key(239, 5)), int(sample_key(239, 5, view=1))] == [
+        14394350915687925631,
+        8349935883529655026,
+    ]
 
 
 @few_examples
 @given(orders(), st.data())
-def test_every_world_size_sees_the_same_global_sequence_from_any_step(order: Order, data: st.DataObject) -> None:
-    start, steps, global_batch = data.draw(st.integers(0, 10**6)), 2, 8 * data.draw(st.integers(1, 4))
+def test_every_world_size_sees_the_same_global_sequence_from_any_step(
+    order: Order, data: st.DataObject
+) -> None:
+    start, steps, global_batch = (
+        data.draw(st.integers(0, 10**6)),
+        2,
+        8 * data.draw(st.integers(1, 4)),
+    )
     whole = np.arange(start * global_batch, (start + steps) * global_batch)
     expected = rows(order(whole))
     for world_size in (1, 2, 4, 8):
         found = []
         for step in range(start, start + steps):
             for rank in range(world_size):
-                positions = rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size)
+                positions = rank_positions(
+                    step, global_batch=global_batch, rank=rank, world_size=world_size
+                )
                 assert len(positions) == global_batch // world_size
                 found += rows(order(positions))
         assert found == expected
 
 
 @given(orders(), st.lists(st.integers(0, 10**7), max_size=60))
-def test_a_position_holds_the_same_whatever_else_is_asked(order: Order, positions: list[int]) -> None:
+def test_a_position_holds_the_same_whatever_else_is_asked(
+    order: Order, positions: list[int]
+) -> None:
     together = rows(order(np.array(positions, dtype=np.int64)))
     apart = [rows(order(np.array([position])))[0] for position in positions[:10]]
     assert together[:10] == apart
@@ -125,7 +163,9 @@ def test_each_source_epoch_covers_each_sample_exactly_once(order: Order) -> None
     for place, leaf in enumerate(order.leaves):
         mine = draws.leaf == place
         sample, epoch = draws.sample[mine], draws.epoch[mine]
-        assert np.array_equal(epoch, np.arange(len(epoch)) // max(leaf.size, 1))  # one epoch after the other
+        assert np.array_equal(
+            epoch, np.arange(len(epoch)) // max(leaf.size, 1)
+        )  # one epoch after the other
         for number in range(0, int(epoch.max(initial=-1)) + 1):
             seen = sample[epoch == number]
             assert len(np.unique(seen)) == len(seen)
@@ -141,12 +181,18 @@ def test_consumed_is_what_counting_gives(order: Order, positions: int) -> None:
 
 def test_consumed_of_a_long_run_is_exact() -> None:
     order = Order(LEAVES, MIXTURE, seed=1)
-    assert order.consumed(16 * 10**12) == {"alpha": 4 * 10**12, "beta": 4 * 10**12, "gamma": 8 * 10**12}
+    assert order.consumed(16 * 10**12) == {
+        "alpha": 4 * 10**12,
+        "beta": 4 * 10**12,
+        "gamma": 8 * 10**12,
+    }
 
 
 @few_examples
 @given(orders(), st.integers(0, 10**9))
-def test_all_other_samples_of_the_source_stand_in_for_a_bad_one_each_once(order: Order, position: int) -> None:
+def test_all_other_samples_of_the_source_stand_in_for_a_bad_one_each_once(
+    order: Order, position: int
+) -> None:
     draw = order(np.array([position]))
     leaf, bad = order.leaves[draw.leaf[0]], int(draw.sample[0])
     if leaf.size > 300:
@@ -170,7 +216,10 @@ def test_epochs_of_a_source_are_shuffled_differently() -> None:
 def test_two_sources_of_the_same_size_do_not_share_an_order() -> None:
     order = Order([leaf("alpha", "x", 64), leaf("beta", "x", 64)], Mixture(shuffle_block=1), seed=3)
     draws = order(np.arange(128))
-    alpha, beta = draws.sample[draws.leaf == 0][:50].tolist(), draws.sample[draws.leaf == 1][:50].tolist()
+    alpha, beta = (
+        draws.sample[draws.leaf == 0][:50].tolist(),
+        draws.sample[draws.leaf == 1][:50].tolist(),
+    )
     assert alpha != beta
     assert sum(one == other for one, other in zip(alpha, beta, strict=True)) < 10
 
@@ -189,7 +238,9 @@ def test_sources_are_spread_through_the_block() -> None:
 
 
 def test_the_order_of_the_given_sources_does_not_matter() -> None:
-    assert rows(Order(LEAVES[::-1], MIXTURE, 7)(np.arange(200))) == rows(Order(LEAVES, MIXTURE, 7)(np.arange(200)))
+    assert rows(Order(LEAVES[::-1], MIXTURE, 7)(np.arange(200))) == rows(
+        Order(LEAVES, MIXTURE, 7)(np.arange(200))
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +256,11 @@ def test_the_order_of_the_given_sources_does_not_matter() -> None:
         Order([*LEAVES[:2], replace(LEAVES[2], digest="other clips")], MIXTURE, seed=0),
         Order([*LEAVES[:2], replace(LEAVES[2], rows="other rows")], MIXTURE, seed=0),
         Order(LEAVES, replace(MIXTURE, stages=[Stage(start=99, weights={})]), seed=0),
-        Order([*LEAVES[:2], replace(LEAVES[2], values={"view": "left"}, own_rows="some")], MIXTURE, seed=0),
+        Order(
+            [*LEAVES[:2], replace(LEAVES[2], values={"view": "left"}, own_rows="some")],
+            MIXTURE,
+            seed=0,
+        ),
     ],
 )
 def test_whatever_may_change_the_order_changes_its_identity(other: Order) -> None:
@@ -215,14 +270,18 @@ def test_whatever_may_change_the_order_changes_its_identity(other: Order) -> Non
     assert identity == Order(LEAVES[::-1], MIXTURE, seed=0).identity()
 
 
-STAGED = replace(MIXTURE, stages=[Stage(start=40, weights={"alpha": 0.0}), Stage(start=64, levels=[])])
+STAGED = replace(
+    MIXTURE, stages=[Stage(start=40, weights={"alpha": 0.0}), Stage(start=64, levels=[])]
+)
 
 
 def test_stages_change_the_shares_and_nothing_before_them() -> None:
     plain, staged = Order(LEAVES, MIXTURE, seed=4), Order(LEAVES, STAGED, seed=4)
     assert rows(plain(np.arange(48))) == rows(staged(np.arange(48)))
     leaf_of = staged(np.arange(48, 96)).leaf.reshape(3, 16)
-    assert [np.bincount(block, minlength=3).tolist() for block in leaf_of] == staged.counts[[1, 2, 2]].tolist()
+    assert [np.bincount(block, minlength=3).tolist() for block in leaf_of] == staged.counts[
+        [1, 2, 2]
+    ].tolist()
     assert staged.counts[1].tolist() == [0, 8, 8]
 
 
@@ -247,42 +306,58 @@ def test_across_stages_each_epoch_still_covers_each_sample_once_and_consumed_is_
         pairs = set(zip(draws.epoch[mine].tolist(), draws.sample[mine].tolist(), strict=True))
         assert len(pairs) == mine.sum()
     counted = Counter(staged.leaves[leaf].source for leaf in draws.leaf)
-    assert staged.consumed(positions) == {leaf.source: counted[leaf.source] for leaf in staged.leaves}
+    assert staged.consumed(positions) == {
+        leaf.source: counted[leaf.source] for leaf in staged.leaves
+    }
 
 
 def test_a_stage_that_has_not_begun_may_still_be_changed() -> None:
     plain, staged = Order(LEAVES, MIXTURE, seed=4), Order(LEAVES, STAGED, seed=4)
     assert plain.identity(48) == staged.identity(48), "the first stage starts with position 48"
     assert plain.identity(49) != staged.identity(49)
-    other = Order(LEAVES, replace(STAGED, stages=[STAGED.stages[0], Stage(start=80, levels=[])]), seed=4)
+    other = Order(
+        LEAVES, replace(STAGED, stages=[STAGED.stages[0], Stage(start=80, levels=[])]), seed=4
+    )
     assert other.identity(64) == staged.identity(64) != plain.identity(64)
     assert other.identity(65) != staged.identity(65)
 
 
 def test_repeat_caps_are_no_part_of_the_order() -> None:
-    assert Order(LEAVES, replace(MIXTURE, max_repeats=2.0), 0).identity() == Order(LEAVES, MIXTURE, 0).identity()
+    assert (
+        Order(LEAVES, replace(MIXTURE, max_repeats=2.0), 0).identity()
+        == Order(LEAVES, MIXTURE, 0).identity()
+    )
 
 
 def test_a_block_that_cannot_serve_every_source_is_refused() -> None:
-    with pytest.raises(MixtureError, match="block 2 is smaller than the 3 groups by domain, source"):
+    with pytest.raises(
+        MixtureError, match="block 2 is smaller than the 3 groups by domain, source"
+    ):
         Order(LEAVES, replace(MIXTURE, block=2), seed=0)
 
 
 def test_ranks_share_a_batch_in_order() -> None:
-    parts = [rank_positions(5, global_batch=12, rank=rank, world_size=3).tolist() for rank in range(3)]
+    parts = [
+        rank_positions(5, global_batch=12, rank=rank, world_size=3).tolist() for rank in range(3)
+    ]
     assert parts == [[60, 61, 62, 63], [64, 65, 66, 67], [68, 69, 70, 71]]
 
 
 @pytest.mark.parametrize(("global_batch", "world_size"), [(16, 3), (16, 32)])
-def test_a_world_that_does_not_divide_the_batch_is_refused(global_batch: int, world_size: int) -> None:
-    with pytest.raises(ConfigError, match=f"global_batch {global_batch} cannot be shared by {world_size} ranks"):
+def test_a_world_that_does_not_divide_the_batch_is_refused(
+    global_batch: int, world_size: int
+) -> None:
+    with pytest.raises(
+        ConfigError, match=f"global_batch {global_batch} cannot be shared by {world_size} ranks"
+    ):
         rank_positions(0, global_batch=global_batch, rank=0, world_size=world_size)
 
 
 @pytest.mark.parametrize(("global_batch", "world_size"), [(16, 0), (0, 1)])
 def test_an_empty_batch_or_world_is_refused(global_batch: int, world_size: int) -> None:
     with pytest.raises(
-        ConfigError, match=f"global_batch {global_batch} and world size {world_size} must be at least 1"
+        ConfigError,
+        match=f"global_batch {global_batch} and world size {world_size} must be at least 1",
     ):
         rank_positions(0, global_batch=global_batch, rank=0, world_size=world_size)
 
@@ -294,6 +369,15 @@ def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
 
 
 def test_what_is_random_about_a_sample_depends_on_seed_position_and_view_alone() -> None:
-    keys = {int(sample_key(seed, position, view)) for seed in (0, 1) for position in range(50) for view in (0, 1)}
+    keys = {
+        int(sample_key(seed, position, view))
+        for seed in (0, 1)
+        for position in range(50)
+        for view in (0, 1)
+    }
     assert len(keys) == 200
-    assert 0.4 < float(np.mean([uniform(sample_key(0, position), 3) for position in range(2000)])) < 0.6
+    assert (
+        0.4
+        < float(np.mean([uniform(sample_key(0, position), 3) for position in range(2000)]))
+        < 0.6
+    )

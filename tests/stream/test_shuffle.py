@@ -24,12 +24,18 @@ def test_the_shuffled_order_never_changes() -> None:
     block=st.one_of(st.just(1), st.integers(1, 6000)),
     window=st.one_of(st.just(1), st.integers(1, 600)),
 )
-def test_an_epoch_holds_every_sample_exactly_once(size: int, key: int, block: int, window: int) -> None:
+def test_an_epoch_holds_every_sample_exactly_once(
+    size: int, key: int, block: int, window: int
+) -> None:
     assert sorted(epoch(size, key, block=block, window=window)) == list(range(size))
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 400), st.integers(0, 2**64 - 1), st.floats(0, 0.999)), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.integers(1, 400), st.integers(0, 2**64 - 1), st.floats(0, 0.999)),
+        min_size=1,
+        max_size=8,
+    ),
     st.integers(1, 50),
     st.integers(1, 20),
 )
@@ -47,8 +53,13 @@ def test_samples_of_several_sources_do_not_depend_on_each_other(
     assert together.tolist() == apart
 
 
-@given(blocks=st.integers(1, 200), key=st.integers(0, 2**64 - 1), block=st.integers(1, 20), window=st.integers(1, 10))
-def test_a_window_touches_no_more_runs_of_neighbours_than_it_may(
+@given(
+    blocks=st.integers(1, 200),
+    key=st.integers(0, 2**64 - 1),
+    block=st.integers(1, 20),
+    window=st.integers(1, 10),
+)
+def test_a_window_touches_no_more_runs_of_neighbors_than_it_may(
     blocks: int, key: int, block: int, window: int
 ) -> None:
     order = np.array(epoch(blocks * block, key, block=block, window=window))
@@ -56,7 +67,7 @@ def test_a_window_touches_no_more_runs_of_neighbours_than_it_may(
         assert len(np.unique(order[start : start + block * window] // block)) <= window
 
 
-def test_neighbours_are_spread_over_the_window() -> None:
+def test_neighbors_are_spread_over_the_window() -> None:
     order = np.array(epoch(10_000, 5, block=10, window=100))
     distance = np.abs(np.diff(np.argsort(order)))
     assert np.median(distance) > 100

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from surgrec.errors import MixtureError, ShardError
-from surgrec.shards.corpus import open_corpus
-from surgrec.shards.layout import Clip
-from surgrec.stream.mixture import Level, Mixture
-from surgrec.stream.stream import Stream, too_often
-from tests.samples import make_clips, write_corpus
+from surgrec.shards import Clip, open_corpus
+from surgrec.stream import Level, Mixture, Stream, over_repeated, plan_draws, require_few_repeats
+from tests.support.samples import make_clips, write_corpus
 
 
 def keys(stream: Stream, positions: int) -> list[str]:
@@ -31,7 +29,9 @@ def test_a_draw_names_its_source_its_row_and_its_epoch(tiny_corpus: Path) -> Non
 
 
 @pytest.mark.parametrize(("splits", "beta"), [(["train"], 6), (["val"], 2), (["train", "val"], 8)])
-def test_only_the_splits_of_the_mixture_are_drawn(tiny_corpus: Path, splits: list[str], beta: int) -> None:
+def test_only_the_splits_of_the_mixture_are_drawn(
+    tiny_corpus: Path, splits: list[str], beta: int
+) -> None:
     stream = Stream(open_corpus([tiny_corpus]), Mixture(splits=splits, block=16), seed=0)
     samples = [stream.sample(draw) for draw in stream.draws(np.arange(300))]
     assert {sample.clip.split for sample in samples} == set(splits)
@@ -41,7 +41,10 @@ def test_only_the_splits_of_the_mixture_are_drawn(tiny_corpus: Path, splits: lis
 def test_the_same_corpus_in_one_or_two_roots_is_the_same_stream(tmp_path: Path) -> None:
     alpha, beta = make_clips(9, "alpha"), make_clips(5, "beta")
     together = write_corpus(tmp_path / "both", {"alpha": alpha, "beta": beta})
-    roots = [write_corpus(tmp_path / "b", {"beta": beta}), write_corpus(tmp_path / "a", {"alpha": alpha})]
+    roots = [
+        write_corpus(tmp_path / "b", {"beta": beta}),
+        write_corpus(tmp_path / "a", {"alpha": alpha}),
+    ]
     one = Stream(open_corpus([together]), Mixture(), seed=3)
     two = Stream(open_corpus(roots), Mixture(), seed=3)
     assert keys(one, 200) == keys(two, 200)
@@ -53,7 +56,10 @@ def test_the_same_clips_in_other_rows_are_another_stream(tmp_path: Path, change:
     """The digest of a source ignores the order and the splits of its rows, but the run sees other clips."""
 
     def clips(splits: str) -> list[Clip]:
-        return [replace(clip, split=split) for clip, split in zip(make_clips(4), splits.split(), strict=True)]
+        return [
+            replace(clip, split=split)
+            for clip, split in zip(make_clips(4), splits.split(), strict=True)
+        ]
 
     before = clips("train train train val")
     after = before[::-1] if change == "packed in another order" else clips("train train val train")
@@ -73,24 +79,36 @@ def test_stand_ins_for_a_bad_sample_are_the_other_clips_of_its_source(tiny_corpu
         assert {stand_in.source for stand_in in stand_ins} == {draw.source}
         assert {stream.sample(stand_in).clip.split for stand_in in stand_ins} == {"train"}
         drawn = {"alpha": 10, "beta": 6, "gamma": 10}[draw.source]
-        assert len({draw.row, *(stand_in.row for stand_in in stand_ins)}) == drawn == len(stand_ins) + 1
+        assert (
+            len({draw.row, *(stand_in.row for stand_in in stand_ins)})
+            == drawn
+            == len(stand_ins) + 1
+        )
 
 
-def test_clips_too_short_for_a_training_clip_are_refused_until_they_are_left_out(tiny_corpus: Path) -> None:
+def test_clips_too_short_for_a_training_clip_are_refused_until_they_are_left_out(
+    tiny_corpus: Path,
+) -> None:
     sources = open_corpus([tiny_corpus])
     stream = Stream(sources, Mixture(), seed=0)
     stream.require_duration(2.0)
-    with pytest.raises(MixtureError, match=r"gamma: 2 of 10 clips are shorter than the 4 s .*min_duration_s to 4"):
+    with pytest.raises(
+        MixtureError, match=r"gamma: 2 of 10 clips are shorter than the 4 s .*min_duration_s to 4"
+    ):
         stream.require_duration(4.0)
     long_enough = Stream(sources, Mixture(min_duration_s=4.0), seed=0)
     long_enough.require_duration(4.0)
-    assert {leaf.source: leaf.size for leaf in long_enough.order.leaves} == {"alpha": 10, "beta": 6, "gamma": 8}
+    assert {leaf.source: leaf.size for leaf in long_enough.order.leaves} == {
+        "alpha": 10,
+        "beta": 6,
+        "gamma": 8,
+    }
     Stream(sources, Mixture(weights={"gamma": 0.0}), seed=0).require_duration(4.0)
 
 
 def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Path) -> None:
     stream = Stream(open_corpus([tiny_corpus]), Mixture(block=100, splits=["train"]), seed=0)
-    plan = {row.source: row for row in stream.plan(1000)}
+    plan = {row.source: row for row in plan_draws(stream, 1000)}
     drawn = [draw.source for draw in stream.draws(np.arange(1000))]
     for name, samples in (("alpha", 10), ("beta", 6), ("gamma", 10)):
         row = plan[name]
@@ -101,9 +119,16 @@ def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Pa
 
 
 def test_a_level_over_a_column_balances_inside_a_source(tmp_path: Path) -> None:
-    clips = [replace(clip, procedure="bypass" if place < 9 else "sleeve") for place, clip in enumerate(make_clips(12))]
-    sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips, "beta": make_clips(4, "beta")})])
-    mixture = Mixture(levels=[Level(by="source", alpha=0.0), Level(by="procedure", alpha=0.0)], block=8)
+    clips = [
+        replace(clip, procedure="bypass" if place < 9 else "sleeve")
+        for place, clip in enumerate(make_clips(12))
+    ]
+    sources = open_corpus(
+        [write_corpus(tmp_path / "corpus", {"alpha": clips, "beta": make_clips(4, "beta")})]
+    )
+    mixture = Mixture(
+        levels=[Level(by="source", alpha=0.0), Level(by="procedure", alpha=0.0)], block=8
+    )
     stream = Stream(sources, mixture, seed=1)
     samples = [stream.sample(draw) for draw in stream.draws(np.arange(80))]
     assert Counter((sample.clip.source, sample.clip.procedure) for sample in samples) == {
@@ -113,23 +138,33 @@ def test_a_level_over_a_column_balances_inside_a_source(tmp_path: Path) -> None:
     }
     sleeves = [sample.key for sample in samples if sample.clip.procedure == "sleeve"]
     assert len(set(sleeves[:3])) == 3, "an epoch of the group holds each of its samples once"
-    plan = {row.source: row for row in stream.plan(80)}
+    plan = {row.source: row for row in plan_draws(stream, 80)}
     assert (plan["alpha"].samples, plan["alpha"].draws, plan["alpha"].share) == (12, 40, 0.5)
     assert plan["alpha"].hours == pytest.approx(120 / 3600)
 
 
-def test_a_level_over_a_column_that_is_not_there_is_refused_with_those_that_are(tiny_corpus: Path) -> None:
-    with pytest.raises(ShardError, match=r"no column 'cluster' to divide samples by; it has case, .*procedure"):
+def test_a_level_over_a_column_that_is_not_there_is_refused_with_those_that_are(
+    tiny_corpus: Path,
+) -> None:
+    with pytest.raises(
+        ShardError, match=r"no column 'cluster' to divide samples by; it has case, .*procedure"
+    ):
         Stream(open_corpus([tiny_corpus]), Mixture(levels=[Level(by="cluster", alpha=0.0)]), seed=0)
 
 
 def test_repeats_beyond_the_cap_are_refused_or_told(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    Stream(sources, Mixture(block=100), seed=0).require_few_repeats(10**9)
+    require_few_repeats(Stream(sources, Mixture(block=100), seed=0), 10**9)
     capped = Stream(sources, Mixture(block=100, max_repeats=4.5), seed=0)
-    capped.require_few_repeats(90)
+    require_few_repeats(capped, 90)
     with pytest.raises(MixtureError, match=r"max_repeats 4\.5: gamma \(5\.0\); lower the weight"):
-        capped.require_few_repeats(100)
-    Stream(sources, Mixture(block=100, max_repeats=4.5, over_max_repeats="warn"), seed=0).require_few_repeats(100)
-    assert too_often(capped.plan(100), 4.5).endswith("max_repeats 4.5: gamma (5.0)")
-    assert too_often(capped.plan(90), 4.5) == too_often(capped.plan(10**9), None) == ""
+        require_few_repeats(capped, 100)
+    require_few_repeats(
+        Stream(sources, Mixture(block=100, max_repeats=4.5, over_max_repeats="warn"), seed=0), 100
+    )
+    assert over_repeated(plan_draws(capped, 100), 4.5).endswith("max_repeats 4.5: gamma (5.0)")
+    assert (
+        over_repeated(plan_draws(capped, 90), 4.5)
+        == over_repeated(plan_draws(capped, 10**9), None)
+        == ""
+    )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.surgrec_shard.tool import QUICK, run_tool, write_csv
-from tests.videos import make_video
+from tests.support.tool import QUICK, run_tool, write_csv
+from tests.support.videos import make_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,10 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     for number, seconds in enumerate((8, 6, 9, 4.5, 5, 7, 3)):
         source, domain = ("lap", "laparoscopy") if number < 5 else ("cat", "cataract")
         path = make_video(
-            folder / "videos" / f"{number}.mp4", seconds=seconds, rate=25, arguments=("-vf", f"hue=h={50 * number}")
+            folder / "videos" / f"{number}.mp4",
+            seconds=seconds,
+            rate=25,
+            arguments=("-vf", f"hue=h={50 * number}"),
         )
         rows.append(
             {
@@ -40,7 +43,16 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     manifest = write_csv(folder / "videos.csv", rows)
     hospital = Hospital(manifest=manifest, corpus=folder / "corpus", private=folder / "private")
     built = run_tool(
-        "build", "--manifest", manifest, "--out", hospital.corpus, "--private", hospital.private, "--workers", 1, *QUICK
+        "build",
+        "--manifest",
+        manifest,
+        "--out",
+        hospital.corpus,
+        "--private",
+        hospital.private,
+        "--workers",
+        1,
+        *QUICK,
     )
     assert built.returncode == 0, built.stderr
     return hospital

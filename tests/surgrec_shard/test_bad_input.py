@@ -7,8 +7,17 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.surgrec_shard.tool import QUICK, digests, ffprobe, read_report, refusal, run_here, run_tool, write_csv
-from tests.videos import make_video
+from tests.support.tool import (
+    QUICK,
+    digests,
+    ffprobe,
+    read_report,
+    refusal,
+    run_here,
+    run_tool,
+    write_csv,
+)
+from tests.support.videos import make_video
 
 SOURCE = ("--source", "lap", "--domain", "laparoscopy")
 REASONS = {
@@ -37,7 +46,11 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good = make_video(folder / "good.mp4", seconds=4)
     make_video(folder / "other.mp4", seconds=4, pattern="testsrc").rename(folder / "unnamed")
     make_video(folder / "short.mp4", seconds=0.8)
-    make_video(folder / "audio.mp4", inputs=("-f", "lavfi", "-t", "4", "-i", "sine"), arguments=("-map", "1"))
+    make_video(
+        folder / "audio.mp4",
+        inputs=("-f", "lavfi", "-t", "4", "-i", "sine"),
+        arguments=("-map", "1"),
+    )
     long = make_video(folder / "long.mp4", seconds=12)
     assert b"moov" in long.read_bytes()[-20_000:]
     (folder / "cut.mp4").write_bytes(long.read_bytes()[: long.stat().st_size // 2])
@@ -56,15 +69,25 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "concat.mp4").write_text("ffconcat version 1.0\nfile pipe.mp4\n")
     rows = [
-        {"path": name, "source": "lap", "domain": "laparoscopy", "case": f"case of {name}", "split": "train"}
+        {
+            "path": name,
+            "source": "lap",
+            "domain": "laparoscopy",
+            "case": f"case of {name}",
+            "split": "train",
+        }
         for name in REASONS
     ]
     write_csv(folder / "videos.csv", rows)
     return folder
 
 
-def test_good_videos_are_kept_and_bad_ones_listed_with_their_reasons(mixed: Path, tmp_path: Path) -> None:
-    built = run_tool("build", "--manifest", mixed / "videos.csv", "--out", tmp_path / "corpus", *QUICK)
+def test_good_videos_are_kept_and_bad_ones_listed_with_their_reasons(
+    mixed: Path, tmp_path: Path
+) -> None:
+    built = run_tool(
+        "build", "--manifest", mixed / "videos.csv", "--out", tmp_path / "corpus", *QUICK
+    )
     assert built.returncode == 3, built.stderr
     report = read_report(tmp_path / "corpus.private")
     assert {name: row["status"] for name, row in report.items()} == REASONS
@@ -72,7 +95,9 @@ def test_good_videos_are_kept_and_bad_ones_listed_with_their_reasons(mixed: Path
         if row["status"] != "packed":
             assert row["detail"], name
             assert f"{mixed / name}: {row['detail']}" in built.stderr
-    assert all("copy the file again" in report[name]["detail"] for name in ("cut.mp4", "cut-faststart.mp4"))
+    assert all(
+        "copy the file again" in report[name]["detail"] for name in ("cut.mp4", "cut-faststart.mp4")
+    )
     assert "it is no video" in report["text.mp4"]["detail"]
     assert "Traceback" not in built.stderr
     index = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pydict()
@@ -105,13 +130,17 @@ def test_a_folder_of_bad_videos_alone_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_damaged_place_that_the_decoder_goes_around_is_reported(tmp_path: Path) -> None:
-    video = make_video(tmp_path / "videos" / "one.mkv", seconds=4, rate=25, arguments=("-c:v", "mpeg4"))
+    video = make_video(
+        tmp_path / "videos" / "one.mkv", seconds=4, rate=25, arguments=("-c:v", "mpeg4")
+    )
     data = bytearray(video.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 40] = bytes(40)
     video.write_bytes(data)
     make_video(tmp_path / "videos" / "two.mkv", seconds=4, rate=25)
-    built = run_here("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here(
+        "build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK
+    )
     assert built.returncode == 0, built.stderr
     report = read_report(tmp_path / "corpus.private")
     assert int(report["one.mkv"]["damaged_places"]) > 0
@@ -122,7 +151,9 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
     make_video(tmp_path / "videos" / "one.avi", seconds=4, arguments=("-c:v", "mpeg4")).rename(
         tmp_path / "videos" / "one.mp4"
     )
-    built = run_here("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+    built = run_here(
+        "build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK
+    )
     assert built.returncode == 0, built.stderr
 
 
@@ -131,8 +162,16 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
     [
         (("--videos", "empty", *SOURCE), 1, "empty holds no video file"),
         (("--videos", "nowhere", *SOURCE), 1, "nowhere is not a folder"),
-        (("--videos", "empty", "--source", "lap"), 1, "--videos needs --source NAME and --domain NAME"),
-        (("--videos", "empty", *SOURCE, "--ignore_columns", "[x]"), 1, "--ignore_columns goes with --manifest"),
+        (
+            ("--videos", "empty", "--source", "lap"),
+            1,
+            "--videos needs --source NAME and --domain NAME",
+        ),
+        (
+            ("--videos", "empty", *SOURCE, "--ignore_columns", "[x]"),
+            1,
+            "--ignore_columns goes with --manifest",
+        ),
         ((), 1, "give either --manifest FILE.csv or --videos FOLDER"),
         (("--manifest", "m.csv", "--videos", "empty"), 1, "give either"),
         (("--manifest", "m.csv", "--source", "lap"), 1, "--source, --domain, --split"),
@@ -146,12 +185,20 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
     ],
 )
 def test_a_command_that_cannot_work_is_refused_in_one_sentence(
-    arguments: tuple[str, ...], status: int, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    status: int,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "m.csv").write_text("path,source,domain,case,split\na.mp4,lap,laparoscopy,one,train\n")
-    (tmp_path / "unknown.csv").write_text("path,source,domain,case,split,surgeon\na.mp4,lap,laparoscopy,one,train,Y\n")
+    (tmp_path / "m.csv").write_text(
+        "path,source,domain,case,split\na.mp4,lap,laparoscopy,one,train\n"
+    )
+    (tmp_path / "unknown.csv").write_text(
+        "path,source,domain,case,split,surgeon\na.mp4,lap,laparoscopy,one,train,Y\n"
+    )
     run = run_here("build", "--out", "corpus", *arguments)
     assert sentence in refusal(run, status)
     assert not (tmp_path / "corpus").exists()
@@ -160,22 +207,38 @@ def test_a_command_that_cannot_work_is_refused_in_one_sentence(
 def test_without_ffmpeg_the_build_says_what_to_install(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "one.mp4", seconds=2)
     run = run_tool(
-        *("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus"), env={"PATH": "/nowhere"}
+        *("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus"),
+        env={"PATH": "/nowhere"},
     )
     assert "ffmpeg is not installed; install ffmpeg" in refusal(run)
 
 
 def test_what_the_manifest_says_reaches_the_clips(tmp_path: Path) -> None:
     make_video(tmp_path / "one.mp4", seconds=4)
-    (tmp_path / "labels.csv").write_text("task,start_s,end_s,value\nphase,0,3,access\nphase,3,9,closure\n")
+    (tmp_path / "labels.csv").write_text(
+        "task,start_s,end_s,value\nphase,0,3,access\nphase,3,9,closure\n"
+    )
     (tmp_path / "videos.csv").write_text(
-        "path;source;domain;case;split;procedure;view;licence;labels;public;surgeon\n"
+        "path;source;domain;case;split;procedure;view;license;labels;public;surgeon\n"
         "one.mp4;lap;laparoscopy;Case 7;val;nephrectomy;left;CC-BY-4.0;labels.csv;true;Dr. Who\n"
     )
-    build = ("build", "--manifest", tmp_path / "videos.csv", "--ignore_columns", "[surgeon]", *QUICK)
+    build = (
+        "build",
+        "--manifest",
+        tmp_path / "videos.csv",
+        "--ignore_columns",
+        "[surgeon]",
+        *QUICK,
+    )
     assert run_here(*build, "--out", tmp_path / "corpus").returncode == 0
     rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
-    said = {"case": "Case 7", "split": "val", "procedure": "nephrectomy", "view": "left", "licence": "CC-BY-4.0"}
+    said = {
+        "case": "Case 7",
+        "split": "val",
+        "procedure": "nephrectomy",
+        "view": "left",
+        "license": "CC-BY-4.0",
+    }
     assert [{name: row[name] for name in said} for row in rows] == [said, said]
     labels = parquet.read_table(tmp_path / "corpus" / "lap" / "labels.parquet").to_pylist()
     assert [(row["start_s"], row["end_s"], row["value"]) for row in labels] == [
@@ -188,8 +251,18 @@ def test_what_the_manifest_says_reaches_the_clips(tmp_path: Path) -> None:
 
 def test_case_from_finds_the_case_in_the_path(tmp_path: Path) -> None:
     for name in ("p1/a.mp4", "p1/b.mp4", "p2/a.mp4"):
-        make_video(tmp_path / "videos" / name, seconds=2, size=f"{64 + 2 * ord(name[1])}x{ord(name[3])}")
-    build = ("build", "--videos", tmp_path / "videos", *SOURCE, "--case_from", "^(p[0-9]+)/", *QUICK)
+        make_video(
+            tmp_path / "videos" / name, seconds=2, size=f"{64 + 2 * ord(name[1])}x{ord(name[3])}"
+        )
+    build = (
+        "build",
+        "--videos",
+        tmp_path / "videos",
+        *SOURCE,
+        "--case_from",
+        "^(p[0-9]+)/",
+        *QUICK,
+    )
     assert run_here(*build, "--public", "true", "--out", tmp_path / "corpus").returncode == 0
     cases = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet")["case"].to_pylist()
     assert sorted(cases) == ["p1", "p1", "p2"]
@@ -200,8 +273,12 @@ def test_a_cut_video_is_told_from_a_whole_one_by_its_length(tmp_path: Path) -> N
     assert float(ffprobe(whole, "-show_format")["format"]["duration"]) == pytest.approx(12, abs=0.2)
     (tmp_path / "videos").mkdir()
     for name, share in (("little.mp4", 0.99), ("much.mp4", 0.5)):
-        (tmp_path / "videos" / name).write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
-    built = run_here("build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+        (tmp_path / "videos" / name).write_bytes(
+            whole.read_bytes()[: int(whole.stat().st_size * share)]
+        )
+    built = run_here(
+        "build", "--videos", tmp_path / "videos", *SOURCE, "--out", tmp_path / "corpus", *QUICK
+    )
     assert built.returncode == 3, built.stderr
     report = read_report(tmp_path / "corpus.private")
     assert report["much.mp4"]["status"] == "truncated"

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.surgrec_shard.conftest import Hospital
-from tests.surgrec_shard.tool import (
+from tests.support.tool import (
     QUICK,
     command,
     digests,
@@ -26,7 +25,8 @@ from tests.surgrec_shard.tool import (
     same_key,
     write_csv,
 )
-from tests.videos import make_video
+from tests.support.videos import make_video
+from tests.surgrec_shard.conftest import Hospital
 
 
 def test_one_worker_and_two_build_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
@@ -36,29 +36,43 @@ def test_one_worker_and_two_build_the_same_bytes(hospital: Hospital, tmp_path: P
     assert len([name for name in digests(hospital.corpus) if name.endswith(".tar")]) >= 5
 
 
-def test_a_killed_build_continues_and_ends_with_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_killed_build_continues_and_ends_with_the_same_bytes(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     def in_the_middle() -> bool:
         """One group is packed, and a video of another one is encoded."""
-        return any(tmp_path.glob("private/groups/*.json")) and any(tmp_path.glob("private/work/videos/*/*/clips.json"))
+        return any(tmp_path.glob("private/groups/*.json")) and any(
+            tmp_path.glob("private/work/videos/*/*/clips.json")
+        )
 
     kill_when(in_the_middle, build_of(hospital, tmp_path))
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("private/groups/*.json")}
     complete = digests(hospital.corpus)
     left = {
-        name: digest for name, digest in digests(tmp_path / "corpus").items() if not Path(name).name.startswith(".")
+        name: digest
+        for name, digest in digests(tmp_path / "corpus").items()
+        if not Path(name).name.startswith(".")
     }
-    assert left.items() < complete.items(), "what has its final name is complete, and corpus.json is not there yet"
+    assert left.items() < complete.items(), (
+        "what has its final name is complete, and corpus.json is not there yet"
+    )
 
     built = run_tool(*build_of(hospital, tmp_path))
     assert built.returncode == 0, built.stderr
     assert shards(tmp_path / "corpus") == shards(hospital.corpus)
     assert tables(tmp_path / "corpus") == tables(hospital.corpus)
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished group is not done again"
-    assert not list(tmp_path.glob("private/work/videos/*/*")), "nothing is left of the unfinished work"
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, (
+        "a finished group is not done again"
+    )
+    assert not list(tmp_path.glob("private/work/videos/*/*")), (
+        "nothing is left of the unfinished work"
+    )
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(hospital: Hospital, tmp_path: Path) -> None:
+def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     dice = random.Random(0)
     kills = attempt = 0
     while kills < 12:  # a build that was quicker than its killer does not count
@@ -67,7 +81,9 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(hospital: Hospita
         folder.mkdir()
         build = command(*build_of(hospital, folder))
         while True:
-            with subprocess.Popen(build, stderr=subprocess.DEVNULL, start_new_session=True) as running:
+            with subprocess.Popen(
+                build, stderr=subprocess.DEVNULL, start_new_session=True
+            ) as running:
                 try:
                     assert running.wait(timeout=dice.uniform(0.3, 2.0)) == 0
                     break
@@ -93,7 +109,16 @@ def test_the_ffmpeg_that_a_killed_build_leaves_behind_spoils_nothing(tmp_path: P
         "--encode.preset",
         "slow",
     )
-    build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *slow)
+    build = (
+        "build",
+        "--videos",
+        tmp_path / "videos",
+        "--source",
+        "lap",
+        "--domain",
+        "laparoscopy",
+        *slow,
+    )
 
     def encoding() -> bool:
         return any(tmp_path.glob("a.private/work/videos/*/*/000000.mp4"))
@@ -159,7 +184,10 @@ def ctrl_c_is_heard() -> Iterator[None]:
 @pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
     with subprocess.Popen(
-        command(*build_of(hospital, tmp_path)), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(*build_of(hospital, tmp_path)),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as running:
         wait_for(lambda: any(tmp_path.glob("private/work/videos/*/*")), running)
         os.killpg(running.pid, signal.SIGINT)
@@ -173,7 +201,9 @@ def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
 def test_the_same_command_again_changes_nothing(hospital: Hospital, tmp_path: Path) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     shutil.copytree(hospital.private, tmp_path / "private")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*") if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*") if path.is_file()
+    }
     again = run_here(*build_of(hospital, tmp_path))
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -183,11 +213,23 @@ def test_the_same_command_again_changes_nothing(hospital: Hospital, tmp_path: Pa
 def test_the_same_command_again_still_reports_the_videos_that_failed(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "good.mp4", seconds=4)
     (tmp_path / "videos" / "bad.mp4").write_text("no video")
-    build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
+    build = (
+        "build",
+        "--videos",
+        tmp_path / "videos",
+        "--source",
+        "lap",
+        "--domain",
+        "laparoscopy",
+        *QUICK,
+    )
     first = run_here(*build, "--out", tmp_path / "corpus")
     report = read_report(tmp_path / "corpus.private")
     assert first.returncode == 3
-    assert {name: row["status"] for name, row in report.items()} == {"good.mp4": "packed", "bad.mp4": "unreadable"}
+    assert {name: row["status"] for name, row in report.items()} == {
+        "good.mp4": "packed",
+        "bad.mp4": "unreadable",
+    }
     again = run_here(*build, "--out", tmp_path / "corpus")
     assert again.returncode == 3
     assert "bad.mp4" in again.stderr
@@ -203,7 +245,9 @@ def test_a_lost_shard_is_built_again(hospital: Hospital, tmp_path: Path) -> None
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_a_record_that_a_power_failure_cut_is_made_again(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_record_that_a_power_failure_cut_is_made_again(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     shutil.copytree(hospital.private, tmp_path / "private")
     (tmp_path / "corpus" / "corpus.json").unlink()
@@ -229,7 +273,9 @@ def test_a_video_listed_twice_is_packed_once_and_the_list_says_so(tmp_path: Path
         assert [row["status"] for row in csv.DictReader(file)] == ["packed", "duplicate"]
 
 
-def test_other_settings_are_refused_for_a_corpus_that_is_there(hospital: Hospital, tmp_path: Path) -> None:
+def test_other_settings_are_refused_for_a_corpus_that_is_there(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     sentence = refusal(run_here(*build_of(hospital, tmp_path), "--encode.crf", 30))
     assert "crf 23 (now 30)" in sentence
@@ -237,39 +283,60 @@ def test_other_settings_are_refused_for_a_corpus_that_is_there(hospital: Hospita
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(hospital: Hospital, tmp_path: Path) -> None:
+def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     other = build_of(hospital, tmp_path, key=False)
     assert "already has a source 'cat'" in refusal(run_here(*other))
     fewer = hospital.manifest.with_name("fewer.csv")
     fewer.write_text("".join(hospital.manifest.read_text().splitlines(keepends=True)[:-1]))
     shutil.rmtree(tmp_path / "private")
-    build = [fewer if argument == hospital.manifest else argument for argument in build_of(hospital, tmp_path)]
+    build = [
+        fewer if argument == hospital.manifest else argument
+        for argument in build_of(hospital, tmp_path)
+    ]
     assert "already has a source 'cat'" in refusal(run_here(*build))
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_a_source_is_replaced_when_asked_and_the_others_stay(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_source_is_replaced_when_asked_and_the_others_stay(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     private = same_key(hospital.private, tmp_path / "private")
     only_cat = hospital.manifest.with_name("one_cat.csv")
     lines = hospital.manifest.read_text().splitlines()
     only_cat.write_text("\n".join([lines[0], lines[-1]]))  # the case of the other cat was withdrawn
-    build = ("build", "--manifest", only_cat, "--out", tmp_path / "corpus", "--private", private, *QUICK)
+    build = (
+        "build",
+        "--manifest",
+        only_cat,
+        "--out",
+        tmp_path / "corpus",
+        "--private",
+        private,
+        *QUICK,
+    )
     replaced = run_here(*build, "--replace", "true")
     assert replaced.returncode == 0, replaced.stderr
     corpus = json.loads((tmp_path / "corpus/corpus.json").read_text())
     assert (corpus["sources"]["cat"]["videos"], corpus["sources"]["lap"]["videos"]) == (1, 5)
     assert run_here("verify", tmp_path / "corpus", "--decode", "true").returncode == 0
-    assert {name: data for name, data in digests(tmp_path / "corpus").items() if "lap" in str(name)} == {
-        name: data for name, data in digests(hospital.corpus).items() if "lap" in str(name)
-    }
+    assert {
+        name: data for name, data in digests(tmp_path / "corpus").items() if "lap" in str(name)
+    } == {name: data for name, data in digests(hospital.corpus).items() if "lap" in str(name)}
     assert run_here(*build).returncode == 0, "the same command without the flag finds it done"
 
 
-def test_a_second_command_adds_a_source_and_keeps_the_first(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_second_command_adds_a_source_and_keeps_the_first(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     lines = hospital.manifest.read_text().splitlines()
-    first, second = hospital.manifest.with_name("first.csv"), hospital.manifest.with_name("second.csv")
+    first, second = (
+        hospital.manifest.with_name("first.csv"),
+        hospital.manifest.with_name("second.csv"),
+    )
     first.write_text("\n".join(lines[:6]))
     second.write_text("\n".join(lines[:1] + lines[6:]))
     private = same_key(hospital.private, tmp_path / "private")
@@ -280,17 +347,24 @@ def test_a_second_command_adds_a_source_and_keeps_the_first(hospital: Hospital, 
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_what_an_abandoned_plan_left_in_the_corpus_is_removed(hospital: Hospital, tmp_path: Path) -> None:
+def test_what_an_abandoned_plan_left_in_the_corpus_is_removed(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     kill_when(
-        lambda: any((tmp_path / "corpus").glob("*/*.tar")), [*build_of(hospital, tmp_path), "--pack.group_videos", 1]
+        lambda: any((tmp_path / "corpus").glob("*/*.tar")),
+        [*build_of(hospital, tmp_path), "--pack.group_videos", 1],
     )
     assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert shards(tmp_path / "corpus") == shards(hospital.corpus)
 
 
-def test_a_stale_shard_that_a_kill_left_is_removed_by_the_same_command(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_stale_shard_that_a_kill_left_is_removed_by_the_same_command(
+    hospital: Hospital, tmp_path: Path
+) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
-    (tmp_path / "corpus" / "lap" / "lap-train-00009000.tar").write_bytes(b"clips of an earlier plan")
+    (tmp_path / "corpus" / "lap" / "lap-train-00009000.tar").write_bytes(
+        b"clips of an earlier plan"
+    )
     assert run_here(*build_of(hospital, tmp_path)).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
@@ -305,11 +379,16 @@ def test_a_second_build_at_the_same_time_is_refused(hospital: Hospital, tmp_path
 
 def test_a_file_in_two_sources_is_packed_in_both(tmp_path: Path) -> None:
     video = make_video(tmp_path / "shared.mp4", seconds=4)
-    rows = [{"path": video, "source": name, "domain": "other", "case": "one", "split": "train"} for name in ("a", "b")]
+    rows = [
+        {"path": video, "source": name, "domain": "other", "case": "one", "split": "train"}
+        for name in ("a", "b")
+    ]
     manifest = write_csv(tmp_path / "videos.csv", rows)
     built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 0, built.stderr
-    assert {"a/a-train-00000000.tar", "b/b-train-00000000.tar"} <= digests(tmp_path / "corpus").keys()
+    assert {"a/a-train-00000000.tar", "b/b-train-00000000.tar"} <= digests(
+        tmp_path / "corpus"
+    ).keys()
 
 
 def test_strange_names_of_files_and_folders_do_no_harm(tmp_path: Path) -> None:
@@ -333,7 +412,13 @@ def test_strange_names_of_files_and_folders_do_no_harm(tmp_path: Path) -> None:
 def test_the_list_of_a_build_of_many_sources_is_written(tmp_path: Path) -> None:
     video = make_video(tmp_path / "one.mp4", seconds=2)
     rows = [
-        {"path": video, "source": f"source-{number}-{'x' * 30}", "domain": "other", "case": "", "split": "train"}
+        {
+            "path": video,
+            "source": f"source-{number}-{'x' * 30}",
+            "domain": "other",
+            "case": "",
+            "split": "train",
+        }
         for number in range(7)
     ]
     manifest = write_csv(tmp_path / "videos.csv", rows)
@@ -348,22 +433,37 @@ def build_of(hospital: Hospital, folder: Path, *, key: bool = True) -> list[obje
     if key and not (folder / "private").exists():
         same_key(hospital.private, folder / "private")
     return [
-        *("build", "--manifest", hospital.manifest, "--out", folder / "corpus", "--private", folder / "private"),
+        *(
+            "build",
+            "--manifest",
+            hospital.manifest,
+            "--out",
+            folder / "corpus",
+            "--private",
+            folder / "private",
+        ),
         *("--workers", 1, *QUICK),
     ]
 
 
 def kill_when(
-    reached: Callable[[], bool], arguments: list[object] | tuple[object, ...], *, alone: bool = False
+    reached: Callable[[], bool],
+    arguments: list[object] | tuple[object, ...],
+    *,
+    alone: bool = False,
 ) -> None:
     """Runs the tool and kills it with SIGKILL at a moment; `alone` lets the ffmpeg that it started live on."""
-    with subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True) as running:
+    with subprocess.Popen(
+        command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True
+    ) as running:
         wait_for(reached, running)
         (os.kill if alone else os.killpg)(running.pid, signal.SIGKILL)
     assert running.returncode == -signal.SIGKILL
 
 
-def wait_for(reached: Callable[[], bool], running: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
+def wait_for(
+    reached: Callable[[], bool], running: "subprocess.Popen[bytes] | subprocess.Popen[str]"
+) -> None:
     while not reached():
         assert running.poll() is None, "the build ended before the moment came"
         time.sleep(0.002)
@@ -371,13 +471,21 @@ def wait_for(reached: Callable[[], bool], running: "subprocess.Popen[bytes] | su
 
 def children(process: int) -> list[int]:
     """The processes that a process started."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=True
+    )
     return [int(line) for line in listed.stdout.split()]
 
 
 def shards(corpus: Path) -> dict[str, str]:
-    return {name: digest for name, digest in digests(corpus).items() if name.endswith((".tar", ".idx"))}
+    return {
+        name: digest for name, digest in digests(corpus).items() if name.endswith((".tar", ".idx"))
+    }
 
 
 def tables(corpus: Path) -> dict[str, str]:
-    return {name: digest for name, digest in digests(corpus).items() if name.endswith((".parquet", ".json"))}
+    return {
+        name: digest
+        for name, digest in digests(corpus).items()
+        if name.endswith((".parquet", ".json"))
+    }

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.shards.corpus import open_corpus
-from surgrec.training.rows import append_rows
-from tests.surgrec_shard.tool import QUICK, refusal, run_here, run_tool
-from tests.videos import make_video
+from surgrec.runs import append_rows
+from surgrec.shards import open_corpus
+from tests.support.tool import QUICK, refusal, run_here, run_tool
+from tests.support.videos import make_video
 
 BATCH = 8
 
@@ -28,30 +28,42 @@ def test_order_prints_what_a_run_would_train_on(tiny_corpus: Path) -> None:
     }
     assert all(line["key"] in keys[line["source"]] for line in lines)
     first_epoch = [line["key"] for line in lines if line["source_epoch"] == 0]
-    assert len(set(first_epoch)) == len(first_epoch), "an epoch of a source has each of its samples once"
+    assert len(set(first_epoch)) == len(first_epoch), (
+        "an epoch of a source has each of its samples once"
+    )
 
 
 def test_order_is_the_same_for_every_world_size_and_from_every_step(tiny_corpus: Path) -> None:
     whole = order(tiny_corpus, "--num_steps", 6)
     alone = run_tool("order", tiny_corpus, "--seed", 3, "--global_batch", BATCH, "--num_steps", 6)
-    assert [json.loads(line) for line in alone.stdout.splitlines()] == whole, "whichever process asks"
+    assert [json.loads(line) for line in alone.stdout.splitlines()] == whole, (
+        "whichever process asks"
+    )
     for world_size in (2, 4):
         ranks = [
             order(tiny_corpus, "--num_steps", 6, "--world_size", world_size, "--rank", rank)
             for rank in range(world_size)
         ]
         assert all(len(rank) == 6 * BATCH // world_size for rank in ranks)
-        together = sorted((line for rank in ranks for line in rank), key=lambda line: (line["step"], line["slot"]))
+        together = sorted(
+            (line for rank in ranks for line in rank), key=lambda line: (line["step"], line["slot"])
+        )
         assert together == whole
-    assert order(tiny_corpus, "--start_step", 4, "--num_steps", 2) == [line for line in whole if line["step"] >= 4]
+    assert order(tiny_corpus, "--start_step", 4, "--num_steps", 2) == [
+        line for line in whole if line["step"] >= 4
+    ]
     assert order(tiny_corpus, "--num_steps", 6, seed=4) != whole
 
 
 def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> None:
     mixture = tmp_path / "mixture.yaml"
-    mixture.write_text("levels: [{by: source, alpha: 0.0}]\nweights: {alpha: 0, beta: 3}\nblock: 16\nsplits: [train]\n")
+    mixture.write_text(
+        "levels: [{by: source, alpha: 0.0}]\nweights: {alpha: 0, beta: 3}\nblock: 16\nsplits: [train]\n"
+    )
     lines = order(tiny_corpus, "--num_steps", 2, "--mixture", mixture)
-    assert [sum(line["source"] == name for line in lines) for name in ("alpha", "beta", "gamma")] == [0, 12, 4]
+    assert [
+        sum(line["source"] == name for line in lines) for name in ("alpha", "beta", "gamma")
+    ] == [0, 12, 4]
 
 
 @pytest.mark.parametrize(
@@ -62,13 +74,23 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
         ("", ("--start_step", -1), 1, "start_step -1"),
         ("weights: {delta: 1}", (), 1, "the source 'delta'; the corpus has alpha, beta, gamma"),
         ("weight: {alpha: 1}", (), 2, "did you mean 'weights'?"),
-        ("levels: [{by: hospital, alpha: 1}]", (), 1, "no column 'hospital' to divide samples by; it has case"),
+        (
+            "levels: [{by: hospital, alpha: 1}]",
+            (),
+            1,
+            "no column 'hospital' to divide samples by; it has case",
+        ),
         ("block: 2", (), 1, "block 2 is smaller than the 3 groups by domain, source"),
         ("splits: [test]", (), 1, "no sample to draw in splits ['test']"),
     ],
 )
 def test_an_order_that_cannot_be_is_refused(
-    mixture: str, arguments: tuple[object, ...], status: int, said: str, tiny_corpus: Path, tmp_path: Path
+    mixture: str,
+    arguments: tuple[object, ...],
+    status: int,
+    said: str,
+    tiny_corpus: Path,
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "mixture.yaml"
     path.write_text(mixture)
@@ -80,7 +102,9 @@ def test_an_order_that_cannot_be_is_refused(
 
 def test_order_can_be_cut_short_by_the_shell(tiny_corpus: Path) -> None:
     line = f"{sys.executable} -c 'from surgrec_shard.commands import main; main()' order {tiny_corpus} --num_steps 3000 | head -n 1"
-    run = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0
     assert run.stderr == ""
     assert json.loads(run.stdout)["step"] == 0
@@ -94,7 +118,12 @@ def test_info_counts_what_a_corpus_holds(tiny_corpus: Path) -> None:
         "beta": {"train": 6, "val": 2},
         "gamma": {"train": 10},
     }
-    assert [rows["beta"][name] for name in ("domain", "videos", "cases", "samples")] == ["laparoscopy", 2, 2, 8]
+    assert [rows["beta"][name] for name in ("domain", "videos", "cases", "samples")] == [
+        "laparoscopy",
+        2,
+        2,
+        8,
+    ]
     assert rows["alpha"]["hours"] == pytest.approx(40 / 3600, abs=1e-5)
     table = run_here("info", tiny_corpus).stdout
     assert all(name in table for name in rows)
@@ -141,7 +170,10 @@ for command in json.loads(sys.argv[1]):
 print([name for name in ("torch", "torchcodec", "timm", "accelerate", "einops", "cv2", "boto3") if name in sys.modules])
 """
     run = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(commands)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (run.stdout.strip(), run.returncode) == ("[]", 0), run.stderr
 
@@ -158,8 +190,12 @@ def test_mix_says_what_a_run_will_draw_to_the_sample(tiny_corpus: Path) -> None:
     assert f" {drawn['alpha'] + drawn['beta']} " in table, "the sum of a domain with two sources"
 
 
-def test_mix_compares_what_a_run_has_consumed_with_its_plan(tiny_corpus: Path, tmp_path: Path) -> None:
-    planned = run_here("mix", tiny_corpus, "--mixture.block", 16, "--seed", 5, "--samples", 24, "--json", "true")
+def test_mix_compares_what_a_run_has_consumed_with_its_plan(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    planned = run_here(
+        "mix", tiny_corpus, "--mixture.block", 16, "--seed", 5, "--samples", 24, "--json", "true"
+    )
     consumed = {row["source"]: row["draws"] for row in json.loads(planned.stdout)}
     (tmp_path / "config.yaml").write_text("seed: 5\nmixture: {block: 16}\nsteps: 3\n")
     append_rows(tmp_path / "metrics.jsonl", [{"step": 0, "consumed": consumed}])
@@ -173,7 +209,16 @@ def test_mix_compares_what_a_run_has_consumed_with_its_plan(tiny_corpus: Path, t
 
 
 def test_mix_warns_of_repeats_beyond_the_cap_and_its_status_tells(tiny_corpus: Path) -> None:
-    capped = ("mix", tiny_corpus, "--mixture.block", 100, "--samples", 100, "--mixture.max_repeats", 4.5)
+    capped = (
+        "mix",
+        tiny_corpus,
+        "--mixture.block",
+        100,
+        "--samples",
+        100,
+        "--mixture.max_repeats",
+        4.5,
+    )
     refused, warned = run_here(*capped), run_here(*capped, "--mixture.over_max_repeats", "warn")
     assert (refused.returncode, warned.returncode) == (1, 0)
     assert "max_repeats 4.5: gamma (5.0)" in " ".join(refused.stderr.split())

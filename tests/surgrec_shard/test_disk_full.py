@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tool import QUICK, digests, refusal, run_here, run_tool, same_key
 from tests.surgrec_shard.conftest import Hospital
-from tests.surgrec_shard.tool import QUICK, digests, refusal, run_here, run_tool, same_key
 
 
 @pytest.mark.parametrize("kilobytes", [120, 260], ids=["while encoding", "while packing"])
 def test_a_full_work_disk(kilobytes: int, hospital: Hospital, tmp_path: Path) -> None:
-    build = [*build_of(hospital, tmp_path), "--out", tmp_path / "corpus", "--work", tmp_path / "disk" / "work"]
+    build = [
+        *build_of(hospital, tmp_path),
+        "--out",
+        tmp_path / "corpus",
+        "--work",
+        tmp_path / "disk" / "work",
+    ]
     with small_disk(tmp_path / "disk", kilobytes) as grow:
         sentence = refusal(run_here(*build))
         assert "is full; free space there, or choose another --work" in sentence
@@ -73,7 +79,9 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[], object]]:
     folder.mkdir()
     options = f"size={kilobytes}k,mode=755"
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")

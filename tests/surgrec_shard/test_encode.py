@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
-from surgrec_shard.probe import BadVideoError, probe
+from surgrec_shard.video_facts import BadVideoError, probe
 
 from surgrec.errors import ConfigError
-from tests.surgrec_shard.tool import ffmpeg, ffprobe
-from tests.videos import make_video
+from tests.support.tool import ffmpeg, ffprobe
+from tests.support.videos import make_video
 
-SETTINGS = EncodeSettings(short_side_px=64, fps=8.0, clip_s=4.0, min_clip_s=2.0, preset="ultrafast", crf=1)
+SETTINGS = EncodeSettings(
+    short_side_px=64, fps=8.0, clip_s=4.0, min_clip_s=2.0, preset="ultrafast", crf=1
+)
 RISE = 18.0
 """How much brighter the clock of `make_clock` gets in a second."""
 
@@ -32,7 +34,9 @@ RISE = 18.0
         ("variable", 8.0),
     ],
 )
-def test_clips_have_exactly_the_frames_and_times_that_the_index_says(rate: str, fps: float, tmp_path: Path) -> None:
+def test_clips_have_exactly_the_frames_and_times_that_the_index_says(
+    rate: str, fps: float, tmp_path: Path
+) -> None:
     video = make_clock(tmp_path / "clock.mkv", seconds=11, rate=rate)
     encoded = encode_video(video, replace(SETTINGS, fps=fps), tmp_path / "spool" / "clock")
     numerator, _, denominator = rate.partition("/")
@@ -54,7 +58,9 @@ def test_clips_have_exactly_the_frames_and_times_that_the_index_says(rate: str, 
 
 def test_no_time_is_lost_or_doubled_between_clips(tmp_path: Path) -> None:
     video = make_clock(tmp_path / "clock.mkv", seconds=9, rate="30000/1001")
-    encoded = encode_video(video, replace(SETTINGS, fps=0.0, clip_s=1.0, min_clip_s=0.5), tmp_path / "spool" / "clock")
+    encoded = encode_video(
+        video, replace(SETTINGS, fps=0.0, clip_s=1.0, min_clip_s=0.5), tmp_path / "spool" / "clock"
+    )
     ends = [clip.start_s + clip.duration_s for clip in encoded.clips]
     assert [clip.start_s for clip in encoded.clips[1:]] == pytest.approx(ends[:-1], abs=1e-5)
     assert sum(clip.num_frames for clip in encoded.clips) == len(brightness(video)) == 270
@@ -63,7 +69,9 @@ def test_no_time_is_lost_or_doubled_between_clips(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("gop", "b_frames"), [(8, 0), (5, 0), (12, 2)])
 def test_the_gop_is_as_set(gop: int, b_frames: int, tmp_path: Path) -> None:
     video = make_video(tmp_path / "one.mp4", seconds=4, rate=25)
-    settings = replace(SETTINGS, gop=gop, b_frames=b_frames, tune="none", preset="fast", crf=23, fps=25.0)
+    settings = replace(
+        SETTINGS, gop=gop, b_frames=b_frames, tune="none", preset="fast", crf=23, fps=25.0
+    )
     encoded = encode_video(video, settings, tmp_path / "spool" / "one")
     types = picture_types(encoded.folder / encoded.clips[0].file)
     assert [place for place, kind in enumerate(types) if kind == "I"] == list(range(0, 100, gop))
@@ -94,7 +102,12 @@ def test_a_finished_video_is_read_back_and_not_encoded_again(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("size", "stored"),
-    [("640x360", (456, 256)), ("360x640", (256, 456)), ("256x256", (256, 256)), ("180x120", (180, 120))],
+    [
+        ("640x360", (456, 256)),
+        ("360x640", (256, 456)),
+        ("256x256", (256, 256)),
+        ("180x120", (180, 120)),
+    ],
 )
 def test_the_shorter_side_is_256_and_smaller_videos_keep_their_size(
     size: str, stored: tuple[int, int], tmp_path: Path
@@ -107,7 +120,19 @@ def test_the_shorter_side_is_256_and_smaller_videos_keep_their_size(
 
 def test_odd_sizes_become_even_ones(tmp_path: Path) -> None:
     video = tmp_path / "odd.mkv"
-    ffmpeg("-f", "lavfi", "-t", 4, "-i", "mandelbrot=size=101x67:rate=10", "-c:v", "ffv1", "-pix_fmt", "yuv444p", video)
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-t",
+        4,
+        "-i",
+        "mandelbrot=size=101x67:rate=10",
+        "-c:v",
+        "ffv1",
+        "-pix_fmt",
+        "yuv444p",
+        video,
+    )
     encoded = encode_video(video, replace(SETTINGS, short_side_px=256), tmp_path / "spool" / "odd")
     assert (encoded.native_width, encoded.native_height) == (101, 67)
     assert frame_size(encoded) == (encoded.width, encoded.height)
@@ -116,7 +141,9 @@ def test_odd_sizes_become_even_ones(tmp_path: Path) -> None:
 
 
 def test_pixels_are_stored_square(tmp_path: Path) -> None:
-    video = make_video(tmp_path / "wide.mp4", seconds=4, size="72x80", arguments=("-vf", "setsar=2/1"))
+    video = make_video(
+        tmp_path / "wide.mp4", seconds=4, size="72x80", arguments=("-vf", "setsar=2/1")
+    )
     encoded = encode_video(video, SETTINGS, tmp_path / "spool" / "wide")
     assert (encoded.native_width, encoded.native_height) == (144, 80)
     assert frame_size(encoded) == (116, 64)
@@ -142,7 +169,10 @@ def test_a_rotated_video_is_stored_upright(tmp_path: Path) -> None:
     frame = frames(encoded.folder / encoded.clips[0].file, 64, 86)[0]
     assert frame[:40].mean() > 200, "what was left is now on top"
     assert frame[46:].mean() < 170
-    assert "side_data_list" not in ffprobe(encoded.folder / encoded.clips[0].file, "-show_streams")["streams"][0]
+    assert (
+        "side_data_list"
+        not in ffprobe(encoded.folder / encoded.clips[0].file, "-show_streams")["streams"][0]
+    )
 
 
 def test_interlaced_video_is_stored_without_combs(tmp_path: Path) -> None:
@@ -161,7 +191,16 @@ def test_interlaced_video_is_stored_without_combs(tmp_path: Path) -> None:
 def test_a_change_of_size_in_the_middle_keeps_time_and_size(tmp_path: Path) -> None:
     for number, size in enumerate(("96x64", "192x128")):
         ffmpeg(
-            *("-f", "lavfi", "-t", 4, "-i", f"testsrc2=size={size}:rate=25", "-output_ts_offset", 4 * number),
+            *(
+                "-f",
+                "lavfi",
+                "-t",
+                4,
+                "-i",
+                f"testsrc2=size={size}:rate=25",
+                "-output_ts_offset",
+                4 * number,
+            ),
             *("-c:v", "mpeg2video", tmp_path / f"{number}.ts"),
         )
     video = tmp_path / "both.ts"
@@ -174,7 +213,12 @@ def test_a_change_of_size_in_the_middle_keeps_time_and_size(tmp_path: Path) -> N
 def test_a_sound_track_longer_than_the_picture_is_not_a_truncated_video(tmp_path: Path) -> None:
     sound = ("-f", "lavfi", "-t", "30", "-i", "sine")
     for container in ("mp4", "mkv"):
-        video = make_video(tmp_path / f"one.{container}", seconds=4, inputs=sound, arguments=("-map", "0", "-map", "1"))
+        video = make_video(
+            tmp_path / f"one.{container}",
+            seconds=4,
+            inputs=sound,
+            arguments=("-map", "0", "-map", "1"),
+        )
         encoded = encode_video(video, SETTINGS, tmp_path / "spool" / container)
         assert [clip.num_frames for clip in encoded.clips] == [32]
 
@@ -185,7 +229,18 @@ def test_the_whole_picture_is_taken_not_the_cover(tmp_path: Path) -> None:
         tmp_path / "one.mp4",
         seconds=4,
         inputs=("-i", str(tmp_path / "cover.png")),
-        arguments=("-map", "1", "-map", "0", "-c:v:0", "png", "-c:v:1", "libx264", "-disposition:v:0", "attached_pic"),
+        arguments=(
+            "-map",
+            "1",
+            "-map",
+            "0",
+            "-c:v:0",
+            "png",
+            "-c:v:1",
+            "libx264",
+            "-disposition:v:0",
+            "attached_pic",
+        ),
     )
     assert frame_size(encode_video(video, SETTINGS, tmp_path / "spool" / "one")) == (96, 64)
 
@@ -208,12 +263,25 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, float], value: s
 
 
 def make_clock(path: Path, *, seconds: float, rate: str) -> Path:
-    """A grey video whose brightness is its time; `variable` drops three of four frames in its second half."""
+    """A gray video whose brightness is its time; `variable` drops three of four frames in its second half."""
     source = f"color=black:size=32x32:rate={25 if rate == 'variable' else rate}"
     drop = ["select='lt(t,4)+not(mod(n,4))'"] if rate == "variable" else []
     filters = ",".join([*drop, f"geq=lum='16+{RISE}*T+X/32':cb=128:cr=128"])
     ffmpeg(
-        *("-f", "lavfi", "-t", seconds, "-i", source, "-vf", filters, "-vsync", "vfr", "-pix_fmt", "yuv420p"),
+        *(
+            "-f",
+            "lavfi",
+            "-t",
+            seconds,
+            "-i",
+            source,
+            "-vf",
+            filters,
+            "-vsync",
+            "vfr",
+            "-pix_fmt",
+            "yuv420p",
+        ),
         *("-c:v", "libx264", "-preset", "ultrafast", "-qp", 0, path),
     )
     return path
@@ -225,7 +293,9 @@ def assert_quick_to_decode(path: Path, num_frames: int, gop: int) -> None:
     assert [stream["codec_name"] for stream in found["streams"]] == ["h264"]
     frames = found["frames"]
     assert len(frames) == num_frames == int(found["streams"][0]["nb_frames"])
-    assert [place for place, frame in enumerate(frames) if frame["key_frame"]] == list(range(0, num_frames, gop))
+    assert [place for place, frame in enumerate(frames) if frame["key_frame"]] == list(
+        range(0, num_frames, gop)
+    )
     assert {frame["pict_type"] for frame in frames} <= {"I", "P"}
     stamps = np.array([frame["best_effort_timestamp"] for frame in frames])
     assert stamps[0] == 0
@@ -241,10 +311,25 @@ def frame_size(encoded: EncodedVideo) -> tuple[int, int]:
     return stream["width"], stream["height"]
 
 
-def frames(path: Path, width: int, height: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+def frames(
+    path: Path, width: int, height: int
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
     """The luma of all frames, t x h x w, limited range as stored."""
     raw = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-vsync", "0", "-"],
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            str(path),
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "yuv420p",
+            "-vsync",
+            "0",
+            "-",
+        ],
         check=True,
         capture_output=True,
     ).stdout

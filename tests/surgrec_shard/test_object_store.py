@@ -6,15 +6,24 @@ import pytest
 from surgrec_shard.verify import verify
 
 from surgrec.storage import open_store
+from tests.support.tool import QUICK, refusal, run_here, run_tool, same_key
 from tests.surgrec_shard.conftest import Hospital
-from tests.surgrec_shard.tool import QUICK, refusal, run_here, run_tool, same_key
 
 
 def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
     hospital: Hospital, s3_address: str, tmp_path: Path
 ) -> None:
     private = same_key(hospital.private, tmp_path / "private")
-    build = ("build", "--manifest", hospital.manifest, "--out", s3_address, "--private", private, *QUICK)
+    build = (
+        "build",
+        "--manifest",
+        hospital.manifest,
+        "--out",
+        s3_address,
+        "--private",
+        private,
+        *QUICK,
+    )
     built = run_tool(*build)
     assert built.returncode == 0, built.stderr
     store, local = open_store(s3_address), open_store(hospital.corpus)
@@ -24,9 +33,13 @@ def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
     assert store.list() == local.list()
 
     for command in (["info", "--json", "true"], ["order", "--num_steps", "3"]):
-        here, there = (run_here(command[0], place, *command[1:]) for place in (hospital.corpus, s3_address))
+        here, there = (
+            run_here(command[0], place, *command[1:]) for place in (hospital.corpus, s3_address)
+        )
         assert there.returncode == 0, there.stderr
-        assert there.stdout.replace(s3_address, "ROOT") == here.stdout.replace(str(hospital.corpus), "ROOT")
+        assert there.stdout.replace(s3_address, "ROOT") == here.stdout.replace(
+            str(hospital.corpus), "ROOT"
+        )
     assert check(s3_address) == []
     store.delete("cat/cat-train-00000000.tar.idx")
     (problem,) = check(s3_address)
@@ -38,7 +51,14 @@ def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert s3_address.startswith("s3://corpora/")
-    build = ("build", "--manifest", hospital.manifest, "--out", "s3://nowhere-bucket/corpus", *QUICK)
+    build = (
+        "build",
+        "--manifest",
+        hospital.manifest,
+        "--out",
+        "s3://nowhere-bucket/corpus",
+        *QUICK,
+    )
     sentence = refusal(run_here(*build))
     assert "s3://nowhere-bucket/corpus" in sentence
     assert "a bucket that does not exist" in sentence

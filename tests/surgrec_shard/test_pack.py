@@ -10,19 +10,20 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.encode import EncodedClip
+from surgrec_shard.groups import PackSettings, PlannedVideo, make_groups
 from surgrec_shard.pack import StoredClip, interleave, labels_of_clip
-from surgrec_shard.plan import PackSettings, PlannedVideo, make_groups
 
 from surgrec.errors import ConfigError, ShardError
 from surgrec.manifest import Label, Video
-from surgrec.shards.layout import Clip, read_clip_json, shard_name
+from surgrec.shards import Clip, read_clip_json, shard_name
 from tests.surgrec_shard.conftest import Hospital
 
 
 @pytest.mark.parametrize(
-    "counts", [(6, 6), (5, 7, 9), (10, 9, 1), (1, 1, 1, 1), (30, 29), (8, 4, 4), (40, 7, 13, 21, 2), (3,)]
+    "counts",
+    [(6, 6), (5, 7, 9), (10, 9, 1), (1, 1, 1, 1), (30, 29), (8, 4, 4), (40, 7, 13, 21, 2), (3,)],
 )
-def test_neighbours_come_from_different_videos(counts: tuple[int, ...]) -> None:
+def test_neighbors_come_from_different_videos(counts: tuple[int, ...]) -> None:
     clips = [clips_of(f"{name:012x}", count) for name, count in enumerate(counts)]
     order = interleave(clips)
     assert Counter(map(key_of, order)) == Counter(key_of(clip) for video in clips for clip in video)
@@ -50,15 +51,21 @@ def test_the_order_depends_on_the_clips_alone() -> None:
     assert starts != sorted(starts), "the clips of one video are shuffled too"
 
 
-def test_groups_are_numbered_per_source_and_split_and_do_not_depend_on_the_manifest(tmp_path: Path) -> None:
+def test_groups_are_numbered_per_source_and_split_and_do_not_depend_on_the_manifest(
+    tmp_path: Path,
+) -> None:
     videos = [
         PlannedVideo(
-            video=Video(path=tmp_path / str(n), source=source, domain="other", case="", split=split),  # type: ignore[arg-type]
+            video=Video(
+                path=tmp_path / str(n), source=source, domain="other", case="", split=split
+            ),  # type: ignore[arg-type]
             sha256=f"{n * 7919 % 1000:064x}",
             case="",
             labels=(),
         )
-        for n, (source, split) in enumerate([("lap", "train")] * 7 + [("lap", "val")] * 2 + [("cat", "train")])
+        for n, (source, split) in enumerate(
+            [("lap", "train")] * 7 + [("lap", "val")] * 2 + [("cat", "train")]
+        )
     ]
     groups = make_groups(videos, "settings", PackSettings(group_videos=3))
     sizes = {group.name: len(group.videos) for group in groups}
@@ -69,11 +76,15 @@ def test_groups_are_numbered_per_source_and_split_and_do_not_depend_on_the_manif
         "lap-train-00002": 1,
         "lap-val-00000": 2,
     }
-    assert [group.digest() for group in make_groups(videos[::-1], "settings", PackSettings(group_videos=3))] == [
-        group.digest() for group in groups
-    ]
+    assert [
+        group.digest()
+        for group in make_groups(videos[::-1], "settings", PackSettings(group_videos=3))
+    ] == [group.digest() for group in groups]
     moved = replace(videos[0], video=replace(videos[0].video, path=tmp_path / "elsewhere"))
-    assert make_groups([moved, *videos[1:]], "settings", PackSettings(group_videos=3))[1].digest() == groups[1].digest()
+    assert (
+        make_groups([moved, *videos[1:]], "settings", PackSettings(group_videos=3))[1].digest()
+        == groups[1].digest()
+    )
 
 
 def test_shards_are_closed_before_they_grow_past_their_size(hospital: Hospital) -> None:
@@ -81,7 +92,12 @@ def test_shards_are_closed_before_they_grow_past_their_size(hospital: Hospital) 
     for path in sorted(hospital.corpus.rglob("*.tar")):
         assert path.stat().st_size <= 90_000 + 10_240
         sizes.setdefault(path.name[:-7], []).append(path.stat().st_size)
-    assert sizes.keys() == {"lap-train-00000", "lap-train-00001", "lap-val-00000", "cat-train-00000"}
+    assert sizes.keys() == {
+        "lap-train-00000",
+        "lap-train-00001",
+        "lap-val-00000",
+        "cat-train-00000",
+    }
     assert max(map(len, sizes.values())) > 1
     for group, parts in sizes.items():
         for part in range(len(parts)):
@@ -95,7 +111,9 @@ def test_a_shard_is_a_plain_tar_without_times_and_names(hospital: Hospital) -> N
     for path in shards:
         with tarfile.open(path) as tar:
             members = tar.getmembers()
-        assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.isreg()) for m in members} == {(0, 0, 0, "", "", True)}
+        assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.isreg()) for m in members} == {
+            (0, 0, 0, "", "", True)
+        }
         keys = [Path(member.name).stem for member in members]
         assert keys[::2] == keys[1::2]
         assert [Path(m.name).suffix for m in members] == [".json", ".mp4"] * (len(members) // 2)
@@ -112,7 +130,8 @@ def test_the_index_points_at_every_clip(hospital: Hospital) -> None:
                 clip, _ = read_clip_json(tar.extractfile(described).read(), row["key"])  # type: ignore[union-attr]
                 assert tar.extractfile(video).read() == data[row["mp4_offset"] :][: row["mp4_size"]]  # type: ignore[union-attr]
             assert all(
-                getattr(clip, name) == row[name] for name in ("source", "video", "start_s", "num_frames", "case")
+                getattr(clip, name) == row[name]
+                for name in ("source", "video", "start_s", "num_frames", "case")
             )
 
 
@@ -125,7 +144,11 @@ def test_a_group_that_needs_more_parts_than_names_have_is_refused() -> None:
 
 
 def test_labels_are_cut_to_the_clip_in_its_own_seconds() -> None:
-    labels = [label("phase", 0, 12, "access"), label("phase", 12, 40, "dissection"), label("tool", 13, 14.5, "hook")]
+    labels = [
+        label("phase", 0, 12, "access"),
+        label("phase", 12, 40, "dissection"),
+        label("tool", 13, 14.5, "hook"),
+    ]
     clip = EncodedClip(file="", start_s=10.0, duration_s=10.0, num_frames=80)
     assert labels_of_clip(labels, clip) == (
         label("phase", 0, 2, "access"),
@@ -166,7 +189,7 @@ def clips_of(video: str, count: int) -> list[StoredClip]:
                 native_width=64,
                 native_height=64,
                 crop="0,0,64,64",
-                licence="",
+                license="",
                 config="",
             ),
             labels=(),

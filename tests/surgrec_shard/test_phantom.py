@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from jaxtyping import Float32, UInt8
 from surgrec_shard.ffmpeg import run_ffprobe
-from surgrec_shard.phantom.corpus import render_corpus
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.motion import Rhythm, Sway
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.plan import SOURCES, Recording, plan_recordings
+from surgrec_shard.phantom.recordings import SOURCES, Recording, plan_recordings
 from surgrec_shard.phantom.render import SCENES, frames
+from surgrec_shard.phantom.render_corpus import render_corpus
 
 from surgrec.errors import ConfigError, StorageError
 from surgrec.manifest import read_manifest
@@ -33,11 +33,17 @@ MINUTES = 0.2
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_corpus(tmp_path_factory.mktemp("phantom") / "corpus", seed=SEED, minutes=MINUTES, workers=2).parent
+    return render_corpus(
+        tmp_path_factory.mktemp("phantom") / "corpus", seed=SEED, minutes=MINUTES, workers=2
+    ).parent
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -53,10 +59,12 @@ def test_one_worker_renders_the_bytes_of_two(corpus: Path, tmp_path: Path) -> No
     assert sum(name.endswith((".mp4", ".mkv", ".avi", ".mov")) for name in alone) == 4
 
 
-def test_a_render_killed_and_started_again_ends_with_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+def test_a_render_killed_and_started_again_ends_with_the_same_bytes(
+    corpus: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "killed"
     code = (
-        "from pathlib import Path; from surgrec_shard.phantom.corpus import render_corpus\n"
+        "from pathlib import Path; from surgrec_shard.phantom.render_corpus import render_corpus\n"
         f"if __name__ == '__main__': render_corpus(Path({str(out)!r}), seed={SEED}, minutes={MINUTES}, workers=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
@@ -78,16 +86,26 @@ def test_only_the_video_that_is_gone_is_rendered_again(corpus: Path, tmp_path: P
     gone = next(path for path in videos if path.suffix == ".avi")
     gone.unlink()
     seen: list[tuple[int, int]] = []
-    render_corpus(out, seed=SEED, minutes=MINUTES, workers=2, progress=lambda done, total: seen.append((done, total)))
+    render_corpus(
+        out,
+        seed=SEED,
+        minutes=MINUTES,
+        workers=2,
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(3, 4), (4, 4)]
     assert [path for path in videos if path.stat().st_mtime_ns != before[path]] == [gone]
     assert contents(out) == contents(corpus)
 
 
 @pytest.mark.parametrize(("seed", "minutes"), [(SEED + 1, MINUTES), (SEED, 3.0)])
-def test_a_folder_that_holds_another_corpus_is_refused(corpus: Path, seed: int, minutes: float) -> None:
+def test_a_folder_that_holds_another_corpus_is_refused(
+    corpus: Path, seed: int, minutes: float
+) -> None:
     before = contents(corpus)
-    with pytest.raises(ConfigError, match=f'"seed": {SEED}, "minutes": {MINUTES}.*not.*"seed": {seed}'):
+    with pytest.raises(
+        ConfigError, match=f'"seed": {SEED}, "minutes": {MINUTES}.*not.*"seed": {seed}'
+    ):
         render_corpus(corpus, seed=seed, minutes=minutes)
     assert contents(corpus) == before
 
@@ -100,7 +118,9 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seed", "minutes"), [(-1, 1.0), (0, 0.0)])
-def test_a_seed_or_length_without_meaning_is_refused(tmp_path: Path, seed: int, minutes: float) -> None:
+def test_a_seed_or_length_without_meaning_is_refused(
+    tmp_path: Path, seed: int, minutes: float
+) -> None:
     with pytest.raises(ConfigError, match=f"not {seed} and {minutes}"):
         render_corpus(tmp_path, seed=seed, minutes=minutes)
 
@@ -121,23 +141,28 @@ def test_without_opencv_one_sentence_says_what_to_install(tmp_path: Path) -> Non
         "import sys; sys.modules['cv2'] = None\n"
         "from pathlib import Path\n"
         "from surgrec.errors import SetupError\n"
-        "from surgrec_shard.phantom.corpus import render_corpus\n"
+        "from surgrec_shard.phantom.render_corpus import render_corpus\n"
         "try: render_corpus(Path(sys.argv[1]), seed=1)\n"
         "except SetupError as error: print(error)"
     )
     out = tmp_path / "never"
-    done = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "the phantom corpus needs OpenCV: pip install 'surgrec[demo]'\n"
     assert not out.exists()
 
 
 def test_the_manifest_reads_as_a_hospitals_would(corpus: Path) -> None:
     header = (corpus / "videos.csv").read_text().splitlines()[0]
-    assert header == "path,source,domain,case,split,procedure,view,licence,labels"
+    assert header == "path,source,domain,case,split,procedure,view,license,labels"
     videos = read_manifest(corpus / "videos.csv")
     assert {video.domain for video in videos} == {"laparoscopy", "endoscopy", "cataract", "robotic"}
-    assert all(video.path.is_file() and video.labels is not None and video.labels.is_file() for video in videos)
-    assert {video.licence for video in videos} == {"CC0-1.0"}
+    assert all(
+        video.path.is_file() and video.labels is not None and video.labels.is_file()
+        for video in videos
+    )
+    assert {video.license for video in videos} == {"CC0-1.0"}
     assert all(video.path.name.startswith(f"phantom-{video.domain}-case") for video in videos)
 
 
@@ -146,10 +171,14 @@ def test_labels_cover_each_video_without_a_gap_and_end_inside_it(corpus: Path) -
     for row in rows(corpus / "videos.csv"):
         labels = rows(corpus / row["labels"])
         phases = [label for label in labels if label["task"] == "phase"]
-        probed = run_ffprobe(corpus / row["path"], ["-show_entries", "format=duration", "-of", "csv=p=0"])
+        probed = run_ffprobe(
+            corpus / row["path"], ["-show_entries", "format=duration", "-of", "csv=p=0"]
+        )
         assert float(phases[0]["start_s"]) == 0
         assert float(probed) - 0.0015 < float(phases[-1]["end_s"]) <= float(probed)
-        assert [phase["end_s"] for phase in phases[:-1]] == [phase["start_s"] for phase in phases[1:]]
+        assert [phase["end_s"] for phase in phases[:-1]] == [
+            phase["start_s"] for phase in phases[1:]
+        ]
         assert all(phase["value"] in DOMAINS[row["domain"]].phases for phase in phases)
         assert set(DOMAINS[row["domain"]].pair) <= {phase["value"] for phase in phases}
         gone = [label for label in labels if label["task"] == "out_of_body"]
@@ -160,12 +189,19 @@ def test_labels_cover_each_video_without_a_gap_and_end_inside_it(corpus: Path) -
 
 
 def test_files_differ_in_size_rate_codec_and_container_and_have_no_sound(corpus: Path) -> None:
-    entries = ["-show_entries", "stream=codec_type,codec_name,width,height,r_frame_rate", "-of", "json"]
+    entries = [
+        "-show_entries",
+        "stream=codec_type,codec_name,width,height,r_frame_rate",
+        "-of",
+        "json",
+    ]
     kinds = set()
     for row in rows(corpus / "videos.csv"):
         (stream,) = json.loads(run_ffprobe(corpus / row["path"], entries))["streams"]
         assert stream["codec_type"] == "video"
-        kinds.add((Path(row["path"]).suffix, stream["width"], stream["height"], stream["r_frame_rate"]))
+        kinds.add(
+            (Path(row["path"]).suffix, stream["width"], stream["height"], stream["r_frame_rate"])
+        )
     assert kinds == {
         (".mp4", 512, 288, "25/1"),
         (".mkv", 400, 320, "30/1"),
@@ -211,7 +247,9 @@ def test_a_case_is_in_one_split_however_many_files_it_has() -> None:
 @pytest.mark.parametrize("minutes", [0.1, 1.0, 5.0])
 def test_every_source_has_a_case_to_train_on_however_short_the_corpus(minutes: float) -> None:
     recordings = plan_recordings(SEED, minutes)
-    assert {r.source.name for r in recordings if r.split == "train"} == {source.name for source in SOURCES}
+    assert {r.source.name for r in recordings if r.split == "train"} == {
+        source.name for source in SOURCES
+    }
     assert all(recording.script.num_frames >= 8 * recording.source.fps for recording in recordings)
 
 
@@ -228,19 +266,30 @@ def test_another_seed_and_another_case_look_different_and_two_files_of_a_case_al
         of_source = [r for r in plan_recordings(seed, 12.0) if r.source.name == "phantom-lap"]
         recording = next(r for r in of_source if (r.case, r.part) == (case, part))
         start = enumerate(itertools.islice(frames(recording, seed=seed), 80))
-        inside = [frame for index, frame in start if index and recording.script.outside_share(index) == 0]
+        inside = [
+            frame for index, frame in start if index and recording.script.outside_share(index) == 0
+        ]
         mean: Float32[np.ndarray, "h w 3"] = np.stack(inside[::8]).astype(np.float32).mean(axis=0)
         return mean
 
     two_files = next(r.case for r in plan_recordings(SEED, 12.0) if r.num_parts == 2)
     one = look(SEED, two_files)
-    other_part, other_case, other_seed = look(SEED, two_files, 2), look(SEED, two_files + 1), look(SEED + 1, two_files)
+    other_part, other_case, other_seed = (
+        look(SEED, two_files, 2),
+        look(SEED, two_files + 1),
+        look(SEED + 1, two_files),
+    )
     same = np.abs(one - other_part).mean()
     assert np.abs(one - other_case).mean() > 1.5 * same
     assert np.abs(one - other_seed).mean() > 1.5 * same
 
 
-WHOLE_TURNS_S = {"laparoscopy": 5.0, "endoscopy": 2 * 512 / 150, "cataract": 2 / 0.35, "robotic": 5.0}
+WHOLE_TURNS_S = {
+    "laparoscopy": 5.0,
+    "endoscopy": 2 * 512 / 150,
+    "cataract": 2 / 0.35,
+    "robotic": 5.0,
+}
 """Films of this length show the motions of a pair a whole number of times."""
 
 NUM_SHOTS = 50
@@ -250,20 +299,24 @@ Film = UInt8[np.ndarray, "t 60 80"]
 
 
 def film(domain: str, phase: str, case: int) -> Film:
-    """Frames of a phase, evenly over its whole turns, small and grey."""
+    """Frames of a phase, evenly over its whole turns, small and gray."""
     source = next(source for source in SOURCES if source.domain.name == domain)
-    scene = SCENES[domain](np.random.Generator(np.random.PCG64(case)), (source.height, source.width))
+    scene = SCENES[domain](
+        np.random.Generator(np.random.PCG64(case)), (source.height, source.width)
+    )
     shots = []
     for index in range(NUM_SHOTS):
         time_s = WHOLE_TURNS_S[domain] * index / NUM_SHOTS
-        moment = Moment(time_s=time_s, phase=phase, since_s=3.0, left_s=3.0, spent=((phase, time_s),))
+        moment = Moment(
+            time_s=time_s, phase=phase, since_s=3.0, left_s=3.0, spent=((phase, time_s),)
+        )
         small = cv2.resize(scene.draw(moment), (80, 60), interpolation=cv2.INTER_AREA)
         shots.append(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
     return np.stack(shots)
 
 
 def difference(one: Film | Shot, other: Film | Shot) -> float:
-    """Grey levels between two films, or between two shots, on average."""
+    """Gray levels between two films, or between two shots, on average."""
     return float(np.abs(one.astype(np.float32) - other).mean())
 
 
@@ -308,7 +361,10 @@ def flow_from_the_middle(shots: Film) -> float:
 
 @pytest.mark.parametrize("case", [1, 2, 3])
 def test_the_scope_goes_in_during_insertion_and_out_during_withdrawal(case: int) -> None:
-    insertion, withdrawal = film("endoscopy", "insertion", case), film("endoscopy", "withdrawal", case)
+    insertion, withdrawal = (
+        film("endoscopy", "insertion", case),
+        film("endoscopy", "withdrawal", case),
+    )
     assert flow_from_the_middle(insertion) > 0.1
     assert flow_from_the_middle(withdrawal) < -0.1
 

@@ -8,11 +8,16 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.surgrec_shard.tool import QUICK, ffmpeg, ffprobe, refusal, run_here, run_tool, write_csv
-from tests.videos import make_video
+from tests.support.tool import QUICK, ffmpeg, ffprobe, refusal, run_here, run_tool, write_csv
+from tests.support.videos import make_video
 
 PATIENT = "Anna-Musterfrau-1962"
-TITLE, TRACK, SUBTITLE, CHAPTER = "title-of-patient-4711", "track-of-patient-4712", "subtitle-4713", "chapter-4714"
+TITLE, TRACK, SUBTITLE, CHAPTER = (
+    "title-of-patient-4711",
+    "track-of-patient-4712",
+    "subtitle-4713",
+    "chapter-4714",
+)
 CAPTION = b"PATIENT-0815"
 TIMECODE = "01:02:03:04"
 
@@ -21,7 +26,9 @@ TIMECODE = "01:02:03:04"
 def revealing_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video that tells in every place that a container and a codec offer whose operation it shows."""
     folder = tmp_path_factory.mktemp(PATIENT)
-    silent = make_video(folder / "silent.h264", seconds=6, rate=25, arguments=("-bf", "0", "-c:v", "libx264"))
+    silent = make_video(
+        folder / "silent.h264", seconds=6, rate=25, arguments=("-bf", "0", "-c:v", "libx264")
+    )
     captioned = folder / "captioned.h264"
     captioned.write_bytes(with_captions(silent.read_bytes()))
     (folder / "words.srt").write_text(f"1\n00:00:00,000 --> 00:00:05,000\n{SUBTITLE}\n")
@@ -31,8 +38,28 @@ def revealing_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     video = folder / f"{PATIENT}.mp4"
     ffmpeg(
         *("-framerate", 25, "-i", captioned, "-f", "lavfi", "-t", 6, "-i", "anoisesrc=seed=1"),
-        *("-i", folder / "words.srt", "-i", folder / "words.txt", "-map", 0, "-map", 1, "-map", 2, "-map_metadata", 3),
-        *("-map_chapters", 3, "-metadata:s:v", f"title={TRACK}", "-metadata:s:v", f"handler_name={TRACK}"),
+        *(
+            "-i",
+            folder / "words.srt",
+            "-i",
+            folder / "words.txt",
+            "-map",
+            0,
+            "-map",
+            1,
+            "-map",
+            2,
+            "-map_metadata",
+            3,
+        ),
+        *(
+            "-map_chapters",
+            3,
+            "-metadata:s:v",
+            f"title={TRACK}",
+            "-metadata:s:v",
+            f"handler_name={TRACK}",
+        ),
         *("-timecode", TIMECODE, "-c:v", "copy", "-c:a", "aac", "-c:s", "mov_text", video),
     )
     return video
@@ -55,20 +82,39 @@ def built(revealing_video: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def test_nothing_that_names_the_patient_is_in_the_corpus(revealing_video: Path, built: Path) -> None:
+def test_nothing_that_names_the_patient_is_in_the_corpus(
+    revealing_video: Path, built: Path
+) -> None:
     sound = packets(revealing_video, "a:0")
-    words = [PATIENT, TITLE, TRACK, SUBTITLE, CHAPTER, str(built), str(revealing_video.parent), "broken", "silent"]
+    words = [
+        PATIENT,
+        TITLE,
+        TRACK,
+        SUBTITLE,
+        CHAPTER,
+        str(built),
+        str(revealing_video.parent),
+        "broken",
+        "silent",
+    ]
     needles = [encode for word in words for encode in spellings(word)] + [b"GA94", *sound]
     original = revealing_video.read_bytes()
     hidden = [TITLE.encode(), TRACK.encode(), SUBTITLE.encode(), CHAPTER.encode(), b"GA94", *sound]
     assert all(needle in original for needle in hidden), "the video does say all of it"
     assert CAPTION in captions(original)
-    assert {stream["codec_type"] for stream in streams(revealing_video)} == {"video", "audio", "subtitle", "data"}
+    assert {stream["codec_type"] for stream in streams(revealing_video)} == {
+        "video",
+        "audio",
+        "subtitle",
+        "data",
+    }
 
     content = everything(built / "corpus")
     assert len(content) > 10_000
     assert not [needle for needle in needles if needle in content]
-    assert not [needle for needle in needles if needle.lower() in content.lower() and needle.isascii()]
+    assert not [
+        needle for needle in needles if needle.lower() in content.lower() and needle.isascii()
+    ]
 
 
 def test_the_stored_clips_have_a_video_stream_and_nothing_else(built: Path, tmp_path: Path) -> None:
@@ -86,16 +132,22 @@ def test_the_stored_clips_have_a_video_stream_and_nothing_else(built: Path, tmp_
 
 def test_the_case_appears_only_where_the_source_is_public(built: Path) -> None:
     assert PATIENT.encode() in everything(built / "public")
-    pseudonym = set(parquet.read_table(built / "corpus" / "lap" / "index.parquet")["case"].to_pylist())
+    pseudonym = set(
+        parquet.read_table(built / "corpus" / "lap" / "index.parquet")["case"].to_pylist()
+    )
     assert all(re.fullmatch("[0-9a-f]{12}", name) for name in pseudonym)
-    assert set(parquet.read_table(built / "public" / "lap" / "index.parquet")["case"].to_pylist()) == {PATIENT}
+    assert set(
+        parquet.read_table(built / "public" / "lap" / "index.parquet")["case"].to_pylist()
+    ) == {PATIENT}
 
 
 def test_a_failed_video_is_counted_but_not_named(built: Path) -> None:
     dropped = parquet.read_table(built / "corpus" / "lap" / "dropped.parquet").to_pylist()
     assert [row["reason"] for row in dropped] == ["unreadable"]
     assert re.fullmatch("[0-9a-f]{12}", dropped[0]["video"])
-    assert PATIENT in (built / "private" / "videos-lap.csv").read_text(), "the hospital's own list does name it"
+    assert PATIENT in (built / "private" / "videos-lap.csv").read_text(), (
+        "the hospital's own list does name it"
+    )
 
 
 def test_only_its_owner_can_open_the_private_folder(built: Path) -> None:
@@ -103,22 +155,45 @@ def test_only_its_owner_can_open_the_private_folder(built: Path) -> None:
     assert stat.S_IMODE((built / "private" / "key").stat().st_mode) == 0o600
 
 
-def test_what_shows_paths_stays_in_the_private_folder(revealing_video: Path, tmp_path: Path) -> None:
-    build = ("build", "--manifest", revealing_video.parent / "videos.csv", *QUICK, "--out", tmp_path / "corpus")
-    assert run_here(*build, "--private", tmp_path / "private", "--work", tmp_path / "work").returncode == 3
+def test_what_shows_paths_stays_in_the_private_folder(
+    revealing_video: Path, tmp_path: Path
+) -> None:
+    build = (
+        "build",
+        "--manifest",
+        revealing_video.parent / "videos.csv",
+        *QUICK,
+        "--out",
+        tmp_path / "corpus",
+    )
+    assert (
+        run_here(*build, "--private", tmp_path / "private", "--work", tmp_path / "work").returncode
+        == 3
+    )
     assert PATIENT.encode() in everything(tmp_path / "private")
     assert PATIENT.encode() not in everything(tmp_path / "work")
 
 
 def test_private_folders_inside_the_corpus_or_among_the_videos_are_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "one.mp4", seconds=2)
-    build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
+    build = (
+        "build",
+        "--videos",
+        tmp_path / "videos",
+        "--source",
+        "lap",
+        "--domain",
+        "laparoscopy",
+        *QUICK,
+    )
     out = tmp_path / "corpus"
     for flag in ("--private", "--work"):
         folder = out / "inside"
         sentence = refusal(run_here(*build, "--out", out, flag, folder))
         assert f"{flag} {folder} lies inside the corpus {out}" in sentence
-    assert "lies inside --videos" in refusal(run_here(*build, "--out", tmp_path / "videos" / "corpus"))
+    assert "lies inside --videos" in refusal(
+        run_here(*build, "--out", tmp_path / "videos" / "corpus")
+    )
     assert not out.exists()
 
 
@@ -128,7 +203,16 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
     private.mkdir()
     for damage in ("", "abc", "not a key", "é" * 64):
         (private / "key").write_text(damage)
-        build = ("build", "--videos", tmp_path / "videos", "--source", "lap", "--domain", "laparoscopy", *QUICK)
+        build = (
+            "build",
+            "--videos",
+            tmp_path / "videos",
+            "--source",
+            "lap",
+            "--domain",
+            "laparoscopy",
+            *QUICK,
+        )
         sentence = refusal(run_here(*build, "--out", tmp_path / "corpus", "--private", private))
         assert f"{private / 'key'} does not hold a key" in sentence
         assert (private / "key").read_text() == damage

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from surgrec_shard.plan import PackSettings
+from surgrec_shard.groups import PackSettings
 from surgrec_shard.verify import Findings, verify
 
 from surgrec.manifest import Video
-from tests.surgrec_shard.tool import run_here
-from tests.videos import build_corpus, make_video
+from tests.support.tool import run_here
+from tests.support.videos import build_corpus, make_video
 
 SHARD = "lap/lap-train-00000000.tar"
 
@@ -134,7 +134,10 @@ def change_the_digest(corpus: Path) -> None:
         (lose_an_idx, ".tar.idx does not exist"),
         (change_an_idx, "its .idx does not hold the offsets of the index"),
         (add_a_shard, "lap-train-00077000.tar: a shard that corpus.json does not list"),
-        (add_a_shard_of_no_source, "omega-train-00000000.tar: a shard that corpus.json does not list"),
+        (
+            add_a_shard_of_no_source,
+            "omega-train-00000000.tar: a shard that corpus.json does not list",
+        ),
         (swap_two_shards, "its SHA-256 is"),
         (lose_the_labels, "labels.parquet is missing"),
         (change_the_digest, "corpus.json says 000000000000"),
@@ -162,13 +165,17 @@ def test_damage_is_found(damage: Callable[[Path], None], said: str, corpus: Path
         ("key", lambda value: value[:-1] + "1"),
     ],
 )
-def test_a_changed_row_of_the_index_is_found(column: str, change: Callable[[Any], Any], corpus: Path) -> None:
+def test_a_changed_row_of_the_index_is_found(
+    column: str, change: Callable[[Any], Any], corpus: Path
+) -> None:
     path = corpus / "lap" / "index.parquet"
     table = parquet.read_table(path)
     values = table[column].to_pylist()
     values[1] = change(values[1])
     place = table.column_names.index(column)
-    parquet.write_table(table.set_column(place, table.field(place), pa.array(values, table.field(place).type)), path)
+    parquet.write_table(
+        table.set_column(place, table.field(place), pa.array(values, table.field(place).type)), path
+    )
     found = check(corpus).problems
     assert found
     assert all("lap" in problem for problem in found), found

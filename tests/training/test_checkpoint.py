@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from surgrec.errors import CheckpointError, StorageError
-from surgrec.training.checkpoint import Checkpoints, TrainingState, different_lines
+from surgrec.training import Checkpoints, TrainingState
+from surgrec.training.checkpoint import different_lines
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
 
@@ -24,8 +25,12 @@ def a_run(seed: int, steps: int) -> tuple[nn.Module, torch.optim.AdamW]:
     return model, optimizer
 
 
-def a_state(model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any] = IDENTITY) -> TrainingState:
-    return TrainingState(modules={"model": model}, optimizer=optimizer, trained=model, identity=lambda step: identity)
+def a_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any] = IDENTITY
+) -> TrainingState:
+    return TrainingState(
+        modules={"model": model}, optimizer=optimizer, trained=model, identity=lambda step: identity
+    )
 
 
 def train(model: nn.Module, optimizer: torch.optim.AdamW, steps: int) -> list[float]:
@@ -81,7 +86,8 @@ def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
     Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     other = {"order": {"seed": 2, "mixture": {"block": 128}}, "config": {"betas": (0.9, 0.999)}}
     with pytest.raises(
-        CheckpointError, match=r"order\.mixture\.block: 64 there, 128 here; order\.seed: 1 there, 2 here"
+        CheckpointError,
+        match=r"order\.mixture\.block: 64 there, 128 here; order\.seed: 1 there, 2 here",
     ):
         Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer, other))
 
@@ -107,7 +113,9 @@ def test_a_disk_that_takes_no_more_leaves_the_earlier_checkpoint_whole(tmp_path:
     checkpoints = Checkpoints(tmp_path, keep=2)
     checkpoints.save(10, a_state(model, optimizer))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))  # every file larger than 512 bytes fails to be written
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (512, hard)
+    )  # every file larger than 512 bytes fails to be written
     try:
         with pytest.raises(StorageError, match=r"could not be written .* resume from step 10"):
             checkpoints.save(20, a_state(model, optimizer))

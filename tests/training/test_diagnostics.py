@@ -2,7 +2,8 @@ import pytest
 import torch
 from einops import repeat
 
-from surgrec.training.diagnostics import between_clip_variance_ratio, collapse_diagnostics, rankme, token_std
+from surgrec.training import collapse_diagnostics
+from surgrec.training.diagnostics import between_clip_variance_ratio, rankme, token_std
 
 
 def healthy_tokens(num_clips: int = 8) -> torch.Tensor:
@@ -16,9 +17,15 @@ def test_token_std_is_the_spread_over_tokens():
 
 def test_variance_is_between_clips_only_where_clips_differ():
     clips = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
-    assert between_clip_variance_ratio(repeat(clips, "b d -> b n d", n=50)).item() == pytest.approx(1.0, rel=1e-5)
-    assert between_clip_variance_ratio(repeat(healthy_tokens(1), "1 n d -> b n d", b=8)).item() < 1e-6
-    assert between_clip_variance_ratio(healthy_tokens()).item() == pytest.approx(7 / 8 / 50, rel=0.3)
+    assert between_clip_variance_ratio(repeat(clips, "b d -> b n d", n=50)).item() == pytest.approx(
+        1.0, rel=1e-5
+    )
+    assert (
+        between_clip_variance_ratio(repeat(healthy_tokens(1), "1 n d -> b n d", b=8)).item() < 1e-6
+    )
+    assert between_clip_variance_ratio(healthy_tokens()).item() == pytest.approx(
+        7 / 8 / 50, rel=0.3
+    )
     assert between_clip_variance_ratio(torch.zeros(2, 5, 4)).item() == 0.0
 
 

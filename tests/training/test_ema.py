@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from surgrec.training.ema import ema_copy, update_ema
+from surgrec.training import ema_copy, update_ema
 
 
 def test_the_target_is_a_running_mean_of_the_source():
@@ -15,7 +15,8 @@ def test_the_target_is_a_running_mean_of_the_source():
             parameter.data.add_(torch.randn_like(parameter))
         update_ema(target, source, momentum)
         expected = [
-            momentum * mean + (1 - momentum) * now for mean, now in zip(expected, source.parameters(), strict=True)
+            momentum * mean + (1 - momentum) * now
+            for mean, now in zip(expected, source.parameters(), strict=True)
         ]
     for mean, by_hand in zip(target.parameters(), expected, strict=True):
         torch.testing.assert_close(mean, by_hand)

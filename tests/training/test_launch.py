@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import SetupError
-from surgrec.training.launch import StopRequest, check_world, launched_processes
+from surgrec.training import StopRequest
+from surgrec.training.launch import check_world, launched_processes
 
 
 @pytest.fixture
@@ -17,10 +18,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_torchrun_and_srun_say_how_many_processes_they_started(clean_environment: pytest.MonkeyPatch) -> None:
+def test_torchrun_and_srun_say_how_many_processes_they_started(
+    clean_environment: pytest.MonkeyPatch,
+) -> None:
     assert launched_processes() == {}
     clean_environment.setenv("SLURM_NTASKS", "4")
-    assert launched_processes() == {}, "an allocation of four tasks is not yet a step that started four"
+    assert launched_processes() == {}, (
+        "an allocation of four tasks is not yet a step that started four"
+    )
     clean_environment.setenv("SLURM_STEP_ID", "0")
     clean_environment.setenv("SLURM_PROCID", "0")
     assert launched_processes() == {"srun (SLURM_NTASKS)": 4}

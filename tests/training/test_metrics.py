@@ -9,18 +9,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from surgrec.clips.batch import ClipBatch, Quarantined
+from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import TrainingError
-from surgrec.stream.fetch import Reading
-from surgrec.training.metrics import LogConfig, RunLog
-from surgrec.training.rows import (
-    StepReport,
-    append_rows,
-    keep_rows_before,
-    read_rows,
-    sample_rows,
-    step_row,
-)
+from surgrec.runs import StepReport, append_rows, keep_rows_before, read_rows, sample_rows, step_row
+from surgrec.stream import ReadStats
+from surgrec.training import RunLog
+from surgrec.training.metrics import LogConfig
 
 
 def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: float) -> StepReport:
@@ -30,7 +24,7 @@ def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: f
         keys=keys,
         sources=sources,
         clips=2 * len(keys),
-        reading=Reading(samples=len(keys), retries=1, fetch_wait_s=0.5),
+        reading=ReadStats(samples=len(keys), retries=1, fetch_wait_s=0.5),
         losses=losses,
         flops=100.0,
         data_wait_s=wait_s,
@@ -48,7 +42,9 @@ def a_batch(source: str, count: int, bad: int = 0) -> ClipBatch:
         frames=[torch.zeros(1, 3, 2, 2, dtype=torch.uint8)] * count,
         flipped=[False] * count,
         quarantined=[
-            Quarantined(position=0, source=source, key=keys[0], reason="no video", substitute=keys[1])
+            Quarantined(
+                position=0, source=source, key=keys[0], reason="no video", substitute=keys[1]
+            )
             for _ in range(bad)
         ],
     )
@@ -60,25 +56,50 @@ def a_log(run_dir: Path, **config: object) -> RunLog:
 
 def add(log: RunLog, step: int, batch: ClipBatch, loss: float) -> None:
     losses = torch.full((len(batch.keys),), loss)
-    log.add(step, batch, losses, flops=1.0, began=time.perf_counter(), data_wait_s=0.1, values={"lr": 0.5})
+    log.add(
+        step,
+        batch,
+        losses,
+        flops=1.0,
+        began=time.perf_counter(),
+        data_wait_s=0.1,
+        values={"lr": 0.5},
+    )
 
 
 def test_a_row_joins_the_ranks_and_counts_by_source() -> None:
-    parts = [a_report(["a1", "b1"], ["a", "b"], [1.0, 2.0], 0.5), a_report(["a2", "a3"], ["a", "a"], [3.0, 6.0], 2.0)]
+    parts = [
+        a_report(["a1", "b1"], ["a", "b"], [1.0, 2.0], 0.5),
+        a_report(["a2", "a3"], ["a", "a"], [3.0, 6.0], 2.0),
+    ]
     row = step_row(parts, peak_flops=None)
     assert row["loss"] == 3.0
     assert row["loss_by_source"] == {"a": 10 / 3, "b": 2.0}
     assert row["consumed"] == {"a": 3, "b": 1}
-    assert (row["step_s"], row["data_wait_s"], row["clips_per_s"], row["mfu"]) == (2.0, 0.2, 4.0, None)
-    counts = {name: row["reading"][name] for name in ("samples", "retries", "fetch_wait_s", "evicted")}
+    assert (row["step_s"], row["data_wait_s"], row["clips_per_s"], row["mfu"]) == (
+        2.0,
+        0.2,
+        4.0,
+        None,
+    )
+    counts = {
+        name: row["reading"][name] for name in ("samples", "retries", "fetch_wait_s", "evicted")
+    }
     assert counts == {"samples": 4, "retries": 2, "fetch_wait_s": 1.0, "evicted": 0}
     assert step_row(parts, peak_flops=1000.0)["mfu"] == 200.0 / 2.0 / 2000.0
-    assert [(line["slot"], line["key"]) for line in sample_rows(parts)] == [(0, "a1"), (1, "b1"), (2, "a2"), (3, "a3")]
+    assert [(line["slot"], line["key"]) for line in sample_rows(parts)] == [
+        (0, "a1"),
+        (1, "b1"),
+        (2, "a2"),
+        (3, "a3"),
+    ]
 
 
 def test_the_digest_of_a_step_is_of_its_keys_in_slot_order() -> None:
     one = step_row([a_report(["a1", "a2"], ["a", "a"], [1.0, 1.0], 1.0)], peak_flops=None)
-    two = step_row([a_report(["a1"], ["a"], [1.0], 1.0), a_report(["a2"], ["a"], [1.0], 1.0)], peak_flops=None)
+    two = step_row(
+        [a_report(["a1"], ["a"], [1.0], 1.0), a_report(["a2"], ["a"], [1.0], 1.0)], peak_flops=None
+    )
     swapped = step_row([a_report(["a2", "a1"], ["a", "a"], [1.0, 1.0], 1.0)], peak_flops=None)
     assert one["samples_sha256"] == two["samples_sha256"] != swapped["samples_sha256"]
 
@@ -115,7 +136,9 @@ def test_bad_samples_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> Non
         log.meet(stop=False, diagnostics={})
 
 
-def test_rows_of_steps_to_be_done_again_are_dropped_and_a_cut_line_is_not_read(tmp_path: Path) -> None:
+def test_rows_of_steps_to_be_done_again_are_dropped_and_a_cut_line_is_not_read(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "metrics.jsonl"
     append_rows(path, [{"step": step} for step in range(5)])
     with path.open("a", encoding="utf-8") as file:

@@ -2,11 +2,15 @@ import pytest
 import torch
 
 from surgrec.errors import ConfigError
-from surgrec.models.encoder import Encoder, EncoderConfig
-from surgrec.models.predictor import PredictorConfig
-from surgrec.objectives.jepa import JepaObjective, JepaObjectiveConfig
-from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
-from surgrec.training.schedule import ScheduleConfig
+from surgrec.models import Encoder, EncoderConfig, PredictorConfig
+from surgrec.objectives import JepaObjective, JepaObjectiveConfig
+from surgrec.training import (
+    OptimizerConfig,
+    ScheduleConfig,
+    build_optimizer,
+    clip_gradients,
+    set_step,
+)
 
 CONFIG = OptimizerConfig(
     lr=ScheduleConfig(start=0.0, value=0.1, warmup_steps=10),
@@ -16,7 +20,9 @@ CONFIG = OptimizerConfig(
 
 def small_objective() -> JepaObjective:
     encoder = Encoder(EncoderConfig(width=12, depth=1, num_heads=1, num_frames=2, crop_px=16))
-    return JepaObjective(encoder, JepaObjectiveConfig(predictor=PredictorConfig(width=12, depth=1, num_heads=1)))
+    return JepaObjective(
+        encoder, JepaObjectiveConfig(predictor=PredictorConfig(width=12, depth=1, num_heads=1))
+    )
 
 
 def test_biases_and_norms_are_not_decayed_and_all_else_is():
@@ -28,7 +34,9 @@ def test_biases_and_norms_are_not_decayed_and_all_else_is():
     kept_names = {names[parameter] for parameter in kept["params"]}
     decayed_names = {names[parameter] for parameter in decayed["params"]}
     assert kept_names | decayed_names == set(names.values())
-    assert kept_names == {name for name in names.values() if name.endswith("bias") or "norm" in name}
+    assert kept_names == {
+        name for name in names.values() if name.endswith("bias") or "norm" in name
+    }
     assert "predictor.mask_tokens" in decayed_names
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.clips.augment import AugmentConfig
+from surgrec.clips import AugmentConfig
 from surgrec.errors import ConfigError
-from surgrec.models.encoder import EncoderConfig
-from surgrec.training.optimizer import OptimizerConfig
-from surgrec.training.plan import FREE
-from surgrec.training.run_config import RunConfig
-from tests.recipes.processes import load_recipe
+from surgrec.models import EncoderConfig
+from surgrec.runs.plan import CHANGEABLE_ON_RESUME
+from surgrec.training import OptimizerConfig, RunConfig
+from tests.support.processes import load_recipe
 
 RUN = RunConfig(
     run_dir=Path("r"),
@@ -62,7 +61,7 @@ def test_the_help_of_a_recipe_explains_every_field(
 
 
 def test_every_field_that_a_resumed_run_may_change_is_one() -> None:
-    assert {field.name for field in dataclasses.fields(RunConfig)} >= FREE
+    assert {field.name for field in dataclasses.fields(RunConfig)} >= CHANGEABLE_ON_RESUME
 
 
 def test_a_run_draws_a_position_for_every_sample() -> None:
@@ -70,7 +69,8 @@ def test_a_run_draws_a_position_for_every_sample() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("global_batch", 0), ("save_every", 0), ("keep_checkpoints", -1), ("steps", -2)]
+    ("field", "value"),
+    [("global_batch", 0), ("save_every", 0), ("keep_checkpoints", -1), ("steps", -2)],
 )
 def test_a_run_that_cannot_be_is_refused(field: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"{field} is {value}"):

@@ -3,21 +3,30 @@ import itertools
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.training.ema import VJEPA2_MOMENTUM
+from surgrec.training import VJEPA2_MOMENTUM, ScheduleConfig, schedule_value
 from surgrec.training.optimizer import VJEPA2_LR, VJEPA2_WEIGHT_DECAY
-from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 # V-JEPA 1: schedules reach their end after 1.25 x the run of 90,000 steps.
-VJEPA1_LR = ScheduleConfig(start=2e-4, value=6.25e-4, warmup_steps=12_000, decay="cosine", end=1e-6, end_step=112_500)
+VJEPA1_LR = ScheduleConfig(
+    start=2e-4, value=6.25e-4, warmup_steps=12_000, decay="cosine", end=1e-6, end_step=112_500
+)
 VJEPA1_WEIGHT_DECAY = ScheduleConfig(value=0.04, decay="cosine", end=0.4, end_step=112_500)
 VJEPA1_MOMENTUM = ScheduleConfig(value=0.998, decay="linear", end=1.0, end_step=112_500)
 VJEPA2_COOLDOWN_LR = ScheduleConfig(value=5.25e-4, decay="linear", end=1e-6, end_step=12_000)
 # The ablations of V-JEPA 2: 12,000 steps of warm-up, 66,000 held, 12,000 down.
 VJEPA2_ABLATION_LR = ScheduleConfig(
-    start=2e-4, value=6.25e-4, warmup_steps=12_000, decay="linear", decay_start=78_000, end=1e-6, end_step=90_000
+    start=2e-4,
+    value=6.25e-4,
+    warmup_steps=12_000,
+    decay="linear",
+    decay_start=78_000,
+    end=1e-6,
+    end_step=90_000,
 )
 # VideoMAE: the learning rate starts at 0 and counts 256 clips; 2048 clips, 117 steps an epoch, 40 and 800 epochs.
-VIDEOMAE_LR = ScheduleConfig(start=0.0, value=1.2e-3, warmup_steps=4_680, decay="cosine", end=8e-5, end_step=93_600)
+VIDEOMAE_LR = ScheduleConfig(
+    start=0.0, value=1.2e-3, warmup_steps=4_680, decay="cosine", end=8e-5, end_step=93_600
+)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +71,9 @@ def test_published_schedules_have_their_values(schedule, step, value):
 
 
 def test_a_schedule_has_no_jumps():
-    schedule = ScheduleConfig(start=0.0, value=1.0, warmup_steps=10, decay="linear", end=0.0, end_step=30)
+    schedule = ScheduleConfig(
+        start=0.0, value=1.0, warmup_steps=10, decay="linear", end=0.0, end_step=30
+    )
     values = [schedule_value(schedule, step) for step in range(40)]
     assert values[10] == 1.0
     assert values[20] == 0.5
@@ -76,13 +87,26 @@ def test_a_schedule_has_no_jumps():
         ({"start": 0.5}, r"start is 0\.5 and warmup_steps is 0"),
         ({"end": 0.1}, r"decay is constant, end is 0\.1"),
         ({"decay": "cosine", "end": 0.1}, "decay is cosine.*end_step is None"),
-        ({"start": 0.5, "warmup_steps": 10, "decay": "linear", "end": 0.1, "end_step": 10}, "end_step 10 .* 10"),
+        (
+            {"start": 0.5, "warmup_steps": 10, "decay": "linear", "end": 0.1, "end_step": 10},
+            "end_step 10 .* 10",
+        ),
         ({"decay_start": 5}, "decay_start is 5, decay constant"),
         (
-            {"start": 0.5, "warmup_steps": 10, "decay": "linear", "decay_start": 5, "end": 0.1, "end_step": 20},
+            {
+                "start": 0.5,
+                "warmup_steps": 10,
+                "decay": "linear",
+                "decay_start": 5,
+                "end": 0.1,
+                "end_step": 20,
+            },
             "decay_start is 5, decay linear and warmup_steps 10",
         ),
-        ({"decay": "linear", "decay_start": 20, "end": 0.1, "end_step": 20}, "end_step 20 is not after step 20"),
+        (
+            {"decay": "linear", "decay_start": 20, "end": 0.1, "end_step": 20},
+            "end_step 20 is not after step 20",
+        ),
     ],
 )
 def test_a_schedule_that_contradicts_itself_is_refused(fields, found):

@@ -9,19 +9,18 @@ from pathlib import Path
 
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video, read_labels
-from surgrec.shards.corpus import CorpusFile, read_corpus_file, write_corpus_file
-from surgrec.shards.index import Dropped
+from surgrec.shards import CorpusFile, Dropped, read_corpus_file, write_corpus_file
 from surgrec.storage import Store
+from surgrec_shard.build_report import write_report
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.ffmpeg import encoder_versions
+from surgrec_shard.group_records import Failure, GroupRecords, PackedGroup, is_stored
+from surgrec_shard.groups import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.pack import pack_group
-from surgrec_shard.plan import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.private import PrivateFolder
-from surgrec_shard.probe import BadVideoError
 from surgrec_shard.publish import publish_source, remove_stale_shards
-from surgrec_shard.report import write_report
-from surgrec_shard.state import Failure, GroupRecords, PackedGroup, is_stored
+from surgrec_shard.video_facts import BadVideoError
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, what is done and what there is to do."""
@@ -69,23 +68,33 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         by_source: dict[str, list[Group]] = defaultdict(list)
         for group in groups:
             by_source[group.source].append(group)
-        complete = {source for source, members in by_source.items() if _is_complete(request, corpus, members)}
+        complete = {
+            source
+            for source, members in by_source.items()
+            if _is_complete(request, corpus, members)
+        }
         packed = _pack_all(request, groups, complete, progress)
         paths = {(video.video.source, video.id): video.video.path for video in planned}
         failures += [
-            replace(failure, path=paths[failure.source, failure.video])  # where it is now: a record may be older
+            replace(
+                failure, path=paths[failure.source, failure.video]
+            )  # where it is now: a record may be older
             for group in packed.values()
             for failure in group.failures
         ]
         report = write_report(request.private, request.videos, planned, packed, failures)
         if not complete and not any(group.samples for group in packed.values()):
-            raise ManifestError(f"none of the {len(request.videos)} videos can be used; {report} says why for each")
+            raise ManifestError(
+                f"none of the {len(request.videos)} videos can be used; {report} says why for each"
+            )
         entries = {
             source: publish_source(request.store, members, packed, failures)
             for source, members in by_source.items()
             if source not in complete and any(packed[group.name].samples for group in members)
         }
-        corpus = _corpus_to_extend(request)  # again, as another build may have added a source in these hours
+        corpus = _corpus_to_extend(
+            request
+        )  # again, as another build may have added a source in these hours
         if entries:
             corpus = replace(corpus, sources=corpus.sources | entries)
             write_corpus_file(request.store, corpus)
@@ -106,7 +115,9 @@ def _corpus_to_extend(request: BuildRequest) -> CorpusFile:
     ):
         if there != here:
             different = ", ".join(
-                f"{key} {there.get(key)!r} (now {here[key]!r})" for key in here if there.get(key) != here[key]
+                f"{key} {there.get(key)!r} (now {here[key]!r})"
+                for key in here
+                if there.get(key) != here[key]
             )
             raise ShardError(
                 f"{request.store.address} was built with other {what}: {different}; use the same, or build into another --out"
@@ -114,7 +125,9 @@ def _corpus_to_extend(request: BuildRequest) -> CorpusFile:
     return corpus
 
 
-def _plan_videos(request: BuildRequest, progress: Progress) -> tuple[list[PlannedVideo], list[Failure]]:
+def _plan_videos(
+    request: BuildRequest, progress: Progress
+) -> tuple[list[PlannedVideo], list[Failure]]:
     """Names every readable video; a file listed twice in a source is taken once."""
     planned: dict[tuple[str, str], PlannedVideo] = {}
     failures = []
@@ -127,7 +140,12 @@ def _plan_videos(request: BuildRequest, progress: Progress) -> tuple[list[Planne
             elif (video.source, sha256) in planned:
                 first = planned[video.source, sha256].video.path
                 failures.append(
-                    _failure(video, sha256[:12], "duplicate", f"the same bytes as {first}, which was taken")
+                    _failure(
+                        video,
+                        sha256[:12],
+                        "duplicate",
+                        f"the same bytes as {first}, which was taken",
+                    )
                 )
             else:
                 planned[video.source, sha256] = _plan_video(request, video, sha256)
@@ -136,7 +154,9 @@ def _plan_videos(request: BuildRequest, progress: Progress) -> tuple[list[Planne
 
 def _sha256(private: PrivateFolder, video: Video) -> str | Failure:
     try:
-        if video.path.exists() and not video.path.is_file():  # a folder; or a pipe, which would be read for ever
+        if (
+            video.path.exists() and not video.path.is_file()
+        ):  # a folder; or a pipe, which would be read for ever
             return _failure(video, "", "unreadable", "it is not a file")
         return private.file_sha256(video.path)
     except FileNotFoundError:
@@ -216,7 +236,9 @@ def _ahead(
 
     def start(group: Group) -> list[Future[EncodedVideo]]:
         return [
-            pool.submit(encode_video, planned.video.path, request.encode, _spool_folder(request, planned))
+            pool.submit(
+                encode_video, planned.video.path, request.encode, _spool_folder(request, planned)
+            )
             for planned in group.videos
         ]
 
@@ -228,7 +250,9 @@ def _ahead(
 
 
 def _spool_folder(request: BuildRequest, planned: PlannedVideo) -> Path:
-    return request.work / "videos" / request.encode.digest() / f"{planned.video.source}-{planned.id}"
+    return (
+        request.work / "videos" / request.encode.digest() / f"{planned.video.source}-{planned.id}"
+    )
 
 
 def _forget_encodings(request: BuildRequest, group: Group) -> None:
@@ -238,7 +262,10 @@ def _forget_encodings(request: BuildRequest, group: Group) -> None:
 
 
 def _pack(
-    request: BuildRequest, group: Group, encoded: Mapping[str, EncodedVideo], failures: list[Failure]
+    request: BuildRequest,
+    group: Group,
+    encoded: Mapping[str, EncodedVideo],
+    failures: list[Failure],
 ) -> PackedGroup:
     shards, samples = pack_group(
         group,
@@ -253,9 +280,14 @@ def _pack(
         for name, video in encoded.items()
         if video.tail
     ]
-    dropped += [Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason) for failure in failures]
+    dropped += [
+        Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
+        for failure in failures
+    ]
     damaged = {name: video.complaints for name, video in encoded.items() if video.complaints}
-    return PackedGroup(shards=shards, samples=samples, dropped=dropped, failures=failures, damaged=damaged)
+    return PackedGroup(
+        shards=shards, samples=samples, dropped=dropped, failures=failures, damaged=damaged
+    )
 
 
 def _failure(video: Video, name: str, reason: str, detail: str) -> Failure:

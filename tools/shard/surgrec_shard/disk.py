@@ -26,9 +26,13 @@ def writing_to(folder: Path, way_out: str = CHOOSE_ANOTHER) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder, way_out) from error
-        raise StorageError(f"{folder}: {error.strerror}; check the folder, its permissions and its disk") from error
+        raise StorageError(
+            f"{folder}: {error.strerror}; check the folder, its permissions and its disk"
+        ) from error
 
 
 def disk_full(folder: Path, way_out: str = CHOOSE_ANOTHER) -> StorageError:
     """The error of a full disk."""
-    return StorageError(f"the disk of {folder} is full; free space there, or {way_out}, and run the same command again")
+    return StorageError(
+        f"the disk of {folder} is full; free space there, or {way_out}, and run the same command again"
+    )

@@ -13,11 +13,14 @@ from typing import Literal
 from surgrec.errors import ConfigError
 from surgrec_shard.disk import writing_to
 from surgrec_shard.ffmpeg import FfmpegError, encoder_versions, run_ffmpeg
-from surgrec_shard.probe import BadVideoError, VideoFacts, probe
+from surgrec_shard.video_facts import BadVideoError, VideoFacts, probe
 
 _CLIPS_FILE, _SEGMENTS_FILE = "clips.json", "segments.csv"
 _RECIPE = 1  # goes up with any change here that changes the bytes of a clip: what was begun before is then begun again
-_SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02  # containers round, and end a frame or two before they say
+_SHORTFALL_S, _SHORTFALL_SHARE = (
+    2.0,
+    0.02,
+)  # containers round, and end a frame or two before they say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +48,18 @@ class EncodeSettings:
 
     def __post_init__(self) -> None:
         if self.short_side_px < 16 or self.short_side_px % 2:
-            raise ConfigError(f"short_side_px is {self.short_side_px}; it must be an even number of at least 16")
+            raise ConfigError(
+                f"short_side_px is {self.short_side_px}; it must be an even number of at least 16"
+            )
         if not 0 <= self.fps < math.inf or not 0 < self.min_clip_s <= self.clip_s < math.inf:
             raise ConfigError(
                 f"fps {self.fps}, clip_s {self.clip_s}, min_clip_s {self.min_clip_s}: "
                 "fps may not be negative, and 0 < min_clip_s <= clip_s must hold"
             )
         if not 0 <= self.crf <= 51 or self.gop < 1 or self.b_frames < 0:
-            raise ConfigError(f"crf {self.crf}, gop {self.gop}, b_frames {self.b_frames}: x264 takes 0-51, >= 1, >= 0")
+            raise ConfigError(
+                f"crf {self.crf}, gop {self.gop}, b_frames {self.b_frames}: x264 takes 0-51, >= 1, >= 0"
+            )
 
     def digest(self) -> str:
         """12 hex digits that change with any setting, or with the version of ffmpeg or x264."""
@@ -124,7 +131,10 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
     fps = min(settings.fps, facts.fps) if settings.fps else facts.fps
     try:
         complaints = run_ffmpeg(
-            path, _input_options(facts), _output_arguments(facts, settings, fps, width, height), out=folder
+            path,
+            _input_options(facts),
+            _output_arguments(facts, settings, fps, width, height),
+            out=folder,
         )
     except FfmpegError as error:
         raise BadVideoError("undecodable", f"ffmpeg cannot decode it: {error}") from None
@@ -133,11 +143,14 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
     expected_s = facts.duration_s or 0.0
     if expected_s - end_s > max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s):
         raise BadVideoError(
-            "truncated", f"only {end_s:.1f} s of {expected_s:.1f} s can be decoded: copy the file again"
+            "truncated",
+            f"only {end_s:.1f} s of {expected_s:.1f} s can be decoded: copy the file again",
         )
     clips = [clip for clip in segments if clip.duration_s >= settings.min_clip_s - 0.5 / fps]
     if not clips:
-        raise BadVideoError("too_short", f"it lasts {end_s:.1f} s; the shortest clip is {settings.min_clip_s:g} s")
+        raise BadVideoError(
+            "too_short", f"it lasts {end_s:.1f} s; the shortest clip is {settings.min_clip_s:g} s"
+        )
     return EncodedVideo(
         folder=folder,
         clips=clips,
@@ -159,7 +172,9 @@ def _input_options(facts: VideoFacts) -> list[str]:
     return ["-threads", "1", *steady]
 
 
-def _output_arguments(facts: VideoFacts, settings: EncodeSettings, fps: float, width: int, height: int) -> list[str]:
+def _output_arguments(
+    facts: VideoFacts, settings: EncodeSettings, fps: float, width: int, height: int
+) -> list[str]:
     filters = [
         *(["yadif"] if facts.interlaced else []),
         "setpts=PTS-STARTPTS",
@@ -169,8 +184,26 @@ def _output_arguments(facts: VideoFacts, settings: EncodeSettings, fps: float, w
     ]
     return [
         *("-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
-        *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-vf", ",".join(filters), "-pix_fmt", "yuv420p"),
-        *("-c:v", "libx264", "-preset", settings.preset, "-crf", str(settings.crf), "-threads", "1"),
+        *(
+            "-fflags",
+            "+bitexact",
+            "-flags:v",
+            "+bitexact",
+            "-vf",
+            ",".join(filters),
+            "-pix_fmt",
+            "yuv420p",
+        ),
+        *(
+            "-c:v",
+            "libx264",
+            "-preset",
+            settings.preset,
+            "-crf",
+            str(settings.crf),
+            "-threads",
+            "1",
+        ),
         *("-a53cc", "0"),  # closed captions travel inside the picture data
         *(["-tune", settings.tune] if settings.tune != "none" else []),
         *("-bf", str(settings.b_frames), "-g", str(settings.gop), "-sc_threshold", "0"),

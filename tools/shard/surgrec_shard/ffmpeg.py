@@ -38,7 +38,9 @@ def run_ffprobe(path: Path, arguments: Sequence[str]) -> str:
     return _run([tool("ffprobe"), "-v", "error", *arguments, *input_arguments(path)], path).stdout
 
 
-def run_ffmpeg(path: Path, input_options: Sequence[str], output: Sequence[str], *, out: Path) -> int:
+def run_ffmpeg(
+    path: Path, input_options: Sequence[str], output: Sequence[str], *, out: Path
+) -> int:
     """Runs ffmpeg on one input; gives the number of complaints about damaged parts that it decoded around.
 
     It runs in the folder `out`, so names in `output` can be relative: in a path, `%` and `:` would mean something to it.
@@ -47,7 +49,16 @@ def run_ffmpeg(path: Path, input_options: Sequence[str], output: Sequence[str], 
         FfmpegError: ffmpeg cannot decode the file.
         StorageError: The disk that holds `out` is full.
     """
-    command = [tool("ffmpeg"), "-v", "error", "-nostdin", "-y", *input_options, *input_arguments(path), *output]
+    command = [
+        tool("ffmpeg"),
+        "-v",
+        "error",
+        "-nostdin",
+        "-y",
+        *input_options,
+        *input_arguments(path),
+        *output,
+    ]
     return len(_run(command, path, out=out).stderr.splitlines())
 
 
@@ -73,23 +84,42 @@ def encoder_versions() -> dict[str, str]:
     Raises:
         SetupError: ffmpeg is missing, or was built without x264.
     """
-    banner = subprocess.run([tool("ffmpeg"), "-version"], capture_output=True, text=True, check=True).stdout
+    banner = subprocess.run(
+        [tool("ffmpeg"), "-version"], capture_output=True, text=True, check=True
+    ).stdout
     ffmpeg = re.search(r"ffmpeg version (\S+)", banner)
     probe = subprocess.run(
-        [tool("ffmpeg"), "-v", "error", "-nostdin", "-f", "lavfi", "-i", "color=size=64x64:duration=0.04:rate=25"]
+        [
+            tool("ffmpeg"),
+            "-v",
+            "error",
+            "-nostdin",
+            "-f",
+            "lavfi",
+            "-i",
+            "color=size=64x64:duration=0.04:rate=25",
+        ]
         + ["-c:v", "libx264", "-f", "h264", "-"],
         capture_output=True,
         check=False,
     )
     x264 = re.search(rb"x264 - core (\d+( r\d+ \w+)?)", probe.stdout)
     if ffmpeg is None or x264 is None:
-        raise SetupError(f"{tool('ffmpeg')} cannot encode with libx264; install an ffmpeg that was built with it")
+        raise SetupError(
+            f"{tool('ffmpeg')} cannot encode with libx264; install an ffmpeg that was built with it"
+        )
     return {"ffmpeg": ffmpeg.group(1), "x264": x264.group(1).decode("ascii")}
 
 
-def _run(command: Sequence[str], path: Path, out: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, cwd=out)
-    if out is not None and ("No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr):
+def _run(
+    command: Sequence[str], path: Path, out: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, cwd=out
+    )
+    if out is not None and (
+        "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr
+    ):
         raise disk_full(out.parent)
     if -done.returncode in _CRASHES:
         raise FfmpegError(f"{Path(command[0]).name} crashed on it with signal {-done.returncode}")
@@ -105,5 +135,8 @@ def _run(command: Sequence[str], path: Path, out: Path | None = None) -> subproc
 def _complaint(stderr: str, path: Path) -> str:
     """The first two different lines that ffmpeg wrote, without addresses and without the file's name."""
     lines = [re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", line) for line in stderr.splitlines()]
-    bare = [line.replace(f"file:{path.resolve()}", "").replace(str(path), "").strip(" :") for line in lines]
+    bare = [
+        line.replace(f"file:{path.resolve()}", "").replace(str(path), "").strip(" :")
+        for line in lines
+    ]
     return "; ".join(list(dict.fromkeys(line for line in bare if line))[:2]) or "no reason given"

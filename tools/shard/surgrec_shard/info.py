@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from surgrec.shards.corpus import Source
+from surgrec.shards import Source
 
 
 def describe_sources(sources: dict[str, Source]) -> list[dict[str, Any]]:

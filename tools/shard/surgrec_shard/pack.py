@@ -1,4 +1,4 @@
-"""The encoded videos of one group -> its shards, in a shuffled order in which neighbours come from different videos."""
+"""The encoded videos of one group -> its shards, in a shuffled order in which neighbors come from different videos."""
 
 import hashlib
 from collections import Counter
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surgrec.manifest import Label
-from surgrec.shards.layout import Clip, Sample, clip_key, shard_name
-from surgrec.shards.write import Shard, ShardWriter, idx_path
+from surgrec.shards import Clip, Sample, Shard, ShardWriter, clip_key, idx_path, shard_name
 from surgrec.storage import Store
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedClip, EncodedVideo
-from surgrec_shard.plan import Group, PlannedVideo
+from surgrec_shard.groups import Group, PlannedVideo
 
 _TAR_OVERHEAD_BYTES = 4096
 
@@ -27,7 +26,13 @@ class StoredClip:
 
 
 def pack_group(
-    group: Group, encoded: Mapping[str, EncodedVideo], *, config: str, shard_bytes: int, store: Store, work: Path
+    group: Group,
+    encoded: Mapping[str, EncodedVideo],
+    *,
+    config: str,
+    shard_bytes: int,
+    store: Store,
+    work: Path,
 ) -> tuple[list[Shard], list[Sample]]:
     """Writes the shards of a group to the store, each complete under its name or not at all.
 
@@ -39,7 +44,13 @@ def pack_group(
         store: The corpus root.
         work: Local folder for the shard being written.
     """
-    clips = interleave([describe(video, encoded[video.id], config) for video in group.videos if video.id in encoded])
+    clips = interleave(
+        [
+            describe(video, encoded[video.id], config)
+            for video in group.videos
+            if video.id in encoded
+        ]
+    )
     shards, samples = [], []
     for part, members in enumerate(_parts(clips, shard_bytes)):
         name = shard_name(group.source, group.split, group.number, part)
@@ -81,7 +92,7 @@ def describe(planned: PlannedVideo, encoded: EncodedVideo, config: str) -> list[
                 native_width=encoded.native_width,
                 native_height=encoded.native_height,
                 crop=f"0,0,{encoded.native_width},{encoded.native_height}",
-                licence=video.licence,
+                license=video.license,
                 config=config,
             ),
             labels=labels_of_clip(planned.labels, clip),
@@ -92,7 +103,7 @@ def describe(planned: PlannedVideo, encoded: EncodedVideo, config: str) -> list[
 
 
 def labels_of_clip(labels: Sequence[Label], clip: EncodedClip) -> tuple[Label, ...]:
-    """The labelled stretches that overlap a clip, cut to it, in seconds from its start."""
+    """The labeled stretches that overlap a clip, cut to it, in seconds from its start."""
     cut = (
         Label(
             task=label.task,
@@ -111,19 +122,25 @@ def interleave(videos: Sequence[Sequence[StoredClip]]) -> list[StoredClip]:
     for clips in videos:
         shuffled = sorted(clips, key=lambda stored: _hash_of(clip_key(stored.clip)))
         offset = _hash_of(clips[0].clip.video) if clips else 0.0
-        placed += [((place + offset) / len(shuffled), stored) for place, stored in enumerate(shuffled)]
-    return _apart([stored for _, stored in sorted(placed, key=lambda item: (item[0], clip_key(item[1].clip)))])
+        placed += [
+            ((place + offset) / len(shuffled), stored) for place, stored in enumerate(shuffled)
+        ]
+    return _apart(
+        [stored for _, stored in sorted(placed, key=lambda item: (item[0], clip_key(item[1].clip)))]
+    )
 
 
 def _apart(clips: list[StoredClip]) -> list[StoredClip]:
-    """The clips in nearly the same order, neighbours from different videos; unchanged where one video has most of them."""
+    """The clips in nearly the same order, neighbors from different videos; unchanged where one video has most of them."""
     left = Counter(stored.clip.video for stored in clips)
     if not clips or 2 * max(left.values()) > len(clips) + 1:
         return clips
     waiting, chosen, last = list(clips), list[StoredClip](), ""
     while waiting:
         most = max(left, key=left.__getitem__)
-        due = 2 * left[most] > len(waiting)  # with any other clip now, too many of this video would be left
+        due = 2 * left[most] > len(
+            waiting
+        )  # with any other clip now, too many of this video would be left
         place = next(
             place
             for place, stored in enumerate(waiting)

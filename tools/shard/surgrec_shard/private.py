@@ -13,10 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from surgrec.errors import StorageError
-from surgrec.storage.digest import file_sha256
+from surgrec.storage import file_sha256
 from surgrec_shard.disk import writing_to
 
-_KEY_FILE, _KEY_LOCK_FILE, _HASHES_FILE, _LOCK_FILE = "key", "key.lock", "hashes.jsonl", "build.lock"
+_KEY_FILE, _KEY_LOCK_FILE, _HASHES_FILE, _LOCK_FILE = (
+    "key",
+    "key.lock",
+    "hashes.jsonl",
+    "build.lock",
+)
 _KEY = re.compile("[0-9a-f]{64}")
 
 
@@ -46,7 +51,10 @@ class PrivateFolder:
         if identity not in self._hashes:
             self._hashes[identity] = file_sha256(path)
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
-            with writing_to(self.path), (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log:
+            with (
+                writing_to(self.path),
+                (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log,
+            ):
                 log.write(line + "\n")
         return self._hashes[identity]
 
@@ -84,12 +92,16 @@ class PrivateFolder:
         with writing_to(self.path):
             if not path.is_file():
                 with (self.path / _KEY_LOCK_FILE).open("w") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX)  # two first builds at once must not use two keys
+                    fcntl.flock(
+                        lock, fcntl.LOCK_EX
+                    )  # two first builds at once must not use two keys
                     if not path.is_file():
                         _write_key(path)
             text = path.read_text(encoding="ascii", errors="replace").strip()
         if not _KEY.fullmatch(text):
-            raise StorageError(f"{path} does not hold a key of 64 hex digits; restore it, or cases get new names")
+            raise StorageError(
+                f"{path} does not hold a key of 64 hex digits; restore it, or cases get new names"
+            )
         return bytes.fromhex(text)
 
     def _read_hashes(self) -> dict[str, str]:

@@ -3,16 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from surgrec.shards.corpus import SourceEntry
-from surgrec.shards.index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
-from surgrec.shards.layout import DROPPED_FILE, INDEX_FILE, LABELS_FILE, is_shard_name, source_digest
+from surgrec.shards import (
+    DROPPED_FILE,
+    INDEX_FILE,
+    LABELS_FILE,
+    Dropped,
+    SourceEntry,
+    VideoLabel,
+    is_shard_name,
+    rows_to_parquet,
+    samples_to_parquet,
+    source_digest,
+)
 from surgrec.storage import Store
-from surgrec_shard.plan import Group, source_plan_digest
-from surgrec_shard.state import Failure, PackedGroup
+from surgrec_shard.group_records import Failure, PackedGroup
+from surgrec_shard.groups import Group, source_plan_digest
 
 
 def publish_source(
-    store: Store, groups: Sequence[Group], packed: Mapping[str, PackedGroup], failures: Sequence[Failure]
+    store: Store,
+    groups: Sequence[Group],
+    packed: Mapping[str, PackedGroup],
+    failures: Sequence[Failure],
 ) -> SourceEntry:
     """Writes the source's tables and gives its entry for `corpus.json`."""
     source = groups[0].source

@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards.corpus import Source, open_corpus
-from surgrec.shards.layout import DROPPED_FILE, LABELS_FILE, Sample, is_shard_name, read_clip_json, source_digest
-from surgrec.shards.write import Shard
+from surgrec.shards import (
+    DROPPED_FILE,
+    LABELS_FILE,
+    Sample,
+    Shard,
+    Source,
+    is_shard_name,
+    open_corpus,
+    read_clip_json,
+    source_digest,
+)
 from surgrec.storage import Store, open_store
 from surgrec_shard.disk import writing_to
 from surgrec_shard.ffmpeg import FfmpegError, run_ffprobe
@@ -31,7 +39,9 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(address: str, *, decode_all: bool, progress: Callable[[str, int, int], None]) -> Findings:
+def verify(
+    address: str, *, decode_all: bool, progress: Callable[[str, int, int], None]
+) -> Findings:
     """Reads every shard of a corpus once.
 
     Args:
@@ -53,7 +63,11 @@ def verify(address: str, *, decode_all: bool, progress: Callable[[str, int, int]
             found = _check_shard(source, shard, expected[shard.name], decode_all)
             where = source.store.locate(f"{source.name}/{shard.name}")
             problems += [f"{where}: {problem}" for problem in found.problems]
-            shards, samples, decoded = shards + found.shards, samples + found.samples, decoded + found.decoded
+            shards, samples, decoded = (
+                shards + found.shards,
+                samples + found.samples,
+                decoded + found.decoded,
+            )
             done += 1
             progress("verifying", done, total)
     problems += _unlisted_shards(open_store(address), sources)
@@ -65,7 +79,9 @@ def _check_source(source: Source, expected: dict[str, list[Sample]]) -> Iterator
     listed = {shard.name for shard in source.entry.shards}
     if set(expected) != listed:
         yield f"{where}: the index and corpus.json name different shards: {sorted(set(expected) ^ listed)}"
-    digest = source_digest((sample.key, sample.sha256) for samples in expected.values() for sample in samples)
+    digest = source_digest(
+        (sample.key, sample.sha256) for samples in expected.values() for sample in samples
+    )
     if digest != source.entry.digest:
         yield f"{where}: the index has the digest {digest[:12]}, corpus.json says {source.entry.digest[:12]}"
     for table in (LABELS_FILE, DROPPED_FILE):
@@ -75,14 +91,20 @@ def _check_source(source: Source, expected: dict[str, list[Sample]]) -> Iterator
 
 def _unlisted_shards(store: Store, sources: dict[str, Source]) -> Iterator[str]:
     """Shards that lie in the corpus although no source of it lists them: they hold clips that nobody accounts for."""
-    listed = {f"{source.name}/{shard.name}" for source in sources.values() for shard in source.entry.shards}
+    listed = {
+        f"{source.name}/{shard.name}"
+        for source in sources.values()
+        for shard in source.entry.shards
+    }
     for name in store.list():
         shard = name.removesuffix(".idx")
         if is_shard_name(shard.rpartition("/")[2]) and shard not in listed:
             yield f"{store.locate(name)}: a shard that corpus.json does not list"
 
 
-def _check_shard(source: Source, shard: Shard, expected: list[Sample], decode_all: bool) -> Findings:
+def _check_shard(
+    source: Source, shard: Shard, expected: list[Sample], decode_all: bool
+) -> Findings:
     """What is wrong with one shard. One that is not there was not read."""
     name = f"{source.name}/{shard.name}"
     with (
@@ -98,7 +120,11 @@ def _check_shard(source: Source, shard: Shard, expected: list[Sample], decode_al
         decode = expected if decode_all else expected[:1]
         problems = [*_check_bytes(path, digest, shard), *_check_offsets(offsets, expected)]
         problems += _check_members(path, expected)
-        problems += [problem for sample in decode for problem in _check_decodes(path, sample, folder / "clip.mp4")]
+        problems += [
+            problem
+            for sample in decode
+            for problem in _check_decodes(path, sample, folder / "clip.mp4")
+        ]
     return Findings(shards=1, samples=len(expected), decoded=len(decode), problems=problems)
 
 
@@ -111,10 +137,15 @@ def _check_bytes(path: Path, digest: str, shard: Shard) -> Iterator[str]:
 
 def _check_offsets(offsets: bytes, expected: list[Sample]) -> Iterator[str]:
     """The .idx against the index: samples lie side by side, each as long as the index says."""
-    starts, ends = [sample.offset for sample in expected], [sample.offset + sample.size for sample in expected]
+    starts, ends = (
+        [sample.offset for sample in expected],
+        [sample.offset + sample.size for sample in expected],
+    )
     if starts != [0, *ends][: len(starts)]:
         yield "the samples of the index do not lie side by side"
-    if offsets != b"".join(struct.pack("<Q", place % 2**64) for place in [*starts, *(ends[-1:] or [0])]):
+    if offsets != b"".join(
+        struct.pack("<Q", place % 2**64) for place in [*starts, *(ends[-1:] or [0])]
+    ):
         yield "its .idx does not hold the offsets of the index"
 
 
@@ -177,13 +208,22 @@ def _at(path: Path, sample: Sample) -> bytes:
 
 def _check_decodes(path: Path, sample: Sample, clip: Path) -> Iterator[str]:
     clip.write_bytes(_at(path, sample))
-    arguments = ["-count_frames", "-show_entries", "stream=codec_type,width,height,nb_read_frames", "-of", "json"]
+    arguments = [
+        "-count_frames",
+        "-show_entries",
+        "stream=codec_type,width,height,nb_read_frames",
+        "-of",
+        "json",
+    ]
     try:
         streams = json.loads(run_ffprobe(clip, arguments))["streams"]
     except FfmpegError as error:
         yield f"{sample.key}: it does not decode: {error}"
         return
-    found = [(s["codec_type"], s.get("width"), s.get("height"), int(s.get("nb_read_frames", 0))) for s in streams]
+    found = [
+        (s["codec_type"], s.get("width"), s.get("height"), int(s.get("nb_read_frames", 0)))
+        for s in streams
+    ]
     wanted = [("video", sample.clip.width, sample.clip.height, sample.clip.num_frames)]
     if found != wanted:
         yield f"{sample.key}: it holds {found}, the index says {wanted}"

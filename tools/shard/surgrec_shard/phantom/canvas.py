@@ -1,4 +1,4 @@
-"""What everything that draws agrees on: colours, places, levels, and drawing between pixels."""
+"""What everything that draws agrees on: colors, places, levels, and drawing between pixels."""
 
 import math
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Int32, UInt8
 
 from surgrec_shard.phantom.opencv import cv2
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 """Blue, green, red in [0, 255]."""
 
 Point = tuple[float, float]
@@ -30,18 +30,25 @@ def fixed(points: Float[np.ndarray, "corners 2"]) -> Int32[np.ndarray, "corners 
 
 
 def disc(
-    layer: UInt8[np.ndarray, "h w"], centre: Point, radius_px: float, level: int, *, thickness: int = cv2.FILLED
+    layer: UInt8[np.ndarray, "h w"],
+    center: Point,
+    radius_px: float,
+    level: int,
+    *,
+    thickness: int = cv2.FILLED,
 ) -> None:
     """Draws a disc, or with a thickness a ring, on a layer of one channel; places are pixels of that layer."""
-    place = round(centre[0] * 2**SUBPIXEL_BITS), round(centre[1] * 2**SUBPIXEL_BITS)
+    place = round(center[0] * 2**SUBPIXEL_BITS), round(center[1] * 2**SUBPIXEL_BITS)
     radius = round(radius_px * 2**SUBPIXEL_BITS)
     cv2.circle(layer, place, radius, (level,), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def path(layer: UInt8[np.ndarray, "..."], points: list[Point], width_px: float, colour: tuple[int, ...]) -> None:
+def path(
+    layer: UInt8[np.ndarray, "..."], points: list[Point], width_px: float, color: tuple[int, ...]
+) -> None:
     """Draws a line through places, at least one pixel wide; places are pixels of that layer."""
     width = max(round(width_px), 1)
-    cv2.polylines(layer, [fixed(np.array(points))], False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.polylines(layer, [fixed(np.array(points))], False, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def ahead(place: Point, heading: float, distance: float) -> Point:
@@ -59,7 +66,7 @@ def entering(entry: Point, place: Point, presence: float) -> Point:
     return entry[0] + (place[0] - entry[0]) * presence, entry[1] + (place[1] - entry[1]) * presence
 
 
-def brighter(colour: Colour, gain: float) -> Colour:
-    """A colour under more light, or under less."""
-    blue, green, red = (min(round(level * gain), 255) for level in colour)
+def brighter(color: Color, gain: float) -> Color:
+    """A color under more light, or under less."""
+    blue, green, red = (min(round(level * gain), 255) for level in color)
     return blue, green, red

@@ -5,7 +5,16 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
-from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Colour, Point, ahead, disc, entering, path
+from surgrec_shard.phantom.canvas import (
+    QUARTER,
+    UNCHANGED,
+    Color,
+    Point,
+    ahead,
+    disc,
+    entering,
+    path,
+)
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.eye import Anatomy, painted_eye
 from surgrec_shard.phantom.instruments import chopper, forceps, handpiece, keratome
@@ -27,7 +36,7 @@ CIRCLE = 0.62
 CLOUDED = ("incision", "capsulorhexis", "nucleus-removal")
 """The phases in which the clouded lens is still there."""
 
-SLEEVES: tuple[Colour, ...] = ((206, 176, 120), (150, 150, 208), (190, 190, 186))
+SLEEVES: tuple[Color, ...] = ((206, 176, 120), (150, 150, 208), (190, 190, 186))
 
 
 class Cataract:
@@ -40,9 +49,15 @@ class Cataract:
         sheet = painted_eye(random, (round(height * 1.25), round(width * 1.25)), self._anatomy)
         self._tissue = Tissue(random, *sheet, size)
         tint = 1 + random.uniform(-0.14, 0.1), 1.0, 1 + random.uniform(-0.06, 0.1)
-        light = lamp(size, falloff=random.uniform(0.3, 0.6), tint=tint, level=random.uniform(1.0, 1.2))
+        light = lamp(
+            size, falloff=random.uniform(0.3, 0.6), tint=tint, level=random.uniform(1.0, 1.2)
+        )
         self.optics = Optics(light=light)
-        self._sway = [Sway(random, 9.0, rate_hz=0.15), Sway(random, 8.0, rate_hz=0.15), Sway(random, 0.05, rate_hz=0.1)]
+        self._sway = [
+            Sway(random, 9.0, rate_hz=0.15),
+            Sway(random, 8.0, rate_hz=0.15),
+            Sway(random, 0.05, rate_hz=0.1),
+        ]
         self._pulse = Rhythm(1.5, random.uniform(1.0, 1.4))
         self._start = random.uniform(0, 1)
         self._hands = random.uniform(0.1, 0.5) * math.pi, random.uniform(0.95, 1.15) * math.pi
@@ -55,7 +70,9 @@ class Cataract:
         """The frame at a moment."""
         x, y, roll = (sway.at(moment.time_s) for sway in self._sway)
         middle = self._size[1] / 2 - x, self._size[0] / 2 - y
-        frame, glints = self._tissue.seen(Camera(x=x, y=y, roll=roll), [self._pulse.at(moment.time_s), 0.3 * x])
+        frame, glints = self._tissue.seen(
+            Camera(x=x, y=y, roll=roll), [self._pulse.at(moment.time_s), 0.3 * x]
+        )
         sketch = Sketch(frame)
         if moment.phase == "capsulorhexis":
             self._tear(sketch, moment, middle)
@@ -78,10 +95,25 @@ class Cataract:
             opening = 0.15 + 0.1 * math.sin(9 * moment.time_s)
             forceps(sketch, entries[0], tip, width_px=self._width, opening=opening)
         else:
-            rest = middle[0] - 0.3 * self._anatomy.pupil_px, middle[1] + 0.1 * self._anatomy.pupil_px
-            chopper(sketch, entries[1], entering(entries[1], rest, moment.presence), width_px=self._width)
+            rest = (
+                middle[0] - 0.3 * self._anatomy.pupil_px,
+                middle[1] + 0.1 * self._anatomy.pupil_px,
+            )
+            chopper(
+                sketch,
+                entries[1],
+                entering(entries[1], rest, moment.presence),
+                width_px=self._width,
+            )
             side_port = moment.phase in PAIR
-            handpiece(sketch, entries[0], tip, width_px=1.4 * self._width, sleeve=self._sleeve, side_port=side_port)
+            handpiece(
+                sketch,
+                entries[0],
+                tip,
+                width_px=1.4 * self._width,
+                sleeve=self._sleeve,
+                side_port=side_port,
+            )
 
     def _place(self, moment: Moment, middle: Point) -> Point:
         """Where the working tip is once it is in: in and out at the limbus, around the pupil, or to and fro across it."""
@@ -91,7 +123,11 @@ class Cataract:
             return ahead(middle, hand, depth * self._anatomy.limbus_px)
         if moment.phase in CIRCLES_HZ:
             return ahead(middle, self._round(moment), CIRCLE * self._anatomy.pupil_px)
-        return ahead(middle, hand, (triangle(0.9 * moment.time_s + self._start) - 0.5) * self._anatomy.pupil_px)
+        return ahead(
+            middle,
+            hand,
+            (triangle(0.9 * moment.time_s + self._start) - 0.5) * self._anatomy.pupil_px,
+        )
 
     def _round(self, moment: Moment) -> float:
         return 2 * math.pi * (CIRCLES_HZ[moment.phase] * moment.time_s + self._start)
@@ -101,7 +137,8 @@ class Cataract:
         end = self._round(moment)
         torn = 2 * math.pi * min(CIRCLES_HZ["capsulorhexis"] * moment.since_s, 0.95)
         edge = [
-            ahead(middle, angle, CIRCLE * self._anatomy.pupil_px) for angle in np.linspace(end - torn, end, 40).tolist()
+            ahead(middle, angle, CIRCLE * self._anatomy.pupil_px)
+            for angle in np.linspace(end - torn, end, 40).tolist()
         ]
         sketch.line(edge, 2.0, (150, 170, 226))
 
@@ -109,8 +146,14 @@ class Cataract:
         """The artificial lens unfolding: its rim and two haptics."""
         radius = 0.8 * self._anatomy.pupil_px * eased(moment.since_s / 2)
         for turn in (0.5 * moment.time_s, 0.5 * moment.time_s + math.pi):
-            rim = [ahead(middle, turn + angle, radius) for angle in np.linspace(0, math.pi, 20).tolist()]
-            haptic = [ahead(middle, turn + 1.3 * s, radius * (1 + 0.35 * s)) for s in np.linspace(0, 1, 10).tolist()]
+            rim = [
+                ahead(middle, turn + angle, radius)
+                for angle in np.linspace(0, math.pi, 20).tolist()
+            ]
+            haptic = [
+                ahead(middle, turn + 1.3 * s, radius * (1 + 0.35 * s))
+                for s in np.linspace(0, 1, 10).tolist()
+            ]
             for edge in (rim, haptic):
                 sketch.line(edge, 3.0, (96, 112, 150))
                 sketch.line(edge, 1.0, (186, 200, 226))
@@ -118,12 +161,14 @@ class Cataract:
     def _cloud(self, moment: Moment, middle: Point) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
         """The clouded lens as a stain that brightens the pupil; the handpiece breaks it into quarters."""
         cloud = np.zeros((self._size[0] // QUARTER, self._size[1] // QUARTER), np.uint8)
-        centre, pupil = (middle[0] / QUARTER, middle[1] / QUARTER), self._anatomy.pupil_px / QUARTER
+        center, pupil = (middle[0] / QUARTER, middle[1] / QUARTER), self._anatomy.pupil_px / QUARTER
         for share, level in ((0.85, 120), (0.55, 220)):
-            disc(cloud, centre, share * pupil, round(level * self._cloudiness * moment.presence))
+            disc(cloud, center, share * pupil, round(level * self._cloudiness * moment.presence))
         if moment.phase == "nucleus-removal":
             for quarter in range(4):
-                end = ahead(centre, self._hands[0] + quarter * math.pi / 2, 0.9 * pupil)
-                path(cloud, [centre, end], 1 + 4 * eased(moment.since_s / 4), (0,))
+                end = ahead(center, self._hands[0] + quarter * math.pi / 2, 0.9 * pupil)
+                path(cloud, [center, end], 1 + 4 * eased(moment.since_s / 4), (0,))
         soft = cv2.GaussianBlur(cloud, (0, 0), 1.5)
-        return cv2.merge([cv2.convertScaleAbs(soft, alpha=gain, beta=UNCHANGED) for gain in (0.57, 0.5, 0.12)])
+        return cv2.merge(
+            [cv2.convertScaleAbs(soft, alpha=gain, beta=UNCHANGED) for gain in (0.57, 0.5, 0.12)]
+        )

@@ -36,7 +36,14 @@ DOMAINS = {
             name="cataract",
             procedure="phacoemulsification",
             view="microscope",
-            phases=("incision", "capsulorhexis", "nucleus-removal", "aspiration", "polishing", "implantation"),
+            phases=(
+                "incision",
+                "capsulorhexis",
+                "nucleus-removal",
+                "aspiration",
+                "polishing",
+                "implantation",
+            ),
             pair=("aspiration", "polishing"),
         ),
         Domain(

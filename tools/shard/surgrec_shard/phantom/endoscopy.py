@@ -5,7 +5,16 @@ import math
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Colour, Point, ahead, disc, entering, path
+from surgrec_shard.phantom.canvas import (
+    QUARTER,
+    UNCHANGED,
+    Color,
+    Point,
+    ahead,
+    disc,
+    entering,
+    path,
+)
 from surgrec_shard.phantom.instruments import snare
 from surgrec_shard.phantom.motion import Rhythm, Sway, eased
 from surgrec_shard.phantom.opencv import cv2
@@ -14,7 +23,7 @@ from surgrec_shard.phantom.phases import Moment
 from surgrec_shard.phantom.sketch import Sketch
 from surgrec_shard.phantom.texture import (
     blended,
-    coloured,
+    colored,
     gloss,
     jittered,
     lit,
@@ -35,10 +44,16 @@ SPARE_PX = 96
 MARGIN_PX = 56
 """The lumen may be this far from the middle of the window."""
 
-TRAVEL = {"insertion": 150.0, "withdrawal": -150.0, "inspection": 12.0, "polypectomy": 0.0, "washing": -25.0}
+TRAVEL = {
+    "insertion": 150.0,
+    "withdrawal": -150.0,
+    "inspection": 12.0,
+    "polypectomy": 0.0,
+    "washing": -25.0,
+}
 """Pixels of wall that the scope passes in a second: all that tells the first two apart."""
 
-MUCOSA: list[Colour] = [(70, 84, 168), (96, 118, 204), (128, 156, 226)]
+MUCOSA: list[Color] = [(70, 84, 168), (96, 118, 204), (128, 156, 226)]
 
 
 class Endoscopy:
@@ -50,12 +65,18 @@ class Endoscopy:
         ramp = jittered(random, MUCOSA)
         picture, wet = wall(random, ramp)
         self._wall = _unrolled_twice(picture)
-        self._wet = cv2.resize(_unrolled_twice(wet), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        self._wet = cv2.resize(
+            _unrolled_twice(wet), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+        )
         self._map, self._glow = _tube(random, size, self._middle)
         self._half_map = np.ascontiguousarray(self._map[::2, ::2]) / 2
         self._half_glow = np.ascontiguousarray(self._glow[::2, ::2, 0])
         self.optics = _optics(random, size, self._middle)
-        self._sway = [Sway(random, 14.0, rate_hz=0.2), Sway(random, 12.0, rate_hz=0.2), Sway(random, 60.0, rate_hz=0.1)]
+        self._sway = [
+            Sway(random, 14.0, rate_hz=0.2),
+            Sway(random, 12.0, rate_hz=0.2),
+            Sway(random, 60.0, rate_hz=0.1),
+        ]
         self._peristalsis = Rhythm(14.0, random.uniform(0.12, 0.2))
         self._start = random.uniform(0, WALL[0])
         self._circling_hz = 0.3 if random.random() < 0.5 else -0.3
@@ -72,7 +93,9 @@ class Endoscopy:
         haze = self._spray(moment) if moment.phase == "washing" else None
         return self.optics.developed(sketch, glints=glints, throw=(6.0, 8.0), haze=haze)
 
-    def _seen(self, moment: Moment) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "half_h half_w"]]:
+    def _seen(
+        self, moment: Moment
+    ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "half_h half_w"]]:
         """The lit wall, and at half its size its wet highlights."""
         height, width = self._size
         x, y, roll = (sway.at(moment.time_s) for sway in self._sway)
@@ -82,12 +105,18 @@ class Endoscopy:
         left, top = MARGIN_PX - round(x / 2) * 2, MARGIN_PX - round(y / 2) * 2
         window = np.s_[top : top + height, left : left + width]
         half_window = np.s_[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
-        passed = (self._start + sum(TRAVEL[phase] * spent_s for phase, spent_s in moment.spent)) % WALL[0]
+        passed = (
+            self._start + sum(TRAVEL[phase] * spent_s for phase, spent_s in moment.spent)
+        ) % WALL[0]
         wave = self._peristalsis.at(moment.time_s)
         places = cv2.add(self._map[window], np.array([roll, passed + wave, 0, 0]))
-        half_places = cv2.add(self._half_map[half_window], np.array([roll * 0.4, passed * 0.5 + wave * 0.3, 0, 0]))
+        half_places = cv2.add(
+            self._half_map[half_window], np.array([roll * 0.4, passed * 0.5 + wave * 0.3, 0, 0])
+        )
         bright = cv2.multiply(warped(self._wall, places), self._glow[window], scale=1 / UNCHANGED)
-        return bright, cv2.multiply(warped(self._wet, half_places), self._half_glow[half_window], scale=1 / UNCHANGED)
+        return bright, cv2.multiply(
+            warped(self._wet, half_places), self._half_glow[half_window], scale=1 / UNCHANGED
+        )
 
     def _resection(self, sketch: Sketch, moment: Moment) -> None:
         """A polyp that comes near, and the snare that closes around it."""
@@ -98,7 +127,9 @@ class Endoscopy:
         channel = self._middle[0] + 0.32 * self._size[0], self._size[0] * 1.02
         tip = entering(channel, place, 0.65 * moment.presence)
         closing = 1.5 - 0.55 * eased(moment.since_s / 3)
-        snare(sketch, channel, tip, place, radius_px=closing * radius, width_px=0.06 * self._size[0])
+        snare(
+            sketch, channel, tip, place, radius_px=closing * radius, width_px=0.06 * self._size[0]
+        )
 
     def _spray(self, moment: Moment) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
         """A flickering jet of water, and the bubbles it raises."""
@@ -120,13 +151,13 @@ class Endoscopy:
 
 
 def wall(
-    random: np.random.Generator, ramp: list[Colour]
+    random: np.random.Generator, ramp: list[Color]
 ) -> tuple[UInt8[np.ndarray, "along around 3"], UInt8[np.ndarray, "along around"]]:
     """The unrolled mucosa, which continues at every edge, and its wet highlights."""
     coarse = tiling_noise(random, WALL, cell_px=128, octaves=3)
     fine = tiling_noise(random, WALL, cell_px=32, octaves=4)
     wobble = tiling_noise(random, WALL, cell_px=128, octaves=1)
-    picture = coloured(0.6 * fine + 0.7 * coarse, ramp)
+    picture = colored(0.6 * fine + 0.7 * coarse, ramp)
     tree = vessels(random, WALL, roots=40, width_px=2.6) * 0.45
     picture = blended(picture, np.full_like(picture, (48, 40, 150)), tree)
     slope = slopes(5 * coarse + 1.3 * fine, 8.0)
@@ -139,16 +170,22 @@ def wall(
 
 
 def polyp(
-    random: np.random.Generator, ramp: list[Colour], diameter: int
+    random: np.random.Generator, ramp: list[Color], diameter: int
 ) -> tuple[UInt8[np.ndarray, "d d 3"], Float32[np.ndarray, "d d"]]:
     """A lit knob of tissue, redder than the wall, and its mask."""
-    y, x = (axis.astype(np.float32) for axis in np.mgrid[-1 : 1 : diameter * 1j, -1 : 1 : diameter * 1j])
+    y, x = (
+        axis.astype(np.float32) for axis in np.mgrid[-1 : 1 : diameter * 1j, -1 : 1 : diameter * 1j]
+    )
     bumps = tiling_noise(random, (128, 128), cell_px=32, octaves=4)[:diameter, :diameter]
     radius = np.hypot(x, y) * (1 + 0.16 * bumps)
     dome = np.sqrt(np.clip(1 - radius**2, 0, 1))
     redder = [(round(blue * 0.85), round(green * 0.75), red) for blue, green, red in ramp]
-    picture = lit(coloured(0.5 * bumps + 0.1, redder), 0.35 + 0.8 * dome - 0.18 * x - 0.22 * y + 0.2 * bumps)
-    glint = cv2.convertScaleAbs(np.exp(-((x + 0.25) ** 2 + (y + 0.3) ** 2 + 0.05 * bumps) * 40), alpha=220)
+    picture = lit(
+        colored(0.5 * bumps + 0.1, redder), 0.35 + 0.8 * dome - 0.18 * x - 0.22 * y + 0.2 * bumps
+    )
+    glint = cv2.convertScaleAbs(
+        np.exp(-((x + 0.25) ** 2 + (y + 0.3) ** 2 + 0.05 * bumps) * 40), alpha=220
+    )
     return cv2.add(picture, cv2.merge([glint, glint, glint])), np.clip((0.98 - radius) * 8, 0, 1)
 
 
@@ -160,12 +197,17 @@ def _tube(
     y, x = (axis.astype(np.float32) for axis in np.mgrid[:height, :width])
     x, y = x - (middle[0] + MARGIN_PX), y - (middle[1] + MARGIN_PX)
     angle = np.arctan2(y, x)
-    lobes = [random.uniform(0.05, 0.13) * np.cos(sides * angle + random.uniform(0, 6.28)) for sides in (2, 3)]
+    lobes = [
+        random.uniform(0.05, 0.13) * np.cos(sides * angle + random.uniform(0, 6.28))
+        for sides in (2, 3)
+    ]
     radius = np.hypot(x, y) * (1 + lobes[0] + lobes[1]) / (size[0] / 2)
     # Deeper than 1 / radius would show more folds than a bent bowel does.
     along = (400 / np.sqrt(np.maximum(radius, 0.03))) % WALL[0] + SPARE_PX
     around = (angle / (2 * math.pi) + 0.5) * WALL[1] + SPARE_PX
-    bright = np.clip(1.7 * radius**0.75 / (0.45 + radius**1.6), 0, 1.6) * np.clip((radius - 0.08) / 0.4, 0.06, 1)
+    bright = np.clip(1.7 * radius**0.75 / (0.45 + radius**1.6), 0, 1.6) * np.clip(
+        (radius - 0.08) / 0.4, 0.06, 1
+    )
     glow = cv2.convertScaleAbs(bright, alpha=UNCHANGED)
     return np.stack([around, along], axis=-1), cv2.merge([glow, glow, glow])
 
@@ -173,7 +215,9 @@ def _tube(
 def _unrolled_twice(picture: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """The wall repeated, so that no way along it has to wrap (OpenCV's wrapping border is several times slower)."""
     beside = ((0, 0),) * (picture.ndim - 2)
-    return np.pad(picture, ((SPARE_PX, WALL[0] + SPARE_PX), (SPARE_PX, SPARE_PX), *beside), mode="wrap")
+    return np.pad(
+        picture, ((SPARE_PX, WALL[0] + SPARE_PX), (SPARE_PX, SPARE_PX), *beside), mode="wrap"
+    )
 
 
 def _stamped(
@@ -184,7 +228,9 @@ def _stamped(
 ) -> float:
     """Puts a stamp on the frame; returns its radius in pixels."""
     side = max(round(len(stamp[1]) * scale), 4)
-    picture, mask = (cv2.resize(layer, (side, side), interpolation=cv2.INTER_AREA) for layer in stamp)
+    picture, mask = (
+        cv2.resize(layer, (side, side), interpolation=cv2.INTER_AREA) for layer in stamp
+    )
     left = min(max(round(place[0] - side / 2), 0), frame.shape[1] - side)
     top = min(max(round(place[1] - side / 2), 0), frame.shape[0] - side)
     under = frame[top : top + side, left : left + side]
@@ -195,10 +241,16 @@ def _stamped(
 def _optics(random: np.random.Generator, size: tuple[int, int], middle: Point) -> Optics:
     light = lamp(
         size,
-        centre=(middle[0] / size[1], 0.5),
+        center=(middle[0] / size[1], 0.5),
         falloff=random.uniform(0.1, 0.3),
-        tint=(1 + random.uniform(-0.12, 0.12), 1 + random.uniform(-0.04, 0.04), 1 + random.uniform(-0.08, 0.08)),
+        tint=(
+            1 + random.uniform(-0.12, 0.12),
+            1 + random.uniform(-0.04, 0.04),
+            1 + random.uniform(-0.08, 0.08),
+        ),
         level=random.uniform(0.9, 1.1),
     )
     sides, reach = ((8, 0.53), (90, 0.5), (90, 0.6))[int(random.integers(3))]
-    return Optics(light=light, mask=field_of_view(size, centre=middle, radius=reach * size[0], sides=sides))
+    return Optics(
+        light=light, mask=field_of_view(size, center=middle, radius=reach * size[0], sides=sides)
+    )

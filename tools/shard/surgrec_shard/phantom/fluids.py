@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Colour, disc
+from surgrec_shard.phantom.canvas import QUARTER, UNCHANGED, Color, disc
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.texture import tiling_noise
 
-SMOKE: Colour = (210, 205, 200)
+SMOKE: Color = (210, 205, 200)
 
 TILE = 128
 """The side of the noise that smoke is cut from; it repeats."""
@@ -36,11 +36,18 @@ class Smoke:
         return self._sky[top : top + self._height, left : left + self._width]
 
 
-def blood(size: tuple[int, int], spots: list[tuple[float, float, float]]) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
+def blood(
+    size: tuple[int, int], spots: list[tuple[float, float, float]]
+) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
     """The stain of pooled blood: spots are (x, y, radius) in pixels of the frame, and flow together."""
     pool = np.zeros((size[0] // QUARTER, size[1] // QUARTER), np.uint8)
     for x, y, radius in spots:
         disc(pool, (x / QUARTER, y / QUARTER), radius / QUARTER, 255)
     # Blurred and then made steep again, near spots join as drops do.
     steep = np.clip(cv2.GaussianBlur(pool, (0, 0), 3).astype(np.float32) - 90, 0, 60) * (255 / 60)
-    return cv2.merge([cv2.convertScaleAbs(steep, alpha=(gain - 1) * UNCHANGED / 255, beta=UNCHANGED) for gain in BLOOD])
+    return cv2.merge(
+        [
+            cv2.convertScaleAbs(steep, alpha=(gain - 1) * UNCHANGED / 255, beta=UNCHANGED)
+            for gain in BLOOD
+        ]
+    )

@@ -4,39 +4,56 @@ import math
 
 import numpy as np
 
-from surgrec_shard.phantom.canvas import Colour, Point, ahead, brighter, heading_of
-from surgrec_shard.phantom.sketch import BLACK, GREY, STEEL, Sketch
+from surgrec_shard.phantom.canvas import Color, Point, ahead, brighter, heading_of
+from surgrec_shard.phantom.sketch import BLACK, GRAY, STEEL, Sketch
 
 
 def grasper(
-    sketch: Sketch, entry: Point, tip: Point, *, width_px: float, opening: float, shaft: Colour = BLACK
+    sketch: Sketch,
+    entry: Point,
+    tip: Point,
+    *,
+    width_px: float,
+    opening: float,
+    shaft: Color = BLACK,
 ) -> None:
     """A laparoscopic grasper: an insulated shaft and two jaws, `opening` radians apart."""
     heading = heading_of(entry, tip)
     neck = ahead(tip, heading, -1.9 * width_px)
     sketch.rod(entry, neck, 1.7 * width_px, width_px, shaft)
     joint = ahead(neck, heading, 0.45 * width_px)
-    sketch.rod(ahead(neck, heading, -0.25 * width_px), joint, 0.95 * width_px, 0.8 * width_px, STEEL)
+    sketch.rod(
+        ahead(neck, heading, -0.25 * width_px), joint, 0.95 * width_px, 0.8 * width_px, STEEL
+    )
     for side in (-1, 1):
         jaw(sketch, joint, heading + side * opening / 2, 1.5 * width_px, 0.36 * width_px, side=side)
 
 
 def jaw(
-    sketch: Sketch, joint: Point, heading: float, length: float, width: float, *, side: int, colour: Colour = STEEL
+    sketch: Sketch,
+    joint: Point,
+    heading: float,
+    length: float,
+    width: float,
+    *,
+    side: int,
+    color: Color = STEEL,
 ) -> None:
     """One jaw, with its serrated inner edge."""
     inner = heading - side * math.pi / 2
     end = ahead(joint, heading, length)
     back = ahead(joint, heading + side * math.pi / 2, width)
     outer = ahead(ahead(joint, heading, 0.7 * length), heading + side * math.pi / 2, 0.75 * width)
-    sketch.polygon([joint, end, outer, back], brighter(colour, 0.8))
-    sketch.line([back, outer, end], 1.0, brighter(colour, 1.35))
+    sketch.polygon([joint, end, outer, back], brighter(color, 0.8))
+    sketch.line([back, outer, end], 1.0, brighter(color, 1.35))
     along = [ahead(joint, heading, share * length) for share in np.linspace(0.25, 0.95, 9).tolist()]
     teeth = [ahead(place, inner, 0.06 * width * (number % 2)) for number, place in enumerate(along)]
-    sketch.line(teeth, 1.0, brighter(colour, 0.4))
+    sketch.line(teeth, 1.0, brighter(color, 0.4))
 
 
-def hook(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, shaft: Colour = BLACK) -> None:
+def hook(
+    sketch: Sketch, entry: Point, tip: Point, *, width_px: float, shaft: Color = BLACK
+) -> None:
     """A monopolar hook: an insulated shaft, a white collar, an L-shaped wire."""
     heading = heading_of(entry, tip)
     neck = ahead(tip, heading, -1.5 * width_px)
@@ -65,19 +82,19 @@ def wristed(
     bend: float,
     opening: float,
     width_px: float,
-    colour: Colour = STEEL,
+    color: Color = STEEL,
 ) -> Point:
     """A robotic instrument: shaft, a wrist bent by `bend` radians, two slim jaws; returns where the jaws end."""
     heading = heading_of(entry, wrist)
     sketch.rod(entry, wrist, 1.5 * width_px, 1.05 * width_px, (88, 84, 82), shine=0.5)
-    sketch.rod(ahead(wrist, heading, -0.5 * width_px), wrist, 1.12 * width_px, 1.0 * width_px, GREY)
+    sketch.rod(ahead(wrist, heading, -0.5 * width_px), wrist, 1.12 * width_px, 1.0 * width_px, GRAY)
     clevis = ahead(wrist, heading + 0.5 * bend, 0.9 * width_px)
-    sketch.rod(wrist, clevis, 0.9 * width_px, 0.75 * width_px, colour)
+    sketch.rod(wrist, clevis, 0.9 * width_px, 0.75 * width_px, color)
     knuckle = ahead(clevis, heading + bend, 0.5 * width_px)
-    sketch.rod(clevis, knuckle, 0.75 * width_px, 0.6 * width_px, brighter(colour, 0.85))
+    sketch.rod(clevis, knuckle, 0.75 * width_px, 0.6 * width_px, brighter(color, 0.85))
     for side in (-1, 1):
         pointing = heading + bend + side * opening / 2
-        jaw(sketch, knuckle, pointing, 1.3 * width_px, 0.3 * width_px, side=side, colour=colour)
+        jaw(sketch, knuckle, pointing, 1.3 * width_px, 0.3 * width_px, side=side, color=color)
     return ahead(knuckle, heading + bend, 1.3 * width_px)
 
 
@@ -85,11 +102,13 @@ def keratome(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> No
     """A slit knife: a handle and a diamond-shaped blade."""
     heading = heading_of(entry, tip)
     root = ahead(tip, heading, -4.2 * width_px)
-    sketch.rod(entry, root, 1.6 * width_px, 1.1 * width_px, GREY)
+    sketch.rod(entry, root, 1.6 * width_px, 1.1 * width_px, GRAY)
     shoulder = ahead(tip, heading, -1.7 * width_px)
     sketch.rod(root, shoulder, 0.7 * width_px, 0.9 * width_px, STEEL, shine=0.5)
     sides = [ahead(shoulder, heading + side * math.pi / 2, 0.75 * width_px) for side in (-1, 1)]
-    sketch.polygon([sides[0], tip, sides[1], ahead(shoulder, heading, -0.6 * width_px)], (214, 214, 212))
+    sketch.polygon(
+        [sides[0], tip, sides[1], ahead(shoulder, heading, -0.6 * width_px)], (214, 214, 212)
+    )
     sketch.line([shoulder, tip], 1.0, (150, 150, 150))
 
 
@@ -104,12 +123,21 @@ def forceps(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, openin
         sketch.rod(root, end, 0.36 * width_px, 0.2 * width_px, STEEL, shine=0.4)
 
 
-def handpiece(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, sleeve: Colour, side_port: bool) -> None:
+def handpiece(
+    sketch: Sketch, entry: Point, tip: Point, *, width_px: float, sleeve: Color, side_port: bool
+) -> None:
     """A phaco or aspiration handpiece: a silicone sleeve around a metal tip, with a port on its side or open ahead."""
     heading = heading_of(entry, tip)
     neck = ahead(tip, heading, -1.5 * width_px)
     sketch.rod(entry, neck, 1.9 * width_px, 1.05 * width_px, sleeve, shine=0.5)
-    sketch.rod(ahead(neck, heading, -0.3 * width_px), tip, 0.62 * width_px, 0.55 * width_px, STEEL, shine=0.6)
+    sketch.rod(
+        ahead(neck, heading, -0.3 * width_px),
+        tip,
+        0.62 * width_px,
+        0.55 * width_px,
+        STEEL,
+        shine=0.6,
+    )
     mouth = ahead(tip, heading, -0.45 * width_px if side_port else -0.08 * width_px)
     sketch.line([mouth, ahead(mouth, heading, 0.1 * width_px)], 0.25 * width_px, (28, 28, 36))
 
@@ -121,7 +149,9 @@ def chopper(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> Non
     sketch.line([tip, ahead(tip, heading + 1.3, 0.55 * width_px)], 0.25 * width_px, STEEL)
 
 
-def snare(sketch: Sketch, channel: Point, tip: Point, middle: Point, *, radius_px: float, width_px: float) -> None:
+def snare(
+    sketch: Sketch, channel: Point, tip: Point, middle: Point, *, radius_px: float, width_px: float
+) -> None:
     """A polypectomy snare: a sheath out of the scope's channel, and a wire loop about `middle`."""
     sketch.rod(channel, tip, 1.25 * width_px, 0.85 * width_px, (176, 160, 120))
     across = heading_of(tip, middle)
@@ -130,7 +160,7 @@ def snare(sketch: Sketch, channel: Point, tip: Point, middle: Point, *, radius_p
         along = ahead(middle, across, radius_px * math.cos(turn))
         loop.append(ahead(along, across + math.pi / 2, 0.6 * radius_px * math.sin(turn)))
     for wire in (loop, [tip, loop[0]]):
-        sketch.line(wire, 3.0, GREY)
+        sketch.line(wire, 3.0, GRAY)
         sketch.line(wire, 1.0, STEEL)
 
 

@@ -29,7 +29,9 @@ def eased(amount: float) -> float:
 class Sway:
     """A hand that holds still as well as it can: three slow sines of unlike rates."""
 
-    def __init__(self, random: np.random.Generator, size_px: float, *, rate_hz: float = 0.25) -> None:
+    def __init__(
+        self, random: np.random.Generator, size_px: float, *, rate_hz: float = 0.25
+    ) -> None:
         self._rates = rate_hz * random.uniform(0.6, 1.6, size=3) * (1, 1.9, 3.7)
         self._phases = random.uniform(0, 2 * math.pi, size=3)
         self._sizes = size_px * np.array([0.6, 0.3, 0.1])

@@ -69,7 +69,7 @@ class Optics:
 def lamp(
     size: tuple[int, int],
     *,
-    centre: tuple[float, float] = (0.5, 0.5),
+    center: tuple[float, float] = (0.5, 0.5),
     falloff: float,
     tint: tuple[float, float, float],
     level: float = 1.0,
@@ -78,14 +78,14 @@ def lamp(
 
     Args:
         size: Height and width of the frame.
-        centre: Where it is brightest, x and y as shares of the frame.
+        center: Where it is brightest, x and y as shares of the frame.
         falloff: How much darker a corner is, in [0, 1].
         tint: White balance: gains of blue, green and red.
         level: Exposure.
     """
     height, width = size[0] // QUARTER, size[1] // QUARTER
-    x = (np.arange(width) / width - centre[0]) * size[1] / size[0]
-    y = (np.arange(height) / height - centre[1])[:, None]
+    x = (np.arange(width) / width - center[0]) * size[1] / size[0]
+    y = (np.arange(height) / height - center[1])[:, None]
     bright = level * (1 - falloff * np.clip((x * x + y * y) / 0.7, 0, 1.25) ** 0.8)
     light: UInt8[np.ndarray, "quarter_h quarter_w 3"]
     light = np.clip(bright[..., None] * np.array(tint) * UNCHANGED, 0, 255).astype(np.uint8)
@@ -93,11 +93,13 @@ def lamp(
 
 
 def field_of_view(
-    size: tuple[int, int], *, centre: Point, radius: float, sides: int = 90
+    size: tuple[int, int], *, center: Point, radius: float, sides: int = 90
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A mask of a regular polygon that stands on a side; with many sides, a circle. Centre and radius are pixels."""
+    """A mask of a regular polygon that stands on a side; with many sides, a circle. Center and radius are pixels."""
     mask = np.zeros((*size, 3), np.uint8)
     angles = 2 * math.pi * (np.arange(sides) + 0.5) / sides
-    corners = np.stack([centre[0] + radius * np.cos(angles), centre[1] + radius * np.sin(angles)], axis=-1)
+    corners = np.stack(
+        [center[0] + radius * np.cos(angles), center[1] + radius * np.sin(angles)], axis=-1
+    )
     cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], (255, 255, 255))
     return mask

@@ -68,7 +68,9 @@ class Script:
             phase=now.value,
             since_s=(frame - now.start) / self.fps,
             left_s=(now.end - frame) / self.fps,
-            spent=tuple((phase.value, (min(phase.end, frame) - phase.start) / self.fps) for phase in begun),
+            spent=tuple(
+                (phase.value, (min(phase.end, frame) - phase.start) / self.fps) for phase in begun
+            ),
         )
 
     def outside_share(self, frame: int) -> float:
@@ -77,13 +79,20 @@ class Script:
 
     def labels(self) -> list[tuple[str, str, str, str]]:
         """Rows of (task, start_s, end_s, value); times are cut, not rounded, to the millisecond: none lies past the end."""
-        tasks = [("phase", phase) for phase in self.phases] + [("out_of_body", gone) for gone in self.outside]
-        return [(task, self._seconds(span.start), self._seconds(span.end), span.value) for task, span in tasks]
+        tasks = [("phase", phase) for phase in self.phases] + [
+            ("out_of_body", gone) for gone in self.outside
+        ]
+        return [
+            (task, self._seconds(span.start), self._seconds(span.end), span.value)
+            for task, span in tasks
+        ]
 
     def _share_of(self, gone: Interval, frame: int) -> float:
         """Fades out of the body and back into it; a recording may also begin or end outside."""
         out = 1.0 if gone.start == 0 else eased((frame - gone.start) / (FADE_S * self.fps))
-        back = 1.0 if gone.end == self.num_frames else eased((gone.end - frame) / (FADE_S * self.fps))
+        back = (
+            1.0 if gone.end == self.num_frames else eased((gone.end - frame) / (FADE_S * self.fps))
+        )
         return out * back
 
     def _seconds(self, frame: int) -> str:
@@ -111,5 +120,7 @@ def write_script(
 def _outside(random: np.random.Generator, num_frames: int, fps: int) -> Interval:
     """Before the first incision, somewhere in between to clean the lens, or after the last stitch."""
     length = round(min(random.uniform(*OUTSIDE_S), num_frames / fps / 6) * fps)
-    start = (0, int(random.integers(1, num_frames - length)), num_frames - length)[int(random.integers(3))]
+    start = (0, int(random.integers(1, num_frames - length)), num_frames - length)[
+        int(random.integers(3))
+    ]
     return Interval(start=start, end=start + length, value="yes")

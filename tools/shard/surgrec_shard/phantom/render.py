@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from surgrec_shard.phantom.cataract import Cataract
-from surgrec_shard.phantom.encode import write_video
 from surgrec_shard.phantom.endoscopy import Endoscopy
 from surgrec_shard.phantom.laparoscopy import Laparoscopy
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.outside import Outside
-from surgrec_shard.phantom.plan import Recording, generator
+from surgrec_shard.phantom.recordings import Recording, generator
 from surgrec_shard.phantom.robotic import Robotic
 from surgrec_shard.phantom.scene import Scene
+from surgrec_shard.phantom.write_video import write_video
 
 SCENES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Scene]] = {
     "laparoscopy": Laparoscopy,
@@ -49,13 +49,17 @@ def frames(recording: Recording, *, seed: int) -> Iterator[UInt8[np.ndarray, "h 
     look = generator(seed, recording.source, recording.case, 0)
     scene = SCENES[recording.source.domain.name](look, size)
     room = Outside(look, size)
-    title = f"{recording.source.domain.name}, case {recording.case}, part {recording.part}, seed {seed}"
+    title = (
+        f"{recording.source.domain.name}, case {recording.case}, part {recording.part}, seed {seed}"
+    )
     for index in range(recording.script.num_frames):
         picture = _picture(scene, room, recording, index)
         yield picture if index else titled(picture, ["PHANTOM - procedural, not a patient", title])
 
 
-def _picture(scene: Scene, room: Outside, recording: Recording, index: int) -> UInt8[np.ndarray, "h w 3"]:
+def _picture(
+    scene: Scene, room: Outside, recording: Recording, index: int
+) -> UInt8[np.ndarray, "h w 3"]:
     moment, share = recording.script.moment(index), recording.script.outside_share(index)
     if share == 0:
         return scene.draw(moment)
@@ -76,7 +80,9 @@ def titled(picture: UInt8[np.ndarray, "h w 3"], lines: list[str]) -> UInt8[np.nd
         scale = 0.7 if number == 0 else 0.5
         (length, _), _ = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
         place = (width - length) // 2, height // 2 - 6 + 28 * number
-        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA
+        )
     return picture
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
-from surgrec_shard.phantom.canvas import Colour, Point, entering
+from surgrec_shard.phantom.canvas import Color, Point, entering
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.fluids import Smoke, blood
 from surgrec_shard.phantom.instruments import needle, wristed
@@ -13,10 +13,10 @@ from surgrec_shard.phantom.motion import Rhythm, Sway, eased, ratchet, triangle
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.optics import Optics, lamp
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.sketch import GREY, Sketch
+from surgrec_shard.phantom.sketch import GRAY, Sketch
 from surgrec_shard.phantom.texture import (
     blended,
-    coloured,
+    colored,
     gloss,
     jittered,
     noise,
@@ -32,7 +32,7 @@ PAIR = DOMAINS["robotic"].pair
 PASSES_HZ = {"needle-driving": 0.4, "thread-pulling": -0.4}
 """Passes of the needle per second, slowly out and quickly back; a negative rate is the same film run backwards."""
 
-THREADS: tuple[Colour, ...] = ((150, 60, 96), (140, 100, 40), (196, 196, 190))
+THREADS: tuple[Color, ...] = ((150, 60, 96), (140, 100, 40), (196, 196, 190))
 
 OPENINGS = {"inspection": 0.3, "dissection": 0.5, "coagulation": 0.08}
 """How far the right jaws open, in radians; dissection snips."""
@@ -43,10 +43,12 @@ class Robotic:
 
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         height, width = self._size = size
-        self._tissue = Tissue(random, *sheet(random, (round(height * 1.2), round(width * 1.2))), size)
+        self._tissue = Tissue(
+            random, *sheet(random, (round(height * 1.2), round(width * 1.2))), size
+        )
         tint = 1 + random.uniform(-0.08, 0.14), 1.0, 1 + random.uniform(-0.08, 0.06)
         falloff, level = random.uniform(0.55, 0.75), random.uniform(1.1, 1.3)
-        light = lamp(size, centre=(0.5, 0.45), falloff=falloff, tint=tint, level=level)
+        light = lamp(size, center=(0.5, 0.45), falloff=falloff, tint=tint, level=level)
         self.optics = Optics(light=light, bar=arm_bar(random, width))
         self._smoke = Smoke(random, size)
         self._sway = [Sway(random, 5.0), Sway(random, 4.0)]
@@ -60,7 +62,11 @@ class Robotic:
         self._width = height * random.uniform(0.058, 0.07)
         self._thread = THREADS[int(random.integers(len(THREADS)))]
         self._spots = [
-            (width * random.normal(0.5, 0.06), height * random.normal(0.55, 0.03), height * random.uniform(0.02, 0.07))
+            (
+                width * random.normal(0.5, 0.06),
+                height * random.normal(0.55, 0.03),
+                height * random.uniform(0.02, 0.07),
+            )
             for _ in range(8)
         ]
 
@@ -68,7 +74,9 @@ class Robotic:
         """The frame at a moment."""
         camera, wrists = self._camera(moment), self._wrists(moment)
         breath = self._breath.at(moment.time_s)
-        pull = Pull(x=wrists[1][0], y=wrists[1][1], dx=2 * breath, dy=-14 * moment.presence, radius=150.0)
+        pull = Pull(
+            x=wrists[1][0], y=wrists[1][1], dx=2 * breath, dy=-14 * moment.presence, radius=150.0
+        )
         frame, glints = self._tissue.seen(camera, [breath, 0.4 * breath], pull)
         sketch = Sketch(frame)
         if moment.phase in PAIR:
@@ -77,17 +85,28 @@ class Robotic:
             self._arms(sketch, moment, wrists)
         haze = stain = None
         if moment.phase == "coagulation":
-            haze = self._smoke.at(moment.time_s, 0.6 * eased(min(moment.since_s, moment.left_s) / 1.2))
-            spots = [(x - camera.x, y - camera.y, radius * moment.presence) for x, y, radius in self._spots]
+            haze = self._smoke.at(
+                moment.time_s, 0.6 * eased(min(moment.since_s, moment.left_s) / 1.2)
+            )
+            spots = [
+                (x - camera.x, y - camera.y, radius * moment.presence)
+                for x, y, radius in self._spots
+            ]
             stain = blood(self._size, spots)
-        return self.optics.developed(sketch, glints=glints, throw=(-8.0, 18.0), stain=stain, haze=haze)
+        return self.optics.developed(
+            sketch, glints=glints, throw=(-8.0, 18.0), stain=stain, haze=haze
+        )
 
     def _camera(self, moment: Moment) -> Camera:
         x, y = (sway.at(moment.time_s) for sway in self._sway)
         if moment.phase != "inspection":
             return Camera(x=x, y=y)
         turn, swing = 2 * math.pi * (0.14 * moment.time_s + self._start), moment.presence
-        return Camera(x=x + 40 * swing * math.cos(turn), y=y + 14 * swing * math.sin(turn), zoom=1 + 0.08 * swing)
+        return Camera(
+            x=x + 40 * swing * math.cos(turn),
+            y=y + 14 * swing * math.sin(turn),
+            zoom=1 + 0.08 * swing,
+        )
 
     def _wrists(self, moment: Moment) -> tuple[Point, Point]:
         """Where the right and the left wrist are: offsets from the target, as shares of the frame."""
@@ -96,12 +115,22 @@ class Robotic:
             offsets = (0.05 + 0.16 * along, 0.06 - 0.16 * along), (-0.17, 0.04)
         elif moment.phase == "dissection":
             stroke = triangle(0.7 * moment.time_s + self._start) - 0.5
-            offsets = (0.1 + 0.06 * stroke, 0.02 + 0.12 * stroke), (-0.13 + 0.03 * stroke, -0.02 - 0.06 * stroke)
+            offsets = (
+                (0.1 + 0.06 * stroke, 0.02 + 0.12 * stroke),
+                (-0.13 + 0.03 * stroke, -0.02 - 0.06 * stroke),
+            )
         else:
-            apart = (0.22 if moment.phase == "inspection" else 0.09) + 0.015 * math.sin(1.7 * moment.time_s)
+            apart = (0.22 if moment.phase == "inspection" else 0.09) + 0.015 * math.sin(
+                1.7 * moment.time_s
+            )
             offsets = (apart, 0.1), (-apart - 0.05, 0.08)
-        right, left = ((self._target[0] + x * self._size[1], self._target[1] + y * self._size[0]) for x, y in offsets)
-        return entering(self._entries[0], right, moment.presence), entering(self._entries[1], left, moment.presence)
+        right, left = (
+            (self._target[0] + x * self._size[1], self._target[1] + y * self._size[0])
+            for x, y in offsets
+        )
+        return entering(self._entries[0], right, moment.presence), entering(
+            self._entries[1], left, moment.presence
+        )
 
     def _drawn_out(self, moment: Moment) -> float:
         """How far the needle is out of the tissue, in [0, 1]."""
@@ -112,13 +141,30 @@ class Robotic:
         if moment.phase == "dissection":
             opening *= triangle(1.4 * moment.time_s)
         wristed(sketch, self._entries[1], wrists[1], bend=-0.5, opening=0.25, width_px=self._width)
-        wristed(sketch, self._entries[0], wrists[0], bend=0.6, opening=opening, width_px=self._width, colour=GREY)
+        wristed(
+            sketch,
+            self._entries[0],
+            wrists[0],
+            bend=0.6,
+            opening=opening,
+            width_px=self._width,
+            color=GRAY,
+        )
 
     def _suture(self, sketch: Sketch, moment: Moment, wrists: tuple[Point, Point]) -> None:
         """A curved needle in the right jaws; its thread goes through the tissue to the left ones."""
         along = self._drawn_out(moment)
-        left = wristed(sketch, self._entries[1], wrists[1], bend=-0.4, opening=0.1, width_px=self._width)
-        right = wristed(sketch, self._entries[0], wrists[0], bend=0.5 - 0.9 * along, opening=0.06, width_px=self._width)
+        left = wristed(
+            sketch, self._entries[1], wrists[1], bend=-0.4, opening=0.1, width_px=self._width
+        )
+        right = wristed(
+            sketch,
+            self._entries[0],
+            wrists[0],
+            bend=0.5 - 0.9 * along,
+            opening=0.06,
+            width_px=self._width,
+        )
         if moment.presence > 0.8:
             stitch = self._target[0] - 0.02 * self._size[1], self._target[1] + 0.02 * self._size[0]
             for hand, slack in ((left, 26.0), (right, 60.0 * (1 - along))):
@@ -132,7 +178,10 @@ def sheet(
     """Fat and fascia about a furrow of muscle, and the wet highlights."""
     height, width = size
     y, x = (axis.astype(np.float32) for axis in np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j])
-    coarse, fine = noise(random, size, cell_px=180, octaves=3), noise(random, size, cell_px=24, octaves=3)
+    coarse, fine = (
+        noise(random, size, cell_px=180, octaves=3),
+        noise(random, size, cell_px=24, octaves=3),
+    )
     lobules = np.abs(noise(random, size, cell_px=84, octaves=3)) ** 0.6
     narrow = noise(random, (height, width // 5), cell_px=18, octaves=3)
     strands = cv2.resize(narrow, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -148,12 +197,17 @@ def sheet(
             [(42, 38, 112), (56, 58, 148), (84, 88, 182)],
         )
     )
-    fat = coloured(1.5 * lobules - 0.9 + 0.3 * fine, yellow)
-    fascia, muscle = coloured(0.4 * strands + 0.5 * coarse, pink), coloured(0.45 * strands + 0.6 * coarse, red)
+    fat = colored(1.5 * lobules - 0.9 + 0.3 * fine, yellow)
+    fascia, muscle = (
+        colored(0.4 * strands + 0.5 * coarse, pink),
+        colored(0.45 * strands + 0.6 * coarse, red),
+    )
     picture = blended(blended(fat, fascia, fascia_mask), muscle, muscle_mask)
     tree = vessels(random, size, roots=24, width_px=3.4) * 0.55
     picture = blended(picture, np.full_like(picture, (40, 34, 120)), tree)
-    depth = 3.4 * lobules * (1 - muscle_mask) * (1 - fascia_mask) - 10 * np.exp(-((furrow / 0.22) ** 2))
+    depth = 3.4 * lobules * (1 - muscle_mask) * (1 - fascia_mask) - 10 * np.exp(
+        -((furrow / 0.22) ** 2)
+    )
     slope = slopes(depth + 0.5 * strands + 7 * coarse, 11.0)
     return shaded(picture, slope, 0.42), gloss(random, slope)
 
@@ -164,8 +218,8 @@ def arm_bar(random: np.random.Generator, width: int) -> UInt8[np.ndarray, "bar_h
     armed = int(random.integers(4))
     for number, name in enumerate(("Bipolar", "Scope", "Shears", "Driver")):
         left = 14 + number * width // 4
-        colour = (40, 190, 236) if number == armed else (150, 146, 140)
-        cv2.rectangle(bar, (left, 5), (left + 22, 25), colour, cv2.FILLED)
+        color = (40, 190, 236) if number == armed else (150, 146, 140)
+        cv2.rectangle(bar, (left, 5), (left + 22, 25), color, cv2.FILLED)
         font = cv2.FONT_HERSHEY_SIMPLEX
         cv2.putText(bar, str(number + 1), (left + 6, 21), font, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
         cv2.putText(bar, name, (left + 32, 21), font, 0.45, (200, 198, 194), 1, cv2.LINE_AA)

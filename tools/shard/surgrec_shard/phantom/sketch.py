@@ -3,13 +3,22 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from surgrec_shard.phantom.canvas import QUARTER, SUBPIXEL_BITS, UNCHANGED, Colour, Point, brighter, fixed, path
+from surgrec_shard.phantom.canvas import (
+    QUARTER,
+    SUBPIXEL_BITS,
+    UNCHANGED,
+    Color,
+    Point,
+    brighter,
+    fixed,
+    path,
+)
 from surgrec_shard.phantom.opencv import cv2
 
-STEEL: Colour = (178, 176, 172)
-BLACK: Colour = (44, 42, 42)
-GREY: Colour = (112, 110, 106)
-GOLD: Colour = (70, 150, 190)
+STEEL: Color = (178, 176, 172)
+BLACK: Color = (44, 42, 42)
+GRAY: Color = (112, 110, 106)
+GOLD: Color = (70, 150, 190)
 
 SHADED = 62
 """The level of a full shadow."""
@@ -22,19 +31,25 @@ class Sketch:
         self.frame = frame
         self._outlines: list[Float[np.ndarray, "corners 2"]] = []
 
-    def polygon(self, corners: list[Point], colour: Colour, *, casts: bool = True) -> None:
+    def polygon(self, corners: list[Point], color: Color, *, casts: bool = True) -> None:
         """A filled convex shape."""
         shape = np.array(corners)
         if casts:
             self._outlines.append(shape)
-        _fill(self.frame, shape, colour)
+        _fill(self.frame, shape, color)
 
-    def line(self, points: list[Point], width_px: float, colour: Colour) -> None:
+    def line(self, points: list[Point], width_px: float, color: Color) -> None:
         """A wire or a thread through the points; too thin to cast a shadow."""
-        path(self.frame, points, width_px, colour)
+        path(self.frame, points, width_px, color)
 
     def rod(
-        self, start: Point, end: Point, width_start: float, width_end: float, colour: Colour, shine: float = 1.0
+        self,
+        start: Point,
+        end: Point,
+        width_start: float,
+        width_end: float,
+        color: Color,
+        shine: float = 1.0,
     ) -> None:
         """A round rod lit from the camera: dark at its rims, with a streak of light along it."""
         along_x, along_y = end[0] - start[0], end[1] - start[1]
@@ -48,13 +63,18 @@ class Sketch:
             (-0.1, 0.22, 1.0 + 0.25 * shine),
             (-0.14, 0.09, 1.0 + 0.6 * shine),
         )
-        ends = ((start, width_start, -1), (end, width_end, -1), (end, width_end, 1), (start, width_start, 1))
+        ends = (
+            (start, width_start, -1),
+            (end, width_end, -1),
+            (end, width_end, 1),
+            (start, width_start, 1),
+        )
         for number, (middle, half, brightness) in enumerate(strips):
             corners = []
             for (x, y), width, side in ends:
                 away = width * (middle + side * half)
                 corners.append((x + away * across_x, y + away * across_y))
-            self.polygon(corners, brighter(colour, brightness), casts=number == 0)
+            self.polygon(corners, brighter(color, brightness), casts=number == 0)
 
     def shadow(self, throw: Point) -> UInt8[np.ndarray, "quarter_h quarter_w"] | None:
         """The soft shadow of everything drawn, thrown so many pixels away; None where nothing was drawn."""
@@ -74,5 +94,7 @@ class Sketch:
         return layer
 
 
-def _fill(layer: UInt8[np.ndarray, "..."], shape: Float[np.ndarray, "corners 2"], colour: tuple[int, ...]) -> None:
-    cv2.fillConvexPoly(layer, fixed(shape), colour, cv2.LINE_AA, SUBPIXEL_BITS)
+def _fill(
+    layer: UInt8[np.ndarray, "..."], shape: Float[np.ndarray, "corners 2"], color: tuple[int, ...]
+) -> None:
+    cv2.fillConvexPoly(layer, fixed(shape), color, cv2.LINE_AA, SUBPIXEL_BITS)

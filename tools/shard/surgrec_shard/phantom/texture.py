@@ -1,11 +1,11 @@
-"""What tissue is painted with: smooth noise, colour ramps, relief, vessels. Made once per case."""
+"""What tissue is painted with: smooth noise, color ramps, relief, vessels. Made once per case."""
 
 import math
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from surgrec_shard.phantom.canvas import Colour, ahead, path
+from surgrec_shard.phantom.canvas import Color, ahead, path
 from surgrec_shard.phantom.opencv import cv2
 
 
@@ -17,11 +17,13 @@ def noise(
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
         cell = max(cell_px / 2**octave, 2)
-        grid = random.uniform(-1, 1, (math.ceil(height / cell) + 2, math.ceil(width / cell) + 2)).astype(np.float32)
+        grid = random.uniform(
+            -1, 1, (math.ceil(height / cell) + 2, math.ceil(width / cell) + 2)
+        ).astype(np.float32)
         wide = round(grid.shape[1] * cell), round(grid.shape[0] * cell)
         smooth = cv2.resize(grid, wide, interpolation=cv2.INTER_CUBIC)
         total += smooth[:height, :width] * 0.5**octave
-    return _normalised(total, octaves)
+    return _normalized(total, octaves)
 
 
 def tiling_noise(
@@ -39,7 +41,7 @@ def tiling_noise(
         grid = np.pad(grid, 2, mode="wrap")
         smooth = cv2.resize(grid, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
         total += smooth[2 * cell : 2 * cell + height, 2 * cell : 2 * cell + width] * 0.5**octave
-    return _normalised(total, octaves)
+    return _normalized(total, octaves)
 
 
 def step(value: Float32[np.ndarray, "h w"], low: float, high: float) -> Float32[np.ndarray, "h w"]:
@@ -49,23 +51,27 @@ def step(value: Float32[np.ndarray, "h w"], low: float, high: float) -> Float32[
     return smooth
 
 
-def coloured(value: Float32[np.ndarray, "h w"], ramp: list[Colour]) -> UInt8[np.ndarray, "h w 3"]:
-    """Values in [-1, 1] through a ramp of evenly spaced colours."""
+def colored(value: Float32[np.ndarray, "h w"], ramp: list[Color]) -> UInt8[np.ndarray, "h w 3"]:
+    """Values in [-1, 1] through a ramp of evenly spaced colors."""
     stops = np.linspace(0, 255, len(ramp))
-    table = np.stack([np.interp(np.arange(256), stops, channel) for channel in zip(*ramp, strict=True)], axis=-1)
+    table = np.stack(
+        [np.interp(np.arange(256), stops, channel) for channel in zip(*ramp, strict=True)], axis=-1
+    )
     level = cv2.convertScaleAbs(value + 1, alpha=127.5)
     return cv2.LUT(cv2.merge([level, level, level]), table.astype(np.uint8)[None])
 
 
-def jittered(random: np.random.Generator, ramp: list[Colour]) -> list[Colour]:
-    """A ramp of colours as another patient's: each channel a little stronger or weaker."""
+def jittered(random: np.random.Generator, ramp: list[Color]) -> list[Color]:
+    """A ramp of colors as another patient's: each channel a little stronger or weaker."""
     gains = random.uniform(0.93, 1.07, size=3)
-    colours = np.clip(np.round(np.array(ramp) * gains), 0, 255).astype(int).tolist()
-    return [(blue, green, red) for blue, green, red in colours]
+    colors = np.clip(np.round(np.array(ramp) * gains), 0, 255).astype(int).tolist()
+    return [(blue, green, red) for blue, green, red in colors]
 
 
 def blended(
-    below: UInt8[np.ndarray, "h w 3"], above: UInt8[np.ndarray, "h w 3"], mask: Float32[np.ndarray, "h w"]
+    below: UInt8[np.ndarray, "h w 3"],
+    above: UInt8[np.ndarray, "h w 3"],
+    mask: Float32[np.ndarray, "h w"],
 ) -> UInt8[np.ndarray, "h w 3"]:
     """One picture over another where the mask is 1."""
     return cv2.blendLinear(below, above, 1 - mask, mask)
@@ -81,19 +87,27 @@ def slopes(height: Float32[np.ndarray, "h w"], strength: float) -> Slopes:
     return right, down
 
 
-def lit(picture: UInt8[np.ndarray, "h w 3"], gain: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+def lit(
+    picture: UInt8[np.ndarray, "h w 3"], gain: Float32[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
     """A picture times a gain below 2."""
     level = cv2.convertScaleAbs(gain, alpha=128)
     return cv2.multiply(picture, cv2.merge([level, level, level]), scale=1 / 128)
 
 
-def shaded(picture: UInt8[np.ndarray, "h w 3"], slope: Slopes, depth: float) -> UInt8[np.ndarray, "h w 3"]:
+def shaded(
+    picture: UInt8[np.ndarray, "h w 3"], slope: Slopes, depth: float
+) -> UInt8[np.ndarray, "h w 3"]:
     """A picture lit from its upper left: places that face the light are brighter by `depth`."""
     return lit(picture, 1 + depth * np.tanh(-0.5 * slope[0] - 0.85 * slope[1]))
 
 
 def gloss(
-    random: np.random.Generator, slope: Slopes, *, at: tuple[float, float] = (-0.25, -0.5), spread: float = 0.16
+    random: np.random.Generator,
+    slope: Slopes,
+    *,
+    at: tuple[float, float] = (-0.25, -0.5),
+    spread: float = 0.16,
 ) -> UInt8[np.ndarray, "h w"]:
     """The wet highlights, from 0 to 255: where the slope reflects the lamp, broken up by the finest bumps."""
     size = slope[0].shape
@@ -105,7 +119,12 @@ def gloss(
 
 
 def vessels(
-    random: np.random.Generator, size: tuple[int, int], *, roots: int, width_px: float, branching: float = 0.05
+    random: np.random.Generator,
+    size: tuple[int, int],
+    *,
+    roots: int,
+    width_px: float,
+    branching: float = 0.05,
 ) -> Float32[np.ndarray, "h w"]:
     """Branching vessels that start anywhere and grow thinner: a mask in [0, 1]."""
     mask = np.zeros(size, np.uint8)
@@ -115,17 +134,21 @@ def vessels(
     while growing:
         place, heading, thickness = growing.pop()
         course = [place]
-        for turn, fork in zip(random.normal(0, 0.28, size=40).tolist(), random.random(40).tolist(), strict=True):
+        for turn, fork in zip(
+            random.normal(0, 0.28, size=40).tolist(), random.random(40).tolist(), strict=True
+        ):
             heading += turn
             place = ahead(place, heading, 9.0)
             course.append(place)
             if fork < branching and thickness > 1.2:
-                growing.append((place, heading + (0.8 if fork < branching / 2 else -0.8), 0.6 * thickness))
+                growing.append(
+                    (place, heading + (0.8 if fork < branching / 2 else -0.8), 0.6 * thickness)
+                )
         path(mask, course, thickness, (255,))
     return cv2.GaussianBlur(mask, (0, 0), 0.8).astype(np.float32) / 255
 
 
-def _normalised(total: Float32[np.ndarray, "h w"], octaves: int) -> Float32[np.ndarray, "h w"]:
+def _normalized(total: Float32[np.ndarray, "h w"], octaves: int) -> Float32[np.ndarray, "h w"]:
     """A sum of octaves, each half as strong as the one before, in [-1, 1]; its tails are cut."""
     scaled: Float32[np.ndarray, "h w"] = np.clip(total * (1.5 / (2 - 0.5 ** (octaves - 1))), -1, 1)
     return scaled

@@ -79,12 +79,17 @@ class Tissue:
     ) -> Float32[np.ndarray, "rows columns 2"]:
         cosine, sine = np.cos(camera.roll) / camera.zoom, np.sin(camera.roll) / camera.zoom
         turn = np.array([[cosine, sine], [-sine, cosine]], np.float32)
-        middle = np.array([self._picture.shape[1] / 2 + camera.x, self._picture.shape[0] / 2 + camera.y], np.float32)
+        middle = np.array(
+            [self._picture.shape[1] / 2 + camera.x, self._picture.shape[0] / 2 + camera.y],
+            np.float32,
+        )
         places = self._nodes @ turn + middle
         for bend, amount in zip(self._bends, bends, strict=True):
             places += bend * amount
         if pull is not None:
-            away = self._nodes - np.array([pull.x - self._size[1] / 2, pull.y - self._size[0] / 2], np.float32)
+            away = self._nodes - np.array(
+                [pull.x - self._size[1] / 2, pull.y - self._size[0] / 2], np.float32
+            )
             weight = np.exp(-(away**2).sum(axis=-1, keepdims=True) / pull.radius**2)
             places -= weight * np.array([pull.dx, pull.dy], np.float32)
         return places
@@ -94,7 +99,9 @@ class Tissue:
         return np.stack(ways, axis=-1)
 
 
-def warped(picture: UInt8[np.ndarray, "..."], places: Float32[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "..."]:
+def warped(
+    picture: UInt8[np.ndarray, "..."], places: Float32[np.ndarray, "h w 2"]
+) -> UInt8[np.ndarray, "..."]:
     """The picture at one place (x, y) for each pixel of a frame."""
     # Fixed-point maps halve the cost of the warp.
     whole, fraction = cv2.convertMaps(places, np.empty(0, np.float32), cv2.CV_16SC2)

@@ -1,0 +1,1 @@
+"""Console script `surgrec`: one file per verb."""

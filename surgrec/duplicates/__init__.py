@@ -1,1 +1,0 @@
-"""Perceptual hashes, runs of matching frames, and known overlaps between public sets. Not built yet."""

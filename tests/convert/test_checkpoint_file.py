@@ -1,0 +1,198 @@
+"""Foreign files are data: what they hold is read, and nothing in them is run."""
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from surgrec.convert import ImportOptions, read_container, read_foreign
+from surgrec.convert.checkpoint_file import file_sha256
+from surgrec.errors import CheckpointError
+from tests.support.weight_layouts import random_tensors, vjepa_encoder
+
+
+class Runs:
+    """Unpickling it would call a function of the pickle's choosing."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_malicious_pickle_is_refused_by_name_and_does_not_run(tmp_path, legacy):
+    marker, path = tmp_path / "it_ran", tmp_path / "evil.pth"
+    torch.save({"encoder": Runs(marker)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match=r"evil\.pth: its pickle names '(posix\.)?mkdir'"):
+        read_container(path)
+    assert not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists(), "the file is one that runs where nobody refuses it"
+
+
+def test_an_object_that_is_not_on_the_list_is_refused_though_it_is_harmless(tmp_path):
+    torch.save({"model": {}, "pattern": re.compile("x")}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"'re\._compile'"):
+        read_container(tmp_path / "model.pth")
+
+
+def test_a_whole_pickled_module_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"'torch\.nn\.modules\.linear\.Linear'"):
+        read_container(tmp_path / "model.pth")
+
+
+def test_what_published_files_hold_beside_tensors_is_read(tmp_path):
+    args = argparse.Namespace(lr=1e-4, output_dir=Path("out"))
+    content = {
+        "args": args,
+        "loss": np.float64(0.5),
+        "lr": np.float32(0.25),
+        "model": {"a": torch.ones(2)},
+    }
+    torch.save(content, tmp_path / "model.pth.tar")
+    container = read_container(tmp_path / "model.pth.tar")
+    assert container.content["args"] == args
+    assert (container.content["loss"], container.content["lr"]) == (0.5, 0.25)
+    assert torch.equal(container.content["model"]["a"], torch.ones(2))
+    assert container.sha256 == file_sha256(tmp_path / "model.pth.tar")
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["one file", "sharded"])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_is_read_whole_with_its_config_and_its_license(tmp_path, name, sharded):
+    def write(tensors, file_name):
+        (save_file if name.endswith("safetensors") else torch.save)(tensors, tmp_path / file_name)
+
+    tensors = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
+    if sharded:
+        write({"a": tensors["a"]}, f"1-{name}")
+        write({"b": tensors["b"]}, f"2-{name}")
+        shards = {"a": f"1-{name}", "b": f"2-{name}"}
+        (tmp_path / f"{name}.index.json").write_text(json.dumps({"weight_map": shards}))
+    else:
+        write(tensors, name)
+    (tmp_path / "config.json").write_text('{"model_type": "vjepa2"}')
+    (tmp_path / "README.md").write_text(
+        "---\ntags: [x]\nlicense: cc-by-nc-4.0\n---\nlicense: mit\n"
+    )
+    container = read_container(tmp_path)
+    assert container.content.keys() == tensors.keys()
+    assert all(torch.equal(container.content[key], tensors[key]) for key in tensors)
+    assert container.config == {"model_type": "vjepa2"}
+    assert container.license == "cc-by-nc-4.0"
+    before = container.sha256
+    write(
+        {"a": tensors["a"] + 1} if sharded else tensors | {"a": tensors["a"] + 1},
+        f"1-{name}" if sharded else name,
+    )
+    assert read_container(tmp_path).sha256 != before
+
+
+def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "../other.safetensors"}}'
+    )
+    with pytest.raises(CheckpointError, match=r"\.\./other\.safetensors"):
+        read_container(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.safetensors", b"\x10\0\0\0"),
+        ("cut.pth", b"PK\x03\x04 and no more"),
+        ("text.pt", b"hello"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=name):
+        read_container(tmp_path / name)
+
+
+def test_what_is_no_file_of_named_tensors_is_refused(tmp_path):
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="holds a list"):
+        read_container(tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match=r"gone\.pth does not exist"):
+        read_container(tmp_path / "gone.pth")
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
+        read_container(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
+        read_container(tmp_path)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # PyTorch's, of protocols that spoilt bytes ask for
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_file_with_any_bytes_spoilt_is_read_or_refused_in_one_sentence(tmp_path, kind):
+    """Some hundred damaged files; most in the first and last bytes, where the names and places of the tensors stand."""
+    tensors, path, said = random_tensors(vjepa_encoder(24, 1, 96, 2)), tmp_path / f"vit.{kind}", []
+    if kind == "safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(
+            {"encoder": tensors, "epoch": 3}, path, _use_new_zipfile_serialization=kind == "zip"
+        )
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for number in range(300):
+        content = bytearray(whole)
+        ends = [*range(min(4096, len(whole) // 2)), *range(max(0, len(whole) - 4096), len(whole))]
+        for place in generator.choice(ends, size=generator.integers(1, 9)):
+            content[place] = generator.integers(256)
+        path.write_bytes(content if number % 4 else content[: generator.integers(1, len(content))])
+        try:
+            read_foreign(path, "vjepa", ImportOptions(num_heads=4))
+        except CheckpointError as error:
+            said.append(str(error))
+    assert len(said) > 100
+    assert all(path.name in sentence and "\n" not in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("index", "match"),
+    [
+        ('{"weight_map": ["a"]}', "'weight_map' of .*index.json"),
+        ('{"weight_map": {"a": 3}}', "'weight_map' of .*json"),
+    ],
+)
+def test_an_index_that_names_no_shards_is_refused(tmp_path, index, match):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(CheckpointError, match=match):
+        read_container(tmp_path)
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path):
+    torch.save({3: torch.ones(1)}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"model\.pth has an entry 3, which is no name"):
+        read_container(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"license": "MIT", "provenance": "x"},
+        {"license": ["MIT"], "provenance": {}},
+        {"provenance": {}},
+        ["license"],
+    ],
+)
+def test_a_note_that_is_none_of_ours_is_not_taken_for_one(tmp_path, note):
+    torch.save({"model": {}, "surgrec": json.dumps(note)}, tmp_path / "model.pth")
+    assert read_container(tmp_path / "model.pth").note is None

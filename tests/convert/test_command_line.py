@@ -1,0 +1,312 @@
+"""`surgrec import`, then `surgrec export` of the file that it wrote: the same names and the same bits, of every container."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from surgrec.convert import export_weights, read_container
+from surgrec.models import Encoder, EncoderConfig, encoder_provenance, load_encoder
+from tests.support.weight_layouts import (
+    WRAPPERS,
+    assert_same_bytes,
+    numpy_table,
+    random_tensors,
+    surgrec,
+    videomae_file,
+    videomae_model,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+    weights_of,
+    wrapped,
+)
+
+JEPA = ["--num_heads", 4, "--predictor_heads", 2, "--num_frames", 4, "--crop_px", 32]
+MAE = ["--num_heads", 4, "--decoder_heads", 3, "--num_frames", 4, "--crop_px", 32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A file as it is published, small."""
+
+    networks: Mapping[str, Mapping[str, Tensor]]
+    """Its entries with weights, by the names within."""
+    to_use: str
+    """The entry of the encoder."""
+    flags: list[object] = field(default_factory=list)
+    """What `surgrec import` is told of it."""
+    format: str
+    """What it is exported as."""
+    arguments: Mapping[str, float] = field(default_factory=dict)
+    """VideoMAE's, beyond those that every file has."""
+    prefix: str = ""
+    """What stands before every name."""
+    bare: bool = False
+    """Whether the file is the encoder's entry alone, without its name."""
+
+
+def vjepa_networks(
+    depth=2, levels=0, tokens=10, dtype=torch.float32, **names: int
+) -> dict[str, dict[str, Tensor]]:
+    shapes = list(vjepa_encoder(48, depth, 192, 8, levels=levels))
+    found = {name: random_tensors(shapes, seed) for name, seed in names.items()}
+    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens, levels=levels), 9)
+    for number in range(1, tokens):
+        found["predictor"][f"mask_tokens.{number}"].zero_()
+    return {
+        name: {key: tensor.to(dtype) for key, tensor in tensors.items()}
+        for name, tensors in found.items()
+    }
+
+
+def vjepa1() -> Published:
+    """Its tables differ in their last bits from those computed here, as another NumPy's would."""
+    found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
+    for name, table, width in (
+        ("encoder", "pos_embed", 48),
+        ("target_encoder", "pos_embed", 48),
+        ("predictor", "predictor_pos_embed", 24),
+    ):
+        found[name][table] = numpy_table(4, 5, width) + 3e-7
+    flags = [
+        "--format",
+        "vjepa",
+        "--positions",
+        "sincos3d",
+        "--num_heads",
+        4,
+        "--predictor_heads",
+        2,
+    ]
+    return Published(
+        networks=found, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS
+    )
+
+
+def vjepa2(**changes) -> Published:
+    found = vjepa_networks(encoder=1, target_encoder=2, **changes)
+    for name in ("encoder", "target_encoder"):
+        found[name]["pos_embed"] = torch.randn(1, 32, 48)
+    found["predictor"]["predictor_pos_embed"] = torch.randn(1, 32, 24)
+    flags = ["--format", "vjepa", "--positions", "rope", *JEPA]
+    return Published(
+        networks=found, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS
+    )
+
+
+def vjepa2_of_unknown_heads() -> Published:
+    found = vjepa_networks(encoder=1, target_encoder=2)
+    return Published(
+        networks=found,
+        to_use="target_encoder",
+        flags=["--num_heads", 4],
+        format="vjepa",
+        prefix=WRAPPERS,
+    )
+
+
+def vjepa21() -> Published:
+    found = vjepa_networks(depth=12, levels=4, tokens=8, encoder=1, target_encoder=2)
+    return Published(
+        networks=found,
+        to_use="target_encoder",
+        flags=[*JEPA, "--crop_px", 64],
+        format="vjepa",
+        prefix=WRAPPERS,
+    )
+
+
+def vjepa21_distilled() -> Published:
+    """The averaged encoder, and a predictor of the features of its teacher."""
+    found = {"ema_encoder": random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))}
+    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104), 2)
+    return Published(
+        networks=found,
+        to_use="ema_encoder",
+        flags=[*JEPA, "--crop_px", 64],
+        format="vjepa",
+        prefix=WRAPPERS,
+    )
+
+
+def surgrec_jepa() -> Published:
+    """The trained encoder is the one to use; the average stays in the file."""
+    found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
+    return Published(
+        networks=found,
+        to_use="encoder",
+        flags=["--format", "surgrec", *JEPA],
+        format="vjepa",
+        prefix=WRAPPERS,
+    )
+
+
+def videomae(
+    decoder=(36, 2, 144), format="videomae", key="model", dtype=torch.float32, flags=(), **more
+) -> Published:
+    tensors = {
+        name: tensor.to(dtype)
+        for name, tensor in random_tensors(videomae_model(48, 3, 192, 8, decoder)).items()
+    }
+    return Published(
+        networks={key: tensors}, to_use=key, flags=[*MAE, *flags], format=format, arguments=more
+    )
+
+
+def bare_vjepa(prefix: str) -> Published:
+    """As a user may have saved it."""
+    found = {"encoder": vjepa_networks(encoder=1)["encoder"]}
+    return Published(
+        networks=found, to_use="encoder", flags=JEPA, format="vjepa", prefix=prefix, bare=True
+    )
+
+
+PUBLISHED = {
+    "V-JEPA 1": vjepa1,
+    "V-JEPA 2": vjepa2,
+    "V-JEPA 2 in bfloat16": lambda: vjepa2(dtype=torch.bfloat16),
+    "V-JEPA 2 of unknown heads": vjepa2_of_unknown_heads,
+    "V-JEPA 2.1": vjepa21,
+    "V-JEPA 2.1, distilled": vjepa21_distilled,
+    "SurgRec-JEPA": surgrec_jepa,
+    "VideoMAE": videomae,
+    "VideoMAE without a decoder": lambda: videomae(decoder=None),
+    "VideoMAE v2 of DeepSpeed in float16": lambda: videomae(
+        key="module", dtype=torch.float16, decoder_mask_type="run_cell"
+    ),
+    "V-JEPA without wrappers": lambda: replace(vjepa2(), prefix=""),
+    "V-JEPA in one wrapper": lambda: replace(vjepa2(), prefix="module."),
+    "a bare V-JEPA": lambda: bare_vjepa(""),
+    "a bare V-JEPA in both wrappers": lambda: bare_vjepa(WRAPPERS),
+    "VideoMAE in a wrapper": lambda: replace(videomae(), prefix="module."),
+    "a bare VideoMAE": lambda: replace(videomae(), bare=True),
+    "a bare VideoMAE without a decoder's heads": lambda: replace(
+        videomae(), bare=True, flags=["--num_heads", 4]
+    ),
+    "SurgRec-MAE": lambda: videomae(format="surgrec", flags=["--format", "surgrec"]),
+}
+
+
+@pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED.keys())
+def test_what_was_imported_is_exported_as_it_came(tmp_path, monkeypatch, published):
+    file = published()
+    there, imported, back = (
+        tmp_path / "there.pth",
+        tmp_path / "encoder.safetensors",
+        tmp_path / "back.pth",
+    )
+    expected = {name: wrapped(tensors, file.prefix) for name, tensors in file.networks.items()}
+    if file.bare:
+        torch.save(expected[file.to_use], there)
+    elif file.format == "vjepa":
+        vjepa_file(there, prefix=file.prefix, **file.networks)
+    else:
+        videomae_file(there, expected[file.to_use], file.to_use, **file.arguments)
+    assert surgrec(monkeypatch, "import", there, "--out", imported, *file.flags) == 0
+    assert surgrec(monkeypatch, "export", imported, "--format", file.format, "--out", back) == 0
+    assert (
+        read_container(back).note["license"] == encoder_provenance(imported)["init_from"]["license"]
+    )
+    content = torch.load(back, weights_only=True)
+    if file.bare:
+        content = {file.to_use: content}
+    else:
+        del content["surgrec"]
+    assert content.keys() == expected.keys()
+    for name, tensors in expected.items():
+        assert_same_bytes(content[name], tensors)
+    encoder = load_encoder(imported)  # as features and evaluate read it
+    weight = file.networks[file.to_use].get("blocks.0.mlp.fc1.weight")
+    weight = (
+        file.networks[file.to_use]["encoder.blocks.0.mlp.fc1.weight"] if weight is None else weight
+    )
+    assert torch.equal(encoder.blocks[0].mlp.fc1.weight, weight.float())
+
+
+def test_a_folder_of_timm_is_exported_as_it_came(tmp_path, monkeypatch):
+    config = EncoderConfig(
+        width=48, depth=2, num_heads=3, num_frames=9, tubelet_size=3, crop_px=64, positions="sincos"
+    )
+    export_weights(weights_of(Encoder(config)), "timm", tmp_path / "there", {}, "MIT")
+    flags = ["--tubelet_size", 3, "--num_frames", 9]
+    imported = tmp_path / "encoder.safetensors"
+    assert surgrec(monkeypatch, "import", tmp_path / "there", "--out", imported, *flags) == 0
+    assert (
+        surgrec(monkeypatch, "export", imported, "--format", "timm", "--out", tmp_path / "back")
+        == 0
+    )
+    there, back = (read_container(tmp_path / name) for name in ("there", "back"))
+    assert_same_bytes(back.content, there.content)
+    assert back.config == there.config
+
+
+def test_the_license_of_an_import_stays_with_what_is_exported_from_it(
+    tmp_path, monkeypatch, capsys
+):
+    videomae_file(
+        tmp_path / "vitb.pth",
+        random_tensors(videomae_model(48, 3, 192, 8)),
+        decoder_mask_type="run_cell",
+    )
+    imported = tmp_path / "encoder.safetensors"
+    assert surgrec(monkeypatch, "import", tmp_path / "vitb.pth", "--out", imported, *MAE) == 0
+    assert (
+        "license NOASSERTION: whoever published these weights states none"
+        in capsys.readouterr().err
+    )
+    assert encoder_provenance(imported)["init_from"]["format"] == "videomae2"
+    assert surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", tmp_path / "hf") == 0
+    card = (tmp_path / "hf/README.md").read_text()
+    assert "\nlicense: unknown\n" in card
+    assert "whose makers state no license" in card
+
+
+def test_an_import_says_what_it_took_what_it_keeps_and_what_it_left_out(
+    tmp_path, monkeypatch, capsys
+):
+    vjepa_file(tmp_path / "vitl.pt", **vjepa21().networks)
+    assert (
+        surgrec(
+            monkeypatch, "import", tmp_path / "vitl.pt", "--out", tmp_path / "e.safetensors", *JEPA
+        )
+        == 0
+    )
+    said = capsys.readouterr().err
+    assert "encoder and predictor of vitl.pt as vjepa2.1, from its target_encoder" in said
+    assert re.search(r"its predictor has \d+ tensors, width \d+, \d+ blocks", said)
+    assert "kept for an export, not used: target_encoder.patch_embed_img.proj.weight" in said
+    assert "(7 tensors): for still images" in said
+    assert "left out: opt (2 tensors): the optimizer's state" in said
+
+
+def test_an_imported_file_whose_parts_were_cut_is_refused_by_the_name_of_the_tensor(
+    tmp_path, monkeypatch, capsys
+):
+    vjepa_file(tmp_path / "vitl.pt", **vjepa_networks(encoder=1, target_encoder=2))
+    imported = tmp_path / "encoder.safetensors"
+    assert surgrec(monkeypatch, "import", tmp_path / "vitl.pt", "--out", imported, *JEPA) == 0
+    with safe_open(imported, framework="pt") as opened:
+        metadata, tensors = (
+            opened.metadata(),
+            {name: opened.get_tensor(name) for name in opened.keys()},
+        )  # noqa: SIM118
+    for cut, said in (
+        ("predictor.predictor_norm.bias", "'predictor_norm.bias' is missing"),
+        ("context_encoder.norm.bias", "context_encoder: 'norm.bias' is missing"),
+        ("norm.bias", "'norm.bias' is missing"),
+    ):
+        kept = {name: tensor for name, tensor in tensors.items() if name != cut}
+        save_file(kept, imported, metadata=metadata)
+        assert (
+            surgrec(
+                monkeypatch, "export", imported, "--format", "vjepa", "--out", tmp_path / "back.pt"
+            )
+            == 1
+        )
+        assert said in capsys.readouterr().err

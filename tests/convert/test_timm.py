@@ -1,0 +1,124 @@
+"""What a VideoMAE encoder does to a still image, as a model of timm."""
+
+import pytest
+import timm
+import torch
+from einops import repeat
+
+from surgrec.convert import ImportOptions, export_weights, read_container, read_foreign
+from surgrec.convert.timm import timm_state
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.models import Encoder, EncoderConfig, load_strictly
+from tests.support.weight_layouts import assert_same_bytes, block, norm, random_tensors, weights_of
+
+SIZES = [
+    (
+        0,
+        EncoderConfig(width=48, depth=2, num_heads=3, num_frames=2, crop_px=64, positions="sincos"),
+    ),
+    (
+        1,
+        EncoderConfig(
+            width=36,
+            depth=3,
+            num_heads=2,
+            num_frames=4,
+            crop_px=40,
+            patch_size=8,
+            tubelet_size=4,
+            positions="sincos",
+        ),
+    ),
+    (
+        2,
+        EncoderConfig(
+            width=48, depth=2, num_heads=3, num_frames=2, crop_px=64, positions="sincos3d"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px", "V-JEPA 1"])
+@torch.no_grad()
+def test_the_image_model_agrees_on_a_still_clip(tmp_path, seed, config):
+    torch.manual_seed(seed)
+    encoder = Encoder(config)
+    export_weights(weights_of(encoder), "timm", tmp_path / "timm", {"step": 3}, None)
+    model = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    image = torch.randn(2, 3, config.crop_px, config.crop_px)
+    clip = repeat(image, "b c h w -> b c t h w", t=config.num_frames)
+    tokens = encoder(clip)[:, : config.grid.height * config.grid.width]
+    assert tokens.std() > 0.1
+    torch.testing.assert_close(model.forward_features(image), tokens, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(image), tokens.mean(dim=1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px", "V-JEPA 1"])
+def test_it_comes_back_bit_identical(tmp_path, seed, config):
+    torch.manual_seed(seed)
+    export_weights(weights_of(Encoder(config)), "timm", tmp_path / "there", {}, "MIT")
+    options = ImportOptions(
+        num_frames=config.num_frames, tubelet_size=config.tubelet_size, positions=config.positions
+    )
+    weights = read_foreign(tmp_path / "there", "auto", options)
+    assert weights.encoder.config == config
+    assert (weights.origin.license, weights.origin.license_from) == ("MIT", "note")
+    load_strictly(Encoder(config), weights.encoder.state, "here")
+    export_weights(weights, "timm", tmp_path / "back", {}, "MIT")
+    assert_same_bytes(
+        read_container(tmp_path / "back").content, read_container(tmp_path / "there").content
+    )
+
+
+def test_an_image_model_that_says_nothing_of_its_license_has_none_to_rely_on(tmp_path):
+    config = SIZES[0][1]
+    tensors = timm_state(Encoder(config).state_dict(), config)
+    torch.save(tensors, tmp_path / "vit.pth")
+    origin = read_foreign(
+        tmp_path / "vit.pth", "auto", ImportOptions(num_heads=3, num_frames=2)
+    ).origin
+    assert (origin.license, origin.license_from) == ("NOASSERTION", "format")
+
+
+def image_model(width=48, depth=2, tokens=16, classes=False):
+    shapes = [
+        ("pos_embed", (1, tokens, width)),
+        ("patch_embed.proj.weight", (width, 3, 8, 8)),
+        ("patch_embed.proj.bias", (width,)),
+    ]
+    for number in range(depth):
+        shapes += block(f"blocks.{number}", width, 4 * width)
+    shapes += norm("norm", width)
+    return random_tensors(shapes + ([("cls_token", (1, 1, width))] if classes else []))
+
+
+@pytest.mark.parametrize(
+    ("classes", "match"),
+    [(False, "'pos_embed' is not the table"), (True, "'cls_token' has no place")],
+)
+def test_an_image_model_that_learned_its_positions_is_refused(tmp_path, classes, match):
+    torch.save(image_model(classes=classes), tmp_path / "vit.pth")
+    with pytest.raises(CheckpointError, match=match):
+        read_foreign(tmp_path / "vit.pth", "auto", ImportOptions(num_heads=4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (
+            {"positions": "rope"},
+            r"adds a table of positions.*turns queries and keys \(positions rope\)",
+        ),
+        (
+            {"positions": "sincos3d", "modality_embedding": True},
+            "adds levels or a modality embedding",
+        ),
+    ],
+)
+def test_what_an_image_model_does_not_do_is_refused_with_the_reason(tmp_path, changes, match):
+    weights = weights_of(
+        Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32, **changes))
+    )
+    with pytest.raises(ConfigError, match=match):
+        export_weights(weights, "timm", tmp_path / "out", {}, None)
+    assert not list(tmp_path.iterdir())

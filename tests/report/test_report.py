@@ -1,0 +1,148 @@
+"""The report is one file that shows all runs, asks nothing of the network, and says what it cannot show."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from surgrec.errors import ConfigError
+from surgrec.report import write_report
+from tests.support.logged_runs import make_evaluation, make_run
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+DIAGNOSTICS = {"token_std": 0.9, "rankme": 12.0}
+
+
+@pytest.fixture
+def page(tiny_corpus: Path, tmp_path: Path) -> Path:
+    """A report on two runs with the same name, one of them evaluated."""
+    jepa = make_run(tmp_path / "jepa/run", tiny_corpus, "jepa", values=DIAGNOSTICS)
+    mae = make_run(tmp_path / "mae/run", tiny_corpus, "mae", values={"mean_baseline_loss": 0.9})
+    (jepa / "evaluation/phase").mkdir(parents=True)
+    (jepa / "evaluation/phase/evaluation.json").write_text(
+        json.dumps(make_evaluation()), encoding="utf-8"
+    )
+    out = tmp_path / "deep/report.html"
+    write_report([jepa, mae], out)
+    return out
+
+
+def test_the_page_shows_all_runs_verdicts_first_and_a_corpus_once(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sections = (
+        "Research software, not a medical device",
+        "better than random init",
+        ">Corpus<",
+        "Run jepa/run",
+        "Run mae/run",
+    )
+    places = [text.index(words) for words in sections]
+    assert places == sorted(places)
+    assert text.count('alt="frames of alpha"') == 1
+    assert "This page shows frames of the corpus" in text
+    assert "mae/run has not been evaluated" in text
+
+
+def test_the_page_asks_nothing_of_the_network_and_holds_no_script(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    addresses = re.findall(
+        r"""(?:src|href|srcset|action|poster)\s*=\s*["']?([^"'\s>]*)|url\(\s*["']?([^"')]*)""", text
+    )
+    assert len(addresses) > 10
+    assert not [
+        address
+        for found in addresses
+        for address in found
+        if address and not address.startswith(("data:", "#"))
+    ]
+    assert not re.search(r"<script|<link|<iframe|<object|<embed|@import|http-equiv|\son\w+=", text)
+
+
+def test_the_page_is_small(page: Path) -> None:
+    assert page.stat().st_size < 1_000_000
+
+
+def test_a_corpus_that_is_gone_is_a_sentence_and_the_log_is_still_shown(
+    corpus_copy: Path, tmp_path: Path
+) -> None:
+    run_dir = make_run(tmp_path / "run", corpus_copy, "mae")
+    shutil.rmtree(corpus_copy)
+    write_report([run_dir], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"The corpus {corpus_copy} of run cannot be shown: " in text
+    assert "No clip of 1 s or more of the corpora of run can be shown" in text
+    assert "clips per second" in text
+
+
+def test_a_run_that_has_just_begun_has_a_page(tiny_corpus: Path, tmp_path: Path) -> None:
+    write_report([make_run(tmp_path / "run", tiny_corpus, None, steps=1)], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "no encoder yet" in text
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path} holds no run"):
+        write_report([tmp_path], tmp_path / "report.html")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_a_browser_opens_the_page_without_a_request_or_a_word_on_its_console(
+    page: Path, tmp_path: Path
+) -> None:
+    noisy = tmp_path / "noisy.html"
+    noisy.write_text(
+        '<!doctype html><img src="http://192.0.2.1/a.png"><script>console.log("a word")</script>'
+    )
+    requests, words = open_in_browser(noisy, tmp_path / "noisy")
+    assert requests == ["http://192.0.2.1/a.png"], "a request would be seen"
+    assert "a word" in words, "a word would be heard"
+    assert open_in_browser(page, tmp_path / "quiet") == ([], "")
+
+
+def open_in_browser(page: Path, folder: Path) -> tuple[list[str], str]:
+    """What a page asks of the network, and what the browser's console says of it. Nothing leaves the machine."""
+    folder.mkdir()
+    log = folder / "net.json"
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *(
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-sync",
+            ),
+            *(
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+            ),
+            *(
+                f"--user-data-dir={folder / 'profile'}",
+                "--enable-logging=stderr",
+                f"--log-net-log={log}",
+            ),
+            *(f"--screenshot={folder / 'page.png'}", page.as_uri()),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (folder / "page.png").stat().st_size > 0, "the page was drawn"
+    content = json.loads(log.read_text(encoding="utf-8"))
+    start = content["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    asked = [event.get("params", {}) for event in content["events"] if event["type"] == start]
+    # The browser asks for its own updates too, and then names no origin.
+    requests = [
+        each["url"] for each in asked if "url" in each and each["initiator"] != "not an origin"
+    ]
+    return requests, "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)

@@ -1,0 +1,63 @@
+"""The log of a run becomes charts: every value that was logged, and what it cost."""
+
+from pathlib import Path
+
+import pytest
+
+from surgrec.report.runs import read_runs
+from surgrec.report.training_section import config_section, smoothed, training_section
+from tests.support.logged_runs import make_run
+
+DIAGNOSTICS = {"token_std": 0.9, "rankme": 12.0, "between_clip_variance": 0.4}
+
+
+def test_smoothing_takes_means_over_steps_and_the_last_is_over_a_whole_stretch() -> None:
+    points = [(step, float(step)) for step in range(11)]
+    assert smoothed(points, 5) == [(0, 0.0), (5, 3.0), (10, 8.0)]
+    assert smoothed([(0, 1.0), (9, 2.0), (10, 4.0)], 5) == [(0, 1.0), (10, 3.0)]
+
+
+def test_smoothing_single_steps_changes_nothing() -> None:
+    points = [(0, 1.0), (1, 3.0), (5, 2.0)]
+    assert smoothed(points, 1) == points
+
+
+def test_the_section_shows_mix_losses_diagnostics_and_time(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    run = read_runs([make_run(tmp_path / "run", tiny_corpus, None, values=DIAGNOSTICS)])[0]
+    page = training_section(run)
+    assert page.count("<svg") == 8
+    assert "75.00%" in page, "the realized share of alpha, as it was consumed"
+    assert "resumed, 1 proc." in page
+    assert "Median 40.0 clips/s; 10.0% of the time was spent waiting for data" in page
+    assert "collapse" in page
+    assert "seed: 239" in config_section(run)
+
+
+def test_only_what_was_logged_is_drawn(tiny_corpus: Path, tmp_path: Path) -> None:
+    run = read_runs(
+        [
+            make_run(
+                tmp_path / "run", tiny_corpus, None, values={"mean_baseline_loss": 0.9, "mfu": 0.31}
+            )
+        ]
+    )[0]
+    page = training_section(run)
+    assert "of the mean color" in page
+    assert "Median model FLOP utilization: 31.0%" in page
+    assert "RankMe" not in page
+    assert "collapse" not in page
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_of_a_few_steps_has_a_section(tiny_corpus: Path, tmp_path: Path, steps: int) -> None:
+    run = read_runs([make_run(tmp_path / "run", tiny_corpus, None, steps=steps)])[0]
+    assert training_section(run).count("<svg") == 5
+
+
+def test_a_long_run_has_a_small_section(tiny_corpus: Path, tmp_path: Path) -> None:
+    run = read_runs(
+        [make_run(tmp_path / "run", tiny_corpus, None, values=DIAGNOSTICS, steps=20_000)]
+    )[0]
+    assert len(training_section(run)) < 60_000

@@ -1,0 +1,27 @@
+"""The commands that READMEs and the heads of configs tell a reader to run."""
+
+import re
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+
+def told_commands(text: str) -> list[tuple[str, list[str]]]:
+    """The recipe and the words after it, of every command in a text; commands may go on after a backslash."""
+    plain = re.sub(r"^#", "", text, flags=re.MULTILINE)
+    whole = re.sub(r"\\\n\s*", "", plain)
+    commands = re.findall(r"recipes/(jepa|mae)\.py (--config .*)", whole)
+    return [(method, _without_ellipses(words.split())) for method, words in commands]
+
+
+def parse_config(recipes: dict[str, ModuleType], method: str, words: list[str]) -> Any:
+    """What a recipe makes of these words."""
+    recipe = recipes[method]
+    return recipe.parse(recipe.JepaConfig if method == "jepa" else recipe.MaeConfig, words)
+
+
+def _without_ellipses(words: list[str]) -> list[str]:
+    """Dots that stand for more words are none; those that stand for a flag's value stay."""
+    return [
+        word for before, word in pairwise(["", *words]) if word != "..." or before.startswith("--")
+    ]

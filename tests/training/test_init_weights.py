@@ -1,0 +1,418 @@
+"""Starting from pretrained weights: ours or foreign, strictly, and known to the run ever after."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from surgrec.convert import ImportOptions, export_weights, import_weights, read_foreign
+from surgrec.convert.checkpoint_file import file_sha256
+from surgrec.convert.native import save_pretrained
+from surgrec.errors import CheckpointError, ConfigError
+from surgrec.models import (
+    DecoderConfig,
+    Encoder,
+    EncoderConfig,
+    PredictorConfig,
+    encoder_provenance,
+    save_encoder,
+)
+from surgrec.objectives import JepaObjective, JepaObjectiveConfig, MaeObjective, MaeObjectiveConfig
+from surgrec.training import (
+    Checkpoints,
+    OptimizerConfig,
+    TrainingState,
+    build_optimizer,
+    initial_weights,
+    read_own,
+)
+from surgrec.training.init_weights import load_init_weights
+from tests.support.weight_layouts import (
+    assert_same_bytes,
+    random_tensors,
+    shake,
+    videomae_file,
+    videomae_model,
+    vjepa_encoder,
+    vjepa_file,
+    vjepa_predictor,
+    weights_of,
+)
+
+ROPE = EncoderConfig(width=48, depth=2, num_heads=4, num_frames=4, crop_px=32, patch_size=8)
+SINCOS = replace(ROPE, positions="sincos")
+
+
+def jepa(encoder: EncoderConfig = ROPE, **predictor: int | bool) -> JepaObjective:
+    sizes = {"width": 24, "depth": 2, "num_heads": 2, **predictor}
+    return JepaObjective(Encoder(encoder), JepaObjectiveConfig(predictor=PredictorConfig(**sizes)))
+
+
+def mae(encoder: EncoderConfig = SINCOS) -> MaeObjective:
+    return MaeObjective(
+        Encoder(encoder), MaeObjectiveConfig(decoder=DecoderConfig(width=36, depth=2, num_heads=3))
+    )
+
+
+def vjepa(path: Path, tokens: int = 10) -> dict[str, dict[str, torch.Tensor]]:
+    found = {"encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
+    found["target_encoder"] = random_tensors(vjepa_encoder(48, 2, 192, 8), 2)
+    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens), 3)
+    for number in range(1, tokens):
+        found["predictor"][f"mask_tokens.{number}"].zero_()
+    vjepa_file(path, **found)
+    return found
+
+
+def test_a_jepa_starts_from_the_average_and_the_trained_mask_token(tmp_path: Path) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    objective = jepa()
+    facts = load_init_weights(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
+    assert torch.equal(
+        objective.predictor.predictor_proj.weight, found["predictor"]["predictor_proj.weight"]
+    )
+    assert torch.equal(objective.predictor.mask_tokens, found["predictor"]["mask_tokens.0"][0])
+    assert (facts["name"], facts["format"], facts["license"]) == ("vitl.pt", "vjepa2", "MIT")
+    assert facts["sha256"] == file_sha256(tmp_path / "vitl.pt")
+    assert (facts["initialized"], facts["fresh"]) == (["encoder", "predictor"], {})
+
+
+def test_a_mae_starts_from_encoder_and_decoder(tmp_path: Path) -> None:
+    tensors = random_tensors(videomae_model(48, 2, 192, 8, (36, 2, 144)))
+    videomae_file(tmp_path / "vitb.pth", tensors)
+    objective = mae()
+    facts = load_init_weights(tmp_path / "vitb.pth", objective)
+    assert torch.equal(objective.encoder.norm.bias, tensors["encoder.norm.bias"])
+    assert torch.equal(objective.decoder.mask_token, tensors["mask_token"][0, 0])
+    assert (facts["license"], facts["initialized"]) == ("CC-BY-NC-4.0", ["encoder", "decoder"])
+
+
+def test_another_clip_takes_the_same_weights(tmp_path: Path) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    objective = jepa(replace(ROPE, num_frames=8, crop_px=64))
+    load_init_weights(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
+
+
+def test_a_predictor_of_another_size_starts_fresh_and_this_is_said(tmp_path: Path) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    objective = jepa(depth=3)
+    before = {name: tensor.clone() for name, tensor in objective.predictor.state_dict().items()}
+    facts = load_init_weights(tmp_path / "vitl.pt", objective)
+    assert facts["initialized"] == ["encoder"]
+    assert facts["fresh"] == {"predictor": "depth 2 there, 3 here"}
+    assert_same_bytes(objective.predictor.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"depth": 3}, "vitl.pt has an encoder of another kind: depth 2 there, 3 here"),
+        ({"rope": "interleaved"}, "rope tiled there, interleaved here"),
+        ({"positions": "sincos"}, "positions rope there, sincos here"),
+        ({"mlp_ratio": 2.0}, r"mlp_ratio 4\.0 there, 2\.0 here"),
+        ({"patch_size": 16}, "patch_size 8 there, 16 here"),
+    ],
+)
+def test_another_encoder_is_refused_and_nothing_is_loaded(
+    tmp_path: Path, changes: dict[str, object], match: str
+) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    objective = jepa(replace(ROPE, **changes))
+    before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    with pytest.raises(CheckpointError, match=match):
+        load_init_weights(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.state_dict(), before)
+
+
+def test_the_heads_of_a_published_size_are_not_the_runs_to_choose(tmp_path: Path) -> None:
+    vjepa_file(tmp_path / "vit.pt", target_encoder=random_tensors(vjepa_encoder(192, 12, 768, 16)))
+    config = EncoderConfig(width=192, depth=12, num_heads=4, num_frames=4, crop_px=32)
+    with pytest.raises(CheckpointError, match="num_heads 3 there, 4 here"):
+        load_init_weights(tmp_path / "vit.pt", jepa(config))
+
+
+def test_a_file_may_need_a_word_about_its_format_and_its_license_and_both_are_known_ever_after(
+    tmp_path: Path,
+) -> None:
+    """SurgRec-JEPA, which looks like V-JEPA: its trained encoder is the one to take, and its license is another."""
+    found = vjepa(tmp_path / "jepa.pt", tokens=2)
+    objective = jepa()
+    facts = load_init_weights(tmp_path / "jepa.pt", objective, "surgrec")
+    assert_same_bytes(objective.encoder.state_dict(), found["encoder"])
+    assert (facts["format"], facts["key"], facts["license"]) == (
+        "surgrec-vjepa2",
+        "encoder",
+        "CC-BY-NC-4.0",
+    )
+    assert facts["told"] == {"format": "surgrec", "license": None}
+    facts = load_init_weights(tmp_path / "jepa.pt", jepa(), license="CC-BY-4.0")
+    assert (facts["format"], facts["license"], facts["license_from"]) == (
+        "vjepa2",
+        "CC-BY-4.0",
+        "given",
+    )
+    assert facts["told"] == {"format": "auto", "license": "CC-BY-4.0"}
+
+
+def test_a_license_may_be_given_for_weights_of_ours_and_a_format_may_not(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", jepa(), None)
+    assert (
+        load_init_weights(tmp_path / "run", jepa(), license="CC-BY-4.0")["license"] == "CC-BY-4.0"
+    )
+    with pytest.raises(
+        CheckpointError, match=r"run is a run or an encoder file of ours, and not of format surgrec"
+    ):
+        load_init_weights(tmp_path / "run", jepa(), "surgrec")
+
+
+def test_a_format_or_a_license_without_a_file_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    with pytest.raises(
+        ConfigError, match="init_format surgrec and init_license None are given without init_from"
+    ):
+        initial_weights(None, jepa(), checkpoints, 0, show=False, format="surgrec")
+
+
+def test_a_resumed_run_is_told_of_its_start_what_it_was_told_at_first(tmp_path: Path) -> None:
+    vjepa(tmp_path / "jepa.pt", tokens=2)
+    checkpoints = Checkpoints(tmp_path / "run", keep=1)
+
+    def start(step: int, **told: str) -> dict[str, object] | None:
+        return initial_weights(tmp_path / "jepa.pt", jepa(), checkpoints, step, show=False, **told)
+
+    facts = start(0, format="surgrec", license="CC-BY-NC-4.0")
+    run_of(tmp_path / "run", jepa(), facts)
+    resumed_facts = start(3, format="surgrec", license="CC-BY-NC-4.0")
+    assert resumed_facts is not None
+    assert resumed_facts["told"] == {"format": "surgrec", "license": "CC-BY-NC-4.0"}
+    with pytest.raises(
+        CheckpointError,
+        match=r"init_format surgrec and init_license CC-BY-NC-4\.0, not surgrec and MIT",
+    ):
+        start(3, format="surgrec", license="MIT")
+    with pytest.raises(CheckpointError, match="not auto and None"):
+        start(3)
+
+
+def test_a_run_of_one_mask_token_starts_from_one_of_two_and_the_other_way_round(
+    tmp_path: Path,
+) -> None:
+    first, second, third = jepa(shared_mask_token=False), jepa(), jepa(shared_mask_token=False)
+    shake(first)
+    run_of(tmp_path / "first", first, None, shared_mask_token=False)
+    facts = load_init_weights(tmp_path / "first", second)
+    assert facts["initialized"] == ["encoder", "predictor"]
+    largest = first.predictor.mask_tokens[first.predictor.mask_tokens.norm(dim=1).argmax()]
+    assert torch.equal(second.predictor.mask_tokens[0], largest)
+    run_of(tmp_path / "second", second, None, shared_mask_token=True)
+    load_init_weights(tmp_path / "second", third)
+    assert torch.equal(third.predictor.mask_tokens, torch.stack([largest, largest]))
+
+
+def test_a_run_of_before_there_was_a_choice_has_a_mask_token_for_each_configuration(
+    tmp_path: Path,
+) -> None:
+    old = jepa(shared_mask_token=False)
+    shake(old)
+    run_of(tmp_path / "old", old, None)
+    predictor = read_own(tmp_path / "old").weights.predictor
+    assert predictor is not None
+    assert not predictor.config.shared_mask_token
+    assert torch.equal(predictor.state["mask_tokens"], old.predictor.mask_tokens)
+
+
+def test_an_imported_file_gives_a_run_its_predictor_too(tmp_path: Path) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    options = ImportOptions(num_heads=4, predictor_heads=2, num_frames=4, crop_px=32)
+    import_weights(
+        read_foreign(tmp_path / "vitl.pt", "auto", options), tmp_path / "encoder.safetensors", None
+    )
+    objective = jepa()
+    facts = load_init_weights(tmp_path / "encoder.safetensors", objective)
+    assert (facts["initialized"], facts["license"]) == (["encoder", "predictor"], "MIT")
+    assert torch.equal(
+        objective.predictor.mask_tokens[0], found["predictor"]["mask_tokens.0"][0, 0]
+    )
+    assert objective.predictor.mask_tokens.shape == (1, 24)
+
+
+def run_of(
+    run_dir: Path, objective: JepaObjective, init_from: dict[str, object] | None, **predictor: bool
+) -> None:
+    """A run as the recipe leaves it after three steps."""
+    sizes = {"width": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0, **predictor}
+    identity = {"config": {"objective": {"predictor": sizes}}, "init_from": init_from}
+    state = TrainingState(
+        modules={"objective": objective},
+        optimizer=build_optimizer(objective, OptimizerConfig()),
+        trained=objective,
+        identity=lambda _: identity,
+    )
+    Checkpoints(run_dir, keep=1).save(3, state)
+    target = Encoder(objective.encoder.config)
+    shake(target)
+    save_encoder(target, run_dir / "encoder.safetensors", {**identity, "step": 3})
+
+
+def test_a_run_gives_its_average_its_predictor_and_its_license(tmp_path: Path) -> None:
+    first = jepa()
+    shake(first)
+    start = {"name": "vitl16.pth.tar", "license": "CC-BY-NC-4.0", "license_from": "format"}
+    run_of(tmp_path / "first", first, start, shared_mask_token=True)
+    second = jepa()
+    facts = load_init_weights(tmp_path / "first", second)
+    own = read_own(tmp_path / "first")
+    assert_same_bytes(second.encoder.state_dict(), own.weights.encoder.state)
+    assert_same_bytes(second.predictor.state_dict(), first.predictor.state_dict())
+    assert (facts["name"], facts["license"], facts["init_from"]["name"]) == (
+        "first",
+        "CC-BY-NC-4.0",
+        "vitl16.pth.tar",
+    )
+    assert facts["sha256"] == file_sha256(tmp_path / "first/encoder.safetensors")
+    assert encoder_provenance(tmp_path / "first/encoder.safetensors")["step"] == 3
+
+    third = jepa()
+    facts = load_init_weights(tmp_path / "first/encoder.safetensors", third)
+    assert_same_bytes(third.encoder.state_dict(), own.weights.encoder.state)
+    assert facts["fresh"] == {"predictor": "the file has none"}
+
+
+def test_a_damaged_checkpoint_is_not_taken_from(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", jepa(), None)
+    with (tmp_path / "run/checkpoints/step-00000003/objective.safetensors").open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\1\2\3\4")
+    with pytest.raises(CheckpointError, match=r"objective\.safetensors is missing or damaged"):
+        load_init_weights(tmp_path / "run", jepa())
+
+
+def resumed(path: Path | None, run_dir: Path, step: int = 3) -> dict[str, object] | None:
+    return initial_weights(path, jepa(), Checkpoints(run_dir, keep=1), step, show=False)
+
+
+def test_a_resumed_run_knows_its_start_without_the_file(tmp_path: Path) -> None:
+    vjepa(tmp_path / "vitl.pt")
+    facts = resumed(tmp_path / "vitl.pt", tmp_path / "run", step=0)
+    assert facts is not None
+    run_of(tmp_path / "run", jepa(), facts)
+    sha256 = facts["sha256"]
+    (tmp_path / "vitl.pt").rename(tmp_path / "renamed.pt")
+    for path in (tmp_path / "vitl.pt", Path("elsewhere/vitl.pt"), tmp_path / "renamed.pt"):
+        recorded = resumed(path, tmp_path / "run")
+        assert recorded is not None
+        assert recorded["sha256"] == sha256
+    vjepa(tmp_path / "other.pt", tokens=2)
+    with pytest.raises(CheckpointError, match=r"started from vitl\.pt, not from other\.pt"):
+        resumed(tmp_path / "other.pt", tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"started from vitl\.pt, not from random weights"):
+        resumed(None, tmp_path / "run")
+
+
+def test_a_run_that_started_from_random_weights_cannot_be_resumed_with_others(
+    tmp_path: Path,
+) -> None:
+    run_of(tmp_path / "run", jepa(), None)
+    assert resumed(None, tmp_path / "run") is None
+    with pytest.raises(CheckpointError, match=r"started from random weights, not from vitl\.pt"):
+        resumed(tmp_path / "vitl.pt", tmp_path / "run")
+
+
+def test_what_a_file_has_and_what_is_taken_of_it_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = vjepa(tmp_path / "vitl.pt")
+    for network, table in (("target_encoder", "pos_embed"), ("predictor", "predictor_pos_embed")):
+        found[network][table] = torch.zeros(1, 32, 48 if network == "target_encoder" else 24)
+    vjepa_file(tmp_path / "vitl.pt", **found)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    initial_weights(tmp_path / "vitl.pt", jepa(depth=1), checkpoints, 0, show=True)
+    said = capsys.readouterr().err
+    assert (
+        "init_from: encoder and predictor of vitl.pt as vjepa2, from its target_encoder; the encoder has 28 tensors"
+        in said
+    )
+    assert "init_from: license MIT (of the project that publishes such files" in said
+    assert (
+        "init_from: not used: target_encoder.pos_embed, predictor.predictor_pos_embed (2 tensors)"
+        in said
+    )
+    assert "init_from: left out: opt (2 tensors): the optimizer's state" in said
+    assert (
+        "the run starts from its encoder alone; the predictor starts fresh: depth 2 there, 1 here"
+        in said
+    )
+    assert "mask token" not in said
+    initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=True)
+    said = capsys.readouterr().err
+    assert "init_from: mask token 0 of 10, the one of the largest norm, is the run's 1" in said
+    assert "the run starts from its encoder and predictor" in said
+    initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_flat_sinusoids_are_not_taken_to_frames_of_another_size(tmp_path: Path) -> None:
+    """They count ids row by row: in frames of another width, every one of them means another place."""
+    first, second = mae(), mae(replace(SINCOS, crop_px=64))
+    before = {name: tensor.clone() for name, tensor in second.state_dict().items()}
+    weights = weights_of(first.encoder, decoder=first.decoder)
+    save_pretrained(weights, tmp_path / "mae.safetensors", {})
+    export_weights(weights, "hf", tmp_path / "hf", {}, None, with_decoder=True)
+    export_weights(weights, "timm", tmp_path / "timm", {}, None)
+    for name in ("mae.safetensors", "timm"):
+        with pytest.raises(
+            CheckpointError,
+            match=f"{name} has an encoder of another kind: crop_px 32 there, 64 here",
+        ):
+            load_init_weights(tmp_path / name, second)
+    with pytest.raises(
+        CheckpointError, match=r"hf: 'image_size' of its config\.json is 32, .* crop_px 64"
+    ):
+        load_init_weights(tmp_path / "hf", second)
+    assert_same_bytes(second.state_dict(), before)
+    longer = mae(replace(SINCOS, num_frames=8))
+    assert load_init_weights(tmp_path / "mae.safetensors", longer)["initialized"] == [
+        "encoder",
+        "decoder",
+    ]
+
+
+def test_a_published_videomae_is_for_frames_of_224_px_unless_it_was_imported_for_others(
+    tmp_path: Path,
+) -> None:
+    tensors = random_tensors(videomae_model(192, 12, 768, 16, (192, 4, 768)))
+    videomae_file(tmp_path / "vitt.pth", tensors)
+    size = {"width": 192, "depth": 12, "num_heads": 3, "num_frames": 4, "positions": "sincos"}
+    objective = mae(EncoderConfig(**size, crop_px=112))
+    with pytest.raises(
+        CheckpointError,
+        match=r"vitt\.pth has an encoder of another kind: crop_px 224 there, 112 here",
+    ):
+        load_init_weights(tmp_path / "vitt.pth", objective)
+    load_init_weights(tmp_path / "vitt.pth", mae(EncoderConfig(**size, crop_px=224)))
+    import_weights(
+        read_foreign(tmp_path / "vitt.pth", "videomae", ImportOptions(crop_px=112)),
+        tmp_path / "vitt.safetensors",
+        None,
+    )
+    load_init_weights(tmp_path / "vitt.safetensors", objective)
+    assert torch.equal(objective.encoder.norm.bias, tensors["encoder.norm.bias"])
+
+
+def test_a_decoder_for_frames_of_another_size_starts_fresh_beside_an_encoder_that_has_none(
+    tmp_path: Path,
+) -> None:
+    """The encoder's rotary positions keep their meaning, and the decoder's flat sinusoids do not."""
+    first, second = mae(ROPE), mae(replace(ROPE, crop_px=64))
+    save_pretrained(
+        weights_of(first.encoder, decoder=first.decoder), tmp_path / "mae.safetensors", {}
+    )
+    facts = load_init_weights(tmp_path / "mae.safetensors", second)
+    assert facts["initialized"] == ["encoder"]
+    assert facts["fresh"] == {
+        "decoder": "crop_px 32 there, 64 here, and a decoder's flat sinusoids fit one alone"
+    }
+    assert torch.equal(second.encoder.norm.bias, first.encoder.norm.bias)

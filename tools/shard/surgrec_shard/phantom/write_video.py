@@ -1,0 +1,78 @@
+"""Frames into a video file: ffmpeg behind a pipe, one thread, nothing in the file that differs between two runs."""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from surgrec.errors import StorageError
+from surgrec_shard.disk import writing_to
+from surgrec_shard.ffmpeg import tool
+
+MUXERS = {"mp4": "mp4", "mkv": "matroska", "avi": "avi", "mov": "mov"}
+
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "22")
+MPEG4 = ("-c:v", "mpeg4", "-q:v", "4")
+
+PIPE_BYTES = 2**20
+"""Room for a frame or more: with the usual 64 KiB renderer and encoder wait for each other, a fifth of the time."""
+
+
+def write_video(
+    path: Path, frames: Iterable[UInt8[np.ndarray, "rows w"]], *, size: tuple[int, int], fps: int
+) -> None:
+    """Encodes frames, which appear under `path` complete or not at all.
+
+    Args:
+        path: mp4, mkv and mov are H.264, avi is MPEG-4 part 2.
+        frames: Planar YUV 4:2:0: one and a half times as many rows as the picture has.
+        size: Height and width of the picture; both even.
+        fps: Frames per second.
+
+    Raises:
+        SetupError: ffmpeg is missing.
+        StorageError: ffmpeg could not write it: a full disk, an encoder that it lacks.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    command = _command(partial, path.suffix[1:], size, fps)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        with suppress(OSError):  # more than this user may have: slower, and that is all
+            fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        with suppress(BrokenPipeError):  # ffmpeg has stopped, and says why
+            for frame in frames:
+                process.stdin.write(frame.data)
+        _, complaint = process.communicate()
+    if process.returncode != 0:
+        partial.unlink(missing_ok=True)
+        reason = (
+            " ".join(complaint.decode(errors="replace").split())
+            or f"exit status {process.returncode}"
+        )
+        raise StorageError(f"{path}: ffmpeg could not write it: {reason}")
+    with writing_to(path.parent):
+        partial.replace(path)
+
+
+def _command(out: Path, container: str, size: tuple[int, int], fps: int) -> list[str]:
+    raw = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "yuv420p",
+        "-s",
+        f"{size[1]}x{size[0]}",
+        "-r",
+        str(fps),
+        "-i",
+        "pipe:0",
+    ]
+    codec = MPEG4 if container == "avi" else X264
+    same = ["-threads", "1", "-flags", "+bitexact", "-fflags", "+bitexact", "-map_metadata", "-1"]
+    quiet = [tool("ffmpeg"), "-nostdin", "-v", "error", "-y"]
+    return [*quiet, *raw, "-an", *codec, *same, "-f", MUXERS[container], str(out)]
