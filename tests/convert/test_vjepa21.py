@@ -5,7 +5,7 @@ import torch
 
 from surgrec.convert.vjepa_names import encoder_tensors, predictor_tensors
 from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig
-from tests.models import vjepa21
+from tests.support import vjepa21
 from tests.support.weight_layouts import shake
 
 V21 = {"rope": "interleaved", "rope_side": 16, "modality_embedding": True}

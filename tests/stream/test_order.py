@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from surgrec.errors import ConfigError, MixtureError
 from surgrec.stream import Level, Mixture, rank_positions, sample_key
 from surgrec.stream.mixture import Stage
-from surgrec.stream.order import Draws, Order
+from surgrec.stream.order import DrawArrays, Order
 from surgrec.stream.permutation import uniform
 from surgrec.stream.shares import Leaf
 
@@ -37,8 +37,8 @@ LEAVES = [
 MIXTURE = Mixture(block=16, shuffle_block=2, shuffle_window=2)
 
 
-def rows(draws: Draws) -> list[tuple[int, int, int]]:
-    """Draws as (leaf, sample, epoch), position by position."""
+def rows(draws: DrawArrays) -> list[tuple[int, int, int]]:
+    """DrawArrays as (leaf, sample, epoch), position by position."""
     return list(zip(draws.leaf.tolist(), draws.sample.tolist(), draws.epoch.tolist(), strict=True))
 
 
