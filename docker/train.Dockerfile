@@ -1,6 +1,6 @@
 # Training on NVIDIA GPUs: torch brings its own CUDA libraries, the host its driver (docker run --gpus all, or apptainer --nv).
 #   docker build -f docker/train.Dockerfile -t surgrec-train .
-#   docker run --rm --gpus all --ipc host -v /runs:/runs surgrec-train --config recipes/configs/jepa_vitl16.yaml \
+#   docker run --rm --gpus all --ipc host -v /runs:/runs surgrec-train --config jepa_vitl16 \
 #       --corpus s3://bucket/corpus --run_dir /runs/a
 # --ipc host: loader workers hand batches over in shared memory, and Docker's default of 64 MB is too small for video.
 FROM python:3.12-slim

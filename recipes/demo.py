@@ -99,7 +99,7 @@ def train_and_evaluate() -> None:
 
     title("8. Held-out cases: frozen features beside those of the same encoder without training")
     for encoder in (JEPA, MAE):
-        split = f"--task phase --split {CONFIGS / 'phantom_phases.yaml'} --stride_s 0.5"
+        split = "--task phase --split recipes/splits/phantom_phases.yaml --stride_s 0.5"
         run(f"surgrec evaluate {CORPUS} --encoder {encoder} {split}")
 
     title("9. The report")

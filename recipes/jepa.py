@@ -1,7 +1,7 @@
 """SurgRec-JEPA: predict the features of hidden tubelets from the visible ones.
 
-    accelerate launch recipes/jepa.py --config recipes/configs/jepa_vitl16.yaml --corpus s3://bucket/corpus --run_dir runs/a
-    accelerate launch --cpu recipes/jepa.py --config recipes/configs/jepa_tiny.yaml --corpus CORPUS --run_dir runs/tiny
+    accelerate launch recipes/jepa.py --config jepa_vitl16 --corpus s3://bucket/corpus --run_dir runs/a
+    accelerate launch --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir runs/tiny
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/jepa.py --config ... # two processes without a GPU
 
 A run that was killed continues with the same command and `--resume true`, on any number of processes that divides the batch.
@@ -11,12 +11,13 @@ Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2 (Assran et al. 2
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from surgrec.cli import parse, run_main
 from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
-from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.models import ENCODER_FILE, ENCODER_SIZES, Encoder, save_encoder
 from surgrec.objectives import (
     JepaObjective,
     JepaObjectiveConfig,
@@ -47,6 +48,8 @@ from surgrec.training import (
     start_run,
     update_ema,
 )
+
+CONFIGS = Path(__file__).with_name("configs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +168,7 @@ def main(config: JepaConfig) -> None:
 
 
 if __name__ == "__main__":
-    config = parse(JepaConfig)
+    config = parse(JepaConfig, configs=CONFIGS, presets={"encoder.size": ENCODER_SIZES})
     run_main(
         "jepa", lambda: main(config), to_go_on="--resume true continues from the last checkpoint"
     )

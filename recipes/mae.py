@@ -1,7 +1,7 @@
 """SurgRec-MAE: reconstruct the pixels of hidden tubelets from the visible tenth.
 
-    accelerate launch recipes/mae.py --config recipes/configs/mae_vitb16.yaml --corpus s3://bucket/corpus --run_dir runs/a
-    accelerate launch --cpu recipes/mae.py --config recipes/configs/mae_tiny.yaml --corpus CORPUS --run_dir runs/tiny
+    accelerate launch recipes/mae.py --config mae_vitb16 --corpus s3://bucket/corpus --run_dir runs/a
+    accelerate launch --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir runs/tiny
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/mae.py --config ... # two processes without a GPU
 
 A run that was killed continues with the same command and `--resume true`, on any number of processes that divides the batch.
@@ -11,6 +11,7 @@ Method: VideoMAE (Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2 (Wang et a
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from einops import reduce
@@ -18,7 +19,7 @@ from einops import reduce
 from surgrec.cli import parse, run_main
 from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
 from surgrec.errors import ConfigError
-from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.models import ENCODER_FILE, ENCODER_SIZES, Encoder, save_encoder
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_flops, mae_masks
 from surgrec.runs import provenance, record_start, run_identity
 from surgrec.training import (
@@ -49,6 +50,8 @@ VIDEOMAE_OPTIMIZER = OptimizerConfig(
     weight_decay=ScheduleConfig(value=0.05),
     betas=(0.9, 0.95),
 )
+
+CONFIGS = Path(__file__).with_name("configs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,7 @@ def main(config: MaeConfig) -> None:
 
 
 if __name__ == "__main__":
-    config = parse(MaeConfig)
+    config = parse(MaeConfig, configs=CONFIGS, presets={"encoder.size": ENCODER_SIZES})
     run_main(
         "mae", lambda: main(config), to_go_on="--resume true continues from the last checkpoint"
     )

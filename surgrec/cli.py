@@ -1,19 +1,23 @@
 """The one place that knows jsonargparse: typed configs and typed subcommands. Parsing only."""
 
 import difflib
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import jsonargparse
 
+from surgrec.config_files import merge_configs, read_config
 from surgrec.errors import ConfigError, SurgrecError
 
 ConfigType = TypeVar("ConfigType")
+Presets: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""For each key, the fields that each of its values sets."""
 
 # What jsonargparse says, and what a user understands.
 _PLAIN_WORDS = (
@@ -47,16 +51,50 @@ class Command:
 
 
 def parse(
-    config_type: type[ConfigType], argv: Sequence[str] | None = None, *, prog: str | None = None
+    config_type: type[ConfigType],
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
+    configs: Path | None = None,
+    presets: Presets | None = None,
 ) -> ConfigType:
-    """A config from `--config FILE.yaml` and dotted flags that override it. A wrong key or type ends the program with 2."""
+    """Parse a config from `--config` files and dotted flags. A wrong key or type ends the program with 2.
+
+    Later files override earlier ones. Flags override all files, wherever they stand on the command line.
+
+    Args:
+        config_type: Dataclass of the config.
+        argv: Words of the command line; None takes those of this process.
+        prog: Name of the program in messages.
+        configs: Folder of configs that `--config NAME` may name without a path.
+        presets: Keys that set several fields at once: `{"encoder.size": {"large": {"width": 1024, ...}}}`.
+    """
     parser = _Parser(prog=prog, exit_on_error=True, allow_abbrev=False)
     parser.add_argument(
-        "--config", action="config", help="A YAML file with any of the options below."
+        "--config", action="config", help="Name or path of a YAML file with any of these options."
     )
     parser.add_class_arguments(config_type, as_group=False)
-    parsed = parser.parse_args(list(argv) if argv is not None else None)
+    for key, values in (presets or {}).items():
+        fields = ", ".join(next(iter(values.values())))
+        parser.add_argument(
+            f"--{key}", choices=list(values), default=None, help=f"Published size: sets {fields}."
+        )
+
+    # Files first, as one value, so that flags win over them.
+    names, flags = _split_configs(list(sys.argv[1:] if argv is None else argv))
+    if "" in names:
+        parser.error("--config needs the name or the path of a file")
+    try:
+        values = merge_configs([read_config(name, configs) for name in names])
+        values, flags = _expand_presets(values, flags, presets or {})
+    except ConfigError as error:
+        parser.error(str(error))
+    first = ["--config", json.dumps(values)] if values else []
+    parsed = parser.parse_args([*first, *flags])
+    for key in presets or {}:
+        parsed.pop(key, None)
     _refuse_values_for_groups(parser, parsed)
+
     try:
         config = parser.instantiate_classes(parsed)
     except (SurgrecError, ValueError) as error:
@@ -66,6 +104,49 @@ def parse(
         return config_type(**fields)
     except (SurgrecError, ValueError) as error:
         parser.error(str(error))
+
+
+def _split_configs(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into the values of `--config` and all other words."""
+    names, flags = [], []
+    words = iter(argv)
+    for word in words:
+        if word == "--config":
+            names.append(next(words, ""))
+        elif word.startswith("--config="):
+            names.append(word.removeprefix("--config="))
+        else:
+            flags.append(word)
+    return names, flags
+
+
+def _expand_presets(
+    values: dict[str, Any], flags: list[str], presets: Presets
+) -> tuple[dict[str, Any], list[str]]:
+    """Replace preset keys by their fields. Explicit fields of a file win over its preset."""
+    for key, choices in presets.items():
+        group, _, name = key.rpartition(".")
+        fields = values.get(group)
+        if isinstance(fields, dict) and name in fields:
+            size = fields.pop(name)
+            if size not in choices:
+                raise ConfigError(f"{key} is {size!r}, not one of {', '.join(choices)}")
+            values = {**values, group: {**choices[size], **fields}}
+
+        # A flag becomes the flags of its fields, in its place.
+        expanded = []
+        words = iter(flags)
+        for word in words:
+            flag, _, size = word.partition("=")
+            if flag != f"--{key}":
+                expanded.append(word)
+                continue
+            size = size or next(words, "")
+            if size not in choices:
+                raise ConfigError(f"{key} is {size!r}, not one of {', '.join(choices)}")
+            expanded += [f"--{group}.{field}={value}" for field, value in choices[size].items()]
+        flags = expanded
+    return values, flags
 
 
 def write_yaml(config: object, path: Path) -> None:
@@ -146,13 +227,9 @@ def run_main(
     ):  # `| head` has read enough; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (
-        OSError
-    ) as error:  # a folder without permission, a full disk: where nothing closer to it said more
-        print(
-            f"{prog}: error: {error.filename or 'a file'}: {error.strerror}; mend it and run again",
-            file=sys.stderr,
-        )  # noqa: T201
+    except OSError as error:  # a folder without permission or a full disk that no caller explained
+        cause = f"{error.filename or 'a file'}: {error.strerror}"
+        print(f"{prog}: error: {cause}; mend it and run again", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     sys.exit(status or 0)
 

@@ -153,9 +153,9 @@ def test_a_config_as_plain_values_holds_no_objects() -> None:
         ("folder: x\noptics: {zoom: -1}", "zoom is -1.0; it must be positive"),
         ("folder: x\nspares: [{zoom: -2}]", "zoom is -2.0; it must be positive"),
         ("pictures: 3", "folder"),
-        ("- a", "config"),
-        ("a: [", "parsing config"),
-        ("", "config"),
+        ("- a", "must be a YAML mapping, got list"),
+        ("a: [", "cannot be read"),
+        ("", "must be a YAML mapping, got NoneType"),
     ],
 )
 def test_a_wrong_yaml_is_one_line_that_names_what_is_wrong(
@@ -194,8 +194,12 @@ def test_help_shows_the_docstring_of_every_field(capsys: pytest.CaptureFixture[s
 
 
 def develop(
-    *, out: str, optics: Optics = Optics(), names: list[str] = [], dry: bool = False
-) -> int:  # noqa: B006
+    *,
+    out: str,
+    optics: Optics = Optics(),
+    names: list[str] = [],  # noqa: B006
+    dry: bool = False,
+) -> int:
     """Pictures to prints.
 
     Args:

@@ -292,10 +292,8 @@ def test_an_imported_file_whose_parts_were_cut_is_refused_by_the_name_of_the_ten
     imported = tmp_path / "encoder.safetensors"
     assert surgrec(monkeypatch, "import", tmp_path / "vitl.pt", "--out", imported, *JEPA) == 0
     with safe_open(imported, framework="pt") as opened:
-        metadata, tensors = (
-            opened.metadata(),
-            {name: opened.get_tensor(name) for name in opened.keys()},
-        )  # noqa: SIM118
+        metadata = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     for cut, said in (
         ("predictor.predictor_norm.bias", "'predictor_norm.bias' is missing"),
         ("context_encoder.norm.bias", "context_encoder: 'norm.bias' is missing"),

@@ -18,7 +18,9 @@ FEW = replace(SHORT_RANGE, lengths=((40, 80), (60, 100), (80, 80)))
 
 def stated(name: str) -> list[MultiblockConfig]:
     """The mask configurations of a config file that states lengths."""
-    fields = yaml.safe_load((ROOT / f"recipes/configs/{name}.yaml").read_text(encoding="utf-8"))
+    fields = yaml.safe_load(
+        (ROOT / f"recipes/configs/overlays/{name}.yaml").read_text(encoding="utf-8")
+    )
     return [from_plain(MultiblockConfig, mask, name) for mask in fields["objective"]["masks"]]
 
 

@@ -1,6 +1,8 @@
 """Every config parses, and has the values that its paper or published config tells it from the others by."""
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,13 +11,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from surgrec.cli import as_plain
 from surgrec.objectives import mae_masks
 from surgrec.training import schedule_value
 from tests.support.documents import parse_config, told_commands
 from tests.support.processes import ROOT, load_recipe
 
 CONFIGS = ROOT / "recipes/configs"
-NOT_OF_A_RUN = {"phantom_phases"}
+FILES = {path.stem: path for path in CONFIGS.rglob("*.yaml")}
+"""Every config by its name."""
+VALUES = ROOT / "tests/recipes/config_values.json"
 STATIC = {
     "static_16x224": "jepa1_vitl16_224",
     "static_16x256": "jepa_vitl16",
@@ -29,7 +34,7 @@ CHANGED = {
     "mae_vitb16_ucf101": "mae_vitb16",
     "mae_vits16_ssv2_2400epochs": "mae_vits16",
 }
-"""VideoMAE's other runs: configs that say only what they change, and the one that comes first."""
+"""VideoMAE's other runs, and the run that they change."""
 OUR_OWN = {"jepa_tiny", "mae_tiny", "jepa_vitl16_continued", "mae_vitb16_continued"}
 
 SMALL, BASE, LARGE, HUGE = (
@@ -155,7 +160,7 @@ def recipes() -> dict[str, ModuleType]:
 
 def parsed(recipes: dict[str, ModuleType], *names: str) -> Any:
     """Config files as their recipe reads them, one after the other."""
-    files = [word for name in names for word in ("--config", str(CONFIGS / f"{name}.yaml"))]
+    files = [word for name in names for word in ("--config", name)]
     return parse_config(
         recipes,
         "jepa" if "jepa" in names[0] else "mae",
@@ -174,29 +179,27 @@ def encoder_size(config: Any) -> tuple[Any, ...]:
 
 
 def test_every_config_of_a_published_recipe_is_in_a_table() -> None:
-    names = {path.stem for path in CONFIGS.glob("*.yaml")}
-    assert names == {*JEPA, *MAE, *STATIC} | OUR_OWN | NOT_OF_A_RUN
+    names = set(FILES)
+    assert names == {*JEPA, *MAE, *STATIC} | OUR_OWN
 
 
 def test_the_readme_lists_every_config() -> None:
     readme = (ROOT / "recipes/README.md").read_text(encoding="utf-8")
-    rows = [line for line in readme.splitlines() if line.startswith("|")]
-    listed = [name for row in rows for name in re.findall(r"`(\w+)\.yaml`", row)]
-    assert sorted(listed) == sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    rows = [line for line in readme.splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(FILES)
 
 
 def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
     rows = [
         line
         for line in (ROOT / "recipes/README.md").read_text(encoding="utf-8").splitlines()
-        if ".yaml`" in line
+        if line.startswith("| `")
     ]
     unknown = {
-        name: row.split("|")[4].strip()
-        for row in rows
-        for name in re.findall(r"`(\w+)\.yaml`", row)
+        name: row.split("|")[4].strip() for row in rows for name in re.findall(r"`(\w+)`", row)
     }
-    for path in sorted(CONFIGS.glob("*.yaml")):
+    for path in sorted(FILES.values()):
         if "Unknown: " in path.read_text(encoding="utf-8"):
             assert unknown[path.stem], path.stem
     assert (unknown["mae2_vitl16"], unknown["mae2_vith16"]) == ("views", "batch")
@@ -204,7 +207,7 @@ def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / "recipes/README.md", *sorted(CONFIGS.glob("*.yaml"))],
+    [ROOT / "recipes/README.md", *sorted(FILES.values())],
     ids=lambda path: path.stem,
 )
 def test_the_commands_that_are_told_are_accepted(
@@ -212,33 +215,61 @@ def test_the_commands_that_are_told_are_accepted(
 ) -> None:
     monkeypatch.chdir(ROOT)
     commands = told_commands(path.read_text(encoding="utf-8"))
-    assert commands or path.stem in NOT_OF_A_RUN
+    assert commands
     for method, words in commands:
         assert parse_config(recipes, method, [*words, "--corpus", "c", "--run_dir", "r"])
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_config_says_what_it_is_and_where_it_comes_from(path: Path) -> None:
-    head = path.read_text(encoding="utf-8").partition("\n\n")[0]
-    comment = " ".join(
-        line.removeprefix("#").strip() for line in head.splitlines() if line.startswith("#")
-    )
-    if path.stem not in NOT_OF_A_RUN:
-        assert f"recipes/configs/{path.name}" in comment, "the command that runs it"
-        assert any(word in comment for word in ("Hardware: ", "Hardware and Cost: ", "Unknown: "))
-        assert "Cost" in comment
-        assert "tiny" in path.stem or "Source: " in comment or "Unknown, taken from" in comment
-    if path.stem in CHANGED:
-        assert f"Deviations: those of {CHANGED[path.stem]}.yaml" in comment
-    elif path.stem in {*JEPA, *MAE} and not path.stem.startswith("surgrec_"):
-        assert "Deviations: " in comment
-        assert (
-            "the mixture decides" in comment or "those of jepa2_vitl16_256.yaml (data" in comment
-        ), "whose data it is"
-    if path.stem.startswith("jepa21_"):
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_config_says_what_it_is_and_where_it_comes_from(name: str) -> None:
+    comment = head_of(name)
+    assert f"--config {name}" in comment, "the command that runs it"
+    assert any(word in comment for word in ("Hardware: ", "Hardware and Cost: ", "Unknown: "))
+    assert "Cost" in comment
+    assert "tiny" in name or "Source: " in comment or "Unknown, taken from" in comment
+    if name in {*JEPA, *MAE} and not name.startswith("surgrec_"):
+        deviations = all_deviations(name)
+        assert "the mixture decides" in deviations, "which data is used"
+        if name in MAE:
+            assert "resized without antialiasing, there with it" in deviations
+    if name.startswith("jepa21_"):
         assert "modality embedding is not decayed" in comment
-    if path.stem in MAE and path.stem not in CHANGED and not path.stem.startswith("surgrec_"):
-        assert "resized without antialiasing, there with it" in comment
+
+
+def head_of(name: str) -> str:
+    """The comment at the head of a config, as one line."""
+    lines = FILES[name].read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+
+
+def all_deviations(name: str) -> str:
+    """The deviations that a head states, and those of the config that it refers to."""
+    stated = head_of(name).partition("Deviations")[2]
+    assert stated
+    referred = re.match(r": those of (\w+)", stated)
+    return stated + (all_deviations(referred.group(1)) if referred else "")
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_config_resolves_to_the_values_on_record(
+    recipes: dict[str, ModuleType], name: str
+) -> None:
+    values = json.loads(VALUES.read_text(encoding="utf-8"))
+    full = values["jepa_vitl16" if name in {*JEPA, *STATIC} or "jepa" in name else "mae_vitb16"]
+    expected = {key: value for key, value in (full | values[name]).items() if value != "absent"}
+    config = parsed(recipes, *([STATIC[name]] if name in STATIC else []), name)
+    resolved = dict(flat(as_plain(config)))
+    assert {key: resolved[key] for key in expected} == expected
+    assert resolved.keys() - expected.keys() == {"corpus", "run_dir"}
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields of a config by dotted names."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from flat(item, f"{key}.{name}" if key else name)
+    else:
+        yield key, value
 
 
 @pytest.mark.parametrize("name", JEPA)
@@ -306,7 +337,7 @@ def test_static_shapes_change_the_lengths_of_masks_and_nothing_else(
 def test_another_run_of_videomae_changes_what_its_script_does_and_nothing_else(
     recipes: dict[str, ModuleType], name: str, base: str
 ) -> None:
-    before, after = parsed(recipes, base), parsed(recipes, base, name)
+    before, after = parsed(recipes, base), parsed(recipes, name)
     assert after != before
     objective = replace(after.objective, mask_ratio=before.objective.mask_ratio)
     optimizer = replace(after.optimizer, lr=before.optimizer.lr)
@@ -386,7 +417,7 @@ def test_vjepa_2_has_rotary_positions_and_no_clipping_and_21_more(
 @pytest.mark.parametrize("name", MAE)
 def test_an_mae_has_its_published_values(recipes: dict[str, ModuleType], name: str) -> None:
     size, patch, decoder, batch, rate, (epochs, warmup), (seen, predicted) = MAE[name]
-    config = parsed(recipes, CHANGED.get(name, name), name)
+    config = parsed(recipes, name)
     assert encoder_size(config) == size
     assert (config.encoder.num_frames, config.encoder.crop_px, config.encoder.patch_size) == (
         16,

@@ -22,7 +22,7 @@ from tests.support.weight_layouts import (
     vjepa_predictor,
 )
 
-DOCUMENTS = [ROOT / "recipes/README.md", *sorted((ROOT / "recipes/configs").glob("*.yaml"))]
+DOCUMENTS = [ROOT / "recipes/README.md", *sorted((ROOT / "recipes/configs").rglob("*.yaml"))]
 
 
 def told_beginnings() -> Iterator[tuple[str, str, list[str]]]:
@@ -36,7 +36,7 @@ def told_beginnings() -> Iterator[tuple[str, str, list[str]]]:
         yield (
             "the main README",
             "jepa",
-            ["--config", "recipes/configs/jepa_vitl16.yaml", *words.split()],
+            ["--config", "jepa_vitl16", *words.split()],
         )
 
 
@@ -94,7 +94,7 @@ def test_without_its_format_a_vit_l_of_v_jepa_is_refused(
     """Why the commands say it: SurgRec-JEPA's file has the same names and another license."""
     monkeypatch.chdir(ROOT)
     published_files(tmp_path)
-    words = ["--config", "recipes/configs/jepa_vitl16_continued.yaml", "--init_from", "vitl.pt"]
+    words = ["--config", "jepa_vitl16_continued", "--init_from", "vitl.pt"]
     with pytest.raises(CheckpointError, match="in a recipe by --init_format"):
         begin("jepa", words, tmp_path)
 

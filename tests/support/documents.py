@@ -5,6 +5,8 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
+from surgrec.models import ENCODER_SIZES
+
 
 def told_commands(text: str) -> list[tuple[str, list[str]]]:
     """The recipe and the words after it, of every command in a text; commands may go on after a backslash."""
@@ -17,7 +19,9 @@ def told_commands(text: str) -> list[tuple[str, list[str]]]:
 def parse_config(recipes: dict[str, ModuleType], method: str, words: list[str]) -> Any:
     """What a recipe makes of these words."""
     recipe = recipes[method]
-    return recipe.parse(recipe.JepaConfig if method == "jepa" else recipe.MaeConfig, words)
+    config_type = recipe.JepaConfig if method == "jepa" else recipe.MaeConfig
+    presets = {"encoder.size": ENCODER_SIZES}
+    return recipe.parse(config_type, words, configs=recipe.CONFIGS, presets=presets)
 
 
 def _without_ellipses(words: list[str]) -> list[str]:

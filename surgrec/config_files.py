@@ -1,0 +1,93 @@
+"""Read YAML config files: find them by name, follow `base`, and merge them."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from surgrec.errors import ConfigError
+
+BASE_KEY = "base"
+"""Key of a config file that names the config it starts from."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loader that reads `1e-6` as a number, as YAML 1.2 does; YAML 1.1 reads a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_config(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """Read a config file and the files it is based on.
+
+    A file may name its base: `base: jepa_vitl16`. Its own values override those of the base; mappings
+    are merged key by key, lists are replaced.
+
+    Args:
+        name: Path of a YAML file, or the name of a file below `folder` without its suffix.
+        folder: Folder of named configs, searched with all its subfolders; None accepts paths only.
+
+    Raises:
+        ConfigError: A file is missing, is not a YAML mapping, or is its own base.
+    """
+    return _read(find_config(name, folder), folder, ())
+
+
+def find_config(name: str, folder: Path | None = None) -> Path:
+    """Return the path of a config file, given its path or its name (see `read_config`).
+
+    Raises:
+        ConfigError: The file does not exist.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if folder is None or path.suffix or len(path.parts) > 1:
+        raise ConfigError(f"config {name}: no such file")
+
+    configs = {file.stem: file for file in folder.rglob("*.yaml")}
+    if name in configs:
+        return configs[name]
+    near = difflib.get_close_matches(name, sorted(configs), n=3)
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"see {folder}"
+    raise ConfigError(f"config {name}: no such file or named config; {remedy}")
+
+
+def merge_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge configs; later values win, and mappings are merged key by key."""
+    merged: dict[str, Any] = {}
+    for config in configs:
+        for key, value in config.items():
+            before = merged.get(key)
+            both = isinstance(before, dict) and isinstance(value, Mapping)
+            merged[key] = merge_configs([before, value]) if both else value
+    return merged
+
+
+def _read(path: Path, folder: Path | None, dependents: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in dependents:
+        raise ConfigError(f"config {path} is its own base; remove one of the `base` keys")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"config {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"config {path} must be a YAML mapping, got {type(values).__name__}")
+
+    base = values.pop(BASE_KEY, None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"config {path}: base must be a name or a path, got {base!r}")
+    base_path = path.parent / base
+    if not base_path.is_file():
+        base_path = find_config(base, folder)
+    return merge_configs([_read(base_path, folder, (*dependents, path.resolve())), values])
