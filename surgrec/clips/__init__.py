@@ -1,12 +1,15 @@
-"""Bytes to tensors: frame times, decoding, augmentation, batches, and the loader that yields them."""
+"""Stored bytes to tensors.
 
-from surgrec.clips.augment import AugmentConfig, to_model_input
-from surgrec.clips.batch import ClipBatch, Quarantined
+The room holds frame times, decoding, augmentation, batches, and the loader that yields them.
+"""
+
+from surgrec.clips.augment import AugmentConfig
+from surgrec.clips.batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips.crop import Box, central_crop
 from surgrec.clips.dataset import ClipDataset, LoaderConfig
 from surgrec.clips.decode import decode_clip, torchcodec_classes
 from surgrec.clips.loader import StepSampler, clip_batches, loader_failures_explained
-from surgrec.clips.sampling import ClipSampling, clip_times
+from surgrec.clips.sampling import ClipSampling
 
 __all__ = [
     "AugmentConfig",
@@ -19,7 +22,6 @@ __all__ = [
     "StepSampler",
     "central_crop",
     "clip_batches",
-    "clip_times",
     "decode_clip",
     "loader_failures_explained",
     "to_model_input",

@@ -1,56 +1,93 @@
-"""Cropped frames to network input, on the device: resize, flip, normalize. All randomness was drawn before, by position."""
+"""Random views of a clip: how each one is drawn, and how it is applied on the device.
+
+A new augmentation changes this file only: `View` gets a field, `draw_view` draws it from the random
+key, and `apply_view` applies it.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from surgrec.clips.batch import ClipBatch
 from surgrec.clips.crop import Box, multi_scale_crop, random_resized_crop
 from surgrec.errors import ConfigError
 from surgrec.normalize import normalize
+from surgrec.stream import hash_int, hash_uniform
+
+_CROP, _FLIP = 2, 3
+"""Each random choice hashes the key of the view with its own number; 1 is the start time, drawn in
+`dataset.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Random view of a clip. Defaults are V-JEPA 2's."""
+    """Distribution of the random views of a clip. The defaults are V-JEPA 2's."""
 
     crop: Literal["random_resized", "multi_scale"] = "random_resized"
-    """V-JEPA's crop, of any size and place within `scale` and `aspect_ratio`, or VideoMAE's, of few sizes at 13 places."""
+    """`random_resized` (V-JEPA): any size and position within `scale` and `aspect_ratio`.
+    `multi_scale` (VideoMAE): ten sizes at 13 positions."""
     scale: tuple[float, float] = (0.3, 1.0)
-    """Range of the crop's area, as a share of the frame's; of `random_resized` crops."""
+    """Range of the crop area as a share of the frame area. Used by `random_resized`."""
     aspect_ratio: tuple[float, float] = (0.75, 1.35)
-    """Range of the crop's width / height; of `random_resized` crops."""
+    """Range of the crop's width / height. Used by `random_resized`."""
     flip: float = 0.5
     """Probability of a horizontal flip."""
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ConfigError(f"scale {self.scale} must be a range within (0, 1]")
+            raise ConfigError(f"scale {self.scale} must be an increasing range within (0, 1]")
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1] or not 0 <= self.flip <= 1:
             raise ConfigError(
-                f"aspect_ratio {self.aspect_ratio} must be a positive range and flip {self.flip} in [0, 1]"
+                f"aspect_ratio {self.aspect_ratio} must be an increasing, positive range "
+                f"and flip {self.flip} must be within [0, 1]"
             )
 
 
-def random_box(height: int, width: int, config: AugmentConfig, key: int) -> Box:
-    """Where a frame of this size is cropped; depends on the config and the key alone."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """One random view of a clip, the same for all of its frames."""
+
+    box: Box
+    """The crop, in pixels of the stored frame. Applied by the decoder."""
+    flip: bool
+    """Whether the clip is mirrored horizontally. Applied by `apply_view`."""
+
+
+def draw_view(height: int, width: int, config: AugmentConfig, key: int) -> View:
+    """Draw the view of a clip. The result depends on the arguments only.
+
+    Args:
+        height: Height of the stored frame, pixels.
+        width: Width of the stored frame, pixels.
+        config: Distribution to draw from.
+        key: RNG key of the view, from `sample_key(seed, position, view)`.
+    """
+    crop_key = hash_int(key, _CROP)
     if config.crop == "multi_scale":
-        return multi_scale_crop(height, width, key=key)
-    return random_resized_crop(
-        height, width, scale=config.scale, aspect_ratio=config.aspect_ratio, key=key
-    )
+        box = multi_scale_crop(height, width, key=crop_key)
+    else:
+        box = random_resized_crop(
+            height, width, scale=config.scale, aspect_ratio=config.aspect_ratio, key=crop_key
+        )
+    return View(box=box, flip=hash_uniform(key, _FLIP) < config.flip)
 
 
-def to_model_input(
-    batch: ClipBatch, crop_px: int, device: torch.device
-) -> Float[Tensor, "b c t h w"]:
-    """The clips of a batch, every view of each sample, as the network takes them: float32, normalized by RGB_MEAN and RGB_STD."""
-    clips = []
-    for frames, flipped in zip(batch.frames, batch.flipped, strict=True):
-        values = normalize(frames, crop_px, device)
-        clips.append(rearrange(values.flip(-1) if flipped else values, "t c h w -> c t h w"))
-    return torch.stack(clips)
+def apply_view(
+    frames: UInt8[Tensor, "t c _ _"], view: View, crop_px: int, device: torch.device
+) -> Float[Tensor, "c t h w"]:
+    """Resize, normalize and flip frames that the decoder has already cropped to `view.box`.
+
+    Args:
+        frames: RGB in [0, 255].
+        view: The view that the frames were cropped for.
+        crop_px: Height and width of the result, pixels.
+        device: Where the result is computed. Frames travel there as uint8.
+
+    Returns:
+        float32, normalized by `RGB_MEAN` and `RGB_STD`.
+    """
+    values = normalize(frames, crop_px, device)
+    return rearrange(values.flip(-1) if view.flip else values, "t c h w -> c t h w")

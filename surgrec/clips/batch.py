@@ -1,4 +1,4 @@
-"""What the loader yields: the clips of one rank at one step, and where they came from."""
+"""Batches: the clips of one rank at one step, and their origin."""
 
 import math
 from collections.abc import Sequence
@@ -8,69 +8,102 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from surgrec.clips.augment import View, apply_view
 from surgrec.stream import ReadStats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """A bad sample, and the one that stands in for it."""
+    """A bad sample and its substitute."""
 
     position: int
     source: str
     key: str
+    """Key of the bad sample."""
     reason: str
+    """Why it cannot be used."""
     substitute: str
+    """Key of the next sample that was tried in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBatch:
-    """One rank's samples of one step, in the order of their positions, and one or several clips of each."""
+    """The samples of one rank at one step, ordered by position, with one or more clips each."""
 
     positions: Int64[np.ndarray, " b"]
-    """Places in the global order."""
+    """Positions in the stream."""
     keys: list[str]
-    """Sample keys; a substitute's where a sample was bad."""
+    """Sample keys; the key of the substitute if a sample was bad."""
     sources: list[str]
+    """Source of each sample."""
     frames: list[UInt8[Tensor, "t c _ _"]]
-    """RGB in [0, 255], cropped, each clip still at its own size; the views of a sample follow each other."""
-    flipped: list[bool]
-    """Whether the clip is to be mirrored."""
+    """RGB in [0, 255], cropped, each clip at its own size. The views of one sample follow each
+    other."""
+    views: list[View]
+    """The view of each clip."""
     quarantined: list[Quarantined]
-    """Bad samples that were met on the way."""
-    reading: ReadStats = ReadStats()
-    """What was read since this process made its last batch."""
+    """Bad samples found while this batch was made."""
+    read_stats: ReadStats = ReadStats()
+    """Reads of this process since its previous batch."""
 
     def pin_memory(self) -> "ClipBatch":
-        """The same batch in page-locked memory; torch's DataLoader calls this."""
+        """Return the batch in page-locked memory. torch's DataLoader calls this method."""
         return ClipBatch(
             **(vars(self) | {"frames": [frames.pin_memory() for frames in self.frames]})
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """From a worker, all clips travel as one tensor: each costs an open file and 0.2 ms of the training process."""
+        """Pickle all clips as one shared tensor.
+
+        Each tensor would cost an open file and 0.2 ms of the training process.
+        """
         shapes = [tuple(frames.shape) for frames in self.frames]
-        # Joined in memory that both processes see, as torch's own collate does: else it would be copied there once more.
+
+        # Concatenate directly into shared memory, as torch's default collate does, to spare a copy.
         shared = torch.UntypedStorage._new_shared(sum(map(math.prod, shapes)))  # type: ignore[no-untyped-call]
         packed = torch.empty(0, dtype=torch.uint8).set_(shared)
         torch.cat([rearrange(frames, "t c h w -> (t h w c)") for frames in self.frames], out=packed)
-        return _unpack, (vars(self) | {"frames": packed}, shapes)
+        return _unpickle, (vars(self) | {"frames": packed}, shapes)
 
 
-def clip_in(
+def to_model_input(
+    batch: ClipBatch, crop_px: int, device: torch.device
+) -> Float[Tensor, "b c t h w"]:
+    """Return all clips of a batch, every view of each sample, as the encoder expects them.
+
+    Args:
+        batch: A batch of the loader.
+        crop_px: Height and width of the result, pixels.
+        device: Where the result is computed.
+
+    Returns:
+        float32, normalized by `RGB_MEAN` and `RGB_STD`.
+    """
+    return torch.stack(
+        [
+            apply_view(frames, view, crop_px, device)
+            for frames, view in zip(batch.frames, batch.views, strict=True)
+        ]
+    )
+
+
+def clip_at(
     memory: UInt8[Tensor, " n"], start: int, shape: Sequence[int]
 ) -> UInt8[Tensor, "t c _ _"]:
-    """The clip of a shape that begins there, without a copy, in the decoder's memory layout (channels last)."""
+    """Return the clip of a given shape that begins at byte `start`, without a copy.
+
+    The memory layout is the decoder's, channels last.
+    """
     t, c, h, w = shape
     return rearrange(
         memory[start : start + math.prod(shape)], "(t h w c) -> t c h w", t=t, c=c, h=h, w=w
     )
 
 
-def _unpack(fields: dict[str, Any], shapes: list[tuple[int, int, int, int]]) -> ClipBatch:
-    """The batch again, its clips as without a worker."""
+def _unpickle(fields: dict[str, Any], shapes: list[tuple[int, int, int, int]]) -> ClipBatch:
     parts = torch.split(fields["frames"], [math.prod(shape) for shape in shapes])
-    frames = [clip_in(part, 0, shape) for part, shape in zip(parts, shapes, strict=True)]
+    frames = [clip_at(part, 0, shape) for part, shape in zip(parts, shapes, strict=True)]
     return ClipBatch(**(fields | {"frames": frames}))

@@ -1,4 +1,7 @@
-"""The dataset: positions in, a batch of clips out. Holds nothing but threads and bytes that it was told to fetch ahead."""
+"""The dataset: positions in, a batch of clips out.
+
+Its only state is a pool of threads and the bytes read ahead.
+"""
 
 import os
 import time
@@ -7,76 +10,80 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from surgrec.clips.augment import AugmentConfig, random_box
+from surgrec.clips.augment import AugmentConfig, View, draw_view
 from surgrec.clips.batch import ClipBatch, Quarantined
 from surgrec.clips.crop import Box, bounding_box
 from surgrec.clips.decode import decode_clip, torchcodec_classes
-from surgrec.clips.sampling import ClipSampling, clip_times
+from surgrec.clips.sampling import ClipSampling
 from surgrec.errors import ConfigError, SampleError, ShardError, SurgrecError
 from surgrec.shards import Sample
 from surgrec.storage import DiskCache
-from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_int, hash_uniform, sample_key
+from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
 
-_START, _CROP, _FLIP = 1, 2, 3
+_START = 1
+"""The start time of a clip hashes the key of its first view with this number; `augment.py` uses the
+following ones."""
 _SUBSTITUTES = 10
+"""Substitutes that are tried for a bad sample before the run stops."""
 _MOST_WORKERS = 16
 _PLANNED = 32
+"""Batches whose draws are computed at once."""
 
-Views: TypeAlias = list[UInt8[Tensor, "t c _ _"]]
-Keep: TypeAlias = Callable[[UInt8[Tensor, "t c _ _"]], UInt8[Tensor, "t c _ _"]]
-"""Where a view's frames stay once they are cut out of what was decoded."""
-
-
-def _kept(frames: UInt8[Tensor, "t c _ _"]) -> UInt8[Tensor, "t c _ _"]:
-    """In memory of their own, in the decoder's layout; no copy where they are all that was decoded."""
-    return frames.contiguous(memory_format=torch.channels_last)
+Frames: TypeAlias = UInt8[Tensor, "t c _ _"]
+StoreFrames: TypeAlias = Callable[[Frames], Frames]
+"""Copies the frames of a view, a slice of the decoded frames, into their final memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
-    """How batches are made. None of it changes what is in them."""
+    """How batches are made. No field changes their content."""
 
     num_workers: int | None = None
-    """Processes per rank that read and decode; 0: threads of the training process do; None: one per core of the rank, but one."""
+    """Processes per rank that read and decode. 0: threads of the training process do it. None: the
+    cores of the rank, minus one."""
     decode_threads: int = 1
-    """Threads per process that decode; without workers, all there are."""
+    """Decoding threads per worker; without workers, of the training process."""
     fetch_threads: int = 8
-    """Threads per worker that read ranges of shards; without workers, per decoding thread."""
+    """Threads per worker that read byte ranges of shards; without workers, per decoding thread."""
     fetch_ahead: int = 2
-    """Batches per worker, or decoding thread, whose bytes are read while earlier ones are decoded."""
+    """Batches per worker, or per decoding thread, whose bytes are read while earlier ones are
+    decoded."""
     prefetch_batches: int = 4
-    """Batches per worker that are made ahead; without workers, all there are."""
+    """Batches per worker that are made in advance; without workers, in total."""
     timeout_s: int = 600
     """Longest wait for a batch, seconds, before the run stops."""
     cache_dir: Path | None = None
-    """Folder on a local disk for copies of whole shards; None reads samples from the corpus one by one."""
+    """Folder on a local disk for copies of whole shards. None reads each sample from the corpus."""
     cache_gb: float = 100.0
-    """Most gigabytes (10^9 bytes) in cache_dir, what is on its way included."""
+    """Maximum size of cache_dir, gigabytes (10^9 bytes), including unfinished copies."""
 
     def __post_init__(self) -> None:
-        others = (self.decode_threads, self.fetch_threads, self.prefetch_batches, self.timeout_s)
+        positive = (self.decode_threads, self.fetch_threads, self.prefetch_batches, self.timeout_s)
         if (
             (self.num_workers or 0) < 0
             or self.fetch_ahead < 0
-            or min(others) < 1
+            or min(positive) < 1
             or self.cache_gb <= 0
         ):
             raise ConfigError(
-                "loader: num_workers and fetch_ahead may be 0, cache_gb must be above 0, everything else at least 1, "
-                f"not {self}"
+                "loader: num_workers and fetch_ahead must be at least 0, cache_gb must be above 0, "
+                f"all other numbers must be at least 1, got {self}"
             )
 
     @property
     def workers(self) -> int:
-        """Processes per rank: what was asked for, or this rank's share of the machine's cores, one left to training."""
+        """Number of processes per rank.
+
+        Without `num_workers`: the rank's share of the machine's cores, minus one for training, at
+        most 16.
+        """
         if self.num_workers is not None:
             return self.num_workers
         cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -84,53 +91,86 @@ class LoaderConfig:
 
     @property
     def cache(self) -> DiskCache | None:
-        """The cache of whole shards, if there is to be one."""
+        """The cache of whole shards, or None without `cache_dir`."""
         return DiskCache(self.cache_dir, int(self.cache_gb * 1e9)) if self.cache_dir else None
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the dataset is asked for, and what this process will probably be asked for later."""
+class BatchRequest:
+    """The positions of a batch, and a forecast of the next requests to the same process."""
 
     positions: tuple[int, ...]
     stride: int = 0
-    """From these positions to those of the next request."""
-    more: int = 0
-    """Requests that follow."""
-    spread: bool = False
-    """Whether all decoding threads are to make this batch, or the calling one alone."""
+    """Distance from these positions to those of the next request."""
+    remaining: int = 0
+    """Number of requests that follow."""
+    all_threads: bool = False
+    """Whether all decoding threads make this batch, or the calling thread alone."""
 
-    def later(self, count: int) -> list[tuple[int, ...]]:
-        """Positions of the next requests, at most so many."""
+    def following(self, count: int) -> list[tuple[int, ...]]:
+        """Return the positions of the next requests, at most `count`."""
         return [
             tuple(position + number * self.stride for position in self.positions)
-            for number in range(1, min(count, self.more) + 1)
+            for number in range(1, min(count, self.remaining) + 1)
         ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fetched:
-    """The samples at some positions, and their bytes."""
+class _FetchedSamples:
+    """The samples at some positions, and their bytes; all lists have one entry per position."""
 
     draws: list[Draw]
     samples: list[Sample]
     mp4s: list[bytes | SampleError]
     seconds: float
+    """Duration of the reads."""
+
+
+@dataclass(frozen=True)
+class _DecodedSample:
+    """All views of one sample."""
+
+    views: list[View]
+    frames: list[Frames]
 
 
 @dataclass(kw_only=True)
-class _Process:
-    """What one process reads and decodes with."""
+class _ProcessState:
+    """Threads and read-ahead bytes of one process."""
 
     fetcher: Fetcher
     decoders: ThreadPoolExecutor
-    ahead: ThreadPoolExecutor
-    coming: dict[tuple[int, ...], Future[_Fetched]] = field(default_factory=dict)
+    readers: ThreadPoolExecutor
+    read_ahead: dict[tuple[int, ...], Future[_FetchedSamples]] = field(default_factory=dict)
+    """Reads under way, by the positions of their batch."""
     planned: dict[int, Draw] = field(default_factory=dict)
+    """Draws that are already computed, by position."""
 
 
-class ClipDataset(Dataset[ClipBatch]):
-    """Batches by the positions of their samples: `views` random views of each, of the same moments."""
+class ClipDataset:
+    """Source of the batches of a stream: `views` random views of each sample.
+
+    All views of a sample show the same moments. `clip_batches` drives the dataset with workers or
+    threads. It is not a `torch.utils.data.Dataset`, as it is indexed by batch requests.
+
+    Args:
+        stream: The order of the samples.
+        sampling: Frames of a clip.
+        augment: Distribution of the views.
+        config: Workers, threads and cache.
+        views: Clips per sample.
+
+    Raises:
+        SetupError: torchcodec is missing, or cannot load an FFmpeg library.
+
+    Example:
+        ```python
+        dataset = ClipDataset(
+            stream, ClipSampling(), AugmentConfig(), LoaderConfig(num_workers=0)
+        )
+        batch = dataset.batch(BatchRequest(positions=(0, 1, 2, 3)))
+        ```
+    """
 
     def __init__(
         self,
@@ -145,107 +185,136 @@ class ClipDataset(Dataset[ClipBatch]):
         self.augment = augment
         self.config = config
         self.views = views
-        torchcodec_classes()  # a machine without it says so here, not in a worker
-        self._processes: dict[int, _Process] = {}
+        torchcodec_classes()  # fail here, not in a worker
+        self._processes: dict[int, _ProcessState] = {}
 
-    def __getitems__(self, request: Request, keep: Keep = _kept) -> ClipBatch | SurgrecError:
-        """The batch that is asked for. An error comes back as a value: raised in a worker, it would lose its one sentence."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the threads, which cannot be pickled and are created again on first use."""
+        return vars(self) | {"_processes": {}}
+
+    def batch_or_error(
+        self, request: BatchRequest, store: StoreFrames | None = None
+    ) -> ClipBatch | SurgrecError:
+        """Return the batch, or the error as a value.
+
+        An error that a worker raises would arrive as a page of tracebacks.
+        """
         try:
-            return self.batch(request, keep)
+            return self.batch(request, store)
         except SurgrecError as error:
             return error
 
-    def batch(self, request: Request, keep: Keep = _kept) -> ClipBatch:
-        """The batch at the positions of a request; while it is decoded, the bytes of later ones are read.
+    def batch(self, request: BatchRequest, store: StoreFrames | None = None) -> ClipBatch:
+        """Make the batch of a request, and read the bytes of the following ones meanwhile.
 
         Args:
-            request: What is asked for.
-            keep: Gives each view the memory that it stays in.
+            request: The positions.
+            store: Copies each view into its final memory. By default each view gets new memory.
 
         Raises:
             StorageError: A shard cannot be read.
-            ShardError: A shard is not the one of its index, or a sample and all its substitutes are bad.
+            ShardError: A shard does not match its index, or a sample and its substitutes are bad.
         """
         process = self._process()
-        began = time.perf_counter()
+        store = store or _to_new_memory
+
+        # Wait for the bytes.
+        started = time.perf_counter()
         fetched = self._take(process, request)
         fetched_at = time.perf_counter()
         draws, samples = fetched.draws, list(fetched.samples)
+
+        # Decode, with one RNG key per view.
         keys = [
             [sample_key(self.stream.order.seed, draw.position, view) for view in range(self.views)]
             for draw in draws
         ]
-        run = process.decoders.map if request.spread else map
-        decoded = list(run(self._decode_or_error, keys, samples, fetched.mp4s, repeat(keep)))
+        run = process.decoders.map if request.all_threads else map
+        results = list(run(self._decode_or_error, keys, samples, fetched.mp4s, repeat(store)))
+
+        # Replace bad samples.
         quarantined: list[Quarantined] = []
-        clips: Views = []
-        for place, result in enumerate(decoded):
+        decoded: list[_DecodedSample] = []
+        for index, result in enumerate(results):
             if isinstance(result, SampleError):
-                samples[place], result = self._substitute(
-                    draws[place], keys[place], samples[place], result, quarantined, keep
+                samples[index], result = self._substitute(
+                    draws[index], keys[index], samples[index], result, quarantined, store
                 )
-            clips += result
+            decoded.append(result)
+
         times = ReadStats(
             fetch_s=fetched.seconds,
-            fetch_wait_s=fetched_at - began,
+            fetch_wait_s=fetched_at - started,
             decode_s=time.perf_counter() - fetched_at,
         )
         return ClipBatch(
             positions=np.asarray(request.positions, dtype=np.int64),
             keys=[sample.key for sample in samples],
             sources=[draw.source for draw in draws],
-            frames=clips,
-            flipped=[
-                hash_uniform(key, _FLIP) < self.augment.flip
-                for view_keys in keys
-                for key in view_keys
-            ],
+            frames=[frames for sample in decoded for frames in sample.frames],
+            views=[view for sample in decoded for view in sample.views],
             quarantined=quarantined,
-            reading=process.fetcher.take_read_stats() + times,
+            read_stats=process.fetcher.take_read_stats() + times,
         )
 
-    def _take(self, process: _Process, request: Request) -> _Fetched:
-        """The bytes of a batch, read ahead or now. Before they are waited for, reading of later batches begins."""
-        later = request.later(self.config.fetch_ahead)
-        planned = self._plan(process, request, [request.positions, *later])
-        coming = process.coming.pop(request.positions, None)
-        oldest = (
-            request.positions[0] - request.stride
-        )  # batches since then may be other threads' to make
-        for stale in [known for known in list(process.coming) if known[0] < oldest]:
-            process.coming.pop(stale, None)  # was promised and never asked for
-        for positions in later:
-            if positions not in process.coming:
+    def discard_read_ahead(self) -> None:
+        """Drop the bytes that this process has read for batches that will not be requested."""
+        self._process().read_ahead.clear()
+
+    def _take(self, process: _ProcessState, request: BatchRequest) -> _FetchedSamples:
+        """Return the bytes of a batch, read ahead or now.
+
+        The reads of later batches start before this method waits.
+        """
+        following = request.following(self.config.fetch_ahead)
+        planned = self._plan(process, request, [request.positions, *following])
+        pending = process.read_ahead.pop(request.positions, None)
+
+        # Drop reads that were announced but never requested. Recent ones may belong to other
+        # threads.
+        oldest = request.positions[0] - request.stride
+        for stale in [positions for positions in list(process.read_ahead) if positions[0] < oldest]:
+            process.read_ahead.pop(stale, None)
+
+        # Start reading the following batches.
+        for positions in following:
+            if positions not in process.read_ahead:
                 draws = [planned[position] for position in positions]
-                process.coming[positions] = process.ahead.submit(
+                process.read_ahead[positions] = process.readers.submit(
                     self._fetch, process.fetcher, draws
                 )
-        if coming:
-            return coming.result()
+
+        if pending:
+            return pending.result()
         return self._fetch(process.fetcher, [planned[position] for position in request.positions])
 
     def _plan(
-        self, process: _Process, request: Request, needed: Sequence[tuple[int, ...]]
+        self, process: _ProcessState, request: BatchRequest, needed: Sequence[tuple[int, ...]]
     ) -> dict[int, Draw]:
-        """The draws at these positions and others: the order of a few takes as long as that of thousands, so many are planned."""
-        planned = process.planned
-        if any(position not in planned for positions in needed for position in positions):
-            batches = [request.positions, *request.later(_PLANNED)]
-            draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
-            oldest = (
-                request.positions[0] - request.stride
-            )  # threads plan their own batches each, which stay
-            known = {position: draw for position, draw in planned.items() if position >= oldest}
-            process.planned = planned = known | {draw.position: draw for draw in draws}
-        return planned
+        """Return the draws at the needed positions, by position.
 
-    def _fetch(self, fetcher: Fetcher, draws: list[Draw]) -> _Fetched:
-        began = time.perf_counter()
+        Computing a few draws takes as long as thousands, so the draws of many batches are computed
+        at once.
+        """
+        planned = process.planned
+        if all(position in planned for positions in needed for position in positions):
+            return planned
+
+        batches = [request.positions, *request.following(_PLANNED)]
+        draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
+
+        # Keep recent draws: each thread plans its own batches.
+        oldest = request.positions[0] - request.stride
+        recent = {position: draw for position, draw in planned.items() if position >= oldest}
+        process.planned = recent | {draw.position: draw for draw in draws}
+        return process.planned
+
+    def _fetch(self, fetcher: Fetcher, draws: list[Draw]) -> _FetchedSamples:
+        started = time.perf_counter()
         samples = [self.stream.sample(draw) for draw in draws]
         mp4s = fetcher.fetch(samples)
-        return _Fetched(
-            draws=draws, samples=samples, mp4s=mp4s, seconds=time.perf_counter() - began
-        )
+        seconds = time.perf_counter() - started
+        return _FetchedSamples(draws=draws, samples=samples, mp4s=mp4s, seconds=seconds)
 
     def _substitute(
         self,
@@ -254,71 +323,90 @@ class ClipDataset(Dataset[ClipBatch]):
         sample: Sample,
         error: SampleError,
         quarantined: list[Quarantined],
-        keep: Keep,
-    ) -> tuple[Sample, Views]:
-        """The first good one of the samples that stand in for a bad one, always the same ones for a position."""
-        result: Views | SampleError = error
-        for replaced in islice(self.stream.substitutes(draw), _SUBSTITUTES):
-            bad, reason = sample, str(result)
-            sample = self.stream.sample(replaced)
+        store: StoreFrames,
+    ) -> tuple[Sample, _DecodedSample]:
+        """Return the first good substitute of a bad sample.
+
+        The candidates depend on the position only. Each bad sample on the way is appended to
+        `quarantined`.
+        """
+        for candidate in islice(self.stream.substitutes(draw), _SUBSTITUTES):
+            bad, sample = sample, self.stream.sample(candidate)
             quarantined.append(
                 Quarantined(
                     position=draw.position,
                     source=draw.source,
                     key=bad.key,
-                    reason=reason,
+                    reason=str(error),
                     substitute=sample.key,
                 )
             )
-            result = self._decode_or_error(
-                view_keys, sample, self._process().fetcher.fetch([sample])[0], keep
-            )
+
+            mp4 = self._process().fetcher.fetch([sample])[0]
+            result = self._decode_or_error(view_keys, sample, mp4, store)
             if not isinstance(result, SampleError):
                 return sample, result
+            error = result
+
         raise ShardError(
-            f"{draw.source}: a sample is bad, and so is every other that was tried in its place, the last one because "
-            f"{result}; run surgrec-shard verify"
+            f"{draw.source}: a sample and all substitutes that were tried are bad, "
+            f"the last one because {error}; run surgrec-shard verify"
         )
 
     def _decode_or_error(
-        self, view_keys: list[int], sample: Sample, mp4: bytes | SampleError, keep: Keep
-    ) -> Views | SampleError:
-        """The views of a sample, cut out of what is decoded once. Their keys say where; the first also says when."""
+        self, view_keys: list[int], sample: Sample, mp4: bytes | SampleError, store: StoreFrames
+    ) -> _DecodedSample | SampleError:
+        """Decode the views of a sample.
+
+        The first key also picks the start time, which all views share.
+        """
         if isinstance(mp4, SampleError):
             return mp4
+
         clip = sample.clip
-        times = clip_times(clip.duration_s, self.sampling, hash_uniform(view_keys[0], _START))
-        boxes = [
-            random_box(clip.height, clip.width, self.augment, hash_int(key, _CROP))
-            for key in view_keys
-        ]
-        whole = bounding_box(boxes)
+        times = self.sampling.times(clip.duration_s, hash_uniform(view_keys[0], _START))
+        views = [draw_view(clip.height, clip.width, self.augment, key) for key in view_keys]
+
+        # Decode once, the smallest box that contains all crops.
+        whole = bounding_box([view.box for view in views])
         try:
             frames = decode_clip(mp4, times, whole, num_frames=clip.num_frames, key=sample.key)
         except SampleError as error:
             return error
-        return [keep(_cut(frames, box, whole)) for box in boxes]
+        return _DecodedSample(views, [store(_crop(frames, view.box, whole)) for view in views])
 
-    def forget(self) -> None:
-        """Drops what this process has read ahead for batches that nobody will ask for."""
-        self._process().coming.clear()
+    def _process(self) -> _ProcessState:
+        """Return the threads of this process, created on first use.
 
-    def _process(self) -> _Process:
-        """Threads of this process, made on first use: a forked worker inherits its parent's without their running."""
-        number, config = os.getpid(), self.config
-        makers = 1 if config.workers else config.decode_threads
-        if number not in self._processes:
-            self._processes[number] = _Process(
-                fetcher=Fetcher(self.stream.sources, makers * config.fetch_threads, config.cache),
+        A forked worker inherits the dead threads of its parent, and so gets new ones.
+        """
+        pid, config = os.getpid(), self.config
+        if pid not in self._processes:
+            # With workers each process makes one batch at a time; without, each thread does.
+            producers = 1 if config.workers else config.decode_threads
+            fetch_threads = producers * config.fetch_threads
+            readers = producers * max(1, config.fetch_ahead)
+
+            self._processes[pid] = _ProcessState(
+                fetcher=Fetcher(self.stream.sources, fetch_threads, config.cache),
                 decoders=ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode"),
-                ahead=ThreadPoolExecutor(
-                    makers * max(1, config.fetch_ahead), thread_name_prefix="ahead"
-                ),
+                readers=ThreadPoolExecutor(readers, thread_name_prefix="read"),
             )
-        return self._processes[number]
+        return self._processes[pid]
 
 
-def _cut(frames: UInt8[Tensor, "t c _ _"], box: Box, whole: Box) -> UInt8[Tensor, "t c _ _"]:
-    """The part of decoded frames that a box covers."""
+def _crop(frames: Frames, box: Box, whole: Box) -> Frames:
+    """Return the part of decoded frames that `box` covers.
+
+    `whole` is the box that was decoded.
+    """
     top, left = box.top - whole.top, box.left - whole.left
     return frames[:, :, top : top + box.height, left : left + box.width]
+
+
+def _to_new_memory(frames: Frames) -> Frames:
+    """Return frames that own their memory, in the decoder's layout.
+
+    Frames that are all of the decoded ones are not copied.
+    """
+    return frames.contiguous(memory_format=torch.channels_last)

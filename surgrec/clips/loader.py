@@ -1,7 +1,8 @@
-"""The loader: batches of one rank, in the order of the stream, from any step, with any number of workers.
+"""The loader: batches of one rank in the order of the stream.
 
-A map-style dataset whose items are positions, under torch's plain DataLoader: workers hold no state, so there is none to save.
-It is never passed to `accelerator.prepare`, which would shard again what is already one rank's.
+It starts at any step and runs with any number of workers. Batch requests go to torch's plain
+DataLoader, or to threads. Workers hold no state, so a checkpoint needs none. Do not pass these
+batches to `accelerator.prepare`, which would divide them among the ranks a second time.
 """
 
 import atexit
@@ -19,34 +20,41 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from surgrec.clips._frame_memory import FrameMemory, PackedBatch
+from surgrec.clips._malloc import keep_freed_memory
 from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import ClipDataset, LoaderConfig, Request
-from surgrec.clips.frame_memory import FrameMemory, PackedBatch
-from surgrec.clips.malloc import keep_freed_memory
+from surgrec.clips.dataset import BatchRequest, ClipDataset, LoaderConfig
 from surgrec.errors import StorageError, SurgrecError
 from surgrec.stream import FillerStatus, ReadStats, ShardDemands, rank_positions, run_cache_filler
 
-_LAUNCHED = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
-"""What torchrun and `accelerate launch` tell a process of its machine, and what is so without them."""
-_running: "weakref.WeakSet[Generator[ClipBatch]]" = weakref.WeakSet()
+_LAUNCHER_VARIABLES = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+"""Environment variables of torchrun and `accelerate launch`, with their values for a single
+process."""
 _GRACE_S = 5.0
-_HELD = 2
-"""Batches that a training loop has in its hands at a time: this one, and the one before."""
+"""Seconds after the timeout in which torch can report it before workers are killed."""
+_BATCHES_IN_USE = 2
+"""Batches that a training loop holds at once: the current one and the previous one."""
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
-"""How torch begins to say that a worker died or was too slow; any other RuntimeError is a bug, and is shown whole."""
+"""Beginnings of torch's messages about dead or slow workers. Any other RuntimeError is a bug and
+keeps its traceback."""
+
+_running: "weakref.WeakSet[Generator[ClipBatch]]" = weakref.WeakSet()
 
 
 @atexit.register
 def _end_workers() -> None:
-    """Closes what a script left open: before Python waits for its child processes, as this is registered after that."""
+    """Close the loaders that a script left open.
+
+    Registered late, it runs before Python waits for child processes.
+    """
     for batches in list(_running):
-        with suppress(ValueError):  # it is at work in another thread
+        with suppress(ValueError):  # another thread is executing the generator
             batches.close()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepSampler:
-    """The positions of one rank, step by step."""
+    """The positions of one rank, step by step, from `start_step` to `steps` - 1."""
 
     global_batch: int
     rank: int
@@ -55,9 +63,7 @@ class StepSampler:
     steps: int
 
     def __post_init__(self) -> None:
-        self.positions(
-            self.start_step
-        )  # a world size that does not divide the batch is refused here
+        self.positions(self.start_step)  # raises if the world size does not divide the batch
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start_step, self.steps):
@@ -67,7 +73,7 @@ class StepSampler:
         return max(0, self.steps - self.start_step)
 
     def positions(self, step: int) -> list[int]:
-        """The positions of this rank at one step."""
+        """Return the positions of this rank at one step."""
         positions = rank_positions(
             step, global_batch=self.global_batch, rank=self.rank, world_size=self.world_size
         )
@@ -75,8 +81,8 @@ class StepSampler:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Requests:
-    """What a sampler gives, each with what the same maker of batches will probably be asked for next."""
+class _RequestSampler:
+    """Batch requests, each with a forecast for the worker or thread that receives it."""
 
     sampler: StepSampler
     config: LoaderConfig
@@ -84,30 +90,44 @@ class _Requests:
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         sampler, config = self.sampler, self.config
-        makers = (
-            config.workers or config.decode_threads
-        )  # torch serves its workers in turn, and we our threads
+        # Requests go to workers in turn (torch), or to threads in turn (`_in_threads`).
+        producers = config.workers or config.decode_threads
+
         for step in range(sampler.start_step, sampler.steps):
-            yield Request(
+            # Without workers each thread makes whole batches, except the first one: training waits
+            # for it, so all make it.
+            awaited = config.workers > 0 or step == sampler.start_step
+            yield BatchRequest(
                 positions=tuple(sampler.positions(step)),
-                stride=makers * sampler.global_batch,
-                more=(sampler.steps - 1 - step) // makers,
-                # Without workers each thread makes a batch of its own, but the first one is waited for, and made by all.
-                spread=config.decode_threads > 1
-                and (config.workers > 0 or step == sampler.start_step),
+                stride=producers * sampler.global_batch,
+                remaining=(sampler.steps - 1 - step) // producers,
+                all_threads=config.decode_threads > 1 and awaited,
             )
 
 
 def clip_batches(
     dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False
 ) -> Generator[ClipBatch]:
-    """The batches of one rank from `sampler.start_step` on.
+    """Yield the batches of one rank from `sampler.start_step` on.
+
+    Args:
+        dataset: Makes the batches.
+        sampler: The positions of this rank.
+        pin_memory: Whether frames are placed in page-locked memory, for fast copies to a GPU.
 
     Raises:
-        StorageError: A shard cannot be read, a worker died, or a batch took longer than the timeout.
-        ShardError: A shard is not the one of its index, or a sample and all its substitutes are bad.
+        StorageError: A shard cannot be read, a worker died, or a batch took longer than the
+            timeout.
+        ShardError: A shard does not match its index, or a sample and its substitutes are bad.
+
+    Example:
+        ```python
+        sampler = StepSampler(global_batch=192, rank=0, world_size=1, start_step=0, steps=90_000)
+        for batch in clip_batches(dataset, sampler, pin_memory=True):
+            clips = to_model_input(batch, crop_px=256, device=device)
+        ```
     """
     batches = _clip_batches(dataset, sampler, pin_memory)
     _running.add(batches)
@@ -117,74 +137,90 @@ def clip_batches(
 def _clip_batches(
     dataset: ClipDataset, sampler: StepSampler, pin_memory: bool
 ) -> Generator[ClipBatch]:
-    requests = _Requests(sampler=sampler, config=dataset.config)
-    with ExitStack() as running:
-        told = _start_filling(dataset, sampler, running)
-        make = _in_workers if dataset.config.workers else _in_threads
-        counted = told.counted() if told else {}
-        for batch in running.enter_context(closing(make(dataset, requests, pin_memory))):
+    requests = _RequestSampler(sampler=sampler, config=dataset.config)
+    produce = _in_workers if dataset.config.workers else _in_threads
+
+    with ExitStack() as resources:
+        filler = _start_cache_filler(dataset, sampler, resources)
+        counts = filler.counted() if filler else {}
+
+        for batch in resources.enter_context(closing(produce(dataset, requests, pin_memory))):
             if isinstance(batch, SurgrecError):
                 try:
                     raise batch
                 finally:
-                    del batch  # or the error and this frame hold each other, and the workers, until the next gc
-            if told:
-                told.position.value = int(batch.positions[-1]) + 1
-                before, counted = counted, told.counted()
-                filled = ReadStats(
-                    **{name: count - before[name] for name, count in counted.items()}
-                )
-                batch = replace(batch, reading=batch.reading + filled)
+                    # Break the cycle of error and frame, which would keep the workers until the
+                    # next garbage collection.
+                    del batch
+
+            # Tell the cache filler how far training is, and add its reads to those of the batch.
+            if filler:
+                filler.position.value = int(batch.positions[-1]) + 1
+                previous, counts = counts, filler.counted()
+                filled = {name: count - previous[name] for name, count in counts.items()}
+                batch = replace(batch, read_stats=batch.read_stats + ReadStats(**filled))
+
             yield batch
 
 
-def _start_filling(
-    dataset: ClipDataset, sampler: StepSampler, running: ExitStack
+def _start_cache_filler(
+    dataset: ClipDataset, sampler: StepSampler, resources: ExitStack
 ) -> FillerStatus | None:
-    """Has the cache filled for all ranks of this machine, by one of them."""
+    """Start the process that fills the cache for all ranks of this machine.
+
+    Only local rank 0 starts one.
+    """
     cache = dataset.config.cache
     if cache is None:
         return None
     cache.prepare()
+
     local_rank, local_ranks = (
-        int(os.environ.get(name, when_alone)) for name, when_alone in _LAUNCHED
+        int(os.environ.get(name, default)) for name, default in _LAUNCHER_VARIABLES
     )
     if local_rank or not len(sampler):
         return None
+
+    # Computed by the filling process, as it takes a second with millions of samples.
     size = sampler.global_batch // sampler.world_size
-    needs = partial(  # made by the process that fills: it costs a second where there are millions of samples
+    demands = partial(
         ShardDemands,
         dataset.stream,
         positions=sampler.steps * sampler.global_batch,
         slots=(sampler.rank * size, (sampler.rank + local_ranks) * size),
         global_batch=sampler.global_batch,
     )
-    return running.enter_context(
-        run_cache_filler(cache, needs, sampler.start_step * sampler.global_batch)
+    return resources.enter_context(
+        run_cache_filler(cache, demands, sampler.start_step * sampler.global_batch)
     )
 
 
 def _in_workers(
-    dataset: ClipDataset, requests: _Requests, pin_memory: bool
+    dataset: ClipDataset, requests: _RequestSampler, pin_memory: bool
 ) -> Generator[ClipBatch | SurgrecError]:
-    """Batches that worker processes make."""
+    """Yield batches that worker processes make."""
     config = dataset.config
-    with closing(FrameMemory(config.workers, config.prefetch_batches + _HELD)) as memory:
+    buffers = config.prefetch_batches + _BATCHES_IN_USE
+
+    with closing(FrameMemory(config.workers, buffers)) as memory:
         loader: DataLoader[ClipBatch] = DataLoader(
-            _InBlocks(dataset, memory),
-            batch_sampler=requests,  # type: ignore[arg-type]  # of requests, where torch expects lists of indices
-            collate_fn=_as_it_is,
+            _WorkerDataset(dataset, memory),
+            batch_sampler=requests,  # type: ignore[arg-type]  # requests instead of index lists
+            collate_fn=_identity,
             num_workers=config.workers,
             prefetch_factor=config.prefetch_batches,
             timeout=config.timeout_s,
             pin_memory=pin_memory,
-            # Forked workers share the index's memory; decoders, clients and threads are all made after the fork.
+            # Forked workers share the memory of the index. Decoders, clients and threads are
+            # created after the fork.
             multiprocessing_context="fork",
-            worker_init_fn=_leave_stopping_to_the_trainer,
+            worker_init_fn=_ignore_sigterm,
         )
         batches: Any = iter(loader)
+
         try:
             while True:
+                # Two watches: torch's timeout, and a timer for waits that it does not see.
                 with (
                     loader_failures_explained(),
                     _killed_after(config.timeout_s + _GRACE_S, batches._workers),
@@ -194,36 +230,43 @@ def _in_workers(
                     return
                 yield batch
         finally:
-            # At exit Python sends workers a SIGTERM, which ours leave to the trainer, and then waits for them without end.
+            # At exit Python sends SIGTERM, which these workers ignore, and then waits for them
+            # without a limit: kill them.
             batches._shutdown_workers()
             _kill(batches._workers)
 
 
-class _InBlocks(Dataset[ClipBatch]):
-    """A dataset of a worker, whose batches are in memory that the training process sees too."""
+class _WorkerDataset(Dataset[ClipBatch]):
+    """The dataset inside a worker.
+
+    Its batches are in memory that the training process shares.
+    """
 
     def __init__(self, dataset: ClipDataset, memory: FrameMemory) -> None:
         self._dataset = dataset
         self._memory = memory
 
-    def __getitems__(self, request: Request) -> PackedBatch | ClipBatch | SurgrecError:
+    def __getitems__(self, request: BatchRequest) -> PackedBatch | ClipBatch | SurgrecError:
         worker = get_worker_info()
-        assert worker is not None, "only workers are given this dataset"
-        block = self._memory.free_block(worker.id)
-        made = self._dataset.__getitems__(request, keep=block.add)
-        return made if isinstance(made, SurgrecError) else self._memory.pack(made, block)
+        assert worker is not None, "this dataset runs in workers only"
+        buffer = self._memory.free_buffer(worker.id)
+        batch = self._dataset.batch_or_error(request, store=buffer.add)
+        return batch if isinstance(batch, SurgrecError) else self._memory.pack(batch, buffer)
 
 
 @contextmanager
 def _killed_after(seconds: float, workers: Sequence[Any]) -> Iterator[None]:
-    """Ends a wait that torch's timeout does not see: for the memory of a batch from a worker that was frozen meanwhile."""
-    watchdog = threading.Timer(seconds, _kill, [workers])
-    watchdog.daemon = True
-    watchdog.start()
+    """Kill the workers if the body takes too long.
+
+    torch's timeout misses a worker that freezes while it sends a batch.
+    """
+    timer = threading.Timer(seconds, _kill, [workers])
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        watchdog.cancel()
+        timer.cancel()
 
 
 def _kill(workers: Sequence[Any]) -> None:
@@ -232,42 +275,52 @@ def _kill(workers: Sequence[Any]) -> None:
 
 
 def _in_threads(
-    dataset: ClipDataset, requests: _Requests, pin_memory: bool
+    dataset: ClipDataset, requests: _RequestSampler, pin_memory: bool
 ) -> Generator[ClipBatch | SurgrecError]:
-    """Batches that threads of this process make. torchcodec decodes without Python's lock."""
-    config = dataset.config
+    """Yield batches that threads of this process make.
 
-    def made(request: Request) -> ClipBatch | SurgrecError:
-        batch = dataset.__getitems__(request)
+    torchcodec releases Python's global lock while it decodes.
+    """
+    config = dataset.config
+    keep_freed_memory()
+    pending: deque[Future[ClipBatch | SurgrecError]] = deque()
+    producers = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="batch")
+    prefetch = max(config.prefetch_batches, config.decode_threads)
+
+    def produce(request: BatchRequest) -> ClipBatch | SurgrecError:
+        batch = dataset.batch_or_error(request)
         return batch.pin_memory() if pin_memory and isinstance(batch, ClipBatch) else batch
 
-    def next_made() -> ClipBatch | SurgrecError:
+    def next_batch() -> ClipBatch | SurgrecError:
         try:
-            return coming.popleft().result(timeout=config.timeout_s)
+            return pending.popleft().result(timeout=config.timeout_s)
         except TimeoutError:
-            return _too_slow(f"no batch came in {config.timeout_s} s")
+            return _stopped(f"no batch came in {config.timeout_s} s")
 
-    keep_freed_memory()
-    ahead = max(config.prefetch_batches, config.decode_threads)
-    producers = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="batch")
-    coming: deque[Future[ClipBatch | SurgrecError]] = deque()
     try:
         for request in requests:
-            coming.append(producers.submit(made, request))
-            if request.spread and wait(coming, timeout=config.timeout_s).not_done:
-                yield _too_slow(f"no batch came in {config.timeout_s} s")
-            if len(coming) > ahead:
-                yield next_made()
-        while coming:
-            yield next_made()
+            pending.append(producers.submit(produce, request))
+
+            # All decoding threads work on this batch: wait for it before the next one is started.
+            if request.all_threads and wait(pending, timeout=config.timeout_s).not_done:
+                yield _stopped(f"no batch came in {config.timeout_s} s")
+
+            if len(pending) > prefetch:
+                yield next_batch()
+
+        while pending:
+            yield next_batch()
     finally:
         producers.shutdown(wait=False, cancel_futures=True)
-        dataset.forget()
+        dataset.discard_read_ahead()
 
 
 @contextmanager
 def loader_failures_explained() -> Iterator[None]:
-    """Around a training loop: a worker that dies raises wherever the main process is, not only where it waits for a batch.
+    """Turn torch's errors about dead or slow workers into one sentence.
+
+    Use it around a training loop: torch reports a dead worker wherever the main process is, not
+    only in the loader.
 
     Raises:
         StorageError: A worker died, or a batch took longer than the timeout.
@@ -275,23 +328,27 @@ def loader_failures_explained() -> Iterator[None]:
     try:
         yield
     except (EOFError, ConnectionError) as error:
-        raise _too_slow("a worker ended while it handed over a batch") from error
+        raise _stopped("a worker ended while it sent a batch") from error
     except RuntimeError as error:
         if not str(error).startswith(_LOADER_FAILURES):
             raise
-        raise _too_slow(str(error).splitlines()[0]) from error
+        raise _stopped(str(error).splitlines()[0]) from error
 
 
-def _too_slow(what: str) -> StorageError:
+def _stopped(reason: str) -> StorageError:
     return StorageError(
-        f"the loader stopped: {what}; if memory ran out use fewer workers, if the storage is slow raise loader.timeout_s"
+        f"the loader stopped: {reason}; if memory ran out, use fewer workers; "
+        "if the storage is slow, raise loader.timeout_s"
     )
 
 
-def _leave_stopping_to_the_trainer(worker: int) -> None:
-    """Slurm sends SIGTERM to every process: the trainer saves and then ends its workers, which must serve it until then."""
+def _ignore_sigterm(worker: int) -> None:
+    """Keep the worker alive on SIGTERM.
+
+    Slurm signals every process, and the trainer still needs batches until it has saved.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

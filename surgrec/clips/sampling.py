@@ -1,4 +1,4 @@
-"""Which moments of a stored clip make one training clip."""
+"""Frame times: which moments of a stored clip make one training clip."""
 
 from dataclasses import dataclass
 
@@ -23,26 +23,23 @@ class ClipSampling:
 
     @property
     def span_s(self) -> float:
-        """Seconds of video that a clip covers, its last frame included."""
+        """Seconds of video that a clip covers, including its last frame."""
         return self.num_frames / self.fps
 
+    def times(self, duration_s: float, offset: float) -> Float64[np.ndarray, " t"]:
+        """Return the times of a clip's frames, in seconds from the start of the stored clip.
 
-def clip_times(
-    duration_s: float, sampling: ClipSampling, place: float
-) -> Float64[np.ndarray, " t"]:
-    """Times of a clip's frames, in seconds from the start of the stored clip.
+        Args:
+            duration_s: Length of the stored clip, at least `span_s`.
+            offset: Start of the clip, from 0 (as early as possible) to 1 (as late as possible).
 
-    Args:
-        duration_s: Length of the stored clip, at least `sampling.span_s`.
-        sampling: Frames and rate.
-        place: Where the clip lies, from 0 (as early as possible) to 1 (as late).
-
-    Raises:
-        ConfigError: The stored clip is shorter than the span.
-    """
-    slack_s = duration_s - sampling.span_s
-    if slack_s < -1e-6:
-        raise ConfigError(
-            f"a stored clip of {duration_s:g} s is shorter than the {sampling.span_s:g} s that are sampled"
-        )
-    return np.asarray(place * max(slack_s, 0.0) + np.arange(sampling.num_frames) / sampling.fps)
+        Raises:
+            ConfigError: The stored clip is shorter than the span.
+        """
+        slack_s = duration_s - self.span_s
+        if slack_s < -1e-6:
+            raise ConfigError(
+                f"a stored clip of {duration_s:g} s is shorter than the {self.span_s:g} s "
+                "that a training clip spans"
+            )
+        return np.asarray(offset * max(slack_s, 0.0) + np.arange(self.num_frames) / self.fps)

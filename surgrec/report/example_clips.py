@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from surgrec.clips import Box, ClipSampling, central_crop, clip_times, decode_clip
+from surgrec.clips import Box, ClipSampling, central_crop, decode_clip
 from surgrec.errors import SampleError
 from surgrec.manifest import SPLITS
 from surgrec.normalize import normalize
@@ -97,7 +97,7 @@ def read_clips(chosen: ChosenSamples, sampling: ClipSampling, crop_px: int) -> S
     samples, bad = [], []
     pixels = [torch.empty(0, 3, sampling.num_frames, crop_px, crop_px)]
     for source, sample in chosen.samples:
-        times = clip_times(sample.clip.duration_s, sampling, place=0.5)
+        times = sampling.times(sample.clip.duration_s, offset=0.5)
         try:
             frames = read_frames(
                 source, sample, times, central_crop(sample.clip.height, sample.clip.width)

@@ -144,7 +144,7 @@ class RunLog:
                 sources=batch.sources,
                 clips=len(batch.frames),
                 quarantined=batch.quarantined,
-                reading=batch.reading,
+                reading=batch.read_stats,
                 losses=losses,
                 flops=flops,
                 began=began,

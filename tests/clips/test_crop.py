@@ -32,13 +32,13 @@ def test_a_crop_lies_inside_the_frame_and_depends_on_its_key_alone(
 
 
 @given(st.integers(200, 600), st.integers(200, 600), KEYS)
-def test_area_and_shape_of_a_crop_are_within_their_ranges(
+def test_area_and_aspect_ratio_of_a_crop_are_within_their_ranges(
     height: int, width: int, key: int
 ) -> None:
     box = crop(height, width, key)
     assert 0.74 < box.width / box.height < 1.37  # whole pixels
     longest = max(height / width, width / height)
-    if longest < 1.7:  # where some crop of every area fits
+    if longest < 1.7:  # some crop of every area fits
         assert 0.29 < box.height * box.width / (height * width) <= 1.0
 
 
@@ -54,12 +54,12 @@ def test_crops_of_many_keys_fill_their_ranges_and_the_frame() -> None:
     assert np.mean(free, axis=0) == pytest.approx([0.5, 0.5], abs=0.05)
 
 
-def test_a_frame_no_crop_fits_into_gets_the_nearest_central_one() -> None:
+def test_if_no_crop_fits_the_nearest_central_crop_is_used() -> None:
     box = random_resized_crop(20, 400, scale=(1.0, 1.0), aspect_ratio=(0.75, 1.35), key=0)
     assert box == Box(top=0, left=186, height=20, width=27)
 
 
-def test_a_crop_of_everything_is_the_frame() -> None:
+def test_a_crop_of_the_whole_area_is_the_frame() -> None:
     assert random_resized_crop(100, 100, scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), key=3) == Box(
         top=0, left=0, height=100, width=100
     )
@@ -80,8 +80,9 @@ def test_a_central_crop_is_the_largest_of_its_shape(
     assert central_crop(height, width, aspect_ratio=ratio) == expected
 
 
-def test_multi_scale_crops_are_of_ten_sizes_at_thirteen_places() -> None:
-    """VideoMAE's, on a frame of 320 x 568: sides of 320, 280, 240 and 211, neighbors of each other."""
+def test_multi_scale_crops_have_ten_sizes_and_thirteen_positions() -> None:
+    """As in VideoMAE, on a frame of 320 x 568: sides of 320, 280, 240 and 211, at most one step
+    apart."""
     boxes = [multi_scale_crop(320, 568, key=key) for key in range(4000)]
     sides = [320, 280, 240, 211]
     sizes = {
@@ -93,14 +94,14 @@ def test_multi_scale_crops_are_of_ten_sizes_at_thirteen_places() -> None:
     assert {(box.height, box.width) for box in boxes} == sizes
     assert len(sizes) == 10
     small = [box for box in boxes if (box.height, box.width) == (240, 280)]
-    places = {(box.top, box.left) for box in small}
-    assert places == {
+    positions = {(box.top, box.left) for box in small}
+    assert positions == {
         (20 * row, 72 * column)
         for row in range(5)
         for column in range(5)
         if (row + column) % 2 == 0
     }
-    assert len(places) == 13
+    assert len(positions) == 13
 
 
 def test_multi_scale_crops_never_change_and_are_drawn_evenly() -> None:
@@ -118,7 +119,7 @@ def test_a_multi_scale_crop_lies_inside_the_frame(height: int, width: int, key: 
     assert 0 <= box.left <= width - box.width
 
 
-def test_a_bounding_box_holds_all_boxes_and_no_more() -> None:
+def test_a_bounding_box_is_the_smallest_around_all_boxes() -> None:
     boxes = [Box(top=4, left=30, height=10, width=20), Box(top=8, left=10, height=2, width=25)]
     assert bounding_box(boxes) == Box(top=4, left=10, height=10, width=40)
     assert bounding_box(boxes[:1]) == boxes[0]

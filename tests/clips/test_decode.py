@@ -37,7 +37,7 @@ def test_frames_are_rgb_bytes_in_the_order_of_their_times(mp4: bytes) -> None:
     assert torch.equal(backwards, everything[[12, 2, 2, 0]])
 
 
-def test_the_frame_on_screen_at_a_time_is_the_last_that_has_begun(mp4: bytes) -> None:
+def test_the_frame_at_a_time_is_the_latest_one_that_has_begun(mp4: bytes) -> None:
     third = decode(mp4, [2 / FPS])
     for time_s in (2 / FPS + 0.001, 2.5 / FPS, 3 / FPS - 0.001):
         assert torch.equal(decode(mp4, [time_s]), third)
@@ -57,13 +57,13 @@ def test_a_crop_in_the_decoder_is_a_slice_of_the_whole_frame(
 
 
 @pytest.mark.parametrize("times", [[FRAMES / FPS], [0.0, 5.0], [-0.5]])
-def test_a_time_outside_the_clip_is_an_error_of_the_sample(mp4: bytes, times: list[float]) -> None:
-    with pytest.raises(SampleError, match="alpha_0123_000: it cannot be decoded"):
+def test_a_time_outside_the_clip_is_a_sample_error(mp4: bytes, times: list[float]) -> None:
+    with pytest.raises(SampleError, match="alpha_0123_000: the clip cannot be decoded"):
         decode(mp4, times)
 
 
 @pytest.mark.parametrize("num_frames", [FRAMES - 1, FRAMES + 1])
-def test_another_number_of_frames_is_an_error_of_the_sample(mp4: bytes, num_frames: int) -> None:
+def test_an_unexpected_number_of_frames_is_a_sample_error(mp4: bytes, num_frames: int) -> None:
     with pytest.raises(
         SampleError, match=f"alpha_0123_000: the clip holds 16 frames, its index says {num_frames}"
     ):
@@ -81,7 +81,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_bytes_that_are_no_whole_clip_are_an_error_of_the_sample(mp4: bytes, damage: str) -> None:
+def test_bytes_that_are_not_a_whole_clip_are_a_sample_error(mp4: bytes, damage: str) -> None:
     with pytest.raises(SampleError, match="alpha_0123_000: "):
         decode(DAMAGE[damage](mp4), [0.0, 1.9])
 
@@ -89,16 +89,16 @@ def test_bytes_that_are_no_whole_clip_are_an_error_of_the_sample(mp4: bytes, dam
 def test_a_file_of_sound_alone_is_an_error_of_the_sample(tmp_path: Path) -> None:
     sine = ["-f", "lavfi", "-t", "2", "-i", "sine"]
     path = make_video(tmp_path / "sound.mp4", seconds=2, inputs=sine, arguments=["-map", "1"])
-    with pytest.raises(SampleError, match="alpha_0123_000: it cannot be decoded"):
+    with pytest.raises(SampleError, match="alpha_0123_000: the clip cannot be decoded"):
         decode(path.read_bytes(), [0.0])
 
 
-def test_no_flipped_bit_ends_in_anything_but_frames_or_an_error_of_the_sample(mp4: bytes) -> None:
+def test_flipped_bits_end_in_frames_or_a_sample_error(mp4: bytes) -> None:
     chance, refused = np.random.default_rng(0), 0
     for _ in range(60):
         damaged = bytearray(mp4)
-        for place in chance.integers(0, len(mp4), 20):
-            damaged[place] ^= 1 << int(chance.integers(8))
+        for offset in chance.integers(0, len(mp4), 20):
+            damaged[offset] ^= 1 << int(chance.integers(8))
         try:
             assert decode(bytes(damaged), [0.0, 1.0]).shape == (2, 3, 66, 98)
         except SampleError:
@@ -115,6 +115,6 @@ def without_torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("without_torchcodec")
-def test_a_machine_without_torchcodec_is_told_what_to_install() -> None:
+def test_without_torchcodec_the_error_says_what_to_install() -> None:
     with pytest.raises(SetupError, match=r"torchcodec cannot be used .*apt-get install ffmpeg"):
         torchcodec_classes()

@@ -1,4 +1,7 @@
-"""Real processes, real decoding, flips, two views, bad samples: the world and the workers change nothing of what is trained on."""
+"""World size and workers never change the samples or pixels of a run.
+
+The tests use real processes, real decoding, flips, two views and bad samples.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -21,15 +24,15 @@ MIXTURE = Mixture(
         Stage(start=30, levels=[Level(by="source", alpha=0.0)]),
     ],
 )
-"""Three stages, of 16, 16 and 16 samples."""
+"""Three stages of 16 samples each."""
 WORLDS = [(world_size, workers) for world_size in (1, 2, 4) for workers in (0, 1, 2, 3)]
 COVERING = {(1, 1), (1, 3), (2, 0), (2, 2), (4, 1)}
-"""Every world size, every number of workers."""
+"""Every world size and every number of workers once."""
 
 
 @pytest.fixture(scope="module")
 def corpus(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real corpus, with a bit flipped in some samples that the first steps draw."""
+    """Return a real corpus with a flipped bit in three samples that the first steps draw."""
     root = Path(shutil.copytree(tiny_corpus, tmp_path_factory.mktemp("exactness") / "corpus"))
     stream = Stream(open_corpus([root]), MIXTURE, seed=5)
     for draw in stream.draws(np.array([3, 17, 40])):
@@ -44,7 +47,7 @@ def corpus(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load_world(
     corpus: Path, folder: Path, world_size: int, workers: int, steps: range = range(STEPS)
 ) -> tuple[list[LoadedSample], list[dict[str, object]]]:
-    """What the ranks of a world got together, in the order of the stream, and which samples were bad: a process per rank."""
+    """Load with one process per rank; return all samples in stream order, and the bad ones."""
     loads = [
         Load(
             corpora=[corpus],
@@ -70,7 +73,7 @@ def load_world(
 
 
 def share_of(rank: int, world_size: int, steps: range) -> list[int]:
-    """The positions of a rank, by the contract's words: its slice of each global batch."""
+    """Return the positions of a rank by the contract: its slice of each global batch."""
     share = GLOBAL_BATCH // world_size
     return [step * GLOBAL_BATCH + rank * share + slot for step in steps for slot in range(share)]
 
@@ -87,7 +90,7 @@ def in_order(ranks: Sequence[Loaded]) -> tuple[list[LoadedSample], list[dict[str
 def alone(
     corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[LoadedSample], list[dict[str, object]]]:
-    """One rank, no worker."""
+    """Return the samples and bad samples of a single rank without workers."""
     samples, bad = load_world(corpus, tmp_path_factory.mktemp("alone"), world_size=1, workers=0)
     assert [sample.position for sample in samples] == list(range(GLOBAL_BATCH * STEPS))
     assert len({entry["key"] for entry in bad}) == 3
@@ -105,7 +108,7 @@ def alone(
         for world in WORLDS
     ],
 )
-def test_every_world_and_every_number_of_workers_gives_the_same_keys_and_pixels(
+def test_world_size_and_workers_do_not_change_keys_or_pixels(
     corpus: Path,
     alone: tuple[list[LoadedSample], list[dict[str, object]]],
     tmp_path: Path,
@@ -115,7 +118,7 @@ def test_every_world_and_every_number_of_workers_gives_the_same_keys_and_pixels(
     assert load_world(corpus, tmp_path, world_size, workers) == alone
 
 
-def test_a_run_resumed_on_4_then_2_then_1_ranks_through_its_stages_gives_what_one_without_a_break_gives(
+def test_resuming_on_4_then_2_then_1_ranks_equals_an_uninterrupted_run(
     corpus: Path, alone: tuple[list[LoadedSample], list[dict[str, object]]], tmp_path: Path
 ) -> None:
     parts = [

@@ -23,15 +23,14 @@ from surgrec.clips import (
     LoaderConfig,
     StepSampler,
     clip_batches,
-    clip_times,
     decode_clip,
     to_model_input,
 )
-from surgrec.clips.augment import random_box
-from surgrec.clips.dataset import Request
+from surgrec.clips.augment import View, draw_view
+from surgrec.clips.dataset import BatchRequest
 from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
 from surgrec.shards import Sample, open_corpus
-from surgrec.stream import Mixture, Stream, hash_int, hash_uniform, sample_key
+from surgrec.stream import Mixture, Stream, hash_uniform, sample_key
 from tests.support.samples import write_corpus
 
 SAMPLING = ClipSampling(num_frames=4, fps=4.0)
@@ -50,12 +49,12 @@ def make_dataset(
 
 
 def content(batches: Sequence[ClipBatch]) -> Content:
-    """Everything that training could notice of each clip, clip by clip."""
+    """Return everything that training can observe of each clip, clip by clip."""
     return [
-        (int(position), key, source, flipped, tuple(frames.shape), frames.numpy().tobytes())
+        (int(position), key, source, view.flip, tuple(frames.shape), frames.numpy().tobytes())
         for batch in batches
-        for position, key, source, frames, flipped in zip(
-            batch.positions, batch.keys, batch.sources, batch.frames, batch.flipped, strict=True
+        for position, key, source, frames, view in zip(
+            batch.positions, batch.keys, batch.sources, batch.frames, batch.views, strict=True
         )
     ]
 
@@ -79,10 +78,10 @@ def uninterrupted(tiny_corpus: Path) -> Content:
     ],
     ids=["processes", "threads"],
 )
-def test_batches_that_are_kept_for_a_while_stay_as_they_were(
+def test_batches_that_are_kept_for_a_while_do_not_change(
     tiny_corpus: Path, config: LoaderConfig
 ) -> None:
-    """Memory of frames is used again, but not before the last that refers to it is gone."""
+    """The memory of frames is reused, but only after its last reference is gone."""
     sampler = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=80)
     expected = [content([batch]) for batch in clip_batches(make_dataset(tiny_corpus), sampler)]
     chance = random.Random(0)
@@ -96,7 +95,7 @@ def test_batches_that_are_kept_for_a_while_stay_as_they_were(
     assert step == 79
 
 
-def test_a_second_pass_with_another_batch_size_plans_anew(tiny_corpus: Path) -> None:
+def test_a_second_pass_with_another_batch_size_is_planned_again(tiny_corpus: Path) -> None:
     dataset = make_dataset(tiny_corpus)
     sizes = {8: 4, 12: 3}
     by_size = [
@@ -118,7 +117,7 @@ def read_mp4(corpus: Path, sample: Sample) -> bytes:
 
 
 def damage(corpus: Path, sample: Sample) -> None:
-    """Flips one bit in the middle of a sample's mp4."""
+    """Flip one bit in the middle of a sample's MP4."""
     path = shard_path(corpus, sample)
     data = bytearray(path.read_bytes())
     data[sample.mp4_offset + sample.mp4_size // 2] ^= 4
@@ -130,7 +129,7 @@ def samples_of(corpus: Path, source: str) -> list[Sample]:
     return [index.sample(row) for row in range(index.num_rows)]
 
 
-def test_a_batch_holds_the_clips_of_its_positions_in_the_order_of_the_stream(
+def test_a_batch_holds_the_clips_of_its_positions_in_stream_order(
     tiny_corpus: Path, uninterrupted: Content
 ) -> None:
     stream = make_dataset(tiny_corpus).stream
@@ -172,86 +171,76 @@ def test_a_resumed_loader_continues_the_sequence(
     assert content(load(tiny_corpus, ONE_WORKER, sampler)) == uninterrupted[8 * start_step :]
 
 
-def test_the_network_sees_the_same_numbers_with_and_without_a_worker(tiny_corpus: Path) -> None:
+def test_model_input_is_the_same_with_and_without_a_worker(tiny_corpus: Path) -> None:
     sampler = replace(SAMPLER, steps=1)
-    here, there = (load(tiny_corpus, config, sampler)[0] for config in (NO_WORKER, ONE_WORKER))
+    local, sent = (load(tiny_corpus, config, sampler)[0] for config in (NO_WORKER, ONE_WORKER))
     device = torch.device("cpu")
-    assert torch.equal(to_model_input(here, 32, device), to_model_input(there, 32, device))
-    assert [frames.stride() for frames in here.frames] == [
-        frames.stride() for frames in there.frames
-    ]
+    assert torch.equal(to_model_input(local, 32, device), to_model_input(sent, 32, device))
+    assert [clip.stride() for clip in local.frames] == [clip.stride() for clip in sent.frames]
 
 
-def test_the_same_sample_at_another_position_is_seen_in_another_way(tiny_corpus: Path) -> None:
+def test_a_sample_has_another_view_at_another_position(tiny_corpus: Path) -> None:
     rows = content(load(tiny_corpus, sampler=replace(SAMPLER, steps=12)))
     views: dict[str, list[bytes]] = {}
     for _, key, _, _, _, frames in rows:
         views.setdefault(key, []).append(frames)
-    repeated = [found for found in views.values() if len(found) > 1]
+    repeated = [pixels for pixels in views.values() if len(pixels) > 1]
     assert len(repeated) > 10
-    assert all(len(set(found)) == len(found) for found in repeated)
+    assert all(len(set(pixels)) == len(pixels) for pixels in repeated)
 
 
 def views_of(corpus: Path, views: int, config: LoaderConfig = NO_WORKER) -> list[ClipBatch]:
-    """A few batches of several views of each sample."""
+    """Return a few batches with several views of each sample."""
     stream = Stream(open_corpus([corpus]), Mixture(block=16), seed=5)
     dataset = ClipDataset(stream, SAMPLING, AugmentConfig(), config, views)
     return list(clip_batches(dataset, SAMPLER))
 
 
-def test_views_of_a_sample_are_other_crops_of_the_same_frames_and_the_first_is_that_of_one_view(
+def test_views_of_a_sample_are_crops_of_the_same_decoded_frames(tiny_corpus: Path) -> None:
+    stream = make_dataset(tiny_corpus).stream
+    several_sizes = 0
+    for batch in views_of(tiny_corpus, 3):
+        lengths = (len(batch.frames), len(batch.views), len(batch.keys), len(batch.positions))
+        assert lengths == (24, 24, 8, 8)
+        for index, position in enumerate(batch.positions.tolist()):
+            sample = stream.sample(stream.draws(np.array([position]))[0])
+            mp4, clip = read_mp4(tiny_corpus, sample), sample.clip
+            times = SAMPLING.times(clip.duration_s, hash_uniform(sample_key(5, position), 1))
+            for view in range(3):
+                frames, drawn = batch.frames[3 * index + view], batch.views[3 * index + view]
+                view_key = sample_key(5, position, view)
+                assert drawn == draw_view(clip.height, clip.width, AugmentConfig(), view_key)
+                alone = decode_clip(
+                    mp4, times, drawn.box, num_frames=clip.num_frames, key=sample.key
+                )
+                assert torch.equal(frames, alone), "cut from a larger box, or decoded alone"
+            shapes = {tuple(clip.shape) for clip in batch.frames[3 * index : 3 * index + 3]}
+            several_sizes += len(shapes) > 1
+    assert several_sizes > 20, "most samples have views of several sizes"
+
+
+def test_the_first_of_several_views_is_the_one_of_a_single_view(
     tiny_corpus: Path, uninterrupted: Content
 ) -> None:
-    stream = make_dataset(tiny_corpus).stream
-    samples = 0
     for batch in views_of(tiny_corpus, 3):
-        assert (len(batch.frames), len(batch.flipped), len(batch.keys), len(batch.positions)) == (
-            24,
-            24,
-            8,
-            8,
-        )
-        for place, position in enumerate(batch.positions.tolist()):
-            views, flipped = (
-                batch.frames[3 * place : 3 * place + 3],
-                batch.flipped[3 * place : 3 * place + 3],
-            )
-            assert (batch.keys[place], batch.sources[place]) == uninterrupted[position][1:3]
-            assert (flipped[0], tuple(views[0].shape), views[0].numpy().tobytes()) == uninterrupted[
-                position
-            ][3:]
-            key = sample_key(5, position)
-            for view, frames in enumerate(views):
-                sample = stream.sample(stream.draws(np.array([position]))[0])
-                view_key = sample_key(5, position, view)
-                box = random_box(
-                    sample.clip.height, sample.clip.width, AugmentConfig(), hash_int(view_key, 2)
-                )
-                times = clip_times(sample.clip.duration_s, SAMPLING, hash_uniform(key, 1))
-                mp4 = read_mp4(tiny_corpus, sample)
-                alone = decode_clip(
-                    mp4, times, box, num_frames=sample.clip.num_frames, key=sample.key
-                )
-                assert torch.equal(frames, alone), "cut out of a larger part, or decoded by itself"
-                assert flipped[view] == (hash_uniform(view_key, 3) < 0.5)
-            samples += len({tuple(frames.shape) for frames in views}) > 1
-    assert samples > 20, "most samples are seen in several sizes"
+        firsts = replace(batch, frames=batch.frames[::3], views=batch.views[::3])
+        start = int(batch.positions[0])
+        assert content([firsts]) == uninterrupted[start : start + 8]
 
 
 def test_views_do_not_depend_on_workers(tiny_corpus: Path) -> None:
-    here, there = views_of(tiny_corpus, 3), views_of(tiny_corpus, 3, ONE_WORKER)
+    local, sent = views_of(tiny_corpus, 3), views_of(tiny_corpus, 3, ONE_WORKER)
     device = torch.device("cpu")
-    for one, other in zip(here, there, strict=True):
-        assert one.flipped == other.flipped
-        assert all(
-            torch.equal(mine, theirs) for mine, theirs in zip(one.frames, other.frames, strict=True)
-        )
+    for one, other in zip(local, sent, strict=True):
+        assert one.views == other.views
+        assert all(map(torch.equal, one.frames, other.frames))
         assert torch.equal(to_model_input(one, 32, device), to_model_input(other, 32, device))
         assert to_model_input(one, 32, device).shape == (24, 3, 4, 32, 32)
 
 
 def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:
-    """Each shared tensor is an open file: with one per clip, large batches run into the limit of 1024."""
+    """Each shared tensor is an open file: one per clip would exceed the limit of 1024 with large
+    batches."""
     batches = clip_batches(make_dataset(tiny_corpus, ONE_WORKER), replace(SAMPLER, global_batch=64))
     first = next(batches)
     before = len(os.listdir("/proc/self/fd"))
@@ -260,13 +249,12 @@ def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) < before + 8
 
 
-def test_a_dataset_that_was_used_before_its_workers_started_still_works(
+def test_a_dataset_used_before_its_workers_start_still_works(
     tiny_corpus: Path, uninterrupted: Content
 ) -> None:
     dataset = make_dataset(tiny_corpus, ONE_WORKER)
-    assert (
-        content([dataset.batch(Request(tuple(range(8))))]) == uninterrupted[:8]
-    )  # threads of this process, which no worker has
+    first = dataset.batch(BatchRequest(tuple(range(8))))  # starts threads, which workers lack
+    assert content([first]) == uninterrupted[:8]
     assert content(list(clip_batches(dataset, SAMPLER))) == uninterrupted
 
 
@@ -278,22 +266,24 @@ def test_a_bad_sample_is_quarantined_and_replaced_by_another_of_its_source(
     damage(corpus_copy, bad)
     passes = [load(corpus_copy, config) for config in (NO_WORKER, NO_WORKER, ONE_WORKER)]
     assert content(passes[0]) == content(passes[1]) == content(passes[2])
-    quarantined = [[bad for batch in batches for bad in batch.quarantined] for batches in passes]
+    quarantined = [
+        [entry for batch in batches for entry in batch.quarantined] for batches in passes
+    ]
     assert quarantined[0] == quarantined[1] == quarantined[2]
     rows = content(passes[0])
-    met = [row[0] for row in uninterrupted if row[1] == key]
-    assert [entry.position for entry in quarantined[0]] == met
-    assert position in met
+    drawn_at = [row[0] for row in uninterrupted if row[1] == key]
+    assert [entry.position for entry in quarantined[0]] == drawn_at
+    assert position in drawn_at
     for entry in quarantined[0]:
         assert (entry.source, entry.key) == (source, key)
         assert "its bytes have the SHA-256" in entry.reason
         assert rows[entry.position][1:3] == (entry.substitute, source)
         assert entry.substitute != key
-    untouched = [place for place in range(32) if place not in met]
-    assert [rows[place] for place in untouched] == [uninterrupted[place] for place in untouched]
+    others = [number for number in range(32) if number not in drawn_at]
+    assert [rows[number] for number in others] == [uninterrupted[number] for number in others]
 
 
-def test_ranks_replace_a_bad_sample_by_the_same_one(
+def test_every_world_size_replaces_a_bad_sample_by_the_same_one(
     corpus_copy: Path, uninterrupted: Content
 ) -> None:
     for key in {row[1] for row in uninterrupted[:3]}:
@@ -312,22 +302,22 @@ def test_ranks_replace_a_bad_sample_by_the_same_one(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"native_fps": 1.0}, "cannot be decoded"),  # any change; its bytes are no video
+        ({"native_fps": 1.0}, "cannot be decoded"),  # any change; its bytes are not a video
         ({"num_frames": 33}, "the clip holds 32 frames, its index says 33"),
     ],
 )
-def test_a_clip_that_does_not_decode_is_quarantined_though_its_digest_is_right(
+def test_an_undecodable_clip_with_the_right_digest_is_quarantined(
     tiny_corpus: Path, tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     samples = samples_of(tiny_corpus, "alpha")
     real = {sample.clip: read_mp4(tiny_corpus, sample) for sample in samples}
     bad = replace(samples[3].clip, **change)
     real[bad] = b"no video" if reason == "cannot be decoded" else real[samples[3].clip]
-    clips = [bad if place == 3 else sample.clip for place, sample in enumerate(samples)]
+    clips = [bad if number == 3 else sample.clip for number, sample in enumerate(samples)]
     dataset = make_dataset(
         write_corpus(tmp_path / "corpus", {"alpha": clips}, mp4=real.__getitem__)
     )
-    batch = dataset.batch(Request(tuple(range(10))))  # one epoch
+    batch = dataset.batch(BatchRequest(tuple(range(10))))  # one epoch
     (entry,) = batch.quarantined
     assert entry.key == samples[3].key
     assert reason in entry.reason
@@ -335,45 +325,45 @@ def test_a_clip_that_does_not_decode_is_quarantined_though_its_digest_is_right(
     assert len(set(batch.keys)) == 9
 
 
-def test_a_bad_sample_among_two_is_always_replaced_by_the_good_one(corpus_copy: Path) -> None:
-    """Drawing substitutes with replacement would stop such a run after a thousand or so draws."""
+def test_a_bad_sample_of_two_is_always_replaced_by_the_good_one(corpus_copy: Path) -> None:
+    """Substitutes drawn with replacement would stop such a run after about a thousand draws."""
     samples = [sample for sample in samples_of(corpus_copy, "beta") if sample.clip.split == "val"]
     assert len(samples) == 2
     damage(corpus_copy, samples[0])
     stream = Stream(open_corpus([corpus_copy]), Mixture(splits=["val"]), seed=5)
     dataset = ClipDataset(stream, SAMPLING, AugmentConfig(), NO_WORKER)
     for start in range(0, 64, 8):
-        batch = dataset.batch(Request(tuple(range(start, start + 8))))
+        batch = dataset.batch(BatchRequest(tuple(range(start, start + 8))))
         assert set(batch.keys) == {samples[1].key}
         assert len(batch.quarantined) == 4
 
 
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
-def test_a_source_without_a_good_sample_stops_the_run_with_one_sentence(
+def test_a_source_of_bad_samples_only_stops_the_run_with_one_sentence(
     corpus_copy: Path, config: LoaderConfig
 ) -> None:
     for sample in samples_of(corpus_copy, "beta"):
         damage(corpus_copy, sample)
     with pytest.raises(
         ShardError,
-        match=r"^beta: a sample is bad, and so is every other .*; run surgrec-shard verify$",
+        match=r"^beta: a sample and all substitutes .* are bad.*; run surgrec-shard verify$",
     ):
         load(corpus_copy, config)
 
 
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
-def test_a_shard_that_is_gone_stops_the_run_with_one_sentence_and_is_no_bad_sample(
+def test_a_missing_shard_stops_the_run_and_is_not_a_bad_sample(
     corpus_copy: Path, config: LoaderConfig
 ) -> None:
     path = shard_path(corpus_copy, samples_of(corpus_copy, "gamma")[0])
     path.unlink()
     with pytest.raises(MissingError, match=rf"^{path} does not exist[^\n]*$"):
         load(corpus_copy, config)
-    assert not multiprocessing.active_children()  # workers are gone before the error arrives
+    assert not multiprocessing.active_children(), "workers end before the error is raised"
 
 
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
-def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(
+def test_a_missing_corpus_stops_the_run_with_one_sentence(
     corpus_copy: Path, config: LoaderConfig
 ) -> None:
     dataset = make_dataset(corpus_copy, config)
@@ -383,25 +373,25 @@ def test_a_corpus_that_is_gone_stops_the_run_with_one_sentence(
 
 
 class KilledDataset(ClipDataset):
-    """A worker that the machine kills when its memory runs out."""
+    """A worker that the kernel kills when memory runs out."""
 
-    def batch(self, request: Request, *rest: Any) -> ClipBatch:
+    def batch(self, request: BatchRequest, *rest: Any) -> ClipBatch:
         os.kill(os.getpid(), signal.SIGKILL)
         return super().batch(request, *rest)
 
 
 class SlowDataset(ClipDataset):
-    """A worker that waits for its storage."""
+    """A worker that waits for slow storage."""
 
-    def batch(self, request: Request, *rest: Any) -> ClipBatch:
+    def batch(self, request: BatchRequest, *rest: Any) -> ClipBatch:
         time.sleep(3)
         return super().batch(request, *rest)
 
 
-class MistakenDataset(ClipDataset):
-    """A mistake of our own."""
+class BuggyDataset(ClipDataset):
+    """A worker with a bug."""
 
-    def batch(self, request: Request, *rest: Any) -> ClipBatch:
+    def batch(self, request: BatchRequest, *rest: Any) -> ClipBatch:
         raise RuntimeError("shapes do not match")
 
 
@@ -411,7 +401,7 @@ class MistakenDataset(ClipDataset):
         (
             KilledDataset,
             60,
-            r"^the loader stopped: DataLoader worker .*; if memory ran out use fewer workers",
+            r"^the loader stopped: DataLoader worker .*; if memory ran out, use fewer workers",
         ),
         (
             SlowDataset,
@@ -429,39 +419,31 @@ def test_a_worker_that_dies_or_hangs_stops_the_run_with_one_sentence(
 
 
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
-def test_a_mistake_of_our_own_is_not_told_as_a_problem_of_the_storage(
-    tiny_corpus: Path, config: LoaderConfig
-) -> None:
+def test_a_bug_is_not_reported_as_a_storage_error(tiny_corpus: Path, config: LoaderConfig) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match") as caught:
-        list(clip_batches(make_dataset(tiny_corpus, config, MistakenDataset), SAMPLER))
-    traceback.clear_frames(
-        caught.tb
-    )  # torch's frames keep the worker alive, which then takes 5 s to go
+        list(clip_batches(make_dataset(tiny_corpus, config, BuggyDataset), SAMPLER))
+    traceback.clear_frames(caught.tb)  # torch's frames would keep the worker alive for 5 s
 
 
-def test_the_clips_are_what_the_decoder_gives_at_the_times_and_in_the_box_of_the_position(
-    tiny_corpus: Path,
-) -> None:
-    """The whole way once more, by hand: without augmentation and with no choice of time, pixels are known."""
+def test_without_augmentation_clips_are_the_whole_decoded_frames(tiny_corpus: Path) -> None:
+    """The full frame and the full length leave no random choice, so the pixels are known."""
     stream = Stream(open_corpus([tiny_corpus]), Mixture(min_duration_s=4.0), seed=5)
     whole_frame = AugmentConfig(scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0), flip=0.0)
     whole_clip = ClipSampling(num_frames=8, fps=2.0)
     dataset = ClipDataset(stream, whole_clip, whole_frame, NO_WORKER)
-    draws = [
-        draw for draw in stream.draws(np.arange(30)) if draw.source == "gamma"
-    ]  # square frames
-    batch = dataset.batch(Request(tuple(draw.position for draw in draws)))
-    for draw, frames, flipped in zip(draws, batch.frames, batch.flipped, strict=True):
+    square = [draw for draw in stream.draws(np.arange(30)) if draw.source == "gamma"]
+    batch = dataset.batch(BatchRequest(tuple(draw.position for draw in square)))
+    for draw, frames, view in zip(square, batch.frames, batch.views, strict=True):
         sample = stream.sample(draw)
         box = Box(top=0, left=0, height=64, width=64)
         expected = decode_clip(
             read_mp4(tiny_corpus, sample), np.arange(8) / 2, box, num_frames=32, key=sample.key
         )
         assert torch.equal(frames, expected)
-        assert not flipped
+        assert view == View(box, flip=False)
 
 
-def test_a_world_that_does_not_divide_the_batch_is_refused_before_anything_is_read() -> None:
+def test_a_world_size_that_does_not_divide_the_batch_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="global_batch 8 cannot be shared by 3 ranks"):
         StepSampler(global_batch=8, rank=0, world_size=3, start_step=0, steps=1)
 
@@ -469,7 +451,7 @@ def test_a_world_that_does_not_divide_the_batch_is_refused_before_anything_is_re
 @pytest.mark.parametrize(
     "field", ["decode_threads", "fetch_threads", "prefetch_batches", "timeout_s"]
 )
-def test_a_loader_without_threads_or_time_is_refused(field: str) -> None:
+def test_a_loader_config_without_threads_or_time_is_refused(field: str) -> None:
     with pytest.raises(ConfigError, match=f"{field}=0"):
         LoaderConfig(**{field: 0})
     with pytest.raises(ConfigError, match="num_workers=-1"):

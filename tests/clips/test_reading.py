@@ -1,4 +1,4 @@
-"""Where the bytes of batches come from, and that it changes nothing in them."""
+"""Read-ahead, cache and retries never change the content of batches."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from surgrec.clips import (
     StepSampler,
     clip_batches,
 )
-from surgrec.clips.dataset import Request
+from surgrec.clips.dataset import BatchRequest
 from surgrec.errors import ConfigError, StorageError
 from surgrec.shards import open_corpus
 from surgrec.stream import Mixture, ReadStats, Stream
@@ -27,7 +27,7 @@ SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=6)
 
 
-def a_dataset(
+def make_dataset(
     corpus: Path | str, kind: type[ClipDataset] = ClipDataset, **config: object
 ) -> ClipDataset:
     stream = Stream(open_corpus([corpus]), Mixture(block=16), seed=5)
@@ -45,25 +45,25 @@ def content(batches: Sequence[ClipBatch]) -> list[tuple[str, bytes]]:
 @pytest.fixture(scope="module")
 def undisturbed(tiny_corpus: Path) -> list[tuple[str, bytes]]:
     return content(
-        list(clip_batches(a_dataset(tiny_corpus, num_workers=0, fetch_ahead=0), SAMPLER))
+        list(clip_batches(make_dataset(tiny_corpus, num_workers=0, fetch_ahead=0), SAMPLER))
     )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("ahead", [0, 1, 5])
-def test_bytes_that_were_fetched_ahead_make_the_same_batches(
+def test_bytes_read_ahead_make_the_same_batches(
     tiny_corpus: Path, undisturbed: list[tuple[str, bytes]], workers: int, ahead: int
 ) -> None:
-    dataset = a_dataset(tiny_corpus, num_workers=workers, fetch_ahead=ahead)
+    dataset = make_dataset(tiny_corpus, num_workers=workers, fetch_ahead=ahead)
     batches = list(clip_batches(dataset, SAMPLER))
     assert content(batches) == undisturbed
-    reading = sum((batch.reading for batch in batches), ReadStats())
-    assert reading.samples == 48, "each sample is read once, ahead or not"
-    assert reading.store_bytes > 0
-    assert reading.decode_s > 0
+    stats = sum((batch.read_stats for batch in batches), ReadStats())
+    assert stats.samples == 48, "each sample is read once, ahead or not"
+    assert stats.store_bytes > 0
+    assert stats.decode_s > 0
 
 
-def test_with_a_cache_batches_are_the_same_and_the_store_is_left_in_peace(
+def test_a_filled_cache_gives_the_same_batches_without_requests(
     tiny_corpus: Path, undisturbed: list[tuple[str, bytes]], tmp_path: Path
 ) -> None:
     cached = {"cache_dir": tmp_path / "cache", "cache_gb": 1.0}
@@ -71,7 +71,7 @@ def test_with_a_cache_batches_are_the_same_and_the_store_is_left_in_peace(
     shards = sum("-train-" in shard.name for source in sources for shard in source.entry.shards)
     batches = []
     for batch in clip_batches(
-        a_dataset(tiny_corpus, num_workers=1, **cached), replace(SAMPLER, steps=60)
+        make_dataset(tiny_corpus, num_workers=1, **cached), replace(SAMPLER, steps=60)
     ):
         batches.append(batch)
         deadline = time.monotonic() + 30
@@ -79,15 +79,15 @@ def test_with_a_cache_batches_are_the_same_and_the_store_is_left_in_peace(
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert content(batches[:6]) == undisturbed
-    filled = sum((batch.reading for batch in batches), ReadStats())
+    filled = sum((batch.read_stats for batch in batches), ReadStats())
     assert filled.filled == shards
-    late = sum((batch.reading for batch in batches[-20:]), ReadStats())
+    late = sum((batch.read_stats for batch in batches[-20:]), ReadStats())
     assert late.samples > 100
     assert late.requests == 0
     assert late.cache_bytes > 0
 
 
-def test_two_ranks_of_a_machine_share_one_cache_and_one_fills_it(
+def test_two_ranks_of_a_machine_share_one_cache_and_one_rank_fills_it(
     tiny_corpus: Path,
     undisturbed: list[tuple[str, bytes]],
     tmp_path: Path,
@@ -97,60 +97,66 @@ def test_two_ranks_of_a_machine_share_one_cache_and_one_fills_it(
     ranks = []
     for rank in range(2):
         monkeypatch.setenv("LOCAL_RANK", str(rank))
-        dataset = a_dataset(tiny_corpus, num_workers=1, cache_dir=tmp_path / "cache", cache_gb=1.0)
+        dataset = make_dataset(
+            tiny_corpus, num_workers=1, cache_dir=tmp_path / "cache", cache_gb=1.0
+        )
         ranks.append(list(clip_batches(dataset, replace(SAMPLER, rank=rank, world_size=2))))
     assert content([batch for step in zip(*ranks, strict=True) for batch in step]) == undisturbed
-    assert sum((batch.reading for batch in ranks[1]), ReadStats()).filled == 0
+    assert sum((batch.read_stats for batch in ranks[1]), ReadStats()).filled == 0
 
 
-def test_a_cache_that_cannot_be_written_is_refused_before_the_first_batch(
+def test_an_unwritable_cache_is_refused_before_the_first_batch(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    dataset = a_dataset(tiny_corpus, num_workers=0, cache_dir=tmp_path / "file")
+    dataset = make_dataset(tiny_corpus, num_workers=0, cache_dir=tmp_path / "file")
     with pytest.raises(StorageError, match="file: File exists; choose a cache_dir"):
         next(clip_batches(dataset, SAMPLER))
 
 
 class SlowDataset(ClipDataset):
-    """A store that does not answer."""
+    """A store that does not respond in time."""
 
-    def batch(self, request: Request, *rest: Any) -> ClipBatch:
+    def batch(self, request: BatchRequest, *rest: Any) -> ClipBatch:
         time.sleep(3)
         return super().batch(request, *rest)
 
 
-def test_without_workers_a_batch_that_never_comes_stops_the_run_as_well(tiny_corpus: Path) -> None:
+def test_without_workers_a_late_batch_stops_the_run_as_well(tiny_corpus: Path) -> None:
     with pytest.raises(StorageError, match=r"no batch came in 1 s; .* raise loader\.timeout_s$"):
-        next(clip_batches(a_dataset(tiny_corpus, SlowDataset, num_workers=0, timeout_s=1), SAMPLER))
+        next(
+            clip_batches(
+                make_dataset(tiny_corpus, SlowDataset, num_workers=0, timeout_s=1), SAMPLER
+            )
+        )
 
 
-def test_without_workers_batches_are_made_ahead_and_no_more_than_were_asked_for(
+def test_threads_make_exactly_the_prefetched_batches_in_advance(
     tiny_corpus: Path,
 ) -> None:
-    made: list[int] = []
+    steps: list[int] = []
 
-    class Noting(ClipDataset):
-        def batch(self, request: Request, *rest: Any) -> ClipBatch:
-            made.append(request.positions[0] // 8)
+    class RecordingDataset(ClipDataset):
+        def batch(self, request: BatchRequest, *rest: Any) -> ClipBatch:
+            steps.append(request.positions[0] // 8)
             return super().batch(request, *rest)
 
     batches = clip_batches(
-        a_dataset(tiny_corpus, Noting, num_workers=0, prefetch_batches=2), SAMPLER
+        make_dataset(tiny_corpus, RecordingDataset, num_workers=0, prefetch_batches=2), SAMPLER
     )
     next(batches)
     deadline = time.monotonic() + 10
-    while len(made) < 3:
+    while len(steps) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.1)
-    assert sorted(made) == [0, 1, 2]
+    assert sorted(steps) == [0, 1, 2]
     batches.close()  # type: ignore[attr-defined]  # a generator
     time.sleep(0.1)
-    assert len(made) == 3
+    assert len(steps) == 3
 
 
-def test_a_rank_has_as_many_workers_as_cores_of_its_share_but_one(
+def test_a_rank_has_one_worker_less_than_its_share_of_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(32)))
@@ -162,7 +168,7 @@ def test_a_rank_has_as_many_workers_as_cores_of_its_share_but_one(
     assert LoaderConfig(num_workers=0).workers == 0
 
 
-def test_a_cache_without_room_is_refused() -> None:
+def test_a_cache_of_size_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="cache_gb must be above 0"):
         LoaderConfig(cache_gb=0.0)
 
@@ -170,10 +176,11 @@ def test_a_cache_without_room_is_refused() -> None:
 def test_retries_are_counted_with_the_batches(tiny_corpus: Path, faulty_s3: FaultyS3) -> None:
     for path in tiny_corpus.rglob("*.*"):
         faulty_s3.objects[path.relative_to(tiny_corpus).as_posix()] = path.read_bytes()
-    dataset = a_dataset("s3://corpora", num_workers=1)
+    dataset = make_dataset("s3://corpora", num_workers=1)
     faulty_s3.faults.extend(["slow_down", "reset"])
-    reading = sum(
-        (batch.reading for batch in clip_batches(dataset, replace(SAMPLER, steps=2))), ReadStats()
+    stats = sum(
+        (batch.read_stats for batch in clip_batches(dataset, replace(SAMPLER, steps=2))),
+        ReadStats(),
     )
-    assert reading.retries == 2
-    assert reading.requests >= 2 + 2
+    assert stats.retries == 2
+    assert stats.requests >= 2 + 2

@@ -3,30 +3,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.clips import ClipSampling, clip_times
+from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
 
 
 def test_times_are_one_frame_apart_and_the_span_counts_the_last_frame() -> None:
     sampling = ClipSampling(num_frames=4, fps=2.0)
     assert sampling.span_s == 2.0
-    assert clip_times(10.0, sampling, 0.0).tolist() == [0.0, 0.5, 1.0, 1.5]
-    assert clip_times(10.0, sampling, 0.5).tolist() == [4.0, 4.5, 5.0, 5.5]
-    assert clip_times(10.0, sampling, 1.0).tolist() == [8.0, 8.5, 9.0, 9.5]
+    assert sampling.times(10.0, 0.0).tolist() == [0.0, 0.5, 1.0, 1.5]
+    assert sampling.times(10.0, 0.5).tolist() == [4.0, 4.5, 5.0, 5.5]
+    assert sampling.times(10.0, 1.0).tolist() == [8.0, 8.5, 9.0, 9.5]
 
 
 @given(
     num_frames=st.integers(1, 64),
     fps=st.floats(0.1, 60),
     spare_s=st.floats(0, 100),
-    place=st.floats(0, 1, exclude_max=True),
+    offset=st.floats(0, 1, exclude_max=True),
 )
-def test_every_frame_lies_within_the_stored_clip_at_the_rate_asked_for(
-    num_frames: int, fps: float, spare_s: float, place: float
+def test_every_frame_lies_within_the_stored_clip_at_the_given_rate(
+    num_frames: int, fps: float, spare_s: float, offset: float
 ) -> None:
     sampling = ClipSampling(num_frames=num_frames, fps=fps)
     duration_s = sampling.span_s + spare_s
-    times = clip_times(duration_s, sampling, place)
+    times = sampling.times(duration_s, offset)
     assert len(times) == num_frames
     assert times[0] >= 0
     assert times[-1] + 1 / fps <= duration_s * (1 + 1e-12) + 1e-9
@@ -35,16 +35,16 @@ def test_every_frame_lies_within_the_stored_clip_at_the_rate_asked_for(
 
 def test_a_clip_as_long_as_the_span_starts_at_its_start() -> None:
     sampling = ClipSampling(num_frames=16, fps=4.0)
-    assert clip_times(4.0, sampling, 0.9)[0] == 0.0
-    assert clip_times(4.0 - 1e-7, sampling, 0.9)[0] == 0.0  # a rounded duration is as long
+    assert sampling.times(4.0, 0.9)[0] == 0.0
+    assert sampling.times(4.0 - 1e-7, 0.9)[0] == 0.0, "a rounded duration is long enough"
 
 
 def test_a_clip_shorter_than_the_span_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"stored clip of 3\.9 s is shorter than the 4 s"):
-        clip_times(3.9, ClipSampling(num_frames=16, fps=4.0), 0.0)
+        ClipSampling(num_frames=16, fps=4.0).times(3.9, 0.0)
 
 
 @pytest.mark.parametrize(("num_frames", "fps"), [(0, 4.0), (16, 0.0), (16, -1.0)])
-def test_a_sampling_of_nothing_is_refused(num_frames: int, fps: float) -> None:
+def test_a_sampling_without_frames_or_rate_is_refused(num_frames: int, fps: float) -> None:
     with pytest.raises(ConfigError, match=f"num_frames {num_frames} and fps {fps}"):
         ClipSampling(num_frames=num_frames, fps=fps)

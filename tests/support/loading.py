@@ -1,6 +1,8 @@
-"""Jobs that load: real processes that stream and decode as training does, and write down every clip that they got.
+"""Jobs that load: real processes that stream and decode as training does, and write down every clip
+that they got.
 
-They are forked from a server that has imported torch once (seconds), so that each starts at once; nothing else is shared.
+They are forked from a server that has imported torch once (seconds), so that each starts at once;
+nothing else is shared.
 """
 
 import hashlib
@@ -36,7 +38,8 @@ from surgrec.stream import Mixture, Stream
 
 SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 _ENDS_S = 15.0
-"""How long what a job started may outlive it: torch's workers look after their parent every five seconds."""
+"""How long what a job started may outlive it: torch's workers look after their parent every five
+seconds."""
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
@@ -226,20 +229,20 @@ def _load(load: Load, out: IO[str]) -> None:
 def _samples(batch: ClipBatch, views: int) -> list[LoadedSample]:
     clips = [
         [
-            flipped,
+            view.flip,
             list(frames.shape),
             hashlib.sha256(frames.contiguous().numpy().tobytes()).hexdigest(),
         ]
-        for flipped, frames in zip(batch.flipped, batch.frames, strict=True)
+        for view, frames in zip(batch.views, batch.frames, strict=True)
     ]
     return [
         LoadedSample(
             position=int(position),
             key=key,
             source=source,
-            views=clips[place * views : (place + 1) * views],
+            views=clips[index * views : (index + 1) * views],
         )
-        for place, (position, key, source) in enumerate(
+        for index, (position, key, source) in enumerate(
             zip(batch.positions, batch.keys, batch.sources, strict=True)
         )
     ]

@@ -1,4 +1,5 @@
-"""Small videos, rendered by ffmpeg, and small corpora built from them, for the tests of every room."""
+"""Small videos, rendered by ffmpeg, and small corpora built from them, for the tests of every
+room."""
 
 import subprocess
 from collections.abc import Sequence
@@ -37,7 +38,8 @@ def make_video(
         seconds: Length.
         size: Width and height, pixels, as `WIDTHxHEIGHT`.
         rate: Frames per second.
-        pattern: A video source of ffmpeg's lavfi, with options after `=`. Other patterns are other videos.
+        pattern: A video source of ffmpeg's lavfi, with options after `=`. Other patterns are other
+            videos.
         inputs: Arguments of ffmpeg that add inputs, such as a sound track.
         arguments: Arguments of ffmpeg for the output, such as a codec or metadata.
     """

@@ -4,7 +4,6 @@ import math
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -15,6 +14,7 @@ from surgrec.runs import StepReport, append_rows, keep_rows_before, read_rows, s
 from surgrec.stream import ReadStats
 from surgrec.training import RunLog
 from surgrec.training.metrics import LogConfig
+from tests.support.batches import make_batch
 
 
 def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: float) -> StepReport:
@@ -34,20 +34,12 @@ def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: f
 
 
 def a_batch(source: str, count: int, bad: int = 0) -> ClipBatch:
-    keys = [f"{source}_000000000000_{number:09d}" for number in range(count)]
-    return ClipBatch(
-        positions=np.arange(count, dtype=np.int64),
-        keys=keys,
-        sources=[source] * count,
-        frames=[torch.zeros(1, 3, 2, 2, dtype=torch.uint8)] * count,
-        flipped=[False] * count,
-        quarantined=[
-            Quarantined(
-                position=0, source=source, key=keys[0], reason="no video", substitute=keys[1]
-            )
-            for _ in range(bad)
-        ],
+    key = f"{source}_000000000000"
+    entry = Quarantined(
+        position=0, source=source, key=f"{key}_0", reason="no video", substitute=f"{key}_1"
     )
+    frames = [torch.zeros(1, 3, 2, 2, dtype=torch.uint8)] * count
+    return make_batch(frames, key=key, source=source, quarantined=[entry] * bad)
 
 
 def a_log(run_dir: Path, **config: object) -> RunLog:
