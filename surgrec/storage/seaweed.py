@@ -12,10 +12,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from surgrec.errors import SetupError
 
 BUCKET = "corpora"
@@ -142,6 +138,11 @@ def _identity(account: Account, actions: list[str]) -> dict[str, object]:
 
 def _wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: Path) -> None:
     """Creates the bucket and puts an object into it as soon as the server can: its port opens seconds before that."""
+    # Imported here: boto3 takes half a second, and a store in a folder needs none of it.
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=account.endpoint,

@@ -118,7 +118,7 @@ def test_a_killed_run_resumes_on_one_process_with_the_same_samples(
 def test_the_run_logs_the_keys_that_the_order_command_prints(
     tiny_corpus: Path, whole_run: Path
 ) -> None:
-    command = [sys.executable, "-c", "from surgrec_shard.commands import main; main()"]
+    command = [sys.executable, "-m", "surgrec"]
     options = [
         "--seed",
         "239",

@@ -1,4 +1,4 @@
-"""The tool as its users run it, and what it leaves behind."""
+"""Run `surgrec-shard` and `surgrec` as their users do, and read their results."""
 
 import contextlib
 import csv
@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from surgrec_shard.commands import main
+from surgrec_shard.commands import main as surgrec_shard_main
+
+from surgrec.commands.main import main as surgrec_main
 
 TOOL = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
 QUICK = (
@@ -25,17 +27,81 @@ QUICK = (
 """Settings for small clips in small shards."""
 
 
+HEAVY_MODULES = ("torch", "torchcodec", "timm", "accelerate", "einops", "cv2", "boto3")
+"""Modules that slow the start of a command down."""
+
+
 def command(*arguments: object) -> list[str]:
-    """The command line that runs the tool."""
+    """Return the command line that runs `surgrec-shard`."""
     return [str(TOOL), *map(str, arguments)]
 
 
 def run_tool(
     *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs the tool to its end. Variables in `env` are added to those of the test."""
+    """Run `surgrec-shard` in a process. `env` is added to the test's environment."""
+    return _run_process(command(*arguments), env, cwd)
+
+
+def run_surgrec(
+    *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m surgrec` in a process. `env` is added to the test's environment."""
+    return _run_process([sys.executable, "-m", "surgrec", *map(str, arguments)], env, cwd)
+
+
+def run_here(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run `surgrec-shard` in this process: it starts a second faster, and all types are checked."""
+    return _run_main(surgrec_shard_main, command(*arguments))
+
+
+def surgrec_here(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run `surgrec` in this process: it starts a second faster, and all types are checked."""
+    return _run_main(surgrec_main, ["surgrec", *map(str, arguments)])
+
+
+def heavy_modules_of(entry_module: str, commands: Sequence[Sequence[object]]) -> list[str]:
+    """Run commands through `main` of a module, in one new process.
+
+    Returns:
+        The names in `HEAVY_MODULES` that the process imported.
+    """
+    program = """
+import contextlib, importlib, io, json, sys
+entry_module, commands, heavy = json.loads(sys.argv[1])
+main = importlib.import_module(entry_module).main
+for command in commands:
+    sys.argv = ["command", *command]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+        except SystemExit as exit:
+            assert not exit.code, errors.getvalue()
+print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
+    words = [[str(word) for word in arguments] for arguments in commands]
+    argument = json.dumps([entry_module, words, HEAVY_MODULES])
+    run = _run_process([sys.executable, "-c", program, argument])
+    assert run.returncode == 0, run.stderr
+    imported: list[str] = json.loads(run.stdout)
+    return imported
+
+
+def refusal(run: "subprocess.CompletedProcess[str]", status: int = 1) -> str:
+    """Return the one sentence with which a command refused; fail if it did anything else."""
+    lines = [line for line in run.stderr.splitlines() if "error" in line or "Traceback" in line]
+    assert run.returncode == status, run.stderr
+    assert len(lines) == 1, run.stderr
+    assert lines[0].startswith(Path(run.args[0]).name), run.stderr
+    assert lines[0] == run.stderr.splitlines()[-1]
+    return lines[0]
+
+
+def _run_process(
+    words: list[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command(*arguments),
+        words,
         capture_output=True,
         text=True,
         check=False,
@@ -45,11 +111,11 @@ def run_tool(
     )
 
 
-def run_here(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """Does what `run_tool` does, in this process: it saves the second that a start takes, and all types are checked."""
+def _run_main(main: Callable[[], None], words: list[str]) -> "subprocess.CompletedProcess[str]":
     out, errors = io.StringIO(), io.StringIO()
+    status = 0
     with (
-        mock.patch.object(sys, "argv", command(*arguments)),
+        mock.patch.object(sys, "argv", words),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(errors),
     ):
@@ -57,19 +123,7 @@ def run_here(*arguments: object) -> "subprocess.CompletedProcess[str]":
             main()
         except SystemExit as exit:
             status = int(exit.code or 0)
-    return subprocess.CompletedProcess(
-        command(*arguments), status, out.getvalue(), errors.getvalue()
-    )
-
-
-def refusal(run: "subprocess.CompletedProcess[str]", status: int = 1) -> str:
-    """The one sentence with which the tool refused; the test fails if it did anything else."""
-    lines = [line for line in run.stderr.splitlines() if "error" in line or "Traceback" in line]
-    assert run.returncode == status, run.stderr
-    assert len(lines) == 1, run.stderr
-    assert lines[0].startswith("surgrec-shard"), run.stderr
-    assert lines[0] == run.stderr.splitlines()[-1]
-    return lines[0]
+    return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
 
 
 def ffmpeg(*arguments: object) -> None:

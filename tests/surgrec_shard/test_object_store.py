@@ -1,12 +1,14 @@
 """Building into an object store is building into a folder."""
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from surgrec_shard.verify import verify
 
 from surgrec.storage import open_store
-from tests.support.tool import QUICK, refusal, run_here, run_tool, same_key
+from tests.support.tool import QUICK, refusal, run_here, run_tool, same_key, surgrec_here
 from tests.surgrec_shard.conftest import Hospital
 
 
@@ -32,12 +34,15 @@ def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
     assert run_here(*build).returncode == 0, "the same again changes nothing"
     assert store.list() == local.list()
 
-    for command in (["info", "--json", "true"], ["order", "--num_steps", "3"]):
-        here, there = (
-            run_here(command[0], place, *command[1:]) for place in (hospital.corpus, s3_address)
+    for run, *words in (
+        (run_here, "info", "--json", "true"),
+        (surgrec_here, "order", "--num_steps", "3"),
+    ):
+        local_run, store_run = (
+            run(words[0], root, *words[1:]) for root in (hospital.corpus, s3_address)
         )
-        assert there.returncode == 0, there.stderr
-        assert there.stdout.replace(s3_address, "ROOT") == here.stdout.replace(
+        assert store_run.returncode == 0, store_run.stderr
+        assert store_run.stdout.replace(s3_address, "ROOT") == local_run.stdout.replace(
             str(hospital.corpus), "ROOT"
         )
     assert check(s3_address) == []
@@ -66,9 +71,13 @@ def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
     assert not list(tmp_path.rglob("*.mp4"))
 
 
-@pytest.mark.parametrize("name", ["info", "verify", "order"])
-def test_an_empty_prefix_holds_no_corpus(name: str, s3_address: str) -> None:
-    assert f"{s3_address} holds no corpus" in refusal(run_here(name, s3_address))
+@pytest.mark.parametrize(
+    ("run", "name"), [(run_here, "info"), (run_here, "verify"), (surgrec_here, "order")]
+)
+def test_an_empty_prefix_holds_no_corpus(
+    run: Callable[..., "subprocess.CompletedProcess[str]"], name: str, s3_address: str
+) -> None:
+    assert f"{s3_address} holds no corpus" in refusal(run(name, s3_address))
 
 
 def check(address: str) -> list[str]:

@@ -1,0 +1,60 @@
+"""`surgrec mix`: the draws of each source, before a run and during one."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from surgrec.runs import append_rows
+from tests.support.tool import refusal, surgrec_here
+
+BATCH = 8
+
+
+def test_mix_says_what_a_run_will_draw_to_the_sample(tiny_corpus: Path) -> None:
+    options = ("--seed", 3, "--mixture.block", 40)
+    lines = surgrec_here("order", tiny_corpus, *options, "--global_batch", BATCH, "--num_steps", 13)
+    drawn = Counter(json.loads(line)["source"] for line in lines.stdout.splitlines())
+    done = surgrec_here("mix", tiny_corpus, *options, "--samples", 13 * BATCH, "--json", "true")
+    assert done.returncode == 0
+    assert {row["source"]: row["draws"] for row in json.loads(done.stdout)} == drawn
+    table = surgrec_here("mix", tiny_corpus, *options, "--samples", 13 * BATCH).stdout
+    assert all(f" {count} " in table for count in drawn.values())
+    assert f" {drawn['alpha'] + drawn['beta']} " in table, "the sum of a domain with two sources"
+
+
+def test_mix_compares_what_a_run_has_consumed_with_its_plan(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    planned = surgrec_here(
+        "mix", tiny_corpus, "--mixture.block", 16, "--seed", 5, "--samples", 24, "--json", "true"
+    )
+    consumed = {row["source"]: row["draws"] for row in json.loads(planned.stdout)}
+    (tmp_path / "config.yaml").write_text("seed: 5\nmixture: {block: 16}\nsteps: 3\n")
+    append_rows(tmp_path / "metrics.jsonl", [{"step": 0, "consumed": consumed}])
+    same = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
+    assert same.returncode == 0, same.stderr
+    assert "to the sample what was planned" in same.stderr
+    append_rows(tmp_path / "metrics.jsonl", [{"step": 1, "consumed": {"beta": 16}}])
+    other = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
+    assert other.returncode == 1
+    assert "not as planned: alpha, beta, gamma" in other.stderr
+
+
+def test_mix_warns_of_repeats_beyond_the_cap_and_its_status_tells(tiny_corpus: Path) -> None:
+    capped = (
+        "mix",
+        tiny_corpus,
+        "--mixture.block",
+        100,
+        "--samples",
+        100,
+        "--mixture.max_repeats",
+        4.5,
+    )
+    refused, warned = (
+        surgrec_here(*capped),
+        surgrec_here(*capped, "--mixture.over_max_repeats", "warn"),
+    )
+    assert (refused.returncode, warned.returncode) == (1, 0)
+    assert "max_repeats 4.5: gamma (5.0)" in " ".join(refused.stderr.split())
+    assert "give either --samples N" in refusal(surgrec_here("mix", tiny_corpus))

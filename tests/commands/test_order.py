@@ -1,0 +1,125 @@
+"""`surgrec order`: the samples that a rank trains on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from surgrec.shards import open_corpus
+from tests.support.tool import heavy_modules_of, refusal, run_surgrec, surgrec_here
+
+BATCH = 8
+
+
+def test_order_prints_what_a_run_would_train_on(tiny_corpus: Path) -> None:
+    lines = order(tiny_corpus, "--num_steps", 5)
+    assert [(line["step"], line["slot"]) for line in lines] == [
+        (step, slot) for step in range(5) for slot in range(BATCH)
+    ]
+    assert all(list(line) == ["step", "slot", "source", "key", "source_epoch"] for line in lines)
+    keys = {
+        name: {source.index.key(int(row)) for row in source.index.rows(splits=["train"])}
+        for name, source in open_corpus([tiny_corpus]).items()
+    }
+    assert all(line["key"] in keys[line["source"]] for line in lines)
+    first_epoch = [line["key"] for line in lines if line["source_epoch"] == 0]
+    assert len(set(first_epoch)) == len(first_epoch), (
+        "an epoch of a source has each of its samples once"
+    )
+
+
+def test_order_is_the_same_for_every_world_size_and_from_every_step(tiny_corpus: Path) -> None:
+    whole = order(tiny_corpus, "--num_steps", 6)
+    alone = run_surgrec(
+        "order", tiny_corpus, "--seed", 3, "--global_batch", BATCH, "--num_steps", 6
+    )
+    assert [json.loads(line) for line in alone.stdout.splitlines()] == whole, (
+        "whichever process asks"
+    )
+    for world_size in (2, 4):
+        ranks = [
+            order(tiny_corpus, "--num_steps", 6, "--world_size", world_size, "--rank", rank)
+            for rank in range(world_size)
+        ]
+        assert all(len(rank) == 6 * BATCH // world_size for rank in ranks)
+        together = sorted(
+            (line for rank in ranks for line in rank), key=lambda line: (line["step"], line["slot"])
+        )
+        assert together == whole
+    assert order(tiny_corpus, "--start_step", 4, "--num_steps", 2) == [
+        line for line in whole if line["step"] >= 4
+    ]
+    assert order(tiny_corpus, "--num_steps", 6, seed=4) != whole
+
+
+def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> None:
+    mixture = tmp_path / "mixture.yaml"
+    mixture.write_text(
+        "levels: [{by: source, alpha: 0.0}]\nweights: {alpha: 0, beta: 3}\nblock: 16\nsplits: [train]\n"
+    )
+    lines = order(tiny_corpus, "--num_steps", 2, "--mixture", mixture)
+    assert [
+        sum(line["source"] == name for line in lines) for name in ("alpha", "beta", "gamma")
+    ] == [0, 12, 4]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "arguments", "status", "said"),
+    [
+        ("", ("--world_size", 3), 1, "global_batch 8 cannot be shared by 3 ranks"),
+        ("", ("--world_size", 2, "--rank", 2), 1, "rank 2 is not one of the 2 ranks"),
+        ("", ("--start_step", -1), 1, "start_step -1"),
+        ("weights: {delta: 1}", (), 1, "the source 'delta'; the corpus has alpha, beta, gamma"),
+        ("weight: {alpha: 1}", (), 2, "did you mean 'weights'?"),
+        (
+            "levels: [{by: hospital, alpha: 1}]",
+            (),
+            1,
+            "no column 'hospital' to divide samples by; it has case",
+        ),
+        ("block: 2", (), 1, "block 2 is smaller than the 3 groups by domain, source"),
+        ("splits: [test]", (), 1, "no sample to draw in splits ['test']"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused(
+    mixture: str,
+    arguments: tuple[object, ...],
+    status: int,
+    said: str,
+    tiny_corpus: Path,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mixture.yaml"
+    path.write_text(mixture)
+    chosen = ("--mixture", path) if mixture else ()
+    run = surgrec_here("order", tiny_corpus, "--global_batch", BATCH, *chosen, *arguments)
+    assert said in refusal(run, status)
+    assert run.stdout == ""
+
+
+def test_order_can_be_cut_short_by_the_shell(tiny_corpus: Path) -> None:
+    line = f"{sys.executable} -m surgrec order {tiny_corpus} --num_steps 3000 | head -n 1"
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0
+    assert run.stderr == ""
+    assert json.loads(run.stdout)["step"] == 0
+
+
+def test_order_refuses_a_folder_without_a_corpus(tmp_path: Path) -> None:
+    assert f"{tmp_path} holds no corpus" in refusal(surgrec_here("order", tmp_path))
+
+
+def test_order_and_mix_need_no_torch(tiny_corpus: Path) -> None:
+    commands = [("order", tiny_corpus), ("mix", tiny_corpus, "--samples", 24)]
+    assert heavy_modules_of("surgrec.commands.main", commands) == []
+
+
+def order(corpus: Path, *arguments: object, seed: int = 3) -> list[dict[str, object]]:
+    """The lines that `surgrec order` prints."""
+    run = surgrec_here("order", corpus, "--seed", seed, "--global_batch", BATCH, *arguments)
+    assert run.returncode == 0, run.stderr
+    return [json.loads(line) for line in run.stdout.splitlines()]
