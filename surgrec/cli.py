@@ -1,6 +1,6 @@
-"""The one place that knows jsonargparse: typed configs and typed subcommands. Parsing only."""
+"""Typed configs and typed subcommands: the one place that uses jsonargparse. Parsing only."""
 
-import difflib
+import inspect
 import json
 import os
 import re
@@ -12,6 +12,8 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import jsonargparse
 
+from surgrec import __version__
+from surgrec._parser import Parser, known_names, one_line
 from surgrec.config_files import merge_configs, read_config
 from surgrec.errors import ConfigError, SurgrecError
 
@@ -19,35 +21,21 @@ ConfigType = TypeVar("ConfigType")
 Presets: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """For each key, the fields that each of its values sets."""
 
-# What jsonargparse says, and what a user understands.
-_PLAIN_WORDS = (
-    (r"Problem with given class_path.*?:\s*", ""),
-    (r"<class '(\w+)'>", r"\1"),
-    (r"typing\.Literal\[(.*?)\]", r"one of \1"),
-    (r"the following arguments are required: (?:[a-z]+\.)?(\w+)$", r"\1 is needed"),
-    (
-        r"""Parser key "([\w.]+)": Unable to load config '([^']*)' - Parser key "[^"]*": Unable to load config .*""",
-        r"\1 is '\2', which is no file and not its fields",
-    ),
-    (r"""Parser key "[\w.]+": Unable to load config '([^']*)' - (.*)""", r"\1: \2"),
-    (r"""Parser key "([\w.]+)": Expected a (.*?)\. Got value: (.*)""", r"\1 is \3, not of type \2"),
-    (r"not of type one of", "not one of"),
-)
-
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One subcommand: a typed function, whose docstring is its help.
+    """One subcommand: a typed function whose docstring is its help.
 
-    `positional` names the parameter given without a flag; `many` lets it be given several times.
     The function returns its exit status, or None for 0.
     """
 
     function: Callable[..., int | None]
     positional: str | None = None
+    """Parameter that is given without a flag."""
     many: bool = False
+    """Whether the positional parameter may be given several times."""
 
 
 def parse(
@@ -58,18 +46,24 @@ def parse(
     configs: Path | None = None,
     presets: Presets | None = None,
 ) -> ConfigType:
-    """Parse a config from `--config` files and dotted flags. A wrong key or type ends the program with 2.
+    """Parse a config from `--config` files and dotted flags.
 
-    Later files override earlier ones. Flags override all files, wherever they stand on the command line.
+    Later files override earlier ones. Flags override all files, in any order on the command line.
+    A wrong key, type or value ends the program with status 2 and one line on standard error.
 
     Args:
         config_type: Dataclass of the config.
-        argv: Words of the command line; None takes those of this process.
+        argv: Words after the program's name. Default: those of this process.
         prog: Name of the program in messages.
         configs: Folder of configs that `--config NAME` may name without a path.
-        presets: Keys that set several fields at once: `{"encoder.size": {"large": {"width": 1024, ...}}}`.
+        presets: Keys that set several fields at once, such as
+            `{"encoder.size": {"large": {"width": 1024, ...}}}`.
+
+    Example:
+        >>> parse(LoaderConfig, ["--num_workers", "4"]).num_workers
+        4
     """
-    parser = _Parser(prog=prog, exit_on_error=True, allow_abbrev=False)
+    parser = Parser(prog=prog, exit_on_error=True, allow_abbrev=False)
     parser.add_argument(
         "--config", action="config", help="Name or path of a YAML file with any of these options."
     )
@@ -104,6 +98,142 @@ def parse(
         return config_type(**fields)
     except (SurgrecError, ValueError) as error:
         parser.error(str(error))
+
+
+def write_yaml(config: object, path: Path) -> None:
+    """Write a config as YAML; `--config PATH` reads it back."""
+    parser = Parser(exit_on_error=False)
+    parser.add_class_arguments(type(config), as_group=False)
+    namespace = parser.parse_object(as_plain(config))
+    path.write_text(parser.dump(namespace), encoding="utf-8")
+
+
+def as_plain(value: object) -> Any:
+    """Return a config as JSON values: dicts, lists, strings and numbers."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: as_plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {key: as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_plain(config_type: type[ConfigType], value: object, context: str) -> ConfigType:
+    """Return the config that `as_plain` turned into JSON values.
+
+    Args:
+        config_type: Type of the config.
+        value: The JSON values.
+        context: Start of an error message, such as the file of the values.
+
+    Raises:
+        ConfigError: A field is unknown or has another type.
+    """
+    parser = Parser(exit_on_error=False)
+    parser.add_class_arguments(config_type, as_group=False)
+    try:
+        fields = parser.instantiate_classes(parser.parse_object(value))
+    except (jsonargparse.ArgumentError, ValueError) as error:
+        raise ConfigError(f"{context}: {one_line(str(error), known_names(parser))}") from None
+    return config_type(**vars(fields))
+
+
+def run(
+    prog: str,
+    commands: dict[str, Command],
+    argv: Sequence[str] | None = None,
+    *,
+    description: str = "",
+    epilog: str = "",
+) -> NoReturn:
+    """Run the subcommand that a command line names, and exit with its status.
+
+    Args:
+        prog: Name of the program in messages.
+        commands: The subcommands by name.
+        argv: Words after the program's name. Default: those of this process.
+        description: Text above the commands in `--help`.
+        epilog: Text below them.
+    """
+    parser = Parser(
+        prog=prog,
+        allow_abbrev=False,
+        version=__version__,
+        description=description or None,
+        epilog=epilog or None,
+    )
+    subcommands = parser.add_subcommands(dest="command")
+    for name, command in commands.items():
+        child = _command_parser(command)
+        summary = (command.function.__doc__ or "").split("\n")[0]
+        subcommands.add_subcommand(name, child, help=summary)
+        child.prog = f"{prog} {name}"
+
+    parsed = parser.parse_args(argv)
+    name = parsed.command
+    try:
+        arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
+    except (SurgrecError, ValueError) as error:
+        parser.error(str(error))
+    to_go_on = "the same command continues where it stopped"
+    run_main(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
+
+
+def run_main(
+    prog: str, main: Callable[[], int | None], *, to_go_on: str = "start it again"
+) -> NoReturn:
+    """Run `main` and exit with its status.
+
+    A SurgrecError is one line on standard error and status 1. Ctrl-C is one line and status 130.
+
+    Args:
+        prog: Name of the program in messages.
+        main: The program; it returns its status, or None for 0.
+        to_go_on: How to continue after Ctrl-C.
+    """
+    try:
+        status = main()
+        sys.stdout.flush()
+    except SurgrecError as error:
+        _exit(prog, f"error: {error}", 1)
+    except KeyboardInterrupt:
+        _exit(prog, f"interrupted; {to_go_on}", 130)
+    except BrokenPipeError:
+        # `| head` has read enough: discard the output that Python still wants to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        # No permission, a full disk: an error that nothing closer to it turned into a sentence.
+        path = error.filename or "a file"
+        _exit(prog, f"error: {path}: {error.strerror}; fix this and run the command again", 1)
+    sys.exit(status or 0)
+
+
+def _exit(prog: str, message: str, status: int) -> NoReturn:
+    print(f"{prog}: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)
+
+
+def _command_parser(command: Command) -> Parser:
+    """Return the parser of a subcommand. Its help is the docstring of the function."""
+    docs = inspect.cleandoc(command.function.__doc__ or "")
+    description, _, rest = docs.partition("\nArgs:\n")
+    example = re.search(r"^Examples?:\n(?:[ ]+.*\n?|\n)+", rest, re.MULTILINE)
+    parser = Parser(
+        allow_abbrev=False,
+        description=description.strip(),
+        epilog=example.group().replace(":\n", ":\n\n", 1) if example else None,
+    )
+
+    name = command.positional
+    if name is not None:
+        documented = re.search(rf"^ +{name}: (.+(?:\n {{8,}}.+)*)", rest, re.MULTILINE)
+        text = documented.group(1) if documented else None
+        parser.add_argument(name, nargs="+" if command.many else None, type=str, help=text)
+    skip: set[str | int] = {name} if name is not None else set()
+    parser.add_function_arguments(command.function, as_group=False, skip=skip)
+    return parser
 
 
 def _split_configs(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -149,133 +279,13 @@ def _expand_presets(
     return values, flags
 
 
-def write_yaml(config: object, path: Path) -> None:
-    """Writes a config so that `--config PATH` reads the same one back."""
-    parser = _Parser(exit_on_error=False)
-    parser.add_class_arguments(type(config), as_group=False)
-    namespace = parser.parse_object(as_plain(config))
-    path.write_text(parser.dump(namespace), encoding="utf-8")
-
-
-def as_plain(value: object) -> Any:
-    """A config as JSON values: dicts, lists, strings and numbers."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: as_plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, dict):
-        return {key: as_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def from_plain(config_type: type[ConfigType], value: object, where: str) -> ConfigType:
-    """A config from what `as_plain` gave.
-
-    Raises:
-        ConfigError: A field is unknown or has another type.
-    """
-    parser = _Parser(exit_on_error=False)
-    parser.add_class_arguments(config_type, as_group=False)
-    try:
-        fields = parser.instantiate_classes(parser.parse_object(value))
-    except (jsonargparse.ArgumentError, ValueError) as error:
-        raise ConfigError(f"{where}: {_one_line(str(error), _known_names(parser))}") from None
-    return config_type(**vars(fields))
-
-
-def run(prog: str, commands: dict[str, Command], argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the subcommand that argv names; a SurgrecError is one line on standard error and exit status 1."""
-    parser = _Parser(prog=prog, allow_abbrev=False)
-    subcommands = parser.add_subcommands(dest="command")
-    for name, command in commands.items():
-        child = _Parser(
-            allow_abbrev=False, description=(command.function.__doc__ or "").split("\n\n")[0]
-        )
-        skip: set[str | int] = set()
-        if command.positional is not None:
-            child.add_argument(command.positional, nargs="+" if command.many else None, type=str)
-            skip = {command.positional}
-        child.add_function_arguments(command.function, as_group=False, skip=skip)
-        subcommands.add_subcommand(
-            name, child, help=(command.function.__doc__ or "").split("\n")[0]
-        )
-    parsed = parser.parse_args(list(argv) if argv is not None else None)
-    name = parsed.command
-    try:
-        arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
-    except (SurgrecError, ValueError) as error:
-        parser.error(str(error))
-    to_go_on = "the same command continues where it stopped"
-    run_main(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
-
-
-def run_main(
-    prog: str, main: Callable[[], int | None], *, to_go_on: str = "start it again"
-) -> NoReturn:
-    """Runs `main` and exits: its status, 1 and one line for a SurgrecError, 130 and how to go on for Ctrl-C."""
-    try:
-        status = main()
-        sys.stdout.flush()
-    except SurgrecError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks for a failed command
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted; {to_go_on}", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except (
-        BrokenPipeError
-    ):  # `| head` has read enough; what Python still wants to flush goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:  # a folder without permission or a full disk that no caller explained
-        cause = f"{error.filename or 'a file'}: {error.strerror}"
-        print(f"{prog}: error: {cause}; mend it and run again", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
-    sys.exit(status or 0)
-
-
-class _Parser(jsonargparse.ArgumentParser):
-    """Says what is wrong in one line, with the nearest name that exists."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            raise jsonargparse.ArgumentError(None, message) from ex
-        text, prog = _one_line(message, _known_names(self)), self.prog.replace(" [options]", "")
-        print(f"{prog}: error: {text} (see {prog} --help)", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-
-
-def _refuse_values_for_groups(parser: _Parser, parsed: jsonargparse.Namespace) -> None:
-    """jsonargparse takes `encoder: 3` for a group of options and fails later, with a traceback."""
+def _refuse_values_for_groups(parser: Parser, parsed: jsonargparse.Namespace) -> None:
+    """Refuse `encoder: 3` for a group of options: jsonargparse accepts it, and then crashes."""
     for action in parser._actions:
         group, _, option = action.dest.rpartition(".")
-        if group and option != "help" and not isinstance(parsed.get(group), jsonargparse.Namespace):
+        value = parsed.get(group) if group and option != "help" else None
+        if group and option != "help" and not isinstance(value, jsonargparse.Namespace):
             parser.error(
-                f"{group} is {parsed.get(group)!r}, but it has options of its own, such as {action.dest}"
+                f"{group}: {value!r} is neither a YAML file nor a mapping of its fields, "
+                f"such as {action.dest}"
             )
-
-
-def _known_names(parser: jsonargparse.ArgumentParser) -> set[str]:
-    names = {action.dest for action in parser._actions if action.dest}
-    for action in parser._actions:
-        if isinstance(action.choices, dict):  # subcommands, by name
-            names = names.union(*(_known_names(child) for child in action.choices.values()))
-    return names | {part for name in names for part in name.split(".")}
-
-
-def _one_line(message: str, known: set[str]) -> str:
-    """jsonargparse's message on one line, with a suggestion for a name it does not know."""
-    text = " ".join(message.split())
-    for pattern, plain in _PLAIN_WORDS:
-        text = re.sub(pattern, plain, text)
-    unknown = re.search(
-        r"(?:does not accept option '|[Uu]nrecognized arguments: --|Option ')([\w.]+)", text
-    )
-    if unknown:
-        strange = next(
-            (part for part in unknown.group(1).split(".") if part not in known), unknown.group(1)
-        )
-        near = difflib.get_close_matches(strange, sorted(known), n=1)
-        if near:
-            text += f"; did you mean '{near[0]}'?"
-    return text

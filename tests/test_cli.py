@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from surgrec import __version__
 from surgrec.cli import Command, as_plain, parse, run, run_main, write_yaml
 from surgrec.errors import ConfigError, StorageError
 
@@ -139,15 +140,21 @@ def test_a_config_as_plain_values_holds_no_objects() -> None:
     ("text", "message"),
     [
         ("pictuers: 3", "'pictuers' is not accepted; did you mean 'pictures'?"),
-        ("optics: {zom: 3}", "'zom'; did you mean 'zoom'?"),
+        ("optics: {zom: 3}", "'optics.zom' is not accepted; did you mean 'zoom'?"),
         ("spares: [{ligth: white}]", "'ligth' is not accepted; did you mean 'light'?"),
         ("folder: x\nprecision: 3", "'precision' is not accepted"),
-        ("folder: x\npictures: three", "pictures is three, not of type int"),
-        ("folder: x\npictures: 2.5", "pictures is 2.5, not of type int"),
+        ("folder: x\npictures: three", "pictures: expected int, got three"),
+        ("folder: x\npictures: 2.5", "pictures: expected int, got 2.5"),
         ("folder: x\nflash: maybe", "maybe"),
-        ("folder: x\noptics: {light: green}", "green"),
-        ("folder: x\noptics: 3", "optics is 3, but it has options of its own, such as optics.zoom"),
-        ("folder: x\noptics: [1]", "optics is [1], but"),
+        (
+            "folder: x\noptics: {light: green}",
+            "optics.light: expected one of 'white', 'infrared', got green",
+        ),
+        (
+            "folder: x\noptics: 3",
+            "optics: 3 is neither a YAML file nor a mapping of its fields, such as optics.zoom",
+        ),
+        ("folder: x\noptics: [1]", "optics: [1] is neither"),
         ("folder: x\nweights: {a: much}", "much"),
         ("folder: x\npictures: 0", "pictures is 0; at least one is taken"),
         ("folder: x\noptics: {zoom: -1}", "zoom is -1.0; it must be positive"),
@@ -200,13 +207,18 @@ def develop(
     names: list[str] = [],  # noqa: B006
     dry: bool = False,
 ) -> int:
-    """Pictures to prints.
+    """Print pictures.
+
+    Exit status 0: all pictures are on paper.
 
     Args:
         out: Where prints go.
         optics: Through which they were taken.
         names: Whose they are.
         dry: Print nothing.
+
+    Example:
+        lab develop --out prints
     """
     if out == "full":
         raise StorageError("the disk full is full; free space")
@@ -216,9 +228,24 @@ def develop(
     return 3
 
 
-def show(albums: list[str], pages: int = 1) -> None:
-    """Shows albums."""
-    sys.stdout.write(f"{albums} {pages}")
+def show(
+    albums: list[str],
+    pages: int = 1,
+    size: Literal["a4", "a5"] | None = None,
+    cover: Path | None = None,
+    all: bool = False,
+) -> None:
+    """Show albums.
+
+    Args:
+        albums: Folders of pictures, in the order
+            in which they are shown.
+        pages: How many.
+        size: Of a page.
+        cover: Picture in front.
+        all: Show hidden pictures too.
+    """
+    sys.stdout.write(f"{albums} {pages} {all}")
 
 
 COMMANDS = {
@@ -251,10 +278,63 @@ def test_a_subcommand_gets_typed_arguments_and_gives_the_exit_status(
         "true",
     ]
     assert outcome(capsys, *argv) == (3, "prints 4.0 ['a', 'b'] True", "")
-    assert outcome(capsys, "show", "one", "two", "--pages", "5") == (0, "['one', 'two'] 5", "")
+    assert outcome(capsys, "show", "one", "two", "--pages", "5") == (
+        0,
+        "['one', 'two'] 5 False",
+        "",
+    )
 
 
-def test_a_problem_that_its_reader_can_solve_is_one_line_and_exit_status_1(
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (("a", "--all"), "['a'] 1 True"),
+        (("--all", "a"), "['a'] 1 True"),
+        (("a", "--all", "--pages", "2"), "['a'] 2 True"),
+        (("--all", "true", "a"), "['a'] 1 True"),
+        (("a", "--all", "false"), "['a'] 1 False"),
+        (("a", "--all=false"), "['a'] 1 False"),
+    ],
+)
+def test_a_boolean_option_may_stand_alone(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], shown: str
+) -> None:
+    assert outcome(capsys, "show", *argv) == (0, shown, "")
+
+
+def test_a_config_takes_boolean_options_alone() -> None:
+    assert parse(Camera, ["--flash", "--folder", "x"]).flash
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(capsys, "--version") == (0, f"lab {__version__}\n", "")
+
+
+def test_help_of_a_command_is_its_docstring_with_plain_types(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, shown, _ = outcome(capsys, "show", "--help")
+    words = " ".join(shown.split())
+    assert code == 0
+    assert words.startswith("usage: lab show [--pages INT] [--size {a4,a5}] [--cover PATH]")
+    for text in (
+        "albums Folders of pictures, in the order in which they are shown. options:",
+        "--pages INT How many. (default: 1)",
+        "--size {a4,a5} Of a page. --cover",
+        "--cover PATH Picture in front. --all",
+        "--all [{true,false}] Show hidden pictures too.",
+    ):
+        assert text in words
+    assert not any(strange in shown for strange in ("class", "Literal", "null", "type:"))
+
+    shown = outcome(capsys, "develop", "--help")[1]
+    assert "Print pictures.\n\nExit status 0: all pictures are on paper.\n\n" in shown
+    assert shown.endswith("Example:\n\n    lab develop --out prints\n")
+    assert "--out TEXT Where prints go. (required)" in " ".join(shown.split())
+
+
+def test_a_surgrec_error_is_one_line_and_exit_status_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert outcome(capsys, "develop", "--out", "full") == (
@@ -282,9 +362,12 @@ def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "{develop,show}"),
-        (["devlop"], "'devlop'"),
-        (["develop"], "out"),
+        ([], "lab: error: a command is needed: develop, show (see lab --help)"),
+        (
+            ["devlop"],
+            "'devlop' is not a command; choose from 'develop', 'show'; did you mean 'develop'?",
+        ),
+        (["develop"], "lab develop: error: --out is required (see lab develop --help)"),
         (
             ["develop", "--otu", "x"],
             "lab develop: error: unrecognized arguments: --otu x; did you mean 'out'?",
@@ -292,8 +375,15 @@ def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
         (["develop", "--out", "x", "--optics.zom", "3"], "did you mean 'zoom'?"),
         (["develop", "--out", "x", "--optics.zoom", "-3"], "zoom is -3.0; it must be positive"),
         (["develop", "--out", "x", "--optics", "/none.yaml"], "/none.yaml"),
-        (["develop", "--out", "x", "--optics", "WRONG"], "'optics.zom'; did you mean 'zoom'?"),
-        (["show"], "albums"),
+        (
+            ["develop", "--out", "x", "--optics", "WRONG"],
+            "lab develop: error: Option 'optics.zom' is not accepted; did you mean 'zoom'?",
+        ),
+        (["show"], "lab show: error: albums is required (see lab show --help)"),
+        (["--otu", "develop"], "unrecognized arguments: --otu (see"),  # not 'out' of develop
+        (["develop", "--out"], "--out needs a value"),
+        (["develop", "--out", "x", "--optics", "3"], "optics: '3' is neither a YAML file nor a"),
+        (["develop", "--out", "x", "--dry", "maybe"], "maybe"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_status_2(
@@ -312,7 +402,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_status_2(
 
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_a_reader_that_has_seen_enough_is_no_failure(lines: int) -> None:
-    """`surgrec-shard order ... | head -1` ends quietly, whether the pipe breaks on the way or when the rest is flushed."""
+    """`surgrec order ... | head -1` ends quietly, also if the last flush fails."""
     program = (
         "from surgrec.cli import run_main\n"
         "def main():\n"
