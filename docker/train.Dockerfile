@@ -7,5 +7,5 @@ FROM python:3.12-slim
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg && rm -rf /var/lib/apt/lists/*
 WORKDIR /surgrec
 COPY . .
-RUN pip install --no-cache-dir -c docker/requirements.lock '.[train]'
+RUN pip install --no-cache-dir -c requirements.lock '.[train]'
 ENTRYPOINT ["accelerate", "launch", "recipes/jepa.py"]

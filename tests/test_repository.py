@@ -67,7 +67,7 @@ def test_set_up_without_ffmpeg_and_without_apt_says_so_in_one_sentence(tmp_path:
     for name in ("bash", "dirname", "id", "env"):
         (programs / name).symlink_to(shutil.which(name) or name)
     done = subprocess.run(
-        ["bash", str(ROOT / "docker/setup.sh"), str(tmp_path / "venv")],
+        ["bash", str(ROOT / "scripts/setup.sh"), str(tmp_path / "venv")],
         env={"PATH": str(programs)},
         capture_output=True,
         text=True,
