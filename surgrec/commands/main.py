@@ -244,7 +244,7 @@ def import_(
         from surgrec.convert import (
             ImportOptions,
             import_weights,
-            read_foreign,
+            read_external,
         )  # here, so that `surgrec --help` does not wait for torch
     except ModuleNotFoundError as error:
         raise SetupError(
@@ -262,6 +262,6 @@ def import_(
         decoder_depth=decoder_depth,
         license=license,
     )
-    said = import_weights(read_foreign(Path(path), format, options), out, sampling_fps)
+    said = import_weights(read_external(Path(path), format, options), out, sampling_fps)
     for line in said:
         Console(stderr=True, soft_wrap=True).print(f"import: {line}", highlight=False)

@@ -1,24 +1,24 @@
 """Convert weights from and to other projects' formats: V-JEPA, VideoMAE, Hugging Face, timm, SurgRec."""
 
-from surgrec.convert.checkpoint_file import read_container
-from surgrec.convert.detect import FormatOption, read_foreign
-from surgrec.convert.export import export_weights
-from surgrec.convert.import_weights import described, import_weights
+from surgrec.convert._checkpoint_file import checkpoint_sha256
+from surgrec.convert._export_weights import export_weights
+from surgrec.convert._import_weights import describe_import, import_weights
+from surgrec.convert._pretrained import Component, ImportOptions, Origin, Pretrained
+from surgrec.convert._read_external import ImportFormat, read_external
+from surgrec.convert._shapes import is_published_size
 from surgrec.convert.native import load_pretrained
-from surgrec.convert.pretrained import ImportOptions, Origin, Part, Pretrained
-from surgrec.convert.shapes import is_published
 
 __all__ = [
-    "FormatOption",
+    "Component",
+    "ImportFormat",
     "ImportOptions",
     "Origin",
-    "Part",
     "Pretrained",
-    "described",
+    "checkpoint_sha256",
+    "describe_import",
     "export_weights",
     "import_weights",
-    "is_published",
+    "is_published_size",
     "load_pretrained",
-    "read_container",
-    "read_foreign",
+    "read_external",
 ]

@@ -15,19 +15,19 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.hf_config import EXACT_GELU, checked, config_value, dtype_name
-from surgrec.convert.key_map import KeyMap, check_complete, from_foreign, to_foreign
-from surgrec.convert.pretrained import (
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._hf_config import EXACT_GELU, checked, config_value, dtype_name
+from surgrec.convert._key_map import KeyMap, check_complete, from_surgrec, to_surgrec
+from surgrec.convert._pretrained import (
     NON_COMMERCIAL,
+    Component,
     ExtraTensors,
     ImportOptions,
-    Part,
     Pretrained,
     origin_of,
 )
-from surgrec.convert.shapes import blank_decoder, blank_encoder
-from surgrec.convert.videomae import decoder_state, decoder_tensors, require_flat_sinusoids
+from surgrec.convert._shapes import blank_decoder, blank_encoder
+from surgrec.convert._videomae import decoder_state, decoder_tensors, require_flat_sinusoids
 from surgrec.errors import CheckpointError
 from surgrec.models import NORM_EPS, DecoderConfig, EncoderConfig, State
 from surgrec.normalize import RGB_MEAN, RGB_STD
@@ -73,8 +73,9 @@ def hf_videomae_state(
     encoder: State, decoder: State | None = None
 ) -> dict[str, Float[Tensor, "..."]]:
     """The tensors of a VideoMAEForPreTraining, from the states of our `sincos` encoder and decoder; of a VideoMAEModel, which
-    names them without the model's own prefix, from an encoder alone."""
-    tensors = to_foreign(encoder, ENCODER)
+    names them without the model's own prefix, from an encoder alone.
+    """
+    tensors = from_surgrec(encoder, ENCODER)
     if decoder is None:
         return {name.removeprefix(_OWN_PREFIX): tensor for name, tensor in tensors.items()}
     return tensors | decoder_tensors(decoder, DECODER)
@@ -135,7 +136,7 @@ def videomae_processor(encoder: EncoderConfig) -> dict[str, Any]:
     }
 
 
-def read_hf_videomae(container: Container, options: ImportOptions) -> Pretrained:
+def read_hf_videomae(container: CheckpointFile, options: ImportOptions) -> Pretrained:
     """The weights of a folder that VideoMAEForPreTraining or VideoMAEModel saved.
 
     Raises:
@@ -175,12 +176,12 @@ def read_hf_videomae(container: Container, options: ImportOptions) -> Pretrained
     named = {f"{_OWN_PREFIX}{name}": tensor for name, tensor in found.items()} if bare else found
     return Pretrained(
         origin=origin_of(container, "hf-videomae", options, NON_COMMERCIAL),
-        encoder=Part(
+        encoder=Component(
             config=replace(encoder, num_frames=options.num_frames or encoder.num_frames),
-            state=from_foreign(named, blank, ENCODER),
+            state=to_surgrec(named, blank, ENCODER),
         ),
         decoder=(
-            Part(config=decoder, state=decoder_state(found, blank_of_decoder, DECODER))
+            Component(config=decoder, state=decoder_state(found, blank_of_decoder, DECODER))
             if decoder is not None and blank_of_decoder is not None
             else None
         ),

@@ -14,8 +14,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.hf_config import (
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._hf_config import (
     EXACT_GELU,
     checked,
     config_value,
@@ -23,18 +23,18 @@ from surgrec.convert.hf_config import (
     dtype_name,
     mlp_ratio,
 )
-from surgrec.convert.key_map import BLOCK_MODULES, KeyMap, check_complete, from_foreign, to_foreign
-from surgrec.convert.pretrained import (
+from surgrec.convert._key_map import BLOCK_MODULES, KeyMap, check_complete, from_surgrec, to_surgrec
+from surgrec.convert._pretrained import (
+    Component,
     ExtraTensors,
     ImportOptions,
-    Part,
     Pretrained,
     SkippedTensors,
     origin_of,
 )
-from surgrec.convert.shapes import blank_encoder, blank_predictor
-from surgrec.convert.vjepa_names import vjepa_version
-from surgrec.convert.vjepa_write import NUM_MASK_TOKENS
+from surgrec.convert._shapes import blank_encoder, blank_predictor
+from surgrec.convert._vjepa_names import vjepa_version
+from surgrec.convert._vjepa_write import NUM_MASK_TOKENS
 from surgrec.errors import ConfigError
 from surgrec.models import NORM_EPS, EncoderConfig, PredictorConfig, State, fitting_mask_tokens
 from surgrec.normalize import RGB_MEAN, RGB_STD
@@ -76,9 +76,9 @@ def hf_vjepa2_state(
         encoder: The state of ours, with `tiled` rotary positions.
         predictor: The state of ours.
     """
-    tensors = to_foreign(encoder, ENCODER)
+    tensors = from_surgrec(encoder, ENCODER)
     if predictor is not None:
-        tensors |= to_foreign(predictor, PREDICTOR)
+        tensors |= from_surgrec(predictor, PREDICTOR)
         tokens = PREDICTOR["mask_tokens"]
         assert isinstance(tokens, str)
         tensors[tokens] = rearrange(tensors[tokens], "m d -> m 1 1 d")
@@ -97,7 +97,7 @@ def hf_vjepa2_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Floa
     if weights.predictor is None:
         blank = blank_predictor(NO_PREDICTOR, encoder, 1)
         empty = {name: torch.zeros(tensor.shape) for name, tensor in blank.items()}
-        predictor = Part(config=NO_PREDICTOR, state=empty)
+        predictor = Component(config=NO_PREDICTOR, state=empty)
     else:
         predictor = _with_trained_tokens(weights.predictor, weights.remainder)
     config = {
@@ -141,7 +141,7 @@ def vjepa2_processor(encoder: EncoderConfig) -> dict[str, Any]:
     }
 
 
-def read_hf_vjepa2(container: Container, options: ImportOptions) -> Pretrained:
+def read_hf_vjepa2(container: CheckpointFile, options: ImportOptions) -> Pretrained:
     """The weights of a folder that `VJEPA2Model.save_pretrained` wrote, or one of its models with a head.
 
     Raises:
@@ -181,10 +181,10 @@ def read_hf_vjepa2(container: Container, options: ImportOptions) -> Pretrained:
     check_complete(found, hf_vjepa2_state(*blanks), where)
     return Pretrained(
         origin=origin_of(container, "hf-vjepa2", options, "MIT", left_out=left_out),
-        encoder=Part(
-            config=_with_clip(encoder, options), state=from_foreign(found, blanks[0], ENCODER)
+        encoder=Component(
+            config=_with_clip(encoder, options), state=to_surgrec(found, blanks[0], ENCODER)
         ),
-        predictor=Part(config=predictor, state=_predictor_state(found, blanks[1]))
+        predictor=Component(config=predictor, state=_predictor_state(found, blanks[1]))
         if predictor.depth
         else None,
         remainder=ExtraTensors(format="hf"),
@@ -192,8 +192,8 @@ def read_hf_vjepa2(container: Container, options: ImportOptions) -> Pretrained:
 
 
 def _with_trained_tokens(
-    predictor: Part[PredictorConfig], remainder: ExtraTensors | None
-) -> Part[PredictorConfig]:
+    predictor: Component[PredictorConfig], remainder: ExtraTensors | None
+) -> Component[PredictorConfig]:
     """The predictor with a trained mask token in each of the published slots; one of transformers' own stays as it is."""
     tokens = predictor.state["mask_tokens"]
     if remainder is not None and remainder.format == "hf":
@@ -233,6 +233,6 @@ def _with_clip(encoder: EncoderConfig, options: ImportOptions) -> EncoderConfig:
 
 
 def _predictor_state(found: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
-    state = from_foreign(found, blank, PREDICTOR)
+    state = to_surgrec(found, blank, PREDICTOR)
     state["mask_tokens"] = rearrange(state["mask_tokens"], "m 1 1 d -> m d")
     return state

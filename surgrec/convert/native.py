@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from surgrec.cli import from_plain
-from surgrec.convert.key_map import check_complete
-from surgrec.convert.pretrained import ExtraTensors, Origin, Part, Pretrained
-from surgrec.convert.shapes import blank_decoder, blank_encoder, blank_predictor, require_tensor
+from surgrec.convert._key_map import check_complete
+from surgrec.convert._pretrained import Component, ExtraTensors, Origin, Pretrained
+from surgrec.convert._shapes import blank_decoder, blank_encoder, blank_predictor, require_tensor
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import (
     DecoderConfig,
@@ -85,7 +85,7 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
     try:
         return Pretrained(
             origin=origin,
-            encoder=Part(config=config, state=encoder),
+            encoder=Component(config=config, state=encoder),
             context_encoder=parts.get("context_encoder"),
             predictor=_predictor(facts["predictor"], parts["predictor"], config, path)
             if "predictor" in parts
@@ -105,17 +105,19 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
 
 def _predictor(
     facts: Any, state: State, encoder: EncoderConfig, path: Path
-) -> Part[PredictorConfig]:
+) -> Component[PredictorConfig]:
     config = from_plain(PredictorConfig, facts, str(path))
     num_mask_tokens = len(require_tensor(state, "mask_tokens", 2, f"{path}, predictor"))
     check_complete(state, blank_predictor(config, encoder, num_mask_tokens), f"{path}, predictor")
-    return Part(config=config, state=state)
+    return Component(config=config, state=state)
 
 
-def _decoder(facts: Any, state: State, encoder: EncoderConfig, path: Path) -> Part[DecoderConfig]:
+def _decoder(
+    facts: Any, state: State, encoder: EncoderConfig, path: Path
+) -> Component[DecoderConfig]:
     config = from_plain(DecoderConfig, facts, str(path))
     check_complete(state, blank_decoder(config, encoder), f"{path}, decoder")
-    return Part(config=config, state=state)
+    return Component(config=config, state=state)
 
 
 def _part(tensors: State, name: str) -> dict[str, Tensor]:

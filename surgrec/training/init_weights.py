@@ -8,13 +8,13 @@ from rich.console import Console
 from torch import Tensor
 
 from surgrec.convert import (
-    FormatOption,
+    ImportFormat,
     ImportOptions,
     Pretrained,
-    described,
-    is_published,
-    read_container,
-    read_foreign,
+    checkpoint_sha256,
+    describe_import,
+    is_published_size,
+    read_external,
 )
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import (
@@ -44,7 +44,7 @@ def initial_weights(
     first_step: int,
     *,
     show: bool,
-    format: FormatOption = "auto",
+    format: ImportFormat = "auto",
     license: str | None = None,
 ) -> dict[str, Any] | None:
     """Loads the weights that a run starts from, and says where they come from. A resumed run only says so.
@@ -79,7 +79,7 @@ def initial_weights(
 def load_init_weights(
     path: Path,
     objective: JepaObjective | MaeObjective,
-    format: FormatOption = "auto",
+    format: ImportFormat = "auto",
     license: str | None = None,
     *,
     show: bool = False,
@@ -124,7 +124,7 @@ def load_init_weights(
 
 
 def _show(weights: Pretrained, head: Predictor | Decoder, name: str, why: str | None) -> None:
-    said = described(weights, weights.assumed, kept="not used")
+    said = describe_import(weights, kept="not used")
     if isinstance(head, Predictor) and weights.predictor is not None and why is None:
         tokens, slots = weights.predictor.state["mask_tokens"], len(head.mask_tokens)
         chosen = chosen_mask_token(tokens, slots)
@@ -141,7 +141,7 @@ def _show(weights: Pretrained, head: Predictor | Decoder, name: str, why: str | 
 
 
 def _recorded(
-    path: Path | None, format: FormatOption, license: str | None, recorded: dict[str, Any] | None
+    path: Path | None, format: ImportFormat, license: str | None, recorded: dict[str, Any] | None
 ) -> dict[str, Any] | None:
     """What the run was started from. The file may be gone by now; only one of another name is looked at."""
     there = recorded["name"] if recorded else "random weights"
@@ -166,12 +166,12 @@ def _sha256(path: Path) -> str:
     """As `Origin` has it."""
     if (path / ENCODER_FILE).is_file():
         return file_sha256(path / ENCODER_FILE)
-    return read_container(path).sha256 if path.is_dir() else file_sha256(path)
+    return checkpoint_sha256(path)
 
 
-def _read(path: Path, format: FormatOption, options: ImportOptions) -> Pretrained:
+def _read(path: Path, format: ImportFormat, options: ImportOptions) -> Pretrained:
     if not ((path / ENCODER_FILE).is_file() or (path.is_file() and is_encoder_file(path))):
-        return read_foreign(path, format, options)
+        return read_external(path, format, options)
     if format != "auto":
         raise CheckpointError(
             f"{path} is a run or an encoder file of ours, and not of format {format}; leave init_format out"
@@ -188,8 +188,9 @@ def _import_options(
     encoder: EncoderConfig, head: Predictor | Decoder, license: str | None
 ) -> ImportOptions:
     """What the run's own config says of a file that does not. The heads of a published size are known without it, and so is the
-    size of the frames that VideoMAE's flat sinusoids are for."""
-    published = is_published(encoder.width, encoder.depth)
+    size of the frames that VideoMAE's flat sinusoids are for.
+    """
+    published = is_published_size(encoder.width, encoder.depth)
     return ImportOptions(
         num_heads=None if published else encoder.num_heads,
         num_frames=encoder.num_frames,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surgrec.clips import AugmentConfig, LoaderConfig
-from surgrec.convert import FormatOption
+from surgrec.convert import ImportFormat
 from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
 from surgrec.stream import Mixture
@@ -25,7 +25,7 @@ class RunConfig:
     """The encoder that is trained; its num_frames and crop_px are the network's input."""
     init_from: Path | None = None
     """Weights to start from: a run, an encoder file, or a foreign file that `surgrec import` reads; None for random ones."""
-    init_format: FormatOption = "auto"
+    init_format: ImportFormat = "auto"
     """Format of a foreign `init_from`, where it cannot be told from its entries."""
     init_license: str | None = None
     """License of `init_from`'s weights, an SPDX identifier, in place of what the file says."""

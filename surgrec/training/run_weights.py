@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from surgrec.convert import Origin, Part, Pretrained, load_pretrained
+from surgrec.convert import Component, Origin, Pretrained, load_pretrained
 from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
 from surgrec.storage import file_sha256
 from surgrec.training.checkpoint import Checkpoints
@@ -59,8 +59,12 @@ def _with_trained(
     return replace(
         weights,
         context_encoder=_part(trained, "encoder.") or None,
-        predictor=Part(config=PredictorConfig(**sizes), state=predictor) if predictor else None,
-        decoder=Part(config=DecoderConfig(**config["decoder"]), state=decoder) if decoder else None,
+        predictor=Component(config=PredictorConfig(**sizes), state=predictor)
+        if predictor
+        else None,
+        decoder=Component(config=DecoderConfig(**config["decoder"]), state=decoder)
+        if decoder
+        else None,
     )
 
 

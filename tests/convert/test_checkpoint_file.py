@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from surgrec.convert import ImportOptions, read_container, read_foreign
-from surgrec.convert.checkpoint_file import file_sha256
+from surgrec.convert import ImportOptions, read_external
+from surgrec.convert._checkpoint_file import read_checkpoint_file
 from surgrec.errors import CheckpointError
+from surgrec.storage import file_sha256
 from tests.support.weight_layouts import random_tensors, vjepa_encoder
 
 
@@ -32,7 +33,7 @@ def test_a_malicious_pickle_is_refused_by_name_and_does_not_run(tmp_path, legacy
     marker, path = tmp_path / "it_ran", tmp_path / "evil.pth"
     torch.save({"encoder": Runs(marker)}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=r"evil\.pth: its pickle names '(posix\.)?mkdir'"):
-        read_container(path)
+        read_checkpoint_file(path)
     assert not marker.exists()
     torch.load(path, weights_only=False)
     assert marker.exists(), "the file is one that runs where nobody refuses it"
@@ -41,13 +42,13 @@ def test_a_malicious_pickle_is_refused_by_name_and_does_not_run(tmp_path, legacy
 def test_an_object_that_is_not_on_the_list_is_refused_though_it_is_harmless(tmp_path):
     torch.save({"model": {}, "pattern": re.compile("x")}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"'re\._compile'"):
-        read_container(tmp_path / "model.pth")
+        read_checkpoint_file(tmp_path / "model.pth")
 
 
 def test_a_whole_pickled_module_is_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"'torch\.nn\.modules\.linear\.Linear'"):
-        read_container(tmp_path / "model.pth")
+        read_checkpoint_file(tmp_path / "model.pth")
 
 
 def test_what_published_files_hold_beside_tensors_is_read(tmp_path):
@@ -59,7 +60,7 @@ def test_what_published_files_hold_beside_tensors_is_read(tmp_path):
         "model": {"a": torch.ones(2)},
     }
     torch.save(content, tmp_path / "model.pth.tar")
-    container = read_container(tmp_path / "model.pth.tar")
+    container = read_checkpoint_file(tmp_path / "model.pth.tar")
     assert container.content["args"] == args
     assert (container.content["loss"], container.content["lr"]) == (0.5, 0.25)
     assert torch.equal(container.content["model"]["a"], torch.ones(2))
@@ -84,7 +85,7 @@ def test_a_folder_is_read_whole_with_its_config_and_its_license(tmp_path, name, 
     (tmp_path / "README.md").write_text(
         "---\ntags: [x]\nlicense: cc-by-nc-4.0\n---\nlicense: mit\n"
     )
-    container = read_container(tmp_path)
+    container = read_checkpoint_file(tmp_path)
     assert container.content.keys() == tensors.keys()
     assert all(torch.equal(container.content[key], tensors[key]) for key in tensors)
     assert container.config == {"model_type": "vjepa2"}
@@ -94,7 +95,7 @@ def test_a_folder_is_read_whole_with_its_config_and_its_license(tmp_path, name, 
         {"a": tensors["a"] + 1} if sharded else tensors | {"a": tensors["a"] + 1},
         f"1-{name}" if sharded else name,
     )
-    assert read_container(tmp_path).sha256 != before
+    assert read_checkpoint_file(tmp_path).sha256 != before
 
 
 def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path):
@@ -106,7 +107,7 @@ def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path):
         '{"weight_map": {"a": "../other.safetensors"}}'
     )
     with pytest.raises(CheckpointError, match=r"\.\./other\.safetensors"):
-        read_container(folder)
+        read_checkpoint_file(folder)
 
 
 @pytest.mark.parametrize(
@@ -120,20 +121,20 @@ def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path):
 def test_a_damaged_file_is_one_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=name):
-        read_container(tmp_path / name)
+        read_checkpoint_file(tmp_path / name)
 
 
 def test_what_is_no_file_of_named_tensors_is_refused(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="holds a list"):
-        read_container(tmp_path / "list.pth")
+        read_checkpoint_file(tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match=r"gone\.pth does not exist"):
-        read_container(tmp_path / "gone.pth")
+        read_checkpoint_file(tmp_path / "gone.pth")
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
-        read_container(tmp_path)
+        read_checkpoint_file(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
-        read_container(tmp_path)
+        read_checkpoint_file(tmp_path)
 
 
 @pytest.mark.filterwarnings(
@@ -157,7 +158,7 @@ def test_a_file_with_any_bytes_spoilt_is_read_or_refused_in_one_sentence(tmp_pat
             content[place] = generator.integers(256)
         path.write_bytes(content if number % 4 else content[: generator.integers(1, len(content))])
         try:
-            read_foreign(path, "vjepa", ImportOptions(num_heads=4))
+            read_external(path, "vjepa", ImportOptions(num_heads=4))
         except CheckpointError as error:
             said.append(str(error))
     assert len(said) > 100
@@ -175,13 +176,13 @@ def test_an_index_that_names_no_shards_is_refused(tmp_path, index, match):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors.index.json").write_text(index)
     with pytest.raises(CheckpointError, match=match):
-        read_container(tmp_path)
+        read_checkpoint_file(tmp_path)
 
 
 def test_an_entry_without_a_name_is_refused(tmp_path):
     torch.save({3: torch.ones(1)}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"model\.pth has an entry 3, which is no name"):
-        read_container(tmp_path / "model.pth")
+        read_checkpoint_file(tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize(
@@ -195,4 +196,4 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
 )
 def test_a_note_that_is_none_of_ours_is_not_taken_for_one(tmp_path, note):
     torch.save({"model": {}, "surgrec": json.dumps(note)}, tmp_path / "model.pth")
-    assert read_container(tmp_path / "model.pth").note is None
+    assert read_checkpoint_file(tmp_path / "model.pth").note is None

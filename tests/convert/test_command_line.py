@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from surgrec.convert import export_weights, read_container
+from surgrec.convert import export_weights
+from surgrec.convert._checkpoint_file import read_checkpoint_file
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, load_encoder
 from tests.support.weight_layouts import (
     WRAPPERS,
@@ -211,7 +212,8 @@ def test_what_was_imported_is_exported_as_it_came(tmp_path, monkeypatch, publish
     assert surgrec(monkeypatch, "import", there, "--out", imported, *file.flags) == 0
     assert surgrec(monkeypatch, "export", imported, "--format", file.format, "--out", back) == 0
     assert (
-        read_container(back).note["license"] == encoder_provenance(imported)["init_from"]["license"]
+        read_checkpoint_file(back).note["license"]
+        == encoder_provenance(imported)["init_from"]["license"]
     )
     content = torch.load(back, weights_only=True)
     if file.bare:
@@ -241,7 +243,7 @@ def test_a_folder_of_timm_is_exported_as_it_came(tmp_path, monkeypatch):
         surgrec(monkeypatch, "export", imported, "--format", "timm", "--out", tmp_path / "back")
         == 0
     )
-    there, back = (read_container(tmp_path / name) for name in ("there", "back"))
+    there, back = (read_checkpoint_file(tmp_path / name) for name in ("there", "back"))
     assert_same_bytes(back.content, there.content)
     assert back.config == there.config
 

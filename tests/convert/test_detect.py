@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from surgrec.convert import (
-    FormatOption,
+    ImportFormat,
     ImportOptions,
     export_weights,
     import_weights,
-    read_foreign,
+    read_external,
 )
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.key_map import from_foreign, num_blocks
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._key_map import num_blocks, to_surgrec
 from surgrec.errors import CheckpointError
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, load_encoder
 from tests.support.weight_layouts import (
@@ -35,25 +35,27 @@ TINY = ImportOptions(num_heads=4, decoder_heads=3)
 
 def test_safetensors_of_a_bare_encoder_are_told_too(tmp_path):
     save_file(random_tensors(vjepa_encoder(48, 2, 192, 8)), tmp_path / "vit.safetensors")
-    assert read_foreign(tmp_path / "vit.safetensors", "auto", TINY).origin.format == "vjepa2"
+    assert read_external(tmp_path / "vit.safetensors", "auto", TINY).origin.format == "vjepa2"
     save_file(random_tensors(videomae_model(48, 2, 192, 8)), tmp_path / "mae.safetensors")
-    assert read_foreign(tmp_path / "mae.safetensors", "auto", TINY).origin.format == "videomae"
+    assert read_external(tmp_path / "mae.safetensors", "auto", TINY).origin.format == "videomae"
 
 
-def large(version: str, **more: object) -> Container:
+def large(version: str, **more: object) -> CheckpointFile:
     """V-JEPA's layout of a ViT-L, which SurgRec-JEPA has too."""
     shapes = list(vjepa_encoder(1024, 24, 4096, 16, levels=4 if version == "2.1" else 0))
     networks = {name: on_meta(iter(shapes)) for name in ("encoder", "target_encoder")}
-    return Container(path=Path("large.pt"), sha256="", content=networks, **more)
+    return CheckpointFile(path=Path("large.pt"), sha256="", content=networks, **more)
 
 
 @pytest.fixture
 def read(monkeypatch):
     """Reads a container that no disk should hold."""
 
-    def from_memory(container: Container, format_name: FormatOption):
-        monkeypatch.setattr("surgrec.convert.detect.read_container", lambda _: container)
-        return read_foreign(container.path, format_name, ImportOptions())
+    def from_memory(container: CheckpointFile, format_name: ImportFormat):
+        monkeypatch.setattr(
+            "surgrec.convert._read_external.read_checkpoint_file", lambda _: container
+        )
+        return read_external(container.path, format_name, ImportOptions())
 
     return from_memory
 
@@ -108,7 +110,7 @@ def test_what_surgrec_did_not_publish_needs_no_word(read):
 def test_what_no_format_has_is_refused_by_name(tmp_path, content, format_name, match):
     torch.save(content, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=match) as refused:
-        read_foreign(tmp_path / "model.pth", format_name, TINY)
+        read_external(tmp_path / "model.pth", format_name, TINY)
     assert "model.pth" in str(refused.value)
 
 
@@ -154,7 +156,7 @@ def test_a_config_of_no_model_is_refused_in_one_sentence(tmp_path, model, field,
     config = {"model_type": model, "use_mean_pooling": False, field: value}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=match):
-        read_foreign(folder, "auto", ImportOptions())
+        read_external(folder, "auto", ImportOptions())
 
 
 def test_a_bare_file_comes_back_as_a_state_dict_that_pytorch_loads(tmp_path):
@@ -162,12 +164,12 @@ def test_a_bare_file_comes_back_as_a_state_dict_that_pytorch_loads(tmp_path):
     torch.save(
         encoder.state_dict(), tmp_path / "vit.pt"
     )  # with V-JEPA's names, which ours are here
-    weights = read_foreign(
+    weights = read_external(
         tmp_path / "vit.pt", "vjepa", ImportOptions(num_heads=4, license="CC-BY-4.0")
     )
     export_weights(weights, "vjepa", tmp_path / "back.pt", {}, weights.origin.license)
     encoder.load_state_dict(torch.load(tmp_path / "back.pt", weights_only=True))
-    again = read_foreign(tmp_path / "back.pt", "vjepa", ImportOptions(num_heads=4)).origin
+    again = read_external(tmp_path / "back.pt", "vjepa", ImportOptions(num_heads=4)).origin
     assert (again.license, again.license_from) == ("CC-BY-4.0", "note")
 
 
@@ -176,7 +178,9 @@ def test_an_imported_encoder_says_where_it_is_from(tmp_path):
     videomae_file(tmp_path / "vitb.pth", tensors)
     options = ImportOptions(num_heads=4, decoder_heads=3, crop_px=64)
     said = import_weights(
-        read_foreign(tmp_path / "vitb.pth", "auto", options), tmp_path / "encoder.safetensors", None
+        read_external(tmp_path / "vitb.pth", "auto", options),
+        tmp_path / "encoder.safetensors",
+        None,
     )
     encoder, provenance = (
         load_encoder(tmp_path / "encoder.safetensors"),
@@ -207,9 +211,9 @@ def test_weights_of_nobody_else_stay_free_on_their_way_out_and_in(tmp_path):
     )
     weights = weights_of(Encoder(config))
     export_weights(weights, "videomae", tmp_path / "out.pth", {"step": 3, "init_from": None}, None)
-    back = read_foreign(tmp_path / "out.pth", "auto", TINY)
+    back = read_external(tmp_path / "out.pth", "auto", TINY)
     assert (back.origin.license, back.origin.license_from) == (None, "note")
-    given = read_foreign(
+    given = read_external(
         tmp_path / "out.pth", "auto", ImportOptions(num_heads=4, license="Apache-2.0")
     )
     assert (given.origin.license, given.origin.license_from) == ("Apache-2.0", "given")
@@ -219,17 +223,17 @@ def test_a_chain_of_exports_keeps_its_first_license(tmp_path):
     vjepa_file(
         tmp_path / "vitl16.pth.tar", target_encoder=random_tensors(vjepa_encoder(48, 2, 192, 8))
     )
-    first = read_foreign(
+    first = read_external(
         tmp_path / "vitl16.pth.tar", "auto", ImportOptions(num_heads=4, license="CC-BY-NC-4.0")
     )
     provenance = {"init_from": {"name": "vitl16.pth.tar"}}
     export_weights(first, "vjepa", tmp_path / "second.pt", provenance, first.origin.license)
-    second = read_foreign(tmp_path / "second.pt", "auto", TINY)
+    second = read_external(tmp_path / "second.pt", "auto", TINY)
     assert (second.origin.license, second.origin.license_from) == ("CC-BY-NC-4.0", "note")
     assert second.origin.init_from == {"name": "vitl16.pth.tar"}
     export_weights(second, "hf", tmp_path / "third", provenance, second.origin.license)
     assert "license: cc-by-nc-4.0" in (tmp_path / "third/README.md").read_text()
-    third = read_foreign(tmp_path / "third", "auto", ImportOptions())
+    third = read_external(tmp_path / "third", "auto", ImportOptions())
     assert third.origin.license == "CC-BY-NC-4.0"
     assert_same_bytes(wrapped(third.encoder.state), wrapped(first.encoder.state))
 
@@ -250,4 +254,4 @@ def test_tensors_that_become_one_are_refused_where_their_types_differ() -> None:
         CheckpointError,
         match=r"q and v are one tensor here, and of different types: .*float16, .*float32",
     ):
-        from_foreign(parts, ["attn.qkv.bias"], {"attn.qkv.bias": ("q", None, "v")})
+        to_surgrec(parts, ["attn.qkv.bias"], {"attn.qkv.bias": ("q", None, "v")})

@@ -10,7 +10,8 @@ from einops import rearrange
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from surgrec.convert import ImportOptions, export_weights, read_container, read_foreign
+from surgrec.convert import ImportOptions, export_weights, read_external
+from surgrec.convert._checkpoint_file import read_checkpoint_file
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import (
     Decoder,
@@ -100,7 +101,7 @@ def test_an_encoder_alone_is_loaded_with_an_empty_predictor_that_the_card_names(
     theirs = model(hf_clips(clips), skip_predictor=True).last_hidden_state
     torch.testing.assert_close(encoder(clips), theirs, atol=1e-5, rtol=1e-5)
     assert "There is no predictor" in (tmp_path / "out/README.md").read_text()
-    weights = read_foreign(tmp_path / "out", "auto", ImportOptions())
+    weights = read_external(tmp_path / "out", "auto", ImportOptions())
     assert weights.predictor is None
     assert [entry.name for entry in weights.origin.left_out] == ["predictor"]
 
@@ -143,7 +144,7 @@ def test_the_one_trained_mask_token_of_a_v_jepa_checkpoint_is_in_every_slot(tmp_
         found["predictor"][f"mask_tokens.{number}"].zero_()
     vjepa_file(tmp_path / "vitl.pt", **found)
     options = ImportOptions(num_heads=4, predictor_heads=2, num_frames=4, crop_px=32)
-    weights = read_foreign(tmp_path / "vitl.pt", "auto", options)
+    weights = read_external(tmp_path / "vitl.pt", "auto", options)
     export_weights(weights, "hf", tmp_path / "out", {}, None)
     tokens = loaded(transformers.AutoModel, tmp_path / "out").predictor.embeddings.mask_tokens
     assert tokens.shape == (10, 1, 1, 24)
@@ -158,7 +159,7 @@ def test_weights_in_bfloat16_say_so_on_their_way_out(tmp_path, networks):
     )
     export_weights(weights, "hf", tmp_path / "first", {}, None)
     export_weights(
-        read_foreign(tmp_path / "first", "auto", ImportOptions()),
+        read_external(tmp_path / "first", "auto", ImportOptions()),
         "hf",
         tmp_path / "second",
         {},
@@ -249,7 +250,7 @@ def test_what_transformers_saved_comes_back_bit_identical_at_the_command_line(
     assert surgrec(monkeypatch, "import", there, "--out", imported) == 0
     decoder = ["--decoder", "true"] if make is hf_mae else []
     assert surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", back, *decoder) == 0
-    assert_same_bytes(read_container(back).content, read_container(there).content)
+    assert_same_bytes(read_checkpoint_file(back).content, read_checkpoint_file(there).content)
     configs = [json.loads((folder / "config.json").read_text()) for folder in (there, back)]
     for name in configs[0].keys() & configs[1].keys() - {"layer_norm_eps"}:
         assert configs[1][name] == configs[0][name], name
@@ -268,7 +269,7 @@ def test_encoders_that_transformers_saved_agree(tmp_path):
     for name, model in models.items():
         shake(model)
         model.save_pretrained(tmp_path / name)
-        weights = read_foreign(tmp_path / name, "auto", ImportOptions())
+        weights = read_external(tmp_path / name, "auto", ImportOptions())
         encoder = Encoder(weights.encoder.config)
         load_strictly(encoder, weights.encoder.state, name)
         whole = getattr(model, "videomae", model)
@@ -296,7 +297,7 @@ def test_a_v_jepa_checkpoint_becomes_the_model_that_transformers_has(tmp_path):
         ours = ours.replace("encoder.layer.", "blocks.").replace("attention.proj", "attn.proj")
         tensors[ours.replace("encoder.layernorm", "norm")] = tensor
     vjepa_file(tmp_path / "vit.pt", target_encoder=tensors)
-    weights = read_foreign(
+    weights = read_external(
         tmp_path / "vit.pt", "auto", ImportOptions(num_heads=4, num_frames=4, crop_px=32)
     )
     encoder = Encoder(weights.encoder.config)
@@ -332,7 +333,7 @@ def changed_folder(
     config = json.loads((folder / "config.json").read_text())
     change_config(config)
     (folder / "config.json").write_text(json.dumps(config))
-    tensors = dict(read_container(folder).content)
+    tensors = dict(read_checkpoint_file(folder).content)
     change_tensors(tensors)
     save_file(tensors, folder / "model.safetensors")
     return folder
@@ -380,7 +381,7 @@ def test_a_wrong_folder_is_refused_by_name(tmp_path, make, config, tensors, matc
         tmp_path / "hf", make, lambda found: found.update(config), lambda found: found.update(sizes)
     )
     with pytest.raises(CheckpointError, match=match):
-        read_foreign(folder, "auto", ImportOptions())
+        read_external(folder, "auto", ImportOptions())
 
 
 def test_the_license_and_the_provenance_travel_in_card_and_weights(tmp_path):
@@ -391,7 +392,7 @@ def test_the_license_and_the_provenance_travel_in_card_and_weights(tmp_path):
     with safe_open(tmp_path / "out/model.safetensors", framework="pt") as file:
         facts = json.loads(file.metadata()["surgrec"])
     assert facts == {"provenance": {"step": 7}, "license": "CC-BY-NC-4.0"}
-    weights = read_foreign(tmp_path / "out", "auto", ImportOptions())
+    weights = read_external(tmp_path / "out", "auto", ImportOptions())
     assert (weights.origin.license, weights.origin.license_from) == ("CC-BY-NC-4.0", "note")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from surgrec.convert import ImportOptions, export_weights, read_foreign
+from surgrec.convert import ImportOptions, export_weights, read_external
 from surgrec.errors import ConfigError
 from surgrec.models import Encoder, EncoderConfig
 from tests.support.weight_layouts import (
@@ -24,7 +24,7 @@ TINY = ImportOptions(num_heads=4, predictor_heads=2, decoder_heads=3, positions=
 def test_surgrec_mae_comes_back_bit_identical_and_stays_non_commercial(tmp_path):
     tensors = random_tensors(videomae_model(48, 3, 192, 8))
     videomae_file(tmp_path / "mae.pth", tensors)
-    weights = read_foreign(tmp_path / "mae.pth", "surgrec", TINY)
+    weights = read_external(tmp_path / "mae.pth", "surgrec", TINY)
     assert (weights.origin.format, weights.origin.license) == ("surgrec-videomae", "CC-BY-NC-4.0")
     export_weights(weights, "surgrec", tmp_path / "back.pth", {}, weights.origin.license)
     assert_same_bytes(torch.load(tmp_path / "back.pth", weights_only=True)["model"], tensors)
@@ -34,7 +34,7 @@ def test_of_surgrec_jepa_the_trained_encoder_is_taken_as_its_fine_tuner_does(tmp
     encoder, average = (random_tensors(vjepa_encoder(48, 2, 192, 8), seed) for seed in (1, 2))
     predictor = random_tensors(vjepa_predictor(48, 24, 2, 2))
     vjepa_file(tmp_path / "jepa.pt", encoder=encoder, target_encoder=average, predictor=predictor)
-    weights = read_foreign(tmp_path / "jepa.pt", "surgrec", TINY)
+    weights = read_external(tmp_path / "jepa.pt", "surgrec", TINY)
     assert (weights.origin.format, weights.origin.license) == ("surgrec-vjepa2", "CC-BY-NC-4.0")
     assert_same_bytes(weights.encoder.state, encoder)
     assert ("target_encoder", 28) in [
@@ -56,7 +56,7 @@ def test_a_jepa_with_fixed_positions_brings_its_table_along(tmp_path):
     assert torch.equal(
         content["encoder"]["module.backbone.pos_embed_buffer"][0], encoder.sinusoids()[0]
     )
-    weights = read_foreign(tmp_path / "jepa.pt", "surgrec", ImportOptions(num_heads=4))
+    weights = read_external(tmp_path / "jepa.pt", "surgrec", ImportOptions(num_heads=4))
     assert weights.encoder.config == config
     assert_same_bytes(weights.encoder.state, encoder.state_dict())
 

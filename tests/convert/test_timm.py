@@ -5,8 +5,9 @@ import timm
 import torch
 from einops import repeat
 
-from surgrec.convert import ImportOptions, export_weights, read_container, read_foreign
-from surgrec.convert.timm import timm_state
+from surgrec.convert import ImportOptions, export_weights, read_external
+from surgrec.convert._checkpoint_file import read_checkpoint_file
+from surgrec.convert._timm import timm_state
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import Encoder, EncoderConfig, load_strictly
 from tests.support.weight_layouts import assert_same_bytes, block, norm, random_tensors, weights_of
@@ -60,13 +61,14 @@ def test_it_comes_back_bit_identical(tmp_path, seed, config):
     options = ImportOptions(
         num_frames=config.num_frames, tubelet_size=config.tubelet_size, positions=config.positions
     )
-    weights = read_foreign(tmp_path / "there", "auto", options)
+    weights = read_external(tmp_path / "there", "auto", options)
     assert weights.encoder.config == config
     assert (weights.origin.license, weights.origin.license_from) == ("MIT", "note")
     load_strictly(Encoder(config), weights.encoder.state, "here")
     export_weights(weights, "timm", tmp_path / "back", {}, "MIT")
     assert_same_bytes(
-        read_container(tmp_path / "back").content, read_container(tmp_path / "there").content
+        read_checkpoint_file(tmp_path / "back").content,
+        read_checkpoint_file(tmp_path / "there").content,
     )
 
 
@@ -74,7 +76,7 @@ def test_an_image_model_that_says_nothing_of_its_license_has_none_to_rely_on(tmp
     config = SIZES[0][1]
     tensors = timm_state(Encoder(config).state_dict(), config)
     torch.save(tensors, tmp_path / "vit.pth")
-    origin = read_foreign(
+    origin = read_external(
         tmp_path / "vit.pth", "auto", ImportOptions(num_heads=3, num_frames=2)
     ).origin
     assert (origin.license, origin.license_from) == ("NOASSERTION", "format")
@@ -99,7 +101,7 @@ def image_model(width=48, depth=2, tokens=16, classes=False):
 def test_an_image_model_that_learned_its_positions_is_refused(tmp_path, classes, match):
     torch.save(image_model(classes=classes), tmp_path / "vit.pth")
     with pytest.raises(CheckpointError, match=match):
-        read_foreign(tmp_path / "vit.pth", "auto", ImportOptions(num_heads=4))
+        read_external(tmp_path / "vit.pth", "auto", ImportOptions(num_heads=4))
 
 
 @pytest.mark.parametrize(

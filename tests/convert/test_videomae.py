@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgrec.convert import ImportOptions, export_weights, read_foreign
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.videomae import read_videomae
+from surgrec.convert import ImportOptions, export_weights, read_external
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._videomae import read_videomae
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import Decoder, DecoderConfig, Encoder, EncoderConfig, load_strictly
 from tests.support.weight_layouts import (
@@ -22,8 +22,8 @@ from tests.support.weight_layouts import (
 TINY = ImportOptions(num_heads=4, decoder_heads=3)
 
 
-def container_of(shapes: Shapes) -> Container:
-    return Container(path=Path("vit.pth"), sha256="", content={"model": on_meta(shapes)})
+def container_of(shapes: Shapes) -> CheckpointFile:
+    return CheckpointFile(path=Path("vit.pth"), sha256="", content={"model": on_meta(shapes)})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_checkpoint_is_read_whatever_its_entry_and_everything_else_is_accounte
     videomae_file(
         tmp_path / "vitb.pth", {wrap + name: tensor for name, tensor in tensors.items()}, key
     )
-    weights = read_foreign(tmp_path / "vitb.pth", "auto", TINY)
+    weights = read_external(tmp_path / "vitb.pth", "auto", TINY)
     assert (weights.origin.format, weights.origin.key, weights.origin.license) == (
         "videomae",
         key,
@@ -79,15 +79,15 @@ def test_the_arguments_of_v2_tell_it_from_v1(tmp_path):
     videomae_file(
         tmp_path / "vitb.pth", tensors, decoder_mask_type="run_cell", decoder_mask_ratio=0.5
     )
-    assert read_foreign(tmp_path / "vitb.pth", "auto", TINY).origin.license == "NOASSERTION"
+    assert read_external(tmp_path / "vitb.pth", "auto", TINY).origin.license == "NOASSERTION"
     given = ImportOptions(num_heads=4, decoder_heads=3, license="MIT")
-    assert read_foreign(tmp_path / "vitb.pth", "auto", given).origin.license == "MIT"
+    assert read_external(tmp_path / "vitb.pth", "auto", given).origin.license == "MIT"
 
 
 def test_keys_get_a_bias_of_zeros_between_those_of_queries_and_values(tmp_path):
     tensors = random_tensors(videomae_model(48, 3, 192, 8))
     videomae_file(tmp_path / "vitb.pth", tensors)
-    weights = read_foreign(tmp_path / "vitb.pth", "videomae", TINY)
+    weights = read_external(tmp_path / "vitb.pth", "videomae", TINY)
     query, key, value = weights.encoder.state["blocks.2.attn.qkv.bias"].chunk(3)
     assert torch.equal(query, tensors["encoder.blocks.2.attn.q_bias"])
     assert torch.equal(value, tensors["encoder.blocks.2.attn.v_bias"])
@@ -153,7 +153,7 @@ def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_tensor(tmp_path, chang
     change(found)
     videomae_file(tmp_path / "vitb.pth", found)
     with pytest.raises(CheckpointError, match=match) as refused:
-        read_foreign(tmp_path / "vitb.pth", "auto", TINY)
+        read_external(tmp_path / "vitb.pth", "auto", TINY)
     assert "vitb.pth" in str(refused.value)
 
 
@@ -193,7 +193,7 @@ def test_a_v_jepa_checkpoint_is_not_a_videomae(tmp_path):
     with pytest.raises(
         CheckpointError, match=r"vitl\.pt has no named tensors where VideoMAE's files have them"
     ):
-        read_foreign(tmp_path / "vitl.pt", "videomae", TINY)
+        read_external(tmp_path / "vitl.pt", "videomae", TINY)
 
 
 @pytest.mark.parametrize("positions", ["rope", "sincos3d"])
@@ -209,7 +209,7 @@ def test_other_positions_are_refused(tmp_path, positions):
 
 def test_a_decoder_of_unknown_heads_is_left_out_by_name(tmp_path):
     videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(48, 3, 192, 8)))
-    weights = read_foreign(tmp_path / "vitb.pth", "auto", ImportOptions(num_heads=4))
+    weights = read_external(tmp_path / "vitb.pth", "auto", ImportOptions(num_heads=4))
     (left,) = (entry for entry in weights.origin.left_out if entry.name == "decoder")
     assert (weights.decoder, left.tensors, left.kept) == (None, 26 + 6, True)
     assert "no published decoder has width 36" in left.why
@@ -222,7 +222,7 @@ def test_our_own_weights_come_back_the_same_but_for_the_keys_bias(tmp_path):
     decoder = Decoder(DecoderConfig(width=36, depth=1, num_heads=3), config)
     weights = weights_of(Encoder(config), decoder=decoder)
     export_weights(weights, "videomae", tmp_path / "out.pth", {}, None)
-    back = read_foreign(
+    back = read_external(
         tmp_path / "out.pth",
         "auto",
         ImportOptions(num_heads=4, decoder_heads=3, num_frames=4, crop_px=32),

@@ -7,9 +7,9 @@ import pytest
 import torch
 from einops import rearrange
 
-from surgrec.convert import ImportOptions, export_weights, read_foreign
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.vjepa_read import read_vjepa
+from surgrec.convert import ImportOptions, export_weights, read_external
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._vjepa import read_vjepa
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig, load_strictly
 from tests.support.weight_layouts import (
@@ -52,8 +52,8 @@ def exported(weights, path):
     return content
 
 
-def container_of(**networks) -> Container:
-    return Container(path=Path("vit.pt"), sha256="", content=networks)
+def container_of(**networks) -> CheckpointFile:
+    return CheckpointFile(path=Path("vit.pt"), sha256="", content=networks)
 
 
 def without(tensors, *names):
@@ -63,7 +63,7 @@ def without(tensors, *names):
 def test_the_average_is_taken_and_everything_else_is_accounted_for(tmp_path):
     found = networks()
     vjepa_file(tmp_path / "vitl.pt", **found)
-    weights = read_foreign(tmp_path / "vitl.pt", "auto", rope())
+    weights = read_external(tmp_path / "vitl.pt", "auto", rope())
     assert torch.equal(
         weights.encoder.state["blocks.1.attn.qkv.weight"],
         found["target_encoder"]["blocks.1.attn.qkv.weight"],
@@ -91,7 +91,7 @@ def test_the_encoder_is_found_wherever_it_is_and_however_it_is_wrapped(tmp_path,
     tensors = without(networks()["encoder"], "pos_embed")
     named = wrapped(tensors) if wrap else tensors
     torch.save(named if key is None else {key: named, "epoch": 3}, tmp_path / "vit.pt")
-    weights = read_foreign(tmp_path / "vit.pt", "auto", TINY)
+    weights = read_external(tmp_path / "vit.pt", "auto", TINY)
     assert weights.origin.key == key
     assert_same_bytes(weights.encoder.state, tensors)
 
@@ -150,7 +150,7 @@ def spoilt(change):
 def test_a_wrong_encoder_is_refused_by_the_name_of_its_tensor(tmp_path, change, match):
     vjepa_file(tmp_path / "vit.pt", target_encoder=spoilt(change))
     with pytest.raises(CheckpointError, match=match) as refused:
-        read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+        read_external(tmp_path / "vit.pt", "vjepa", rope())
     assert "vit.pt" in str(refused.value)
 
 
@@ -195,7 +195,7 @@ def test_an_entry_with_tensors_that_no_checkpoint_has_is_refused(tmp_path):
         {"encoder": networks()["encoder"], "adapter": {"a": torch.ones(1)}}, tmp_path / "vit.pt"
     )
     with pytest.raises(CheckpointError, match="'adapter' with 1 tensors"):
-        read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+        read_external(tmp_path / "vit.pt", "vjepa", rope())
 
 
 @pytest.mark.parametrize("positions", [1568, 4608])
@@ -207,13 +207,13 @@ def test_a_file_of_version_1_is_not_taken_for_one_of_version_2_and_its_license(t
     with pytest.raises(
         CheckpointError, match=f"'pos_embed' has the {positions} positions of V-JEPA 1's files"
     ):
-        read_foreign(tmp_path / "vitl16.pth.tar", "vjepa", rope())
+        read_external(tmp_path / "vitl16.pth.tar", "vjepa", rope())
 
 
 def test_a_table_of_positions_needs_a_word_about_its_version(tmp_path):
     vjepa_file(tmp_path / "vit.pt", **networks())
     with pytest.raises(CheckpointError, match=r"'pos_embed'.*--positions sincos3d for 1"):
-        read_foreign(tmp_path / "vit.pt", "auto", TINY)
+        read_external(tmp_path / "vit.pt", "auto", TINY)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_wrong_predictor_is_refused(tmp_path, change, match):
     change(found["predictor"])
     vjepa_file(tmp_path / "vit.pt", **found)
     with pytest.raises(CheckpointError, match=match):
-        read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+        read_external(tmp_path / "vit.pt", "vjepa", rope())
 
 
 @pytest.mark.parametrize(
@@ -310,13 +310,13 @@ def test_the_predictor_of_v_jepa_2_ac_is_none_of_masks():
 def test_a_predictor_that_cannot_be_used_is_left_out_by_name(tmp_path):
     found = networks(features=64)
     vjepa_file(tmp_path / "vit.pt", **found)
-    weights = read_foreign(tmp_path / "vit.pt", "vjepa", rope())
+    weights = read_external(tmp_path / "vit.pt", "vjepa", rope())
     (left,) = (entry for entry in weights.origin.left_out if entry.name == "predictor")
     assert weights.predictor is None
     assert "distilled" in left.why
     assert left.tensors == len(found["predictor"])
     vjepa_file(tmp_path / "other.pt", **networks())
-    weights = read_foreign(tmp_path / "other.pt", "vjepa", rope(predictor_heads=None))
+    weights = read_external(tmp_path / "other.pt", "vjepa", rope(predictor_heads=None))
     assert weights.predictor is None
     assert any(
         "no published predictor has width 24" in entry.why for entry in weights.origin.left_out
@@ -335,7 +335,7 @@ def version_1(tmp_path):
 
 def test_version_1_tells_its_clip_and_its_mask_tokens(version_1):
     _, path = version_1
-    weights = read_foreign(path, "vjepa", rope(positions="sincos3d"))
+    weights = read_external(path, "vjepa", rope(positions="sincos3d"))
     config = weights.encoder.config
     assert (config.positions, config.num_frames, config.crop_px) == ("sincos3d", 8, 40)
     assert (weights.origin.format, weights.origin.license) == ("vjepa1", "CC-BY-NC-4.0")
@@ -345,7 +345,7 @@ def test_version_1_tells_its_clip_and_its_mask_tokens(version_1):
 
 def test_version_1_at_another_size_computes_its_positions_anew(version_1):
     _, path = version_1
-    weights = read_foreign(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
+    weights = read_external(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
     encoder = Encoder(weights.encoder.config)
     load_strictly(encoder, weights.encoder.state, "here")
     torch.testing.assert_close(encoder.sinusoids()[0], numpy_table(2, 8, 48)[0], atol=1e-6, rtol=0)
@@ -353,7 +353,7 @@ def test_version_1_at_another_size_computes_its_positions_anew(version_1):
 
 def test_version_1_at_another_size_is_exported_with_the_tables_of_that_size(version_1, tmp_path):
     _, path = version_1
-    weights = read_foreign(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
+    weights = read_external(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
     back = exported(weights, tmp_path / "back.pt")
     stored = (
         back["target_encoder"]["module.backbone.pos_embed"],
@@ -378,7 +378,7 @@ def test_a_table_that_is_not_the_fixed_one_is_refused(version_1, tmp_path, netwo
     with pytest.raises(
         CheckpointError, match=f"'{table}' is not V-JEPA 1's table of any grid with 100 tubelets"
     ):
-        read_foreign(tmp_path / "learned.pt", "vjepa", rope(positions="sincos3d"))
+        read_external(tmp_path / "learned.pt", "vjepa", rope(positions="sincos3d"))
 
 
 def test_version_2_1_tells_its_levels_and_keeps_what_is_for_still_images(tmp_path):
@@ -386,7 +386,7 @@ def test_version_2_1_tells_its_levels_and_keeps_what_is_for_still_images(tmp_pat
     found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
     found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
     vjepa_file(tmp_path / "vitb.pt", **found)
-    weights = read_foreign(tmp_path / "vitb.pt", "auto", TINY)
+    weights = read_external(tmp_path / "vitb.pt", "auto", TINY)
     config, predictor = weights.encoder.config, weights.predictor
     assert (config.rope, config.rope_side, config.levels) == ("interleaved", 16, (2, 5, 8, 11))
     assert (predictor.config.context_head, predictor.config.shared_mask_token) == (True, True)
@@ -407,7 +407,7 @@ def test_the_distilled_2_1_is_read_without_its_predictor(tmp_path):
     encoder = random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))
     predictor = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104))
     vjepa_file(tmp_path / "vitb.pt", ema_encoder=encoder, predictor=predictor)
-    weights = read_foreign(tmp_path / "vitb.pt", "auto", TINY)
+    weights = read_external(tmp_path / "vitb.pt", "auto", TINY)
     assert (weights.origin.key, weights.predictor) == ("ema_encoder", None)
     assert torch.equal(weights.encoder.state["level_norms.3.bias"], encoder["norms_block.3.bias"])
     assert torch.equal(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from surgrec.convert.vjepa_names import encoder_tensors, predictor_tensors
+from surgrec.convert._vjepa_names import encoder_tensors, predictor_tensors
 from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig
 from tests.support import vjepa21
 from tests.support.weight_layouts import shake

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from surgrec.commands.main import main
-from surgrec.convert import Origin, Part, Pretrained
+from surgrec.convert import Component, Origin, Pretrained
 from surgrec.models import Decoder, Encoder, Predictor
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
@@ -186,11 +186,11 @@ def weights_of(
             license=None,
             license_from=None,
         ),
-        encoder=Part(config=encoder.config, state=encoder.state_dict()),
-        predictor=Part(config=predictor.config, state=predictor.state_dict())
+        encoder=Component(config=encoder.config, state=encoder.state_dict()),
+        predictor=Component(config=predictor.config, state=predictor.state_dict())
         if predictor
         else None,
-        decoder=Part(config=decoder.config, state=decoder.state_dict()) if decoder else None,
+        decoder=Component(config=decoder.config, state=decoder.state_dict()) if decoder else None,
     )
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgrec.convert import ImportOptions, export_weights, import_weights, read_foreign
-from surgrec.convert.checkpoint_file import file_sha256
+from surgrec.convert import ImportOptions, export_weights, import_weights, read_external
 from surgrec.convert.native import save_pretrained
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import (
@@ -19,6 +18,7 @@ from surgrec.models import (
     save_encoder,
 )
 from surgrec.objectives import JepaObjective, JepaObjectiveConfig, MaeObjective, MaeObjectiveConfig
+from surgrec.storage import file_sha256
 from surgrec.training import (
     Checkpoints,
     OptimizerConfig,
@@ -228,7 +228,7 @@ def test_an_imported_file_gives_a_run_its_predictor_too(tmp_path: Path) -> None:
     found = vjepa(tmp_path / "vitl.pt")
     options = ImportOptions(num_heads=4, predictor_heads=2, num_frames=4, crop_px=32)
     import_weights(
-        read_foreign(tmp_path / "vitl.pt", "auto", options), tmp_path / "encoder.safetensors", None
+        read_external(tmp_path / "vitl.pt", "auto", options), tmp_path / "encoder.safetensors", None
     )
     objective = jepa()
     facts = load_init_weights(tmp_path / "encoder.safetensors", objective)
@@ -394,7 +394,7 @@ def test_a_published_videomae_is_for_frames_of_224_px_unless_it_was_imported_for
         load_init_weights(tmp_path / "vitt.pth", objective)
     load_init_weights(tmp_path / "vitt.pth", mae(EncoderConfig(**size, crop_px=224)))
     import_weights(
-        read_foreign(tmp_path / "vitt.pth", "videomae", ImportOptions(crop_px=112)),
+        read_external(tmp_path / "vitt.pth", "videomae", ImportOptions(crop_px=112)),
         tmp_path / "vitt.safetensors",
         None,
     )

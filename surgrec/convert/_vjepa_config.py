@@ -10,10 +10,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from surgrec.convert.key_map import num_blocks
-from surgrec.convert.pretrained import ImportOptions
-from surgrec.convert.shapes import encoder_size, require_depth, require_tensor
-from surgrec.convert.vjepa_names import PUBLISHED_LEVELS, PUBLISHED_SIDE, Version
+from surgrec.convert._key_map import num_blocks
+from surgrec.convert._pretrained import ImportOptions
+from surgrec.convert._shapes import encoder_size, require_depth, require_tensor
+from surgrec.convert._vjepa_names import PUBLISHED_LEVELS, PUBLISHED_SIDE, Version
 from surgrec.errors import CheckpointError
 from surgrec.masks import TubeletGrid
 from surgrec.models import TABLE_TOLERANCE, EncoderConfig, sinusoid_table_3d

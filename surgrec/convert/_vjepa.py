@@ -6,27 +6,27 @@ from typing import Any
 
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.key_map import check_complete, is_named_tensors, num_blocks
-from surgrec.convert.pretrained import (
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._key_map import check_complete, is_named_tensors, num_blocks
+from surgrec.convert._pretrained import (
     NON_COMMERCIAL,
+    Component,
     ExtraTensors,
     ImportOptions,
-    Part,
     Pretrained,
     SkippedTensors,
     origin_of,
     skipped_tensors,
 )
-from surgrec.convert.shapes import blank_encoder, blank_predictor, require_depth, require_tensor
-from surgrec.convert.vjepa_config import (
+from surgrec.convert._shapes import blank_encoder, blank_predictor, require_depth, require_tensor
+from surgrec.convert._vjepa_config import (
     predictor_depths,
     predictor_heads,
     require_table,
     stored_encoder,
     stored_version,
 )
-from surgrec.convert.vjepa_names import (
+from surgrec.convert._vjepa_names import (
     Version,
     common_prefix,
     encoder_state,
@@ -63,7 +63,7 @@ Unused = Mapping[str, str]
 
 
 def read_vjepa(
-    container: Container, options: ImportOptions, keys: tuple[str, ...] = KEYS
+    container: CheckpointFile, options: ImportOptions, keys: tuple[str, ...] = KEYS
 ) -> Pretrained:
     """The weights of a V-JEPA checkpoint of any version.
 
@@ -105,7 +105,7 @@ def read_vjepa(
         origin=origin_of(
             container, version, options, LICENSES[version], key=key, left_out=left_out
         ),
-        encoder=Part(config=_with_clip(stored, options), state=state),
+        encoder=Component(config=_with_clip(stored, options), state=state),
         context_encoder=context,
         predictor=predictor,
         remainder=ExtraTensors(
@@ -152,7 +152,7 @@ def _read_predictor(
     version: Version,
     options: ImportOptions,
     where: str,
-) -> tuple[Part[PredictorConfig] | None, Unused]:
+) -> tuple[Component[PredictorConfig] | None, Unused]:
     """The predictor; None where it is none for this encoder, or where its number of heads is not known."""
     if _OF_ACTIONS in found:
         return None, dict.fromkeys(found, "it predicts from actions, not from masks")
@@ -185,7 +185,7 @@ def _read_predictor(
     check_complete(_without(found, unused), predictor_tensors(blank, encoder), where)
     if version == "vjepa1":
         require_table(found, "predictor_pos_embed", encoder.grid, where)
-    return Part(config=config, state=predictor_state(found, blank)), unused
+    return Component(config=config, state=predictor_state(found, blank)), unused
 
 
 def _without(found: Mapping[str, Tensor], names: Unused) -> dict[str, Tensor]:

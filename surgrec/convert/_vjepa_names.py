@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.key_map import KeyMap, from_foreign, same_blocks, to_foreign
+from surgrec.convert._key_map import KeyMap, from_surgrec, same_blocks, to_surgrec
 from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig, State, sinusoid_table_3d
 
@@ -85,7 +85,7 @@ def common_prefix(names: Iterable[str]) -> str:
 
 def encoder_tensors(state: State, config: EncoderConfig) -> dict[str, Float[Tensor, "..."]]:
     """An encoder's tensors by V-JEPA's names, without the wrappers' prefixes."""
-    tensors = to_foreign(state, ENCODER)
+    tensors = from_surgrec(state, ENCODER)
     if "video_mod_embed" in tensors:
         tensors["video_mod_embed"] = rearrange(tensors["video_mod_embed"], "d -> 1 1 d")
     if config.positions == "sincos3d":
@@ -97,7 +97,7 @@ def encoder_tensors(state: State, config: EncoderConfig) -> dict[str, Float[Tens
 
 def encoder_state(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
     """An encoder's tensors by our names: all those of `blank`."""
-    state = from_foreign(tensors, blank, ENCODER)
+    state = to_surgrec(tensors, blank, ENCODER)
     if "modality_embed" in state:
         state["modality_embed"] = rearrange(state["modality_embed"], "1 1 d -> d")
     return state
@@ -113,7 +113,7 @@ def predictor_tensors(
         encoder: The config of its encoder.
         num_mask_tokens: Store as many mask tokens at least: the trained ones over again where there are fewer.
     """
-    tensors = to_foreign(_numbered(state), PREDICTOR)
+    tensors = from_surgrec(_numbered(state), PREDICTOR)
     num_trained = len(state["mask_tokens"])
     for number in range(num_trained, num_mask_tokens):
         tensors[f"mask_tokens.{number}"] = tensors[f"mask_tokens.{number % num_trained}"]
@@ -128,7 +128,7 @@ def predictor_tensors(
 def predictor_state(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
     """A predictor's tensors by our names: all those of `blank`."""
     numbered = _numbered(blank)
-    state = from_foreign(tensors, numbered, PREDICTOR)
+    state = to_surgrec(tensors, numbered, PREDICTOR)
     tokens = [state.pop(name) for name in numbered if name.startswith("mask_tokens.")]
     state["mask_tokens"] = rearrange(tokens, "m 1 1 d -> m d")
     if "modality_embed" in state:

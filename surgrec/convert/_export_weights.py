@@ -13,21 +13,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from surgrec.convert.checkpoint_file import (
+from surgrec.convert._checkpoint_file import (
     CARD_FILE,
     CONFIG_FILE,
     NOTE,
     STATE_DICT_FACTS,
     WEIGHTS_FILE,
 )
+from surgrec.convert._model_card import FolderFormat, model_card
+from surgrec.convert._pretrained import Pretrained
+from surgrec.convert._surgrec_release import surgrec_content
+from surgrec.convert._timm import timm_model
+from surgrec.convert._videomae import videomae_content
+from surgrec.convert._vjepa_write import vjepa_content
 from surgrec.convert.hf_videomae import hf_videomae_model, videomae_processor
 from surgrec.convert.hf_vjepa2 import hf_vjepa2_model, vjepa2_processor
-from surgrec.convert.model_card import FolderFormat, model_card
-from surgrec.convert.pretrained import Pretrained
-from surgrec.convert.surgrec_release import surgrec_content
-from surgrec.convert.timm import timm_model
-from surgrec.convert.videomae import videomae_content
-from surgrec.convert.vjepa_write import vjepa_content
 from surgrec.errors import CheckpointError
 from surgrec.models import State, in_own_memory
 
@@ -114,7 +114,8 @@ def export_weights(
 
 def _bare_content(entries: Mapping[str, State], note: str) -> Mapping[str, Any]:
     """The tensors of the one entry. The note is where PyTorch keeps the facts about a state dict, since `load_state_dict` would
-    refuse one more name."""
+    refuse one more name.
+    """
     (tensors,) = entries.values()
     content = OrderedDict(tensors)
     setattr(content, STATE_DICT_FACTS, {NOTE: note})

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.pretrained import Pretrained
-from surgrec.convert.vjepa_names import (
+from surgrec.convert._pretrained import Pretrained
+from surgrec.convert._vjepa_names import (
     PREFIX,
     Version,
     encoder_tensors,

@@ -12,28 +12,28 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.key_map import (
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._key_map import (
     BLOCK_MODULES,
     KeyMap,
     check_complete,
-    from_foreign,
+    from_surgrec,
     is_named_tensors,
     num_blocks,
-    to_foreign,
+    to_surgrec,
 )
-from surgrec.convert.pretrained import (
+from surgrec.convert._pretrained import (
     NON_COMMERCIAL,
     UNSTATED,
+    Component,
     ExtraTensors,
     ImportOptions,
-    Part,
     Pretrained,
     SkippedTensors,
     origin_of,
     skipped_tensors,
 )
-from surgrec.convert.shapes import (
+from surgrec.convert._shapes import (
     blank_decoder,
     blank_encoder,
     encoder_size,
@@ -89,7 +89,7 @@ _TRAINING = {
 }
 
 
-def read_videomae(container: Container, options: ImportOptions) -> Pretrained:
+def read_videomae(container: CheckpointFile, options: ImportOptions) -> Pretrained:
     """The weights of a VideoMAE pretraining checkpoint.
 
     Raises:
@@ -102,7 +102,7 @@ def read_videomae(container: Container, options: ImportOptions) -> Pretrained:
     decoder_found = {name: tensor for name, tensor in found.items() if name not in encoder_found}
     config = _encoder_config(encoder_found, options, where)
     blank = blank_encoder(config)
-    check_complete(encoder_found, to_foreign(blank, ENCODER), f"{where}, encoder")
+    check_complete(encoder_found, from_surgrec(blank, ENCODER), f"{where}, encoder")
     decoder, left_out = _read_decoder(decoder_found, config, options, f"{where}, decoder")
     remainder = ExtraTensors(
         format="videomae",
@@ -123,7 +123,7 @@ def read_videomae(container: Container, options: ImportOptions) -> Pretrained:
         origin=origin_of(
             container, version, options, LICENSES[version], key=key, left_out=left_out
         ),
-        encoder=Part(config=config, state=from_foreign(encoder_found, blank, ENCODER)),
+        encoder=Component(config=config, state=to_surgrec(encoder_found, blank, ENCODER)),
         decoder=decoder,
         remainder=remainder,
         assumed={name: getattr(config, name) for name, value in given.items() if value is None},
@@ -137,7 +137,7 @@ def videomae_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "
         ConfigError: The encoder's positions are not VideoMAE's.
     """
     require_flat_sinusoids(weights.encoder.config, "VideoMAE")
-    tensors = to_foreign(weights.encoder.state, ENCODER)
+    tensors = from_surgrec(weights.encoder.state, ENCODER)
     if weights.decoder is not None:
         tensors |= decoder_tensors(weights.decoder.state)
     remainder = weights.remainder
@@ -172,7 +172,7 @@ def require_flat_sinusoids(config: EncoderConfig, model: str) -> None:
 
 def decoder_tensors(state: State, key_map: KeyMap = DECODER) -> dict[str, Float[Tensor, "..."]]:
     """A decoder's tensors by their names."""
-    tensors = to_foreign(state, key_map)
+    tensors = from_surgrec(state, key_map)
     tensors["mask_token"] = rearrange(tensors["mask_token"], "d -> 1 1 d")
     return tensors
 
@@ -181,7 +181,7 @@ def decoder_state(
     tensors: State, blank: State, key_map: KeyMap = DECODER
 ) -> dict[str, Float[Tensor, "..."]]:
     """A decoder's tensors by our names: all those of `blank`."""
-    state = from_foreign(tensors, blank, key_map)
+    state = to_surgrec(tensors, blank, key_map)
     state["mask_token"] = rearrange(state["mask_token"], "1 1 d -> d")
     return state
 
@@ -223,7 +223,7 @@ def _encoder_config(
 
 def _read_decoder(
     found: Mapping[str, Tensor], encoder: EncoderConfig, options: ImportOptions, where: str
-) -> tuple[Part[DecoderConfig] | None, list[SkippedTensors]]:
+) -> tuple[Component[DecoderConfig] | None, list[SkippedTensors]]:
     """The decoder; None where the file has none, or where its number of heads is not known."""
     if not found:
         return None, []
@@ -240,14 +240,15 @@ def _read_decoder(
     config = DecoderConfig(width=width, depth=depth, num_heads=num_heads, mlp_ratio=hidden / width)
     blank = blank_decoder(config, encoder)
     check_complete(found, decoder_tensors(blank), where)
-    return Part(config=config, state=decoder_state(found, blank)), []
+    return Component(config=config, state=decoder_state(found, blank)), []
 
 
 def _version(
-    content: Mapping[str, Any], encoder: EncoderConfig, decoder: Part[DecoderConfig] | None
+    content: Mapping[str, Any], encoder: EncoderConfig, decoder: Component[DecoderConfig] | None
 ) -> Version:
     """Which version published this: v2's arguments tell of a mask for the decoder; it alone has ViT-g, and ViT-L and ViT-H with
-    few blocks to decode. What could be either counts as v1, whose license is stated."""
+    few blocks to decode. What could be either counts as v1, whose license is stated.
+    """
     if hasattr(content.get("args"), "decoder_mask_type"):
         return "videomae2"
     few = decoder is not None and decoder.config.width >= 512 and decoder.config.depth == 4

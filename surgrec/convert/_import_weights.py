@@ -1,13 +1,12 @@
 """A foreign file as an encoder file of ours, with all its weights, that says where they are from and under which license."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from surgrec import __version__
+from surgrec.convert._pretrained import UNSTATED, Pretrained, SkippedTensors
 from surgrec.convert.native import save_pretrained
-from surgrec.convert.pretrained import UNSTATED, Pretrained, SkippedTensors
 
 _SOURCES = {
     "given": "as given",
@@ -22,7 +21,7 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
     """Writes foreign weights to a file of ours: the encoder, and what else the file has for recipes and exports.
 
     Args:
-        weights: From `read_foreign`.
+        weights: From `read_external`.
         out: The `.safetensors` file.
         sampling_fps: Frames per second of video in a clip; None for the published rate: 4 of V-JEPA 2, every fourth frame of
             30 in a second of V-JEPA 1 and VideoMAE.
@@ -41,16 +40,17 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
     }
     save_pretrained(weights, out, provenance)
     assumed = dict(weights.assumed) | ({} if sampling_fps else {"sampling_fps": fps})
-    first, *more = described(weights, assumed, kept="kept for an export, not used")
+    first, *more = describe_import(
+        replace(weights, assumed=assumed), kept="kept for an export, not used"
+    )
     return [f"{out}: {first}", *more]
 
 
-def described(weights: Pretrained, assumed: Mapping[str, Any], *, kept: str) -> list[str]:
+def describe_import(weights: Pretrained, *, kept: str) -> list[str]:
     """What a file of weights has, a line each, for a reader: networks and their license, what was assumed, what was left out.
 
     Args:
         weights: As they were read.
-        assumed: What the file does not say, and the published values that were taken for it.
         kept: What is said of tensors that no network here has and an export to the same format needs.
     """
     origin, config = weights.origin, weights.encoder.config
@@ -66,8 +66,8 @@ def described(weights: Pretrained, assumed: Mapping[str, Any], *, kept: str) -> 
         ),
         _license_line(weights),
     ]
-    if assumed:
-        values = ", ".join(f"{name} {value}" for name, value in assumed.items())
+    if weights.assumed:
+        values = ", ".join(f"{name} {value}" for name, value in weights.assumed.items())
         lines.append(f"not in the file, so as published: {values}")
     return (
         lines

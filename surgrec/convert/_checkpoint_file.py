@@ -61,7 +61,7 @@ ALLOWED_GLOBALS: list[Any] = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Container:
+class CheckpointFile:
     """A foreign file as it was read: nothing renamed, nothing left out."""
 
     path: Path
@@ -83,7 +83,7 @@ class Container:
         return self.path.absolute().name
 
 
-def read_container(path: Path) -> Container:
+def read_checkpoint_file(path: Path) -> CheckpointFile:
     """The content of a file, or of a folder with a config.json and weights, on the CPU.
 
     Raises:
@@ -96,28 +96,39 @@ def read_container(path: Path) -> Container:
             f"{path} does not exist; give a file of weights, or a folder with a {CONFIG_FILE}"
         )
     content = _read_file(path)
-    return Container(
+    return CheckpointFile(
         path=path, sha256=file_sha256(path), content=content, note=_note(path, content)
     )
 
 
-def _read_folder(folder: Path) -> Container:
+def checkpoint_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's weight files, without reading any tensor.
+
+    Args:
+        path: A file, or a folder with weights. For a folder with several weight files, the digest
+            is that of the lines `sha256 name`, sorted by name.
+
+    Raises:
+        CheckpointError: The folder has no weight files, or its index is damaged.
+    """
+    files = _weight_files(path) if path.is_dir() else [path]
+    if len(files) == 1:
+        return file_sha256(files[0])
+
+    lines = [f"{file_sha256(file)} {file.name}\n" for file in sorted(files)]
+    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
+def _read_folder(folder: Path) -> CheckpointFile:
     config = _read_json(folder / CONFIG_FILE)
     files = _weight_files(folder)
     content: dict[str, Any] = {}
     for file in files:
         content |= _read_file(file)
-    digests = {file.name: file_sha256(file) for file in files}
-    lines = "".join(f"{digest} {name}\n" for name, digest in sorted(digests.items()))
-    sha256 = (
-        digests[files[0].name]
-        if len(files) == 1
-        else hashlib.sha256(lines.encode("utf-8")).hexdigest()
-    )
     note = _note(files[0], content)
-    return Container(
+    return CheckpointFile(
         path=folder,
-        sha256=sha256,
+        sha256=checkpoint_sha256(folder),
         content=content,
         config=config,
         license=_card_license(folder),

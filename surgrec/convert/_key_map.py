@@ -23,7 +23,7 @@ def same_blocks(ours: str, theirs: str) -> dict[str, str]:
     return {f"{ours}.*.{module}": f"{theirs}.*.{module}" for module in BLOCK_MODULES}
 
 
-def to_foreign(state: State, key_map: KeyMap) -> dict[str, Float[Tensor, "..."]]:
+def from_surgrec(state: State, key_map: KeyMap) -> dict[str, Float[Tensor, "..."]]:
     """Our tensors by their names. A part that they do not store is left out."""
     renamed = {}
     for name, tensor in state.items():
@@ -36,7 +36,7 @@ def to_foreign(state: State, key_map: KeyMap) -> dict[str, Float[Tensor, "..."]]
     return renamed
 
 
-def from_foreign(
+def to_surgrec(
     tensors: State, names: Iterable[str], key_map: KeyMap
 ) -> dict[str, Float[Tensor, "..."]]:
     """Their tensors by our names.

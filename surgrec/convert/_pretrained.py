@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import NOTE, Container
+from surgrec.convert._checkpoint_file import NOTE, CheckpointFile
 from surgrec.errors import CheckpointError
 from surgrec.models import DecoderConfig, EncoderConfig, Positions, PredictorConfig, State
 
@@ -24,7 +24,7 @@ RemainderFormat: TypeAlias = Literal["vjepa", "videomae", "hf", "timm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part(Generic[Config]):
+class Component(Generic[Config]):
     """One network: its size, and its tensors by our names."""
 
     config: Config
@@ -88,13 +88,13 @@ class Pretrained:
     """Weights, in our terms."""
 
     origin: Origin
-    encoder: Part[EncoderConfig]
+    encoder: Component[EncoderConfig]
     """The one to use: the target encoder of a JEPA."""
     context_encoder: State | None = None
     """The tensors of a JEPA's trained encoder, which the target encoder follows."""
-    predictor: Part[PredictorConfig] | None = None
+    predictor: Component[PredictorConfig] | None = None
     """With as many mask tokens as the file stores; `fitting_mask_tokens` gives those that a `Predictor` has."""
-    decoder: Part[DecoderConfig] | None = None
+    decoder: Component[DecoderConfig] | None = None
     remainder: ExtraTensors | None = None
     """Of a foreign file as it was read; None for weights that were trained on since."""
     assumed: Mapping[str, Any] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class ImportOptions:
 
 
 def origin_of(
-    container: Container,
+    container: CheckpointFile,
     format_name: str,
     options: ImportOptions,
     published: str | None,

@@ -90,7 +90,7 @@ def require_depth(
     )
 
 
-def is_published(width: int, depth: int) -> bool:
+def is_published_size(width: int, depth: int) -> bool:
     """Whether a published size has this width and depth, so that its heads are known."""
     return any((size["width"], size["depth"]) == (width, depth) for size in ENCODER_SIZES.values())
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from surgrec.convert.pretrained import UNSTATED, Pretrained
+from surgrec.convert._pretrained import UNSTATED, Pretrained
 
 FolderFormat: TypeAlias = Literal["hf-vjepa2", "hf-videomae", "timm"]
 

@@ -12,25 +12,25 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.hf_config import config_value
-from surgrec.convert.key_map import (
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._hf_config import config_value
+from surgrec.convert._key_map import (
     KeyMap,
     check_complete,
-    from_foreign,
+    from_surgrec,
     num_blocks,
     same_blocks,
-    to_foreign,
+    to_surgrec,
 )
-from surgrec.convert.pretrained import (
+from surgrec.convert._pretrained import (
     UNSTATED,
+    Component,
     ExtraTensors,
     ImportOptions,
-    Part,
     Pretrained,
     origin_of,
 )
-from surgrec.convert.shapes import blank_encoder, encoder_size, require_tensor
+from surgrec.convert._shapes import blank_encoder, encoder_size, require_tensor
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.masks import TubeletGrid
 from surgrec.models import TABLE_TOLERANCE, EncoderConfig, State, sinusoid_table, sinusoid_table_3d
@@ -46,7 +46,7 @@ _PROJECTION, _TABLE = "patch_embed.proj.weight", "pos_embed"
 
 def timm_state(state: State, config: EncoderConfig) -> dict[str, Float[Tensor, "..."]]:
     """The tensors of the image model."""
-    tensors = to_foreign(state, ENCODER)
+    tensors = from_surgrec(state, ENCODER)
     tensors[_PROJECTION] = reduce(tensors[_PROJECTION], "d c t h w -> d c h w", "sum")
     return tensors | {_TABLE: rearrange(_table(config), "n d -> 1 n d")}
 
@@ -103,7 +103,7 @@ def timm_model(weights: Pretrained) -> tuple[dict[str, Any], dict[str, Float[Ten
     return config, tensors
 
 
-def read_timm(container: Container, options: ImportOptions) -> Pretrained:
+def read_timm(container: CheckpointFile, options: ImportOptions) -> Pretrained:
     """The weights of an image model that `timm_model` gave: each frame of a tubelet has an equal share of the convolution.
 
     Raises:
@@ -126,9 +126,9 @@ def read_timm(container: Container, options: ImportOptions) -> Pretrained:
     given = {"num_frames": options.num_frames, "tubelet_size": options.tubelet_size}
     return Pretrained(
         origin=origin_of(container, "timm", options, UNSTATED),
-        encoder=Part(
+        encoder=Component(
             config=config,
-            state=from_foreign(
+            state=to_surgrec(
                 {name: found[name] for name in names} | {_PROJECTION: shared}, blank, ENCODER
             ),
         ),

@@ -10,19 +10,19 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert.checkpoint_file import Container
-from surgrec.convert.key_map import is_named_tensors
-from surgrec.convert.pretrained import NON_COMMERCIAL, ImportOptions, Pretrained, origin_of
-from surgrec.convert.videomae import read_videomae, videomae_content
-from surgrec.convert.vjepa_read import read_vjepa
-from surgrec.convert.vjepa_write import encoder_entry, vjepa_content
+from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._key_map import is_named_tensors
+from surgrec.convert._pretrained import NON_COMMERCIAL, ImportOptions, Pretrained, origin_of
+from surgrec.convert._videomae import read_videomae, videomae_content
+from surgrec.convert._vjepa import read_vjepa
+from surgrec.convert._vjepa_write import encoder_entry, vjepa_content
 from surgrec.errors import ConfigError
 
 TABLE, TABLE_OF_VJEPA = "pos_embed_buffer", "pos_embed"
 """The table of positions that the fine-tuner takes from a file, and the one that it drops."""
 
 
-def read_surgrec(container: Container, options: ImportOptions) -> Pretrained:
+def read_surgrec(container: CheckpointFile, options: ImportOptions) -> Pretrained:
     """The weights of a released file. Of SurgRec-JEPA the trained `encoder` is taken, as the fine-tuner does, not its average.
 
     Raises:

@@ -4,27 +4,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from surgrec.convert.checkpoint_file import Container, read_container
+from surgrec.convert._checkpoint_file import CheckpointFile, read_checkpoint_file
+from surgrec.convert._key_map import is_named_tensors
+from surgrec.convert._pretrained import ImportOptions, Pretrained
+from surgrec.convert._surgrec_release import read_surgrec
+from surgrec.convert._timm import read_timm
+from surgrec.convert._videomae import read_videomae
+from surgrec.convert._vjepa import KEYS, read_vjepa
 from surgrec.convert.hf_videomae import read_hf_videomae
 from surgrec.convert.hf_vjepa2 import read_hf_vjepa2
-from surgrec.convert.key_map import is_named_tensors
-from surgrec.convert.pretrained import ImportOptions, Pretrained
-from surgrec.convert.surgrec_release import read_surgrec
-from surgrec.convert.timm import read_timm
-from surgrec.convert.videomae import read_videomae
-from surgrec.convert.vjepa_read import KEYS, read_vjepa
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import ENCODER_SIZES
 
 Format: TypeAlias = Literal["vjepa", "videomae", "hf", "timm", "surgrec"]
 
-FormatOption: TypeAlias = Format | Literal["auto"]
+ImportFormat: TypeAlias = Format | Literal["auto"]
 """What a user says of a file: its format, or `auto` to tell it from the entries."""
 
-Reader: TypeAlias = Callable[[Container, ImportOptions], Pretrained]
+Reader: TypeAlias = Callable[[CheckpointFile, ImportOptions], Pretrained]
 
 
-def read_foreign(path: Path, format_name: FormatOption, options: ImportOptions) -> Pretrained:
+def read_external(path: Path, format_name: ImportFormat, options: ImportOptions) -> Pretrained:
     """The weights of a foreign file or folder. Nothing in it is run; every tensor is taken or named as left out.
 
     Args:
@@ -36,7 +36,7 @@ def read_foreign(path: Path, format_name: FormatOption, options: ImportOptions) 
         CheckpointError: It cannot be read, is of no known format or may be of two, does not hold exactly the tensors of one, or
             its sizes and what was given make no encoder.
     """
-    container = read_container(path)
+    container = read_checkpoint_file(path)
     reader = _reader(container, _format(container) if format_name == "auto" else format_name)
     try:
         weights = reader(container, options)
@@ -61,7 +61,7 @@ def _may_be_surgrec_jepa(weights: Pretrained) -> bool:
     return published and (config.width, config.depth) == (large["width"], large["depth"])
 
 
-def _format(container: Container) -> Format:
+def _format(container: CheckpointFile) -> Format:
     content, config = container.content, container.config
     if config is not None:
         return "timm" if "architecture" in config else "hf"
@@ -88,7 +88,7 @@ def _is_image_model(content: Mapping[str, object]) -> bool:
     return getattr(projection, "ndim", None) == 4
 
 
-def _reader(container: Container, format_name: Format) -> Reader:
+def _reader(container: CheckpointFile, format_name: Format) -> Reader:
     if format_name in ("hf", "timm") and not is_named_tensors(container.content):
         raise CheckpointError(
             f"{container.name} holds more than tensors by name, which {format_name}'s files do not"
