@@ -21,7 +21,6 @@ from surgrec.models import ENCODER_FILE, ENCODER_SIZES, Encoder, save_encoder
 from surgrec.objectives import (
     JepaObjective,
     JepaObjectiveConfig,
-    jepa_flops,
     jepa_masks,
     target_features,
 )
@@ -137,7 +136,7 @@ def main(config: JepaConfig) -> None:
                 step,
                 batch,
                 losses["loss_per_sample"],
-                flops=jepa_flops(config.encoder, config.objective.predictor, masks),
+                flops=objective.flops(masks),
                 began=began,
                 data_wait_s=data_wait_s,
                 values={

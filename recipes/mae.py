@@ -20,7 +20,7 @@ from surgrec.cli import parse, run_main
 from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
 from surgrec.errors import ConfigError
 from surgrec.models import ENCODER_FILE, ENCODER_SIZES, Encoder, save_encoder
-from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_flops, mae_masks
+from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_masks
 from surgrec.runs import provenance, record_start, run_identity
 from surgrec.training import (
     Checkpoints,
@@ -143,7 +143,7 @@ def main(config: MaeConfig) -> None:
                 step,
                 batch,
                 reduce(losses["loss_per_sample"], "(b views) -> b", "mean", views=config.views),
-                flops=mae_flops(config.encoder, config.objective.decoder, masks),
+                flops=objective.flops(masks),
                 began=began,
                 data_wait_s=data_wait_s,
                 values={"lr": optimizer.param_groups[0]["lr"], "gradient_norm": gradient_norm},

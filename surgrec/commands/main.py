@@ -192,15 +192,15 @@ def export(
         from surgrec.convert import (
             export_weights,
         )  # here, so that `surgrec --help` does not wait for torch
-        from surgrec.training import read_own
+        from surgrec.training import read_saved_weights
     except ModuleNotFoundError as error:
         raise SetupError(
             f"{error.name} is not installed, which an export needs: pip install 'surgrec[train]'"
         ) from None
-    own = read_own(Path(run))
-    license = own.weights.origin.license
+    saved = read_saved_weights(Path(run))
+    license = saved.weights.origin.license
     written = export_weights(
-        own.weights, format, out, own.provenance, license, with_decoder=decoder
+        saved.weights, format, out, saved.provenance, license, with_decoder=decoder
     )
     Console(stderr=True, soft_wrap=True).print(f"export: {out}, {written}", highlight=False)
 

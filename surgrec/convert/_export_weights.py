@@ -29,7 +29,8 @@ from surgrec.convert._vjepa_write import vjepa_content
 from surgrec.convert.hf_videomae import hf_videomae_model, videomae_processor
 from surgrec.convert.hf_vjepa2 import hf_vjepa2_model, vjepa2_processor
 from surgrec.errors import CheckpointError
-from surgrec.models import State, in_own_memory
+from surgrec.models import State
+from surgrec.models.encoder_file import unshared_on_cpu
 
 ExportFormat: TypeAlias = Literal["hf", "timm", "vjepa", "videomae", "surgrec"]
 
@@ -82,10 +83,10 @@ def export_weights(
                 (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             (partial / CARD_FILE).write_text(card, encoding="utf-8")
             metadata = {"format": "pt", NOTE: json.dumps(facts, sort_keys=True)}
-            save_file(in_own_memory(tensors), partial / WEIGHTS_FILE, metadata=metadata)
+            save_file(unshared_on_cpu(tensors), partial / WEIGHTS_FILE, metadata=metadata)
         else:
             entries = {
-                name: in_own_memory(tensors)
+                name: unshared_on_cpu(tensors)
                 for name, tensors in _ENTRIES[format_name](weights).items()
             }
             partial.parent.mkdir(parents=True, exist_ok=True)

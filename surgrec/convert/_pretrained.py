@@ -8,7 +8,8 @@ from torch import Tensor
 
 from surgrec.convert._checkpoint_file import NOTE, CheckpointFile
 from surgrec.errors import CheckpointError
-from surgrec.models import DecoderConfig, EncoderConfig, Positions, PredictorConfig, State
+from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig, State
+from surgrec.models.encoder import Positions
 
 Config = TypeVar("Config")
 
@@ -93,7 +94,7 @@ class Pretrained:
     context_encoder: State | None = None
     """The tensors of a JEPA's trained encoder, which the target encoder follows."""
     predictor: Component[PredictorConfig] | None = None
-    """With as many mask tokens as the file stores; `fitting_mask_tokens` gives those that a `Predictor` has."""
+    """With as many mask tokens as the file stores; `fit_mask_tokens` gives those that a `Predictor` has."""
     decoder: Component[DecoderConfig] | None = None
     remainder: ExtraTensors | None = None
     """Of a foreign file as it was read; None for weights that were trained on since."""

@@ -14,11 +14,11 @@ from surgrec.models import (
     DecoderConfig,
     Encoder,
     EncoderConfig,
-    EncoderSize,
     Predictor,
     PredictorConfig,
     State,
 )
+from surgrec.models.encoder import EncoderSize
 
 
 def encoder_size(

@@ -33,7 +33,8 @@ from surgrec.convert._pretrained import (
 from surgrec.convert._shapes import blank_encoder, encoder_size, require_tensor
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.masks import TubeletGrid
-from surgrec.models import TABLE_TOLERANCE, EncoderConfig, State, sinusoid_table, sinusoid_table_3d
+from surgrec.models import EncoderConfig, State
+from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table, sinusoid_table_3d
 from surgrec.normalize import RGB_MEAN, RGB_STD
 
 ENCODER: KeyMap = {

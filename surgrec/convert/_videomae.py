@@ -41,7 +41,8 @@ from surgrec.convert._shapes import (
     require_tensor,
 )
 from surgrec.errors import CheckpointError, ConfigError
-from surgrec.models import DecoderConfig, EncoderConfig, EncoderSize, State
+from surgrec.models import DecoderConfig, EncoderConfig, State
+from surgrec.models.encoder import EncoderSize
 
 
 def _blocks(theirs: str) -> dict[str, str | tuple[str | None, ...]]:

@@ -16,7 +16,8 @@ from surgrec.convert._shapes import encoder_size, require_depth, require_tensor
 from surgrec.convert._vjepa_names import PUBLISHED_LEVELS, PUBLISHED_SIDE, Version
 from surgrec.errors import CheckpointError
 from surgrec.masks import TubeletGrid
-from surgrec.models import TABLE_TOLERANCE, EncoderConfig, sinusoid_table_3d
+from surgrec.models import EncoderConfig
+from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table_3d
 
 _VJEPA1_POSITIONS = (8 * 14 * 14, 8 * 24 * 24)
 """Of 16 frames of 224 and of 384 pixels, which only version 1 published."""

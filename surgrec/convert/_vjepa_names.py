@@ -14,7 +14,8 @@ from torch import Tensor
 
 from surgrec.convert._key_map import KeyMap, from_surgrec, same_blocks, to_surgrec
 from surgrec.errors import ConfigError
-from surgrec.models import EncoderConfig, State, sinusoid_table_3d
+from surgrec.models import EncoderConfig, State
+from surgrec.models.positions import sinusoid_table_3d
 
 Version: TypeAlias = Literal["vjepa1", "vjepa2", "vjepa2.1"]
 

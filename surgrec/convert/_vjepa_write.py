@@ -12,7 +12,8 @@ from surgrec.convert._vjepa_names import (
     predictor_tensors,
     vjepa_version,
 )
-from surgrec.models import TABLE_TOLERANCE, State
+from surgrec.models import State
+from surgrec.models.positions import TABLE_TOLERANCE
 
 NUM_MASK_TOKENS: dict[Version, int] = {"vjepa1": 0, "vjepa2": 10, "vjepa2.1": 8}
 """How many a published predictor stores at least; version 1 has one for each mask configuration."""

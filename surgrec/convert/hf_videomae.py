@@ -29,7 +29,8 @@ from surgrec.convert._pretrained import (
 from surgrec.convert._shapes import blank_decoder, blank_encoder
 from surgrec.convert._videomae import decoder_state, decoder_tensors, require_flat_sinusoids
 from surgrec.errors import CheckpointError
-from surgrec.models import NORM_EPS, DecoderConfig, EncoderConfig, State
+from surgrec.models import DecoderConfig, EncoderConfig, State
+from surgrec.models.blocks import NORM_EPS
 from surgrec.normalize import RGB_MEAN, RGB_STD
 
 

@@ -36,7 +36,9 @@ from surgrec.convert._shapes import blank_encoder, blank_predictor
 from surgrec.convert._vjepa_names import vjepa_version
 from surgrec.convert._vjepa_write import NUM_MASK_TOKENS
 from surgrec.errors import ConfigError
-from surgrec.models import NORM_EPS, EncoderConfig, PredictorConfig, State, fitting_mask_tokens
+from surgrec.models import EncoderConfig, PredictorConfig, State
+from surgrec.models.blocks import NORM_EPS
+from surgrec.models.predictor import fit_mask_tokens
 from surgrec.normalize import RGB_MEAN, RGB_STD
 
 
@@ -200,7 +202,7 @@ def _with_trained_tokens(
         return predictor
     slots = NUM_MASK_TOKENS["vjepa2"] if predictor.config.shared_mask_token else len(tokens)
     return replace(
-        predictor, state={**predictor.state, "mask_tokens": fitting_mask_tokens(tokens, slots)}
+        predictor, state={**predictor.state, "mask_tokens": fit_mask_tokens(tokens, slots)[0]}
     )
 
 

@@ -15,15 +15,8 @@ from surgrec.convert._key_map import check_complete
 from surgrec.convert._pretrained import Component, ExtraTensors, Origin, Pretrained
 from surgrec.convert._shapes import blank_decoder, blank_encoder, blank_predictor, require_tensor
 from surgrec.errors import CheckpointError, ConfigError
-from surgrec.models import (
-    DecoderConfig,
-    EncoderConfig,
-    PredictorConfig,
-    State,
-    encoder_config,
-    read_encoder_file,
-    write_encoder_file,
-)
+from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig, State
+from surgrec.models.encoder_file import encoder_config, read_encoder_file, write_encoder_file
 
 _PARTS = ("context_encoder", "predictor", "decoder", "remainder")
 

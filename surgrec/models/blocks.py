@@ -1,4 +1,4 @@
-"""The transformer block that encoder, predictor and decoder share."""
+"""The transformer block of encoder, predictor and decoder, and its initialization."""
 
 import math
 
@@ -10,11 +10,11 @@ from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor, nn
 
 NORM_EPS = 1e-6
-"""Of every LayerNorm in V-JEPA 2; PyTorch's own default is 1e-5."""
+"""Epsilon of every LayerNorm, as in V-JEPA 2 and VideoMAE. PyTorch's default is 1e-5."""
 
 
 class Attention(nn.Module):
-    """Self-attention, with rotary positions on queries and keys where there are any."""
+    """Self-attention, optionally with rotary positions on queries and keys."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
     ) -> Float[Tensor, "b k d"]:
-        """Each token's mixture of all tokens."""
+        """Return each token's attention-weighted mixture of all tokens."""
         qkv = rearrange(
             self.qkv(tokens),
             "b k (three heads d) -> three b heads k d",
@@ -33,10 +33,12 @@ class Attention(nn.Module):
             heads=self.num_heads,
         )
         query, key, value = qkv.unbind(0)
+
         if rope is not None:
-            # The angles stay in float32 under autocast; the turned vectors go back to the working type.
+            # Angles stay in float32 under autocast; rotated vectors return to the working dtype.
             query = apply_rot_embed_cat(query, rope).type_as(value)
             key = apply_rot_embed_cat(key, rope).type_as(value)
+
         mixed = F.scaled_dot_product_attention(query, key, value)
         projected: Float[Tensor, "b k d"] = self.proj(
             rearrange(mixed, "b heads k d -> b k (heads d)")
@@ -57,14 +59,17 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
     ) -> Float[Tensor, "b k d"]:
-        """The tokens, one layer on."""
+        """Return the tokens after attention and MLP."""
         tokens = tokens + self.attn(self.norm1(tokens), rope)
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens
 
 
 def init_linear(module: nn.Module) -> None:
-    """Normal weights of std 0.02 and zero biases, as V-JEPA 2 starts; for `Module.apply`."""
+    """Initialize weights from a normal distribution of std 0.02, biases with 0, as V-JEPA 2 does.
+
+    Pass it to `Module.apply`.
+    """
     if isinstance(module, (nn.Linear, nn.Conv3d)):
         nn.init.trunc_normal_(module.weight, std=0.02)
         assert module.bias is not None
@@ -72,7 +77,10 @@ def init_linear(module: nn.Module) -> None:
 
 
 def init_linear_uniform(module: nn.Module) -> None:
-    """Xavier's uniform weights and zero biases, as VideoMAE starts; its tubelet embedding keeps PyTorch's own start."""
+    """Initialize weights from Xavier's uniform distribution, biases with 0, as VideoMAE does.
+
+    The tubelet embedding keeps PyTorch's default initialization. Pass it to `Module.apply`.
+    """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -80,7 +88,10 @@ def init_linear_uniform(module: nn.Module) -> None:
 
 
 def rescale_blocks(blocks: nn.ModuleList) -> None:
-    """Divides what layer l = 1, 2, ... adds to the residual stream by sqrt(2 l), so that deep streams start no louder."""
+    """Divide the output weights of layer l = 1, 2, ... by sqrt(2 l).
+
+    The residual stream then starts at about the same scale in every layer.
+    """
     for layer, block in enumerate(blocks, start=1):
         assert isinstance(block, Block)
         for linear in (block.attn.proj, block.mlp.fc2):

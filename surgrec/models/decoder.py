@@ -1,21 +1,22 @@
-"""VideoMAE's decoder: from the features of visible tubelets to the pixels of hidden ones."""
+"""VideoMAE's decoder: from features of visible tubelets to pixels of hidden ones."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from einops import repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from surgrec.models._config_checks import check_heads, weight_differences
 from surgrec.models.blocks import NORM_EPS, Block, init_linear_uniform
-from surgrec.models.encoder import EncoderConfig, check_heads
+from surgrec.models.encoder import EncoderConfig
 from surgrec.models.positions import SinusoidPositions
 from surgrec.models.tokens import NUM_CHANNELS
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """The decoder's size. Defaults are those of VideoMAE's ViT-B (arXiv:2203.12602, appendix)."""
+    """Size of the decoder. Defaults are those of VideoMAE's ViT-B (arXiv:2203.12602, appendix)."""
 
     width: int = 384
     """Channels of a token."""
@@ -32,9 +33,13 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         check_heads(self.width, self.num_heads)
 
+    def weight_differences(self, saved: "DecoderConfig") -> str | None:
+        """Return the fields in which weights of another config do not fit, or None if they fit."""
+        return weight_differences(asdict(saved), asdict(self), ignored=())
+
 
 class Decoder(nn.Module):
-    """A narrow transformer over visible tokens and mask tokens, each with the position of its place in the full grid."""
+    """A narrow transformer over visible tokens and mask tokens, with positions in the full grid."""
 
     def __init__(self, config: DecoderConfig, encoder: EncoderConfig) -> None:
         super().__init__()
@@ -49,6 +54,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(
             config.width, NUM_CHANNELS * encoder.tubelet_size * encoder.patch_size**2
         )
+
         self.apply(init_linear_uniform)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
@@ -59,13 +65,16 @@ class Decoder(nn.Module):
         target_index: Int64[Tensor, "b m"],
         unscored_index: Int64[Tensor, "b k_unscored"] | None = None,
     ) -> Float[Tensor, "b m p"]:
-        """Predicted pixels of the target tokens: the tubelet's frames, rows, columns and channels, the last fastest.
+        """Return the predicted pixels of the target tokens.
 
         Args:
-            context_tokens: The encoder's output at `context_index`.
-            context_index: Ids in the full grid, in any order.
-            target_index: Ids to predict, in any order.
-            unscored_index: Ids that have a mask token as well, of which nothing is predicted.
+            context_tokens: Output of the encoder at `context_index`.
+            context_index: Token ids in the full grid, in any order.
+            target_index: Token ids to predict, in any order.
+            unscored_index: Token ids that also get a mask token but no prediction.
+
+        Returns:
+            Pixels of each tubelet in the order frames, rows, columns, channels; channels vary fastest.
         """
         decoded = (
             target_index
@@ -73,11 +82,15 @@ class Decoder(nn.Module):
             else torch.cat([unscored_index, target_index], dim=1)
         )
         num_clips, num_decoded = decoded.shape
+
+        # Visible tokens, then one mask token for each decoded position.
         context = self.encoder_to_decoder(context_tokens)
         hidden = repeat(self.mask_token.to(context.dtype), "d -> b m d", b=num_clips, m=num_decoded)
         tokens = torch.cat([context, hidden], dim=1)
         tokens = tokens + self.positions(torch.cat([context_index, decoded], dim=1)).type_as(tokens)
+
         for block in self.blocks:
             tokens = block(tokens)
+
         pixels: Float[Tensor, "b m p"] = self.head(self.norm(tokens[:, -target_index.shape[1] :]))
         return pixels

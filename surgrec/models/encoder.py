@@ -1,7 +1,10 @@
-"""The video encoder: a vision transformer over tubelets, with the positions of V-JEPA 1, 2 or 2.1 or of VideoMAE."""
+"""The video encoder: a vision transformer over tubelets.
+
+It has the positions of V-JEPA 1, V-JEPA 2, V-JEPA 2.1 or VideoMAE.
+"""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias, TypedDict
 
 import torch
@@ -10,9 +13,10 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
+from surgrec.models._config_checks import check_heads, weight_differences
+from surgrec.models._rope import RopeVariant, RotaryPositions
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, init_linear_uniform, rescale_blocks
 from surgrec.models.positions import SinusoidPositions
-from surgrec.models.rope import RopeVariant, RotaryPositions
 from surgrec.models.tokens import TubeletEmbedding, take_tokens
 
 Positions: TypeAlias = Literal["rope", "sincos", "sincos3d"]
@@ -20,7 +24,10 @@ Positions: TypeAlias = Literal["rope", "sincos", "sincos3d"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """What determines an encoder but for its weights. Defaults are V-JEPA 2's (arXiv:2506.09985, section 2.1)."""
+    """Everything that determines an encoder except its weights.
+
+    Defaults are V-JEPA 2's (arXiv:2506.09985, section 2.1).
+    """
 
     width: int
     """Channels of a token."""
@@ -47,57 +54,62 @@ class EncoderConfig:
     """Side of the square frame, pixels."""
 
     positions: Positions = "rope"
-    """V-JEPA 2's rotary positions in every block, or sinusoids added before the first: VideoMAE's flat ones (`sincos`) or
-    V-JEPA 1's of time, height and width (`sincos3d`); each with its own initialization of the weights."""
+    """Kind of positions. `rope`: V-JEPA 2's rotary positions in every block. `sincos`: VideoMAE's
+    flat sinusoids. `sincos3d`: V-JEPA 1's sinusoids of time, height and width. Sinusoids are added
+    before the first block. Each kind has the weight initialization of its method."""
 
     rope: RopeVariant = "tiled"
-    """Layout of the rotary positions: V-JEPA 2's `tiled`, or V-JEPA 2.1's `interleaved`."""
+    """Layout of rotary positions: V-JEPA 2's `tiled`, or V-JEPA 2.1's `interleaved`."""
 
     rope_side: int | None = None
-    """Tubelets along a side of the frame that rows and columns are scaled to, as V-JEPA 2.1 interpolates its rotary positions
-    to 16; None counts them as they are."""
+    """Tubelets along a frame's side that rows and columns are scaled to. V-JEPA 2.1 interpolates
+    rotary positions to 16. None: no scaling."""
 
     levels: tuple[int, ...] = ()
-    """Blocks, counted from 0 and ending with the last, whose outputs are features with a norm of their own, as in V-JEPA 2.1;
-    empty for one norm after the last block."""
+    """Blocks whose normalized outputs are features, as in V-JEPA 2.1. Each level has its own norm.
+    Blocks count from 0, ascending, and end with the last. Empty: one norm after the last block."""
 
     modality_embedding: bool = False
-    """Add a learned vector to every token: V-JEPA 2.1's, which tells videos from images."""
+    """Add a learned vector to every token. In V-JEPA 2.1 it separates videos from images."""
 
     def __post_init__(self) -> None:
         check_heads(self.width, self.num_heads)
+
         side = self.grid.height
         if self.rope_side is not None and (
             self.positions != "rope" or min(self.rope_side, side) < 2
         ):
             raise ConfigError(
-                f"rope_side {self.rope_side} needs rotary positions and two tubelets a side or more, not {self.positions} and "
-                f"{side}; leave it out, or take larger clips"
+                f"rope_side {self.rope_side} needs rotary positions and 2 or more tubelets a side, "
+                f"not {self.positions} and {side}; remove rope_side, or use larger clips"
             )
+
         ascending = all(first < second for first, second in itertools.pairwise((-1, *self.levels)))
         if self.levels and (not ascending or self.levels[-1] != self.depth - 1):
             raise ConfigError(
-                f"levels {self.levels} must count blocks upwards and end with the last of {self.depth}, which is {self.depth - 1}"
+                f"levels {self.levels} must ascend and end with the last of {self.depth} blocks, "
+                f"which is {self.depth - 1}"
             )
 
     @property
     def grid(self) -> TubeletGrid:
-        """The tubelets of a clip."""
+        """Grid of a clip's tubelets."""
         return TubeletGrid.of_clip(
             self.num_frames, self.crop_px, self.crop_px, self.tubelet_size, self.patch_size
         )
 
+    def weight_differences(self, saved: "EncoderConfig") -> str | None:
+        """Return the fields in which weights of another config do not fit, or None if they fit.
 
-def check_heads(width: int, num_heads: int) -> None:
-    """Refuses a width that the heads cannot share, or heads too narrow for three axes of rotary pairs."""
-    if num_heads < 1 or width % num_heads or width // num_heads < 6:
-        raise ConfigError(
-            f"width {width} does not give {num_heads} equal heads of 6 or more channels; change one of the two"
-        )
+        No weight depends on the size of a clip. But VideoMAE's flat sinusoids count token ids, so in
+        frames of another size they mean other positions.
+        """
+        ignored = {"num_frames"} if self.positions == "sincos" else {"num_frames", "crop_px"}
+        return weight_differences(asdict(saved), asdict(self), ignored)
 
 
 class EncoderSize(TypedDict):
-    """The part of `EncoderConfig` that a published size fixes."""
+    """Fields of `EncoderConfig` that a published size defines."""
 
     width: int
     depth: int
@@ -116,12 +128,21 @@ ENCODER_SIZES: dict[SizeName, EncoderSize] = {
     "giant": {"width": 1408, "depth": 40, "num_heads": 22, "mlp_ratio": 48 / 11},
     "gigantic": {"width": 1664, "depth": 48, "num_heads": 26, "mlp_ratio": 64 / 13},
 }
-"""ViT-T to ViT-H as usual; giant is V-JEPA 2's ViT-g (arXiv:2506.09985), gigantic V-JEPA 2.1's ViT-G (facebookresearch/vjepa2,
-configs/train_2_1/vitG16)."""
+"""Published sizes by name: ViT-T to ViT-H; `giant` is V-JEPA 2's ViT-g (arXiv:2506.09985);
+`gigantic` is V-JEPA 2.1's ViT-G (facebookresearch/vjepa2, configs/train_2_1/vitG16)."""
 
 
 class Encoder(nn.Module):
-    """Clips to tokens. The config's grid has no weights: another `num_frames` or `crop_px` loads the same ones."""
+    """A vision transformer from clips to one feature vector per tubelet.
+
+    The grid has no weights, so an encoder with another `num_frames` or `crop_px` loads the same ones.
+
+    Example:
+        >>> config = EncoderConfig(**ENCODER_SIZES["base"], num_frames=16, crop_px=224)
+        >>> features = Encoder(config)(torch.randn(2, 3, 16, 224, 224))
+        >>> features.shape  # 8 x 14 x 14 tubelets of 768 channels
+        torch.Size([2, 1568, 768])
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -138,13 +159,14 @@ class Encoder(nn.Module):
             )
         else:
             self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+
         self.apply(init_linear_uniform if config.positions == "sincos" else init_linear)
         if config.positions == "rope":
             rescale_blocks(self.blocks)
         self.modality_embed = modality_vector(config.width) if config.modality_embedding else None
 
     def embed(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
-        """Tokens before the first block: once per clip, for any number of masks.
+        """Return the tokens before the first block. One call serves any number of masks.
 
         Args:
             clip: Normalized frames of the config's size.
@@ -155,9 +177,10 @@ class Encoder(nn.Module):
         expected = (self.config.num_frames, self.config.crop_px, self.config.crop_px)
         if clip.shape[2:] != expected:
             raise ConfigError(
-                f"A clip of {_times(tuple(clip.shape[2:]))} (frames, height, width) came to an encoder of {_times(expected)}; "
-                "set num_frames and crop_px to the clip's"
+                f"the encoder expects clips of {_times(expected)} (frames, height, width), "
+                f"got {_times(tuple(clip.shape[2:]))}; set num_frames and crop_px to match"
             )
+
         tokens: Float[Tensor, "b n d"] = self.patch_embed(clip)
         if self.modality_embed is not None:
             tokens = tokens + self.modality_embed.type_as(tokens)
@@ -168,21 +191,23 @@ class Encoder(nn.Module):
     def encode_levels(
         self, tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k e"]:
-        """Embedded tokens through the blocks: the normed outputs of all levels side by side, the last level last.
+        """Return the normalized outputs of all levels, concatenated, the last level last.
 
         Args:
             tokens: From `embed`.
-            index: Ids of the tokens to encode: the blocks see no others. All of them for None.
+            index: Ids of the tokens to encode; the blocks see no other token. None: all tokens.
         """
         rope = None if self.rope is None else self.rope(index)
         if index is not None:
             tokens = take_tokens(tokens, index)
+
         levels = self.config.levels
         outputs = []
         for number, block in enumerate(self.blocks):
             tokens = block(tokens, rope)
             if number in levels:
                 outputs.append(self.level_norms[levels.index(number)](tokens))
+
         features: Float[Tensor, "b k e"] = (
             torch.cat(outputs, dim=-1) if levels else self.norm(tokens)
         )
@@ -191,36 +216,41 @@ class Encoder(nn.Module):
     def encode(
         self, tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
-        """Embedded tokens through the blocks and the last norm. Arguments as of `encode_levels`."""
+        """Return the normalized output of the last block. Arguments as in `encode_levels`."""
         return self.encode_levels(tokens, index)[..., -self.config.width :]
 
     def forward(
         self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
-        """Features of a clip's tokens, or of those with these ids, computed from them alone."""
+        """Return features of all tokens of a clip, or of the given ids, computed from these alone."""
         return self.encode(self.embed(clip), index)
 
 
 def rotary_positions(config: EncoderConfig, head_dim: int) -> RotaryPositions | None:
-    """The rotary positions of the encoder, or of its predictor with heads of this width; None where sinusoids are added."""
+    """Return rotary positions for heads of this width, or None if positions are sinusoids.
+
+    Encoder and predictor share the kind of positions, but not the width of a head.
+    """
     if config.positions != "rope":
         return None
     return RotaryPositions(config.grid, head_dim, config.rope, config.rope_side)
 
 
 def sinusoid_positions(config: EncoderConfig, width: int) -> SinusoidPositions | None:
-    """The sinusoids of the encoder, or of its predictor with tokens of this width; None where the positions are rotary."""
-    return (
-        None
-        if config.positions == "rope"
-        else SinusoidPositions(config.positions, config.grid, width)
-    )
+    """Return sinusoids for tokens of this width, or None if positions are rotary."""
+    if config.positions == "rope":
+        return None
+    return SinusoidPositions(config.positions, config.grid, width)
 
 
 def modality_vector(width: int) -> nn.Parameter:
-    """A learned vector that starts near 0. As a vector it is not decayed; V-JEPA 2.1's is, being stored with three axes."""
+    """Return a learned vector, initialized near 0.
+
+    Weight decay skips it, as it has one axis. V-JEPA 2.1 stores it with three axes and decays it.
+    """
     return nn.Parameter(torch.randn(width) * 1e-6)
 
 
 def _times(sizes: tuple[int, ...]) -> str:
+    """Return sizes as `16x256x256`."""
     return "x".join(map(str, sizes))

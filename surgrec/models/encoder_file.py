@@ -1,4 +1,4 @@
-"""Encoders on disk: one safetensors file that says what it is and where it comes from."""
+"""Encoders on disk: one safetensors file with weights, config and provenance."""
 
 import json
 import os
@@ -20,17 +20,18 @@ State: TypeAlias = Mapping[str, Float[Tensor, "..."]]
 """Tensors by name."""
 
 ENCODER_FILE = "encoder.safetensors"
-"""What a run leaves in its folder for others."""
+"""Name of the encoder file in a run folder."""
+
 _FORMAT = "surgrec-encoder-1"
 
 
 def save_encoder(encoder: Encoder, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Writes an encoder, complete under its name or not at all.
+    """Write an encoder file. It appears under its name complete, or not at all.
 
     Args:
-        encoder: Its weights and its config are stored.
-        path: A `.safetensors` file; one that is there is replaced.
-        provenance: JSON values: what the weights were trained on and from.
+        encoder: The encoder whose weights and config are stored.
+        path: A `.safetensors` file; an existing one is replaced.
+        provenance: JSON values that record how the weights were made.
 
     Raises:
         CheckpointError: The file cannot be written.
@@ -43,59 +44,75 @@ def write_encoder_file(
     config: EncoderConfig,
     tensors: State,
     provenance: Mapping[str, Any],
-    parts: Mapping[str, Any] | None = None,
+    components: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes an encoder by its tensors, and with it what belongs to it. Otherwise as `save_encoder`.
+    """Write an encoder file from tensors, with further components such as a predictor.
 
     Args:
-        path: A `.safetensors` file; one that is there is replaced.
-        config: The encoder's.
-        tensors: The encoder's, and those of each part with its name before theirs: `predictor.mask_tokens`.
-        provenance: JSON values: what the weights were trained on and from.
-        parts: JSON values that say what each part is, by its name; `load_encoder` leaves parts alone.
+        path: A `.safetensors` file; an existing one is replaced.
+        config: Config of the encoder.
+        tensors: The encoder's tensors, and those of each component with its name as a prefix:
+            `predictor.mask_tokens`.
+        provenance: JSON values that record how the weights were made.
+        components: JSON values that describe each component, by name. `load_encoder` ignores
+            components.
+
+    Raises:
+        CheckpointError: The file cannot be written.
     """
     header: dict[str, Any] = {
         "format": _FORMAT,
         "config": asdict(config),
         "provenance": dict(provenance),
     }
-    if parts:
-        header["parts"] = dict(parts)
-    partial = path.with_name(path.name + ".partial")
-    # One metadata entry: safetensors does not keep the order of several, and equal encoders shall give equal files.
+    if components:
+        header["parts"] = dict(components)
+
+    # One metadata entry: safetensors does not keep the order of several, and equal encoders shall
+    # give equal files.
     metadata = {"surgrec": json.dumps(header, sort_keys=True)}
+
+    partial = path.with_name(path.name + ".partial")
     try:
-        save_file(in_own_memory(tensors), partial, metadata=metadata)
+        save_file(unshared_on_cpu(tensors), partial, metadata=metadata)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.chmod(0o644)  # safetensors writes for the owner alone; a group shares its encoders
+        partial.chmod(0o644)  # safetensors gives only the owner access; a group shares its encoders
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: cannot be written ({error}); make room or choose another folder"
+            f"{path}: cannot be written ({error}); free space or choose another folder"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def in_own_memory(tensors: State) -> dict[str, Float[Tensor, "..."]]:
-    """The tensors on the CPU, each in memory that no other has a part of: files store or refuse shared memory whole."""
-    own, seen = {}, set()
+def unshared_on_cpu(tensors: State) -> dict[str, Float[Tensor, "..."]]:
+    """Return the tensors on the CPU, each in separate memory.
+
+    File formats refuse tensors that share memory, or store the whole memory of a view.
+    """
+    unshared, addresses = {}, set()
     for name, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()
         memory = plain.untyped_storage()
-        if memory.nbytes() != plain.nbytes or memory.data_ptr() in seen:
+        if memory.nbytes() != plain.nbytes or memory.data_ptr() in addresses:
             plain = plain.clone()
-        seen.add(plain.untyped_storage().data_ptr())
-        own[name] = plain
-    return own
+        addresses.add(plain.untyped_storage().data_ptr())
+        unshared[name] = plain
+    return unshared
 
 
 def load_encoder(path: Path) -> Encoder:
-    """The encoder of a file that `save_encoder` wrote, on the CPU, without the other parts of an imported file.
+    """Load an encoder from an encoder file, on the CPU. Other components of the file are ignored.
 
     Raises:
-        CheckpointError: The file is missing or damaged, is no encoder of ours, or its tensors do not fit its config.
+        CheckpointError: The file is missing, damaged or not an encoder file, or its tensors do not
+            fit its config.
+
+    Example:
+        >>> encoder = load_encoder(Path("runs/a/encoder.safetensors"))
+        >>> features = encoder(clips)  # normalized, [b, 3, num_frames, crop_px, crop_px]
     """
     header, tensors = read_encoder_file(path, "encoder")
     encoder = Encoder(encoder_config(header, path))
@@ -104,27 +121,35 @@ def load_encoder(path: Path) -> Encoder:
 
 
 def encoder_config(header: Mapping[str, Any], path: Path) -> EncoderConfig:
-    """The config in the header of this file.
+    """Return the encoder config in the header of an encoder file.
+
+    Args:
+        header: From `read_encoder_file`.
+        path: The file, for the error.
 
     Raises:
-        CheckpointError: It is of another version.
+        CheckpointError: Another version of SurgRec wrote the config.
     """
     try:
         return from_plain(EncoderConfig, header["config"], str(path))
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: its encoder config cannot be used ({error}); it needs another version"
+            f"{path}: its encoder config cannot be used ({error}); use the version that wrote the file"
         ) from error
 
 
 def encoder_provenance(path: Path) -> dict[str, Any]:
-    """What `save_encoder` was told of the weights, read without them. Raises as `load_encoder` does."""
+    """Return the provenance in an encoder file, without reading the weights.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not an encoder file.
+    """
     provenance: dict[str, Any] = read_encoder_file(path, "nothing")[0]["provenance"]
     return provenance
 
 
 def is_encoder_file(path: Path) -> bool:
-    """Whether `save_encoder` wrote this file."""
+    """Return whether a file is an encoder file that SurgRec wrote."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
@@ -134,51 +159,60 @@ def is_encoder_file(path: Path) -> bool:
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copies tensors into a module that must have exactly these names and shapes.
+    """Copy tensors into a module that has exactly these names and shapes.
 
     Args:
         module: Receives the tensors.
-        tensors: By the module's parameter names.
+        tensors: Tensors by the module's parameter names.
         origin: Where the tensors come from, for the error.
 
     Raises:
-        CheckpointError: Names the first tensor that is missing, unknown or of another shape.
+        CheckpointError: A tensor is missing, unknown or of another shape; the error names the first.
     """
-    own = module.state_dict()
-    for name in own:
+    expected = module.state_dict()
+    remedy = "load it into the model that it was saved from"
+
+    for name in expected:
         if name not in tensors:
-            raise CheckpointError(
-                f"{origin}: tensor '{name}' is missing; load it into the model that it was saved from"
-            )
+            raise CheckpointError(f"{origin}: tensor '{name}' is missing; {remedy}")
+
     for name, tensor in tensors.items():
-        if name not in own:
+        if name not in expected:
+            raise CheckpointError(f"{origin}: tensor '{name}' is unknown; {remedy}")
+        if tensor.shape != expected[name].shape:
             raise CheckpointError(
-                f"{origin}: tensor '{name}' is unknown; load it into the model that it was saved from"
+                f"{origin}: tensor '{name}' has shape {tuple(tensor.shape)}, "
+                f"expected {tuple(expected[name].shape)}; {remedy}"
             )
-        if tensor.shape != own[name].shape:
-            raise CheckpointError(
-                f"{origin}: tensor '{name}' has shape {tuple(tensor.shape)}, {tuple(own[name].shape)} expected; "
-                "load it into the model that it was saved from"
-            )
+
     module.load_state_dict(dict(tensors))
 
 
 def read_encoder_file(
-    path: Path, wanted: Literal["nothing", "encoder", "all"]
+    path: Path, select: Literal["nothing", "encoder", "all"]
 ) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
-    """What `write_encoder_file` was told (config, provenance, parts), and the tensors that are wanted. Raises as `load_encoder`."""
+    """Return the header of an encoder file (config, provenance, components) and its tensors.
+
+    Args:
+        path: An encoder file.
+        select: Which tensors to read: none, the encoder's, or those of all components.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not an encoder file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
-            parts = header.get("parts", {}) if wanted == "encoder" else {}
-            names = [name for name in file.keys() if name.partition(".")[0] not in parts]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in names} if wanted != "nothing" else {}
+            skipped = header.get("parts", {}) if select == "encoder" else {}
+            names = [name for name in file.keys() if name.partition(".")[0] not in skipped]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names} if select != "nothing" else {}
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({error}); copy or save it again"
         ) from error
+
     if header.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{path}: not an encoder that SurgRec saved ({_FORMAT}); convert it first"
+            f"{path}: not an encoder that SurgRec saved ({_FORMAT}); run `surgrec import` first"
         )
     return header, tensors

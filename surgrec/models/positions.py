@@ -1,4 +1,4 @@
-"""Fixed sinusoidal positions, as VideoMAE and V-JEPA 1 add them to their tokens."""
+"""Fixed sinusoidal positions, which VideoMAE and V-JEPA 1 add to their tokens."""
 
 import math
 from typing import Literal, TypeAlias
@@ -9,23 +9,24 @@ from jaxtyping import Float32, Float64, Int64
 from torch import Tensor, nn
 
 from surgrec.masks import TubeletGrid
-from surgrec.models.tokens import token_places
+from surgrec.models.tokens import token_coordinates
 
 SinusoidKind: TypeAlias = Literal["sincos", "sincos3d"]
 
 TABLE_TOLERANCE = 1e-5
-"""How far a stored table may be from the one computed here: rounding explains as much."""
+"""Largest difference between a stored table and a computed one that rounding explains."""
 
 _BASE = 10000.0
 
 
 def sinusoid_table(num_tokens: int, width: int) -> Float32[Tensor, "n d"]:
-    """One row per token id: sines in the even channels, cosines in the odd ones, of falling frequency.
+    """Return VideoMAE's flat positions: one row per token id.
 
-    The positions are flat: they count ids, and know neither time nor place.
+    Even channels hold sines, odd channels cosines, with decreasing frequency. Positions count token
+    ids; they do not separate time, height and width.
 
-    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; VideoMAE (arXiv:2203.12602) has one for its encoder's width
-    and one for its decoder's.
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5. VideoMAE (arXiv:2203.12602) has one
+    table of the encoder's width and one of the decoder's.
     """
     channels = torch.arange(width, dtype=torch.float64)
     frequencies = _BASE ** -(2 * (channels // 2) / width)
@@ -34,26 +35,28 @@ def sinusoid_table(num_tokens: int, width: int) -> Float32[Tensor, "n d"]:
 
 
 def sinusoid_table_3d(grid: TubeletGrid, width: int) -> Float32[Tensor, "n d"]:
-    """One row per token id: a third of the channels each for time, height and width, in that order.
+    """Return V-JEPA 1's positions of time, height and width: one row per token id.
 
-    Each axis has `2 * ceil(width / 6)` channels, sines and then cosines, and the last ones are cut off where they are more
-    than the width.
+    Each axis has `2 * ceil(width / 6)` channels, first sines, then cosines. The three axes are
+    concatenated in this order and cut to `width`.
 
-    Source: V-JEPA 1, arXiv:2404.08471, section 4.1; the equal shares are `uniform_power` of its published configs.
+    Source: V-JEPA 1, arXiv:2404.08471, section 4.1; equal shares are `uniform_power` in its
+    published configs.
     """
     axis_width = 2 * math.ceil(width / 6)
-    axes = [_axis_table(places, axis_width) for places in token_places(grid).unbind(1)]
+    axes = [_axis_table(indices, axis_width) for indices in token_coordinates(grid).unbind(1)]
     return torch.cat(axes, dim=1)[:, :width].float()
 
 
-def _axis_table(places: Int64[Tensor, " n"], width: int) -> Float64[Tensor, "n d"]:
+def _axis_table(indices: Int64[Tensor, " n"], width: int) -> Float64[Tensor, "n d"]:
+    """Return sines, then cosines, of indices along one axis."""
     frequencies = _BASE ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
-    angles = rearrange(places, "n -> n 1") * frequencies
+    angles = rearrange(indices, "n -> n 1") * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class SinusoidPositions(nn.Module):
-    """The table of one grid, computed once and looked up by token id; no weights."""
+    """The position table of one grid, looked up by token id. It has no weights."""
 
     table: Float32[Tensor, "n d"]
 
@@ -67,5 +70,5 @@ class SinusoidPositions(nn.Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, index: Int64[Tensor, "b k"] | None = None) -> Float32[Tensor, "#b k d"]:
-        """The rows of these tokens, of all tokens for None."""
+        """Return the positions of the given token ids, or of all tokens."""
         return rearrange(self.table, "n d -> 1 n d") if index is None else self.table[index]

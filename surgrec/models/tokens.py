@@ -1,4 +1,4 @@
-"""Clips to tokens, and some of the tokens."""
+"""Embed clips as tokens, and select tokens by id."""
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ NUM_CHANNELS = 3
 
 
 class TubeletEmbedding(nn.Module):
-    """One token for each tubelet: a linear map of its pixels, stored as the Conv3d of published checkpoints."""
+    """A linear map from the pixels of each tubelet to one token.
+
+    Weights have the shape of a Conv3d, as in published checkpoints.
+    """
 
     def __init__(
         self,
@@ -28,9 +31,9 @@ class TubeletEmbedding(nn.Module):
         self.proj = nn.Conv3d(num_channels, width, kernel_size=tubelet, stride=tubelet)
 
     def forward(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
-        """Tokens in the order of `TubeletGrid`'s ids."""
-        # A matrix product, not a convolution: cuDNN has no fast bf16 kernel for a Conv3d whose stride is its kernel
-        # (huggingface/transformers#45750), and the product is deterministic.
+        """Return one token per tubelet, in the order of `TubeletGrid`'s token ids."""
+        # A matrix product instead of a convolution: cuDNN has no fast bf16 kernel for a Conv3d whose
+        # stride equals its kernel (huggingface/transformers#45750), and the product is deterministic.
         frames, height, width = self.proj.kernel_size
         pixels = rearrange(
             clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width
@@ -40,8 +43,8 @@ class TubeletEmbedding(nn.Module):
         )
 
 
-def token_places(grid: TubeletGrid) -> Int64[Tensor, "n 3"]:
-    """Where every token of the grid lies along time, height and width, by id."""
+def token_coordinates(grid: TubeletGrid) -> Int64[Tensor, "n 3"]:
+    """Return each token's index along time, height and width, in the order of token ids."""
     ids = torch.arange(grid.num_tokens)
     return torch.stack(
         [ids // (grid.height * grid.width), ids // grid.width % grid.height, ids % grid.width],
@@ -52,15 +55,14 @@ def token_places(grid: TubeletGrid) -> Int64[Tensor, "n 3"]:
 def take_tokens(
     tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]
 ) -> Float[Tensor, "b k d"]:
-    """The tokens with these ids, row by row."""
+    """Return the tokens with the given ids; each row has its own ids."""
     return torch.gather(tokens, 1, repeat(index, "b k -> b k d", d=tokens.shape[-1]))
 
 
 def ids_on_device(index: Int64[np.ndarray, "b k"], device: torch.device) -> Int64[Tensor, "b k"]:
-    """Token ids as the masks room gives them, on the device of the tokens."""
+    """Return token ids from `surgrec.masks` as a tensor on a device."""
     tensor = torch.from_numpy(index)
     if device.type == "cuda":
-        tensor = (
-            tensor.pin_memory()
-        )  # a copy from pageable memory would wait for all work in the queue
+        # A copy from pageable memory would wait for all work in the queue.
+        tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

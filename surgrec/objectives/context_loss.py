@@ -1,4 +1,4 @@
-"""V-JEPA 2.1's second loss: the features of what the context encoder sees are predicted as well."""
+"""V-JEPA 2.1's second loss: the predictor also predicts the features of visible tubelets."""
 
 from dataclasses import dataclass
 
@@ -13,33 +13,44 @@ from surgrec.masks import TubeletGrid
 
 @dataclass(frozen=True, kw_only=True)
 class ContextLossConfig:
-    """How much the loss on visible tubelets counts. Defaults are those of V-JEPA 2.1's published configs for video."""
+    """Weight of the loss on visible tubelets.
+
+    Defaults are those of V-JEPA 2.1's published configs for video.
+    """
 
     weight: float = 0.5
-    """Of this loss, beside that on hidden tubelets."""
+    """Weight of this loss relative to the loss on hidden tubelets."""
 
     warmup_start: int = 15_000
-    """Step until which the loss does not count."""
+    """Last step at which the weight is 0."""
 
     warmup_end: int = 30_000
-    """Step from which it counts fully; equal to `warmup_start` where it does from there."""
+    """First step at which the weight is full. Equal to `warmup_start`: no warm-up."""
 
     by_distance: bool = True
-    """Divide a tubelet's loss by the square root of its distance to the nearest hidden one."""
+    """Divide a tubelet's loss by the square root of its distance to the nearest hidden tubelet."""
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise ConfigError(
-                f"the context's weight is {self.weight}; give a positive one, or leave the context loss out"
+                f"the context's weight is {self.weight}; give a positive one, or remove the context loss"
             )
         if not 0 <= self.warmup_start <= self.warmup_end:
             raise ConfigError(
-                f"the context's warmup_start {self.warmup_start} must be 0 or more, and not after warmup_end {self.warmup_end}"
+                f"the context's warmup_start {self.warmup_start} must be 0 or more, and not after "
+                f"warmup_end {self.warmup_end}"
             )
 
 
 def context_weight(config: ContextLossConfig, step: int) -> float:
-    """The weight of the loss on visible tubelets at a step, counted from 0: nothing, then linearly more, then `weight`."""
+    """Return the weight of the loss on visible tubelets at a step.
+
+    It is 0 until `warmup_start`, then grows linearly to `weight` at `warmup_end`.
+
+    Args:
+        config: Weight and warm-up.
+        step: Step of the run, counted from 0.
+    """
     if step >= config.warmup_end:
         return config.weight
     return (
@@ -52,8 +63,9 @@ def context_weight(config: ContextLossConfig, step: int) -> float:
 def nearness(
     grid: TubeletGrid, context_index: Int64[Tensor, "b k"], target_index: Int64[Tensor, "b m"]
 ) -> Float32[Tensor, "b k"]:
-    """1 / sqrt(distance) of each context token to the nearest target token, in tubelets of time, height and width: 1 for
-    neighbors, less farther away.
+    """Return 1 / sqrt(distance) from each context token to the nearest target token.
+
+    Distances are in tubelets of time, height and width: neighbors have nearness 1, others less.
 
     Source: V-JEPA 2.1's published code, `weight_distance_loss`.
     """
@@ -62,19 +74,21 @@ def nearness(
     )
     is_target = is_target.scatter(1, target_index, True)
     is_target = rearrange(is_target, "b (t h w) -> b t h w", t=grid.frames, h=grid.height)
+
     squared = rearrange(squared_distances(is_target), "b t h w -> b (t h w)")
     return squared.gather(1, context_index) ** -0.25
 
 
 def squared_distances(is_target: Bool[Tensor, "b t h w"]) -> Float32[Tensor, "b t h w"]:
-    """The squared distance of every place to the nearest target, exact; infinite where there is none.
+    """Return the exact squared distance from every tubelet to the nearest target.
 
-    A minimum over targets of a sum over axes is taken axis by axis, so that no matrix of all pairs is made.
+    Infinite for clips without targets. The minimum is taken axis by axis, which avoids a matrix of
+    all pairs.
     """
     squared = torch.where(is_target, 0.0, torch.inf)
     for axis in (1, 2, 3):
-        places = torch.arange(squared.shape[axis], device=squared.device)
-        gaps = (rearrange(places, "here -> here 1") - places) ** 2
-        along = rearrange(squared.movedim(axis, -1), "... there -> ... 1 there") + gaps
-        squared = along.amin(dim=-1).movedim(-1, axis)
+        indices = torch.arange(squared.shape[axis], device=squared.device)
+        gaps = (rearrange(indices, "i -> i 1") - indices) ** 2
+        sums = rearrange(squared.movedim(axis, -1), "... j -> ... 1 j") + gaps
+        squared = sums.amin(dim=-1).movedim(-1, axis)
     return squared

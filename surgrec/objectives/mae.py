@@ -1,7 +1,8 @@
-"""VideoMAE's objective: predict the normalized pixels of hidden tubelets from the visible ones."""
+"""VideoMAE's objective: predict the normalized pixels of hidden tubelets from visible ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -11,23 +12,19 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.masks import Masks, TubeletGrid, tube_masks
-from surgrec.models import (
-    Decoder,
-    DecoderConfig,
-    Encoder,
-    EncoderConfig,
-    ids_on_device,
-    take_tokens,
-)
+from surgrec.models import Decoder, DecoderConfig, Encoder, EncoderConfig, State
+from surgrec.models.tokens import ids_on_device, take_tokens
 from surgrec.normalize import denormalize
+from surgrec.objectives._flops import block_flops, embedding_flops, tubelet_values
+from surgrec.objectives.objective import HeadWeights, Objective
 
 _EPS = 1e-6
-"""Added to a tubelet's deviation, so that a flat one does not divide by zero."""
+"""Added to a tubelet's standard deviation, so that a flat tubelet does not divide by zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaeObjectiveConfig:
-    """What is hidden, and what predicts it. Defaults are VideoMAE's for ViT-B (arXiv:2203.12602)."""
+    """Masks and decoder. Defaults are VideoMAE's for ViT-B (arXiv:2203.12602)."""
 
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     """Size of the decoder."""
@@ -36,7 +33,7 @@ class MaeObjectiveConfig:
     """Share of a frame's tubelets that is hidden, the same ones along time."""
 
     decoder_mask_ratio: float = 0.0
-    """Share of all tubelets that is not decoded either: VideoMAE v2 saves half of the decoder's work; VideoMAE has none."""
+    """Share of all tubelets that is not decoded. VideoMAE v2 skips half of them, VideoMAE none."""
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
@@ -48,20 +45,28 @@ class MaeObjectiveConfig:
 
 
 class MaeLosses(TypedDict):
-    """What `MaeObjective` returns."""
+    """Losses of one batch, from `MaeObjective`."""
 
     loss: Float[Tensor, ""]
-    """The mean over the batch's clips: the one to minimize."""
+    """Mean over the clips of the batch: the loss to minimize."""
 
     loss_per_sample: Float[Tensor, " b"]
-    """Of each clip, without gradient."""
+    """Loss of each clip, without gradient."""
 
     mean_baseline_loss: Float[Tensor, ""]
-    """What predicting each tubelet's mean color would cost: near 1, less where tubelets are flat. Without gradient."""
+    """Loss of predicting each tubelet's mean color: near 1, less if tubelets are flat. No gradient."""
 
 
-class MaeObjective(nn.Module):
-    """All that is trained: the encoder, which sees what is visible, and the decoder."""
+class MaeObjective(nn.Module, Objective):
+    """Encoder, decoder and loss of an MAE. The encoder sees visible tubelets only.
+
+    Example:
+        >>> objective = MaeObjective(encoder, config)
+        >>> masks = mae_masks(config, encoder.config.grid, seed=0, positions=np.arange(8))
+        >>> objective(clips, masks)["loss"].backward()
+    """
+
+    head_name: ClassVar[str] = "decoder"
 
     def __init__(self, encoder: Encoder, config: MaeObjectiveConfig) -> None:
         super().__init__()
@@ -69,11 +74,13 @@ class MaeObjective(nn.Module):
         self.decoder = Decoder(config.decoder, encoder.config)
 
     def forward(self, clips: Float[Tensor, "b c t h w"], masks: Masks) -> MaeLosses:
-        """The squared distance between predicted and normalized pixels, a mean over each clip's target tubelets.
+        """Return the squared distance between predicted and normalized pixels.
+
+        The loss of a clip is the mean over its target tubelets.
 
         Args:
             clips: Normalized frames, from `to_model_input`.
-            masks: From `tube_masks`, one row per clip.
+            masks: From `mae_masks`, one row per clip.
         """
         targets = take_tokens(
             pixel_targets(clips, self.encoder.config),
@@ -88,7 +95,7 @@ class MaeObjective(nn.Module):
         }
 
     def predict(self, clips: Float[Tensor, "b c t h w"], masks: Masks) -> Float[Tensor, "b m p"]:
-        """Normalized pixels of the hidden tubelets, in the order of `masks.target_index`."""
+        """Return predicted normalized pixels of the tubelets in `masks.target_index`."""
         context_index = ids_on_device(masks.context_index, clips.device)
         target_index = ids_on_device(masks.target_index, clips.device)
         unscored_index = (
@@ -96,21 +103,65 @@ class MaeObjective(nn.Module):
             if masks.unscored_index is None
             else ids_on_device(masks.unscored_index, clips.device)
         )
+
         predictions: Float[Tensor, "b m p"] = self.decoder(
             self.encoder(clips, context_index), context_index, target_index, unscored_index
         )
         return predictions
+
+    @property
+    def head(self) -> Decoder:
+        """The decoder."""
+        return self.decoder
+
+    def head_options(self) -> Mapping[str, int]:
+        """Return heads and depth of the decoder. See `Objective.head_options`."""
+        config = self.decoder.config
+        return {"decoder_heads": config.num_heads, "decoder_depth": config.depth}
+
+    def head_mismatch(self, saved: DecoderConfig, saved_encoder: EncoderConfig) -> str | None:
+        """Return why a pretrained decoder does not fit. See `Objective.head_mismatch`."""
+        crop_px = self.encoder.config.crop_px
+        if saved_encoder.crop_px != crop_px:
+            return (
+                f"crop_px is {saved_encoder.crop_px} in the file, {crop_px} in the config, and a "
+                "decoder's flat sinusoids fit one frame size only"
+            )
+        return self.decoder.config.weight_differences(saved)
+
+    def fit_head_weights(self, tensors: State) -> HeadWeights:
+        """Return the decoder tensors unchanged: they fit as they are."""
+        return HeadWeights(tensors=tensors)
+
+    def flops(self, masks: Masks) -> float:
+        """Return the floating-point operations of one training step on a batch with these masks."""
+        num_clips, num_visible = masks.context_index.shape
+        num_unscored = 0 if masks.unscored_index is None else masks.unscored_index.shape[1]
+        per_clip = mae_flops_per_clip(
+            self.encoder.config,
+            self.decoder.config,
+            num_visible,
+            masks.target_index.shape[1],
+            num_unscored,
+        )
+        return float(num_clips * per_clip)
 
 
 @torch.no_grad()
 def pixel_targets(
     clips: Float[Tensor, "b c t h w"], encoder: EncoderConfig
 ) -> Float32[Tensor, "b n p"]:
-    """The pixels of every tubelet, each color shifted and scaled to mean 0 and deviation 1 within the tubelet.
+    """Return the pixels of every tubelet, each color normalized within the tubelet.
 
-    They are normalized from [0, 1], not as the network takes them; channels vary fastest, then columns, rows and frames.
+    Each color has mean 0 and standard deviation 1. Pixels are normalized from [0, 1], not from the
+    model's input. Channels vary fastest, then columns, rows and frames.
 
-    Source: VideoMAE, arXiv:2203.12602, section 3.3, with the per-tubelet normalization of MAE, arXiv:2111.06377, section 4.1.
+    Args:
+        clips: Normalized frames, as the model takes them.
+        encoder: Config of the encoder, for the size of a tubelet.
+
+    Source: VideoMAE, arXiv:2203.12602, section 3.3, with the per-tubelet normalization of MAE,
+    arXiv:2111.06377, section 4.1.
     """
     pixels = rearrange(
         denormalize(clips),
@@ -134,7 +185,15 @@ def mae_masks(
     positions: Int64[np.ndarray, " b"],
     views: int = 1,
 ) -> Masks:
-    """The masks of the samples at these positions, as the objective's config has them; `views` rows of each."""
+    """Return the masks of the samples at these positions.
+
+    Args:
+        config: Mask ratios.
+        grid: Grid of the clips.
+        seed: Seed of the run.
+        positions: Positions of the batch in the stream.
+        views: Rows per sample, next to each other.
+    """
     return tube_masks(
         grid,
         config.mask_ratio,
@@ -143,3 +202,29 @@ def mae_masks(
         decoder_ratio=config.decoder_mask_ratio,
         views=views,
     )
+
+
+def mae_flops_per_clip(
+    encoder: EncoderConfig,
+    decoder: DecoderConfig,
+    num_visible: int,
+    num_targets: int,
+    num_unscored: int = 0,
+) -> float:
+    """Return the floating-point operations of one MAE training step, per clip.
+
+    A backward pass costs two forward passes. The backward pass of the tubelet embedding costs one,
+    since pixels need no gradient.
+
+    Args:
+        encoder: Config of the encoder.
+        decoder: Config of the decoder.
+        num_visible: Tokens that the encoder sees; the decoder sees them too.
+        num_targets: Tokens that are predicted.
+        num_unscored: Mask tokens without a prediction.
+    """
+    num_decoded = num_visible + num_targets + num_unscored
+    trained = block_flops(encoder, num_visible) + block_flops(decoder, num_decoded)
+    trained += 2 * num_visible * encoder.width * decoder.width  # encoder to decoder
+    trained += 2 * num_targets * decoder.width * tubelet_values(encoder)  # decoder to pixels
+    return 2 * embedding_flops(encoder) + 3 * trained

@@ -8,7 +8,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from surgrec.masks import Masks
-from surgrec.models import EncoderConfig, ids_on_device
+from surgrec.models import EncoderConfig
+from surgrec.models.tokens import ids_on_device
 from surgrec.normalize import denormalize
 
 HIDDEN_GRAY = 0.86

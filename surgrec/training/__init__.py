@@ -9,7 +9,7 @@ from surgrec.training.launch import StopRequest, start_accelerator, start_run
 from surgrec.training.metrics import RunLog, progress_bar
 from surgrec.training.optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
 from surgrec.training.run_config import RunConfig
-from surgrec.training.run_weights import read_own
+from surgrec.training.run_weights import read_saved_weights
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "initial_weights",
     "open_data",
     "progress_bar",
-    "read_own",
+    "read_saved_weights",
     "schedule_value",
     "set_step",
     "start_accelerator",

@@ -1,45 +1,32 @@
-"""The weights that a run starts from: of a run, an encoder file of ours or a foreign file, into a recipe's networks, strictly."""
+"""Start a run from pretrained weights: a run, an encoder file or another project's file."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from torch import Tensor
 
 from surgrec.convert import (
+    Component,
     ImportFormat,
     ImportOptions,
     Pretrained,
-    checkpoint_sha256,
     describe_import,
     is_published_size,
-    read_external,
 )
 from surgrec.errors import CheckpointError, ConfigError
-from surgrec.models import (
-    ENCODER_FILE,
-    Decoder,
-    EncoderConfig,
-    Predictor,
-    chosen_mask_token,
-    fitting_mask_tokens,
-    is_encoder_file,
-    load_strictly,
-)
-from surgrec.objectives import JepaObjective, MaeObjective
-from surgrec.storage import file_sha256
+from surgrec.models import load_strictly
+from surgrec.objectives import Objective
 from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.run_weights import read_own
+from surgrec.training.weights_file import open_weights
 
-_NOT_OF_WEIGHTS = {"num_frames", "crop_px", "shared_mask_token"}
-"""Fields of a config that weights can differ in: a clip has none, and mask tokens are made to fit. But VideoMAE's flat sinusoids
-count ids, so they mean other places in frames of another size."""
+_NOTHING_GIVEN = {"format": "auto", "license": None}
+"""Format and license of a run that was started without `init_format` and `init_license`."""
 
 
 def initial_weights(
     path: Path | None,
-    objective: JepaObjective | MaeObjective,
+    objective: Objective,
     checkpoints: Checkpoints,
     first_step: int,
     *,
@@ -47,30 +34,36 @@ def initial_weights(
     format: ImportFormat = "auto",
     license: str | None = None,
 ) -> dict[str, Any] | None:
-    """Loads the weights that a run starts from, and says where they come from. A resumed run only says so.
+    """Load the weights that a new run starts from, or check that a resumed run names the same ones.
 
     Args:
-        path: A run, an encoder file of ours, or a foreign file or folder; None for random weights.
-        objective: Its encoder is filled, and its predictor or decoder where the file has one that fits.
-        checkpoints: Of the run: they know what it was started from.
-        first_step: Where it goes on; 0 for a new run.
-        show: Say on standard error what was taken and what starts fresh.
-        format: Of a foreign file, where its entries do not tell.
-        license: Of the weights, an SPDX identifier, in place of what the file says.
+        path: A run, an encoder file, or an external file or folder. None: random weights.
+        objective: Receives the weights of a new run. A resumed run does not change it.
+        checkpoints: Checkpoints of the run. They record the weights that it was started from.
+        first_step: First step of this start: 0 for a new run.
+        show: Report on standard error which weights are used and which start random.
+        format: Format of an external file, or `auto` to detect it.
+        license: License of the weights, an SPDX identifier; replaces the one in the file.
 
     Returns:
-        JSON values for the run's identity; None for random weights.
+        JSON values for the run's identity. None: random weights.
 
     Raises:
-        CheckpointError: The file cannot be read, does not fit, or is not what the resumed run was started from.
-        ConfigError: Format or license are given, and no file.
+        CheckpointError: The file cannot be read, does not fit the objective, or differs from the one
+            that the resumed run was started from.
+        ConfigError: A format or a license is given without a file.
     """
-    if path is None and (format, license) != ("auto", None):
+    given = {"format": format, "license": license}
+    if path is None and given != _NOTHING_GIVEN:
         raise ConfigError(
-            f"init_format {format} and init_license {license} are given without init_from; give the file too"
+            f"init_format {format} and init_license {license} are given without init_from; "
+            "give init_from too"
         )
+
     if first_step:
-        return _recorded(path, format, license, checkpoints.identity(first_step).get("init_from"))
+        recorded: dict[str, Any] | None = checkpoints.identity(first_step).get("init_from")
+        _check_unchanged(recorded, path, given)
+        return recorded
     if path is None:
         return None
     return load_init_weights(path, objective, format, license, show=show)
@@ -78,118 +71,71 @@ def initial_weights(
 
 def load_init_weights(
     path: Path,
-    objective: JepaObjective | MaeObjective,
+    objective: Objective,
     format: ImportFormat = "auto",
     license: str | None = None,
     *,
     show: bool = False,
 ) -> dict[str, Any]:
-    """Fills an objective's networks: the encoder always, its predictor or decoder where the file has one that fits.
+    """Load pretrained weights into an objective: the encoder always, the head if it fits.
 
     Args:
-        path: A run, an encoder file of ours, or a foreign file or folder.
+        path: A run, an encoder file, or an external file or folder.
         objective: Receives the weights.
-        format: Of a foreign file, where its entries do not tell.
-        license: Of the weights, an SPDX identifier, in place of what the file says.
-        show: Say on standard error what the file has, what was taken, what is not used and what starts fresh.
+        format: Format of an external file, or `auto` to detect it.
+        license: License of the weights, an SPDX identifier; replaces the one in the file.
+        show: Report on standard error what the file holds, what is used and what starts random.
 
     Returns:
-        JSON values: name, sha256, format, license and the rest of an `Origin`; `told`: what was said of the file;
-        `initialized`; and `fresh`: what was not filled, and why.
+        JSON values: name, sha256, format, license and the other fields of an `Origin`; `given`: the
+        format and license as given; `initialized`: names of the loaded networks; and `fresh`: the
+        networks that start random, with the reason.
 
     Raises:
-        CheckpointError: The file cannot be read, or its encoder is another one than the objective's.
+        CheckpointError: The file cannot be read, or its encoder differs from the objective's.
+
+    Example:
+        >>> load_init_weights(Path("vitl.pt"), objective, format="vjepa")["initialized"]
+        ['encoder', 'predictor']
     """
-    encoder = objective.encoder
-    head = objective.predictor if isinstance(objective, JepaObjective) else objective.decoder
-    name = "predictor" if isinstance(head, Predictor) else "decoder"
-    weights = _read(path, format, _import_options(encoder.config, head, license))
-    differences = _differences(asdict(weights.encoder.config), asdict(encoder.config))
+    weights = open_weights(path).read(format, _import_options(objective, license))
+    name = objective.head_name
+
+    # The encoder must fit.
+    differences = objective.encoder.config.weight_differences(weights.encoder.config)
     if differences:
         raise CheckpointError(
-            f"{weights.origin.name} has an encoder of another kind: {differences}; set the run's encoder to the file's"
+            f"{weights.origin.name} has a different encoder: {differences}; "
+            "set the run's encoder to the file's"
         )
-    load_strictly(encoder, weights.encoder.state, weights.origin.name)
-    why = _why_fresh(weights, encoder.config, head, name)
-    if why is None:
-        load_strictly(head, _head_state(weights, head), weights.origin.name)
+    load_strictly(objective.encoder, weights.encoder.state, weights.origin.name)
+
+    # The head is optional.
+    head = _head_component(weights, name)
+    reason = _why_random(weights, objective, head)
+    change = None
+    if head is not None and reason is None:
+        fitted = objective.fit_head_weights(head.state)
+        load_strictly(objective.head, fitted.tensors, weights.origin.name)
+        change = fitted.change
+
     if show:
-        _show(weights, head, name, why)
+        _show(weights, name, change, reason)
     return {
         **asdict(weights.origin),
-        "told": {"format": format, "license": license},
-        "initialized": ["encoder"] if why else ["encoder", name],
-        "fresh": {name: why} if why else {},
+        "given": {"format": format, "license": license},
+        "initialized": ["encoder"] if reason else ["encoder", name],
+        "fresh": {name: reason} if reason else {},
     }
 
 
-def _show(weights: Pretrained, head: Predictor | Decoder, name: str, why: str | None) -> None:
-    said = describe_import(weights, kept="not used")
-    if isinstance(head, Predictor) and weights.predictor is not None and why is None:
-        tokens, slots = weights.predictor.state["mask_tokens"], len(head.mask_tokens)
-        chosen = chosen_mask_token(tokens, slots)
-        if chosen is not None:
-            said.append(
-                f"mask token {chosen} of {len(tokens)}, the one of the largest norm, is the run's {slots}"
-            )
-    taken = "encoder alone" if why else f"encoder and {name}"
-    said.append(
-        f"the run starts from its {taken}{f'; the {name} starts fresh: {why}' if why else ''}"
-    )
-    for line in said:
-        Console(stderr=True, soft_wrap=True).print(f"init_from: {line}", highlight=False)
+def _import_options(objective: Objective, license: str | None) -> ImportOptions:
+    """Return the facts that an external file does not store, from the run's config.
 
-
-def _recorded(
-    path: Path | None, format: ImportFormat, license: str | None, recorded: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """What the run was started from. The file may be gone by now; only one of another name is looked at."""
-    there = recorded["name"] if recorded else "random weights"
-    here = path.absolute().name if path else "random weights"
-    if there != here and not (
-        recorded and path and path.exists() and _sha256(path) == recorded["sha256"]
-    ):
-        raise CheckpointError(
-            f"the run was started from {there}, not from {here}; resume it with the same --init_from"
-        )
-    told = {"format": format, "license": license}
-    before = (recorded or {}).get("told", {"format": "auto", "license": None})
-    if told != before:
-        raise CheckpointError(
-            f"the run was started with init_format {before['format']} and init_license {before['license']}, not {format} and "
-            f"{license}; resume it with the same ones"
-        )
-    return recorded
-
-
-def _sha256(path: Path) -> str:
-    """As `Origin` has it."""
-    if (path / ENCODER_FILE).is_file():
-        return file_sha256(path / ENCODER_FILE)
-    return checkpoint_sha256(path)
-
-
-def _read(path: Path, format: ImportFormat, options: ImportOptions) -> Pretrained:
-    if not ((path / ENCODER_FILE).is_file() or (path.is_file() and is_encoder_file(path))):
-        return read_external(path, format, options)
-    if format != "auto":
-        raise CheckpointError(
-            f"{path} is a run or an encoder file of ours, and not of format {format}; leave init_format out"
-        )
-    weights = read_own(path).weights
-    if options.license is None:
-        return weights
-    return replace(
-        weights, origin=replace(weights.origin, license=options.license, license_from="given")
-    )
-
-
-def _import_options(
-    encoder: EncoderConfig, head: Predictor | Decoder, license: str | None
-) -> ImportOptions:
-    """What the run's own config says of a file that does not. The heads of a published size are known without it, and so is the
-    size of the frames that VideoMAE's flat sinusoids are for.
+    A published size fixes its number of heads. A published VideoMAE also fixes the size of the frames
+    that its flat sinusoids are for.
     """
+    encoder = objective.encoder.config
     published = is_published_size(encoder.width, encoder.depth)
     return ImportOptions(
         num_heads=None if published else encoder.num_heads,
@@ -197,45 +143,74 @@ def _import_options(
         crop_px=None if published and encoder.positions == "sincos" else encoder.crop_px,
         tubelet_size=encoder.tubelet_size,
         positions=encoder.positions,
-        predictor_heads=head.config.num_heads if isinstance(head, Predictor) else None,
-        predictor_depth=head.config.depth if isinstance(head, Predictor) else None,
-        decoder_heads=head.config.num_heads if isinstance(head, Decoder) else None,
-        decoder_depth=head.config.depth if isinstance(head, Decoder) else None,
         license=license,
+        **objective.head_options(),
     )
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
-    """Fields of two configs that make other weights, for a reader. MLPs are compared by their channels."""
-    hidden = [round(config["width"] * config["mlp_ratio"]) for config in (there, here)]
-    same = _NOT_OF_WEIGHTS | ({"mlp_ratio"} if hidden[0] == hidden[1] else set())
-    if here.get("positions") == "sincos":
-        same -= {"crop_px"}
-    lines = [
-        f"{name} {there[name]} there, {here[name]} here"
-        for name in here
-        if there[name] != here[name]
-    ]
-    return "; ".join(line for line in lines if line.split()[0] not in same)
+def _head_component(weights: Pretrained, name: str) -> Component[Any] | None:
+    """Return the predictor or decoder of pretrained weights, if they have one of this name."""
+    heads: dict[str, Component[Any] | None] = {
+        "predictor": weights.predictor,
+        "decoder": weights.decoder,
+    }
+    return heads.get(name)
 
 
-def _why_fresh(
-    weights: Pretrained, encoder: EncoderConfig, head: Predictor | Decoder, name: str
+def _why_random(
+    weights: Pretrained, objective: Objective, head: Component[Any] | None
 ) -> str | None:
-    part = weights.predictor if isinstance(head, Predictor) else weights.decoder
-    if part is None:
-        left_out = {entry.name: entry.why for entry in weights.origin.left_out}
-        return left_out.get(name, "the file has none")
-    there = weights.encoder.config.crop_px
-    if isinstance(head, Decoder) and there != encoder.crop_px:
-        return f"crop_px {there} there, {encoder.crop_px} here, and a decoder's flat sinusoids fit one alone"
-    return _differences(asdict(part.config), asdict(head.config)) or None
+    """Return why the head starts from random weights, or None if the file's weights fit."""
+    if head is None:
+        skipped = {entry.name: entry.why for entry in weights.origin.left_out}
+        return skipped.get(objective.head_name, "not in the file")
+    return objective.head_mismatch(head.config, weights.encoder.config)
 
 
-def _head_state(weights: Pretrained, head: Predictor | Decoder) -> dict[str, Tensor]:
-    if isinstance(head, Decoder):
-        assert weights.decoder is not None
-        return dict(weights.decoder.state)
-    assert weights.predictor is not None
-    state = dict(weights.predictor.state)
-    return state | {"mask_tokens": fitting_mask_tokens(state["mask_tokens"], len(head.mask_tokens))}
+def _show(weights: Pretrained, name: str, change: str | None, reason: str | None) -> None:
+    """Report on standard error what the file holds and how the run uses it."""
+    lines = describe_import(weights, kept="not used")
+    if change:
+        lines.append(change)
+    if reason:
+        lines.append(f"loaded the encoder only; the {name} starts from random weights: {reason}")
+    else:
+        lines.append(f"loaded the encoder and the {name}")
+
+    console = Console(stderr=True, soft_wrap=True)
+    for line in lines:
+        console.print(f"init_from: {line}", highlight=False)
+
+
+def _check_unchanged(
+    recorded: dict[str, Any] | None, path: Path | None, given: dict[str, str | None]
+) -> None:
+    """Raise an error if a resumed run names other weights than it was started from.
+
+    The file itself need not exist any more. It is read only if its name differs.
+
+    Raises:
+        CheckpointError: The file, the format or the license differs.
+    """
+    saved_name = recorded["name"] if recorded else "random weights"
+    name = path.absolute().name if path else "random weights"
+    if name != saved_name and not _is_renamed(recorded, path):
+        raise CheckpointError(
+            f"the run was started from {saved_name}, not from {name}; "
+            "resume it with the same --init_from"
+        )
+
+    saved_given = (recorded or {}).get("given", _NOTHING_GIVEN)
+    if given != saved_given:
+        raise CheckpointError(
+            f"the run was started with init_format {saved_given['format']} and init_license "
+            f"{saved_given['license']}, not {given['format']} and {given['license']}; "
+            "resume it with the same ones"
+        )
+
+
+def _is_renamed(recorded: dict[str, Any] | None, path: Path | None) -> bool:
+    """Return whether a file is the recorded one under another name."""
+    if recorded is None or path is None or not path.exists():
+        return False
+    return bool(open_weights(path).sha256() == recorded["sha256"])

@@ -1,4 +1,4 @@
-"""The weights of a run or of an encoder file of ours, with what they were trained on and from."""
+"""Read the weights that SurgRec saved: a run, or an encoder file, with provenance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,52 +14,62 @@ from surgrec.training.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnWeights:
+class SavedWeights:
     """Weights that SurgRec saved."""
 
     weights: Pretrained
+    """Encoder, and predictor or decoder if they are stored."""
+
     provenance: dict[str, Any]
-    """What they were trained on and from."""
+    """Record of how the weights were made."""
 
 
-def read_own(path: Path) -> OwnWeights:
-    """All that a file has; of a run, the encoder and what its checkpoint of the same step has beside it.
+def read_saved_weights(path: Path) -> SavedWeights:
+    """Read all weights of a run or of an encoder file.
+
+    A run gives its encoder file, and the predictor or decoder from the checkpoint of the same step.
+
+    Args:
+        path: Folder of a run, or an encoder file.
 
     Raises:
         CheckpointError: The encoder file or the checkpoint is missing or damaged.
     """
     file = path / ENCODER_FILE if path.is_dir() else path
     provenance = encoder_provenance(file)
-    started = provenance.get("init_from") or {}
+    init_from = provenance.get("init_from") or {}
     origin = Origin(
         name=path.absolute().name,
         sha256=file_sha256(file),
         format="surgrec-encoder",
         key=None,
-        license=started.get("license"),
-        license_from=started.get("license_from"),
-        init_from=started or None,
+        license=init_from.get("license"),
+        license_from=init_from.get("license_from"),
+        init_from=init_from or None,
     )
     weights = load_pretrained(file, origin)
+
+    # The encoder file of a run has no head; the checkpoint has.
     checkpoints = Checkpoints(path, keep=1)
     step = provenance.get("step", 0)
     if path.is_dir() and step in checkpoints.steps():
-        trained = checkpoints.tensors(step, "objective")
-        weights = _with_trained(weights, trained, provenance["config"]["objective"])
-    return OwnWeights(weights=weights, provenance=provenance)
+        tensors = checkpoints.tensors(step, "objective")
+        weights = _with_objective(weights, tensors, provenance["config"]["objective"])
+
+    return SavedWeights(weights=weights, provenance=provenance)
 
 
-def _with_trained(
-    weights: Pretrained, trained: Mapping[str, Tensor], config: Mapping[str, Any]
+def _with_objective(
+    weights: Pretrained, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> Pretrained:
-    """The weights, with the trained half of the run."""
-    predictor, decoder = _part(trained, "predictor."), _part(trained, "decoder.")
-    # Runs of before there was this choice have a mask token for each mask configuration.
-    sizes = {"shared_mask_token": False, **config.get("predictor", {})}
+    """Return the weights with the trained encoder and the head from an objective's tensors."""
+    predictor, decoder = _with_prefix(tensors, "predictor."), _with_prefix(tensors, "decoder.")
+    # Runs created before `shared_mask_token` existed have one mask token per mask configuration.
+    predictor_fields = {"shared_mask_token": False, **config.get("predictor", {})}
     return replace(
         weights,
-        context_encoder=_part(trained, "encoder.") or None,
-        predictor=Component(config=PredictorConfig(**sizes), state=predictor)
+        context_encoder=_with_prefix(tensors, "encoder.") or None,
+        predictor=Component(config=PredictorConfig(**predictor_fields), state=predictor)
         if predictor
         else None,
         decoder=Component(config=DecoderConfig(**config["decoder"]), state=decoder)
@@ -68,7 +78,8 @@ def _with_trained(
     )
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without the prefix."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

@@ -8,7 +8,9 @@ from einops import rearrange
 
 from surgrec.convert.hf_videomae import hf_videomae_state
 from surgrec.masks import Masks, tube_masks
-from surgrec.models import NORM_EPS, DecoderConfig, Encoder, EncoderConfig, take_tokens
+from surgrec.models import DecoderConfig, Encoder, EncoderConfig
+from surgrec.models.blocks import NORM_EPS
+from surgrec.models.tokens import take_tokens
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig
 from tests.support.hugging_face import transformers_or_skip
 from tests.support.mae_cases import CASES, SIZES, hf_model

@@ -7,7 +7,9 @@ import torch
 from einops import rearrange
 
 from surgrec.convert.hf_vjepa2 import hf_vjepa2_state
-from surgrec.models import NORM_EPS, Encoder, EncoderConfig, Predictor, PredictorConfig, take_tokens
+from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig
+from surgrec.models.blocks import NORM_EPS
+from surgrec.models.tokens import take_tokens
 from tests.support.hugging_face import transformers_or_skip
 
 transformers = transformers_or_skip()

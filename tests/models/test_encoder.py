@@ -90,7 +90,7 @@ def test_named_sizes_have_the_published_number_of_parameters(size, millions):
 
 
 def test_a_clip_of_another_size_is_refused():
-    with pytest.raises(ConfigError, match=r"6x32x32 .* 4x32x32"):
+    with pytest.raises(ConfigError, match=r"expects clips of 4x32x32 .* got 6x32x32"):
         Encoder(CONFIG)(torch.zeros(1, 3, 6, 32, 32))
 
 
@@ -104,7 +104,7 @@ def test_a_clip_of_another_size_is_refused():
         ({"rope_side": 16, "positions": "sincos"}, "rope_side 16 .* sincos"),
         ({"rope_side": 16, "crop_px": 8}, "not rope and 1"),
         ({"levels": (1, 0)}, r"levels \(1, 0\)"),
-        ({"levels": (0,)}, r"levels \(0,\) .* last of 2, which is 1"),
+        ({"levels": (0,)}, r"levels \(0,\) .* last of 2 blocks, which is 1"),
         ({"levels": (-1, 1)}, r"levels \(-1, 1\)"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(saved):
     _, path = saved
     rewrite(path, change_tensors=lambda tensors: tensors.update({"norm.weight": torch.zeros(47)}))
     with pytest.raises(
-        CheckpointError, match=r"'norm\.weight' has shape \(47,\), \(48,\) expected"
+        CheckpointError, match=r"'norm\.weight' has shape \(47,\), expected \(48,\)"
     ):
         load_encoder(path)
 

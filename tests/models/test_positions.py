@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from surgrec.masks import TubeletGrid
-from surgrec.models import Encoder, EncoderConfig, sinusoid_table, sinusoid_table_3d
-from surgrec.models.positions import SinusoidPositions
+from surgrec.models import Encoder, EncoderConfig
+from surgrec.models.positions import SinusoidPositions, sinusoid_table, sinusoid_table_3d
 
 CONFIG = EncoderConfig(
     width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos"

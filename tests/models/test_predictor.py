@@ -3,13 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from surgrec.models import (
-    EncoderConfig,
-    Predictor,
-    PredictorConfig,
-    fitting_mask_tokens,
-    sinusoid_table_3d,
-)
+from surgrec.models import EncoderConfig, Predictor, PredictorConfig
+from surgrec.models.positions import sinusoid_table_3d
+from surgrec.models.predictor import fit_mask_tokens
 
 ENCODER = EncoderConfig(width=48, depth=1, num_heads=2, num_frames=4, crop_px=32, patch_size=8)
 CONTEXT = torch.tensor([[0, 3, 9, 12], [1, 2, 30, 31]])
@@ -65,12 +61,15 @@ def test_each_mask_configuration_of_v_jepa_1_has_a_token_of_its_own():
 
 def test_a_trained_mask_token_fills_every_slot():
     tokens = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
-    assert torch.equal(fitting_mask_tokens(tokens, 2), tokens)
-    assert torch.equal(fitting_mask_tokens(tokens, 3), tokens[[1, 1, 1]])
-    assert torch.equal(
-        fitting_mask_tokens(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), 2),
-        torch.tensor([[1.0, 0.0]] * 2),
-    )
+    untrained = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    for stored, num_slots, expected, repeated in (
+        (tokens, 2, tokens, None),
+        (tokens, 3, tokens[[1, 1, 1]], 1),
+        (untrained, 2, untrained[[0, 0]], 0),
+    ):
+        fitted, index = fit_mask_tokens(stored, num_slots)
+        assert torch.equal(fitted, expected)
+        assert index == repeated
 
 
 def test_predictions_depend_on_the_place_to_predict():

@@ -3,7 +3,7 @@ import torch
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 
 from surgrec.masks import TubeletGrid
-from surgrec.models.rope import RotaryPositions, rope_table
+from surgrec.models._rope import RotaryPositions, rope_table
 
 GRID = TubeletGrid(4, 5, 6)
 

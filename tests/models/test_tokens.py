@@ -1,8 +1,7 @@
 import torch
 from einops import rearrange
 
-from surgrec.models import take_tokens
-from surgrec.models.tokens import TubeletEmbedding
+from surgrec.models.tokens import TubeletEmbedding, take_tokens
 
 
 def test_the_embedding_is_the_convolution_of_its_weights():

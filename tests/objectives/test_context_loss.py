@@ -5,7 +5,7 @@ import torch
 
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
-from surgrec.models.tokens import token_places
+from surgrec.models.tokens import token_coordinates
 from surgrec.objectives.context_loss import (
     ContextLossConfig,
     context_weight,
@@ -35,7 +35,7 @@ def test_distances_are_those_of_all_pairs():
     is_target = torch.rand(8, GRID.num_tokens) < torch.linspace(0.01, 0.7, 8)[:, None]
     is_target[:, 0] = True
     found = squared_distances(is_target.unflatten(1, (4, 5, 6))).flatten(1)
-    places = token_places(GRID).float()
+    places = token_coordinates(GRID).float()
     for row, targets in zip(found, is_target, strict=True):
         torch.testing.assert_close(row, torch.cdist(places, places[targets]).square().amin(dim=1))
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from surgrec.convert.hf_vjepa2 import hf_vjepa2_state
 from surgrec.masks import GroupMasks
-from surgrec.models import EncoderConfig, PredictorConfig, take_tokens
+from surgrec.models import EncoderConfig, PredictorConfig
+from surgrec.models.tokens import take_tokens
 from tests.support.hugging_face import transformers_or_skip
 from tests.support.jepa_cases import CASES, Step
 

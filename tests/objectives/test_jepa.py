@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from surgrec.errors import ConfigError
 from surgrec.masks import GroupMasks, Masks, MultiblockConfig, batch_masks
-from surgrec.models import ENCODER_SIZES, Encoder, EncoderConfig, PredictorConfig, take_tokens
-from surgrec.models.tokens import token_places
+from surgrec.models import ENCODER_SIZES, Encoder, EncoderConfig, PredictorConfig
+from surgrec.models.tokens import take_tokens, token_coordinates
 from surgrec.objectives import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
 from surgrec.objectives.context_loss import ContextLossConfig
 from surgrec.training import ema_copy, update_ema
@@ -209,7 +209,7 @@ def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_co
             context, context_index, target_index, mask_config
         )
         for row in range(2):
-            places = token_places(encoder.grid).float()
+            places = token_coordinates(encoder.grid).float()
             distance = torch.cdist(places[context_index[row]], places[target_index[row]]).amin(
                 dim=1
             )

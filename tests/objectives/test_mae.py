@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from surgrec.errors import ConfigError
 from surgrec.masks import Masks, tube_masks
-from surgrec.models import DecoderConfig, Encoder, EncoderConfig, sinusoid_table
+from surgrec.models import DecoderConfig, Encoder, EncoderConfig
+from surgrec.models.positions import sinusoid_table
 from surgrec.normalize import RGB_MEAN, RGB_STD
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_masks
 from surgrec.objectives.mae import pixel_targets

@@ -116,7 +116,7 @@ def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(
     train("jepa", tiny_corpus, tmp_path / "told", "--init_from", tmp_path / "surgrec.pt", *told)
     facts = encoder_provenance(tmp_path / "told/encoder.safetensors")["init_from"]
     assert (facts["format"], facts["license"]) == ("surgrec-vjepa2", "CC-BY-4.0")
-    assert facts["told"] == {"format": "surgrec", "license": "CC-BY-4.0"}
+    assert facts["given"] == {"format": "surgrec", "license": "CC-BY-4.0"}
     more = ["--init_from", tmp_path / "surgrec.pt", "--steps", "3", "--resume", "true"]
     with pytest.raises(CheckpointError, match="not auto and None"):
         train("jepa", tiny_corpus, tmp_path / "told", *more)

@@ -6,7 +6,8 @@ import torch
 from einops import rearrange, reduce
 
 from surgrec.masks import Masks, tube_masks
-from surgrec.models import EncoderConfig, take_tokens
+from surgrec.models import EncoderConfig
+from surgrec.models.tokens import take_tokens
 from surgrec.normalize import denormalize
 from surgrec.objectives.mae import pixel_targets
 from surgrec.report.reconstruction import HIDDEN_GRAY, reconstruct

@@ -25,7 +25,7 @@ from surgrec.training import (
     TrainingState,
     build_optimizer,
     initial_weights,
-    read_own,
+    read_saved_weights,
 )
 from surgrec.training.init_weights import load_init_weights
 from tests.support.weight_layouts import (
@@ -102,18 +102,18 @@ def test_a_predictor_of_another_size_starts_fresh_and_this_is_said(tmp_path: Pat
     before = {name: tensor.clone() for name, tensor in objective.predictor.state_dict().items()}
     facts = load_init_weights(tmp_path / "vitl.pt", objective)
     assert facts["initialized"] == ["encoder"]
-    assert facts["fresh"] == {"predictor": "depth 2 there, 3 here"}
+    assert facts["fresh"] == {"predictor": "depth is 2 in the file, 3 in the config"}
     assert_same_bytes(objective.predictor.state_dict(), before)
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"depth": 3}, "vitl.pt has an encoder of another kind: depth 2 there, 3 here"),
-        ({"rope": "interleaved"}, "rope tiled there, interleaved here"),
-        ({"positions": "sincos"}, "positions rope there, sincos here"),
-        ({"mlp_ratio": 2.0}, r"mlp_ratio 4\.0 there, 2\.0 here"),
-        ({"patch_size": 16}, "patch_size 8 there, 16 here"),
+        ({"depth": 3}, "vitl.pt has a different encoder: depth is 2 in the file, 3 in the config"),
+        ({"rope": "interleaved"}, "rope is tiled in the file, interleaved in the config"),
+        ({"positions": "sincos"}, "positions is rope in the file, sincos in the config"),
+        ({"mlp_ratio": 2.0}, r"mlp_ratio is 4\.0 in the file, 2\.0 in the config"),
+        ({"patch_size": 16}, "patch_size is 8 in the file, 16 in the config"),
     ],
 )
 def test_another_encoder_is_refused_and_nothing_is_loaded(
@@ -130,7 +130,7 @@ def test_another_encoder_is_refused_and_nothing_is_loaded(
 def test_the_heads_of_a_published_size_are_not_the_runs_to_choose(tmp_path: Path) -> None:
     vjepa_file(tmp_path / "vit.pt", target_encoder=random_tensors(vjepa_encoder(192, 12, 768, 16)))
     config = EncoderConfig(width=192, depth=12, num_heads=4, num_frames=4, crop_px=32)
-    with pytest.raises(CheckpointError, match="num_heads 3 there, 4 here"):
+    with pytest.raises(CheckpointError, match="num_heads is 3 in the file, 4 in the config"):
         load_init_weights(tmp_path / "vit.pt", jepa(config))
 
 
@@ -147,14 +147,14 @@ def test_a_file_may_need_a_word_about_its_format_and_its_license_and_both_are_kn
         "encoder",
         "CC-BY-NC-4.0",
     )
-    assert facts["told"] == {"format": "surgrec", "license": None}
+    assert facts["given"] == {"format": "surgrec", "license": None}
     facts = load_init_weights(tmp_path / "jepa.pt", jepa(), license="CC-BY-4.0")
     assert (facts["format"], facts["license"], facts["license_from"]) == (
         "vjepa2",
         "CC-BY-4.0",
         "given",
     )
-    assert facts["told"] == {"format": "auto", "license": "CC-BY-4.0"}
+    assert facts["given"] == {"format": "auto", "license": "CC-BY-4.0"}
 
 
 def test_a_license_may_be_given_for_weights_of_ours_and_a_format_may_not(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_license_may_be_given_for_weights_of_ours_and_a_format_may_not(tmp_pat
         load_init_weights(tmp_path / "run", jepa(), license="CC-BY-4.0")["license"] == "CC-BY-4.0"
     )
     with pytest.raises(
-        CheckpointError, match=r"run is a run or an encoder file of ours, and not of format surgrec"
+        CheckpointError, match=r"run is a SurgRec run, not a file of format surgrec"
     ):
         load_init_weights(tmp_path / "run", jepa(), "surgrec")
 
@@ -187,7 +187,7 @@ def test_a_resumed_run_is_told_of_its_start_what_it_was_told_at_first(tmp_path: 
     run_of(tmp_path / "run", jepa(), facts)
     resumed_facts = start(3, format="surgrec", license="CC-BY-NC-4.0")
     assert resumed_facts is not None
-    assert resumed_facts["told"] == {"format": "surgrec", "license": "CC-BY-NC-4.0"}
+    assert resumed_facts["given"] == {"format": "surgrec", "license": "CC-BY-NC-4.0"}
     with pytest.raises(
         CheckpointError,
         match=r"init_format surgrec and init_license CC-BY-NC-4\.0, not surgrec and MIT",
@@ -218,7 +218,7 @@ def test_a_run_of_before_there_was_a_choice_has_a_mask_token_for_each_configurat
     old = jepa(shared_mask_token=False)
     shake(old)
     run_of(tmp_path / "old", old, None)
-    predictor = read_own(tmp_path / "old").weights.predictor
+    predictor = read_saved_weights(tmp_path / "old").weights.predictor
     assert predictor is not None
     assert not predictor.config.shared_mask_token
     assert torch.equal(predictor.state["mask_tokens"], old.predictor.mask_tokens)
@@ -264,7 +264,7 @@ def test_a_run_gives_its_average_its_predictor_and_its_license(tmp_path: Path) -
     run_of(tmp_path / "first", first, start, shared_mask_token=True)
     second = jepa()
     facts = load_init_weights(tmp_path / "first", second)
-    own = read_own(tmp_path / "first")
+    own = read_saved_weights(tmp_path / "first")
     assert_same_bytes(second.encoder.state_dict(), own.weights.encoder.state)
     assert_same_bytes(second.predictor.state_dict(), first.predictor.state_dict())
     assert (facts["name"], facts["license"], facts["init_from"]["name"]) == (
@@ -278,7 +278,7 @@ def test_a_run_gives_its_average_its_predictor_and_its_license(tmp_path: Path) -
     third = jepa()
     facts = load_init_weights(tmp_path / "first/encoder.safetensors", third)
     assert_same_bytes(third.encoder.state_dict(), own.weights.encoder.state)
-    assert facts["fresh"] == {"predictor": "the file has none"}
+    assert facts["fresh"] == {"predictor": "not in the file"}
 
 
 def test_a_damaged_checkpoint_is_not_taken_from(tmp_path: Path) -> None:
@@ -342,14 +342,17 @@ def test_what_a_file_has_and_what_is_taken_of_it_is_shown(
     )
     assert "init_from: left out: opt (2 tensors): the optimizer's state" in said
     assert (
-        "the run starts from its encoder alone; the predictor starts fresh: depth 2 there, 1 here"
-        in said
+        "loaded the encoder only; the predictor starts from random weights: "
+        "depth is 2 in the file, 1 in the config" in said
     )
     assert "mask token" not in said
     initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=True)
     said = capsys.readouterr().err
-    assert "init_from: mask token 0 of 10, the one of the largest norm, is the run's 1" in said
-    assert "the run starts from its encoder and predictor" in said
+    assert (
+        "init_from: mask token 0 of 10, which has the largest norm, initializes every mask token of "
+        "the run (1)"
+    ) in said
+    assert "init_from: loaded the encoder and the predictor" in said
     initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=False)
     assert capsys.readouterr().err == ""
 
@@ -365,7 +368,7 @@ def test_flat_sinusoids_are_not_taken_to_frames_of_another_size(tmp_path: Path) 
     for name in ("mae.safetensors", "timm"):
         with pytest.raises(
             CheckpointError,
-            match=f"{name} has an encoder of another kind: crop_px 32 there, 64 here",
+            match=f"{name} has a different encoder: crop_px is 32 in the file, 64 in the config",
         ):
             load_init_weights(tmp_path / name, second)
     with pytest.raises(
@@ -389,7 +392,7 @@ def test_a_published_videomae_is_for_frames_of_224_px_unless_it_was_imported_for
     objective = mae(EncoderConfig(**size, crop_px=112))
     with pytest.raises(
         CheckpointError,
-        match=r"vitt\.pth has an encoder of another kind: crop_px 224 there, 112 here",
+        match=r"vitt\.pth has a different encoder: crop_px is 224 in the file, 112 in the config",
     ):
         load_init_weights(tmp_path / "vitt.pth", objective)
     load_init_weights(tmp_path / "vitt.pth", mae(EncoderConfig(**size, crop_px=224)))
@@ -413,6 +416,7 @@ def test_a_decoder_for_frames_of_another_size_starts_fresh_beside_an_encoder_tha
     facts = load_init_weights(tmp_path / "mae.safetensors", second)
     assert facts["initialized"] == ["encoder"]
     assert facts["fresh"] == {
-        "decoder": "crop_px 32 there, 64 here, and a decoder's flat sinusoids fit one alone"
+        "decoder": "crop_px is 32 in the file, 64 in the config, and a decoder's flat sinusoids fit "
+        "one frame size only"
     }
     assert torch.equal(second.encoder.norm.bias, first.encoder.norm.bias)
