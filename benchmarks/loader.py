@@ -15,7 +15,7 @@ from rounds import Contender, Setting, interleaved
 from s3_server import PREFIX, far_store
 
 from surgrec.cli import parse
-from surgrec.storage import BUCKET
+from surgrec.storage.seaweed import BUCKET
 
 Part = Literal["local", "resume", "s3", "originals"]
 

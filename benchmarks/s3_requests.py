@@ -14,7 +14,8 @@ from pathlib import Path
 
 import boto3
 
-from surgrec.storage import BUCKET, open_store, run_seaweed
+from surgrec.storage import open_store
+from surgrec.storage.seaweed import BUCKET, run_seaweed
 
 CLIP_BYTES = 280_000
 CLIPS = 200

@@ -10,7 +10,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from latency import delayed
 
-from surgrec.storage import BUCKET, Account, free_ports, run_seaweed
+from surgrec.storage.seaweed import BUCKET, Account, free_ports, run_seaweed
 
 PREFIX = "bench"
 

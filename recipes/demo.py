@@ -23,7 +23,7 @@ from rich.console import Console
 from surgrec.cli import run_main
 from surgrec.errors import SetupError
 from surgrec.runs import read_rows
-from surgrec.storage import BUCKET, Account, run_seaweed
+from surgrec.storage.seaweed import BUCKET, Account, run_seaweed
 
 DEMO, CONFIGS = Path("demo"), Path("recipes/configs")
 PHANTOM, REAL, STORE, PRIVATE = DEMO / "phantom", DEMO / "real", DEMO / "store", DEMO / "private"

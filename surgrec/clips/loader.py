@@ -15,7 +15,6 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -25,7 +24,7 @@ from surgrec.clips._malloc import keep_freed_memory
 from surgrec.clips.batch import ClipBatch
 from surgrec.clips.dataset import BatchRequest, ClipDataset, LoaderConfig
 from surgrec.errors import StorageError, SurgrecError
-from surgrec.stream import FillerStatus, ReadStats, ShardDemands, rank_positions, run_cache_filler
+from surgrec.stream import FillerStatus, ReadStats, rank_positions, run_cache_filler
 
 _LAUNCHER_VARIABLES = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 """Environment variables of torchrun and `accelerate launch`, with their values for a single
@@ -181,17 +180,16 @@ def _start_cache_filler(
     if local_rank or not len(sampler):
         return None
 
-    # Computed by the filling process, as it takes a second with millions of samples.
     size = sampler.global_batch // sampler.world_size
-    demands = partial(
-        ShardDemands,
-        dataset.stream,
-        positions=sampler.steps * sampler.global_batch,
-        slots=(sampler.rank * size, (sampler.rank + local_ranks) * size),
-        global_batch=sampler.global_batch,
-    )
     return resources.enter_context(
-        run_cache_filler(cache, demands, sampler.start_step * sampler.global_batch)
+        run_cache_filler(
+            cache,
+            dataset.stream,
+            start=sampler.start_step * sampler.global_batch,
+            positions=sampler.steps * sampler.global_batch,
+            slots=(sampler.rank * size, (sampler.rank + local_ranks) * size),
+            global_batch=sampler.global_batch,
+        )
     )
 
 

@@ -1,6 +1,5 @@
 """`surgrec mix`: what a mixture draws of each source."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,15 +8,7 @@ from rich.markup import escape
 from surgrec.errors import ConfigError
 from surgrec.runs import read_run
 from surgrec.shards import open_corpus
-from surgrec.stream import (
-    Mixture,
-    SourcePlan,
-    Stream,
-    over_repeated,
-    plan_draws,
-    sum_by_domain,
-    summarize_draws,
-)
+from surgrec.stream import DrawPlan, Mixture, Stream
 from surgrec.terminal import print_json, result_table, say
 
 
@@ -47,10 +38,10 @@ def mix(
     if counted is not None:
         mixture, seed, samples = counted.mixture, counted.seed, sum(counted.consumed.values())
     stream = Stream(open_corpus(corpus), mixture, seed)
-    planned = plan_draws(stream, samples)
-    shown = planned if counted is None else summarize_draws(stream, counted.consumed)
+    planned = DrawPlan.for_positions(stream, samples)
+    shown = planned if counted is None else DrawPlan.from_counts(stream, counted.consumed)
     if json:
-        print_json([vars(plan) for plan in shown])
+        print_json([vars(source) for source in shown.sources])
     else:
         _print_mix(
             shown, f"{samples} samples, {'planned' if counted is None else f'consumed by {run}'}"
@@ -58,7 +49,7 @@ def mix(
     if counted is not None:
         wrong = [
             plan.source
-            for plan, found in zip(planned, shown, strict=True)
+            for plan, found in zip(planned.sources, shown.sources, strict=True)
             if plan.draws != found.draws
         ]
         verdict = (
@@ -66,30 +57,30 @@ def mix(
         )
         say(escape(verdict))
         return 1 if wrong else 0
-    if found := over_repeated(planned, mixture.max_repeats):
-        say(f"[yellow]warning[/yellow] {escape(found)}")
+    if over := planned.repeats_warning():
+        say(f"[yellow]warning[/yellow] {escape(over)}")
         return 1 if mixture.over_max_repeats == "refuse" else 0
     return 0
 
 
-def _print_mix(plans: Sequence[SourcePlan], title: str) -> None:
+def _print_mix(plan: DrawPlan, title: str) -> None:
     counted = ("clips", "hours", "share", "draws", "epochs", "hours drawn")
     table = result_table(title, left=("domain", "source"), right=counted)
-    for domain in sum_by_domain(plans):
-        own = [plan for plan in plans if plan.domain == domain.domain]
-        for plan in (*own, domain) if len(own) > 1 else own:
+    for domain in plan.domains():
+        members = [source for source in plan.sources if source.domain == domain.domain]
+        for row in (*members, domain) if len(members) > 1 else members:
             counts = (
-                f"{plan.samples}",
-                f"{plan.hours:.2f}",
-                f"{plan.share:.2%}",
-                f"{plan.draws}",
-                f"{plan.epochs:.2f}",
+                f"{row.samples}",
+                f"{row.hours:.2f}",
+                f"{row.share:.2%}",
+                f"{row.draws}",
+                f"{row.epochs:.2f}",
             )
-            style = None if plan.source else "bold"
+            style = None if row.source else "bold"
             hours = (
-                f"{plan.epochs * plan.hours:.2f}"
-                if plan.source
-                else f"{sum(p.epochs * p.hours for p in own):.2f}"
+                f"{row.epochs * row.hours:.2f}"
+                if row.source
+                else f"{sum(member.epochs * member.hours for member in members):.2f}"
             )
-            table.add_row(plan.domain, plan.source or "all", *counts, hours, style=style)
+            table.add_row(row.domain, row.source or "all", *counts, hours, style=style)
     Console().print(table)

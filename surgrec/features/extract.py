@@ -20,7 +20,7 @@ from surgrec.features.job import Job, Outcome, feature_settings
 from surgrec.features.open_videos import open_videos
 from surgrec.features.processes import run_job
 from surgrec.features.table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
-from surgrec.storage import TEMPORARY, Store, hold, open_store
+from surgrec.storage import TEMPORARY, Store, acquire, open_store
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -134,7 +134,7 @@ def _devices(config: ExtractConfig) -> list[str]:
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
-    lock = hold(out, doing="writing features")
+    lock = acquire(out, doing="writing features")
     try:
         for partial in out.glob(
             f"**/{TEMPORARY}*"

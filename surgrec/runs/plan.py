@@ -14,7 +14,7 @@ from rich.table import Table
 from surgrec import __version__
 from surgrec.cli import as_plain, from_plain, write_yaml
 from surgrec.runs.rows import STARTS_FILE, append_rows, consumed_samples, read_metrics
-from surgrec.stream import Mixture, SourcePlan, Stream, over_repeated, plan_draws
+from surgrec.stream import DrawPlan, Mixture, Stream
 
 Recipe = Literal["jepa", "mae"]
 PLAN_FILE, CONFIG_FILE = "plan.json", "config.yaml"
@@ -89,24 +89,24 @@ def record_start(config: PlannedRun, stream: Stream, *, first_step: int, process
         first_step: Where it starts or goes on.
         processes: How many there are.
     """
-    plans = plan_draws(stream, config.positions)
+    plan = DrawPlan.for_positions(stream, config.positions)
     write_yaml(config, config.run_dir / CONFIG_FILE)
     write_plan(
-        config.run_dir, sorted({source.store.address for source in stream.sources.values()}), plans
+        config.run_dir, sorted({source.store.address for source in stream.sources.values()}), plan
     )
     append_rows(
         config.run_dir / STARTS_FILE,
         [{"step": first_step, "processes": processes, "surgrec": __version__}],
     )
-    print_plan(plans)
-    if found := over_repeated(plans, stream.order.mixture.max_repeats):
-        Console(stderr=True).print(f"[yellow]warning[/yellow] {found}")
+    print_plan(plan)
+    if over := plan.repeats_warning():
+        Console(stderr=True).print(f"[yellow]warning[/yellow] {over}")
 
 
-def write_plan(run_dir: Path, corpora: Sequence[str], plans: Sequence[SourcePlan]) -> None:
+def write_plan(run_dir: Path, corpora: Sequence[str], plan: DrawPlan) -> None:
     """Writes `RUN/plan.json`: the corpora, and per source its exact share and how often the run will repeat it."""
-    plan = {"corpora": list(corpora), "sources": [vars(source) for source in plans]}
-    (run_dir / PLAN_FILE).write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+    content = {"corpora": list(corpora), "sources": [vars(source) for source in plan.sources]}
+    (run_dir / PLAN_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_plan(run_dir: Path) -> dict[str, Any]:
@@ -115,16 +115,21 @@ def read_plan(run_dir: Path) -> dict[str, Any]:
     return plan
 
 
-def print_plan(plans: Sequence[SourcePlan]) -> None:
+def print_plan(plan: DrawPlan) -> None:
     """Shows the plan on standard error."""
     table = Table(title="what the run will draw", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("source", "domain", "clips", "share", "draws", "epochs"):
         table.add_column(
             column, justify="left" if column in ("source", "domain") else "right", no_wrap=True
         )
-    for plan in plans:
-        counts = (f"{plan.samples}", f"{plan.share:.1%}", f"{plan.draws}", f"{plan.epochs:.2f}")
-        table.add_row(plan.source, plan.domain, *counts)
+    for source in plan.sources:
+        counts = (
+            f"{source.samples}",
+            f"{source.share:.1%}",
+            f"{source.draws}",
+            f"{source.epochs:.2f}",
+        )
+        table.add_row(source.source, source.domain, *counts)
     Console(stderr=True).print(table)
 
 

@@ -28,7 +28,7 @@ class StepReport:
     sources: list[str]
     clips: int
     """Of these samples, all their views."""
-    reading: ReadStats
+    read_stats: ReadStats
     losses: list[float]
     """One per sample."""
     flops: float
@@ -68,7 +68,7 @@ def step_row(parts: Sequence[StepReport], *, peak_flops: float | None) -> dict[s
         "clips_per_s": sum(part.clips for part in parts) / step_s,
         "flops_per_s": flops / step_s,
         "mfu": flops / step_s / (peak_flops * len(parts)) if peak_flops else None,
-        "reading": asdict(sum((part.reading for part in parts), ReadStats())),
+        "reading": asdict(sum((part.read_stats for part in parts), ReadStats())),
     }
 
 

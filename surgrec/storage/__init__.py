@@ -1,29 +1,33 @@
-"""One address for a local folder and for `s3://bucket/prefix`. The only room that knows boto3.
+"""Files under one kind of address, for local folders and for `s3://bucket/prefix`. Only this room imports boto3.
 
-A store holds complete files under names. A read gives exactly the bytes asked for or raises; a write appears whole or
-not at all. A store object is an address: cheap, hashable, picklable, safe in many threads and after a fork.
+A store holds complete files under names. A read returns exactly the requested bytes or raises. A write appears whole or
+not at all. A `Store` object is only an address: cheap, hashable, picklable, and safe in threads and after a fork.
+
+Example:
+    >>> store = open_store("s3://corpora/surgery")
+    >>> store.write("cholec80/notes.txt", b"hello")
+    >>> store.read_range("cholec80/notes.txt", 1, 4)
+    b'ello'
+
+`surgrec.storage.seaweed` starts a real S3 server for the demo, the tests and the benchmarks. It is imported by its full
+name, because it needs boto3 and a server program.
 """
 
 from surgrec.storage.address import open_store
 from surgrec.storage.digest import file_sha256
 from surgrec.storage.disk_cache import DiskCache, WholeFile
-from surgrec.storage.lock import hold
+from surgrec.storage.lock import acquire
 from surgrec.storage.retry import RetryPolicy
-from surgrec.storage.seaweed import BUCKET, Account, free_ports, run_seaweed
 from surgrec.storage.store import TEMPORARY, Counters, Store
 
 __all__ = [
-    "BUCKET",
     "TEMPORARY",
-    "Account",
     "Counters",
     "DiskCache",
     "RetryPolicy",
     "Store",
     "WholeFile",
+    "acquire",
     "file_sha256",
-    "free_ports",
-    "hold",
     "open_store",
-    "run_seaweed",
 ]

@@ -25,6 +25,10 @@ class LocalStore(Store):
     def __init__(self, address: str) -> None:
         super().__init__(os.path.abspath(os.path.expanduser(address)))
 
+    @property
+    def is_local(self) -> bool:
+        return True
+
     def read(self, name: str) -> bytes:
         with _plain_errors(self.locate(name)):
             return self._count(self._path(name).read_bytes())

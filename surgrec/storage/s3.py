@@ -64,6 +64,10 @@ class S3Store(Store):
     def __reduce__(self) -> tuple[type["S3Store"], tuple[str, RetryPolicy]]:
         return S3Store, (self.address, self.policy)
 
+    @property
+    def is_local(self) -> bool:
+        return False
+
     def read(self, name: str) -> bytes:
         return self._fetch(name, _Download())
 

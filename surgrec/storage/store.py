@@ -53,6 +53,11 @@ class Store(ABC):
         """The full address of a name, for messages."""
         return f"{self.address.rstrip('/')}/{check_name(name, self.address)}"
 
+    @property
+    @abstractmethod
+    def is_local(self) -> bool:
+        """Whether the store is a folder on this machine's file system, so that its address is a path."""
+
     @abstractmethod
     def read(self, name: str) -> bytes:
         """All bytes of a file. MissingError if it is not there."""

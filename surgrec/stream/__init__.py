@@ -1,39 +1,32 @@
-"""Which sample comes next (pure functions), then fetching its bytes. No torch."""
+"""The stream: which sample comes at which position of a run, and the bytes of samples. No torch.
+
+Example:
+    >>> stream = Stream(open_corpus(["/data/corpus"]), Mixture(), seed=239)
+    >>> draws = stream.draws(rank_positions(0, global_batch=24, rank=0, world_size=8))
+    >>> mp4s = Fetcher(stream.sources, threads=8).fetch([stream.sample(draw) for draw in draws])
+"""
 
 from surgrec.stream.cache_filler import FillerStatus, run_cache_filler
-from surgrec.stream.cache_policy import ShardDemands
-from surgrec.stream.draw_plan import (
-    SourcePlan,
-    over_repeated,
-    plan_draws,
-    require_few_repeats,
-    sum_by_domain,
-    summarize_draws,
-)
+from surgrec.stream.draw_plan import DrawPlan
 from surgrec.stream.fetch import Fetcher, ReadStats
-from surgrec.stream.mixture import Level, Mixture
+from surgrec.stream.mixture import Level, Mixture, Stage
 from surgrec.stream.order import rank_positions, sample_key
 from surgrec.stream.permutation import hash_int, hash_uniform
 from surgrec.stream.stream import Draw, Stream
 
 __all__ = [
     "Draw",
+    "DrawPlan",
     "Fetcher",
     "FillerStatus",
     "Level",
     "Mixture",
     "ReadStats",
-    "ShardDemands",
-    "SourcePlan",
+    "Stage",
     "Stream",
     "hash_int",
     "hash_uniform",
-    "over_repeated",
-    "plan_draws",
     "rank_positions",
-    "require_few_repeats",
     "run_cache_filler",
     "sample_key",
-    "sum_by_domain",
-    "summarize_draws",
 ]

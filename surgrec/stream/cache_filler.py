@@ -1,4 +1,4 @@
-"""The process that fills a disk cache with the shards that a run will read, while the run reads what is there."""
+"""The process that fills a disk cache with the shards of a run while the run reads."""
 
 import ctypes
 import logging
@@ -15,142 +15,171 @@ from multiprocessing.sharedctypes import RawArray, RawValue
 from surgrec.errors import CacheError, StorageError
 from surgrec.storage import DiskCache
 from surgrec.stream.cache_policy import CacheStep, Demand, ShardDemands, next_step
+from surgrec.stream.stream import Stream
 
 _NICE = 10
-"""It gives way to decoding where there are not cores enough for both."""
+"""Niceness of the filler process: it yields to decoding when cores are scarce."""
 _IDLE_S = 1.0
-_END_S = 5.0
-_SET_ASIDE_S = 60.0
-"""How long a shard that could not be fetched is left to ranged reads before it is tried again."""
+_STOP_S = 5.0
+_RETRY_SHARD_S = 60.0
+"""Seconds before a shard that could not be fetched is tried again; ranged reads serve its samples meanwhile."""
 _LOOKS_PER_HORIZON = 8
-_COUNTS = ("filled", "filled_bytes", "evicted", "fill_failures")
+_COUNT_NAMES = ("filled", "filled_bytes", "evicted", "fill_failures")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
 class FillerStatus:
-    """What the training process and the one that fills tell each other, in shared memory."""
+    """State that the training process and the filler process share in memory."""
 
     position: ctypes.c_longlong = field(default_factory=lambda: RawValue(ctypes.c_longlong, 0))
-    """Where reading has come to; written by the training process."""
+    """Position that reading has reached; written by the training process."""
     counts: "ctypes.Array[ctypes.c_longlong]" = field(
-        default_factory=lambda: RawArray(ctypes.c_longlong, len(_COUNTS))
+        default_factory=lambda: RawArray(ctypes.c_longlong, len(_COUNT_NAMES))
     )
-    """Shards and bytes that came in, shards that went, failures; written by the one that fills."""
+    """Shards added, their bytes, shards evicted, failures; written by the filler process."""
 
     def counted(self) -> dict[str, int]:
-        """The counts by name."""
-        return dict(zip(_COUNTS, self.counts, strict=True))
+        """Return the counts by name: filled, filled_bytes, evicted, fill_failures."""
+        return dict(zip(_COUNT_NAMES, self.counts, strict=True))
 
-    def count(self, **counts: int) -> None:
-        """Counts on."""
-        for name, number in counts.items():
-            self.counts[_COUNTS.index(name)] += number
+    def count(self, **increments: int) -> None:
+        """Add to counts, as in `count(evicted=1)`."""
+        for name, increment in increments.items():
+            self.counts[_COUNT_NAMES.index(name)] += increment
 
 
 @contextmanager
 def run_cache_filler(
-    cache: DiskCache, needs: Callable[[], ShardDemands], start: int
+    cache: DiskCache,
+    stream: Stream,
+    *,
+    start: int,
+    positions: int,
+    slots: tuple[int, int],
+    global_batch: int,
 ) -> Iterator[FillerStatus]:
-    """Fills the cache for a run from position `start` on, in a process of its own, for as long as the context lasts.
+    """Fill a cache for a run, in a separate process, for as long as the context lasts.
 
-    Where another job fills the same folder, this one reads what is there, and takes over once the other ends. Nothing depends on
-    the process: when it fails or is killed, samples are read from the store one by one.
+    If another job already fills the same folder, this filler waits and takes over when the other job ends. The run does
+    not depend on the filler: if it fails or is killed, samples are read from the store one by one.
 
     Args:
-        cache: A prepared folder.
-        needs: Makes what the run wants; called in the process.
-        start: First position.
+        cache: A prepared cache folder.
+        stream: The stream of the run.
+        start: First position of this start of the run.
+        positions: Number of positions of the whole run.
+        slots: Slots of each global batch that this machine reads, as (first, end).
+        global_batch: Positions per step.
     """
-    told = FillerStatus()
-    told.position.value = start
-    # Forked, as the loader's workers are: the index is shared, clients and threads are made on the other side.
+    status = FillerStatus()
+    status.position.value = start
+    make_demands = partial(
+        ShardDemands, stream, positions=positions, slots=slots, global_batch=global_batch
+    )
+
+    # Fork as the loader's workers do: the index is shared; clients and threads are made in the child.
     process = multiprocessing.get_context("fork").Process(
-        target=_fill, args=(cache, needs, told, os.getpid()), name="fill", daemon=True
+        target=_fill, args=(cache, make_demands, status, os.getpid()), name="fill", daemon=True
     )
     process.start()
     try:
-        yield told
+        yield status
     finally:
         process.terminate()
-        process.join(_END_S)
-        process.kill()  # no harm to one that has ended
+        process.join(_STOP_S)
+        process.kill()  # has no effect on a process that has ended
 
 
 def _fill(
-    cache: DiskCache, needs: Callable[[], ShardDemands], told: FillerStatus, parent: int
+    cache: DiskCache, make_demands: Callable[[], ShardDemands], status: FillerStatus, parent: int
 ) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the training process, which then ends this one
+    """Run the filler process until its parent ends or the disk fails."""
+    # Ctrl-C is meant for the training process, which then terminates this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.nice(_NICE)
     is_wanted = partial(_is_child_of, parent)
+
     try:
+        # Wait until no other job fills this folder.
         while cache.try_acquire() is None and is_wanted():
             time.sleep(_IDLE_S)
-        filler = _Filler(cache, needs(), told, is_wanted)
+
+        # Building the demands takes a second with millions of samples, so it happens here and not in training.
+        filler = _Filler(cache, make_demands(), status, is_wanted)
         while is_wanted():
-            change = filler.next_step()
-            if change is None:
+            step = filler.next_step()
+            if step is None:
                 time.sleep(_IDLE_S)
             else:
-                filler.make(change)
+                filler.execute(step)
     except OSError as error:
-        told.count(fill_failures=1)
-        _log.warning("cache: %s; nothing is added any more, samples are read from the store", error)
+        status.count(fill_failures=1)
+        _log.warning("cache: %s; filling stopped, samples are read from the store", error)
 
 
 def _is_child_of(parent: int) -> bool:
-    """Whether the training process still lives: a daemon outlives one that was killed with -9."""
+    """Return whether the training process still runs. A daemon process outlives a parent killed with SIGKILL."""
     return os.getppid() == parent
 
 
 class _Filler:
-    """What is known of the near future, and what could not be fetched."""
+    """The demands of the near future, and the shards that recently could not be fetched."""
 
     def __init__(
-        self, cache: DiskCache, needs: ShardDemands, told: FillerStatus, go_on: Callable[[], bool]
+        self,
+        cache: DiskCache,
+        demands: ShardDemands,
+        status: FillerStatus,
+        go_on: Callable[[], bool],
     ) -> None:
-        self._cache, self._needs, self._told, self._go_on = cache, needs, told, go_on
-        self._files = {file.sha256: file for file in needs.files}
-        self._sizes = {file.sha256: file.bytes for file in needs.files}
+        self._cache, self._shard_demands, self._status, self._go_on = cache, demands, status, go_on
+        self._files = {file.sha256: file for file in demands.files}
+        self._sizes = {file.sha256: file.bytes for file in demands.files}
         self._limit_bytes = cache.limit_bytes
-        self._known: dict[str, Demand] = {}
-        self._look_again_at = -1
-        self._set_aside: dict[str, float] = {}
+        self._demands: dict[str, Demand] = {}
+        self._next_look = -1
+        self._retry_at: dict[str, float] = {}
 
     def next_step(self) -> CacheStep | None:
-        position = int(self._told.position.value)
-        if position >= self._look_again_at:
-            end = self._needs.horizon(position, self._limit_bytes)
-            self._known = self._needs.between(position, end)
-            self._look_again_at = position + max(1, (end - position) // _LOOKS_PER_HORIZON)
-        now = time.monotonic()
-        needs = {
-            sha256: need
-            for sha256, need in self._known.items()
-            if self._set_aside.get(sha256, now) <= now
-        }
-        return next_step(needs, self._sizes, self._cache.files(), self._limit_bytes)
+        """Return the next change of the cache, or None if nothing is worth its bytes."""
+        # Look ahead again after an eighth of the horizon.
+        position = int(self._status.position.value)
+        if position >= self._next_look:
+            end = self._shard_demands.horizon(position, self._limit_bytes)
+            self._demands = self._shard_demands.between(position, end)
+            self._next_look = position + max(1, (end - position) // _LOOKS_PER_HORIZON)
 
-    def make(self, change: CacheStep) -> None:
-        """Brings the change about; a failure is told, counted, and left to the store's ranged reads."""
-        file = self._files[change.fetch]
+        # Leave out shards that recently failed.
+        now = time.monotonic()
+        demands = {
+            sha256: demand
+            for sha256, demand in self._demands.items()
+            if self._retry_at.get(sha256, now) <= now
+        }
+        return next_step(demands, self._sizes, self._cache.files(), self._limit_bytes)
+
+    def execute(self, step: CacheStep) -> None:
+        """Carry out a step. A failure is logged and counted; ranged reads then serve the shard's samples."""
+        file = self._files[step.fetch]
         try:
-            for sha256 in change.drop:
+            for sha256 in step.drop:
                 self._cache.drop(sha256)
-                self._told.count(evicted=1)
+                self._status.count(evicted=1)
             if self._cache.add(file, go_on=self._go_on):
-                self._told.count(filled=1, filled_bytes=file.bytes)
-        except CacheError as error:  # the disk: what it holds is all that it takes
-            self._told.count(fill_failures=1)
+                self._status.count(filled=1, filled_bytes=file.bytes)
+
+        # The disk is full or fails: do not ask it for more than it holds now.
+        except CacheError as error:
+            self._status.count(fill_failures=1)
             self._limit_bytes = sum(self._cache.files().values())
             _log.warning(
-                "cache: %s; it keeps what it has, other samples are read from the store", error
+                "cache: %s; it keeps its shards, other samples are read from the store", error
             )
+
         except StorageError as error:
-            self._told.count(fill_failures=1)
-            self._set_aside[change.fetch] = time.monotonic() + _SET_ASIDE_S
+            self._status.count(fill_failures=1)
+            self._retry_at[step.fetch] = time.monotonic() + _RETRY_SHARD_S
             _log.warning("cache: %s; samples of this shard are read one by one", error)

@@ -1,107 +1,124 @@
-"""What a run draws of each source: planned from its mixture, or counted while it trained."""
+"""The draw plan: how many samples of each source a run draws, planned from its mixture or counted while it trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from surgrec.errors import MixtureError
+from surgrec.stream.mixture import Mixture
 from surgrec.stream.stream import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePlan:
-    """What a stretch of the stream draws of one source."""
+    """One source's part of a draw plan."""
 
     source: str
     domain: str
     samples: int
-    """Samples that may be drawn."""
+    """Samples that the mixture admits (its splits and its minimum duration)."""
     hours: float
-    """Of stored video in these samples."""
+    """Stored video in these samples, hours."""
     share: float
-    """Of all samples drawn."""
+    """Draws of this source as a fraction of all draws."""
     draws: int
-    """Samples drawn."""
+    """Samples drawn, repeats included."""
     epochs: float
-    """Draws per sample."""
+    """Mean number of draws per sample."""
 
 
-def require_few_repeats(stream: Stream, positions: int) -> None:
-    """Refuses a run of so many positions that draws a source more often than the mixture's `max_repeats`.
+@dataclass(frozen=True, kw_only=True)
+class DrawPlan:
+    """Draws, share and epochs of each source for a number of positions.
 
-    Raises:
-        MixtureError: It does, and the mixture does not say `over_max_repeats: warn`.
+    Example:
+        >>> plan = DrawPlan.for_positions(stream, steps * global_batch)
+        >>> plan.require_few_repeats()
+        >>> {source.source: source.draws for source in plan.sources}
+        {'cholec80': 1536, 'heichole': 512}
     """
-    mixture = stream.order.mixture
-    if mixture.max_repeats is None or mixture.over_max_repeats == "warn":
-        return
-    found = over_repeated(plan_draws(stream, positions), mixture.max_repeats)
-    if found:
-        raise MixtureError(
-            f"mixture: {found}; lower the weight, raise an alpha, shorten the run, or set over_max_repeats to warn"
-        )
 
+    sources: tuple[SourcePlan, ...]
+    """Sorted by name."""
+    mixture: Mixture
 
-def plan_draws(stream: Stream, positions: int) -> list[SourcePlan]:
-    """What the first `positions` positions draw of each source."""
-    return summarize_draws(stream, stream.order.consumed(positions))
+    @classmethod
+    def for_positions(cls, stream: Stream, positions: int) -> "DrawPlan":
+        """Return the plan of the first `positions` positions of a stream."""
+        return cls.from_counts(stream, stream.order.consumed(positions))
 
+    @classmethod
+    def from_counts(cls, stream: Stream, draws: Mapping[str, int]) -> "DrawPlan":
+        """Return the plan for given numbers of draws.
 
-def summarize_draws(stream: Stream, draws: Mapping[str, int]) -> list[SourcePlan]:
-    """The same for any numbers of samples drawn, by source: planned ones, or those that a run has counted."""
-    total = sum(draws.values())
-    plans = []
-    for name, source in stream.sources.items():
-        own = [
-            rows
-            for leaf, rows in zip(stream.order.leaves, stream.rows, strict=True)
-            if leaf.source == name
+        Args:
+            stream: Sources and mixture.
+            draws: Samples drawn per source, planned or counted by a run; 0 for sources that it lacks.
+        """
+        total = sum(draws.values())
+        plans = []
+        for name, source in sorted(stream.sources.items()):
+            rows_by_stratum = [
+                rows
+                for stratum, rows in zip(stream.order.leaves, stream.rows, strict=True)
+                if stratum.source == name
+            ]
+            samples = sum(map(len, rows_by_stratum))
+            durations_s = source.index.column("duration_s").to_numpy()
+            source_draws = draws.get(name, 0)
+            plans.append(
+                SourcePlan(
+                    source=name,
+                    domain=source.entry.domain,
+                    samples=samples,
+                    hours=float(sum(durations_s[rows].sum() for rows in rows_by_stratum)) / 3600,
+                    share=source_draws / total if total else 0.0,
+                    draws=source_draws,
+                    epochs=source_draws / samples if samples else 0.0,
+                )
+            )
+        return cls(sources=tuple(plans), mixture=stream.order.mixture)
+
+    def domains(self) -> list[SourcePlan]:
+        """Return the sums per domain, with an empty `source`. Epochs are draws per sample of the whole domain."""
+        sums = []
+        for domain in sorted({plan.domain for plan in self.sources}):
+            members = [plan for plan in self.sources if plan.domain == domain]
+            samples = sum(plan.samples for plan in members)
+            draws = sum(plan.draws for plan in members)
+            sums.append(
+                SourcePlan(
+                    source="",
+                    domain=domain,
+                    samples=samples,
+                    hours=sum(plan.hours for plan in members),
+                    share=sum(plan.share for plan in members),
+                    draws=draws,
+                    epochs=draws / samples if samples else 0.0,
+                )
+            )
+        return sums
+
+    def repeats_warning(self) -> str:
+        """Return a sentence that names the sources beyond the mixture's `max_repeats`; empty if all are within it."""
+        limit = self.mixture.max_repeats
+        over = [
+            f"{plan.source} ({plan.epochs:.1f})"
+            for plan in self.sources
+            if limit and plan.epochs > limit
         ]
-        size = sum(map(len, own))
-        durations = source.index.column("duration_s").to_numpy()
-        drawn = draws.get(name, 0)
-        plans.append(
-            SourcePlan(
-                source=name,
-                domain=source.entry.domain,
-                samples=size,
-                hours=float(sum(durations[rows].sum() for rows in own)) / 3600,
-                share=drawn / total if total else 0.0,
-                draws=drawn,
-                epochs=drawn / size if size else 0.0,
-            )
+        if not over:
+            return ""
+        return (
+            f"each sample would be drawn more often than max_repeats {limit:g}: {', '.join(over)}"
         )
-    return sorted(plans, key=lambda plan: plan.source)
 
+    def require_few_repeats(self) -> None:
+        """Refuse a plan that repeats a source more often than the mixture's `max_repeats`.
 
-def over_repeated(plans: Sequence[SourcePlan], max_repeats: float | None) -> str:
-    """Names the sources whose samples a plan draws more often than `max_repeats`; empty if there is none."""
-    over = [
-        f"{plan.source} ({plan.epochs:.1f})"
-        for plan in plans
-        if max_repeats and plan.epochs > max_repeats
-    ]
-    return (
-        f"each sample would be drawn more often than max_repeats {max_repeats:g}: {', '.join(over)}"
-        if over
-        else ""
-    )
-
-
-def sum_by_domain(plans: Sequence[SourcePlan]) -> list[SourcePlan]:
-    """The sums of each domain, with an empty source; a domain's epochs are the draws per sample of all of it."""
-    sums = []
-    for domain in sorted({plan.domain for plan in plans}):
-        own = [plan for plan in plans if plan.domain == domain]
-        samples, draws = sum(plan.samples for plan in own), sum(plan.draws for plan in own)
-        sums.append(
-            SourcePlan(
-                source="",
-                domain=domain,
-                samples=samples,
-                hours=sum(plan.hours for plan in own),
-                share=sum(plan.share for plan in own),
-                draws=draws,
-                epochs=draws / samples if samples else 0.0,
+        Raises:
+            MixtureError: A source is beyond the limit, and the mixture does not say `over_max_repeats: warn`.
+        """
+        if self.mixture.over_max_repeats == "refuse" and (over := self.repeats_warning()):
+            raise MixtureError(
+                f"mixture: {over}; lower the weight, raise an alpha, shorten the run, or set over_max_repeats to warn"
             )
-        )
-    return sums

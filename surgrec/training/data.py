@@ -6,7 +6,7 @@ from accelerate import Accelerator
 
 from surgrec.clips import ClipDataset, ClipSampling, StepSampler
 from surgrec.shards import open_corpus
-from surgrec.stream import Stream, require_few_repeats
+from surgrec.stream import DrawPlan, Stream
 from surgrec.training.run_config import RunConfig
 
 
@@ -43,7 +43,7 @@ def open_data(
     stream = Stream(open_corpus(corpora), config.mixture, config.seed)
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
     stream.require_duration(sampling.span_s)
-    require_few_repeats(stream, config.positions)
+    DrawPlan.for_positions(stream, config.positions).require_few_repeats()
     sampler = StepSampler(
         global_batch=config.global_batch,
         rank=accelerator.process_index,

@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from surgrec.errors import ConfigError, SetupError
 from surgrec.runs.rows import METRICS_FILE
-from surgrec.storage import hold
+from surgrec.storage import acquire
 from surgrec.training.checkpoint import Checkpoints
 
 Precision = Literal["no", "bf16"]
@@ -89,7 +89,7 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
 
 def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
     checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
-    hold(checkpoints.run_dir, doing="training")
+    acquire(checkpoints.run_dir, doing="training")
     steps = checkpoints.steps()
     if not resume and (steps or (checkpoints.run_dir / METRICS_FILE).exists()):
         reached = f"step {steps[-1]}" if steps else "no checkpoint yet"

@@ -74,7 +74,7 @@ class _Pending:
     sources: list[str]
     clips: int
     quarantined: list[Quarantined]
-    reading: ReadStats
+    read_stats: ReadStats
     losses: Float[Tensor, " b"]
     flops: float
     began: float
@@ -87,7 +87,7 @@ class _Pending:
             keys=self.keys,
             sources=self.sources,
             clips=self.clips,
-            reading=self.reading,
+            read_stats=self.read_stats,
             losses=self.losses.tolist(),
             flops=self.flops,
             data_wait_s=self.data_wait_s,
@@ -144,7 +144,7 @@ class RunLog:
                 sources=batch.sources,
                 clips=len(batch.frames),
                 quarantined=batch.quarantined,
-                reading=batch.read_stats,
+                read_stats=batch.read_stats,
                 losses=losses,
                 flops=flops,
                 began=began,

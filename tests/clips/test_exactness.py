@@ -12,8 +12,7 @@ import pytest
 
 from surgrec.clips import LoaderConfig, StepSampler
 from surgrec.shards import open_corpus
-from surgrec.stream import Level, Mixture, Stream
-from surgrec.stream.mixture import Stage
+from surgrec.stream import Level, Mixture, Stage, Stream
 from tests.support.loading import Load, Loaded, LoadedSample, load_ranks
 
 GLOBAL_BATCH, STEPS = 8, 6

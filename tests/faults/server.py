@@ -1,60 +1,37 @@
-"""SeaweedFS that can be stopped and started again: the same ports, the same data."""
+"""SeaweedFS that can be killed and started again with the same ports and the same data."""
 
-import json
-import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from surgrec.storage import Account, free_ports
-from surgrec.storage.seaweed import _identity, _wait_for_bucket, _weed_command
+from surgrec.storage.seaweed import Account, SeaweedServer
 
 
 class Server:
-    """A real S3 server with one account that may do everything."""
+    """A real S3 server with one account, which may do everything."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port, *self._ports = free_ports(8)
-        self.endpoint = f"http://127.0.0.1:{self._port}"
+        self._server = SeaweedServer(folder)
+        self.endpoint = self._server.endpoint
         self.account = self.new_account()
-        self._process: subprocess.Popen[bytes] | None = None
 
     def new_account(self) -> Account:
-        """A key that the server knows once it is started with it."""
-        return Account(
-            endpoint=self.endpoint,
-            access_key=f"key{uuid.uuid4().hex[:8]}",
-            secret_key=uuid.uuid4().hex,
-        )
+        """Return a new account. The server knows it after a start with it."""
+        return self._server.new_account(f"key{uuid.uuid4().hex[:8]}")
 
     def start(self, account: Account | None = None) -> None:
-        """Starts it with this account alone; returns when it answers."""
-        account = account or self.account
-        accounts, log = self._folder / "accounts.json", self._folder / "weed.log"
-        identity = _identity(account, ["Admin", "Read", "Write", "List"])
-        accounts.touch(mode=0o600)
-        accounts.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
-        assert self._process is None, "it is running"
-        command = _weed_command(self._folder, accounts, self._port, self._ports)
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        _wait_for_bucket(account, self._process, log)
+        """Start the server with this account alone, and return when it answers."""
+        self._server.start(account or self.account)
 
     def kill(self) -> None:
-        """Ends it with -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        """End the server with SIGKILL."""
+        self._server.kill()
 
 
 @contextmanager
 def run_server(folder: Path) -> Iterator[Server]:
-    """A server that runs until the end, unless it is killed before."""
+    """Run a server for as long as the context lasts, unless it is killed before."""
     server = Server(folder)
     try:
         server.start()

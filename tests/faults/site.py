@@ -12,7 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 from surgrec.clips import LoaderConfig, StepSampler
-from surgrec.storage import BUCKET, Account, RetryPolicy, Store, open_store
+from surgrec.storage import RetryPolicy, Store, open_store
+from surgrec.storage.seaweed import BUCKET, Account
 from surgrec.stream import Mixture
 from tests.faults.proxy import Proxy, never, run_proxy
 from tests.faults.server import Server, run_server

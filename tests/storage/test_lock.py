@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.storage import hold
+from surgrec.storage import acquire
 
 
 def test_a_folder_that_another_process_holds_is_refused(
@@ -23,6 +23,6 @@ def test_a_folder_that_another_process_holds_is_refused(
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(ConfigError, match=f"another process is training in {tmp_path}"):
-            hold(tmp_path, doing="training")
+            acquire(tmp_path, doing="training")
         other.kill()  # however it ends, the folder is free again
-    os.close(hold(tmp_path, doing="training"))
+    os.close(acquire(tmp_path, doing="training"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage import Account, RetryPolicy, Store, free_ports, open_store
-from surgrec.storage.seaweed import Seaweed
+from surgrec.storage import RetryPolicy, Store, open_store
+from surgrec.storage.seaweed import Account, Seaweed, free_ports
 from tests.support.s3 import FaultyS3, use
 
 

@@ -22,6 +22,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(request.getfixturevalue("s3_address"))
 
 
+def test_a_store_says_whether_it_is_a_local_folder(store: Store) -> None:
+    assert store.is_local == (not store.address.startswith("s3://"))
+
+
 def test_written_bytes_come_back(store: Store) -> None:
     store.write("cholec80/index.parquet", SHARD)
     assert store.read("cholec80/index.parquet") == SHARD

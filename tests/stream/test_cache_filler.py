@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from surgrec.shards import Sample, Source, open_corpus
 from surgrec.storage import DiskCache
-from surgrec.stream import Fetcher, Mixture, ShardDemands, Stream, run_cache_filler
+from surgrec.stream import Fetcher, FillerStatus, Mixture, Stream, run_cache_filler
 from tests.support.samples import make_clips, make_mp4, write_corpus
 
 RUN = 1000
@@ -37,9 +37,10 @@ def shards(corpus: dict[str, Source]) -> dict[str, int]:
     }
 
 
-def needs(corpus: dict[str, Source], start: int = 0) -> Callable[[], ShardDemands]:
+def run_filler(cache: DiskCache, corpus: dict[str, Source]) -> AbstractContextManager[FillerStatus]:
+    """A filler for a run of `RUN` positions from the first one on."""
     stream = Stream(corpus, Mixture(block=16), seed=1)
-    return partial(ShardDemands, stream, positions=start + RUN, slots=(0, 8), global_batch=8)
+    return run_cache_filler(cache, stream, start=0, positions=RUN, slots=(0, 8), global_batch=8)
 
 
 def a_cache(tmp_path: Path, limit_bytes: int = 1_000_000) -> DiskCache:
@@ -59,9 +60,9 @@ def test_a_cache_with_room_fills_with_every_shard_of_the_run(
     corpus: dict[str, Source], tmp_path: Path
 ) -> None:
     cache = a_cache(tmp_path)
-    with run_cache_filler(cache, needs(corpus), 0) as told:
-        wait_for(lambda: told.counted()["filled"] == 6)
-        assert told.counted() == {
+    with run_filler(cache, corpus) as status:
+        wait_for(lambda: status.counted()["filled"] == 6)
+        assert status.counted() == {
             "filled": 6,
             "filled_bytes": sum(shards(corpus).values()),
             "evicted": 0,
@@ -85,10 +86,10 @@ def test_a_cache_never_grows_beyond_its_limit(corpus: dict[str, Source], tmp_pat
         seen.append(sum(sizes))
         return seen[-1]
 
-    with run_cache_filler(cache, needs(corpus), 0) as told:
+    with run_filler(cache, corpus) as status:
         wait_for(lambda: used() > limit * 0.4)
         for position in range(0, RUN, 100):
-            told.position.value = position
+            status.position.value = position
             until = time.monotonic() + 0.1
             while time.monotonic() < until:
                 used()
@@ -108,8 +109,8 @@ def test_cached_samples_are_read_from_the_disk_and_equal_the_store_s(
     corpus: dict[str, Source], tmp_path: Path
 ) -> None:
     cache = a_cache(tmp_path)
-    with run_cache_filler(cache, needs(corpus), 0) as told:
-        wait_for(lambda: told.counted()["filled"] == 6)
+    with run_filler(cache, corpus) as status:
+        wait_for(lambda: status.counted()["filled"] == 6)
     shutil.rmtree(tmp_path / "corpus")  # what is read now is the cache's
     fetcher = Fetcher(corpus, 2, cache)
     assert fetcher.fetch(all_samples(corpus)) == [
@@ -126,8 +127,8 @@ def test_a_cached_shard_that_was_harmed_costs_a_request_and_no_sample(
     corpus: dict[str, Source], tmp_path: Path, harm: str
 ) -> None:
     cache = a_cache(tmp_path)
-    with run_cache_filler(cache, needs(corpus), 0) as told:
-        wait_for(lambda: told.counted()["filled"] == 6)
+    with run_filler(cache, corpus) as status:
+        wait_for(lambda: status.counted()["filled"] == 6)
     harmed = corpus["alpha"].entry.shards[0]
     path = cache.folder / f"{harmed.sha256}.tar"
     if harm == "changed":
@@ -166,14 +167,14 @@ def test_a_second_job_reads_and_takes_over_when_the_first_ends(
     corpus: dict[str, Source], tmp_path: Path
 ) -> None:
     cache = a_cache(tmp_path)
-    with run_cache_filler(cache, needs(corpus), 0) as first:
+    with run_filler(cache, corpus) as first:
         wait_for(lambda: first.counted()["filled"] == 6)
-        with run_cache_filler(cache, needs(corpus), 0) as second:
+        with run_filler(cache, corpus) as second:
             time.sleep(0.3)
             cache.drop(next(iter(shards(corpus))))
             wait_for(lambda: first.counted()["filled"] == 7)
             assert second.counted()["filled"] == 0
-    with run_cache_filler(cache, needs(corpus), 0) as third:
+    with run_filler(cache, corpus) as third:
         cache.drop(next(iter(shards(corpus))))
         wait_for(lambda: third.counted()["filled"] == 1)
 
@@ -184,8 +185,8 @@ def test_a_shard_that_cannot_be_read_is_counted_and_the_others_come(
     lost = corpus["beta"].entry.shards[1]
     Path(corpus["beta"].store.address, "beta", lost.name).unlink()
     cache = a_cache(tmp_path)
-    with run_cache_filler(cache, needs(corpus), 0) as told:
-        wait_for(lambda: told.counted()["filled"] == 5 and told.counted()["fill_failures"] == 1)
+    with run_filler(cache, corpus) as status:
+        wait_for(lambda: status.counted()["filled"] == 5 and status.counted()["fill_failures"] == 1)
     assert set(cache.files()) == set(shards(corpus)) - {lost.sha256}
 
 
@@ -200,10 +201,10 @@ def test_a_full_disk_ends_the_adding_and_nothing_else(
         pytest.skip("only root may make a small disk")
     try:
         cache = a_cache(disk)
-        with run_cache_filler(cache, needs(corpus), 0) as told:
-            wait_for(lambda: told.counted()["fill_failures"] == 1)
+        with run_filler(cache, corpus) as status:
+            wait_for(lambda: status.counted()["fill_failures"] == 1)
             time.sleep(1.5)
-            assert told.counted()["fill_failures"] == 1, "it is tried again and again"
+            assert status.counted()["fill_failures"] == 1, "it is tried again and again"
             fetcher = Fetcher(corpus, 2, cache)
             assert fetcher.fetch(all_samples(corpus)) == [
                 make_mp4(sample.clip) for sample in all_samples(corpus)
@@ -215,18 +216,14 @@ def test_a_full_disk_ends_the_adding_and_nothing_else(
 
 JOB = """
 import sys, time
-from functools import partial
 from pathlib import Path
 from surgrec.shards import open_corpus
 from surgrec.storage import DiskCache
-from surgrec.stream import run_cache_filler
-from surgrec.stream import Mixture
-from surgrec.stream import ShardDemands
-from surgrec.stream import Stream
+from surgrec.stream import Mixture, Stream, run_cache_filler
 cache = DiskCache(Path(sys.argv[2]), 1_000_000)
 stream = Stream(open_corpus([sys.argv[1]]), Mixture(block=16), seed=1)
-with run_cache_filler(cache, partial(ShardDemands, stream, positions=1000, slots=(0, 8), global_batch=8), 0) as told:
-    while told.counted()["filled"] < 6:
+with run_cache_filler(cache, stream, start=0, positions=1000, slots=(0, 8), global_batch=8) as status:
+    while status.counted()["filled"] < 6:
         time.sleep(0.01)
     print("filled", flush=True)
     time.sleep(600)

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgrec.shards import open_corpus
-from surgrec.stream import Level, Mixture, ShardDemands, Stream
-from surgrec.stream.cache_policy import CacheStep, Demand, next_step
-from surgrec.stream.mixture import Stage
+from surgrec.stream import Level, Mixture, Stage, Stream
+from surgrec.stream.cache_policy import CacheStep, Demand, ShardDemands, next_step
 from tests.support.samples import make_clips, write_corpus
 
 

@@ -22,8 +22,8 @@ from surgrec.shards import (
 )
 from surgrec.shards.index import SourceIndex
 from surgrec.storage import open_store
-from surgrec.stream import Level, Mixture, Stream, plan_draws, rank_positions
-from surgrec.stream.mixture import Stage, level_columns, phases
+from surgrec.stream import DrawPlan, Level, Mixture, Stage, Stream, rank_positions
+from surgrec.stream.mixture import level_columns, phases
 from surgrec.stream.shares import Leaf
 from tests.support.samples import CLIP
 
@@ -394,7 +394,7 @@ def test_neither_the_order_of_the_roots_nor_what_was_asked_before_changes_a_draw
 @given(runs(), st.integers(0, 1000))
 def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions: int) -> None:
     counted = Counter(source for source, _, _ in seen(run.stream, range(positions)))
-    plan = plan_draws(run.stream, positions)
+    plan = DrawPlan.for_positions(run.stream, positions).sources
     assert {row.source: row.draws for row in plan} == {name: counted[name] for name in run.sources}
     samples = Counter[str]()
     for leaf, rows in run.drawable().items():

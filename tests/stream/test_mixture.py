@@ -11,8 +11,8 @@ from jaxtyping import Float64, Int64
 import surgrec.stream
 from surgrec.cli import parse
 from surgrec.errors import MixtureError
-from surgrec.stream import Level, Mixture
-from surgrec.stream.mixture import Stage, phases
+from surgrec.stream import Level, Mixture, Stage
+from surgrec.stream.mixture import phases
 from surgrec.stream.shares import Leaf, block_counts, shares
 
 

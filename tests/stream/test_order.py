@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgrec.errors import ConfigError, MixtureError
-from surgrec.stream import Level, Mixture, rank_positions, sample_key
-from surgrec.stream.mixture import Stage
+from surgrec.stream import Level, Mixture, Stage, rank_positions, sample_key
 from surgrec.stream.order import DrawArrays, Order
 from surgrec.stream.permutation import uniform
 from surgrec.stream.shares import Leaf

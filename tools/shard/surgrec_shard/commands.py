@@ -206,9 +206,7 @@ def _chosen_videos(
 def _keep_apart(store: Store, videos: Path | None, private: Path, work: Path) -> None:
     """Refuses to put what is private into the corpus, or the clips of unfinished work among the videos to build."""
     for flag, folder in (("--private", private), ("--work", work)):
-        if not store.address.startswith("s3://") and folder.resolve().is_relative_to(
-            Path(store.address).resolve()
-        ):
+        if store.is_local and folder.resolve().is_relative_to(Path(store.address).resolve()):
             raise ConfigError(
                 f"{flag} {folder} lies inside the corpus {store.address}; name a folder outside of it"
             )
@@ -219,9 +217,9 @@ def _keep_apart(store: Store, videos: Path | None, private: Path, work: Path) ->
 
 
 def _private_folder(store: Store) -> Path:
-    if store.address.startswith("s3://"):
-        return Path(store.address.removeprefix("s3://").strip("/").replace("/", "-") + ".private")
-    return Path(str(store.address).rstrip("/") + ".private")
+    if store.is_local:
+        return Path(f"{store.address.rstrip('/')}.private")
+    return Path(store.address.removeprefix("s3://").strip("/").replace("/", "-") + ".private")
 
 
 def _print_build(result: BuildResult, store: Store) -> None:
