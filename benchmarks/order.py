@@ -53,7 +53,7 @@ def main(config: Planning) -> None:
                 "world_size": config.world_size,
             }
             print(
-                f"rank batch {batch}, {len(stream.order.leaves)} leaves, microseconds per sample:"
+                f"rank batch {batch}, {len(stream.order.strata)} strata, microseconds per sample:"
             )
             plans: dict[str, Callable[[np.ndarray], object]] = {
                 "order alone": stream.order,

@@ -1,7 +1,8 @@
-"""Which whole shards a disk cache should hold. Pure: the order is known, so what will be read, and when, is known too.
+"""The policy of the disk cache: which whole shards it should hold. Pure functions of the order, which is known in advance.
 
-A cache must not ask the store for more than reading sample by sample would. With a corpus that does not fit, that is easily lost: a
-gigabyte fetched for one clip, and thrown away before the next. Hence the two rules of `next_step`.
+A cache must not request more bytes from the store than reading sample by sample would. With a corpus larger than the
+cache that happens easily: a gigabyte fetched for one clip, and evicted before the next. The two rules of `next_step`
+prevent it.
 """
 
 from collections.abc import Mapping
@@ -13,79 +14,90 @@ from jaxtyping import Float64, Int32, Int64
 from surgrec.storage import WholeFile
 from surgrec.stream.stream import Stream
 
-_WORTH = 0.5
-"""Share of a shard's bytes that must be read of it to fetch it whole into free room: few long requests for very many short ones."""
-_MOST_POSITIONS = 1 << 20
-_SAMPLED_POSITIONS = 4096
+_MIN_SHARE_READ = 0.5
+"""Least share of a shard's bytes that the run must read to fetch it whole into free room: one long request for many short ones."""
+_MAX_HORIZON = 1 << 20
+_PROBE_POSITIONS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What the run wants of one shard from some position on."""
+    """The run's demand for one shard from some position on."""
 
     next_use: int
-    """Position of its next sample; as many positions as the run has, if none comes within the horizon."""
+    """Position of its next sample; the number of positions of the run if none comes within the horizon."""
     horizon_bytes: int
-    """Of samples that the horizon reads from it."""
+    """Bytes that the horizon reads from the shard."""
     run_bytes: float
-    """Of samples that the rest of the run reads from it, on average over orders."""
+    """Bytes that the rest of the run reads from the shard, on average over orders."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheStep:
-    """One shard to bring in, and those that make room for it first."""
+    """One change of a cache: a shard to fetch, and the shards to drop before."""
 
     fetch: str
     """SHA-256."""
     drop: tuple[str, ...]
+    """SHA-256 of each."""
 
 
 def next_step(
-    needs: Mapping[str, Demand],
+    demands: Mapping[str, Demand],
     sizes: Mapping[str, int],
     cached: Mapping[str, int],
     limit_bytes: int,
 ) -> CacheStep | None:
-    """The next thing to do for a cache; None where nothing is worth its bytes.
+    """Return the next change of a cache, or None if no shard is worth its bytes.
 
-    Shards come in by next use, and those whose next use is farthest make room (Belady 1966). Into free room a shard is fetched if
-    the rest of the run reads at least half of its bytes. Where others that are wanted must go, it is only if within the horizon it
-    spares more reading than its own size and what they would have spared.
+    Shards are fetched by next use, and those with the farthest next use are dropped (Belady 1966). Two rules limit the
+    traffic:
+
+    1. Into free room, a shard is fetched if the rest of the run reads at least half of its bytes.
+    2. In place of shards that the run demands, it is fetched only if, within the horizon, it saves more bytes than its own
+       size and the savings of the dropped shards together.
 
     Args:
-        needs: Of shards, by SHA-256.
+        demands: Demands by SHA-256 of the shard.
         sizes: Bytes of these shards.
-        cached: Bytes of what is there, by SHA-256; what has no need is of another run.
-        limit_bytes: Most bytes that may be there at once.
+        cached: Bytes of each cached shard, by SHA-256. Shards without a demand belong to other runs and are dropped first.
+        limit_bytes: Most bytes that the cache may hold.
     """
-    by_next_use = sorted(needs, key=lambda sha256: (needs[sha256].next_use, sha256))
-    leaving = [sha256 for sha256 in cached if sha256 not in needs]
-    leaving += [sha256 for sha256 in reversed(by_next_use) if sha256 in cached]
-    room = limit_bytes - sum(cached.values())
-    for wanted in by_next_use:
-        size, need = sizes[wanted], needs[wanted]
-        if wanted in cached or size > limit_bytes or need.run_bytes < _WORTH * size:
+    by_next_use = sorted(demands, key=lambda sha256: (demands[sha256].next_use, sha256))
+    free_bytes = limit_bytes - sum(cached.values())
+
+    # Candidates to drop, in this order: shards of other runs, then those with the farthest next use.
+    droppable = [sha256 for sha256 in cached if sha256 not in demands]
+    droppable += [sha256 for sha256 in reversed(by_next_use) if sha256 in cached]
+
+    for sha256 in by_next_use:
+        size, demand = sizes[sha256], demands[sha256]
+        if sha256 in cached or size > limit_bytes or demand.run_bytes < _MIN_SHARE_READ * size:
             continue
-        dropped: list[str] = []
-        made = room
-        for candidate in leaving:
-            if made >= size:
+
+        # Drop shards until this one fits.
+        drop: list[str] = []
+        room_bytes = free_bytes
+        for candidate in droppable:
+            if room_bytes >= size:
                 break
-            dropped.append(candidate)
-            made += cached[candidate]
-        lost = [needs[sha256].horizon_bytes for sha256 in dropped if sha256 in needs]
-        if not lost or need.horizon_bytes - sum(lost) >= size:
-            return CacheStep(fetch=wanted, drop=tuple(dropped))
+            drop.append(candidate)
+            room_bytes += cached[candidate]
+
+        lost_bytes = [demands[dropped].horizon_bytes for dropped in drop if dropped in demands]
+        if not lost_bytes or demand.horizon_bytes - sum(lost_bytes) >= size:
+            return CacheStep(fetch=sha256, drop=tuple(drop))
+
     return None
 
 
 class ShardDemands:
-    """Looks ahead in the order of a run.
+    """The demands for all shards at any position of a run.
 
     Args:
-        stream: The order, and what it draws from.
-        positions: Of the whole run.
-        slots: Part of each global batch that is read on this machine, as (first, end) of `global_batch`.
+        stream: The stream of the run.
+        positions: Number of positions of the whole run.
+        slots: Slots of each global batch that this machine reads, as (first, end).
         global_batch: Positions per step.
     """
 
@@ -104,67 +116,86 @@ class ShardDemands:
             for source in stream.sources.values()
             for shard in source.entry.shards
         ]
-        numbers = {file.name: number for number, file in enumerate(self.files)}
+
+        # Shard number and mp4 bytes of every sample, one pair of arrays per stratum.
         self._shard, self._bytes = [], []
-        for leaf, rows in zip(stream.order.leaves, stream.rows, strict=True):
-            index = stream.sources[leaf.source].index
+        file_numbers = {file.name: number for number, file in enumerate(self.files)}
+        for stratum, rows in zip(stream.order.strata, stream.rows, strict=True):
+            index = stream.sources[stratum.source].index
             names = index.column("shard").dictionary_encode()
-            by_code = np.array(
-                [numbers[f"{leaf.source}/{name}"] for name in names.dictionary.to_pylist()],
+            number_of_code = np.array(
+                [file_numbers[f"{stratum.source}/{name}"] for name in names.dictionary.to_pylist()],
                 dtype=np.int32,
             )
-            self._shard.append(by_code[names.indices.to_numpy()[rows]])
+            self._shard.append(number_of_code[names.indices.to_numpy()[rows]])
             self._bytes.append(index.column("mp4_size").to_numpy()[rows])
-        self._bytes_per_pass = np.stack(
-            [self._by_shard(*pair) for pair in zip(self._shard, self._bytes, strict=True)]
+
+        self._bytes_per_epoch = np.stack(
+            [
+                self._sum_by_shard(shard, nbytes)
+                for shard, nbytes in zip(self._shard, self._bytes, strict=True)
+            ]
         )
 
     def horizon(self, position: int, nbytes: int) -> int:
-        """The position up to which the samples from `position` on have so many bytes: what is beyond would not fit anyway."""
-        drawn = self._stream.order(self._own(position, position + _SAMPLED_POSITIONS))
-        read = sum(
-            int(self._bytes[leaf][sample])
-            for leaf, sample in zip(drawn.leaf, drawn.sample, strict=True)
+        """Return the end of the look-ahead: the position up to which the samples from `position` on have `nbytes` bytes.
+
+        Samples beyond it would not fit into a cache of `nbytes` anyway. The end is estimated from the next positions.
+        """
+        probe = self._positions_of_this_machine(position, position + _PROBE_POSITIONS)
+        draws = self._stream.order(probe)
+        probe_bytes = sum(
+            int(self._bytes[stratum][sample])
+            for stratum, sample in zip(draws.stratum, draws.sample, strict=True)
         )
-        length = int(_SAMPLED_POSITIONS * nbytes / max(1, read))
-        return min(
-            position + max(self._global_batch, min(length, _MOST_POSITIONS)), self._positions
-        )
+
+        length = min(int(_PROBE_POSITIONS * nbytes / max(1, probe_bytes)), _MAX_HORIZON)
+        return min(position + max(self._global_batch, length), self._positions)
 
     def between(self, position: int, end: int) -> dict[str, Demand]:
-        """The needs at `position` of a look ahead up to `end`, by SHA-256, of all shards that the rest of the run reads."""
-        ahead = self._own(position, end)
-        drawn = self._stream.order(ahead)
+        """Return the demands at `position`, by SHA-256, for every shard that the rest of the run reads.
+
+        Args:
+            position: Position that reading has reached.
+            end: End of the horizon.
+        """
+        # Within the horizon: look up the shard of every draw. `minimum.at` keeps the first position of each shard.
+        positions = self._positions_of_this_machine(position, end)
+        draws = self._stream.order(positions)
         next_use = np.full(len(self.files), self._positions, dtype=np.int64)
         horizon_bytes = np.zeros(len(self.files))
-        for leaf in np.unique(drawn.leaf):
-            at = drawn.leaf == leaf
-            shard, nbytes = self._shard[leaf][drawn.sample[at]], self._bytes[leaf][drawn.sample[at]]
-            np.minimum.at(next_use, shard, ahead[at])
-            horizon_bytes += self._by_shard(shard, nbytes)
+        for stratum in np.unique(draws.stratum):
+            is_drawn = draws.stratum == stratum
+            shard = self._shard[stratum][draws.sample[is_drawn]]
+            np.minimum.at(next_use, shard, positions[is_drawn])
+            horizon_bytes += self._sum_by_shard(shard, self._bytes[stratum][draws.sample[is_drawn]])
+
+        # Beyond it, an average will do: epochs of each stratum that are left, times the bytes of an epoch by shard,
+        # times this machine's share of the slots.
         order = self._stream.order
-        remaining = (order.drawn(self._positions) - order.drawn(position)) / np.maximum(
-            [leaf.size for leaf in order.leaves], 1
+        remaining_draws = order.drawn(self._positions) - order.drawn(position)
+        remaining_epochs = remaining_draws / np.maximum(
+            [stratum.size for stratum in order.strata], 1
         )
-        share = (self._slots[1] - self._slots[0]) / self._global_batch
-        run_bytes = share * (remaining @ self._bytes_per_pass)
+        share_of_slots = (self._slots[1] - self._slots[0]) / self._global_batch
+        run_bytes = share_of_slots * (remaining_epochs @ self._bytes_per_epoch)
+
+        by_file = zip(self.files, next_use, horizon_bytes, run_bytes, strict=True)
         return {
             file.sha256: Demand(
-                next_use=int(first), horizon_bytes=int(soon), run_bytes=float(later)
+                next_use=int(first), horizon_bytes=int(near_bytes), run_bytes=float(all_bytes)
             )
-            for file, first, soon, later in zip(
-                self.files, next_use, horizon_bytes, run_bytes, strict=True
-            )
-            if later > 0
+            for file, first, near_bytes, all_bytes in by_file
+            if all_bytes > 0
         }
 
-    def _own(self, position: int, end: int) -> Int64[np.ndarray, " _"]:
-        """The positions of this machine's ranks."""
+    def _positions_of_this_machine(self, position: int, end: int) -> Int64[np.ndarray, " _"]:
+        """Return the positions in [position, end) whose slots this machine's ranks read."""
         positions = np.arange(position, min(end, self._positions), dtype=np.int64)
         slot = positions % self._global_batch
         return positions[(slot >= self._slots[0]) & (slot < self._slots[1])]
 
-    def _by_shard(
+    def _sum_by_shard(
         self, shard: Int32[np.ndarray, " n"], nbytes: Int64[np.ndarray, " n"]
     ) -> Float64[np.ndarray, " f"]:
         return np.bincount(shard, weights=nbytes, minlength=len(self.files))

@@ -59,7 +59,7 @@ class DrawPlan:
         for name, source in sorted(stream.sources.items()):
             rows_by_stratum = [
                 rows
-                for stratum, rows in zip(stream.order.leaves, stream.rows, strict=True)
+                for stratum, rows in zip(stream.order.strata, stream.rows, strict=True)
                 if stratum.source == name
             ]
             samples = sum(map(len, rows_by_stratum))

@@ -1,4 +1,4 @@
-"""The bytes of samples: ranges of shards, merged where they are neighbors, read by several threads, checked by digest."""
+"""Fetching the bytes of samples: ranges of shards, coalesced and read in threads, each sample checked by its digest."""
 
 import hashlib
 import statistics
@@ -16,39 +16,68 @@ from surgrec.shards import Sample, Source
 from surgrec.storage import Counters, DiskCache, Store
 
 _GAP_BYTES = 128 << 10
-"""Ranges this close are read in one request: reading a gap costs less than asking twice."""
+"""Ranges with a smaller gap are read in one request: reading the gap costs less than a second request."""
 
 _QUICK_S = 0.002
-"""Reads that take less than this come from this machine's memory, or nearly so."""
+"""Mean seconds of a read below which the bytes come from this machine's memory, or nearly so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A stretch of one shard that serves one or several samples."""
+    """A byte range of one shard that holds one or several of the requested samples."""
 
     source: str
     shard: str
     offset: int
     size: int
     samples: tuple[int, ...]
-    """Places in the list of samples that was asked for."""
+    """Indices into the list of requested samples."""
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last byte."""
+        return self.offset + self.size
 
 
-def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[Range]:
-    """The fewest reads that cover the mp4 of every sample without reading through more than `gap_bytes` between two."""
-    files = [(sample.clip.source, sample.shard) for sample in samples]
-    places = sorted(
-        range(len(samples)), key=lambda place: (files[place], samples[place].mp4_offset)
+def coalesce_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[Range]:
+    """Return the fewest reads that cover the mp4 of every sample.
+
+    Args:
+        samples: Requested samples; the same one may come more than once.
+        gap_bytes: Most unrequested bytes between two samples of one read.
+
+    Returns:
+        Ranges that are sorted by shard and offset, and do not overlap.
+    """
+    in_shard_order = sorted(
+        range(len(samples)),
+        key=lambda index: (
+            samples[index].clip.source,
+            samples[index].shard,
+            samples[index].mp4_offset,
+        ),
     )
+
     ranges: list[Range] = []
-    for place in places:
-        sample = samples[place]
-        end = sample.mp4_offset + sample.mp4_size
+    for index in in_shard_order:
+        sample = samples[index]
         last = ranges[-1] if ranges else None
-        is_same_file = last is not None and (last.source, last.shard) == files[place]
-        if last and is_same_file and sample.mp4_offset <= last.offset + last.size + gap_bytes:
-            size = max(last.size, end - last.offset)
-            ranges[-1] = Range(**(vars(last) | {"size": size, "samples": (*last.samples, place)}))
+        is_near = (
+            last is not None
+            and (last.source, last.shard) == (sample.clip.source, sample.shard)
+            and sample.mp4_offset <= last.end + gap_bytes
+        )
+
+        # Extend the last range, or begin one. A sample may lie inside the last range: its end then stays.
+        if last is not None and is_near:
+            end = max(last.end, sample.mp4_offset + sample.mp4_size)
+            ranges[-1] = Range(
+                source=last.source,
+                shard=last.shard,
+                offset=last.offset,
+                size=end - last.offset,
+                samples=(*last.samples, index),
+            )
         else:
             ranges.append(
                 Range(
@@ -56,7 +85,7 @@ def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[
                     shard=sample.shard,
                     offset=sample.mp4_offset,
                     size=sample.mp4_size,
-                    samples=(place,),
+                    samples=(index,),
                 )
             )
     return ranges
@@ -64,32 +93,35 @@ def plan_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> list[
 
 @dataclass(frozen=True, kw_only=True)
 class ReadStats:
-    """What was read, in one process or several. Adds up."""
+    """Counts and times of reading, in one process or several. They can be added and subtracted."""
 
     samples: int = 0
     requests: int = 0
-    """To stores, repeated ones included."""
+    """Requests to stores, repeated ones included."""
     retries: int = 0
     """Requests that were repeated."""
     store_bytes: int = 0
+    """Bytes read from stores."""
     cache_bytes: int = 0
-    """From whole shards on the local disk."""
+    """Bytes read from whole shards on the local disk."""
     cache_dropped: int = 0
     """Cached shards that held wrong bytes."""
     read_again: int = 0
-    """Ranges with wrong bytes that were asked for once more."""
+    """Ranges with wrong bytes that were requested a second time."""
     filled: int = 0
-    """Whole shards that came into the cache."""
+    """Whole shards added to the cache."""
     filled_bytes: int = 0
+    """Bytes of the shards added to the cache."""
     evicted: int = 0
-    """Whole shards that made room in it."""
+    """Whole shards dropped from the cache to make room."""
     fill_failures: int = 0
+    """Shards that could not be added to the cache."""
     fetch_s: float = 0.0
-    """From asking for a batch's bytes to having them."""
+    """Seconds from the request of a batch's bytes to their arrival."""
     fetch_wait_s: float = 0.0
-    """What decoding had to wait for them."""
+    """Seconds that decoding waited for bytes."""
     decode_s: float = 0.0
-    """From a batch's bytes to its frames."""
+    """Seconds from a batch's bytes to its frames."""
 
     def __add__(self, other: "ReadStats") -> "ReadStats":
         return ReadStats(
@@ -103,12 +135,16 @@ class ReadStats:
 
 
 class Fetcher:
-    """Reads the mp4 of samples. One per process; holds its threads and its counts.
+    """Reads the mp4 files of samples. Each process has one, with its own threads and counts.
 
     Args:
-        sources: That samples may be of.
-        threads: Ranges that are read at once.
-        cache: Has whole shards of them, or some; None to read from the stores only.
+        sources: Sources by name.
+        threads: Ranges that are read at the same time.
+        cache: Cache of whole shards; None reads from the stores only.
+
+    Example:
+        >>> fetcher = Fetcher(stream.sources, threads=8)
+        >>> mp4s = fetcher.fetch([stream.sample(draw) for draw in stream.draws(positions)])
     """
 
     def __init__(
@@ -128,74 +164,79 @@ class Fetcher:
         self._taken = self._read_so_far()
 
     def fetch(self, samples: Sequence[Sample]) -> list[bytes | SampleError]:
-        """The mp4 of each sample, or the error of one whose bytes are not those of the index.
+        """Return the mp4 of each sample, or the error of a sample whose bytes do not match the index.
 
         Raises:
-            StorageError: A shard cannot be read: an outage, never a bad sample.
-            ShardError: A shard is another one than the index describes.
+            StorageError: A shard cannot be read. This is an outage, never a bad sample.
+            ShardError: A shard is not the one that the index describes.
         """
-        found: list[bytes | SampleError] = [b""] * len(samples)
-        ranges = plan_ranges(samples)
-        # A store that answers at once is read here: to wake a thread and to wait for it takes longer than such an answer.
+        # Read from quick stores in this thread: waking another one and waiting for it takes longer than such a read.
+        ranges = coalesce_ranges(samples)
         run = map if self._is_quick else self._pool.map
+        reads = run(partial(self._timed_read, samples), ranges)
+
+        mp4_of: list[bytes | SampleError] = [b""] * len(samples)
         durations_s = []
-        for stretch, (mp4s, seconds) in zip(
-            ranges, run(partial(self._timed_read, samples), ranges), strict=True
-        ):
+        for byte_range, (mp4s, seconds) in zip(ranges, reads, strict=True):
             durations_s.append(seconds)
-            for place, mp4 in zip(stretch.samples, mp4s, strict=True):
-                found[place] = mp4
+            for index, mp4 in zip(byte_range.samples, mp4s, strict=True):
+                mp4_of[index] = mp4
+
         if durations_s:
             self._is_quick = statistics.fmean(durations_s) < _QUICK_S
         self._counters.add(samples=len(samples))
-        return found
+        return mp4_of
 
     def take_read_stats(self) -> ReadStats:
-        """What was read since this was asked last."""
+        """Return the counts since the last call."""
         with self._taking:
             before, self._taken = self._taken, self._read_so_far()
             return self._taken - before
 
     def _timed_read(
-        self, samples: Sequence[Sample], stretch: Range
+        self, samples: Sequence[Sample], byte_range: Range
     ) -> tuple[list[bytes | SampleError], float]:
         began = time.perf_counter()
-        return self._read(samples, stretch), time.perf_counter() - began
+        return self._read(samples, byte_range), time.perf_counter() - began
 
-    def _read(self, samples: Sequence[Sample], stretch: Range) -> list[bytes | SampleError]:
-        """The samples of a range. Where bytes are wrong, the store is asked: a disk or a wire may have changed them."""
-        name, sha256 = (
-            f"{stretch.source}/{stretch.shard}",
-            self._sha256.get((stretch.source, stretch.shard)),
-        )
-        store = self._sources[stretch.source].store
-        copy = (
-            self._cache.read_range(sha256, stretch.offset, stretch.size)
-            if self._cache and sha256
-            else None
-        )
-        if copy is not None:
-            mp4s = _parts(samples, stretch, copy)
+    def _read(self, samples: Sequence[Sample], byte_range: Range) -> list[bytes | SampleError]:
+        """Read the samples of a range from the cache or the store. Wrong bytes are requested once more from the store."""
+        name = f"{byte_range.source}/{byte_range.shard}"
+        store = self._sources[byte_range.source].store
+        sha256 = self._sha256.get((byte_range.source, byte_range.shard))
+
+        # The cache first. Its bytes count only if every sample in them is right.
+        cached = None
+        if self._cache and sha256:
+            cached = self._cache.read_range(sha256, byte_range.offset, byte_range.size)
+        if cached is not None:
+            mp4s = _split(samples, byte_range, cached)
             if not _has_bad(mp4s):
-                self._counters.add(cache_bytes=len(copy))
+                self._counters.add(cache_bytes=len(cached))
                 return mp4s
-        data = store.read_range(name, stretch.offset, stretch.size)
-        if self._cache and sha256 and copy not in (None, data):
-            with suppress(
-                CacheError
-            ):  # what cannot be removed is found out again at each of its samples
+
+        # Then the store. If it has other bytes than the cache, the cached shard is wrong.
+        data = store.read_range(name, byte_range.offset, byte_range.size)
+        if self._cache and sha256 and cached not in (None, data):
+            with suppress(CacheError):  # a shard that stays is found wrong again at its next sample
                 self._cache.drop(sha256)
             self._counters.add(cache_dropped=1)
-        mp4s = _parts(samples, stretch, data)
-        if _has_bad(mp4s) and copy != data:
+
+        # A disk or a network may have changed bytes on the way, so read wrong ones again. Cache and store that agree on
+        # wrong bytes need no third opinion: the corpus itself is bad there.
+        mp4s = _split(samples, byte_range, data)
+        if _has_bad(mp4s) and cached != data:
             self._counters.add(read_again=1)
-            mp4s = _parts(samples, stretch, store.read_range(name, stretch.offset, stretch.size))
-        for place, mp4 in zip(stretch.samples, mp4s, strict=True):
+            data = store.read_range(name, byte_range.offset, byte_range.size)
+            mp4s = _split(samples, byte_range, data)
+
+        for index, mp4 in zip(byte_range.samples, mp4s, strict=True):
             if isinstance(mp4, SampleError):
-                _require_same_shard(store, name, samples[place])
+                _require_same_shard(store, name, samples[index])
         return mp4s
 
     def _read_so_far(self) -> ReadStats:
+        """Return the counts since the start. Sources of one store share its counters, so each store counts once."""
         stores = {
             id(source.store): source.store.counters for source in self._sources.values()
         }.values()
@@ -203,18 +244,18 @@ class Fetcher:
             requests=sum(counters.total("requests") for counters in stores),
             retries=sum(counters.total("retries") for counters in stores),
             store_bytes=sum(counters.total("bytes_read") for counters in stores),
-            **{
-                name: self._counters.total(name)
-                for name in ("samples", "cache_bytes", "cache_dropped", "read_again")
-            },
+            samples=self._counters.total("samples"),
+            cache_bytes=self._counters.total("cache_bytes"),
+            cache_dropped=self._counters.total("cache_dropped"),
+            read_again=self._counters.total("read_again"),
         )
 
 
 def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
-    """Tells a bad sample from a shard that somebody replaced: where it should be, there must be the header of its file.
+    """Distinguish a bad sample from a replaced shard: the tar header of the sample's mp4 must precede its bytes.
 
     Raises:
-        ShardError: There is another one, or none.
+        ShardError: The header is missing or belongs to another file.
     """
     header = store.read_range(name, sample.mp4_offset - tarfile.BLOCKSIZE, tarfile.BLOCKSIZE)
     try:
@@ -222,6 +263,7 @@ def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
         is_same = (member.name, member.size) == (f"{sample.key}.mp4", sample.mp4_size)
     except (tarfile.HeaderError, UnicodeDecodeError):
         is_same = False
+
     if not is_same:
         raise ShardError(
             f"{store.locate(name)} is not the shard that its index describes (no {sample.key}.mp4 of {sample.mp4_size} bytes at "
@@ -229,21 +271,21 @@ def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
         )
 
 
-def _parts(samples: Sequence[Sample], stretch: Range, data: bytes) -> list[bytes | SampleError]:
-    """What a range holds of each of its samples."""
-    found = []
-    for place in stretch.samples:
-        sample = samples[place]
-        start = sample.mp4_offset - stretch.offset
-        found.append(_checked(sample, data[start : start + sample.mp4_size]))
-    return found
+def _split(samples: Sequence[Sample], byte_range: Range, data: bytes) -> list[bytes | SampleError]:
+    """Cut the bytes of a range into its samples, and check each."""
+    mp4s = []
+    for index in byte_range.samples:
+        sample = samples[index]
+        start = sample.mp4_offset - byte_range.offset
+        mp4s.append(_check(sample, data[start : start + sample.mp4_size]))
+    return mp4s
 
 
 def _has_bad(mp4s: Sequence[bytes | SampleError]) -> bool:
     return any(isinstance(mp4, SampleError) for mp4 in mp4s)
 
 
-def _checked(sample: Sample, mp4: bytes) -> bytes | SampleError:
+def _check(sample: Sample, mp4: bytes) -> bytes | SampleError:
     digest = hashlib.sha256(mp4).hexdigest()
     if digest == sample.sha256:
         return mp4

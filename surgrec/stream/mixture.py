@@ -1,4 +1,4 @@
-"""What a run declares of its mixture: hierarchical, readable, and fixed before the first step."""
+"""The mixture that a run declares: hierarchical shares of domains and sources, fixed before the first step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,35 +10,35 @@ from surgrec.manifest import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One level of the mixture: samples are grouped by a column, and each group's share is proportional to n^alpha."""
+    """One level of a mixture: samples are grouped by a column, and a group of n samples gets a share ~ n^alpha."""
 
     by: str
-    """Index column whose values are the groups of this level: domain, source, or any other, such as procedure or case."""
+    """Index column whose values are the groups: domain, source, or any other, such as procedure or case."""
     alpha: float
-    """Temperature: 1 natural shares, 0.5 square root, 0 equal shares."""
+    """Temperature, 0 to 1: 1 natural shares, 0.5 square root, 0 equal shares."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise MixtureError(
-                f"mixture: alpha of the level {self.by} is {self.alpha}; it goes from 0 (equal) to 1 (natural)"
+                f"mixture: alpha of the level {self.by} is {self.alpha}; it must be from 0 (equal) to 1 (natural)"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """From a sample count on, other levels or other weights; what is not given stays as it was before."""
+    """A later part of the run with other levels or weights. A field that is None keeps its earlier value."""
 
     start: int
-    """Samples of the run before this stage; rounded up to a whole block."""
+    """Samples of the run before this stage; rounded up to a whole mixing block."""
     levels: list[Level] | None = None
     """Levels of the stage."""
     weights: dict[str, float] | None = None
-    """Factors of the stage."""
+    """Weights of the stage."""
 
     def __post_init__(self) -> None:
         if self.start < 1:
             raise MixtureError(
-                f"mixture: a stage starts at sample {self.start}; what holds from 0 on stands before the stages"
+                f"mixture: a stage starts at sample {self.start}; set levels and weights from sample 0 on outside of stages"
             )
         if self.levels is None and self.weights is None:
             raise MixtureError(
@@ -50,7 +50,11 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """What a run draws from, and in which proportions."""
+    """The samples that a run draws, and their proportions.
+
+    Example:
+        >>> Mixture(weights={"cholec80": 2.0}, stages=[Stage(start=2_000_000, weights={"cholec80": 4.0})])
+    """
 
     levels: list[Level] = field(
         default_factory=lambda: [Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)]
@@ -65,15 +69,15 @@ class Mixture:
     min_duration_s: float = 0.0
     """Leave out clips shorter than this, seconds."""
     block: int = 1024
-    """Positions in which the proportions are exact."""
+    """Positions of a mixing block: the proportions are exact in each."""
     shuffle_block: int = 256
-    """Neighboring samples that are read close together; 1 shuffles fully."""
+    """Samples of a shuffle block: neighbors that are read close together; 1 shuffles fully."""
     shuffle_window: int = 512
-    """Blocks whose samples are shuffled with each other."""
+    """Shuffle blocks whose samples are shuffled with each other."""
     max_repeats: float | None = None
-    """How often a run may draw a sample, on average over a source; it never changes the order. None: as often as it comes."""
+    """Most draws per sample in a run, on average over a source; it never changes the order. None: no limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
-    """What becomes of a run that would repeat a source more often."""
+    """Whether a run beyond `max_repeats` is refused or only warned of."""
 
     def __post_init__(self) -> None:
         for name in ("block", "shuffle_block", "shuffle_window"):
@@ -87,9 +91,11 @@ class Mixture:
             )
         if self.max_repeats is not None and not self.max_repeats > 0:
             raise MixtureError(f"mixture: max_repeats is {self.max_repeats}; it must be above 0")
+
         _check_levels(self.levels)
         _check_weights(self.weights)
-        starts = [phase.start_block for phase in phases(self)]
+
+        starts = [stage.start_block for stage in resolved_stages(self)]
         if sorted(set(starts)) != starts:
             raise MixtureError(
                 f"mixture: stages start at blocks {', '.join(map(str, starts[1:]))} of {self.block} samples; "
@@ -98,32 +104,33 @@ class Mixture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A stretch of the run with one set of levels and weights."""
+class ResolvedStage:
+    """A stage with all its levels and weights, inherited ones included. Stage 0 is the beginning of the run."""
 
     start_block: int
+    """First mixing block of the stage."""
     levels: Sequence[Level]
     weights: Mapping[str, float]
 
 
-def phases(mixture: Mixture) -> list[Phase]:
-    """The beginning of the run and its stages, each with everything that holds in it."""
-    found = [Phase(start_block=0, levels=mixture.levels, weights=mixture.weights)]
+def resolved_stages(mixture: Mixture) -> list[ResolvedStage]:
+    """Return the beginning of the run and its stages, each with all levels and weights that apply in it."""
+    resolved = [ResolvedStage(start_block=0, levels=mixture.levels, weights=mixture.weights)]
     for stage in mixture.stages:
-        before = found[-1]
-        found.append(
-            Phase(
+        before = resolved[-1]
+        resolved.append(
+            ResolvedStage(
                 start_block=-(-stage.start // mixture.block),
                 levels=before.levels if stage.levels is None else stage.levels,
                 weights=before.weights if stage.weights is None else stage.weights,
             )
         )
-    return found
+    return resolved
 
 
 def level_columns(mixture: Mixture) -> list[str]:
-    """Columns other than the source and its domain by which a level divides, at any time of the run; sorted."""
-    columns = {level.by for phase in phases(mixture) for level in phase.levels}
+    """Return the columns other than source and domain by which a level of any stage divides, sorted."""
+    columns = {level.by for stage in resolved_stages(mixture) for level in stage.levels}
     return sorted(columns - {"source", "domain"})
 
 

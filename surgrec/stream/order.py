@@ -1,6 +1,29 @@
-"""The order: a pure function from a position of the run to a leaf of the mixture, one of its samples, and the leaf's epoch.
+"""The order: a pure function from a position of the run to a stratum, one of its samples, and the stratum's epoch.
 
 It knows nothing of ranks, workers or history, so the stream is the same for every world size and after every resume.
+Three steps lead from a position to a sample:
+
+1. **Mixing block.** Positions are cut into mixing blocks. Each block of a stage holds the same number of positions per
+   stratum (`shares.py`). A permutation keyed by (seed, block) decides which slot of the block belongs to which stratum.
+2. **Draw.** The number of a stratum's draws before this position is known without history: whole blocks times its count
+   per block, plus its slots before this one within the block. With `n` samples, draw `k` is in epoch `k // n` at rank
+   `k % n`.
+3. **Sample.** A shuffle keyed by (seed, stratum, epoch) maps the rank to a sample (`shuffle.py`), so every epoch holds
+   every sample exactly once.
+
+Example: the mixture of the example in `shares.py` (alpha: 10 samples, beta: 7, gamma: 5; counts 4, 4, 8 per mixing block
+of 16), `shuffle_block=2`, `shuffle_window=2`, seed 239. The tests guard this table.
+
+    position  0  1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 | 16 17 ...
+    stratum   g  g  a  g  a  a  g  b  g  g  a  g  b  b  g  b |  b  g ...
+    draw      0  1  0  2  1  2  3  0  4  5  3  6  1  2  7  3 |  4  8 ...
+    epoch     0  0  0  0  0  0  0  0  0  1  0  1  0  0  1  0 |  0  1 ...
+    rank      0  1  0  2  1  2  3  0  4  0  3  1  1  2  2  3 |  4  3 ...
+    sample    0  1  2  4  8  9  2  2  3  3  3  1  3  0  2  1 |  4  0 ...
+
+Position 14 is the fifteenth slot of block 0 and gamma's draw 7. Gamma has 5 samples, so this is epoch 1, rank 2, and the
+shuffle of that epoch puts sample 2 there. Position 17 is in block 1: 8 draws of block 0 come before it, and no slot of
+gamma precedes it in block 1, so it is draw 8.
 """
 
 from collections import Counter
@@ -12,174 +35,228 @@ import numpy as np
 from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
-from surgrec.stream.mixture import Mixture, phases
-from surgrec.stream.permutation import hash_int, hash_words, key_of, permute
-from surgrec.stream.shares import Leaf, block_counts
+from surgrec.stream.mixture import Mixture, resolved_stages
+from surgrec.stream.permutation import hash_int, hash_text, hash_words, permute
+from surgrec.stream.shares import Stratum, block_counts
 from surgrec.stream.shuffle import shuffled_sample
 
 _MIXING, _SHUFFLING, _SUBSTITUTE, _SAMPLE = 11, 12, 13, 14
-_BLOCKS_KEPT = 64
-_FIXED = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window")
-"""Fields of the mixture that the order depends on from its first position on."""
+"""Purpose of a key: two uses of the same seed and numbers never share a key."""
+_CACHED_BLOCKS = 64
+_FIXED_FIELDS = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window")
+"""Fields of the mixture that hold for the whole run; stages cannot change them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawArrays:
-    """What stands at some positions; all arrays have one entry per position."""
+    """The draws at some positions; every array has one entry per position."""
 
-    leaf: Int64[np.ndarray, " n"]
-    """Index into `Order.leaves`."""
+    stratum: Int64[np.ndarray, " n"]
+    """Index into `Order.strata`."""
     sample: Int64[np.ndarray, " n"]
-    """Sample of the leaf, in [0, size)."""
+    """Sample within the stratum, in [0, size)."""
     epoch: Int64[np.ndarray, " n"]
-    """How many times the whole leaf was drawn before."""
+    """Completed passes over the stratum before this draw."""
 
 
 class Order:
-    """`order(positions)` gives the draws of a run."""
+    """The order of a run. Call it with positions to get their draws.
 
-    def __init__(self, leaves: Sequence[Leaf], mixture: Mixture, seed: int) -> None:
-        self.leaves = tuple(sorted(leaves, key=lambda leaf: leaf.name))
+    Args:
+        strata: All strata of the run, in any order.
+        mixture: Levels, weights, stages and block sizes.
+        seed: Seed of the run.
+
+    Raises:
+        MixtureError: The mixture does not fit the strata.
+
+    Example:
+        >>> order = Order(strata, Mixture(block=16, shuffle_block=2, shuffle_window=2), seed=239)
+        >>> order(np.array([14, 17])).sample.tolist()
+        [2, 0]
+        >>> order.consumed(16)
+        {'alpha': 4, 'beta': 4, 'gamma': 8}
+    """
+
+    def __init__(self, strata: Sequence[Stratum], mixture: Mixture, seed: int) -> None:
+        self.strata = tuple(sorted(strata, key=lambda stratum: stratum.name))
         self.mixture = mixture
         self.seed = seed
-        self._phases = phases(mixture)
+        self._sizes = np.array([stratum.size for stratum in self.strata], dtype=np.int64)
+        self._stratum_keys = np.array(
+            [hash_text(stratum.name) for stratum in self.strata], dtype=np.uint64
+        )
+
+        # Tables by stage: positions of each mixing block per stratum, and all draws before the stage begins.
+        self._stages = resolved_stages(mixture)
         self.counts = np.stack(
-            [block_counts(self.leaves, mixture, phase) for phase in self._phases]
+            [block_counts(self.strata, mixture, stage) for stage in self._stages]
         )
-        """Positions of each block, by phase and leaf."""
-        self._starts = np.array([phase.start_block for phase in self._phases], dtype=np.int64)
-        drawn = np.diff(self._starts)[:, None] * self.counts[:-1]
-        self._drawn_before = np.cumsum(np.vstack([np.zeros_like(self.counts[:1]), drawn]), axis=0)
-        self._ends = np.cumsum(self.counts, axis=1)
+        """Positions of each mixing block, by stage and stratum."""
+        self._start_blocks = np.array([stage.start_block for stage in self._stages], dtype=np.int64)
+        draws_per_stage = np.diff(self._start_blocks)[:, None] * self.counts[:-1]
+        self._draws_before_stage = np.cumsum(
+            np.vstack([np.zeros_like(self.counts[:1]), draws_per_stage]), axis=0
+        )
+
+        # The unshuffled deck of a mixing block: with counts 4, 4, 8 it is aaaabbbbgggggggg.
         self._slots = np.arange(mixture.block, dtype=np.int64)
-        self._deal = np.stack(
-            [np.repeat(np.arange(len(self.leaves)), counts) for counts in self.counts]
+        self._decks = np.stack(
+            [np.repeat(np.arange(len(self.strata)), counts) for counts in self.counts]
         )
-        self._sizes = np.array([leaf.size for leaf in self.leaves], dtype=np.int64)
-        self._keys = np.array([key_of(leaf.name) for leaf in self.leaves], dtype=np.uint64)
-        self._dealt = lru_cache(_BLOCKS_KEPT)(self._deal_block)
+        self._first_in_deck = np.cumsum(self.counts, axis=1) - self.counts
+
+        self._deal_block_cached = lru_cache(_CACHED_BLOCKS)(self._deal_block)
+
+    def __reduce__(self) -> tuple[type["Order"], tuple[Sequence[Stratum], Mixture, int]]:
+        """Pickle the arguments alone: they define the order, and its cache cannot be pickled."""
+        return Order, (self.strata, self.mixture, self.seed)
 
     def __call__(self, positions: Int64[np.ndarray, " n"]) -> DrawArrays:
-        """What stands at these positions of the run, in any order and from any start."""
-        leaf, draw = self._mixed(positions)
-        size = self._sizes[leaf]
+        """Return the draws at these positions of the run. Any positions may be asked for in any order."""
+        stratum, draw = self._mix(positions)
+        size = self._sizes[stratum]
         epoch = draw // size
+
+        epoch_key = hash_words(self.seed, _SHUFFLING, self._stratum_keys[stratum], epoch)
         sample = shuffled_sample(
             draw % size,
             size,
-            hash_words(self.seed, _SHUFFLING, self._keys[leaf], epoch),
+            epoch_key,
             block=self.mixture.shuffle_block,
             window=self.mixture.shuffle_window,
         )
-        return DrawArrays(leaf=leaf, sample=sample, epoch=epoch)
+        return DrawArrays(stratum=stratum, sample=sample, epoch=epoch)
 
     def substitutes(self, position: int) -> Iterator[int]:
-        """All other samples of the leaf at a position, in the order in which they stand in there for a bad one."""
-        drawn = self(np.array([position], dtype=np.int64))
-        size, bad = int(self._sizes[drawn.leaf[0]]), int(drawn.sample[0])
+        """Yield all other samples of the stratum at a position, in the order in which they replace a bad one."""
+        draw = self(np.array([position], dtype=np.int64))
+        size, bad = int(self._sizes[draw.stratum[0]]), int(draw.sample[0])
         key = hash_words(self.seed, _SUBSTITUTE, position)
         for attempt in range(size - 1):
             yield (bad + 1 + int(permute(attempt, size - 1, key))) % size
 
-    def drawn(self, positions: int) -> Int64[np.ndarray, " leaves"]:
-        """How many samples of each leaf the first `positions` positions hold."""
+    def drawn(self, positions: int) -> Int64[np.ndarray, " strata"]:
+        """Return the number of samples of each stratum in the first `positions` positions."""
         block, rest = divmod(positions, self.mixture.block)
-        phase = self._phase_of(np.array([block]))[0]
-        tail, _ = self._mixed(np.arange(positions - rest, positions, dtype=np.int64))
-        whole = self._drawn_before[phase] + (block - self._starts[phase]) * self.counts[phase]
-        return np.asarray(whole + np.bincount(tail, minlength=len(self.leaves)))
+        stage = self._stage_of(np.array([block]))[0]
+        stage_blocks = block - self._start_blocks[stage]
+        whole_blocks = self._draws_before_stage[stage] + stage_blocks * self.counts[stage]
+
+        # Count the last, incomplete mixing block position by position.
+        tail, _ = self._mix(np.arange(positions - rest, positions, dtype=np.int64))
+        return np.asarray(whole_blocks + np.bincount(tail, minlength=len(self.strata)))
 
     def consumed(self, positions: int) -> dict[str, int]:
-        """How many samples of each source the first `positions` positions hold."""
-        return self._by_source(self.drawn(positions))
+        """Return the number of samples of each source in the first `positions` positions."""
+        return self._sum_by_source(self.drawn(positions))
 
     def identity(self, positions: int | None = None) -> dict[str, object]:
-        """Everything that the order depends on, as JSON. Two runs with equal identities see the same samples.
+        """Return everything that the order depends on, as JSON. Runs with equal identities draw the same samples.
 
         Args:
-            positions: Up to here, so that later stages may differ; None for the whole, endless run.
+            positions: Compare the first positions only, so that later stages may differ. None: the whole, endless run.
         """
-        reached = [
-            phase
-            for phase in self._phases
-            if positions is None or phase.start_block * self.mixture.block < positions
+        begun = [
+            stage
+            for stage in self._stages
+            if positions is None or stage.start_block * self.mixture.block < positions
         ]
-        fixed = {name: getattr(self.mixture, name) for name in _FIXED}
-        changing = [
+        stages = [
             {
-                "start_block": phase.start_block,
-                "levels": [asdict(level) for level in phase.levels],
-                "weights": dict(phase.weights),
+                "start_block": stage.start_block,
+                "levels": [asdict(level) for level in stage.levels],
+                "weights": dict(stage.weights),
             }
-            for phase in reached or self._phases[:1]
+            for stage in begun or self._stages[:1]
         ]
-        sizes = self._by_source(self._sizes)
-        sources = {
-            leaf.source: {"digest": leaf.digest, "rows": leaf.rows, "samples": sizes[leaf.source]}
-            for leaf in self.leaves
-        }
-        groups = {
-            leaf.name: {"rows": leaf.own_rows, "samples": leaf.size}
-            for leaf in self.leaves
-            if leaf.values
-        }
-        mixture = {**fixed, "phases": changing}
-        return {"seed": self.seed, "mixture": mixture, "sources": sources, "groups": groups}
+        fixed = {name: getattr(self.mixture, name) for name in _FIXED_FIELDS}
 
-    def _by_source(self, counts: Int64[np.ndarray, " leaves"]) -> dict[str, int]:
+        samples = self._sum_by_source(self._sizes)
+        sources = {
+            stratum.source: {
+                "digest": stratum.source_digest,
+                "rows": stratum.source_rows_digest,
+                "samples": samples[stratum.source],
+            }
+            for stratum in self.strata
+        }
+        strata = {
+            stratum.name: {"rows": stratum.rows_digest, "samples": stratum.size}
+            for stratum in self.strata
+            if stratum.values
+        }
+        return {
+            "seed": self.seed,
+            "mixture": {**fixed, "stages": stages},
+            "sources": sources,
+            "strata": strata,
+        }
+
+    def _sum_by_source(self, counts: Int64[np.ndarray, " strata"]) -> dict[str, int]:
         totals: Counter[str] = Counter()
-        for leaf, count in zip(self.leaves, counts.tolist(), strict=True):
-            totals[leaf.source] += count
+        for stratum, count in zip(self.strata, counts.tolist(), strict=True):
+            totals[stratum.source] += count
         return dict(totals)
 
-    def _phase_of(self, blocks: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-        return np.searchsorted(self._starts, blocks, side="right").astype(np.int64) - 1
+    def _stage_of(self, blocks: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """Return the index of the stage that each mixing block belongs to."""
+        return np.searchsorted(self._start_blocks, blocks, side="right").astype(np.int64) - 1
 
-    def _mixed(
+    def _mix(
         self, positions: Int64[np.ndarray, " n"]
     ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-        """The leaf at each position, and which draw of that leaf it is since position 0."""
+        """Return the stratum at each position, and the number of its draws before that position."""
         block, slot = np.divmod(positions, self.mixture.block)
         blocks, inverse = np.unique(block, return_inverse=True)
-        if len(blocks) == 1:  # a batch: its neighbors are of the same block
-            leaf, draw = self._dealt(int(blocks[0]))
-            return leaf[slot], draw[slot]
-        leaves, draws = self._deal_blocks(blocks)
-        return leaves[inverse, slot], draws[inverse, slot]
+
+        # Usual case: a batch lies within one mixing block, and so do the batches before and after it.
+        if len(blocks) == 1:
+            stratum, draw = self._deal_block_cached(int(blocks[0]))
+            return stratum[slot], draw[slot]
+
+        strata, draws = self._deal_blocks(blocks)
+        return strata[inverse, slot], draws[inverse, slot]
 
     def _deal_block(
         self, block: int
     ) -> tuple[Int64[np.ndarray, " slots"], Int64[np.ndarray, " slots"]]:
-        leaves, draws = self._deal_blocks(np.array([block], dtype=np.int64))
-        return leaves[0], draws[0]
+        strata, draws = self._deal_blocks(np.array([block], dtype=np.int64))
+        return strata[0], draws[0]
 
     def _deal_blocks(
         self, blocks: Int64[np.ndarray, " b"]
     ) -> tuple[Int64[np.ndarray, "b slots"], Int64[np.ndarray, "b slots"]]:
-        """The same for all positions of these blocks."""
-        phase = self._phase_of(blocks)
-        dealt = permute(
-            self._slots[None, :],
-            self.mixture.block,
-            hash_words(self.seed, _MIXING, blocks)[:, None],
-        )
-        leaves = self._deal[phase[:, None], dealt.astype(np.int64)]
-        by_leaf = np.argsort(leaves, axis=1, kind="stable")
-        firsts = (self._ends - self.counts)[
-            phase[:, None], np.take_along_axis(leaves, by_leaf, axis=1)
-        ]
-        ordinal = np.empty_like(leaves)
-        np.put_along_axis(ordinal, by_leaf, self._slots[None, :] - firsts, axis=1)
-        before = (
-            self._drawn_before[phase] + (blocks - self._starts[phase])[:, None] * self.counts[phase]
-        )
-        return leaves, np.take_along_axis(before, leaves, axis=1) + ordinal
+        """Return, for every slot of some mixing blocks, its stratum and the number of the stratum's draws before it."""
+        stage = self._stage_of(blocks)
+
+        # Deal the blocks: shuffle each one's deck, which says which stratum owns each slot.
+        block_key = hash_words(self.seed, _MIXING, blocks)[:, None]
+        card = permute(self._slots[None, :], self.mixture.block, block_key).astype(np.int64)
+        stratum = self._decks[stage[:, None], card]
+
+        # Number the slots of each stratum within the block: 0, 1, 2, ... in slot order. A stable sort by stratum brings
+        # them together, in the layout of the deck; the number is the distance to the stratum's first card there.
+        slots_by_stratum = np.argsort(stratum, axis=1, kind="stable")
+        sorted_stratum = np.take_along_axis(stratum, slots_by_stratum, axis=1)
+        first = self._first_in_deck[stage[:, None], sorted_stratum]
+        number = np.empty_like(stratum)
+        np.put_along_axis(number, slots_by_stratum, self._slots[None, :] - first, axis=1)
+
+        # Add the draws of all earlier blocks: those of earlier stages, and the whole blocks of this stage.
+        stage_blocks = (blocks - self._start_blocks[stage])[:, None]
+        draws_before = self._draws_before_stage[stage] + stage_blocks * self.counts[stage]
+        return stratum, np.take_along_axis(draws_before, stratum, axis=1) + number
 
 
 def rank_positions(
     step: int, *, global_batch: int, rank: int, world_size: int
 ) -> Int64[np.ndarray, " n"]:
-    """The positions one rank trains on at one step: its slice of [step * global_batch, (step + 1) * global_batch).
+    """Return the positions of one rank at one step: its slice of [step * global_batch, (step + 1) * global_batch).
+
+    Example:
+        >>> rank_positions(5, global_batch=12, rank=1, world_size=3).tolist()
+        [64, 65, 66, 67]
 
     Raises:
         ConfigError: The world size does not divide the global batch, or the rank is not in the world.
@@ -194,11 +271,12 @@ def rank_positions(
         )
     if not 0 <= rank < world_size:
         raise ConfigError(f"rank {rank} is not one of the {world_size} ranks 0..{world_size - 1}")
+
     size = global_batch // world_size
     first = step * global_batch + rank * size
     return np.arange(first, first + size, dtype=np.int64)
 
 
 def sample_key(seed: int, position: int, view: int = 0) -> int:
-    """The key of everything random about a sample (clip start, crop, flip): never of the worker or the rank."""
+    """Return the RNG key of one view of a sample (clip start, crop, flip). It depends on no worker and no rank."""
     return hash_int(seed, _SAMPLE, position, view)

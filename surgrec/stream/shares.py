@@ -1,4 +1,14 @@
-"""From a declared mixture to whole numbers: how many of each block's positions belong to which leaf."""
+"""From a declared mixture to integers: how many positions of each mixing block belong to which stratum.
+
+Example: domains equally (alpha 0), then sources by square root (alpha 0.5), in mixing blocks of 16 positions.
+
+    stratum  domain       samples  share                                       quota  count
+    alpha    laparoscopy       10  1/2 * sqrt(10) / (sqrt(10) + sqrt(7)) = 0.272   4.36      4
+    beta     laparoscopy        7  1/2 * sqrt(7) / (sqrt(10) + sqrt(7))  = 0.228   3.64      4
+    gamma    cataract           5  1/2                                   = 0.500   8.00      8
+
+The quotas are rounded down to 4, 3 and 8. The position that is left goes to the largest remainder: beta.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,56 +18,60 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
-from surgrec.stream.mixture import Level, Mixture, Phase
+from surgrec.stream.mixture import Level, Mixture, ResolvedStage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaf:
-    """What the mixture distributes over: samples of one source that no level tells apart, and that the run may draw."""
+class Stratum:
+    """The unit that a mixture distributes positions over: samples of one source that agree in all level columns.
+
+    Only samples that pass the mixture's splits and minimum duration belong to a stratum.
+    """
 
     source: str
     domain: str
-    digest: str
+    source_digest: str
     """Digest of the source's (key, sha256) rows."""
-    rows: str
-    """Digest of the source's samples that may be drawn, in the order of the index: it tells other splits and packings apart."""
+    source_rows_digest: str
+    """Digest of all rows of the source that the mixture admits, in index order. Other splits or another packing change it."""
     size: int
-    """Samples of the leaf; they pass the mixture's splits and minimum duration."""
+    """Number of samples."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Of the other level columns, by column."""
-    own_rows: str = ""
-    """Digest of the leaf's samples, where it is not the whole source."""
+    """Value of each level column other than source and domain."""
+    rows_digest: str = ""
+    """Digest of the stratum's rows; empty if the stratum is the whole source."""
 
     @property
     def name(self) -> str:
-        """The source, and what tells the leaf from the source's others."""
-        return " ".join(
-            [self.source, *(f"{column}={value}" for column, value in sorted(self.values.items()))]
-        )
+        """Source and level values, such as `cholec80 procedure=cholecystectomy`."""
+        values = [f"{column}={value}" for column, value in sorted(self.values.items())]
+        return " ".join([self.source, *values])
 
     def value(self, column: str) -> str:
-        """The group that the leaf belongs to at the level of this column."""
-        own = {"source": self.source, "domain": self.domain}
-        return own[column] if column in own else self.values[column]
+        """Return the value of a level column: the group of this stratum at that level."""
+        built_in = {"source": self.source, "domain": self.domain}
+        return built_in[column] if column in built_in else self.values[column]
 
 
 def shares(
-    leaves: Sequence[Leaf], phase: Phase, splits: Sequence[str]
-) -> Float64[np.ndarray, " leaves"]:
-    """The declared share of each leaf; they sum to 1, and a leaf without samples or with weight 0 has none.
+    strata: Sequence[Stratum], stage: ResolvedStage, splits: Sequence[str]
+) -> Float64[np.ndarray, " strata"]:
+    """Return the declared share of each stratum. Shares sum to 1; an empty stratum or one with weight 0 has share 0.
 
     Args:
-        leaves: All of the run.
-        phase: Levels and weights.
-        splits: That the sizes count; for messages.
+        strata: All strata of the run.
+        stage: Levels and weights.
+        splits: Splits that the sizes count; for messages only.
 
     Raises:
-        MixtureError: A weight names a source that is not there or has no samples, or nothing is left to draw.
+        MixtureError: A weight names an unknown or empty source, or no sample can be drawn.
     """
     sizes: Counter[str] = Counter()
-    for leaf in leaves:
-        sizes[leaf.source] += leaf.size
-    for source, factor in phase.weights.items():
+    for stratum in strata:
+        sizes[stratum.source] += stratum.size
+
+    # Refuse weights that cannot be meant.
+    for source, factor in stage.weights.items():
         if source not in sizes:
             raise MixtureError(
                 f"mixture: weights name the source {source!r}; the corpus has {', '.join(sorted(sizes))}"
@@ -66,59 +80,73 @@ def shares(
             raise MixtureError(
                 f"mixture: {source} has a weight but no sample in splits {list(splits)}; set it to 0"
             )
-    drawn = [leaf for leaf in leaves if leaf.size and phase.weights.get(leaf.source, 1.0) > 0]
+
+    # Divide by the levels first, without the strata that are left out; then apply the weights and normalize.
+    drawn = [
+        stratum for stratum in strata if stratum.size and stage.weights.get(stratum.source, 1.0) > 0
+    ]
     if not drawn:
         raise MixtureError(
             f"mixture: no sample to draw in splits {list(splits)}; look at `surgrec-shard info`"
         )
-    by_leaf = _divide(drawn, phase.levels)
+    level_shares = _divide(drawn, stage.levels)
     weighted = np.array(
-        [by_leaf.get(leaf.name, 0.0) * phase.weights.get(leaf.source, 1.0) for leaf in leaves]
+        [
+            level_shares.get(stratum.name, 0.0) * stage.weights.get(stratum.source, 1.0)
+            for stratum in strata
+        ]
     )
     return np.asarray(weighted / weighted.sum())
 
 
 def block_counts(
-    leaves: Sequence[Leaf], mixture: Mixture, phase: Phase
-) -> Int64[np.ndarray, " leaves"]:
-    """How many of each block's positions belong to each leaf: largest remainder, at least 1 where the share is positive.
+    strata: Sequence[Stratum], mixture: Mixture, stage: ResolvedStage
+) -> Int64[np.ndarray, " strata"]:
+    """Return the number of positions of each mixing block that belong to each stratum.
+
+    Counts are rounded by largest remainder, and are at least 1 if the share is positive. They sum to `mixture.block`.
 
     Raises:
-        MixtureError: The block has fewer positions than there are leaves to serve.
+        MixtureError: The mixing block has fewer positions than there are strata with a positive share.
     """
-    share = shares(leaves, phase, mixture.splits)
+    share = shares(strata, stage, mixture.splits)
     served = int((share > 0).sum())
     if mixture.block < served:
-        columns = ", ".join(level.by for level in phase.levels) or "source"
+        columns = ", ".join(level.by for level in stage.levels) or "source"
         raise MixtureError(
             f"mixture: block {mixture.block} is smaller than the {served} groups by {columns} that it must serve; raise it"
         )
-    quota = np.round(
-        share * mixture.block, 9
-    )  # so that the last bit of a platform's pow() cannot move a count
+
+    # Round to 9 digits, so that the last bit of a platform's pow() cannot move a count.
+    quota = np.round(share * mixture.block, 9)
     counts = np.where(share > 0, np.maximum(1, np.floor(quota)), 0).astype(np.int64)
+
+    # Too few positions are dealt: add one to the stratum furthest below its quota. Too many, because strata were lifted
+    # to 1: take one from the stratum furthest above its quota that keeps at least 1.
     while (rest := mixture.block - int(counts.sum())) != 0:
-        short = np.where(share > 0, quota - counts, -np.inf)
-        excess = np.where(counts > 1, counts - quota, -np.inf)
-        counts[int(np.argmax(short if rest > 0 else excess))] += 1 if rest > 0 else -1
+        below = np.where(share > 0, quota - counts, -np.inf)
+        above = np.where(counts > 1, counts - quota, -np.inf)
+        counts[int(np.argmax(below if rest > 0 else above))] += 1 if rest > 0 else -1
     return counts
 
 
-def _divide(leaves: Sequence[Leaf], levels: Sequence[Level]) -> dict[str, float]:
-    """Share of each leaf of a group, by name; below the last level the shares are natural."""
-    total = sum(leaf.size for leaf in leaves)
+def _divide(strata: Sequence[Stratum], levels: Sequence[Level]) -> dict[str, float]:
+    """Return each stratum's share of its group by name: n^alpha at every level, natural shares below the last level."""
+    total = sum(stratum.size for stratum in strata)
     if not levels:
-        return {leaf.name: leaf.size / total for leaf in leaves}
-    groups: dict[str, list[Leaf]] = defaultdict(list)
-    for leaf in leaves:
-        groups[leaf.value(levels[0].by)].append(leaf)
+        return {stratum.name: stratum.size / total for stratum in strata}
+
+    groups: dict[str, list[Stratum]] = defaultdict(list)
+    for stratum in strata:
+        groups[stratum.value(levels[0].by)].append(stratum)
     parts = {
-        name: (sum(leaf.size for leaf in group) / total) ** levels[0].alpha
-        for name, group in groups.items()
+        value: (sum(stratum.size for stratum in group) / total) ** levels[0].alpha
+        for value, group in groups.items()
     }
-    whole = sum(parts.values())
+    sum_of_parts = sum(parts.values())
+
     return {
-        leaf: parts[name] / whole * share
-        for name, group in groups.items()
-        for leaf, share in _divide(group, levels[1:]).items()
+        name: parts[value] / sum_of_parts * share
+        for value, group in groups.items()
+        for name, share in _divide(group, levels[1:]).items()
     }

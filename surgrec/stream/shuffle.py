@@ -1,8 +1,16 @@
-"""The two-level shuffle of one source: which of its samples comes k-th in an epoch, without a list of them.
+"""The two-level shuffle of a stratum: which of its samples has rank k in an epoch, computed without a list.
 
-Blocks of neighboring samples are permuted, then the samples inside each window of permuted blocks. Reads stay close together
-(a window touches `window` runs of `block` neighbors), yet neighbors are spread over the whole window.
-With block 1, or when one window holds the source, the result is a permutation of all samples.
+Level 1 cuts the samples into shuffle blocks of `block` neighbors and permutes the blocks. Level 2 permutes the samples
+within each window of `window` consecutive permuted blocks. Reads stay close together, because a window touches at most
+`window` runs of `block` neighbors; yet neighbors are spread over the whole window. The result is a permutation of all
+samples if `block` is 1 or if one window holds the stratum.
+
+Example: 11 samples, `block=3`, `window=2`. The blocks are (0 1 2) (3 4 5) (6 7 8) (9 10).
+
+    level 1   (3 4 5) (0 1 2) | (6 7 8) (9 10)        blocks permuted; two blocks make a window
+    level 2    2 3 5   1 4 0  |  7 9 8   6 10         samples permuted within each window
+
+Rank 0 of this epoch is sample 2, rank 6 is sample 7. The tests guard this epoch (key 99).
 """
 
 import numpy as np
@@ -21,34 +29,42 @@ def shuffled_sample(
     block: int,
     window: int,
 ) -> Int64[np.ndarray, " n"]:
-    """Samples, each in [0, size), that stand at these ranks of their source's shuffled epoch.
+    """Return the samples at these ranks of shuffled epochs.
 
     Args:
-        rank: Places in the epoch, each in [0, size).
-        size: Samples of the source each rank belongs to.
-        key: One key per source and epoch.
-        block: Neighboring samples that move together.
-        window: Blocks whose samples are mixed with each other.
+        rank: Ranks within an epoch, each in [0, size).
+        size: Number of samples of each rank's stratum.
+        key: One key per stratum and epoch.
+        block: Neighboring samples that move together in level 1.
+        window: Shuffle blocks whose samples are mixed in level 2.
+
+    Returns:
+        Sample numbers, each in [0, size).
     """
+    # Lay the permuted blocks out in cells, `block` cells each. The last block may be short: wherever the permutation
+    # puts it, the cells at its end hold no sample. They are the gap, cells [gap, gap + missing).
     blocks = -(-size // block)
-    missing = blocks * block - size  # what the last block lacks
+    missing = blocks * block - size
     block_key = hash_words(key, _BLOCKS)
-    short_place = unpermute(blocks - 1, blocks, block_key).astype(np.int64)
-    gap = (short_place + 1) * block - missing  # the places that do not exist start here
+    short_block_at = unpermute(blocks - 1, blocks, block_key).astype(np.int64)
+    gap = (short_block_at + 1) * block - missing
 
-    def with_gap(place: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-        return np.asarray(place + np.where(place >= gap, missing, 0))
+    # Ranks number the cells that hold a sample, so ranks and cells differ by `missing` behind the gap.
+    def cell_of(rank: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        return np.asarray(rank + np.where(rank >= gap, missing, 0))
 
-    def without_gap(place: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-        return np.asarray(place - np.clip(place - gap, 0, missing))
+    def rank_of(cell: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        return np.asarray(cell - np.clip(cell - gap, 0, missing))
 
-    span = block * window
-    window_index = with_gap(rank) // span
-    start = without_gap(window_index * span)
-    end = without_gap(np.minimum((window_index + 1) * span, blocks * block))
-    inside = permute(rank - start, end - start, hash_words(key, _WINDOWS, window_index)).astype(
-        np.int64
-    )
-    place = with_gap(start + inside)
-    block_index = permute(place // block, blocks, block_key).astype(np.int64)
-    return np.asarray(block_index * block + place % block)
+    # Level 2: permute the ranks [start, end) of the window.
+    cells_per_window = block * window
+    window_index = cell_of(rank) // cells_per_window
+    start = rank_of(window_index * cells_per_window)
+    end = rank_of(np.minimum((window_index + 1) * cells_per_window, blocks * block))
+    window_key = hash_words(key, _WINDOWS, window_index)
+    shuffled_rank = start + permute(rank - start, end - start, window_key).astype(np.int64)
+
+    # Level 1: find the block that was permuted to this cell, and the sample within the block.
+    cell = cell_of(shuffled_rank)
+    block_index = permute(cell // block, blocks, block_key).astype(np.int64)
+    return np.asarray(block_index * block + cell % block)

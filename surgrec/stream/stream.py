@@ -1,4 +1,4 @@
-"""A run's stream over opened corpora: from a position to the sample that stands there."""
+"""The stream of a run over opened corpora: from a position to the row of an index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,103 +10,126 @@ from surgrec.errors import MixtureError
 from surgrec.shards import Sample, Source
 from surgrec.stream.mixture import Mixture, level_columns
 from surgrec.stream.order import Order
-from surgrec.stream.shares import Leaf
+from surgrec.stream.shares import Stratum
+
+_TOLERANCE_S = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What stands at one position."""
+    """The sample at one position."""
 
     position: int
     source: str
-    leaf: int
-    """Index into the order's leaves."""
+    stratum: int
+    """Index into the order's strata."""
     row: int
     """Row of the source's index."""
     source_epoch: int
+    """Completed passes over the stratum before this draw."""
 
 
 class Stream:
-    """The order of a run, and the rows of the corpora that it draws. Reads no shard."""
+    """The endless sequence of samples of a run. It reads no shard, and can be pickled.
+
+    Args:
+        sources: Opened sources by name, of one corpus or several.
+        mixture: Levels, weights, stages and block sizes.
+        seed: Seed of the run.
+
+    Raises:
+        MixtureError: The mixture does not fit the sources.
+        ShardError: A level names a column that an index lacks.
+
+    Example:
+        >>> stream = Stream(open_corpus(["/data/corpus"]), Mixture(), seed=239)
+        >>> [stream.key(draw) for draw in stream.draws(np.arange(3))]
+    """
 
     def __init__(self, sources: dict[str, Source], mixture: Mixture, seed: int) -> None:
         self.sources = sources
-        rows: dict[str, Int64[np.ndarray, " _"]] = {}
-        leaves = []
+        rows_by_name: dict[str, Int64[np.ndarray, " _"]] = {}
+        strata = []
         for source in sources.values():
-            for leaf, own in _leaves(source, mixture):
-                leaves.append(leaf)
-                rows[leaf.name] = own
-        self.order = Order(leaves, mixture, seed)
-        self.rows = [rows[leaf.name] for leaf in self.order.leaves]
-        """Of each leaf's samples, in the index of its source."""
+            for stratum, rows in _stratify(source, mixture):
+                strata.append(stratum)
+                rows_by_name[stratum.name] = rows
+
+        self.order = Order(strata, mixture, seed)
+        self.rows = [rows_by_name[stratum.name] for stratum in self.order.strata]
+        """Index rows of each stratum's samples, in the order of `order.strata`."""
 
     def draws(self, positions: Int64[np.ndarray, " n"]) -> list[Draw]:
-        """What stands at these positions."""
-        drawn = self.order(positions)
-        leaves = self.order.leaves
+        """Return the draws at these positions."""
+        arrays = self.order(positions)
+        strata = self.order.strata
         return [
             Draw(
                 position=position,
-                source=leaves[leaf].source,
-                leaf=leaf,
-                row=int(self.rows[leaf][sample]),
+                source=strata[stratum].source,
+                stratum=stratum,
+                row=int(self.rows[stratum][sample]),
                 source_epoch=epoch,
             )
-            for position, leaf, sample, epoch in zip(
+            for position, stratum, sample, epoch in zip(
                 positions.tolist(),
-                drawn.leaf.tolist(),
-                drawn.sample.tolist(),
-                drawn.epoch.tolist(),
+                arrays.stratum.tolist(),
+                arrays.sample.tolist(),
+                arrays.epoch.tolist(),
                 strict=True,
             )
         ]
 
     def substitutes(self, draw: Draw) -> Iterator[Draw]:
-        """What stands in for a draw whose sample is bad: the others of its leaf, in the same order in every run."""
+        """Yield the substitutes of a bad draw: the other samples of its stratum, in the same order in every run."""
         for sample in self.order.substitutes(draw.position):
-            yield replace(draw, row=int(self.rows[draw.leaf][sample]))
+            yield replace(draw, row=int(self.rows[draw.stratum][sample]))
 
     def sample(self, draw: Draw) -> Sample:
-        """The index row of a draw."""
+        """Return the index entry of a draw."""
         return self.sources[draw.source].index.sample(draw.row)
 
     def key(self, draw: Draw) -> str:
-        """The sample key of a draw."""
+        """Return the sample key of a draw."""
         return self.sources[draw.source].index.key(draw.row)
 
     def require_duration(self, seconds: float) -> None:
-        """Refuses a stream that may draw a clip too short for what is read from it.
+        """Refuse a stream that may draw a clip shorter than a training clip.
+
+        Args:
+            seconds: Time span of a training clip.
 
         Raises:
-            MixtureError: A clip of a drawn leaf lasts less than `seconds`.
+            MixtureError: A stratum that is drawn in some stage has a shorter clip.
         """
-        for leaf, rows, counts in zip(
-            self.order.leaves, self.rows, self.order.counts.T, strict=True
-        ):
+        strata = zip(self.order.strata, self.rows, self.order.counts.T, strict=True)
+        for stratum, rows, counts in strata:
             if not counts.any():
                 continue
-            durations = self.sources[leaf.source].index.column("duration_s").to_numpy()[rows]
-            short = int((durations < seconds - 1e-6).sum())
-            if short:
+            durations_s = self.sources[stratum.source].index.column("duration_s").to_numpy()[rows]
+            num_short = int((durations_s < seconds - _TOLERANCE_S).sum())
+            if num_short:
                 raise MixtureError(
-                    f"{leaf.name}: {short} of {leaf.size} clips are shorter than the {seconds:g} s that a training clip spans; "
+                    f"{stratum.name}: {num_short} of {stratum.size} clips are shorter than the {seconds:g} s of a training clip; "
                     f"set mixture.min_duration_s to {seconds:g}, or sample fewer frames or at a higher rate"
                 )
 
 
-def _leaves(source: Source, mixture: Mixture) -> Iterator[tuple[Leaf, Int64[np.ndarray, " _"]]]:
-    """The samples of a source that may be drawn, apart by the mixture's level columns, and their rows."""
-    rows = source.index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
-    digest = source.index.rows_digest(rows)
-    for values, own in source.index.groups(rows, level_columns(mixture)):
-        leaf = Leaf(
+def _stratify(
+    source: Source, mixture: Mixture
+) -> Iterator[tuple[Stratum, Int64[np.ndarray, " _"]]]:
+    """Divide the admitted samples of a source by the mixture's level columns; yield each stratum with its index rows."""
+    index = source.index
+    source_rows = index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
+    source_rows_digest = index.rows_digest(source_rows)
+    for values, rows in index.groups(source_rows, level_columns(mixture)):
+        stratum = Stratum(
             source=source.name,
             domain=source.entry.domain,
-            digest=source.entry.digest,
-            rows=digest,
-            size=len(own),
+            source_digest=source.entry.digest,
+            source_rows_digest=source_rows_digest,
+            size=len(rows),
             values=values,
-            own_rows=source.index.rows_digest(own) if values else "",
+            rows_digest=index.rows_digest(rows) if values else "",
         )
-        yield leaf, own
+        yield stratum, rows

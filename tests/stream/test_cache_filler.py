@@ -145,7 +145,7 @@ def test_a_cached_shard_that_was_harmed_costs_a_request_and_no_sample(
     assert harmed.sha256 not in cache.files()
 
 
-def test_a_bad_sample_of_the_corpus_itself_does_not_cost_the_cache_its_copy(
+def test_a_bad_sample_of_the_corpus_itself_stays_in_the_cache(
     corpus: dict[str, Source], tmp_path: Path
 ) -> None:
     entry = corpus["alpha"].entry.shards[0]
@@ -230,7 +230,9 @@ with run_cache_filler(cache, stream, start=0, positions=1000, slots=(0, 8), glob
 """
 
 
-def test_nobody_fills_for_a_run_that_was_killed(corpus: dict[str, Source], tmp_path: Path) -> None:
+def test_the_filler_ends_with_a_run_that_was_killed(
+    corpus: dict[str, Source], tmp_path: Path
+) -> None:
     cache = a_cache(tmp_path)
     job = subprocess.Popen(
         [sys.executable, "-c", JOB, tmp_path / "corpus", cache.folder],

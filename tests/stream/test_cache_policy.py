@@ -108,7 +108,7 @@ def drawn(stream: Stream, positions: np.ndarray) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("slots", [(0, 8), (2, 6)])
-def test_needs_are_what_the_order_will_read(stream: Stream, slots: tuple[int, int]) -> None:
+def test_demands_are_what_the_order_will_read(stream: Stream, slots: tuple[int, int]) -> None:
     needs = ShardDemands(stream, positions=128, slots=slots, global_batch=8)
     names = {file.sha256: file.name for file in needs.files}
     found = {names[sha256]: need for sha256, need in needs.between(20, 60).items()}

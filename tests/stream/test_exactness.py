@@ -23,8 +23,8 @@ from surgrec.shards import (
 from surgrec.shards.index import SourceIndex
 from surgrec.storage import open_store
 from surgrec.stream import DrawPlan, Level, Mixture, Stage, Stream, rank_positions
-from surgrec.stream.mixture import level_columns, phases
-from surgrec.stream.shares import Leaf
+from surgrec.stream.mixture import level_columns, resolved_stages
+from surgrec.stream.shares import Stratum
 from tests.support.samples import CLIP
 
 # beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
@@ -124,7 +124,7 @@ def corpora(draw: st.DrawFn) -> dict[str, Source]:
 
 
 def some_levels() -> st.SearchStrategy[list[Level]]:
-    """Up to four levels in any order; the leaves of four sources are then 24 at most."""
+    """Up to four levels in any order; the strata of four sources are then 24 at most."""
     alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     columns = st.lists(st.sampled_from(LEVELS), unique=True, max_size=4)
     return columns.flatmap(
@@ -159,7 +159,7 @@ class Run:
     mixture: Mixture
     stream: Stream
 
-    def leaf_name(self, row: Row) -> tuple[str, ...]:
+    def stratum_name(self, row: Row) -> tuple[str, ...]:
         """The source of a draw, and its values in the columns by which the mixture divides."""
         index = self.sources[row[0]].index
         return (
@@ -168,7 +168,7 @@ class Run:
         )
 
     def drawable(self) -> dict[tuple[str, ...], list[int]]:
-        """Rows of each leaf that the run may draw, found by looking at every sample."""
+        """Rows of each stratum that the run may draw, found by looking at every sample."""
         found = defaultdict(list)
         for name, source in self.sources.items():
             for row in range(source.index.num_rows):
@@ -177,7 +177,7 @@ class Run:
                     clip.split in self.mixture.splits
                     and clip.duration_s >= self.mixture.min_duration_s
                 ):
-                    found[self.leaf_name((name, row, 0))].append(row)
+                    found[self.stratum_name((name, row, 0))].append(row)
         return found
 
 
@@ -212,7 +212,7 @@ def divisors(number: int) -> list[int]:
 @given(
     runs(), st.sampled_from([1, 2, 4, 6, 8]), st.one_of(st.integers(0, 20), st.integers(0, 10**9))
 )
-def test_the_ranks_of_every_world_that_divides_the_batch_see_together_the_one_order(
+def test_the_ranks_of_every_world_size_draw_the_same_global_sequence(
     run: Run, global_batch: int, start: int
 ) -> None:
     steps = range(start, start + 3)
@@ -226,7 +226,7 @@ def test_the_ranks_of_every_world_that_divides_the_batch_see_together_the_one_or
 
 @few_examples
 @given(runs(), st.integers(1, 3), st.data())
-def test_a_run_that_is_resumed_at_any_steps_in_other_worlds_sees_what_one_without_a_break_sees(
+def test_a_run_resumed_in_other_worlds_draws_as_one_without_a_break(
     run: Run, quarter: int, data: st.DataObject
 ) -> None:
     """Each time from nothing but the corpora, the mixture, the seed and the number of steps done; 4, then 2, then 1 rank."""
@@ -245,21 +245,23 @@ def test_a_run_that_is_resumed_at_any_steps_in_other_worlds_sees_what_one_withou
 
 @few_examples
 @given(runs(), st.integers(0, 500))
-def test_every_epoch_of_a_leaf_holds_each_of_its_samples_exactly_once(run: Run, extra: int) -> None:
-    """A leaf is a source, or where a level divides it, its samples of one value; across stages too."""
+def test_every_epoch_of_a_stratum_holds_each_of_its_samples_exactly_once(
+    run: Run, extra: int
+) -> None:
+    """A stratum is a source, or where a level divides it, its samples of one value; across stages too."""
     drawn: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in seen(run.stream, range(4 * run.mixture.block + extra)):
-        drawn[run.leaf_name(row)].append(row)
+        drawn[run.stratum_name(row)].append(row)
     samples = run.drawable()
     assert set(drawn) <= set(samples)
-    for leaf, rows in drawn.items():
-        size = len(samples[leaf])
+    for stratum, rows in drawn.items():
+        size = len(samples[stratum])
         assert [epoch for _, _, epoch in rows] == [place // size for place in range(len(rows))]
         for first in range(0, len(rows), size):
             epoch = [row for _, row, _ in rows[first : first + size]]
             assert len(set(epoch)) == len(epoch)
-            assert set(epoch) <= set(samples[leaf])
-            assert len(epoch) < size or sorted(epoch) == samples[leaf]
+            assert set(epoch) <= set(samples[stratum])
+            assert len(epoch) < size or sorted(epoch) == samples[stratum]
 
 
 def declared_shares(
@@ -271,79 +273,88 @@ def declared_shares(
     """The README's definition once more: a group's share is proportional to (its samples)^alpha, level by level.
 
     Args:
-        samples: By leaf, given as its values in the columns `names`, of which the first is the source.
+        samples: By stratum, given as its values in the columns `names`, of which the first is the source.
         names: Columns.
         levels: Outermost first.
         weights: Factors by source.
     """
     found: dict[tuple[str, ...], float] = {
-        leaf: 1.0 for leaf in samples if weights.get(leaf[0], 1.0) > 0
+        stratum: 1.0 for stratum in samples if weights.get(stratum[0], 1.0) > 0
     }
     inside = dict.fromkeys(found, ())
     for level in levels:
         column = names.index(level.by)
-        group = {leaf: (*inside[leaf], leaf[column]) for leaf in found}
+        group = {stratum: (*inside[stratum], stratum[column]) for stratum in found}
         sizes, parts = Counter[tuple[str, ...]](), defaultdict[tuple[str, ...], float](float)
-        for leaf, name in group.items():
-            sizes[name] += samples[leaf]
+        for stratum, name in group.items():
+            sizes[name] += samples[stratum]
         for name in sizes:
             parts[name[:-1]] += sizes[name] ** level.alpha
         found = {
-            leaf: share * sizes[group[leaf]] ** level.alpha / parts[inside[leaf]]
-            for leaf, share in found.items()
+            stratum: share * sizes[group[stratum]] ** level.alpha / parts[inside[stratum]]
+            for stratum, share in found.items()
         }
         inside = group
     innermost = Counter[tuple[str, ...]]()
-    for leaf in found:
-        innermost[inside[leaf]] += samples[leaf]
+    for stratum in found:
+        innermost[inside[stratum]] += samples[stratum]
     found = {
-        leaf: share * samples[leaf] / innermost[inside[leaf]] * weights.get(leaf[0], 1.0)
-        for leaf, share in found.items()
+        stratum: share
+        * samples[stratum]
+        / innermost[inside[stratum]]
+        * weights.get(stratum[0], 1.0)
+        for stratum, share in found.items()
     }
     whole = sum(found.values())
-    return {leaf: share / whole for leaf, share in found.items()}
+    return {stratum: share / whole for stratum, share in found.items()}
 
 
 @few_examples
 @given(runs())
-def test_every_block_of_a_stage_holds_the_same_counts_and_they_are_the_declared_shares(
+def test_every_mixing_block_of_a_stage_holds_the_declared_shares(
     run: Run,
 ) -> None:
     block, columns = run.mixture.block, level_columns(run.mixture)
-    samples = {leaf: len(rows) for leaf, rows in run.drawable().items()}
+    samples = {stratum: len(rows) for stratum, rows in run.drawable().items()}
     domains = {name: source.entry.domain for name, source in run.sources.items()}
-    with_domain = {(leaf[0], domains[leaf[0]], *leaf[1:]): count for leaf, count in samples.items()}
+    with_domain = {
+        (stratum[0], domains[stratum[0]], *stratum[1:]): count for stratum, count in samples.items()
+    }
     blocks = 9
     rows = seen(run.stream, range(blocks * block))
     drawn = [
-        Counter(map(run.leaf_name, rows[first : first + block]))
+        Counter(map(run.stratum_name, rows[first : first + block]))
         for first in range(0, len(rows), block)
     ]
-    starts = [phase.start_block for phase in phases(run.mixture)]
+    starts = [stage.start_block for stage in resolved_stages(run.mixture)]
     assert starts == [0, *(-(-stage.start // block) for stage in run.mixture.stages)]
-    for phase, start, end in zip(phases(run.mixture), starts, [*starts[1:], blocks], strict=True):
+    for stage, start, end in zip(
+        resolved_stages(run.mixture), starts, [*starts[1:], blocks], strict=True
+    ):
         assert start < end
         assert all(counts == drawn[start] for counts in drawn[start:end])
         shares = declared_shares(
-            with_domain, ["source", "domain", *columns], phase.levels, phase.weights
+            with_domain, ["source", "domain", *columns], stage.levels, stage.weights
         )
-        quota = {(leaf[0], *leaf[2:]): share * block for leaf, share in shares.items()}
+        quota = {(stratum[0], *stratum[2:]): share * block for stratum, share in shares.items()}
         assert drawn[start].keys() == quota.keys()
         if (
             min(quota.values()) >= 1
-        ):  # else one leaf or several are lifted to a whole position, at the cost of others
-            assert all(abs(drawn[start][leaf] - quota[leaf]) < 1 + 1e-6 for leaf in quota)
+        ):  # else one stratum or several are lifted to a whole position, at the cost of others
+            assert all(abs(drawn[start][stratum] - quota[stratum]) < 1 + 1e-6 for stratum in quota)
         else:
-            assert all(1 <= drawn[start][leaf] < max(1, quota[leaf]) + 1 + 1e-6 for leaf in quota)
+            assert all(
+                1 <= drawn[start][stratum] < max(1, quota[stratum]) + 1 + 1e-6 for stratum in quota
+            )
 
 
 @few_examples
 @given(runs(), st.data())
-def test_a_stage_appended_to_a_mixture_changes_nothing_before_it_and_may_be_appended_to_a_running_run(
+def test_an_appended_stage_changes_no_draw_and_no_identity_before_it(
     run: Run, data: st.DataObject
 ) -> None:
     block = run.mixture.block
-    last = phases(run.mixture)[-1].start_block
+    last = resolved_stages(run.mixture)[-1].start_block
     start = data.draw(st.integers((last + 1) * block - block + 1, (last + 4) * block))
     stage = data.draw(some_stage(list(run.sources), start))
     assume(
@@ -363,10 +374,10 @@ def test_a_stage_appended_to_a_mixture_changes_nothing_before_it_and_may_be_appe
 
 @few_examples
 @given(runs(stages=0))
-def test_a_stage_that_divides_by_a_new_column_makes_another_run_and_is_never_a_silent_shift(
+def test_a_stage_that_divides_by_a_new_column_makes_another_run(
     run: Run,
 ) -> None:
-    """The leaves of a run hold from its first position on; a stage that needs finer ones cannot be appended to it."""
+    """The strata of a run hold from its first position on; a stage that needs finer ones cannot be appended to it."""
     (new, *_) = [
         column
         for column in ("procedure", "view", "case")
@@ -379,7 +390,7 @@ def test_a_stage_that_divides_by_a_new_column_makes_another_run_and_is_never_a_s
 
 @few_examples
 @given(runs(), st.lists(st.integers(0, 10**6), max_size=6), st.data())
-def test_neither_the_order_of_the_roots_nor_what_was_asked_before_changes_a_draw(
+def test_draws_depend_on_neither_the_order_of_roots_nor_earlier_calls(
     run: Run, positions: list[int], data: st.DataObject
 ) -> None:
     names = data.draw(st.permutations(list(run.sources)))
@@ -397,8 +408,8 @@ def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions:
     plan = DrawPlan.for_positions(run.stream, positions).sources
     assert {row.source: row.draws for row in plan} == {name: counted[name] for name in run.sources}
     samples = Counter[str]()
-    for leaf, rows in run.drawable().items():
-        samples[leaf[0]] += len(rows)
+    for stratum, rows in run.drawable().items():
+        samples[stratum[0]] += len(rows)
     assert {row.source: row.samples for row in plan} == dict(samples)
     for row in plan:
         assert row.epochs == row.draws / row.samples
@@ -406,14 +417,14 @@ def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions:
 
 @few_examples
 @given(runs(), st.integers(0, 10**6))
-def test_only_samples_of_the_same_leaf_stand_in_for_a_bad_one_each_of_them_once(
+def test_substitutes_are_the_other_samples_of_the_stratum_each_once(
     run: Run, position: int
 ) -> None:
     (draw,) = run.stream.draws(np.array([position]))
-    leaf: Leaf = run.stream.order.leaves[draw.leaf]
-    own = run.drawable()[run.leaf_name((draw.source, draw.row, 0))]
-    assert leaf.size == len(own)
-    stand_ins = [stand_in.row for stand_in in run.stream.substitutes(draw)]
-    assert sorted([draw.row, *stand_ins]) == own
+    stratum: Stratum = run.stream.order.strata[draw.stratum]
+    own = run.drawable()[run.stratum_name((draw.source, draw.row, 0))]
+    assert stratum.size == len(own)
+    substitutes = [substitute.row for substitute in run.stream.substitutes(draw)]
+    assert sorted([draw.row, *substitutes]) == own
     resumed = Stream(run.sources, run.mixture, run.stream.order.seed)
-    assert [stand_in.row for stand_in in resumed.substitutes(draw)] == stand_ins
+    assert [substitute.row for substitute in resumed.substitutes(draw)] == substitutes

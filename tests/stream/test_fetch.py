@@ -11,7 +11,7 @@ from surgrec.errors import MissingError, SampleError, ShardError, StorageError
 from surgrec.shards import Sample, Source, open_corpus
 from surgrec.storage.local import LocalStore
 from surgrec.stream import Fetcher
-from surgrec.stream.fetch import plan_ranges
+from surgrec.stream.fetch import coalesce_ranges
 from tests.support.samples import CLIP, make_clips, make_mp4, write_corpus
 
 
@@ -44,7 +44,7 @@ SAMPLES = st.lists(
 def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbors(
     samples: list[Sample], gap: int
 ) -> None:
-    ranges = plan_ranges(samples, gap)
+    ranges = coalesce_ranges(samples, gap)
     assert sorted(place for stretch in ranges for place in stretch.samples) == list(
         range(len(samples))
     )
@@ -70,7 +70,7 @@ def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbors(
 def test_neighbors_are_read_together_and_distant_samples_apart() -> None:
     near = [sample_at("alpha", "one.tar", offset, 100) for offset in (500, 0, 250)]
     far = sample_at("alpha", "one.tar", 5000, 100)
-    ranges = plan_ranges([*near, far], gap_bytes=150)
+    ranges = coalesce_ranges([*near, far], gap_bytes=150)
     assert [(stretch.offset, stretch.size, stretch.samples) for stretch in ranges] == [
         (0, 600, (1, 2, 0)),
         (5000, 100, (3,)),
@@ -78,7 +78,7 @@ def test_neighbors_are_read_together_and_distant_samples_apart() -> None:
 
 
 def test_nothing_is_read_for_no_sample() -> None:
-    assert plan_ranges([]) == []
+    assert coalesce_ranges([]) == []
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(
 @pytest.mark.parametrize(
     ("quick_s", "threads"), [(1e9, "MainThread"), (0.0, "fetch")], ids=["at once", "after a while"]
 )
-def test_a_store_that_answers_at_once_is_read_without_other_threads_and_any_other_with_them(
+def test_only_a_store_that_answers_at_once_is_read_without_threads(
     corpus: dict[str, Source], monkeypatch: pytest.MonkeyPatch, quick_s: float, threads: str
 ) -> None:
     monkeypatch.setattr("surgrec.stream.fetch._QUICK_S", quick_s)

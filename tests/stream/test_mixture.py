@@ -12,34 +12,36 @@ import surgrec.stream
 from surgrec.cli import parse
 from surgrec.errors import MixtureError
 from surgrec.stream import Level, Mixture, Stage
-from surgrec.stream.mixture import phases
-from surgrec.stream.shares import Leaf, block_counts, shares
+from surgrec.stream.mixture import resolved_stages
+from surgrec.stream.shares import Stratum, block_counts, shares
 
 
-def leaf(source: str, domain: str, size: int) -> Leaf:
-    return Leaf(
+def stratum(source: str, domain: str, size: int) -> Stratum:
+    return Stratum(
         source=source,
         domain=domain,
-        digest=f"digest of {source}",
-        rows=f"rows of {source}",
+        source_digest=f"digest of {source}",
+        source_rows_digest=f"rows of {source}",
         size=size,
     )
 
 
 def shares_of(
-    leaves: list[Leaf], mixture: Mixture, phase: int = 0
-) -> Float64[np.ndarray, " leaves"]:
-    return shares(leaves, phases(mixture)[phase], mixture.splits)
+    strata: list[Stratum], mixture: Mixture, stage: int = 0
+) -> Float64[np.ndarray, " strata"]:
+    return shares(strata, resolved_stages(mixture)[stage], mixture.splits)
 
 
-def counts_of(leaves: list[Leaf], mixture: Mixture, phase: int = 0) -> Int64[np.ndarray, " leaves"]:
-    return block_counts(leaves, mixture, phases(mixture)[phase])
+def counts_of(
+    strata: list[Stratum], mixture: Mixture, stage: int = 0
+) -> Int64[np.ndarray, " strata"]:
+    return block_counts(strata, mixture, resolved_stages(mixture)[stage])
 
 
-LEAVES = [
-    leaf("big", "laparoscopy", 900),
-    leaf("small", "laparoscopy", 100),
-    leaf("eyes", "cataract", 1000),
+STRATA = [
+    stratum("big", "laparoscopy", 900),
+    stratum("small", "laparoscopy", 100),
+    stratum("eyes", "cataract", 1000),
 ]
 
 
@@ -58,44 +60,44 @@ LEAVES = [
         ([], [0.45, 0.05, 0.5]),
     ],
 )
-def test_a_share_is_proportional_to_size_to_the_power_of_alpha_at_every_level(
+def test_a_share_is_proportional_to_size_to_the_alpha_at_every_level(
     levels: list[Level], expected: list[float]
 ) -> None:
-    assert shares_of(LEAVES, Mixture(levels=levels)) == pytest.approx(expected)
+    assert shares_of(STRATA, Mixture(levels=levels)) == pytest.approx(expected)
 
 
 def test_the_default_balances_domains_equally_and_sources_by_square_root() -> None:
-    assert shares_of(LEAVES, Mixture()) == pytest.approx([0.375, 0.125, 0.5])
+    assert shares_of(STRATA, Mixture()) == pytest.approx([0.375, 0.125, 0.5])
 
 
 def test_a_weight_multiplies_a_share_and_zero_leaves_a_source_out() -> None:
     natural = Mixture(levels=[], weights={"small": 2.0})
-    assert shares_of(LEAVES, natural) == pytest.approx(np.array([0.45, 0.1, 0.5]) / 1.05)
+    assert shares_of(STRATA, natural) == pytest.approx(np.array([0.45, 0.1, 0.5]) / 1.05)
     without = Mixture(levels=[Level(by="source", alpha=0.0)], weights={"eyes": 0.0})
-    assert shares_of(LEAVES, without) == pytest.approx([0.5, 0.5, 0.0])
-    assert counts_of(LEAVES, without)[2] == 0
+    assert shares_of(STRATA, without) == pytest.approx([0.5, 0.5, 0.0])
+    assert counts_of(STRATA, without)[2] == 0
 
 
 def test_a_source_left_out_gives_its_share_to_its_own_domain() -> None:
-    assert shares_of(LEAVES, Mixture(weights={"big": 0.0})) == pytest.approx([0.0, 0.5, 0.5])
+    assert shares_of(STRATA, Mixture(weights={"big": 0.0})) == pytest.approx([0.0, 0.5, 0.5])
 
 
 def test_a_source_without_samples_has_no_share() -> None:
-    leaves = [*LEAVES, leaf("none", "robotic", 0)]
-    assert shares_of(leaves, Mixture()) == pytest.approx([0.375, 0.125, 0.5, 0.0])
-    assert counts_of(leaves, Mixture())[3] == 0
+    strata = [*STRATA, stratum("none", "robotic", 0)]
+    assert shares_of(strata, Mixture()) == pytest.approx([0.375, 0.125, 0.5, 0.0])
+    assert counts_of(strata, Mixture())[3] == 0
 
 
 def test_counts_are_rounded_by_largest_remainder() -> None:
-    leaves = [leaf("a", "x", 50), leaf("b", "x", 30), leaf("c", "x", 20)]
+    strata = [stratum("a", "x", 50), stratum("b", "x", 30), stratum("c", "x", 20)]
     mixture = Mixture(levels=[], block=7)  # quotas 3.5, 2.1, 1.4
-    assert counts_of(leaves, mixture).tolist() == [4, 2, 1]
+    assert counts_of(strata, mixture).tolist() == [4, 2, 1]
 
 
 def test_a_source_with_a_tiny_share_has_one_position_of_every_block() -> None:
-    leaves = [leaf("huge", "x", 10**9), leaf("b", "x", 1), leaf("c", "x", 1)]
-    assert counts_of(leaves, Mixture(levels=[], block=16)).tolist() == [14, 1, 1]
-    assert counts_of(leaves, Mixture(levels=[], block=3)).tolist() == [1, 1, 1]
+    strata = [stratum("huge", "x", 10**9), stratum("b", "x", 1), stratum("c", "x", 1)]
+    assert counts_of(strata, Mixture(levels=[], block=16)).tolist() == [14, 1, 1]
+    assert counts_of(strata, Mixture(levels=[], block=3)).tolist() == [1, 1, 1]
 
 
 @given(
@@ -104,22 +106,24 @@ def test_a_source_with_a_tiny_share_has_one_position_of_every_block() -> None:
     weights=st.lists(st.one_of(st.just(0.0), st.floats(0.01, 100.0)), min_size=12, max_size=12),
     block=st.integers(12, 3000),
 )
-def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
+def test_counts_fill_the_block_and_are_within_one_of_the_quota(
     sizes: list[int], alphas: tuple[float, float], weights: list[float], block: int
 ) -> None:
-    leaves = [leaf(f"s{place}", f"d{place % 3}", size) for place, size in enumerate(sizes)]
+    strata = [stratum(f"s{place}", f"d{place % 3}", size) for place, size in enumerate(sizes)]
     factors = {
-        leaf.source: weight for leaf, weight in zip(leaves, weights, strict=False) if leaf.size
+        stratum.source: weight
+        for stratum, weight in zip(strata, weights, strict=False)
+        if stratum.size
     }
     levels = [Level(by="domain", alpha=alphas[0]), Level(by="source", alpha=alphas[1])]
     mixture = Mixture(levels=levels, weights=factors, block=block)
-    served = np.array([leaf.size > 0 and factors[leaf.source] > 0 for leaf in leaves])
+    served = np.array([stratum.size > 0 and factors[stratum.source] > 0 for stratum in strata])
     if not served.any():
         with pytest.raises(MixtureError, match="no sample to draw"):
-            counts_of(leaves, mixture)
+            counts_of(strata, mixture)
         return
-    share = shares_of(leaves, mixture)
-    counts = counts_of(leaves, mixture)
+    share = shares_of(strata, mixture)
+    counts = counts_of(strata, mixture)
     assert share.sum() == pytest.approx(1)
     assert counts.sum() == block
     assert np.array_equal(counts > 0, served)
@@ -132,12 +136,12 @@ def test_counts_fill_the_block_within_one_of_the_quota_and_serve_everyone(
 
 
 def test_counts_do_not_depend_on_the_order_of_sources() -> None:
-    leaves = [
-        leaf(name, domain, size)
+    strata = [
+        stratum(name, domain, size)
         for name, domain, size in [("a", "x", 7), ("b", "y", 7), ("c", "y", 11)]
     ]
-    forwards = dict(zip("abc", counts_of(leaves, Mixture(block=10)), strict=True))
-    backwards = dict(zip("cba", counts_of(leaves[::-1], Mixture(block=10)), strict=True))
+    forwards = dict(zip("abc", counts_of(strata, Mixture(block=10)), strict=True))
+    backwards = dict(zip("cba", counts_of(strata[::-1], Mixture(block=10)), strict=True))
     assert {name: forwards[name] for name in "c"} == {name: backwards[name] for name in "c"}
 
 
@@ -145,27 +149,27 @@ def test_a_block_smaller_than_its_sources_is_refused() -> None:
     with pytest.raises(
         MixtureError, match="block 2 is smaller than the 3 groups by domain, source"
     ):
-        counts_of(LEAVES, Mixture(block=2))
-    assert counts_of(LEAVES, Mixture(block=2, weights={"eyes": 0.0})).tolist() == [1, 1, 0]
+        counts_of(STRATA, Mixture(block=2))
+    assert counts_of(STRATA, Mixture(block=2, weights={"eyes": 0.0})).tolist() == [1, 1, 0]
 
 
-def test_a_weight_for_an_unknown_source_is_refused_with_the_names_there_are() -> None:
+def test_a_weight_for_an_unknown_source_is_refused_with_the_names() -> None:
     with pytest.raises(MixtureError, match=r"'eye'.*big, eyes, small"):
-        shares_of(LEAVES, Mixture(weights={"eye": 1.0}))
+        shares_of(STRATA, Mixture(weights={"eye": 1.0}))
 
 
 def test_a_weight_for_a_source_without_samples_is_refused() -> None:
-    leaves = [*LEAVES, leaf("none", "robotic", 0)]
+    strata = [*STRATA, stratum("none", "robotic", 0)]
     with pytest.raises(MixtureError, match=r"none has a weight but no sample in splits \['val'\]"):
-        shares_of(leaves, Mixture(weights={"none": 2.0}, splits=["val"]))
-    assert shares_of(leaves, Mixture(weights={"none": 0.0})) == pytest.approx(
+        shares_of(strata, Mixture(weights={"none": 2.0}, splits=["val"]))
+    assert shares_of(strata, Mixture(weights={"none": 0.0})) == pytest.approx(
         [0.375, 0.125, 0.5, 0.0]
     )
 
 
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(MixtureError, match=r"no sample to draw in splits \['val'\]"):
-        shares_of([leaf("a", "x", 0)], Mixture(splits=["val"]))
+        shares_of([stratum("a", "x", 0)], Mixture(splits=["val"]))
 
 
 @pytest.mark.parametrize("field", ["block", "shuffle_block", "shuffle_window"])
@@ -209,18 +213,18 @@ def test_the_example_of_the_readme_is_a_mixture_with_the_defaults(tmp_path: Path
 
 
 def test_a_level_may_divide_by_any_column_inside_a_source_too() -> None:
-    leaves = [
-        replace(leaf("a", "x", size), values={"procedure": procedure})
+    strata = [
+        replace(stratum("a", "x", size), values={"procedure": procedure})
         for size, procedure in ((80, "bypass"), (20, "sleeve"))
-    ] + [replace(leaf("b", "x", 100), values={"procedure": "sleeve"})]
+    ] + [replace(stratum("b", "x", 100), values={"procedure": "sleeve"})]
     equal = Mixture(levels=[Level(by="procedure", alpha=0.0)])
-    assert shares_of(leaves, equal) == pytest.approx([0.5, 0.5 * 20 / 120, 0.5 * 100 / 120])
+    assert shares_of(strata, equal) == pytest.approx([0.5, 0.5 * 20 / 120, 0.5 * 100 / 120])
     nested = Mixture(levels=[Level(by="source", alpha=0.0), Level(by="procedure", alpha=0.0)])
-    assert shares_of(leaves, nested) == pytest.approx([0.25, 0.25, 0.5])
-    assert shares_of(leaves, Mixture(levels=[])) == pytest.approx([0.4, 0.1, 0.5]), (
-        "a finer leaf changes no share"
+    assert shares_of(strata, nested) == pytest.approx([0.25, 0.25, 0.5])
+    assert shares_of(strata, Mixture(levels=[])) == pytest.approx([0.4, 0.1, 0.5]), (
+        "a finer stratum changes no share"
     )
-    assert shares_of(leaves, Mixture(levels=[], weights={"a": 0.0})) == pytest.approx([0, 0, 1])
+    assert shares_of(strata, Mixture(levels=[], weights={"a": 0.0})) == pytest.approx([0, 0, 1])
 
 
 def test_a_stage_changes_what_it_names_and_keeps_the_rest() -> None:
@@ -233,9 +237,11 @@ def test_a_stage_changes_what_it_names_and_keeps_the_rest() -> None:
             Stage(start=30, weights={}),
         ],
     )
-    assert [phase.start_block for phase in phases(mixture)] == [0, 2, 3], "rounded up to a block"
-    assert shares_of(LEAVES, mixture, 1) == pytest.approx([0.25, 0.5, 0.25])
-    assert shares_of(LEAVES, mixture, 2) == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    assert [stage.start_block for stage in resolved_stages(mixture)] == [0, 2, 3], (
+        "rounded up to a block"
+    )
+    assert shares_of(STRATA, mixture, 1) == pytest.approx([0.25, 0.5, 0.25])
+    assert shares_of(STRATA, mixture, 2) == pytest.approx([1 / 3, 1 / 3, 1 / 3])
 
 
 @pytest.mark.parametrize("starts", [(30, 20), (20, 20), (21, 29)])
@@ -251,7 +257,7 @@ def test_a_stage_that_starts_at_zero_or_changes_nothing_is_refused() -> None:
         Stage(start=7)
 
 
-def test_a_weight_of_a_stage_for_an_unknown_source_is_refused_before_the_run() -> None:
+def test_a_stage_weight_for_an_unknown_source_is_refused_at_the_start() -> None:
     mixture = Mixture(stages=[Stage(start=5000, weights={"smal": 1.0})])
     with pytest.raises(MixtureError, match=r"'smal'.*big, eyes, small"):
-        shares_of(LEAVES, mixture, 1)
+        shares_of(STRATA, mixture, 1)

@@ -1,4 +1,5 @@
 import json
+import pickle
 from collections import Counter
 from dataclasses import replace
 
@@ -7,19 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import surgrec.stream.order
 from surgrec.errors import ConfigError, MixtureError
 from surgrec.stream import Level, Mixture, Stage, rank_positions, sample_key
 from surgrec.stream.order import DrawArrays, Order
 from surgrec.stream.permutation import uniform
-from surgrec.stream.shares import Leaf
+from surgrec.stream.shares import Stratum
 
 
-def leaf(source: str, domain: str, size: int) -> Leaf:
-    return Leaf(
+def stratum(source: str, domain: str, size: int) -> Stratum:
+    return Stratum(
         source=source,
         domain=domain,
-        digest=f"digest of {source}",
-        rows=f"rows of {source}",
+        source_digest=f"digest of {source}",
+        source_rows_digest=f"rows of {source}",
         size=size,
     )
 
@@ -28,17 +30,19 @@ def leaf(source: str, domain: str, size: int) -> Leaf:
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 few_examples = settings(max_examples=settings().max_examples // 4)
 
-LEAVES = [
-    leaf("alpha", "laparoscopy", 10),
-    leaf("beta", "laparoscopy", 7),
-    leaf("gamma", "cataract", 5),
+STRATA = [
+    stratum("alpha", "laparoscopy", 10),
+    stratum("beta", "laparoscopy", 7),
+    stratum("gamma", "cataract", 5),
 ]
 MIXTURE = Mixture(block=16, shuffle_block=2, shuffle_window=2)
 
 
 def rows(draws: DrawArrays) -> list[tuple[int, int, int]]:
-    """DrawArrays as (leaf, sample, epoch), position by position."""
-    return list(zip(draws.leaf.tolist(), draws.sample.tolist(), draws.epoch.tolist(), strict=True))
+    """DrawArrays as (stratum, sample, epoch), position by position."""
+    return list(
+        zip(draws.stratum.tolist(), draws.sample.tolist(), draws.epoch.tolist(), strict=True)
+    )
 
 
 @st.composite
@@ -49,21 +53,21 @@ def orders(draw: st.DrawFn) -> Order:
             st.one_of(st.integers(0, 40), st.integers(1, 5000)), min_size=1, max_size=6
         ).filter(any)
     )
-    leaves = [
-        leaf(f"s{place}", draw(st.sampled_from(["x", "y", "z"])), size)
+    strata = [
+        stratum(f"s{place}", draw(st.sampled_from(["x", "y", "z"])), size)
         for place, size in enumerate(sizes)
     ]
     alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     levels = [Level(by="domain", alpha=draw(alpha)), Level(by="source", alpha=draw(alpha))]
     kept = draw(
-        st.sampled_from([leaf.source for leaf in leaves if leaf.size])
+        st.sampled_from([stratum.source for stratum in strata if stratum.size])
     )  # one at least is drawn
     weights = {
-        leaf.source: draw(
-            st.sampled_from([0.1, 1.0, 3.0] if leaf.source == kept else [0.0, 0.1, 1.0, 3.0])
+        stratum.source: draw(
+            st.sampled_from([0.1, 1.0, 3.0] if stratum.source == kept else [0.0, 0.1, 1.0, 3.0])
         )
-        for leaf in leaves
-        if leaf.size and draw(st.booleans())
+        for stratum in strata
+        if stratum.size and draw(st.booleans())
     }
     mixture = Mixture(
         levels=levels[: draw(st.integers(0, 2))],
@@ -72,15 +76,15 @@ def orders(draw: st.DrawFn) -> Order:
         shuffle_block=draw(st.one_of(st.just(1), st.integers(1, 300))),
         shuffle_window=draw(st.one_of(st.just(1), st.integers(1, 600))),
     )
-    return Order(leaves, mixture, seed=draw(st.integers(0, 2**63)))
+    return Order(strata, mixture, seed=draw(st.integers(0, 2**63)))
 
 
 def test_the_order_never_changes() -> None:
     """Golden values: if one of them moves, every run that was started before cannot be resumed or repeated."""
-    order = Order(LEAVES, MIXTURE, seed=239)
+    order = Order(STRATA, MIXTURE, seed=239)
     assert order.counts.tolist() == [[4, 4, 8]]
     draws = order(np.arange(36))
-    assert draws.leaf.tolist() == [
+    assert draws.stratum.tolist() == [
         *(2, 2, 0, 2, 0, 0, 2, 1, 2, 2, 0, 2, 1, 1, 2, 1),
         *(1, 2, 2, 2, 0, 0, 1, 2, 2, 0, 0, 1, 2, 1, 2, 2),
         *(2, 0, 2, 2),
@@ -108,6 +112,36 @@ def test_the_order_never_changes() -> None:
         14394350915687925631,
         8349935883529655026,
     ]
+
+
+def test_the_worked_example_of_the_docstring_holds() -> None:
+    assert surgrec.stream.order.__doc__ is not None
+    lines = surgrec.stream.order.__doc__.splitlines()
+    table = {
+        name: line.replace("|", "").replace("...", "").split()[1:]
+        for name in ("position", "stratum", "draw", "epoch", "rank", "sample")
+        for line in lines
+        if line.startswith(f"    {name} ")
+    }
+    numbers = {name: np.array(row, dtype=int) for name, row in table.items() if name != "stratum"}
+    draws = Order(STRATA, MIXTURE, seed=239)(numbers["position"])
+    assert ["abg"[index] for index in draws.stratum] == table["stratum"]
+    assert draws.epoch.tolist() == numbers["epoch"].tolist()
+    assert draws.sample.tolist() == numbers["sample"].tolist()
+
+    sizes = np.array([STRATA[index].size for index in draws.stratum])
+    assert numbers["draw"].tolist() == (numbers["epoch"] * sizes + numbers["rank"]).tolist()
+    for stratum in range(3):
+        own = numbers["draw"][draws.stratum == stratum]
+        assert own.tolist() == list(range(len(own)))
+
+
+def test_a_pickled_order_draws_the_same() -> None:
+    order = Order(STRATA, MIXTURE, seed=239)
+    before = rows(order(np.arange(40)))
+    copy = pickle.loads(pickle.dumps(order))
+    assert rows(copy(np.arange(40))) == before
+    assert copy.identity() == order.identity()
 
 
 @few_examples
@@ -148,38 +182,44 @@ def test_a_position_holds_the_same_whatever_else_is_asked(
 @given(orders(), st.integers(0, 10**6))
 def test_every_block_holds_the_exact_counts(order: Order, block: int) -> None:
     size = order.mixture.block
-    draws = order(np.arange(block * size, (block + 3) * size)).leaf.reshape(3, size)
+    draws = order(np.arange(block * size, (block + 3) * size)).stratum.reshape(3, size)
     for row in draws:
-        assert np.array_equal(np.bincount(row, minlength=len(order.leaves)), order.counts[0])
-    for leaf, count in zip(order.leaves, order.counts[0], strict=True):
-        assert (count > 0) == (leaf.size > 0 and order.mixture.weights.get(leaf.source, 1.0) > 0)
+        assert np.array_equal(np.bincount(row, minlength=len(order.strata)), order.counts[0])
+    for stratum, count in zip(order.strata, order.counts[0], strict=True):
+        assert (count > 0) == (
+            stratum.size > 0 and order.mixture.weights.get(stratum.source, 1.0) > 0
+        )
 
 
 @few_examples
 @given(orders())
 def test_each_source_epoch_covers_each_sample_exactly_once(order: Order) -> None:
     draws = order(np.arange(20_000))
-    for place, leaf in enumerate(order.leaves):
-        mine = draws.leaf == place
+    for place, stratum in enumerate(order.strata):
+        mine = draws.stratum == place
         sample, epoch = draws.sample[mine], draws.epoch[mine]
         assert np.array_equal(
-            epoch, np.arange(len(epoch)) // max(leaf.size, 1)
+            epoch, np.arange(len(epoch)) // max(stratum.size, 1)
         )  # one epoch after the other
         for number in range(0, int(epoch.max(initial=-1)) + 1):
             seen = sample[epoch == number]
             assert len(np.unique(seen)) == len(seen)
             is_complete = number < epoch.max()
-            assert not is_complete or np.array_equal(np.sort(seen), np.arange(leaf.size))
+            assert not is_complete or np.array_equal(np.sort(seen), np.arange(stratum.size))
 
 
 @given(orders(), st.integers(0, 5000))
 def test_consumed_is_what_counting_gives(order: Order, positions: int) -> None:
-    counted = Counter(order.leaves[leaf].source for leaf in order(np.arange(positions)).leaf)
-    assert order.consumed(positions) == {leaf.source: counted[leaf.source] for leaf in order.leaves}
+    counted = Counter(
+        order.strata[stratum].source for stratum in order(np.arange(positions)).stratum
+    )
+    assert order.consumed(positions) == {
+        stratum.source: counted[stratum.source] for stratum in order.strata
+    }
 
 
 def test_consumed_of_a_long_run_is_exact() -> None:
-    order = Order(LEAVES, MIXTURE, seed=1)
+    order = Order(STRATA, MIXTURE, seed=1)
     assert order.consumed(16 * 10**12) == {
         "alpha": 4 * 10**12,
         "beta": 4 * 10**12,
@@ -189,84 +229,86 @@ def test_consumed_of_a_long_run_is_exact() -> None:
 
 @few_examples
 @given(orders(), st.integers(0, 10**9))
-def test_all_other_samples_of_the_source_stand_in_for_a_bad_one_each_once(
+def test_substitutes_are_all_other_samples_of_the_source_each_once(
     order: Order, position: int
 ) -> None:
     draw = order(np.array([position]))
-    leaf, bad = order.leaves[draw.leaf[0]], int(draw.sample[0])
-    if leaf.size > 300:
+    stratum, bad = order.strata[draw.stratum[0]], int(draw.sample[0])
+    if stratum.size > 300:
         return
-    stand_ins = list(order.substitutes(position))
-    assert sorted([bad, *stand_ins]) == list(range(leaf.size))
-    assert stand_ins == list(order.substitutes(position))
+    substitutes = list(order.substitutes(position))
+    assert sorted([bad, *substitutes]) == list(range(stratum.size))
+    assert substitutes == list(order.substitutes(position))
 
 
 def test_bad_samples_are_not_all_replaced_by_the_same_one() -> None:
-    order = Order([leaf("alpha", "x", 100)], Mixture(), seed=3)
+    order = Order([stratum("alpha", "x", 100)], Mixture(), seed=3)
     assert len({next(order.substitutes(position)) for position in range(50)}) > 30
 
 
 def test_epochs_of_a_source_are_shuffled_differently() -> None:
-    order = Order([leaf("alpha", "x", 50)], Mixture(shuffle_block=1), seed=3)
+    order = Order([stratum("alpha", "x", 50)], Mixture(shuffle_block=1), seed=3)
     first, second = order(np.arange(100)).sample.reshape(2, 50).tolist()
     assert first != second
 
 
 def test_two_sources_of_the_same_size_do_not_share_an_order() -> None:
-    order = Order([leaf("alpha", "x", 64), leaf("beta", "x", 64)], Mixture(shuffle_block=1), seed=3)
+    order = Order(
+        [stratum("alpha", "x", 64), stratum("beta", "x", 64)], Mixture(shuffle_block=1), seed=3
+    )
     draws = order(np.arange(128))
     alpha, beta = (
-        draws.sample[draws.leaf == 0][:50].tolist(),
-        draws.sample[draws.leaf == 1][:50].tolist(),
+        draws.sample[draws.stratum == 0][:50].tolist(),
+        draws.sample[draws.stratum == 1][:50].tolist(),
     )
     assert alpha != beta
     assert sum(one == other for one, other in zip(alpha, beta, strict=True)) < 10
 
 
 def test_seeds_give_different_orders() -> None:
-    first, second = (Order(LEAVES, MIXTURE, seed=seed)(np.arange(64)) for seed in (0, 1))
-    assert first.leaf.tolist() != second.leaf.tolist()
+    first, second = (Order(STRATA, MIXTURE, seed=seed)(np.arange(64)) for seed in (0, 1))
+    assert first.stratum.tolist() != second.stratum.tolist()
     assert first.sample.tolist() != second.sample.tolist()
 
 
 def test_sources_are_spread_through_the_block() -> None:
     """Were a source's draws of a block in one run, so would be its gradients."""
-    leaf_of = Order(LEAVES, replace(MIXTURE, block=1024), seed=5)(np.arange(1024)).leaf
-    halves = [np.bincount(half, minlength=3) for half in leaf_of.reshape(2, 512)]
+    stratum_of = Order(STRATA, replace(MIXTURE, block=1024), seed=5)(np.arange(1024)).stratum
+    halves = [np.bincount(half, minlength=3) for half in stratum_of.reshape(2, 512)]
     assert np.abs(halves[0] - halves[1]).max() < 100
 
 
 def test_the_order_of_the_given_sources_does_not_matter() -> None:
-    assert rows(Order(LEAVES[::-1], MIXTURE, 7)(np.arange(200))) == rows(
-        Order(LEAVES, MIXTURE, 7)(np.arange(200))
+    assert rows(Order(STRATA[::-1], MIXTURE, 7)(np.arange(200))) == rows(
+        Order(STRATA, MIXTURE, 7)(np.arange(200))
     )
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        Order(LEAVES, MIXTURE, seed=1),
-        Order(LEAVES, replace(MIXTURE, block=17), seed=0),
-        Order(LEAVES, replace(MIXTURE, shuffle_block=3), seed=0),
-        Order(LEAVES, replace(MIXTURE, weights={"alpha": 2.0}), seed=0),
-        Order(LEAVES[:2], MIXTURE, seed=0),
-        Order([*LEAVES, leaf("delta", "cataract", 5)], MIXTURE, seed=0),
-        Order([*LEAVES[:2], replace(LEAVES[2], size=6)], MIXTURE, seed=0),
-        Order([*LEAVES[:2], replace(LEAVES[2], digest="other clips")], MIXTURE, seed=0),
-        Order([*LEAVES[:2], replace(LEAVES[2], rows="other rows")], MIXTURE, seed=0),
-        Order(LEAVES, replace(MIXTURE, stages=[Stage(start=99, weights={})]), seed=0),
+        Order(STRATA, MIXTURE, seed=1),
+        Order(STRATA, replace(MIXTURE, block=17), seed=0),
+        Order(STRATA, replace(MIXTURE, shuffle_block=3), seed=0),
+        Order(STRATA, replace(MIXTURE, weights={"alpha": 2.0}), seed=0),
+        Order(STRATA[:2], MIXTURE, seed=0),
+        Order([*STRATA, stratum("delta", "cataract", 5)], MIXTURE, seed=0),
+        Order([*STRATA[:2], replace(STRATA[2], size=6)], MIXTURE, seed=0),
+        Order([*STRATA[:2], replace(STRATA[2], source_digest="other clips")], MIXTURE, seed=0),
+        Order([*STRATA[:2], replace(STRATA[2], source_rows_digest="other rows")], MIXTURE, seed=0),
+        Order(STRATA, replace(MIXTURE, stages=[Stage(start=99, weights={})]), seed=0),
         Order(
-            [*LEAVES[:2], replace(LEAVES[2], values={"view": "left"}, own_rows="some")],
+            [*STRATA[:2], replace(STRATA[2], values={"view": "left"}, rows_digest="some")],
             MIXTURE,
             seed=0,
         ),
     ],
 )
 def test_whatever_may_change_the_order_changes_its_identity(other: Order) -> None:
-    identity = Order(LEAVES, MIXTURE, seed=0).identity()
+    identity = Order(STRATA, MIXTURE, seed=0).identity()
     assert other.identity() != identity
     assert json.loads(json.dumps(identity)) == identity
-    assert identity == Order(LEAVES[::-1], MIXTURE, seed=0).identity()
+    assert identity == Order(STRATA[::-1], MIXTURE, seed=0).identity()
 
 
 STAGED = replace(
@@ -275,10 +317,10 @@ STAGED = replace(
 
 
 def test_stages_change_the_shares_and_nothing_before_them() -> None:
-    plain, staged = Order(LEAVES, MIXTURE, seed=4), Order(LEAVES, STAGED, seed=4)
+    plain, staged = Order(STRATA, MIXTURE, seed=4), Order(STRATA, STAGED, seed=4)
     assert rows(plain(np.arange(48))) == rows(staged(np.arange(48)))
-    leaf_of = staged(np.arange(48, 96)).leaf.reshape(3, 16)
-    assert [np.bincount(block, minlength=3).tolist() for block in leaf_of] == staged.counts[
+    stratum_of = staged(np.arange(48, 96)).stratum.reshape(3, 16)
+    assert [np.bincount(block, minlength=3).tolist() for block in stratum_of] == staged.counts[
         [1, 2, 2]
     ].tolist()
     assert staged.counts[1].tolist() == [0, 8, 8]
@@ -286,7 +328,7 @@ def test_stages_change_the_shares_and_nothing_before_them() -> None:
 
 @few_examples
 @given(orders(), st.data())
-def test_across_stages_each_epoch_still_covers_each_sample_once_and_consumed_is_what_counting_gives(
+def test_epochs_and_consumed_counts_stay_exact_across_stages(
     order: Order, data: st.DataObject
 ) -> None:
     block = order.mixture.block
@@ -296,26 +338,26 @@ def test_across_stages_each_epoch_still_covers_each_sample_once_and_consumed_is_
         Stage(start=start * block, levels=[Level(by="source", alpha=alpha)])
         for start, alpha in zip(starts, alphas, strict=False)
     ]
-    staged = Order(order.leaves, replace(order.mixture, stages=stages), order.seed)
+    staged = Order(order.strata, replace(order.mixture, stages=stages), order.seed)
     positions = data.draw(st.integers(0, 12 * block))
     draws = staged(np.arange(positions))
-    for place, leaf in enumerate(staged.leaves):
-        mine = draws.leaf == place
-        assert np.array_equal(draws.epoch[mine], np.arange(mine.sum()) // max(leaf.size, 1))
+    for place, stratum in enumerate(staged.strata):
+        mine = draws.stratum == place
+        assert np.array_equal(draws.epoch[mine], np.arange(mine.sum()) // max(stratum.size, 1))
         pairs = set(zip(draws.epoch[mine].tolist(), draws.sample[mine].tolist(), strict=True))
         assert len(pairs) == mine.sum()
-    counted = Counter(staged.leaves[leaf].source for leaf in draws.leaf)
+    counted = Counter(staged.strata[stratum].source for stratum in draws.stratum)
     assert staged.consumed(positions) == {
-        leaf.source: counted[leaf.source] for leaf in staged.leaves
+        stratum.source: counted[stratum.source] for stratum in staged.strata
     }
 
 
 def test_a_stage_that_has_not_begun_may_still_be_changed() -> None:
-    plain, staged = Order(LEAVES, MIXTURE, seed=4), Order(LEAVES, STAGED, seed=4)
+    plain, staged = Order(STRATA, MIXTURE, seed=4), Order(STRATA, STAGED, seed=4)
     assert plain.identity(48) == staged.identity(48), "the first stage starts with position 48"
     assert plain.identity(49) != staged.identity(49)
     other = Order(
-        LEAVES, replace(STAGED, stages=[STAGED.stages[0], Stage(start=80, levels=[])]), seed=4
+        STRATA, replace(STAGED, stages=[STAGED.stages[0], Stage(start=80, levels=[])]), seed=4
     )
     assert other.identity(64) == staged.identity(64) != plain.identity(64)
     assert other.identity(65) != staged.identity(65)
@@ -323,8 +365,8 @@ def test_a_stage_that_has_not_begun_may_still_be_changed() -> None:
 
 def test_repeat_caps_are_no_part_of_the_order() -> None:
     assert (
-        Order(LEAVES, replace(MIXTURE, max_repeats=2.0), 0).identity()
-        == Order(LEAVES, MIXTURE, 0).identity()
+        Order(STRATA, replace(MIXTURE, max_repeats=2.0), 0).identity()
+        == Order(STRATA, MIXTURE, 0).identity()
     )
 
 
@@ -332,7 +374,7 @@ def test_a_block_that_cannot_serve_every_source_is_refused() -> None:
     with pytest.raises(
         MixtureError, match="block 2 is smaller than the 3 groups by domain, source"
     ):
-        Order(LEAVES, replace(MIXTURE, block=2), seed=0)
+        Order(STRATA, replace(MIXTURE, block=2), seed=0)
 
 
 def test_ranks_share_a_batch_in_order() -> None:
@@ -367,7 +409,7 @@ def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
         rank_positions(0, global_batch=8, rank=rank, world_size=4)
 
 
-def test_what_is_random_about_a_sample_depends_on_seed_position_and_view_alone() -> None:
+def test_a_sample_key_depends_on_seed_position_and_view_alone() -> None:
     keys = {
         int(sample_key(seed, position, view))
         for seed in (0, 1)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.stream.permutation import hash_words, key_of, permute, uniform, unpermute
+from surgrec.stream.permutation import hash_text, hash_words, permute, uniform, unpermute
 
 KEYS = st.integers(min_value=-(2**63), max_value=2**64 - 1)
 
@@ -14,7 +14,7 @@ def test_the_words_of_the_mixer_never_change() -> None:
     )  # published: the first output of SplitMix64 from seed 0
     assert int(hash_words(1, 2, 3)) == 15020427595393229491
     assert int(hash_words(2**64 - 1, 7)) == 1869568459174662326
-    assert [key_of(name) for name in ("alpha", "", "größe")] == [
+    assert [hash_text(name) for name in ("alpha", "", "größe")] == [
         11099342189553124947,
         13020603013274838756,
         16832822397561338100,

@@ -1,4 +1,7 @@
+import multiprocessing
+import pickle
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,21 +75,21 @@ def test_the_same_clips_in_other_rows_are_another_stream(tmp_path: Path, change:
     assert streams[0].order.identity() != streams[1].order.identity()
 
 
-def test_stand_ins_for_a_bad_sample_are_the_other_clips_of_its_source(tiny_corpus: Path) -> None:
+def test_substitutes_of_a_bad_sample_are_the_other_clips_of_its_source(tiny_corpus: Path) -> None:
     stream = Stream(open_corpus([tiny_corpus]), Mixture(), seed=0)
     for draw in stream.draws(np.arange(12)):
-        stand_ins = list(stream.substitutes(draw))
-        assert {stand_in.source for stand_in in stand_ins} == {draw.source}
-        assert {stream.sample(stand_in).clip.split for stand_in in stand_ins} == {"train"}
+        substitutes = list(stream.substitutes(draw))
+        assert {substitute.source for substitute in substitutes} == {draw.source}
+        assert {stream.sample(substitute).clip.split for substitute in substitutes} == {"train"}
         drawn = {"alpha": 10, "beta": 6, "gamma": 10}[draw.source]
         assert (
-            len({draw.row, *(stand_in.row for stand_in in stand_ins)})
+            len({draw.row, *(substitute.row for substitute in substitutes)})
             == drawn
-            == len(stand_ins) + 1
+            == len(substitutes) + 1
         )
 
 
-def test_clips_too_short_for_a_training_clip_are_refused_until_they_are_left_out(
+def test_clips_shorter_than_a_training_clip_are_refused_or_left_out(
     tiny_corpus: Path,
 ) -> None:
     sources = open_corpus([tiny_corpus])
@@ -98,12 +101,20 @@ def test_clips_too_short_for_a_training_clip_are_refused_until_they_are_left_out
         stream.require_duration(4.0)
     long_enough = Stream(sources, Mixture(min_duration_s=4.0), seed=0)
     long_enough.require_duration(4.0)
-    assert {leaf.source: leaf.size for leaf in long_enough.order.leaves} == {
+    assert {stratum.source: stratum.size for stratum in long_enough.order.strata} == {
         "alpha": 10,
         "beta": 6,
         "gamma": 8,
     }
     Stream(sources, Mixture(weights={"gamma": 0.0}), seed=0).require_duration(4.0)
+
+
+def test_a_stream_survives_pickling_and_spawning_with_the_same_draws(tiny_corpus: Path) -> None:
+    stream = Stream(open_corpus([tiny_corpus]), Mixture(block=16), seed=7)
+    expected = stream.draws(np.arange(40))
+    assert pickle.loads(pickle.dumps(stream)).draws(np.arange(40)) == expected
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+        assert processes.submit(stream.draws, np.arange(40)).result(timeout=120) == expected
 
 
 def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Path) -> None:
@@ -143,7 +154,7 @@ def test_a_level_over_a_column_balances_inside_a_source(tmp_path: Path) -> None:
     assert plan["alpha"].hours == pytest.approx(120 / 3600)
 
 
-def test_a_level_over_a_column_that_is_not_there_is_refused_with_those_that_are(
+def test_a_level_over_a_missing_column_is_refused_with_the_columns(
     tiny_corpus: Path,
 ) -> None:
     with pytest.raises(
