@@ -1,4 +1,4 @@
-"""What an address means."""
+"""From an address to its store."""
 
 import os
 import re
@@ -11,23 +11,32 @@ from surgrec.storage.store import Store
 
 
 def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Store:
-    """The store at an address: a local folder (`~` is expanded) or `s3://bucket/prefix`. Touches no disk and no network.
+    """Return the store at an address, without touching disk or network.
 
-    Endpoint, region, credentials and addressing of S3 come from the usual AWS variables and profiles: AWS_ENDPOINT_URL,
-    AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE. An address may name a profile of its own, so that
-    one run reads several stores: `s3://profile@bucket/prefix`; `s3://anonymous@bucket/prefix` signs nothing, for public buckets.
+    S3 endpoint, region, credentials and addressing style come from the usual AWS variables and profiles:
+    AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE. An address may name its
+    own profile, so that one run can read several stores: `s3://profile@bucket/prefix`. Requests to
+    `s3://anonymous@bucket/prefix` are not signed, for public buckets.
+
+    Args:
+        address: A local folder (`~` is expanded), or `s3://bucket/prefix`.
+        policy: Retries of an object store; the default policy if None. Local stores ignore it.
 
     Raises:
-        StorageError: The address is empty, of another scheme, or names no bucket.
+        StorageError: The address is empty, has another scheme, or names no bucket.
+
+    Example:
+        >>> open_store("s3://corpora/surgery").read_range("corpus.json", 0, 1)
+        b'{'
     """
     text = os.fspath(address)
     if text.startswith("s3://"):
-        from surgrec.storage.s3 import (
-            S3Store,
-        )  # boto3 takes 0.2 s to import, which a user of local disks need not pay
+        # boto3 takes 0.2 s to import; users of local disks need not pay for it.
+        from surgrec.storage.s3 import S3Store
 
         return S3Store(text, policy or RetryPolicy())
-    # One slash is enough for a scheme: Path("s3://bucket/x") reads "s3:/bucket/x".
+
+    # One slash is enough for a scheme: Path("s3://bucket/x") becomes "s3:/bucket/x".
     if not text or re.match(r"[A-Za-z0-9+.-]+:/", text):
         raise StorageError(
             f"{text!r} is not the address of a store; give a folder or s3://bucket/prefix"

@@ -1,7 +1,7 @@
-"""Whole files of stores on a local disk, each under the SHA-256 of its bytes, never more of them than a limit.
+"""A cache of whole files on a local disk: each under the SHA-256 of its bytes, all together below a limit.
 
-The name says what a file must hold, so a file is right or wrong whoever wrote it: two jobs, two corpora and two buckets can share a
-folder. Any process reads; one at a time adds and removes, the one that holds the folder's lock.
+The name determines the content, so a file is right or wrong whichever process wrote it. Two jobs, two corpora and two
+buckets can share a folder. Any process reads; only the process that holds the folder's lock adds and removes.
 """
 
 import os
@@ -25,7 +25,7 @@ _THREADS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class WholeFile:
-    """A file of a store, and what its bytes must be."""
+    """A file of a store with its expected size and digest."""
 
     store: Store
     name: str
@@ -34,17 +34,22 @@ class WholeFile:
 
 
 class DiskCache:
-    """A folder of copies. Its limit counts what is complete and what is on the way."""
+    """A folder of copied files.
+
+    Args:
+        folder: Folder on a local disk.
+        limit_bytes: Most bytes that it may hold, files being copied included.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
 
     def prepare(self) -> None:
-        """Makes the folder, and raises now rather than in the middle of a run if nothing can be written there.
+        """Create the folder and check that it can be written, before a run starts.
 
         Raises:
-            CacheError: The folder cannot be made or written.
+            CacheError: The folder cannot be created or written.
         """
         probe = self.folder / f"{TEMPORARY}write-check-{os.getpid()}"
         try:
@@ -57,9 +62,9 @@ class DiskCache:
             ) from error
 
     def read_range(self, sha256: str, offset: int, size: int) -> bytes | None:
-        """Exactly these bytes of a cached file; None where it is not there, not whole, or not readable.
+        """Return exactly these bytes of a cached file, or None if the file is missing, too short or unreadable.
 
-        The caller checks them against the digest of what it wanted, and drops the file where they differ.
+        The caller must check the bytes against the digest of its sample, and drop the file if they differ.
         """
         try:
             descriptor = os.open(self._path(sha256), os.O_RDONLY)
@@ -67,8 +72,9 @@ class DiskCache:
                 data = os.pread(descriptor, size, offset)
             finally:
                 os.close(descriptor)
-        except OSError:  # gone meanwhile, or its disk fails: the store has the bytes
+        except OSError:  # the file was dropped meanwhile or its disk fails: the store has the bytes
             return None
+
         if len(data) < size:
             with suppress(CacheError):
                 self.drop(sha256)
@@ -76,10 +82,10 @@ class DiskCache:
         return data
 
     def drop(self, sha256: str) -> None:
-        """Removes a file. Who reads it at this moment keeps it; one that is not there is no error.
+        """Remove a file, if it exists. Processes that read it at this moment keep their open copy.
 
         Raises:
-            CacheError: It cannot be removed.
+            CacheError: The file cannot be removed.
         """
         path = self._path(sha256)
         try:
@@ -90,9 +96,9 @@ class DiskCache:
             ) from error
 
     def try_acquire(self) -> int | None:
-        """Takes the right to add and remove until this process ends; None where another process has it.
+        """Lock the folder for adding and removing until this process ends. Return None if another process holds the lock.
 
-        What killed processes left half-written is removed.
+        Incomplete files of killed processes are removed.
         """
         lock = try_acquire(self.folder)
         if lock is not None:
@@ -101,48 +107,53 @@ class DiskCache:
         return lock
 
     def files(self) -> dict[str, int]:
-        """Bytes of each complete file, by SHA-256."""
-        found = {}
+        """Return the size in bytes of each complete file, by SHA-256."""
+        sizes = {}
         for entry in os.scandir(self.folder):
             if entry.name.endswith(_SUFFIX) and not entry.name.startswith(TEMPORARY):
-                with suppress(FileNotFoundError):  # another process dropped it
-                    found[entry.name.removesuffix(_SUFFIX)] = entry.stat().st_size
-        return found
+                with suppress(FileNotFoundError):  # another process dropped the file
+                    sizes[entry.name.removesuffix(_SUFFIX)] = entry.stat().st_size
+        return sizes
 
     def add(self, file: WholeFile, *, go_on: Callable[[], bool]) -> bool:
-        """Copies a file from its store, checks it, and only then gives it its name. Needs the lock, and room below the limit.
+        """Copy a file from its store. It gets its name only after its digest was checked.
+
+        The caller must hold the lock, and must have made room below the limit.
 
         Args:
-            file: What to copy.
-            go_on: Asked between parts of some megabytes.
+            file: The file to copy.
+            go_on: Called before each part of 8 MiB; the copy is abandoned when it returns False.
 
         Returns:
-            Whether it is there; False if it was told not to go on.
+            Whether the file was added; False if the copy was abandoned.
 
         Raises:
-            CacheError: The disk is full, or fails.
-            StorageError: The store cannot be read, or what it has is not what the corpus says.
+            CacheError: The disk is full or fails.
+            StorageError: The store cannot be read, or its file does not have the expected digest.
         """
         assert sum(self.files().values()) + file.bytes <= self.limit_bytes, (
-            "room is made before a file is added"
+            "room must be made before a file is added"
         )
+
         partial = self.folder / f"{TEMPORARY}{file.sha256}{_SUFFIX}"
         try:
+            # Reserve the whole size first, so that a full disk fails before anything is downloaded.
             with partial.open("xb") as opened:
-                os.posix_fallocate(
-                    opened.fileno(), 0, max(1, file.bytes)
-                )  # a full disk says so now
+                os.posix_fallocate(opened.fileno(), 0, max(1, file.bytes))
                 if not _download(file, opened.fileno(), go_on):
                     return False
                 opened.truncate(file.bytes)
                 os.fsync(opened.fileno())
-            found = file_sha256(partial)
-            if found != file.sha256:
+
+            # Check the bytes that are on the disk, then publish them under their digest.
+            sha256 = file_sha256(partial)
+            if sha256 != file.sha256:
                 raise StorageError(
-                    f"{file.store.locate(file.name)} has the SHA-256 {found[:12]}, its corpus says {file.sha256[:12]}; "
+                    f"{file.store.locate(file.name)} has the SHA-256 {sha256[:12]}, its corpus lists {file.sha256[:12]}; "
                     "run surgrec-shard verify"
                 )
             partial.replace(self._path(file.sha256))
+
         except OSError as error:
             raise CacheError(
                 f"{self.folder}: {error.strerror} while {file.bytes / 1e6:.0f} MB were added; free space there or lower cache_gb"
@@ -152,17 +163,16 @@ class DiskCache:
         return True
 
     def _path(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(
-            sha256
-        ):  # it comes from a corpus file, which anybody may have written
-            raise StorageError(f"{sha256!r} is no SHA-256; build the corpus again")
+        # The digest comes from a corpus file, which could be forged: it must not lead out of the folder.
+        if not _SHA256.fullmatch(sha256):
+            raise StorageError(f"{sha256!r} is not a SHA-256; build the corpus again")
         return self.folder / f"{sha256}{_SUFFIX}"
 
 
 def _download(file: WholeFile, descriptor: int, go_on: Callable[[], bool]) -> bool:
-    """All bytes of a file into an open one, several parts at a time. False if it was told not to go on."""
+    """Copy a file into an open one, several parts at a time. Return False if the copy was abandoned."""
 
-    def copy(start: int) -> bool:
+    def copy_part(start: int) -> bool:
         if not go_on():
             return False
         data = file.store.read_range(file.name, start, min(_PART_BYTES, file.bytes - start))
@@ -172,4 +182,4 @@ def _download(file: WholeFile, descriptor: int, go_on: Callable[[], bool]) -> bo
         return True
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="cache") as threads:
-        return all(threads.map(copy, range(0, file.bytes, _PART_BYTES)))
+        return all(threads.map(copy_part, range(0, file.bytes, _PART_BYTES)))

@@ -1,4 +1,4 @@
-"""Files in a folder of a disk or of a network share."""
+"""Files in a folder on a disk or a network share."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from surgrec.errors import MissingError, StorageError
 from surgrec.storage.store import TEMPORARY, TOO_SHORT, Store, check_range
 
 ABANDONED_S = 3600.0
-"""A temporary file that nobody wrote to for this long belongs to a process that was killed."""
+"""Seconds without a write after which a temporary file counts as left behind by a killed process."""
 COPY_BYTES = 1 << 20
 
 
@@ -30,34 +30,38 @@ class LocalStore(Store):
         return True
 
     def read(self, name: str) -> bytes:
-        with _plain_errors(self.locate(name)):
+        with _as_storage_errors(self.locate(name)):
             return self._count(self._path(name).read_bytes())
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
-        where = self.locate(name)
-        check_range(offset, size, where)
-        with _plain_errors(where):
-            # Opened anew every time: 1 us, where reading a sample of 100 kB from the page cache takes 8.
+        context = self.locate(name)
+        check_range(offset, size, context)
+
+        # Open the file anew every time: that takes 1 us, and reading 100 kB from the page cache takes 8 us.
+        with _as_storage_errors(context):
             descriptor = os.open(self._path(name), os.O_RDONLY)
             try:
                 data = _pread(descriptor, offset, size)
             finally:
                 os.close(descriptor)
+
         if len(data) < size:
-            raise StorageError(f"{where} {TOO_SHORT}")
+            raise StorageError(f"{context} {TOO_SHORT}")
         return self._count(data)
 
     def size(self, name: str) -> int:
-        return self._status(name).st_size
+        return self._stat(name).st_size
 
     def version(self, name: str) -> str:
-        status = self._status(name)
+        status = self._stat(name)
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
     def list(self, prefix: str = "") -> list[str]:
         folder = self._folder(prefix)
-        with _plain_errors(folder):
-            paths = [path for path in _walk(Path(folder)) if not path.name.startswith(TEMPORARY)]
+        with _as_storage_errors(folder):
+            paths = [
+                path for path in _files_below(Path(folder)) if not path.name.startswith(TEMPORARY)
+            ]
         names = (path.relative_to(self.address).as_posix() for path in paths)
         return sorted(name for name in names if name.startswith(prefix))
 
@@ -65,30 +69,30 @@ class LocalStore(Store):
         self._replace(name, len(data), lambda file: file.write(data))
 
     def upload(self, name: str, path: Path) -> None:
-        with _plain_errors(str(path)):
+        with _as_storage_errors(str(path)):
             source = path.open("rb")
         with source:
             size = os.fstat(source.fileno()).st_size
             self._replace(name, size, lambda file: shutil.copyfileobj(source, file, COPY_BYTES))
 
     def delete(self, name: str) -> None:
-        with _plain_errors(self.locate(name)):
+        with _as_storage_errors(self.locate(name)):
             self._path(name).unlink(missing_ok=True)
 
     def check_writable(self) -> None:
-        """As in every store. On the way, what killed processes left behind is removed."""
+        """Raise StorageError now if nothing can be written here, and remove temporary files of killed processes."""
         super().check_writable()
-        with _plain_errors(self.address):
-            for path in _walk(Path(self.address)):
+        with _as_storage_errors(self.address):
+            for path in _files_below(Path(self.address)):
                 if path.name.startswith(TEMPORARY):
-                    _remove_abandoned(path)
+                    _remove_if_abandoned(path)
 
-    def _status(self, name: str) -> os.stat_result:
-        where = self.locate(name)
-        with _plain_errors(where):
+    def _stat(self, name: str) -> os.stat_result:
+        context = self.locate(name)
+        with _as_storage_errors(context):
             status = self._path(name).stat()
         if not stat.S_ISREG(status.st_mode):
-            raise MissingError(f"{where} is not a file; check the address")
+            raise MissingError(f"{context} is not a file; check the address")
         return status
 
     def _path(self, name: str) -> Path:
@@ -99,10 +103,16 @@ class LocalStore(Store):
         return data
 
     def _replace(self, name: str, size: int, fill: Callable[[BinaryIO], object]) -> None:
-        """Fills a temporary file in the same folder, brings it to the disk, and only then gives it its name."""
-        where, target = self.locate(name), self._path(name)
+        """Fill a temporary file in the target's folder, sync it to the disk, and only then rename it to the target.
+
+        Args:
+            name: Name of the target.
+            size: Bytes that will be written, for messages.
+            fill: Writes the bytes into an open file.
+        """
+        context, target = self.locate(name), self._path(name)
         temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
-        with _plain_errors(where, writing_bytes=size):
+        with _as_storage_errors(context, writing_bytes=size):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("xb") as file:
@@ -116,27 +126,32 @@ class LocalStore(Store):
 
 
 @contextmanager
-def _plain_errors(where: str, writing_bytes: int | None = None) -> Iterator[None]:
-    """Says in a sentence what the operating system reports; `writing_bytes` is what a write needs, None for a read."""
+def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterator[None]:
+    """Turn an OSError into a StorageError with one sentence.
+
+    Args:
+        context: Address of the file or folder.
+        writing_bytes: Bytes that a write needs; None for reads.
+    """
     try:
         yield
     except OSError as error:
         if writing_bytes is None and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             raise MissingError(
-                f"{where} does not exist or is not a file; check the address"
+                f"{context} does not exist or is not a file; check the address"
             ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"disk full writing {where}: {writing_bytes} bytes needed; free space and run again"
+                f"disk full writing {context}: {writing_bytes} bytes needed; free space and run again"
             ) from error
         reason = error.strerror or str(error)
         raise StorageError(
-            f"{where}: {reason}; check the folder, its permissions and its disk"
+            f"{context}: {reason}; check the folder, its permissions and its disk"
         ) from error
 
 
 def _pread(descriptor: int, offset: int, size: int) -> bytes:
-    """Up to `size` bytes, fewer only at the end of the file; a single pread may give fewer anywhere."""
+    """Return up to `size` bytes, fewer only at the end of the file. A single pread may return fewer anywhere."""
     data = os.pread(descriptor, size, offset)
     while 0 < len(data) < size and (
         more := os.pread(descriptor, size - len(data), offset + len(data))
@@ -145,8 +160,8 @@ def _pread(descriptor: int, offset: int, size: int) -> bytes:
     return data
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder; none if there is no such folder."""
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder; nothing if the folder does not exist."""
     if folder.exists():
         for parent, _, names in os.walk(folder, onerror=_raise, followlinks=True):
             yield from (Path(parent, name) for name in names)
@@ -156,14 +171,14 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _remove_abandoned(temporary: Path) -> None:
-    with suppress(FileNotFoundError):  # its writer was alive, and has finished meanwhile
+def _remove_if_abandoned(temporary: Path) -> None:
+    with suppress(FileNotFoundError):  # its writer is alive and has just finished
         if time.time() - temporary.stat().st_mtime > ABANDONED_S:
             temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Brings a folder's entries to the disk: without it a power cut may undo a rename."""
+    """Sync a folder's entries to the disk: without it a power failure may undo a rename."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

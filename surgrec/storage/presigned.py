@@ -1,4 +1,7 @@
-"""GETs by addresses that are signed once for many ranges: half the processor time of signing each (benchmarks/s3_requests.py)."""
+"""GET requests with presigned addresses: one signature serves many ranges, at half the processor time of signing each.
+
+`benchmarks/s3_requests.py` measures it.
+"""
 
 import threading
 import time
@@ -14,20 +17,21 @@ from botocore.utils import get_environ_proxies
 from surgrec.storage.retry import RetryPolicy
 
 _VALID_S = 3600
-_SIGN_AGAIN_S = 900.0
-_REFUSALS = 3
+_RENEW_AFTER_S = 900.0
+_MAX_REFUSALS = 3
+"""Refusals in a row after which presigned addresses are given up for this client."""
 _REFUSED = (400, 401, 403)
 _OPERATION = "GetObject"
 
 
 class PresignedGets:
-    """The GETs of one client. Safe in threads, not after a fork.
+    """The presigned GETs of one client. Safe in threads, but not after a fork.
 
     Args:
-        client: Signs.
-        settings: The client's: proxies and certificates come from the same places.
-        policy: The client's.
-        connections: That are kept open at most.
+        client: Client that signs.
+        settings: Session of the client, for proxies and certificates.
+        policy: Timeouts.
+        connections: Most connections that are kept open.
     """
 
     def __init__(
@@ -47,15 +51,19 @@ class PresignedGets:
         self._refusals = 0
 
     def get(self, bucket: str, key: str, headers: dict[str, str]) -> dict[str, Any] | None:
-        """What `get_object` answers: Body, ETag, ContentLength, ContentRange. None where the store refuses such addresses, or this
-        one is too old: the client's own request then says why, or succeeds.
+        """Send a GET and return the fields of `get_object`: Body, ETag, ContentLength, ContentRange.
+
+        Returns:
+            The response, its body unread. None if the store refuses presigned addresses or this address is too old: the
+            client's own request then succeeds or reports the reason.
 
         Raises:
-            ClientError: The store answers that it cannot.
-            BotoCoreError: It does not answer.
+            ClientError: The store answers with an error.
+            BotoCoreError: The store does not answer.
         """
-        if self._refusals >= _REFUSALS:
+        if self._refusals >= _MAX_REFUSALS:
             return None
+
         address = self._address(bucket, key)
         response = self._http.send(
             AWSPreparedRequest("GET", address, HeadersDict(headers), None, True)
@@ -68,6 +76,8 @@ class PresignedGets:
                 "ContentLength": int(response.headers.get("Content-Length", 0)),
                 "ContentRange": response.headers.get("Content-Range", ""),
             }
+
+        # A refusal may concern the signature alone, so it is left to the client's own request. Other errors are final here.
         answer = {
             "headers": response.headers,
             "status_code": response.status_code,
@@ -82,9 +92,10 @@ class PresignedGets:
         raise ClientError(failure, _OPERATION)
 
     def _address(self, bucket: str, key: str) -> str:
+        """Return the presigned address of an object, signed anew every 15 minutes."""
         with self._signing:
-            address, made_at = self._signed.get((bucket, key), ("", 0.0))
-            if not address or time.monotonic() - made_at > _SIGN_AGAIN_S:
+            address, signed_at = self._signed.get((bucket, key), ("", 0.0))
+            if not address or time.monotonic() - signed_at > _RENEW_AFTER_S:
                 address = self._client.generate_presigned_url(
                     "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=_VALID_S
                 )

@@ -1,28 +1,29 @@
-"""How often, and for how long, a store that fails is asked again."""
+"""The policy of retries: how long to wait between tries, and when to give up."""
 
 import random
 from dataclasses import dataclass
 
-_jitter = random.SystemRandom()  # the global generator's state belongs to the user
+# Not the global generator: its state belongs to the user.
+_jitter = random.SystemRandom()
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Waits between the tries of one call to an object store, and their end."""
+    """Waits between the tries of one call to an object store, and timeouts of its connections."""
 
     deadline_s: float = 300.0
-    """Seconds from a call's first failure to its last try: half of the 600 s after which NCCL ends the ranks that wait."""
+    """Seconds from a call's first failure to its last try. 300 s is half of NCCL's timeout for waiting ranks (600 s)."""
     first_delay_s: float = 0.25
-    """Longest wait before the second try; it doubles with every further one."""
+    """Longest wait before the second try, seconds; it doubles with every further try."""
     max_delay_s: float = 20.0
-    """Longest wait before any try."""
+    """Longest wait before any try, seconds."""
     connect_timeout_s: float = 10.0
-    """Seconds a connection may take to open."""
+    """Longest time to open a connection, seconds."""
     read_timeout_s: float = 30.0
-    """Seconds without one byte after which a connection counts as dead."""
+    """Seconds without a byte after which a connection counts as dead."""
 
     def delay_s(self, failures: int) -> float:
-        """A random wait after the given number of failures: exponential backoff with full jitter.
+        """Return a random wait after this number of failures: exponential backoff with full jitter.
 
         Source: Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015.
         """

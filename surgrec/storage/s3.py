@@ -1,4 +1,4 @@
-"""Objects in a bucket. Whatever may pass is tried again, the request and its body alike."""
+"""Objects in an S3 bucket. Temporary failures are retried, those of a request and those of its body alike."""
 
 import functools
 import os
@@ -19,27 +19,27 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 from botocore.loaders import create_loader
 
 from surgrec.errors import StorageError
-from surgrec.storage.failures import CHANGED, until_deadline
+from surgrec.storage.failures import CHANGED, retry_until_deadline
 from surgrec.storage.presigned import PresignedGets
 from surgrec.storage.retry import RetryPolicy
 from surgrec.storage.store import TEMPORARY, Store, check_name, check_range
 
 CHECK_DEADLINE_S = 20.0
-"""How long `check_writable` waits for a store that does not answer."""
+"""Deadline of `check_writable`, seconds."""
 PART_ATTEMPTS = 6
-"""Tries that botocore gives each part of an upload before the whole upload begins again."""
+"""Tries that botocore gives each part of an upload before the whole upload starts again."""
 CONNECTIONS = 64
 ANONYMOUS = "anonymous"
-"""The profile of requests that nobody signs, for public buckets."""
-SLOWEST = 1024.0
-"""Bytes per second below which a connection counts as dead."""
+"""Profile name of unsigned requests, for public buckets."""
+MIN_BYTES_PER_S = 1024.0
+"""Rate below which a connection counts as dead."""
 CHUNK_BYTES = 1 << 16
-"""What is read at once, so the most that a broken connection costs; smaller or bigger is no faster."""
+"""Bytes per read of a body: the most that a broken connection loses. Smaller or larger chunks are no faster."""
 
 ResultType = TypeVar("ResultType")
 
+# A fork waits for a client that is being made: otherwise the child would inherit a lock that no thread of it releases.
 _making_client = threading.Lock()
-# A fork waits for a client in the making: a child must not inherit a lock whose holder it lacks.
 os.register_at_fork(
     before=_making_client.acquire,
     after_in_parent=_making_client.release,
@@ -48,13 +48,21 @@ os.register_at_fork(
 
 
 class S3Store(Store):
-    """A bucket, or what lies below a prefix of it. The address may say as whom: `s3://profile@bucket/prefix`."""
+    """A bucket, or the part of it below a prefix.
+
+    Args:
+        address: `s3://bucket/prefix`, or `s3://profile@bucket/prefix` for the settings of an AWS profile.
+        policy: Retries and timeouts.
+
+    Raises:
+        StorageError: The address names no bucket, or the prefix could lead out of it.
+    """
 
     def __init__(self, address: str, policy: RetryPolicy) -> None:
         super().__init__(address.rstrip("/"))
         self.policy = policy
-        place, _, self.prefix = self.address.removeprefix("s3://").partition("/")
-        self.profile, _, self.bucket = place.rpartition("@")
+        authority, _, self.prefix = self.address.removeprefix("s3://").partition("/")
+        self.profile, _, self.bucket = authority.rpartition("@")
         if not self.address.startswith("s3://") or not self.bucket:
             raise StorageError(f"{address!r} names no bucket; give s3://bucket/prefix")
         if self.prefix:
@@ -99,8 +107,8 @@ class S3Store(Store):
         self._call(self.locate(name), "put_object", Key=self._key(name), Body=data)
 
     def upload(self, name: str, path: Path) -> None:
-        where, key = self.locate(name), self._key(name)
-        # The classic client: the CRT one takes a lock per host, and another process may hold it.
+        context, key = self.locate(name), self._key(name)
+        # The classic client: the CRT client takes a lock per host, which another process may hold.
         transfer = TransferConfig(preferred_transfer_client="classic")
 
         def attempt() -> int:
@@ -109,19 +117,23 @@ class S3Store(Store):
             return path.stat().st_size
 
         try:
-            size = self._until_deadline(where, attempt)
+            size = self._retry(context, attempt)
         except OSError as error:
             raise StorageError(
-                f"{path}: {error.strerror}; check the file that was to become {where}"
+                f"{path}: {error.strerror}; check the file that was to become {context}"
             ) from error
+
         stored = self.size(name)
         if stored != size:
-            raise StorageError(f"{where} has {stored} bytes after the upload of {size}; run again")
+            raise StorageError(
+                f"{context} has {stored} bytes after the upload of {size}; run again"
+            )
 
     def delete(self, name: str) -> None:
         self._call(self.locate(name), "delete_object", Key=self._key(name))
 
     def check_writable(self) -> None:
+        """Raise StorageError within 20 s if nothing can be written here."""
         hurried = replace(self.policy, deadline_s=min(self.policy.deadline_s, CHECK_DEADLINE_S))
         Store.check_writable(S3Store(self.address, hurried))
 
@@ -132,68 +144,69 @@ class S3Store(Store):
         return self._connected(attempts)[0]
 
     def _connected(self, attempts: int) -> tuple[Any, PresignedGets]:
-        """This process's client and its GETs: connections do not survive a fork."""
-        made_for = (os.getpid(), attempts)
-        if made_for not in self._clients:
+        """Return this process's client and its presigned GETs. Connections do not survive a fork."""
+        key = (os.getpid(), attempts)
+        if key not in self._clients:
             with _making_client:
-                if made_for not in self._clients:
-                    self._clients[made_for] = _connect(self.policy, attempts, self.profile)
-        return self._clients[made_for]
+                if key not in self._clients:
+                    self._clients[key] = _connect(self.policy, attempts, self.profile)
+        return self._clients[key]
 
     def _get(self, key: str, headers: dict[str, str]) -> dict[str, Any]:
-        """The answer to a GET. Its body is still to be read."""
+        """Send a GET and return the response, its body unread."""
         client, presigned = self._connected(1)
-        answer = presigned.get(self.bucket, key, headers)
-        if answer is None:
+        response = presigned.get(self.bucket, key, headers)
+        if response is None:
             arguments = {name.replace("-", ""): value for name, value in headers.items()}
-            answer = client.get_object(Bucket=self.bucket, Key=key, **arguments)
-            answer["Body"] = answer[
-                "Body"
-            ]._raw_stream  # botocore's wrapper cannot give what is there already
-        return answer
+            response = client.get_object(Bucket=self.bucket, Key=key, **arguments)
+            # botocore's wrapper of the body lacks `read1`, which returns the bytes that have arrived.
+            response["Body"] = response["Body"]._raw_stream
+        return response
 
-    def _until_deadline(self, where: str, attempt: Callable[[], ResultType]) -> ResultType:
-        return until_deadline(where, attempt, self.policy, self.counters)
+    def _retry(self, context: str, attempt: Callable[[], ResultType]) -> ResultType:
+        return retry_until_deadline(context, attempt, self.policy, self.counters)
 
-    def _call(self, where: str, operation: str, **arguments: Any) -> Any:
-        return self._until_deadline(
-            where, lambda: getattr(self._client(), operation)(Bucket=self.bucket, **arguments)
+    def _call(self, context: str, operation: str, **arguments: Any) -> Any:
+        """Call an operation of the client, with retries, and return its response."""
+        return self._retry(
+            context, lambda: getattr(self._client(), operation)(Bucket=self.bucket, **arguments)
         )
 
     def _fetch(self, name: str, download: "_Download") -> bytes:
-        """What a download asks for. After a failure it goes on at the byte it had reached."""
-        where, key = self.locate(name), self._key(name)
+        """Return the bytes of a download. After a failure it resumes at the byte that it had reached."""
+        context, key = self.locate(name), self._key(name)
 
         def attempt() -> None:
             response = self._get(key, download.headers())
-            began, position = time.monotonic(), download.position
+            began, start = time.monotonic(), download.position
             with closing(response["Body"]) as body:
-                download.accept(response, where)
+                download.accept(response, context)
+
+                # Count every chunk at once: if the next one fails, the retry requests only the bytes after it.
                 while not download.complete:
                     download.add(body.read1(CHUNK_BYTES))
-                    seconds = time.monotonic() - began
-                    if (
-                        seconds > self.policy.read_timeout_s
-                        and download.position - position < SLOWEST * seconds
-                    ):
-                        raise ReadTimeoutError(
-                            endpoint_url=where
-                        )  # byte by byte, none of them too late
 
-        self._until_deadline(where, attempt)
+                    # Single bytes in time reset the socket's read timeout for ever, so the rate is checked as well.
+                    seconds = time.monotonic() - began
+                    is_slow = download.position - start < MIN_BYTES_PER_S * seconds
+                    if seconds > self.policy.read_timeout_s and is_slow:
+                        raise ReadTimeoutError(endpoint_url=context)
+
+        self._retry(context, attempt)
         self.counters.add(bytes_read=sum(map(len, download.chunks)))
         return b"".join(download.chunks)
 
 
 @dataclass
 class _Download:
-    """Bytes of one version of an object, as far as they have come."""
+    """The bytes of one version of an object that have arrived so far."""
 
     position: int = 0
-    """The next byte to come."""
+    """Offset of the next byte."""
     end: int | None = None
-    """The byte to stop before; None until the first answer tells the object's size."""
+    """Offset behind the last byte; None until the first response gives the object's size."""
     etag: str | None = None
+    """Version of the object; None before the first response."""
     chunks: list[bytes] = field(default_factory=list)
 
     @property
@@ -201,7 +214,7 @@ class _Download:
         return self.position == self.end
 
     def headers(self) -> dict[str, str]:
-        """Of the GET for what is missing."""
+        """Return the headers of a GET for the missing bytes of the same version."""
         headers = {}
         if self.end is not None:
             headers["Range"] = f"bytes={self.position}-{self.end - 1}"
@@ -209,20 +222,26 @@ class _Download:
             headers["If-Match"] = self.etag
         return headers
 
-    def accept(self, response: dict[str, Any], where: str) -> None:
-        """Checks an answer before its body is read: not every store honors If-Match and ranges."""
+    def accept(self, response: dict[str, Any], context: str) -> None:
+        """Check a response before its body is read: some stores ignore If-Match or ranges.
+
+        Raises:
+            StorageError: The response is of another version or of another range.
+        """
         etag = response.get("ETag")
         if self.etag not in (None, etag):
-            raise StorageError(f"{where} {CHANGED}")
+            raise StorageError(f"{context} {CHANGED}")
         self.etag = etag
+
         if self.end is None:
             self.end = int(response["ContentLength"])
         elif not response.get("ContentRange", "").startswith(f"bytes {self.position}-"):
             raise StorageError(
-                f"{where} is in a store that serves no byte ranges; copy it to one that does"
+                f"{context} is in a store that serves no byte ranges; copy it to one that does"
             )
 
     def add(self, chunk: bytes) -> None:
+        """Append the next bytes. An empty chunk is the early end of a body."""
         if not chunk:
             raise IncompleteReadError(actual_bytes=self.position, expected_bytes=self.end)
         self.chunks.append(chunk)
@@ -230,27 +249,35 @@ class _Download:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a key is no file: it is being written, or it ends as the marker of an empty folder in a web console does."""
+    """Return whether a key is an incomplete file, or the marker that a web console creates for an empty folder."""
     file = name.rpartition("/")[2]
     return not file or file.startswith(TEMPORARY)
 
 
 @functools.cache
 def _service_models(data_path: str | None) -> Any:
-    """What botocore knows of S3, read once: half the time of making a client, which forked workers are spared."""
+    """Return botocore's description of S3. It takes half the time of making a client, so forked workers share it."""
     return create_loader(data_path)
 
 
 def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, PresignedGets]:
-    named = profile not in ("", ANONYMOUS)
+    """Return a new client and its presigned GETs.
+
+    Args:
+        policy: Timeouts.
+        attempts: Tries that botocore itself gives each request.
+        profile: AWS profile, `anonymous` for unsigned requests, or empty for the environment's settings.
+    """
+    is_named = profile not in ("", ANONYMOUS)
     try:
-        # A session of its own: boto3's default session is not safe in threads.
-        settings = botocore.session.Session(profile=profile if named else None)
+        # Each client has its own session: boto3's default session is not safe in threads.
+        settings = botocore.session.Session(profile=profile if is_named else None)
         settings.register_component(
             "data_loader", _service_models(settings.get_config_variable("data_path"))
         )
-        # A profile that is named alone says where and who: the environment may mean another store.
-        endpoint = settings.get_scoped_config().get("endpoint_url") if named else None
+
+        # A named profile alone determines the endpoint: the environment's may belong to another store.
+        endpoint = settings.get_scoped_config().get("endpoint_url") if is_named else None
         config = Config(
             connect_timeout=policy.connect_timeout_s,
             read_timeout=policy.read_timeout_s,
@@ -258,7 +285,7 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
             signature_version=UNSIGNED if profile == ANONYMOUS else "s3v4",
-            ignore_configured_endpoint_urls=named and endpoint is None,
+            ignore_configured_endpoint_urls=is_named and endpoint is None,
             # Many stores other than Amazon's refuse the checksums that botocore adds since 1.36 (boto/boto3#4392).
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -268,6 +295,7 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
         )
     except ValueError as error:
         raise StorageError(
-            f"no S3 client with these settings: {error}; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+            f"cannot make an S3 client with these settings: {error}; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
         ) from error
+
     return client, PresignedGets(client, settings, policy, CONNECTIONS)

@@ -149,7 +149,7 @@ SCENARIOS = [
     Scenario(
         name="access denied",
         play=loaded_through(since(10, play.refused(403, "AccessDenied"))),
-        refused=r"\.tar is out of bounds for these credentials; ask for the permission",
+        refused=r"\.tar cannot be accessed with these credentials; ask for the permission",
         slow=True,
     ),
     Scenario(
@@ -177,7 +177,7 @@ SCENARIOS = [
     Scenario(
         name="shard cut short",
         play=play.cut_short,
-        refused=r"\.tar ends before the bytes asked for",
+        refused=r"\.tar ends before the requested bytes",
         slow=True,
     ),
     Scenario(

@@ -146,7 +146,7 @@ def together(ranks: list[Loaded]) -> tuple[list[object], list[dict[str, object]]
     return list(samples), sorted(bad, key=lambda entry: int(str(entry["position"])))
 
 
-def test_every_planted_sample_is_found_with_its_reason_and_replaced_alike_in_every_pass_and_world(
+def test_every_bad_sample_is_found_and_replaced_alike_in_every_world(
     healthy: tuple[dict[Clip, bytes], Path], planted: Planted, tmp_path: Path
 ) -> None:
     assert 0.005 < len(planted.reasons) / len(healthy[0]) < 0.015

@@ -33,7 +33,7 @@ def expected(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
         for each in SCENARIOS
     ],
 )
-def test_a_run_goes_on_as_if_nothing_had_happened_or_ends_with_one_sentence(
+def test_a_fault_leaves_the_stream_unchanged_or_ends_in_one_sentence(
     scenario: Scenario, site: Site, expected: list[LoadedSample]
 ) -> None:
     ending = play_scenario(scenario, fresh(site, scenario.name), expected)

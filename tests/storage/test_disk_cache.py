@@ -52,7 +52,7 @@ def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(
     cache: DiskCache, store: Store
 ) -> None:
     with pytest.raises(
-        StorageError, match=rf"a/shard\.tar has the SHA-256 {SHA256[:12]}, its corpus says 0000"
+        StorageError, match=rf"a/shard\.tar has the SHA-256 {SHA256[:12]}, its corpus lists 0000"
     ):
         cache.add(whole(store, sha256="0" * 64), go_on=always)
     assert list(cache.folder.iterdir()) == []
@@ -60,7 +60,7 @@ def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(
 
 @pytest.mark.parametrize("sha256", ["../../etc/passwd", "", "A" * 64, SHA256 + "/x"])
 def test_a_name_that_is_no_digest_leads_nowhere(cache: DiskCache, sha256: str) -> None:
-    with pytest.raises(StorageError, match="is no SHA-256"):
+    with pytest.raises(StorageError, match="is not a SHA-256"):
         cache.read_range(sha256, 0, 10)
 
 
@@ -136,7 +136,7 @@ sys.stdin.read()
 """
 
 
-def test_one_process_at_a_time_adds_and_the_next_removes_what_a_killed_one_left(
+def test_one_process_adds_and_the_next_cleans_up_after_a_killed_one(
     cache: DiskCache,
 ) -> None:
     holder = subprocess.Popen(

@@ -88,7 +88,7 @@ def test_the_check_for_writing_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "new").rglob("*")) == [tmp_path / "new" / "corpus"]
 
 
-def test_leftovers_of_killed_processes_are_removed_and_living_writers_are_not_disturbed(
+def test_leftovers_of_killed_processes_are_removed_but_no_file_in_use(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "cholec80").mkdir()
@@ -101,7 +101,7 @@ def test_leftovers_of_killed_processes_are_removed_and_living_writers_are_not_di
     assert written.exists()
 
 
-def test_a_full_disk_is_named_with_the_bytes_needed_and_leaves_nothing_of_the_file(
+def test_a_full_disk_is_reported_with_the_bytes_needed_and_leaves_no_file(
     small_disk: Path,
 ) -> None:
     store = open_store(small_disk)

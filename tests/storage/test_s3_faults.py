@@ -96,7 +96,7 @@ def test_a_store_that_ignores_ranges_is_named(store: Store, faulty_s3: FaultyS3)
         (
             "access_denied",
             StorageError,
-            r"s3://corpora/x/shard\.tar is out of bounds for these credentials",
+            r"s3://corpora/x/shard\.tar cannot be accessed with these credentials",
         ),
         (
             "storage_full",
@@ -122,7 +122,7 @@ def test_what_cannot_pass_fails_at_once(
     assert len(faulty_s3.requests) == (2 if fault == "access_denied" else 1)
 
 
-def test_a_store_that_refuses_addresses_signed_in_advance_is_read_all_the_same(
+def test_a_store_that_refuses_presigned_addresses_is_still_read(
     store: Store, faulty_s3: FaultyS3
 ) -> None:
     for _ in range(3):
@@ -206,7 +206,7 @@ def test_an_upload_is_sent_again(store: Store, faulty_s3: FaultyS3, tmp_path: Pa
 def test_a_refused_upload_fails_at_once(store: Store, faulty_s3: FaultyS3, tmp_path: Path) -> None:
     (tmp_path / "spool.tar").write_bytes(DATA)
     faulty_s3.faults.append("access_denied")
-    with pytest.raises(StorageError, match=r"s3://corpora/x/new\.tar is out of bounds"):
+    with pytest.raises(StorageError, match=r"s3://corpora/x/new\.tar cannot be accessed"):
         store.upload("new.tar", tmp_path / "spool.tar")
     assert len(faulty_s3.requests) == 1
 
@@ -226,7 +226,7 @@ def test_the_check_for_writing_does_not_wait_as_long_as_a_run_would(
         open_store("s3://corpora/x").check_writable()
 
 
-def test_a_listing_goes_through_all_pages_and_survives_a_failure_between_them(
+def test_a_listing_reads_all_pages_in_spite_of_a_failure_between_them(
     store: Store, faulty_s3: FaultyS3
 ) -> None:
     for number in range(5):

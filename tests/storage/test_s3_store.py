@@ -61,9 +61,11 @@ def test_a_key_that_may_only_read_is_found_by_the_check(
     use(seaweed.reader, monkeypatch)
     store = open_store(s3_address)
     assert store.read("corpus.json") == b"{}"
-    with pytest.raises(StorageError, match=rf"{s3_address}/.* out of bounds for these credentials"):
+    with pytest.raises(
+        StorageError, match=rf"{s3_address}/.* cannot be accessed with these credentials"
+    ):
         store.check_writable()
-    with pytest.raises(StorageError, match="out of bounds for these credentials"):
+    with pytest.raises(StorageError, match="cannot be accessed with these credentials"):
         store.upload("shard.tar", Path(__file__))
 
 
@@ -83,7 +85,7 @@ def test_a_profile_may_hold_all_settings(
     assert open_store(s3_address).list() == ["corpus.json"]
 
 
-def test_an_address_may_name_its_profile_while_the_environment_means_another_store(
+def test_an_address_with_a_profile_ignores_the_environment(
     seaweed: Seaweed,
     s3_address: str,
     faulty_s3: FaultyS3,
@@ -124,7 +126,7 @@ def test_an_anonymous_address_signs_nothing_and_needs_no_credentials(
 def test_an_anonymous_address_in_a_private_store_is_refused_in_a_sentence(s3_address: str) -> None:
     address = s3_address.replace("s3://", "s3://anonymous@")
     with pytest.raises(
-        StorageError, match=rf"{address}/corpus\.json is out of bounds for these credentials"
+        StorageError, match=rf"{address}/corpus\.json cannot be accessed with these credentials"
     ):
         open_store(address).read("corpus.json")
 

@@ -93,7 +93,7 @@ def test_uploading_a_missing_file_names_it(store: Store, tmp_path: Path) -> None
     assert not store.exists("shard.tar")
 
 
-def test_listing_gives_sorted_names_at_any_depth_that_begin_with_the_prefix(store: Store) -> None:
+def test_listing_gives_sorted_names_with_the_prefix_at_any_depth(store: Store) -> None:
     names = ["a/b/c.tar", "a/b.tar", "ab.tar", "a-b/x y+ü.json", "corpus.json"]
     for name in names:
         store.write(name, b"x")
