@@ -1,32 +1,48 @@
-"""What can go wrong for a user. Each text is one sentence: what was found, where, and what to do."""
+"""The errors that a user can solve. Each message is one sentence: what was found, where, and what to do.
+
+    SurgrecError
+    ├── ConfigError            a setting, or a combination of settings, cannot work
+    ├── ManifestError          a list of videos cannot be built
+    ├── StorageError           a disk or an object store fails
+    │   ├── MissingError       a file, object, folder or bucket does not exist
+    │   └── CacheError         the disk of a cache is full or fails; reading continues without it
+    ├── ShardError             a corpus, shard or index breaks the format
+    ├── MixtureError           a mixture does not fit the corpus, the batch or the run
+    ├── SampleError            one sample is unusable; it goes to quarantine
+    ├── TrainingError          a run cannot continue
+    ├── CheckpointError        a checkpoint is damaged or belongs to another run
+    └── SetupError             the machine lacks something
+
+Any other exception is a bug.
+"""
 
 
 class SurgrecError(Exception):
-    """A problem its reader can solve. Commands print it as one line and exit with 1."""
+    """A problem that the user can solve. Commands print it as one line and exit with status 1."""
 
 
 class ConfigError(SurgrecError):
-    """A setting, or two settings together, that cannot work."""
+    """A setting, or a combination of settings, that cannot work."""
 
 
 class ManifestError(SurgrecError):
-    """A list of videos that cannot be built from."""
+    """A list of videos from which no corpus can be built."""
 
 
 class StorageError(SurgrecError):
-    """A disk or an object store that does not do what was asked. Never a bad sample."""
+    """A failure of a disk or an object store. It is never taken for a bad sample."""
 
 
 class MissingError(StorageError):
-    """A file, object, folder or bucket that is not there."""
+    """A file, object, folder or bucket that does not exist."""
 
 
 class CacheError(StorageError):
-    """A local disk that should hold copies of a store's files, and is full or fails. Reading goes on without it."""
+    """A full or failing local disk that should cache a store's files. Reading continues without the cache."""
 
 
 class ShardError(SurgrecError):
-    """A corpus, shard or index that does not keep its format."""
+    """A corpus, shard or index that breaks the shard format."""
 
 
 class MixtureError(SurgrecError):
@@ -34,16 +50,16 @@ class MixtureError(SurgrecError):
 
 
 class SampleError(SurgrecError):
-    """One sample that cannot be used: wrong digest, undecodable, wrong frame count. It goes to quarantine."""
+    """One unusable sample: wrong digest, undecodable, wrong number of frames. It goes to quarantine."""
 
 
 class TrainingError(SurgrecError):
-    """A run that cannot go on: its loss is not a number, or too many of its samples are bad."""
+    """A run that cannot continue: its loss is not a number, or too many of its samples are bad."""
 
 
 class CheckpointError(SurgrecError):
-    """A checkpoint that is damaged, or belongs to another run."""
+    """A checkpoint that is damaged or belongs to another run."""
 
 
 class SetupError(SurgrecError):
-    """Something of the machine that is missing or does not fit: ffmpeg, the world size, a package."""
+    """A missing or unfit part of the machine: ffmpeg, a package, the number of processes."""
