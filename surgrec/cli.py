@@ -68,10 +68,10 @@ def parse(
         "--config", action="config", help="Name or path of a YAML file with any of these options."
     )
     parser.add_class_arguments(config_type, as_group=False)
-    for key, values in (presets or {}).items():
-        fields = ", ".join(next(iter(values.values())))
+    for key, choices in (presets or {}).items():
+        fields = ", ".join(next(iter(choices.values())))
         parser.add_argument(
-            f"--{key}", choices=list(values), default=None, help=f"Published size: sets {fields}."
+            f"--{key}", choices=list(choices), default=None, help=f"Published size: sets {fields}."
         )
 
     # Files first, as one value, so that flags win over them.

@@ -1,22 +1,42 @@
-"""Messages, tables and progress bars of the commands. Results go to standard output, all else to standard error."""
+"""Messages, tables and progress bars of the commands: the one place that uses rich.
+
+Results go to standard output, everything else to standard error.
+"""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+__all__ = [
+    "SOME_FAILED",
+    "escape",
+    "print_json",
+    "print_result",
+    "progress_bars",
+    "result_table",
+    "say",
+    "spinner",
+    "stage_progress",
+]
 
 SOME_FAILED = 3
 """Exit status of a command that finished but had to leave something out."""
 
 
 def say(text: str) -> None:
-    """Print a line on standard error; rich markup is interpreted."""
+    """Print a line on standard error.
+
+    Args:
+        text: The line. Rich markup is interpreted: pass paths and other values through `escape`.
+    """
     Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 
@@ -25,13 +45,32 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
-def result_table(title: str, *, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    """Return an empty table: columns of text on the left, columns of numbers on the right."""
+def print_result(result: Table | str) -> None:
+    """Print a table, or a line with rich markup, on standard output."""
+    Console(highlight=False).print(result)
+
+
+def spinner(text: str) -> AbstractContextManager[object]:
+    """Show a text with a spinner on standard error for as long as a `with` statement runs."""
+    return Console(stderr=True).status(text)
+
+
+def result_table(
+    title: str, *, left: tuple[str, ...], right: tuple[str, ...], wrap: bool = False
+) -> Table:
+    """Return an empty table.
+
+    Args:
+        title: Line above the table.
+        left: Names of the first columns, which hold text.
+        right: Names of the other columns, which hold numbers.
+        wrap: Wrap cells on a narrow terminal; otherwise cut them off.
+    """
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in left:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=not wrap)
     for column in right:
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=not wrap)
     return table
 
 

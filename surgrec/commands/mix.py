@@ -1,15 +1,12 @@
-"""`surgrec mix`: what a mixture draws of each source."""
+"""`surgrec mix`: the draws of each source, planned or counted."""
 
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
 
 from surgrec.errors import ConfigError
 from surgrec.runs import read_run
 from surgrec.shards import open_corpus
 from surgrec.stream import DrawPlan, Mixture, Stream
-from surgrec.terminal import print_json, result_table, say
+from surgrec.terminal import escape, print_json, print_result, result_table, say
 
 
 def mix(
@@ -20,67 +17,78 @@ def mix(
     run: Path | None = None,
     json: bool = False,
 ) -> int:
-    """What a mixture draws of each source and domain: before a run, or counted by one.
+    """Show the draws of each source and domain: planned for a new run, or counted in a run.
+
+    Exit status 1: a run has not drawn its plan, or a planned run exceeds max_repeats.
 
     Args:
         corpus: One or several corpus roots.
-        mixture: A mixture YAML file, or its fields as flags. Default: domains equally, sources by square root.
-        seed: Seed of the run; it decides what stands in a block that is not full.
+        mixture: Mixture: a YAML file, or single fields. Default: equal shares for domains, and
+            within a domain the square root of a source's size.
+        seed: Seed of the run; it decides the draws of a mixing block that is not full.
         samples: Samples that the run will draw: its steps times its global batch.
-        run: Folder of a run: show what it has consumed, under its own mixture and seed, and whether that was the plan.
+        run: Folder of a run: count the samples it has drawn, and compare them with the plan of its
+            mixture and seed.
         json: Print one JSON list instead of a table.
+
+    Example:
+        surgrec mix /data/corpus --samples 17280000
+        surgrec mix /data/corpus --run runs/jepa
     """
     if (run is None) == (samples < 1):
         raise ConfigError(
-            "give either --samples N, for a run to come, or --run RUN, for one that has logged steps"
+            "give either --samples N, for a new run, or --run RUN, for one that has logged steps"
         )
-    counted = read_run(run) if run is not None else None
-    if counted is not None:
-        mixture, seed, samples = counted.mixture, counted.seed, sum(counted.consumed.values())
+    logged = read_run(run) if run is not None else None
+    if logged is not None:
+        mixture, seed, samples = logged.mixture, logged.seed, sum(logged.consumed.values())
+
     stream = Stream(open_corpus(corpus), mixture, seed)
     planned = DrawPlan.for_positions(stream, samples)
-    shown = planned if counted is None else DrawPlan.from_counts(stream, counted.consumed)
+    plan = planned if logged is None else DrawPlan.from_counts(stream, logged.consumed)
     if json:
-        print_json([vars(source) for source in shown.sources])
+        print_json([vars(source) for source in plan.sources])
     else:
-        _print_mix(
-            shown, f"{samples} samples, {'planned' if counted is None else f'consumed by {run}'}"
-        )
-    if counted is not None:
-        wrong = [
-            plan.source
-            for plan, found in zip(planned.sources, shown.sources, strict=True)
-            if plan.draws != found.draws
-        ]
-        verdict = (
-            f"not as planned: {', '.join(wrong)}" if wrong else "to the sample what was planned"
-        )
-        say(escape(verdict))
-        return 1 if wrong else 0
-    if over := planned.repeats_warning():
-        say(f"[yellow]warning[/yellow] {escape(over)}")
+        kind = "planned" if logged is None else f"consumed by {run}"
+        _print_plan(plan, f"{samples} samples, {kind}")
+
+    if logged is not None:
+        return _compare(planned, plan)
+    if warning := planned.repeats_warning():
+        say(f"[yellow]warning[/yellow] {escape(warning)}")
         return 1 if mixture.over_max_repeats == "refuse" else 0
     return 0
 
 
-def _print_mix(plan: DrawPlan, title: str) -> None:
-    counted = ("clips", "hours", "share", "draws", "epochs", "hours drawn")
-    table = result_table(title, left=("domain", "source"), right=counted)
-    for domain in plan.domains():
-        members = [source for source in plan.sources if source.domain == domain.domain]
-        for row in (*members, domain) if len(members) > 1 else members:
-            counts = (
+def _compare(planned: DrawPlan, consumed: DrawPlan) -> int:
+    """Print whether a run matches its plan; return the exit status."""
+    pairs = zip(planned.sources, consumed.sources, strict=True)
+    different = [plan.source for plan, actual in pairs if plan.draws != actual.draws]
+    if different:
+        say(escape(f"differs from the plan: {', '.join(different)}"))
+        return 1
+    say("matches the plan exactly")
+    return 0
+
+
+def _print_plan(plan: DrawPlan, title: str) -> None:
+    columns = ("clips", "hours", "share", "draws", "epochs", "hours drawn")
+    table = result_table(title, left=("domain", "source"), right=columns)
+
+    for total in plan.domains():
+        members = [source for source in plan.sources if source.domain == total.domain]
+        for row in [*members, total] if len(members) > 1 else members:
+            parts = [row] if row.source else members
+            hours_drawn = sum(part.epochs * part.hours for part in parts)
+            table.add_row(
+                row.domain,
+                row.source or "all",
                 f"{row.samples}",
                 f"{row.hours:.2f}",
                 f"{row.share:.2%}",
                 f"{row.draws}",
                 f"{row.epochs:.2f}",
+                f"{hours_drawn:.2f}",
+                style=None if row.source else "bold",
             )
-            style = None if row.source else "bold"
-            hours = (
-                f"{row.epochs * row.hours:.2f}"
-                if row.source
-                else f"{sum(member.epochs * member.hours for member in members):.2f}"
-            )
-            table.add_row(row.domain, row.source or "all", *counts, hours, style=style)
-    Console().print(table)
+    print_result(table)

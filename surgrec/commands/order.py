@@ -1,4 +1,4 @@
-"""`surgrec order`: what a rank trains on, without decoding a frame."""
+"""`surgrec order`: the samples that a rank trains on."""
 
 import json
 import sys
@@ -18,25 +18,31 @@ def order(
     start_step: int = 0,
     num_steps: int = 1,
 ) -> None:
-    """What a rank would train on: one JSON line per sample, without decoding a frame.
+    """Print the samples that a rank trains on, one JSON line each. No frame is decoded.
 
     Args:
         corpus: One or several corpus roots.
-        mixture: A mixture YAML file, or its fields as flags. Default: domains equally, sources by square root.
+        mixture: Mixture: a YAML file, or single fields. Default: equal shares for domains, and
+            within a domain the square root of a source's size.
         seed: Seed of the run.
         global_batch: Samples per step over all ranks.
         world_size: Number of ranks.
-        rank: Which rank.
+        rank: Rank to print, from 0.
         start_step: First step.
         num_steps: Number of steps.
+
+    Example:
+        surgrec order /data/corpus --global_batch 192 --num_steps 2
     """
     if start_step < 0 or num_steps < 0:
         raise ConfigError(f"start_step {start_step} and num_steps {num_steps} may not be negative")
+
     stream = Stream(open_corpus(corpus), mixture, seed)
     for step in range(start_step, start_step + num_steps):
-        for draw in stream.draws(
-            rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size)
-        ):
+        positions = rank_positions(
+            step, global_batch=global_batch, rank=rank, world_size=world_size
+        )
+        for draw in stream.draws(positions):
             line = {
                 "step": step,
                 "slot": draw.position - step * global_batch,

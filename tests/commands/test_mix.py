@@ -33,11 +33,11 @@ def test_mix_compares_what_a_run_has_consumed_with_its_plan(
     append_rows(tmp_path / "metrics.jsonl", [{"step": 0, "consumed": consumed}])
     same = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
     assert same.returncode == 0, same.stderr
-    assert "to the sample what was planned" in same.stderr
+    assert "matches the plan exactly" in same.stderr
     append_rows(tmp_path / "metrics.jsonl", [{"step": 1, "consumed": {"beta": 16}}])
     other = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
     assert other.returncode == 1
-    assert "not as planned: alpha, beta, gamma" in other.stderr
+    assert "differs from the plan: alpha, beta, gamma" in other.stderr
 
 
 def test_mix_warns_of_repeats_beyond_the_cap_and_its_status_tells(tiny_corpus: Path) -> None:

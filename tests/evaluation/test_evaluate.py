@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from surgrec.commands.main import SOME_FAILED, main
+from surgrec.commands.main import main
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, save_encoder
 from surgrec.shards import VideoLabel, open_corpus, read_parquet, rows_to_parquet
 from surgrec.stream import Mixture, Stream
+from surgrec.terminal import SOME_FAILED
 
 SPLIT = "name: sources\ntrain: {sources: [alpha, gamma]}\ntest: {sources: [beta]}\n"
 TINY = EncoderConfig(

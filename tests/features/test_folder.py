@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from surgrec.commands.main import SOME_FAILED, features
+from surgrec.commands.features import features
 from surgrec.errors import ManifestError, SampleError
 from surgrec.features import EncoderChoice, Features, extract, read_features
 from surgrec.features.folder import VideoFile, VideoFolder, stored_size
+from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
 from tests.support.videos import make_video
 

@@ -141,7 +141,7 @@ def test_the_run_logs_the_keys_that_the_order_command_prints(
     ]
     mix = [*command, "mix", str(tiny_corpus), "--run", str(whole_run)]
     verdict = subprocess.run(mix, capture_output=True, text=True, check=True).stderr
-    assert "to the sample what was planned" in verdict
+    assert "matches the plan exactly" in verdict
 
 
 def test_every_step_has_a_row_with_everything_one_asks_for(whole_run: Path) -> None:

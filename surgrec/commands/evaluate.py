@@ -1,0 +1,76 @@
+"""`surgrec evaluate`: scores of a frozen encoder on held-out cases."""
+
+from pathlib import Path
+from typing import Literal
+
+from surgrec.commands._train_extra import train_extra
+from surgrec.terminal import SOME_FAILED, escape, progress_bars, say, spinner
+
+
+def evaluate(
+    corpus: list[str],
+    *,
+    encoder: Path,
+    task: str,
+    split: Path,
+    out: Path | None = None,
+    allow_pretraining_overlap: bool = False,
+    stride_s: float = 1.0,
+    fps: float | None = None,
+    batch: int = 16,
+    precision: Literal["no", "bf16"] = "no",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    processes: int = 1,
+) -> int:
+    """Score an encoder's features on held-out cases, beside random weights and chance.
+
+    Run a killed command again and it continues. Exit status 0: every window was used.
+    Exit status 3: the scores are complete, but some windows could not be read.
+
+    Args:
+        corpus: One or several corpus roots.
+        encoder: Folder of a run, or an encoder file.
+        task: Labels to predict, such as phase.
+        split: YAML file with the rules that select train and test cases.
+        out: Folder for evaluation.json, predictions.parquet and the features.
+            Default: RUN/evaluation/TASK.
+        allow_pretraining_overlap: Continue if the encoder was pretrained on test cases; the
+            result records it.
+        stride_s: Seconds from the start of one window to the start of the next.
+        fps: Frames per second within a window. Default: the rate of the encoder's training.
+        batch: Windows per forward pass.
+        precision: Autocast type of the forward passes.
+        device: Device of the encoder; auto selects GPUs if there are any.
+        processes: Videos processed at once, each in its own process; processes share the GPUs.
+
+    Example:
+        surgrec evaluate /data/corpus --encoder runs/jepa --task phase --split phases.yaml
+    """
+    with train_extra():
+        from surgrec.evaluation import print_evaluation, read_split
+        from surgrec.evaluation import run as evaluation
+        from surgrec.features import EncoderChoice, ExtractConfig
+
+    request = evaluation.EvaluationConfig(
+        corpora=corpus,
+        encoder=EncoderChoice(path=encoder, fps=fps),
+        task=task,
+        split=read_split(split),
+        out=out or evaluation.default_folder(encoder, task),
+        extract=ExtractConfig(
+            stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes
+        ),
+        allow_pretraining_overlap=allow_pretraining_overlap,
+    )
+    audited = evaluation.audited(request)
+
+    with progress_bars() as bars:
+        shown = {name: bars.add_task(f"videos, {name}", total=None) for name in audited.encoders}
+        for name, video in evaluation.extract_features(audited):
+            bars.update(shown[name], completed=video.done, total=video.total)
+    with spinner("fitting probes"):
+        record = evaluation.evaluate(audited)
+
+    print_evaluation(record)
+    say(escape(f"evaluation: {request.out}"))
+    return SOME_FAILED if any(part["failed"] for part in record["counts"].values()) else 0

@@ -1,0 +1,67 @@
+"""`surgrec features`: one feature vector per window of video."""
+
+from pathlib import Path
+from typing import Literal
+
+from surgrec.commands._train_extra import train_extra
+from surgrec.terminal import SOME_FAILED, escape, progress_bars, say
+
+
+def features(
+    data: list[str],
+    *,
+    encoder: Path,
+    out: Path,
+    stride_s: float = 1.0,
+    fps: float | None = None,
+    batch: int = 16,
+    precision: Literal["no", "bf16"] = "no",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    processes: int = 1,
+    random_seed: int | None = None,
+) -> int:
+    """Extract features of all videos of corpora, or of a folder of video files.
+
+    Run a killed command again and it continues. Exit status 0: every window has a feature.
+    Exit status 3: some windows were left out; features.json names them with the reason.
+
+    Args:
+        data: One or several corpus roots, or one folder of video files. The names of such files
+            appear in windows.parquet and features.json.
+        encoder: Folder of a run, or an encoder file.
+        out: Folder for the features: one file per video, windows.parquet and features.json.
+        stride_s: Seconds from the start of one window to the start of the next.
+        fps: Frames per second within a window. Default: the rate of the encoder's training.
+        batch: Windows per forward pass.
+        precision: Autocast type of the forward passes.
+        device: Device of the encoder; auto selects GPUs if there are any.
+        processes: Videos processed at once, each in its own process; processes share the GPUs.
+        random_seed: Replace the weights by random ones from this seed, as a baseline.
+
+    Example:
+        surgrec features /data/corpus --encoder runs/jepa --out features/jepa
+        surgrec features /data/videos --encoder runs/jepa --out features/videos --stride_s 0.5
+    """
+    with train_extra():
+        from surgrec.features import EncoderChoice, ExtractConfig, extract
+
+    choice = EncoderChoice(path=encoder, random_seed=random_seed, fps=fps)
+    config = ExtractConfig(
+        stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes
+    )
+
+    windows = computed = failed = 0
+    with progress_bars() as bars:
+        bar = bars.add_task("videos", visible=False)
+        for video in extract(data, choice, config, out):
+            windows += video.windows
+            failed += video.failed
+            computed += 0 if video.was_there else video.windows
+            rate = f"videos, {computed / (bars.tasks[bar].elapsed or 1.0):.1f} windows/s"
+            bars.update(
+                bar, completed=video.done, total=video.total, description=rate, visible=True
+            )
+
+    left_out = f"; {failed} left out, features.json gives the reasons" if failed else ""
+    say(escape(f"features: {out}, {windows} windows{left_out}"))
+    return SOME_FAILED if failed else 0
