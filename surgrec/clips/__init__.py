@@ -5,6 +5,7 @@ The room holds frame times, decoding, augmentation, batches, and the loader that
 
 from surgrec.clips.augment import AugmentConfig
 from surgrec.clips.batch import ClipBatch, Quarantined, to_model_input
+from surgrec.clips.clip_loader import load_clips
 from surgrec.clips.crop import Box, central_crop
 from surgrec.clips.dataset import ClipDataset, LoaderConfig
 from surgrec.clips.decode import decode_clip, torchcodec_classes
@@ -23,6 +24,7 @@ __all__ = [
     "central_crop",
     "clip_batches",
     "decode_clip",
+    "load_clips",
     "loader_failures_explained",
     "to_model_input",
     "torchcodec_classes",
