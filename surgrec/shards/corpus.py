@@ -104,19 +104,20 @@ def write_corpus_file(store: Store, corpus: CorpusFile) -> None:
 
 
 def open_corpus(
-    addresses: Sequence[str | Path], *, policy: RetryPolicy | None = None
+    addresses: str | Path | Sequence[str | Path], *, policy: RetryPolicy | None = None
 ) -> dict[str, Source]:
     """The sources of one or several corpus roots, by name.
 
     Args:
-        addresses: Of the roots.
+        addresses: Of the roots; a single string or path is one root.
         policy: How long an object store that fails is tried again; None for the usual five minutes.
 
     Raises:
         ShardError: A root holds no corpus, an index does not match it, or two roots have a source of the same name.
     """
+    roots = [addresses] if isinstance(addresses, (str, Path)) else addresses
     found: dict[str, tuple[Store, SourceEntry]] = {}
-    for address in addresses:
+    for address in roots:
         store = open_store(address, policy=policy)
         corpus = read_corpus_file(store)
         if corpus is None or not corpus.sources:

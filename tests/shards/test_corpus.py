@@ -89,6 +89,10 @@ def test_several_roots_open_together(tmp_path: Path) -> None:
     }
 
 
+def test_a_single_string_or_path_is_one_root(root: Path) -> None:
+    assert open_corpus(str(root)).keys() == open_corpus(root).keys() == open_corpus([root]).keys()
+
+
 def test_two_roots_with_a_source_of_the_same_name_are_refused(root: Path, tmp_path: Path) -> None:
     other = write_corpus(tmp_path / "other", {"beta": make_clips(2, "beta")})
     with pytest.raises(ShardError, match=re.escape(f"'beta' is in {root} and in {other}")):
