@@ -1,4 +1,4 @@
-"""Normalize pixels for a model, and back: the one thing that data and models must agree on."""
+"""Normalize pixels for a model, and back. Data and models share only this."""
 
 import functools
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-# Statistics of ImageNet, which V-JEPA 2 and VideoMAE normalize with.
+# ImageNet's statistics, which V-JEPA 2 and VideoMAE use.
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
 
@@ -15,28 +15,39 @@ RGB_STD = (0.229, 0.224, 0.225)
 def normalize(
     frames: UInt8[Tensor, "t c _ _"], crop_px: int, device: torch.device
 ) -> Float[Tensor, "t c h w"]:
-    """Cropped frames of one size as the network takes them: float32, normalized by RGB_MEAN and RGB_STD.
+    """Resize frames and normalize them by RGB_MEAN and RGB_STD.
 
-    Frames travel as uint8, a quarter of the bytes; they are resized by bilinear interpolation without antialiasing.
+    Frames move to the device as uint8, a quarter of the bytes of float32. Resizing is bilinear,
+    without antialiasing.
+
+    Args:
+        frames: Cropped RGB frames, 0 to 255.
+        crop_px: Side of the square result, pixels.
+        device: Device of the result.
+
+    Returns:
+        Float32 frames of `crop_px` x `crop_px`.
     """
-    mean, deviation = _statistics(device)
+    mean, std = _statistics(device)
     values = frames.to(device, non_blocking=True).float()
-    return (
-        F.interpolate(values, size=(crop_px, crop_px), mode="bilinear", align_corners=False) - mean
-    ) / deviation
+    resized = F.interpolate(values, size=(crop_px, crop_px), mode="bilinear", align_corners=False)
+    return (resized - mean) / std
 
 
 def denormalize(clips: Float[Tensor, "b c t h w"]) -> Float32[Tensor, "b c t h w"]:
-    """Network input back as RGB in [0, 1]."""
-    mean, deviation = _statistics(clips.device)
-    return (clips.float() * deviation[:, None] + mean[:, None]) / 255
+    """Return normalized clips as RGB values from 0 to 1."""
+    mean, std = _statistics(clips.device)
+    return (clips.float() * std[:, None] + mean[:, None]) / 255
 
 
 @functools.cache
 def _statistics(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
-    """Mean and deviation for values in [0, 255]. Copied to the device once: the copy waits for all that is under way there."""
-    mean, deviation = (
+    """Return mean and standard deviation of values from 0 to 255.
+
+    They are copied to each device once: a copy waits for all work that is queued there.
+    """
+    mean, std = (
         torch.tensor(values, device=device).mul(255)[:, None, None]
         for values in (RGB_MEAN, RGB_STD)
     )
-    return mean, deviation
+    return mean, std

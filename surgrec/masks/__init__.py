@@ -1,9 +1,9 @@
-"""Which tokens the encoder sees and which it must predict: pure functions of the grid, the seed and the global position."""
+"""Choose visible and predicted tokens: pure functions of grid, seed and position in the stream."""
 
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.groups import GroupMasks, batch_masks
-from surgrec.masks.multiblock import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, Trim
-from surgrec.masks.tube import tube_masks
+from surgrec.masks._grid import TubeletGrid
+from surgrec.masks._groups import GroupMasks, batch_masks
+from surgrec.masks._multiblock import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, Trim
+from surgrec.masks._tube import tube_masks
 
 __all__ = [
     "LONG_RANGE",

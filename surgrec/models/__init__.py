@@ -4,7 +4,7 @@ Two submodules serve the rooms that work on tokens and tensors: `surgrec.models.
 `surgrec.models.encoder_file`. `blocks` and `positions` hold the constants that converters compare.
 """
 
-from surgrec.models.decoder import Decoder, DecoderConfig
+from surgrec.models._decoder import Decoder, DecoderConfig
 from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
 from surgrec.models.encoder_file import (
     ENCODER_FILE,

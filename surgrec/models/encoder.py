@@ -101,8 +101,8 @@ class EncoderConfig:
     def weight_differences(self, saved: "EncoderConfig") -> str | None:
         """Return the fields in which weights of another config do not fit, or None if they fit.
 
-        No weight depends on the size of a clip. But VideoMAE's flat sinusoids count token ids, so in
-        frames of another size they mean other positions.
+        No weight depends on the size of a clip. But VideoMAE's flat sinusoids count token ids, so
+        in frames of another size they mean other positions.
         """
         ignored = {"num_frames"} if self.positions == "sincos" else {"num_frames", "crop_px"}
         return weight_differences(asdict(saved), asdict(self), ignored)
@@ -135,7 +135,7 @@ ENCODER_SIZES: dict[SizeName, EncoderSize] = {
 class Encoder(nn.Module):
     """A vision transformer from clips to one feature vector per tubelet.
 
-    The grid has no weights, so an encoder with another `num_frames` or `crop_px` loads the same ones.
+    The grid has no weights: encoders of any `num_frames` and `crop_px` load the same weights.
 
     Example:
         >>> config = EncoderConfig(**ENCODER_SIZES["base"], num_frames=16, crop_px=224)
@@ -222,7 +222,7 @@ class Encoder(nn.Module):
     def forward(
         self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
-        """Return features of all tokens of a clip, or of the given ids, computed from these alone."""
+        """Return features of all tokens, or of the given ids, computed from these alone."""
         return self.encode(self.embed(clip), index)
 
 

@@ -134,7 +134,8 @@ def encoder_config(header: Mapping[str, Any], path: Path) -> EncoderConfig:
         return from_plain(EncoderConfig, header["config"], str(path))
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: its encoder config cannot be used ({error}); use the version that wrote the file"
+            f"{path}: its encoder config cannot be used ({error}); "
+            "use the version that wrote the file"
         ) from error
 
 
@@ -167,7 +168,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
         origin: Where the tensors come from, for the error.
 
     Raises:
-        CheckpointError: A tensor is missing, unknown or of another shape; the error names the first.
+        CheckpointError: A tensor is missing, unknown or of another shape. The error names it.
     """
     expected = module.state_dict()
     remedy = "load it into the model that it was saved from"

@@ -37,13 +37,13 @@ class PredictorConfig:
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
     shared_mask_token: bool = True
-    """One mask token for all mask configurations. True for V-JEPA 2 and 2.1: they store ten and eight
-    tokens but select one by clip length, so only the first is used (facebookresearch/vjepa2,
+    """One mask token for all mask configurations. True for V-JEPA 2 and 2.1: they store ten and
+    eight tokens but select one by clip length, so only the first is used (facebookresearch/vjepa2,
     src/utils/wrappers.py). False for V-JEPA 1: one token per mask configuration (arXiv:2404.08471;
     facebookresearch/jepa, configs/pretrain)."""
 
     context_head: bool = False
-    """Also predict the features of visible tubelets, with a second output layer, as V-JEPA 2.1 does."""
+    """Also predict features of visible tubelets, with a second output layer, as V-JEPA 2.1 does."""
 
     def __post_init__(self) -> None:
         check_heads(self.width, self.num_heads)

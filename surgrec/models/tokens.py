@@ -32,8 +32,9 @@ class TubeletEmbedding(nn.Module):
 
     def forward(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
         """Return one token per tubelet, in the order of `TubeletGrid`'s token ids."""
-        # A matrix product instead of a convolution: cuDNN has no fast bf16 kernel for a Conv3d whose
-        # stride equals its kernel (huggingface/transformers#45750), and the product is deterministic.
+        # A matrix product instead of a convolution: cuDNN has no fast bf16 kernel for a Conv3d
+        # whose stride equals its kernel (huggingface/transformers#45750), and the product is
+        # deterministic.
         frames, height, width = self.proj.kernel_size
         pixels = rearrange(
             clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width

@@ -1,7 +1,7 @@
 """Count the floating-point operations of encoder, predictor and decoder from their shapes.
 
-Only matrix products count, as usual for MFU; a multiply-add counts as two operations. Each objective
-adds these numbers up to the cost of its training step.
+Only matrix products count, as usual for MFU; a multiply-add counts as two operations. Each
+objective adds these numbers up to the cost of its training step.
 """
 
 from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig
@@ -16,8 +16,8 @@ def embedding_flops(encoder: EncoderConfig) -> int:
 def block_flops(config: EncoderConfig | PredictorConfig | DecoderConfig, num_tokens: int) -> float:
     """Return the operations of one forward pass through all blocks of a network, per clip.
 
-    Each token passes qkv, proj and the MLP. Each pair of tokens needs queries times keys and weights
-    times values.
+    Each token passes qkv, proj and the MLP. Each pair of tokens needs queries times keys and
+    weights times values.
     """
     linear = (8 + 4 * config.mlp_ratio) * config.width**2 * num_tokens
     attention = 4 * num_tokens**2 * config.width

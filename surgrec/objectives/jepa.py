@@ -1,4 +1,4 @@
-"""V-JEPA's objective: predict the target encoder's features of hidden tubelets from visible ones."""
+"""V-JEPA's objective: predict features of hidden tubelets from visible ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ from surgrec.masks import (
 from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig, State
 from surgrec.models.predictor import fit_mask_tokens
 from surgrec.models.tokens import ids_on_device, take_tokens
+from surgrec.objectives._context_loss import ContextLossConfig, context_weight, nearness
 from surgrec.objectives._flops import block_flops, embedding_flops
-from surgrec.objectives.context_loss import ContextLossConfig, context_weight, nearness
 from surgrec.objectives.objective import HeadWeights, Objective
 
 
@@ -41,15 +41,16 @@ class JepaObjectiveConfig:
     """Mask configurations; every clip is masked by each of them."""
 
     mask_group: int = 24
-    """Consecutive positions that share a block size and mask lengths; the published batch per GPU."""
+    """Consecutive positions that share a block size and mask lengths; the published batch per
+    GPU."""
 
     trim: Trim = "prefix"
-    """Tokens that are kept when masks of a group differ in length: the `prefix`, as published, or an
-    unbiased `random` subset."""
+    """Tokens that are kept when masks of a group differ in length: the `prefix`, as published, or
+    an unbiased `random` subset."""
 
     context: ContextLossConfig | None = None
-    """V-JEPA 2.1's loss on visible tubelets, for a predictor with a `context_head`. None, as in V-JEPA
-    1 and 2: no such loss."""
+    """V-JEPA 2.1's loss on visible tubelets, for a predictor with a `context_head`. None, as in
+    V-JEPA 1 and 2: no such loss."""
 
     def __post_init__(self) -> None:
         if not self.masks:
@@ -105,8 +106,8 @@ class JepaObjective(nn.Module, Objective):
         """Return the L1 distance between predicted features and layer-normalized target features.
 
         It covers hidden tubelets and, with a context loss, visible ones. The loss is a mean over
-        tokens and channels, then over mask configurations, then over clips: a clip has the same weight
-        in every mask group and on every rank.
+        tokens and channels, then over mask configurations, then over clips: a clip has the same
+        weight in every mask group and on every rank.
 
         Args:
             clips: Normalized frames.
@@ -249,7 +250,7 @@ def jepa_masks(
 def target_features(
     target_encoder: Encoder, clips: Float[Tensor, "b c t h w"]
 ) -> Float[Tensor, "b n e"]:
-    """Return the features that the predictor learns to predict: all tokens and levels, no gradient."""
+    """Return the predictor's targets: features of all tokens and levels, without gradient."""
     return target_encoder.encode_levels(target_encoder.embed(clips))
 
 

@@ -54,7 +54,8 @@ class MaeLosses(TypedDict):
     """Loss of each clip, without gradient."""
 
     mean_baseline_loss: Float[Tensor, ""]
-    """Loss of predicting each tubelet's mean color: near 1, less if tubelets are flat. No gradient."""
+    """Loss of predicting each tubelet's mean color: near 1, less if tubelets are flat. No
+    gradient."""
 
 
 class MaeObjective(nn.Module, Objective):

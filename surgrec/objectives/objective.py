@@ -24,9 +24,10 @@ class HeadWeights:
 class Objective(Protocol):
     """Encoder, head and loss of one method, in one module.
 
-    The head is trained together with the encoder and discarded afterwards: a predictor or a decoder.
-    A new method is one class of this room that inherits from `nn.Module` and `Objective`. Its recipe
-    calls the module with the arguments of the method, so `forward` is not part of the protocol.
+    The head is trained together with the encoder and discarded afterwards: a predictor or a
+    decoder. A new method is one class of this room that inherits from `nn.Module` and `Objective`.
+    Its recipe calls the module with the arguments of the method, so `forward` is not part of the
+    protocol.
     """
 
     head_name: ClassVar[str]

@@ -41,7 +41,7 @@ def initial_weights(
         objective: Receives the weights of a new run. A resumed run does not change it.
         checkpoints: Checkpoints of the run. They record the weights that it was started from.
         first_step: First step of this start: 0 for a new run.
-        show: Report on standard error which weights are used and which start random.
+        show: Report the contents of the file and the use of each network on standard error.
         format: Format of an external file, or `auto` to detect it.
         license: License of the weights, an SPDX identifier; replaces the one in the file.
 
@@ -49,8 +49,8 @@ def initial_weights(
         JSON values for the run's identity. None: random weights.
 
     Raises:
-        CheckpointError: The file cannot be read, does not fit the objective, or differs from the one
-            that the resumed run was started from.
+        CheckpointError: The file cannot be read, does not fit the objective, or differs from the
+            one that the resumed run was started from.
         ConfigError: A format or a license is given without a file.
     """
     given = {"format": format, "license": license}
@@ -84,7 +84,7 @@ def load_init_weights(
         objective: Receives the weights.
         format: Format of an external file, or `auto` to detect it.
         license: License of the weights, an SPDX identifier; replaces the one in the file.
-        show: Report on standard error what the file holds, what is used and what starts random.
+        show: Report on standard error the contents of the file and the use of each network.
 
     Returns:
         JSON values: name, sha256, format, license and the other fields of an `Origin`; `given`: the
@@ -132,8 +132,8 @@ def load_init_weights(
 def _import_options(objective: Objective, license: str | None) -> ImportOptions:
     """Return the facts that an external file does not store, from the run's config.
 
-    A published size fixes its number of heads. A published VideoMAE also fixes the size of the frames
-    that its flat sinusoids are for.
+    A published size fixes its number of heads. A published VideoMAE also fixes the size of the
+    frames that its flat sinusoids are for.
     """
     encoder = objective.encoder.config
     published = is_published_size(encoder.width, encoder.depth)
@@ -168,7 +168,7 @@ def _why_random(
 
 
 def _show(weights: Pretrained, name: str, change: str | None, reason: str | None) -> None:
-    """Report on standard error what the file holds and how the run uses it."""
+    """Report the contents of the file and the use of each network on standard error."""
     lines = describe_import(weights, kept="not used")
     if change:
         lines.append(change)

@@ -62,7 +62,7 @@ class WeightsFile:
 
 
 def open_weights(path: Path) -> WeightsFile:
-    """Return a file or folder of weights with its kind. This is the only place that determines it."""
+    """Determine the kind of a file or folder of weights. No other function does."""
     kind: WeightsKind = "external"
     if (path / ENCODER_FILE).is_file():
         kind = "run"

@@ -13,13 +13,13 @@ def test_a_clip_becomes_whole_tubelets():
 
 
 @pytest.mark.parametrize(
-    ("clip", "found"),
+    ("clip", "message"),
     [
         ((15, 224, 224), "num_frames 15 .* 2"),
         ((16, 225, 224), "height 225 .* 16"),
         ((16, 224, 0), "width 0 .* 16"),
     ],
 )
-def test_a_clip_that_is_not_whole_tubelets_is_refused(clip, found):
-    with pytest.raises(ConfigError, match=found):
+def test_a_clip_that_is_not_whole_tubelets_is_refused(clip, message):
+    with pytest.raises(ConfigError, match=message):
         TubeletGrid.of_clip(*clip)

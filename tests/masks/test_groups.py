@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from surgrec.masks import LONG_RANGE, SHORT_RANGE, TubeletGrid, batch_masks
-from surgrec.masks.multiblock import sample_group
+from surgrec.masks._multiblock import sample_group
 
 GRID = TubeletGrid(4, 8, 8)
 CONFIGS = (SHORT_RANGE, LONG_RANGE)
@@ -21,16 +21,16 @@ def masks_by_position(positions: np.ndarray, **options) -> dict[int, tuple]:
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("global_batch", [8, 20, 48])
-def test_a_samples_masks_do_not_depend_on_world_size_or_batch(world_size, global_batch):
-    everything = masks_by_position(np.arange(96))
-    share = global_batch // world_size
-    seen = {}
+def test_masks_do_not_depend_on_world_size_or_batch_size(world_size, global_batch):
+    expected = masks_by_position(np.arange(96))
+    rank_batch = global_batch // world_size
+    actual = {}
     for step in range(96 // global_batch):
         for rank in range(world_size):
-            start = step * global_batch + rank * share
-            seen.update(masks_by_position(np.arange(start, start + share)))
-    assert len(seen) >= 80
-    assert all(seen[position] == everything[position] for position in seen)
+            start = step * global_batch + rank * rank_batch
+            actual.update(masks_by_position(np.arange(start, start + rank_batch)))
+    assert len(actual) >= 80
+    assert all(actual[position] == expected[position] for position in actual)
 
 
 def test_the_groups_cut_the_batch_into_slices_in_order():

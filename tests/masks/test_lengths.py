@@ -1,4 +1,4 @@
-"""Masks of a few stated lengths, for compiled models; the lengths that the recipes state are counted over thousands of groups."""
+"""Masks of a few fixed lengths, for compiled models, with the lengths of the recipes' configs."""
 
 from dataclasses import replace
 
@@ -9,15 +9,15 @@ import yaml
 from surgrec.cli import from_plain
 from surgrec.errors import ConfigError
 from surgrec.masks import LONG_RANGE, SHORT_RANGE, MultiblockConfig, Trim, TubeletGrid, batch_masks
-from surgrec.masks.multiblock import sample_group
+from surgrec.masks._multiblock import sample_group
 from tests.support.processes import ROOT
 
 GRID = TubeletGrid(4, 8, 8)
 FEW = replace(SHORT_RANGE, lengths=((40, 80), (60, 100), (80, 80)))
 
 
-def stated(name: str) -> list[MultiblockConfig]:
-    """The mask configurations of a config file that states lengths."""
+def config_masks(name: str) -> list[MultiblockConfig]:
+    """Return the mask configurations of a config file with `lengths`."""
     fields = yaml.safe_load(
         (ROOT / f"recipes/configs/overlays/{name}.yaml").read_text(encoding="utf-8")
     )
@@ -27,7 +27,7 @@ def stated(name: str) -> list[MultiblockConfig]:
 def shape(
     grid: TubeletGrid, config: MultiblockConfig, group: int, size: int, number: int
 ) -> tuple[int, int]:
-    """How many tokens of context and target a group has, however it is trimmed; `prefix` is the faster way to them."""
+    """Return a group's lengths of context and target; both trims give the same."""
     masks = sample_group(grid, config, seed=3, group=group, size=size, mask_config=number)
     return masks.context_index.shape[1], masks.target_index.shape[1]
 
@@ -41,20 +41,18 @@ def shape(
         ("static_64x256", TubeletGrid(32, 16, 16), 12, [(0.87, 0.88), (0.85, 0.92)]),
     ],
 )
-def test_two_thousand_groups_have_the_stated_shapes_and_keep_what_is_told(
+def test_two_thousand_groups_keep_the_documented_shares_of_tokens(
     name: str, grid: TubeletGrid, size: int, kept: list[tuple[float, float]], number: int
 ) -> None:
-    config = stated(name)[number]
+    config = config_masks(name)[number]
     assert replace(config, lengths=()) == (SHORT_RANGE, LONG_RANGE)[number], (
-        "as published, but for the lengths"
+        "as published, except for the lengths"
     )
     whole = np.array(
         [shape(grid, replace(config, lengths=()), group, size, number) for group in range(2000)]
     )
     cut = np.array([shape(grid, config, group, size, number) for group in range(2000)])
-    assert set(map(tuple, cut.tolist())) == set(config.lengths), (
-        "all of them are used, and no other"
-    )
+    assert set(map(tuple, cut.tolist())) == set(config.lengths), "all pairs are used, and no others"
     assert len(config.lengths) <= 4 < 20 < len(set(map(tuple, whole.tolist())))
     assert cut.mean(axis=0) / whole.mean(axis=0) == pytest.approx(kept[number], abs=0.015)
     drawn_again = 1 - np.mean(
@@ -64,8 +62,8 @@ def test_two_thousand_groups_have_the_stated_shapes_and_keep_what_is_told(
 
 
 @pytest.mark.parametrize("trim", ["prefix", "random"])
-def test_a_group_is_cut_to_the_pair_that_keeps_most(trim: Trim) -> None:
-    met = set()
+def test_a_group_is_trimmed_to_the_pair_that_keeps_most(trim: Trim) -> None:
+    used = set()
     for group in range(200):
         whole = sample_group(GRID, SHORT_RANGE, seed=0, group=group, size=6, trim=trim)
         context, target = whole.context_index.shape[1], whole.target_index.shape[1]
@@ -77,15 +75,15 @@ def test_a_group_is_cut_to_the_pair_that_keeps_most(trim: Trim) -> None:
         assert (np.diff(cut.target_index, axis=1) > 0).all()
         if fitting:
             assert sum(pair) == max(map(sum, fitting))
-            met.add(pair)
+            used.add(pair)
         if fitting and trim == "prefix":
             assert (cut.context_index == whole.context_index[:, : pair[0]]).all()
             assert (cut.target_index == whole.target_index[:, : pair[1]]).all()
-    assert len(met) >= 2
+    assert len(used) >= 2
 
 
-def test_a_random_cut_to_a_length_keeps_the_expectation_of_a_mean_and_a_prefix_does_not() -> None:
-    """The loss of a clip is a mean over its target tokens; here each token's loss is the time at which it lies."""
+def test_a_random_trim_to_a_length_is_unbiased_and_a_prefix_is_not() -> None:
+    """A clip's loss is a mean over its target tokens. Here the loss of a token is its time."""
 
     def mean_time(config: MultiblockConfig, trim: Trim) -> float:
         groups = [
@@ -98,7 +96,7 @@ def test_a_random_cut_to_a_length_keeps_the_expectation_of_a_mean_and_a_prefix_d
     assert mean_time(FEW, "prefix") < 1.3
 
 
-def test_masks_of_stated_lengths_depend_on_the_position_alone() -> None:
+def test_masks_of_fixed_lengths_depend_on_the_position_alone() -> None:
     whole = batch_masks(
         GRID, (FEW, LONG_RANGE), seed=1, positions=np.arange(24), mask_group=6, trim="random"
     )

@@ -5,13 +5,13 @@ import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.masks import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, TubeletGrid
-from surgrec.masks.multiblock import sample_group
+from surgrec.masks._multiblock import sample_group
 
 GRID = TubeletGrid(8, 14, 14)
 
 
 def digest(masks: Masks) -> str:
-    """Of values and shapes, the same on every platform."""
+    """Return a digest of values and shapes that is equal on every platform."""
     rows = [masks.context_index.tolist(), masks.target_index.tolist()]
     return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
@@ -33,7 +33,8 @@ def test_context_and_target_are_sorted_disjoint_and_inside_the_grid(config, trim
 @pytest.mark.parametrize(
     ("grid", "config", "group_size", "context", "target"),
     [
-        # Simulated with V-JEPA 2's collator at these batch sizes per rank: means of tokens kept, at 224 px,
+        # Simulated with V-JEPA 2's collator at these batch sizes per rank: means of tokens kept, at
+        # 224 px,
         (GRID, SHORT_RANGE, 1, 582, 986),
         (GRID, SHORT_RANGE, 8, 416, 813),
         (GRID, SHORT_RANGE, 24, 363, 767),
@@ -66,15 +67,16 @@ def test_kept_fractions_are_those_of_vjepa(grid, config, group_size, context, ta
 @pytest.mark.parametrize(
     ("grid", "scale", "expected"),
     [
-        # Heights and widths of 29, 137, 38 and 179 tubelets (0.15 and 0.7 of a frame) at ratios 0.75 to 1.5, by hand.
+        # Heights and widths of 29, 137, 38 and 179 tubelets (0.15 and 0.7 of a frame) at ratios
+        # 0.75 to 1.5, by hand.
         (GRID, 0.15, "5x6 5x5 6x5 6x4 7x4"),
         (GRID, 0.7, "10x14 10x13 11x13 11x12 12x12 12x11 13x11 13x10 14x10"),
         (TubeletGrid(8, 16, 16), 0.15, "5x7 6x7 6x6 7x6 7x5 8x5"),
         (TubeletGrid(8, 16, 16), 0.7, "12x15 12x14 13x14 13x13 14x13 14x12 15x12 16x12 16x11"),
     ],
 )
-def test_blocks_span_all_frames_and_have_the_asked_area_and_aspect(grid, scale, expected):
-    """P12 of the parity plan; a size stands for 0.2 % of the ratios or more, so 4000 groups meet all of them."""
+def test_blocks_span_all_frames_and_have_the_configured_area_and_aspect(grid, scale, expected):
+    """P12 of the parity plan. Every size has 0.2 % of the ratios or more: 4000 groups show all."""
     one_block = MultiblockConfig(num_blocks=1, spatial_scale=scale)
     sizes = set()
     for group in range(4000):
@@ -87,7 +89,7 @@ def test_blocks_span_all_frames_and_have_the_asked_area_and_aspect(grid, scale, 
     assert sizes == set(expected.split())
 
 
-def test_a_group_has_one_block_size_and_a_place_for_each_sample():
+def test_a_group_has_one_block_size_and_each_sample_its_corners():
     one_block = MultiblockConfig(num_blocks=1, spatial_scale=0.15, temporal_scale=0.5)
     masks = sample_group(GRID, one_block, seed=0, group=0, size=24)
     first = masks.target_index[:, 0]
@@ -101,8 +103,8 @@ def test_prefix_trim_keeps_the_lowest_ids_and_random_trim_is_unbiased():
         sample_group(GRID, SHORT_RANGE, seed=0, group=group, size=24, trim="random")
         for group in range(30)
     ]
-    for cut, spread in zip(prefix, random, strict=True):
-        assert cut.context_index.shape == spread.context_index.shape
+    for by_prefix, by_chance in zip(prefix, random, strict=True):
+        assert by_prefix.context_index.shape == by_chance.context_index.shape
     last_frame = 7 * 14 * 14
     in_last_frame_prefix = np.mean([(masks.context_index >= last_frame).mean() for masks in prefix])
     in_last_frame_random = np.mean([(masks.context_index >= last_frame).mean() for masks in random])

@@ -9,7 +9,7 @@ from surgrec.masks import TubeletGrid, tube_masks
 GRID = TubeletGrid(8, 14, 14)
 
 
-def test_nine_tenths_hide_176_of_196_places_in_every_frame():
+def test_nine_tenths_hide_176_of_196_tubelets_in_every_frame():
     masks = tube_masks(GRID, 0.9, seed=0, positions=np.arange(6))
     assert masks.context_index.shape == (6, 160)
     assert masks.target_index.shape == (6, 1408)
@@ -19,28 +19,28 @@ def test_nine_tenths_hide_176_of_196_places_in_every_frame():
     assert (np.diff(masks.target_index, axis=1) > 0).all()
 
 
-def test_the_same_places_are_visible_in_all_frames():
+def test_the_same_tubelets_are_visible_in_all_frames():
     visible = tube_masks(GRID, 0.9, seed=0, positions=np.arange(6)).context_index.reshape(6, 8, 20)
     assert (visible - 196 * np.arange(8)[:, None] == visible[:, :1]).all()
 
 
-def test_every_place_is_hidden_as_often_as_any_other():
+def test_every_tubelet_is_hidden_equally_often():
     visible = tube_masks(GRID, 0.9, seed=0, positions=np.arange(4000)).context_index[:, :20]
     counts = np.bincount(visible.ravel(), minlength=196)
     assert counts.mean() == pytest.approx(4000 * 20 / 196)
     assert abs(counts - counts.mean()).max() < 5 * counts.mean() ** 0.5
 
 
-def test_a_samples_mask_depends_on_seed_and_position_alone():
+def test_a_mask_depends_on_seed_and_position_alone():
     def row(position: int, positions: np.ndarray, seed: int = 3) -> list[int]:
         masks = tube_masks(GRID, 0.9, seed=seed, positions=positions)
         return masks.context_index[positions.tolist().index(position)].tolist()
 
-    here = row(40, np.arange(32, 64))
-    assert row(40, np.arange(40, 42)) == here
-    assert row(40, np.array([7, 40, 10**9])) == here
-    assert row(41, np.arange(40, 42)) != here
-    assert row(40, np.arange(40, 42), seed=4) != here
+    expected = row(40, np.arange(32, 64))
+    assert row(40, np.arange(40, 42)) == expected
+    assert row(40, np.array([7, 40, 10**9])) == expected
+    assert row(41, np.arange(40, 42)) != expected
+    assert row(40, np.arange(40, 42), seed=4) != expected
 
 
 def test_masks_are_the_golden_ones():
@@ -49,10 +49,12 @@ def test_masks_are_the_golden_ones():
     assert digest == "a418af76049dbef8"
 
 
-def test_videomae_2_decodes_half_of_all_tokens_and_scores_those_that_are_hidden():
+def test_videomae_2_decodes_half_of_all_tokens_and_scores_hidden_ones():
     plain = tube_masks(GRID, 0.9, seed=0, positions=np.arange(6))
     masks = tube_masks(GRID, 0.9, seed=0, positions=np.arange(6), decoder_ratio=0.5)
-    assert (masks.context_index == plain.context_index).all(), "what the encoder sees is VideoMAE's"
+    assert (masks.context_index == plain.context_index).all(), (
+        "the encoder sees the same tokens as in VideoMAE"
+    )
     assert masks.target_index.shape == (6, 704)
     assert masks.unscored_index.shape == (6, 80)
     for row in range(6):
@@ -61,17 +63,17 @@ def test_videomae_2_decodes_half_of_all_tokens_and_scores_those_that_are_hidden(
     assert (np.diff(masks.target_index, axis=1) > 0).all()
 
 
-def test_the_cells_of_the_decoder_start_at_every_place_equally_often():
+def test_the_decoders_cells_start_at_every_tubelet_equally_often():
     masks = tube_masks(GRID, 0.9, seed=0, positions=np.arange(400), decoder_ratio=0.5)
     decoded = np.concatenate([masks.target_index, masks.unscored_index], axis=1)
-    first_place = (decoded == 0).any(axis=1)
-    second_place = (decoded == 1).any(axis=1)
-    assert np.mean(first_place) == pytest.approx(0.5, abs=0.08)
-    assert np.mean(first_place & second_place) == pytest.approx(0.25, abs=0.08)
+    first = (decoded == 0).any(axis=1)
+    second = (decoded == 1).any(axis=1)
+    assert np.mean(first) == pytest.approx(0.5, abs=0.08)
+    assert np.mean(first & second) == pytest.approx(0.25, abs=0.08)
 
 
 @pytest.mark.parametrize("decoder_ratio", [0.0, 0.5])
-def test_a_view_has_a_mask_of_its_own_and_the_first_that_of_a_sample_with_one(decoder_ratio):
+def test_each_view_has_another_mask_and_the_first_that_of_a_single_view(decoder_ratio):
     def rows(positions: np.ndarray, views: int) -> np.ndarray:
         masks = tube_masks(
             GRID, 0.9, seed=3, positions=positions, decoder_ratio=decoder_ratio, views=views
@@ -86,8 +88,8 @@ def test_a_view_has_a_mask_of_its_own_and_the_first_that_of_a_sample_with_one(de
 
 
 @pytest.mark.parametrize(
-    ("ratio", "found"), [(0.1, "mask_ratio 0.1 hides 0 of the 2 x 4"), (1.0, "hides 8 of")]
+    ("ratio", "message"), [(0.1, "mask_ratio 0.1 hides 0 of the 2 x 4"), (1.0, "hides 8 of")]
 )
-def test_a_ratio_that_hides_nothing_or_everything_is_refused(ratio, found):
-    with pytest.raises(ConfigError, match=found):
+def test_a_ratio_that_hides_nothing_or_everything_is_refused(ratio, message):
+    with pytest.raises(ConfigError, match=message):
         tube_masks(TubeletGrid(2, 2, 4), ratio, seed=0, positions=np.arange(2))

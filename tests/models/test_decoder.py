@@ -19,28 +19,28 @@ def decoder_with_random_weights() -> Decoder:
     return decoder
 
 
-def test_predictions_are_tubelets_and_do_not_depend_on_the_order_of_ids():
+def test_predictions_do_not_depend_on_the_order_of_ids():
     decoder = decoder_with_random_weights()
     tokens = torch.randn(2, 4, 48)
-    straight = decoder(tokens, CONTEXT, TARGET)
+    predictions = decoder(tokens, CONTEXT, TARGET)
     context_order, target_order = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 1, 0, 3, 2])
     shuffled = decoder(tokens[:, context_order], CONTEXT[:, context_order], TARGET[:, target_order])
-    assert straight.shape == (2, 5, 2 * 8 * 8 * 3)
-    torch.testing.assert_close(shuffled, straight[:, target_order], atol=1e-5, rtol=1e-5)
+    assert predictions.shape == (2, 5, 2 * 8 * 8 * 3)
+    torch.testing.assert_close(shuffled, predictions[:, target_order], atol=1e-5, rtol=1e-5)
 
 
-def test_predictions_depend_on_the_place_to_predict_and_on_the_place_seen():
+def test_predictions_depend_on_target_and_context_positions():
     decoder = decoder_with_random_weights()
     tokens = torch.randn(1, 4, 48)
     predictions = decoder(tokens, CONTEXT[:1], TARGET[:1])
     assert (predictions[0, 0] - predictions[0, 4]).abs().max() > 0.01
-    elsewhere = decoder(tokens, CONTEXT[1:], TARGET[:1])
-    assert (predictions - elsewhere).abs().max() > 0.01
+    moved = decoder(tokens, CONTEXT[1:], TARGET[:1])
+    assert (predictions - moved).abs().max() > 0.01
 
 
-def test_the_mask_token_is_one_vector_that_weight_decay_leaves_alone():
+def test_the_mask_token_is_one_vector_without_weight_decay():
     decoder = Decoder(DecoderConfig(width=36, depth=1, num_heads=3), ENCODER)
-    assert decoder.mask_token.ndim == 1  # the optimizer decays what has two axes and more
+    assert decoder.mask_token.ndim == 1  # the optimizer decays tensors of two or more axes
     assert 0.01 < decoder.mask_token.std() < 0.03
 
 

@@ -13,7 +13,7 @@ def clips(num_clips: int = 2) -> torch.Tensor:
     return torch.randn(num_clips, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_blocks_see_only_the_tokens_they_are_given():
+def test_the_blocks_see_only_the_given_tokens():
     torch.manual_seed(0)
     encoder = Encoder(CONFIG)
     index = torch.tensor([[0, 5, 20], [3, 4, 31]])
@@ -35,17 +35,17 @@ def test_the_order_of_ids_is_the_order_of_features():
     torch.testing.assert_close(encoder(clips(), index[:, order]), encoder(clips())[:, order])
 
 
-def test_the_same_token_at_another_place_has_other_features():
+def test_the_same_token_at_another_position_has_other_features():
     torch.manual_seed(0)
     encoder = Encoder(CONFIG)
     torch.nn.init.normal_(encoder.blocks[0].attn.qkv.weight, std=0.3)
     tokens = encoder.embed(clips()[:1])[:, :2]
-    here = encoder.encode(tokens.repeat(1, 16, 1), torch.tensor([[0, 1]]))
-    there = encoder.encode(tokens.repeat(1, 16, 1), torch.tensor([[0, 31]]))
-    assert (here - there).abs().max() > 1e-3
+    near = encoder.encode(tokens.repeat(1, 16, 1), torch.tensor([[0, 1]]))
+    far = encoder.encode(tokens.repeat(1, 16, 1), torch.tensor([[0, 31]]))
+    assert (near - far).abs().max() > 1e-3
 
 
-def test_what_a_layer_adds_shrinks_with_its_depth():
+def test_the_output_weights_of_a_layer_shrink_with_its_depth():
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(width=96, depth=8, num_heads=2, num_frames=2, crop_px=16))
     for layer, block in enumerate(encoder.blocks, start=1):
@@ -63,7 +63,7 @@ LEVELS = EncoderConfig(
 )  # fmt: skip
 
 
-def test_without_levels_there_is_one_norm_and_all_levels_are_the_last():
+def test_without_levels_there_is_one_norm_after_the_last_block():
     torch.manual_seed(0)
     encoder = Encoder(CONFIG)
     tokens = encoder.embed(clips())
@@ -71,7 +71,7 @@ def test_without_levels_there_is_one_norm_and_all_levels_are_the_last():
     assert not hasattr(encoder, "level_norms")
 
 
-def test_the_modality_embedding_starts_at_nothing_and_is_one_vector():
+def test_the_modality_embedding_is_one_vector_near_zero():
     encoder = Encoder(LEVELS)
     assert encoder.modality_embed.shape == (48,)
     assert 0 < encoder.modality_embed.abs().max() < 1e-5
@@ -95,7 +95,7 @@ def test_a_clip_of_another_size_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "message"),
     [
         ({"num_heads": 5}, "width 48 .* 5"),
         ({"num_heads": 12}, "width 48 .* 12"),
@@ -108,7 +108,7 @@ def test_a_clip_of_another_size_is_refused():
         ({"levels": (-1, 1)}, r"levels \(-1, 1\)"),
     ],
 )
-def test_an_impossible_config_is_refused(changes, found):
+def test_an_impossible_config_is_refused(changes, message):
     fields = {"width": 48, "depth": 2, "num_heads": 2, "crop_px": 32, "patch_size": 8}
-    with pytest.raises(ConfigError, match=found):
+    with pytest.raises(ConfigError, match=message):
         EncoderConfig(**{**fields, **changes})

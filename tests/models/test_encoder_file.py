@@ -24,7 +24,7 @@ def saved(tmp_path):
 
 
 def rewrite(path, change_header=None, change_tensors=None):
-    """Saves the file again, changed."""
+    """Change the file."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["surgrec"])
     tensors = load_file(path)
@@ -44,7 +44,7 @@ def test_a_loaded_encoder_is_the_saved_one(saved):
     assert encoder_provenance(path) == {"corpus": {"heichole": "ab12"}, "steps": 300}
 
 
-def test_equal_encoders_give_equal_files_and_no_leftovers(saved, tmp_path):
+def test_equal_encoders_give_equal_files_and_no_partial_file(saved, tmp_path):
     encoder, path = saved
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     save_encoder(encoder, path, {"steps": 300, "corpus": {"heichole": "ab12"}})
@@ -82,12 +82,12 @@ def test_a_config_of_another_version_is_refused(saved):
         load_encoder(path)
 
 
-def test_files_that_are_no_encoder_are_refused(saved, tmp_path):
+def test_other_files_and_damaged_files_are_refused(saved, tmp_path):
     _, path = saved
-    foreign = tmp_path / "foreign.safetensors"
-    save_file({"weight": torch.zeros(1)}, foreign)
-    with pytest.raises(CheckpointError, match=r"foreign\.safetensors.*not an encoder"):
-        load_encoder(foreign)
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(1)}, other)
+    with pytest.raises(CheckpointError, match=r"other\.safetensors.*not an encoder"):
+        load_encoder(other)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"encoder\.safetensors.*not a readable"):
         load_encoder(path)
@@ -95,7 +95,7 @@ def test_files_that_are_no_encoder_are_refused(saved, tmp_path):
         encoder_provenance(tmp_path / "gone.safetensors")
 
 
-def test_a_file_that_cannot_be_written_is_one_sentence(saved, tmp_path):
+def test_a_file_that_cannot_be_written_gives_one_sentence(saved, tmp_path):
     encoder, _ = saved
     with pytest.raises(CheckpointError, match=r"no_folder/encoder\.safetensors: cannot be written"):
         save_encoder(encoder, tmp_path / "no_folder" / "encoder.safetensors", {})

@@ -12,7 +12,7 @@ CONFIG = EncoderConfig(
 )
 
 
-def test_channels_are_sines_and_cosines_of_falling_frequency():
+def test_channels_are_sines_and_cosines_of_decreasing_frequency():
     table = sinusoid_table(1568, 768)
     assert table[0, :4].tolist() == [0, 1, 0, 1]
     for token, pair in ((1, 0), (1567, 3), (700, 383)):
@@ -28,7 +28,7 @@ def test_positions_are_looked_up_by_id():
     assert torch.equal(positions(index)[1, 0], positions(index)[1, 1])
 
 
-def test_a_sinusoid_encoder_sees_only_the_tokens_it_is_given_each_at_its_place():
+def test_a_sinusoid_encoder_sees_only_given_tokens_at_their_positions():
     torch.manual_seed(0)
     encoder = Encoder(CONFIG)
     clips = torch.randn(2, 3, 4, 32, 32)
@@ -42,7 +42,7 @@ def test_a_sinusoid_encoder_sees_only_the_tokens_it_is_given_each_at_its_place()
     assert (features[0, 0] - features[0, 31]).abs().max() > 0.01
 
 
-def test_a_sinusoid_encoder_has_the_weights_of_a_rotary_one_and_videomaes_start():
+def test_a_sinusoid_encoder_has_rotary_names_and_videomaes_init():
     encoder, rotary = (
         Encoder(CONFIG),
         Encoder(EncoderConfig(**{**vars(CONFIG), "positions": "rope"})),
@@ -57,15 +57,15 @@ def test_a_sinusoid_encoder_has_the_weights_of_a_rotary_one_and_videomaes_start(
             assert linear.bias.abs().max() == 0
 
 
-def test_three_dimensional_sinusoids_give_time_height_and_width_a_third_of_the_channels_each():
-    """V-JEPA 1's table for ViT-L: 1024 channels, so 342 an axis, and 2 of 1026 cut off at the end."""
+def test_3d_sinusoids_give_each_axis_a_third_of_the_channels():
+    """V-JEPA 1's table for ViT-L: 1024 channels, so 342 per axis; the last 2 of 1026 are cut."""
     table = sinusoid_table_3d(TubeletGrid(8, 14, 14), 1024)
     assert table.shape == (1568, 1024)
     assert table[0, :342].tolist() == [0.0] * 171 + [1.0] * 171
     token = 5 * 196 + 3 * 14 + 11  # t 5, h 3, w 11
-    for axis, place in enumerate((5, 3, 11)):
+    for axis, coordinate in enumerate((5, 3, 11)):
         for pair in (0, 1, 100, 168):
-            angle = place / 10000 ** (pair / 171)
+            angle = coordinate / 10000 ** (pair / 171)
             assert table[token, 342 * axis + pair].item() == pytest.approx(
                 math.sin(angle), abs=1e-6
             )
@@ -77,23 +77,22 @@ def test_three_dimensional_sinusoids_give_time_height_and_width_a_third_of_the_c
     ), "cut after pair 168"
 
 
-def test_a_width_that_six_divides_is_not_cut():
-    """The predictor's table: 384 channels, so 128 an axis."""
+def test_a_width_divisible_by_six_is_not_cut():
+    """The predictor's table: 384 channels, so 128 per axis."""
     table = sinusoid_table_3d(TubeletGrid(4, 24, 24), 384)
     assert table[-1, -1].item() == pytest.approx(math.cos(23 / 10000 ** (63 / 64)), abs=1e-6)
     assert table[-1, -65].item() == pytest.approx(math.sin(23 / 10000 ** (63 / 64)), abs=1e-6)
 
 
-def test_an_encoder_of_vjepa_1_adds_them_and_starts_as_it_did():
+def test_an_encoder_of_vjepa_1_adds_sinusoids_and_is_not_rescaled():
     torch.manual_seed(0)
     config = EncoderConfig(**{**vars(CONFIG), "depth": 8, "width": 96, "positions": "sincos3d"})
     encoder = Encoder(config)
     pixels = torch.zeros(1, 3, 4, 32, 32)
     torch.testing.assert_close(encoder.embed(pixels)[0], sinusoid_table_3d(config.grid, 96))
     assert encoder.rope is None
-    for (
-        block
-    ) in encoder.blocks:  # its code rescales what deep layers add, and then draws all weights anew
+    # V-JEPA 1's code rescales deep layers, and then draws all weights again.
+    for block in encoder.blocks:
         for linear in (block.attn.qkv, block.attn.proj, block.mlp.fc2):
             assert linear.weight.std().item() == pytest.approx(0.02, rel=0.05)
             assert linear.bias.abs().max() == 0

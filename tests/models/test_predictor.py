@@ -25,17 +25,17 @@ def predictor_with_random_weights(**config) -> Predictor:
 def test_predictions_do_not_depend_on_the_order_of_ids():
     predictor = predictor_with_random_weights()
     tokens = torch.randn(2, 4, 48)
-    straight = predictor(tokens, CONTEXT, TARGET, 1)
+    predictions = predictor(tokens, CONTEXT, TARGET, 1)
     context_order, target_order = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 1, 0, 3, 2])
     shuffled = predictor(
         tokens[:, context_order], CONTEXT[:, context_order], TARGET[:, target_order], 1
     )
-    assert straight.shape == (2, 5, 48)
-    torch.testing.assert_close(shuffled, straight[:, target_order], atol=1e-5, rtol=1e-5)
+    assert predictions.shape == (2, 5, 48)
+    torch.testing.assert_close(shuffled, predictions[:, target_order], atol=1e-5, rtol=1e-5)
 
 
-def test_v_jepa_2_trains_one_mask_token_with_all_mask_configurations():
-    """Its code numbers mask tokens by the lengths of clips, not by masks: with one length, the first of ten is ever used."""
+def test_vjepa_2_trains_one_mask_token_with_all_mask_configurations():
+    """Its code selects mask tokens by clip length: with one length, only the first of ten is used."""
     predictor = predictor_with_random_weights()
     tokens = torch.randn(2, 4, 48)
     assert PredictorConfig().shared_mask_token
@@ -45,11 +45,11 @@ def test_v_jepa_2_trains_one_mask_token_with_all_mask_configurations():
     (gradient,) = torch.autograd.grad(
         first.sum() + 2 * second.sum(), predictor.mask_tokens, retain_graph=True
     )
-    (of_first,) = torch.autograd.grad(first.sum(), predictor.mask_tokens)
-    torch.testing.assert_close(gradient, 3 * of_first)
+    (first_gradient,) = torch.autograd.grad(first.sum(), predictor.mask_tokens)
+    torch.testing.assert_close(gradient, 3 * first_gradient)
 
 
-def test_each_mask_configuration_of_v_jepa_1_has_a_token_of_its_own():
+def test_each_mask_configuration_of_vjepa_1_has_another_token():
     predictor = predictor_with_random_weights(shared_mask_token=False)
     tokens = torch.randn(2, 4, 48)
     first, second = (predictor(tokens, CONTEXT, TARGET, mask_config) for mask_config in (0, 1))
@@ -72,15 +72,15 @@ def test_a_trained_mask_token_fills_every_slot():
         assert index == repeated
 
 
-def test_predictions_depend_on_the_place_to_predict():
+def test_predictions_depend_on_the_target_position():
     predictor = predictor_with_random_weights()
     predictions = predictor(torch.randn(2, 4, 48), CONTEXT, TARGET, 0)
     assert (predictions[0, 0] - predictions[0, 4]).abs().max() > 0.01
 
 
 @torch.no_grad()
-def test_the_predictor_of_vjepa_1_adds_its_own_sinusoids_to_context_and_mask_tokens():
-    """By hand, at the published number of heads: the encoder's 16 on 384 channels, so 24 channels a head."""
+def test_the_predictor_of_vjepa_1_adds_sinusoids_of_its_width():
+    """By hand, with the published number of heads: 16, as in the encoder, of 24 channels each."""
     torch.manual_seed(0)
     encoder = replace(ENCODER, positions="sincos3d")
     config = PredictorConfig(width=384, depth=1, num_heads=16, shared_mask_token=False)
@@ -89,17 +89,17 @@ def test_the_predictor_of_vjepa_1_adds_its_own_sinusoids_to_context_and_mask_tok
         parameter.add_(torch.randn_like(parameter), alpha=0.02)
     context = torch.randn(2, 4, 48)
     table = sinusoid_table_3d(encoder.grid, 384)
-    seen = predictor.predictor_embed(context) + table[CONTEXT]
+    visible = predictor.predictor_embed(context) + table[CONTEXT]
     hidden = predictor.mask_tokens[1] + table[TARGET]
-    tokens = predictor.predictor_blocks[0](torch.cat([seen, hidden], dim=1))
+    tokens = predictor.predictor_blocks[0](torch.cat([visible, hidden], dim=1))
     expected = predictor.predictor_proj(predictor.predictor_norm(tokens[:, 4:]))
     torch.testing.assert_close(
         predictor(context, CONTEXT, TARGET, 1), expected, atol=1e-5, rtol=1e-5
     )
 
 
-def test_what_each_kind_of_predictor_stores():
-    """The names of the published weights, but for mask tokens in one tensor and the modality vector."""
+def test_the_stored_names_are_the_published_ones():
+    """Except that mask tokens are one tensor, and for the shape of the modality vector."""
     plain = Predictor(PredictorConfig(width=36, depth=1, num_heads=3), ENCODER, num_mask_configs=2)
     assert {name.partition(".")[0] for name in plain.state_dict()} == {
         "predictor_embed", "mask_tokens", "predictor_blocks", "predictor_norm", "predictor_proj",
@@ -116,7 +116,7 @@ def test_what_each_kind_of_predictor_stores():
 
 
 @pytest.mark.parametrize(("positions", "rescaled"), [("rope", True), ("sincos3d", False)])
-def test_what_deep_layers_add_shrinks_in_vjepa_2_and_not_in_1(positions, rescaled):
+def test_deep_layers_are_rescaled_in_vjepa_2_and_not_in_1(positions, rescaled):
     torch.manual_seed(0)
     config = PredictorConfig(width=96, depth=8, num_heads=3)
     predictor = Predictor(config, replace(ENCODER, positions=positions), num_mask_configs=1)

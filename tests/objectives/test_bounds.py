@@ -1,4 +1,4 @@
-"""The README of this folder names every bound that is not the plan's."""
+"""The README of this folder lists every bound that differs from the parity plan."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ def test_bounds_are_listed() -> None:
 
 
 @pytest.mark.parametrize(("path", "name", "bound"), ROWS)
-def test_a_bound_that_is_told_stands_in_its_test(path: str, name: str, bound: str) -> None:
+def test_a_listed_bound_is_in_its_test(path: str, name: str, bound: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     (function,) = [
         node

@@ -6,7 +6,7 @@ import torch
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
 from surgrec.models.tokens import token_coordinates
-from surgrec.objectives.context_loss import (
+from surgrec.objectives._context_loss import (
     ContextLossConfig,
     context_weight,
     nearness,
@@ -16,7 +16,7 @@ from surgrec.objectives.context_loss import (
 GRID = TubeletGrid(4, 5, 6)
 
 
-def test_nearness_is_one_over_the_root_of_the_distance_to_the_nearest_target():
+def test_nearness_is_the_inverse_root_of_the_nearest_distance():
     grid = TubeletGrid(2, 3, 4)  # ids: 12 t + 4 h + w
     target = torch.tensor([[0, 23]])  # (0, 0, 0) and (1, 2, 3)
     context = torch.tensor(
@@ -34,13 +34,15 @@ def test_distances_are_those_of_all_pairs():
     torch.manual_seed(0)
     is_target = torch.rand(8, GRID.num_tokens) < torch.linspace(0.01, 0.7, 8)[:, None]
     is_target[:, 0] = True
-    found = squared_distances(is_target.unflatten(1, (4, 5, 6))).flatten(1)
-    places = token_coordinates(GRID).float()
-    for row, targets in zip(found, is_target, strict=True):
-        torch.testing.assert_close(row, torch.cdist(places, places[targets]).square().amin(dim=1))
+    actual = squared_distances(is_target.unflatten(1, (4, 5, 6))).flatten(1)
+    coordinates = token_coordinates(GRID).float()
+    for row, targets in zip(actual, is_target, strict=True):
+        torch.testing.assert_close(
+            row, torch.cdist(coordinates, coordinates[targets]).square().amin(dim=1)
+        )
 
 
-def test_each_clip_has_its_own_targets():
+def test_distances_are_to_targets_of_the_same_clip():
     context = torch.tensor([[1], [1]])
     near = nearness(GRID, context, torch.tensor([[2], [5]]))
     assert near.flatten().tolist() == pytest.approx([1.0, 0.5])
@@ -67,13 +69,13 @@ def test_a_constant_weight_counts_from_the_first_step():
 
 
 @pytest.mark.parametrize(
-    ("fields", "found"),
+    ("fields", "message"),
     [
         ({"weight": 0.0}, r"weight is 0\.0"),
         ({"warmup_end": 10}, "15000 .* 10"),
         ({"warmup_start": -1}, "-1"),
     ],
 )
-def test_an_impossible_context_loss_is_refused(fields, found):
-    with pytest.raises(ConfigError, match=found):
+def test_an_impossible_context_loss_is_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
         ContextLossConfig(**fields)

@@ -13,7 +13,7 @@ from surgrec.objectives import (
     mae_masks,
     target_features,
 )
-from surgrec.objectives.context_loss import ContextLossConfig
+from surgrec.objectives._context_loss import ContextLossConfig
 from surgrec.objectives.jepa import jepa_flops_per_clip
 
 
@@ -26,7 +26,7 @@ from surgrec.objectives.jepa import jepa_flops_per_clip
         ("giant", 256, [(497, 963), (128, 1439)], 9735),
     ],
 )
-def test_published_sizes_cost_what_their_formula_says(size, crop_px, kept, gigaflops):
+def test_published_jepa_sizes_have_the_computed_flops(size, crop_px, kept, gigaflops):
     encoder = EncoderConfig(**ENCODER_SIZES[size], crop_px=crop_px)
     assert jepa_flops_per_clip(encoder, PredictorConfig(), kept) / 1e9 == pytest.approx(
         gigaflops, rel=0.01
@@ -34,8 +34,8 @@ def test_published_sizes_cost_what_their_formula_says(size, crop_px, kept, gigaf
 
 
 @pytest.mark.parametrize("levels", [(), (0, 1)])
-def test_the_formula_counts_what_a_step_multiplies(levels):
-    """The second time with all that V-JEPA 2.1 adds."""
+def test_jepa_flops_agree_with_pytorchs_counter(levels):
+    """The second case has everything that V-JEPA 2.1 adds."""
     encoder = EncoderConfig(
         width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, mlp_ratio=3.0, levels=levels
     )
@@ -49,7 +49,7 @@ def test_the_formula_counts_what_a_step_multiplies(levels):
     masks = batch_masks(encoder.grid, config.masks, seed=0, positions=np.arange(2))
     with FlopCounterMode(display=False) as counter:
         objective(clips, target_features(objective.encoder, clips), masks)["loss"].backward()
-    # PyTorch also counts the scores that attention's backward pass computes again: one in a hundred here.
+    # PyTorch also counts scores that attention's backward pass recomputes: 1 % here.
     assert counter.get_total_flops() == pytest.approx(objective.flops(masks), rel=0.02)
 
 
@@ -62,9 +62,7 @@ def test_the_formula_counts_what_a_step_multiplies(levels):
         ("large", DecoderConfig(width=512, num_heads=8, depth=12), 0.0, 851),
     ],
 )
-def test_published_mae_sizes_cost_what_their_formula_says(
-    size, decoder, decoder_mask_ratio, gigaflops
-):
+def test_published_mae_sizes_have_the_computed_flops(size, decoder, decoder_mask_ratio, gigaflops):
     encoder = EncoderConfig(**ENCODER_SIZES[size], crop_px=224, positions="sincos")
     masks = tube_masks(
         encoder.grid, 0.9, seed=0, positions=np.arange(2), decoder_ratio=decoder_mask_ratio
@@ -75,7 +73,7 @@ def test_published_mae_sizes_cost_what_their_formula_says(
 
 
 @pytest.mark.parametrize("decoder_mask_ratio", [0.0, 0.5])
-def test_the_mae_formula_counts_what_a_step_multiplies(decoder_mask_ratio):
+def test_mae_flops_agree_with_pytorchs_counter(decoder_mask_ratio):
     encoder = EncoderConfig(
         width=48, depth=2, num_heads=2, num_frames=8, crop_px=64, positions="sincos"
     )

@@ -1,4 +1,4 @@
-"""Comparisons with Hugging Face's models cannot vanish unseen."""
+"""Comparisons with Hugging Face's models are not skipped silently in CI."""
 
 import sys
 
@@ -9,11 +9,11 @@ from tests.support.hugging_face import transformers_or_skip
 
 @pytest.fixture(autouse=True)
 def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if it were not installed."""
+    """Make transformers look uninstalled."""
     monkeypatch.setitem(sys.modules, "transformers", None)
 
 
-def test_in_ci_a_comparison_fails_where_transformers_is_missing(
+def test_in_ci_a_comparison_fails_without_transformers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CI", "true")
@@ -21,7 +21,7 @@ def test_in_ci_a_comparison_fails_where_transformers_is_missing(
         transformers_or_skip()
 
 
-def test_elsewhere_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_ci_a_comparison_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="transformers"):
         transformers_or_skip()

@@ -11,7 +11,7 @@ from surgrec.masks import GroupMasks, Masks, MultiblockConfig, batch_masks
 from surgrec.models import ENCODER_SIZES, Encoder, EncoderConfig, PredictorConfig
 from surgrec.models.tokens import take_tokens, token_coordinates
 from surgrec.objectives import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
-from surgrec.objectives.context_loss import ContextLossConfig
+from surgrec.objectives._context_loss import ContextLossConfig
 from surgrec.training import ema_copy, update_ema
 from tests.support.jepa_cases import CASES, Step
 

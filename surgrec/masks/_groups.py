@@ -1,4 +1,4 @@
-"""The masks of a batch, whatever its size: they belong to groups of the global order."""
+"""Multi-block masks of a batch of any size, cut from whole mask groups of the stream."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from surgrec.masks.grid import TubeletGrid
-from surgrec.masks.multiblock import Masks, MultiblockConfig, Trim, sample_group
+from surgrec.masks._grid import TubeletGrid
+from surgrec.masks._multiblock import Masks, MultiblockConfig, Trim, sample_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,8 @@ class GroupMasks:
     """The rows of a batch that share a mask group, and their masks."""
 
     rows: slice
+    """Rows of the batch."""
+
     masks: tuple[Masks, ...]
     """One per mask configuration."""
 
@@ -28,27 +30,30 @@ def batch_masks(
     mask_group: int = 24,
     trim: Trim = "prefix",
 ) -> list[GroupMasks]:
-    """The masks of the samples at these positions, one entry per mask group that they touch.
+    """Return the masks of the samples at these positions, one entry per mask group.
 
-    Every group is sampled whole, with the slots that lie in other batches or on other ranks: a sample's masks depend on its
-    position alone, never on the batch size, the rank or the world size.
+    Every group is sampled whole, including rows of other batches or ranks. So a sample's masks
+    depend on its position alone, never on the batch size, the rank or the world size.
 
     Args:
         grid: Grid of the clips.
         configs: Mask configurations.
         seed: Seed of the run.
-        positions: Global positions of the batch's rows, ascending.
-        mask_group: Positions in a group; 24 is the batch per GPU of V-JEPA 1 and 2, which set how much is trimmed there.
+        positions: Positions of the batch in the stream, ascending.
+        mask_group: Positions per group. 24 is the batch per GPU of V-JEPA 1 and 2, which determines
+            how much they trim.
         trim: See `sample_group`.
     """
     assert np.all(np.diff(positions) >= 0), (
-        "a group is one slice of the batch only if its rows are in order"
+        "a group is one slice of the batch only if positions ascend"
     )
     groups, starts = np.unique(positions // mask_group, return_index=True)
     stops = np.append(starts[1:], len(positions))
+
     batch = []
     for group, start, stop in zip(groups.tolist(), starts.tolist(), stops.tolist(), strict=True):
-        slots = positions[start:stop] % mask_group
+        # Sample the whole group, then take this batch's rows.
+        rows_in_group = positions[start:stop] % mask_group
         masks = [
             sample_group(
                 grid, config, seed=seed, group=group, size=mask_group, mask_config=number, trim=trim
@@ -56,6 +61,8 @@ def batch_masks(
             for number, config in enumerate(configs)
         ]
         batch.append(
-            GroupMasks(rows=slice(start, stop), masks=tuple(whole.take(slots) for whole in masks))
+            GroupMasks(
+                rows=slice(start, stop), masks=tuple(whole.take(rows_in_group) for whole in masks)
+            )
         )
     return batch

@@ -74,7 +74,8 @@ class Decoder(nn.Module):
             unscored_index: Token ids that also get a mask token but no prediction.
 
         Returns:
-            Pixels of each tubelet in the order frames, rows, columns, channels; channels vary fastest.
+            Pixels of each tubelet in the order frames, rows, columns, channels; channels vary
+            fastest.
         """
         decoded = (
             target_index

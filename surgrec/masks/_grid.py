@@ -1,4 +1,4 @@
-"""The grid of tubelets that a clip becomes."""
+"""The grid of tubelets that a clip is divided into."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,23 @@ from surgrec.errors import ConfigError
 
 @dataclass(frozen=True)
 class TubeletGrid:
-    """Tubelets along time, height and width. Token ids count width fastest, then height, then time."""
+    """Number of tubelets along time, height and width.
+
+    Token ids count width fastest, then height, then time.
+    """
 
     frames: int
+    """Tubelets along time."""
+
     height: int
+    """Tubelets along a frame's height."""
+
     width: int
+    """Tubelets along a frame's width."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of one clip."""
+        """Number of tokens of one clip."""
         return self.frames * self.height * self.width
 
     @classmethod
@@ -27,26 +35,33 @@ class TubeletGrid:
         tubelet_size: int = 2,
         patch_size: int = 16,
     ) -> "TubeletGrid":
-        """The grid of a clip.
+        """Return the grid of a clip.
 
         Args:
             num_frames: Frames of the clip.
             height_px: Height of a frame, pixels.
             width_px: Width of a frame, pixels.
-            tubelet_size: Frames of one tubelet.
-            patch_size: Side of one tubelet, pixels.
+            tubelet_size: Length of a tubelet, frames.
+            patch_size: Side of a tubelet, pixels.
 
         Raises:
-            ConfigError: A side is not a whole number of tubelets.
+            ConfigError: A size of the clip is not a multiple of the tubelet's.
+
+        Example:
+            >>> TubeletGrid.of_clip(num_frames=16, height_px=224, width_px=224)
+            TubeletGrid(frames=8, height=14, width=14)
         """
-        sides = (
+        sizes = (
             ("num_frames", num_frames, tubelet_size),
             ("height", height_px, patch_size),
             ("width", width_px, patch_size),
         )
-        for name, size, step in sides:
+        for name, size, step in sizes:
             if size < step or size % step:
                 raise ConfigError(
-                    f"{name} {size} is not a multiple of the tubelet's {step}; change one of the two"
+                    f"{name} {size} is not a multiple of the tubelet's {step}; change one of them"
                 )
         return cls(num_frames // tubelet_size, height_px // patch_size, width_px // patch_size)
+
+    def __str__(self) -> str:
+        return f"{self.frames} x {self.height} x {self.width} tubelets"

@@ -33,7 +33,8 @@ class ContextLossConfig:
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise ConfigError(
-                f"the context's weight is {self.weight}; give a positive one, or remove the context loss"
+                f"the context's weight is {self.weight}; "
+                "give a positive one, or remove the context loss"
             )
         if not 0 <= self.warmup_start <= self.warmup_end:
             raise ConfigError(
