@@ -1,4 +1,6 @@
-"""The errors that a user can solve. Each message is one sentence: what was found, where, and what to do.
+"""The errors that a user can solve.
+
+Each message is one sentence: what was found, where, and what to do.
 
     SurgrecError
     ├── ConfigError            a setting, or a combination of settings, cannot work
@@ -38,7 +40,10 @@ class MissingError(StorageError):
 
 
 class CacheError(StorageError):
-    """A full or failing local disk that should cache a store's files. Reading continues without the cache."""
+    """A full or failing local disk that should cache a store's files.
+
+    Reading continues without the cache.
+    """
 
 
 class ShardError(SurgrecError):
@@ -50,7 +55,10 @@ class MixtureError(SurgrecError):
 
 
 class SampleError(SurgrecError):
-    """One unusable sample: wrong digest, undecodable, wrong number of frames. It goes to quarantine."""
+    """One unusable sample: wrong digest, undecodable, wrong number of frames.
+
+    It goes to quarantine.
+    """
 
 
 class TrainingError(SurgrecError):

@@ -1,7 +1,10 @@
-"""Files under one kind of address, for local folders and for `s3://bucket/prefix`. Only this room imports boto3.
+"""Files under one kind of address, for local folders and for `s3://bucket/prefix`.
 
-A store holds complete files under names. A read returns exactly the requested bytes or raises. A write appears whole or
-not at all. A `Store` object is only an address: cheap, hashable, picklable, and safe in threads and after a fork.
+Only this room imports boto3.
+
+A store holds complete files under names. A read returns exactly the requested bytes or raises. A
+write appears whole or not at all. A `Store` object is only an address: cheap, hashable, picklable,
+and safe in threads and after a fork.
 
 Example:
     >>> store = open_store("s3://corpora/surgery")
@@ -9,8 +12,8 @@ Example:
     >>> store.read_range("cholec80/notes.txt", 1, 4)
     b'ello'
 
-`surgrec.storage.seaweed` starts a real S3 server for the demo, the tests and the benchmarks. It is imported by its full
-name, because it needs boto3 and a server program.
+`surgrec.storage.seaweed` starts a real S3 server for the demo, the tests and the benchmarks. It is
+imported by its full name, because it needs boto3 and a server program.
 """
 
 from surgrec.storage.address import open_store

@@ -13,10 +13,11 @@ from surgrec.storage.store import Store
 def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Store:
     """Return the store at an address, without touching disk or network.
 
-    S3 endpoint, region, credentials and addressing style come from the usual AWS variables and profiles:
-    AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE. An address may name its
-    own profile, so that one run can read several stores: `s3://profile@bucket/prefix`. Requests to
-    `s3://anonymous@bucket/prefix` are not signed, for public buckets.
+    S3 endpoint, region, credentials and addressing style come from the usual AWS variables and
+    profiles: AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_PROFILE. An address may name its own profile, so that one run can read several stores:
+    `s3://profile@bucket/prefix`. Requests to `s3://anonymous@bucket/prefix` are not signed, for
+    public buckets.
 
     Args:
         address: A local folder (`~` is expanded), or `s3://bucket/prefix`.

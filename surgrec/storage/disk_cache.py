@@ -1,7 +1,8 @@
-"""A cache of whole files on a local disk: each under the SHA-256 of its bytes, all together below a limit.
+"""A cache of whole files on a local disk, named by their SHA-256, below a size limit.
 
-The name determines the content, so a file is right or wrong whichever process wrote it. Two jobs, two corpora and two
-buckets can share a folder. Any process reads; only the process that holds the folder's lock adds and removes.
+The name determines the content, so a file is right or wrong whichever process wrote it. Two jobs,
+two corpora and two buckets can share a folder. Any process reads; only the process that holds the
+folder's lock adds and removes.
 """
 
 import os
@@ -58,13 +59,15 @@ class DiskCache:
             probe.unlink()
         except OSError as error:
             raise CacheError(
-                f"{self.folder}: {error.strerror}; choose a cache_dir on a local disk that can be written"
+                f"{self.folder}: {error.strerror}; choose a cache_dir on a local disk that can be "
+                "written"
             ) from error
 
     def read_range(self, sha256: str, offset: int, size: int) -> bytes | None:
-        """Return exactly these bytes of a cached file, or None if the file is missing, too short or unreadable.
+        """Return exactly these bytes of a cached file, or None if it cannot provide them.
 
-        The caller must check the bytes against the digest of its sample, and drop the file if they differ.
+        It cannot if the file is missing, too short or unreadable. The caller must check the bytes
+        against the digest of its sample, and drop the file if they differ.
         """
         try:
             descriptor = os.open(self._path(sha256), os.O_RDONLY)
@@ -96,7 +99,9 @@ class DiskCache:
             ) from error
 
     def try_acquire(self) -> int | None:
-        """Lock the folder for adding and removing until this process ends. Return None if another process holds the lock.
+        """Lock the folder for adding and removing until this process ends.
+
+        Return None if another process holds the lock.
 
         Incomplete files of killed processes are removed.
         """
@@ -149,28 +154,34 @@ class DiskCache:
             sha256 = file_sha256(partial)
             if sha256 != file.sha256:
                 raise StorageError(
-                    f"{file.store.locate(file.name)} has the SHA-256 {sha256[:12]}, its corpus lists {file.sha256[:12]}; "
+                    f"{file.store.locate(file.name)} has the SHA-256 {sha256[:12]}, "
+                    f"its corpus lists {file.sha256[:12]}; "
                     "run surgrec-shard verify"
                 )
             partial.replace(self._path(file.sha256))
 
         except OSError as error:
             raise CacheError(
-                f"{self.folder}: {error.strerror} while {file.bytes / 1e6:.0f} MB were added; free space there or lower cache_gb"
+                f"{self.folder}: {error.strerror} while {file.bytes / 1e6:.0f} MB were added; "
+                "free space there or lower cache_gb"
             ) from error
         finally:
             partial.unlink(missing_ok=True)
         return True
 
     def _path(self, sha256: str) -> Path:
-        # The digest comes from a corpus file, which could be forged: it must not lead out of the folder.
+        # The digest comes from a corpus file, which could be forged: it must not lead out of the
+        # folder.
         if not _SHA256.fullmatch(sha256):
             raise StorageError(f"{sha256!r} is not a SHA-256; build the corpus again")
         return self.folder / f"{sha256}{_SUFFIX}"
 
 
 def _download(file: WholeFile, descriptor: int, go_on: Callable[[], bool]) -> bool:
-    """Copy a file into an open one, several parts at a time. Return False if the copy was abandoned."""
+    """Copy a file into an open one, several parts at a time.
+
+    Return False if the copy was abandoned.
+    """
 
     def copy_part(start: int) -> bool:
         if not go_on():

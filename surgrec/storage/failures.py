@@ -27,17 +27,22 @@ from surgrec.storage.store import TOO_SHORT, Counters
 QUIET_FAILURES = 2
 """Failures in a row without a warning: one or two are normal for an object store."""
 WARNED_EVERY_S = 10.0
-"""Seconds between two warnings of one store in a process: in an outage every thread fails every few seconds."""
+"""Seconds between two warnings of one store in a process: in an outage every thread fails every few
+seconds."""
 
 CHANGED = "changed while it was being read; wait until its writer is done, then run again"
 _ABSENT = "does not exist; check the address"
 _DENIED = (
     "cannot be accessed with these credentials; ask for the permission, or use others (AWS_PROFILE)"
 )
-_REFUSED = "is in a store that refuses the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+_REFUSED = (
+    "is in a store that refuses the credentials; "
+    "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+)
 _OTHER_REGION = "is in another region; set AWS_DEFAULT_REGION"
 _MESSAGES = {
-    "NoSuchBucket": "is in a bucket that does not exist; create it, or check the address and AWS_ENDPOINT_URL",
+    "NoSuchBucket": "is in a bucket that does not exist; create it, "
+    "or check the address and AWS_ENDPOINT_URL",
     "NoSuchKey": _ABSENT,
     "404": _ABSENT,
     "AccessDenied": _DENIED,
@@ -46,7 +51,8 @@ _MESSAGES = {
     "SignatureDoesNotMatch": _REFUSED,
     "ExpiredToken": _REFUSED,
     "InvalidToken": _REFUSED,
-    "RequestTimeTooSkewed": "is in a store that refuses requests because this machine's clock is wrong; set the clock",
+    "RequestTimeTooSkewed": "is in a store that refuses requests because this machine's clock is "
+    "wrong; set the clock",
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "PermanentRedirect": _OTHER_REGION,
     "PreconditionFailed": CHANGED,
@@ -54,7 +60,8 @@ _MESSAGES = {
     "InvalidRange": TOO_SHORT,
     "416": TOO_SHORT,
 }
-"""End of the sentence that begins with the address, by error code. A response to HEAD has no body, so its code is its status."""
+"""End of the sentence that begins with the address, by error code. A response to HEAD has no body,
+so its code is its status."""
 _MISSING = {"NoSuchBucket", "NoSuchKey", "404"}
 _TEMPORARY = {
     "RequestTimeout",
@@ -99,7 +106,8 @@ def retry_until_deadline(
             failing_s = time.monotonic() - failing_since
             if failing_s >= policy.deadline_s:
                 raise StorageError(
-                    f"{context}: gave up after {failing_s:.1f} s (tries: {failures}); the last failure was {_cause(error)}; "
+                    f"{context}: gave up after {failing_s:.1f} s (tries: {failures}); "
+                    f"the last failure was {_cause(error)}; "
                     "check the store and AWS_ENDPOINT_URL, then run again"
                 ) from error
             if failures > QUIET_FAILURES and counters.is_due("warning", WARNED_EVERY_S):
@@ -112,7 +120,7 @@ def retry_until_deadline(
 
 
 def _is_temporary(error: Exception) -> bool:
-    """Return whether the same request may succeed later: the connection, the body or the load was at fault."""
+    """Return whether a retry may succeed: the connection, the body or the load was at fault."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         is_overloaded = status >= 500 and status not in (_NOT_IMPLEMENTED, _STORAGE_FULL)
@@ -147,7 +155,8 @@ def _permanent_error(error: Exception, context: str) -> StorageError:
 def _cause(error: Exception) -> str:
     """Return the kind and the text of a failure on one line, without signatures."""
     if isinstance(error, ClientError):
-        return f"{error.response['Error']['Code']} ({error.response['Error'].get('Message', 'no message')})"
+        response = error.response["Error"]
+        return f"{response['Code']} ({response.get('Message', 'no message')})"
 
     # A presigned address grants access for an hour, so its signature must not reach a log.
     text = re.sub(r"\?X-Amz-[^\s\"']*", "", str(error))

@@ -15,7 +15,8 @@ from surgrec.errors import MissingError, StorageError
 from surgrec.storage.store import TEMPORARY, TOO_SHORT, Store, check_range
 
 ABANDONED_S = 3600.0
-"""Seconds without a write after which a temporary file counts as left behind by a killed process."""
+"""Seconds without a write after which a temporary file counts as left behind by a killed
+process."""
 COPY_BYTES = 1 << 20
 
 
@@ -27,17 +28,21 @@ class LocalStore(Store):
 
     @property
     def is_local(self) -> bool:
+        """Return True: the address is a path."""
         return True
 
     def read(self, name: str) -> bytes:
+        """Read the whole file."""
         with _as_storage_errors(self.locate(name)):
             return self._count(self._path(name).read_bytes())
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
+        """Read the range with pread."""
         context = self.locate(name)
         check_range(offset, size, context)
 
-        # Open the file anew every time: that takes 1 us, and reading 100 kB from the page cache takes 8 us.
+        # Open the file anew every time: that takes 1 us, and reading 100 kB from the page cache
+        # takes 8 us.
         with _as_storage_errors(context):
             descriptor = os.open(self._path(name), os.O_RDONLY)
             try:
@@ -50,13 +55,16 @@ class LocalStore(Store):
         return self._count(data)
 
     def size(self, name: str) -> int:
+        """Return the size from stat."""
         return self._stat(name).st_size
 
     def version(self, name: str) -> str:
+        """Return size, modification time and inode as one text."""
         status = self._stat(name)
         return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
     def list(self, prefix: str = "") -> list[str]:
+        """List the files below the folder, without temporary ones."""
         folder = self._folder(prefix)
         with _as_storage_errors(folder):
             paths = [
@@ -66,9 +74,11 @@ class LocalStore(Store):
         return sorted(name for name in names if name.startswith(prefix))
 
     def write(self, name: str, data: bytes) -> None:
+        """Write through a temporary file and a rename."""
         self._replace(name, len(data), lambda file: file.write(data))
 
     def upload(self, name: str, path: Path) -> None:
+        """Copy through a temporary file and a rename."""
         with _as_storage_errors(str(path)):
             source = path.open("rb")
         with source:
@@ -76,11 +86,12 @@ class LocalStore(Store):
             self._replace(name, size, lambda file: shutil.copyfileobj(source, file, COPY_BYTES))
 
     def delete(self, name: str) -> None:
+        """Unlink the file, if it exists."""
         with _as_storage_errors(self.locate(name)):
             self._path(name).unlink(missing_ok=True)
 
     def check_writable(self) -> None:
-        """Raise StorageError now if nothing can be written here, and remove temporary files of killed processes."""
+        """Raise StorageError if nothing can be written; remove files of killed processes."""
         super().check_writable()
         with _as_storage_errors(self.address):
             for path in _files_below(Path(self.address)):
@@ -103,7 +114,7 @@ class LocalStore(Store):
         return data
 
     def _replace(self, name: str, size: int, fill: Callable[[BinaryIO], object]) -> None:
-        """Fill a temporary file in the target's folder, sync it to the disk, and only then rename it to the target.
+        """Fill a temporary file beside the target, sync it, then rename it to the target.
 
         Args:
             name: Name of the target.
@@ -142,7 +153,8 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
             ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"disk full writing {context}: {writing_bytes} bytes needed; free space and run again"
+                f"disk full writing {context}: {writing_bytes} bytes needed; "
+                "free space and run again"
             ) from error
         reason = error.strerror or str(error)
         raise StorageError(
@@ -151,7 +163,10 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
 
 
 def _pread(descriptor: int, offset: int, size: int) -> bytes:
-    """Return up to `size` bytes, fewer only at the end of the file. A single pread may return fewer anywhere."""
+    """Return up to `size` bytes, fewer only at the end of the file.
+
+    A single pread may return fewer anywhere.
+    """
     data = os.pread(descriptor, size, offset)
     while 0 < len(data) < size and (
         more := os.pread(descriptor, size - len(data), offset + len(data))

@@ -16,7 +16,8 @@ _POLL_S = 0.2
 def acquire(folder: Path, *, doing: str) -> int:
     """Lock a folder for this process, waiting up to 10 s for another process to end.
 
-    The kernel releases the lock when the process ends, however it ends, or when the returned descriptor is closed.
+    The kernel releases the lock when the process ends, however it ends, or when the returned
+    descriptor is closed.
 
     Args:
         folder: Folder to lock. It receives a file `lock`, which stays.
@@ -26,7 +27,8 @@ def acquire(folder: Path, *, doing: str) -> int:
         The descriptor of the lock file.
 
     Raises:
-        ConfigError: Another process holds the lock, such as a worker that outlived its killed launcher.
+        ConfigError: Another process holds the lock, such as a worker that outlived its killed
+            launcher.
     """
     deadline = time.monotonic() + _WAIT_S
     while (lock := try_acquire(folder)) is None:

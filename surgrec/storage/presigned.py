@@ -1,6 +1,6 @@
-"""GET requests with presigned addresses: one signature serves many ranges, at half the processor time of signing each.
+"""GET requests with presigned addresses: one signature serves many ranges.
 
-`benchmarks/s3_requests.py` measures it.
+This takes half the processor time of signing each request (`benchmarks/s3_requests.py`).
 """
 
 import threading
@@ -51,11 +51,11 @@ class PresignedGets:
         self._refusals = 0
 
     def get(self, bucket: str, key: str, headers: dict[str, str]) -> dict[str, Any] | None:
-        """Send a GET and return the fields of `get_object`: Body, ETag, ContentLength, ContentRange.
+        """Send a GET and return Body, ETag, ContentLength and ContentRange, as `get_object` does.
 
         Returns:
-            The response, its body unread. None if the store refuses presigned addresses or this address is too old: the
-            client's own request then succeeds or reports the reason.
+            The response, its body unread. None if the store refuses presigned addresses or this
+            address is too old: the client's own request then succeeds or reports the reason.
 
         Raises:
             ClientError: The store answers with an error.
@@ -77,7 +77,8 @@ class PresignedGets:
                 "ContentRange": response.headers.get("Content-Range", ""),
             }
 
-        # A refusal may concern the signature alone, so it is left to the client's own request. Other errors are final here.
+        # A refusal may concern the signature alone, so it is left to the client's own request.
+        # Other errors are final here.
         answer = {
             "headers": response.headers,
             "status_code": response.status_code,

@@ -1,4 +1,7 @@
-"""Objects in an S3 bucket. Temporary failures are retried, those of a request and those of its body alike."""
+"""Objects in an S3 bucket.
+
+Temporary failures are retried, those of a request and those of its body alike.
+"""
 
 import functools
 import os
@@ -34,11 +37,13 @@ ANONYMOUS = "anonymous"
 MIN_BYTES_PER_S = 1024.0
 """Rate below which a connection counts as dead."""
 CHUNK_BYTES = 1 << 16
-"""Bytes per read of a body: the most that a broken connection loses. Smaller or larger chunks are no faster."""
+"""Bytes per read of a body: the most that a broken connection loses. Smaller or larger chunks are
+no faster."""
 
 ResultType = TypeVar("ResultType")
 
-# A fork waits for a client that is being made: otherwise the child would inherit a lock that no thread of it releases.
+# A fork waits for a client that is being made: otherwise the child would inherit a lock that no
+# thread of it releases.
 _making_client = threading.Lock()
 os.register_at_fork(
     before=_making_client.acquire,
@@ -51,7 +56,8 @@ class S3Store(Store):
     """A bucket, or the part of it below a prefix.
 
     Args:
-        address: `s3://bucket/prefix`, or `s3://profile@bucket/prefix` for the settings of an AWS profile.
+        address: `s3://bucket/prefix`, or `s3://profile@bucket/prefix` for the settings of an AWS
+            profile.
         policy: Retries and timeouts.
 
     Raises:
@@ -74,26 +80,32 @@ class S3Store(Store):
 
     @property
     def is_local(self) -> bool:
+        """Return False: the address is not a path."""
         return False
 
     def read(self, name: str) -> bytes:
+        """GET the whole object."""
         return self._fetch(name, _Download())
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
+        """GET the range, and resume it after failures."""
         check_range(offset, size, self.locate(name))
         if size == 0:
             return b""  # HTTP has no empty range
         return self._fetch(name, _Download(position=offset, end=offset + size))
 
     def size(self, name: str) -> int:
+        """Return the Content-Length of a HEAD."""
         return int(
             self._call(self.locate(name), "head_object", Key=self._key(name))["ContentLength"]
         )
 
     def version(self, name: str) -> str:
+        """Return the ETag of a HEAD."""
         return str(self._call(self.locate(name), "head_object", Key=self._key(name))["ETag"])
 
     def list(self, prefix: str = "") -> list[str]:
+        """List all pages, without incomplete files and markers of empty folders."""
         folder, root = self._folder(prefix), self._key("")
         names: list[str] = []
         page: dict[str, Any] = {}
@@ -104,9 +116,11 @@ class S3Store(Store):
         return sorted(name for name in names if not _is_hidden(name))
 
     def write(self, name: str, data: bytes) -> None:
+        """PUT the object."""
         self._call(self.locate(name), "put_object", Key=self._key(name), Body=data)
 
     def upload(self, name: str, path: Path) -> None:
+        """Upload the file, in parts if it is large, and check the stored size."""
         context, key = self.locate(name), self._key(name)
         # The classic client: the CRT client takes a lock per host, which another process may hold.
         transfer = TransferConfig(preferred_transfer_client="classic")
@@ -130,6 +144,7 @@ class S3Store(Store):
             )
 
     def delete(self, name: str) -> None:
+        """DELETE the object."""
         self._call(self.locate(name), "delete_object", Key=self._key(name))
 
     def check_writable(self) -> None:
@@ -144,7 +159,10 @@ class S3Store(Store):
         return self._connected(attempts)[0]
 
     def _connected(self, attempts: int) -> tuple[Any, PresignedGets]:
-        """Return this process's client and its presigned GETs. Connections do not survive a fork."""
+        """Return this process's client and its presigned GETs.
+
+        Connections do not survive a fork.
+        """
         key = (os.getpid(), attempts)
         if key not in self._clients:
             with _making_client:
@@ -159,7 +177,8 @@ class S3Store(Store):
         if response is None:
             arguments = {name.replace("-", ""): value for name, value in headers.items()}
             response = client.get_object(Bucket=self.bucket, Key=key, **arguments)
-            # botocore's wrapper of the body lacks `read1`, which returns the bytes that have arrived.
+            # botocore's wrapper of the body lacks `read1`, which returns the bytes that have
+            # arrived.
             response["Body"] = response["Body"]._raw_stream
         return response
 
@@ -173,7 +192,10 @@ class S3Store(Store):
         )
 
     def _fetch(self, name: str, download: "_Download") -> bytes:
-        """Return the bytes of a download. After a failure it resumes at the byte that it had reached."""
+        """Return the bytes of a download.
+
+        After a failure it resumes at the byte that it had reached.
+        """
         context, key = self.locate(name), self._key(name)
 
         def attempt() -> None:
@@ -182,11 +204,13 @@ class S3Store(Store):
             with closing(response["Body"]) as body:
                 download.accept(response, context)
 
-                # Count every chunk at once: if the next one fails, the retry requests only the bytes after it.
+                # Count every chunk at once: if the next one fails, the retry requests only the
+                # bytes after it.
                 while not download.complete:
                     download.add(body.read1(CHUNK_BYTES))
 
-                    # Single bytes in time reset the socket's read timeout for ever, so the rate is checked as well.
+                    # Single bytes in time reset the socket's read timeout for ever, so the rate is
+                    # checked as well.
                     seconds = time.monotonic() - began
                     is_slow = download.position - start < MIN_BYTES_PER_S * seconds
                     if seconds > self.policy.read_timeout_s and is_slow:
@@ -249,14 +273,17 @@ class _Download:
 
 
 def _is_hidden(name: str) -> bool:
-    """Return whether a key is an incomplete file, or the marker that a web console creates for an empty folder."""
+    """Return whether a key is an incomplete file, or a web console's marker of an empty folder."""
     file = name.rpartition("/")[2]
     return not file or file.startswith(TEMPORARY)
 
 
 @functools.cache
 def _service_models(data_path: str | None) -> Any:
-    """Return botocore's description of S3. It takes half the time of making a client, so forked workers share it."""
+    """Return botocore's description of S3.
+
+    It takes half the time of making a client, so forked workers share it.
+    """
     return create_loader(data_path)
 
 
@@ -266,7 +293,8 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
     Args:
         policy: Timeouts.
         attempts: Tries that botocore itself gives each request.
-        profile: AWS profile, `anonymous` for unsigned requests, or empty for the environment's settings.
+        profile: AWS profile, `anonymous` for unsigned requests, or empty for the environment's
+            settings.
     """
     is_named = profile not in ("", ANONYMOUS)
     try:
@@ -276,7 +304,8 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
             "data_loader", _service_models(settings.get_config_variable("data_path"))
         )
 
-        # A named profile alone determines the endpoint: the environment's may belong to another store.
+        # A named profile alone determines the endpoint: the environment's may belong to another
+        # store.
         endpoint = settings.get_scoped_config().get("endpoint_url") if is_named else None
         config = Config(
             connect_timeout=policy.connect_timeout_s,
@@ -286,7 +315,8 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
             tcp_keepalive=True,
             signature_version=UNSIGNED if profile == ANONYMOUS else "s3v4",
             ignore_configured_endpoint_urls=is_named and endpoint is None,
-            # Many stores other than Amazon's refuse the checksums that botocore adds since 1.36 (boto/boto3#4392).
+            # Many stores other than Amazon's refuse the checksums that botocore adds since 1.36
+            # (boto/boto3#4392).
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -295,7 +325,8 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
         )
     except ValueError as error:
         raise StorageError(
-            f"cannot make an S3 client with these settings: {error}; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+            f"cannot make an S3 client with these settings: {error}; "
+            "check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
         ) from error
 
     return client, PresignedGets(client, settings, policy, CONNECTIONS)

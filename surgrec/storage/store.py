@@ -10,12 +10,19 @@ from pathlib import Path
 from surgrec.errors import MissingError, StorageError
 
 TEMPORARY = ".tmp-"
-"""Prefix of the names of incomplete files: one is being written, or was when its process died. They are never listed."""
-TOO_SHORT = "ends before the requested bytes: it was cut short, or replaced after its index was written; build it again"
+"""Prefix of the names of incomplete files: one is being written, or was when its process died. They
+are never listed."""
+TOO_SHORT = (
+    "ends before the requested bytes: it was cut short, or replaced after its index was written; "
+    "build it again"
+)
 
 
 class Counters:
-    """Counts of this process. Every thread has its own, so threads never wait and no count is lost."""
+    """Counts of this process.
+
+    Every thread has its own, so threads never wait and no count is lost.
+    """
 
     def __init__(self) -> None:
         self._by_thread: dict[int, Counter[str]] = {}
@@ -30,7 +37,7 @@ class Counters:
         return sum(counts[name] for counts in list(self._by_thread.values()))
 
     def is_due(self, event: str, every_s: float) -> bool:
-        """Return whether `every_s` seconds have passed since this last returned True for the event, in any thread."""
+        """Return whether an event is due, `every_s` seconds after it last was, in any thread."""
         now = time.monotonic()
         if now - self._last.get(event, -math.inf) < every_s:
             return False
@@ -41,8 +48,8 @@ class Counters:
 class Store(ABC):
     """Complete files under names, below one address.
 
-    A name is a relative POSIX path, such as `cholec80/index.parquet`. Every method raises StorageError for a name that
-    could lead out of the store, and whenever it cannot do its work.
+    A name is a relative POSIX path, such as `cholec80/index.parquet`. Every method raises
+    StorageError for a name that could lead out of the store, and whenever it cannot do its work.
     """
 
     def __init__(self, address: str) -> None:
@@ -64,7 +71,10 @@ class Store(ABC):
 
     @abstractmethod
     def read_range(self, name: str, offset: int, size: int) -> bytes:
-        """Return exactly `size` bytes from `offset` on. Raise StorageError if the file ends before."""
+        """Return exactly `size` bytes from `offset` on.
+
+        Raise StorageError if the file ends before.
+        """
 
     @abstractmethod
     def size(self, name: str) -> int:
@@ -72,7 +82,10 @@ class Store(ABC):
 
     @abstractmethod
     def version(self, name: str) -> str:
-        """Return a text that changes whenever the file is replaced. Raise MissingError if it does not exist."""
+        """Return a text that changes whenever the file is replaced.
+
+        Raise MissingError if it does not exist.
+        """
 
     def exists(self, name: str) -> bool:
         """Return whether a file has this name."""
@@ -86,12 +99,16 @@ class Store(ABC):
     def list(self, prefix: str = "") -> list[str]:
         """Return the names that begin with `prefix`, at any depth, sorted.
 
-        A missing folder and a prefix without objects give an empty list. A missing bucket is a MissingError.
+        A missing folder and a prefix without objects give an empty list. A missing bucket is a
+        MissingError.
         """
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Write or replace a file. Either all of `data` appears or nothing, even if the process is killed."""
+        """Write or replace a file.
+
+        Either all of `data` appears or nothing, even if the process is killed.
+        """
 
     @abstractmethod
     def upload(self, name: str, path: Path) -> None:
@@ -124,10 +141,13 @@ class Store(ABC):
 
 
 def check_name(name: str, address: str) -> str:
-    """Return the name if it stays inside the store. Names come from corpus files, which could be forged.
+    """Return the name if it stays inside the store.
+
+    Names come from corpus files, which could be forged.
 
     Raises:
-        StorageError: The name is empty or absolute, or has `.`, `..`, a backslash or an unprintable character in it.
+        StorageError: The name is empty or absolute, or has `.`, `..`, a backslash or an unprintable
+            character in it.
     """
     leads_out = any(part in ("", ".", "..") for part in name.split("/"))
     if leads_out or "\\" in name or not name.isprintable():

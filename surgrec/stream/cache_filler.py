@@ -22,7 +22,8 @@ _NICE = 10
 _IDLE_S = 1.0
 _STOP_S = 5.0
 _RETRY_SHARD_S = 60.0
-"""Seconds before a shard that could not be fetched is tried again; ranged reads serve its samples meanwhile."""
+"""Seconds before a shard that could not be fetched is tried again; ranged reads serve its samples
+meanwhile."""
 _LOOKS_PER_HORIZON = 8
 _COUNT_NAMES = ("filled", "filled_bytes", "evicted", "fill_failures")
 
@@ -62,8 +63,9 @@ def run_cache_filler(
 ) -> Iterator[FillerStatus]:
     """Fill a cache for a run, in a separate process, for as long as the context lasts.
 
-    If another job already fills the same folder, this filler waits and takes over when the other job ends. The run does
-    not depend on the filler: if it fails or is killed, samples are read from the store one by one.
+    If another job already fills the same folder, this filler waits and takes over when the other
+    job ends. The run does not depend on the filler: if it fails or is killed, samples are read from
+    the store one by one.
 
     Args:
         cache: A prepared cache folder.
@@ -79,7 +81,8 @@ def run_cache_filler(
         ShardDemands, stream, positions=positions, slots=slots, global_batch=global_batch
     )
 
-    # Fork as the loader's workers do: the index is shared; clients and threads are made in the child.
+    # Fork as the loader's workers do: the index is shared; clients and threads are made in the
+    # child.
     process = multiprocessing.get_context("fork").Process(
         target=_fill, args=(cache, make_demands, status, os.getpid()), name="fill", daemon=True
     )
@@ -107,7 +110,8 @@ def _fill(
         while cache.try_acquire() is None and is_wanted():
             time.sleep(_IDLE_S)
 
-        # Building the demands takes a second with millions of samples, so it happens here and not in training.
+        # Building the demands takes a second with millions of samples, so it happens here and not
+        # in training.
         filler = _Filler(cache, make_demands(), status, is_wanted)
         while is_wanted():
             step = filler.next_step()
@@ -121,7 +125,10 @@ def _fill(
 
 
 def _is_child_of(parent: int) -> bool:
-    """Return whether the training process still runs. A daemon process outlives a parent killed with SIGKILL."""
+    """Return whether the training process still runs.
+
+    A daemon process outlives a parent killed with SIGKILL.
+    """
     return os.getppid() == parent
 
 
@@ -162,7 +169,10 @@ class _Filler:
         return next_step(demands, self._sizes, self._cache.files(), self._limit_bytes)
 
     def execute(self, step: CacheStep) -> None:
-        """Carry out a step. A failure is logged and counted; ranged reads then serve the shard's samples."""
+        """Carry out a step.
+
+        A failure is logged and counted; ranged reads then serve the shard's samples.
+        """
         file = self._files[step.fetch]
         try:
             for sha256 in step.drop:

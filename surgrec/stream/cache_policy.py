@@ -1,8 +1,10 @@
-"""The policy of the disk cache: which whole shards it should hold. Pure functions of the order, which is known in advance.
+"""The policy of the disk cache: which whole shards it should hold.
 
-A cache must not request more bytes from the store than reading sample by sample would. With a corpus larger than the
-cache that happens easily: a gigabyte fetched for one clip, and evicted before the next. The two rules of `next_step`
-prevent it.
+Pure functions of the order, which is known in advance.
+
+A cache must not request more bytes from the store than reading sample by sample would. With a
+corpus larger than the cache that happens easily: a gigabyte fetched for one clip, and evicted
+before the next. The two rules of `next_step` prevent it.
 """
 
 from collections.abc import Mapping
@@ -15,7 +17,8 @@ from surgrec.storage import WholeFile
 from surgrec.stream.stream import Stream
 
 _MIN_SHARE_READ = 0.5
-"""Least share of a shard's bytes that the run must read to fetch it whole into free room: one long request for many short ones."""
+"""Least share of a shard's bytes that the run must read to fetch it whole into free room: one long
+request for many short ones."""
 _MAX_HORIZON = 1 << 20
 _PROBE_POSITIONS = 4096
 
@@ -25,7 +28,8 @@ class Demand:
     """The run's demand for one shard from some position on."""
 
     next_use: int
-    """Position of its next sample; the number of positions of the run if none comes within the horizon."""
+    """Position of its next sample; the number of positions of the run if none comes within the
+    horizon."""
     horizon_bytes: int
     """Bytes that the horizon reads from the shard."""
     run_bytes: float
@@ -50,23 +54,25 @@ def next_step(
 ) -> CacheStep | None:
     """Return the next change of a cache, or None if no shard is worth its bytes.
 
-    Shards are fetched by next use, and those with the farthest next use are dropped (Belady 1966). Two rules limit the
-    traffic:
+    Shards are fetched by next use, and those with the farthest next use are dropped (Belady 1966).
+    Two rules limit the traffic:
 
     1. Into free room, a shard is fetched if the rest of the run reads at least half of its bytes.
-    2. In place of shards that the run demands, it is fetched only if, within the horizon, it saves more bytes than its own
-       size and the savings of the dropped shards together.
+    2. In place of shards that the run demands, it is fetched only if, within the horizon, it saves
+       more bytes than its own size and the savings of the dropped shards together.
 
     Args:
         demands: Demands by SHA-256 of the shard.
         sizes: Bytes of these shards.
-        cached: Bytes of each cached shard, by SHA-256. Shards without a demand belong to other runs and are dropped first.
+        cached: Bytes of each cached shard, by SHA-256. Shards without a demand belong to other runs
+            and are dropped first.
         limit_bytes: Most bytes that the cache may hold.
     """
     by_next_use = sorted(demands, key=lambda sha256: (demands[sha256].next_use, sha256))
     free_bytes = limit_bytes - sum(cached.values())
 
-    # Candidates to drop, in this order: shards of other runs, then those with the farthest next use.
+    # Candidates to drop, in this order: shards of other runs, then those with the farthest next
+    # use.
     droppable = [sha256 for sha256 in cached if sha256 not in demands]
     droppable += [sha256 for sha256 in reversed(by_next_use) if sha256 in cached]
 
@@ -138,9 +144,10 @@ class ShardDemands:
         )
 
     def horizon(self, position: int, nbytes: int) -> int:
-        """Return the end of the look-ahead: the position up to which the samples from `position` on have `nbytes` bytes.
+        """Return the end of the look-ahead: the samples up to there have `nbytes` bytes.
 
-        Samples beyond it would not fit into a cache of `nbytes` anyway. The end is estimated from the next positions.
+        Samples beyond it would not fit into a cache of `nbytes` anyway. The end is estimated from
+        the next positions.
         """
         probe = self._positions_of_this_machine(position, position + _PROBE_POSITIONS)
         draws = self._stream.order(probe)
@@ -153,13 +160,14 @@ class ShardDemands:
         return min(position + max(self._global_batch, length), self._positions)
 
     def between(self, position: int, end: int) -> dict[str, Demand]:
-        """Return the demands at `position`, by SHA-256, for every shard that the rest of the run reads.
+        """Return the demand for each shard that the rest of the run reads, by SHA-256.
 
         Args:
             position: Position that reading has reached.
             end: End of the horizon.
         """
-        # Within the horizon: look up the shard of every draw. `minimum.at` keeps the first position of each shard.
+        # Within the horizon: look up the shard of every draw. `minimum.at` keeps the first position
+        # of each shard.
         positions = self._positions_of_this_machine(position, end)
         draws = self._stream.order(positions)
         next_use = np.full(len(self.files), self._positions, dtype=np.int64)
@@ -170,8 +178,8 @@ class ShardDemands:
             np.minimum.at(next_use, shard, positions[is_drawn])
             horizon_bytes += self._sum_by_shard(shard, self._bytes[stratum][draws.sample[is_drawn]])
 
-        # Beyond it, an average will do: epochs of each stratum that are left, times the bytes of an epoch by shard,
-        # times this machine's share of the slots.
+        # Beyond it, an average will do: epochs of each stratum that are left, times the bytes of an
+        # epoch by shard, times this machine's share of the slots.
         order = self._stream.order
         remaining_draws = order.drawn(self._positions) - order.drawn(position)
         remaining_epochs = remaining_draws / np.maximum(

@@ -1,4 +1,4 @@
-"""The draw plan: how many samples of each source a run draws, planned from its mixture or counted while it trained."""
+"""The draw plan: how many samples of each source a run draws, as planned or as counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +52,8 @@ class DrawPlan:
 
         Args:
             stream: Sources and mixture.
-            draws: Samples drawn per source, planned or counted by a run; 0 for sources that it lacks.
+            draws: Samples drawn per source, planned or counted by a run; 0 for sources that it
+                lacks.
         """
         total = sum(draws.values())
         plans = []
@@ -79,7 +80,10 @@ class DrawPlan:
         return cls(sources=tuple(plans), mixture=stream.order.mixture)
 
     def domains(self) -> list[SourcePlan]:
-        """Return the sums per domain, with an empty `source`. Epochs are draws per sample of the whole domain."""
+        """Return the sums per domain, with an empty `source`.
+
+        Epochs are draws per sample of the whole domain.
+        """
         sums = []
         for domain in sorted({plan.domain for plan in self.sources}):
             members = [plan for plan in self.sources if plan.domain == domain]
@@ -99,7 +103,7 @@ class DrawPlan:
         return sums
 
     def repeats_warning(self) -> str:
-        """Return a sentence that names the sources beyond the mixture's `max_repeats`; empty if all are within it."""
+        """Return a sentence that names the sources beyond `max_repeats`, or an empty string."""
         limit = self.mixture.max_repeats
         over = [
             f"{plan.source} ({plan.epochs:.1f})"
@@ -116,9 +120,11 @@ class DrawPlan:
         """Refuse a plan that repeats a source more often than the mixture's `max_repeats`.
 
         Raises:
-            MixtureError: A source is beyond the limit, and the mixture does not say `over_max_repeats: warn`.
+            MixtureError: A source is beyond the limit, and the mixture does not say
+                `over_max_repeats: warn`.
         """
         if self.mixture.over_max_repeats == "refuse" and (over := self.repeats_warning()):
             raise MixtureError(
-                f"mixture: {over}; lower the weight, raise an alpha, shorten the run, or set over_max_repeats to warn"
+                f"mixture: {over}; lower the weight, raise an alpha, shorten the run, "
+                "or set over_max_repeats to warn"
             )

@@ -1,4 +1,4 @@
-"""Fetching the bytes of samples: ranges of shards, coalesced and read in threads, each sample checked by its digest."""
+"""Fetching the bytes of samples: coalesced ranges of shards, read in threads, checked by digest."""
 
 import hashlib
 import statistics
@@ -16,7 +16,8 @@ from surgrec.shards import Sample, Source
 from surgrec.storage import Counters, DiskCache, Store
 
 _GAP_BYTES = 128 << 10
-"""Ranges with a smaller gap are read in one request: reading the gap costs less than a second request."""
+"""Ranges with a smaller gap are read in one request: reading the gap costs less than a second
+request."""
 
 _QUICK_S = 0.002
 """Mean seconds of a read below which the bytes come from this machine's memory, or nearly so."""
@@ -68,7 +69,8 @@ def coalesce_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> l
             and sample.mp4_offset <= last.end + gap_bytes
         )
 
-        # Extend the last range, or begin one. A sample may lie inside the last range: its end then stays.
+        # Extend the last range, or begin one. A sample may lie inside the last range: its end then
+        # stays.
         if last is not None and is_near:
             end = max(last.end, sample.mp4_offset + sample.mp4_size)
             ranges[-1] = Range(
@@ -164,13 +166,14 @@ class Fetcher:
         self._taken = self._read_so_far()
 
     def fetch(self, samples: Sequence[Sample]) -> list[bytes | SampleError]:
-        """Return the mp4 of each sample, or the error of a sample whose bytes do not match the index.
+        """Return the mp4 of each sample, or its error if the bytes do not match the index.
 
         Raises:
             StorageError: A shard cannot be read. This is an outage, never a bad sample.
             ShardError: A shard is not the one that the index describes.
         """
-        # Read from quick stores in this thread: waking another one and waiting for it takes longer than such a read.
+        # Read from quick stores in this thread: waking another one and waiting for it takes longer
+        # than such a read.
         ranges = coalesce_ranges(samples)
         run = map if self._is_quick else self._pool.map
         reads = run(partial(self._timed_read, samples), ranges)
@@ -200,7 +203,10 @@ class Fetcher:
         return self._read(samples, byte_range), time.perf_counter() - began
 
     def _read(self, samples: Sequence[Sample], byte_range: Range) -> list[bytes | SampleError]:
-        """Read the samples of a range from the cache or the store. Wrong bytes are requested once more from the store."""
+        """Read the samples of a range from the cache or the store.
+
+        Wrong bytes are requested once more from the store.
+        """
         name = f"{byte_range.source}/{byte_range.shard}"
         store = self._sources[byte_range.source].store
         sha256 = self._sha256.get((byte_range.source, byte_range.shard))
@@ -222,8 +228,8 @@ class Fetcher:
                 self._cache.drop(sha256)
             self._counters.add(cache_dropped=1)
 
-        # A disk or a network may have changed bytes on the way, so read wrong ones again. Cache and store that agree on
-        # wrong bytes need no third opinion: the corpus itself is bad there.
+        # A disk or a network may have changed bytes on the way, so read wrong ones again. Cache and
+        # store that agree on wrong bytes need no third opinion: the corpus itself is bad there.
         mp4s = _split(samples, byte_range, data)
         if _has_bad(mp4s) and cached != data:
             self._counters.add(read_again=1)
@@ -236,7 +242,10 @@ class Fetcher:
         return mp4s
 
     def _read_so_far(self) -> ReadStats:
-        """Return the counts since the start. Sources of one store share its counters, so each store counts once."""
+        """Return the counts since the start.
+
+        Sources of one store share its counters, so each store counts once.
+        """
         stores = {
             id(source.store): source.store.counters for source in self._sources.values()
         }.values()
@@ -252,7 +261,9 @@ class Fetcher:
 
 
 def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
-    """Distinguish a bad sample from a replaced shard: the tar header of the sample's mp4 must precede its bytes.
+    """Distinguish a bad sample from a replaced shard.
+
+    In the right shard, the tar header of the sample's mp4 precedes its bytes.
 
     Raises:
         ShardError: The header is missing or belongs to another file.
@@ -266,7 +277,8 @@ def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
 
     if not is_same:
         raise ShardError(
-            f"{store.locate(name)} is not the shard that its index describes (no {sample.key}.mp4 of {sample.mp4_size} bytes at "
+            f"{store.locate(name)} is not the shard that its index describes (no {sample.key}.mp4 "
+            f"of {sample.mp4_size} bytes at "
             f"{sample.mp4_offset}): it was replaced or damaged; run surgrec-shard verify"
         )
 
@@ -290,5 +302,6 @@ def _check(sample: Sample, mp4: bytes) -> bytes | SampleError:
     if digest == sample.sha256:
         return mp4
     return SampleError(
-        f"{sample.key}: its bytes have the SHA-256 {digest[:12]}, the index says {sample.sha256[:12]}"
+        f"{sample.key}: its bytes have the SHA-256 {digest[:12]}, "
+        f"the index says {sample.sha256[:12]}"
     )

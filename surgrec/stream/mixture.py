@@ -1,4 +1,4 @@
-"""The mixture that a run declares: hierarchical shares of domains and sources, fixed before the first step."""
+"""The mixture that a run declares: hierarchical shares, fixed before the first step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,23 +10,28 @@ from surgrec.manifest import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One level of a mixture: samples are grouped by a column, and a group of n samples gets a share ~ n^alpha."""
+    """One level of a mixture: samples grouped by a column, with shares proportional to n^alpha."""
 
     by: str
-    """Index column whose values are the groups: domain, source, or any other, such as procedure or case."""
+    """Index column whose values are the groups: domain, source, or any other, such as procedure or
+    case."""
     alpha: float
     """Temperature, 0 to 1: 1 natural shares, 0.5 square root, 0 equal shares."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise MixtureError(
-                f"mixture: alpha of the level {self.by} is {self.alpha}; it must be from 0 (equal) to 1 (natural)"
+                f"mixture: alpha of the level {self.by} is {self.alpha}; "
+                "it must be from 0 (equal) to 1 (natural)"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A later part of the run with other levels or weights. A field that is None keeps its earlier value."""
+    """A later part of the run with other levels or weights.
+
+    A field that is None keeps its earlier value.
+    """
 
     start: int
     """Samples of the run before this stage; rounded up to a whole mixing block."""
@@ -38,7 +43,8 @@ class Stage:
     def __post_init__(self) -> None:
         if self.start < 1:
             raise MixtureError(
-                f"mixture: a stage starts at sample {self.start}; set levels and weights from sample 0 on outside of stages"
+                f"mixture: a stage starts at sample {self.start}; "
+                "set levels and weights from sample 0 on outside of stages"
             )
         if self.levels is None and self.weights is None:
             raise MixtureError(
@@ -53,13 +59,15 @@ class Mixture:
     """The samples that a run draws, and their proportions.
 
     Example:
-        >>> Mixture(weights={"cholec80": 2.0}, stages=[Stage(start=2_000_000, weights={"cholec80": 4.0})])
+        >>> later = Stage(start=2_000_000, weights={"cholec80": 4.0})
+        >>> Mixture(weights={"cholec80": 2.0}, stages=[later])
     """
 
     levels: list[Level] = field(
         default_factory=lambda: [Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)]
     )
-    """Outermost first. The default balances domains equally and sources within a domain by square root."""
+    """Outermost first. The default balances domains equally and sources within a domain by square
+    root."""
     weights: dict[str, float] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
     stages: list[Stage] = field(default_factory=list)
@@ -75,7 +83,8 @@ class Mixture:
     shuffle_window: int = 512
     """Shuffle blocks whose samples are shuffled with each other."""
     max_repeats: float | None = None
-    """Most draws per sample in a run, on average over a source; it never changes the order. None: no limit."""
+    """Most draws per sample in a run, on average over a source; it never changes the order. None:
+    no limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
     """Whether a run beyond `max_repeats` is refused or only warned of."""
 
@@ -98,14 +107,18 @@ class Mixture:
         starts = [stage.start_block for stage in resolved_stages(self)]
         if sorted(set(starts)) != starts:
             raise MixtureError(
-                f"mixture: stages start at blocks {', '.join(map(str, starts[1:]))} of {self.block} samples; "
+                f"mixture: stages start at blocks {', '.join(map(str, starts[1:]))} of "
+                f"{self.block} samples; "
                 "list them in order, at least a block apart"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedStage:
-    """A stage with all its levels and weights, inherited ones included. Stage 0 is the beginning of the run."""
+    """A stage with all its levels and weights, inherited ones included.
+
+    Stage 0 is the beginning of the run.
+    """
 
     start_block: int
     """First mixing block of the stage."""
@@ -114,7 +127,7 @@ class ResolvedStage:
 
 
 def resolved_stages(mixture: Mixture) -> list[ResolvedStage]:
-    """Return the beginning of the run and its stages, each with all levels and weights that apply in it."""
+    """Return the beginning of the run and its stages, each with all its levels and weights."""
     resolved = [ResolvedStage(start_block=0, levels=mixture.levels, weights=mixture.weights)]
     for stage in mixture.stages:
         before = resolved[-1]
@@ -129,7 +142,7 @@ def resolved_stages(mixture: Mixture) -> list[ResolvedStage]:
 
 
 def level_columns(mixture: Mixture) -> list[str]:
-    """Return the columns other than source and domain by which a level of any stage divides, sorted."""
+    """Return the level columns of all stages, without source and domain, sorted."""
     columns = {level.by for stage in resolved_stages(mixture) for level in stage.levels}
     return sorted(columns - {"source", "domain"})
 
@@ -138,7 +151,8 @@ def _check_levels(levels: Sequence[Level]) -> None:
     columns = [level.by for level in levels]
     if len(set(columns)) < len(columns):
         raise MixtureError(
-            f"mixture: levels name a column twice ({', '.join(columns)}); give each column one level"
+            f"mixture: levels name a column twice ({', '.join(columns)}); "
+            "give each column one level"
         )
 
 
@@ -146,5 +160,6 @@ def _check_weights(weights: Mapping[str, float]) -> None:
     for source, factor in weights.items():
         if not factor >= 0 or factor == float("inf"):
             raise MixtureError(
-                f"mixture: the weight of {source} is {factor}; it must be a finite number, 0 or more"
+                f"mixture: the weight of {source} is {factor}; it must be a finite number, "
+                "0 or more"
             )

@@ -1,18 +1,20 @@
-"""The order: a pure function from a position of the run to a stratum, one of its samples, and the stratum's epoch.
+"""The order: a pure function from a position to a stratum, one of its samples, and its epoch.
 
-It knows nothing of ranks, workers or history, so the stream is the same for every world size and after every resume.
-Three steps lead from a position to a sample:
+It knows nothing of ranks, workers or history, so the stream is the same for every world size and
+after every resume. Three steps lead from a position to a sample:
 
-1. **Mixing block.** Positions are cut into mixing blocks. Each block of a stage holds the same number of positions per
-   stratum (`shares.py`). A permutation keyed by (seed, block) decides which slot of the block belongs to which stratum.
-2. **Draw.** The number of a stratum's draws before this position is known without history: whole blocks times its count
-   per block, plus its slots before this one within the block. With `n` samples, draw `k` is in epoch `k // n` at rank
-   `k % n`.
-3. **Sample.** A shuffle keyed by (seed, stratum, epoch) maps the rank to a sample (`shuffle.py`), so every epoch holds
-   every sample exactly once.
+1. **Mixing block.** Positions are cut into mixing blocks. Each block of a stage holds the same
+   number of positions per stratum (`shares.py`). A permutation keyed by (seed, block) decides which
+   slot of the block belongs to which stratum.
+2. **Draw.** The number of a stratum's draws before this position is known without history: whole
+   blocks times its count per block, plus its slots before this one within the block. With `n`
+   samples, draw `k` is in epoch `k // n` at rank `k % n`.
+3. **Sample.** A shuffle keyed by (seed, stratum, epoch) maps the rank to a sample (`shuffle.py`),
+   so every epoch holds every sample exactly once.
 
-Example: the mixture of the example in `shares.py` (alpha: 10 samples, beta: 7, gamma: 5; counts 4, 4, 8 per mixing block
-of 16), `shuffle_block=2`, `shuffle_window=2`, seed 239. The tests guard this table.
+Example: the mixture of the example in `shares.py` (alpha: 10 samples, beta: 7, gamma: 5; counts 4,
+4, 8 per mixing block of 16), `shuffle_block=2`, `shuffle_window=2`, seed 239. The tests guard this
+table.
 
     position  0  1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 | 16 17 ...
     stratum   g  g  a  g  a  a  g  b  g  g  a  g  b  b  g  b |  b  g ...
@@ -21,9 +23,9 @@ of 16), `shuffle_block=2`, `shuffle_window=2`, seed 239. The tests guard this ta
     rank      0  1  0  2  1  2  3  0  4  0  3  1  1  2  2  3 |  4  3 ...
     sample    0  1  2  4  8  9  2  2  3  3  3  1  3  0  2  1 |  4  0 ...
 
-Position 14 is the fifteenth slot of block 0 and gamma's draw 7. Gamma has 5 samples, so this is epoch 1, rank 2, and the
-shuffle of that epoch puts sample 2 there. Position 17 is in block 1: 8 draws of block 0 come before it, and no slot of
-gamma precedes it in block 1, so it is draw 8.
+Position 14 is the fifteenth slot of block 0 and gamma's draw 7. Gamma has 5 samples, so this is
+epoch 1, rank 2, and the shuffle of that epoch puts sample 2 there. Position 17 is in block 1: 8
+draws of block 0 come before it, and no slot of gamma precedes it in block 1, so it is draw 8.
 """
 
 from collections import Counter
@@ -87,7 +89,8 @@ class Order:
             [hash_text(stratum.name) for stratum in self.strata], dtype=np.uint64
         )
 
-        # Tables by stage: positions of each mixing block per stratum, and all draws before the stage begins.
+        # Tables by stage: positions of each mixing block per stratum, and all draws before the
+        # stage begins.
         self._stages = resolved_stages(mixture)
         self.counts = np.stack(
             [block_counts(self.strata, mixture, stage) for stage in self._stages]
@@ -113,7 +116,10 @@ class Order:
         return Order, (self.strata, self.mixture, self.seed)
 
     def __call__(self, positions: Int64[np.ndarray, " n"]) -> DrawArrays:
-        """Return the draws at these positions of the run. Any positions may be asked for in any order."""
+        """Return the draws at these positions of the run.
+
+        Any positions may be asked for in any order.
+        """
         stratum, draw = self._mix(positions)
         size = self._sizes[stratum]
         epoch = draw // size
@@ -129,7 +135,7 @@ class Order:
         return DrawArrays(stratum=stratum, sample=sample, epoch=epoch)
 
     def substitutes(self, position: int) -> Iterator[int]:
-        """Yield all other samples of the stratum at a position, in the order in which they replace a bad one."""
+        """Yield the other samples of the stratum at a position, in the order of substitution."""
         draw = self(np.array([position], dtype=np.int64))
         size, bad = int(self._sizes[draw.stratum[0]]), int(draw.sample[0])
         key = hash_words(self.seed, _SUBSTITUTE, position)
@@ -152,10 +158,13 @@ class Order:
         return self._sum_by_source(self.drawn(positions))
 
     def identity(self, positions: int | None = None) -> dict[str, object]:
-        """Return everything that the order depends on, as JSON. Runs with equal identities draw the same samples.
+        """Return everything that the order depends on, as JSON.
+
+        Runs with equal identities draw the same samples.
 
         Args:
-            positions: Compare the first positions only, so that later stages may differ. None: the whole, endless run.
+            positions: Compare the first positions only, so that later stages may differ. None: the
+                whole, endless run.
         """
         begun = [
             stage
@@ -210,7 +219,8 @@ class Order:
         block, slot = np.divmod(positions, self.mixture.block)
         blocks, inverse = np.unique(block, return_inverse=True)
 
-        # Usual case: a batch lies within one mixing block, and so do the batches before and after it.
+        # Usual case: a batch lies within one mixing block, and so do the batches before and after
+        # it.
         if len(blocks) == 1:
             stratum, draw = self._deal_block_cached(int(blocks[0]))
             return stratum[slot], draw[slot]
@@ -227,7 +237,7 @@ class Order:
     def _deal_blocks(
         self, blocks: Int64[np.ndarray, " b"]
     ) -> tuple[Int64[np.ndarray, "b slots"], Int64[np.ndarray, "b slots"]]:
-        """Return, for every slot of some mixing blocks, its stratum and the number of the stratum's draws before it."""
+        """Return the stratum of every slot, and the number of that stratum's draws before it."""
         stage = self._stage_of(blocks)
 
         # Deal the blocks: shuffle each one's deck, which says which stratum owns each slot.
@@ -235,15 +245,17 @@ class Order:
         card = permute(self._slots[None, :], self.mixture.block, block_key).astype(np.int64)
         stratum = self._decks[stage[:, None], card]
 
-        # Number the slots of each stratum within the block: 0, 1, 2, ... in slot order. A stable sort by stratum brings
-        # them together, in the layout of the deck; the number is the distance to the stratum's first card there.
+        # Number the slots of each stratum within the block: 0, 1, 2, ... in slot order. A stable
+        # sort by stratum brings them together, in the layout of the deck; the number is the
+        # distance to the stratum's first card there.
         slots_by_stratum = np.argsort(stratum, axis=1, kind="stable")
         sorted_stratum = np.take_along_axis(stratum, slots_by_stratum, axis=1)
         first = self._first_in_deck[stage[:, None], sorted_stratum]
         number = np.empty_like(stratum)
         np.put_along_axis(number, slots_by_stratum, self._slots[None, :] - first, axis=1)
 
-        # Add the draws of all earlier blocks: those of earlier stages, and the whole blocks of this stage.
+        # Add the draws of all earlier blocks: those of earlier stages, and the whole blocks of this
+        # stage.
         stage_blocks = (blocks - self._start_blocks[stage])[:, None]
         draws_before = self._draws_before_stage[stage] + stage_blocks * self.counts[stage]
         return stratum, np.take_along_axis(draws_before, stratum, axis=1) + number
@@ -252,14 +264,17 @@ class Order:
 def rank_positions(
     step: int, *, global_batch: int, rank: int, world_size: int
 ) -> Int64[np.ndarray, " n"]:
-    """Return the positions of one rank at one step: its slice of [step * global_batch, (step + 1) * global_batch).
+    """Return the positions of one rank at one step.
+
+    They are the rank's slice of [step * global_batch, (step + 1) * global_batch).
 
     Example:
         >>> rank_positions(5, global_batch=12, rank=1, world_size=3).tolist()
         [64, 65, 66, 67]
 
     Raises:
-        ConfigError: The world size does not divide the global batch, or the rank is not in the world.
+        ConfigError: The world size does not divide the global batch, or the rank is not in the
+            world.
     """
     if global_batch < 1 or world_size < 1:
         raise ConfigError(
@@ -267,7 +282,8 @@ def rank_positions(
         )
     if global_batch % world_size:
         raise ConfigError(
-            f"global_batch {global_batch} cannot be shared by {world_size} ranks: choose a world size that divides it"
+            f"global_batch {global_batch} cannot be shared by {world_size} ranks: "
+            "choose a world size that divides it"
         )
     if not 0 <= rank < world_size:
         raise ConfigError(f"rank {rank} is not one of the {world_size} ranks 0..{world_size - 1}")
@@ -278,5 +294,8 @@ def rank_positions(
 
 
 def sample_key(seed: int, position: int, view: int = 0) -> int:
-    """Return the RNG key of one view of a sample (clip start, crop, flip). It depends on no worker and no rank."""
+    """Return the RNG key of one view of a sample (clip start, crop, flip).
+
+    It depends on no worker and no rank.
+    """
     return hash_int(seed, _SAMPLE, position, view)

@@ -1,7 +1,8 @@
 """Keyed randomness that never changes: a 64-bit hash and a keyed permutation, both vectorized.
 
-The generators of libraries do not promise the same numbers in every version, so an order that must be the same in five
-years cannot use them. Every function of this file is a pure function of its arguments.
+The generators of libraries do not promise the same numbers in every version, so an order that must
+be the same in five years cannot use them. Every function of this file is a pure function of its
+arguments.
 """
 
 import hashlib
@@ -21,14 +22,14 @@ Word = int | np.integer | Integer[np.ndarray, "..."]
 
 
 def hash_text(text: str) -> int:
-    """Return a 64-bit hash of a name: the first 8 bytes of its BLAKE2b digest, the same on every machine."""
+    """Return a 64-bit hash of a name: the first 8 bytes of its BLAKE2b digest."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 
 def hash_words(*words: Word) -> UInt64[np.ndarray, "..."]:
-    """Return one well-mixed 64-bit word per combination of words; the words broadcast against each other.
+    """Return one well-mixed 64-bit word per combination of words.
 
-    The hash is a chain of SplitMix64 steps, one per word.
+    The words broadcast against each other. The hash is a chain of SplitMix64 steps, one per word.
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", figure 17.
     """
     # Leading scalars are hashed by Python: ten times faster than by NumPy.
@@ -57,15 +58,15 @@ def hash_uniform(*words: int) -> float:
 
 
 def uniform(*words: Word) -> Float64[np.ndarray, "..."]:
-    """Return numbers in [0, 1), one per combination of words, from the top 53 bits of `hash_words`."""
+    """Return numbers in [0, 1) from the top 53 bits of `hash_words`."""
     return np.asarray((hash_words(*words) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 def permute(index: Word, size: Word, key: Word) -> UInt64[np.ndarray, "..."]:
     """Return the images of indices under keyed permutations of [0, size).
 
-    The arguments broadcast, so each element may have its own size and key. The permutation is a balanced Feistel network
-    over the smallest power of four that holds `size`, with cycle walking.
+    The arguments broadcast, so each element may have its own size and key. The permutation is a
+    balanced Feistel network over the smallest power of four that holds `size`, with cycle walking.
     Source: Black & Rogaway 2002, "Ciphers with arbitrary finite domains", section 3.
 
     Args:
@@ -88,14 +89,15 @@ def unpermute(index: Word, size: Word, key: Word) -> UInt64[np.ndarray, "..."]:
 def _permute_by_rounds(
     index: Word, size: Word, key: Word, rounds: range
 ) -> UInt64[np.ndarray, "..."]:
-    """Apply the Feistel rounds in the given order, with cycle walking; descending rounds invert the permutation."""
+    """Apply Feistel rounds with cycle walking; descending rounds invert the permutation."""
     value, limit, keys = np.broadcast_arrays(_as_uint64(index), _as_uint64(size), _as_uint64(key))
     shape = value.shape
     value, limit, keys = value.ravel().copy(), limit.ravel(), keys.ravel()
     assert bool(np.all(value < limit)), "an index is outside the permutation"
 
-    # The network permutes [0, 4^half), which is up to four times larger than [0, size). An image of `size` or more is
-    # permuted again until it is inside: this follows the index's cycle, so distinct indices keep distinct images.
+    # The network permutes [0, 4^half), which is up to four times larger than [0, size). An image of
+    # `size` or more is permuted again until it is inside: this follows the index's cycle, so
+    # distinct indices keep distinct images.
     half = _half_bits(limit)
     outside = np.arange(value.size)
     while outside.size:

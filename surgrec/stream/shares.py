@@ -1,13 +1,15 @@
-"""From a declared mixture to integers: how many positions of each mixing block belong to which stratum.
+"""From a declared mixture to integers: the positions of each mixing block per stratum.
 
-Example: domains equally (alpha 0), then sources by square root (alpha 0.5), in mixing blocks of 16 positions.
+Example: domains equally (alpha 0), then sources by square root (alpha 0.5), in mixing blocks of 16
+positions.
 
     stratum  domain       samples  share                                       quota  count
     alpha    laparoscopy       10  1/2 * sqrt(10) / (sqrt(10) + sqrt(7)) = 0.272   4.36      4
     beta     laparoscopy        7  1/2 * sqrt(7) / (sqrt(10) + sqrt(7))  = 0.228   3.64      4
     gamma    cataract           5  1/2                                   = 0.500   8.00      8
 
-The quotas are rounded down to 4, 3 and 8. The position that is left goes to the largest remainder: beta.
+The quotas are rounded down to 4, 3 and 8. The position that is left goes to the largest remainder:
+beta.
 """
 
 from collections import Counter, defaultdict
@@ -23,9 +25,10 @@ from surgrec.stream.mixture import Level, Mixture, ResolvedStage
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum:
-    """The unit that a mixture distributes positions over: samples of one source that agree in all level columns.
+    """The unit to which a mixture assigns positions.
 
-    Only samples that pass the mixture's splits and minimum duration belong to a stratum.
+    Its samples are of one source and agree in all level columns. Only samples that pass the
+    mixture's splits and minimum duration belong to a stratum.
     """
 
     source: str
@@ -33,7 +36,8 @@ class Stratum:
     source_digest: str
     """Digest of the source's (key, sha256) rows."""
     source_rows_digest: str
-    """Digest of all rows of the source that the mixture admits, in index order. Other splits or another packing change it."""
+    """Digest of all rows of the source that the mixture admits, in index order. Other splits or
+    another packing change it."""
     size: int
     """Number of samples."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +60,9 @@ class Stratum:
 def shares(
     strata: Sequence[Stratum], stage: ResolvedStage, splits: Sequence[str]
 ) -> Float64[np.ndarray, " strata"]:
-    """Return the declared share of each stratum. Shares sum to 1; an empty stratum or one with weight 0 has share 0.
+    """Return the declared share of each stratum.
+
+    Shares sum to 1; an empty stratum or one with weight 0 has share 0.
 
     Args:
         strata: All strata of the run.
@@ -74,14 +80,17 @@ def shares(
     for source, factor in stage.weights.items():
         if source not in sizes:
             raise MixtureError(
-                f"mixture: weights name the source {source!r}; the corpus has {', '.join(sorted(sizes))}"
+                f"mixture: weights name the source {source!r}; "
+                f"the corpus has {', '.join(sorted(sizes))}"
             )
         if factor > 0 and not sizes[source]:
             raise MixtureError(
-                f"mixture: {source} has a weight but no sample in splits {list(splits)}; set it to 0"
+                f"mixture: {source} has a weight but no sample in splits {list(splits)}; "
+                "set it to 0"
             )
 
-    # Divide by the levels first, without the strata that are left out; then apply the weights and normalize.
+    # Divide by the levels first, without the strata that are left out; then apply the weights and
+    # normalize.
     drawn = [
         stratum for stratum in strata if stratum.size and stage.weights.get(stratum.source, 1.0) > 0
     ]
@@ -104,25 +113,29 @@ def block_counts(
 ) -> Int64[np.ndarray, " strata"]:
     """Return the number of positions of each mixing block that belong to each stratum.
 
-    Counts are rounded by largest remainder, and are at least 1 if the share is positive. They sum to `mixture.block`.
+    Counts are rounded by largest remainder, and are at least 1 if the share is positive. They sum
+    to `mixture.block`.
 
     Raises:
-        MixtureError: The mixing block has fewer positions than there are strata with a positive share.
+        MixtureError: The mixing block has fewer positions than there are strata with a positive
+            share.
     """
     share = shares(strata, stage, mixture.splits)
     served = int((share > 0).sum())
     if mixture.block < served:
         columns = ", ".join(level.by for level in stage.levels) or "source"
         raise MixtureError(
-            f"mixture: block {mixture.block} is smaller than the {served} groups by {columns} that it must serve; raise it"
+            f"mixture: block {mixture.block} is smaller than the {served} groups by {columns} "
+            "that it must serve; raise it"
         )
 
     # Round to 9 digits, so that the last bit of a platform's pow() cannot move a count.
     quota = np.round(share * mixture.block, 9)
     counts = np.where(share > 0, np.maximum(1, np.floor(quota)), 0).astype(np.int64)
 
-    # Too few positions are dealt: add one to the stratum furthest below its quota. Too many, because strata were lifted
-    # to 1: take one from the stratum furthest above its quota that keeps at least 1.
+    # Too few positions are dealt: add one to the stratum furthest below its quota. Too many,
+    # because strata were lifted to 1: take one from the stratum furthest above its quota that keeps
+    # at least 1.
     while (rest := mixture.block - int(counts.sum())) != 0:
         below = np.where(share > 0, quota - counts, -np.inf)
         above = np.where(counts > 1, counts - quota, -np.inf)
@@ -131,7 +144,7 @@ def block_counts(
 
 
 def _divide(strata: Sequence[Stratum], levels: Sequence[Level]) -> dict[str, float]:
-    """Return each stratum's share of its group by name: n^alpha at every level, natural shares below the last level."""
+    """Return each stratum's share of its group by name; shares are natural below the levels."""
     total = sum(stratum.size for stratum in strata)
     if not levels:
         return {stratum.name: stratum.size / total for stratum in strata}

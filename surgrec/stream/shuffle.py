@@ -1,9 +1,10 @@
-"""The two-level shuffle of a stratum: which of its samples has rank k in an epoch, computed without a list.
+"""The two-level shuffle of a stratum: the sample at rank k of an epoch, without a list.
 
-Level 1 cuts the samples into shuffle blocks of `block` neighbors and permutes the blocks. Level 2 permutes the samples
-within each window of `window` consecutive permuted blocks. Reads stay close together, because a window touches at most
-`window` runs of `block` neighbors; yet neighbors are spread over the whole window. The result is a permutation of all
-samples if `block` is 1 or if one window holds the stratum.
+Level 1 cuts the samples into shuffle blocks of `block` neighbors and permutes the blocks. Level 2
+permutes the samples within each window of `window` consecutive permuted blocks. Reads stay close
+together, because a window touches at most `window` runs of `block` neighbors; yet neighbors are
+spread over the whole window. The result is a permutation of all samples if `block` is 1 or if one
+window holds the stratum.
 
 Example: 11 samples, `block=3`, `window=2`. The blocks are (0 1 2) (3 4 5) (6 7 8) (9 10).
 
@@ -41,15 +42,17 @@ def shuffled_sample(
     Returns:
         Sample numbers, each in [0, size).
     """
-    # Lay the permuted blocks out in cells, `block` cells each. The last block may be short: wherever the permutation
-    # puts it, the cells at its end hold no sample. They are the gap, cells [gap, gap + missing).
+    # Lay the permuted blocks out in cells, `block` cells each. The last block may be short:
+    # wherever the permutation puts it, the cells at its end hold no sample. They are the gap, cells
+    # [gap, gap + missing).
     blocks = -(-size // block)
     missing = blocks * block - size
     block_key = hash_words(key, _BLOCKS)
     short_block_at = unpermute(blocks - 1, blocks, block_key).astype(np.int64)
     gap = (short_block_at + 1) * block - missing
 
-    # Ranks number the cells that hold a sample, so ranks and cells differ by `missing` behind the gap.
+    # Ranks number the cells that hold a sample, so ranks and cells differ by `missing` behind the
+    # gap.
     def cell_of(rank: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         return np.asarray(rank + np.where(rank >= gap, missing, 0))
 

@@ -81,7 +81,7 @@ class Stream:
         ]
 
     def substitutes(self, draw: Draw) -> Iterator[Draw]:
-        """Yield the substitutes of a bad draw: the other samples of its stratum, in the same order in every run."""
+        """Yield the substitutes of a bad draw: other samples of its stratum, in a fixed order."""
         for sample in self.order.substitutes(draw.position):
             yield replace(draw, row=int(self.rows[draw.stratum][sample]))
 
@@ -110,15 +110,17 @@ class Stream:
             num_short = int((durations_s < seconds - _TOLERANCE_S).sum())
             if num_short:
                 raise MixtureError(
-                    f"{stratum.name}: {num_short} of {stratum.size} clips are shorter than the {seconds:g} s of a training clip; "
-                    f"set mixture.min_duration_s to {seconds:g}, or sample fewer frames or at a higher rate"
+                    f"{stratum.name}: {num_short} of {stratum.size} clips are shorter than the "
+                    f"{seconds:g} s of a training clip; "
+                    f"set mixture.min_duration_s to {seconds:g}, "
+                    "or sample fewer frames or at a higher rate"
                 )
 
 
 def _stratify(
     source: Source, mixture: Mixture
 ) -> Iterator[tuple[Stratum, Int64[np.ndarray, " _"]]]:
-    """Divide the admitted samples of a source by the mixture's level columns; yield each stratum with its index rows."""
+    """Divide the admitted samples of a source into strata; yield each with its index rows."""
     index = source.index
     source_rows = index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
     source_rows_digest = index.rows_digest(source_rows)
