@@ -16,12 +16,12 @@ Example:
 imported by its full name, because it needs boto3 and a server program.
 """
 
-from surgrec.storage.address import open_store
-from surgrec.storage.digest import file_sha256
-from surgrec.storage.disk_cache import DiskCache, WholeFile
-from surgrec.storage.lock import acquire
-from surgrec.storage.retry import RetryPolicy
-from surgrec.storage.store import TEMPORARY, Counters, Store
+from surgrec.storage._address import open_store
+from surgrec.storage._digest import file_sha256
+from surgrec.storage._disk_cache import DiskCache, WholeFile
+from surgrec.storage._lock import acquire
+from surgrec.storage._retry import RetryPolicy
+from surgrec.storage._store import TEMPORARY, Counters, Store
 
 __all__ = [
     "TEMPORARY",

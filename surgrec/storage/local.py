@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage.store import TEMPORARY, TOO_SHORT, Store, check_range
+from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
 
 ABANDONED_S = 3600.0
 """Seconds without a write after which a temporary file counts as left behind by a killed

@@ -22,10 +22,10 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 from botocore.loaders import create_loader
 
 from surgrec.errors import StorageError
-from surgrec.storage.failures import CHANGED, retry_until_deadline
-from surgrec.storage.presigned import PresignedGets
-from surgrec.storage.retry import RetryPolicy
-from surgrec.storage.store import TEMPORARY, Store, check_name, check_range
+from surgrec.storage._failures import CHANGED, retry_until_deadline
+from surgrec.storage._presigned import PresignedGets
+from surgrec.storage._retry import RetryPolicy
+from surgrec.storage._store import TEMPORARY, Store, check_name, check_range
 
 CHECK_DEADLINE_S = 20.0
 """Deadline of `check_writable`, seconds."""

@@ -6,13 +6,13 @@ Example:
     >>> mp4s = Fetcher(stream.sources, threads=8).fetch([stream.sample(draw) for draw in draws])
 """
 
-from surgrec.stream.cache_filler import FillerStatus, run_cache_filler
-from surgrec.stream.draw_plan import DrawPlan
-from surgrec.stream.fetch import Fetcher, ReadStats
-from surgrec.stream.mixture import Level, Mixture, Stage
-from surgrec.stream.order import rank_positions, sample_key
-from surgrec.stream.permutation import hash_int, hash_uniform
-from surgrec.stream.stream import Draw, Stream
+from surgrec.stream._cache_filler import FillerStatus, run_cache_filler
+from surgrec.stream._draw_plan import DrawPlan
+from surgrec.stream._fetch import Fetcher, ReadStats
+from surgrec.stream._mixture import Level, Mixture, Stage
+from surgrec.stream._order import rank_positions, sample_key
+from surgrec.stream._permutation import hash_int, hash_uniform
+from surgrec.stream._stream import Draw, Stream
 
 __all__ = [
     "Draw",

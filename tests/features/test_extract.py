@@ -293,7 +293,7 @@ def test_the_threads_of_the_process_are_as_before(
 def test_a_folder_in_which_another_command_writes_is_refused(
     tiny_corpus: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgrec.storage.lock._WAIT_S", 0.2)
+    monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.2)
     held = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
     command = [sys.executable, "-c", held, str(tmp_path / "lock")]
     with subprocess.Popen(

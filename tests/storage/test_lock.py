@@ -14,7 +14,7 @@ from surgrec.storage import acquire
 def test_a_folder_that_another_process_holds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgrec.storage.lock._WAIT_S", 0.5)
+    monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.5)
     held = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
     command = [sys.executable, "-c", held, str(tmp_path / "lock")]
     with subprocess.Popen(

@@ -179,7 +179,7 @@ def test_an_outage_is_told_every_few_seconds_however_often_it_is_met(
             faulty_s3.faults.extend(["slow_down"] * 5)
             store.read("shard.tar")
         assert len(caplog.messages) == 1
-        monkeypatch.setattr("surgrec.storage.failures.WARNED_EVERY_S", 0.0)
+        monkeypatch.setattr("surgrec.storage._failures.WARNED_EVERY_S", 0.0)
         faulty_s3.faults.extend(["slow_down"] * 5)
         store.read("shard.tar")
     assert len(caplog.messages) == 4

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from surgrec.shards import open_corpus
 from surgrec.stream import Level, Mixture, Stage, Stream
-from surgrec.stream.cache_policy import CacheStep, Demand, ShardDemands, next_step
+from surgrec.stream._cache_policy import CacheStep, Demand, ShardDemands, next_step
 from tests.support.samples import make_clips, write_corpus
 
 

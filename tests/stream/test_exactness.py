@@ -23,8 +23,8 @@ from surgrec.shards import (
 from surgrec.shards.index import SourceIndex
 from surgrec.storage import open_store
 from surgrec.stream import DrawPlan, Level, Mixture, Stage, Stream, rank_positions
-from surgrec.stream.mixture import level_columns, resolved_stages
-from surgrec.stream.shares import Stratum
+from surgrec.stream._mixture import level_columns, resolved_stages
+from surgrec.stream._shares import Stratum
 from tests.support.samples import CLIP
 
 # beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.

@@ -11,7 +11,7 @@ from surgrec.errors import MissingError, SampleError, ShardError, StorageError
 from surgrec.shards import Sample, Source, open_corpus
 from surgrec.storage.local import LocalStore
 from surgrec.stream import Fetcher
-from surgrec.stream.fetch import coalesce_ranges
+from surgrec.stream._fetch import coalesce_ranges
 from tests.support.samples import CLIP, make_clips, make_mp4, write_corpus
 
 
@@ -114,7 +114,7 @@ def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(
 def test_only_a_store_that_answers_at_once_is_read_without_threads(
     corpus: dict[str, Source], monkeypatch: pytest.MonkeyPatch, quick_s: float, threads: str
 ) -> None:
-    monkeypatch.setattr("surgrec.stream.fetch._QUICK_S", quick_s)
+    monkeypatch.setattr("surgrec.stream._fetch._QUICK_S", quick_s)
     readers: list[str] = []
     read_range = LocalStore.read_range
 

@@ -12,8 +12,8 @@ import surgrec.stream
 from surgrec.cli import parse
 from surgrec.errors import MixtureError
 from surgrec.stream import Level, Mixture, Stage
-from surgrec.stream.mixture import resolved_stages
-from surgrec.stream.shares import Stratum, block_counts, shares
+from surgrec.stream._mixture import resolved_stages
+from surgrec.stream._shares import Stratum, block_counts, shares
 
 
 def stratum(source: str, domain: str, size: int) -> Stratum:

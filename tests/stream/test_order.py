@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import surgrec.stream.order
+import surgrec.stream._order
 from surgrec.errors import ConfigError, MixtureError
 from surgrec.stream import Level, Mixture, Stage, rank_positions, sample_key
-from surgrec.stream.order import DrawArrays, Order
-from surgrec.stream.permutation import uniform
-from surgrec.stream.shares import Stratum
+from surgrec.stream._order import DrawArrays, Order
+from surgrec.stream._permutation import uniform
+from surgrec.stream._shares import Stratum
 
 
 def stratum(source: str, domain: str, size: int) -> Stratum:
@@ -115,8 +115,8 @@ def test_the_order_never_changes() -> None:
 
 
 def test_the_worked_example_of_the_docstring_holds() -> None:
-    assert surgrec.stream.order.__doc__ is not None
-    lines = surgrec.stream.order.__doc__.splitlines()
+    assert surgrec.stream._order.__doc__ is not None
+    lines = surgrec.stream._order.__doc__.splitlines()
     table = {
         name: line.replace("|", "").replace("...", "").split()[1:]
         for name in ("position", "stratum", "draw", "epoch", "rank", "sample")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.stream.permutation import hash_text, hash_words, permute, uniform, unpermute
+from surgrec.stream._permutation import hash_text, hash_words, permute, uniform, unpermute
 
 KEYS = st.integers(min_value=-(2**63), max_value=2**64 - 1)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.stream.shuffle import shuffled_sample
+from surgrec.stream._shuffle import shuffled_sample
 
 
 def epoch(size: int, key: int, *, block: int, window: int) -> list[int]:

@@ -17,7 +17,7 @@ Rank 0 of this epoch is sample 2, rank 6 is sample 7. The tests guard this epoch
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from surgrec.stream.permutation import hash_words, permute, unpermute
+from surgrec.stream._permutation import hash_words, permute, unpermute
 
 _BLOCKS, _WINDOWS = 1, 2
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surgrec.errors import CacheError, StorageError
-from surgrec.storage.digest import file_sha256
-from surgrec.storage.lock import try_acquire
-from surgrec.storage.store import TEMPORARY, Store
+from surgrec.storage._digest import file_sha256
+from surgrec.storage._lock import try_acquire
+from surgrec.storage._store import TEMPORARY, Store
 
 _SUFFIX = ".tar"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

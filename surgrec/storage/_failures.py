@@ -21,8 +21,8 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage.retry import RetryPolicy
-from surgrec.storage.store import TOO_SHORT, Counters
+from surgrec.storage._retry import RetryPolicy
+from surgrec.storage._store import TOO_SHORT, Counters
 
 QUIET_FAILURES = 2
 """Failures in a row without a warning: one or two are normal for an object store."""

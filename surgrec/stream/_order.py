@@ -4,17 +4,17 @@ It knows nothing of ranks, workers or history, so the stream is the same for eve
 after every resume. Three steps lead from a position to a sample:
 
 1. **Mixing block.** Positions are cut into mixing blocks. Each block of a stage holds the same
-   number of positions per stratum (`shares.py`). A permutation keyed by (seed, block) decides which
-   slot of the block belongs to which stratum.
+   number of positions per stratum (`_shares.py`). A permutation keyed by (seed, block) decides
+   which slot of the block belongs to which stratum.
 2. **Draw.** The number of a stratum's draws before this position is known without history: whole
    blocks times its count per block, plus its slots before this one within the block. With `n`
    samples, draw `k` is in epoch `k // n` at rank `k % n`.
-3. **Sample.** A shuffle keyed by (seed, stratum, epoch) maps the rank to a sample (`shuffle.py`),
+3. **Sample.** A shuffle keyed by (seed, stratum, epoch) maps the rank to a sample (`_shuffle.py`),
    so every epoch holds every sample exactly once.
 
-Example: the mixture of the example in `shares.py` (alpha: 10 samples, beta: 7, gamma: 5; counts 4,
-4, 8 per mixing block of 16), `shuffle_block=2`, `shuffle_window=2`, seed 239. The tests guard this
-table.
+Example: the mixture of the example in `_shares.py` (alpha has 10 samples, beta 7, gamma 5; a mixing
+block of 16 positions holds 4, 4 and 8 of them), `shuffle_block=2`, `shuffle_window=2`, seed 239.
+The tests guard this table.
 
     position  0  1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 | 16 17 ...
     stratum   g  g  a  g  a  a  g  b  g  g  a  g  b  b  g  b |  b  g ...
@@ -37,10 +37,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
-from surgrec.stream.mixture import Mixture, resolved_stages
-from surgrec.stream.permutation import hash_int, hash_text, hash_words, permute
-from surgrec.stream.shares import Stratum, block_counts
-from surgrec.stream.shuffle import shuffled_sample
+from surgrec.stream._mixture import Mixture, resolved_stages
+from surgrec.stream._permutation import hash_int, hash_text, hash_words, permute
+from surgrec.stream._shares import Stratum, block_counts
+from surgrec.stream._shuffle import shuffled_sample
 
 _MIXING, _SHUFFLING, _SUBSTITUTE, _SAMPLE = 11, 12, 13, 14
 """Purpose of a key: two uses of the same seed and numbers never share a key."""

@@ -14,7 +14,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
-from surgrec.storage.retry import RetryPolicy
+from surgrec.storage._retry import RetryPolicy
 
 _VALID_S = 3600
 _RENEW_AFTER_S = 900.0

@@ -8,9 +8,9 @@ from jaxtyping import Int64
 
 from surgrec.errors import MixtureError
 from surgrec.shards import Sample, Source
-from surgrec.stream.mixture import Mixture, level_columns
-from surgrec.stream.order import Order
-from surgrec.stream.shares import Stratum
+from surgrec.stream._mixture import Mixture, level_columns
+from surgrec.stream._order import Order
+from surgrec.stream._shares import Stratum
 
 _TOLERANCE_S = 1e-6
 

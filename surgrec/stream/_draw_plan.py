@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from surgrec.errors import MixtureError
-from surgrec.stream.mixture import Mixture
-from surgrec.stream.stream import Stream
+from surgrec.stream._mixture import Mixture
+from surgrec.stream._stream import Stream
 
 
 @dataclass(frozen=True, kw_only=True)

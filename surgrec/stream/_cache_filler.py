@@ -14,8 +14,8 @@ from multiprocessing.sharedctypes import RawArray, RawValue
 
 from surgrec.errors import CacheError, StorageError
 from surgrec.storage import DiskCache
-from surgrec.stream.cache_policy import CacheStep, Demand, ShardDemands, next_step
-from surgrec.stream.stream import Stream
+from surgrec.stream._cache_policy import CacheStep, Demand, ShardDemands, next_step
+from surgrec.stream._stream import Stream
 
 _NICE = 10
 """Niceness of the filler process: it yields to decoding when cores are scarce."""

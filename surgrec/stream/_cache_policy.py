@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
 from surgrec.storage import WholeFile
-from surgrec.stream.stream import Stream
+from surgrec.stream._stream import Stream
 
 _MIN_SHARE_READ = 0.5
 """Least share of a shard's bytes that the run must read to fetch it whole into free room: one long

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
-from surgrec.stream.mixture import Level, Mixture, ResolvedStage
+from surgrec.stream._mixture import Level, Mixture, ResolvedStage
 
 
 @dataclass(frozen=True, kw_only=True)
