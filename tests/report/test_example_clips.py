@@ -1,16 +1,16 @@
-"""The same clips every time, of all domains, and none that the run is trained on while there are others."""
+"""A page shows the same clips every time, of all domains, and held-out ones if possible."""
 
 from pathlib import Path
 
 import numpy as np
 
 from surgrec.clips import ClipSampling
-from surgrec.report.contact_sheet import contact_sheet
-from surgrec.report.example_clips import choose_samples, in_turn, read_clips, spread_samples
+from surgrec.report._contact_sheet import contact_sheet
+from surgrec.report._example_clips import choose_samples, read_clips, spread_samples, take_turns
 from surgrec.shards import open_corpus
 
 
-def test_samples_are_of_as_many_videos_as_there_are(tiny_corpus: Path) -> None:
+def test_samples_are_spread_over_all_videos(tiny_corpus: Path) -> None:
     source = open_corpus([tiny_corpus])["alpha"]
     rows = np.arange(source.index.num_rows)
     chosen = spread_samples(source, rows, 4)
@@ -20,19 +20,17 @@ def test_samples_are_of_as_many_videos_as_there_are(tiny_corpus: Path) -> None:
 
 
 def test_groups_take_turns_until_all_are_empty() -> None:
-    assert in_turn([[1, 2, 3], [], [4], [5, 6]]) == [1, 4, 5, 2, 6, 3]
+    assert take_turns([[1, 2, 3], [], [4], [5, 6]]) == [1, 4, 5, 2, 6, 3]
 
 
-def test_only_clips_of_splits_that_the_run_does_not_draw_from_are_chosen(tiny_corpus: Path) -> None:
+def test_chosen_clips_are_from_splits_the_run_does_not_draw_from(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     chosen = choose_samples(sources, drawn_splits=["train"], min_duration_s=1.0, count=6)
     assert chosen.held_out
     assert [sample.clip.split for _, sample in chosen.samples] == ["val", "val"]
 
 
-def test_where_every_split_is_drawn_from_its_clips_are_chosen_over_all_domains_and_it_is_said(
-    tiny_corpus: Path,
-) -> None:
+def test_without_another_split_drawn_clips_of_all_domains_are_chosen(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     chosen = choose_samples(sources, drawn_splits=["train", "val"], min_duration_s=3.0, count=4)
     assert not chosen.held_out

@@ -1,41 +1,45 @@
 """Text stays text, and a picture travels inside the page."""
 
 import base64
+import io
 
-from surgrec.report.html import Markup, document, element, image, table
+import numpy as np
+import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
+from PIL import Image
 
-
-def test_text_cannot_become_markup_neither_as_a_child_nor_as_an_attribute() -> None:
-    assert (
-        element("p", "<script>", title='"<b>"')
-        == '<p title="&quot;&lt;b&gt;&quot;">&lt;script&gt;</p>'
-    )
-
-
-def test_markup_is_put_in_as_it_is() -> None:
-    assert element("p", element("b", 7), " & more") == "<p><b>7</b> &amp; more</p>"
-    assert isinstance(element("p"), Markup)
+from surgrec.report._html import render
+from surgrec.report._images import jpeg, png
 
 
-def test_attributes_are_written_as_html_names_them_and_none_is_left_out() -> None:
-    assert element("line", class_="grid", stroke_width="2", x1=1.25, y1=None) == (
-        '<line class="grid" stroke-width="2" x1="1.2"></line>'
-    )
+def corpus_page(**changes: object) -> str:
+    """The corpus section with one empty corpus and one sentence."""
+    values = {"columns": ("source", "domain", "clips"), "corpora": {}, "unreadable": ["<script>"]}
+    return render("corpus.html.j2", **(values | changes))
 
 
-def test_a_table_sets_words_to_the_left_and_numbers_to_the_right() -> None:
-    page = table(("source", "clips"), [("a<b", 12)])
-    assert '<td>a&lt;b</td><td class="number">12</td>' in page
+def test_text_cannot_become_markup() -> None:
+    page = corpus_page(corpora={'"><b>': []})
+    assert "&lt;script&gt;" in page
+    assert "&#34;&gt;&lt;b&gt;" in page
+    assert "<script>" not in page
+
+
+def test_markup_is_inserted_unchanged() -> None:
+    assert "<b>7</b>" in corpus_page(unreadable=[Markup("<b>7</b>")])
+
+
+def test_a_variable_without_a_value_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="unreadable"):
+        render("corpus.html.j2", columns=(), corpora={})
 
 
 def test_a_picture_is_inside_the_page() -> None:
-    page = image(b"bytes", "png", alt="a frame", pixelated=True)
-    assert f'src="data:image/png;base64,{base64.b64encode(b"bytes").decode()}"' in page
-    assert 'class="pixelated"' in page
-
-
-def test_a_document_escapes_its_title_and_keeps_its_style() -> None:
-    page = document("a < b", "p > b { color: red }", element("p", "text"))
-    assert page.startswith("<!doctype html>")
-    assert "<title>a &lt; b</title>" in page
-    assert "<style>p > b { color: red }</style>" in page
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    for address, image_format in ((png(pixels), "PNG"), (jpeg(pixels, quality=90), "JPEG")):
+        head, _, content = address.partition(",")
+        assert head == f"data:image/{image_format.lower()};base64"
+        image = Image.open(io.BytesIO(base64.b64decode(content)))
+        assert (image.format, image.size) == (image_format, (4, 4))
+    assert np.array_equal(Image.open(io.BytesIO(base64.b64decode(png(pixels)[22:]))), pixels)

@@ -1,12 +1,12 @@
-"""Pictures are of clips that the run was not trained on, or say what they are of; what is missing is a sentence."""
+"""Pictures are of held-out clips, or say that they are not; a missing one is a sentence."""
 
 from pathlib import Path
 
 import pytest
 
 from surgrec.errors import CheckpointError
-from surgrec.report.pictures_section import evenly_spread, pictures_section
-from surgrec.report.runs import read_runs
+from surgrec.report._logged_run import read_runs
+from surgrec.report._pictures_section import evenly_spread, pictures_section
 from surgrec.shards import open_corpus
 from tests.support.logged_runs import make_run
 
@@ -16,7 +16,7 @@ def section(run_dir: Path, corpus: Path) -> str:
     return pictures_section(read_runs([run_dir])[0], open_corpus([corpus]))
 
 
-def test_an_mae_shows_what_it_saw_and_predicted_and_its_features_beside_random_ones(
+def test_an_mae_shows_its_reconstructions_and_its_features(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
     page = section(make_run(tmp_path / "run", tiny_corpus, "mae"), tiny_corpus)
@@ -26,7 +26,7 @@ def test_an_mae_shows_what_it_saw_and_predicted_and_its_features_beside_random_o
     assert page.count("--moments: 2") == 2 * clips, (
         "the rows of both figures of a clip are as long as its moments"
     )
-    assert "Clips of the stored splits val, which this run does not draw from" in page
+    assert "from stored splits that this run does not draw from: val." in page
     assert "Reconstruction at step 30, 75% of each frame hidden" in page
 
 
@@ -42,10 +42,10 @@ def test_other_runs_show_their_features(tiny_corpus: Path, tmp_path: Path) -> No
     assert "Reconstruction" not in page
 
 
-def test_clips_that_the_run_is_trained_on_are_called_so(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_clips_of_the_training_data_are_named_so(tiny_corpus: Path, tmp_path: Path) -> None:
     run_dir = make_run(tmp_path / "run", tiny_corpus, "jepa", splits=["train", "val", "test"])
     page = section(run_dir, tiny_corpus)
-    assert "these clips of train are ones it trains on" in page
+    assert "These clips are\ntraining data: train." in page
     assert page.count("<figure") == 6
 
 

@@ -1,4 +1,4 @@
-"""What an MAE sees and makes of it is shown exactly: no more hidden, no more given."""
+"""The input and the prediction of an MAE are shown exactly, with nothing added or hidden."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from surgrec.models import EncoderConfig
 from surgrec.models.tokens import take_tokens
 from surgrec.normalize import denormalize
 from surgrec.objectives.mae import pixel_targets
-from surgrec.report.reconstruction import HIDDEN_GRAY, reconstruct
+from surgrec.report._reconstruction import HIDDEN_GRAY, reconstruct
 
 CONFIG = EncoderConfig(width=24, depth=1, num_heads=2, patch_size=8, num_frames=4, crop_px=32)
 ONE_GRAY_LEVEL = 1 / 255
@@ -18,7 +18,7 @@ ONE_GRAY_LEVEL = 1 / 255
 
 @pytest.fixture
 def clips() -> torch.Tensor:
-    """Two clips of noise, one of them with a flat corner, as the network takes them."""
+    """Two clips of noise, one of them with a flat corner, as inputs of the encoder."""
     clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
     clips[1, :, :, :8, :8] = 0.25
     return clips
@@ -26,11 +26,11 @@ def clips() -> torch.Tensor:
 
 @pytest.fixture
 def masks() -> Masks:
-    """Of two clips."""
+    """Masks of two clips."""
     return tube_masks(CONFIG.grid, 0.75, seed=0, positions=np.arange(2))
 
 
-def test_a_perfect_prediction_gives_the_original_back(clips: torch.Tensor, masks: Masks) -> None:
+def test_a_perfect_prediction_gives_the_original(clips: torch.Tensor, masks: Masks) -> None:
     perfect = take_tokens(pixel_targets(clips, CONFIG), torch.from_numpy(masks.target_index))
     shown = reconstruct(clips, perfect, masks, CONFIG)
     assert (shown.predicted - denormalize(clips)).abs().max() < ONE_GRAY_LEVEL / 10

@@ -1,4 +1,4 @@
-"""The report is one file that shows all runs, asks nothing of the network, and says what it cannot show."""
+"""The report is one file that shows all runs, requests nothing, and names what it cannot show."""
 
 import json
 import re
@@ -41,14 +41,15 @@ def test_the_page_shows_all_runs_verdicts_first_and_a_corpus_once(page: Path) ->
         "Run jepa/run",
         "Run mae/run",
     )
-    places = [text.index(words) for words in sections]
-    assert places == sorted(places)
+    offsets = [text.index(words) for words in sections]
+    assert offsets == sorted(offsets)
     assert text.count('alt="frames of alpha"') == 1
     assert "This page shows frames of the corpus" in text
     assert "mae/run has not been evaluated" in text
+    assert text.count("<pre>seed: 239") == 2
 
 
-def test_the_page_asks_nothing_of_the_network_and_holds_no_script(page: Path) -> None:
+def test_the_page_requests_nothing_and_has_no_script(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     addresses = re.findall(
         r"""(?:src|href|srcset|action|poster)\s*=\s*["']?([^"'\s>]*)|url\(\s*["']?([^"')]*)""", text
@@ -63,11 +64,25 @@ def test_the_page_asks_nothing_of_the_network_and_holds_no_script(page: Path) ->
     assert not re.search(r"<script|<link|<iframe|<object|<embed|@import|http-equiv|\son\w+=", text)
 
 
+def test_no_id_of_the_page_occurs_twice(page: Path) -> None:
+    ids = re.findall(r'\sid="([^"]*)"', page.read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids)) > 10
+
+
+def test_the_same_runs_give_the_same_bytes(tiny_corpus: Path, tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path / "run", tiny_corpus, "mae", values=DIAGNOSTICS)
+    for name in ("first.html", "second.html"):
+        write_report([run_dir], tmp_path / name)
+    first = (tmp_path / "first.html").read_bytes()
+    assert first == (tmp_path / "second.html").read_bytes()
+    assert first.startswith(b"<!doctype html>\n")
+
+
 def test_the_page_is_small(page: Path) -> None:
     assert page.stat().st_size < 1_000_000
 
 
-def test_a_corpus_that_is_gone_is_a_sentence_and_the_log_is_still_shown(
+def test_a_missing_corpus_is_a_sentence_and_the_log_is_still_shown(
     corpus_copy: Path, tmp_path: Path
 ) -> None:
     run_dir = make_run(tmp_path / "run", corpus_copy, "mae")
@@ -79,7 +94,7 @@ def test_a_corpus_that_is_gone_is_a_sentence_and_the_log_is_still_shown(
     assert "clips per second" in text
 
 
-def test_a_run_that_has_just_begun_has_a_page(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_run_of_one_step_has_a_page(tiny_corpus: Path, tmp_path: Path) -> None:
     write_report([make_run(tmp_path / "run", tiny_corpus, None, steps=1)], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "no encoder yet" in text
@@ -92,21 +107,21 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-def test_a_browser_opens_the_page_without_a_request_or_a_word_on_its_console(
+def test_a_browser_opens_the_page_without_a_request_or_a_message(
     page: Path, tmp_path: Path
 ) -> None:
     noisy = tmp_path / "noisy.html"
     noisy.write_text(
-        '<!doctype html><img src="http://192.0.2.1/a.png"><script>console.log("a word")</script>'
+        '<!doctype html><img src="http://192.0.2.1/a.png"><script>console.log("a message")</script>'
     )
-    requests, words = open_in_browser(noisy, tmp_path / "noisy")
-    assert requests == ["http://192.0.2.1/a.png"], "a request would be seen"
-    assert "a word" in words, "a word would be heard"
+    requests, messages = open_in_browser(noisy, tmp_path / "noisy")
+    assert requests == ["http://192.0.2.1/a.png"], "a request would be noticed"
+    assert "a message" in messages, "a message would be noticed"
     assert open_in_browser(page, tmp_path / "quiet") == ([], "")
 
 
 def open_in_browser(page: Path, folder: Path) -> tuple[list[str], str]:
-    """What a page asks of the network, and what the browser's console says of it. Nothing leaves the machine."""
+    """Return the requests of a page and the messages on its console. Nothing leaves the machine."""
     folder.mkdir()
     log = folder / "net.json"
     done = subprocess.run(
@@ -140,9 +155,9 @@ def open_in_browser(page: Path, folder: Path) -> tuple[list[str], str]:
     assert (folder / "page.png").stat().st_size > 0, "the page was drawn"
     content = json.loads(log.read_text(encoding="utf-8"))
     start = content["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
-    asked = [event.get("params", {}) for event in content["events"] if event["type"] == start]
-    # The browser asks for its own updates too, and then names no origin.
+    started = [event.get("params", {}) for event in content["events"] if event["type"] == start]
+    # The browser also requests its own updates, without an origin.
     requests = [
-        each["url"] for each in asked if "url" in each and each["initiator"] != "not an origin"
+        each["url"] for each in started if "url" in each and each["initiator"] != "not an origin"
     ]
     return requests, "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)

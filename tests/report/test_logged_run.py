@@ -1,4 +1,4 @@
-"""A run is read once, under a name that tells it from the others."""
+"""A run is read once, under a name that distinguishes it from the others."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import Encoder, save_encoder
-from surgrec.report.runs import distinct_names, open_corpora, read_runs
+from surgrec.report._logged_run import distinct_names, open_corpora, read_runs
 from tests.support.logged_runs import ENCODER, make_run
 
 
@@ -25,9 +25,9 @@ def test_a_folder_without_a_logged_step_is_refused(tmp_path: Path) -> None:
         read_runs([tmp_path])
 
 
-def test_a_run_says_what_it_consumed_and_what_it_is(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_a_run_knows_its_recipe_and_its_consumed_clips(tiny_corpus: Path, tmp_path: Path) -> None:
     run = read_runs([make_run(tmp_path / "run", tiny_corpus, "mae")])[0]
-    assert (run.num_clips, run.recipe, run.bad_samples) == (240, "mae", 0)
+    assert (run.num_clips, run.recipe, run.num_bad_samples) == (240, "mae", 0)
     assert run.realized_shares() == {"alpha": 0.75, "gamma": 0.25}
 
 
@@ -39,12 +39,12 @@ def test_an_encoder_that_does_not_name_its_recipe_is_refused(
         Encoder(ENCODER), run_dir / "encoder.safetensors", {"config": {"sampling_fps": 4.0}}
     )
     with pytest.raises(
-        CheckpointError, match=f"{run_dir}/encoder.safetensors does not say which recipe"
+        CheckpointError, match=f"{run_dir}/encoder.safetensors does not name the recipe"
     ):
         read_runs([run_dir])
 
 
-def test_a_corpus_of_two_runs_is_opened_once_and_one_that_is_gone_is_a_sentence(
+def test_a_shared_corpus_is_opened_once_and_a_missing_one_is_a_sentence(
     tiny_corpus: Path, corpus_copy: Path, tmp_path: Path
 ) -> None:
     folders = [make_run(tmp_path / name, tiny_corpus, None) for name in ("one", "two")]
@@ -53,6 +53,6 @@ def test_a_corpus_of_two_runs_is_opened_once_and_one_that_is_gone_is_a_sentence(
     runs = read_runs(folders)
     corpora = open_corpora(runs)
     assert list(corpora.sources) == [str(tiny_corpus)]
-    assert set(corpora.of(runs[1])) == {"alpha", "beta", "gamma"}
+    assert set(corpora.sources_of(runs[1])) == {"alpha", "beta", "gamma"}
     assert f"The corpus {corpus_copy} of three cannot be shown" in corpora.missing[str(corpus_copy)]
-    assert not corpora.of(runs[2])
+    assert not corpora.sources_of(runs[2])
