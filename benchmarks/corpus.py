@@ -1,4 +1,4 @@
-"""What is loaded: a few rendered originals, and many clips of them as `surgrec-shard build` stores them."""
+"""The corpus of the benchmarks: a few rendered originals, and many clips of them in shards."""
 
 import hashlib
 import random
@@ -11,24 +11,14 @@ from pathlib import Path
 from surgrec_shard.phantom.render_corpus import render_corpus
 
 from surgrec.shards import (
-    DROPPED_FILE,
-    INDEX_FILE,
-    LABELS_FILE,
     Clip,
     CorpusFile,
-    Dropped,
     Sample,
     Shard,
     ShardWriter,
-    SourceEntry,
-    VideoLabel,
     open_corpus,
-    read_corpus_file,
-    rows_to_parquet,
-    samples_to_parquet,
     shard_name,
-    source_digest,
-    write_corpus_file,
+    write_source,
 )
 from surgrec.storage import Store, open_store
 
@@ -37,7 +27,10 @@ SHARD_BYTES = 64 << 20
 ORIGINALS = {"720p30": (1280, 720, 30), "480p25": (854, 480, 25), "1080p25": (1920, 1080, 25)}
 """Width, height and frames per second. The first is the one that is built into shards."""
 NOISE = 5
-"""Of a sensor, as ffmpeg counts it: gives the bit rates of recorders, 11.5 Mbit/s at 1080p, 5.7 at 720p, 2.7 at 480p."""
+"""Strength of ffmpeg's noise filter.
+
+It gives the bit rates of recorders: 11.5 Mbit/s at 1080p, 5.7 at 720p, 2.7 at 480p.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +67,9 @@ def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus
     folder.mkdir(parents=True, exist_ok=True)
     built, *_ = ORIGINALS
     _encode_originals(corpus, built, seconds)
-    if read_corpus_file(open_store(folder / "small")) is None:
+    if CorpusFile.read(open_store(folder / "small")) is None:
         _build(corpus, folder / "small", [])
-    if read_corpus_file(open_store(corpus.stored)) is None:
+    if CorpusFile.read(open_store(corpus.stored)) is None:
         _multiply(open_store(folder / "small"), open_store(corpus.stored), clips)
     if not corpus.files.is_dir():
         _as_files(corpus)
@@ -94,7 +87,7 @@ def prepare_small_clips(folder: Path, *, clips: int, short_side_px: int) -> Path
     corpus, out = Corpus(folder=folder), folder / f"stored-{short_side_px}px"
     if short_side_px == 256:
         return prepare_corpus(folder, clips=clips).stored
-    if read_corpus_file(open_store(out)) is None:
+    if CorpusFile.read(open_store(out)) is None:
         folder.mkdir(parents=True, exist_ok=True)
         _encode_originals(corpus, next(iter(ORIGINALS)), 30.0)
         small = folder / f"small-{short_side_px}px"
@@ -104,7 +97,7 @@ def prepare_small_clips(folder: Path, *, clips: int, short_side_px: int) -> Path
 
 
 def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
-    """One video of each phantom source in one resolution, x264 medium CRF 20 with a keyframe every 250 frames."""
+    """Encode one video of each phantom source: x264 medium, CRF 20, a keyframe every 250 frames."""
     folder = corpus.originals / form
     folder.mkdir(parents=True, exist_ok=True)
     manifest = render_corpus(corpus.folder / "phantom", seed=0, minutes=2.0)
@@ -175,7 +168,7 @@ def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
 
 
 def _multiply(small: Store, out: Store, clips: int) -> None:
-    """A corpus of as many clips: those of the small one over and over, each with bytes and a key of its own."""
+    """Copy the clips of a small corpus until there are enough, each with distinct bytes and key."""
     sources = open_corpus([small.address])
     entries = {}
     for name, source in sources.items():
@@ -186,21 +179,25 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
         }
         copies = _copies(originals, videos, -(-clips // len(sources)))
         shards, samples = _write_shards(name, copies, Path(out.address))
-        out.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
-        out.write(f"{name}/{LABELS_FILE}", rows_to_parquet(VideoLabel, []))
-        out.write(f"{name}/{DROPPED_FILE}", rows_to_parquet(Dropped, []))
-        entries[name] = _entry(source.entry, shards, samples)
-    settings = read_corpus_file(small)
-    assert settings is not None, "it was opened above"
-    write_corpus_file(
-        out, CorpusFile(settings=settings.settings, encoder=settings.encoder, sources=entries)
-    )
+        entries[name] = write_source(
+            out,
+            name,
+            samples=samples,
+            shards=shards,
+            labels=[],
+            dropped=[],
+            videos_failed=source.entry.videos_failed,
+            plan=source.entry.plan,
+        )
+    small_file = CorpusFile.read(small)
+    assert small_file is not None, "it was opened above"
+    replace(small_file, sources=entries).write(out)
 
 
 def _copies(
     originals: list[Sample], videos: dict[str, bytes], count: int
 ) -> Iterator[tuple[Clip, bytes]]:
-    """Clips in a random order. A free box at the end of an mp4, which players skip, makes each file another one."""
+    """Yield clips in a random order, made distinct by a free box, which players skip, at the end."""
     order = random.Random(0).sample(range(count), count)
     for number in order:
         sample = originals[number % len(originals)]
@@ -219,7 +216,7 @@ def _write_shards(
     for clip, mp4 in copies:
         if writer is None:
             file = shard_name(name, "train", 0, len(shards))
-            writer = ShardWriter(root / name / file, file)
+            writer = ShardWriter(root / name / file)
         writer.add(clip, [], mp4)
         if writer.num_bytes >= SHARD_BYTES:
             shards.append(writer.close())
@@ -229,19 +226,6 @@ def _write_shards(
         shards.append(writer.close())
         samples += writer.samples
     return shards, samples
-
-
-def _entry(entry: SourceEntry, shards: list[Shard], samples: list[Sample]) -> SourceEntry:
-    return replace(
-        entry,
-        shards=shards,
-        samples=len(samples),
-        videos=len(samples),
-        cases=len(samples),
-        hours=sum(sample.clip.duration_s for sample in samples) / 3600,
-        bytes=sum(shard.bytes for shard in shards),
-        digest=source_digest((sample.key, sample.sha256) for sample in samples),
-    )
 
 
 def _as_files(corpus: Corpus) -> None:

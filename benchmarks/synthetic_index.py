@@ -7,15 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from surgrec.shards import (
-    INDEX_FILE,
-    CorpusFile,
-    Shard,
-    SourceEntry,
-    parquet_bytes,
-    shard_name,
-    write_corpus_file,
-)
+from surgrec.parquet import parquet_bytes
+from surgrec.shards import CorpusFile, Shard, SourceEntry, shard_name
+from surgrec.shards.layout import INDEX_FILE
 from surgrec.storage import open_store
 
 DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic")
@@ -34,7 +28,7 @@ def write_synthetic(folder: Path, sizes: Sequence[int]) -> None:
         table = _table(name, domain, rows, np.random.Generator(np.random.PCG64(number)))
         store.write(f"{name}/{INDEX_FILE}", parquet_bytes(table))
         entries[name] = _entry(name, domain, rows)
-    write_corpus_file(store, CorpusFile(sources=entries))
+    CorpusFile(sources=entries).write(store)
 
 
 def _entry(name: str, domain: str, rows: int) -> SourceEntry:

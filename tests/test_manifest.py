@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import ManifestError
-from surgrec.manifest import Label, Video, read_labels, read_manifest, scan_folder
+from surgrec.manifest import Video, read_manifest, scan_folder
 
 HEADER = "path,source,domain,case,split"
 ROW = "a.mp4,alpha,laparoscopy,case 1,train"
@@ -44,7 +44,7 @@ def test_a_manifest_lists_videos_with_paths_relative_to_its_folder(tmp_path: Pat
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_what_spreadsheets_write_is_read(
+def test_files_that_spreadsheets_write_are_read(
     tmp_path: Path, delimiter: str, end: str, encoding: str
 ) -> None:
     lines = [
@@ -58,19 +58,19 @@ def test_what_spreadsheets_write_is_read(
     ]
 
 
-def test_columns_may_stand_in_any_order_and_rows_may_be_blank(tmp_path: Path) -> None:
+def test_columns_may_have_any_order_and_rows_may_be_blank(tmp_path: Path) -> None:
     path = write(
         tmp_path, "split,case,domain,source,path", "", "train,case 1,laparoscopy,alpha,a.mp4", ""
     )
     assert [video.source for video in read_manifest(path)] == ["alpha"]
 
 
-def test_a_quoted_field_may_hold_the_delimiter_and_any_separator_of_unicode(tmp_path: Path) -> None:
+def test_a_quoted_field_may_hold_the_delimiter_and_unicode_separators(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER, '"a, b\x85c.mp4",alpha,laparoscopy,case 1,train')
     assert read_manifest(path)[0].path.name == "a, b\x85c.mp4"
 
 
-def test_a_new_domain_is_allowed_when_it_resembles_none(tmp_path: Path) -> None:
+def test_a_new_domain_is_allowed_if_it_resembles_no_known_one(tmp_path: Path) -> None:
     assert (
         read_manifest(write(tmp_path, HEADER, "a.mp4,alpha,arthroscopy-knee,c,train"))[0].domain
         == "arthroscopy-knee"
@@ -86,18 +86,18 @@ def test_a_new_domain_is_allowed_when_it_resembles_none(tmp_path: Path) -> None:
             "has no column case; its header is path, source, domain, split",
         ),
         (
-            [f"{HEADER},licenc", f"{ROW},CC0"],
-            "'licenc', which means nothing here: did you mean 'license'",
+            [f"{HEADER},licence", f"{ROW},CC0"],
+            r"unknown column 'licence' \(did you mean 'license'\?\); rename it, or",
         ),
         (
             [f"{HEADER},ward", f"{ROW},3"],
-            "'ward', which means nothing here: rename it, or .*--ignore_columns",
+            "unknown column 'ward'; rename it, or skip it with --ignore_columns",
         ),
         (
             [f"{HEADER},case", f"{ROW},x"],
-            "names a column twice: path, source, domain, case, split, case",
+            "has a repeated column in its header: path, source, domain, case, split, case",
         ),
-        ([HEADER], "no video is listed below the header"),
+        ([HEADER], "lists no videos below its header"),
         ([HEADER, ",alpha,laparoscopy,c,train"], "line 2: the path is empty"),
         ([HEADER, ",,,,"], "line 2: the path is empty"),
         (
@@ -107,15 +107,18 @@ def test_a_new_domain_is_allowed_when_it_resembles_none(tmp_path: Path) -> None:
         ([HEADER, "a.mp4,alpha,laparoscopy,c,Train"], "split 'Train' is not one of"),
         (
             [HEADER, "a.mp4,alpha,laparascopy,c,train"],
-            "'laparascopy' looks like 'laparoscopy' misspelt",
+            "'laparascopy' looks like a misspelling of 'laparoscopy'",
         ),
         (
             [HEADER, "a.mp4,alpha,Laparoscopy,c,train"],
             "domain 'Laparoscopy' is not one lower-case word; use lap",
         ),
         ([HEADER, "a.mp4,alpha,,c,train"], "domain '' is not one lower-case word"),
-        ([HEADER, "a.mp4,set 80,laparoscopy,c,train"], "source 'set 80' is not a name of letters"),
-        ([HEADER, "a.mp4,../x,laparoscopy,c,train"], "source '../x' is not a name"),
+        (
+            [HEADER, "a.mp4,set 80,laparoscopy,c,train"],
+            "source 'set 80' is not a valid name; use letters",
+        ),
+        ([HEADER, "a.mp4,../x,laparoscopy,c,train"], "source '../x' is not a valid name"),
         ([HEADER, f"a.mp4,{'a' * 41},laparoscopy,c,train"], "at most 40"),
         (
             [HEADER, ROW, "b.mp4,alpha,cataract,c,train"],
@@ -123,46 +126,50 @@ def test_a_new_domain_is_allowed_when_it_resembles_none(tmp_path: Path) -> None:
         ),
         (
             [HEADER, ROW, "b.mp4,Alpha,laparoscopy,c,train"],
-            "'alpha' and 'Alpha' differ only in case",
+            "'alpha' and 'Alpha' differ only in upper and lower case",
         ),
         ([HEADER, ROW, "b.mp4,alpha,laparoscopy,c"], "line 3: the row does not have 5 columns"),
         ([HEADER, ROW, f"{ROW},extra"], "line 3: the row does not have 5 columns"),
-        ([f"{HEADER},public", f"{ROW},yes"], "line 2: public is 'yes'; write true or false"),
+        ([f"{HEADER},public", f"{ROW},yes"], "line 2: public is 'yes'; use true or false"),
         (
             [f"{HEADER},license", f'{ROW},"CC0', f"{ROW},CC0"],
-            "line 3: not a row of a CSV .* stray quote there or above",
+            "line 3: invalid CSV .* stray quote in this line or above",
         ),
-        ([HEADER, f"{'a' * 200_000}.mp4,alpha,laparoscopy,c,train"], "line 2: not a row of a CSV"),
+        ([HEADER, f"{'a' * 200_000}.mp4,alpha,laparoscopy,c,train"], "line 2: invalid CSV"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_refused_with_place_and_reason(
+def test_an_invalid_manifest_is_refused_with_line_and_reason(
     tmp_path: Path, lines: list[str], message: str
 ) -> None:
     with pytest.raises(ManifestError, match=f"{tmp_path}/videos.csv.*{message}"):
         read_manifest(write(tmp_path, *lines))
 
 
-def test_an_unknown_column_may_be_left_out_knowingly(tmp_path: Path) -> None:
+def test_an_unknown_column_may_be_ignored(tmp_path: Path) -> None:
     path = write(tmp_path, f"{HEADER},ward,surgeon", f"{ROW},3,X")
     with pytest.raises(ManifestError, match="'surgeon'"):
         read_manifest(path, ignore_columns=["ward"])
     assert len(read_manifest(path, ignore_columns=["ward", "surgeon"])) == 1
 
 
-def test_a_known_column_may_be_left_out_but_not_a_needed_one(tmp_path: Path) -> None:
+def test_an_optional_column_may_be_ignored_but_not_a_required_one(tmp_path: Path) -> None:
     path = write(tmp_path, f"{HEADER},license", f"{ROW},secret")
     assert read_manifest(path, ignore_columns=["license"])[0].license == ""
-    with pytest.raises(ManifestError, match="the column case cannot be left out"):
+    with pytest.raises(
+        ManifestError, match="the column case is required; remove it from --ignore_columns"
+    ):
         read_manifest(path, ignore_columns=["case"])
 
 
 def test_a_manifest_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"none.csv does not exist"):
         read_manifest(tmp_path / "none.csv")
-    with pytest.raises(ManifestError, match=rf"{tmp_path} is a folder; .*--videos"):
+    with pytest.raises(
+        ManifestError, match=rf"{tmp_path} is a folder, expected a CSV file; .*--videos"
+    ):
         read_manifest(tmp_path)
     for encoding in ("utf-16", "latin-1"):
-        with pytest.raises(ManifestError, match=r"videos.csv is not a text file in UTF-8"):
+        with pytest.raises(ManifestError, match=r"videos.csv is not UTF-8 text"):
             read_manifest(
                 write(tmp_path, HEADER, "größe.mp4,alpha,laparoscopy,c,train", encoding=encoding)
             )
@@ -194,7 +201,7 @@ def test_a_folder_gives_its_videos_in_the_order_of_their_paths(tmp_path: Path) -
     } == {("alpha", "open", "", "val", "CC0")}
 
 
-def test_the_case_is_the_group_that_the_expression_finds_in_the_path(tmp_path: Path) -> None:
+def test_case_from_takes_the_case_from_the_path(tmp_path: Path) -> None:
     for name in ("case12/left.mp4", "case7/right.mp4"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
@@ -206,13 +213,13 @@ def test_the_case_is_the_group_that_the_expression_finds_in_the_path(tmp_path: P
     ("case_from", "message"),
     [
         ("(", r"case_from '\(' is not a regular expression"),
-        ("case", "'case' has 0 groups; it needs exactly one"),
+        ("case", "'case' has 0 groups, expected one"),
         ("(a)(b)", "has 2 groups"),
         (r"patient(\d+)", "finds no case in case1.mp4"),
         (r"case(\d*?)", "finds no case in case1.mp4"),
     ],
 )
-def test_an_expression_that_finds_no_case_is_refused(
+def test_a_case_from_that_finds_no_case_is_refused(
     tmp_path: Path, case_from: str, message: str
 ) -> None:
     (tmp_path / "case1.mp4").touch()
@@ -222,58 +229,7 @@ def test_an_expression_that_finds_no_case_is_refused(
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ManifestError, match=rf"{tmp_path} holds no video file"):
+    with pytest.raises(ManifestError, match=rf"{tmp_path} contains no video file"):
         scan_folder(tmp_path, source="alpha", domain="open")
     with pytest.raises(ManifestError, match="none is not a folder"):
         scan_folder(tmp_path / "none", source="alpha", domain="open")
-
-
-def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        "task,start_s,end_s,value",
-        "phase,5,20.5,dissection",
-        "tool,0,2,grasper",
-        "phase,0,5,access",
-    )
-    assert read_labels(path) == [
-        Label(task="tool", start_s=0.0, end_s=2.0, value="grasper"),
-        Label(task="phase", start_s=0.0, end_s=5.0, value="access"),
-        Label(task="phase", start_s=5.0, end_s=20.5, value="dissection"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (
-            "phase,5,5,x",
-            r"line 2: 5\.0 s to 5\.0 s is not a stretch of time; end_s must be after start_s",
-        ),
-        ("phase,6,5,x", r"6\.0 s to 5\.0 s is not a stretch"),
-        ("phase,-1,5,x", r"-1\.0 s to 5\.0 s is not a stretch"),
-        ("phase,0,inf,x", "0.0 s to inf s is not a stretch"),
-        ("phase,nan,5,x", "nan s to 5.0 s is not a stretch"),
-        ("phase,00:05,5,x", "'00:05' to '5' are not seconds"),
-        ("phase,,5,x", "'' to '5' are not seconds"),
-        (",0,5,x", "task '' with value 'x'; neither may be empty"),
-        ("phase,0,5,", "task 'phase' with value ''"),
-        ("phase,0,5", "the row does not have 4 columns"),
-    ],
-)
-def test_a_row_of_labels_that_is_no_stretch_of_time_is_refused(
-    tmp_path: Path, row: str, message: str
-) -> None:
-    with pytest.raises(
-        ManifestError, match=f"{tmp_path}/videos.csv, line 2: .*{message.removeprefix('line 2: ')}"
-    ):
-        read_labels(write(tmp_path, "task,start_s,end_s,value", row))
-
-
-def test_labels_with_other_columns_are_refused_without_naming_a_flag_that_would_not_help(
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(
-        ManifestError, match="'color', which means nothing here: rename it, or remove it"
-    ):
-        read_labels(write(tmp_path, "task,start_s,end_s,value,color", "phase,0,5,x,red"))

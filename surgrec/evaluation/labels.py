@@ -10,7 +10,7 @@ from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.evaluation.split import CaseVideo
 from surgrec.features import WindowRow
-from surgrec.shards import Source, VideoLabel, read_labels
+from surgrec.shards import Source, VideoLabel, read_corpus_labels
 
 UNLABELED = ""
 """In place of a value, which is never empty."""
@@ -32,7 +32,7 @@ def task_labels(
     found: dict[tuple[str, str], list[VideoLabel]] = defaultdict(list)
     tasks: set[str] = set()
     for name in sorted({source for source, _ in wanted}):
-        for label in read_labels(sources[name]):
+        for label in read_corpus_labels(sources[name]):
             if (name, label.video) in wanted:
                 tasks.add(label.task)
                 if label.task == task:

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
 from surgrec.features import WindowRow
-from surgrec.shards import parquet_bytes
+from surgrec.parquet import parquet_bytes
 from surgrec.storage import open_store
 
 FORMAT = 1

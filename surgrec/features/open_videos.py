@@ -7,7 +7,7 @@ from surgrec.errors import ConfigError, MissingError
 from surgrec.features.corpora import CorpusVideos
 from surgrec.features.folder import VideoFolder
 from surgrec.features.videos import Recordings
-from surgrec.shards import CORPUS_FILE
+from surgrec.shards.layout import CORPUS_FILE
 from surgrec.storage import open_store
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from surgrec.errors import MissingError
 from surgrec.features.files import read_values
-from surgrec.shards import parquet_bytes, read_parquet, row_schema
+from surgrec.parquet import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
 
 WINDOWS_FILE, FEATURES_FILE = "windows.parquet", "features.json"

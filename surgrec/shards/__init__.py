@@ -1,43 +1,13 @@
-"""The shard format, in both directions. README.md beside this file is its specification. No torch."""
+"""The shard format, for writers and readers. README.md specifies it. No torch."""
 
-from surgrec.shards.corpus import (
-    CorpusFile,
-    Source,
-    SourceEntry,
-    open_corpus,
-    read_corpus_file,
-    read_labels,
-    write_corpus_file,
-)
-from surgrec.shards.index import (
-    Dropped,
-    VideoLabel,
-    parquet_bytes,
-    read_parquet,
-    row_schema,
-    rows_to_parquet,
-    samples_to_parquet,
-)
-from surgrec.shards.layout import (
-    CORPUS_FILE,
-    DROPPED_FILE,
-    INDEX_FILE,
-    LABELS_FILE,
-    Clip,
-    Sample,
-    clip_key,
-    is_shard_name,
-    read_clip_json,
-    shard_name,
-    source_digest,
-)
-from surgrec.shards.write import Shard, ShardWriter, idx_path
+from surgrec.shards._write import Shard, ShardWriter
+from surgrec.shards._write_source import unlisted_shards, write_source
+from surgrec.shards.corpus import Source, open_corpus, read_corpus_labels
+from surgrec.shards.corpus_file import CorpusFile, SourceEntry
+from surgrec.shards.index import Dropped, VideoLabel
+from surgrec.shards.layout import Clip, Sample, read_clip_json, shard_name, source_digest
 
 __all__ = [
-    "CORPUS_FILE",
-    "DROPPED_FILE",
-    "INDEX_FILE",
-    "LABELS_FILE",
     "Clip",
     "CorpusFile",
     "Dropped",
@@ -47,19 +17,11 @@ __all__ = [
     "Source",
     "SourceEntry",
     "VideoLabel",
-    "clip_key",
-    "idx_path",
-    "is_shard_name",
     "open_corpus",
-    "parquet_bytes",
     "read_clip_json",
-    "read_corpus_file",
-    "read_labels",
-    "read_parquet",
-    "row_schema",
-    "rows_to_parquet",
-    "samples_to_parquet",
+    "read_corpus_labels",
     "shard_name",
     "source_digest",
-    "write_corpus_file",
+    "unlisted_shards",
+    "write_source",
 ]

@@ -1,4 +1,4 @@
-"""Names and fields of the shard format: what a corpus calls its files, and what stands in them."""
+"""Names and fields of the shard format. README.md beside this file is its specification."""
 
 import hashlib
 import json
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_origin
 
+from surgrec.annotations import Label
 from surgrec.errors import ShardError
-from surgrec.manifest import SOURCE_NAME, Label
+from surgrec.manifest import SOURCE_NAME
 
 SCHEMA_VERSION = 2
 CORPUS_FILE = "corpus.json"
@@ -23,7 +24,7 @@ _SHARD = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What a shard says about one clip: the content of `<key>.json`. Times are seconds, sizes pixels."""
+    """Metadata of one clip: the content of `<key>.json`. Times in seconds, sizes in pixels."""
 
     source: str
     domain: str
@@ -34,7 +35,7 @@ class Clip:
     view: str
     split: str
     start_s: float
-    """Where the clip starts in its video."""
+    """Start of the clip in its video."""
     duration_s: float
     fps: float
     """Stored frames per second."""
@@ -45,36 +46,43 @@ class Clip:
     native_width: int
     native_height: int
     crop: str
-    """The part of the native frame that was kept, as `x,y,width,height` in native pixels."""
+    """The stored part of the native frame, as `x,y,width,height` in native pixels."""
     license: str
     config: str
     """Digest of the encoding settings."""
 
+    @property
+    def key(self) -> str:
+        """The sample key: `<source>_<video>_<start, milliseconds>`."""
+        return f"{self.source}_{self.video}_{round(self.start_s * 1000):09d}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One row of `index.parquet`: a clip, and where its bytes are. Offsets and sizes in bytes."""
+    """One row of `index.parquet`: a clip and where its bytes are. Offsets and sizes in bytes."""
 
     key: str
     clip: Clip
     shard: str
-    """File name of the shard, inside the folder of its source."""
+    """File name of the shard, in the folder of its source."""
     offset: int
-    """Of the first tar header of the sample."""
+    """Offset of the first tar header of the sample."""
     size: int
-    """Of the sample with its headers and padding."""
+    """Size of the sample with its headers and padding."""
     mp4_offset: int
     mp4_size: int
     sha256: str
-    """Of the mp4."""
+    """SHA-256 of the mp4."""
 
 
 CLIP_FIELDS = tuple(field.name for field in fields(Clip))
-PLACE_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "clip")
+LOCATION_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "clip")
 
 
 def shard_name(source: str, split: str, group: int, part: int) -> str:
-    """`<source>-<split>-<group, 5 digits><part, 3 digits>.tar`: unique over all sources.
+    """Return `<source>-<split>-<group, 5 digits><part, 3 digits>.tar`.
+
+    The name is unique over all sources.
 
     Raises:
         ShardError: The group or the part has more digits than the name holds.
@@ -87,87 +95,95 @@ def shard_name(source: str, split: str, group: int, part: int) -> str:
 
 
 def is_shard_name(name: str) -> bool:
-    """Whether a file name is one that `shard_name` gives."""
+    """Return whether a file name has the form of `shard_name`."""
     return _SHARD.fullmatch(name) is not None
 
 
-def clip_key(clip: Clip) -> str:
-    """The sample key: `<source>_<video>_<start, milliseconds>`."""
-    return f"{clip.source}_{clip.video}_{round(clip.start_s * 1000):09d}"
-
-
 def check_key(key: str) -> str:
-    """The key itself, when every reader of tar shards can take it.
+    """Return the key, if every reader of tar shards accepts it.
 
     Raises:
-        ShardError: It has other characters than letters, digits, `_` and `-`, or is too long for a USTAR name.
+        ShardError: It contains other characters than letters, digits, `_` and `-`, or is too long
+            for a USTAR name.
     """
     if not _KEY.fullmatch(key):
         raise ShardError(
-            f"sample key {key!r} is not made of letters, digits, '_' and '-', at most 95 of them"
+            f"sample key {key!r} is invalid; a key consists of letters, digits, '_' and '-', at "
+            "most 95 of them"
         )
     return key
 
 
-def check_source_name(name: str, where: str) -> str:
-    """The name itself, when it can be a folder and the first part of every key.
+def check_source_name(name: str, context: str) -> str:
+    """Return the name, if it can name a folder and begin a key.
 
     Raises:
-        ShardError: It is not the name of a source.
+        ShardError: It is not a valid name of a source.
     """
     if not SOURCE_NAME.fullmatch(name):
         raise ShardError(
-            f"{where}: {name!r} is not the name of a source (letters, digits and '-', at most 40)"
+            f"{context}: {name!r} is not a valid source name; use letters, digits and '-', at most "
+            "40 characters"
         )
     return name
 
 
 def clip_json(clip: Clip, labels: Iterable[Label]) -> bytes:
-    """The content of `<key>.json`: constant keys and types, no nulls and no lists, so that every reader can infer them."""
+    """Return the content of `<key>.json`.
+
+    Keys and types are constant, without nulls and lists, so that every reader can infer them from
+    the first sample.
+    """
     row = {name: getattr(clip, name) for name in CLIP_FIELDS}
     row["labels"] = json.dumps([asdict(label) for label in labels], sort_keys=True)
     return json.dumps(row, sort_keys=True, ensure_ascii=True).encode("ascii")
 
 
-def read_clip_json(data: bytes, where: str) -> tuple[Clip, list[Label]]:
-    """A clip and its labels from the content of `<key>.json`.
+def read_clip_json(data: bytes, context: str) -> tuple[Clip, list[Label]]:
+    """Return the clip and the labels of a `<key>.json`.
+
+    Args:
+        data: The content of the file.
+        context: Name of the file, for messages.
 
     Raises:
-        ShardError: It is not JSON, or its keys or types are not the format's.
+        ShardError: The content is not JSON, or its keys or types differ from the format.
     """
     try:
         row = json.loads(data)
         labels = list(json.loads(row.pop("labels")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ShardError(
-            f"{where}: not the JSON of a clip ({error}); build the corpus again"
+            f"{context}: invalid clip metadata ({error}); build the corpus again"
         ) from None
-    clip = Clip(**check_row(Clip, row, where))
-    return clip, [Label(**check_row(Label, label, where)) for label in labels]
+    clip = Clip(**check_row(Clip, row, context))
+    return clip, [Label(**check_row(Label, label, context)) for label in labels]
 
 
-def check_row(kind: type, row: object, where: str) -> dict[str, Any]:
-    """A row of JSON itself, when it has exactly the fields of a dataclass, each of its type.
+def check_row(row_type: type, row: object, context: str) -> dict[str, Any]:
+    """Return a row of JSON, if it has exactly the fields of a dataclass with their types.
 
     Raises:
         ShardError: A field is missing, unknown or of another type.
     """
-    wanted = {field.name: get_origin(field.type) or field.type for field in fields(kind)}
-    if not isinstance(row, dict) or row.keys() != wanted.keys():
-        strange = sorted(row.keys() ^ wanted.keys()) if isinstance(row, dict) else row
+    types = {field.name: get_origin(field.type) or field.type for field in fields(row_type)}
+    if not isinstance(row, dict) or row.keys() != types.keys():
+        different = sorted(row.keys() ^ types.keys()) if isinstance(row, dict) else row
         raise ShardError(
-            f"{where}: not the fields of a {kind.__name__} ({strange}); build the corpus again"
+            f"{context}: missing or unknown fields of {row_type.__name__}: {different}; build the "
+            "corpus again"
         )
     for name, value in row.items():
-        if type(value) is not wanted[name]:
+        if type(value) is not types[name]:
             raise ShardError(
-                f"{where}: {name} is {value!r}, not of type {wanted[name]}; build the corpus again"
+                f"{context}: {name} is {value!r}, expected {types[name].__name__}; build the "
+                "corpus again"
             )
     return row
 
 
 def source_digest(rows: Iterable[tuple[str, str]]) -> str:
-    """Digest of a source: SHA-256 over its (key, sha256) rows, whatever their order in the index."""
+    """Return the digest of a source: the SHA-256 over its (key, sha256) rows, sorted by key."""
     digest = hashlib.sha256()
     for key, sha256 in sorted(rows):
         digest.update(f"{key} {sha256}\n".encode("ascii"))

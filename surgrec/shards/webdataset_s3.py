@@ -1,8 +1,10 @@
-"""Plain webdataset on `s3://` addresses, with the retries and the settings of our stores:
+"""Plain webdataset on `s3://` addresses, with the retries and settings of SurgRec's stores.
 
-from surgrec.shards import webdataset_s3
-webdataset_s3.register()
-webdataset.WebDataset("s3://bucket/corpus/cholec80/cholec80-train-00000{000..011}.tar", shardshuffle=False)
+Example:
+    >>> from surgrec.shards import webdataset_s3
+    >>> webdataset_s3.register()
+    >>> urls = "s3://bucket/corpus/cholec80/cholec80-train-00000{000..011}.tar"
+    >>> dataset = webdataset.WebDataset(urls, shardshuffle=False)
 """
 
 import io
@@ -14,31 +16,38 @@ from surgrec.errors import ShardError
 from surgrec.storage import Store, open_store
 
 _READ_BYTES = 4 << 20
-"""Of one request: a shard is a few dozen of them, and memory holds one."""
+"""Bytes per request. Memory holds the bytes of one request; a shard takes a few dozen."""
 
 
 def register() -> None:
-    """Lets webdataset read `s3://` addresses through our stores, in this process and those forked from it."""
+    """Let webdataset read `s3://` addresses, in this process and in processes forked from it."""
     webdataset.gopen_schemes["s3"] = open_s3
 
 
 def open_s3(url: str, mode: str = "rb", bufsize: int = -1, **options: Any) -> io.BufferedReader:
-    """A file of an object store, read from its beginning to its end; what webdataset calls.
+    """Open a file of an object store for reading from beginning to end. webdataset calls this.
+
+    Args:
+        url: `s3://bucket/name`.
+        mode: Must be `rb`.
+        bufsize: Ignored; webdataset passes it.
+        **options: Ignored; webdataset passes them.
 
     Raises:
-        ShardError: It is to be written; `surgrec-shard build` writes shards.
-        StorageError: It cannot be read.
+        ShardError: The mode is not `rb`.
+        StorageError: The file cannot be read.
     """
     if mode != "rb":
         raise ShardError(
-            f"{url} cannot be opened with mode {mode!r}; it is only read here, surgrec-shard build writes"
+            f"{url} cannot be opened with mode {mode!r}, only with 'rb'; write shards with "
+            "surgrec-shard build"
         )
     address, _, name = url.rpartition("/")
     return io.BufferedReader(_StoredFile(open_store(address), name), _READ_BYTES)
 
 
 class _StoredFile(io.RawIOBase):
-    """A file of a store as Python reads files."""
+    """A file of a store with the interface of Python's raw files."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store

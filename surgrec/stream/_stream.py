@@ -124,7 +124,7 @@ def _stratify(
     index = source.index
     source_rows = index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
     source_rows_digest = index.rows_digest(source_rows)
-    for values, rows in index.groups(source_rows, level_columns(mixture)):
+    for values, rows in index.partition(source_rows, level_columns(mixture)):
         stratum = Stratum(
             source=source.name,
             domain=source.entry.domain,

@@ -77,7 +77,7 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
             "levels: [{by: hospital, alpha: 1}]",
             (),
             1,
-            "no column 'hospital' to divide samples by; it has case",
+            "no column 'hospital' to divide samples by; its columns are case",
         ),
         ("block: 2", (), 1, "block 2 is smaller than the 3 groups by domain, source"),
         ("splits: [test]", (), 1, "no sample to draw in splits ['test']"),
@@ -110,7 +110,7 @@ def test_order_can_be_cut_short_by_the_shell(tiny_corpus: Path) -> None:
 
 
 def test_order_refuses_a_folder_without_a_corpus(tmp_path: Path) -> None:
-    assert f"{tmp_path} holds no corpus" in refusal(surgrec_here("order", tmp_path))
+    assert f"{tmp_path} contains no corpus" in refusal(surgrec_here("order", tmp_path))
 
 
 def test_order_and_mix_need_no_torch(tiny_corpus: Path) -> None:

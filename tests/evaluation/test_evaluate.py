@@ -9,7 +9,9 @@ import torch
 
 from surgrec.commands.main import main
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, save_encoder
-from surgrec.shards import VideoLabel, open_corpus, read_parquet, rows_to_parquet
+from surgrec.parquet import read_parquet
+from surgrec.shards import VideoLabel, open_corpus
+from surgrec.shards.index import rows_to_parquet
 from surgrec.stream import Mixture, Stream
 from surgrec.terminal import SOME_FAILED
 

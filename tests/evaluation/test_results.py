@@ -9,7 +9,7 @@ from surgrec.errors import ConfigError
 from surgrec.evaluation import read_evaluations, verdict_sentence
 from surgrec.evaluation.results import Prediction, write_evaluation
 from surgrec.features import WindowRow
-from surgrec.shards import read_parquet
+from surgrec.parquet import read_parquet
 
 
 def window(start_s: float) -> WindowRow:

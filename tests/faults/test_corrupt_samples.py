@@ -19,8 +19,10 @@ from surgrec.clips import (
     clip_batches,
 )
 from surgrec.errors import TrainingError
+from surgrec.parquet import parquet_bytes
 from surgrec.runs import read_rows
-from surgrec.shards import INDEX_FILE, Clip, Sample, open_corpus, parquet_bytes
+from surgrec.shards import Clip, Sample, open_corpus
+from surgrec.shards.layout import INDEX_FILE
 from surgrec.stream import Mixture, Stream
 from surgrec.training import RunLog
 from surgrec.training.metrics import LogConfig

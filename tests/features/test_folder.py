@@ -167,5 +167,5 @@ def test_a_container_that_cannot_be_sought_in_is_refused_and_gives_no_frame_of_a
 
 
 def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=f"{tmp_path} holds no video file"):
+    with pytest.raises(ManifestError, match=f"{tmp_path} contains no video file"):
         VideoFolder(tmp_path)

@@ -7,18 +7,9 @@ from typing import Any
 import pytest
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards import (
-    CORPUS_FILE,
-    INDEX_FILE,
-    CorpusFile,
-    Sample,
-    open_corpus,
-    read_corpus_file,
-    read_labels,
-    samples_to_parquet,
-    write_corpus_file,
-)
-from surgrec.shards.layout import SCHEMA_VERSION
+from surgrec.shards import CorpusFile, Sample, open_corpus, read_corpus_labels, unlisted_shards
+from surgrec.shards.index import samples_to_parquet
+from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION
 from surgrec.storage import open_store
 from tests.support.samples import make_clips, write_corpus
 
@@ -33,13 +24,13 @@ def root(tmp_path: Path) -> Path:
 def edit(root: Path, *path: str | int, value: Any) -> None:
     """Sets one value inside corpus.json; the value `...` removes it."""
     data = json.loads((root / CORPUS_FILE).read_text())
-    place = data
+    parent = data
     for step in path[:-1]:
-        place = place[step]
+        parent = parent[step]
     if value is ...:
-        del place[path[-1]]
+        del parent[path[-1]]
     else:
-        place[path[-1]] = value
+        parent[path[-1]] = value
     (root / CORPUS_FILE).write_text(json.dumps(data))
 
 
@@ -60,21 +51,23 @@ def test_a_corpus_opens_with_its_sources_their_entries_and_their_indexes(root: P
 
 def test_corpus_json_reads_back_as_it_was_written(root: Path) -> None:
     store = open_store(root)
-    corpus = read_corpus_file(store)
+    corpus = CorpusFile.read(store)
     assert corpus is not None
     assert corpus.schema_version == SCHEMA_VERSION
     before = (root / CORPUS_FILE).read_bytes()
-    write_corpus_file(store, corpus)
+    corpus.write(store)
     assert (root / CORPUS_FILE).read_bytes() == before
-    assert read_corpus_file(store) == corpus
+    assert CorpusFile.read(store) == corpus
 
 
-def test_where_there_is_no_corpus_yet_there_is_none(tmp_path: Path) -> None:
-    assert read_corpus_file(open_store(tmp_path)) is None
-    with pytest.raises(ShardError, match=re.escape(f"{tmp_path} holds no corpus (no corpus.json)")):
+def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
+    assert CorpusFile.read(open_store(tmp_path)) is None
+    with pytest.raises(
+        ShardError, match=re.escape(f"{tmp_path} contains no corpus (no corpus.json)")
+    ):
         open_corpus([tmp_path])
-    write_corpus_file(open_store(tmp_path), CorpusFile())
-    with pytest.raises(ShardError, match=f"{tmp_path} holds no corpus"):
+    CorpusFile().write(open_store(tmp_path))
+    with pytest.raises(ShardError, match=f"{tmp_path} contains no corpus"):
         open_corpus([tmp_path])
 
 
@@ -95,21 +88,25 @@ def test_a_single_string_or_path_is_one_root(root: Path) -> None:
 
 def test_two_roots_with_a_source_of_the_same_name_are_refused(root: Path, tmp_path: Path) -> None:
     other = write_corpus(tmp_path / "other", {"beta": make_clips(2, "beta")})
-    with pytest.raises(ShardError, match=re.escape(f"'beta' is in {root} and in {other}")):
+    with pytest.raises(ShardError, match=re.escape(f"'beta' is in both {root} and {other}")):
         open_corpus([root, other])
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["schema_version"], 2, "schema version 2, this surgrec reads 1"),
-        (["schema_version"], ..., "schema version None"),
-        (["schema_version"], "1", "schema version '1'"),
+        (
+            ["schema_version"],
+            1,
+            "has schema_version 1, expected 2; build the corpus again with this version of surgrec",
+        ),
+        (["schema_version"], ..., "has schema_version None, expected 2"),
+        (["schema_version"], "2", "has schema_version '2', expected 2"),
         (["sources"], ..., "sources"),
         (["sources"], [], r"sources is \[\]"),
-        (["sources", "../x"], {"shards": []}, "'../x' is not the name of a source"),
-        (["sources", "a/b"], {"shards": []}, "'a/b' is not the name of a source"),
-        (["sources", "beta"], 3, "not the fields of a "),
+        (["sources", "../x"], {"shards": []}, "'../x' is not a valid source name"),
+        (["sources", "a/b"], {"shards": []}, "'a/b' is not a valid source name"),
+        (["sources", "beta"], 3, "missing or unknown fields of SourceEntry: 3"),
         (["sources", "beta", "samples"], "10", "source beta: samples is '10'"),
         (["sources", "beta", "samples"], ..., "samples"),
         (["sources", "beta", "hours"], None, "source beta: hours is None"),
@@ -132,7 +129,7 @@ def test_a_corpus_json_of_another_format_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", b"[]", b'"text"'])
-def test_a_file_that_is_no_corpus_json_is_refused(root: Path, data: bytes) -> None:
+def test_a_file_that_is_not_a_corpus_json_is_refused(root: Path, data: bytes) -> None:
     (root / CORPUS_FILE).write_bytes(data)
     with pytest.raises(ShardError, match=f"{root}/corpus.json"):
         open_corpus([root])
@@ -141,18 +138,20 @@ def test_a_file_that_is_no_corpus_json_is_refused(root: Path, data: bytes) -> No
 def test_an_index_with_another_number_of_rows_is_refused(root: Path) -> None:
     samples = index_samples(root, "beta")
     (root / "beta" / INDEX_FILE).write_bytes(samples_to_parquet(samples[:-1]))
-    with pytest.raises(ShardError, match=r"beta/index.parquet has 9 rows, corpus.json says 10"):
+    with pytest.raises(
+        ShardError, match=r"beta/index.parquet has 9 rows, but corpus.json lists 10"
+    ):
         open_corpus([root])
 
 
 @pytest.mark.parametrize(
     "shard", ["../../etc/passwd", "/etc/passwd", "", "beta-train-00000000.tar.idx"]
 )
-def test_an_index_that_names_what_is_no_shard_is_refused(root: Path, shard: str) -> None:
+def test_an_index_with_an_invalid_shard_name_is_refused(root: Path, shard: str) -> None:
     samples = index_samples(root, "beta")
     samples[4] = replace(samples[4], shard=shard)
     (root / "beta" / INDEX_FILE).write_bytes(samples_to_parquet(samples))
-    with pytest.raises(ShardError, match=f"names the shard '{shard}', which is no shard"):
+    with pytest.raises(ShardError, match=f"contains the shard name '{shard}', which is invalid"):
         open_corpus([root])
 
 
@@ -168,15 +167,37 @@ def test_a_missing_index_is_missing(root: Path) -> None:
         open_corpus([root])
 
 
-def test_labels_of_a_source_are_those_that_were_built_in(tiny_corpus: Path) -> None:
+def test_labels_of_a_source_are_those_it_was_built_with(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    found = {
+    labels = {
         (label.task, label.start_s, label.end_s, label.value)
-        for label in read_labels(sources["alpha"])
+        for label in read_corpus_labels(sources["alpha"])
     }
-    assert found == {
+    assert labels == {
         ("phase", 0.0, 5.0, "access"),
         ("phase", 5.0, 20.0, "dissection"),
         ("tool", 3.0, 6.0, "grasper"),
     }
-    assert read_labels(sources["gamma"]) == []
+    assert read_corpus_labels(sources["gamma"]) == []
+
+
+def test_missing_tables_of_a_source_are_named(tiny_corpus: Path, root: Path) -> None:
+    assert open_corpus([tiny_corpus])["alpha"].missing_tables() == []
+    assert open_corpus([root])["alpha"].missing_tables() == ["labels.parquet", "dropped.parquet"]
+
+
+def test_shards_and_offset_files_that_no_entry_lists_are_found(root: Path) -> None:
+    for name in ("alpha-train-00009000.tar", "alpha-train-00009000.tar.idx", "notes.tar"):
+        (root / "alpha" / name).touch()
+    (root / "beta/beta-val-00000000.tar").touch()
+    store, sources = (
+        open_store(root),
+        {name: source.entry for name, source in open_corpus([root]).items()},
+    )
+    unlisted = list(unlisted_shards(store, sources))
+    assert unlisted == [
+        "alpha/alpha-train-00009000.tar",
+        "alpha/alpha-train-00009000.tar.idx",
+        "beta/beta-val-00000000.tar",
+    ]
+    assert list(unlisted_shards(store, sources, "beta/")) == unlisted[2:]

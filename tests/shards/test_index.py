@@ -9,16 +9,15 @@ import pyarrow.parquet as parquet
 import pytest
 
 from surgrec.errors import ShardError
-from surgrec.shards import (
-    Dropped,
-    Sample,
-    VideoLabel,
-    read_parquet,
+from surgrec.parquet import read_parquet
+from surgrec.shards import Dropped, Sample, VideoLabel
+from surgrec.shards.index import (
+    SourceIndex,
+    labels_from_parquet,
     rows_to_parquet,
     samples_to_parquet,
 )
-from surgrec.shards.index import SourceIndex, labels_from_parquet
-from surgrec.shards.layout import CLIP_FIELDS, PLACE_FIELDS
+from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS
 from tests.support.samples import CLIP, make_clips
 
 
@@ -65,8 +64,8 @@ def test_an_index_reads_back_row_by_row_in_the_order_of_the_shards() -> None:
 
 def test_the_columns_are_those_of_the_specification_in_its_order() -> None:
     schema = parquet.read_schema(io.BytesIO(samples_to_parquet(make_samples(2))))
-    assert tuple(schema.names) == (*PLACE_FIELDS, *CLIP_FIELDS)
-    assert PLACE_FIELDS == ("key", "shard", "offset", "size", "mp4_offset", "mp4_size", "sha256")
+    assert tuple(schema.names) == (*LOCATION_FIELDS, *CLIP_FIELDS)
+    assert LOCATION_FIELDS == ("key", "shard", "offset", "size", "mp4_offset", "mp4_size", "sha256")
     assert {
         name: str(schema.field(name).type) for name in ("key", "offset", "start_s", "num_frames")
     } == {
@@ -139,8 +138,8 @@ def test_a_row_without_a_value_is_refused() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"PAR1", b"PK\x03\x04 a workbook", samples_to_parquet(make_samples(3))[:-100]]
 )
-def test_bytes_that_are_no_parquet_file_are_refused(data: bytes) -> None:
-    with pytest.raises(ShardError, match="here is not a sound parquet file"):
+def test_bytes_that_are_not_a_parquet_file_are_refused(data: bytes) -> None:
+    with pytest.raises(ShardError, match="here is not a valid parquet file"):
         read_parquet(data, "here")
 
 
@@ -161,7 +160,7 @@ def test_a_flipped_bit_is_refused_or_harmless() -> None:
     assert refused > 100
 
 
-def test_labels_and_dropped_stretches_read_back_sorted() -> None:
+def test_labels_and_dropped_segments_read_back_sorted() -> None:
     labels = [
         VideoLabel(
             video=video,

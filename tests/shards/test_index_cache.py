@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ShardError, StorageError
-from surgrec.shards import INDEX_FILE, Source, corpus, index_cache, open_corpus
+from surgrec.shards import Source, _index_cache, corpus, open_corpus
+from surgrec.shards.layout import INDEX_FILE
 from tests.support.samples import make_clips, write_corpus
 
 
 @pytest.fixture(autouse=True)
 def small_indexes_are_cached_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(corpus, "CACHED_FROM", 1)
+    monkeypatch.setattr(_index_cache, "CACHED_FROM", 1)
     monkeypatch.setenv("SURGREC_CACHE", str(tmp_path / "cache"))
 
 
@@ -19,10 +20,10 @@ def opened(root: Path) -> Source:
     return open_corpus([root])["alpha"]
 
 
-def test_an_index_from_the_cache_is_the_index_and_is_not_read_again(tmp_path: Path) -> None:
+def test_an_index_from_the_cache_is_equal_and_is_not_read_again(tmp_path: Path) -> None:
     clips = [
-        replace(clip, split="val" if place % 3 else "train")
-        for place, clip in enumerate(make_clips(20))
+        replace(clip, split="val" if number % 3 else "train")
+        for number, clip in enumerate(make_clips(20))
     ]
     root = write_corpus(tmp_path / "corpus", {"alpha": clips})
     plain = corpus._read_index(opened(root).store, "alpha", opened(root).entry)
@@ -39,7 +40,7 @@ def test_an_index_from_the_cache_is_the_index_and_is_not_read_again(tmp_path: Pa
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_an_index_that_changed_in_the_store_is_read_anew(tmp_path: Path) -> None:
+def test_an_index_that_changed_in_the_store_is_read_again(tmp_path: Path) -> None:
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
     assert opened(root).index.num_rows == 3
     write_corpus(root, {"alpha": make_clips(5)})
@@ -47,7 +48,7 @@ def test_an_index_that_changed_in_the_store_is_read_anew(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "foreign"])
-def test_a_damaged_file_of_the_cache_is_written_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_of_the_cache_is_written_again(tmp_path: Path, damage: str) -> None:
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(7)})
     keys = [opened(root).index.key(row) for row in range(7)]
     (file,) = (tmp_path / "cache").iterdir()
@@ -68,7 +69,7 @@ def test_an_index_that_is_refused_is_not_cached(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_a_sentence(
+def test_a_cache_that_cannot_be_written_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
@@ -78,4 +79,4 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(
         opened(root)
     monkeypatch.setenv("SURGREC_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert index_cache.cache_folder() == tmp_path / "home/surgrec"
+    assert _index_cache.cache_folder() == tmp_path / "home/surgrec"

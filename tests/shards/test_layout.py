@@ -9,21 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import surgrec.shards
+from surgrec.annotations import Label
 from surgrec.errors import ShardError
-from surgrec.manifest import Label
 from surgrec.shards import (
     Clip,
     CorpusFile,
     Dropped,
     SourceEntry,
     VideoLabel,
-    clip_key,
-    is_shard_name,
     read_clip_json,
     shard_name,
     source_digest,
 )
-from surgrec.shards.layout import CLIP_FIELDS, PLACE_FIELDS, check_key, check_source_name, clip_json
+from surgrec.shards.layout import (
+    CLIP_FIELDS,
+    LOCATION_FIELDS,
+    check_key,
+    check_source_name,
+    clip_json,
+    is_shard_name,
+)
 from tests.support.samples import CLIP, make_clips
 
 LABELS = [
@@ -33,27 +38,26 @@ LABELS = [
 
 
 def test_a_key_names_source_video_and_start_in_milliseconds() -> None:
-    assert (
-        clip_key(replace(CLIP, source="set-80", start_s=3612.5)) == "set-80_0123456789ab_003612500"
-    )
+    clip = replace(CLIP, source="set-80", start_s=3612.5)
+    assert clip.key == "set-80_0123456789ab_003612500"
 
 
 def test_keys_of_a_video_sort_by_time() -> None:
     starts = [0.0, 0.5, 10.0, 99.999, 3600.0, 99_999.0]
-    keys = [clip_key(replace(CLIP, start_s=start_s)) for start_s in starts]
+    keys = [replace(CLIP, start_s=start_s).key for start_s in starts]
     assert keys == sorted(keys)
 
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", fullmatch=True), st.floats(0, 10**6))
 def test_every_key_fits_every_reader(source: str, start_s: float) -> None:
-    key = check_key(clip_key(replace(CLIP, source=source, start_s=start_s)))
+    key = check_key(replace(CLIP, source=source, start_s=start_s).key)
     assert "." not in key
     assert len(f"{key}.json".encode("ascii")) <= 100
 
 
 @pytest.mark.parametrize("key", ["", "a.b", "_a", "-a", "a b", "ä", "a/b", "a\n", "a" * 96, "../a"])
-def test_a_key_that_some_reader_cannot_take_is_refused(key: str) -> None:
-    with pytest.raises(ShardError, match="is not made of letters"):
+def test_a_key_that_some_reader_rejects_is_refused(key: str) -> None:
+    with pytest.raises(ShardError, match="is invalid; a key consists of letters"):
         check_key(key)
 
 
@@ -77,8 +81,8 @@ def test_more_shards_than_the_name_can_count_are_refused(group: int, part: int) 
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a.b", "a_b", "-a", "ä", "a" * 41, "a\n"])
-def test_a_name_that_is_no_source_is_refused(name: str) -> None:
-    with pytest.raises(ShardError, match=r"here: .* is not the name of a source"):
+def test_an_invalid_source_name_is_refused(name: str) -> None:
+    with pytest.raises(ShardError, match=r"here: .* is not a valid source name"):
         check_source_name(name, "here")
     assert check_source_name("Cholec80-2", "here") == "Cholec80-2"
 
@@ -96,8 +100,8 @@ def test_the_json_of_a_clip_is_byte_for_byte_the_same_and_ascii() -> None:
 
 
 @pytest.mark.parametrize("labels", [[], LABELS])
-def test_the_json_has_the_same_keys_and_plain_types_for_every_clip(labels: list[Label]) -> None:
-    """Readers such as Hugging Face datasets infer a schema from the first samples: no null, no list may come later."""
+def test_the_json_of_every_clip_has_the_same_keys_and_plain_types(labels: list[Label]) -> None:
+    """Hugging Face datasets infer a schema from the first samples: no null or list may follow."""
     empty = Clip(**{name: type(value)() for name, value in asdict(CLIP).items()})
     for clip in (CLIP, empty):
         row = json.loads(clip_json(clip, labels))
@@ -112,11 +116,11 @@ def change(**values: Any) -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\x00\x01", "not the JSON of a clip"),
-        (b"[]", "not the JSON of a clip"),
+        (b"\x00\x01", "invalid clip metadata"),
+        (b"[]", "invalid clip metadata"),
         (b"{}", "labels"),
         (change(surgeon="A"), "surgeon"),
-        (change(labels=[]), "not the JSON of a clip"),
+        (change(labels=[]), "invalid clip metadata"),
         (change(labels='[{"task": "phase"}]'), "start_s"),
         (change(labels='[{"task": 3, "start_s": 0.0, "end_s": 1.0, "value": "x"}]'), "task is 3"),
         (change(fps="8"), "fps is '8'"),
@@ -124,15 +128,13 @@ def change(**values: Any) -> bytes:
         (change(case=None), "case is None"),
     ],
 )
-def test_json_of_another_format_is_refused_with_its_place_and_reason(
-    data: bytes, reason: str
-) -> None:
+def test_json_of_another_format_is_refused_with_file_and_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ShardError, match=f"shard/key.*{reason}"):
         read_clip_json(data, "shard/key")
 
 
-def test_the_digest_of_a_source_never_changes_and_ignores_the_order_of_rows() -> None:
-    rows = [(clip_key(clip), f"{number:064x}") for number, clip in enumerate(make_clips(3))]
+def test_the_digest_of_a_source_is_fixed_and_ignores_the_order_of_rows() -> None:
+    rows = [(clip.key, f"{number:064x}") for number, clip in enumerate(make_clips(3))]
     assert source_digest(rows) == source_digest(rows[::-1])
     assert source_digest(rows) == "53b85378c8b109369605178d485f03a0d135f089fb987580d83b1773e8d4678b"
     assert source_digest(rows[:2]) != source_digest(rows)
@@ -142,7 +144,7 @@ def test_the_digest_of_a_source_never_changes_and_ignores_the_order_of_rows() ->
 
 def test_the_specification_names_every_field() -> None:
     readme = Path(surgrec.shards.__file__).with_name("README.md").read_text(encoding="utf-8")
-    for name in (*CLIP_FIELDS, *PLACE_FIELDS, "labels"):
+    for name in (*CLIP_FIELDS, *LOCATION_FIELDS, "labels"):
         assert f"`{name}`" in readme
     for kind in (CorpusFile, SourceEntry, VideoLabel, Dropped):
         for field in fields(kind):

@@ -18,13 +18,13 @@ def test_plain_webdataset_reads_a_corpus_in_an_object_store(
     webdataset_s3.register()
     for name, source in open_corpus([tiny_corpus]).items():
         urls = [f"{s3_address}/{name}/{shard.name}" for shard in source.entry.shards]
-        found = {
+        mp4s = {
             sample["__key__"]: sample["mp4"]
             for sample in webdataset.WebDataset(urls, shardshuffle=False)
         }
-        assert sorted(found) == sorted(source.index.column("key").to_pylist())
+        assert sorted(mp4s) == sorted(source.index.column("key").to_pylist())
         sample = source.index.sample(0)
-        assert found[sample.key] == source.store.read_range(
+        assert mp4s[sample.key] == source.store.read_range(
             f"{name}/{sample.shard}", sample.mp4_offset, sample.mp4_size
         )
 
@@ -39,7 +39,7 @@ def test_a_file_larger_than_one_request_arrives_whole_through_faults(
         assert file.read() == faulty_s3.objects["big/x.tar"]
 
 
-def test_what_is_missing_or_to_be_written_is_refused(faulty_s3: FaultyS3) -> None:
+def test_a_missing_file_and_writing_are_refused(faulty_s3: FaultyS3) -> None:
     with pytest.raises(MissingError, match=r"s3://corpora/big/gone\.tar"):
         webdataset_s3.open_s3("s3://corpora/big/gone.tar")
     with pytest.raises(ShardError, match="mode 'wb'"):

@@ -10,17 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from surgrec.shards import (
-    Clip,
-    Sample,
-    Source,
-    SourceEntry,
-    clip_key,
-    read_parquet,
-    samples_to_parquet,
-    source_digest,
-)
-from surgrec.shards.index import SourceIndex
+from surgrec.parquet import read_parquet
+from surgrec.shards import Clip, Sample, Source, SourceEntry, source_digest
+from surgrec.shards.index import SourceIndex, samples_to_parquet
 from surgrec.storage import open_store
 from surgrec.stream import DrawPlan, Level, Mixture, Stage, Stream, rank_positions
 from surgrec.stream._mixture import level_columns, resolved_stages
@@ -60,7 +52,7 @@ def source_of(clips: Sequence[Clip]) -> Source:
     """A source of these clips, opened; it has an index and no bytes."""
     samples = [
         Sample(
-            key=clip_key(clip),
+            key=clip.key,
             clip=clip,
             shard=f"{clip.source}-train-00000000.tar",
             offset=place * 1024,

@@ -158,7 +158,8 @@ def test_a_level_over_a_missing_column_is_refused_with_the_columns(
     tiny_corpus: Path,
 ) -> None:
     with pytest.raises(
-        ShardError, match=r"no column 'cluster' to divide samples by; it has case, .*procedure"
+        ShardError,
+        match=r"no column 'cluster' to divide samples by; its columns are case, .*procedure",
     ):
         Stream(open_corpus([tiny_corpus]), Mixture(levels=[Level(by="cluster", alpha=0.0)]), seed=0)
 

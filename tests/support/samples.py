@@ -6,18 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from surgrec.shards import (
-    INDEX_FILE,
     Clip,
     CorpusFile,
     Sample,
     Shard,
     ShardWriter,
     SourceEntry,
-    samples_to_parquet,
     shard_name,
     source_digest,
-    write_corpus_file,
 )
+from surgrec.shards.index import samples_to_parquet
+from surgrec.shards.layout import INDEX_FILE
 from surgrec.storage import open_store
 
 CLIP = Clip(
@@ -59,7 +58,7 @@ def write_shard(
 ) -> tuple[Shard, list[Sample]]:
     """A shard of these clips, with its offsets beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(folder / name, name) as writer:
+    with ShardWriter(folder / name) as writer:
         for clip in clips:
             writer.add(clip, (), mp4(clip))
         return writer.close(), writer.samples
@@ -96,7 +95,5 @@ def write_corpus(
             digest=source_digest((sample.key, sample.sha256) for sample in samples),
             plan="plan",
         )
-    write_corpus_file(
-        store, CorpusFile(settings={"fps": 8.0}, encoder={"ffmpeg": "5.1"}, sources=entries)
-    )
+    CorpusFile(settings={"fps": 8.0}, encoder={"ffmpeg": "5.1"}, sources=entries).write(store)
     return root

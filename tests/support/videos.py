@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from surgrec_shard.build import BuildRequest, BuildResult, build
+from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.private import PrivateFolder
@@ -74,7 +74,7 @@ def build_corpus(
     workers: int = 1,
 ) -> BuildResult:
     """Builds videos into the corpus at `out` without showing progress."""
-    request = BuildRequest(
+    config = BuildConfig(
         videos=videos,
         store=open_store(out),
         private=PrivateFolder(private),
@@ -84,7 +84,7 @@ def build_corpus(
         public=public,
         workers=workers,
     )
-    return build(request, lambda stage, done, total: None)
+    return Build(config, lambda stage, done, total: None).run()
 
 
 def make_tiny_corpus(folder: Path) -> Path:

@@ -98,7 +98,7 @@ def test_good_videos_are_kept_and_bad_ones_listed_with_their_reasons(
     assert all(
         "copy the file again" in report[name]["detail"] for name in ("cut.mp4", "cut-faststart.mp4")
     )
-    assert "it is no video" in report["text.mp4"]["detail"]
+    assert "cannot read the file as a video" in report["text.mp4"]["detail"]
     assert "Traceback" not in built.stderr
     index = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pydict()
     kept = {report[name]["corpus_video"] for name in ("good.mp4", "unnamed")}
@@ -160,7 +160,7 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (("--videos", "empty", *SOURCE), 1, "empty holds no video file"),
+        (("--videos", "empty", *SOURCE), 1, "empty contains no video file"),
         (("--videos", "nowhere", *SOURCE), 1, "nowhere is not a folder"),
         (
             ("--videos", "empty", "--source", "lap"),
@@ -170,13 +170,17 @@ def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Pat
         (
             ("--videos", "empty", *SOURCE, "--ignore_columns", "[x]"),
             1,
-            "--ignore_columns goes with --manifest",
+            "--ignore_columns needs --manifest",
         ),
         ((), 1, "give either --manifest FILE.csv or --videos FOLDER"),
         (("--manifest", "m.csv", "--videos", "empty"), 1, "give either"),
         (("--manifest", "m.csv", "--source", "lap"), 1, "--source, --domain, --split"),
         (("--manifest", "nowhere.csv"), 1, "nowhere.csv does not exist"),
-        (("--manifest", "unknown.csv"), 1, "the column 'surgeon', which means nothing here"),
+        (
+            ("--manifest", "unknown.csv"),
+            1,
+            "unknown column 'surgeon' (did you mean 'source'?); rename it",
+        ),
         (("--manifest", "m.csv", "--worker", "2"), 2, "did you mean 'workers'?"),
         (("--manifest", "m.csv", "--encode.short_side", "128"), 2, "did you mean 'short_side_px'?"),
         (("--manifest", "m.csv", "--encode.crf", "60"), 2, "crf 60"),

@@ -403,7 +403,7 @@ def test_strange_names_of_files_and_folders_do_no_harm(tmp_path: Path) -> None:
         *("--out", tmp_path / "corpus", "--work", tmp_path / "100%d: work"),
     )
     assert built.returncode == 3, built.stderr
-    assert f"{folder}/empty [/red].mp4: the file has no bytes" in built.stderr
+    assert f"{folder}/empty [/red].mp4: the file is empty" in built.stderr
     report = (tmp_path / "corpus.private" / "videos-lap.csv").read_bytes()
     assert all(os.fsencode(name) in report for name in names)
     assert report.count(b",packed,") == 2

@@ -37,7 +37,7 @@ def test_info_counts_what_a_corpus_holds(tiny_corpus: Path) -> None:
 
 @pytest.mark.parametrize("name", ["info", "verify"])
 def test_a_command_refuses_a_folder_without_a_corpus(name: str, tmp_path: Path) -> None:
-    assert f"{tmp_path} holds no corpus" in refusal(run_here(name, tmp_path))
+    assert f"{tmp_path} contains no corpus" in refusal(run_here(name, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def test_a_moved_command_works_and_names_the_new_one(
     moved, current = (run(name, tiny_corpus, *options) for run in (run_tool, run_surgrec))
     assert (moved.returncode, current.returncode) == (0, 0), moved.stderr
     assert moved.stdout == current.stdout != ""
-    assert f"surgrec-shard {name} is now `surgrec {name}`" in moved.stderr
+    assert f"`surgrec-shard {name}` has moved to `surgrec {name}`" in moved.stderr
     assert current.stderr == ""
 
 
 def test_a_moved_command_keeps_its_exit_status(tmp_path: Path) -> None:
     run = run_tool("order", tmp_path)
     assert run.returncode == 1
-    assert f"{tmp_path} holds no corpus" in run.stderr.splitlines()[-1]
+    assert f"{tmp_path} contains no corpus" in run.stderr.splitlines()[-1]
 
 
 def test_no_command_needs_torch(tiny_corpus: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
 def test_an_empty_prefix_holds_no_corpus(
     run: Callable[..., "subprocess.CompletedProcess[str]"], name: str, s3_address: str
 ) -> None:
-    assert f"{s3_address} holds no corpus" in refusal(run(name, s3_address))
+    assert f"{s3_address} contains no corpus" in refusal(run(name, s3_address))
 
 
 def check(address: str) -> list[str]:

@@ -13,8 +13,9 @@ from surgrec_shard.encode import EncodedClip
 from surgrec_shard.groups import PackSettings, PlannedVideo, make_groups
 from surgrec_shard.pack import StoredClip, interleave, labels_of_clip
 
+from surgrec.annotations import Label
 from surgrec.errors import ConfigError, ShardError
-from surgrec.manifest import Label, Video
+from surgrec.manifest import Video
 from surgrec.shards import Clip, read_clip_json, shard_name
 from tests.surgrec_shard.conftest import Hospital
 

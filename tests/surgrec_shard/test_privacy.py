@@ -214,7 +214,7 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
             *QUICK,
         )
         sentence = refusal(run_here(*build, "--out", tmp_path / "corpus", "--private", private))
-        assert f"{private / 'key'} does not hold a key" in sentence
+        assert f"{private / 'key'} does not contain a key" in sentence
         assert (private / "key").read_text() == damage
 
 

@@ -51,9 +51,9 @@ def test_a_sound_corpus_has_no_problems(sound: Path) -> None:
         assert (found.shards, found.samples, found.decoded) == (3, 6, 6 if decode_all else 3)
 
 
-def test_the_command_exits_with_0_for_a_sound_corpus_and_1_for_a_damaged_one(corpus: Path) -> None:
+def test_verify_exits_with_0_for_a_sound_corpus_and_1_for_a_damaged_one(corpus: Path) -> None:
     run = run_here("verify", corpus)
-    assert (run.returncode, "all as it should be" in run.stderr) == (0, True), run.stderr
+    assert (run.returncode, "no problems" in run.stderr) == (0, True), run.stderr
     (corpus / SHARD).unlink()
     run = run_here("verify", corpus)
     assert (run.returncode, str(corpus / SHARD) in run.stderr) == (1, True), run.stderr
@@ -127,20 +127,20 @@ def change_the_digest(corpus: Path) -> None:
     ("damage", "said"),
     [
         (flip_a_byte_of_a_clip, "the mp4 does not have the digest of the index"),
-        (flip_a_byte_of_a_tar_header, "its SHA-256 is"),
+        (flip_a_byte_of_a_tar_header, "has the SHA-256"),
         (truncate_a_shard, "cannot be read to its end"),
-        (empty_a_shard, "0 bytes, corpus.json says"),
+        (empty_a_shard, "has 0 bytes, corpus.json lists"),
         (lose_a_shard, "does not exist"),
         (lose_an_idx, ".tar.idx does not exist"),
-        (change_an_idx, "its .idx does not hold the offsets of the index"),
+        (change_an_idx, "the .idx does not have the offsets of the index"),
         (add_a_shard, "lap-train-00077000.tar: a shard that corpus.json does not list"),
         (
             add_a_shard_of_no_source,
             "omega-train-00000000.tar: a shard that corpus.json does not list",
         ),
-        (swap_two_shards, "its SHA-256 is"),
+        (swap_two_shards, "has the SHA-256"),
         (lose_the_labels, "labels.parquet is missing"),
-        (change_the_digest, "corpus.json says 000000000000"),
+        (change_the_digest, "corpus.json lists 000000000000"),
     ],
 )
 def test_damage_is_found(damage: Callable[[Path], None], said: str, corpus: Path) -> None:
@@ -172,9 +172,9 @@ def test_a_changed_row_of_the_index_is_found(
     table = parquet.read_table(path)
     values = table[column].to_pylist()
     values[1] = change(values[1])
-    place = table.column_names.index(column)
+    index = table.column_names.index(column)
     parquet.write_table(
-        table.set_column(place, table.field(place), pa.array(values, table.field(place).type)), path
+        table.set_column(index, table.field(index), pa.array(values, table.field(index).type)), path
     )
     found = check(corpus).problems
     assert found

@@ -1,1 +1,1 @@
-"""The offline tool: videos to shards. Needs ffmpeg, and no torch."""
+"""The offline tool that turns videos into shards. It needs ffmpeg, and no torch."""

@@ -1,4 +1,4 @@
-"""The build: hash -> plan -> encode -> pack -> publish, with everything finished kept when it is killed."""
+"""The build: hash, plan, encode, pack, publish. A killed build keeps everything it has finished."""
 
 import shutil
 from collections import defaultdict
@@ -7,288 +7,336 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from surgrec.annotations import read_labels
 from surgrec.errors import ManifestError, ShardError
-from surgrec.manifest import Video, read_labels
-from surgrec.shards import CorpusFile, Dropped, read_corpus_file, write_corpus_file
+from surgrec.manifest import Video
+from surgrec.shards import CorpusFile, Dropped
 from surgrec.storage import Store
 from surgrec_shard.build_report import write_report
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.ffmpeg import encoder_versions
-from surgrec_shard.group_records import Failure, GroupRecords, PackedGroup, is_stored
+from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
 from surgrec_shard.groups import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.pack import pack_group
 from surgrec_shard.private import PrivateFolder
-from surgrec_shard.publish import publish_source, remove_stale_shards
+from surgrec_shard.publish import publish_source, remove_unlisted_shards
 from surgrec_shard.video_facts import BadVideoError
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage, what is done and what there is to do."""
+"""Called with the name of the stage, the number of finished items, and the number of all items."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """What to build, and where."""
+class BuildConfig:
+    """The videos to build, the corpus to build into, and how."""
 
     videos: Sequence[Video]
     store: Store
+    """The corpus root."""
     private: PrivateFolder
     work: Path
+    """Local folder for encoded videos and the shard being written."""
     encode: EncodeSettings
     pack: PackSettings
     public: bool
+    """Store all case names unchanged."""
     workers: int
+    """Videos encoded at once."""
     replace: bool = False
-    """Build a source again that the corpus has from other videos, cases or labels."""
+    """Replace sources that the corpus has from other videos, cases or labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What was built."""
+    """The corpus after a build, and the videos that are not in it."""
 
     corpus: CorpusFile
-    failures: list[Failure]
+    failures: list[VideoFailure]
     report: Path
     """The private list of all videos."""
 
 
-def build(request: BuildRequest, progress: Progress) -> BuildResult:
-    """Builds the sources of the request into the corpus. The same request again does only what is missing.
+class Build:
+    """One build of videos into a corpus. Running the same build again does only the missing work.
 
-    Raises:
-        ManifestError: No video can be used.
-        ShardError: The corpus has a source of the same name with other content, or other settings.
-        StorageError: A disk or the store does not take what is written.
+    Args:
+        config: The videos, the corpus and the settings.
+        progress: Called after every finished video.
+
+    Example:
+        >>> result = Build(config, progress=lambda stage, done, total: None).run()
+        >>> result.corpus.sources["cholec80"].samples
+        18449
     """
-    request.store.check_writable()
-    with request.private.locked():
-        corpus = _corpus_to_extend(request)
-        planned, failures = _plan_videos(request, progress)
-        groups = make_groups(planned, request.encode.digest(), request.pack)
-        by_source: dict[str, list[Group]] = defaultdict(list)
-        for group in groups:
-            by_source[group.source].append(group)
-        complete = {
-            source
-            for source, members in by_source.items()
-            if _is_complete(request, corpus, members)
-        }
-        packed = _pack_all(request, groups, complete, progress)
-        paths = {(video.video.source, video.id): video.video.path for video in planned}
-        failures += [
-            replace(
-                failure, path=paths[failure.source, failure.video]
-            )  # where it is now: a record may be older
-            for group in packed.values()
-            for failure in group.failures
-        ]
-        report = write_report(request.private, request.videos, planned, packed, failures)
-        if not complete and not any(group.samples for group in packed.values()):
-            raise ManifestError(
-                f"none of the {len(request.videos)} videos can be used; {report} says why for each"
-            )
-        entries = {
-            source: publish_source(request.store, members, packed, failures)
-            for source, members in by_source.items()
-            if source not in complete and any(packed[group.name].samples for group in members)
-        }
-        corpus = _corpus_to_extend(
-            request
-        )  # again, as another build may have added a source in these hours
-        if entries:
-            corpus = replace(corpus, sources=corpus.sources | entries)
-            write_corpus_file(request.store, corpus)
-        for source in by_source.keys() & corpus.sources.keys():
-            remove_stale_shards(request.store, source, corpus.sources[source])
-    return BuildResult(corpus=corpus, failures=failures, report=report)
 
+    def __init__(self, config: BuildConfig, progress: Progress) -> None:
+        self._config = config
+        self._progress = progress
 
-def _corpus_to_extend(request: BuildRequest) -> CorpusFile:
-    """The corpus that is there, or an empty one with this build's settings."""
-    settings = asdict(request.encode) | asdict(request.pack)
-    corpus = read_corpus_file(request.store)
-    if corpus is None:
-        return CorpusFile(settings=settings, encoder=encoder_versions())
-    for what, there, here in (
-        ("settings", corpus.settings, settings),
-        ("encoder", corpus.encoder, encoder_versions()),
-    ):
-        if there != here:
-            different = ", ".join(
-                f"{key} {there.get(key)!r} (now {here[key]!r})"
-                for key in here
-                if there.get(key) != here[key]
-            )
-            raise ShardError(
-                f"{request.store.address} was built with other {what}: {different}; use the same, or build into another --out"
-            )
-    return corpus
+    def run(self) -> BuildResult:
+        """Build all sources and publish them.
 
+        Raises:
+            ManifestError: No video can be used.
+            ShardError: The corpus has other settings, or a source of the same name with other
+                content.
+            StorageError: A disk or the store cannot be written.
+        """
+        config = self._config
+        config.store.check_writable()
+        with config.private.locked():
+            corpus = self._read_corpus()
 
-def _plan_videos(
-    request: BuildRequest, progress: Progress
-) -> tuple[list[PlannedVideo], list[Failure]]:
-    """Names every readable video; a file listed twice in a source is taken once."""
-    planned: dict[tuple[str, str], PlannedVideo] = {}
-    failures = []
-    with ThreadPoolExecutor(request.workers) as pool:
-        hashes = pool.map(lambda video: _sha256(request.private, video), request.videos)
-        for number, (video, sha256) in enumerate(zip(request.videos, hashes, strict=True), 1):
-            progress("reading", number, len(request.videos))
-            if isinstance(sha256, Failure):
-                failures.append(sha256)
-            elif (video.source, sha256) in planned:
-                first = planned[video.source, sha256].video.path
-                failures.append(
-                    _failure(
-                        video,
-                        sha256[:12],
-                        "duplicate",
-                        f"the same bytes as {first}, which was taken",
-                    )
+            # Plan: names of videos, groups, and sources that are already complete.
+            planned, failures = self._plan_videos()
+            groups: dict[str, list[Group]] = defaultdict(list)
+            for group in make_groups(planned, config.encode.digest(), config.pack):
+                groups[group.source].append(group)
+            complete = {
+                source
+                for source, members in groups.items()
+                if self._is_complete(corpus, source, members)
+            }
+
+            # Encode and pack, then report on every video before anything is published.
+            packed = self._pack_groups(groups, complete)
+            failures += _with_current_paths(packed.values(), planned)
+            report = write_report(config.private, config.videos, planned, packed, failures)
+            if not complete and not any(group.samples for group in packed.values()):
+                raise ManifestError(
+                    f"none of the {len(config.videos)} videos can be used; "
+                    f"{report} lists the reason for each"
                 )
-            else:
-                planned[video.source, sha256] = _plan_video(request, video, sha256)
-    return list(planned.values()), failures
 
+            corpus = self._publish(groups, complete, packed, failures)
+        return BuildResult(corpus=corpus, failures=failures, report=report)
 
-def _sha256(private: PrivateFolder, video: Video) -> str | Failure:
-    try:
-        if (
-            video.path.exists() and not video.path.is_file()
-        ):  # a folder; or a pipe, which would be read for ever
-            return _failure(video, "", "unreadable", "it is not a file")
-        return private.file_sha256(video.path)
-    except FileNotFoundError:
-        return _failure(video, "", "missing", "the file does not exist")
-    except OSError as error:
-        return _failure(video, "", "unreadable", f"the file cannot be read: {error.strerror}")
+    def _read_corpus(self) -> CorpusFile:
+        """Return the corpus in the store, or an empty one with the settings of this build."""
+        config = self._config
+        settings = asdict(config.encode) | asdict(config.pack)
+        corpus = CorpusFile.read(config.store)
+        if corpus is None:
+            return CorpusFile(settings=settings, encoder=encoder_versions())
 
+        for name, saved, current in (
+            ("settings", corpus.settings, settings),
+            ("encoder", corpus.encoder, encoder_versions()),
+        ):
+            if saved != current:
+                differences = ", ".join(
+                    f"{key} {saved.get(key)!r} (now {current[key]!r})"
+                    for key in current
+                    if saved.get(key) != current[key]
+                )
+                raise ShardError(
+                    f"{config.store.address} was built with other {name}: {differences}; "
+                    "use the same ones, or build into another --out"
+                )
+        return corpus
 
-def _plan_video(request: BuildRequest, video: Video, sha256: str) -> PlannedVideo:
-    public = request.public or video.public
-    if not video.case:
-        case = sha256[:12]
-    else:
-        case = video.case if public else request.private.pseudonym(video.source, video.case)
-    labels = tuple(read_labels(video.labels)) if video.labels else ()
-    return PlannedVideo(video=video, sha256=sha256, case=case, labels=labels)
+    def _plan_videos(self) -> tuple[list[PlannedVideo], list[VideoFailure]]:
+        """Give every readable video its names.
 
+        Of several files with equal bytes in a source, only the first is planned.
+        """
+        videos = self._config.videos
+        planned: dict[tuple[str, str], PlannedVideo] = {}
+        failures = []
+        with ThreadPoolExecutor(self._config.workers) as pool:
+            hashes = pool.map(self._hash, videos)
+            for number, (video, sha256) in enumerate(zip(videos, hashes, strict=True), 1):
+                self._progress("reading", number, len(videos))
+                if isinstance(sha256, VideoFailure):
+                    failures.append(sha256)
+                    continue
+                first = planned.get((video.source, sha256))
+                if first is not None:
+                    detail = f"the file has the same bytes as {first.video.path}, which is used"
+                    failures.append(_failure(video, sha256[:12], "duplicate", detail))
+                    continue
+                planned[video.source, sha256] = self._plan_video(video, sha256)
+        return list(planned.values()), failures
 
-def _is_complete(request: BuildRequest, corpus: CorpusFile, groups: Sequence[Group]) -> bool:
-    """Whether the corpus already has this source, from the same plan, with every shard in place."""
-    source = groups[0].source
-    entry = corpus.sources.get(source)
-    if entry is None:
-        return False
-    if entry.plan != source_plan_digest(groups):
-        if request.replace:
+    def _hash(self, video: Video) -> str | VideoFailure:
+        """Return the SHA-256 of a video file, or why it cannot be read."""
+        try:
+            if video.path.exists() and not video.path.is_file():
+                # A folder, or a pipe, whose reading would never end.
+                return _failure(video, "", "unreadable", "the path is not a regular file")
+            return self._config.private.file_sha256(video.path)
+        except FileNotFoundError:
+            return _failure(video, "", "missing", "the file does not exist")
+        except OSError as error:
+            return _failure(video, "", "unreadable", f"the file cannot be read: {error.strerror}")
+
+    def _plan_video(self, video: Video, sha256: str) -> PlannedVideo:
+        if not video.case:
+            case = sha256[:12]
+        elif self._config.public or video.public:
+            case = video.case
+        else:
+            case = self._config.private.pseudonym(video.source, video.case)
+        labels = tuple(read_labels(video.labels)) if video.labels else ()
+        return PlannedVideo(video=video, sha256=sha256, case=case, labels=labels)
+
+    def _is_complete(self, corpus: CorpusFile, source: str, groups: Sequence[Group]) -> bool:
+        """Return whether the corpus has the source from the same plan, with all of its shards."""
+        store = self._config.store
+        entry = corpus.sources.get(source)
+        if entry is None:
+            return False
+        if entry.plan == source_plan_digest(groups):
+            return all(is_stored(store, source, shard) for shard in entry.shards)
+        if self._config.replace:
             return False
         raise ShardError(
-            f"{request.store.address} already has a source {source!r} built from other videos, cases, labels or another "
-            "--private key; replace it with --replace true while no run reads it, give this one another name, or build into "
-            "another --out"
+            f"{store.address} already has a source {source!r} built from other videos, cases, "
+            "labels or another --private key; replace it with --replace true while no run reads "
+            "it, rename this source, or build into another --out"
         )
-    return all(is_stored(request.store, source, shard) for shard in entry.shards)
 
+    def _pack_groups(
+        self, groups: Mapping[str, Sequence[Group]], complete: Collection[str]
+    ) -> dict[str, PackedGroup]:
+        """Encode and pack all unfinished groups. Return all packed groups by name."""
+        records = GroupRecords(self._config.private.path / "groups")
+        packed: dict[str, PackedGroup] = {}
+        remaining = []
+        for group in (group for members in groups.values() for group in members):
+            record = records.read(group, self._config.store)
+            if record is not None:
+                packed[group.name] = record
+                self._remove_encodings(group)
+            elif group.source not in complete:
+                remaining.append(group)
 
-def _pack_all(
-    request: BuildRequest, groups: Sequence[Group], complete: Collection[str], progress: Progress
-) -> dict[str, PackedGroup]:
-    """Encodes and packs what is not finished yet. Encoding of a group goes on while the one before is packed."""
-    records = GroupRecords(request.private.path / "groups")
-    todo, packed = [], {}
-    for group in groups:
-        record = records.read(group, request.store)
-        if record is not None:
-            packed[group.name] = record
-            _forget_encodings(request, group)
-        elif group.source not in complete:
-            todo.append(group)
-    total = sum(len(group.videos) for group in todo)
-    done = 0
-    pool = ThreadPoolExecutor(request.workers)
-    try:
-        for group, encodings in _ahead(pool, todo, request):
-            encoded: dict[str, EncodedVideo] = {}
-            failures: list[Failure] = []
-            for planned, encoding in zip(group.videos, encodings, strict=True):
-                try:
-                    encoded[planned.id] = encoding.result()
-                except BadVideoError as error:
-                    failures.append(_failure(planned.video, planned.id, error.reason, str(error)))
-                done += 1
-                progress("encoding", done, total)
-            packed[group.name] = _pack(request, group, encoded, failures)
-            records.write(group, packed[group.name])
-            _forget_encodings(request, group)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return packed
+        total = sum(len(group.videos) for group in remaining)
+        done = 0
+        pool = ThreadPoolExecutor(self._config.workers)
+        try:
+            for group, encodings in self._encode_ahead(pool, remaining):
+                encoded: dict[str, EncodedVideo] = {}
+                failures: list[VideoFailure] = []
+                for video, encoding in zip(group.videos, encodings, strict=True):
+                    try:
+                        encoded[video.id] = encoding.result()
+                    except BadVideoError as error:
+                        failures.append(_failure(video.video, video.id, error.reason, str(error)))
+                    done += 1
+                    self._progress("encoding", done, total)
 
+                # A record promises that the shards are in the store, so it is written after them.
+                packed[group.name] = self._pack(group, encoded, failures)
+                records.write(group, packed[group.name])
+                self._remove_encodings(group)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return packed
 
-def _ahead(
-    pool: ThreadPoolExecutor, groups: Sequence[Group], request: BuildRequest
-) -> Iterator[tuple[Group, list[Future[EncodedVideo]]]]:
-    """Groups with their encodings under way; one group ahead, so that disk use stays within two groups."""
-    with writing_to(request.work):
-        request.work.mkdir(parents=True, exist_ok=True)
+    def _encode_ahead(
+        self, pool: ThreadPoolExecutor, groups: Sequence[Group]
+    ) -> Iterator[tuple[Group, list[Future[EncodedVideo]]]]:
+        """Yield each group with its started encodings, while the next group is encoded as well.
 
-    def start(group: Group) -> list[Future[EncodedVideo]]:
-        return [
-            pool.submit(
-                encode_video, planned.video.path, request.encode, _spool_folder(request, planned)
-            )
-            for planned in group.videos
+        The work folder therefore holds at most two groups.
+        """
+        with writing_to(self._config.work):
+            self._config.work.mkdir(parents=True, exist_ok=True)
+
+        def start(group: Group) -> list[Future[EncodedVideo]]:
+            return [
+                pool.submit(
+                    encode_video,
+                    video.video.path,
+                    self._config.encode,
+                    self._encoding_folder(video),
+                )
+                for video in group.videos
+            ]
+
+        started = start(groups[0]) if groups else []
+        for index, group in enumerate(groups):
+            current = started
+            started = start(groups[index + 1]) if index + 1 < len(groups) else []
+            yield group, current
+
+    def _encoding_folder(self, video: PlannedVideo) -> Path:
+        settings = self._config.encode.digest()
+        return self._config.work / "videos" / settings / f"{video.video.source}-{video.id}"
+
+    def _remove_encodings(self, group: Group) -> None:
+        """Remove the encoded videos of a packed group, also those that an earlier kill left."""
+        for video in group.videos:
+            shutil.rmtree(self._encoding_folder(video), ignore_errors=True)
+
+    def _pack(
+        self, group: Group, encoded: Mapping[str, EncodedVideo], failures: list[VideoFailure]
+    ) -> PackedGroup:
+        config = self._config
+        shards, samples = pack_group(
+            group,
+            encoded,
+            config=config.encode.digest(),
+            shard_bytes=config.pack.shard_bytes,
+            store=config.store,
+            work=config.work,
+        )
+        tails = [
+            Dropped(video=name, start_s=video.tail[0], end_s=video.tail[1], reason="short_tail")
+            for name, video in encoded.items()
+            if video.tail
         ]
+        whole_videos = [
+            Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
+            for failure in failures
+        ]
+        return PackedGroup(
+            shards=shards,
+            samples=samples,
+            dropped=tails + whole_videos,
+            failures=failures,
+            damaged={name: video.complaints for name, video in encoded.items() if video.complaints},
+        )
 
-    started = start(groups[0]) if groups else []
-    for place, group in enumerate(groups):
-        current = started
-        started = start(groups[place + 1]) if place + 1 < len(groups) else []
-        yield group, current
+    def _publish(
+        self,
+        groups: Mapping[str, Sequence[Group]],
+        complete: Collection[str],
+        packed: Mapping[str, PackedGroup],
+        failures: Sequence[VideoFailure],
+    ) -> CorpusFile:
+        """Write the tables of all new sources, then `corpus.json`. Return its content."""
+        store = self._config.store
+        entries = {
+            source: publish_source(store, members, packed, failures)
+            for source, members in groups.items()
+            if source not in complete and any(packed[group.name].samples for group in members)
+        }
+
+        corpus = self._read_corpus()  # again: another build may have added a source meanwhile
+        if entries:
+            corpus = replace(corpus, sources=corpus.sources | entries)
+            corpus.write(store)
+        for source in groups.keys() & corpus.sources.keys():
+            remove_unlisted_shards(store, source, corpus.sources[source])
+        return corpus
 
 
-def _spool_folder(request: BuildRequest, planned: PlannedVideo) -> Path:
-    return (
-        request.work / "videos" / request.encode.digest() / f"{planned.video.source}-{planned.id}"
-    )
-
-
-def _forget_encodings(request: BuildRequest, group: Group) -> None:
-    """Removes the encoded videos of a packed group; after a kill between the two, the next build does."""
-    for planned in group.videos:
-        shutil.rmtree(_spool_folder(request, planned), ignore_errors=True)
-
-
-def _pack(
-    request: BuildRequest,
-    group: Group,
-    encoded: Mapping[str, EncodedVideo],
-    failures: list[Failure],
-) -> PackedGroup:
-    shards, samples = pack_group(
-        group,
-        encoded,
-        config=request.encode.digest(),
-        shard_bytes=request.pack.shard_bytes,
-        store=request.store,
-        work=request.work,
-    )
-    dropped = [
-        Dropped(video=name, start_s=video.tail[0], end_s=video.tail[1], reason="short_tail")
-        for name, video in encoded.items()
-        if video.tail
+def _with_current_paths(
+    packed: Collection[PackedGroup], planned: Sequence[PlannedVideo]
+) -> list[VideoFailure]:
+    """Return the failures of all groups with today's paths: files may have moved since a record."""
+    paths = {(video.video.source, video.id): video.video.path for video in planned}
+    return [
+        replace(failure, path=paths[failure.source, failure.video])
+        for group in packed
+        for failure in group.failures
     ]
-    dropped += [
-        Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
-        for failure in failures
-    ]
-    damaged = {name: video.complaints for name, video in encoded.items() if video.complaints}
-    return PackedGroup(
-        shards=shards, samples=samples, dropped=dropped, failures=failures, damaged=damaged
+
+
+def _failure(video: Video, name: str, reason: str, detail: str) -> VideoFailure:
+    return VideoFailure(
+        path=video.path, source=video.source, video=name, reason=reason, detail=detail
     )
-
-
-def _failure(video: Video, name: str, reason: str, detail: str) -> Failure:
-    return Failure(path=video.path, source=video.source, video=name, reason=reason, detail=detail)

@@ -1,11 +1,11 @@
-"""The private list of all videos of a build: what became of each, and its names in the corpus."""
+"""The private list of all videos of a build: the outcome of each, and its names in the corpus."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from surgrec.manifest import Video
-from surgrec_shard.group_records import Failure, PackedGroup
+from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.private import PrivateFolder
 
@@ -15,22 +15,31 @@ def write_report(
     videos: Sequence[Video],
     planned: Sequence[PlannedVideo],
     packed: Mapping[str, PackedGroup],
-    failures: Sequence[Failure],
+    failures: Sequence[VideoFailure],
 ) -> Path:
-    """Writes the list as CSV into the private folder; gives its path.
+    """Write the list as CSV into the private folder and return its path.
 
-    A file may be in it twice: in two sources, or as the duplicate of itself.
+    A file has several rows if it is in several sources, or twice in a manifest.
+
+    Args:
+        private: The private folder.
+        videos: All videos of the build, one row each.
+        planned: The videos that have names.
+        packed: The packed groups by name.
+        failures: The videos that could not be used, duplicates included.
     """
-    taken = {id(video.video): video for video in planned}
-    failed = {
+    planned_of = {id(video.video): video for video in planned}
+    failure_of = {
         (failure.source, failure.path, failure.reason == "duplicate"): failure
         for failure in failures
     }
     damaged = {video: count for group in packed.values() for video, count in group.damaged.items()}
+
     rows = []
     for video in videos:
-        found = taken.get(id(video))
-        failure = failed.get((video.source, video.path, found is None)) or failed.get(
+        plan = planned_of.get(id(video))
+        # A video without a plan is a duplicate, or could not be read.
+        failure = failure_of.get((video.source, video.path, plan is None)) or failure_of.get(
             (video.source, video.path, False)
         )
         rows.append(
@@ -38,17 +47,19 @@ def write_report(
                 "path": str(video.path),
                 "source": video.source,
                 "case": video.case,
-                "corpus_case": found.case if found else "",
-                "corpus_video": found.id if found else "",
+                "corpus_case": plan.case if plan else "",
+                "corpus_video": plan.id if plan else "",
                 "status": failure.reason if failure else "packed",
                 "detail": failure.detail if failure else "",
-                "damaged_places": damaged.get(found.id, 0) if found else 0,
+                "damaged_places": damaged.get(plan.id, 0) if plan else 0,
             }
         )
     return private.write_report(_file_name({video.source for video in videos}), rows)
 
 
 def _file_name(sources: Collection[str]) -> str:
-    """Names the sources; where they are too many for the name of a file, their digest stands for them."""
+    """Return a name that lists the sources, or their digest if the list is too long for a file."""
     names = "-".join(sorted(sources))
-    return f"videos-{names if len(names) <= 200 else hashlib.sha256(names.encode()).hexdigest()[:12]}.csv"
+    if len(names) > 200:
+        names = hashlib.sha256(names.encode()).hexdigest()[:12]
+    return f"videos-{names}.csv"

@@ -1,4 +1,4 @@
-"""The local disk of the build, when it does not take what is written."""
+"""Errors of the local disk that a build writes to."""
 
 import errno
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ CHOOSE_ANOTHER = "choose another --work or --private"
 
 
 @contextmanager
-def writing_to(folder: Path, way_out: str = CHOOSE_ANOTHER) -> Iterator[None]:
-    """Says in a sentence what the operating system reports about a folder that is being written.
+def writing_to(folder: Path, remedy: str = CHOOSE_ANOTHER) -> Iterator[None]:
+    """Turn errors of the operating system inside the `with` block into one sentence.
 
     Args:
-        folder: The folder.
-        way_out: What to do about a full disk, other than to free space.
+        folder: The folder that is written.
+        remedy: What to do about a full disk, besides freeing space.
 
     Raises:
         StorageError: The disk is full, or the folder cannot be written.
@@ -25,14 +25,15 @@ def writing_to(folder: Path, way_out: str = CHOOSE_ANOTHER) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(folder, way_out) from error
+            raise disk_full(folder, remedy) from error
         raise StorageError(
             f"{folder}: {error.strerror}; check the folder, its permissions and its disk"
         ) from error
 
 
-def disk_full(folder: Path, way_out: str = CHOOSE_ANOTHER) -> StorageError:
-    """The error of a full disk."""
+def disk_full(folder: Path, remedy: str = CHOOSE_ANOTHER) -> StorageError:
+    """Return the error for a full disk."""
     return StorageError(
-        f"the disk of {folder} is full; free space there, or {way_out}, and run the same command again"
+        f"the disk of {folder} is full; free space there, or {remedy}, "
+        "and run the same command again"
     )

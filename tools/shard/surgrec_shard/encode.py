@@ -1,4 +1,4 @@
-"""One video -> its clips as mp4 files: one pass of ffmpeg, one thread, nothing of the container kept."""
+"""Encoding: one video becomes clips as mp4 files, in one pass of ffmpeg with one thread."""
 
 import csv
 import hashlib
@@ -16,27 +16,26 @@ from surgrec_shard.ffmpeg import FfmpegError, encoder_versions, run_ffmpeg
 from surgrec_shard.video_facts import BadVideoError, VideoFacts, probe
 
 _CLIPS_FILE, _SEGMENTS_FILE = "clips.json", "segments.csv"
-_RECIPE = 1  # goes up with any change here that changes the bytes of a clip: what was begun before is then begun again
-_SHORTFALL_S, _SHORTFALL_SHARE = (
-    2.0,
-    0.02,
-)  # containers round, and end a frame or two before they say
+_ENCODING_VERSION = 1
+"""Raise it with every change here that changes the bytes of a clip. Builds then start again."""
+_SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
+"""Accepted difference from the duration in the container, which is rounded by a frame or two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeSettings:
-    """How clips are stored. The defaults decode fastest for their size: short GOPs, no B-frames, few frames."""
+    """How clips are stored. The defaults decode fast: short GOPs, no B-frames, few frames."""
 
     short_side_px: int = 256
-    """Length of the shorter side; smaller videos keep their size."""
+    """Length of the shorter side, pixels; smaller videos keep their size."""
     fps: float = 8.0
-    """Stored frames per second of video; 0 keeps the native rate, which is also the most that is stored."""
+    """Stored frames per second of video, at most the native rate; 0 keeps the native rate."""
     clip_s: float = 10.0
     """Seconds per clip."""
     min_clip_s: float = 4.0
-    """A last clip shorter than this is left out, and counted."""
+    """Shortest last clip of a video, seconds; a shorter one is dropped and counted."""
     crf: int = 23
-    """x264 quality: lower is better and larger."""
+    """x264 quality, 0 to 51: a lower value is better and larger."""
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "medium"
     """x264 effort."""
     tune: Literal["fastdecode", "film", "none"] = "fastdecode"
@@ -44,7 +43,7 @@ class EncodeSettings:
     gop: int = 8
     """Frames from one keyframe to the next."""
     b_frames: int = 0
-    """B-frames between two others."""
+    """Consecutive B-frames."""
 
     def __post_init__(self) -> None:
         if self.short_side_px < 16 or self.short_side_px % 2:
@@ -58,12 +57,13 @@ class EncodeSettings:
             )
         if not 0 <= self.crf <= 51 or self.gop < 1 or self.b_frames < 0:
             raise ConfigError(
-                f"crf {self.crf}, gop {self.gop}, b_frames {self.b_frames}: x264 takes 0-51, >= 1, >= 0"
+                f"crf {self.crf}, gop {self.gop}, b_frames {self.b_frames}: "
+                "x264 accepts 0 to 51, at least 1, and at least 0"
             )
 
     def digest(self) -> str:
-        """12 hex digits that change with any setting, or with the version of ffmpeg or x264."""
-        text = json.dumps([_RECIPE, asdict(self), encoder_versions()], sort_keys=True)
+        """Return 12 hex digits that change with any setting and with the ffmpeg or x264 version."""
+        text = json.dumps([_ENCODING_VERSION, asdict(self), encoder_versions()], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
@@ -79,7 +79,7 @@ class EncodedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedVideo:
-    """All clips of a video that are long enough, and the stretch at its end that was not."""
+    """The clips of a video."""
 
     folder: Path
     clips: list[EncodedClip]
@@ -90,19 +90,26 @@ class EncodedVideo:
     native_width: int
     native_height: int
     tail: tuple[float, float] | None
+    """Start and end of a last segment that is too short for a clip, seconds."""
     complaints: int
-    """Damaged places that the decoder went around."""
+    """Number of damaged places that the decoder skipped."""
 
 
 def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedVideo:
-    """Encodes a video into `folder`, which appears complete or not at all; an already finished one is read back.
+    """Encode a video into a folder, which appears complete or not at all.
+
+    Args:
+        path: The video file.
+        settings: How clips are stored.
+        folder: Folder for the clips. If it exists, its clips are read and nothing is encoded.
 
     Raises:
-        BadVideoError: The file is no video, ends before it says, or holds no clip that is long enough.
+        BadVideoError: The file is not a video, is truncated, or is shorter than the shortest clip.
         StorageError: The disk is full.
     """
     if (folder / _CLIPS_FILE).is_file():
         return _read(folder)
+
     facts = probe(path)
     partial = _partial_folder(folder)
     try:
@@ -118,7 +125,10 @@ def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedV
 
 
 def _partial_folder(folder: Path) -> Path:
-    """A new folder for one attempt: after a kill, ffmpeg may live on and go on writing into that of the last attempt."""
+    """Return a new folder for one attempt, and remove those of earlier attempts.
+
+    A name is never used twice: ffmpeg may outlive a killed build and still write into its folder.
+    """
     for abandoned in folder.parent.glob(f"{folder.name}.partial-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     with writing_to(folder.parent):
@@ -137,19 +147,23 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
             out=folder,
         )
     except FfmpegError as error:
-        raise BadVideoError("undecodable", f"ffmpeg cannot decode it: {error}") from None
+        raise BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}") from None
+
+    # A video that ends before its stated duration is a truncated copy.
     segments = _read_segments(folder / _SEGMENTS_FILE, fps)
     end_s = segments[-1].start_s + segments[-1].duration_s if segments else 0.0
     expected_s = facts.duration_s or 0.0
     if expected_s - end_s > max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s):
         raise BadVideoError(
             "truncated",
-            f"only {end_s:.1f} s of {expected_s:.1f} s can be decoded: copy the file again",
+            f"only {end_s:.1f} s of {expected_s:.1f} s can be decoded; copy the file again",
         )
+
     clips = [clip for clip in segments if clip.duration_s >= settings.min_clip_s - 0.5 / fps]
     if not clips:
         raise BadVideoError(
-            "too_short", f"it lasts {end_s:.1f} s; the shortest clip is {settings.min_clip_s:g} s"
+            "too_short",
+            f"the video lasts {end_s:.1f} s; the shortest clip is {settings.min_clip_s:g} s",
         )
     return EncodedVideo(
         folder=folder,
@@ -166,10 +180,10 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
 
 
 def _input_options(facts: VideoFacts) -> list[str]:
-    # Frames that change their size midway pass through the same filters: new ones would begin again at time 0.
-    # yadif and the turning of rotated frames do not take such a change.
-    steady = [] if facts.interlaced or facts.rotated else ["-reinit_filter", "0"]
-    return ["-threads", "1", *steady]
+    # If frames change their size midway, the same filters must continue: new ones would restart at
+    # time 0. yadif and the rotation of frames do not accept such a change.
+    keep_filters = [] if facts.interlaced or facts.rotated else ["-reinit_filter", "0"]
+    return ["-threads", "1", *keep_filters]
 
 
 def _output_arguments(
@@ -182,30 +196,16 @@ def _output_arguments(
         f"scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact",
         "setsar=1",
     ]
+    tune = ["-tune", settings.tune] if settings.tune != "none" else []
     return [
+        # The video stream only: no sound, subtitles, data, metadata or chapters.
         *("-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
-        *(
-            "-fflags",
-            "+bitexact",
-            "-flags:v",
-            "+bitexact",
-            "-vf",
-            ",".join(filters),
-            "-pix_fmt",
-            "yuv420p",
-        ),
-        *(
-            "-c:v",
-            "libx264",
-            "-preset",
-            settings.preset,
-            "-crf",
-            str(settings.crf),
-            "-threads",
-            "1",
-        ),
-        *("-a53cc", "0"),  # closed captions travel inside the picture data
-        *(["-tune", settings.tune] if settings.tune != "none" else []),
+        *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
+        *("-vf", ",".join(filters), "-pix_fmt", "yuv420p"),
+        *("-c:v", "libx264", "-preset", settings.preset, "-crf", str(settings.crf)),
+        *("-threads", "1"),
+        *("-a53cc", "0"),  # closed captions are stored inside the picture data
+        *tune,
         *("-bf", str(settings.b_frames), "-g", str(settings.gop), "-sc_threshold", "0"),
         *("-force_key_frames", f"expr:gte(t,n_forced*{settings.clip_s!r})"),
         *("-f", "segment", "-segment_time", repr(settings.clip_s), "-reset_timestamps", "1"),
@@ -215,12 +215,16 @@ def _output_arguments(
 
 
 def _stored_size(facts: VideoFacts, short_side_px: int) -> tuple[int, int]:
+    """Return the stored width and height: even numbers, never larger than the native ones."""
     scale = min(1.0, short_side_px / min(facts.width, facts.height))
     return max(2, round(facts.width * scale / 2) * 2), max(2, round(facts.height * scale / 2) * 2)
 
 
 def _read_segments(path: Path, fps: float) -> list[EncodedClip]:
-    """ffmpeg's list of segments. The stored rate is constant, so times give the number of frames exactly."""
+    """Read ffmpeg's list of segments.
+
+    The stored rate is constant, so their times give exact numbers of frames.
+    """
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

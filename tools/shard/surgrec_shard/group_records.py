@@ -1,4 +1,4 @@
-"""What a build remembers of its finished groups, so that a killed one continues. Lives in the private folder."""
+"""Records of finished groups, with which a killed build continues. They are private."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -13,15 +13,15 @@ from surgrec_shard.groups import Group
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A video that could not be used. Shows its path: for the hospital's report, never for the corpus."""
+class VideoFailure:
+    """A video that could not be used. It shows a path, so it never enters the corpus."""
 
     path: Path
     source: str
     video: str
-    """Its name in the corpus; empty when it could not even be read."""
+    """Name of the video in the corpus; empty if the file could not be read."""
     reason: str
-    """One word, which the corpus may hold."""
+    """One word, which the corpus may contain."""
     detail: str
 
 
@@ -32,13 +32,13 @@ class PackedGroup:
     shards: list[Shard] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[VideoFailure] = field(default_factory=list)
     damaged: dict[str, int] = field(default_factory=dict)
-    """How many damaged places the decoder went around, for each video that has any."""
+    """Number of damaged places that the decoder skipped, for each video that has any."""
 
 
 class GroupRecords:
-    """Finished groups on disk, one file each, found by the group's digest."""
+    """Finished groups in a folder, one file each, named by the group's digest."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,33 +46,36 @@ class GroupRecords:
             folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, group: Group, packed: PackedGroup) -> None:
-        """Remembers a group. Call it after its shards are in the store."""
+        """Record a group whose shards are in the store."""
         partial = self._path(group).with_suffix(".partial")
         with writing_to(self._folder):
             partial.write_text(json.dumps(asdict(packed), default=str), encoding="utf-8")
             partial.replace(self._path(group))
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
-        """A finished group, when all its shards are still in the store at their size; otherwise None."""
+        """Return a finished group, or None if it has no record or lacks a shard in the store."""
         path = self._path(group)
         if not path.is_file():
             return None
         try:
             packed = _packed_group(json.loads(path.read_text(encoding="utf-8")))
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-        ):  # cut by a power failure, or of an earlier version: do it again
+        except (ValueError, KeyError, TypeError):
+            return None  # cut by a power failure, or written by an earlier version
+        if not all(is_stored(store, group.source, shard) for shard in packed.shards):
             return None
-        return (
-            packed
-            if all(is_stored(store, group.source, shard) for shard in packed.shards)
-            else None
-        )
+        return packed
 
     def _path(self, group: Group) -> Path:
         return self._folder / f"{group.name}-{group.digest()[:16]}.json"
+
+
+def is_stored(store: Store, source: str, shard: Shard) -> bool:
+    """Return whether the store has a shard in its full size, and its offset file."""
+    name = f"{source}/{shard.name}"
+    try:
+        return store.size(name) == shard.bytes and store.exists(f"{name}.idx")
+    except MissingError:
+        return False
 
 
 def _packed_group(row: dict[str, Any]) -> PackedGroup:
@@ -83,16 +86,8 @@ def _packed_group(row: dict[str, Any]) -> PackedGroup:
         ],
         dropped=[Dropped(**dropped) for dropped in row["dropped"]],
         failures=[
-            Failure(**(failure | {"path": Path(failure["path"])})) for failure in row["failures"]
+            VideoFailure(**(failure | {"path": Path(failure["path"])}))
+            for failure in row["failures"]
         ],
         damaged=row["damaged"],
     )
-
-
-def is_stored(store: Store, source: str, shard: Shard) -> bool:
-    """Whether a shard and its offsets are in the store, the shard at its size."""
-    name = f"{source}/{shard.name}"
-    try:
-        return store.size(name) == shard.bytes and store.exists(f"{name}.idx")
-    except MissingError:
-        return False

@@ -1,4 +1,4 @@
-"""What a build will do, before it does it: videos with their names in the corpus, in groups. Pure, and has a digest."""
+"""The plan of a build: videos with their names in the corpus, in groups. Pure functions."""
 
 import hashlib
 import json
@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from surgrec.annotations import Label
 from surgrec.errors import ConfigError
-from surgrec.manifest import Label, Video
+from surgrec.manifest import Video
 
-_PACKING = 1
-"""Goes up with any change of the grouping or the packing that changes the bytes of a shard."""
+_PACKING_VERSION = 1
+"""Raise it with every change of grouping or packing that changes the bytes of a shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,34 +19,35 @@ class PackSettings:
     """How clips are packed into shards."""
 
     shard_bytes: int = 512_000_000
-    """A shard is closed before it grows past this, bytes."""
+    """Largest size of a shard, bytes."""
     group_videos: int = 32
-    """Videos of one source and split whose clips are shuffled together; also the unit of distribution."""
+    """Videos of one source and split whose clips are shuffled together."""
 
     def __post_init__(self) -> None:
         if self.shard_bytes < 1 or self.group_videos < 1:
             raise ConfigError(
-                f"shard_bytes {self.shard_bytes} and group_videos {self.group_videos} must be at least 1"
+                f"shard_bytes {self.shard_bytes} and group_videos {self.group_videos} "
+                "must be at least 1"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedVideo:
-    """A video under the names that it has in the corpus."""
+    """A video with its names in the corpus."""
 
     video: Video
     sha256: str
     case: str
-    """Pseudonym, or the case itself where the source is public."""
+    """The pseudonym, or the case name itself if the source is public."""
     labels: tuple[Label, ...]
 
     @property
     def id(self) -> str:
-        """The video's name in the corpus: the first 12 hex digits of its SHA-256."""
+        """Name of the video in the corpus: the first 12 hex digits of its SHA-256."""
         return self.sha256[:12]
 
     def facts(self) -> dict[str, object]:
-        """Everything of it that reaches the shards, as JSON; never its path."""
+        """Return everything about the video that reaches the shards, as JSON. Its path does not."""
         video = self.video
         return {
             "sha256": self.sha256,
@@ -62,7 +64,7 @@ class PlannedVideo:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Videos of one source and split whose shards depend on nothing but them."""
+    """Videos of one source and split that are packed together. Its shards depend on it alone."""
 
     source: str
     split: str
@@ -73,27 +75,36 @@ class Group:
 
     @property
     def name(self) -> str:
-        """`<source>-<split>-<number>`: unique in a corpus."""
+        """`<source>-<split>-<number>`, unique in a corpus."""
         return f"{self.source}-{self.split}-{self.number:05d}"
 
     def digest(self) -> str:
-        """Changes with anything that changes a byte of the group's shards."""
+        """Return a digest that changes whenever a byte of the group's shards would change."""
         return _digest([self.settings, self.name, [video.facts() for video in self.videos]])
 
 
 def make_groups(
     videos: Sequence[PlannedVideo], encode_digest: str, pack: PackSettings
 ) -> list[Group]:
-    """Groups of a build, ordered by name. Videos are dealt by their SHA-256, so neighbors in a manifest are spread."""
-    settings = _digest([_PACKING, encode_digest, asdict(pack)])
-    members: dict[tuple[str, str], list[PlannedVideo]] = defaultdict(list)
+    """Return the groups of a build, sorted by source, split and number.
+
+    Videos are dealt in the order of their SHA-256, which separates neighbors in a manifest.
+
+    Args:
+        videos: All videos of the build.
+        encode_digest: Digest of the encoding settings.
+        pack: The packing settings.
+    """
+    settings = _digest([_PACKING_VERSION, encode_digest, asdict(pack)])
+    by_source_and_split: dict[tuple[str, str], list[PlannedVideo]] = defaultdict(list)
     for video in videos:
-        members[video.video.source, video.video.split].append(video)
+        by_source_and_split[video.video.source, video.video.split].append(video)
+
     groups = []
-    for (source, split), found in sorted(members.items()):
-        ordered = sorted(found, key=lambda video: video.sha256)
-        for number, start in enumerate(range(0, len(ordered), pack.group_videos)):
-            chunk = tuple(ordered[start : start + pack.group_videos])
+    for (source, split), members in sorted(by_source_and_split.items()):
+        members = sorted(members, key=lambda video: video.sha256)
+        for number, start in enumerate(range(0, len(members), pack.group_videos)):
+            chunk = tuple(members[start : start + pack.group_videos])
             groups.append(
                 Group(source=source, split=split, number=number, videos=chunk, settings=settings)
             )
@@ -101,7 +112,7 @@ def make_groups(
 
 
 def source_plan_digest(groups: Sequence[Group]) -> str:
-    """What was asked for one source: equal digests mean equal bytes."""
+    """Return the digest of a source's plan. Equal digests mean equal bytes."""
     return _digest([group.digest() for group in groups])
 
 

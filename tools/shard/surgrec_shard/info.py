@@ -1,4 +1,4 @@
-"""What a corpus holds, read from `corpus.json` and the indexes alone."""
+"""Counts of a corpus, from `corpus.json` and the indexes alone."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,7 @@ from surgrec.shards import Source
 
 
 def describe_sources(sources: dict[str, Source]) -> list[dict[str, Any]]:
-    """One row per source: counts, hours and bytes, with the clips of each split."""
+    """Return one row per source: counts, hours, bytes, and the number of clips of each split."""
     return [_describe(source) for source in sources.values()]
 
 

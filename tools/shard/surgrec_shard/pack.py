@@ -1,4 +1,4 @@
-"""The encoded videos of one group -> its shards, in a shuffled order in which neighbors come from different videos."""
+"""Packing: encoded videos become shards, shuffled so that neighbors differ in video."""
 
 import hashlib
 from collections import Counter
@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from surgrec.manifest import Label
-from surgrec.shards import Clip, Sample, Shard, ShardWriter, clip_key, idx_path, shard_name
+from surgrec.annotations import Label
+from surgrec.shards import Clip, Sample, Shard, ShardWriter, shard_name
 from surgrec.storage import Store
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedClip, EncodedVideo
 from surgrec_shard.groups import Group, PlannedVideo
 
 _TAR_OVERHEAD_BYTES = 4096
+"""Estimate of a sample's headers, padding and JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,43 +35,54 @@ def pack_group(
     store: Store,
     work: Path,
 ) -> tuple[list[Shard], list[Sample]]:
-    """Writes the shards of a group to the store, each complete under its name or not at all.
+    """Write the shards of a group to the store. Each appears there complete or not at all.
 
     Args:
         group: The group; only its videos in `encoded` are packed.
         encoded: Encoded videos by id.
-        config: Digest of the encoding settings, kept with every clip.
-        shard_bytes: Size that closes a shard.
+        config: Digest of the encoding settings, stored with every clip.
+        shard_bytes: Largest size of a shard.
         store: The corpus root.
         work: Local folder for the shard being written.
+
+    Returns:
+        The shards, and their samples in the order of the shards.
     """
     clips = interleave(
         [
-            describe(video, encoded[video.id], config)
+            describe_clips(video, encoded[video.id], config)
             for video in group.videos
             if video.id in encoded
         ]
     )
+
     shards, samples = [], []
     for part, members in enumerate(_parts(clips, shard_bytes)):
         name = shard_name(group.source, group.split, group.number, part)
-        path = work / name
+        shard, offsets = work / name, work / f"{name}.idx"
         try:
-            with writing_to(work), ShardWriter(path, name) as writer:
+            with writing_to(work), ShardWriter(shard) as writer:
                 for member in members:
                     writer.add(member.clip, member.labels, member.path.read_bytes())
                 shards.append(writer.close())
             samples += writer.samples
-            store.upload(f"{group.source}/{name}.idx", idx_path(path))
-            store.upload(f"{group.source}/{name}", path)
+            # The shard comes last: a shard in the store has its offsets beside it.
+            store.upload(f"{group.source}/{offsets.name}", offsets)
+            store.upload(f"{group.source}/{shard.name}", shard)
         finally:
-            idx_path(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            offsets.unlink(missing_ok=True)
+            shard.unlink(missing_ok=True)
     return shards, samples
 
 
-def describe(planned: PlannedVideo, encoded: EncodedVideo, config: str) -> list[StoredClip]:
-    """What the corpus says about each clip of a video, with the labels that fall into it."""
+def describe_clips(planned: PlannedVideo, encoded: EncodedVideo, config: str) -> list[StoredClip]:
+    """Return the clips of a video with their metadata and the labels that overlap them.
+
+    Args:
+        planned: The video with its names.
+        encoded: Its clips.
+        config: Digest of the encoding settings.
+    """
     video = planned.video
     return [
         StoredClip(
@@ -103,7 +115,7 @@ def describe(planned: PlannedVideo, encoded: EncodedVideo, config: str) -> list[
 
 
 def labels_of_clip(labels: Sequence[Label], clip: EncodedClip) -> tuple[Label, ...]:
-    """The labeled stretches that overlap a clip, cut to it, in seconds from its start."""
+    """Return the labels that overlap a clip, cut to it, in seconds from its start."""
     cut = (
         Label(
             task=label.task,
@@ -117,42 +129,52 @@ def labels_of_clip(labels: Sequence[Label], clip: EncodedClip) -> tuple[Label, .
 
 
 def interleave(videos: Sequence[Sequence[StoredClip]]) -> list[StoredClip]:
-    """All clips, each video's own in a shuffled order and spread evenly over the whole; fixed by the sample keys."""
-    placed = []
+    """Return all clips in a shuffled order that depends only on their keys.
+
+    The clips of each video are shuffled and spread evenly over the whole. Neighbors come from
+    different videos, unless one video has more than half of all clips.
+    """
+    positions: list[tuple[float, str, StoredClip]] = []
     for clips in videos:
-        shuffled = sorted(clips, key=lambda stored: _hash_of(clip_key(stored.clip)))
+        # Clip i of n is placed at (i + offset) / n of the whole; the offset depends on the video.
+        shuffled = sorted(clips, key=lambda stored: _hash_of(stored.clip.key))
         offset = _hash_of(clips[0].clip.video) if clips else 0.0
-        placed += [
-            ((place + offset) / len(shuffled), stored) for place, stored in enumerate(shuffled)
+        positions += [
+            ((index + offset) / len(shuffled), stored.clip.key, stored)
+            for index, stored in enumerate(shuffled)
         ]
-    return _apart(
-        [stored for _, stored in sorted(placed, key=lambda item: (item[0], clip_key(item[1].clip)))]
-    )
+    positions.sort(key=lambda position: position[:2])
+    return _separate_videos([stored for _, _, stored in positions])
 
 
-def _apart(clips: list[StoredClip]) -> list[StoredClip]:
-    """The clips in nearly the same order, neighbors from different videos; unchanged where one video has most of them."""
+def _separate_videos(clips: list[StoredClip]) -> list[StoredClip]:
+    """Return the clips in nearly the same order, with neighbors from different videos.
+
+    The order is unchanged if one video has more than half of the clips.
+    """
     left = Counter(stored.clip.video for stored in clips)
     if not clips or 2 * max(left.values()) > len(clips) + 1:
         return clips
-    waiting, chosen, last = list(clips), list[StoredClip](), ""
+
+    waiting, ordered, last = list(clips), list[StoredClip](), ""
     while waiting:
+        # A video with more than half of the waiting clips is due: any other choice would leave
+        # too many of its clips to separate.
         most = max(left, key=left.__getitem__)
-        due = 2 * left[most] > len(
-            waiting
-        )  # with any other clip now, too many of this video would be left
-        place = next(
-            place
-            for place, stored in enumerate(waiting)
-            if (stored.clip.video == most if due else stored.clip.video != last)
+        is_due = 2 * left[most] > len(waiting)
+        index = next(
+            index
+            for index, stored in enumerate(waiting)
+            if (stored.clip.video == most if is_due else stored.clip.video != last)
         )
-        chosen.append(waiting.pop(place))
-        last = chosen[-1].clip.video
+        ordered.append(waiting.pop(index))
+        last = ordered[-1].clip.video
         left[last] -= 1
-    return chosen
+    return ordered
 
 
 def _parts(clips: Sequence[StoredClip], shard_bytes: int) -> Iterator[list[StoredClip]]:
+    """Divide clips, in their order, into parts that fit a shard."""
     members: list[StoredClip] = []
     total = 0
     for stored in clips:
@@ -167,5 +189,5 @@ def _parts(clips: Sequence[StoredClip], shard_bytes: int) -> Iterator[list[Store
 
 
 def _hash_of(text: str) -> float:
-    """A number in [0, 1) that looks random and is fixed by the text."""
+    """Return a number in [0, 1) that looks random and depends only on the text."""
     return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:6], "little") / 2**48

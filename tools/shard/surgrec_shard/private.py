@@ -1,4 +1,7 @@
-"""What must never enter the corpus: the key of the pseudonyms, the names behind them, resume state, reports with paths."""
+"""The private folder: the key of the pseudonyms, names behind them, resume state, and reports.
+
+Nothing in it may enter the corpus.
+"""
 
 import contextlib
 import csv
@@ -16,17 +19,20 @@ from surgrec.errors import StorageError
 from surgrec.storage import file_sha256
 from surgrec_shard.disk import writing_to
 
-_KEY_FILE, _KEY_LOCK_FILE, _HASHES_FILE, _LOCK_FILE = (
-    "key",
-    "key.lock",
-    "hashes.jsonl",
-    "build.lock",
-)
+_KEY_FILE, _KEY_LOCK_FILE = "key", "key.lock"
+_HASHES_FILE, _LOCK_FILE = "hashes.jsonl", "build.lock"
 _KEY = re.compile("[0-9a-f]{64}")
 
 
 class PrivateFolder:
-    """A folder that only its owner can open (mode 0700)."""
+    """A folder that only its owner can open (mode 0700). It is created if it does not exist.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        StorageError: The folder cannot be written, or its key is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,17 +41,23 @@ class PrivateFolder:
             path.chmod(0o700)
         except OSError as error:
             raise StorageError(
-                f"--private {path} cannot be used ({error.strerror}); name a folder you may write"
+                f"--private {path} cannot be used ({error.strerror}); name a writable folder"
             ) from None
-        self._key = self._read_or_make_key()
+        self._key = self._read_or_create_key()
         self._hashes = self._read_hashes()
 
     def pseudonym(self, source: str, case: str) -> str:
-        """A case's name in the corpus: 12 hex digits that only the holder of the key can link to the case."""
+        """Return a case's name in the corpus: 12 hex digits.
+
+        Only the holder of the key can link it to the case.
+        """
         return hmac.new(self._key, f"{source}\0{case}".encode(), hashlib.sha256).hexdigest()[:12]
 
     def file_sha256(self, path: Path) -> str:
-        """SHA-256 of a file, remembered by its path, size and time of change, as hashing a corpus takes hours."""
+        """Return the SHA-256 of a file, from the folder if the file has not changed since.
+
+        A file is known by its path, size and modification time. Hashing a large corpus takes hours.
+        """
         state = path.stat()
         identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
         if identity not in self._hashes:
@@ -59,11 +71,16 @@ class PrivateFolder:
         return self._hashes[identity]
 
     def write_report(self, name: str, rows: Sequence[Mapping[str, object]]) -> Path:
-        """A CSV that shows paths and the hospital's own case names; gives its path."""
+        """Write a CSV file that may show paths and case names. Return its path.
+
+        Args:
+            name: File name.
+            rows: At least one row; all have the same columns.
+        """
         path = self.path / name
         partial = path.with_suffix(".partial")
         with writing_to(self.path):
-            # A name on disk need not be UTF-8: surrogateescape writes back the bytes that it has there.
+            # File names need not be UTF-8: surrogateescape writes back their original bytes.
             with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
                 writer.writeheader()
@@ -73,10 +90,10 @@ class PrivateFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for one build.
+        """Lock the folder for one build, inside the `with` block.
 
         Raises:
-            StorageError: Another build holds it.
+            StorageError: Another build has locked it.
         """
         with (self.path / _LOCK_FILE).open("w") as lock:
             try:
@@ -87,20 +104,20 @@ class PrivateFolder:
                 ) from None
             yield
 
-    def _read_or_make_key(self) -> bytes:
+    def _read_or_create_key(self) -> bytes:
         path = self.path / _KEY_FILE
         with writing_to(self.path):
             if not path.is_file():
+                # Two first builds at the same time must not create two keys.
                 with (self.path / _KEY_LOCK_FILE).open("w") as lock:
-                    fcntl.flock(
-                        lock, fcntl.LOCK_EX
-                    )  # two first builds at once must not use two keys
+                    fcntl.flock(lock, fcntl.LOCK_EX)
                     if not path.is_file():
-                        _write_key(path)
+                        _write_new_key(path)
             text = path.read_text(encoding="ascii", errors="replace").strip()
         if not _KEY.fullmatch(text):
             raise StorageError(
-                f"{path} does not hold a key of 64 hex digits; restore it, or cases get new names"
+                f"{path} does not contain a key of 64 hex digits; restore it from a backup, "
+                "as a new key would rename all cases"
             )
         return bytes.fromhex(text)
 
@@ -108,16 +125,16 @@ class PrivateFolder:
         path = self.path / _HASHES_FILE
         if not path.is_file():
             return {}
-        rows = {}
+        hashes = {}
         for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # a line cut by a kill is hashed again
+            with contextlib.suppress(ValueError):  # a line cut by a kill: that file is hashed again
                 row = json.loads(line)
-                rows[row["file"]] = row["sha256"]
-        return rows
+                hashes[row["file"]] = row["sha256"]
+        return hashes
 
 
-def _write_key(path: Path) -> None:
-    """A new key, complete or not there: a kill in between must not leave an empty one."""
+def _write_new_key(path: Path) -> None:
+    """Write a new key, complete or not at all: a kill must not leave an empty file."""
     partial = path.with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secrets.token_hex(32))

@@ -1,4 +1,4 @@
-"""One video file -> what it holds, by ffprobe. Nothing is decoded yet."""
+"""Properties of a video file, read with ffprobe. No frame is decoded."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,12 @@ _ENTRIES = (
 
 
 class BadVideoError(Exception):
-    """A video that cannot be used. `reason` is one word for the corpus, the text is for the hospital's own report."""
+    """A video that cannot be used.
+
+    Args:
+        reason: One word, which the corpus may contain.
+        detail: A sentence for the private report.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -24,67 +29,73 @@ class BadVideoError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """What a video file holds, as it would be displayed (rotated, with square pixels)."""
+    """Properties of a video file as displayed: rotated, with square pixels."""
 
     width: int
     height: int
     fps: float
     duration_s: float | None
-    """Of the video stream; None where the container does not say."""
+    """Duration of the video stream; None if the container does not state it."""
     interlaced: bool
     rotated: bool
-    """Whether the container says to turn or mirror the frames for display."""
+    """Whether the container tells players to rotate or mirror the frames."""
 
 
 def probe(path: Path) -> VideoFacts:
-    """Facts about the first video stream of a file.
+    """Return the properties of the first video stream of a file.
 
     Raises:
-        BadVideoError: The file is missing or empty, is no video, or has no video stream.
+        BadVideoError: The file is missing or empty, is not a video, or has no video stream.
     """
     if not path.is_file():
         raise BadVideoError("missing", "the file does not exist")
     if path.stat().st_size == 0:
-        raise BadVideoError("empty", "the file has no bytes")
+        raise BadVideoError("empty", "the file is empty")
     try:
-        found = json.loads(
+        output = json.loads(
             run_ffprobe(path, ["-select_streams", "V:0", "-show_entries", _ENTRIES, "-of", "json"])
         )
     except FfmpegError as error:
         raise _unreadable(path, str(error)) from None
-    if not found.get("streams"):
+    if not output.get("streams"):
         raise BadVideoError("no_video", "the file has no video stream")
-    stream = found["streams"][0]
+
+    stream = output["streams"][0]
     width, height = _display_size(stream)
     fps = _fraction(stream.get("avg_frame_rate")) or _fraction(stream.get("r_frame_rate"))
     if width < 16 or height < 16 or not fps or fps > 1000:
         raise BadVideoError(
             "no_video",
-            f"its video stream says {width}x{height} pixels at {float(fps or 0):g} frames/s",
+            f"the video stream has {width}x{height} pixels at {float(fps or 0):g} frames/s",
         )
     return VideoFacts(
         width=width,
         height=height,
         fps=float(fps),
-        duration_s=_duration_s(stream, found.get("format", {})),
+        duration_s=_duration_s(stream, output.get("format", {})),
         interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
         rotated=any("rotation" in side for side in stream.get("side_data_list", [])),
     )
 
 
 def _unreadable(path: Path, complaint: str) -> BadVideoError:
-    """ffprobe misses the moov atom in a copy that was cut short and in a text file alike; only the first begins as an mp4."""
+    """Return the error for a file that ffprobe cannot read.
+
+    ffprobe has the same complaint about a truncated mp4 and about a text file: no moov atom.
+    The truncated mp4 still begins like an mp4.
+    """
     with path.open("rb") as file:
-        begins_as_mp4 = file.read(8)[4:] == b"ftyp"
-    if begins_as_mp4 and "moov atom not found" in complaint:
+        begins_like_mp4 = file.read(8)[4:] == b"ftyp"
+    if begins_like_mp4 and "moov atom not found" in complaint:
         return BadVideoError(
             "truncated",
-            "its end is missing, where this mp4 has its index (moov): copy the file again",
+            "the end of the mp4, with its index (moov), is missing; copy the file again",
         )
-    return BadVideoError("unreadable", f"it is no video that ffmpeg can read ({complaint})")
+    return BadVideoError("unreadable", f"ffmpeg cannot read the file as a video ({complaint})")
 
 
 def _display_size(stream: dict[str, Any]) -> tuple[int, int]:
+    """Return width and height after rotation, with square pixels."""
     width, height = int(stream.get("width", 0)), int(stream.get("height", 0))
     aspect = _fraction(str(stream.get("sample_aspect_ratio", "")).replace(":", "/"))
     if aspect:
@@ -96,7 +107,10 @@ def _display_size(stream: dict[str, Any]) -> tuple[int, int]:
 
 
 def _duration_s(stream: dict[str, Any], container: dict[str, Any]) -> float | None:
-    """The stream's own duration where there is one: a container's may be that of a longer sound track."""
+    """Return the duration of the stream.
+
+    Without one, return that of the container, which may be that of a longer sound track.
+    """
     if "duration" in stream:
         return float(stream["duration"])
     tag = stream.get("tags", {}).get("DURATION")  # Matroska: HH:MM:SS.nnnnnnnnn
@@ -107,6 +121,7 @@ def _duration_s(stream: dict[str, Any], container: dict[str, Any]) -> float | No
 
 
 def _fraction(text: str | None) -> Fraction | None:
+    """Return a positive fraction, or None for any other text."""
     try:
         value = Fraction(text or "")
     except (ValueError, ZeroDivisionError):

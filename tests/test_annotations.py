@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from surgrec.annotations import READERS, Label, read_labels
+from surgrec.errors import ManifestError
+
+HEADER = "task,start_s,end_s,value"
+
+
+def write(folder: Path, *lines: str, name: str = "labels.csv") -> Path:
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, HEADER, "phase,5,20.5,dissection", "tool,0,2,grasper", "phase,0,5,access"
+    )
+    assert read_labels(path) == [
+        Label(task="tool", start_s=0.0, end_s=2.0, value="grasper"),
+        Label(task="phase", start_s=0.0, end_s=5.0, value="access"),
+        Label(task="phase", start_s=5.0, end_s=20.5, value="dissection"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "phase,5,5,x",
+            r"5\.0 s to 5\.0 s is not a time segment; .*end_s must be after start_s",
+        ),
+        ("phase,6,5,x", r"6\.0 s to 5\.0 s is not a time segment"),
+        ("phase,-1,5,x", r"-1\.0 s to 5\.0 s is not a time segment"),
+        ("phase,0,inf,x", "0.0 s to inf s is not a time segment"),
+        ("phase,nan,5,x", "nan s to 5.0 s is not a time segment"),
+        ("phase,00:05,5,x", "start_s '00:05' and end_s '5' must be seconds"),
+        ("phase,,5,x", "start_s '' and end_s '5' must be seconds"),
+        (",0,5,x", "task is '' and value is 'x'; fill in both"),
+        ("phase,0,5,", "task is 'phase' and value is ''"),
+        ("phase,0,5", "the row does not have 4 columns"),
+    ],
+)
+def test_a_row_that_is_not_a_time_segment_with_a_value_is_refused(
+    tmp_path: Path, row: str, message: str
+) -> None:
+    with pytest.raises(ManifestError, match=f"{tmp_path}/labels.csv, line 2: .*{message}"):
+        read_labels(write(tmp_path, HEADER, row))
+
+
+def test_unknown_columns_of_labels_are_refused_without_naming_a_flag(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ManifestError, match="unknown column 'color'; rename it, or remove it"):
+        read_labels(write(tmp_path, f"{HEADER},color", "phase,0,5,x,red"))
+
+
+@pytest.mark.parametrize("name", ["labels.tsv", "LABELS.CSV"])
+def test_the_reader_is_chosen_by_the_suffix_in_any_case(tmp_path: Path, name: str) -> None:
+    lines = [line.replace(",", "\t") for line in (HEADER, "phase,0,5,access")]
+    assert [label.value for label in read_labels(write(tmp_path, *lines, name=name))] == ["access"]
+
+
+def test_a_suffix_without_a_reader_is_refused_with_those_that_have_one(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER, name="labels.xlsx")
+    with pytest.raises(
+        ManifestError, match=rf"{path}: no reader .* '\.xlsx'; .*{next(iter(READERS))}"
+    ):
+        read_labels(path)

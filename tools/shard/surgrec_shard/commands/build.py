@@ -1,0 +1,159 @@
+"""`surgrec-shard build`: videos to shards."""
+
+import os
+from pathlib import Path
+
+from rich.markup import escape
+
+from surgrec.errors import ConfigError
+from surgrec.manifest import Split, Video, read_manifest, scan_folder
+from surgrec.storage import Store, open_store
+from surgrec.terminal import SOME_FAILED, say, stage_progress
+from surgrec_shard.build import Build, BuildConfig, BuildResult
+from surgrec_shard.encode import EncodeSettings
+from surgrec_shard.groups import PackSettings
+from surgrec_shard.private import PrivateFolder
+
+_SHOWN_FAILURES = 20
+
+
+def build(
+    *,
+    out: str,
+    manifest: Path | None = None,
+    videos: Path | None = None,
+    source: str = "",
+    domain: str = "",
+    split: Split = "train",
+    license: str = "",
+    case_from: str = "",
+    ignore_columns: list[str] = [],  # noqa: B006 - only read; a tuple would not parse as a list
+    public: bool = False,
+    private: Path | None = None,
+    work: Path | None = None,
+    workers: int = 0,
+    replace: bool = False,
+    encode: EncodeSettings = EncodeSettings(),
+    pack: PackSettings = PackSettings(),
+) -> int:
+    """Build shards from videos. To continue a killed build, run the same command again.
+
+    Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used.
+
+    Args:
+        out: Corpus root: a folder, or s3://bucket/prefix.
+        manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
+            Optional columns: procedure, view, license, labels, public.
+        videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
+        source: With --videos: name of the source.
+        domain: With --videos: laparoscopy, endoscopy, cataract, robotic, ...
+        split: With --videos: the stored split.
+        license: With --videos: terms of use, stored with every clip.
+        case_from: With --videos: regular expression with one group, searched in each path; the
+            group is the case.
+        ignore_columns: Columns of the manifest to skip. Other unknown columns are refused.
+        public: Store case names unchanged. By default, pseudonyms made with a private key replace
+            them.
+        private: Folder for the key, the names behind the pseudonyms, and reports with paths. Never
+            share it. Default: CORPUS.private beside a local corpus, ./BUCKET-PREFIX.private for an
+            object store.
+        work: Folder for unfinished work, preferably on a fast local disk. Default: inside
+            --private.
+        workers: Videos encoded at once; 0: one per core.
+        replace: Replace sources that the corpus has from other videos, cases or labels. No run may
+            read them meanwhile.
+        encode: How clips are stored.
+        pack: How clips are packed into shards.
+    """
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}; it must be at least 1, or 0 for one per core")
+    store = open_store(out)
+    private = private or _private_folder(store)
+    work = work or private / "work"
+    _check_folders(store, videos, private, work)
+
+    config = BuildConfig(
+        videos=_read_videos(
+            manifest, videos, source, domain, split, license, case_from, ignore_columns
+        ),
+        store=store,
+        private=PrivateFolder(private),
+        work=work,
+        encode=encode,
+        pack=pack,
+        public=public,
+        workers=workers or len(os.sched_getaffinity(0)),
+        replace=replace,
+    )
+    with stage_progress() as progress:
+        result = Build(config, progress).run()
+    _print_result(result, store)
+    return SOME_FAILED if result.failures else 0
+
+
+def _read_videos(
+    manifest: Path | None,
+    videos: Path | None,
+    source: str,
+    domain: str,
+    split: Split,
+    license: str,
+    case_from: str,
+    ignore_columns: list[str],
+) -> list[Video]:
+    """Return the videos of the manifest or of the folder."""
+    if manifest is not None and videos is not None:
+        raise ConfigError("give either --manifest FILE.csv or --videos FOLDER, not both")
+
+    if manifest is not None:
+        if source or domain or split != "train" or license or case_from:
+            raise ConfigError(
+                "--source, --domain, --split, --license and --case_from need --videos; "
+                "with --manifest, use its columns"
+            )
+        return read_manifest(manifest, ignore_columns=ignore_columns)
+
+    if videos is None:
+        raise ConfigError("give either --manifest FILE.csv or --videos FOLDER")
+    if ignore_columns:
+        raise ConfigError("--ignore_columns needs --manifest; a folder of videos has no columns")
+    if not source or not domain:
+        raise ConfigError("--videos needs --source NAME and --domain NAME")
+    return scan_folder(
+        videos, source=source, domain=domain, split=split, license=license, case_from=case_from
+    )
+
+
+def _check_folders(store: Store, videos: Path | None, private: Path, work: Path) -> None:
+    """Refuse private files inside the corpus, and unfinished clips among the videos to build."""
+    for flag, folder in (("--private", private), ("--work", work)):
+        if store.is_local and folder.resolve().is_relative_to(Path(store.address).resolve()):
+            raise ConfigError(
+                f"{flag} {folder} lies inside the corpus {store.address}; "
+                "name a folder outside of it"
+            )
+        if videos is not None and folder.resolve().is_relative_to(videos.resolve()):
+            raise ConfigError(
+                f"{flag} {folder} lies inside --videos {videos}; name a folder outside of it"
+            )
+
+
+def _private_folder(store: Store) -> Path:
+    """Return the default folder: see the help of `private`."""
+    if store.is_local:
+        return Path(store.address.rstrip("/") + ".private")
+    return Path(store.address.partition("://")[2].strip("/").replace("/", "-") + ".private")
+
+
+def _print_result(result: BuildResult, store: Store) -> None:
+    for failure in result.failures[:_SHOWN_FAILURES]:
+        say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
+    if len(result.failures) > _SHOWN_FAILURES:
+        say(f"... and {len(result.failures) - _SHOWN_FAILURES} more")
+
+    for name, entry in result.corpus.sources.items():
+        say(
+            f"{name}: {entry.samples} clips of {entry.videos} videos, {entry.hours:.2f} h, "
+            f"{entry.bytes / 1e6:.1f} MB in {len(entry.shards)} shards"
+        )
+    say(escape(f"corpus: {store.address}\nprivate list of all videos: {result.report}"))

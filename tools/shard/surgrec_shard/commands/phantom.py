@@ -1,0 +1,29 @@
+"""`surgrec-shard phantom`: procedural videos, to try SurgRec without patient data."""
+
+import os
+from pathlib import Path
+
+from rich.markup import escape
+
+from surgrec.terminal import say, stage_progress
+from surgrec_shard.phantom.render_corpus import render_corpus
+
+
+def phantom(*, out: Path, seed: int = 0, minutes: float = 12.0, workers: int = 0) -> None:
+    """Render procedural videos that resemble surgery in four domains, with a manifest and labels.
+
+    Args:
+        out: Folder for the videos and their manifest.
+        seed: The same seed gives the same bytes on one machine.
+        minutes: Minutes of video over all sources.
+        workers: Cases rendered at once; 0: one per core.
+    """
+    with stage_progress() as progress:
+        manifest = render_corpus(
+            out,
+            seed=seed,
+            minutes=minutes,
+            workers=workers or os.cpu_count() or 1,
+            progress=lambda done, total: progress("rendering", done, total),
+        )
+    say(escape(f"manifest: {manifest}"))

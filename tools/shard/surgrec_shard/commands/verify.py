@@ -1,0 +1,28 @@
+"""`surgrec-shard verify`: every byte of a corpus against its digests and its index."""
+
+from rich.markup import escape
+
+from surgrec.terminal import say, stage_progress
+from surgrec_shard import verify as verification
+
+
+def verify(corpus: str, decode: bool = False) -> int:
+    """Read every shard once and check it against the index.
+
+    Exit status 0: no problem. Exit status 1: problems, one per line.
+
+    Args:
+        corpus: Corpus root.
+        decode: Decode every clip; otherwise one clip of each shard.
+    """
+    with stage_progress() as progress:
+        findings = verification.verify(corpus, decode_all=decode, progress=progress)
+    for problem in findings.problems:
+        say(f"[red]problem[/red] {escape(problem)}")
+
+    verdict = f"{len(findings.problems) or 'no'} problems"
+    say(
+        f"{findings.shards} shards and {findings.samples} samples read, "
+        f"{findings.decoded} clips decoded: {verdict}"
+    )
+    return 1 if findings.problems else 0
