@@ -1,4 +1,7 @@
-"""Foreign files of weights, read without running anything in them: PyTorch's pickles, safetensors, Hugging Face's folders."""
+"""Read other projects' checkpoints as data: PyTorch pickles, safetensors, Hugging Face folders.
+
+No code in a file is executed: a pickle may build only tensors and the types of `ALLOWED_GLOBALS`.
+"""
 
 import argparse
 import hashlib
@@ -22,14 +25,18 @@ from surgrec.errors import CheckpointError
 from surgrec.storage import file_sha256
 
 CONFIG_FILE, CARD_FILE, WEIGHTS_FILE = "config.json", "README.md", "model.safetensors"
+"""Names of the files in a model folder."""
+
 NOTE = "surgrec"
-"""Where `surgrec export` notes license and provenance: an entry of a pickle, or of the metadata of safetensors."""
+"""Key of the license and provenance that `surgrec export` writes: an entry of a pickle, or of the
+metadata of safetensors."""
 
-STATE_DICT_FACTS = "_metadata"
-"""The attribute in which PyTorch's state dicts carry facts beside their tensors; the note of a bare one is in there."""
+STATE_DICT_METADATA = "_metadata"
+"""Attribute of PyTorch's state dicts for facts beside the tensors. It holds the note of a file
+without entries."""
 
-# Bytes that are not what PyTorch wrote lead its reader and the unpickler astray in all of these ways; a list, and not every
-# Exception, since a mistake of ours is none of the file's.
+# Damaged bytes raise any of these in PyTorch's reader or in the unpickler. The list is explicit,
+# so that an error in SurgRec's code is not reported as a damaged file.
 _DAMAGED = (
     OSError,
     EOFError,
@@ -45,8 +52,8 @@ _DAMAGED = (
     zipfile.BadZipFile,
 )
 
-# What the published files hold beside tensors, dicts and numbers: VideoMAE's arguments, paths among them, and NumPy's scalars
-# (a logged loss, a learning rate). Building one of these runs no code of the file's choosing.
+# Published files also hold VideoMAE's arguments, with paths, and NumPy scalars (losses, learning
+# rates). Building these types does not execute code from the file.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 ALLOWED_GLOBALS: list[Any] = [
     argparse.Namespace,
@@ -57,37 +64,38 @@ ALLOWED_GLOBALS: list[Any] = [
     np.dtype,
     *(type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")),
 ]
-"""Everything that a pickle may name beyond what PyTorch's own `weights_only` list has."""
+"""Types that a pickle may build in addition to PyTorch's `weights_only` list."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFile:
-    """A foreign file as it was read: nothing renamed, nothing left out."""
+    """The content of a file or folder of another project, unchanged."""
 
     path: Path
     """The file or folder."""
     sha256: str
-    """Of the file's bytes; of the lines `sha256 name` for the weight files of a folder with several."""
+    """Digest of the weights, see `checkpoint_sha256`."""
     content: Mapping[str, Any]
     """Tensors and other values by name, nested as in the file."""
     config: Mapping[str, Any] | None = None
     """The folder's config.json."""
     license: str | None = None
-    """What the folder's model card says."""
+    """The license in the folder's model card."""
     note: Mapping[str, Any] | None = None
-    """What `surgrec export` wrote into it: license and provenance."""
+    """License and provenance, if `surgrec export` wrote the file."""
 
     @property
     def name(self) -> str:
-        """Of the file or folder, without the folders that it is in."""
+        """Name of the file or folder, without its parent folders."""
         return self.path.absolute().name
 
 
 def read_checkpoint_file(path: Path) -> CheckpointFile:
-    """The content of a file, or of a folder with a config.json and weights, on the CPU.
+    """Read a file, or a folder with a config.json and weights, to the CPU.
 
     Raises:
-        CheckpointError: It is missing or damaged, or holds an object that is not in `ALLOWED_GLOBALS`.
+        CheckpointError: The path is missing or damaged, or holds an object of a type outside
+            `ALLOWED_GLOBALS`.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -95,6 +103,7 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
         raise CheckpointError(
             f"{path} does not exist; give a file of weights, or a folder with a {CONFIG_FILE}"
         )
+
     content = _read_file(path)
     return CheckpointFile(
         path=path, sha256=file_sha256(path), content=content, note=_note(path, content)
@@ -122,45 +131,47 @@ def checkpoint_sha256(path: Path) -> str:
 def _read_folder(folder: Path) -> CheckpointFile:
     config = _read_json(folder / CONFIG_FILE)
     files = _weight_files(folder)
+
     content: dict[str, Any] = {}
     for file in files:
         content |= _read_file(file)
-    note = _note(files[0], content)
+
     return CheckpointFile(
         path=folder,
         sha256=checkpoint_sha256(folder),
         content=content,
         config=config,
         license=_card_license(folder),
-        note=note,
+        note=_note(files[0], content),
     )
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """One file, or the shards that an index names."""
+    """Return the folder's weight file, or the shards that its index names."""
     for name in (WEIGHTS_FILE, "pytorch_model.bin"):
         if (folder / name).is_file():
             return [folder / name]
+
         index = folder / f"{name}.index.json"
-        if index.is_file():
-            shards = _shards(index)
-            for shard in shards:
-                if Path(shard).name != shard or not (folder / shard).is_file():
-                    raise CheckpointError(
-                        f"{index} names the shard '{shard}', which is not in the folder; copy it there"
-                    )
-            if shards:
-                return [folder / shard for shard in shards]
+        shards = _shard_names(index) if index.is_file() else []
+        for shard in shards:
+            if Path(shard).name != shard or not (folder / shard).is_file():
+                raise CheckpointError(
+                    f"{index}: the shard '{shard}' is not a file in this folder; copy it there"
+                )
+        if shards:
+            return [folder / shard for shard in shards]
+
     raise CheckpointError(
         f"{folder} has neither {WEIGHTS_FILE} nor pytorch_model.bin; give a folder with weights"
     )
 
 
-def _shards(index: Path) -> list[str]:
+def _shard_names(index: Path) -> list[str]:
     shards = _read_json(index).get("weight_map", {})
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise CheckpointError(
-            f"'weight_map' of {index} does not name a shard for each tensor; copy the index again"
+            f"{index}: 'weight_map' does not map each tensor to a file name; copy the index again"
         )
     return sorted(set(shards.values()))
 
@@ -170,34 +181,43 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as JSON ({error}); give a folder as its makers published it"
+            f"{path} cannot be read as JSON ({error}); give the folder as it was published"
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no JSON object; give a folder as its makers published it")
+        raise CheckpointError(
+            f"{path} holds a JSON {type(content).__name__}, expected an object; give the folder "
+            "as it was published"
+        )
     return content
 
 
 def _card_license(folder: Path) -> str | None:
-    """`license:` of the model card's front matter."""
+    """Return `license:` of the model card's front matter."""
     card = folder / CARD_FILE
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    front = re.match(r"---\n(.*?)\n---", text, flags=re.DOTALL)
-    license = (
-        re.search(r"^license:\s*([\w.+-]+)", front.group(1), flags=re.MULTILINE) if front else None
-    )
+    if not card.is_file():
+        return None
+
+    text = card.read_text(encoding="utf-8", errors="replace")
+    front_matter = re.match(r"---\n(.*?)\n---", text, flags=re.DOTALL)
+    if front_matter is None:
+        return None
+    license = re.search(r"^license:\s*([\w.+-]+)", front_matter.group(1), flags=re.MULTILINE)
     return license.group(1) if license else None
 
 
 def _note(file: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
-    facts = getattr(content, STATE_DICT_FACTS, None)
-    text = content.get(NOTE, facts.get(NOTE) if isinstance(facts, Mapping) else None)
+    """Return the note of `surgrec export`; another project's entry of that name is ignored."""
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as opened:
             text = (opened.metadata() or {}).get(NOTE)
+    else:
+        metadata = getattr(content, STATE_DICT_METADATA, None)
+        text = content.get(NOTE, metadata.get(NOTE) if isinstance(metadata, Mapping) else None)
+
     try:
         note = json.loads(text) if isinstance(text, str) else None
     except ValueError:
-        return None  # another project's entry of the same name
+        return None
     if not isinstance(note, dict) or not isinstance(note.get("provenance"), dict):
         return None
     return note if "license" in note and isinstance(note["license"], (str, type(None))) else None
@@ -219,7 +239,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     try:
-        # Mapped where the format allows: of a file with the optimizer's state only the encoder is ever read.
+        # Map the file if its format allows, so that an unused optimizer state is never read.
         mapped = zipfile.is_zipfile(path)
         with torch.serialization.safe_globals(ALLOWED_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -230,24 +250,29 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             f"{path}: not a readable PyTorch file ({reason}); copy it again"
         ) from error
+
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"{path} holds a {type(content).__name__}, not named tensors; give a file of weights"
+            f"{path} holds a {type(content).__name__}, expected tensors by name; give a file of "
+            "weights"
         )
-    unnamed = [name for name in content if not isinstance(name, str)]
-    if unnamed:
-        raise CheckpointError(
-            f"{path} has an entry {unnamed[0]!r}, which is no name; give a file of weights"
-        )
+    for name in content:
+        if not isinstance(name, str):
+            raise CheckpointError(
+                f"{path}: the key {name!r} is not a string; give a file of weights"
+            )
     return content
 
 
 def _refusal(path: Path, message: str) -> str:
-    named = re.search(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)", message)
-    if named is None:
-        return f"{path}: not a pickle of tensors, so nothing of it was read; copy it again, or give a file of weights"
-    found = named.group(1) or named.group(2)
+    """Return the error for a pickle that `weights_only` refused."""
+    global_name = re.search(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)", message)
+    if global_name is None:
+        return (
+            f"{path}: not a pickle of tensors, and nothing in it was executed; copy it again, or "
+            "give a file of weights"
+        )
     return (
-        f"{path}: its pickle names '{found}', which is not on the list of what may be built, so nothing of it was run; "
-        "give a file of tensors"
+        f"{path}: its pickle names '{global_name.group(1) or global_name.group(2)}', which is not "
+        "an allowed type, and nothing in it was executed; give a file of tensors"
     )

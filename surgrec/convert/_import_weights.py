@@ -1,36 +1,41 @@
-"""A foreign file as an encoder file of ours, with all its weights, that says where they are from and under which license."""
+"""Import external weights: write them to an encoder file, and describe them to the user."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from surgrec import __version__
-from surgrec.convert._pretrained import UNSTATED, Pretrained, SkippedTensors
+from surgrec.convert._pretrained import NO_LICENSE_STATED, Pretrained, SkippedTensors
 from surgrec.convert.native import save_pretrained
 
-_SOURCES = {
+_LICENSE_SOURCES = {
     "given": "as given",
-    "note": "as it was exported",
-    "model card": "by its model card",
-    "format": "of the project that publishes such files; give --license (in a recipe --init_license) if this one is "
-    "another's",
+    "note": "recorded by surgrec export",
+    "model card": "from its model card",
+    "format": "of the project that publishes files of this format; give --license (in a recipe "
+    "--init_license) if these weights have another",
 }
 
 
 def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -> list[str]:
-    """Writes foreign weights to a file of ours: the encoder, and what else the file has for recipes and exports.
+    """Write external weights to an encoder file, with everything that recipes and exports need.
 
     Args:
-        weights: From `read_external`.
+        weights: The weights, from `read_external`.
         out: The `.safetensors` file.
-        sampling_fps: Frames per second of video in a clip; None for the published rate: 4 of V-JEPA 2, every fourth frame of
-            30 in a second of V-JEPA 1 and VideoMAE.
+        sampling_fps: Frames per second of video in a clip. None for the published rate: 4 for
+            V-JEPA 2; 7.5, every fourth frame of 30 per second, for V-JEPA 1 and VideoMAE.
 
     Returns:
-        What was taken, assumed and left out, a line each, for a reader.
+        Lines for a reader: networks, license, assumed values and skipped tensors.
 
     Raises:
         CheckpointError: The file cannot be written.
+
+    Example:
+        >>> weights = read_external(Path("vitb.pth"), "videomae", ImportOptions())
+        >>> import_weights(weights, Path("vitb.safetensors"), sampling_fps=None)[0]
+        'vitb.safetensors: encoder and decoder of vitb.pth, format videomae, entry model'
     """
     fps = sampling_fps or (4.0 if weights.encoder.config.positions == "rope" else 7.5)
     provenance = {
@@ -39,6 +44,7 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
         "surgrec": __version__,
     }
     save_pretrained(weights, out, provenance)
+
     assumed = dict(weights.assumed) | ({} if sampling_fps else {"sampling_fps": fps})
     first, *more = describe_import(
         replace(weights, assumed=assumed), kept="kept for an export, not used"
@@ -47,51 +53,64 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
 
 
 def describe_import(weights: Pretrained, *, kept: str) -> list[str]:
-    """What a file of weights has, a line each, for a reader: networks and their license, what was assumed, what was left out.
+    """Describe weights to a reader: networks, license, assumed values and unused tensors.
 
     Args:
-        weights: As they were read.
-        kept: What is said of tensors that no network here has and an export to the same format needs.
+        weights: The weights, from `read_external`.
+        kept: How to introduce unused tensors that an export to the same format restores.
+
+    Returns:
+        The lines.
     """
     origin, config = weights.origin, weights.encoder.config
-    heads = (("predictor", weights.predictor), ("decoder", weights.decoder))
+    heads = {
+        name: head
+        for name, head in (("predictor", weights.predictor), ("decoder", weights.decoder))
+        if head is not None
+    }
+    entry = f", entry {origin.key}" if origin.key else ""
     lines = [
-        f"{weights.contents} of {origin.name} as {origin.format}{f', from its {origin.key}' if origin.key else ''}; the "
-        f"encoder has {len(weights.encoder.state)} tensors, width {config.width}, {config.depth} blocks, {config.num_heads} "
-        f"heads, clips of {config.num_frames} frames of {config.crop_px} px",
-        *(
-            f"its {name} has {len(part.state)} tensors, width {part.config.width}, {part.config.depth} blocks"
-            for name, part in heads
-            if part
-        ),
-        _license_line(weights),
+        f"{' and '.join(['encoder', *heads])} of {origin.name}, format {origin.format}{entry}",
+        f"encoder: {len(weights.encoder.state)} tensors, width {config.width}, {config.depth} "
+        f"blocks, {config.num_heads} heads, clips of {config.num_frames} frames of "
+        f"{config.crop_px} px",
     ]
+    for name, head in heads.items():
+        lines.append(
+            f"{name}: {len(head.state)} tensors, width {head.config.width}, "
+            f"{head.config.depth} blocks"
+        )
+    lines.append(_describe_license(weights))
+
     if weights.assumed:
         values = ", ".join(f"{name} {value}" for name, value in weights.assumed.items())
-        lines.append(f"not in the file, so as published: {values}")
-    return (
-        lines
-        + _lines(kept, (entry for entry in origin.left_out if entry.kept))
-        + _lines("left out", (entry for entry in origin.left_out if not entry.kept))
-    )
+        lines.append(f"not in the file, published values assumed: {values}")
+    lines += _describe_skipped(kept, (entry for entry in origin.left_out if entry.kept))
+    lines += _describe_skipped("left out", (entry for entry in origin.left_out if not entry.kept))
+    return lines
 
 
-def _license_line(weights: Pretrained) -> str:
-    origin = weights.origin
-    if origin.license == UNSTATED:
+def _describe_license(weights: Pretrained) -> str:
+    license, source = weights.origin.license, weights.origin.license_from
+    if license == NO_LICENSE_STATED:
         return (
-            f"license {UNSTATED}: whoever published these weights states none; ask them, and give --license (in a recipe "
-            "--init_license)"
+            f"license {license}: the publisher of these weights states none; ask them, and give "
+            "--license (in a recipe --init_license)"
         )
-    return f"license {origin.license or 'unknown'}{f' ({_SOURCES[origin.license_from]})' if origin.license_from else ''}"
+    if license is None:
+        return "license: none recorded, the weights were trained from scratch"
+    return f"license {license}" + (f" ({_LICENSE_SOURCES[source]})" if source else "")
 
 
-def _lines(word: str, entries: Iterable[SkippedTensors]) -> list[str]:
-    """Entries with one reason together."""
+def _describe_skipped(label: str, entries: Iterable[SkippedTensors]) -> list[str]:
+    """Return one line for all entries with the same reason."""
     by_reason: dict[str, list[SkippedTensors]] = {}
     for entry in entries:
         by_reason.setdefault(entry.why, []).append(entry)
-    return [
-        f"{word}: {', '.join(entry.name for entry in same)} ({sum(entry.tensors for entry in same)} tensors): {why}"
-        for why, same in by_reason.items()
-    ]
+
+    lines = []
+    for why, group in by_reason.items():
+        names = ", ".join(entry.name for entry in group)
+        count = sum(entry.tensors for entry in group)
+        lines.append(f"{label}: {names} ({count} tensor{'' if count == 1 else 's'}): {why}")
+    return lines

@@ -1,7 +1,7 @@
-"""Names of weights here and in a foreign file: one table per format, read in both directions, and nothing left over."""
+"""Rename tensors between SurgRec and a format: one table per format, read in both directions."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -11,126 +11,153 @@ from surgrec.errors import CheckpointError
 from surgrec.models import State
 
 KeyMap: TypeAlias = Mapping[str, str | tuple[str | None, ...]]
-"""Our names to theirs, `*` for the number of a block. Several names: equal parts along the first axis, None for one of zeros
-that is not stored. A module's name stands for its weight and its bias."""
+"""A format's tensor names by SurgRec's, with `*` for a block number. Several names: equal parts
+along the first axis, None for a part of zeros that the format does not store. A module's name
+covers its weight and its bias."""
 
 BLOCK_MODULES = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
-"""The modules of a block, by our names, which are those of timm, V-JEPA and VideoMAE."""
+"""Modules of a block. SurgRec, timm, V-JEPA and VideoMAE use the same names."""
 
 
-def same_blocks(ours: str, theirs: str) -> dict[str, str]:
-    """The table of blocks that are named inside as ours are."""
-    return {f"{ours}.*.{module}": f"{theirs}.*.{module}" for module in BLOCK_MODULES}
+def same_blocks(blocks: str, format_blocks: str) -> dict[str, str]:
+    """Return the table of blocks whose modules have SurgRec's names.
+
+    Args:
+        blocks: Prefix of SurgRec's blocks.
+        format_blocks: Prefix of the format's blocks.
+    """
+    return {f"{blocks}.*.{module}": f"{format_blocks}.*.{module}" for module in BLOCK_MODULES}
 
 
 def from_surgrec(state: State, key_map: KeyMap) -> dict[str, Float[Tensor, "..."]]:
-    """Our tensors by their names. A part that they do not store is left out."""
+    """Return tensors by the format's names, without the parts that the format does not store."""
     renamed = {}
     for name, tensor in state.items():
-        places = _places(name, key_map)
-        for place, part in zip(
-            places, tensor.chunk(len(places)) if len(places) > 1 else (tensor,), strict=True
-        ):
-            if place is not None:
-                renamed[place] = part
+        format_names = _format_names(name, key_map)
+        parts = tensor.chunk(len(format_names)) if len(format_names) > 1 else (tensor,)
+        for format_name, part in zip(format_names, parts, strict=True):
+            if format_name is not None:
+                renamed[format_name] = part
     return renamed
 
 
 def to_surgrec(
     tensors: State, names: Iterable[str], key_map: KeyMap
 ) -> dict[str, Float[Tensor, "..."]]:
-    """Their tensors by our names.
+    """Return tensors by SurgRec's names.
 
     Args:
-        tensors: By their names; all that the table asks for are there.
-        names: Ours, of all tensors to fill.
+        tensors: Tensors by the format's names, complete (see `check_complete`).
+        names: SurgRec's names of all tensors to return.
         key_map: The format's table.
 
     Raises:
-        CheckpointError: Tensors that are one of ours are of different types: joined, one would lose its own.
+        CheckpointError: The parts of one tensor have different types, and joining them would
+            change one of them.
     """
     state = {}
     for name in names:
-        places = _places(name, key_map)
-        stored = [tensors[place] for place in places if place is not None]
-        kinds = {str(part.dtype) for part in stored}
-        if len(kinds) > 1:
-            together = " and ".join(place for place in places if place is not None)
+        format_names = _format_names(name, key_map)
+        stored = {key: tensors[key] for key in format_names if key is not None}
+        types = {str(part.dtype) for part in stored.values()}
+        if len(types) > 1:
             raise CheckpointError(
-                f"{together} are one tensor here, and of different types: {', '.join(sorted(kinds))}"
+                f"{' and '.join(stored)} form one tensor ('{name}') but have different types, "
+                f"{', '.join(sorted(types))}; store them in one type"
             )
-        parts = [
-            torch.zeros_like(stored[0]) if place is None else tensors[place] for place in places
-        ]
+
+        zeros = torch.zeros_like(next(iter(stored.values())))
+        parts = [zeros if key is None else stored[key] for key in format_names]
         state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return state
 
 
-def check_complete(found: Mapping[str, Tensor], expected: State, where: str) -> None:
-    """Refuses tensors that are not exactly the expected ones.
+def check_complete(tensors: Mapping[str, Tensor], expected: State, context: str) -> None:
+    """Raise unless the tensors have exactly the expected names and shapes.
 
     Args:
-        found: The file's tensors, by its names.
-        expected: A tensor of the expected shape for each expected name; its values do not matter.
-        where: File and part, for the error.
+        tensors: Tensors of a file by their names in it.
+        expected: A tensor of the expected shape for each expected name; values are ignored.
+        context: File and part, for the error.
 
     Raises:
-        CheckpointError: Names the first tensor that is missing, unknown or of another shape, and how many are.
+        CheckpointError: Names the first tensor that is missing, unexpected or of another shape,
+            and counts them.
     """
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected]
+    missing = [name for name in expected if name not in tensors]
+    unexpected = [name for name in tensors if name not in expected]
     if missing:
-        also = f"; '{unknown[0]}' is there instead" if unknown else ""
+        also = f", and '{unexpected[0]}' is unexpected" if unexpected else ""
         raise CheckpointError(
-            f"{where}: '{missing[0]}' is missing, {len(missing)} of {len(expected)} tensors are{also}; give the complete "
-            "file of this format"
+            f"{context}: '{missing[0]}' is missing ({len(missing)} of {len(expected)} tensors "
+            f"missing){also}; give the complete file of this format"
         )
-    if unknown:
+    if unexpected:
         raise CheckpointError(
-            f"{where}: '{unknown[0]}' has no place in this model, {len(unknown)} of {len(found)} tensors have none; name the "
-            "format that the file has"
+            f"{context}: '{unexpected[0]}' is unexpected ({len(unexpected)} of {len(tensors)} "
+            "tensors unexpected); give --format (in a recipe --init_format) of the file"
         )
-    for name, tensor in found.items():
+
+    for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape or not tensor.is_floating_point():
             raise CheckpointError(
-                f"{where}: '{name}' is {_described(tensor)}, {_described(expected[name])} expected; give the file of one "
-                "model, as its makers published it"
+                f"{context}: '{name}' has shape {_shape_and_type(tensor)}, expected "
+                f"{_shape_and_type(expected[name])}; give the file as it was published"
             )
 
 
 def is_named_tensors(entry: object) -> TypeGuard[State]:
-    """Whether an entry of a file is tensors by name, and nothing else."""
+    """Return whether an entry of a file maps names to tensors, and holds nothing else."""
     return isinstance(entry, Mapping) and all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in entry.items()
     )
 
 
-def num_blocks(names: Iterable[str], prefix: str) -> int:
-    """One more than the highest number of a block: `prefix` is what stands before the number.
+def named_tensors(content: Mapping[str, Any], context: str) -> Mapping[str, Tensor]:
+    """Return the content of a file that must hold tensors by name, and nothing else.
 
-    A number far beyond the blocks that are there is not followed: a few bytes could ask for a million of them.
+    Raises:
+        CheckpointError: An entry is not a tensor.
     """
-    found = {
-        name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)
+    if not is_named_tensors(content):
+        entry = next(name for name, value in content.items() if not isinstance(value, Tensor))
+        raise CheckpointError(
+            f"{context}: '{entry}' is not a tensor, and this format holds tensors alone; give "
+            "--format (in a recipe --init_format) of the file"
+        )
+    return content
+
+
+def num_blocks(names: Iterable[str], prefix: str) -> int:
+    """Return one more than the highest block number after `prefix`, such as `blocks.`.
+
+    A number far above the count of blocks is ignored: otherwise a few bytes in a file could
+    request a million blocks.
+    """
+    rests = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    numbers = {
+        int(first) for first in (rest.partition(".")[0] for rest in rests) if first.isdigit()
     }
-    numbers = {int(number) for number in found if number.isdigit()}
     return min(1 + max(numbers), 2 * len(numbers) + 1) if numbers else 0
 
 
-def _places(name: str, key_map: KeyMap) -> tuple[str | None, ...]:
-    parts = name.split(".")
-    numbers = [part for part in parts if part.isdigit()]
-    pattern = ".".join("*" if part.isdigit() else part for part in parts)
+def _format_names(name: str, key_map: KeyMap) -> tuple[str | None, ...]:
+    """Return the format's names of one tensor of SurgRec."""
+    words = name.split(".")
+    number = next((word for word in words if word.isdigit()), "")
+    pattern = ".".join("*" if word.isdigit() else word for word in words)
+
+    # Without an entry for the tensor itself, its module's entry names it.
     suffix = ""
     if pattern not in key_map:
         pattern, _, last = pattern.rpartition(".")
         suffix = f".{last}"
-    places = key_map[pattern]
-    found = (places,) if isinstance(places, str) else places
-    number = numbers[0] if numbers else ""
-    return tuple(None if place is None else place.replace("*", number) + suffix for place in found)
+
+    entry = key_map[pattern]
+    patterns = (entry,) if isinstance(entry, str) else entry
+    return tuple(None if key is None else key.replace("*", number) + suffix for key in patterns)
 
 
-def _described(tensor: Tensor) -> str:
-    kind = "" if tensor.is_floating_point() else f" of {tensor.dtype}"
-    return f"{tuple(tensor.shape)}{kind}"
+def _shape_and_type(tensor: Tensor) -> str:
+    dtype = "" if tensor.is_floating_point() else f" and type {tensor.dtype}"
+    return f"{tuple(tensor.shape)}{dtype}"

@@ -1,99 +1,93 @@
-"""The README.md of an exported folder: license, how to load it, what to watch, and where the weights come from."""
+"""Write the README.md of an exported folder: a model card for the Hugging Face Hub."""
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from surgrec.convert._pretrained import UNSTATED, Pretrained
+from surgrec.convert._converter import ModelFolder
+from surgrec.convert._pretrained import NO_LICENSE_STATED
+from surgrec.models import EncoderConfig
 
-FolderFormat: TypeAlias = Literal["hf-vjepa2", "hf-videomae", "timm"]
+_CARD = """\
+---
+library_name: {library}
+tags: [surgical-video, self-supervised]
+{license_field}---
 
-_LIBRARIES: dict[FolderFormat, str] = {
-    "hf-vjepa2": "transformers",
-    "hf-videomae": "transformers",
-    "timm": "timm",
-}
+# SurgRec video encoder
 
-_LOADING: dict[FolderFormat, str] = {
-    "hf-vjepa2": """\
-from transformers import AutoModel, AutoVideoProcessor  # 4.53 or later
+{description}
 
-processor = AutoVideoProcessor.from_pretrained(FOLDER)
-model = AutoModel.from_pretrained(FOLDER)
-features = model(**processor(video, return_tensors="pt"), skip_predictor=True).last_hidden_state""",
-    "hf-videomae": """\
-from transformers import AutoImageProcessor, AutoModel  # 5.19 or later; 5.7 to 5.17 lose biases without a word
+## License
 
-processor = AutoImageProcessor.from_pretrained(FOLDER)
-model = AutoModel.from_pretrained(FOLDER)
-features = model(**processor(list(video), return_tensors="pt")).last_hidden_state""",
-    "timm": """\
-import timm
+{license}
 
-model = timm.create_model("local-dir:FOLDER", pretrained=True)
-features = model.forward_features(image)""",
-}
+## Usage
+
+Replace `FOLDER` with the path of this folder.
+
+```python
+{example}
+```
+
+## Provenance
+
+The training data, configuration and initial weights, as recorded by SurgRec:
+
+```json
+{provenance}
+```
+"""
 
 
-def model_card(model: FolderFormat, weights: Pretrained, facts: Mapping[str, Any]) -> str:
-    """The card.
+def model_card(
+    folder: ModelFolder,
+    encoder: EncoderConfig,
+    provenance: Mapping[str, Any],
+    license: str | None,
+) -> str:
+    """Return the model card.
 
     Args:
-        model: Whose class loads the folder.
-        weights: What is in it.
-        facts: JSON values: `provenance`, and `license` where weights of others were the start.
+        folder: The folder to describe.
+        encoder: Config of the video encoder.
+        provenance: JSON values: the data and weights that the encoder was trained on and from.
+        license: License of the weights that it was trained from; None if trained from scratch.
     """
-    encoder = weights.encoder.config
-    front = ["---", f"library_name: {_LIBRARIES[model]}", "tags: [surgical-video, self-supervised]"]
-    if facts["license"] is not None:
-        front.append(
-            f"license: {'unknown' if facts['license'] == UNSTATED else str(facts['license']).lower()}"
-        )
-    notes = [
-        f"Trained on clips of {encoder.num_frames} frames of {encoder.crop_px} x {encoder.crop_px} pixels."
-    ]
-    if model == "hf-vjepa2":
-        notes.append(
-            "The model takes its grid of positions from crop_size of config.json: frames of another size need it changed."
-        )
-        if weights.predictor is None:
-            notes.append(
-                "There is no predictor: an empty one of zeros stands in its place, so that the model loads."
-            )
-    if weights.decoder is not None:
-        notes.append(
-            "The decoder is for AutoModelForPreTraining: AutoModel has no place for it and names it as unexpected."
-        )
-    if model == "timm":
-        notes.append(
-            f"This is what the video encoder does to a still image, which it sees as {encoder.tubelet_size} equal frames."
-        )
-    text = [
-        *front,
-        "---",
-        "",
-        "# A SurgRec encoder",
-        "",
-        *notes,
-        "",
-        _license_sentence(facts["license"]),
-    ]
-    text += [
-        "",
-        "```python",
-        _LOADING[model],
-        "```",
-        "",
-        "What it was trained on and from:",
-        "",
-        "```json",
-    ]
-    return "\n".join([*text, json.dumps(facts["provenance"], indent=1, sort_keys=True), "```", ""])
+    clip = (
+        f"The video encoder takes clips of {encoder.num_frames} frames of "
+        f"{encoder.crop_px} x {encoder.crop_px} pixels."
+    )
+    return _CARD.format(
+        library=folder.library,
+        license_field=_license_field(license),
+        description="\n".join([clip, *folder.notes]),
+        license=_license_sentence(license, provenance),
+        example=folder.example,
+        provenance=json.dumps(provenance, indent=1, sort_keys=True),
+    )
 
 
-def _license_sentence(license: str | None) -> str:
+def _license_field(license: str | None) -> str:
+    """Return the front matter's line, in the Hub's identifiers; no line for a free choice."""
     if license is None:
-        return "No weights of others with a known license were the start: whoever publishes these chooses their license."
-    if license == UNSTATED:
-        return "These weights derive from others whose makers state no license: ask them before you pass these on."
-    return f"These weights derive from others under {license}, and keep that license."
+        return ""
+    return f"license: {'unknown' if license == NO_LICENSE_STATED else license.lower()}\n"
+
+
+def _license_sentence(license: str | None, provenance: Mapping[str, Any]) -> str:
+    if license == NO_LICENSE_STATED:
+        return (
+            "These weights derive from weights whose publisher states no license. Ask that "
+            "publisher for permission before you redistribute them."
+        )
+    if license is not None:
+        return f"These weights derive from weights under {license} and keep that license."
+
+    source = provenance.get("init_from")
+    if source:
+        return (
+            f"These weights derive from `{source['name']}`, for which no license is recorded. It "
+            "was trained from scratch, so its publisher chooses the license."
+        )
+    return "Trained from scratch; the publisher of these weights chooses the license."

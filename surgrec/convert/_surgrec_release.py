@@ -1,69 +1,84 @@
-"""The files of the SurgRec release, and of its fine-tuning script: SurgRec-MAE's under `model`, SurgRec-JEPA's under `encoder`.
+"""Convert files of the SurgRec release: SurgRec-MAE under `model`, SurgRec-JEPA under `encoder`.
 
-The script builds VideoMAE's network whatever the file holds. It adds VideoMAE's flat sinusoids where the file brings no other
-table, drops the norm after the last block, and has no rotary positions. So a rotary encoder cannot be given to it.
+The release's fine-tuning script builds VideoMAE's network for any file. It adds VideoMAE's flat
+sinusoids unless the file has another table, drops the norm after the last block, and has no rotary
+positions. A rotary encoder therefore cannot be exported to it.
+
 Source: the loader of the SurgRec release (arXiv:2603.29966).
 """
 
 from dataclasses import replace
 
-from jaxtyping import Float
-from torch import Tensor
-
 from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._converter import Converter, TorchFile
 from surgrec.convert._key_map import is_named_tensors
-from surgrec.convert._pretrained import NON_COMMERCIAL, ImportOptions, Pretrained, origin_of
-from surgrec.convert._videomae import read_videomae, videomae_content
+from surgrec.convert._origin import origin_of
+from surgrec.convert._pretrained import NON_COMMERCIAL, ImportOptions, Pretrained
+from surgrec.convert._videomae import read_videomae, write_videomae
 from surgrec.convert._vjepa import read_vjepa
-from surgrec.convert._vjepa_write import encoder_entry, vjepa_content
+from surgrec.convert._vjepa_write import encoder_entry, write_vjepa
 from surgrec.errors import ConfigError
 
-TABLE, TABLE_OF_VJEPA = "pos_embed_buffer", "pos_embed"
-"""The table of positions that the fine-tuner takes from a file, and the one that it drops."""
+_TABLE, _VJEPA_TABLE = "pos_embed_buffer", "pos_embed"
+"""The position table that the fine-tuner reads from a file, and the one that it ignores."""
 
 
-def read_surgrec(container: CheckpointFile, options: ImportOptions) -> Pretrained:
-    """The weights of a released file. Of SurgRec-JEPA the trained `encoder` is taken, as the fine-tuner does, not its average.
+def _matches(_: CheckpointFile) -> bool:
+    """Match nothing: the files look like VideoMAE's and V-JEPA's, so a user names the format."""
+    return False
+
+
+def _read(file: CheckpointFile, options: ImportOptions) -> Pretrained:
+    """Read a file of the release.
+
+    Of SurgRec-JEPA the context encoder is taken, as the fine-tuner does, not the target encoder.
 
     Raises:
-        CheckpointError: A tensor is missing, unknown or of another shape.
+        CheckpointError: A tensor is missing, unexpected or of another shape.
     """
-    entry = container.content.get("encoder")
-    if not is_named_tensors(entry):
-        weights = read_videomae(container, options)
-    else:
-        tensors = {name.replace(TABLE, TABLE_OF_VJEPA): tensor for name, tensor in entry.items()}
+    entry = file.content.get("encoder")
+    if is_named_tensors(entry):
+        tensors = {name.replace(_TABLE, _VJEPA_TABLE): tensor for name, tensor in entry.items()}
         if tensors.keys() != entry.keys():
             options = replace(options, positions="sincos3d")
-        content = {**container.content, "encoder": tensors}
-        weights = read_vjepa(replace(container, content=content), options, keys=("encoder",))
-    format_name = f"surgrec-{weights.origin.format}"
-    origin = origin_of(
-        container,
-        format_name,
-        options,
-        NON_COMMERCIAL,
-        key=weights.origin.key,
-        left_out=weights.origin.left_out,
+        renamed = replace(file, content={**file.content, "encoder": tensors})
+        weights = read_vjepa(renamed, options, keys=("encoder",))
+    else:
+        weights = read_videomae(file, options)
+
+    origin = weights.origin
+    return replace(
+        weights,
+        origin=origin_of(
+            file,
+            f"surgrec-{origin.format}",
+            options,
+            NON_COMMERCIAL,
+            key=origin.key,
+            left_out=origin.left_out,
+        ),
     )
-    return replace(weights, origin=origin)
 
 
-def surgrec_content(weights: Pretrained) -> dict[str, dict[str, Float[Tensor, "..."]]]:
-    """The entries of a file for the fine-tuner.
+def _write(weights: Pretrained) -> TorchFile:
+    """Return a file for the fine-tuner.
 
     Raises:
         ConfigError: The encoder's positions are rotary.
     """
-    config = weights.encoder.config
-    if config.positions == "rope":
+    positions = weights.encoder.config.positions
+    if positions == "rope":
         raise ConfigError(
-            "SurgRec's fine-tuner has no rotary positions and would add VideoMAE's sinusoids in their place, so this encoder's "
-            "features would be others there; export it as hf or vjepa, or evaluate it with surgrec evaluate"
+            "SurgRec's fine-tuner has no rotary positions and would add VideoMAE's sinusoids "
+            "instead, so this encoder's features would differ; export it as hf or vjepa, or use "
+            "surgrec evaluate"
         )
-    if config.positions == "sincos":
-        return videomae_content(weights)
-    tensors = vjepa_content(weights)[encoder_entry(weights)]
-    return {
-        "encoder": {name.replace(TABLE_OF_VJEPA, TABLE): tensor for name, tensor in tensors.items()}
-    }
+    if positions == "sincos":
+        return replace(write_videomae(weights), bare=False)
+
+    tensors = write_vjepa(weights).entries[encoder_entry(weights)]
+    renamed = {name.replace(_VJEPA_TABLE, _TABLE): tensor for name, tensor in tensors.items()}
+    return TorchFile(entries={"encoder": renamed})
+
+
+SURGREC_RELEASE = Converter(matches=_matches, read=_read, write=_write)

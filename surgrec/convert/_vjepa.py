@@ -1,13 +1,15 @@
-"""V-JEPA's checkpoints, read: `encoder`, `target_encoder` and `predictor` in one pickle. vjepa_content writes them."""
+"""Convert V-JEPA's checkpoints: `encoder`, `target_encoder` and `predictor` in one pickle."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._converter import Converter
 from surgrec.convert._key_map import check_complete, is_named_tensors, num_blocks
+from surgrec.convert._origin import origin_of, skipped_entries
 from surgrec.convert._pretrained import (
     NON_COMMERCIAL,
     Component,
@@ -15,8 +17,6 @@ from surgrec.convert._pretrained import (
     ImportOptions,
     Pretrained,
     SkippedTensors,
-    origin_of,
-    skipped_tensors,
 )
 from surgrec.convert._shapes import blank_encoder, blank_predictor, require_depth, require_tensor
 from surgrec.convert._vjepa_config import (
@@ -29,186 +29,245 @@ from surgrec.convert._vjepa_config import (
 from surgrec.convert._vjepa_names import (
     Version,
     common_prefix,
-    encoder_state,
-    encoder_tensors,
-    predictor_state,
-    predictor_tensors,
+    encoder_from_surgrec,
+    encoder_to_surgrec,
+    predictor_from_surgrec,
+    predictor_to_surgrec,
 )
+from surgrec.convert._vjepa_write import write_vjepa
 from surgrec.errors import CheckpointError
 from surgrec.models import EncoderConfig, PredictorConfig, State
 
-KEYS = ("target_encoder", "ema_encoder", "encoder")
-"""Where the encoder is; the averaged one first. The distilled 2.1 models have it under the second."""
+ENCODER_KEYS = ("target_encoder", "ema_encoder", "encoder")
+"""Entries that may hold the encoder, averaged ones first. The distilled 2.1 models have it under
+`ema_encoder`."""
 
 LICENSES: dict[Version, str] = {"vjepa1": NON_COMMERCIAL, "vjepa2": "MIT", "vjepa2.1": "MIT"}
 
 _TRAINING = {"opt": "the optimizer's state", "scaler": "the loss scaler's state"}
 _TABLES = ("pos_embed", "predictor_pos_embed")
-_TABLE_NOT_USED = "a table that nothing uses: the positions are rotary"
-_STILL = {
-    name: "for still images"
-    for name in ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed")
-}
+_UNUSED_TABLES = dict.fromkeys(_TABLES, "a position table, which rotary positions do not use")
+_FOR_IMAGES = dict.fromkeys(
+    ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed"),
+    "for still images",
+)
 _UNUSED: dict[Version, dict[str, str]] = {
     "vjepa1": {},
-    "vjepa2": dict.fromkeys(_TABLES, _TABLE_NOT_USED),
-    "vjepa2.1": _STILL | dict.fromkeys(_TABLES, _TABLE_NOT_USED),
+    "vjepa2": _UNUSED_TABLES,
+    "vjepa2.1": _FOR_IMAGES | _UNUSED_TABLES,
 }
-_OF_ACTIONS = "action_encoder.weight"
-"""What V-JEPA 2-AC's predictor has, which predicts from a robot's actions and has no mask tokens."""
+_ACTION_ENCODER = "action_encoder.weight"
+"""A tensor of V-JEPA 2-AC's predictor, which predicts from a robot's actions and has no mask
+tokens."""
 
-Networks = Mapping[str, Mapping[str, Tensor]]
-Unused = Mapping[str, str]
+Reasons: TypeAlias = Mapping[str, str]
 """Why a tensor of a network is not used, by its name."""
 
 
-def read_vjepa(
-    container: CheckpointFile, options: ImportOptions, keys: tuple[str, ...] = KEYS
-) -> Pretrained:
-    """The weights of a V-JEPA checkpoint of any version.
+@dataclass(frozen=True)
+class _Networks:
+    """The networks of a file."""
 
-    Args:
-        container: The file.
-        options: What it does not say.
-        keys: Entries that the encoder may be in; the first that is there is taken.
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """By entry and name, without the wrappers' prefix."""
+    prefixes: Mapping[str, str]
+    """The wrappers' prefix, by entry."""
+    bare: bool
+    """Whether the file holds an encoder's tensors without an entry."""
 
-    Raises:
-        CheckpointError: A tensor is missing, unknown or of another shape, or the version cannot be told.
-    """
-    where, content = container.name, container.content
-    networks, prefixes, bare = _networks(content, where)
-    entry = next((name for name in keys if name in networks), None)
-    if entry is None:
-        raise CheckpointError(
-            f"{where} has no encoder under {' or '.join(keys)}; name the format that the file has"
-        )
-    version = stored_version(networks[entry], options, where)
-    stored = stored_encoder(networks[entry], version, options, where)
-    unused: dict[str, Unused] = {}
-    state, unused[entry] = _read_encoder(networks[entry], stored, version, f"{where}, {entry}")
-    context, predictor = None, None
-    if entry != "encoder" and "encoder" in networks:
-        context, unused["encoder"] = _read_encoder(
-            networks["encoder"], stored, version, f"{where}, encoder"
-        )
-    if "predictor" in networks:
-        predictor, unused["predictor"] = _read_predictor(
-            networks["predictor"], stored, version, options, f"{where}, predictor"
-        )
-    for name in networks.keys() - unused.keys():
-        unused[name] = dict.fromkeys(networks[name], f"another copy of the encoder than {entry}")
-    left_out = _left_out(networks, unused)
-    if not bare:
-        left_out += skipped_tensors(content, set(networks), _TRAINING, where)
-    key = None if bare else entry
-    return Pretrained(
-        origin=origin_of(
-            container, version, options, LICENSES[version], key=key, left_out=left_out
-        ),
-        encoder=Component(config=_with_clip(stored, options), state=state),
-        context_encoder=context,
-        predictor=predictor,
-        remainder=ExtraTensors(
-            format="vjepa",
-            entry=entry,
-            bare=bare,
-            prefixes=prefixes,
-            tensors=_remaining(networks, unused),
-        ),
-        assumed=_assumed(stored, options),
+
+def _matches(file: CheckpointFile) -> bool:
+    """Match an entry of an encoder, or an encoder's tensors without an entry."""
+    if file.config is not None:
+        return False
+    names = (name.removeprefix("module.").removeprefix("backbone.") for name in file.content)
+    return any(key in file.content for key in ENCODER_KEYS) or any(
+        name.startswith("blocks.") for name in names
     )
 
 
-def _networks(
-    content: Mapping[str, Any], where: str
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, str], bool]:
-    """The entries with networks, what stood before the names in each, and whether the file is an encoder's tensors alone."""
-    entries = {name: content[name] for name in (*KEYS, "predictor") if name in content}
-    networks, prefixes = {}, {}
+def read_vjepa(
+    file: CheckpointFile, options: ImportOptions, keys: tuple[str, ...] = ENCODER_KEYS
+) -> Pretrained:
+    """Read a V-JEPA checkpoint of any version.
+
+    Args:
+        file: The file.
+        options: Facts that the file lacks.
+        keys: Entries that may hold the encoder; the first one in the file is read.
+
+    Raises:
+        CheckpointError: A tensor is missing, unexpected or of another shape, or the version is
+            ambiguous.
+    """
+    context = file.name
+    networks = _split_networks(file.content, context)
+    entry = next((name for name in keys if name in networks.tensors), None)
+    if entry is None:
+        raise CheckpointError(
+            f"{context} has no encoder under {' or '.join(keys)}; give --format (in a recipe "
+            "--init_format) of the file"
+        )
+
+    tensors = networks.tensors
+    version = stored_version(tensors[entry], options, context)
+    config = stored_encoder(tensors[entry], version, options, context)
+
+    # Read each network, and collect the tensors that are not used.
+    unused: dict[str, Reasons] = {}
+    state, unused[entry] = _read_encoder(tensors[entry], config, version, f"{context}, {entry}")
+    context_encoder, predictor = None, None
+    if entry != "encoder" and "encoder" in tensors:
+        context_encoder, unused["encoder"] = _read_encoder(
+            tensors["encoder"], config, version, f"{context}, encoder"
+        )
+    if "predictor" in tensors:
+        predictor, unused["predictor"] = _read_predictor(
+            tensors["predictor"], config, version, options, f"{context}, predictor"
+        )
+    for name in tensors.keys() - unused.keys():
+        unused[name] = dict.fromkeys(tensors[name], f"another copy of the encoder than {entry}")
+
+    left_out = _left_out(tensors, unused)
+    if not networks.bare:
+        left_out += skipped_entries(file.content, tensors.keys(), _TRAINING, context)
+    key = None if networks.bare else entry
+    return Pretrained(
+        origin=origin_of(file, version, options, LICENSES[version], key=key, left_out=left_out),
+        encoder=Component(
+            config=replace(
+                config,
+                num_frames=options.num_frames or config.num_frames,
+                crop_px=options.crop_px or config.crop_px,
+            ),
+            state=state,
+        ),
+        context_encoder=context_encoder,
+        predictor=predictor,
+        extra=ExtraTensors(
+            format="vjepa",
+            entry=entry,
+            bare=networks.bare,
+            prefixes=networks.prefixes,
+            tensors=_tensors_to_keep(tensors, unused),
+        ),
+        assumed=_assumed(config, options),
+    )
+
+
+def _split_networks(content: Mapping[str, Any], context: str) -> _Networks:
+    """Return the networks of a file, without the wrappers' prefix of their names."""
+    entries = {name: content[name] for name in (*ENCODER_KEYS, "predictor") if name in content}
+    tensors, prefixes = {}, {}
     for name, entry in (entries or {"encoder": content}).items():
         if not is_named_tensors(entry):
             raise CheckpointError(
-                f"{where} has no encoder where V-JEPA's files have one ({', '.join(KEYS)}); name its format"
+                f"{context}: no tensors by name under {', '.join(ENCODER_KEYS)}, as V-JEPA's "
+                "files have them; give --format (in a recipe --init_format) of the file"
             )
         prefixes[name] = common_prefix(entry)
-        networks[name] = {key.removeprefix(prefixes[name]): tensor for key, tensor in entry.items()}
-    return networks, prefixes, not entries
+        tensors[name] = {key.removeprefix(prefixes[name]): tensor for key, tensor in entry.items()}
+    return _Networks(tensors, prefixes, bare=not entries)
 
 
 def _read_encoder(
-    found: Mapping[str, Tensor], config: EncoderConfig, version: Version, where: str
-) -> tuple[State, Unused]:
+    tensors: Mapping[str, Tensor], config: EncoderConfig, version: Version, context: str
+) -> tuple[State, Reasons]:
+    """Return the encoder's tensors by SurgRec's names, and those that are not used."""
     blank = blank_encoder(config)
-    unused = {name: why for name, why in _UNUSED[version].items() if name in found}
-    check_complete(_without(found, unused), encoder_tensors(blank, config), where)
+    used, unused = _split_unused(tensors, version)
+    check_complete(used, encoder_from_surgrec(blank, config), context)
     if version == "vjepa1":
-        require_table(found, "pos_embed", config.grid, where)
-    return encoder_state(found, blank), unused
+        require_table(tensors, "pos_embed", config.grid, context)
+    return encoder_to_surgrec(tensors, blank), unused
 
 
 def _read_predictor(
-    found: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
     encoder: EncoderConfig,
     version: Version,
     options: ImportOptions,
-    where: str,
-) -> tuple[Component[PredictorConfig] | None, Unused]:
-    """The predictor; None where it is none for this encoder, or where its number of heads is not known."""
-    if _OF_ACTIONS in found:
-        return None, dict.fromkeys(found, "it predicts from actions, not from masks")
+    context: str,
+) -> tuple[Component[PredictorConfig] | None, Reasons]:
+    """Return the predictor and its unused tensors; None if it cannot be used with the encoder."""
+    config, reason = _predictor_config(tensors, encoder, version, options, context)
+    if config is None:
+        return None, dict.fromkeys(tensors, reason)
+
+    blank = blank_predictor(config, encoder, num_blocks(tensors, "mask_tokens."))
+    used, unused = _split_unused(tensors, version)
+    check_complete(used, predictor_from_surgrec(blank, encoder), context)
+    if version == "vjepa1":
+        require_table(tensors, "predictor_pos_embed", encoder.grid, context)
+    return Component(config=config, state=predictor_to_surgrec(tensors, blank)), unused
+
+
+def _predictor_config(
+    tensors: Mapping[str, Tensor],
+    encoder: EncoderConfig,
+    version: Version,
+    options: ImportOptions,
+    context: str,
+) -> tuple[PredictorConfig | None, str]:
+    """Return the predictor's config, or None and the reason why it cannot be used."""
+    if _ACTION_ENCODER in tensors:
+        return None, "it predicts from actions, not from masks"
     features = encoder.width * max(1, len(encoder.levels))
-    if require_tensor(found, "predictor_proj.weight", 2, where).shape[0] != features:
-        why = "it predicts the features of another encoder, which this one was distilled from"
-        return None, dict.fromkeys(found, why)
-    width = require_tensor(found, "mask_tokens.0", 3, where).shape[-1]
+    if require_tensor(tensors, "predictor_proj.weight", 2, context).shape[0] != features:
+        return None, "it predicts features of the encoder that this one was distilled from"
+
+    width = require_tensor(tensors, "mask_tokens.0", 3, context).shape[-1]
     num_heads = options.predictor_heads or predictor_heads(version, width, encoder)
     if num_heads is None:
-        why = f"its number of heads is not known: no published predictor has width {width}"
-        return None, dict.fromkeys(found, why)
-    depth = num_blocks(found, "predictor_blocks.")
+        return None, f"its number of heads is unknown: no published predictor has width {width}"
+
+    depth = num_blocks(tensors, "predictor_blocks.")
     if depth != options.predictor_depth:
-        remedy = f"give the complete file, or predictor depth {depth} if so many are meant"
-        require_depth(
-            depth, "predictor_blocks.", predictor_depths(version, width, encoder), where, remedy
-        )
+        remedy = f"give the complete file, or set the predictor's depth to {depth} if intended"
+        published = predictor_depths(version, width, encoder)
+        require_depth(depth, "predictor_blocks.", published, context, remedy)
+
+    hidden = require_tensor(tensors, "predictor_blocks.0.mlp.fc1.weight", 2, context).shape[0]
     config = PredictorConfig(
         width=width,
         depth=depth,
         num_heads=num_heads,
-        mlp_ratio=require_tensor(found, "predictor_blocks.0.mlp.fc1.weight", 2, where).shape[0]
-        / width,
+        mlp_ratio=hidden / width,
         shared_mask_token=version != "vjepa1",
-        context_head="predictor_proj_context.weight" in found,
+        context_head="predictor_proj_context.weight" in tensors,
     )
-    blank = blank_predictor(config, encoder, num_blocks(found, "mask_tokens."))
-    unused = {name: why for name, why in _UNUSED[version].items() if name in found}
-    check_complete(_without(found, unused), predictor_tensors(blank, encoder), where)
-    if version == "vjepa1":
-        require_table(found, "predictor_pos_embed", encoder.grid, where)
-    return Component(config=config, state=predictor_state(found, blank)), unused
+    return config, ""
 
 
-def _without(found: Mapping[str, Tensor], names: Unused) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in found.items() if name not in names}
+def _split_unused(
+    tensors: Mapping[str, Tensor], version: Version
+) -> tuple[dict[str, Tensor], Reasons]:
+    """Return the tensors that the version's networks use, and the reasons for the others."""
+    unused = {name: why for name, why in _UNUSED[version].items() if name in tensors}
+    return {name: tensor for name, tensor in tensors.items() if name not in unused}, unused
 
 
-def _left_out(networks: Networks, unused: Mapping[str, Unused]) -> list[SkippedTensors]:
-    """A network of which nothing is used is one entry."""
+def _left_out(
+    networks: Mapping[str, Mapping[str, Tensor]], unused: Mapping[str, Reasons]
+) -> list[SkippedTensors]:
+    """Return the unused tensors: one entry for a network of which none is used."""
     left_out = []
-    for network, names in unused.items():
-        if len(names) == len(networks[network]):
-            why = next(iter(names.values()), "it is empty")
-            left_out.append(SkippedTensors(name=network, why=why, tensors=len(names), kept=True))
+    for network, reasons in unused.items():
+        if len(reasons) == len(networks[network]):
+            why = next(iter(reasons.values()), "it is empty")
+            left_out.append(SkippedTensors(name=network, why=why, tensors=len(reasons), kept=True))
         else:
             left_out += [
                 SkippedTensors(name=f"{network}.{name}", why=why, tensors=1, kept=True)
-                for name, why in names.items()
+                for name, why in reasons.items()
             ]
     return left_out
 
 
-def _remaining(networks: Networks, unused: Mapping[str, Unused]) -> dict[str, Tensor]:
-    """What no network here has, and the tables that are computed here, to the last bit."""
+def _tensors_to_keep(
+    networks: Mapping[str, Mapping[str, Tensor]], unused: Mapping[str, Reasons]
+) -> dict[str, Tensor]:
+    """Return the unused tensors, and position tables, whose last bits may differ if computed."""
     return {
         f"{network}.{name}": tensor
         for network, tensors in networks.items()
@@ -217,23 +276,13 @@ def _remaining(networks: Networks, unused: Mapping[str, Unused]) -> dict[str, Te
     }
 
 
-def _with_clip(stored: EncoderConfig, options: ImportOptions) -> EncoderConfig:
-    return replace(
-        stored,
-        num_frames=options.num_frames or stored.num_frames,
-        crop_px=options.crop_px or stored.crop_px,
-    )
+def _assumed(config: EncoderConfig, options: ImportOptions) -> dict[str, Any]:
+    """Return the published values that neither the file nor the user gives."""
+    given = {"num_heads": options.num_heads}
+    # Version 1's position table gives the clip's size.
+    if config.positions != "sincos3d":
+        given |= {"num_frames": options.num_frames, "crop_px": options.crop_px}
+    return {name: getattr(config, name) for name, value in given.items() if value is None}
 
 
-def _assumed(stored: EncoderConfig, options: ImportOptions) -> dict[str, Any]:
-    given = {
-        "num_heads": options.num_heads,
-        "num_frames": options.num_frames,
-        "crop_px": options.crop_px,
-    }
-    stores_clip = {"num_frames", "crop_px"} if stored.positions == "sincos3d" else set()
-    return {
-        name: getattr(stored, name)
-        for name, value in given.items()
-        if value is None and name not in stores_clip
-    }
+VJEPA = Converter(matches=_matches, read=read_vjepa, write=write_vjepa)

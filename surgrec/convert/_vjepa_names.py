@@ -1,7 +1,9 @@
-"""V-JEPA's names of weights, of versions 1, 2 and 2.1, and which of our encoders each version has.
+"""Tensor names of V-JEPA 1, 2 and 2.1, and the encoders that each version has.
 
-Version 1 adds fixed positions that are stored with the weights; version 2 turns queries and keys instead; version 2.1 has norms
-for several levels, and vectors that tell images from videos.
+Version 1 adds fixed positions, which are stored with the weights. Version 2 rotates queries and
+keys instead. Version 2.1 has norms for several levels, and vectors that distinguish images from
+videos.
+
 Source: the published checkpoints and configs of facebookresearch/jepa and facebookresearch/vjepa2.
 """
 
@@ -36,8 +38,12 @@ PREDICTOR: KeyMap = {
     "predictor_proj_context": "predictor_proj_context",
     "modality_embed": "video_mod_embed",
 }
+
 PREFIX = "module.backbone."
-"""What stands before every published name: of DistributedDataParallel, and of V-JEPA's own wrapper within."""
+"""Prefix of all published names, from DistributedDataParallel and V-JEPA's wrapper inside it."""
+
+NUM_MASK_TOKENS: dict[Version, int] = {"vjepa1": 0, "vjepa2": 10, "vjepa2.1": 8}
+"""Smallest number of mask tokens in a published predictor. Version 1 has one per mask config."""
 
 PUBLISHED_LEVELS = {
     12: (2, 5, 8, 11),
@@ -45,79 +51,85 @@ PUBLISHED_LEVELS = {
     40: (9, 19, 29, 39),
     48: (11, 23, 37, 47),
 }
-"""Blocks whose outputs version 2.1 takes, by depth."""
+"""Blocks whose outputs are the levels of version 2.1, by depth."""
 
 PUBLISHED_SIDE = 16
-"""Tubelets along a side of version 2.1's pretraining frames, to which it scales its rotary positions."""
+"""Tubelets along a side of version 2.1's pretraining frames, to which rotary positions scale."""
 
 
 def vjepa_version(config: EncoderConfig) -> Version:
-    """The version that has this encoder.
+    """Return the version that has this encoder.
 
     Raises:
-        ConfigError: None has; the reason is named.
+        ConfigError: No version has it.
     """
-    later = (config.rope_side, config.levels, config.modality_embedding)
     if config.positions == "sincos":
-        raise ConfigError("V-JEPA has no flat sinusoids, which this encoder has (positions sincos)")
-    if later == (None, (), False) and config.positions == "sincos3d":
+        raise ConfigError(
+            "V-JEPA has no flat sinusoids, but this encoder does (positions sincos); export it as "
+            "hf, videomae or timm"
+        )
+
+    features = (config.rope_side, config.levels, config.modality_embedding)
+    if features == (None, (), False) and config.positions == "sincos3d":
         return "vjepa1"
-    if later == (None, (), False) and config.rope == "tiled":
+    if features == (None, (), False) and config.rope == "tiled":
         return "vjepa2"
     published = (PUBLISHED_SIDE, PUBLISHED_LEVELS.get(config.depth), True)
-    if config.positions == "rope" and config.rope == "interleaved" and later == published:
+    if config.positions == "rope" and config.rope == "interleaved" and features == published:
         return "vjepa2.1"
+
     raise ConfigError(
-        "no V-JEPA has this encoder: version 1 adds sincos3d positions; version 2 has tiled rotary positions; version 2.1 has "
-        f"interleaved ones with rope_side, levels and modality_embedding {published}; this one has positions "
-        f"{config.positions}, rope {config.rope} and {later}"
+        "no version of V-JEPA has this encoder: version 1 has sincos3d positions; version 2 has "
+        "tiled rotary positions; version 2.1 has interleaved ones with (rope_side, levels, "
+        f"modality_embedding) {published}; this encoder has positions {config.positions}, rope "
+        f"{config.rope} and {features}; use its encoder file instead"
     )
 
 
 def common_prefix(names: Iterable[str]) -> str:
-    """What stands before all of these names of one network: both wrappers, either of them, or nothing."""
-    found = list(names)
+    """Return the wrappers' prefix of all names of a network: both wrappers, one, or none."""
+    names = list(names)
     return next(
         prefix
         for prefix in (PREFIX, "module.", "backbone.", "")
-        if all(name.startswith(prefix) for name in found)
+        if all(name.startswith(prefix) for name in names)
     )
 
 
-def encoder_tensors(state: State, config: EncoderConfig) -> dict[str, Float[Tensor, "..."]]:
-    """An encoder's tensors by V-JEPA's names, without the wrappers' prefixes."""
+def encoder_from_surgrec(state: State, config: EncoderConfig) -> dict[str, Float[Tensor, "..."]]:
+    """Return an encoder's tensors by V-JEPA's names, without the wrappers' prefix."""
     tensors = from_surgrec(state, ENCODER)
     if "video_mod_embed" in tensors:
         tensors["video_mod_embed"] = rearrange(tensors["video_mod_embed"], "d -> 1 1 d")
     if config.positions == "sincos3d":
-        tensors["pos_embed"] = rearrange(
-            sinusoid_table_3d(config.grid, config.width), "n d -> 1 n d"
-        )
+        table = sinusoid_table_3d(config.grid, config.width)
+        tensors["pos_embed"] = rearrange(table, "n d -> 1 n d")
     return tensors
 
 
-def encoder_state(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
-    """An encoder's tensors by our names: all those of `blank`."""
+def encoder_to_surgrec(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
+    """Return an encoder's tensors by SurgRec's names, which `blank` has."""
     state = to_surgrec(tensors, blank, ENCODER)
     if "modality_embed" in state:
         state["modality_embed"] = rearrange(state["modality_embed"], "1 1 d -> d")
     return state
 
 
-def predictor_tensors(
+def predictor_from_surgrec(
     state: State, encoder: EncoderConfig, num_mask_tokens: int = 0
 ) -> dict[str, Float[Tensor, "..."]]:
-    """A predictor's tensors by V-JEPA's names, without the wrappers' prefixes.
+    """Return a predictor's tensors by V-JEPA's names, without the wrappers' prefix.
 
     Args:
-        state: By our names.
-        encoder: The config of its encoder.
-        num_mask_tokens: Store as many mask tokens at least: the trained ones over again where there are fewer.
+        state: Tensors by SurgRec's names.
+        encoder: Config of its encoder.
+        num_mask_tokens: Smallest number of mask tokens to store; trained ones are repeated.
     """
-    tensors = from_surgrec(_numbered(state), PREDICTOR)
+    tensors = from_surgrec(_with_separate_tokens(state), PREDICTOR)
     num_trained = len(state["mask_tokens"])
     for number in range(num_trained, num_mask_tokens):
         tensors[f"mask_tokens.{number}"] = tensors[f"mask_tokens.{number % num_trained}"]
+
     if "video_mod_embed" in tensors:
         tensors["video_mod_embed"] = rearrange(tensors["video_mod_embed"], "d -> 1 1 d")
     if encoder.positions == "sincos3d":
@@ -126,19 +138,19 @@ def predictor_tensors(
     return tensors
 
 
-def predictor_state(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
-    """A predictor's tensors by our names: all those of `blank`."""
-    numbered = _numbered(blank)
-    state = to_surgrec(tensors, numbered, PREDICTOR)
-    tokens = [state.pop(name) for name in numbered if name.startswith("mask_tokens.")]
+def predictor_to_surgrec(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
+    """Return a predictor's tensors by SurgRec's names, which `blank` has."""
+    names = _with_separate_tokens(blank)
+    state = to_surgrec(tensors, names, PREDICTOR)
+    tokens = [state.pop(name) for name in names if name.startswith("mask_tokens.")]
     state["mask_tokens"] = rearrange(tokens, "m 1 1 d -> m d")
     if "modality_embed" in state:
         state["modality_embed"] = rearrange(state["modality_embed"], "1 1 d -> d")
     return state
 
 
-def _numbered(state: State) -> dict[str, Float[Tensor, "..."]]:
-    """Our predictor's tensors, with each mask token by itself."""
+def _with_separate_tokens(state: State) -> dict[str, Float[Tensor, "..."]]:
+    """Return a predictor's tensors with one entry per mask token: `mask_tokens.0`, ..."""
     tokens = {
         f"mask_tokens.{number}": rearrange(token, "d -> 1 1 d")
         for number, token in enumerate(state["mask_tokens"])

@@ -1,6 +1,8 @@
-"""All weights of a foreign file in one encoder file of ours, as `load_encoder` reads it: what is beside the encoder is a part.
+"""Save all networks of external weights in one encoder file, and load them again.
 
-A part's tensors stand under its name: `predictor.mask_tokens`. Every tensor keeps its type, so that an export gives the same bits.
+`load_encoder` reads the encoder alone. Each other network is a part of the file, whose tensors have
+its name as a prefix: `predictor.mask_tokens`. Tensors keep their types, so that an export restores
+the same bits.
 """
 
 from collections.abc import Mapping
@@ -18,38 +20,36 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig, State
 from surgrec.models.encoder_file import encoder_config, read_encoder_file, write_encoder_file
 
-_PARTS = ("context_encoder", "predictor", "decoder", "remainder")
+_EXTRA = "remainder"
+"""Name of the part that holds `ExtraTensors`."""
+
+_PARTS = ("context_encoder", "predictor", "decoder", _EXTRA)
 
 
 def save_pretrained(weights: Pretrained, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Writes weights with all their parts, complete under the name or not at all.
+    """Write weights with all their networks to an encoder file, atomically.
 
     Args:
-        weights: As a file of another project was read.
-        path: A `.safetensors` file; one that is there is replaced.
-        provenance: JSON values: where the weights come from.
+        weights: The weights of an external file.
+        path: A `.safetensors` file; an existing one is replaced.
+        provenance: JSON values: the source of the weights.
 
     Raises:
         CheckpointError: The file cannot be written.
     """
+    # Facts of each part, for the header, and its tensors.
     facts: dict[str, Any] = {}
     states: dict[str, State] = {}
     if weights.context_encoder is not None:
         facts["context_encoder"], states["context_encoder"] = {}, weights.context_encoder
-    if weights.predictor is not None:
-        facts["predictor"], states["predictor"] = (
-            asdict(weights.predictor.config),
-            weights.predictor.state,
-        )
-    if weights.decoder is not None:
-        facts["decoder"], states["decoder"] = asdict(weights.decoder.config), weights.decoder.state
-    if weights.remainder is not None:
-        facts["remainder"] = {
-            field.name: getattr(weights.remainder, field.name)
-            for field in fields(ExtraTensors)
-            if field.name != "tensors"
-        }
-        states["remainder"] = weights.remainder.tensors
+    for name, head in (("predictor", weights.predictor), ("decoder", weights.decoder)):
+        if head is not None:
+            facts[name], states[name] = asdict(head.config), head.state
+    if weights.extra is not None:
+        names = [field.name for field in fields(ExtraTensors) if field.name != "tensors"]
+        facts[_EXTRA] = {name: getattr(weights.extra, name) for name in names}
+        states[_EXTRA] = weights.extra.tensors
+
     tensors = dict(weights.encoder.state)
     for part, state in states.items():
         tensors |= {f"{part}.{name}": tensor for name, tensor in state.items()}
@@ -57,43 +57,48 @@ def save_pretrained(weights: Pretrained, path: Path, provenance: Mapping[str, An
 
 
 def load_pretrained(path: Path, origin: Origin) -> Pretrained:
-    """The weights of a file that `save_pretrained` or `save_encoder` wrote, on the CPU, in the types that they are stored in.
+    """Load all networks of an encoder file to the CPU, in their stored types.
 
     Args:
-        path: The file.
-        origin: Where the weights come from, as far as this file goes.
+        path: A file of `save_pretrained` or `save_encoder`.
+        origin: The source of the weights.
 
     Raises:
-        CheckpointError: The file is missing or damaged, is no encoder of ours, or its tensors do not fit its configs.
+        CheckpointError: The file is missing or damaged, is not an encoder file, or its tensors do
+            not fit its configs.
     """
     header, tensors = read_encoder_file(path, "all")
     config, facts = encoder_config(header, path), header.get("parts", {})
     parts = {name: _part(tensors, name) for name in _PARTS if name in facts}
+
     encoder = {
         name: tensor for name, tensor in tensors.items() if name.partition(".")[0] not in parts
     }
     check_complete(encoder, blank_encoder(config), str(path))
     if "context_encoder" in parts:
         check_complete(parts["context_encoder"], blank_encoder(config), f"{path}, context_encoder")
+
+    predictor, decoder, extra = None, None, None
     try:
-        return Pretrained(
-            origin=origin,
-            encoder=Component(config=config, state=encoder),
-            context_encoder=parts.get("context_encoder"),
-            predictor=_predictor(facts["predictor"], parts["predictor"], config, path)
-            if "predictor" in parts
-            else None,
-            decoder=_decoder(facts["decoder"], parts["decoder"], config, path)
-            if "decoder" in parts
-            else None,
-            remainder=ExtraTensors(**facts["remainder"], tensors=parts["remainder"])
-            if "remainder" in parts
-            else None,
-        )
+        if "predictor" in parts:
+            predictor = _predictor(facts["predictor"], parts["predictor"], config, path)
+        if "decoder" in parts:
+            decoder = _decoder(facts["decoder"], parts["decoder"], config, path)
+        if _EXTRA in parts:
+            extra = ExtraTensors(**facts[_EXTRA], tensors=parts[_EXTRA])
     except (ConfigError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: its parts cannot be used ({error}); it needs another version"
+            f"{path}: its parts cannot be read ({error}); import the original file again"
         ) from error
+
+    return Pretrained(
+        origin=origin,
+        encoder=Component(config=config, state=encoder),
+        context_encoder=parts.get("context_encoder"),
+        predictor=predictor,
+        decoder=decoder,
+        extra=extra,
+    )
 
 
 def _predictor(
@@ -114,6 +119,7 @@ def _decoder(
 
 
 def _part(tensors: State, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a part, without its prefix."""
     prefix = f"{name}."
     return {
         key.removeprefix(prefix): tensor

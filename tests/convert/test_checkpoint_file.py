@@ -1,4 +1,4 @@
-"""Foreign files are data: what they hold is read, and nothing in them is run."""
+"""External files are read as data: no code in them is executed."""
 
 import argparse
 import json
@@ -18,8 +18,8 @@ from surgrec.storage import file_sha256
 from tests.support.weight_layouts import random_tensors, vjepa_encoder
 
 
-class Runs:
-    """Unpickling it would call a function of the pickle's choosing."""
+class CallsMkdir:
+    """An object whose unpickling calls os.mkdir."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -29,17 +29,17 @@ class Runs:
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_a_malicious_pickle_is_refused_by_name_and_does_not_run(tmp_path, legacy):
-    marker, path = tmp_path / "it_ran", tmp_path / "evil.pth"
-    torch.save({"encoder": Runs(marker)}, path, _use_new_zipfile_serialization=not legacy)
+def test_a_malicious_pickle_is_refused_by_name_and_not_executed(tmp_path, legacy):
+    marker, path = tmp_path / "executed", tmp_path / "evil.pth"
+    torch.save({"encoder": CallsMkdir(marker)}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=r"evil\.pth: its pickle names '(posix\.)?mkdir'"):
         read_checkpoint_file(path)
     assert not marker.exists()
     torch.load(path, weights_only=False)
-    assert marker.exists(), "the file is one that runs where nobody refuses it"
+    assert marker.exists(), "without the list, the file is executed"
 
 
-def test_an_object_that_is_not_on_the_list_is_refused_though_it_is_harmless(tmp_path):
+def test_a_harmless_object_of_a_type_outside_the_list_is_refused(tmp_path):
     torch.save({"model": {}, "pattern": re.compile("x")}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match=r"'re\._compile'"):
         read_checkpoint_file(tmp_path / "model.pth")
@@ -51,7 +51,7 @@ def test_a_whole_pickled_module_is_refused(tmp_path):
         read_checkpoint_file(tmp_path / "model.pth")
 
 
-def test_what_published_files_hold_beside_tensors_is_read(tmp_path):
+def test_arguments_and_numpy_scalars_of_published_files_are_read(tmp_path):
     args = argparse.Namespace(lr=1e-4, output_dir=Path("out"))
     content = {
         "args": args,
@@ -60,16 +60,16 @@ def test_what_published_files_hold_beside_tensors_is_read(tmp_path):
         "model": {"a": torch.ones(2)},
     }
     torch.save(content, tmp_path / "model.pth.tar")
-    container = read_checkpoint_file(tmp_path / "model.pth.tar")
-    assert container.content["args"] == args
-    assert (container.content["loss"], container.content["lr"]) == (0.5, 0.25)
-    assert torch.equal(container.content["model"]["a"], torch.ones(2))
-    assert container.sha256 == file_sha256(tmp_path / "model.pth.tar")
+    file = read_checkpoint_file(tmp_path / "model.pth.tar")
+    assert file.content["args"] == args
+    assert (file.content["loss"], file.content["lr"]) == (0.5, 0.25)
+    assert torch.equal(file.content["model"]["a"], torch.ones(2))
+    assert file.sha256 == file_sha256(tmp_path / "model.pth.tar")
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["one file", "sharded"])
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_a_folder_is_read_whole_with_its_config_and_its_license(tmp_path, name, sharded):
+def test_a_folder_is_read_with_its_config_and_its_license(tmp_path, name, sharded):
     def write(tensors, file_name):
         (save_file if name.endswith("safetensors") else torch.save)(tensors, tmp_path / file_name)
 
@@ -85,12 +85,12 @@ def test_a_folder_is_read_whole_with_its_config_and_its_license(tmp_path, name, 
     (tmp_path / "README.md").write_text(
         "---\ntags: [x]\nlicense: cc-by-nc-4.0\n---\nlicense: mit\n"
     )
-    container = read_checkpoint_file(tmp_path)
-    assert container.content.keys() == tensors.keys()
-    assert all(torch.equal(container.content[key], tensors[key]) for key in tensors)
-    assert container.config == {"model_type": "vjepa2"}
-    assert container.license == "cc-by-nc-4.0"
-    before = container.sha256
+    file = read_checkpoint_file(tmp_path)
+    assert file.content.keys() == tensors.keys()
+    assert all(torch.equal(file.content[key], tensors[key]) for key in tensors)
+    assert file.config == {"model_type": "vjepa2"}
+    assert file.license == "cc-by-nc-4.0"
+    before = file.sha256
     write(
         {"a": tensors["a"] + 1} if sharded else tensors | {"a": tensors["a"] + 1},
         f"1-{name}" if sharded else name,
@@ -98,7 +98,7 @@ def test_a_folder_is_read_whole_with_its_config_and_its_license(tmp_path, name, 
     assert read_checkpoint_file(tmp_path).sha256 != before
 
 
-def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path):
+def test_an_index_with_a_path_outside_its_folder_is_refused(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
@@ -124,9 +124,9 @@ def test_a_damaged_file_is_one_sentence(tmp_path, name, content):
         read_checkpoint_file(tmp_path / name)
 
 
-def test_what_is_no_file_of_named_tensors_is_refused(tmp_path):
+def test_a_path_without_tensors_by_name_is_refused(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(CheckpointError, match=r"list\.pth holds a list, expected tensors by name"):
         read_checkpoint_file(tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match=r"gone\.pth does not exist"):
         read_checkpoint_file(tmp_path / "gone.pth")
@@ -137,13 +137,16 @@ def test_what_is_no_file_of_named_tensors_is_refused(tmp_path):
         read_checkpoint_file(tmp_path)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::UserWarning"
-)  # PyTorch's, of protocols that spoilt bytes ask for
+# PyTorch warns of pickle protocols that the random bytes request.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-def test_a_file_with_any_bytes_spoilt_is_read_or_refused_in_one_sentence(tmp_path, kind):
-    """Some hundred damaged files; most in the first and last bytes, where the names and places of the tensors stand."""
-    tensors, path, said = random_tensors(vjepa_encoder(24, 1, 96, 2)), tmp_path / f"vit.{kind}", []
+def test_a_file_with_random_damage_is_read_or_refused_in_one_sentence(tmp_path, kind):
+    """Damage is mostly in the first and last bytes, which hold names and offsets of tensors."""
+    tensors, path, errors = (
+        random_tensors(vjepa_encoder(24, 1, 96, 2)),
+        tmp_path / f"vit.{kind}",
+        [],
+    )
     if kind == "safetensors":
         save_file(tensors, path)
     else:
@@ -154,22 +157,22 @@ def test_a_file_with_any_bytes_spoilt_is_read_or_refused_in_one_sentence(tmp_pat
     for number in range(300):
         content = bytearray(whole)
         ends = [*range(min(4096, len(whole) // 2)), *range(max(0, len(whole) - 4096), len(whole))]
-        for place in generator.choice(ends, size=generator.integers(1, 9)):
-            content[place] = generator.integers(256)
+        for index in generator.choice(ends, size=generator.integers(1, 9)):
+            content[index] = generator.integers(256)
         path.write_bytes(content if number % 4 else content[: generator.integers(1, len(content))])
         try:
             read_external(path, "vjepa", ImportOptions(num_heads=4))
         except CheckpointError as error:
-            said.append(str(error))
-    assert len(said) > 100
-    assert all(path.name in sentence and "\n" not in sentence for sentence in said)
+            errors.append(str(error))
+    assert len(errors) > 100
+    assert all(path.name in sentence and "\n" not in sentence for sentence in errors)
 
 
 @pytest.mark.parametrize(
     ("index", "match"),
     [
-        ('{"weight_map": ["a"]}', "'weight_map' of .*index.json"),
-        ('{"weight_map": {"a": 3}}', "'weight_map' of .*json"),
+        ('{"weight_map": ["a"]}', r"index\.json: 'weight_map' does not map"),
+        ('{"weight_map": {"a": 3}}', r"index\.json: 'weight_map' does not map"),
     ],
 )
 def test_an_index_that_names_no_shards_is_refused(tmp_path, index, match):
@@ -181,7 +184,7 @@ def test_an_index_that_names_no_shards_is_refused(tmp_path, index, match):
 
 def test_an_entry_without_a_name_is_refused(tmp_path):
     torch.save({3: torch.ones(1)}, tmp_path / "model.pth")
-    with pytest.raises(CheckpointError, match=r"model\.pth has an entry 3, which is no name"):
+    with pytest.raises(CheckpointError, match=r"model\.pth: the key 3 is not a string"):
         read_checkpoint_file(tmp_path / "model.pth")
 
 
@@ -194,6 +197,6 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
         ["license"],
     ],
 )
-def test_a_note_that_is_none_of_ours_is_not_taken_for_one(tmp_path, note):
+def test_an_entry_surgrec_of_another_project_is_not_read_as_a_note(tmp_path, note):
     torch.save({"model": {}, "surgrec": json.dumps(note)}, tmp_path / "model.pth")
     assert read_checkpoint_file(tmp_path / "model.pth").note is None

@@ -1,4 +1,5 @@
-"""Folders for Hugging Face's AutoModel, out and in: nothing missing, nothing unexpected, the same outputs, the same bytes."""
+"""Folders for Hugging Face's AutoModel, written and read: no missing or unexpected tensors, equal
+outputs, equal bytes."""
 
 import json
 from dataclasses import replace
@@ -54,7 +55,7 @@ def mae(config=SINCOS):
 
 
 def loaded(auto, folder):
-    """The model of a folder, of which every tensor was there and found its place."""
+    """Load a folder's model, and check that it has exactly the expected tensors."""
     model, report = auto.from_pretrained(folder, output_loading_info=True)
     assert not any(
         report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
@@ -70,11 +71,9 @@ def hf_clips(clips):
 @pytest.mark.parametrize(
     ("config", "shared"),
     [(ROPE, True), (ROPE, False), (replace(ROPE, mlp_ratio=4.4), True)],
-    ids=["one mask token", "one for each mask", "hidden channels that transformers would cut"],
+    ids=["one mask token", "one per mask config", "hidden channels that truncation would change"],
 )
-def test_a_jepa_is_loaded_by_auto_model_with_equal_features_and_predictions(
-    tmp_path, config, shared
-):
+def test_a_jepa_loads_in_auto_model_with_equal_features_and_predictions(tmp_path, config, shared):
     encoder, predictor = jepa(config, shared_mask_token=shared)
     export_weights(weights_of(encoder, predictor), "hf", tmp_path / "out", {"step": 7}, None)
     model = loaded(transformers.AutoModel, tmp_path / "out")
@@ -93,22 +92,22 @@ def test_a_jepa_is_loaded_by_auto_model_with_equal_features_and_predictions(
 
 
 @torch.no_grad()
-def test_an_encoder_alone_is_loaded_with_an_empty_predictor_that_the_card_names(tmp_path):
+def test_an_encoder_alone_loads_with_an_empty_predictor_and_a_note(tmp_path):
     encoder, _ = jepa()
     export_weights(weights_of(encoder), "hf", tmp_path / "out", {}, None)
     model = loaded(transformers.AutoModel, tmp_path / "out")
     clips = torch.randn(1, 3, 6, 56, 56)
     theirs = model(hf_clips(clips), skip_predictor=True).last_hidden_state
     torch.testing.assert_close(encoder(clips), theirs, atol=1e-5, rtol=1e-5)
-    assert "There is no predictor" in (tmp_path / "out/README.md").read_text()
+    assert "These weights have no predictor." in (tmp_path / "out/README.md").read_text()
     weights = read_external(tmp_path / "out", "auto", ImportOptions())
     assert weights.predictor is None
     assert [entry.name for entry in weights.origin.left_out] == ["predictor"]
 
 
 @torch.no_grad()
-def test_a_mae_is_loaded_by_auto_model_with_equal_features(tmp_path):
-    """An MAE's run has a decoder, for which AutoModel has no place: it stays out."""
+def test_a_mae_loads_in_auto_model_with_equal_features(tmp_path):
+    """AutoModel has no decoder, so an MAE's is not written by default."""
     encoder, decoder = mae()
     written = export_weights(weights_of(encoder, decoder=decoder), "hf", tmp_path / "out", {}, None)
     assert written == "encoder"
@@ -118,7 +117,7 @@ def test_a_mae_is_loaded_by_auto_model_with_equal_features(tmp_path):
 
 
 @torch.no_grad()
-def test_a_mae_with_its_decoder_is_loaded_for_pretraining_with_equal_predictions(tmp_path):
+def test_a_mae_with_decoder_loads_for_pretraining_with_equal_predictions(tmp_path):
     encoder, decoder = mae()
     weights = weights_of(encoder, decoder=decoder)
     export_weights(weights, "hf", tmp_path / "out", {}, None, with_decoder=True)
@@ -132,12 +131,12 @@ def test_a_mae_with_its_decoder_is_loaded_for_pretraining_with_equal_predictions
     torch.testing.assert_close(
         decoder(encoder(clips, visible), visible, target), theirs, atol=1e-5, rtol=1e-5
     )
-    assert "names it as unexpected" in (tmp_path / "out/README.md").read_text()
+    assert "reports its weights as unexpected" in (tmp_path / "out/README.md").read_text()
 
 
 @torch.no_grad()
-def test_the_one_trained_mask_token_of_a_v_jepa_checkpoint_is_in_every_slot(tmp_path):
-    """Hugging Face takes the second where nobody says otherwise, which is zeros in the published files."""
+def test_the_only_trained_mask_token_of_v_jepa_fills_every_slot(tmp_path):
+    """Hugging Face uses the second by default, which is zeros in the published files."""
     found = {"target_encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
     found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 10), 2)
     for number in range(1, 10):
@@ -152,7 +151,7 @@ def test_the_one_trained_mask_token_of_a_v_jepa_checkpoint_is_in_every_slot(tmp_
 
 
 @pytest.mark.parametrize("networks", [jepa, mae])
-def test_weights_in_bfloat16_say_so_on_their_way_out(tmp_path, networks):
+def test_weights_in_bfloat16_are_exported_with_their_dtype(tmp_path, networks):
     encoder, head = networks()
     weights = weights_of(
         encoder.bfloat16(), **{"predictor" if networks is jepa else "decoder": head.bfloat16()}
@@ -172,7 +171,7 @@ def test_weights_in_bfloat16_say_so_on_their_way_out(tmp_path, networks):
     assert json.loads((tmp_path / "float32/config.json").read_text())["dtype"] == "float32"
 
 
-def test_processors_are_loaded_and_prepare_a_video_as_we_do(tmp_path):
+def test_exported_processors_load_and_prepare_a_video(tmp_path):
     video = np.random.default_rng(0).integers(0, 256, (6, 80, 100, 3), dtype=np.uint8)
     export_weights(weights_of(*jepa()), "hf", tmp_path / "jepa", {}, None)
     processor = transformers.AutoVideoProcessor.from_pretrained(tmp_path / "jepa")
@@ -238,7 +237,7 @@ def hf_bare_mae():
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["one file", "sharded"])
 @pytest.mark.parametrize("make", [hf_jepa, hf_mae, hf_bare_mae])
-def test_what_transformers_saved_comes_back_bit_identical_at_the_command_line(
+def test_import_then_export_restores_a_transformers_folder_bit_for_bit(
     tmp_path, monkeypatch, make, sharded
 ):
     torch.manual_seed(0)
@@ -258,7 +257,7 @@ def test_what_transformers_saved_comes_back_bit_identical_at_the_command_line(
 
 @torch.no_grad()
 def test_encoders_that_transformers_saved_agree(tmp_path):
-    """Of 48 channels and a ratio of 4.45 transformers makes 213 hidden ones, which is cut, not rounded."""
+    """For 48 channels and a ratio of 4.45, transformers has 213 hidden channels: it truncates."""
     clips = torch.randn(2, 3, 4, 32, 32)
     models = {
         "jepa": hf_jepa(),
@@ -314,11 +313,11 @@ def test_a_v_jepa_checkpoint_becomes_the_model_that_transformers_has(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"rope": "interleaved"}, "no V-JEPA has this encoder"),
-        ({"positions": "sincos3d"}, "transformers has V-JEPA 2 only.*vjepa1"),
+        ({"rope": "interleaved"}, "no version of V-JEPA has this encoder"),
+        ({"positions": "sincos3d"}, "transformers has only V-JEPA 2.*vjepa1"),
     ],
 )
-def test_an_encoder_that_transformers_has_not_is_refused(tmp_path, changes, match):
+def test_an_encoder_that_transformers_lacks_is_refused(tmp_path, changes, match):
     with pytest.raises(ConfigError, match=match):
         export_weights(
             weights_of(Encoder(replace(ROPE, **changes))), "hf", tmp_path / "out", {}, None
@@ -346,32 +345,32 @@ def changed_folder(
             hf_jepa,
             {"num_hidden_layers": 3},
             {},
-            r"'encoder\.layer\.2\.norm1\.weight' is missing, 16 of",
+            r"'encoder\.layer\.2\.norm1\.weight' is missing \(16 of",
         ),
         (
             hf_jepa,
             {"num_hidden_layers": 1},
             {},
-            r"'encoder\.layer\.1\..*' has no place in this model",
+            r"'encoder\.layer\.1\..*' is unexpected",
         ),
-        (hf_jepa, {"layer_norm_eps": 1e-5}, {}, "'layer_norm_eps' of its config.json is 1e-05"),
-        (hf_jepa, {"layer_norm_eps": 1e-12}, {}, "'layer_norm_eps' of its config.json is 1e-12"),
-        (hf_mae, {"layer_norm_eps": 1e-5}, {}, "'layer_norm_eps' of its config.json is 1e-05"),
-        (hf_jepa, {"hidden_act": "gelu_new"}, {}, "'hidden_act' of its config.json is 'gelu_new'"),
-        (hf_jepa, {"model_type": "bert"}, {}, "'model_type' 'bert'"),
-        (hf_jepa, {"crop_size": "big"}, {}, "'crop_size' of its config.json is 'big'"),
-        (hf_mae, {"use_mean_pooling": True}, {}, "'use_mean_pooling' of its config.json is true"),
+        (hf_jepa, {"layer_norm_eps": 1e-5}, {}, "'layer_norm_eps' in config.json is 1e-05"),
+        (hf_jepa, {"layer_norm_eps": 1e-12}, {}, "'layer_norm_eps' in config.json is 1e-12"),
+        (hf_mae, {"layer_norm_eps": 1e-5}, {}, "'layer_norm_eps' in config.json is 1e-05"),
+        (hf_jepa, {"hidden_act": "gelu_new"}, {}, "'hidden_act' in config.json is 'gelu_new'"),
+        (hf_jepa, {"model_type": "bert"}, {}, "'model_type' in config.json is 'bert'"),
+        (hf_jepa, {"crop_size": "big"}, {}, "'crop_size' in config.json is 'big'"),
+        (hf_mae, {"use_mean_pooling": True}, {}, "'use_mean_pooling' in config.json is true"),
         (
             hf_mae,
             {},
             {"videomae.encoder.layer.0.attention.attention.key.bias": 48},
-            r"key\.bias' has no place",
+            r"key\.bias' is unexpected",
         ),
         (
             hf_mae,
             {},
             {"videomae.layernorm.bias": 47},
-            r"'videomae\.layernorm\.bias' is \(47,\), \(48,\) expected",
+            r"'videomae\.layernorm\.bias' has shape \(47,\), expected \(48,\)",
         ),
     ],
 )
@@ -384,7 +383,7 @@ def test_a_wrong_folder_is_refused_by_name(tmp_path, make, config, tensors, matc
         read_external(folder, "auto", ImportOptions())
 
 
-def test_the_license_and_the_provenance_travel_in_card_and_weights(tmp_path):
+def test_license_and_provenance_are_in_the_card_and_the_weights(tmp_path):
     export_weights(weights_of(*jepa()), "hf", tmp_path / "out", {"step": 7}, "CC-BY-NC-4.0")
     card = (tmp_path / "out/README.md").read_text()
     assert "\nlicense: cc-by-nc-4.0\n" in card
@@ -396,7 +395,7 @@ def test_the_license_and_the_provenance_travel_in_card_and_weights(tmp_path):
     assert (weights.origin.license, weights.origin.license_from) == ("CC-BY-NC-4.0", "note")
 
 
-def test_what_is_there_is_not_overwritten(tmp_path):
+def test_an_existing_path_is_not_overwritten(tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(CheckpointError, match="out is there already"):
+    with pytest.raises(CheckpointError, match="out exists already"):
         export_weights(weights_of(*jepa()), "hf", tmp_path / "out", {}, None)

@@ -19,7 +19,7 @@ transformers = transformers_or_skip()
 
 
 class Pair:
-    """Our objective, Hugging Face's model with its weights, clips and masks."""
+    """An objective, Hugging Face's model with the same weights, clips and masks."""
 
     def __init__(self, seed: int, encoder: EncoderConfig, decoder: DecoderConfig) -> None:
         torch.manual_seed(seed)
@@ -53,7 +53,7 @@ def pair(request) -> Pair:
     return Pair(*request.param)
 
 
-def test_every_weight_has_a_name_there_and_none_is_left_out(pair):
+def test_every_tensor_has_a_name_in_hugging_face_and_none_is_left(pair):
     assert not any(
         pair.loading[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
     )
@@ -62,7 +62,7 @@ def test_every_weight_has_a_name_there_and_none_is_left_out(pair):
 @torch.no_grad()
 def test_loss_and_predictions_agree(pair):
     theirs = pair.theirs()
-    assert theirs.logits.std() > 0.1, "predictions of no size would agree with anything"
+    assert theirs.logits.std() > 0.1, "predictions near zero would agree with anything"
     torch.testing.assert_close(
         pair.objective.predict(pair.clips, pair.masks), theirs.logits, atol=1e-5, rtol=1e-5
     )
@@ -72,7 +72,7 @@ def test_loss_and_predictions_agree(pair):
 
 @torch.no_grad()
 def test_the_masked_encoder_agrees(pair):
-    """What the loss sees: blocks over visible tokens alone. A full forward gathered later is another thing."""
+    """As in the loss: blocks over visible tokens alone, unlike tokens gathered after all blocks."""
     theirs = pair.hf.videomae(pair.hf_clips, bool_masked_pos=pair.hidden).last_hidden_state
     torch.testing.assert_close(
         pair.objective.encoder(pair.clips, pair.visible), theirs, atol=1e-5, rtol=1e-5
@@ -109,7 +109,7 @@ def test_gradients_agree(case):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", SIZES)
-def test_a_key_bias_of_ours_which_no_file_of_theirs_stores_changes_nothing(name):
+def test_a_key_bias_which_their_files_do_not_store_changes_nothing(name):
     pair = Pair(3, *SIZES[name])
     theirs = pair.theirs()
     for key, parameter in pair.objective.named_parameters():
@@ -128,7 +128,7 @@ def test_a_key_bias_of_ours_which_no_file_of_theirs_stores_changes_nothing(name)
 @torch.no_grad()
 @pytest.mark.parametrize("part", ["query", "value"])
 def test_the_other_biases_change_something(part):
-    """The control of the test above, and of the versions of transformers that lose them."""
+    """Control of the test above, and of transformers versions that drop these biases."""
     pair = Pair(*CASES["64px, seed 0"])
     theirs = pair.theirs()
     for key, parameter in pair.objective.named_parameters():
@@ -151,7 +151,7 @@ def test_other_positions_disagree(pair, changes):
 
 @torch.no_grad()
 def test_another_epsilon_disagrees():
-    """1e-12, which transformers' configs of VideoMAE say, is as good as 1e-6; what is not small against the tokens is not."""
+    """1e-12, the value in transformers' configs, agrees with 1e-6; a large one does not."""
     pair = Pair(*CASES["64px, seed 0"])
     ours = pair.objective.predict(pair.clips, pair.masks)
     for eps, agrees in ((1e-12, True), (NORM_EPS, True), (1e-3, False)):
@@ -165,7 +165,7 @@ def test_another_epsilon_disagrees():
 
 @torch.no_grad()
 def test_bfloat16_stays_within_its_rounding(pair):
-    """The training path under autocast, against float32 of Hugging Face: 0.05 at most, 0.007 in the mean."""
+    """Training under autocast against Hugging Face's float32: 0.05 at most, 0.007 in the mean."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours = pair.objective.encoder(pair.clips, pair.visible).float()
     theirs = pair.hf.videomae(pair.hf_clips, bool_masked_pos=pair.hidden).last_hidden_state

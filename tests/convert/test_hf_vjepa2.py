@@ -14,7 +14,7 @@ from tests.support.hugging_face import transformers_or_skip
 
 transformers = transformers_or_skip()
 
-# A mask token for each configuration, so that the one that Hugging Face takes by default can be told from another.
+# One mask token per mask config, to distinguish the one that Hugging Face uses by default.
 PREDICTOR = PredictorConfig(width=64, depth=2, num_heads=2, mlp_ratio=3.0, shared_mask_token=False)
 SIZES = {
     "64px": EncoderConfig(width=128, depth=3, num_heads=2, num_frames=8, crop_px=64),
@@ -32,7 +32,7 @@ CASES = {
 
 
 class Pair:
-    """Our encoder and predictor, Hugging Face's model with their weights, clips and masks."""
+    """An encoder and predictor, Hugging Face's model with the same weights, clips and masks."""
 
     def __init__(self, seed: int, config: EncoderConfig) -> None:
         torch.manual_seed(seed)
@@ -79,7 +79,7 @@ def pair(request) -> Pair:
 
 
 def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    assert theirs.std() > 0.1, "features of no size would agree with anything"
+    assert theirs.std() > 0.1, "features near zero would agree with anything"
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_the_encoder_agrees(pair):
 
 @torch.no_grad()
 def test_the_masked_encoder_agrees(pair):
-    """As in training: hidden tokens are dropped before the first block. A full forward gathered later is another thing."""
+    """As in training: masked tokens are dropped before the first block, not after the last."""
     theirs = masked(pair, pair.context)
     assert_close(pair.encoder(pair.clips, pair.context), theirs)
     gathered_later = take_tokens(pair.encoder(pair.clips), pair.context)
@@ -99,7 +99,7 @@ def test_the_masked_encoder_agrees(pair):
 
 
 def masked(pair: Pair, index: torch.Tensor) -> torch.Tensor:
-    """Hugging Face's layers on these tokens alone."""
+    """Apply Hugging Face's layers to these tokens alone."""
     hidden = take_tokens(pair.hf.encoder.embeddings(pair.hf_clips), index)
     for layer in pair.hf.encoder.layer:
         hidden = layer(hidden, index)[0]
@@ -119,8 +119,8 @@ def test_the_predictor_agrees_whatever_the_order_of_ids(pair):
 
 
 @torch.no_grad()
-def test_the_predictor_agrees_on_what_the_masked_encoder_saw(pair):
-    """The whole way of training, from pixels to predictions, each mask configuration by itself."""
+def test_the_predictor_agrees_on_features_of_the_masked_encoder(pair):
+    """From pixels to predictions as in training, one mask config at a time."""
     width, num_tokens = pair.encoder.config.width, pair.encoder.config.grid.num_tokens
     everywhere = pair.clips.new_zeros(
         2, num_tokens, width
@@ -148,7 +148,7 @@ def test_other_positions_disagree(pair, changes):
 
 @torch.no_grad()
 def test_tokens_at_another_place_disagree(pair):
-    """One step along time, height or width is enough."""
+    """A shift by one step along time, height or width is enough."""
     grid = pair.encoder.config.grid
     theirs = masked(pair, pair.context)
     tokens = take_tokens(pair.encoder.embed(pair.clips), pair.context)
@@ -162,7 +162,7 @@ def test_tokens_at_another_place_disagree(pair):
 
 @torch.no_grad()
 def test_another_epsilon_disagrees():
-    """Of nearly black clips, whose tokens are small enough to show it; with the right one these agree too."""
+    """Tokens of nearly black clips are small enough to show a difference of epsilon."""
     config = SIZES["64px"]
     pair = Pair(0, config)
     pair.clips = 0.01 * pair.clips
@@ -177,7 +177,7 @@ def test_another_epsilon_disagrees():
 
 @torch.no_grad()
 def test_hugging_face_has_no_list_of_masks_in_one_pass(pair):
-    """Why each mask configuration goes through the predictor by itself."""
+    """The reason why these tests give the predictor one mask config at a time."""
     tokens = pair.hf.encoder(pair.hf_clips).last_hidden_state
     with pytest.raises(RuntimeError):
         pair.hf.predictor(
@@ -187,7 +187,7 @@ def test_hugging_face_has_no_list_of_masks_in_one_pass(pair):
 
 @torch.no_grad()
 def test_bfloat16_stays_within_its_rounding(pair):
-    """The training path under autocast, against float32 of Hugging Face: 0.05 at most, 0.007 in the mean."""
+    """Training under autocast against Hugging Face's float32: 0.05 at most, 0.007 in the mean."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours = pair.encoder(pair.clips, pair.context).float()
     theirs = masked(pair, pair.context)

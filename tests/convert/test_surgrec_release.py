@@ -1,4 +1,4 @@
-"""The files of the SurgRec release and of its fine-tuner."""
+"""Files of the SurgRec release, read and written for its fine-tuner."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_surgrec_mae_comes_back_bit_identical_and_stays_non_commercial(tmp_path)
     assert_same_bytes(torch.load(tmp_path / "back.pth", weights_only=True)["model"], tensors)
 
 
-def test_of_surgrec_jepa_the_trained_encoder_is_taken_as_its_fine_tuner_does(tmp_path):
+def test_surgrec_jepa_gives_its_context_encoder_as_in_its_fine_tuner(tmp_path):
     encoder, average = (random_tensors(vjepa_encoder(48, 2, 192, 8), seed) for seed in (1, 2))
     predictor = random_tensors(vjepa_predictor(48, 24, 2, 2))
     vjepa_file(tmp_path / "jepa.pt", encoder=encoder, target_encoder=average, predictor=predictor)
@@ -46,7 +46,7 @@ def test_of_surgrec_jepa_the_trained_encoder_is_taken_as_its_fine_tuner_does(tmp
     )
 
 
-def test_a_jepa_with_fixed_positions_brings_its_table_along(tmp_path):
+def test_a_jepa_with_fixed_positions_is_exported_with_its_table(tmp_path):
     config = EncoderConfig(
         width=48, depth=2, num_heads=4, num_frames=4, crop_px=48, positions="sincos3d"
     )

@@ -1,4 +1,4 @@
-"""What a VideoMAE encoder does to a still image, as a model of timm."""
+"""An encoder with sinusoids on a still image, as a model of timm."""
 
 import pytest
 import timm
@@ -72,7 +72,7 @@ def test_it_comes_back_bit_identical(tmp_path, seed, config):
     )
 
 
-def test_an_image_model_that_says_nothing_of_its_license_has_none_to_rely_on(tmp_path):
+def test_an_image_model_without_a_license_is_noassertion(tmp_path):
     config = SIZES[0][1]
     tensors = timm_state(Encoder(config).state_dict(), config)
     torch.save(tensors, tmp_path / "vit.pth")
@@ -96,9 +96,9 @@ def image_model(width=48, depth=2, tokens=16, classes=False):
 
 @pytest.mark.parametrize(
     ("classes", "match"),
-    [(False, "'pos_embed' is not the table"), (True, "'cls_token' has no place")],
+    [(False, "'pos_embed' differs from the fixed sinusoids"), (True, "'cls_token' is unexpected")],
 )
-def test_an_image_model_that_learned_its_positions_is_refused(tmp_path, classes, match):
+def test_an_image_model_with_learned_positions_is_refused(tmp_path, classes, match):
     torch.save(image_model(classes=classes), tmp_path / "vit.pth")
     with pytest.raises(CheckpointError, match=match):
         read_external(tmp_path / "vit.pth", "auto", ImportOptions(num_heads=4))
@@ -109,15 +109,15 @@ def test_an_image_model_that_learned_its_positions_is_refused(tmp_path, classes,
     [
         (
             {"positions": "rope"},
-            r"adds a table of positions.*turns queries and keys \(positions rope\)",
+            r"only additive position embeddings.*rotary positions \(positions rope\)",
         ),
         (
             {"positions": "sincos3d", "modality_embedding": True},
-            "adds levels or a modality embedding",
+            "has levels or a modality embedding",
         ),
     ],
 )
-def test_what_an_image_model_does_not_do_is_refused_with_the_reason(tmp_path, changes, match):
+def test_features_that_an_image_model_lacks_are_refused_by_name(tmp_path, changes, match):
     weights = weights_of(
         Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32, **changes))
     )

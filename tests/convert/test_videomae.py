@@ -1,4 +1,7 @@
-"""VideoMAE's checkpoints, in and out. Agreement of the networks themselves is in test_hf_videomae."""
+"""VideoMAE's checkpoints, read and written.
+
+Agreement of the networks with VideoMAE's is tested in test_hf_videomae.py.
+"""
 
 from pathlib import Path
 
@@ -22,16 +25,14 @@ from tests.support.weight_layouts import (
 TINY = ImportOptions(num_heads=4, decoder_heads=3)
 
 
-def container_of(shapes: Shapes) -> CheckpointFile:
+def file_of(shapes: Shapes) -> CheckpointFile:
     return CheckpointFile(path=Path("vit.pth"), sha256="", content={"model": on_meta(shapes)})
 
 
 @pytest.mark.parametrize(
     ("key", "wrap"), [("model", ""), ("module", "module.")], ids=["v1", "wrapped"]
 )
-def test_a_checkpoint_is_read_whatever_its_entry_and_everything_else_is_accounted_for(
-    tmp_path, key, wrap
-):
+def test_a_checkpoint_is_read_from_any_entry_and_the_rest_is_listed(tmp_path, key, wrap):
     tensors = random_tensors(videomae_model(48, 3, 192, 8))
     videomae_file(
         tmp_path / "vitb.pth", {wrap + name: tensor for name, tensor in tensors.items()}, key
@@ -63,9 +64,7 @@ def test_a_checkpoint_is_read_whatever_its_entry_and_everything_else_is_accounte
     ids=["B", "L of v1", "L of v2", "H of v1", "g of v2"],
 )
 def test_the_versions_differ_in_the_license_of_their_weights(size, patch, decoder, version):
-    origin = read_videomae(
-        container_of(videomae_model(*size, patch, decoder)), ImportOptions()
-    ).origin
+    origin = read_videomae(file_of(videomae_model(*size, patch, decoder)), ImportOptions()).origin
     licenses = {"videomae": "CC-BY-NC-4.0", "videomae2": "NOASSERTION"}
     assert (origin.format, origin.license, origin.license_from) == (
         version,
@@ -74,7 +73,7 @@ def test_the_versions_differ_in_the_license_of_their_weights(size, patch, decode
     )
 
 
-def test_the_arguments_of_v2_tell_it_from_v1(tmp_path):
+def test_the_arguments_of_v2_distinguish_it_from_v1(tmp_path):
     tensors = random_tensors(videomae_model(48, 3, 192, 8))
     videomae_file(
         tmp_path / "vitb.pth", tensors, decoder_mask_type="run_cell", decoder_mask_ratio=0.5
@@ -108,8 +107,8 @@ def test_keys_get_a_bias_of_zeros_between_those_of_queries_and_values(tmp_path):
     ],
     ids=["S", "B", "H", "g of v2"],
 )
-def test_a_published_size_tells_its_heads(size, patch, decoder, heads):
-    weights = read_videomae(container_of(videomae_model(*size, patch, decoder)), ImportOptions())
+def test_a_published_size_gives_its_heads(size, patch, decoder, heads):
+    weights = read_videomae(file_of(videomae_model(*size, patch, decoder)), ImportOptions())
     assert (weights.encoder.config.num_heads, weights.decoder.config.num_heads) == heads
     assert (weights.encoder.config.crop_px, weights.encoder.config.patch_size) == (224, patch)
 
@@ -123,15 +122,15 @@ def test_a_published_size_tells_its_heads(size, patch, decoder, heads):
         ),
         (
             lambda found: found.update({"encoder.blocks.0.attn.qkv.bias": torch.ones(144)}),
-            r"'encoder\.blocks\.0\.attn\.qkv\.bias' has no place in this model, 1 of 44 tensors",
+            r"'encoder\.blocks\.0\.attn\.qkv\.bias' is unexpected \(1 of 44 tensors unexpected\)",
         ),
         (
             lambda found: found.update({"encoder.pos_embed": torch.ones(1, 8, 48)}),
-            r"'encoder\.pos_embed' has no place",
+            r"'encoder\.pos_embed' is unexpected",
         ),
         (
             lambda found: found.update({"fc_norm.weight": torch.ones(48)}),
-            r"'fc_norm\.weight', so it was fine-tuned",
+            r"'fc_norm\.weight', so the model was fine-tuned",
         ),
         (lambda found: found.pop("mask_token"), "decoder: 'mask_token' is missing"),
         (
@@ -140,11 +139,11 @@ def test_a_published_size_tells_its_heads(size, patch, decoder, heads):
         ),
         (
             lambda found: found.update({"head.weight": torch.ones(400, 48)}),
-            r"'head\.weight' has no place",
+            r"'head\.weight' is unexpected",
         ),
         (
             lambda found: found.update({"encoder.norm.bias": torch.ones(47)}),
-            r"'encoder\.norm\.bias' is \(47,\), \(48,\)",
+            r"'encoder\.norm\.bias' has shape \(47,\), expected \(48,\)",
         ),
     ],
 )
@@ -162,36 +161,37 @@ def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_tensor(tmp_path, chang
     [
         (
             (384, 3, 1536),
-            r"decoder: 'decoder\.blocks\.3\.norm1\.weight' is missing, 3 of the 4 published blocks",
+            r"decoder: 'decoder\.blocks\.3\.norm1\.weight' is missing, found 3 blocks, expected 4",
         ),
         (
             (512, 11, 2048),
-            r"decoder: 'decoder\.blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks",
+            r"'decoder\.blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
         ),
-        ((512, 13, 2048), r"decoder: 'decoder\.blocks\.12\.norm1\.weight' has no place"),
+        ((512, 13, 2048), r"decoder: 'decoder\.blocks\.12\.norm1\.weight' is unexpected"),
     ],
 )
-def test_a_decoder_that_lost_its_last_blocks_is_refused_unless_so_many_are_meant(decoder, match):
-    container = container_of(videomae_model(768, 12, 3072, 16, decoder))
+def test_an_unpublished_decoder_depth_is_refused_unless_it_is_given(decoder, match):
+    file = file_of(videomae_model(768, 12, 3072, 16, decoder))
     with pytest.raises(CheckpointError, match=match):
-        read_videomae(container, ImportOptions())
+        read_videomae(file, ImportOptions())
     assert (
-        read_videomae(container, ImportOptions(decoder_depth=decoder[1])).decoder.config.depth
+        read_videomae(file, ImportOptions(decoder_depth=decoder[1])).decoder.config.depth
         == decoder[1]
     )
 
 
-def test_an_encoder_of_a_wrong_depth_is_refused_by_the_first_missing_key():
+def test_an_unpublished_depth_is_refused_by_the_first_missing_tensor():
     with pytest.raises(
-        CheckpointError, match=r"'encoder\.blocks\.11\.norm1\.weight' is missing, 11 of the 12"
+        CheckpointError,
+        match=r"'encoder\.blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
     ):
-        read_videomae(container_of(videomae_model(768, 11, 3072, 16)), ImportOptions())
+        read_videomae(file_of(videomae_model(768, 11, 3072, 16)), ImportOptions())
 
 
 def test_a_v_jepa_checkpoint_is_not_a_videomae(tmp_path):
     torch.save({"encoder": {"module.backbone.norm.bias": torch.ones(3)}}, tmp_path / "vitl.pt")
     with pytest.raises(
-        CheckpointError, match=r"vitl\.pt has no named tensors where VideoMAE's files have them"
+        CheckpointError, match=r"vitl\.pt: no tensors by name under 'model' or 'module'"
     ):
         read_external(tmp_path / "vitl.pt", "videomae", TINY)
 
@@ -202,12 +202,12 @@ def test_other_positions_are_refused(tmp_path, positions):
         Encoder(EncoderConfig(width=48, depth=1, num_heads=2, crop_px=32, positions=positions))
     )
     with pytest.raises(
-        ConfigError, match=f"VideoMAE computes flat sinusoids.*has positions {positions}"
+        ConfigError, match=f"VideoMAE adds flat sinusoids.*has positions {positions}"
     ):
         export_weights(weights, "videomae", tmp_path / "out.pth", {}, None)
 
 
-def test_a_decoder_of_unknown_heads_is_left_out_by_name(tmp_path):
+def test_a_decoder_with_unknown_heads_is_left_out_with_the_reason(tmp_path):
     videomae_file(tmp_path / "vitb.pth", random_tensors(videomae_model(48, 3, 192, 8)))
     weights = read_external(tmp_path / "vitb.pth", "auto", ImportOptions(num_heads=4))
     (left,) = (entry for entry in weights.origin.left_out if entry.name == "decoder")
@@ -215,7 +215,7 @@ def test_a_decoder_of_unknown_heads_is_left_out_by_name(tmp_path):
     assert "no published decoder has width 36" in left.why
 
 
-def test_our_own_weights_come_back_the_same_but_for_the_keys_bias(tmp_path):
+def test_export_then_import_changes_only_the_key_bias(tmp_path):
     config = EncoderConfig(
         width=48, depth=2, num_heads=4, crop_px=32, num_frames=4, positions="sincos"
     )

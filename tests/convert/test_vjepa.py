@@ -1,4 +1,7 @@
-"""V-JEPA's checkpoints, in and out. Agreement of the networks themselves is in test_hf_vjepa2 and test_predictor."""
+"""V-JEPA's checkpoints, read and written.
+
+Agreement of the networks with V-JEPA's is tested in test_hf_vjepa2.py and test_vjepa21.py.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +31,7 @@ TINY = ImportOptions(num_heads=4, predictor_heads=2)
 
 
 def networks(width=48, depth=2, tokens=10, **predictor):
-    """Encoder, its average and the predictor of version 2, with tables that nothing uses."""
+    """Context encoder, target encoder and predictor of version 2, with unused tables."""
     shapes = list(vjepa_encoder(width, depth, 4 * width, 8)) + [("pos_embed", (1, 32, width))]
     found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
     shapes = list(vjepa_predictor(width, 24, 2, tokens, **predictor)) + [
@@ -45,14 +48,14 @@ def rope(**options) -> ImportOptions:
 
 
 def exported(weights, path):
-    """The networks of a checkpoint that was written from these weights."""
+    """Export weights, and return the networks in the file."""
     export_weights(weights, "vjepa", path, {"step": 3}, "MIT")
     content = torch.load(path, weights_only=True)
     assert '"MIT"' in content.pop("surgrec")
     return content
 
 
-def container_of(**networks) -> CheckpointFile:
+def file_of(**networks) -> CheckpointFile:
     return CheckpointFile(path=Path("vit.pt"), sha256="", content=networks)
 
 
@@ -60,7 +63,7 @@ def without(tensors, *names):
     return {name: tensor for name, tensor in tensors.items() if name not in names}
 
 
-def test_the_average_is_taken_and_everything_else_is_accounted_for(tmp_path):
+def test_the_target_encoder_is_used_and_all_other_entries_are_listed(tmp_path):
     found = networks()
     vjepa_file(tmp_path / "vitl.pt", **found)
     weights = read_external(tmp_path / "vitl.pt", "auto", rope())
@@ -87,7 +90,7 @@ def test_the_average_is_taken_and_everything_else_is_accounted_for(tmp_path):
 
 
 @pytest.mark.parametrize(("key", "wrap"), [("ema_encoder", True), ("encoder", False), (None, True)])
-def test_the_encoder_is_found_wherever_it_is_and_however_it_is_wrapped(tmp_path, key, wrap):
+def test_the_encoder_is_read_from_any_entry_with_or_without_wrappers(tmp_path, key, wrap):
     tensors = without(networks()["encoder"], "pos_embed")
     named = wrapped(tensors) if wrap else tensors
     torch.save(named if key is None else {key: named, "epoch": 3}, tmp_path / "vit.pt")
@@ -100,9 +103,9 @@ def test_the_encoder_is_found_wherever_it_is_and_however_it_is_wrapped(tmp_path,
     ("width", "depth", "hidden", "heads"),
     [(192, 12, 768, 3), (1408, 40, 6144, 22), (1664, 48, 8192, 26)],
 )
-def test_a_published_size_tells_its_heads(width, depth, hidden, heads):
+def test_a_published_size_gives_its_heads(width, depth, hidden, heads):
     shapes = on_meta(vjepa_encoder(width, depth, hidden, 16))
-    config = read_vjepa(container_of(encoder=shapes), ImportOptions()).encoder.config
+    config = read_vjepa(file_of(encoder=shapes), ImportOptions()).encoder.config
     assert (config.num_heads, round(config.mlp_ratio * width)) == (heads, hidden)
 
 
@@ -117,7 +120,7 @@ def spoilt(change):
     [
         (
             lambda found: found.pop("blocks.0.mlp.fc2.bias"),
-            r"'blocks\.0\.mlp\.fc2\.bias' is missing, 1 of 28 tensors",
+            r"'blocks\.0\.mlp\.fc2\.bias' is missing \(1 of 28 tensors missing\)",
         ),
         (
             lambda found: [
@@ -127,19 +130,19 @@ def spoilt(change):
         ),
         (
             lambda found: found.update({"blocks.0.attn.q_bias": torch.ones(48)}),
-            r"'blocks\.0\.attn\.q_bias' has no place",
+            r"'blocks\.0\.attn\.q_bias' is unexpected",
         ),
         (
             lambda found: found.update({"cls_token": torch.ones(1, 1, 48)}),
-            "'cls_token' has no place in this model, 1 of 29",
+            r"'cls_token' is unexpected \(1 of 29 tensors unexpected\)",
         ),
         (
             lambda found: found.update({"norm.bias": torch.ones(47)}),
-            r"'norm\.bias' is \(47,\), \(48,\) expected",
+            r"'norm\.bias' has shape \(47,\), expected \(48,\)",
         ),
         (
             lambda found: found.update({"norm.bias": torch.ones(48, dtype=torch.int64)}),
-            r"'norm\.bias' is \(48,\) of torch\.int64",
+            r"'norm\.bias' has shape \(48,\) and type torch\.int64",
         ),
         (
             lambda found: found.pop("patch_embed.proj.weight"),
@@ -157,49 +160,59 @@ def test_a_wrong_encoder_is_refused_by_the_name_of_its_tensor(tmp_path, change, 
 @pytest.mark.parametrize(
     ("width", "depth", "levels", "match"),
     [
-        (192, 11, 0, r"'blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks"),
-        (1408, 39, 0, r"'blocks\.39\.norm1\.weight' is missing, 39 of the 40"),
+        (192, 11, 0, r"'blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12"),
+        (
+            1408,
+            39,
+            0,
+            r"'blocks\.39\.norm1\.weight' is missing, found 39 blocks, expected 40",
+        ),
         (
             192,
             13,
             0,
-            r"'blocks\.12\.norm1\.weight' has no place, 13 blocks are there and 12 were published",
+            r"'blocks\.12\.norm1\.weight' is unexpected, found 13 blocks, expected 12",
         ),
-        (1664, 47, 4, r"'blocks\.47\.norm1\.weight' is missing, 47 of the 48"),
+        (
+            1664,
+            47,
+            4,
+            r"'blocks\.47\.norm1\.weight' is missing, found 47 blocks, expected 48",
+        ),
         (
             200,
             12,
             0,
-            r"'blocks\.0\.mlp\.fc1\.weight' is of 800 and 200 channels, which no published size has",
+            r"'blocks\.0\.mlp\.fc1\.weight' has 800 and 200 channels, unlike any published size",
         ),
     ],
 )
-def test_an_encoder_of_a_wrong_depth_is_refused_by_the_first_wrong_key(width, depth, levels, match):
+def test_an_unpublished_depth_is_refused_by_the_first_wrong_tensor(width, depth, levels, match):
     hidden = {1408: 6144, 1664: 8192}.get(width, 4 * width)
     tensors = on_meta(vjepa_encoder(width, depth, hidden, 16, levels=levels))
     with pytest.raises(CheckpointError, match=match):
-        read_vjepa(container_of(target_encoder=tensors), ImportOptions())
+        read_vjepa(file_of(target_encoder=tensors), ImportOptions())
 
 
-def test_levels_are_known_of_the_published_depths_of_2_1_alone():
+def test_levels_are_known_only_for_published_depths_of_2_1():
     tensors = on_meta(vjepa_encoder(48, 11, 192, 8, levels=4))
     with pytest.raises(
         CheckpointError,
-        match=r"'blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks",
+        match=r"'blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
     ):
-        read_vjepa(container_of(target_encoder=tensors), TINY)
+        read_vjepa(file_of(target_encoder=tensors), TINY)
 
 
-def test_an_entry_with_tensors_that_no_checkpoint_has_is_refused(tmp_path):
+def test_an_unknown_entry_with_tensors_is_refused(tmp_path):
     torch.save(
         {"encoder": networks()["encoder"], "adapter": {"a": torch.ones(1)}}, tmp_path / "vit.pt"
     )
-    with pytest.raises(CheckpointError, match="'adapter' with 1 tensors"):
+    with pytest.raises(CheckpointError, match=r"the entry 'adapter' holds tensors \(1\)"):
         read_external(tmp_path / "vit.pt", "vjepa", rope())
 
 
 @pytest.mark.parametrize("positions", [1568, 4608])
-def test_a_file_of_version_1_is_not_taken_for_one_of_version_2_and_its_license(tmp_path, positions):
+def test_a_version_1_table_is_not_imported_under_version_2_and_its_license(tmp_path, positions):
     found = networks()
     for name in ("encoder", "target_encoder"):
         found[name]["pos_embed"] = torch.zeros(1, positions, 48)
@@ -210,9 +223,9 @@ def test_a_file_of_version_1_is_not_taken_for_one_of_version_2_and_its_license(t
         read_external(tmp_path / "vitl16.pth.tar", "vjepa", rope())
 
 
-def test_a_table_of_positions_needs_a_word_about_its_version(tmp_path):
+def test_a_position_table_without_given_positions_is_refused(tmp_path):
     vjepa_file(tmp_path / "vit.pt", **networks())
-    with pytest.raises(CheckpointError, match=r"'pos_embed'.*--positions sincos3d for 1"):
+    with pytest.raises(CheckpointError, match=r"'pos_embed'.*--positions sincos3d for version 1"):
         read_external(tmp_path / "vit.pt", "auto", TINY)
 
 
@@ -229,7 +242,7 @@ def test_a_table_of_positions_needs_a_word_about_its_version(tmp_path):
             lambda found: found.pop("predictor_blocks.0.norm2.bias"),
             r"'predictor_blocks\.0\.norm2\.bias' is missing",
         ),
-        (lambda found: found.update({"extra": torch.ones(2)}), "'extra' has no place"),
+        (lambda found: found.update({"extra": torch.ones(2)}), "'extra' is unexpected"),
         (
             lambda found: found.update({"predictor_blocks.0.attn.q_bias": torch.ones(24)}),
             r"'predictor_blocks\.0\.attn\.q_bias'",
@@ -251,63 +264,59 @@ def test_a_wrong_predictor_is_refused(tmp_path, change, match):
             (1024, 24, 4096),
             0,
             11,
-            r"'predictor_blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks",
+            r"'predictor_blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
         ),
-        ((1024, 24, 4096), 0, 13, r"'predictor_blocks\.12\.norm1\.weight' has no place"),
+        ((1024, 24, 4096), 0, 13, r"'predictor_blocks\.12\.norm1\.weight' is unexpected"),
         (
             (1408, 40, 6144),
             4,
             12,
-            r"'predictor_blocks\.12\.norm1\.weight' is missing, 12 of the 24 published blocks",
+            r"'predictor_blocks\.12\.norm1\.weight' is missing, found 12 blocks, expected 24",
         ),
         (
             (768, 12, 3072),
             4,
             11,
-            r"'predictor_blocks\.11\.norm1\.weight' is missing, 11 of the 12 published blocks",
+            r"'predictor_blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
         ),
     ],
 )
-def test_a_predictor_that_lost_its_last_blocks_is_refused_unless_so_many_are_meant(
-    size, levels, depth, match
-):
+def test_an_unpublished_predictor_depth_is_refused_unless_it_is_given(size, levels, depth, match):
     tensors = on_meta(vjepa_encoder(*size, 16, levels=levels))
-    container = container_of(
+    file = file_of(
         target_encoder=tensors,
         predictor=on_meta(vjepa_predictor(size[0], 384, depth, 10, levels=levels)),
     )
     with pytest.raises(CheckpointError, match=match):
-        read_vjepa(container, ImportOptions())
-    assert (
-        read_vjepa(container, ImportOptions(predictor_depth=depth)).predictor.config.depth == depth
-    )
+        read_vjepa(file, ImportOptions())
+    assert read_vjepa(file, ImportOptions(predictor_depth=depth)).predictor.config.depth == depth
 
 
 @pytest.mark.parametrize(
     ("size", "levels", "depth"), [((1024, 24, 4096), 0, 12), ((1408, 40, 6144), 4, 24)]
 )
-def test_a_published_predictor_is_known_and_shares_its_mask_token(size, levels, depth):
-    container = container_of(
+def test_a_published_predictor_has_known_heads_and_one_mask_token(size, levels, depth):
+    file = file_of(
         target_encoder=on_meta(vjepa_encoder(*size, 16, levels=levels)),
         predictor=on_meta(vjepa_predictor(size[0], 384, depth, 10, levels=levels)),
     )
-    config = read_vjepa(container, ImportOptions()).predictor.config
+    config = read_vjepa(file, ImportOptions()).predictor.config
     assert (config.depth, config.num_heads, config.shared_mask_token) == (depth, 12, True)
 
 
-def test_the_predictor_of_v_jepa_2_ac_is_none_of_masks():
+def test_the_predictor_of_v_jepa_2_ac_is_left_out():
     predictor = on_meta(vjepa_predictor(192, 384, 2, 0)) | {
         "action_encoder.weight": torch.empty(384, 7)
     }
     weights = read_vjepa(
-        container_of(encoder=on_meta(vjepa_encoder(192, 12, 768, 16)), predictor=predictor),
+        file_of(encoder=on_meta(vjepa_encoder(192, 12, 768, 16)), predictor=predictor),
         ImportOptions(),
     )
     assert weights.predictor is None
     assert "predicts from actions" in weights.origin.left_out[0].why
 
 
-def test_a_predictor_that_cannot_be_used_is_left_out_by_name(tmp_path):
+def test_an_unusable_predictor_is_left_out_with_the_reason(tmp_path):
     found = networks(features=64)
     vjepa_file(tmp_path / "vit.pt", **found)
     weights = read_external(tmp_path / "vit.pt", "vjepa", rope())
@@ -333,7 +342,7 @@ def version_1(tmp_path):
     return found, tmp_path / "vitl16.pth.tar"
 
 
-def test_version_1_tells_its_clip_and_its_mask_tokens(version_1):
+def test_version_1_gives_its_clip_and_one_mask_token_per_mask(version_1):
     _, path = version_1
     weights = read_external(path, "vjepa", rope(positions="sincos3d"))
     config = weights.encoder.config
@@ -343,7 +352,7 @@ def test_version_1_tells_its_clip_and_its_mask_tokens(version_1):
     assert not weights.predictor.config.shared_mask_token
 
 
-def test_version_1_at_another_size_computes_its_positions_anew(version_1):
+def test_version_1_at_another_size_recomputes_its_positions(version_1):
     _, path = version_1
     weights = read_external(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
     encoder = Encoder(weights.encoder.config)
@@ -351,7 +360,7 @@ def test_version_1_at_another_size_computes_its_positions_anew(version_1):
     torch.testing.assert_close(encoder.sinusoids()[0], numpy_table(2, 8, 48)[0], atol=1e-6, rtol=0)
 
 
-def test_version_1_at_another_size_is_exported_with_the_tables_of_that_size(version_1, tmp_path):
+def test_version_1_at_another_size_exports_tables_of_that_size(version_1, tmp_path):
     _, path = version_1
     weights = read_external(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
     back = exported(weights, tmp_path / "back.pt")
@@ -371,17 +380,18 @@ def test_version_1_at_another_size_is_exported_with_the_tables_of_that_size(vers
         ("predictor", "predictor_pos_embed"),
     ],
 )
-def test_a_table_that_is_not_the_fixed_one_is_refused(version_1, tmp_path, network, table):
+def test_a_table_of_other_than_fixed_positions_is_refused(version_1, tmp_path, network, table):
     found, _ = version_1
     found[network][table] += 0.01
     vjepa_file(tmp_path / "learned.pt", **found)
     with pytest.raises(
-        CheckpointError, match=f"'{table}' is not V-JEPA 1's table of any grid with 100 tubelets"
+        CheckpointError,
+        match=f"'{table}' differs from V-JEPA 1's tables of all grids with 100 tubelets",
     ):
         read_external(tmp_path / "learned.pt", "vjepa", rope(positions="sincos3d"))
 
 
-def test_version_2_1_tells_its_levels_and_keeps_what_is_for_still_images(tmp_path):
+def test_version_2_1_gives_its_levels_and_keeps_tensors_for_still_images(tmp_path):
     shapes = list(vjepa_encoder(48, 12, 192, 8, levels=4))
     found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
     found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
@@ -435,7 +445,7 @@ def test_the_distilled_2_1_is_read_without_its_predictor(tmp_path):
     ],
     ids=["2", "2, a token for each mask", "1", "2.1"],
 )
-def test_a_run_stores_as_many_mask_tokens_as_published_each_of_them_trained(
+def test_a_run_exports_the_published_number_of_mask_tokens_all_trained(
     tmp_path, changes, depth, shared, stored
 ):
     config = EncoderConfig(width=48, depth=depth, num_heads=4, num_frames=4, crop_px=64, **changes)
@@ -445,7 +455,7 @@ def test_a_run_stores_as_many_mask_tokens_as_published_each_of_them_trained(
     predictor = Predictor(head, config, num_mask_configs=2)
     weights = weights_of(Encoder(config), predictor)
     back = exported(weights, tmp_path / "out.pt")["predictor"]
-    # V-JEPA's own loaders predict from the second, whatever was trained.
+    # V-JEPA's loaders predict from the second token by default.
     names = [name for name in back if ".mask_tokens." in name]
     assert sorted(names) == sorted(
         f"module.backbone.mask_tokens.{number}" for number in range(stored)
@@ -463,7 +473,10 @@ def test_a_run_stores_as_many_mask_tokens_as_published_each_of_them_trained(
         ({"positions": "sincos"}, "no flat sinusoids"),
         ({"rope": "interleaved"}, "rope interleaved"),
         ({"rope_side": 16}, r"and \(16, \(\), False\)"),
-        ({"positions": "sincos3d", "modality_embedding": True}, "no V-JEPA has this encoder"),
+        (
+            {"positions": "sincos3d", "modality_embedding": True},
+            "no version of V-JEPA has this encoder",
+        ),
     ],
 )
 def test_an_encoder_that_no_version_has_is_refused(tmp_path, changes, match):

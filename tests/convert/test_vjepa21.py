@@ -1,9 +1,12 @@
-"""V-JEPA 2.1, of which transformers has no model: networks here against tests/support/vjepa21.py, which shares no code with them."""
+"""V-JEPA 2.1, which transformers lacks: networks here against tests/support/vjepa21.py.
+
+The two implementations share no code.
+"""
 
 import pytest
 import torch
 
-from surgrec.convert._vjepa_names import encoder_tensors, predictor_tensors
+from surgrec.convert._vjepa_names import encoder_from_surgrec, predictor_from_surgrec
 from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig
 from tests.support import vjepa21
 from tests.support.weight_layouts import shake
@@ -48,7 +51,7 @@ def test_encoder_and_predictor_agree_with_an_independent_vjepa_21(config, seed):
     predictor = Predictor(sizes, config, num_mask_configs=2)
     for network in (encoder, predictor):
         shake(network)
-    assert not hasattr(encoder, "norm")  # each level has its own
+    assert not hasattr(encoder, "norm")  # each level has a norm instead
     clip = torch.randn(1, 3, config.num_frames, config.crop_px, config.crop_px)
     order = torch.randperm(config.grid.num_tokens).tolist()
     context, targets = order[:5], order[5:9]
@@ -58,7 +61,7 @@ def test_encoder_and_predictor_agree_with_an_independent_vjepa_21(config, seed):
     features = encoder.encode_levels(encoder.embed(clip), index)
     theirs = {
         name: tensor.double()
-        for name, tensor in encoder_tensors(encoder.state_dict(), config).items()
+        for name, tensor in encoder_from_surgrec(encoder.state_dict(), config).items()
     }
     expected = vjepa21.encoder(
         theirs, clip[0].double(), context, grid, config.num_heads, config.levels
@@ -69,11 +72,11 @@ def test_encoder_and_predictor_agree_with_an_independent_vjepa_21(config, seed):
     ours = predictor.predict_with_context(features, index, torch.tensor([targets]), 0)
     theirs = {
         name: tensor.double()
-        for name, tensor in predictor_tensors(predictor.state_dict(), config).items()
+        for name, tensor in predictor_from_surgrec(predictor.state_dict(), config).items()
     }
     expected = vjepa21.predictor(
         theirs, expected, context, targets, grid, (sizes.num_heads, sizes.depth)
     )
-    for found, wanted in zip(ours, expected, strict=True):
-        torch.testing.assert_close(found[0].double(), wanted, atol=1e-5, rtol=1e-5)
+    for prediction, wanted in zip(ours, expected, strict=True):
+        torch.testing.assert_close(prediction[0].double(), wanted, atol=1e-5, rtol=1e-5)
     assert torch.equal(predictor(features, index, torch.tensor([targets]), 0), ours[0])

@@ -331,11 +331,9 @@ def test_what_a_file_has_and_what_is_taken_of_it_is_shown(
     checkpoints = Checkpoints(tmp_path, keep=1)
     initial_weights(tmp_path / "vitl.pt", jepa(depth=1), checkpoints, 0, show=True)
     said = capsys.readouterr().err
-    assert (
-        "init_from: encoder and predictor of vitl.pt as vjepa2, from its target_encoder; the encoder has 28 tensors"
-        in said
-    )
-    assert "init_from: license MIT (of the project that publishes such files" in said
+    assert "init_from: encoder and predictor of vitl.pt, format vjepa2, entry target_enc" in said
+    assert "init_from: encoder: 28 tensors" in said
+    assert "init_from: license MIT (of the project that publishes files of this format" in said
     assert (
         "init_from: not used: target_encoder.pos_embed, predictor.predictor_pos_embed (2 tensors)"
         in said
@@ -372,7 +370,7 @@ def test_flat_sinusoids_are_not_taken_to_frames_of_another_size(tmp_path: Path) 
         ):
             load_init_weights(tmp_path / name, second)
     with pytest.raises(
-        CheckpointError, match=r"hf: 'image_size' of its config\.json is 32, .* crop_px 64"
+        CheckpointError, match=r"hf: 'image_size' in config\.json is 32, .* crop_px is 64"
     ):
         load_init_weights(tmp_path / "hf", second)
     assert_same_bytes(second.state_dict(), before)

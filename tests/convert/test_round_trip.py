@@ -1,4 +1,4 @@
-"""`surgrec import`, then `surgrec export` of the file that it wrote: the same names and the same bits, of every container."""
+"""`surgrec import`, then `surgrec export`: the same names and the same bits, in every layout."""
 
 import re
 from collections.abc import Mapping
@@ -34,22 +34,22 @@ MAE = ["--num_heads", 4, "--decoder_heads", 3, "--num_frames", 4, "--crop_px", 3
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file as it is published, small."""
+    """A published layout with small networks."""
 
     networks: Mapping[str, Mapping[str, Tensor]]
-    """Its entries with weights, by the names within."""
+    """Tensors by entry and name."""
     to_use: str
-    """The entry of the encoder."""
+    """The entry of the encoder that is imported."""
     flags: list[object] = field(default_factory=list)
-    """What `surgrec import` is told of it."""
+    """Flags of `surgrec import`."""
     format: str
-    """What it is exported as."""
+    """Format of the export."""
     arguments: Mapping[str, float] = field(default_factory=dict)
-    """VideoMAE's, beyond those that every file has."""
+    """VideoMAE's arguments in addition to those of every file."""
     prefix: str = ""
-    """What stands before every name."""
+    """Prefix of every name."""
     bare: bool = False
-    """Whether the file is the encoder's entry alone, without its name."""
+    """Whether the file holds the encoder's tensors without an entry."""
 
 
 def vjepa_networks(
@@ -67,7 +67,7 @@ def vjepa_networks(
 
 
 def vjepa1() -> Published:
-    """Its tables differ in their last bits from those computed here, as another NumPy's would."""
+    """Tables that differ in their last bits from computed ones, as with another NumPy."""
     found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
     for name, table, width in (
         ("encoder", "pos_embed", 48),
@@ -124,7 +124,7 @@ def vjepa21() -> Published:
 
 
 def vjepa21_distilled() -> Published:
-    """The averaged encoder, and a predictor of the features of its teacher."""
+    """The averaged encoder, and a predictor of its teacher's features."""
     found = {"ema_encoder": random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))}
     found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104), 2)
     return Published(
@@ -137,7 +137,7 @@ def vjepa21_distilled() -> Published:
 
 
 def surgrec_jepa() -> Published:
-    """The trained encoder is the one to use; the average stays in the file."""
+    """The context encoder is imported; the target encoder is kept for an export."""
     found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
     return Published(
         networks=found,
@@ -161,7 +161,7 @@ def videomae(
 
 
 def bare_vjepa(prefix: str) -> Published:
-    """As a user may have saved it."""
+    """An encoder without an entry, as a user may save it."""
     found = {"encoder": vjepa_networks(encoder=1)["encoder"]}
     return Published(
         networks=found, to_use="encoder", flags=JEPA, format="vjepa", prefix=prefix, bare=True
@@ -195,7 +195,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED.keys())
-def test_what_was_imported_is_exported_as_it_came(tmp_path, monkeypatch, published):
+def test_import_then_export_restores_a_file_bit_for_bit(tmp_path, monkeypatch, published):
     file = published()
     there, imported, back = (
         tmp_path / "there.pth",
@@ -231,7 +231,7 @@ def test_what_was_imported_is_exported_as_it_came(tmp_path, monkeypatch, publish
     assert torch.equal(encoder.blocks[0].mlp.fc1.weight, weight.float())
 
 
-def test_a_folder_of_timm_is_exported_as_it_came(tmp_path, monkeypatch):
+def test_import_then_export_restores_a_timm_folder_bit_for_bit(tmp_path, monkeypatch):
     config = EncoderConfig(
         width=48, depth=2, num_heads=3, num_frames=9, tubelet_size=3, crop_px=64, positions="sincos"
     )
@@ -248,9 +248,7 @@ def test_a_folder_of_timm_is_exported_as_it_came(tmp_path, monkeypatch):
     assert back.config == there.config
 
 
-def test_the_license_of_an_import_stays_with_what_is_exported_from_it(
-    tmp_path, monkeypatch, capsys
-):
+def test_the_license_of_an_import_is_kept_by_its_exports(tmp_path, monkeypatch, capsys):
     videomae_file(
         tmp_path / "vitb.pth",
         random_tensors(videomae_model(48, 3, 192, 8)),
@@ -259,19 +257,16 @@ def test_the_license_of_an_import_stays_with_what_is_exported_from_it(
     imported = tmp_path / "encoder.safetensors"
     assert surgrec(monkeypatch, "import", tmp_path / "vitb.pth", "--out", imported, *MAE) == 0
     assert (
-        "license NOASSERTION: whoever published these weights states none"
-        in capsys.readouterr().err
+        "license NOASSERTION: the publisher of these weights states none" in capsys.readouterr().err
     )
     assert encoder_provenance(imported)["init_from"]["format"] == "videomae2"
     assert surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", tmp_path / "hf") == 0
     card = (tmp_path / "hf/README.md").read_text()
     assert "\nlicense: unknown\n" in card
-    assert "whose makers state no license" in card
+    assert "whose publisher states no license" in card
 
 
-def test_an_import_says_what_it_took_what_it_keeps_and_what_it_left_out(
-    tmp_path, monkeypatch, capsys
-):
+def test_an_import_reports_used_kept_and_skipped_tensors(tmp_path, monkeypatch, capsys):
     vjepa_file(tmp_path / "vitl.pt", **vjepa21().networks)
     assert (
         surgrec(
@@ -280,16 +275,14 @@ def test_an_import_says_what_it_took_what_it_keeps_and_what_it_left_out(
         == 0
     )
     said = capsys.readouterr().err
-    assert "encoder and predictor of vitl.pt as vjepa2.1, from its target_encoder" in said
-    assert re.search(r"its predictor has \d+ tensors, width \d+, \d+ blocks", said)
+    assert "encoder and predictor of vitl.pt, format vjepa2.1, entry target_encoder" in said
+    assert re.search(r"predictor: \d+ tensors, width \d+, \d+ blocks", said)
     assert "kept for an export, not used: target_encoder.patch_embed_img.proj.weight" in said
     assert "(7 tensors): for still images" in said
     assert "left out: opt (2 tensors): the optimizer's state" in said
 
 
-def test_an_imported_file_whose_parts_were_cut_is_refused_by_the_name_of_the_tensor(
-    tmp_path, monkeypatch, capsys
-):
+def test_an_imported_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, monkeypatch, capsys):
     vjepa_file(tmp_path / "vitl.pt", **vjepa_networks(encoder=1, target_encoder=2))
     imported = tmp_path / "encoder.safetensors"
     assert surgrec(monkeypatch, "import", tmp_path / "vitl.pt", "--out", imported, *JEPA) == 0
