@@ -47,9 +47,11 @@ class FrameMemory:
         self._files = [
             os.memfd_create(f"surgrec-frames-{index}") for index in range(workers * buffers)
         ]
+
         self._in_use = mmap.mmap(-1, len(self._files))
         """One byte per buffer, shared by all processes: set by the worker that fills it, cleared by
         the parent."""
+
         self._maps: dict[int, mmap.mmap] = {}
         """The mappings of this process, by buffer."""
         self._largest = 0

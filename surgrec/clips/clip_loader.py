@@ -144,6 +144,7 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
             raise ConfigError(
                 f"rank is {rank} and world_size is {world_size}: give both or neither"
             )
+
         self.dataset = dataset
         self.batch_size = batch_size
         self.crop_px = crop_px
@@ -151,6 +152,7 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         self.device = device
         self.quarantined: list[Quarantined] = []
         """Bad samples of this rank so far, with their substitutes."""
+
         self._rank = rank
         self._world_size = world_size
         self._position = 0
@@ -232,6 +234,7 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
                 f"{global_batch} (batch_size {self.batch_size} on {world_size} ranks): "
                 "choose a batch_size that divides it"
             )
+
         stop = _ENDLESS if self.steps is None else (start_step // self.steps + 1) * self.steps
         return StepSampler(
             global_batch=global_batch,

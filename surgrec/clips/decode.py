@@ -82,9 +82,11 @@ def decode_clip(
         decoder = video_decoder(
             mp4, num_ffmpeg_threads=1, device="cpu", seek_mode="exact", transforms=[fixed_crop(box)]
         )
+
         stored = decoder.metadata.num_frames
         if stored != num_frames:
             raise SampleError(f"{key}: the clip holds {stored} frames, its index says {num_frames}")
+
         frames: Tensor = decoder.get_frames_played_at(seconds=times.tolist()).data
     except (RuntimeError, ValueError, IndexError) as error:
         raise SampleError(

@@ -338,3 +338,10 @@ def test_accelerate_cannot_divide_the_batches_a_second_time(
     )
     with pytest.raises(ConfigError, match=f"share of rank {rank} of 2, and Accelerate"):
         next(iter(prepared))
+
+
+def test_the_loader_survives_pickling(tiny_corpus: Path, ten: list[Batch]) -> None:
+    clips = load(tiny_corpus, steps=10)
+    first = list(islice(clips, 2))  # threads are running by now
+    sent = pickle.loads(pickle.dumps(clips))
+    assert equal(first + list(sent), ten)
