@@ -83,8 +83,8 @@ def test_a_jepa_loads_in_auto_model_with_equal_features_and_predictions(tmp_path
     theirs = model(hf_clips(clips), context_mask=[context], target_mask=[target])
     features = encoder(clips)
     torch.testing.assert_close(features, theirs.last_hidden_state, atol=1e-5, rtol=1e-5)
-    seen = torch.gather(features, 1, context[..., None].expand(-1, -1, 64))
-    ours = predictor(seen, context, target, 1)
+    visible = torch.gather(features, 1, context[..., None].expand(-1, -1, 64))
+    ours = predictor(visible, context, target, 1)
     assert ours.std() > 0.1
     torch.testing.assert_close(
         ours, theirs.predictor_output.last_hidden_state, atol=1e-5, rtol=1e-5
@@ -243,14 +243,22 @@ def test_import_then_export_restores_a_transformers_folder_bit_for_bit(
     torch.manual_seed(0)
     model = make()
     shake(model)
-    there, imported, back = tmp_path / "there", tmp_path / "encoder.safetensors", tmp_path / "back"
-    model.save_pretrained(there, **({"max_shard_size": "40KB"} if sharded else {}))
-    assert (there / "model.safetensors.index.json").is_file() == sharded
-    assert surgrec(monkeypatch, "import", there, "--out", imported) == 0
+    original, imported, exported = (
+        tmp_path / "original",
+        tmp_path / "encoder.safetensors",
+        tmp_path / "exported",
+    )
+    model.save_pretrained(original, **({"max_shard_size": "40KB"} if sharded else {}))
+    assert (original / "model.safetensors.index.json").is_file() == sharded
+    assert surgrec(monkeypatch, "import", original, "--out", imported) == 0
     decoder = ["--decoder", "true"] if make is hf_mae else []
-    assert surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", back, *decoder) == 0
-    assert_same_bytes(read_checkpoint_file(back).content, read_checkpoint_file(there).content)
-    configs = [json.loads((folder / "config.json").read_text()) for folder in (there, back)]
+    assert (
+        surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", exported, *decoder) == 0
+    )
+    assert_same_bytes(
+        read_checkpoint_file(exported).content, read_checkpoint_file(original).content
+    )
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (original, exported)]
     for name in configs[0].keys() & configs[1].keys() - {"layer_norm_eps"}:
         assert configs[1][name] == configs[0][name], name
 
@@ -300,7 +308,7 @@ def test_a_v_jepa_checkpoint_becomes_the_model_that_transformers_has(tmp_path):
         tmp_path / "vit.pt", "auto", ImportOptions(num_heads=4, num_frames=4, crop_px=32)
     )
     encoder = Encoder(weights.encoder.config)
-    load_strictly(encoder, weights.encoder.state, "here")
+    load_strictly(encoder, weights.encoder.state, "test")
     clips = torch.randn(2, 3, 4, 32, 32)
     torch.testing.assert_close(
         encoder(clips),

@@ -56,25 +56,25 @@ def vjepa_networks(
     depth=2, levels=0, tokens=10, dtype=torch.float32, **names: int
 ) -> dict[str, dict[str, Tensor]]:
     shapes = list(vjepa_encoder(48, depth, 192, 8, levels=levels))
-    found = {name: random_tensors(shapes, seed) for name, seed in names.items()}
-    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens, levels=levels), 9)
+    networks = {name: random_tensors(shapes, seed) for name, seed in names.items()}
+    networks["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens, levels=levels), 9)
     for number in range(1, tokens):
-        found["predictor"][f"mask_tokens.{number}"].zero_()
+        networks["predictor"][f"mask_tokens.{number}"].zero_()
     return {
         name: {key: tensor.to(dtype) for key, tensor in tensors.items()}
-        for name, tensors in found.items()
+        for name, tensors in networks.items()
     }
 
 
 def vjepa1() -> Published:
     """Tables that differ in their last bits from computed ones, as with another NumPy."""
-    found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
+    networks = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
     for name, table, width in (
         ("encoder", "pos_embed", 48),
         ("target_encoder", "pos_embed", 48),
         ("predictor", "predictor_pos_embed", 24),
     ):
-        found[name][table] = numpy_table(4, 5, width) + 3e-7
+        networks[name][table] = numpy_table(4, 5, width) + 3e-7
     flags = [
         "--format",
         "vjepa",
@@ -86,25 +86,25 @@ def vjepa1() -> Published:
         2,
     ]
     return Published(
-        networks=found, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS
+        networks=networks, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS
     )
 
 
 def vjepa2(**changes) -> Published:
-    found = vjepa_networks(encoder=1, target_encoder=2, **changes)
+    networks = vjepa_networks(encoder=1, target_encoder=2, **changes)
     for name in ("encoder", "target_encoder"):
-        found[name]["pos_embed"] = torch.randn(1, 32, 48)
-    found["predictor"]["predictor_pos_embed"] = torch.randn(1, 32, 24)
+        networks[name]["pos_embed"] = torch.randn(1, 32, 48)
+    networks["predictor"]["predictor_pos_embed"] = torch.randn(1, 32, 24)
     flags = ["--format", "vjepa", "--positions", "rope", *JEPA]
     return Published(
-        networks=found, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS
+        networks=networks, to_use="target_encoder", flags=flags, format="vjepa", prefix=WRAPPERS
     )
 
 
 def vjepa2_of_unknown_heads() -> Published:
-    found = vjepa_networks(encoder=1, target_encoder=2)
+    networks = vjepa_networks(encoder=1, target_encoder=2)
     return Published(
-        networks=found,
+        networks=networks,
         to_use="target_encoder",
         flags=["--num_heads", 4],
         format="vjepa",
@@ -113,9 +113,9 @@ def vjepa2_of_unknown_heads() -> Published:
 
 
 def vjepa21() -> Published:
-    found = vjepa_networks(depth=12, levels=4, tokens=8, encoder=1, target_encoder=2)
+    networks = vjepa_networks(depth=12, levels=4, tokens=8, encoder=1, target_encoder=2)
     return Published(
-        networks=found,
+        networks=networks,
         to_use="target_encoder",
         flags=[*JEPA, "--crop_px", 64],
         format="vjepa",
@@ -125,10 +125,10 @@ def vjepa21() -> Published:
 
 def vjepa21_distilled() -> Published:
     """The averaged encoder, and a predictor of its teacher's features."""
-    found = {"ema_encoder": random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))}
-    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104), 2)
+    networks = {"ema_encoder": random_tensors(vjepa_encoder(48, 12, 192, 8, levels=4))}
+    networks["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=1, features=104), 2)
     return Published(
-        networks=found,
+        networks=networks,
         to_use="ema_encoder",
         flags=[*JEPA, "--crop_px", 64],
         format="vjepa",
@@ -138,9 +138,9 @@ def vjepa21_distilled() -> Published:
 
 def surgrec_jepa() -> Published:
     """The context encoder is imported; the target encoder is kept for an export."""
-    found = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
+    networks = vjepa_networks(tokens=2, encoder=1, target_encoder=2)
     return Published(
-        networks=found,
+        networks=networks,
         to_use="encoder",
         flags=["--format", "surgrec", *JEPA],
         format="vjepa",
@@ -162,9 +162,9 @@ def videomae(
 
 def bare_vjepa(prefix: str) -> Published:
     """An encoder without an entry, as a user may save it."""
-    found = {"encoder": vjepa_networks(encoder=1)["encoder"]}
+    networks = {"encoder": vjepa_networks(encoder=1)["encoder"]}
     return Published(
-        networks=found, to_use="encoder", flags=JEPA, format="vjepa", prefix=prefix, bare=True
+        networks=networks, to_use="encoder", flags=JEPA, format="vjepa", prefix=prefix, bare=True
     )
 
 
@@ -197,25 +197,25 @@ PUBLISHED = {
 @pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED.keys())
 def test_import_then_export_restores_a_file_bit_for_bit(tmp_path, monkeypatch, published):
     file = published()
-    there, imported, back = (
-        tmp_path / "there.pth",
+    original, imported, exported = (
+        tmp_path / "original.pth",
         tmp_path / "encoder.safetensors",
-        tmp_path / "back.pth",
+        tmp_path / "exported.pth",
     )
     expected = {name: wrapped(tensors, file.prefix) for name, tensors in file.networks.items()}
     if file.bare:
-        torch.save(expected[file.to_use], there)
+        torch.save(expected[file.to_use], original)
     elif file.format == "vjepa":
-        vjepa_file(there, prefix=file.prefix, **file.networks)
+        vjepa_file(original, prefix=file.prefix, **file.networks)
     else:
-        videomae_file(there, expected[file.to_use], file.to_use, **file.arguments)
-    assert surgrec(monkeypatch, "import", there, "--out", imported, *file.flags) == 0
-    assert surgrec(monkeypatch, "export", imported, "--format", file.format, "--out", back) == 0
+        videomae_file(original, expected[file.to_use], file.to_use, **file.arguments)
+    assert surgrec(monkeypatch, "import", original, "--out", imported, *file.flags) == 0
+    assert surgrec(monkeypatch, "export", imported, "--format", file.format, "--out", exported) == 0
     assert (
-        read_checkpoint_file(back).note["license"]
+        read_checkpoint_file(exported).note["license"]
         == encoder_provenance(imported)["init_from"]["license"]
     )
-    content = torch.load(back, weights_only=True)
+    content = torch.load(exported, weights_only=True)
     if file.bare:
         content = {file.to_use: content}
     else:
@@ -235,17 +235,19 @@ def test_import_then_export_restores_a_timm_folder_bit_for_bit(tmp_path, monkeyp
     config = EncoderConfig(
         width=48, depth=2, num_heads=3, num_frames=9, tubelet_size=3, crop_px=64, positions="sincos"
     )
-    export_weights(weights_of(Encoder(config)), "timm", tmp_path / "there", {}, "MIT")
+    export_weights(weights_of(Encoder(config)), "timm", tmp_path / "original", {}, "MIT")
     flags = ["--tubelet_size", 3, "--num_frames", 9]
     imported = tmp_path / "encoder.safetensors"
-    assert surgrec(monkeypatch, "import", tmp_path / "there", "--out", imported, *flags) == 0
+    assert surgrec(monkeypatch, "import", tmp_path / "original", "--out", imported, *flags) == 0
     assert (
-        surgrec(monkeypatch, "export", imported, "--format", "timm", "--out", tmp_path / "back")
+        surgrec(monkeypatch, "export", imported, "--format", "timm", "--out", tmp_path / "exported")
         == 0
     )
-    there, back = (read_checkpoint_file(tmp_path / name) for name in ("there", "back"))
-    assert_same_bytes(back.content, there.content)
-    assert back.config == there.config
+    original, exported = (
+        read_checkpoint_file(tmp_path / name) for name in ("original", "exported")
+    )
+    assert_same_bytes(exported.content, original.content)
+    assert exported.config == original.config
 
 
 def test_the_license_of_an_import_is_kept_by_its_exports(tmp_path, monkeypatch, capsys):
@@ -274,12 +276,12 @@ def test_an_import_reports_used_kept_and_skipped_tensors(tmp_path, monkeypatch, 
         )
         == 0
     )
-    said = capsys.readouterr().err
-    assert "encoder and predictor of vitl.pt, format vjepa2.1, entry target_encoder" in said
-    assert re.search(r"predictor: \d+ tensors, width \d+, \d+ blocks", said)
-    assert "kept for an export, not used: target_encoder.patch_embed_img.proj.weight" in said
-    assert "(7 tensors): for still images" in said
-    assert "left out: opt (2 tensors): the optimizer's state" in said
+    output = capsys.readouterr().err
+    assert "encoder and predictor of vitl.pt, format vjepa2.1, entry target_encoder" in output
+    assert re.search(r"predictor: \d+ tensors, width \d+, \d+ blocks", output)
+    assert "kept for an export, not used: target_encoder.patch_embed_img.proj.weight" in output
+    assert "(7 tensors): for still images" in output
+    assert "left out: opt (2 tensors): the optimizer's state" in output
 
 
 def test_an_imported_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, monkeypatch, capsys):
@@ -289,7 +291,7 @@ def test_an_imported_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, m
     with safe_open(imported, framework="pt") as opened:
         metadata = opened.metadata()
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    for cut, said in (
+    for cut, message in (
         ("predictor.predictor_norm.bias", "'predictor_norm.bias' is missing"),
         ("context_encoder.norm.bias", "context_encoder: 'norm.bias' is missing"),
         ("norm.bias", "'norm.bias' is missing"),
@@ -298,8 +300,14 @@ def test_an_imported_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, m
         save_file(kept, imported, metadata=metadata)
         assert (
             surgrec(
-                monkeypatch, "export", imported, "--format", "vjepa", "--out", tmp_path / "back.pt"
+                monkeypatch,
+                "export",
+                imported,
+                "--format",
+                "vjepa",
+                "--out",
+                tmp_path / "exported.pt",
             )
             == 1
         )
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

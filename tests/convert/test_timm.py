@@ -57,18 +57,18 @@ def test_the_image_model_agrees_on_a_still_clip(tmp_path, seed, config):
 @pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px", "V-JEPA 1"])
 def test_it_comes_back_bit_identical(tmp_path, seed, config):
     torch.manual_seed(seed)
-    export_weights(weights_of(Encoder(config)), "timm", tmp_path / "there", {}, "MIT")
+    export_weights(weights_of(Encoder(config)), "timm", tmp_path / "original", {}, "MIT")
     options = ImportOptions(
         num_frames=config.num_frames, tubelet_size=config.tubelet_size, positions=config.positions
     )
-    weights = read_external(tmp_path / "there", "auto", options)
+    weights = read_external(tmp_path / "original", "auto", options)
     assert weights.encoder.config == config
     assert (weights.origin.license, weights.origin.license_from) == ("MIT", "note")
-    load_strictly(Encoder(config), weights.encoder.state, "here")
-    export_weights(weights, "timm", tmp_path / "back", {}, "MIT")
+    load_strictly(Encoder(config), weights.encoder.state, "test")
+    export_weights(weights, "timm", tmp_path / "exported", {}, "MIT")
     assert_same_bytes(
-        read_checkpoint_file(tmp_path / "back").content,
-        read_checkpoint_file(tmp_path / "there").content,
+        read_checkpoint_file(tmp_path / "exported").content,
+        read_checkpoint_file(tmp_path / "original").content,
     )
 
 

@@ -91,9 +91,9 @@ def test_keys_get_a_bias_of_zeros_between_those_of_queries_and_values(tmp_path):
     assert torch.equal(query, tensors["encoder.blocks.2.attn.q_bias"])
     assert torch.equal(value, tensors["encoder.blocks.2.attn.v_bias"])
     assert not key.any()
-    load_strictly(Encoder(weights.encoder.config), weights.encoder.state, "here")
+    load_strictly(Encoder(weights.encoder.config), weights.encoder.state, "test")
     load_strictly(
-        Decoder(weights.decoder.config, weights.encoder.config), weights.decoder.state, "here"
+        Decoder(weights.decoder.config, weights.encoder.config), weights.decoder.state, "test"
     )
 
 
@@ -117,40 +117,40 @@ def test_a_published_size_gives_its_heads(size, patch, decoder, heads):
     ("change", "match"),
     [
         (
-            lambda found: found.pop("encoder.blocks.1.attn.v_bias"),
+            lambda tensors: tensors.pop("encoder.blocks.1.attn.v_bias"),
             r"encoder: 'encoder\.blocks\.1\.attn\.v_bias' is missing",
         ),
         (
-            lambda found: found.update({"encoder.blocks.0.attn.qkv.bias": torch.ones(144)}),
+            lambda tensors: tensors.update({"encoder.blocks.0.attn.qkv.bias": torch.ones(144)}),
             r"'encoder\.blocks\.0\.attn\.qkv\.bias' is unexpected \(1 of 44 tensors unexpected\)",
         ),
         (
-            lambda found: found.update({"encoder.pos_embed": torch.ones(1, 8, 48)}),
+            lambda tensors: tensors.update({"encoder.pos_embed": torch.ones(1, 8, 48)}),
             r"'encoder\.pos_embed' is unexpected",
         ),
         (
-            lambda found: found.update({"fc_norm.weight": torch.ones(48)}),
+            lambda tensors: tensors.update({"fc_norm.weight": torch.ones(48)}),
             r"'fc_norm\.weight', so the model was fine-tuned",
         ),
-        (lambda found: found.pop("mask_token"), "decoder: 'mask_token' is missing"),
+        (lambda tensors: tensors.pop("mask_token"), "decoder: 'mask_token' is missing"),
         (
-            lambda found: found.pop("encoder_to_decoder.weight"),
+            lambda tensors: tensors.pop("encoder_to_decoder.weight"),
             r"'encoder_to_decoder\.weight' is missing",
         ),
         (
-            lambda found: found.update({"head.weight": torch.ones(400, 48)}),
+            lambda tensors: tensors.update({"head.weight": torch.ones(400, 48)}),
             r"'head\.weight' is unexpected",
         ),
         (
-            lambda found: found.update({"encoder.norm.bias": torch.ones(47)}),
+            lambda tensors: tensors.update({"encoder.norm.bias": torch.ones(47)}),
             r"'encoder\.norm\.bias' has shape \(47,\), expected \(48,\)",
         ),
     ],
 )
 def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_tensor(tmp_path, change, match):
-    found = random_tensors(videomae_model(48, 3, 192, 8))
-    change(found)
-    videomae_file(tmp_path / "vitb.pth", found)
+    tensors = random_tensors(videomae_model(48, 3, 192, 8))
+    change(tensors)
+    videomae_file(tmp_path / "vitb.pth", tensors)
     with pytest.raises(CheckpointError, match=match) as refused:
         read_external(tmp_path / "vitb.pth", "auto", TINY)
     assert "vitb.pth" in str(refused.value)

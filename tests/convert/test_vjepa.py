@@ -33,14 +33,14 @@ TINY = ImportOptions(num_heads=4, predictor_heads=2)
 def networks(width=48, depth=2, tokens=10, **predictor):
     """Context encoder, target encoder and predictor of version 2, with unused tables."""
     shapes = list(vjepa_encoder(width, depth, 4 * width, 8)) + [("pos_embed", (1, 32, width))]
-    found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
+    tensors = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
     shapes = list(vjepa_predictor(width, 24, 2, tokens, **predictor)) + [
         ("predictor_pos_embed", (1, 32, 24))
     ]
-    found["predictor"] = random_tensors(shapes, 3)
+    tensors["predictor"] = random_tensors(shapes, 3)
     for number in range(1, tokens):
-        found["predictor"][f"mask_tokens.{number}"].zero_()  # only the first is ever trained
-    return found
+        tensors["predictor"][f"mask_tokens.{number}"].zero_()  # only the first is ever trained
+    return tensors
 
 
 def rope(**options) -> ImportOptions:
@@ -64,14 +64,14 @@ def without(tensors, *names):
 
 
 def test_the_target_encoder_is_used_and_all_other_entries_are_listed(tmp_path):
-    found = networks()
-    vjepa_file(tmp_path / "vitl.pt", **found)
+    tensors = networks()
+    vjepa_file(tmp_path / "vitl.pt", **tensors)
     weights = read_external(tmp_path / "vitl.pt", "auto", rope())
     assert torch.equal(
         weights.encoder.state["blocks.1.attn.qkv.weight"],
-        found["target_encoder"]["blocks.1.attn.qkv.weight"],
+        tensors["target_encoder"]["blocks.1.attn.qkv.weight"],
     )
-    assert torch.equal(weights.context_encoder["norm.bias"], found["encoder"]["norm.bias"])
+    assert torch.equal(weights.context_encoder["norm.bias"], tensors["encoder"]["norm.bias"])
     assert weights.encoder.config == EncoderConfig(width=48, depth=2, num_heads=4, patch_size=8)
     assert (weights.origin.format, weights.origin.key, weights.origin.license) == (
         "vjepa2",
@@ -110,42 +110,42 @@ def test_a_published_size_gives_its_heads(width, depth, hidden, heads):
 
 
 def spoilt(change):
-    found = without(networks()["target_encoder"], "pos_embed")
-    change(found)
-    return found
+    tensors = without(networks()["target_encoder"], "pos_embed")
+    change(tensors)
+    return tensors
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         (
-            lambda found: found.pop("blocks.0.mlp.fc2.bias"),
+            lambda tensors: tensors.pop("blocks.0.mlp.fc2.bias"),
             r"'blocks\.0\.mlp\.fc2\.bias' is missing \(1 of 28 tensors missing\)",
         ),
         (
-            lambda found: [
-                found.pop(name) for name in list(found) if name.startswith("blocks.0.attn")
+            lambda tensors: [
+                tensors.pop(name) for name in list(tensors) if name.startswith("blocks.0.attn")
             ],
             r"'blocks\.0\.attn",
         ),
         (
-            lambda found: found.update({"blocks.0.attn.q_bias": torch.ones(48)}),
+            lambda tensors: tensors.update({"blocks.0.attn.q_bias": torch.ones(48)}),
             r"'blocks\.0\.attn\.q_bias' is unexpected",
         ),
         (
-            lambda found: found.update({"cls_token": torch.ones(1, 1, 48)}),
+            lambda tensors: tensors.update({"cls_token": torch.ones(1, 1, 48)}),
             r"'cls_token' is unexpected \(1 of 29 tensors unexpected\)",
         ),
         (
-            lambda found: found.update({"norm.bias": torch.ones(47)}),
+            lambda tensors: tensors.update({"norm.bias": torch.ones(47)}),
             r"'norm\.bias' has shape \(47,\), expected \(48,\)",
         ),
         (
-            lambda found: found.update({"norm.bias": torch.ones(48, dtype=torch.int64)}),
+            lambda tensors: tensors.update({"norm.bias": torch.ones(48, dtype=torch.int64)}),
             r"'norm\.bias' has shape \(48,\) and type torch\.int64",
         ),
         (
-            lambda found: found.pop("patch_embed.proj.weight"),
+            lambda tensors: tensors.pop("patch_embed.proj.weight"),
             r"'patch_embed\.proj\.weight' is missing",
         ),
     ],
@@ -213,10 +213,10 @@ def test_an_unknown_entry_with_tensors_is_refused(tmp_path):
 
 @pytest.mark.parametrize("positions", [1568, 4608])
 def test_a_version_1_table_is_not_imported_under_version_2_and_its_license(tmp_path, positions):
-    found = networks()
+    tensors = networks()
     for name in ("encoder", "target_encoder"):
-        found[name]["pos_embed"] = torch.zeros(1, positions, 48)
-    vjepa_file(tmp_path / "vitl16.pth.tar", **found)
+        tensors[name]["pos_embed"] = torch.zeros(1, positions, 48)
+    vjepa_file(tmp_path / "vitl16.pth.tar", **tensors)
     with pytest.raises(
         CheckpointError, match=f"'pos_embed' has the {positions} positions of V-JEPA 1's files"
     ):
@@ -233,26 +233,26 @@ def test_a_position_table_without_given_positions_is_refused(tmp_path):
     ("change", "match"),
     [
         (
-            lambda found: found.pop("predictor_norm.weight"),
+            lambda tensors: tensors.pop("predictor_norm.weight"),
             r"predictor: 'predictor_norm\.weight' is missing",
         ),
-        (lambda found: found.pop("mask_tokens.0"), r"predictor: 'mask_tokens\.0' is missing"),
-        (lambda found: found.pop("mask_tokens.1"), r"predictor: 'mask_tokens\.1' is missing"),
+        (lambda tensors: tensors.pop("mask_tokens.0"), r"predictor: 'mask_tokens\.0' is missing"),
+        (lambda tensors: tensors.pop("mask_tokens.1"), r"predictor: 'mask_tokens\.1' is missing"),
         (
-            lambda found: found.pop("predictor_blocks.0.norm2.bias"),
+            lambda tensors: tensors.pop("predictor_blocks.0.norm2.bias"),
             r"'predictor_blocks\.0\.norm2\.bias' is missing",
         ),
-        (lambda found: found.update({"extra": torch.ones(2)}), "'extra' is unexpected"),
+        (lambda tensors: tensors.update({"extra": torch.ones(2)}), "'extra' is unexpected"),
         (
-            lambda found: found.update({"predictor_blocks.0.attn.q_bias": torch.ones(24)}),
+            lambda tensors: tensors.update({"predictor_blocks.0.attn.q_bias": torch.ones(24)}),
             r"'predictor_blocks\.0\.attn\.q_bias'",
         ),
     ],
 )
 def test_a_wrong_predictor_is_refused(tmp_path, change, match):
-    found = networks()
-    change(found["predictor"])
-    vjepa_file(tmp_path / "vit.pt", **found)
+    tensors = networks()
+    change(tensors["predictor"])
+    vjepa_file(tmp_path / "vit.pt", **tensors)
     with pytest.raises(CheckpointError, match=match):
         read_external(tmp_path / "vit.pt", "vjepa", rope())
 
@@ -317,13 +317,13 @@ def test_the_predictor_of_v_jepa_2_ac_is_left_out():
 
 
 def test_an_unusable_predictor_is_left_out_with_the_reason(tmp_path):
-    found = networks(features=64)
-    vjepa_file(tmp_path / "vit.pt", **found)
+    tensors = networks(features=64)
+    vjepa_file(tmp_path / "vit.pt", **tensors)
     weights = read_external(tmp_path / "vit.pt", "vjepa", rope())
     (left,) = (entry for entry in weights.origin.left_out if entry.name == "predictor")
     assert weights.predictor is None
     assert "distilled" in left.why
-    assert left.tensors == len(found["predictor"])
+    assert left.tensors == len(tensors["predictor"])
     vjepa_file(tmp_path / "other.pt", **networks())
     weights = read_external(tmp_path / "other.pt", "vjepa", rope(predictor_heads=None))
     assert weights.predictor is None
@@ -334,12 +334,12 @@ def test_an_unusable_predictor_is_left_out_with_the_reason(tmp_path):
 
 @pytest.fixture
 def version_1(tmp_path):
-    found = networks(tokens=2)
+    tensors = networks(tokens=2)
     for name in ("encoder", "target_encoder"):
-        found[name]["pos_embed"] = numpy_table(4, 5, 48)
-    found["predictor"]["predictor_pos_embed"] = numpy_table(4, 5, 24)
-    vjepa_file(tmp_path / "vitl16.pth.tar", **found)
-    return found, tmp_path / "vitl16.pth.tar"
+        tensors[name]["pos_embed"] = numpy_table(4, 5, 48)
+    tensors["predictor"]["predictor_pos_embed"] = numpy_table(4, 5, 24)
+    vjepa_file(tmp_path / "vitl16.pth.tar", **tensors)
+    return tensors, tmp_path / "vitl16.pth.tar"
 
 
 def test_version_1_gives_its_clip_and_one_mask_token_per_mask(version_1):
@@ -356,7 +356,7 @@ def test_version_1_at_another_size_recomputes_its_positions(version_1):
     _, path = version_1
     weights = read_external(path, "vjepa", rope(positions="sincos3d", num_frames=4, crop_px=64))
     encoder = Encoder(weights.encoder.config)
-    load_strictly(encoder, weights.encoder.state, "here")
+    load_strictly(encoder, weights.encoder.state, "test")
     torch.testing.assert_close(encoder.sinusoids()[0], numpy_table(2, 8, 48)[0], atol=1e-6, rtol=0)
 
 
@@ -381,9 +381,9 @@ def test_version_1_at_another_size_exports_tables_of_that_size(version_1, tmp_pa
     ],
 )
 def test_a_table_of_other_than_fixed_positions_is_refused(version_1, tmp_path, network, table):
-    found, _ = version_1
-    found[network][table] += 0.01
-    vjepa_file(tmp_path / "learned.pt", **found)
+    tensors, _ = version_1
+    tensors[network][table] += 0.01
+    vjepa_file(tmp_path / "learned.pt", **tensors)
     with pytest.raises(
         CheckpointError,
         match=f"'{table}' differs from V-JEPA 1's tables of all grids with 100 tubelets",
@@ -393,18 +393,18 @@ def test_a_table_of_other_than_fixed_positions_is_refused(version_1, tmp_path, n
 
 def test_version_2_1_gives_its_levels_and_keeps_tensors_for_still_images(tmp_path):
     shapes = list(vjepa_encoder(48, 12, 192, 8, levels=4))
-    found = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
-    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
-    vjepa_file(tmp_path / "vitb.pt", **found)
+    tensors = {"encoder": random_tensors(shapes, 1), "target_encoder": random_tensors(shapes, 2)}
+    tensors["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
+    vjepa_file(tmp_path / "vitb.pt", **tensors)
     weights = read_external(tmp_path / "vitb.pt", "auto", TINY)
     config, predictor = weights.encoder.config, weights.predictor
     assert (config.rope, config.rope_side, config.levels) == ("interleaved", 16, (2, 5, 8, 11))
     assert (predictor.config.context_head, predictor.config.shared_mask_token) == (True, True)
-    load_strictly(Encoder(config), weights.encoder.state, "here")
+    load_strictly(Encoder(config), weights.encoder.state, "test")
     load_strictly(
         Predictor(replace(predictor.config, shared_mask_token=False), config, 8),
         predictor.state,
-        "here",
+        "test",
     )
     still = ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed")
     expected = {f"{network}.{name}" for network in ("encoder", "target_encoder") for name in still}

@@ -1,4 +1,4 @@
-"""Hugging Face's transformers, which the objectives are compared with."""
+"""Import Hugging Face's transformers, the reference of the parity tests."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ import pytest
 
 
 def transformers_or_skip() -> ModuleType:
-    """The package. Without it a test is skipped, but fails where CI is set: no comparison may vanish there unseen."""
+    """Return the package. Without it, a test is skipped, or fails if the variable CI is set."""
     if os.environ.get("CI"):
         return importlib.import_module("transformers")
     module: ModuleType = pytest.importorskip("transformers")

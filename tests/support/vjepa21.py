@@ -1,8 +1,9 @@
-"""V-JEPA 2.1's encoder and predictor for one clip, written from its description in plain PyTorch, without a line of SurgRec's.
+"""V-JEPA 2.1's encoder and predictor for one clip, in plain PyTorch, without code of SurgRec.
 
-Weights have the names of the published files. Blocks are pre-norm with eps 1e-6 and the exact GELU; queries and keys turn by
-interleaved rotary positions, a third of a head's channels for each of time, row and column, with rows and columns scaled to a
-frame of 16 x 16 tubelets.
+It follows the description of V-JEPA 2.1. Weights have the names of the published files. Blocks
+are pre-norm with epsilon 1e-6 and the exact GELU. Queries and keys have interleaved rotary
+positions: a third of a head's channels for each of time, row and column. Rows and columns are
+scaled to a frame of 16 x 16 tubelets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +29,19 @@ def gelu(tokens: Tensor) -> Tensor:
     return 0.5 * tokens * (1 + torch.erf(tokens / 2**0.5))
 
 
-def turned(vectors: Tensor, ids: Sequence[int], grid: Grid) -> Tensor:
-    """One head's queries or keys, each pair of neighboring channels turned as a complex number."""
+def rotated(vectors: Tensor, ids: Sequence[int], grid: Grid) -> Tensor:
+    """Rotate one head's queries or keys: each pair of neighboring channels is a complex number."""
     _, height, width = grid
     pairs = vectors.shape[1] // 3 // 2
     out = vectors.clone()
     for row, token in enumerate(ids):
-        frame, place = divmod(token, height * width)
-        places = (frame, place // width * 15 / (height - 1), place % width * 15 / (width - 1))
+        frame, index = divmod(token, height * width)
+        coordinates = (frame, index // width * 15 / (height - 1), index % width * 15 / (width - 1))
         for axis in range(3):
             for pair in range(pairs):
-                angle = torch.tensor(places[axis] * 10000 ** (-pair / pairs), dtype=vectors.dtype)
+                angle = torch.tensor(
+                    coordinates[axis] * 10000 ** (-pair / pairs), dtype=vectors.dtype
+                )
                 first = 2 * (axis * pairs + pair)
                 number = torch.complex(vectors[row, first], vectors[row, first + 1]) * torch.exp(
                     1j * angle
@@ -57,7 +60,7 @@ def block(
     for query, key, value in zip(
         *(part.chunk(num_heads, dim=1) for part in (queries, keys, values)), strict=True
     ):
-        scores = turned(query, ids, grid) @ turned(key, ids, grid).T / query.shape[1] ** 0.5
+        scores = rotated(query, ids, grid) @ rotated(key, ids, grid).T / query.shape[1] ** 0.5
         mixed.append(torch.softmax(scores, dim=1) @ value)
     tokens = tokens + linear(weights, f"{name}.attn.proj", torch.cat(mixed, dim=1))
     hidden = gelu(linear(weights, f"{name}.mlp.fc1", norm(weights, f"{name}.norm2", tokens)))
@@ -72,7 +75,7 @@ def encoder(
     num_heads: int,
     levels: Sequence[int],
 ) -> Tensor:
-    """Features of the tokens with these ids, which alone the blocks see: of all levels, side by side."""
+    """Return features of all levels, side by side; `ids` are the tokens that blocks receive."""
     kernel, (_, height, width) = weights["patch_embed.proj.weight"], grid
     long, side = kernel.shape[2], kernel.shape[3]
     tokens = []
@@ -94,14 +97,19 @@ def encoder(
 
 def predictor(
     weights: Weights,
-    seen: Tensor,
+    visible: Tensor,
     context: Sequence[int],
     targets: Sequence[int],
     grid: Grid,
     size: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
-    """Features of all levels, of the targets and of the context; `size` is the number of heads and of blocks."""
-    merged = linear(weights, "predictor_embed.2", gelu(linear(weights, "predictor_embed.0", seen)))
+    """Return features of all levels, of the targets and of the context.
+
+    `size` is the number of heads and of blocks.
+    """
+    merged = linear(
+        weights, "predictor_embed.2", gelu(linear(weights, "predictor_embed.0", visible))
+    )
     hidden = torch.cat([weights["mask_tokens.0"][0]] * len(targets))
     stream = torch.cat([merged, hidden]) + weights["video_mod_embed"][0, 0]
     num_heads, depth = size

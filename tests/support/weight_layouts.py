@@ -1,4 +1,7 @@
-"""Foreign files as they are published, key by key, with random weights. Written from the files, not from our tables."""
+"""Checkpoints in published layouts, with random weights.
+
+Names and shapes were written from published files, not from the tables of surgrec.convert.
+"""
 
 import argparse
 import pathlib
@@ -20,7 +23,7 @@ Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
 def random_tensors(shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
-    """A tensor of each shape, none of them like another."""
+    """Return a random tensor of each shape."""
     generator = torch.Generator().manual_seed(seed)
     return {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in shapes}
 
@@ -36,7 +39,7 @@ def norm(name: str, width: int) -> Shapes:
 
 
 def block(name: str, width: int, hidden: int, *, split_biases: bool = False) -> Shapes:
-    """A block as V-JEPA and timm store it; with `split_biases`, as VideoMAE does."""
+    """Yield a block as V-JEPA and timm store it; with `split_biases`, as VideoMAE does."""
     yield from norm(f"{name}.norm1", width)
     if split_biases:
         yield f"{name}.attn.q_bias", (width,)
@@ -75,7 +78,10 @@ def vjepa_predictor(
     levels: int = 0,
     features: int | None = None,
 ) -> Shapes:
-    """With `levels`, version 2.1's: a first layer of two, a head for the context, and vectors of the two modalities."""
+    """Yield a predictor; with `levels`, version 2.1's.
+
+    Version 2.1 has two first layers, a head for the context, and a vector per modality.
+    """
     features = features or encoder_width * max(levels, 1)
     if levels > 1:
         yield from linear("predictor_embed.0", encoder_width, levels * encoder_width)
@@ -98,14 +104,14 @@ WRAPPERS = "module.backbone."
 
 
 def wrapped(tensors: Mapping[str, Tensor], prefix: str = WRAPPERS) -> dict[str, Tensor]:
-    """As DistributedDataParallel and V-JEPA's own wrapper name them, or with another prefix."""
+    """Return tensors with the prefix of DistributedDataParallel and V-JEPA's wrapper."""
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def vjepa_file(
     path: Path, *, prefix: str = WRAPPERS, **networks: Mapping[str, Tensor]
 ) -> dict[str, Any]:
-    """Writes a checkpoint with the training state that a published one has, and gives its content back."""
+    """Write a checkpoint with the training state of a published one, and return its content."""
     moments = {
         "state": {0: {"step": torch.tensor(7.0), "exp_avg": torch.ones(3)}},
         "param_groups": [{"lr": 1e-3}],
@@ -124,7 +130,7 @@ def videomae_model(
     patch: int,
     decoder: tuple[int, int, int] | None = (36, 2, 144),
 ) -> Shapes:
-    """Encoder and decoder; `decoder` is its width, depth and hidden channels."""
+    """Yield encoder and decoder; `decoder` is its width, depth and hidden channels."""
     yield "encoder.patch_embed.proj.weight", (width, 3, 2, patch, patch)
     yield "encoder.patch_embed.proj.bias", (width,)
     for number in range(depth):
@@ -146,7 +152,7 @@ def videomae_model(
 def videomae_file(
     path: Path, tensors: Mapping[str, Tensor], key: str = "model", **arguments: str | float
 ) -> dict[str, Any]:
-    """Writes a checkpoint with the arguments and the training state that a published one has."""
+    """Write a checkpoint with the arguments and training state of a published one."""
     model = "pretrain_videomae_base_patch16_224"
     args = argparse.Namespace(
         model=model, lr=1.5e-4, output_dir=pathlib.PosixPath("out"), **arguments
@@ -161,20 +167,20 @@ def videomae_file(
     return content
 
 
-def assert_same_bytes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """The same names, and under each the same bits."""
-    assert sorted(found) == sorted(expected)
+def assert_same_bytes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Check that two sets of tensors have the same names, types, shapes and bits."""
+    assert sorted(tensors) == sorted(expected)
     for name, tensor in expected.items():
-        assert found[name].dtype == tensor.dtype, name
-        assert found[name].shape == tensor.shape, name
-        bits = [value.contiguous().flatten().view(torch.uint8) for value in (found[name], tensor)]
+        assert tensors[name].dtype == tensor.dtype, name
+        assert tensors[name].shape == tensor.shape, name
+        bits = [value.contiguous().flatten().view(torch.uint8) for value in (tensors[name], tensor)]
         assert torch.equal(*bits), name
 
 
 def weights_of(
     encoder: Encoder, predictor: Predictor | None = None, decoder: Decoder | None = None
 ) -> Pretrained:
-    """Networks of ours as weights to export; every tensor is random first, biases too."""
+    """Return networks as weights to export, after adding noise to all tensors, biases included."""
     for network in filter(None, (encoder, predictor, decoder)):
         shake(network)
     return Pretrained(
@@ -195,17 +201,20 @@ def weights_of(
 
 
 def on_meta(shapes: Shapes) -> dict[str, Tensor]:
-    """Tensors of a size that no test could hold."""
+    """Return tensors without values, for sizes that a test could not hold."""
     return {name: torch.empty(shape, device="meta") for name, shape in shapes}
 
 
 def numpy_table(frames: int, side: int, width: int) -> Tensor:
-    """V-JEPA 1's positions, token by token: equal shares for time, height and width, sines before cosines."""
+    """Return V-JEPA 1's position table, computed token by token.
+
+    Time, height and width have equal shares of the channels, each with sines before cosines.
+    """
     share = int(np.ceil(width / 6) * 2)
     rows = []
-    for place in np.ndindex(frames, side, side):
+    for index in np.ndindex(frames, side, side):
         halves = [
-            coordinate / 10000 ** (np.arange(share // 2) / (share / 2)) for coordinate in place
+            coordinate / 10000 ** (np.arange(share // 2) / (share / 2)) for coordinate in index
         ]
         rows.append(
             np.concatenate([np.concatenate([np.sin(half), np.cos(half)]) for half in halves])[
@@ -217,13 +226,13 @@ def numpy_table(frames: int, side: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def shake(network: nn.Module) -> None:
-    """Adds noise to every parameter."""
+    """Add noise to every parameter."""
     for parameter in network.parameters():
         parameter.add_(torch.randn_like(parameter), alpha=0.1)
 
 
 def surgrec(monkeypatch: pytest.MonkeyPatch, *words: object) -> int | str | None:
-    """The exit status of a command of the console script."""
+    """Run a command of the console script, and return its exit status."""
     monkeypatch.setattr(sys, "argv", ["surgrec", *(str(word) for word in words)])
     with pytest.raises(SystemExit) as finished:
         main()
