@@ -26,17 +26,6 @@ _COUNTS = ("cases", "videos", "windows", "unlabeled", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Comparison:
-    """Evaluations on the same task, split and corpus."""
-
-    task: str
-    split: str
-    members: list[Evaluated]
-    chart: Chart
-    tests: list["_TestSet"]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _TestSet:
     """Tables that are equal for several evaluations."""
 
@@ -47,6 +36,17 @@ class _TestSet:
     split_rule: str
     split_sha256: str
     corpus_digests: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Comparison:
+    """Evaluations on the same task, split and corpus."""
+
+    task: str
+    split: str
+    members: list[Evaluated]
+    chart: Chart
+    tests: list[_TestSet]
 
 
 def evaluation_section(runs: Sequence[LoggedRun]) -> Markup:

@@ -45,7 +45,7 @@ class LoggedRun:
 
     @property
     def recipe(self) -> str | None:
-        """Recipe that trained the encoder: jepa or mae. None if there is no encoder yet."""
+        """Recipe that trained the encoder: jepa or mae. None before the first encoder is saved."""
         return self.trained.facts["provenance"]["recipe"] if self.trained else None
 
     @property

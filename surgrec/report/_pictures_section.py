@@ -135,7 +135,7 @@ def _missing(*sentences: str) -> Markup:
 def _reconstruction(
     run: LoggedRun, trained: FrozenEncoder, clips: ShownClips
 ) -> _Reconstruction | None:
-    """Return what the decoder of the newest checkpoint predicts. None without a checkpoint."""
+    """Return the predictions of the newest checkpoint. None if the run has no checkpoint."""
     step = max(Checkpoints(run.run_dir, keep=1).steps(), default=None)
     if step is None:
         return None
@@ -219,6 +219,7 @@ def _first_frames(
 def _figures(samples: Sequence[Sample], rows: Sequence[PictureRow]) -> list[ClipFigure]:
     """Return one figure for each clip, with the rows of pictures below each other."""
     moments = evenly_spread(rows[0].pictures.shape[1], _NUM_MOMENTS)
+
     figures = []
     for index, sample in enumerate(samples):
         clip = sample.clip

@@ -52,7 +52,7 @@ _STYLE = {
     "text.parse_math": False,  # a "$" in the name of a run is a "$"
     "svg.fonttype": "none",  # text stays text: it can be searched, and the page chooses its font
 }
-"""Differences from matplotlib's default style, which a user's own matplotlibrc does not change."""
+"""Changes of matplotlib's default style. A matplotlibrc of the user has no effect on a chart."""
 
 _WIDTH_PX, _WIDE_PX, _HEIGHT_PX = 560, 760, 240
 _ROW_PX, _TEXT_PX, _AXIS_PX = 22, 14, 40
@@ -71,7 +71,7 @@ class Chart:
 
     title: str
     svg: Markup | None
-    """An `svg` element. None if there is no number to draw."""
+    """An `svg` element. None if all values are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +121,9 @@ def line_chart(
     """Draw lines over a common x axis.
 
     Args:
-        lines: The lines. If several have a label, the labels are written at the ends of the lines.
+        lines: The lines. If several have a label, each label is written at the end of its line.
         title: Name of the values.
-        chart_id: A text that no other chart of the page has; it keeps the ids of their SVG apart.
+        chart_id: Unique among the charts of a page; it keeps the ids of their SVG apart.
         x_label: Name of the x axis.
         marks: Texts of vertical dashed lines, by their x.
     """
@@ -142,13 +142,14 @@ def line_chart(
             marker = "o" if len(line.points) <= _MARKED_POINTS else ""
             _plot(axes, line, color=color, marker=marker)
 
-        axes.set_xlabel(x_label, loc="right")
+        # Let the axes end at round numbers around all points and marks.
         x_ticks = round_ticks([*(x for x, _ in points), *marks], integer=True)
         y_ticks = round_ticks([y for _, y in points])
         axes.set(xticks=x_ticks, xlim=(x_ticks[0], x_ticks[-1]))
         axes.set(yticks=y_ticks, ylim=(y_ticks[0], y_ticks[-1]))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+        axes.set_xlabel(x_label, loc="right")
 
         _draw_marks(axes, marks)
         if len(labeled) > 1:
@@ -162,10 +163,10 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
     Args:
         bars: The bars, from top to bottom.
         title: Name of the values.
-        chart_id: A text that no other chart of the page has.
+        chart_id: Unique among the charts of a page.
     """
+    rows = range(len(bars))
     with _figure(_WIDTH_PX, _AXIS_PX + _ROW_PX * len(bars), chart_id) as (figure, axes):
-        rows = range(len(bars))
         axes.barh(rows, [bar.value for bar in bars], height=0.6, color=COLORS[0], alpha=0.75)
         axes.vlines(
             [bar.target for bar in bars],
@@ -175,6 +176,7 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
             linewidth=2,
             clip_on=False,
         )
+
         for row, bar in enumerate(bars):
             _write_beside(axes, f"{bar.value:.1%}", max(bar.value, bar.target), row)
 
@@ -190,9 +192,9 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
     Args:
         groups: Intervals by the name of their group, from top to bottom.
         title: Name of the values.
-        chart_id: A text that no other chart of the page has.
+        chart_id: Unique among the charts of a page.
     """
-    # None is the row of a group's name.
+    # The row of a group's name has no interval.
     rows: list[tuple[str, Interval | None]] = []
     for name, intervals in groups.items():
         rows += [(name, None), *((interval.label, interval) for interval in intervals)]
@@ -204,9 +206,11 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
             if interval is None:
                 axes.get_yticklabels()[row].set_fontweight("bold")
                 continue
+
             span = (interval.low, interval.high)
-            axes.plot(span, (row, row), color=interval.color, marker="|", markersize=9)
-            axes.plot(interval.value, row, color=interval.color, marker="o", markersize=8)
+            options: dict[str, Any] = {"color": interval.color, "clip_on": False}
+            axes.plot(span, (row, row), marker="|", markersize=9, **options)
+            axes.plot(interval.value, row, marker="o", markersize=8, **options)
             _write_beside(axes, str(interval), 1, row, xycoords=axes.get_yaxis_transform())
 
         descriptions = [
@@ -215,6 +219,28 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
             for interval in intervals
         ]
         return Chart(title=title, svg=_svg(figure, title, descriptions))
+
+
+def round_ticks(values: Sequence[int | float], *, integer: bool = False) -> list[float]:
+    """Return round numbers for an axis. The first and the last enclose all values.
+
+    Zero is one of them, unless that would flatten the values.
+
+    Args:
+        values: Finite values that the axis shows.
+        integer: Whether all ticks are whole numbers.
+    """
+    low, high = min(values), max(values)
+    if 0 < low <= high / 2:
+        low = 0.0
+    if low == high and integer:
+        high += 1
+    elif low == high:
+        margin = abs(low) / 10 or 1.0
+        low, high = low - margin, high + margin
+
+    locator = MaxNLocator(nbins=7, steps=(1, 2, 5, 10), integer=integer)
+    return [float(tick) for tick in locator.tick_values(low, high)]
 
 
 @contextmanager
@@ -226,7 +252,7 @@ def _figure(width_px: int, height_px: int, chart_id: str) -> Iterator[tuple[Figu
 
 
 def _svg(figure: Figure, title: str, descriptions: Iterable[str]) -> Markup:
-    """Return a figure as an `svg` element whose ids no other chart of the page has."""
+    """Return a figure as an `svg` element. Its ids depend on the `chart_id`."""
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=no_metadata)
@@ -253,28 +279,6 @@ def _colors(count: int) -> list[str]:
     return [COLORS[index % len(COLORS)] for index in range(count)]
 
 
-def round_ticks(values: Sequence[int | float], *, integer: bool = False) -> list[float]:
-    """Return round numbers for an axis. The first and the last enclose all values.
-
-    Zero is one of them, unless that would flatten the values.
-
-    Args:
-        values: Finite values that the axis shows.
-        integer: Whether all ticks are whole numbers.
-    """
-    low, high = min(values), max(values)
-    if 0 < low <= high / 2:
-        low = 0.0
-    if low == high and integer:
-        high += 1
-    elif low == high:
-        margin = abs(low) / 10 or 1.0
-        low, high = low - margin, high + margin
-
-    locator = MaxNLocator(nbins=7, steps=(1, 2, 5, 10), integer=integer)
-    return [float(tick) for tick in locator.tick_values(low, high)]
-
-
 def _finite(line: Line) -> Line:
     return replace(line, points=[point for point in line.points if math.isfinite(point[1])])
 
@@ -299,9 +303,8 @@ def _draw_marks(axes: Axes, marks: Mapping[int, str]) -> None:
             text,
             (x, 1),
             xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 3),
+            xytext=(-1, 3),
             textcoords="offset points",
-            horizontalalignment="center",
             color=_GRAY,
         )
         last_text = share

@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, made in a moment: a log of thirty steps, and weights that were never trained."""
+"""Write run folders as training does, without training: a short log and random weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,28 +41,30 @@ def make_run(
     splits: list[str] | None = None,
     checkpoint: bool = True,
 ) -> Path:
-    """A run folder whose realized mix is not the planned one, resumed at step 20; gives its path.
+    """Write a run folder and return its path.
+
+    The realized mixture differs from the planned one. The run was resumed at step 20.
 
     Args:
-        run_dir: Where it is made.
-        corpus: What it draws from.
+        run_dir: Folder to create.
+        corpus: Root of the corpus that the run draws from.
         recipe: `jepa` or `mae`; None for a run that has not saved an encoder yet.
-        values: Logged with every step, beside those that every run logs.
-        steps: Logged steps.
-        splits: Stored splits that it draws from; train by default.
-        checkpoint: Whether it holds a checkpoint.
+        values: Additional values in each row of the log.
+        steps: Number of logged steps.
+        splits: Stored splits that the run draws from; train by default.
+        checkpoint: Whether a run with an encoder has a checkpoint.
     """
     run_dir.mkdir(parents=True)
+
+    # Plan and config, then the logs.
     stream = Stream(open_corpus([corpus]), Mixture(splits=splits or ["train"]), 0)
     write_plan(run_dir, [str(corpus)], DrawPlan.for_positions(stream, 8 * steps))
     (run_dir / "config.yaml").write_text("seed: 239\n", encoding="utf-8")
-    append_rows(
-        run_dir / "starts.jsonl", [{"step": 0, "processes": 2}, {"step": 20, "processes": 1}]
-    )
-    append_rows(
-        run_dir / "metrics.jsonl",
-        [{**ROW, **(values or {}), "step": step} for step in range(steps)],
-    )
+    starts = [{"step": 0, "processes": 2}, {"step": 20, "processes": 1}]
+    append_rows(run_dir / "starts.jsonl", starts)
+    rows = [{**ROW, **(values or {}), "step": step} for step in range(steps)]
+    append_rows(run_dir / "metrics.jsonl", rows)
+
     if recipe is not None:
         objective = MAE if recipe == "mae" else JepaObjectiveConfig()
         config = {
@@ -96,7 +98,10 @@ def _save(run_dir: Path, provenance: Mapping[str, Any], *, checkpoint: bool) -> 
 
 
 def make_evaluation(sha256: str = "another", **changes: Any) -> dict[str, Any]:
-    """The content of an evaluation.json: trained features are better by kNN, and no difference is shown by regression."""
+    """Return the content of an evaluation.json.
+
+    Trained features are better by kNN. Logistic regression shows no difference.
+    """
 
     def metrics(value: float) -> dict[str, dict[str, float]]:
         names = ("macro_f1", "balanced_accuracy", "accuracy", "case_accuracy")
