@@ -2,53 +2,39 @@
 
     accelerate launch recipes/jepa.py --config jepa_vitl16 --corpus s3://bucket/corpus --run_dir runs/a
     accelerate launch --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir runs/tiny
-    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/jepa.py --config ... # two processes without a GPU
+    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/jepa.py ...  # 2 processes, no GPU
+    accelerate launch -m surgrec.recipes.jepa ...                            # after pip install
 
-A run that was killed continues with the same command and `--resume true`, on any number of processes that divides the batch.
-Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2 (Assran et al. 2025, arXiv:2506.09985) and 2.1.
+After a kill, the same command with `--resume true` continues the run, on any number of processes
+that divides the global batch. Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2
+(Assran et al. 2025, arXiv:2506.09985) and V-JEPA 2.1.
 """
 
-import time
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import torch
 
-from surgrec.cli import parse, run_main
-from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
-from surgrec.models import ENCODER_FILE, ENCODER_SIZES, Encoder, save_encoder
+from surgrec.clips import AugmentConfig, to_model_input
+from surgrec.models import Encoder
 from surgrec.objectives import (
     JepaObjective,
     JepaObjectiveConfig,
     jepa_masks,
     target_features,
 )
-from surgrec.runs import provenance, record_start, run_identity
 from surgrec.training import (
-    VJEPA2_MOMENTUM,
-    Checkpoints,
     OptimizerConfig,
+    Run,
     RunConfig,
-    RunLog,
     ScheduleConfig,
-    StopRequest,
-    TrainingState,
     build_optimizer,
     clip_gradients,
     collapse_diagnostics,
     ema_copy,
-    initial_weights,
-    open_data,
-    progress_bar,
-    schedule_value,
+    run_recipe,
     set_step,
-    start_accelerator,
-    start_run,
     update_ema,
 )
-
-CONFIGS = Path(__file__).with_name("configs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +43,8 @@ class JepaConfig(RunConfig):
 
     objective: JepaObjectiveConfig = JepaObjectiveConfig()
     """Masks and predictor."""
-    momentum: ScheduleConfig = VJEPA2_MOMENTUM
-    """Of the target encoder's moving average."""
+    momentum: ScheduleConfig = ScheduleConfig(value=0.99925)
+    """Momentum of the target encoder's moving average."""
     sampling_fps: float = 4.0
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -68,106 +54,51 @@ class JepaConfig(RunConfig):
 
 
 def main(config: JepaConfig) -> None:
-    """Trains until `steps`, or until it is asked to stop."""
-    accelerator = start_accelerator(config.precision)
-    checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
-    first_step = start_run(accelerator, checkpoints, resume=config.resume)
+    """Train until `steps`, or until a stop is requested."""
+    run = Run.start(config, recipe="jepa")
+    data = run.open_data()
 
-    # Data: every random choice is keyed by the seed and the position, so there is no state of it to restore.
-    data = open_data(config, accelerator, first_step)
-
-    # Model: the context encoder and predictor are trained; the target encoder follows the context encoder.
+    # Context encoder and predictor are trained; the target encoder is the former's moving average.
     torch.manual_seed(config.seed)
     encoder = Encoder(config.encoder)
-    objective = JepaObjective(encoder, config.objective).to(accelerator.device)
-    init_from = initial_weights(
-        config.init_from,
-        objective,
-        checkpoints,
-        first_step,
-        show=accelerator.is_main_process,
-        format=config.init_format,
-        license=config.init_license,
-    )
+    objective = JepaObjective(encoder, config.objective).to(run.device)
+    run.initialize(objective)
     target = ema_copy(encoder)
     optimizer = build_optimizer(objective, config.optimizer)
+    model, optimizer = run.restore(objective, optimizer, target_encoder=target)
 
-    # Resume: everything, or an error.
-    identity = partial(run_identity, "jepa", data.stream, config, init_from)
-    modules = {"objective": objective, "target_encoder": target}
-    state = TrainingState(
-        modules=modules, optimizer=optimizer, trained=objective, identity=identity
-    )
-    if first_step:
-        checkpoints.load(first_step, state)
-    if accelerator.is_main_process:
-        record_start(
-            config, data.stream, first_step=first_step, processes=accelerator.num_processes
+    for step, batch in run.steps(data):
+        clips = to_model_input(batch, config.encoder.crop_px, run.device)
+        masks = jepa_masks(
+            config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions
         )
-    # Never the loader: its batches are this rank's already.
-    model, optimizer = accelerator.prepare(objective, optimizer)
-    log = RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log)
-    log.resume_at(first_step)
-    stop = StopRequest(config.run_dir)
+        set_step(optimizer, config.optimizer, step)
 
-    batches = clip_batches(data.dataset, data.sampler, pin_memory=accelerator.device.type == "cuda")
-    with loader_failures_explained():
-        for step in progress_bar(accelerator, first_step, config.steps, log):
-            began = time.perf_counter()
-            batch = next(batches)
-            data_wait_s = time.perf_counter() - began
+        # Predict the target encoder's features of the hidden tubelets.
+        with run.autocast():
+            targets = target_features(target, clips)
+            losses = model(clips, targets, masks, step)
+        run.backward(losses["loss"])
+        gradient_norm = clip_gradients(objective, config.optimizer, step)
+        optimizer.step()
+        optimizer.zero_grad()
 
-            clips = to_model_input(batch, config.encoder.crop_px, accelerator.device)
-            masks = jepa_masks(
-                config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions
-            )
-            set_step(optimizer, config.optimizer, step)
-            with accelerator.autocast():
-                targets = target_features(target, clips)
-                losses = model(clips, targets, masks, step)
-            accelerator.backward(losses["loss"])
-            gradient_norm = clip_gradients(objective, config.optimizer, step)
-            optimizer.step()
-            optimizer.zero_grad()
-            momentum = schedule_value(config.momentum, step)
-            update_ema(target, encoder, momentum)
+        # Let the target encoder follow the context encoder.
+        momentum = config.momentum.at(step)
+        update_ema(target, encoder, momentum)
 
-            log.add(
-                step,
-                batch,
-                losses["loss_per_sample"],
-                flops=objective.flops(masks),
-                began=began,
-                data_wait_s=data_wait_s,
-                values={
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "momentum": momentum,
-                    "gradient_norm": gradient_norm,
-                },
-            )
-            done = step + 1
-            is_save_step = done % config.save_every == 0 or done == config.steps
-            if (
-                is_save_step or done % config.log.every == 0
-            ):  # a collective: every rank comes here after the same step
-                diagnostics = collapse_diagnostics(targets) if accelerator.is_main_process else {}
-                stopping = log.meet(stop=bool(stop), diagnostics=diagnostics)
-                if is_save_step or stopping:
-                    if accelerator.is_main_process:
-                        checkpoints.save(done, state)
-                        facts = provenance(
-                            identity(done), data.stream, step=done, global_batch=config.global_batch
-                        )
-                        save_encoder(target, config.run_dir / ENCODER_FILE, facts)
-                    accelerator.wait_for_everyone()
-                if stopping:
-                    stop.done()
-                    break
-    accelerator.end_training()
+        run.record(
+            step,
+            batch,
+            losses["loss_per_sample"],
+            flops=objective.flops(masks),
+            momentum=momentum,
+            gradient_norm=gradient_norm,
+        )
+        if run.is_sync_step(step):  # a collective: every rank comes here after the same step
+            diagnostics = collapse_diagnostics(targets) if run.is_main else {}
+            run.sync(step, encoder=target, diagnostics=diagnostics)
 
 
 if __name__ == "__main__":
-    config = parse(JepaConfig, configs=CONFIGS, presets={"encoder.size": ENCODER_SIZES})
-    run_main(
-        "jepa", lambda: main(config), to_go_on="--resume true continues from the last checkpoint"
-    )
+    run_recipe(__file__, JepaConfig, main)

@@ -2,56 +2,44 @@
 
     accelerate launch recipes/mae.py --config mae_vitb16 --corpus s3://bucket/corpus --run_dir runs/a
     accelerate launch --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir runs/tiny
-    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/mae.py --config ... # two processes without a GPU
+    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/mae.py ...  # 2 processes, no GPU
+    accelerate launch -m surgrec.recipes.mae ...                            # after pip install
 
-A run that was killed continues with the same command and `--resume true`, on any number of processes that divides the batch.
-Method: VideoMAE (Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2 (Wang et al. 2023, arXiv:2303.16727).
+After a kill, the same command with `--resume true` continues the run, on any number of processes
+that divides the global batch. Method: VideoMAE (Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2
+(Wang et al. 2023, arXiv:2303.16727).
 """
 
-import time
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import torch
 from einops import reduce
 
-from surgrec.cli import parse, run_main
-from surgrec.clips import AugmentConfig, clip_batches, loader_failures_explained, to_model_input
+from surgrec.clips import AugmentConfig, to_model_input
 from surgrec.errors import ConfigError
-from surgrec.models import ENCODER_FILE, ENCODER_SIZES, Encoder, save_encoder
+from surgrec.models import Encoder
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_masks
-from surgrec.runs import provenance, record_start, run_identity
 from surgrec.training import (
-    Checkpoints,
     OptimizerConfig,
+    Run,
     RunConfig,
-    RunLog,
     ScheduleConfig,
-    StopRequest,
-    TrainingState,
     build_optimizer,
     clip_gradients,
     collapse_diagnostics,
-    initial_weights,
-    open_data,
-    progress_bar,
+    run_recipe,
     set_step,
-    start_accelerator,
-    start_run,
 )
 
-# VideoMAE's published values; recipes/configs/mae_vitb16.yaml says where each comes from, and what is known of SurgRec-MAE.
+# VideoMAE's published values. The head of mae_vitb16.yaml gives the source of each, and what is
+# known of SurgRec-MAE.
 VIDEOMAE_VIEW = AugmentConfig(crop="multi_scale", flip=0.0)
-VIDEOMAE_OPTIMIZER = OptimizerConfig(
-    lr=ScheduleConfig(
-        value=1.2e-3, start=0.0, warmup_steps=4700, decay="cosine", end=8e-5, end_step=94_000
-    ),
-    weight_decay=ScheduleConfig(value=0.05),
-    betas=(0.9, 0.95),
+VIDEOMAE_LR = ScheduleConfig(
+    value=1.2e-3, start=0.0, warmup_steps=4700, decay="cosine", end=8e-5, end_step=94_000
 )
-
-CONFIGS = Path(__file__).with_name("configs")
+VIDEOMAE_OPTIMIZER = OptimizerConfig(
+    lr=VIDEOMAE_LR, weight_decay=ScheduleConfig(value=0.05), betas=(0.9, 0.95)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +49,7 @@ class MaeConfig(RunConfig):
     objective: MaeObjectiveConfig = MaeObjectiveConfig()
     """Mask ratio and decoder."""
     views: int = 1
-    """Clips of each sample: views and masks of the same decoded moments (VideoMAE v2's repeated augmentation)."""
+    """Clips per sample: views of the same decoded frames (VideoMAE v2's repeated augmentation)."""
     sampling_fps: float = 7.5
     augment: AugmentConfig = VIDEOMAE_VIEW
     optimizer: OptimizerConfig = VIDEOMAE_OPTIMIZER
@@ -76,104 +64,49 @@ class MaeConfig(RunConfig):
 
 
 def main(config: MaeConfig) -> None:
-    """Trains until `steps`, or until it is asked to stop."""
-    accelerator = start_accelerator(config.precision)
-    checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
-    first_step = start_run(accelerator, checkpoints, resume=config.resume)
+    """Train until `steps`, or until a stop is requested."""
+    run = Run.start(config, recipe="mae")
+    data = run.open_data(views=config.views)
 
-    # Data: every random choice is keyed by the seed and the position, so there is no state of it to restore.
-    data = open_data(config, accelerator, first_step, views=config.views)
-
-    # Model: encoder and decoder are trained together.
+    # Encoder and decoder are trained together.
     torch.manual_seed(config.seed)
     encoder = Encoder(config.encoder)
-    objective = MaeObjective(encoder, config.objective).to(accelerator.device)
-    init_from = initial_weights(
-        config.init_from,
-        objective,
-        checkpoints,
-        first_step,
-        show=accelerator.is_main_process,
-        format=config.init_format,
-        license=config.init_license,
-    )
+    objective = MaeObjective(encoder, config.objective).to(run.device)
+    run.initialize(objective)
     optimizer = build_optimizer(objective, config.optimizer)
+    model, optimizer = run.restore(objective, optimizer)
 
-    # Resume: everything, or an error.
-    identity = partial(run_identity, "mae", data.stream, config, init_from)
-    state = TrainingState(
-        modules={"objective": objective}, optimizer=optimizer, trained=objective, identity=identity
-    )
-    if first_step:
-        checkpoints.load(first_step, state)
-    if accelerator.is_main_process:
-        record_start(
-            config, data.stream, first_step=first_step, processes=accelerator.num_processes
+    for step, batch in run.steps(data):
+        clips = to_model_input(batch, config.encoder.crop_px, run.device)
+        masks = mae_masks(
+            config.objective,
+            config.encoder.grid,
+            seed=config.seed,
+            positions=batch.positions,
+            views=config.views,
         )
-    # Never the loader: its batches are this rank's already.
-    model, optimizer = accelerator.prepare(objective, optimizer)
-    log = RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log)
-    log.resume_at(first_step)
-    stop = StopRequest(config.run_dir)
+        set_step(optimizer, config.optimizer, step)
 
-    batches = clip_batches(data.dataset, data.sampler, pin_memory=accelerator.device.type == "cuda")
-    with loader_failures_explained():
-        for step in progress_bar(accelerator, first_step, config.steps, log):
-            began = time.perf_counter()
-            batch = next(batches)
-            data_wait_s = time.perf_counter() - began
+        # Reconstruct the pixels of the hidden tubelets.
+        with run.autocast():
+            losses = model(clips, masks)
+        run.backward(losses["loss"])
+        gradient_norm = clip_gradients(objective, config.optimizer, step)
+        optimizer.step()
+        optimizer.zero_grad()
 
-            clips = to_model_input(batch, config.encoder.crop_px, accelerator.device)
-            masks = mae_masks(
-                config.objective,
-                config.encoder.grid,
-                seed=config.seed,
-                positions=batch.positions,
-                views=config.views,
-            )
-            set_step(optimizer, config.optimizer, step)
-            with accelerator.autocast():
-                losses = model(clips, masks)
-            accelerator.backward(losses["loss"])
-            gradient_norm = clip_gradients(objective, config.optimizer, step)
-            optimizer.step()
-            optimizer.zero_grad()
-
-            log.add(
-                step,
-                batch,
-                reduce(losses["loss_per_sample"], "(b views) -> b", "mean", views=config.views),
-                flops=objective.flops(masks),
-                began=began,
-                data_wait_s=data_wait_s,
-                values={"lr": optimizer.param_groups[0]["lr"], "gradient_norm": gradient_norm},
-            )
-            done = step + 1
-            is_save_step = done % config.save_every == 0 or done == config.steps
-            if (
-                is_save_step or done % config.log.every == 0
-            ):  # a collective: every rank comes here after the same step
-                diagnostics = {"mean_baseline_loss": float(losses["mean_baseline_loss"])}
-                if accelerator.is_main_process:
-                    with torch.no_grad(), accelerator.autocast():
-                        diagnostics |= collapse_diagnostics(encoder(clips[:8]))
-                stopping = log.meet(stop=bool(stop), diagnostics=diagnostics)
-                if is_save_step or stopping:
-                    if accelerator.is_main_process:
-                        checkpoints.save(done, state)
-                        facts = provenance(
-                            identity(done), data.stream, step=done, global_batch=config.global_batch
-                        )
-                        save_encoder(encoder, config.run_dir / ENCODER_FILE, facts)
-                    accelerator.wait_for_everyone()
-                if stopping:
-                    stop.done()
-                    break
-    accelerator.end_training()
+        loss_per_sample = reduce(
+            losses["loss_per_sample"], "(b views) -> b", "mean", views=config.views
+        )
+        flops = objective.flops(masks)
+        run.record(step, batch, loss_per_sample, flops=flops, gradient_norm=gradient_norm)
+        if run.is_sync_step(step):  # a collective: every rank comes here after the same step
+            diagnostics = {"mean_baseline_loss": float(losses["mean_baseline_loss"])}
+            if run.is_main:
+                with torch.no_grad(), run.autocast():
+                    diagnostics |= collapse_diagnostics(encoder(clips[:8]))
+            run.sync(step, encoder=encoder, diagnostics=diagnostics)
 
 
 if __name__ == "__main__":
-    config = parse(MaeConfig, configs=CONFIGS, presets={"encoder.size": ENCODER_SIZES})
-    run_main(
-        "mae", lambda: main(config), to_go_on="--resume true continues from the last checkpoint"
-    )
+    run_recipe(__file__, MaeConfig, main)

@@ -12,9 +12,7 @@ from surgrec.errors import CheckpointError, ConfigError, ShardError, StorageErro
 from surgrec.evaluation import read_evaluations
 from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
 from surgrec.models import ENCODER_FILE
-from surgrec.runs import consumed_samples, read_metrics, read_plan, read_rows
-from surgrec.runs.plan import CONFIG_FILE
-from surgrec.runs.rows import QUARANTINE_FILE, STARTS_FILE
+from surgrec.runs import RunFiles, consumed_samples, read_metrics, read_plan, read_rows
 from surgrec.shards import Source, open_corpus
 from surgrec.storage import RetryPolicy
 
@@ -133,10 +131,10 @@ def _read_run(run_dir: Path, name: str) -> LoggedRun:
         run_dir=run_dir,
         name=name,
         rows=read_metrics(run_dir),
-        starts=read_rows(run_dir / STARTS_FILE),
-        num_bad_samples=len(read_rows(run_dir / QUARANTINE_FILE)),
+        starts=read_rows(RunFiles(run_dir).starts),
+        num_bad_samples=len(read_rows(RunFiles(run_dir).quarantine)),
         plan=read_plan(run_dir),
-        config=(run_dir / CONFIG_FILE).read_text(encoding="utf-8"),
+        config=RunFiles(run_dir).config.read_text(encoding="utf-8"),
         trained=_read_encoder(run_dir),
         evaluations=read_evaluations(run_dir),
     )

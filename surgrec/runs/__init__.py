@@ -1,22 +1,18 @@
-"""Read and write the files of a run folder: config.yaml, plan.json, metrics.jsonl. No torch."""
+"""The files of a run folder, written and read without torch: config, plan, starts, metrics."""
 
-from surgrec.runs.plan import provenance, read_plan, read_run, record_start, run_identity
-from surgrec.runs.rows import (
-    StepReport,
-    append_rows,
-    consumed_samples,
-    keep_rows_before,
-    read_metrics,
-    read_rows,
-    sample_rows,
-    step_row,
-)
+from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
+from surgrec.runs._files import RunFiles
+from surgrec.runs._identity import provenance, run_identity
+from surgrec.runs._rows import append_rows, read_rows
+from surgrec.runs._start import record_start
+from surgrec.runs._step_rows import StepReport, sample_rows, step_row
+from surgrec.runs.plan import read_plan
 
 __all__ = [
+    "RunFiles",
     "StepReport",
     "append_rows",
     "consumed_samples",
-    "keep_rows_before",
     "provenance",
     "read_metrics",
     "read_plan",

@@ -1,7 +1,8 @@
-"""Checkpoints: complete under their name or not at all, checksummed, loaded without pickle, refused when anything differs.
+"""Checkpoints: atomic, checksummed, loaded without pickle, and refused if they belong to another run.
 
-`RUN/checkpoints/step-00000200/` holds one safetensors file per module, the optimizer's state by parameter name, and `state.json`.
-No random state is kept: everything random is keyed by the seed and the position.
+`RUN/checkpoints/step-00000200/` contains one safetensors file per module, the optimizer's state by
+parameter name, and `state.json`. No random state is saved: every random choice is keyed by the seed
+and the position.
 """
 
 import json
@@ -30,20 +31,31 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """Everything that a resume needs but the step."""
+    """Everything that a resume needs besides the step."""
 
     modules: Mapping[str, nn.Module]
-    """What is saved, by file name."""
+    """Modules to save, by file name."""
     optimizer: torch.optim.Optimizer
     """AdamW."""
     trained: nn.Module
-    """The module whose parameters the optimizer holds."""
+    """The module whose parameters the optimizer updates."""
     identity: Callable[[int], Mapping[str, Any]]
-    """From a step, the JSON values that a run which resumes there must share."""
+    """Maps a step to the JSON values that a run resumed at that step must share."""
 
 
 class Checkpoints:
-    """The checkpoints of one run."""
+    """The checkpoints of one run.
+
+    Args:
+        run_dir: Folder of the run.
+        keep: Number of newest checkpoints that `save` keeps.
+
+    Example:
+        >>> checkpoints = Checkpoints(Path("runs/a"), keep=3)
+        >>> checkpoints.steps()
+        [1000, 2000, 3000]
+        >>> encoder = checkpoints.tensors(3000, "target_encoder")
+    """
 
     def __init__(self, run_dir: Path, keep: int) -> None:
         self.run_dir = run_dir
@@ -51,7 +63,7 @@ class Checkpoints:
         self._keep = keep
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
+        """Return the steps that have a checkpoint, in ascending order."""
         if not self.folder.is_dir():
             return []
         return sorted(
@@ -61,32 +73,23 @@ class Checkpoints:
         )
 
     def save(self, step: int, state: TrainingState) -> Path:
-        """Writes the state after `step` steps, which is also the number of global batches consumed, and removes old ones.
+        """Write the state after `step` steps and remove the oldest checkpoints.
+
+        Args:
+            step: Number of steps done, which is the number of global batches consumed.
+            state: State to save.
 
         Raises:
-            StorageError: The disk is full. The checkpoints that are there stay.
+            StorageError: The disk is full. Earlier checkpoints are kept.
         """
         path = self._path(step)
         partial = path.with_name(f".{path.name}.partial")
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            for name, module in state.modules.items():
-                tensors = {
-                    key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()
-                }
-                save_file(tensors, partial / f"{name}.safetensors")
-            save_file(_optimizer_tensors(state.optimizer, state.trained), partial / _OPTIMIZER_FILE)
-            files = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
-            facts = {
-                "format": FORMAT,
-                "step": step,
-                "files": files,
-                "identity": dict(state.identity(step)),
-            }
-            (partial / _STATE_FILE).write_text(
-                json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8"
-            )
+            _write(partial, step, state)
+
+            # The folder appears under its final name when all of its bytes are on the disk.
             for file in partial.iterdir():
                 _sync(file)
             shutil.rmtree(path, ignore_errors=True)
@@ -96,17 +99,19 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             last = max(self.steps(), default=0)
             raise StorageError(
-                f"the checkpoint {path} could not be written ({error}); free space and resume from step {last}"
+                f"the checkpoint {path} could not be written ({error}); "
+                f"free space and resume from step {last}"
             ) from error
+
         for old in self.steps()[: -self._keep]:
             shutil.rmtree(self._path(old))
         return path
 
     def load(self, step: int, state: TrainingState) -> None:
-        """Restores everything that `save` wrote, or raises and says why not.
+        """Restore the state that `save` wrote.
 
         Raises:
-            CheckpointError: A file is missing or damaged, or the run that wrote it was another one.
+            CheckpointError: A file is missing or damaged, or belongs to a different run.
         """
         path = self._path(step)
         facts = self._read_state(path)
@@ -116,37 +121,41 @@ class Checkpoints:
                 f"{path} belongs to a run that differs from this one: {'; '.join(differences)}; "
                 "resume with the same settings, or start in another run_dir"
             )
+
         for name, digest in facts["files"].items():
             _check_file(path, name, digest)
+
         for name, module in state.modules.items():
-            load_strictly(
-                module, load_file(path / f"{name}.safetensors"), str(path / f"{name}.safetensors")
-            )
-        tensors = load_file(path / _OPTIMIZER_FILE)
-        _load_optimizer(state.optimizer, state.trained, tensors, str(path / _OPTIMIZER_FILE))
+            file = path / f"{name}.safetensors"
+            load_strictly(module, load_file(file), str(file))
+        file = path / _OPTIMIZER_FILE
+        _load_optimizer(state.optimizer, state.trained, load_file(file), str(file))
 
     def identity(self, step: int) -> dict[str, Any]:
-        """What the run that wrote this checkpoint was. Raises as `load` does."""
+        """Return the identity of the run that wrote a checkpoint. Raises as `load` does."""
         identity: dict[str, Any] = self._read_state(self._path(step))["identity"]
         return identity
 
     def tensors(self, step: int, module: str) -> dict[str, Tensor]:
-        """A module's tensors by its parameter names, without the rest of the checkpoint. Raises as `load` does."""
+        """Return one module's tensors by parameter name. Raises as `load` does."""
         path = self._path(step)
         name = f"{module}.safetensors"
         _check_file(path, name, self._read_state(path)["files"].get(name))
         return load_file(path / name)
 
     def _read_state(self, path: Path) -> dict[str, Any]:
+        file = path / _STATE_FILE
         try:
-            state: dict[str, Any] = json.loads((path / _STATE_FILE).read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"{path / _STATE_FILE} cannot be read ({error}); remove {path} to resume from the one before it"
+                f"{file} cannot be read ({error}); remove {path} to resume from the previous "
+                "checkpoint"
             ) from error
         if state.get("format") != FORMAT:
             raise CheckpointError(
-                f"{path} has the format {state.get('format')!r}; this surgrec reads {FORMAT}"
+                f"{path} has checkpoint format {state.get('format')!r}; this version of surgrec "
+                f"reads format {FORMAT}"
             )
         return state
 
@@ -154,19 +163,35 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}"
 
 
-def different_lines(there: Any, here: Any, name: str = "") -> list[str]:
-    """What differs between two JSON values, one readable line each: `mixture.block: 1024 there, 64 here`."""
-    if isinstance(there, dict) and isinstance(here, dict):
+def different_lines(saved: Any, current: Any, name: str = "") -> list[str]:
+    """Return one line per difference of two JSON values: `seed: saved 1, now 2`."""
+    if isinstance(saved, dict) and isinstance(current, dict):
         lines = []
-        for key in sorted(there.keys() | here.keys()):
-            lines += different_lines(
-                there.get(key), here.get(key), f"{name}.{key}" if name else str(key)
-            )
+        for key in sorted(saved.keys() | current.keys()):
+            path = f"{name}.{key}" if name else str(key)
+            lines += different_lines(saved.get(key), current.get(key), path)
         return lines
-    plain = json.loads(json.dumps(here))  # tuples and lists are one in JSON
-    return (
-        [] if there == plain else [f"{name}: {json.dumps(there)} there, {json.dumps(plain)} here"]
-    )
+
+    plain = json.loads(json.dumps(current))  # JSON has lists only, no tuples
+    if saved == plain:
+        return []
+    return [f"{name}: saved {json.dumps(saved)}, now {json.dumps(plain)}"]
+
+
+def _write(folder: Path, step: int, state: TrainingState) -> None:
+    for name, module in state.modules.items():
+        tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
+        save_file(tensors, folder / f"{name}.safetensors")
+    save_file(_optimizer_tensors(state.optimizer, state.trained), folder / _OPTIMIZER_FILE)
+
+    facts = {
+        "format": FORMAT,
+        "step": step,
+        "files": {file.name: file_sha256(file) for file in sorted(folder.iterdir())},
+        "identity": dict(state.identity(step)),
+    }
+    text = json.dumps(facts, indent=1, sort_keys=True)
+    (folder / _STATE_FILE).write_text(text, encoding="utf-8")
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> dict[str, Tensor]:
@@ -179,18 +204,21 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> 
 
 
 def _load_optimizer(
-    optimizer: torch.optim.Optimizer, trained: nn.Module, tensors: Mapping[str, Tensor], where: str
+    optimizer: torch.optim.Optimizer, trained: nn.Module, tensors: Mapping[str, Tensor], file: str
 ) -> None:
+    if not tensors:  # saved before the first step
+        return
     parameters = {
         name: parameter for name, parameter in trained.named_parameters() if parameter.requires_grad
     }
-    wanted = {f"{moment}.{name}" for name in parameters for moment in _MOMENTS}
-    if tensors and wanted != tensors.keys():
-        name = min(wanted ^ tensors.keys())
-        raise CheckpointError(
-            f"{where}: {name} is {'missing' if name in wanted else 'not a state of this optimizer'}"
-        )
-    for name, parameter in parameters.items() if tensors else ():
+
+    expected = {f"{moment}.{name}" for name in parameters for moment in _MOMENTS}
+    if expected != tensors.keys():
+        name = min(expected ^ tensors.keys())
+        problem = "is missing" if name in expected else "is not part of this optimizer's state"
+        raise CheckpointError(f"{file}: {name} {problem}; resume with the same encoder and heads")
+
+    for name, parameter in parameters.items():
         optimizer.state[parameter] = {
             moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS
         }
@@ -199,7 +227,8 @@ def _load_optimizer(
 def _check_file(path: Path, name: str, digest: str | None) -> None:
     if not (path / name).is_file() or file_sha256(path / name) != digest:
         raise CheckpointError(
-            f"{path / name} is missing or damaged; remove {path} to resume from the one before it"
+            f"{path / name} is missing or damaged; remove {path} to resume from the previous "
+            "checkpoint"
         )
 
 

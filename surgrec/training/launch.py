@@ -1,118 +1,180 @@
-"""Starting a run in the world it was launched for, and stopping it so that nothing is lost."""
+"""Start of a recipe: its command line, its processes, its run folder, and requests to stop."""
 
 import os
 import signal
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import psutil
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from surgrec.cli import parse, run_main
+from surgrec.clips import loader_failures_explained
 from surgrec.errors import ConfigError, SetupError
-from surgrec.runs.rows import METRICS_FILE
+from surgrec.models import ENCODER_SIZES
+from surgrec.runs import RunFiles
 from surgrec.storage import acquire
 from surgrec.training.checkpoint import Checkpoints
 
 Precision = Literal["no", "bf16"]
-STOP_FILE = "STOP"
+ConfigType = TypeVar("ConfigType")
+
+
+def run_recipe(
+    file: str, config_type: type[ConfigType], main: Callable[[ConfigType], None]
+) -> None:
+    """Parse the command line of a recipe, run it, and exit.
+
+    Args:
+        file: The recipe's `__file__`.
+        config_type: Dataclass of the recipe's options.
+        main: The recipe.
+    """
+    config = parse_recipe(file, config_type)
+
+    # A worker that dies raises wherever the main process is at that moment.
+    explained = loader_failures_explained()(main)
+    hint = "--resume true continues from the last checkpoint"
+    run_main(Path(file).stem, lambda: explained(config), to_go_on=hint)
+
+
+def parse_recipe(
+    file: str, config_type: type[ConfigType], argv: Sequence[str] | None = None
+) -> ConfigType:
+    """Parse the options of a recipe.
+
+    `--config NAME` finds NAME.yaml in `configs/` beside the recipe, and `encoder.size` sets the
+    fields of a published size.
+
+    Args:
+        file: The recipe's `__file__`.
+        config_type: Dataclass of the recipe's options.
+        argv: Words of the command line; None takes those of this process.
+    """
+    sizes = {name: dict(size) for name, size in ENCODER_SIZES.items()}
+    configs = Path(file).with_name("configs")
+    return parse(config_type, argv, configs=configs, presets={"encoder.size": sizes})
 
 
 def start_accelerator(precision: Precision) -> Accelerator:
-    """An Accelerator in a world of the size that the launcher was asked for.
+    """Return an Accelerator over as many processes as the launcher was asked for.
 
     Raises:
-        SetupError: The processes do not see each other: each would train alone and overwrite the others.
+        SetupError: The processes do not see each other; each would overwrite the run of the others.
     """
     accelerator = Accelerator(mixed_precision=precision)
     check_world(accelerator.num_processes, launched_processes())
     return accelerator
 
 
-def check_world(found: int, launched: dict[str, int]) -> None:
-    """Compares the processes that were found with what each launcher's own words promise.
+def check_world(num_processes: int, launched: dict[str, int]) -> None:
+    """Compare the number of connected processes with the one that each launcher was asked for.
 
     Raises:
         SetupError: They differ.
     """
     for launcher, expected in launched.items():
-        if expected != found:
+        if expected != num_processes:
+            program = program_of_command()
             raise SetupError(
-                f"{launcher} asked for {expected} processes, this run sees {found}: start one process per GPU with "
-                "`accelerate launch --multi_gpu --num_processes N recipes/...`, or on CPUs with "
-                "`ACCELERATE_USE_CPU=true torchrun --nproc_per_node N recipes/...`"
+                f"{launcher} asked for {expected} processes, this run sees {num_processes}: start "
+                f"one process per GPU with `accelerate launch --multi_gpu --num_processes N "
+                f"{program} ...`, or N processes on CPUs with `ACCELERATE_USE_CPU=true torchrun "
+                f"--nproc_per_node N {program} ...`"
             )
 
 
+def program_of_command() -> str:
+    """Return this program as launchers take it: `-m surgrec.recipes.jepa` or a path."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"-m {spec.name}" if spec is not None else sys.argv[0]
+
+
 def launched_processes() -> dict[str, int]:
-    """How many processes each launcher says it started: torchrun, `accelerate launch`, srun. Absent ones are left out."""
-    found = {}
-    if "WORLD_SIZE" in os.environ:
-        found["torchrun (WORLD_SIZE)"] = int(os.environ["WORLD_SIZE"])
+    """Return the number of processes that torchrun, srun or `accelerate launch` was asked for.
+
+    Launchers that did not start this process are left out.
+    """
+    launched = {}
+    environment = os.environ
+    if "WORLD_SIZE" in environment:
+        launched["torchrun (WORLD_SIZE)"] = int(environment["WORLD_SIZE"])
     elif (
-        int(os.environ.get("SLURM_NTASKS", "1")) > 1
-        and "SLURM_STEP_ID" in os.environ
-        and "SLURM_PROCID" in os.environ
+        int(environment.get("SLURM_NTASKS", "1")) > 1
+        and "SLURM_STEP_ID" in environment
+        and "SLURM_PROCID" in environment
     ):
-        found["srun (SLURM_NTASKS)"] = int(os.environ["SLURM_NTASKS"])
+        launched["srun (SLURM_NTASKS)"] = int(environment["SLURM_NTASKS"])
+
+    # `accelerate launch --cpu --num_processes 2` starts one process without a warning.
     parent = psutil.Process().parent()
     words = parent.cmdline() if parent is not None else []
     if any(word.endswith("accelerate") for word in words[:3]) and "launch" in words:
-        # `accelerate launch --cpu --num_processes 2` starts one process and says nothing about it.
         for word, following in zip(words, [*words[1:], ""], strict=True):
             name, _, value = word.partition("=")
             if name in ("--num_processes", "--num-processes"):
-                found["accelerate launch --num_processes"] = int(value or following)
-    return found
+                launched["accelerate launch --num_processes"] = int(value or following)
+    return launched
 
 
 def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: bool) -> int:
-    """Makes the run folder, holds it, and gives the first step: 0, or where the newest checkpoint stands.
+    """Create and lock the run folder and return the first step.
 
-    The main process looks and tells the others: over NFS, ranks may see a folder at different ages.
+    The first step is 0, or the step of the newest checkpoint. The main process reads the folder and
+    broadcasts the answer: over NFS, ranks may see different states of a folder.
 
     Raises:
-        ConfigError: The folder holds a run, and nobody said that it shall go on; or another process is training in it.
+        ConfigError: The folder already contains a run and `resume` is false, or another process
+            is training there.
     """
-    found: list[int | ConfigError] = [0]
+    answer: list[int | ConfigError] = [0]
     if accelerator.is_main_process:
         try:
-            found = [_first_step(checkpoints, resume=resume)]
+            answer = [_first_step(checkpoints, resume=resume)]
         except ConfigError as error:
-            found = [error]
-    broadcast_object_list(found)
-    if isinstance(found[0], ConfigError):
-        raise found[0]
-    return found[0]
+            answer = [error]
+
+    broadcast_object_list(answer)
+    if isinstance(answer[0], ConfigError):
+        raise answer[0]
+    return answer[0]
 
 
 def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
-    checkpoints.run_dir.mkdir(parents=True, exist_ok=True)
-    acquire(checkpoints.run_dir, doing="training")
+    run_dir = checkpoints.run_dir
+    run_dir.mkdir(parents=True, exist_ok=True)
+    acquire(run_dir, doing="training")
+
     steps = checkpoints.steps()
-    if not resume and (steps or (checkpoints.run_dir / METRICS_FILE).exists()):
+    if not resume and (steps or RunFiles(run_dir).metrics.exists()):
         reached = f"step {steps[-1]}" if steps else "no checkpoint yet"
         raise ConfigError(
-            f"{checkpoints.run_dir} holds a run that reached {reached}: continue it with --resume true, "
+            f"{run_dir} holds a run that reached {reached}: continue it with --resume true, "
             "or choose another run_dir"
         )
     return steps[-1] if steps else 0
 
 
 class StopRequest:
-    """Whether this process was asked to stop: by SIGTERM (Slurm's warning before the time limit) or by a file RUN/STOP."""
+    """Whether this process was asked to stop, by SIGTERM or by a file RUN/STOP.
+
+    Slurm sends SIGTERM before the time limit of a job.
+    """
 
     def __init__(self, run_dir: Path) -> None:
-        self._file = run_dir / STOP_FILE
+        self._file = RunFiles(run_dir).stop
         self._signaled = False
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def __bool__(self) -> bool:
         return self._signaled or self._file.exists()
 
-    def done(self) -> None:
-        """Removes the file, so that the next start does not stop at once."""
+    def clear(self) -> None:
+        """Remove the file, so that it does not stop the next start."""
         self._file.unlink(missing_ok=True)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,7 @@
-"""What a run tells of itself: metrics.jsonl, a row per step; samples.jsonl, who was seen; quarantine.jsonl, who was bad.
+"""The log of a run: metrics.jsonl, samples.jsonl and quarantine.jsonl, and the progress bar.
 
-Numbers stay on the device until the ranks meet, every few steps, so training never waits for one.
+Losses stay on the device until the ranks exchange their steps at a sync, every few steps, so that
+training never waits for a number in between.
 """
 
 import re
@@ -21,13 +22,13 @@ from torch import Tensor
 
 from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import ConfigError, TrainingError
-from surgrec.runs import StepReport, append_rows, keep_rows_before, sample_rows, step_row
-from surgrec.runs.rows import METRICS_FILE, QUARANTINE_FILE, SAMPLES_FILE
+from surgrec.runs import RunFiles, StepReport, append_rows, sample_rows, step_row
 from surgrec.stream import ReadStats
 
-_LET_PASS = 20
+_TOLERATED_BAD_SAMPLES = 20
+"""Bad samples per source that never stop a run, whatever their share."""
 
-# Dense bf16 peaks in FLOP/s, from the vendor's data sheets; on any other device the MFU is null.
+# Dense bf16 peaks in FLOP/s, from the vendor's data sheets; MFU is null on any other device.
 _PEAK_FLOPS = {
     "A100": 312e12,
     "H100 80GB HBM3": 989e12,
@@ -40,34 +41,41 @@ _PEAK_FLOPS = {
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
-    """What is logged, and how often."""
+    """Logging of a run."""
 
     every: int = 10
-    """Steps between two meetings of the ranks, where rows are written, a stop is agreed on and collapse is looked for."""
+    """Steps between two syncs of the ranks, which write rows, look for collapse and agree to stop."""
     samples: bool = False
     """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
     quarantine_share: float = 0.01
-    """Share of a source's samples that may be bad before the run stops; the first 20 bad ones are let pass."""
+    """Largest share of bad samples per source; a run tolerates 20 bad samples of any source."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or not 0 <= self.quarantine_share <= 1:
             raise ConfigError(
-                f"log: every is {self.every}, at least 1; quarantine_share is {self.quarantine_share}, 0 to 1"
+                f"log.every is {self.every} and log.quarantine_share {self.quarantine_share}; "
+                "give at least 1 step, and a share from 0 to 1"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Meeting:
-    """What one rank brings."""
+class RankReport:
+    """Contribution of one rank to a sync."""
 
     stop: bool
+    """Whether the rank was asked to stop."""
     steps: list[StepReport]
+    """Steps since the last sync."""
     quarantined: list[dict[str, Any]]
+    """Rows of quarantine.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pending:
-    """One step of this rank until the ranks meet. Without its frames: they would fill the shared memory."""
+class StepRecord:
+    """One step of this rank until the next sync.
+
+    It does not keep the batch, whose frames would fill the shared memory of the loader.
+    """
 
     step: int
     keys: list[str]
@@ -82,6 +90,7 @@ class _Pending:
     values: dict[str, float | Tensor]
 
     def report(self, step_s: float) -> StepReport:
+        """Return the step with its numbers on the host, which waits for the device."""
         return StepReport(
             step=self.step,
             keys=self.keys,
@@ -98,22 +107,24 @@ class _Pending:
 
 @dataclass(kw_only=True)
 class RunLog:
-    """Collects the steps of this rank; when the ranks meet, the main one writes them down."""
+    """Collects the steps of this rank; at a sync, the main process writes those of all ranks."""
 
     run_dir: Path
+    """Folder of the run."""
     accelerator: Accelerator
+    """Connects the ranks."""
     config: LogConfig
+    """Logging of the run."""
     last_row: dict[str, Any] | None = None
-    """The newest row that was written."""
-    _pending: list[_Pending] = field(default_factory=list)
-    _seen: Counter[str] = field(default_factory=Counter)
+    """The newest row of metrics.jsonl."""
+    _records: list[StepRecord] = field(default_factory=list)
+    _consumed: Counter[str] = field(default_factory=Counter)
     _bad: Counter[str] = field(default_factory=Counter)
 
     def resume_at(self, step: int) -> None:
-        """Removes the rows of steps that will be done again."""
+        """Drop the rows of steps that the resumed run repeats."""
         if self.accelerator.is_main_process:
-            for name in (METRICS_FILE, SAMPLES_FILE, QUARANTINE_FILE):
-                keep_rows_before(self.run_dir / name, step)
+            RunFiles(self.run_dir).drop_rows_from(step)
 
     def add(
         self,
@@ -126,19 +137,19 @@ class RunLog:
         data_wait_s: float,
         values: Mapping[str, float | Tensor],
     ) -> None:
-        """Notes one step of this rank; nothing is waited for.
+        """Record one step of this rank, without waiting for the device.
 
         Args:
             step: Number of the step.
-            batch: What was trained on.
+            batch: The rank's batch.
             losses: Loss of each sample, on the device.
             flops: Floating-point operations of the step on this rank.
-            began: `time.perf_counter()` at the beginning of the step, before its batch was there.
-            data_wait_s: Seconds until the batch was there.
-            values: Anything else that is the same on every rank.
+            began: `time.perf_counter()` before the rank asked for the batch.
+            data_wait_s: Seconds until the batch arrived.
+            values: Columns that are equal on every rank.
         """
-        self._pending.append(
-            _Pending(
+        self._records.append(
+            StepRecord(
                 step=step,
                 keys=batch.keys,
                 sources=batch.sources,
@@ -153,71 +164,84 @@ class RunLog:
             )
         )
 
-    def meet(self, *, stop: bool, diagnostics: Mapping[str, float]) -> bool:
-        """Writes all steps since the last meeting. A collective: every rank calls it after the same step.
+    def flush(self, *, stop: bool, diagnostics: Mapping[str, float]) -> bool:
+        """Write all steps since the last flush. A collective: every rank calls it after the same step.
 
         Args:
             stop: Whether this rank was asked to stop.
-            diagnostics: Added to the row of the last step, as the main process sees them.
+            diagnostics: Columns for the row of the last step; the main process's are written.
 
         Returns:
             Whether any rank was asked to stop.
 
         Raises:
-            TrainingError: A loss is not finite, or a source has more bad samples than `quarantine_share` allows.
+            TrainingError: A loss is not finite, or a source has more bad samples than
+                `quarantine_share` allows.
         """
-        quarantined = [
-            {"step": step.step, **asdict(bad)} for step in self._pending for bad in step.quarantined
-        ]
-        if (
-            self.accelerator.device.type == "cuda"
-        ):  # so that the clock below counts work and not its queueing
-            torch.cuda.synchronize(self.accelerator.device)
-        step_s = (time.perf_counter() - self._pending[0].began) / len(self._pending)
-        mine = _Meeting(
-            stop=stop,
-            steps=[step.report(step_s) for step in self._pending],
-            quarantined=quarantined,
-        )
-        ranks: list[_Meeting] = gather_object([mine])
-        self._pending = []
-        bad = [row for rank in ranks for row in rank.quarantined]
-        self._bad.update(row["source"] for row in bad)
-        for number, parts in enumerate(zip(*(rank.steps for rank in ranks), strict=True)):
-            is_last = number == len(mine.steps) - 1
-            self._write(list(parts), diagnostics if is_last else {})
+        report = self._report(stop)
+        ranks: list[RankReport] = gather_object([report])
+        self._records = []
+
+        bad_samples = [row for rank in ranks for row in rank.quarantined]
+        self._bad.update(row["source"] for row in bad_samples)
+
+        # One row per step, from the reports of all ranks.
+        last = len(report.steps) - 1
+        for index, reports in enumerate(zip(*(rank.steps for rank in ranks), strict=True)):
+            self._write(list(reports), diagnostics if index == last else {})
         if self.accelerator.is_main_process:
-            append_rows(self.run_dir / QUARANTINE_FILE, bad)
-        self._refuse_too_many_bad()
+            append_rows(RunFiles(self.run_dir).quarantine, bad_samples)
+
+        self._require_few_bad_samples()
         return any(rank.stop for rank in ranks)
 
-    def _write(self, parts: Sequence[StepReport], diagnostics: Mapping[str, float]) -> None:
-        row = step_row(parts, peak_flops=_peak_flops(self.accelerator.device))
-        self._seen.update(row["consumed"])
+    def _report(self, stop: bool) -> RankReport:
+        # Wait for the device, so that the clock measures work and not its queueing.
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize(self.accelerator.device)
+        step_s = (time.perf_counter() - self._records[0].began) / len(self._records)
+
+        quarantined = [
+            {"step": record.step, **asdict(bad)}
+            for record in self._records
+            for bad in record.quarantined
+        ]
+        steps = [record.report(step_s) for record in self._records]
+        return RankReport(stop=stop, steps=steps, quarantined=quarantined)
+
+    def _write(self, reports: Sequence[StepReport], diagnostics: Mapping[str, float]) -> None:
+        row = step_row(reports, peak_flops=_peak_flops(self.accelerator.device))
+        self._consumed.update(row["consumed"])
         row |= {"quarantined": dict(sorted(self._bad.items())), **diagnostics}
         self.last_row = row
+
         if self.accelerator.is_main_process:
-            append_rows(self.run_dir / METRICS_FILE, [row])
+            files = RunFiles(self.run_dir)
+            append_rows(files.metrics, [row])
             if self.config.samples:
-                append_rows(self.run_dir / SAMPLES_FILE, sample_rows(parts))
-        if not all(abs(loss) < float("inf") for part in parts for loss in part.losses):
+                append_rows(files.samples, sample_rows(reports))
+
+        if not all(abs(loss) < float("inf") for report in reports for loss in report.losses):
             raise TrainingError(
-                f"the loss of step {row['step']} is {row['loss']}; resume from a checkpoint with a lower learning rate"
+                f"the loss of step {row['step']} is {row['loss']}; "
+                "resume from a checkpoint with a lower learning rate"
             )
 
-    def _refuse_too_many_bad(self) -> None:
+    def _require_few_bad_samples(self) -> None:
         for source, bad in self._bad.items():
-            if bad > max(_LET_PASS, self.config.quarantine_share * self._seen[source]):
+            consumed = self._consumed[source]
+            if bad > max(_TOLERATED_BAD_SAMPLES, self.config.quarantine_share * consumed):
                 raise TrainingError(
-                    f"{source}: {bad} of {self._seen[source]} samples were bad, more than log.quarantine_share "
-                    f"{self.config.quarantine_share:g} allows; see {self.run_dir / QUARANTINE_FILE} and run surgrec-shard verify"
+                    f"{source}: {bad} of {consumed} samples were bad, more than "
+                    f"log.quarantine_share {self.config.quarantine_share:g} allows; see "
+                    f"{RunFiles(self.run_dir).quarantine} and run surgrec-shard verify"
                 )
 
 
 def progress_bar(
     accelerator: Accelerator, first_step: int, steps: int, log: RunLog
 ) -> Iterator[int]:
-    """The steps to do, with a bar on the main process that shows the last loss and the wait for data."""
+    """Yield the steps of a run; the main process shows a bar with the last loss and data wait."""
     columns = (
         TextColumn("step"),
         MofNCompleteColumn(),
@@ -225,25 +249,26 @@ def progress_bar(
         TextColumn("{task.description}"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not accelerator.is_main_process
-    ) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not accelerator.is_main_process) as bar:
         task = bar.add_task("", total=steps, completed=first_step)
         for step in range(first_step, steps):
             yield step
-            row = log.last_row
-            shown = (
-                f"loss {row['loss']:.4f}  {row['clips_per_s']:.1f} clips/s  wait {row['data_wait_s']:.2f} s"
-                if row
-                else ""
-            )
-            bar.update(task, completed=step + 1, description=shown)
+            bar.update(task, completed=step + 1, description=_describe(log.last_row))
+
+
+def _describe(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    loss, speed, wait_s = row["loss"], row["clips_per_s"], row["data_wait_s"]
+    return f"loss {loss:.4f}  {speed:.1f} clips/s  wait {wait_s:.2f} s"
 
 
 def _peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
-    return next(
-        (peak for label, peak in _PEAK_FLOPS.items() if re.search(rf"\b{label}\b", name)), None
-    )
+    for label, peak in _PEAK_FLOPS.items():
+        if re.search(rf"\b{label}\b", name):
+            return peak
+    return None

@@ -24,8 +24,8 @@ from surgrec.runs import read_rows
 from surgrec.shards import Clip, Sample, open_corpus
 from surgrec.shards.layout import INDEX_FILE
 from surgrec.stream import Mixture, Stream
-from surgrec.training import RunLog
-from surgrec.training.metrics import LogConfig
+from surgrec.training.metrics import LogConfig, RunLog
+from tests.support.documents import parse_config
 from tests.support.loading import SAMPLING, Load, Loaded, load_ranks
 from tests.support.processes import ROOT, load_recipe
 from tests.support.samples import write_corpus
@@ -197,7 +197,7 @@ def log_batches(root: Path, run_dir: Path) -> None:
             values={},
         )
         if step % 4 == 3:
-            log.meet(stop=False, diagnostics={})
+            log.flush(stop=False, diagnostics={})
 
 
 def test_bad_samples_are_written_down_and_counted_by_source(
@@ -251,5 +251,5 @@ def test_a_recipe_stops_too(mostly_bad: Path, tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match=r"^gamma: \d+ of \d+ samples were bad.*run surgrec-shard verify$"
     ):
-        mae.main(mae.parse(mae.MaeConfig, words))
+        mae.main(parse_config({"mae": mae}, "mae", words))
     assert len(read_rows(tmp_path / "run/metrics.jsonl")) % 4 == 0

@@ -11,6 +11,7 @@ from surgrec.errors import CheckpointError
 from surgrec.models import encoder_provenance, load_encoder
 from surgrec.storage import file_sha256
 from surgrec.training import Checkpoints
+from tests.support.documents import parse_config
 from tests.support.in_process import train
 from tests.support.processes import ROOT, load_recipe
 from tests.support.weight_layouts import (
@@ -139,7 +140,7 @@ def test_the_continued_config_is_a_cooldown_of_a_published_encoder() -> None:
         "--run_dir",
         "r",
     ]
-    config = recipe.parse(recipe.JepaConfig, [*words, "--init_from", "vitl.pt"])
+    config = parse_config({"jepa": recipe}, "jepa", [*words, "--init_from", "vitl.pt"])
     lr = config.optimizer.lr
     assert (lr.decay, lr.end, lr.end_step) == ("linear", 1e-6, config.steps)
     assert lr.value == pytest.approx(5.25e-4 * config.global_batch / 3072, rel=0.01)

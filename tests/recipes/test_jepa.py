@@ -60,7 +60,7 @@ def killed_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return run_dir
 
 
-def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(
+def test_a_killed_run_resumes_with_bit_identical_losses(
     tiny_corpus: Path, whole_run: Path, killed_run: Path, tmp_path: Path
 ) -> None:
     run_dir = Path(shutil.copytree(killed_run, tmp_path / "run"))
@@ -79,7 +79,7 @@ def test_a_killed_run_resumes_with_the_same_samples_and_bit_identical_losses(
     ).read_bytes()
 
 
-def test_a_run_from_an_object_store_has_the_samples_and_losses_of_one_from_disk(
+def test_a_run_from_an_object_store_equals_one_from_disk(
     tiny_corpus: Path, whole_run: Path, s3_address: str, tmp_path: Path
 ) -> None:
     store = open_store(s3_address)
@@ -144,7 +144,7 @@ def test_the_run_logs_the_keys_that_the_order_command_prints(
     assert "matches the plan exactly" in verdict
 
 
-def test_every_step_has_a_row_with_everything_one_asks_for(whole_run: Path) -> None:
+def test_every_step_has_a_complete_row(whole_run: Path) -> None:
     rows = read_rows(whole_run / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(STEPS))
     wanted = {
@@ -163,7 +163,7 @@ def test_every_step_has_a_row_with_everything_one_asks_for(whole_run: Path) -> N
     assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
 
 
-def test_the_encoder_says_where_it_comes_from(whole_run: Path) -> None:
+def test_the_encoder_file_has_its_provenance(whole_run: Path) -> None:
     path = whole_run / "encoder.safetensors"
     provenance = encoder_provenance(path)
     assert provenance["step"] == STEPS
@@ -172,7 +172,7 @@ def test_the_encoder_says_where_it_comes_from(whole_run: Path) -> None:
     assert load_encoder(path).config.width == 96
 
 
-def test_sigterm_to_every_process_saves_and_leaves_and_a_stop_file_does_the_same(
+def test_sigterm_and_a_stop_file_save_a_checkpoint_and_stop(
     tiny_corpus: Path, whole_run: Path, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
@@ -203,9 +203,7 @@ def test_sigterm_to_every_process_saves_and_leaves_and_a_stop_file_does_the_same
     ][:both]
 
 
-def test_accelerate_launch_that_starts_one_process_for_two_is_refused(
-    tiny_corpus: Path, tmp_path: Path
-) -> None:
+def test_one_process_launched_for_two_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
     launch = [
         str(Path(sys.executable).with_name("accelerate")),
         "launch",
@@ -219,9 +217,7 @@ def test_accelerate_launch_that_starts_one_process_for_two_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_a_number_ends_with_one_sentence(
-    tiny_corpus: Path, tmp_path: Path
-) -> None:
+def test_an_infinite_loss_ends_with_one_sentence(tiny_corpus: Path, tmp_path: Path) -> None:
     wild = ["--optimizer.lr", "{value: 1.0e+30}", "--loader.num_workers", 0]
     status, errors = finish(jepa(1, tiny_corpus, tmp_path / "run", *wild))
     assert status == 1
@@ -235,7 +231,7 @@ def test_a_refused_resume_changes_nothing_in_the_folder(tiny_corpus: Path, whole
         jepa(1, tiny_corpus, whole_run, "--resume", "true", "--seed", 5, "--steps", 50)
     )
     assert status == 1
-    assert "order.seed: 239 there, 5 here" in errors
+    assert "order.seed: saved 239, now 5" in errors
     assert {
         path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()
     } == before

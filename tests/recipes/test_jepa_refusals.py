@@ -1,11 +1,13 @@
-"""What the JEPA recipe refuses, each in one sentence that says what to do. In one process: torch is imported once."""
+"""The JEPA recipe refuses what cannot work, each in one sentence that names the remedy."""
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from surgrec.errors import ConfigError, MissingError, MixtureError, ShardError, SurgrecError
+from tests.support.documents import parse_config
 from tests.support.processes import ROOT, load_recipe
 
 TINY = ROOT / "recipes/configs/jepa_tiny.yaml"
@@ -13,8 +15,18 @@ TINY = ROOT / "recipes/configs/jepa_tiny.yaml"
 
 @pytest.fixture(scope="module")
 def jepa() -> ModuleType:
-    """The recipe as a module; only a test may import one."""
+    """The recipe as a module, in this process: torch is imported once."""
     return load_recipe("jepa")
+
+
+def parse(jepa: ModuleType, *words: object) -> Any:
+    """The config that the recipe parses from these words."""
+    return parse_config({"jepa": jepa}, "jepa", [str(word) for word in words])
+
+
+def tiny_run(corpus: Path, run_dir: Path) -> list[object]:
+    """Words of a run of one step."""
+    return ["--config", TINY, "--corpus", corpus, "--run_dir", run_dir, "--steps", 1]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +47,7 @@ def jepa() -> ModuleType:
         (["--corpus", "/nonexistent/corpus"], (ShardError, MissingError), "/nonexistent/corpus"),
     ],
 )
-def test_a_run_that_cannot_work_is_refused_before_its_first_step(
+def test_an_impossible_run_is_refused_before_its_first_step(
     jepa: ModuleType,
     tiny_corpus: Path,
     tmp_path: Path,
@@ -43,45 +55,26 @@ def test_a_run_that_cannot_work_is_refused_before_its_first_step(
     error: type[SurgrecError],
     match: str,
 ) -> None:
-    words = [
-        "--config",
-        str(TINY),
-        "--corpus",
-        str(tiny_corpus),
-        "--run_dir",
-        str(tmp_path / "run"),
-        *options,
-    ]
-    words += ["--steps", "1"]
-    config = jepa.parse(jepa.JepaConfig, words)
+    config = parse(jepa, *tiny_run(tiny_corpus, tmp_path / "run"), *options)
     with pytest.raises(error, match=match):
         jepa.main(config)
     assert not (tmp_path / "run/metrics.jsonl").exists()
 
 
-def test_a_folder_with_a_run_is_refused_without_resume_and_another_seed_with_it(
+def test_a_folder_with_a_run_needs_resume_and_the_same_seed(
     jepa: ModuleType, tiny_corpus: Path, tmp_path: Path
 ) -> None:
-    words = [
-        "--config",
-        str(TINY),
-        "--corpus",
-        str(tiny_corpus),
-        "--run_dir",
-        str(tmp_path),
-        "--steps",
-        "1",
-    ]
-    words += ["--loader.num_workers", "0"]
-    jepa.main(jepa.parse(jepa.JepaConfig, words))
+    words = [*tiny_run(tiny_corpus, tmp_path), "--loader.num_workers", 0]
+    jepa.main(parse(jepa, *words))
     with pytest.raises(
         ConfigError, match="holds a run that reached step 1: continue it with --resume true"
     ):
-        jepa.main(jepa.parse(jepa.JepaConfig, words))
+        jepa.main(parse(jepa, *words))
     with pytest.raises(
-        SurgrecError, match=r"config\.seed: 239 there, 5 here; order\.seed: 239 there, 5 here"
+        SurgrecError,
+        match=r"config\.seed: saved 239, now 5; order\.seed: saved 239, now 5",
     ):
-        jepa.main(jepa.parse(jepa.JepaConfig, [*words, "--resume", "true", "--seed", "5"]))
+        jepa.main(parse(jepa, *words, "--resume", "true", "--seed", 5))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +96,7 @@ def test_a_misspelt_key_in_a_config_file_ends_with_one_line(
     config = tmp_path / "misspelt.yaml"
     config.write_text("\n".join([*lines, line]), encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
-        jepa.parse(jepa.JepaConfig, ["--config", str(config), "--corpus", "c", "--run_dir", "r"])
+        parse(jepa, "--config", config, "--corpus", "c", "--run_dir", "r")
     assert stopped.value.code == 2
     errors = capsys.readouterr().err
     assert match in errors
@@ -112,21 +105,13 @@ def test_a_misspelt_key_in_a_config_file_ends_with_one_line(
 
 @pytest.mark.parametrize("name", ["jepa_tiny.yaml", "jepa_vitl16.yaml"])
 def test_every_published_config_parses(jepa: ModuleType, name: str) -> None:
-    words = ["--config", str(ROOT / "recipes/configs" / name), "--corpus", "c", "--run_dir", "r"]
-    config = jepa.parse(jepa.JepaConfig, words)
+    path = ROOT / "recipes/configs" / name
+    config = parse(jepa, "--config", path, "--corpus", "c", "--run_dir", "r")
     assert config.global_batch % 2 == 0
 
 
 def test_the_full_size_config_has_the_published_values(jepa: ModuleType) -> None:
-    words = [
-        "--config",
-        str(ROOT / "recipes/configs/jepa_vitl16.yaml"),
-        "--corpus",
-        "c",
-        "--run_dir",
-        "r",
-    ]
-    config = jepa.parse(jepa.JepaConfig, words)
+    config = parse(jepa, "--config", "jepa_vitl16", "--corpus", "c", "--run_dir", "r")
     lr = config.optimizer.lr
     assert (lr.start, lr.value, lr.warmup_steps, lr.decay) == (1e-4, 5.25e-4, 12_000, "constant")
     assert (config.momentum.value, config.optimizer.weight_decay.value) == (0.99925, 0.04)

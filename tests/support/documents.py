@@ -5,7 +5,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from surgrec.models import ENCODER_SIZES
+from surgrec.training.launch import parse_recipe
 
 
 def told_commands(text: str) -> list[tuple[str, list[str]]]:
@@ -20,8 +20,7 @@ def parse_config(recipes: dict[str, ModuleType], method: str, words: list[str]) 
     """What a recipe makes of these words."""
     recipe = recipes[method]
     config_type = recipe.JepaConfig if method == "jepa" else recipe.MaeConfig
-    presets = {"encoder.size": ENCODER_SIZES}
-    return recipe.parse(config_type, words, configs=recipe.CONFIGS, presets=presets)
+    return parse_recipe(str(recipe.__file__), config_type, words)
 
 
 def _without_ellipses(words: list[str]) -> list[str]:

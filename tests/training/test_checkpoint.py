@@ -1,4 +1,4 @@
-"""A checkpoint gives back exactly what was saved, or says why it does not."""
+"""A checkpoint restores the exact state that was saved, or is refused with a reason."""
 
 import json
 import resource
@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from surgrec.errors import CheckpointError, StorageError
-from surgrec.training import Checkpoints, TrainingState
-from surgrec.training.checkpoint import different_lines
+from surgrec.training.checkpoint import Checkpoints, TrainingState, different_lines
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
 
@@ -62,7 +61,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert checkpoints.steps() == [20, 30]
 
 
-def test_an_unfinished_checkpoint_is_not_one(tmp_path: Path) -> None:
+def test_an_unfinished_checkpoint_is_not_listed(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     checkpoints = Checkpoints(tmp_path, keep=2)
     path = checkpoints.save(10, a_state(model, optimizer))
@@ -81,13 +80,13 @@ def test_a_flipped_byte_is_refused_by_name(tmp_path: Path, name: str) -> None:
         Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
 
 
-def test_another_run_is_refused_with_every_difference(tmp_path: Path) -> None:
+def test_a_different_run_is_refused_with_every_difference(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     other = {"order": {"seed": 2, "mixture": {"block": 128}}, "config": {"betas": (0.9, 0.999)}}
     with pytest.raises(
         CheckpointError,
-        match=r"order\.mixture\.block: 64 there, 128 here; order\.seed: 1 there, 2 here",
+        match=r"order\.mixture\.block: saved 64, now 128; order\.seed: saved 1, now 2",
     ):
         Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer, other))
 
@@ -100,7 +99,7 @@ def test_another_architecture_is_refused_by_tensor(tmp_path: Path) -> None:
         Checkpoints(tmp_path, keep=2).load(10, a_state(wider, optimizer))
 
 
-def test_a_state_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_state_file_is_refused(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     (path / "state.json").write_text("{", encoding="utf-8")
@@ -108,14 +107,13 @@ def test_a_state_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
         Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
 
 
-def test_a_disk_that_takes_no_more_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     checkpoints = Checkpoints(tmp_path, keep=2)
     checkpoints.save(10, a_state(model, optimizer))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (512, hard)
-    )  # every file larger than 512 bytes fails to be written
+    # Writing a file of more than 512 bytes fails.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
     try:
         with pytest.raises(StorageError, match=r"could not be written .* resume from step 10"):
             checkpoints.save(20, a_state(model, optimizer))
@@ -127,9 +125,9 @@ def test_a_disk_that_takes_no_more_leaves_the_earlier_checkpoint_whole(tmp_path:
 
 
 def test_tuples_and_lists_do_not_differ_but_numbers_do() -> None:
-    there = json.loads(json.dumps({"a": (1, 2), "b": {"c": 1.0}}))
-    assert different_lines(there, {"a": (1, 2), "b": {"c": 1.0}}) == []
-    assert different_lines(there, {"a": (1, 3), "b": {}}) == [
-        "a: [1, 2] there, [1, 3] here",
-        "b.c: 1.0 there, null here",
+    saved = json.loads(json.dumps({"a": (1, 2), "b": {"c": 1.0}}))
+    assert different_lines(saved, {"a": (1, 2), "b": {"c": 1.0}}) == []
+    assert different_lines(saved, {"a": (1, 3), "b": {}}) == [
+        "a: saved [1, 2], now [1, 3]",
+        "b.c: saved 1.0, now null",
     ]

@@ -1,16 +1,16 @@
-"""From a run's config to what a rank draws."""
+"""A run's config determines the samples that each rank draws."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate import Accelerator
 
 from surgrec.clips import LoaderConfig, clip_batches
 from surgrec.errors import MixtureError
 from surgrec.stream import Mixture
-from surgrec.training import open_data
+from surgrec.training._data import RunData, open_data
+from surgrec.training._run_config import RunConfig
 from tests.training.test_run_config import RUN
 
 TINY = replace(
@@ -22,10 +22,14 @@ TINY = replace(
 )
 
 
-def test_a_run_goes_on_with_the_positions_of_its_first_step(tiny_corpus: Path) -> None:
-    accelerator = Accelerator(cpu=True)
+def alone(config: RunConfig, first_step: int = 0, views: int = 1) -> RunData:
+    """The data of a run on one process."""
+    return open_data(config, rank=0, world_size=1, first_step=first_step, views=views)
+
+
+def test_a_resumed_run_starts_at_the_positions_of_its_first_step(tiny_corpus: Path) -> None:
     config = replace(TINY, corpus=str(tiny_corpus))
-    whole, rest = open_data(config, accelerator, 0), open_data(config, accelerator, 3, views=2)
+    whole, rest = alone(config), alone(config, first_step=3, views=2)
     assert [positions[0] for positions in whole.sampler] == [0, 4, 8, 12, 16]
     assert list(rest.sampler) == list(whole.sampler)[3:]
     first, resumed = (
@@ -36,12 +40,18 @@ def test_a_run_goes_on_with_the_positions_of_its_first_step(tiny_corpus: Path) -
     assert [len(batch.frames) for batch in (first[3], resumed[0])] == [4, 8]
 
 
+def test_each_rank_draws_its_slice_of_the_global_batch(tiny_corpus: Path) -> None:
+    config = replace(TINY, corpus=str(tiny_corpus))
+    ranks = [open_data(config, rank=rank, world_size=2, first_step=1) for rank in range(2)]
+    assert [next(iter(data.sampler)) for data in ranks] == [[4, 5], [6, 7]]
+
+
 def test_a_corpus_is_given_alone_or_in_a_list(tiny_corpus: Path) -> None:
-    alone, listed = (
-        open_data(replace(TINY, corpus=corpus), Accelerator(cpu=True), 0).stream.order.identity(20)
+    single, listed = (
+        alone(replace(TINY, corpus=corpus)).stream.order.identity(20)
         for corpus in (str(tiny_corpus), [str(tiny_corpus)])
     )
-    assert alone == listed
+    assert single == listed
 
 
 @pytest.mark.parametrize(
@@ -51,8 +61,8 @@ def test_a_corpus_is_given_alone_or_in_a_list(tiny_corpus: Path) -> None:
         ({"mixture": Mixture(block=64, max_repeats=0.1)}, "raise an alpha, shorten the run"),
     ],
 )
-def test_a_run_that_its_corpus_cannot_feed_is_refused(
+def test_a_corpus_too_small_for_the_run_is_refused(
     tiny_corpus: Path, changes: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(MixtureError, match=found):
-        open_data(replace(TINY, corpus=str(tiny_corpus), **changes), Accelerator(cpu=True), 0)
+        alone(replace(TINY, corpus=str(tiny_corpus), **changes))

@@ -3,7 +3,7 @@ import torch
 from einops import repeat
 
 from surgrec.training import collapse_diagnostics
-from surgrec.training.diagnostics import between_clip_variance_ratio, rankme, token_std
+from surgrec.training._diagnostics import between_clip_variance_ratio, rankme, token_std
 
 
 def healthy_tokens(num_clips: int = 8) -> torch.Tensor:

@@ -22,7 +22,7 @@ def test_the_target_is_a_running_mean_of_the_source():
         torch.testing.assert_close(mean, by_hand)
 
 
-def test_momentum_1_keeps_and_0_copies():
+def test_momentum_1_keeps_the_target_and_0_copies_the_source():
     source = nn.Linear(2, 2)
     target = ema_copy(source)
     before = target.weight.clone()

@@ -22,12 +22,11 @@ from surgrec.storage import file_sha256
 from surgrec.training import (
     Checkpoints,
     OptimizerConfig,
-    TrainingState,
     build_optimizer,
-    initial_weights,
     read_saved_weights,
 )
-from surgrec.training.init_weights import load_init_weights
+from surgrec.training.checkpoint import TrainingState
+from surgrec.training.init_weights import initial_weights, load_init_weights
 from tests.support.weight_layouts import (
     assert_same_bytes,
     random_tensors,

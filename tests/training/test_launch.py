@@ -1,14 +1,15 @@
-"""A run refuses a world it was not launched for, and stops when it is asked to."""
+"""A run refuses a number of processes it was not launched for, and stops when it is asked to."""
 
 import os
 import signal
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from surgrec.errors import SetupError
-from surgrec.training import StopRequest
-from surgrec.training.launch import check_world, launched_processes
+from surgrec.training.launch import StopRequest, check_world, launched_processes
 
 
 @pytest.fixture
@@ -39,6 +40,20 @@ def test_a_process_that_sees_only_itself_refuses_to_be_one_of_two() -> None:
     check_world(2, {"torchrun": 2})
 
 
+@pytest.mark.parametrize(
+    ("module", "program"),
+    [(None, "recipes/mae.py"), ("surgrec.recipes.jepa", "-m surgrec.recipes.jepa")],
+)
+def test_a_refused_launch_names_the_command_to_use(
+    monkeypatch: pytest.MonkeyPatch, module: str | None, program: str
+) -> None:
+    spec = None if module is None else ModuleSpec(module, loader=None)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    monkeypatch.setattr(sys, "argv", ["recipes/mae.py", "--config", "mae_tiny"])
+    with pytest.raises(SetupError, match=f"torchrun --nproc_per_node N {program} ..."):
+        check_world(1, {"torchrun": 2})
+
+
 def test_sigterm_and_a_stop_file_ask_for_a_stop(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -46,7 +61,7 @@ def test_sigterm_and_a_stop_file_ask_for_a_stop(tmp_path: Path) -> None:
         assert not stop
         (tmp_path / "STOP").touch()
         assert stop
-        stop.done()
+        stop.clear()
         assert not stop
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop

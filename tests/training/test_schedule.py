@@ -3,8 +3,11 @@ import itertools
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.training import VJEPA2_MOMENTUM, ScheduleConfig, schedule_value
-from surgrec.training.optimizer import VJEPA2_LR, VJEPA2_WEIGHT_DECAY
+from surgrec.training import ScheduleConfig
+from surgrec.training._optimizer import VJEPA2_LR, VJEPA2_WEIGHT_DECAY
+from tests.support.processes import load_recipe
+
+VJEPA2_MOMENTUM = load_recipe("jepa").JepaConfig.momentum
 
 # V-JEPA 1: schedules reach their end after 1.25 x the run of 90,000 steps.
 VJEPA1_LR = ScheduleConfig(
@@ -23,7 +26,8 @@ VJEPA2_ABLATION_LR = ScheduleConfig(
     end=1e-6,
     end_step=90_000,
 )
-# VideoMAE: the learning rate starts at 0 and counts 256 clips; 2048 clips, 117 steps an epoch, 40 and 800 epochs.
+# VideoMAE: the rate starts at 0 and is stated per 256 clips; 2048 clips per step, 117 steps per
+# epoch, 40 epochs of warm-up, 800 in all.
 VIDEOMAE_LR = ScheduleConfig(
     start=0.0, value=1.2e-3, warmup_steps=4_680, decay="cosine", end=8e-5, end_step=93_600
 )
@@ -41,7 +45,7 @@ VIDEOMAE_LR = ScheduleConfig(
         (VJEPA1_LR, 0, 2e-4),
         (VJEPA1_LR, 12_000, 6.25e-4),
         (VJEPA1_LR, 62_250, 3.13e-4),
-        (VJEPA1_LR, 90_000, 7.50e-5),  # of the published constants; 7.4e-5 is also told
+        (VJEPA1_LR, 90_000, 7.50e-5),  # from the published constants; 7.4e-5 is also reported
         (VJEPA1_LR, 112_500, 1e-6),
         (VJEPA1_LR, 200_000, 1e-6),
         (VJEPA1_WEIGHT_DECAY, 0, 0.04),
@@ -67,14 +71,14 @@ VIDEOMAE_LR = ScheduleConfig(
     ],
 )
 def test_published_schedules_have_their_values(schedule, step, value):
-    assert schedule_value(schedule, step) == pytest.approx(value, rel=1e-3)
+    assert schedule.at(step) == pytest.approx(value, rel=1e-3)
 
 
-def test_a_schedule_has_no_jumps():
+def test_a_schedule_is_continuous():
     schedule = ScheduleConfig(
         start=0.0, value=1.0, warmup_steps=10, decay="linear", end=0.0, end_step=30
     )
-    values = [schedule_value(schedule, step) for step in range(40)]
+    values = [schedule.at(step) for step in range(40)]
     assert values[10] == 1.0
     assert values[20] == 0.5
     assert max(abs(after - before) for before, after in itertools.pairwise(values)) <= 0.1 + 1e-12
@@ -109,6 +113,6 @@ def test_a_schedule_has_no_jumps():
         ),
     ],
 )
-def test_a_schedule_that_contradicts_itself_is_refused(fields, found):
+def test_contradicting_schedule_fields_are_refused(fields, found):
     with pytest.raises(ConfigError, match=found):
         ScheduleConfig(value=1.0, **fields)

@@ -1,4 +1,4 @@
-"""What every pretraining run is told, whatever its method; a recipe's config adds the method and its published values."""
+"""The config fields that all recipes share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,31 +8,35 @@ from surgrec.convert import ImportFormat
 from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
 from surgrec.stream import Mixture
+from surgrec.training._optimizer import OptimizerConfig
 from surgrec.training.launch import Precision
 from surgrec.training.metrics import LogConfig
-from surgrec.training.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A pretraining run. What has no default here has the method's."""
+    """A pretraining run. A recipe's config adds its method and that method's published values.
+
+    Fields without a default here get one from the recipe.
+    """
 
     run_dir: Path
-    """Receives config.yaml, metrics.jsonl, checkpoints and the encoder."""
+    """Folder for config.yaml, metrics.jsonl, checkpoints and the encoder."""
     corpus: str | list[str]
-    """One or several corpus roots: folders, or s3://bucket/prefix."""
+    """One or several corpora: folders, or s3://bucket/prefix."""
     encoder: EncoderConfig
-    """The encoder that is trained; its num_frames and crop_px are the network's input."""
+    """The encoder to train; its num_frames and crop_px are the size of its input."""
     init_from: Path | None = None
-    """Weights to start from: a run, an encoder file, or a foreign file that `surgrec import` reads; None for random ones."""
+    """Initial weights: a run, an encoder file, or an external file that `surgrec import` reads;
+    None for random weights."""
     init_format: ImportFormat = "auto"
-    """Format of a foreign `init_from`, where it cannot be told from its entries."""
+    """Format of an external `init_from`, if its tensor names fit several formats."""
     init_license: str | None = None
-    """License of `init_from`'s weights, an SPDX identifier, in place of what the file says."""
+    """License of the initial weights, an SPDX identifier; replaces the one in the file."""
     mixture: Mixture = Mixture()
-    """What is drawn, and in which proportions."""
+    """Shares of domains and sources among the samples."""
     sampling_fps: float
-    """Frames per second of video in a training clip."""
+    """Frames per second of a training clip."""
     augment: AugmentConfig
     """Random view of each clip."""
     optimizer: OptimizerConfig
@@ -42,19 +46,19 @@ class RunConfig:
     steps: int
     """Optimizer steps of the whole run."""
     seed: int
-    """Of weights, order, views and masks."""
+    """Seed of weights, order, views and masks."""
     precision: Precision = "bf16"
     """Autocast of the forward passes."""
     loader: LoaderConfig = LoaderConfig()
-    """How batches are read and decoded."""
+    """Reading and decoding of batches."""
     log: LogConfig = LogConfig()
-    """What is logged."""
+    """Logging."""
     save_every: int = 1000
     """Steps between two checkpoints."""
     keep_checkpoints: int = 3
-    """Newest checkpoints that are kept."""
+    """Number of newest checkpoints to keep."""
     resume: bool = False
-    """Continue from the newest checkpoint of run_dir; needed where there is one."""
+    """Continue from the newest checkpoint in run_dir; required if run_dir contains a run."""
 
     def __post_init__(self) -> None:
         for name in ("global_batch", "save_every", "keep_checkpoints"):
@@ -65,5 +69,5 @@ class RunConfig:
 
     @property
     def positions(self) -> int:
-        """Positions of the global order that the whole run draws."""
+        """Positions of the stream that the whole run draws."""
         return self.steps * self.global_batch

@@ -1,6 +1,8 @@
-"""Signs of collapse in an encoder's features. A JEPA loss can fall because its targets have become easy; these tell.
+"""Signs of collapse in an encoder's features.
 
-A rising loss is normal, since targets get richer. A falling loss with a falling `token_std` or `rankme` is collapse.
+A JEPA's loss can fall because its targets became easy, so the loss alone does not show collapse.
+A rising loss is normal, since targets get richer. A falling loss with a falling `token_std` or
+`rankme` is collapse.
 """
 
 import torch
@@ -9,14 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 MAX_RANK_TOKENS = 2048
-"""Tokens whose singular values are computed; their cost grows with the square."""
+"""Largest number of tokens in `rankme`, whose cost grows with its square."""
 
 
 def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
-    """All diagnostics of this file, by name.
+    """Return `token_std`, `between_clip_variance` and `rankme` of some clips.
 
     Args:
-        tokens: Output of the encoder (of a JEPA, the target encoder) for some clips, before any layer norm of the objective.
+        tokens: Output of the encoder (of a JEPA, the target encoder), before any layer norm of
+            the objective.
     """
     return {
         "token_std": float(token_std(tokens)),
@@ -27,27 +30,33 @@ def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
 
 @torch.no_grad()
 def token_std(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
-    """Standard deviation over all tokens, averaged over channels. Towards 0: every token is the same."""
+    """Return the standard deviation over all tokens, averaged over channels.
+
+    Near 0, all tokens are equal.
+    """
     flat = rearrange(tokens.float(), "b n d -> (b n) d")
     return flat.std(dim=0, correction=0).mean()
 
 
 @torch.no_grad()
 def between_clip_variance_ratio(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
-    """Variance of the clips' mean tokens over the variance of all tokens, in [0, 1]. Towards 0: clips look the same."""
+    """Return the variance of the clips' mean tokens over that of all tokens, in [0, 1].
+
+    Near 0, all clips look the same.
+    """
     tokens = tokens.float()
     clip_means = reduce(tokens, "b n d -> b d", "mean")
+    between = clip_means.var(dim=0, correction=0).sum()
     total = rearrange(tokens, "b n d -> (b n) d").var(dim=0, correction=0).sum()
-    return clip_means.var(dim=0, correction=0).sum() / total.clamp_min(
-        torch.finfo(torch.float32).tiny
-    )
+    return between / total.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 @torch.no_grad()
 def rankme(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The effective rank: exp of the entropy of the normalized singular values, from 1 to min(n, d); NaN if one feature is.
+    """Return the effective rank, from 1 to min(n, d), or NaN if a feature is not finite.
 
-    Source: RankMe, arXiv:2210.02885, with its epsilon of 1e-7.
+    It is exp of the entropy of the normalized singular values. Source: RankMe, arXiv:2210.02885,
+    with its epsilon of 1e-7.
     """
     if not features.isfinite().all():
         return features.new_tensor(float("nan"))
@@ -57,7 +66,7 @@ def rankme(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 
 def _some_tokens(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "m d"]:
-    """At most `MAX_RANK_TOKENS` tokens, evenly spread over clips and places."""
+    """Return at most `MAX_RANK_TOKENS` tokens, evenly spread over clips and token indices."""
     flat = rearrange(tokens, "b n d -> (b n) d")
     stride = -(-len(flat) // MAX_RANK_TOKENS)
     return flat[::stride]

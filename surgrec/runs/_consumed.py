@@ -1,0 +1,64 @@
+"""The samples that a run has consumed, counted from its metrics."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from surgrec.cli import from_plain
+from surgrec.errors import ConfigError
+from surgrec.runs._files import RunFiles
+from surgrec.runs._rows import read_rows
+from surgrec.stream import Mixture
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMixture:
+    """The mixture of a run and the samples it has consumed."""
+
+    mixture: Mixture
+    """The declared mixture."""
+    seed: int
+    """Seed of the order."""
+    consumed: dict[str, int]
+    """Samples per source, counted while the run trained."""
+
+
+def read_run(run_dir: Path) -> RunMixture:
+    """Read the mixture of a run and count the samples it has consumed.
+
+    Raises:
+        ConfigError: The folder contains no run, or a run without a logged step.
+    """
+    consumed = consumed_samples(read_metrics(run_dir))
+    path = RunFiles(run_dir).config
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    mixture = from_plain(Mixture, config["mixture"], str(path))
+    return RunMixture(mixture=mixture, seed=config["seed"], consumed=dict(consumed))
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the rows of metrics.jsonl, at least one.
+
+    Raises:
+        ConfigError: The folder contains no run, or a run without a logged step.
+    """
+    path = RunFiles(run_dir).metrics
+    rows = read_rows(path)
+    if not rows:
+        raise ConfigError(
+            f"{run_dir} holds no run with a logged step ({path.name} is missing or empty); "
+            "give the folder of a run"
+        )
+    return rows
+
+
+def consumed_samples(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return the number of samples per source that rows of metrics.jsonl count."""
+    consumed: Counter[str] = Counter()
+    for row in rows:
+        consumed.update(row["consumed"])
+    return consumed

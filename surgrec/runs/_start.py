@@ -1,0 +1,47 @@
+"""The record of a start: config, draw plan, and one row per start."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from surgrec import __version__
+from surgrec.cli import write_yaml
+from surgrec.runs._files import RunFiles
+from surgrec.runs._rows import append_rows
+from surgrec.runs.plan import print_plan, write_plan
+from surgrec.stream import DrawPlan, Stream
+
+
+def record_start(
+    run_dir: Path,
+    config: object,
+    stream: Stream,
+    *,
+    positions: int,
+    first_step: int,
+    processes: int,
+) -> None:
+    """Write config.yaml, plan.json and a row of starts.jsonl, and print the plan.
+
+    Call this only after every check has passed: a refused start changes nothing in the folder.
+
+    Args:
+        run_dir: Folder of the run.
+        config: The recipe's config.
+        stream: Order of the samples.
+        positions: Positions of the stream that the whole run draws.
+        first_step: Step at which this start begins.
+        processes: Number of processes.
+    """
+    files = RunFiles(run_dir)
+    corpora = sorted({source.store.address for source in stream.sources.values()})
+    plan = DrawPlan.for_positions(stream, positions)
+
+    write_yaml(config, files.config)
+    write_plan(run_dir, corpora, plan)
+    start = {"step": first_step, "processes": processes, "surgrec": __version__}
+    append_rows(files.starts, [start])
+
+    print_plan(plan)
+    if warning := plan.repeats_warning():
+        Console(stderr=True).print(f"[yellow]warning[/yellow] {warning}")

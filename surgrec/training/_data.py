@@ -1,0 +1,60 @@
+"""The data of one rank: from a run's config to the positions and batches that the rank trains on."""
+
+from dataclasses import dataclass
+
+from surgrec.clips import ClipDataset, ClipSampling, StepSampler
+from surgrec.shards import open_corpus
+from surgrec.stream import DrawPlan, Stream
+from surgrec.training._run_config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """The training data of one rank.
+
+    It has no state to restore: every random choice is keyed by the seed and the position.
+    """
+
+    stream: Stream
+    """Order of the samples, the same on every rank."""
+    dataset: ClipDataset
+    """Batches by their positions."""
+    sampler: StepSampler
+    """Positions of this rank, from the first step on."""
+
+
+def open_data(
+    config: RunConfig, *, rank: int, world_size: int, first_step: int, views: int = 1
+) -> RunData:
+    """Open the corpora of a run and return the data of one rank. Only indexes are read.
+
+    Args:
+        config: The run.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+        first_step: Step at which the run starts or resumes.
+        views: Clips per sample.
+
+    Raises:
+        ConfigError: The number of processes does not divide the global batch.
+        MixtureError: The corpus lacks a source of the mixture, is too small for a run of this
+            length, or has clips shorter than the encoder's input.
+        ShardError: An address is not a corpus.
+    """
+    corpora = [config.corpus] if isinstance(config.corpus, str) else config.corpus
+    stream = Stream(open_corpus(corpora), config.mixture, config.seed)
+
+    # Refuse a corpus that cannot feed the run before anything is decoded.
+    sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
+    stream.require_duration(sampling.span_s)
+    DrawPlan.for_positions(stream, config.positions).require_few_repeats()
+
+    sampler = StepSampler(
+        global_batch=config.global_batch,
+        rank=rank,
+        world_size=world_size,
+        start_step=first_step,
+        steps=config.steps,
+    )
+    dataset = ClipDataset(stream, sampling, config.augment, config.loader, views)
+    return RunData(stream=stream, dataset=dataset, sampler=sampler)

@@ -1,0 +1,33 @@
+"""The exponential moving average (EMA) of a module's weights: a JEPA's target encoder."""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+ModuleType = TypeVar("ModuleType", bound=nn.Module)
+
+
+def ema_copy(module: ModuleType) -> ModuleType:
+    """Return a copy without gradients, for `update_ema`."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def update_ema(target: nn.Module, source: nn.Module, momentum: float) -> None:
+    """Update the average: target = momentum * target + (1 - momentum) * source.
+
+    Args:
+        target: A copy from `ema_copy`, in float32: bf16 rounds each update of a momentum of
+            0.99925 away.
+        source: The module that was copied, not its DDP wrapper.
+        momentum: From 0, which copies the source, to 1, which keeps the target.
+    """
+    averaged: list[Tensor] = list(target.parameters())
+    current: list[Tensor] = list(source.parameters())
+    assert len(averaged) == len(current), "the target is not a copy of the source"
+    assert all(parameter.dtype == torch.float32 for parameter in averaged), (
+        "the target must be float32; smaller types round the updates away"
+    )
+    torch._foreach_lerp_(averaged, current, 1.0 - momentum)

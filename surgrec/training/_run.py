@@ -1,0 +1,279 @@
+"""A run, as far as it is the same for every method: start, data, resume, log, save, stop.
+
+The loop, the forward pass, the loss and the update are in the recipe. `Run` is not a Trainer: it
+calls no method of the recipe.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from surgrec.clips import ClipBatch, clip_batches
+from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.objectives import Objective
+from surgrec.runs import provenance, record_start, run_identity
+from surgrec.stream import Stream
+from surgrec.training._data import RunData, open_data
+from surgrec.training._run_config import RunConfig
+from surgrec.training.checkpoint import Checkpoints, TrainingState
+from surgrec.training.init_weights import initial_weights
+from surgrec.training.launch import StopRequest, start_accelerator, start_run
+from surgrec.training.metrics import RunLog, progress_bar
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One start of a run on one rank. Call its methods in the order in which they are listed.
+
+    Example:
+        >>> run = Run.start(config, recipe="jepa")
+        >>> data = run.open_data()
+        >>> objective = JepaObjective(encoder, config.objective).to(run.device)
+        >>> run.initialize(objective)
+        >>> model, optimizer = run.restore(objective, build_optimizer(objective, config.optimizer))
+        >>> for step, batch in run.steps(data):
+        ...     losses = model(...)  # forward, backward and update
+        ...     run.record(step, batch, losses["loss_per_sample"], flops=flops)
+        ...     if run.is_sync_step(step):
+        ...         run.sync(step, encoder=encoder, diagnostics={})
+    """
+
+    config: RunConfig
+    """The recipe's config."""
+    recipe: str
+    """Name of the recipe, part of the run's identity."""
+    accelerator: Accelerator
+    """Connects the ranks and places modules on devices."""
+    checkpoints: Checkpoints
+    """Checkpoints in the run folder."""
+    first_step: int
+    """Step at which this start begins."""
+    _log: RunLog
+    _stream: Stream = field(init=False)
+    _init_from: dict[str, Any] | None = field(init=False, default=None)
+    _state: TrainingState = field(init=False)
+    _stop: StopRequest = field(init=False)
+    _stopped: bool = field(init=False, default=False)
+    _began: float = field(init=False, default=0.0)
+    _data_wait_s: float = field(init=False, default=0.0)
+
+    @classmethod
+    def start(cls, config: RunConfig, *, recipe: str) -> "Run":
+        """Connect the ranks, lock the run folder and find the first step.
+
+        Args:
+            config: The recipe's config.
+            recipe: Name of the recipe.
+
+        Raises:
+            SetupError: The processes do not see each other.
+            ConfigError: The folder already contains a run and `resume` is false, or another
+                process is training there.
+        """
+        accelerator = start_accelerator(config.precision)
+        checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
+        return cls(
+            config=config,
+            recipe=recipe,
+            accelerator=accelerator,
+            checkpoints=checkpoints,
+            first_step=start_run(accelerator, checkpoints, resume=config.resume),
+            _log=RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of this rank."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files."""
+        is_main: bool = self.accelerator.is_main_process
+        return is_main
+
+    def open_data(self, *, views: int = 1) -> RunData:
+        """Return the data of this rank from the first step on; see `open_data` for the errors.
+
+        Args:
+            views: Clips per sample.
+        """
+        data = open_data(
+            self.config,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+            first_step=self.first_step,
+            views=views,
+        )
+        self._stream = data.stream
+        return data
+
+    def initialize(self, objective: Objective) -> None:
+        """Load the weights of `init_from`, if it is given and the run is not resumed.
+
+        Raises:
+            CheckpointError: The file cannot be read, does not fit, or is not the file that the
+                resumed run was started from.
+        """
+        self._init_from = initial_weights(
+            self.config.init_from,
+            objective,
+            self.checkpoints,
+            self.first_step,
+            show=self.is_main,
+            format=self.config.init_format,
+            license=self.config.init_license,
+        )
+
+    def restore(
+        self, objective: nn.Module, optimizer: torch.optim.Optimizer, **others: nn.Module
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Load the last checkpoint of a resumed run, record the start, and wrap for all ranks.
+
+        Args:
+            objective: The trained module.
+            optimizer: Its optimizer.
+            others: Further modules to save and restore, such as `target_encoder`.
+
+        Returns:
+            The objective, wrapped in DDP if there are several ranks, and the optimizer.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged or belongs to a different run.
+        """
+        self._state = TrainingState(
+            modules={"objective": objective, **others},
+            optimizer=optimizer,
+            trained=objective,
+            identity=self._identity,
+        )
+        if self.first_step:
+            self.checkpoints.load(self.first_step, self._state)
+
+        # From here on nothing refuses the start, so it may change files.
+        if self.is_main:
+            record_start(
+                self.config.run_dir,
+                self.config,
+                self._stream,
+                positions=self.config.positions,
+                first_step=self.first_step,
+                processes=self.accelerator.num_processes,
+            )
+
+        # Never prepare the loader: its batches already are one rank's.
+        model, optimizer = self.accelerator.prepare(objective, optimizer)
+        self._log.resume_at(self.first_step)
+        self._stop = StopRequest(self.config.run_dir)
+        return model, optimizer
+
+    def steps(self, data: RunData) -> Iterator[tuple[int, ClipBatch]]:
+        """Yield each step with this rank's batch, until the last step or until `sync` stops.
+
+        Raises:
+            StorageError: A shard cannot be read, a worker died, or a batch took longer than the
+                timeout.
+            ShardError: A shard does not match its index, or a sample and all its substitutes are
+                bad.
+        """
+        batches = clip_batches(data.dataset, data.sampler, pin_memory=self.device.type == "cuda")
+        for step in progress_bar(self.accelerator, self.first_step, self.config.steps, self._log):
+            self._began = time.perf_counter()
+            batch = next(batches)
+            self._data_wait_s = time.perf_counter() - self._began
+
+            yield step, batch
+            if self._stopped:
+                break
+        self.accelerator.end_training()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass in the run's precision."""
+        context: AbstractContextManager[Any] = self.accelerator.autocast()
+        return context
+
+    def backward(self, loss: Float[Tensor, ""]) -> None:
+        """Accumulate gradients, averaged over the ranks."""
+        self.accelerator.backward(loss)
+
+    def record(
+        self,
+        step: int,
+        batch: ClipBatch,
+        losses: Float[Tensor, " b"],
+        *,
+        flops: float,
+        **values: float | Tensor,
+    ) -> None:
+        """Record a step of this rank for metrics.jsonl, without waiting for the device.
+
+        Args:
+            step: Number of the step.
+            batch: The rank's batch.
+            losses: Loss of each sample, on the device.
+            flops: Floating-point operations of the step on this rank.
+            values: Further columns, equal on every rank. The learning rate is always recorded.
+        """
+        lr = self._state.optimizer.param_groups[0]["lr"]
+        self._log.add(
+            step,
+            batch,
+            losses,
+            flops=flops,
+            began=self._began,
+            data_wait_s=self._data_wait_s,
+            values={"lr": lr, **values},
+        )
+
+    def is_sync_step(self, step: int) -> bool:
+        """Whether the ranks sync after this step: every `log.every` steps and at checkpoints."""
+        return self._is_save_step(step) or (step + 1) % self.config.log.every == 0
+
+    def sync(self, step: int, *, encoder: Encoder, diagnostics: dict[str, float]) -> None:
+        """Write the log, agree whether to stop, and save if it is time or a stop was requested.
+
+        A collective: every rank calls it after the same step.
+
+        Args:
+            step: Number of the step.
+            encoder: The encoder that the run produces.
+            diagnostics: Columns for the row of this step; the main process's are written.
+
+        Raises:
+            TrainingError: A loss is not finite, or a source has too many bad samples.
+            StorageError: The disk is full.
+        """
+        self._stopped = self._log.flush(stop=bool(self._stop), diagnostics=diagnostics)
+
+        if self._is_save_step(step) or self._stopped:
+            if self.is_main:
+                self._save(step + 1, encoder)
+            self.accelerator.wait_for_everyone()
+        if self._stopped:
+            self._stop.clear()
+
+    def _is_save_step(self, step: int) -> bool:
+        done = step + 1
+        return done % self.config.save_every == 0 or done == self.config.steps
+
+    def _save(self, done: int, encoder: Encoder) -> None:
+        """Write a checkpoint and the encoder file after `done` steps."""
+        self.checkpoints.save(done, self._state)
+        positions = done * self.config.global_batch
+        facts = provenance(self._identity(done), self._stream, step=done, positions=positions)
+        save_encoder(encoder, self.config.run_dir / ENCODER_FILE, facts)
+
+    def _identity(self, done: int) -> dict[str, Any]:
+        """Return the run's identity after `done` steps."""
+        positions = done * self.config.global_batch
+        return run_identity(
+            self.recipe, self._stream, self.config, self._init_from, positions=positions
+        )

@@ -1,0 +1,88 @@
+"""Hyper-parameters as pure functions of the step: a resumed run has no schedule state to restore."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from surgrec.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """A linear warm-up from `start` to `value`, an optional hold, then `decay` to `end`.
+
+    Example:
+        >>> lr = ScheduleConfig(start=0.0, value=1e-3, warmup_steps=10)
+        >>> lr.at(5), lr.at(10)
+        (0.0005, 0.001)
+    """
+
+    value: float
+    """Value after the warm-up."""
+
+    start: float | None = None
+    """Value at step 0; None without a warm-up."""
+
+    warmup_steps: int = 0
+    """Steps from `start` to `value`."""
+
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    """Shape of the curve from `value` to `end`."""
+
+    decay_start: int | None = None
+    """Step until which `value` is kept; None decays right after the warm-up."""
+
+    end: float | None = None
+    """Value at `end_step` and later; None for a constant."""
+
+    end_step: int | None = None
+    """Step at which `end` is reached; a run may stop earlier. None for a constant."""
+
+    def __post_init__(self) -> None:
+        if (self.start is None) != (self.warmup_steps == 0):
+            raise ConfigError(
+                f"start is {self.start} and warmup_steps is {self.warmup_steps}; "
+                "give both or neither"
+            )
+
+        constant = self.decay == "constant"
+        if (self.end is None) != constant or (self.end_step is None) != constant:
+            raise ConfigError(
+                f"decay is {self.decay}, end is {self.end} and end_step is {self.end_step}; "
+                "linear and cosine need both end and end_step, constant takes neither"
+            )
+
+        if self.decay_start is not None and (constant or self.decay_start < self.warmup_steps):
+            raise ConfigError(
+                f"decay_start is {self.decay_start}, decay {self.decay} and warmup_steps "
+                f"{self.warmup_steps}; decay_start needs a linear or cosine decay, and must not be "
+                "before the end of the warm-up"
+            )
+
+        if self.end_step is not None and self.end_step <= self.first_decay_step:
+            raise ConfigError(
+                f"end_step {self.end_step} is not after step {self.first_decay_step}, at which the "
+                "decay starts; raise end_step, or shorten the warm-up or the hold"
+            )
+
+    @property
+    def first_decay_step(self) -> int:
+        """Step at which the decay starts."""
+        return self.warmup_steps if self.decay_start is None else self.decay_start
+
+    def at(self, step: int) -> float:
+        """Return the value at a step, counted from 0."""
+        if self.start is not None and step < self.warmup_steps:
+            return _interpolate(self.start, self.value, step / self.warmup_steps)
+        if self.end is None or self.end_step is None:
+            return self.value
+
+        begin = self.first_decay_step
+        progress = min(1.0, max(0, step - begin) / (self.end_step - begin))
+        if self.decay == "cosine":
+            progress = 0.5 * (1.0 - math.cos(math.pi * progress))
+        return _interpolate(self.value, self.end, progress)
+
+
+def _interpolate(first: float, last: float, progress: float) -> float:
+    return first + (last - first) * progress
