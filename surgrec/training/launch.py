@@ -34,7 +34,9 @@ def run_recipe(
         config_type: Dataclass of the recipe's options.
         main: The recipe.
     """
-    config = parse_recipe(file, config_type)
+    program = program_of_command()
+    prog = f"python {program}" if program.startswith("-m ") else None
+    config = parse_recipe(file, config_type, prog=prog)
 
     # A worker that dies raises wherever the main process is at that moment.
     explained = loader_failures_explained()(main)
@@ -43,7 +45,11 @@ def run_recipe(
 
 
 def parse_recipe(
-    file: str, config_type: type[ConfigType], argv: Sequence[str] | None = None
+    file: str,
+    config_type: type[ConfigType],
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
 ) -> ConfigType:
     """Parse the options of a recipe.
 
@@ -54,10 +60,13 @@ def parse_recipe(
         file: The recipe's `__file__`.
         config_type: Dataclass of the recipe's options.
         argv: Words of the command line; None takes those of this process.
+        prog: Name of the program in messages; None takes the name of its file.
     """
+    sizes: dict[str, dict[str, object]]
     sizes = {name: dict(size) for name, size in ENCODER_SIZES.items()}
+    presets = {"encoder.size": sizes}
     configs = Path(file).with_name("configs")
-    return parse(config_type, argv, configs=configs, presets={"encoder.size": sizes})
+    return parse(config_type, argv, prog=prog, configs=configs, presets=presets)
 
 
 def start_accelerator(precision: Precision) -> Accelerator:

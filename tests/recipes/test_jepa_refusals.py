@@ -42,7 +42,7 @@ def tiny_run(corpus: Path, run_dir: Path) -> list[object]:
         (
             ["--sampling_fps", "1.0"],
             MixtureError,
-            "shorter than the 8 s that a training clip spans",
+            "shorter than the 8 s of a training clip",
         ),
         (["--corpus", "/nonexistent/corpus"], (ShardError, MissingError), "/nonexistent/corpus"),
     ],

@@ -95,7 +95,7 @@ def test_another_architecture_is_refused_by_tensor(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     wider = nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 2))
-    with pytest.raises(CheckpointError, match=r"0\.bias' has shape \(8,\), \(16,\) expected"):
+    with pytest.raises(CheckpointError, match=r"0\.bias' has shape \(8,\), expected \(16,\)"):
         Checkpoints(tmp_path, keep=2).load(10, a_state(wider, optimizer))
 
 

@@ -57,7 +57,7 @@ def test_a_corpus_is_given_alone_or_in_a_list(tiny_corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"sampling_fps": 1.0}, "the 8 s that a training clip spans"),
+        ({"sampling_fps": 1.0}, "the 8 s of a training clip"),
         ({"mixture": Mixture(block=64, max_repeats=0.1)}, "raise an alpha, shorten the run"),
     ],
 )
