@@ -36,9 +36,8 @@ def weight_differences(
     Returns:
         For a reader: `depth is 2 in the file, 3 in the config; ...`. None if the weights fit.
     """
-    skipped = set(ignored)
-    if _hidden_channels(saved) == _hidden_channels(current):
-        skipped.add("mlp_ratio")
+    saved_hidden, hidden = (round(c["width"] * c["mlp_ratio"]) for c in (saved, current))
+    skipped = {*ignored, "mlp_ratio"} if saved_hidden == hidden else set(ignored)
 
     differences = [
         f"{name} is {saved[name]} in the file, {current[name]} in the config"
@@ -46,7 +45,3 @@ def weight_differences(
         if saved[name] != current[name] and name not in skipped
     ]
     return "; ".join(differences) or None
-
-
-def _hidden_channels(config: Mapping[str, Any]) -> int:
-    return round(config["width"] * config["mlp_ratio"])

@@ -58,8 +58,8 @@ def test_the_output_weights_of_a_layer_shrink_with_its_depth():
 
 
 LEVELS = EncoderConfig(
-    width=48, depth=4, num_heads=2, num_frames=4, crop_px=32, patch_size=8, rope="interleaved", rope_side=16,
-    levels=(1, 3), modality_embedding=True,
+    width=48, depth=4, num_heads=2, num_frames=4, crop_px=32, patch_size=8, rope="interleaved",
+    rope_side=16, levels=(1, 3), modality_embedding=True,
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def test_predictions_do_not_depend_on_the_order_of_ids():
 
 
 def test_vjepa_2_trains_one_mask_token_with_all_mask_configurations():
-    """Its code selects mask tokens by clip length: with one length, only the first of ten is used."""
+    """Its code selects mask tokens by clip length: with one length, only the first is used."""
     predictor = predictor_with_random_weights()
     tokens = torch.randn(2, 4, 48)
     assert PredictorConfig().shared_mask_token
@@ -110,7 +110,8 @@ def test_the_stored_names_are_the_published_ones():
         plain.state_dict()
     )
     assert names == {
-        "predictor_embed.0.weight", "predictor_embed.0.bias", "predictor_embed.2.weight", "predictor_embed.2.bias",
+        "predictor_embed.0.weight", "predictor_embed.0.bias",
+        "predictor_embed.2.weight", "predictor_embed.2.bias",
         "predictor_proj_context.weight", "predictor_proj_context.bias", "modality_embed",
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Agreement of the whole JEPA step with one composed of Hugging Face's V-JEPA 2, on the same random weights."""
+"""Agreement of a JEPA step with one composed of Hugging Face's V-JEPA 2 on equal weights."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ transformers = transformers_or_skip()
 
 
 class HuggingFaceStep:
-    """The same step by Hugging Face's encoder layers and predictor."""
+    """The same step, computed by Hugging Face's encoder layers and predictor."""
 
     def __init__(self, ours: Step, *, shared: bool) -> None:
         config = hf_config(
@@ -38,7 +38,7 @@ class HuggingFaceStep:
         self._embed_with_token = self.model.predictor.embeddings.forward
 
     def predictions(self, group: GroupMasks, mask_config: int) -> Tensor:
-        """Of the hidden tubelets of one mask configuration; the encoder sees the visible ones alone."""
+        """Return predictions for one mask configuration; the encoder sees visible tubelets only."""
         mask, clips = group.masks[mask_config], self.clips[group.rows]
         context_index, target_index = (
             torch.from_numpy(mask.context_index),
@@ -49,18 +49,18 @@ class HuggingFaceStep:
         for layer in self.model.encoder.layer:
             hidden = layer(hidden, context_index)[0]
         hidden = self.model.encoder.layernorm(hidden)
-        # Its predictor gathers the context from all tokens, and takes mask token 1 unless told otherwise.
-        places = context_index[..., None].expand_as(hidden)
-        everywhere = torch.zeros_like(embedded).scatter(1, places, hidden)
+        # Its predictor gathers the context from all tokens, and uses mask token 1 by default.
+        index = context_index[..., None].expand_as(hidden)
+        all_tokens = torch.zeros_like(embedded).scatter(1, index, hidden)
         token = partial(self._embed_with_token, mask_index=0 if self.shared else mask_config)
         self.model.predictor.embeddings.forward = token
         predicted: Tensor = self.model.predictor(
-            everywhere, [context_index], [target_index]
+            all_tokens, [context_index], [target_index]
         ).last_hidden_state
         return predicted
 
     def losses(self, masks: list[GroupMasks]) -> Tensor:
-        """Of each clip."""
+        """Return the loss of each clip."""
         with torch.no_grad():
             features = self.target(self.clips, skip_predictor=True).last_hidden_state
             targets = F.layer_norm(features, features.shape[-1:])
@@ -68,8 +68,8 @@ class HuggingFaceStep:
         for group in masks:
             per_config = []
             for mask_config, mask in enumerate(group.masks):
-                wanted = take_tokens(targets[group.rows], torch.from_numpy(mask.target_index))
-                errors = (self.predictions(group, mask_config) - wanted).abs()
+                expected = take_tokens(targets[group.rows], torch.from_numpy(mask.target_index))
+                errors = (self.predictions(group, mask_config) - expected).abs()
                 per_config.append(errors.mean(dim=(1, 2)))
             of_groups.append(torch.stack(per_config).mean(dim=0))
         return torch.cat(of_groups)
@@ -94,10 +94,10 @@ def hf_config(encoder: EncoderConfig, predictor: PredictorConfig, num_tokens: in
 
 
 def gradients(network: nn.Module) -> dict[str, Tensor]:
-    """Of every parameter; all have one."""
-    found = {name: parameter.grad for name, parameter in network.named_parameters()}
-    assert not [name for name, gradient in found.items() if gradient is None]
-    return {name: gradient for name, gradient in found.items() if gradient is not None}
+    """Return the gradients of all parameters; every one must have one."""
+    by_name = {name: parameter.grad for name, parameter in network.named_parameters()}
+    assert not [name for name, gradient in by_name.items() if gradient is None]
+    return {name: gradient for name, gradient in by_name.items() if gradient is not None}
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one token", "two tokens"])
@@ -105,7 +105,7 @@ def gradients(network: nn.Module) -> dict[str, Tensor]:
 def test_loss_and_gradients_of_a_step_agree(
     seed: int, encoder: EncoderConfig, predictor: PredictorConfig, shared: bool
 ) -> None:
-    """P8 of the parity plan, with one mask token for both mask configurations, as V-JEPA 2 is trained, and with one for each."""
+    """P8 of the parity plan, with one shared mask token, as in V-JEPA 2, and with one per mask."""
     step = Step(seed, encoder, replace(predictor, shared_mask_token=shared))
     hf = HuggingFaceStep(step, shared=shared)
     ours = step.objective(step.clips, step.targets(), step.masks)
@@ -115,9 +115,9 @@ def test_loss_and_gradients_of_a_step_agree(
 
     torch.testing.assert_close(ours["loss_per_sample"], theirs.detach(), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours["loss"].detach(), theirs.mean().detach(), atol=1e-5, rtol=1e-5)
-    found = hf_vjepa2_state(gradients(step.objective.encoder), gradients(step.objective.predictor))
+    actual = hf_vjepa2_state(gradients(step.objective.encoder), gradients(step.objective.predictor))
     for name, gradient in gradients(hf.model).items():
-        assert (found[name] - gradient).norm() < 1e-5 * gradient.norm(), name
+        assert (actual[name] - gradient).norm() < 1e-5 * gradient.norm(), name
 
 
 @torch.no_grad()
@@ -139,7 +139,7 @@ def test_bf16_predictions_stay_near_those_of_hugging_face_in_float32(
                 context = network.encoder(step.clips[group.rows], context_index)
                 ours = network.predictor(context, context_index, target_index, mask_config).float()
             theirs = hf.predictions(group, mask_config)
-            assert theirs.std() > 0.4, "predictions of no size would agree with anything"
+            assert theirs.std() > 0.4, "tiny predictions would agree with anything"
             difference = (ours - theirs).abs()
             assert 0 < difference.mean() < 7e-3
             assert difference.max() < 5e-2

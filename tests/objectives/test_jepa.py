@@ -34,7 +34,7 @@ def objective_with_random_weights(
 
 
 def clips_at(positions: np.ndarray) -> torch.Tensor:
-    """Different clips, each a function of its position."""
+    """Return different clips, each a function of its position."""
     generators = [torch.Generator().manual_seed(position) for position in positions.tolist()]
     return torch.stack([torch.randn(3, 8, 64, 64, generator=generator) for generator in generators])
 
@@ -47,7 +47,7 @@ def masks_at(positions: np.ndarray) -> list[GroupMasks]:
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks):
-    """Slices of the same global batch, whose mask groups of 3 no rank's share is a multiple of."""
+    """Slices of one global batch; no slice is a multiple of the mask groups of 3."""
     objective = objective_with_random_weights()
     target_encoder = objective_with_random_weights(seed=1).encoder
 
@@ -60,49 +60,51 @@ def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks):
 
     positions = np.arange(8, 16)
     at_once = losses(positions)
-    in_slices = [losses(share) for share in np.split(positions, ranks)]
+    in_slices = [losses(part) for part in np.split(positions, ranks)]
     torch.testing.assert_close(torch.cat(in_slices), at_once, atol=1e-6, rtol=0)
     mean_of_means = torch.stack(
-        [share.mean() for share in in_slices]
-    ).mean()  # what DDP's average of gradients stands for
+        [part.mean() for part in in_slices]
+    ).mean()  # corresponds to DDP's average of gradients
     assert mean_of_means.item() == pytest.approx(at_once.mean().item(), abs=1e-6)
-    assert at_once.std() > 1e-3, "losses that are all alike would agree in any order"
+    assert at_once.std() > 1e-3, "equal losses would agree in any order"
 
 
 @pytest.mark.parametrize(("seed", "encoder", "predictor"), CASES.values(), ids=CASES)
 def test_two_masks_at_once_have_the_gradients_of_each_alone(
     seed: int, encoder: EncoderConfig, predictor: PredictorConfig
 ) -> None:
-    """P13 of the parity plan: the mean over mask configurations is the mean of their separate steps."""
-    step, apart = Step(seed, encoder, predictor), Step(seed, encoder, predictor).objective
+    """P13 of the parity plan: the mean over configurations is the mean of separate steps."""
+    step, separate = Step(seed, encoder, predictor), Step(seed, encoder, predictor).objective
     targets = step.targets()
     step.objective(step.clips, targets, step.masks)["loss"].backward()
     for mask_config in range(2):
-        tokens, losses = apart.encoder.embed(step.clips), []
+        tokens, losses = separate.encoder.embed(step.clips), []
         for group in step.masks:
             mask = group.masks[mask_config]
             context_index, target_index = (
                 torch.from_numpy(mask.context_index),
                 torch.from_numpy(mask.target_index),
             )
-            context = apart.encoder.encode(tokens[group.rows], context_index)
-            predicted = apart.predictor(context, context_index, target_index, mask_config)
-            wanted = F.layer_norm(take_tokens(targets[group.rows], target_index), (encoder.width,))
-            losses.append((predicted - wanted).abs().mean(dim=(1, 2)))
+            context = separate.encoder.encode(tokens[group.rows], context_index)
+            predicted = separate.predictor(context, context_index, target_index, mask_config)
+            expected = F.layer_norm(
+                take_tokens(targets[group.rows], target_index), (encoder.width,)
+            )
+            losses.append((predicted - expected).abs().mean(dim=(1, 2)))
         (torch.cat(losses).mean() / 2).backward()
     for (name, one), other in zip(
-        step.objective.named_parameters(), apart.parameters(), strict=True
+        step.objective.named_parameters(), separate.parameters(), strict=True
     ):
         assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm(), name
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_shared_mask_token_gets_the_gradient_of_all_masks_and_others_that_of_their_own(shared):
-    """V-JEPA 2 and 2.1 train one token for both mask configurations, V-JEPA 1 one for each."""
+def test_a_mask_token_gets_the_gradient_of_all_its_configurations(shared):
+    """V-JEPA 2 and 2.1 train one token for both configurations, V-JEPA 1 one per configuration."""
     clips, (group,) = clips_at(np.arange(3)), masks_at(np.arange(3))
 
     def gradient(scored: tuple[int, ...]) -> torch.Tensor:
-        """Of the mask tokens, when only these mask configurations are scored."""
+        """Return the gradient of the mask tokens if only these mask configurations are scored."""
         objective = objective_with_random_weights(shared=shared)
         targets = target_features(objective.encoder, clips)
         losses = [
@@ -126,7 +128,7 @@ def bf16_differences(
     *,
     of_targets: Callable[[torch.Tensor], torch.Tensor],
 ) -> list[torch.Tensor]:
-    """How far targets, context and predictions under bf16 are from those of float32."""
+    """Return differences of targets, context and predictions between bf16 and float32."""
 
     def features() -> list[torch.Tensor]:
         context_index, target_index = (
@@ -157,8 +159,10 @@ def test_bf16_predictions_and_targets_stay_near_those_of_float32():
 
 @torch.no_grad()
 def test_bf16_features_of_a_small_vit_stay_near_those_of_float32():
-    """P14 of the parity plan, twelve blocks deep: 7e-3 on average, and all but one value in a thousand within 5e-2. The largest,
-    0.1, is seven steps of bf16 at its size."""
+    """P14 of the parity plan, with twelve blocks: 7e-3 on average, 99.9 % of values within 5e-2.
+
+    The largest difference, 0.1, is seven steps of bf16 at its size.
+    """
     torch.manual_seed(0)
     encoder = EncoderConfig(**ENCODER_SIZES["small"], num_frames=8, crop_px=96)
     config = JepaObjectiveConfig(predictor=PredictorConfig(depth=6))
@@ -175,8 +179,8 @@ def test_bf16_features_of_a_small_vit_stay_near_those_of_float32():
 
 
 @pytest.mark.parametrize(("step", "weight"), [(0, 0.0), (3, 0.25), (4, 0.5)])
-def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_context(step, weight):
-    """By hand: each level of the targets is normed by itself, and what is seen counts less the farther it lies."""
+def test_the_loss_of_vjepa_21_covers_all_levels_and_the_weighted_context(step, weight):
+    """By hand: each level is normalized separately; visible tubelets count less when far away."""
     torch.manual_seed(0)
     encoder = replace(
         ENCODER, depth=3, levels=(0, 2), rope="interleaved", rope_side=16, modality_embedding=True
@@ -197,7 +201,9 @@ def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_co
     losses = objective(clips, targets, [group], step)
     losses["loss"].backward()
 
-    wanted = torch.cat([F.layer_norm(level, (48,)) for level in targets.chunk(2, dim=-1)], dim=-1)
+    normalized = torch.cat(
+        [F.layer_norm(level, (48,)) for level in targets.chunk(2, dim=-1)], dim=-1
+    )
     per_config = []
     for mask_config, mask in enumerate(group.masks):
         context_index, target_index = (
@@ -205,23 +211,24 @@ def test_the_loss_of_vjepa_21_is_that_of_all_levels_and_a_weighted_one_of_the_co
             torch.from_numpy(mask.target_index),
         )
         context = objective.encoder.encode_levels(objective.encoder.embed(clips), context_index)
-        hidden, seen = objective.predictor.predict_with_context(
+        hidden, visible = objective.predictor.predict_with_context(
             context, context_index, target_index, mask_config
         )
         for row in range(2):
-            places = token_coordinates(encoder.grid).float()
-            distance = torch.cdist(places[context_index[row]], places[target_index[row]]).amin(
-                dim=1
-            )
-            errors = (seen[row] - wanted[row, context_index[row]]).abs().mean(
+            coordinates = token_coordinates(encoder.grid).float()
+            distance = torch.cdist(
+                coordinates[context_index[row]], coordinates[target_index[row]]
+            ).amin(dim=1)
+            errors = (visible[row] - normalized[row, context_index[row]]).abs().mean(
                 dim=1
             ) / distance.sqrt()
             per_config.append(
-                (hidden[row] - wanted[row, target_index[row]]).abs().mean() + weight * errors.mean()
+                (hidden[row] - normalized[row, target_index[row]]).abs().mean()
+                + weight * errors.mean()
             )
     expected = torch.stack(per_config).unflatten(0, (2, 2)).mean(dim=0)
     torch.testing.assert_close(losses["loss_per_sample"], expected.detach(), atol=1e-5, rtol=1e-5)
-    assert (targets.shape, wanted.shape) == ((2, 64, 96), (2, 64, 96))
+    assert (targets.shape, normalized.shape) == ((2, 64, 96), (2, 64, 96))
     assert all(parameter.grad is not None for parameter in objective.parameters())
     if weight:
         assert all(parameter.grad.abs().max() > 0 for parameter in objective.parameters())
@@ -263,7 +270,7 @@ def test_loss_and_gradient_do_not_depend_on_how_ranks_split_the_batch(split):
         assert (one.grad - other.grad).norm() < 1e-5 * one.grad.norm()
 
 
-def test_a_step_gives_every_trained_parameter_a_gradient_and_the_target_none():
+def test_a_step_gives_trained_parameters_a_gradient_and_the_target_none():
     objective = objective_with_random_weights()
     target_encoder = ema_copy(objective.encoder)
     clips = clips_at(np.arange(3))
@@ -287,7 +294,7 @@ def test_the_loss_ignores_scale_and_shift_of_the_targets():
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_targets_that_are_not_asked_for_do_not_matter():
+def test_targets_of_unpredicted_tokens_do_not_matter():
     objective = objective_with_random_weights()
     clips, targets = clips_at(np.arange(1)), torch.randn(1, 64, 48)
     mask = Masks(context_index=np.array([[0, 1, 2]]), target_index=np.array([[5, 9]]))
@@ -318,8 +325,8 @@ def test_training_learns_more_than_the_mean_of_the_targets():
         optimizer.step()
         update_ema(target_encoder, objective.encoder, momentum=0.999)
         losses.append(loss.item())
-    wanted = F.layer_norm(targets, targets.shape[-1:])
-    loss_of_the_mean = (wanted - wanted.mean(dim=(0, 1))).abs().mean().item()
+    normalized = F.layer_norm(targets, targets.shape[-1:])
+    loss_of_the_mean = (normalized - normalized.mean(dim=(0, 1))).abs().mean().item()
     assert losses[0] > loss_of_the_mean
     assert losses[-1] < 0.8 * loss_of_the_mean
 
@@ -337,7 +344,7 @@ def test_bf16_stays_near_float32():
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
+    ("changes", "message"),
     [
         ({"masks": ()}, "masks is empty"),
         ({"mask_group": 0}, "mask_group is 0"),
@@ -345,8 +352,8 @@ def test_bf16_stays_near_float32():
         ({"predictor": PredictorConfig(context_head=True)}, "context is None"),
     ],
 )
-def test_an_impossible_objective_is_refused(changes, found):
-    with pytest.raises(ConfigError, match=found):
+def test_an_impossible_objective_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
         JepaObjectiveConfig(**changes)
 
 

@@ -34,7 +34,7 @@ def objective_with_random_weights(
 
 
 def clips_at(positions: np.ndarray, num_frames: int = 4) -> torch.Tensor:
-    """Different clips, each a function of its position."""
+    """Return different clips, each a function of its position."""
     generators = [torch.Generator().manual_seed(position) for position in positions.tolist()]
     return torch.stack(
         [torch.randn(3, num_frames, 32, 32, generator=generator) for generator in generators]
@@ -45,7 +45,7 @@ def masks_at(positions: np.ndarray) -> Masks:
     return tube_masks(ENCODER.grid, CONFIG.mask_ratio, seed=7, positions=positions)
 
 
-def test_targets_are_tubelets_of_mean_zero_and_deviation_one_in_each_color():
+def test_targets_have_mean_zero_and_deviation_one_in_each_color():
     pixels = torch.rand(1, 3, 4, 32, 32)
     clips = (pixels - torch.tensor(RGB_MEAN)[:, None, None, None]) / torch.tensor(RGB_STD)[
         :, None, None, None
@@ -54,18 +54,19 @@ def test_targets_are_tubelets_of_mean_zero_and_deviation_one_in_each_color():
     assert targets.shape == (1, 32, 2, 8, 8, 3)
     assert targets.mean(dim=(2, 3, 4)).abs().max() < 1e-5
     assert (targets.std(dim=(2, 3, 4), correction=1) - 1).abs().max() < 1e-4
-    # Token 21 of 2 x 4 x 4: frames 2-3, rows 8-15, columns 8-15; here its second frame's third row and fourth column, green.
+    # Token 21 of 2 x 4 x 4: frames 2-3, rows 8-15, columns 8-15. Compare the green value of its
+    # second frame, third row and fourth column.
     tubelet = pixels[0, 1, 2:4, 8:16, 8:16]
     expected = (tubelet[1, 2, 3] - tubelet.mean()) / tubelet.std()
     assert targets[0, 21, 1, 2, 3, 1].item() == pytest.approx(expected.item(), abs=1e-4)
 
 
-def test_flat_tubelets_give_targets_near_zero_and_the_mean_costs_less():
+def test_flat_tubelets_have_targets_near_zero_and_a_low_baseline():
     objective, masks = objective_with_random_weights(), masks_at(np.arange(2))
     flat, noise = torch.full((2, 3, 4, 32, 32), 0.7), torch.randn(2, 3, 4, 32, 32)
     assert (
         pixel_targets(flat, ENCODER).abs().max() < 0.2
-    )  # rounding over the 1e-6 that keeps it finite
+    )  # rounding, divided by the 1e-6 that keeps it finite
     assert objective(flat, masks)["mean_baseline_loss"] < 0.05
     assert objective(noise, masks)["mean_baseline_loss"].item() == pytest.approx(
         127 / 128, rel=1e-3
@@ -84,7 +85,7 @@ def test_the_loss_is_the_mean_over_hidden_tubelets_alone():
 
 
 @torch.no_grad()
-def test_predictions_do_not_see_what_is_hidden():
+def test_predictions_do_not_depend_on_hidden_pixels():
     objective, masks = objective_with_random_weights(), masks_at(np.arange(2))
     clips = clips_at(np.arange(2))
     hidden = (
@@ -115,29 +116,29 @@ def test_the_loss_does_not_depend_on_the_number_of_ranks(ranks, decoder_ratio):
     assert torch.stack([share.mean() for share in in_slices]).mean().item() == pytest.approx(
         at_once.mean().item(), abs=1e-6
     )
-    assert at_once.std() > 1e-3, "losses that are all alike would agree in any order"
+    assert at_once.std() > 1e-3, "equal losses would agree in any order"
 
 
 @torch.no_grad()
-def test_the_loss_of_videomae_2_is_that_of_decoded_tubelets_that_the_encoder_did_not_see():
-    """By hand: half of all places get a mask token, seen ones too, and only unseen ones are scored."""
+def test_the_loss_of_videomae_2_covers_decoded_hidden_tubelets():
+    """By hand: half of all tokens are decoded, visible ones too; only hidden ones are scored."""
     objective, positions = objective_with_random_weights(encoder=LONG), np.arange(3)
     config = MaeObjectiveConfig(decoder=CONFIG.decoder, mask_ratio=0.75, decoder_mask_ratio=0.5)
     masks = mae_masks(config, LONG.grid, seed=7, positions=positions)
     clips = clips_at(positions, num_frames=8)
     losses = objective(clips, masks)
     decoder = objective.decoder
-    seen = torch.from_numpy(masks.context_index)
-    features = decoder.encoder_to_decoder(objective.encoder(clips, seen))
+    visible = torch.from_numpy(masks.context_index)
+    features = decoder.encoder_to_decoder(objective.encoder(clips, visible))
     for row in range(3):
         decoded = np.sort(np.concatenate([masks.target_index[row], masks.unscored_index[row]]))
         table = sinusoid_table(64, 36)
-        tokens = torch.cat([features[row] + table[seen[row]], decoder.mask_token + table[decoded]])[
-            None
-        ]
+        tokens = torch.cat(
+            [features[row] + table[visible[row]], decoder.mask_token + table[decoded]]
+        )[None]
         for block in decoder.blocks:
             tokens = block(tokens)
-        predicted = decoder.head(decoder.norm(tokens[0, len(seen[row]) :]))
+        predicted = decoder.head(decoder.norm(tokens[0, len(visible[row]) :]))
         errors = (predicted - pixel_targets(clips, LONG)[row, decoded]).square().mean(dim=1)
         scored = ~np.isin(decoded, masks.context_index[row])
         assert 0 < (~scored).sum() == len(masks.unscored_index[row])
@@ -181,7 +182,9 @@ def test_training_learns_more_than_the_mean_of_each_tubelet():
     )
     losses = []
     for step in range(60):
-        out = objective(smooth, masks_at(positions + 2 * step))  # other places are hidden each time
+        out = objective(
+            smooth, masks_at(positions + 2 * step)
+        )  # other tubelets are hidden each time
         optimizer.zero_grad()
         out["loss"].backward()
         optimizer.step()

@@ -1,4 +1,7 @@
-"""Every command that is told to begin from published weights takes them: files of the published sizes, key by key."""
+"""Documented commands that start from published weights load them.
+
+The files have the published names and sizes, key by key.
+"""
 
 import re
 from collections.abc import Iterator
@@ -25,8 +28,8 @@ from tests.support.weight_layouts import (
 DOCUMENTS = [ROOT / "recipes/README.md", *sorted((ROOT / "recipes/configs").rglob("*.yaml"))]
 
 
-def told_beginnings() -> Iterator[tuple[str, str, list[str]]]:
-    """Document, recipe and words of each command that begins from a file, not from a run."""
+def documented_commands() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield document, recipe and arguments of each command that starts from a file, not a run."""
     for path in DOCUMENTS:
         for method, words in told_commands(path.read_text(encoding="utf-8")):
             if any(word.endswith((".pt", ".pth")) for word in words):
@@ -40,11 +43,14 @@ def told_beginnings() -> Iterator[tuple[str, str, list[str]]]:
         )
 
 
-TOLD = {f"{document} {number}": told for number, (document, *told) in enumerate(told_beginnings())}
+COMMANDS = {
+    f"{document} {number}": command
+    for number, (document, *command) in enumerate(documented_commands())
+}
 
 
 def constant_tensors(shapes: Shapes) -> dict[str, torch.Tensor]:
-    """One number for each tensor, repeated by its strides: a file of full size that is small."""
+    """Return tensors that repeat one number by their strides: a small file of full-size tensors."""
     return {
         name: torch.full((), 0.01 * number).expand(shape)
         for number, (name, shape) in enumerate(shapes)
@@ -52,7 +58,7 @@ def constant_tensors(shapes: Shapes) -> dict[str, torch.Tensor]:
 
 
 def published_files(folder: Path) -> None:
-    """V-JEPA 2's ViT-L and VideoMAE's ViT-B under the names that the documents give them."""
+    """Write V-JEPA 2's ViT-L and VideoMAE's ViT-B under the names that the documents use."""
     encoder = constant_tensors(vjepa_encoder(1024, 24, 4096, 16))
     predictor = constant_tensors(vjepa_predictor(1024, 384, 12, 10))
     vjepa_file(folder / "vitl.pt", encoder=encoder, target_encoder=encoder, predictor=predictor)
@@ -61,8 +67,8 @@ def published_files(folder: Path) -> None:
     )
 
 
-def begin(method: str, words: list[str], folder: Path) -> list[str]:
-    """The networks that these words fill from the folder's files. They have shapes and no numbers: it is quick."""
+def initialized_networks(method: str, words: list[str], folder: Path) -> list[str]:
+    """Return the networks that a command initializes, on the meta device, which is quick."""
     config = parse_config(
         {method: load_recipe(method)}, method, [*words, "--corpus", "c", "--run_dir", "r"]
     )
@@ -76,29 +82,29 @@ def begin(method: str, words: list[str], folder: Path) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
-@pytest.mark.parametrize(("method", "words"), TOLD.values(), ids=TOLD)
-def test_a_told_command_takes_the_whole_published_file(
+@pytest.mark.parametrize(("method", "words"), COMMANDS.values(), ids=COMMANDS)
+def test_a_documented_command_loads_the_whole_published_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, words: list[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
     published_files(tmp_path)
-    assert begin(method, words, tmp_path) == [
+    assert initialized_networks(method, words, tmp_path) == [
         "encoder",
         "predictor" if method == "jepa" else "decoder",
     ]
 
 
-def test_without_its_format_a_vit_l_of_v_jepa_is_refused(
+def test_a_vit_l_of_vjepa_without_a_format_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Why the commands say it: SurgRec-JEPA's file has the same names and another license."""
+    """SurgRec-JEPA's file has the same names and another license, so commands give the format."""
     monkeypatch.chdir(ROOT)
     published_files(tmp_path)
     words = ["--config", "jepa_vitl16_continued", "--init_from", "vitl.pt"]
-    with pytest.raises(CheckpointError, match="in a recipe by --init_format"):
-        begin("jepa", words, tmp_path)
+    with pytest.raises(CheckpointError, match=r"\(in a recipe --init_format\)"):
+        initialized_networks("jepa", words, tmp_path)
 
 
-def test_commands_are_told_for_both_methods() -> None:
-    assert {method for method, _ in TOLD.values()} == {"jepa", "mae"}
-    assert len(TOLD) >= 5
+def test_both_methods_have_documented_commands() -> None:
+    assert {method for method, _ in COMMANDS.values()} == {"jepa", "mae"}
+    assert len(COMMANDS) >= 5

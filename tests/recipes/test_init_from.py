@@ -1,4 +1,4 @@
-"""From a published file to a continued run: `surgrec import`, then a recipe's `--init_from`; and back out by `surgrec export`."""
+"""From a published file to a continued run: `surgrec import`, `--init_from`, `surgrec export`."""
 
 import subprocess
 import sys
@@ -23,14 +23,12 @@ from tests.support.weight_layouts import (
     vjepa_predictor,
 )
 
-NO_STEP = [
-    "--optimizer.lr",
-    "{value: 0.0, start: null, warmup_steps: 0}",
-]  # the tiny config has a warm-up, from 1e-4
+# A learning rate of 0; the tiny config has a warm-up from 1e-4.
+NO_STEP = ["--optimizer.lr", "{value: 0.0, start: null, warmup_steps: 0}"]
 
 
 def surgrec(*words: object) -> str:
-    """What a command of the console script says."""
+    """Run a command of the console script and return its standard error."""
     command = [str(Path(sys.executable).with_name("surgrec")), *(str(word) for word in words)]
     finished = subprocess.run(command, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
@@ -49,10 +47,10 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(
         predictor=predictor,
     )
     imported, run_dir = tmp_path / "vitl.safetensors", tmp_path / "run"
-    said = surgrec(
+    report = surgrec(
         "import", tmp_path / "vitl.pt", "--out", imported, "--num_heads", 3, "--predictor_heads", 3
     )
-    assert "license MIT" in said
+    assert "license MIT" in report
 
     train("jepa", tiny_corpus, run_dir, "--init_from", imported, *NO_STEP)
     facts = encoder_provenance(run_dir / "encoder.safetensors")["init_from"]
@@ -60,15 +58,15 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(
     assert (facts["license"], facts["init_from"]["name"]) == ("MIT", "vitl.pt")
     assert facts["initialized"] == ["encoder", "predictor"]
     checkpoints = Checkpoints(run_dir, keep=1)
-    written, average = (
+    written, target_encoder = (
         load_encoder(run_dir / "encoder.safetensors").state_dict(),
         checkpoints.tensors(2, "target_encoder"),
     )
     student = checkpoints.tensors(2, "objective")
     for name, tensor in target.items():
-        for found in (written[name], average[name], student[f"encoder.{name}"]):
+        for actual in (written[name], target_encoder[name], student[f"encoder.{name}"]):
             torch.testing.assert_close(
-                found, tensor, atol=0, rtol=0, msg=f"{name} did not begin from the target encoder"
+                actual, tensor, atol=0, rtol=0, msg=f"{name} did not start from the target encoder"
             )
 
     imported.unlink()
@@ -90,12 +88,12 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(
     ):
         train("jepa", tiny_corpus, run_dir, *NO_STEP, "--steps", "4", "--resume", "true")
 
-    said = surgrec("export", run_dir, "--format", "hf", "--out", tmp_path / "hf")
-    assert "encoder and predictor" in said
+    report = surgrec("export", run_dir, "--format", "hf", "--out", tmp_path / "hf")
+    assert "encoder and predictor" in report
     assert "license: mit" in (tmp_path / "hf/README.md").read_text(encoding="utf-8")
 
 
-def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(
+def test_an_external_file_initializes_the_predictor_or_decoder_too(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
     predictor = random_tensors(vjepa_predictor(96, 48, 2, 10), 3)
@@ -108,19 +106,19 @@ def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(
     facts = encoder_provenance(tmp_path / "jepa/encoder.safetensors")["init_from"]
     assert facts["initialized"] == ["encoder", "predictor"]
 
-    told = ["--init_format", "surgrec", "--init_license", "CC-BY-4.0"]
+    given = ["--init_format", "surgrec", "--init_license", "CC-BY-4.0"]
     vjepa_file(
         tmp_path / "surgrec.pt",
         encoder=random_tensors(vjepa_encoder(96, 4, 384, 8), 1),
         predictor=predictor,
     )
-    train("jepa", tiny_corpus, tmp_path / "told", "--init_from", tmp_path / "surgrec.pt", *told)
-    facts = encoder_provenance(tmp_path / "told/encoder.safetensors")["init_from"]
+    train("jepa", tiny_corpus, tmp_path / "given", "--init_from", tmp_path / "surgrec.pt", *given)
+    facts = encoder_provenance(tmp_path / "given/encoder.safetensors")["init_from"]
     assert (facts["format"], facts["license"]) == ("surgrec-vjepa2", "CC-BY-4.0")
     assert facts["given"] == {"format": "surgrec", "license": "CC-BY-4.0"}
     more = ["--init_from", tmp_path / "surgrec.pt", "--steps", "3", "--resume", "true"]
     with pytest.raises(CheckpointError, match="not auto and None"):
-        train("jepa", tiny_corpus, tmp_path / "told", *more)
+        train("jepa", tiny_corpus, tmp_path / "given", *more)
 
     videomae_file(
         tmp_path / "vitb.pth", random_tensors(videomae_model(96, 4, 384, 8, (48, 2, 192)))
@@ -131,16 +129,9 @@ def test_a_foreign_file_gives_a_recipe_its_predictor_or_decoder_too(
 
 
 def test_the_continued_config_is_a_cooldown_of_a_published_encoder() -> None:
-    recipe = load_recipe("jepa")
-    words = [
-        "--config",
-        str(ROOT / "recipes/configs/jepa_vitl16_continued.yaml"),
-        "--corpus",
-        "c",
-        "--run_dir",
-        "r",
-    ]
-    config = parse_config({"jepa": recipe}, "jepa", [*words, "--init_from", "vitl.pt"])
+    words = ["--config", str(ROOT / "recipes/configs/jepa_vitl16_continued.yaml")]
+    words += ["--corpus", "c", "--run_dir", "r", "--init_from", "vitl.pt"]
+    config = parse_config({"jepa": load_recipe("jepa")}, "jepa", words)
     lr = config.optimizer.lr
     assert (lr.decay, lr.end, lr.end_step) == ("linear", 1e-6, config.steps)
     assert lr.value == pytest.approx(5.25e-4 * config.global_batch / 3072, rel=0.01)

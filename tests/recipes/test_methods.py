@@ -1,4 +1,4 @@
-"""What V-JEPA 1, V-JEPA 2.1 and VideoMAE v2 add, in short runs as a user starts them."""
+"""Short runs, started as a user starts them, of V-JEPA 1, V-JEPA 2.1 and VideoMAE v2."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ VIDEOMAE_2 = [
     [("jepa", VJEPA_1), ("jepa", VJEPA_21), ("mae", VIDEOMAE_2)],
     ids=["1", "21", "mae2"],
 )
-def test_a_run_with_all_that_a_method_adds_trains_and_counts_samples(
+def test_a_run_with_all_options_of_a_method_counts_samples(
     tiny_corpus: Path, tmp_path: Path, name: str, options: list[object]
 ) -> None:
     status, errors = finish(recipe(name, 1, tiny_corpus, tmp_path / "run", *FAST, *options))
@@ -78,7 +78,7 @@ def test_a_run_with_all_that_a_method_adds_trains_and_counts_samples(
     ]
     for row in rows:
         losses = [sample["loss"] for sample in samples if sample["step"] == row["step"]]
-        assert sum(row["consumed"].values()) == 4, "samples, however many clips there are of each"
+        assert sum(row["consumed"].values()) == 4, "samples, whatever the number of views"
         assert row["loss"] == pytest.approx(sum(losses) / 4)
         assert len(set(losses)) == 4
     assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()

@@ -1,4 +1,4 @@
-"""Starting from pretrained weights: ours or foreign, strictly, and known to the run ever after."""
+"""Starting from pretrained weights of a run, an encoder file or another project, and resuming."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -55,24 +55,25 @@ def mae(encoder: EncoderConfig = SINCOS) -> MaeObjective:
 
 
 def vjepa(path: Path, tokens: int = 10) -> dict[str, dict[str, torch.Tensor]]:
-    found = {"encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
-    found["target_encoder"] = random_tensors(vjepa_encoder(48, 2, 192, 8), 2)
-    found["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens), 3)
+    """Write V-JEPA's checkpoint and return the tensors of its networks."""
+    networks = {"encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
+    networks["target_encoder"] = random_tensors(vjepa_encoder(48, 2, 192, 8), 2)
+    networks["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, tokens), 3)
     for number in range(1, tokens):
-        found["predictor"][f"mask_tokens.{number}"].zero_()
-    vjepa_file(path, **found)
-    return found
+        networks["predictor"][f"mask_tokens.{number}"].zero_()
+    vjepa_file(path, **networks)
+    return networks
 
 
-def test_a_jepa_starts_from_the_average_and_the_trained_mask_token(tmp_path: Path) -> None:
-    found = vjepa(tmp_path / "vitl.pt")
+def test_a_jepa_starts_from_the_target_encoder_and_trained_mask_token(tmp_path: Path) -> None:
+    networks = vjepa(tmp_path / "vitl.pt")
     objective = jepa()
     facts = load_init_weights(tmp_path / "vitl.pt", objective)
-    assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
+    assert_same_bytes(objective.encoder.state_dict(), networks["target_encoder"])
     assert torch.equal(
-        objective.predictor.predictor_proj.weight, found["predictor"]["predictor_proj.weight"]
+        objective.predictor.predictor_proj.weight, networks["predictor"]["predictor_proj.weight"]
     )
-    assert torch.equal(objective.predictor.mask_tokens, found["predictor"]["mask_tokens.0"][0])
+    assert torch.equal(objective.predictor.mask_tokens, networks["predictor"]["mask_tokens.0"][0])
     assert (facts["name"], facts["format"], facts["license"]) == ("vitl.pt", "vjepa2", "MIT")
     assert facts["sha256"] == file_sha256(tmp_path / "vitl.pt")
     assert (facts["initialized"], facts["fresh"]) == (["encoder", "predictor"], {})
@@ -88,14 +89,14 @@ def test_a_mae_starts_from_encoder_and_decoder(tmp_path: Path) -> None:
     assert (facts["license"], facts["initialized"]) == ("CC-BY-NC-4.0", ["encoder", "decoder"])
 
 
-def test_another_clip_takes_the_same_weights(tmp_path: Path) -> None:
-    found = vjepa(tmp_path / "vitl.pt")
+def test_clips_of_another_size_load_the_same_weights(tmp_path: Path) -> None:
+    networks = vjepa(tmp_path / "vitl.pt")
     objective = jepa(replace(ROPE, num_frames=8, crop_px=64))
     load_init_weights(tmp_path / "vitl.pt", objective)
-    assert_same_bytes(objective.encoder.state_dict(), found["target_encoder"])
+    assert_same_bytes(objective.encoder.state_dict(), networks["target_encoder"])
 
 
-def test_a_predictor_of_another_size_starts_fresh_and_this_is_said(tmp_path: Path) -> None:
+def test_a_predictor_of_another_size_starts_random_with_the_reason(tmp_path: Path) -> None:
     vjepa(tmp_path / "vitl.pt")
     objective = jepa(depth=3)
     before = {name: tensor.clone() for name, tensor in objective.predictor.state_dict().items()}
@@ -115,7 +116,7 @@ def test_a_predictor_of_another_size_starts_fresh_and_this_is_said(tmp_path: Pat
         ({"patch_size": 16}, "patch_size is 8 in the file, 16 in the config"),
     ],
 )
-def test_another_encoder_is_refused_and_nothing_is_loaded(
+def test_a_different_encoder_is_refused_and_nothing_is_loaded(
     tmp_path: Path, changes: dict[str, object], match: str
 ) -> None:
     vjepa(tmp_path / "vitl.pt")
@@ -126,21 +127,21 @@ def test_another_encoder_is_refused_and_nothing_is_loaded(
     assert_same_bytes(objective.state_dict(), before)
 
 
-def test_the_heads_of_a_published_size_are_not_the_runs_to_choose(tmp_path: Path) -> None:
+def test_a_published_size_fixes_the_number_of_heads(tmp_path: Path) -> None:
     vjepa_file(tmp_path / "vit.pt", target_encoder=random_tensors(vjepa_encoder(192, 12, 768, 16)))
     config = EncoderConfig(width=192, depth=12, num_heads=4, num_frames=4, crop_px=32)
     with pytest.raises(CheckpointError, match="num_heads is 3 in the file, 4 in the config"):
         load_init_weights(tmp_path / "vit.pt", jepa(config))
 
 
-def test_a_file_may_need_a_word_about_its_format_and_its_license_and_both_are_known_ever_after(
+def test_a_given_format_and_license_are_used_and_recorded(
     tmp_path: Path,
 ) -> None:
-    """SurgRec-JEPA, which looks like V-JEPA: its trained encoder is the one to take, and its license is another."""
-    found = vjepa(tmp_path / "jepa.pt", tokens=2)
+    """SurgRec-JEPA looks like V-JEPA, but uses the trained encoder and has another license."""
+    networks = vjepa(tmp_path / "jepa.pt", tokens=2)
     objective = jepa()
     facts = load_init_weights(tmp_path / "jepa.pt", objective, "surgrec")
-    assert_same_bytes(objective.encoder.state_dict(), found["encoder"])
+    assert_same_bytes(objective.encoder.state_dict(), networks["encoder"])
     assert (facts["format"], facts["key"], facts["license"]) == (
         "surgrec-vjepa2",
         "encoder",
@@ -156,7 +157,7 @@ def test_a_file_may_need_a_word_about_its_format_and_its_license_and_both_are_kn
     assert facts["given"] == {"format": "auto", "license": "CC-BY-4.0"}
 
 
-def test_a_license_may_be_given_for_weights_of_ours_and_a_format_may_not(tmp_path: Path) -> None:
+def test_a_license_can_be_given_for_a_run_and_a_format_cannot(tmp_path: Path) -> None:
     run_of(tmp_path / "run", jepa(), None)
     assert (
         load_init_weights(tmp_path / "run", jepa(), license="CC-BY-4.0")["license"] == "CC-BY-4.0"
@@ -175,12 +176,12 @@ def test_a_format_or_a_license_without_a_file_is_refused(tmp_path: Path) -> None
         initial_weights(None, jepa(), checkpoints, 0, show=False, format="surgrec")
 
 
-def test_a_resumed_run_is_told_of_its_start_what_it_was_told_at_first(tmp_path: Path) -> None:
+def test_a_resumed_run_needs_the_same_format_and_license(tmp_path: Path) -> None:
     vjepa(tmp_path / "jepa.pt", tokens=2)
     checkpoints = Checkpoints(tmp_path / "run", keep=1)
 
-    def start(step: int, **told: str) -> dict[str, object] | None:
-        return initial_weights(tmp_path / "jepa.pt", jepa(), checkpoints, step, show=False, **told)
+    def start(step: int, **given: str) -> dict[str, object] | None:
+        return initial_weights(tmp_path / "jepa.pt", jepa(), checkpoints, step, show=False, **given)
 
     facts = start(0, format="surgrec", license="CC-BY-NC-4.0")
     run_of(tmp_path / "run", jepa(), facts)
@@ -196,7 +197,7 @@ def test_a_resumed_run_is_told_of_its_start_what_it_was_told_at_first(tmp_path: 
         start(3)
 
 
-def test_a_run_of_one_mask_token_starts_from_one_of_two_and_the_other_way_round(
+def test_runs_with_one_and_two_mask_tokens_start_from_each_other(
     tmp_path: Path,
 ) -> None:
     first, second, third = jepa(shared_mask_token=False), jepa(), jepa(shared_mask_token=False)
@@ -211,7 +212,7 @@ def test_a_run_of_one_mask_token_starts_from_one_of_two_and_the_other_way_round(
     assert torch.equal(third.predictor.mask_tokens, torch.stack([largest, largest]))
 
 
-def test_a_run_of_before_there_was_a_choice_has_a_mask_token_for_each_configuration(
+def test_runs_before_shared_mask_token_have_one_per_configuration(
     tmp_path: Path,
 ) -> None:
     old = jepa(shared_mask_token=False)
@@ -224,7 +225,7 @@ def test_a_run_of_before_there_was_a_choice_has_a_mask_token_for_each_configurat
 
 
 def test_an_imported_file_gives_a_run_its_predictor_too(tmp_path: Path) -> None:
-    found = vjepa(tmp_path / "vitl.pt")
+    networks = vjepa(tmp_path / "vitl.pt")
     options = ImportOptions(num_heads=4, predictor_heads=2, num_frames=4, crop_px=32)
     import_weights(
         read_external(tmp_path / "vitl.pt", "auto", options), tmp_path / "encoder.safetensors", None
@@ -233,7 +234,7 @@ def test_an_imported_file_gives_a_run_its_predictor_too(tmp_path: Path) -> None:
     facts = load_init_weights(tmp_path / "encoder.safetensors", objective)
     assert (facts["initialized"], facts["license"]) == (["encoder", "predictor"], "MIT")
     assert torch.equal(
-        objective.predictor.mask_tokens[0], found["predictor"]["mask_tokens.0"][0, 0]
+        objective.predictor.mask_tokens[0], networks["predictor"]["mask_tokens.0"][0, 0]
     )
     assert objective.predictor.mask_tokens.shape == (1, 24)
 
@@ -241,7 +242,7 @@ def test_an_imported_file_gives_a_run_its_predictor_too(tmp_path: Path) -> None:
 def run_of(
     run_dir: Path, objective: JepaObjective, init_from: dict[str, object] | None, **predictor: bool
 ) -> None:
-    """A run as the recipe leaves it after three steps."""
+    """Write a run as a recipe leaves it after three steps."""
     sizes = {"width": 24, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0, **predictor}
     identity = {"config": {"objective": {"predictor": sizes}}, "init_from": init_from}
     state = TrainingState(
@@ -256,15 +257,15 @@ def run_of(
     save_encoder(target, run_dir / "encoder.safetensors", {**identity, "step": 3})
 
 
-def test_a_run_gives_its_average_its_predictor_and_its_license(tmp_path: Path) -> None:
+def test_a_run_gives_target_encoder_predictor_and_license(tmp_path: Path) -> None:
     first = jepa()
     shake(first)
     start = {"name": "vitl16.pth.tar", "license": "CC-BY-NC-4.0", "license_from": "format"}
     run_of(tmp_path / "first", first, start, shared_mask_token=True)
     second = jepa()
     facts = load_init_weights(tmp_path / "first", second)
-    own = read_saved_weights(tmp_path / "first")
-    assert_same_bytes(second.encoder.state_dict(), own.weights.encoder.state)
+    saved = read_saved_weights(tmp_path / "first")
+    assert_same_bytes(second.encoder.state_dict(), saved.weights.encoder.state)
     assert_same_bytes(second.predictor.state_dict(), first.predictor.state_dict())
     assert (facts["name"], facts["license"], facts["init_from"]["name"]) == (
         "first",
@@ -276,11 +277,11 @@ def test_a_run_gives_its_average_its_predictor_and_its_license(tmp_path: Path) -
 
     third = jepa()
     facts = load_init_weights(tmp_path / "first/encoder.safetensors", third)
-    assert_same_bytes(third.encoder.state_dict(), own.weights.encoder.state)
+    assert_same_bytes(third.encoder.state_dict(), saved.weights.encoder.state)
     assert facts["fresh"] == {"predictor": "not in the file"}
 
 
-def test_a_damaged_checkpoint_is_not_taken_from(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     run_of(tmp_path / "run", jepa(), None)
     with (tmp_path / "run/checkpoints/step-00000003/objective.safetensors").open("r+b") as file:
         file.seek(-4, 2)
@@ -293,7 +294,7 @@ def resumed(path: Path | None, run_dir: Path, step: int = 3) -> dict[str, object
     return initial_weights(path, jepa(), Checkpoints(run_dir, keep=1), step, show=False)
 
 
-def test_a_resumed_run_knows_its_start_without_the_file(tmp_path: Path) -> None:
+def test_a_run_resumes_without_the_file_it_was_started_from(tmp_path: Path) -> None:
     vjepa(tmp_path / "vitl.pt")
     facts = resumed(tmp_path / "vitl.pt", tmp_path / "run", step=0)
     assert facts is not None
@@ -311,7 +312,7 @@ def test_a_resumed_run_knows_its_start_without_the_file(tmp_path: Path) -> None:
         resumed(None, tmp_path / "run")
 
 
-def test_a_run_that_started_from_random_weights_cannot_be_resumed_with_others(
+def test_a_run_from_random_weights_cannot_resume_with_a_file(
     tmp_path: Path,
 ) -> None:
     run_of(tmp_path / "run", jepa(), None)
@@ -320,42 +321,44 @@ def test_a_run_that_started_from_random_weights_cannot_be_resumed_with_others(
         resumed(tmp_path / "vitl.pt", tmp_path / "run")
 
 
-def test_what_a_file_has_and_what_is_taken_of_it_is_shown(
+def test_the_contents_of_a_file_and_their_use_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = vjepa(tmp_path / "vitl.pt")
+    networks = vjepa(tmp_path / "vitl.pt")
     for network, table in (("target_encoder", "pos_embed"), ("predictor", "predictor_pos_embed")):
-        found[network][table] = torch.zeros(1, 32, 48 if network == "target_encoder" else 24)
-    vjepa_file(tmp_path / "vitl.pt", **found)
+        networks[network][table] = torch.zeros(1, 32, 48 if network == "target_encoder" else 24)
+    vjepa_file(tmp_path / "vitl.pt", **networks)
     checkpoints = Checkpoints(tmp_path, keep=1)
     initial_weights(tmp_path / "vitl.pt", jepa(depth=1), checkpoints, 0, show=True)
-    said = capsys.readouterr().err
-    assert "init_from: encoder and predictor of vitl.pt, format vjepa2, entry target_enc" in said
-    assert "init_from: encoder: 28 tensors" in said
-    assert "init_from: license MIT (of the project that publishes files of this format" in said
+    report = capsys.readouterr().err
+    assert (
+        "init_from: encoder and predictor of vitl.pt, format vjepa2, entry target_encoder" in report
+    )
+    assert "init_from: encoder: 28 tensors" in report
+    assert "init_from: license MIT (of the project that publishes files of this format" in report
     assert (
         "init_from: not used: target_encoder.pos_embed, predictor.predictor_pos_embed (2 tensors)"
-        in said
+        in report
     )
-    assert "init_from: left out: opt (2 tensors): the optimizer's state" in said
+    assert "init_from: left out: opt (2 tensors): the optimizer's state" in report
     assert (
         "loaded the encoder only; the predictor starts from random weights: "
-        "depth is 2 in the file, 1 in the config" in said
+        "depth is 2 in the file, 1 in the config" in report
     )
-    assert "mask token" not in said
+    assert "mask token" not in report
     initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=True)
-    said = capsys.readouterr().err
+    report = capsys.readouterr().err
     assert (
-        "init_from: mask token 0 of 10, which has the largest norm, initializes every mask token of "
-        "the run (1)"
-    ) in said
-    assert "init_from: loaded the encoder and the predictor" in said
+        "init_from: mask token 0 of 10, which has the largest norm, initializes every mask token "
+        "of the run (1)"
+    ) in report
+    assert "init_from: loaded the encoder and the predictor" in report
     initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=False)
     assert capsys.readouterr().err == ""
 
 
-def test_flat_sinusoids_are_not_taken_to_frames_of_another_size(tmp_path: Path) -> None:
-    """They count ids row by row: in frames of another width, every one of them means another place."""
+def test_flat_sinusoids_are_refused_for_frames_of_another_size(tmp_path: Path) -> None:
+    """They count ids row by row, so in wider frames every id means another position."""
     first, second = mae(), mae(replace(SINCOS, crop_px=64))
     before = {name: tensor.clone() for name, tensor in second.state_dict().items()}
     weights = weights_of(first.encoder, decoder=first.decoder)
@@ -380,7 +383,7 @@ def test_flat_sinusoids_are_not_taken_to_frames_of_another_size(tmp_path: Path) 
     ]
 
 
-def test_a_published_videomae_is_for_frames_of_224_px_unless_it_was_imported_for_others(
+def test_a_published_videomae_needs_224_px_unless_imported_for_others(
     tmp_path: Path,
 ) -> None:
     tensors = random_tensors(videomae_model(192, 12, 768, 16, (192, 4, 768)))
@@ -402,10 +405,10 @@ def test_a_published_videomae_is_for_frames_of_224_px_unless_it_was_imported_for
     assert torch.equal(objective.encoder.norm.bias, tensors["encoder.norm.bias"])
 
 
-def test_a_decoder_for_frames_of_another_size_starts_fresh_beside_an_encoder_that_has_none(
+def test_a_decoder_for_another_frame_size_starts_random(
     tmp_path: Path,
 ) -> None:
-    """The encoder's rotary positions keep their meaning, and the decoder's flat sinusoids do not."""
+    """The encoder's rotary positions keep their meaning; the decoder's flat sinusoids do not."""
     first, second = mae(ROPE), mae(replace(ROPE, crop_px=64))
     save_pretrained(
         weights_of(first.encoder, decoder=first.decoder), tmp_path / "mae.safetensors", {}
@@ -413,7 +416,7 @@ def test_a_decoder_for_frames_of_another_size_starts_fresh_beside_an_encoder_tha
     facts = load_init_weights(tmp_path / "mae.safetensors", second)
     assert facts["initialized"] == ["encoder"]
     assert facts["fresh"] == {
-        "decoder": "crop_px is 32 in the file, 64 in the config, and a decoder's flat sinusoids fit "
-        "one frame size only"
+        "decoder": "crop_px is 32 in the file, 64 in the config, and a decoder's flat sinusoids "
+        "fit one frame size only"
     }
     assert torch.equal(second.encoder.norm.bias, first.encoder.norm.bias)
