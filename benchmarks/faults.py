@@ -23,13 +23,13 @@ def main(words: list[str]) -> int:
         expected = undisturbed(corpus, Path(folder, "undisturbed"))
         Path(folder, "site").mkdir()
         with run_site(Path(folder, "site"), corpus) as site:
-            print("| fault | ended in | seconds | told |\n|---|---|---|---|")
+            print("| fault | ended in | seconds | message |\n|---|---|---|---|")
             for scenario in chosen:
                 ending = play_scenario(scenario, fresh(site, scenario.name), expected)
                 endings.append(ending)
-                told = ending.told.replace(site.address, "s3://bucket").replace(folder, "")
+                message = ending.message.replace(site.address, "s3://bucket").replace(folder, "")
                 print(
-                    f"| {scenario.name} | {ending.verdict} | {ending.seconds:.1f} | {told} |",
+                    f"| {scenario.name} | {ending.verdict} | {ending.seconds:.1f} | {message} |",
                     flush=True,
                 )
     counts = Counter(ending.verdict for ending in endings)

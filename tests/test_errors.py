@@ -7,7 +7,7 @@ from surgrec.errors import SurgrecError
 
 
 def kinds_below(kind: type[SurgrecError], depth: int = 0) -> list[tuple[int, str]]:
-    """Return the exception classes of errors.py with their depth below SurgrecError, in the order of the file."""
+    """Return the classes of errors.py with their depth, in the order of the file."""
     own = [child for child in kind.__subclasses__() if child.__module__ == surgrec.errors.__name__]
     return [
         (depth, kind.__name__),

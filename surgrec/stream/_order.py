@@ -118,7 +118,7 @@ class Order:
     def __call__(self, positions: Int64[np.ndarray, " n"]) -> DrawArrays:
         """Return the draws at these positions of the run.
 
-        Any positions may be asked for in any order.
+        The positions may be in any order, and may repeat.
         """
         stratum, draw = self._mix(positions)
         size = self._sizes[stratum]
@@ -163,8 +163,8 @@ class Order:
         Runs with equal identities draw the same samples.
 
         Args:
-            positions: Compare the first positions only, so that later stages may differ. None: the
-                whole, endless run.
+            positions: Leave out stages that begin after this many positions. None: keep all stages
+                of the endless run.
         """
         begun = [
             stage
@@ -219,8 +219,7 @@ class Order:
         block, slot = np.divmod(positions, self.mixture.block)
         blocks, inverse = np.unique(block, return_inverse=True)
 
-        # Usual case: a batch lies within one mixing block, and so do the batches before and after
-        # it.
+        # Usual case: the batch lies within one mixing block, which neighboring batches share.
         if len(blocks) == 1:
             stratum, draw = self._deal_block_cached(int(blocks[0]))
             return stratum[slot], draw[slot]
@@ -254,8 +253,7 @@ class Order:
         number = np.empty_like(stratum)
         np.put_along_axis(number, slots_by_stratum, self._slots[None, :] - first, axis=1)
 
-        # Add the draws of all earlier blocks: those of earlier stages, and the whole blocks of this
-        # stage.
+        # Add the draws of all earlier blocks: of earlier stages, and of this stage.
         stage_blocks = (blocks - self._start_blocks[stage])[:, None]
         draws_before = self._draws_before_stage[stage] + stage_blocks * self.counts[stage]
         return stratum, np.take_along_axis(draws_before, stratum, axis=1) + number

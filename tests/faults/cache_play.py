@@ -1,4 +1,4 @@
-"""How scenarios of the disk cache are played. Each gives what its jobs loaded, each job from the first step on."""
+"""Scenarios of the disk cache. Each returns the results of its jobs, every job from step 0 on."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ from tests.support.loading import Job, Loaded
 
 
 def with_cache(site: Site, limit_bytes: int = 10**9) -> dict[str, Any]:
-    """A job that is still reading when something happens to its cache."""
+    """Return the options of a job that is still reading when something happens to its cache."""
     return SLOW_TRAINER | {"cache_dir": site.cache, "cache_gb": limit_bytes / 1e9}
 
 
 def disk_full(site: Site) -> list[Loaded]:
-    """Half of the shards fit on the cache's disk, and its limit does not know."""
+    """Only half of the shards fit on the cache's disk, in spite of a higher limit."""
     with small_disk(site.cache, kilobytes=_corpus_bytes(site) // 2048):
         loaded = site.load(**with_cache(site))
         assert 0 < len(_cached(site)) < len(_shards(site))
@@ -29,20 +29,20 @@ def disk_full(site: Site) -> list[Loaded]:
 
 
 def folder_that_cannot_be(site: Site) -> list[Loaded]:
-    """The cache's folder would lie below a file."""
+    """The parent of the cache's folder is a file."""
     site.cache.write_bytes(b"")
     return [site.load(cache_dir=site.cache / "below")]
 
 
 def limit_below_a_shard(site: Site) -> list[Loaded]:
-    """Nothing fits, so nothing is cached."""
+    """No shard fits, so none is cached."""
     loaded = site.load(**with_cache(site, limit_bytes=1000))
     assert not _cached(site)
     return [loaded]
 
 
 def harmed(harm: Callable[[Path], object]) -> Callable[[Site], list[Loaded]]:
-    """Whatever comes into the cache is harmed, again and again, while a run reads it."""
+    """Damage every file that enters the cache, while a run reads it."""
 
     def play(site: Site) -> list[Loaded]:
         job = site.start(**with_cache(site))
@@ -52,7 +52,7 @@ def harmed(harm: Callable[[Path], object]) -> Callable[[Site], list[Loaded]]:
             for path in _cached(site):
                 try:
                     harm(path)
-                except FileNotFoundError:  # it was dropped: it had been harmed before
+                except FileNotFoundError:  # dropped, because it was damaged before
                     continue
                 count += 1
             time.sleep(0.05)
@@ -63,10 +63,10 @@ def harmed(harm: Callable[[Path], object]) -> Callable[[Site], list[Loaded]]:
 
 
 def change_a_byte(path: Path) -> None:
-    """In every kilobyte, in the file that others have open."""
+    """Change a byte of every kilobyte, in the file that other processes have open."""
     with path.open("r+b") as file:
-        for place in range(0, path.stat().st_size, 1024):
-            file.seek(place)
+        for offset in range(0, path.stat().st_size, 1024):
+            file.seek(offset)
             file.write(b"\xaa")
 
 
@@ -75,7 +75,7 @@ def cut(path: Path) -> None:
 
 
 def wrong_from_the_start(site: Site) -> list[Loaded]:
-    """Files with the right names and lengths, and other bytes, lie in the cache already."""
+    """The cache already has files with the right names and sizes, and wrong bytes."""
     site.cache.mkdir()
     for sha256, size in _shards(site).items():
         (site.cache / f"{sha256}.tar").write_bytes(bytes(size))
@@ -83,17 +83,16 @@ def wrong_from_the_start(site: Site) -> list[Loaded]:
 
 
 def folder_removed(site: Site) -> list[Loaded]:
-    """Somebody tidies up."""
+    """The cache's folder is removed during the run."""
     job = site.start(**with_cache(site))
     job.until(lambda: len(_cached(site)) > 2)
-    shutil.rmtree(
-        site.cache.rename(site.folder / "tidied")
-    )  # all at once: it is written to meanwhile
+    # Rename it first, so that it disappears at once: the filler writes to it meanwhile.
+    shutil.rmtree(site.cache.rename(site.folder / "removed"))
     return [job.finish(DEADLINE_S)]
 
 
 def disk_fails(site: Site) -> list[Loaded]:
-    """Files are damaged and cannot be removed, as on a failing disk, which the kernel makes read-only."""
+    """Files are damaged and cannot be removed, as on a failing disk that became read-only."""
     job = site.start(**with_cache(site))
     job.until(lambda: len(_cached(site)) > 2)
     for path in _cached(site):
@@ -108,7 +107,7 @@ def disk_fails(site: Site) -> list[Loaded]:
 
 
 def filler_killed(site: Site) -> list[Loaded]:
-    """The process that fills gets kill -9."""
+    """The filler process is killed with SIGKILL."""
     site.proxy.do(since(1, delayed(0.02)))
     job = site.start(**with_cache(site))
     job.until(lambda: len(_cached(site)) > 0)
@@ -126,7 +125,7 @@ def two_jobs(site: Site) -> list[Loaded]:
 
 
 def killed_while_it_fills(site: Site) -> list[Loaded]:
-    """All of a job gets kill -9 with a shard half there; the next job has a sound cache below the limit."""
+    """A whole job is killed with a shard half copied; the next job has a sound cache."""
     limit = _corpus_bytes(site) * 3 // 5
     site.proxy.do(since(1, delayed(0.1)))
     first = site.start(**with_cache(site, limit))
@@ -144,7 +143,7 @@ def killed_while_it_fills(site: Site) -> list[Loaded]:
 
 
 def _check_size(site: Site, limit_bytes: int, jobs: list[Job]) -> None:
-    """Looks at the folder again and again until the jobs end."""
+    """Check the folder's size until the jobs end."""
     largest = 0
     while any(job.process.is_alive() for job in jobs):
         sizes = []
@@ -159,18 +158,18 @@ def _check_size(site: Site, limit_bytes: int, jobs: list[Job]) -> None:
 
 
 def _cached(site: Site) -> list[Path]:
-    """Shards that are whole."""
+    """Return the complete cached shards."""
     return [path for path in site.cache.glob("*.tar") if not path.name.startswith(".")]
 
 
 def _fillers(site: Site, job: Job) -> list[Any]:
-    """The process of a job that holds the cache's lock."""
+    """Return the processes of a job that hold the cache's lock."""
     lock = str(site.cache / "lock")
     return [child for child in job.children() if lock in {file.path for file in child.open_files()}]
 
 
 def _shards(site: Site) -> dict[str, int]:
-    """Bytes of each shard of the corpus, by SHA-256."""
+    """Return the bytes of each shard of the corpus, by SHA-256."""
     return {file_sha256(path): path.stat().st_size for path in site.corpus.rglob("*.tar")}
 
 

@@ -1,7 +1,7 @@
-"""A proxy in front of a real S3 server that passes everything on, except where it is told to do harm.
+"""A proxy in front of a real S3 server that forwards everything but the requests with faults.
 
-Requests for bytes of shards are numbered from 1 on, whoever asks. A plan says what becomes of which number; a fault is a few of an
-`Exchange`'s methods, one after the other.
+Requests for bytes of shards are numbered from 1 on, over all clients. A plan maps a number to a
+fault. A fault calls some methods of an `Exchange`, one after the other.
 """
 
 import http.client
@@ -23,65 +23,65 @@ _NOT_PASSED_ON = {"connection", "expect", "keep-alive", "transfer-encoding"}
 
 
 def never(number: int) -> None:
-    """Everything is passed on."""
+    """Forward every request."""
 
 
 def every(period: int, fault: Fault, first: int = 2) -> Plan:
-    """A fault again and again."""
+    """Plan a fault periodically."""
     return lambda number: fault if number >= first and (number - first) % period == 0 else None
 
 
 def between(first: int, last: int, fault: Fault) -> Plan:
-    """A fault for a while."""
+    """Plan a fault for a range of requests."""
     return lambda number: fault if first <= number <= last else None
 
 
 def at(number: int, fault: Fault) -> Plan:
-    """A fault once."""
+    """Plan a fault once."""
     return between(number, number, fault)
 
 
 def since(first: int, fault: Fault) -> Plan:
-    """A fault from some request on."""
+    """Plan a fault from a request on."""
     return between(first, sys.maxsize, fault)
 
 
 def any_of(*faults: Fault) -> Plan:
-    """One fault after the other, in two requests of three."""
+    """Plan several faults in turn, in two requests of three."""
     return lambda number: faults[number // 3 % len(faults)] if number % 3 else None
 
 
 class Proxy:
-    """What the proxy is told, and what it saw. `plan` may be changed at any time."""
+    """The plans and counts of the proxy. The plans may be changed at any time (`do`)."""
 
     def __init__(self, server: str) -> None:
         self.server = server
-        """Host and port of the real one."""
+        """Host and port of the real server."""
         self.endpoint = ""
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self.do(never)
 
     def do(self, plan: Plan, *, elsewhere: Plan = never) -> None:
-        """Another plan; numbers start again.
+        """Set new plans and restart the numbers.
 
         Args:
-            plan: For requests for bytes of shards.
-            elsewhere: For all others, which have numbers of their own.
+            plan: Plan of requests for bytes of shards.
+            elsewhere: Plan of all other requests, which are numbered separately.
         """
         with self._lock:
             self._plans = {True: plan, False: elsewhere}
             self._numbers = {True: 0, False: 0}
             self.done = 0
-            """Faults that were done."""
+            """Number of faults so far."""
 
     @property
     def shard_requests(self) -> int:
-        """Since the plan was made."""
+        """Number of requests for bytes of shards since the plan was set."""
         return self._numbers[True]
 
     def fault_of(self, method: str, path: str) -> Fault | None:
-        """What becomes of the next request."""
+        """Return the fault of the next request, or None."""
         is_of_shard = method == "GET" and path.partition("?")[0].endswith(".tar")
         with self._lock:
             self._numbers[is_of_shard] += 1
@@ -92,7 +92,7 @@ class Proxy:
 
 @contextmanager
 def run_proxy(server_endpoint: str) -> Iterator[Proxy]:
-    """A proxy on a free port of loopback, in threads of this process."""
+    """Run a proxy on a free port of loopback, in threads of this process."""
     proxy = Proxy(server_endpoint.removeprefix("http://"))
     handler = type("Handler", (Exchange,), {"proxy": proxy})
     with _Server(("127.0.0.1", 0), handler) as listening:
@@ -112,13 +112,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that leave in the middle are what this is about."""
+        """Do not report clients that disconnect early: faults cause them."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One connection of a client, and what may become of its requests."""
+    """One connection of a client, with the parts of which faults are made."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -135,7 +135,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _relay  # noqa: N815  # http.server's names
 
     def ask(self) -> None:
-        """Asks the real server. One that is down looks to the client as it would without a proxy."""
+        """Ask the real server. If it is down, reset the client's connection, as without a proxy."""
         connection = http.client.HTTPConnection(self.proxy.server, timeout=_SERVER_TIMEOUT_S)
         try:
             # The host stays the one that the client signed.
@@ -159,13 +159,13 @@ class Exchange(BaseHTTPRequestHandler):
             connection.close()
 
     def pass_on(self) -> None:
-        """The server's answer."""
+        """Send the server's response."""
         self.ask()
         self.begin()
         self.write(self._body)
 
     def begin(self) -> None:
-        """The server's status and headers; they promise the whole body."""
+        """Send the server's status and headers, which announce the whole body."""
         self.send_response_only(self._status)
         for name, value in self._headers:
             if name.lower() not in _NOT_PASSED_ON | {"content-length"}:
@@ -176,19 +176,19 @@ class Exchange(BaseHTTPRequestHandler):
         self.end_headers()
 
     def write(self, data: bytes) -> None:
-        """Some of the body."""
+        """Send a part of the body."""
         if self.command != "HEAD":
             self.wfile.write(data)
             self.wfile.flush()
 
     def pass_half(self) -> None:
-        """The server's answer up to the middle of its body."""
+        """Send the server's response up to the middle of its body."""
         self.ask()
         self.begin()
         self.write(self._body[: len(self._body) // 2])
 
     def pass_less(self) -> None:
-        """A shorter range than was asked for, in itself consistent."""
+        """Send a shorter range than requested, with consistent headers."""
         self.ask()
         self._body = self._body[: len(self._body) // 2]
         self._headers = [pair for pair in self._headers if pair[0].lower() != "content-length"]
@@ -196,7 +196,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.write(self._body)
 
     def pass_changed(self) -> None:
-        """The server's answer with one bit in the middle flipped, as a faulty wire without TLS would."""
+        """Send the server's response with one bit flipped, as a faulty network without TLS."""
         self.ask()
         changed = bytearray(self._body)
         changed[len(changed) // 2] ^= 1
@@ -204,27 +204,27 @@ class Exchange(BaseHTTPRequestHandler):
         self.write(bytes(changed))
 
     def pass_slowly(self, byte_s: float) -> None:
-        """A byte now and then: the connection is never silent for long, and the body never there."""
+        """Send single bytes with pauses: never silent for long, and never complete."""
         self.ask()
         self.begin()
-        for place in range(len(self._body)):
-            self.write(self._body[place : place + 1])
+        for offset in range(len(self._body)):
+            self.write(self._body[offset : offset + 1])
             if self.proxy.stopping.wait(byte_s):
                 break
         self.close()
 
     def wait(self, seconds: float) -> None:
-        """A delay."""
+        """Wait, or return early when the proxy stops."""
         self.proxy.stopping.wait(seconds)
 
     def refuse(self, status: int, code: str) -> None:
-        """An error as S3 tells it, which the server knows nothing of."""
+        """Send an S3 error instead of the server's response."""
         self.answer(
-            status, f"<Error><Code>{code}</Code><Message>as the proxy was told</Message></Error>"
+            status, f"<Error><Code>{code}</Code><Message>requested by the plan</Message></Error>"
         )
 
     def answer(self, status: int, text: str) -> None:
-        """Anything else than what the server would say."""
+        """Send a text instead of the server's response."""
         self.send_response_only(status)
         self.send_header(
             "Content-Type", "text/html" if text.startswith("<html") else "application/xml"
@@ -234,20 +234,20 @@ class Exchange(BaseHTTPRequestHandler):
         self.write(text.encode())
 
     def fall_silent(self) -> None:
-        """Not a byte more, and the connection stays open."""
+        """Send nothing more, and keep the connection open."""
         self.close()
         self.proxy.stopping.wait()
 
     def close(self) -> None:
-        """The connection ends after what was sent."""
+        """Close the connection after the bytes sent so far."""
         self.close_connection = True
 
     def reset(self) -> None:
-        """The connection breaks."""
+        """Reset the connection."""
         self.close_connection = True
-        time.sleep(0.02)  # a reset overtakes bytes that the client has not read yet
+        time.sleep(0.02)  # a reset overtakes unread bytes
         with socket.socket(fileno=self.connection.detach()) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""

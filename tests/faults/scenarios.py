@@ -1,6 +1,7 @@
-"""What may go wrong while a run reads, played with the real loader on a real object store behind a proxy that does harm.
+"""Faults during reading, with the real loader on a real object store behind a faulty proxy.
 
-Every scenario must end in the stream of an undisturbed run, or in one clear sentence: never in a hang, never in another sample.
+Every scenario must end in the stream of an undisturbed run or in one clear sentence. It must never
+hang, and never load another sample.
 """
 
 import re
@@ -18,29 +19,29 @@ from tests.support.loading import Loaded, LoadedSample
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One thing that goes wrong."""
+    """One fault and its expected ending."""
 
     name: str
     play: Callable[[Site], list[Loaded]]
-    """Gives what jobs loaded, each from the first step on."""
+    """Returns the results of its jobs, every job from step 0 on."""
     refused: str = ""
-    """What the sentence must say, as a regular expression, where the run cannot go on; empty where it must."""
+    """Regular expression of the expected error; empty if the run must continue."""
     slow: bool = False
     """Takes more than a few seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a scenario ended."""
+    """The ending of a scenario."""
 
     verdict: Literal["same stream", "refused", "BROKEN", "not tried"]
-    told: str
-    """The sentence, or what is broken."""
+    message: str
+    """The error of the run, or a description of the breakage."""
     seconds: float
 
 
 IN_THREADS = {"num_workers": 0, "decode_threads": 3}
-"""The other way to make batches; most scenarios have two workers."""
+"""Options of a job that makes batches in threads; most scenarios have two workers."""
 
 SCENARIOS = [
     Scenario(
@@ -202,7 +203,8 @@ SCENARIOS = [
     Scenario(
         name="worker stopped",
         play=play.worker_stopped,
-        refused=r"the loader stopped: (DataLoader timed out after 8 seconds|DataLoader worker|a worker ended)",
+        refused=r"the loader stopped: "
+        r"(DataLoader timed out after 8 seconds|DataLoader worker|a worker ended)",
         slow=True,
     ),
     Scenario(name="whole job killed and resumed", play=play.killed_and_resumed),
@@ -230,34 +232,34 @@ SCENARIOS = [
 
 
 def play_scenario(scenario: Scenario, site: Site, undisturbed: Sequence[LoadedSample]) -> Ending:
-    """How it ends here."""
+    """Play a scenario and judge its ending."""
     try:
         loaded = scenario.play(site)
     except CannotBePlayedError as error:
-        return Ending(verdict="not tried", told=str(error), seconds=0.0)
+        return Ending(verdict="not tried", message=str(error), seconds=0.0)
     except AssertionError as error:
-        return Ending(verdict="BROKEN", told=f"not as it should be: {error}", seconds=0.0)
+        return Ending(verdict="BROKEN", message=f"unexpected: {error}", seconds=0.0)
     return judge(scenario, loaded, undisturbed)
 
 
 def judge(
     scenario: Scenario, loaded: Sequence[Loaded], undisturbed: Sequence[LoadedSample]
 ) -> Ending:
-    """Whether jobs ended as they must."""
+    """Return whether the jobs ended as they must."""
     seconds = sum(job.seconds for job in loaded)
     for job in loaded:
         broken = job.broken or _is_wrong(scenario, job, undisturbed)
         if broken:
-            return Ending(verdict="BROKEN", told=broken, seconds=seconds)
+            return Ending(verdict="BROKEN", message=broken, seconds=seconds)
     return Ending(
         verdict="refused" if scenario.refused else "same stream",
-        told=loaded[-1].error,
+        message=loaded[-1].error,
         seconds=seconds,
     )
 
 
 def _is_wrong(scenario: Scenario, job: Loaded, undisturbed: Sequence[LoadedSample]) -> str:
-    """What a job did that this scenario must not lead to."""
+    """Describe how a job violates the scenario; empty if it does not."""
     for sample, expected in zip(job.samples, undisturbed, strict=False):
         if sample != expected:
             return f"another sample: {sample} instead of {expected}"
@@ -265,8 +267,10 @@ def _is_wrong(scenario: Scenario, job: Loaded, undisturbed: Sequence[LoadedSampl
         return f"good samples were taken for bad ones: {job.quarantined[:2]}"
     if not scenario.refused:
         return job.error or (
-            "" if len(job.samples) == job.asked else f"it ended after {len(job.samples)} samples"
+            ""
+            if len(job.samples) == job.asked
+            else f"the job ended after {len(job.samples)} samples"
         )
     if "\n" in job.error or not re.search(scenario.refused, job.error):
-        return f"it said {job.error!r}" if job.error else "it went on as if nothing had happened"
+        return f"the error was {job.error!r}" if job.error else "the run continued without an error"
     return ""

@@ -1,4 +1,4 @@
-"""Where a scenario plays: a corpus in a real object store, a proxy in front of it, and jobs that load through it."""
+"""The site of a scenario: a corpus in a real object store, a proxy, and jobs behind it."""
 
 import os
 import re
@@ -21,52 +21,56 @@ from tests.support.loading import Job, Load, Loaded, LoadedSample, load_ranks
 
 GLOBAL_BATCH = 8
 STEPS = 8
-"""Of a usual job; all its batches are asked for at once, and come in a second."""
+"""Steps of a usual job; it requests all batches at once and gets them within a second."""
 MANY_STEPS = 24
-"""Of a job with which something happens in between."""
+"""Steps of a job during which something happens."""
 DEADLINE_S = 90.0
 POLICY = RetryPolicy(
     deadline_s=20.0, first_delay_s=0.02, max_delay_s=0.5, read_timeout_s=1.0, connect_timeout_s=2.0
 )
-"""Impatient, as tests must be; the proportions are those of a run."""
+"""A fast policy with the proportions of the default one."""
 
 
 def steps(start: int, stop: int) -> StepSampler:
-    """Some steps of the only rank."""
+    """Return a sampler of these steps for the only rank."""
     return StepSampler(
         global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=start, steps=stop
     )
 
 
 class CannotBePlayedError(Exception):
-    """This machine lacks what a scenario needs."""
+    """The machine lacks a permission that a scenario needs."""
 
 
 @dataclass(kw_only=True)
 class Site:
-    """One scenario's place: its folder is empty at first, and the proxy passes everything on."""
+    """The site of one scenario. Its folder is empty at first, and the proxy forwards everything."""
 
     folder: Path
     corpus: Path
     """The corpus on the local disk."""
     address: str
-    """The same in the store."""
+    """Address of the corpus in the store."""
     server: Server
     proxy: Proxy
     _jobs: int = 0
 
     @property
     def account(self) -> Account:
-        """Of the server, through the proxy."""
+        """Account of the server, with the proxy's endpoint."""
         return replace(self.server.account, endpoint=self.proxy.endpoint)
 
     @property
     def cache(self) -> Path:
-        """A folder for copies of shards; it is not there yet."""
+        """Folder of the disk cache; it does not exist yet."""
         return self.folder / "cache"
 
     def start(self, **changes: Any) -> Job:
-        """A job of two workers and two views that reads the store; changes are of `Load` and `LoaderConfig`."""
+        """Start a job of two workers and two views that reads the store.
+
+        Args:
+            changes: Other values for fields of `Load` and `LoaderConfig`.
+        """
         loader = {"num_workers": 2, "timeout_s": 40} | {
             name: changes.pop(name)
             for name in list(changes)
@@ -84,29 +88,29 @@ class Site:
         return Job(replace(load, **changes), self.folder / f"job-{self._jobs}.jsonl")
 
     def load(self, **changes: Any) -> Loaded:
-        """The same, to its end."""
+        """Run a job to its end; changes as in `start`."""
         return self.start(**changes).finish(DEADLINE_S)
 
-    def own_copy(self) -> Store:
-        """Another copy of the corpus in the store, which the scenario may spoil, and which its jobs read from now on."""
+    def copy_corpus(self) -> Store:
+        """Copy the corpus for a scenario that damages it; later jobs read the copy."""
         store = upload(self.corpus, self.server.account)
         self.address = store.address
         return store
 
 
 def upload(corpus: Path, account: Account) -> Store:
-    """A new copy of a corpus in the store, and the way to it past the proxy."""
+    """Upload a corpus under a new prefix, past the proxy, and return its store."""
     with patch.dict(os.environ, account.environment()):
         store = open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
         for path in sorted(path for path in corpus.rglob("*") if path.is_file()):
             store.upload(path.relative_to(corpus).as_posix(), path)
-        store.list()  # with the client that small requests have, made now, with this account
+        store.list()  # makes the client of small requests now, with this account
     return store
 
 
 @contextmanager
 def run_site(folder: Path, corpus: Path) -> Iterator[Site]:
-    """A server with the corpus and a proxy before it, for one scenario after the other (`fresh`)."""
+    """Run a server with the corpus and a proxy, for one scenario after another (`fresh`)."""
     (folder / "server").mkdir()
     with run_server(folder / "server") as server, run_proxy(server.endpoint) as proxy:
         address = upload(corpus, server.account).address
@@ -114,7 +118,7 @@ def run_site(folder: Path, corpus: Path) -> Iterator[Site]:
 
 
 def fresh(site: Site, name: str) -> Site:
-    """The place for the next scenario."""
+    """Return the site for the next scenario."""
     site.proxy.do(never)
     folder = site.folder / re.sub(r"\W+", "-", name)
     folder.mkdir()
@@ -122,7 +126,7 @@ def fresh(site: Site, name: str) -> Site:
 
 
 def undisturbed(corpus: Path, folder: Path) -> list[LoadedSample]:
-    """What every job gets, or the beginning of it: read from a local disk, without workers, without faults."""
+    """Return the samples that every job must load: from a local disk, without workers or faults."""
     load = Load(
         corpora=[corpus],
         mixture=Mixture(block=16),
@@ -136,7 +140,7 @@ def undisturbed(corpus: Path, folder: Path) -> list[LoadedSample]:
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
-    """A disk of this size, mounted at a new folder."""
+    """Mount a disk of this size at a new folder."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:

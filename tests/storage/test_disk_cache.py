@@ -102,7 +102,7 @@ def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True
     ).returncode:
-        pytest.skip("only root may make a small disk")
+        pytest.skip("mounting a small disk needs root")
     try:
         cache = DiskCache(disk / "cache", LIMIT)
         cache.prepare()

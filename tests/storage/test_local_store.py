@@ -13,7 +13,12 @@ import pytest
 from surgrec.errors import StorageError
 from surgrec.storage import open_store
 
-UPLOAD = "import sys, pathlib, surgrec.storage as s; s.open_store(sys.argv[1]).upload('a.tar', pathlib.Path(sys.argv[2]))"
+UPLOAD = """
+import sys
+from pathlib import Path
+from surgrec.storage import open_store
+open_store(sys.argv[1]).upload("a.tar", Path(sys.argv[2]))
+"""
 
 
 @pytest.fixture
@@ -69,7 +74,7 @@ def test_a_process_killed_in_the_middle_of_a_write_leaves_the_old_file(tmp_path:
     source = tmp_path / "source"
     os.mkfifo(source)
     writer = subprocess.Popen([sys.executable, "-c", UPLOAD, store.address, str(source)])
-    with source.open("wb") as pipe:  # the writer waits for more than it gets
+    with source.open("wb") as pipe:  # the writer waits for the rest
         pipe.write(bytes(3 << 20))
         pipe.flush()
         deadline = time.monotonic() + 20

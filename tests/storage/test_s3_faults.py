@@ -1,4 +1,4 @@
-"""What a store does when the object store fails: each fault on demand, from a server of our own."""
+"""Failures of the object store, each on demand from a faulty server."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from surgrec.storage.s3 import CHUNK_BYTES
 from tests.support.s3 import Fault, FaultyS3, etag
 
 DATA = bytes(range(251)) * 4000
-"""1 MB that no shift maps on itself."""
+"""1 MB that no shift maps onto itself."""
 PASSING: list[Fault] = [
     "slow_down",
     "internal_error",
@@ -25,7 +25,7 @@ PASSING: list[Fault] = [
     "short",
 ]
 WHOLE: list[Fault] = [fault for fault in PASSING if fault != "short"]
-"""Without a range, a short answer of consistent length is that of a short file."""
+"""Without a range, a short response of consistent length looks like a short file."""
 BROKEN: list[Fault] = ["reset", "truncate", "stall", "short"]
 
 
@@ -114,7 +114,8 @@ def test_a_store_that_ignores_ranges_is_named(store: Store, faulty_s3: FaultyS3)
 def test_what_cannot_pass_fails_at_once(
     fault: Fault, kind: type[StorageError], sentence: str, store: Store, faulty_s3: FaultyS3
 ) -> None:
-    # Denied, it is asked once more under a signature of its own: an address signed in advance may be too old, or not be welcome.
+    # After a denial, the client signs the request itself: a presigned address may be too old or
+    # unwelcome.
     faulty_s3.faults.extend([fault] * (2 if fault == "access_denied" else 1))
     with pytest.raises(kind, match=sentence):
         store.read_range("shard.tar", 0, 10)
@@ -130,7 +131,7 @@ def test_a_store_that_refuses_presigned_addresses_is_still_read(
         assert store.read_range("shard.tar", 5, 10) == DATA[5:15]
     assert len(faulty_s3.requests) == 6
     assert store.read_range("shard.tar", 5, 10) == DATA[5:15]
-    assert len(faulty_s3.requests) == 7, "it is tried in vain for ever"
+    assert len(faulty_s3.requests) == 7, "presigned addresses must be given up"
     assert store.counters.total("retries") == 0
 
 

@@ -74,7 +74,8 @@ def test_a_profile_may_hold_all_settings(
 ) -> None:
     account = seaweed.writer
     (tmp_path / "config").write_text(
-        f"[profile hospital]\nendpoint_url = {account.endpoint}\nregion = eu-central-1\ns3 =\n  addressing_style = path\n"
+        f"[profile hospital]\nendpoint_url = {account.endpoint}\nregion = eu-central-1\n"
+        "s3 =\n  addressing_style = path\n"
         f"aws_access_key_id = {account.access_key}\naws_secret_access_key = {account.secret_key}\n"
     )
     for name in account.environment():

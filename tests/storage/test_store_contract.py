@@ -1,4 +1,4 @@
-"""What every store does, a folder and a real S3 server alike."""
+"""The contract of every store, for a folder and a real S3 server alike."""
 
 import multiprocessing
 import pickle
@@ -12,7 +12,7 @@ from surgrec.errors import MissingError, StorageError
 from surgrec.storage import Store, open_store
 
 SHARD = bytes(range(256)) * 4096
-"""1 MiB in which every range of less than 256 bytes tells its place."""
+"""1 MiB in which the bytes of a short range identify its offset modulo 256."""
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -180,7 +180,7 @@ def test_sixteen_threads_read_at_once(store: Store) -> None:
 
 
 def read_ranges(store: Store, ready: Barrier) -> None:
-    """Reads in a forked process; a wrong byte ends it with an error."""
+    """Read in a forked process; a wrong byte ends it with an error."""
     ready.wait(timeout=20)
     for offset in range(100):
         assert store.read_range("shard.tar", offset, 50) == SHARD[offset : offset + 50]

@@ -1,4 +1,4 @@
-"""A disk cache that fills while a run reads: real processes, real shards of small made-up clips."""
+"""The cache filler beside a reading run: real processes, real shards of small synthetic clips."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def shards(corpus: dict[str, Source]) -> dict[str, int]:
 
 
 def run_filler(cache: DiskCache, corpus: dict[str, Source]) -> AbstractContextManager[FillerStatus]:
-    """A filler for a run of `RUN` positions from the first one on."""
+    """Run a filler for the first `RUN` positions."""
     stream = Stream(corpus, Mixture(block=16), seed=1)
     return run_cache_filler(cache, stream, start=0, positions=RUN, slots=(0, 8), global_batch=8)
 
@@ -52,7 +52,7 @@ def a_cache(tmp_path: Path, limit_bytes: int = 1_000_000) -> DiskCache:
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about in 30 s"
+        assert time.monotonic() < deadline, "the condition did not hold within 30 s"
         time.sleep(0.02)
 
 
@@ -74,7 +74,7 @@ def test_a_cache_with_room_fills_with_every_shard_of_the_run(
 def test_a_cache_never_grows_beyond_its_limit(corpus: dict[str, Source], tmp_path: Path) -> None:
     limit = int(sum(shards(corpus).values()) * 0.6)
     cache = a_cache(tmp_path, limit)
-    seen = []
+    sizes_over_time = []
 
     def used() -> int:
         sizes = []
@@ -83,8 +83,8 @@ def test_a_cache_never_grows_beyond_its_limit(corpus: dict[str, Source], tmp_pat
                 sizes.append(path.stat().st_size)
             except FileNotFoundError:
                 continue
-        seen.append(sum(sizes))
-        return seen[-1]
+        sizes_over_time.append(sum(sizes))
+        return sizes_over_time[-1]
 
     with run_filler(cache, corpus) as status:
         wait_for(lambda: used() > limit * 0.4)
@@ -93,7 +93,7 @@ def test_a_cache_never_grows_beyond_its_limit(corpus: dict[str, Source], tmp_pat
             until = time.monotonic() + 0.1
             while time.monotonic() < until:
                 used()
-    assert max(seen) <= limit
+    assert max(sizes_over_time) <= limit
     assert set(cache.files()) < set(shards(corpus))
 
 
@@ -111,14 +111,14 @@ def test_cached_samples_are_read_from_the_disk_and_equal_the_store_s(
     cache = a_cache(tmp_path)
     with run_filler(cache, corpus) as status:
         wait_for(lambda: status.counted()["filled"] == 6)
-    shutil.rmtree(tmp_path / "corpus")  # what is read now is the cache's
+    shutil.rmtree(tmp_path / "corpus")  # only the cache has the bytes now
     fetcher = Fetcher(corpus, 2, cache)
     assert fetcher.fetch(all_samples(corpus)) == [
         make_mp4(sample.clip) for sample in all_samples(corpus)
     ]
-    reading = fetcher.take_read_stats()
-    assert (reading.samples, reading.requests) == (24, 0)
-    assert reading.cache_bytes >= sum(sample.mp4_size for sample in all_samples(corpus))
+    stats = fetcher.take_read_stats()
+    assert (stats.samples, stats.requests) == (24, 0)
+    assert stats.cache_bytes >= sum(sample.mp4_size for sample in all_samples(corpus))
     assert fetcher.take_read_stats().samples == 0
 
 
@@ -157,10 +157,10 @@ def test_a_bad_sample_of_the_corpus_itself_stays_in_the_cache(
     cache = a_cache(tmp_path)
     (cache.folder / f"{entry.sha256}.tar").write_bytes(data)
     fetcher = Fetcher(corpus, 1, cache)
-    found = fetcher.fetch([sample])
-    assert "its bytes have the SHA-256" in str(found[0])
-    reading = fetcher.take_read_stats()
-    assert (reading.cache_dropped, reading.read_again, reading.requests) == (0, 0, 2)
+    (error,) = fetcher.fetch([sample])
+    assert "its bytes have the SHA-256" in str(error)
+    stats = fetcher.take_read_stats()
+    assert (stats.cache_dropped, stats.read_again, stats.requests) == (0, 0, 2)
 
 
 def test_a_second_job_reads_and_takes_over_when_the_first_ends(
@@ -198,13 +198,15 @@ def test_a_full_disk_ends_the_adding_and_nothing_else(
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True
     ).returncode:
-        pytest.skip("only root may make a small disk")
+        pytest.skip("mounting a small disk needs root")
     try:
         cache = a_cache(disk)
         with run_filler(cache, corpus) as status:
             wait_for(lambda: status.counted()["fill_failures"] == 1)
             time.sleep(1.5)
-            assert status.counted()["fill_failures"] == 1, "it is tried again and again"
+            assert status.counted()["fill_failures"] == 1, (
+                "the full disk must not be tried again and again"
+            )
             fetcher = Fetcher(corpus, 2, cache)
             assert fetcher.fetch(all_samples(corpus)) == [
                 make_mp4(sample.clip) for sample in all_samples(corpus)
@@ -222,7 +224,8 @@ from surgrec.storage import DiskCache
 from surgrec.stream import Mixture, Stream, run_cache_filler
 cache = DiskCache(Path(sys.argv[2]), 1_000_000)
 stream = Stream(open_corpus([sys.argv[1]]), Mixture(block=16), seed=1)
-with run_cache_filler(cache, stream, start=0, positions=1000, slots=(0, 8), global_batch=8) as status:
+run = {"start": 0, "positions": 1000, "slots": (0, 8), "global_batch": 8}
+with run_cache_filler(cache, stream, **run) as status:
     while status.counted()["filled"] < 6:
         time.sleep(0.01)
     print("filled", flush=True)

@@ -11,7 +11,7 @@ from surgrec.stream._cache_policy import CacheStep, Demand, ShardDemands, next_s
 from tests.support.samples import make_clips, write_corpus
 
 
-def need(next_use: int, horizon_bytes: int = 0, run_bytes: float = 1e9) -> Demand:
+def make_demand(next_use: int, horizon_bytes: int = 0, run_bytes: float = 1e9) -> Demand:
     return Demand(next_use=next_use, horizon_bytes=horizon_bytes, run_bytes=run_bytes)
 
 
@@ -19,39 +19,43 @@ SIZES = {"a": 10, "b": 10, "c": 10}
 
 
 def test_shards_come_in_by_next_use_into_free_room() -> None:
-    needs = {"a": need(7), "b": need(3), "c": need(5)}
+    demands = {"a": make_demand(7), "b": make_demand(3), "c": make_demand(5)}
     cached: dict[str, int] = {}
-    came = []
-    while change := next_step(needs, SIZES, cached, limit_bytes=25):
-        assert change.drop == ()
-        came.append(change.fetch)
-        cached[change.fetch] = 10
-    assert came == ["b", "c"]
+    fetched = []
+    while step := next_step(demands, SIZES, cached, limit_bytes=25):
+        assert step.drop == ()
+        fetched.append(step.fetch)
+        cached[step.fetch] = 10
+    assert fetched == ["b", "c"]
 
 
 def test_what_another_run_left_goes_first_then_what_is_needed_last() -> None:
     cached = {"b": 10, "c": 10, "other": 5}
-    needs = {"a": need(1, horizon_bytes=30), "b": need(9), "c": need(4)}
-    assert next_step(needs, SIZES, cached, limit_bytes=30) == CacheStep(fetch="a", drop=("other",))
-    assert next_step(needs, SIZES, cached, limit_bytes=25) == CacheStep(
+    demands = {"a": make_demand(1, horizon_bytes=30), "b": make_demand(9), "c": make_demand(4)}
+    assert next_step(demands, SIZES, cached, limit_bytes=30) == CacheStep(
+        fetch="a", drop=("other",)
+    )
+    assert next_step(demands, SIZES, cached, limit_bytes=25) == CacheStep(
         fetch="a", drop=("other", "b")
     )
 
 
 def test_a_shard_is_not_exchanged_for_one_that_is_read_as_much() -> None:
-    needs = {"a": need(1, horizon_bytes=30), "b": need(9, horizon_bytes=30)}
-    assert next_step(needs, SIZES, {"b": 10}, limit_bytes=10) is None
-    needs["a"] = need(1, horizon_bytes=40)
-    assert next_step(needs, SIZES, {"b": 10}, limit_bytes=10) == CacheStep(fetch="a", drop=("b",))
+    demands = {"a": make_demand(1, horizon_bytes=30), "b": make_demand(9, horizon_bytes=30)}
+    assert next_step(demands, SIZES, {"b": 10}, limit_bytes=10) is None
+    demands["a"] = make_demand(1, horizon_bytes=40)
+    assert next_step(demands, SIZES, {"b": 10}, limit_bytes=10) == CacheStep(fetch="a", drop=("b",))
 
 
 def test_a_shard_of_which_the_run_reads_little_is_left_to_ranged_reads() -> None:
-    assert next_step({"a": need(1, 4, run_bytes=4.9)}, SIZES, {}, limit_bytes=100) is None
-    assert next_step({"a": need(1, 4, run_bytes=5.0)}, SIZES, {}, limit_bytes=100) is not None
+    assert next_step({"a": make_demand(1, 4, run_bytes=4.9)}, SIZES, {}, limit_bytes=100) is None
+    assert (
+        next_step({"a": make_demand(1, 4, run_bytes=5.0)}, SIZES, {}, limit_bytes=100) is not None
+    )
 
 
 def test_a_shard_that_is_larger_than_the_cache_is_left_to_ranged_reads() -> None:
-    assert next_step({"a": need(1)}, SIZES, {}, limit_bytes=9) is None
+    assert next_step({"a": make_demand(1)}, SIZES, {}, limit_bytes=9) is None
 
 
 @given(
@@ -71,20 +75,22 @@ def test_the_limit_is_kept_and_the_changes_come_to_an_end(
     shards: dict[str, tuple[int, int, int, float]], limit: int
 ) -> None:
     sizes = {name: size for name, (size, _, _, _) in shards.items()}
-    needs = {name: need(use, soon, later) for name, (_, use, soon, later) in shards.items()}
+    demands = {
+        name: make_demand(use, soon, later) for name, (_, use, soon, later) in shards.items()
+    }
     cached: dict[str, int] = {}
     for _ in range(20 * len(shards)):
-        change = next_step(needs, sizes, cached, limit)
-        if change is None:
+        step = next_step(demands, sizes, cached, limit)
+        if step is None:
             break
-        lost = sum(needs[name].horizon_bytes for name in change.drop)
-        for name in change.drop:
+        lost = sum(demands[name].horizon_bytes for name in step.drop)
+        for name in step.drop:
             del cached[name]
-        cached[change.fetch] = sizes[change.fetch]
+        cached[step.fetch] = sizes[step.fetch]
         assert sum(cached.values()) <= limit
-        assert not change.drop or needs[change.fetch].horizon_bytes - lost >= sizes[change.fetch]
+        assert not step.drop or demands[step.fetch].horizon_bytes - lost >= sizes[step.fetch]
     else:
-        pytest.fail(f"shards are exchanged for ever: {needs}")
+        pytest.fail(f"shards are exchanged for ever: {demands}")
 
 
 @pytest.fixture
@@ -102,47 +108,47 @@ def stream(tmp_path: Path) -> Stream:
 
 
 def drawn(stream: Stream, positions: np.ndarray) -> list[tuple[str, int]]:
-    """Shard and bytes of what stands at each position, one at a time."""
+    """Return shard and bytes of the sample at each position, one by one."""
     samples = [stream.sample(draw) for draw in stream.draws(positions)]
     return [(f"{sample.clip.source}/{sample.shard}", sample.mp4_size) for sample in samples]
 
 
 @pytest.mark.parametrize("slots", [(0, 8), (2, 6)])
 def test_demands_are_what_the_order_will_read(stream: Stream, slots: tuple[int, int]) -> None:
-    needs = ShardDemands(stream, positions=128, slots=slots, global_batch=8)
-    names = {file.sha256: file.name for file in needs.files}
-    found = {names[sha256]: need for sha256, need in needs.between(20, 60).items()}
-    own = np.array(
+    demands = ShardDemands(stream, positions=128, slots=slots, global_batch=8)
+    names = {file.sha256: file.name for file in demands.files}
+    demands_by_name = {names[sha256]: demand for sha256, demand in demands.between(20, 60).items()}
+    positions = np.array(
         [position for position in range(20, 60) if slots[0] <= position % 8 < slots[1]],
         dtype=np.int64,
     )
-    read = drawn(stream, own)
-    for name, need in found.items():
+    read = drawn(stream, positions)
+    for name, demand in demands_by_name.items():
         uses = [
             (int(position), size)
-            for position, (shard, size) in zip(own, read, strict=True)
+            for position, (shard, size) in zip(positions, read, strict=True)
             if shard == name
         ]
-        assert need.next_use == min((position for position, _ in uses), default=128)
-        assert need.horizon_bytes == sum(size for _, size in uses)
+        assert demand.next_use == min((position for position, _ in uses), default=128)
+        assert demand.horizon_bytes == sum(size for _, size in uses)
     whole_run = np.array(
         [p for p in range(20, 128) if slots[0] <= p % 8 < slots[1]], dtype=np.int64
     )
     rest = drawn(stream, whole_run)
-    total = sum(need.run_bytes for need in found.values())
+    total = sum(demand.run_bytes for demand in demands_by_name.values())
     assert total == pytest.approx(sum(size for _, size in rest), rel=0.1)
 
 
 def test_a_source_that_a_stage_ends_is_needed_no_more(stream: Stream) -> None:
-    needs = ShardDemands(stream, positions=128, slots=(0, 8), global_batch=8)
-    names = {file.sha256: file.name for file in needs.files}
-    assert {names[sha256].split("/")[0] for sha256 in needs.between(0, 32)} == {"large", "small"}
-    assert {names[sha256].split("/")[0] for sha256 in needs.between(64, 96)} == {"large"}
+    demands = ShardDemands(stream, positions=128, slots=(0, 8), global_batch=8)
+    names = {file.sha256: file.name for file in demands.files}
+    assert {names[sha256].split("/")[0] for sha256 in demands.between(0, 32)} == {"large", "small"}
+    assert {names[sha256].split("/")[0] for sha256 in demands.between(64, 96)} == {"large"}
 
 
 def test_the_horizon_reaches_as_far_as_the_bytes_that_fit(stream: Stream) -> None:
-    needs = ShardDemands(stream, positions=100_000, slots=(0, 8), global_batch=8)
-    end = needs.horizon(1000, 500_000)
+    demands = ShardDemands(stream, positions=100_000, slots=(0, 8), global_batch=8)
+    end = demands.horizon(1000, 500_000)
     read = sum(size for _, size in drawn(stream, np.arange(1000, end)))
     assert read == pytest.approx(500_000, rel=0.05)
-    assert needs.horizon(99_990, 10**12) == 100_000
+    assert demands.horizon(99_990, 10**12) == 100_000

@@ -1,4 +1,4 @@
-"""The promises of the order, on streams over any small corpora under any mixture: what holds here holds by construction."""
+"""The guarantees of the order, for streams over arbitrary small corpora and mixtures."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from surgrec.stream._mixture import level_columns, resolved_stages
 from surgrec.stream._shares import Stratum
 from tests.support.samples import CLIP
 
-# beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
+# beartype checks a random item of a list, also within strategies; their draws do not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 few_examples = settings(max_examples=settings().max_examples // 2)
 
@@ -29,39 +29,41 @@ LONG_S = 10.0
 Row = tuple[str, int, int]
 
 
-def seen(stream: Stream, positions: Sequence[int]) -> list[Row]:
-    """What stands at these positions: the source, the row of its index, and the epoch."""
+def draw_rows(stream: Stream, positions: Sequence[int]) -> list[Row]:
+    """Return source, index row and epoch at these positions."""
     draws = stream.draws(np.array(positions, dtype=np.int64))
     return [(draw.source, draw.row, draw.source_epoch) for draw in draws]
 
 
-def steps_seen(stream: Stream, steps: range, *, global_batch: int, world_size: int) -> list[Row]:
-    """What the ranks of a world see together in some steps, each rank asking for its own positions only."""
+def draw_steps(stream: Stream, steps: range, *, global_batch: int, world_size: int) -> list[Row]:
+    """Return the draws of all ranks in some steps; each rank asks for its own positions only."""
     by_rank = []
     for rank in range(world_size):
-        own = [
+        positions = [
             rank_positions(step, global_batch=global_batch, rank=rank, world_size=world_size)
             for step in steps
         ]
-        by_rank.append(iter(seen(stream, np.concatenate(own).tolist() if own else [])))
+        by_rank.append(
+            iter(draw_rows(stream, np.concatenate(positions).tolist() if positions else []))
+        )
     share = global_batch // world_size
     return [row for _ in steps for rank in by_rank for row in islice(rank, share)]
 
 
 def source_of(clips: Sequence[Clip]) -> Source:
-    """A source of these clips, opened; it has an index and no bytes."""
+    """Return an opened source of these clips, which has an index and no bytes."""
     samples = [
         Sample(
             key=clip.key,
             clip=clip,
             shard=f"{clip.source}-train-00000000.tar",
-            offset=place * 1024,
+            offset=index * 1024,
             size=1024,
-            mp4_offset=place * 1024 + 512,
+            mp4_offset=index * 1024 + 512,
             mp4_size=512,
-            sha256=f"{place:064x}",
+            sha256=f"{index:064x}",
         )
-        for place, clip in enumerate(clips)
+        for index, clip in enumerate(clips)
     ]
     digest = source_digest((sample.key, sample.sha256) for sample in samples)
     entry = SourceEntry(
@@ -82,7 +84,7 @@ def source_of(clips: Sequence[Clip]) -> Source:
 
 @st.composite
 def corpora(draw: st.DrawFn) -> dict[str, Source]:
-    """Any small corpora: from one source of one sample up, some samples of which are short or held out."""
+    """Draw small corpora, from one sample in one source on; some samples are short or held out."""
     sources = {}
     for name in SOURCES[: draw(st.integers(1, len(SOURCES)))]:
         domain = draw(st.sampled_from(["laparoscopy", "cataract"]))
@@ -107,16 +109,16 @@ def corpora(draw: st.DrawFn) -> dict[str, Source]:
                     view=view,
                     split=split,
                     duration_s=duration_s,
-                    start_s=LONG_S * place,
+                    start_s=LONG_S * index,
                 )
-                for place, (procedure, view, split, duration_s) in enumerate(drawn)
+                for index, (procedure, view, split, duration_s) in enumerate(drawn)
             ]
         )
     return sources
 
 
 def some_levels() -> st.SearchStrategy[list[Level]]:
-    """Up to four levels in any order; the strata of four sources are then 24 at most."""
+    """Return up to four levels in any order; four sources then have at most 24 strata."""
     alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     columns = st.lists(st.sampled_from(LEVELS), unique=True, max_size=4)
     return columns.flatmap(
@@ -127,32 +129,32 @@ def some_levels() -> st.SearchStrategy[list[Level]]:
 
 
 def some_weights(sources: Sequence[str]) -> st.SearchStrategy[dict[str, float]]:
-    """Factors for any of the sources; the first one is always drawn."""
+    """Return factors for any of the sources; the first one always has samples drawn."""
     first = st.sampled_from([0.1, 1.0, 3.0])
     other = st.sampled_from([0.0, 0.1, 1.0, 3.0])
-    factors = {name: other if place else first for place, name in enumerate(sources)}
+    factors = {name: other if index else first for index, name in enumerate(sources)}
     return st.fixed_dictionaries({}, optional=factors)
 
 
 def some_stage(sources: Sequence[str], start: int) -> st.SearchStrategy[Stage]:
-    """A stage that changes levels, weights or both."""
+    """Return a stage that changes levels, weights or both."""
     levels, weights = some_levels(), some_weights(sources)
     changes = st.one_of(
         st.tuples(levels, st.none()), st.tuples(st.none(), weights), st.tuples(levels, weights)
-    )  # one of them at least is named
+    )  # a stage must change at least one of them
     return changes.map(lambda change: Stage(start=start, levels=change[0], weights=change[1]))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A stream and what it was made of."""
+    """A stream with its sources and its mixture."""
 
     sources: dict[str, Source]
     mixture: Mixture
     stream: Stream
 
     def stratum_name(self, row: Row) -> tuple[str, ...]:
-        """The source of a draw, and its values in the columns by which the mixture divides."""
+        """Return the source of a draw, and its values in the level columns."""
         index = self.sources[row[0]].index
         return (
             row[0],
@@ -160,8 +162,8 @@ class Run:
         )
 
     def drawable(self) -> dict[tuple[str, ...], list[int]]:
-        """Rows of each stratum that the run may draw, found by looking at every sample."""
-        found = defaultdict(list)
+        """Return the admitted rows of each stratum, by a check of every sample."""
+        rows_by_stratum = defaultdict(list)
         for name, source in self.sources.items():
             for row in range(source.index.num_rows):
                 clip = source.index.sample(row).clip
@@ -169,13 +171,13 @@ class Run:
                     clip.split in self.mixture.splits
                     and clip.duration_s >= self.mixture.min_duration_s
                 ):
-                    found[self.stratum_name((name, row, 0))].append(row)
-        return found
+                    rows_by_stratum[self.stratum_name((name, row, 0))].append(row)
+        return rows_by_stratum
 
 
 @st.composite
 def runs(draw: st.DrawFn, *, stages: int = 2) -> Run:
-    """Any stream over any small corpora."""
+    """Draw a stream over small corpora."""
     sources = draw(corpora())
     names = list(sources)
     block = draw(st.integers(24, 60))
@@ -208,10 +210,10 @@ def test_the_ranks_of_every_world_size_draw_the_same_global_sequence(
     run: Run, global_batch: int, start: int
 ) -> None:
     steps = range(start, start + 3)
-    expected = seen(run.stream, range(steps.start * global_batch, steps.stop * global_batch))
+    expected = draw_rows(run.stream, range(steps.start * global_batch, steps.stop * global_batch))
     for world_size in divisors(global_batch):
         assert (
-            steps_seen(run.stream, steps, global_batch=global_batch, world_size=world_size)
+            draw_steps(run.stream, steps, global_batch=global_batch, world_size=world_size)
             == expected
         )
 
@@ -221,7 +223,7 @@ def test_the_ranks_of_every_world_size_draw_the_same_global_sequence(
 def test_a_run_resumed_in_other_worlds_draws_as_one_without_a_break(
     run: Run, quarter: int, data: st.DataObject
 ) -> None:
-    """Each time from nothing but the corpora, the mixture, the seed and the number of steps done; 4, then 2, then 1 rank."""
+    """Resume with 4, then 2, then 1 rank from corpora, mixture, seed and step number alone."""
     global_batch, steps = 4 * quarter, 24
     first, second = sorted(data.draw(st.tuples(st.integers(0, steps), st.integers(0, steps))))
     rows: list[Row] = []
@@ -231,8 +233,8 @@ def test_a_run_resumed_in_other_worlds_draws_as_one_without_a_break(
         (1, range(second, steps)),
     ):
         resumed = Stream(run.sources, run.mixture, run.stream.order.seed)
-        rows += steps_seen(resumed, part, global_batch=global_batch, world_size=world_size)
-    assert rows == seen(run.stream, range(steps * global_batch))
+        rows += draw_steps(resumed, part, global_batch=global_batch, world_size=world_size)
+    assert rows == draw_rows(run.stream, range(steps * global_batch))
 
 
 @few_examples
@@ -240,15 +242,15 @@ def test_a_run_resumed_in_other_worlds_draws_as_one_without_a_break(
 def test_every_epoch_of_a_stratum_holds_each_of_its_samples_exactly_once(
     run: Run, extra: int
 ) -> None:
-    """A stratum is a source, or where a level divides it, its samples of one value; across stages too."""
+    """This holds across stages, and for strata that are parts of a source."""
     drawn: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in seen(run.stream, range(4 * run.mixture.block + extra)):
+    for row in draw_rows(run.stream, range(4 * run.mixture.block + extra)):
         drawn[run.stratum_name(row)].append(row)
     samples = run.drawable()
     assert set(drawn) <= set(samples)
     for stratum, rows in drawn.items():
         size = len(samples[stratum])
-        assert [epoch for _, _, epoch in rows] == [place // size for place in range(len(rows))]
+        assert [epoch for _, _, epoch in rows] == [index // size for index in range(len(rows))]
         for first in range(0, len(rows), size):
             epoch = [row for _, row, _ in rows[first : first + size]]
             assert len(set(epoch)) == len(epoch)
@@ -262,43 +264,43 @@ def declared_shares(
     levels: Sequence[Level],
     weights: Mapping[str, float],
 ) -> dict[tuple[str, ...], float]:
-    """The README's definition once more: a group's share is proportional to (its samples)^alpha, level by level.
+    """Compute shares independently, by the README's definition: ~ samples^alpha at every level.
 
     Args:
-        samples: By stratum, given as its values in the columns `names`, of which the first is the source.
-        names: Columns.
+        samples: Samples by stratum; a stratum is given by its values in the columns.
+        names: Names of the columns; the first is the source.
         levels: Outermost first.
         weights: Factors by source.
     """
-    found: dict[tuple[str, ...], float] = {
+    shares: dict[tuple[str, ...], float] = {
         stratum: 1.0 for stratum in samples if weights.get(stratum[0], 1.0) > 0
     }
-    inside = dict.fromkeys(found, ())
+    inside = dict.fromkeys(shares, ())
     for level in levels:
         column = names.index(level.by)
-        group = {stratum: (*inside[stratum], stratum[column]) for stratum in found}
+        group = {stratum: (*inside[stratum], stratum[column]) for stratum in shares}
         sizes, parts = Counter[tuple[str, ...]](), defaultdict[tuple[str, ...], float](float)
         for stratum, name in group.items():
             sizes[name] += samples[stratum]
         for name in sizes:
             parts[name[:-1]] += sizes[name] ** level.alpha
-        found = {
+        shares = {
             stratum: share * sizes[group[stratum]] ** level.alpha / parts[inside[stratum]]
-            for stratum, share in found.items()
+            for stratum, share in shares.items()
         }
         inside = group
     innermost = Counter[tuple[str, ...]]()
-    for stratum in found:
+    for stratum in shares:
         innermost[inside[stratum]] += samples[stratum]
-    found = {
+    shares = {
         stratum: share
         * samples[stratum]
         / innermost[inside[stratum]]
         * weights.get(stratum[0], 1.0)
-        for stratum, share in found.items()
+        for stratum, share in shares.items()
     }
-    whole = sum(found.values())
-    return {stratum: share / whole for stratum, share in found.items()}
+    whole = sum(shares.values())
+    return {stratum: share / whole for stratum, share in shares.items()}
 
 
 @few_examples
@@ -313,7 +315,7 @@ def test_every_mixing_block_of_a_stage_holds_the_declared_shares(
         (stratum[0], domains[stratum[0]], *stratum[1:]): count for stratum, count in samples.items()
     }
     blocks = 9
-    rows = seen(run.stream, range(blocks * block))
+    rows = draw_rows(run.stream, range(blocks * block))
     drawn = [
         Counter(map(run.stratum_name, rows[first : first + block]))
         for first in range(0, len(rows), block)
@@ -330,9 +332,8 @@ def test_every_mixing_block_of_a_stage_holds_the_declared_shares(
         )
         quota = {(stratum[0], *stratum[2:]): share * block for stratum, share in shares.items()}
         assert drawn[start].keys() == quota.keys()
-        if (
-            min(quota.values()) >= 1
-        ):  # else one stratum or several are lifted to a whole position, at the cost of others
+        # With a smaller quota, strata are lifted to a whole position at the cost of others.
+        if min(quota.values()) >= 1:
             assert all(abs(drawn[start][stratum] - quota[stratum]) < 1 + 1e-6 for stratum in quota)
         else:
             assert all(
@@ -358,7 +359,7 @@ def test_an_appended_stage_changes_no_draw_and_no_identity_before_it(
         run.stream.order.seed,
     )
     begins = -(-start // block) * block
-    assert seen(longer, range(begins)) == seen(run.stream, range(begins))
+    assert draw_rows(longer, range(begins)) == draw_rows(run.stream, range(begins))
     for positions in (0, 1, begins - 1, begins):
         assert longer.order.identity(positions) == run.stream.order.identity(positions)
     assert longer.order.identity(begins + 1) != run.stream.order.identity(begins + 1)
@@ -369,7 +370,7 @@ def test_an_appended_stage_changes_no_draw_and_no_identity_before_it(
 def test_a_stage_that_divides_by_a_new_column_makes_another_run(
     run: Run,
 ) -> None:
-    """The strata of a run hold from its first position on; a stage that needs finer ones cannot be appended to it."""
+    """Strata are fixed from the first position on, so a later stage cannot divide them further."""
     (new, *_) = [
         column
         for column in ("procedure", "view", "case")
@@ -387,16 +388,16 @@ def test_draws_depend_on_neither_the_order_of_roots_nor_earlier_calls(
 ) -> None:
     names = data.draw(st.permutations(list(run.sources)))
     other = Stream({name: run.sources[name] for name in names}, run.mixture, run.stream.order.seed)
-    asked = seen(other, positions)
-    assert asked == seen(run.stream, positions)
-    assert [seen(run.stream, [position])[0] for position in positions[::-1]] == asked[::-1]
+    asked = draw_rows(other, positions)
+    assert asked == draw_rows(run.stream, positions)
+    assert [draw_rows(run.stream, [position])[0] for position in positions[::-1]] == asked[::-1]
     assert other.order.identity() == run.stream.order.identity()
 
 
 @few_examples
 @given(runs(), st.integers(0, 1000))
 def test_the_plan_of_a_run_is_what_counting_its_draws_gives(run: Run, positions: int) -> None:
-    counted = Counter(source for source, _, _ in seen(run.stream, range(positions)))
+    counted = Counter(source for source, _, _ in draw_rows(run.stream, range(positions)))
     plan = DrawPlan.for_positions(run.stream, positions).sources
     assert {row.source: row.draws for row in plan} == {name: counted[name] for name in run.sources}
     samples = Counter[str]()
@@ -414,9 +415,9 @@ def test_substitutes_are_the_other_samples_of_the_stratum_each_once(
 ) -> None:
     (draw,) = run.stream.draws(np.array([position]))
     stratum: Stratum = run.stream.order.strata[draw.stratum]
-    own = run.drawable()[run.stratum_name((draw.source, draw.row, 0))]
-    assert stratum.size == len(own)
+    rows = run.drawable()[run.stratum_name((draw.source, draw.row, 0))]
+    assert stratum.size == len(rows)
     substitutes = [substitute.row for substitute in run.stream.substitutes(draw)]
-    assert sorted([draw.row, *substitutes]) == own
+    assert sorted([draw.row, *substitutes]) == rows
     resumed = Stream(run.sources, run.mixture, run.stream.order.seed)
     assert [substitute.row for substitute in resumed.substitutes(draw)] == substitutes

@@ -45,22 +45,22 @@ def test_ranges_cover_every_sample_once_and_merge_exactly_the_neighbors(
     samples: list[Sample], gap: int
 ) -> None:
     ranges = coalesce_ranges(samples, gap)
-    assert sorted(place for stretch in ranges for place in stretch.samples) == list(
+    assert sorted(index for byte_range in ranges for index in byte_range.samples) == list(
         range(len(samples))
     )
-    for stretch in ranges:
+    for byte_range in ranges:
         members = sorted(
-            (samples[place] for place in stretch.samples), key=lambda member: member.mp4_offset
+            (samples[index] for index in byte_range.samples), key=lambda member: member.mp4_offset
         )
         assert {(member.clip.source, member.shard) for member in members} == {
-            (stretch.source, stretch.shard)
+            (byte_range.source, byte_range.shard)
         }
-        assert members[0].mp4_offset == stretch.offset
-        end = stretch.offset
+        assert members[0].mp4_offset == byte_range.offset
+        end = byte_range.offset
         for member in members:
-            assert member.mp4_offset <= end + gap  # nothing wider than the gap is read for nothing
+            assert member.mp4_offset <= end + gap  # no wider gap is read
             end = max(end, member.mp4_offset + member.mp4_size)
-        assert end == stretch.offset + stretch.size
+        assert end == byte_range.offset + byte_range.size
     for one in ranges:
         for other in ranges:
             if (one.source, one.shard) == (other.source, other.shard) and one.offset < other.offset:
@@ -71,7 +71,7 @@ def test_neighbors_are_read_together_and_distant_samples_apart() -> None:
     near = [sample_at("alpha", "one.tar", offset, 100) for offset in (500, 0, 250)]
     far = sample_at("alpha", "one.tar", 5000, 100)
     ranges = coalesce_ranges([*near, far], gap_bytes=150)
-    assert [(stretch.offset, stretch.size, stretch.samples) for stretch in ranges] == [
+    assert [(byte_range.offset, byte_range.size, byte_range.samples) for byte_range in ranges] == [
         (0, 600, (1, 2, 0)),
         (5000, 100, (3,)),
     ]
@@ -104,7 +104,7 @@ def all_samples(corpus: dict[str, Source]) -> list[Sample]:
 def test_every_sample_gets_its_own_bytes_in_the_order_asked_for(
     corpus: dict[str, Source], threads: int
 ) -> None:
-    samples = all_samples(corpus)[::-1] + all_samples(corpus)[3:5]  # some twice
+    samples = all_samples(corpus)[::-1] + all_samples(corpus)[3:5]  # two of them twice
     assert Fetcher(corpus, threads).fetch(samples) == [make_mp4(sample.clip) for sample in samples]
 
 
@@ -118,14 +118,16 @@ def test_only_a_store_that_answers_at_once_is_read_without_threads(
     readers: list[str] = []
     read_range = LocalStore.read_range
 
-    def noting(store: LocalStore, name: str, offset: int, size: int) -> bytes:
+    def record_thread(store: LocalStore, name: str, offset: int, size: int) -> bytes:
         readers.append(threading.current_thread().name)
         return read_range(store, name, offset, size)
 
-    monkeypatch.setattr(LocalStore, "read_range", noting)
+    monkeypatch.setattr(LocalStore, "read_range", record_thread)
     fetcher, samples = Fetcher(corpus, 8), all_samples(corpus)
     assert fetcher.fetch(samples) == [make_mp4(sample.clip) for sample in samples]
-    assert all(name.startswith("fetch") for name in readers), "nothing is known of the stores yet"
+    assert all(name.startswith("fetch") for name in readers), (
+        "the first reads use threads, as the speed is unknown"
+    )
     readers.clear()
     assert fetcher.fetch([]) == []
     assert fetcher.fetch(samples) == [make_mp4(sample.clip) for sample in samples]
@@ -140,14 +142,17 @@ def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Sourc
     data = bytearray(path.read_bytes())
     data[damaged.mp4_offset + 17] ^= 1
     path.write_bytes(data)
-    found = Fetcher(corpus, 2).fetch(samples)
-    assert [place for place, mp4 in enumerate(found) if isinstance(mp4, SampleError)] == [2]
+    mp4s = Fetcher(corpus, 2).fetch(samples)
+    assert [index for index, mp4 in enumerate(mp4s) if isinstance(mp4, SampleError)] == [2]
     digest = hashlib.sha256(
         data[damaged.mp4_offset : damaged.mp4_offset + damaged.mp4_size]
     ).hexdigest()
-    expected = f"{damaged.key}: its bytes have the SHA-256 {digest[:12]}, the index says {damaged.sha256[:12]}"
-    assert str(found[2]) == expected
-    assert found[3:] == [make_mp4(sample.clip) for sample in samples[3:]]
+    sentence = (
+        f"{damaged.key}: its bytes have the SHA-256 {digest[:12]}, "
+        f"the index says {damaged.sha256[:12]}"
+    )
+    assert str(mp4s[2]) == sentence
+    assert mp4s[3:] == [make_mp4(sample.clip) for sample in samples[3:]]
 
 
 def test_a_missing_shard_is_missing_and_no_bad_sample(corpus: dict[str, Source]) -> None:
@@ -171,6 +176,7 @@ def test_a_shard_that_was_replaced_is_told_from_a_bad_sample(corpus: dict[str, S
     path.write_bytes(path.read_bytes()[::-1])
     with pytest.raises(
         ShardError,
-        match=rf"{samples[0].shard} is not the shard that its index describes \(no {samples[0].key}.mp4",
+        match=rf"{samples[0].shard} is not the shard that its index describes "
+        rf"\(no {samples[0].key}\.mp4",
     ):
         Fetcher(corpus, 1).fetch(samples)

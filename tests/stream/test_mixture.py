@@ -109,7 +109,7 @@ def test_a_source_with_a_tiny_share_has_one_position_of_every_block() -> None:
 def test_counts_fill_the_block_and_are_within_one_of_the_quota(
     sizes: list[int], alphas: tuple[float, float], weights: list[float], block: int
 ) -> None:
-    strata = [stratum(f"s{place}", f"d{place % 3}", size) for place, size in enumerate(sizes)]
+    strata = [stratum(f"s{index}", f"d{index % 3}", size) for index, size in enumerate(sizes)]
     factors = {
         stratum.source: weight
         for stratum, weight in zip(strata, weights, strict=False)
@@ -129,9 +129,8 @@ def test_counts_fill_the_block_and_are_within_one_of_the_quota(
     assert np.array_equal(counts > 0, served)
     quota = share * block
     assert (counts < quota + 1 + 1e-6).all() or (counts[counts >= quota + 1] == 1).all()
-    if (
-        quota[served] >= 1
-    ).all():  # then nobody was lifted to 1, and largest remainders move each by less than 1
+    # Without a stratum that is lifted to 1, largest remainders change each count by less than 1.
+    if (quota[served] >= 1).all():
         assert (np.abs(counts - quota) < 1 + 1e-6).all()
 
 

@@ -26,7 +26,7 @@ def stratum(source: str, domain: str, size: int) -> Stratum:
     )
 
 
-# beartype's hook looks at a random item of a list, inside strategies too; what they draw does not depend on it.
+# beartype checks a random item of a list, also within strategies; their draws do not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 few_examples = settings(max_examples=settings().max_examples // 4)
 
@@ -39,7 +39,7 @@ MIXTURE = Mixture(block=16, shuffle_block=2, shuffle_window=2)
 
 
 def rows(draws: DrawArrays) -> list[tuple[int, int, int]]:
-    """DrawArrays as (stratum, sample, epoch), position by position."""
+    """Return (stratum, sample, epoch) position by position."""
     return list(
         zip(draws.stratum.tolist(), draws.sample.tolist(), draws.epoch.tolist(), strict=True)
     )
@@ -47,21 +47,21 @@ def rows(draws: DrawArrays) -> list[tuple[int, int, int]]:
 
 @st.composite
 def orders(draw: st.DrawFn) -> Order:
-    """The order of any small corpus under any mixture that fits it."""
+    """Draw the order of a small corpus under a mixture that fits it."""
     sizes = draw(
         st.lists(
             st.one_of(st.integers(0, 40), st.integers(1, 5000)), min_size=1, max_size=6
         ).filter(any)
     )
     strata = [
-        stratum(f"s{place}", draw(st.sampled_from(["x", "y", "z"])), size)
-        for place, size in enumerate(sizes)
+        stratum(f"s{index}", draw(st.sampled_from(["x", "y", "z"])), size)
+        for index, size in enumerate(sizes)
     ]
     alpha = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1))
     levels = [Level(by="domain", alpha=draw(alpha)), Level(by="source", alpha=draw(alpha))]
     kept = draw(
         st.sampled_from([stratum.source for stratum in strata if stratum.size])
-    )  # one at least is drawn
+    )  # at least one source must be drawn
     weights = {
         stratum.source: draw(
             st.sampled_from([0.1, 1.0, 3.0] if stratum.source == kept else [0.0, 0.1, 1.0, 3.0])
@@ -80,7 +80,7 @@ def orders(draw: st.DrawFn) -> Order:
 
 
 def test_the_order_never_changes() -> None:
-    """Golden values: if one of them moves, every run that was started before cannot be resumed or repeated."""
+    """Golden values: if one changes, no earlier run can be resumed or repeated."""
     order = Order(STRATA, MIXTURE, seed=239)
     assert order.counts.tolist() == [[4, 4, 8]]
     draws = order(np.arange(36))
@@ -157,15 +157,15 @@ def test_every_world_size_sees_the_same_global_sequence_from_any_step(
     whole = np.arange(start * global_batch, (start + steps) * global_batch)
     expected = rows(order(whole))
     for world_size in (1, 2, 4, 8):
-        found = []
+        sequence = []
         for step in range(start, start + steps):
             for rank in range(world_size):
                 positions = rank_positions(
                     step, global_batch=global_batch, rank=rank, world_size=world_size
                 )
                 assert len(positions) == global_batch // world_size
-                found += rows(order(positions))
-        assert found == expected
+                sequence += rows(order(positions))
+        assert sequence == expected
 
 
 @given(orders(), st.lists(st.integers(0, 10**7), max_size=60))
@@ -173,8 +173,8 @@ def test_a_position_holds_the_same_whatever_else_is_asked(
     order: Order, positions: list[int]
 ) -> None:
     together = rows(order(np.array(positions, dtype=np.int64)))
-    apart = [rows(order(np.array([position])))[0] for position in positions[:10]]
-    assert together[:10] == apart
+    separate = [rows(order(np.array([position])))[0] for position in positions[:10]]
+    assert together[:10] == separate
     backwards = rows(order(np.array(positions[::-1], dtype=np.int64)))
     assert together == backwards[::-1]
 
@@ -195,26 +195,26 @@ def test_every_block_holds_the_exact_counts(order: Order, block: int) -> None:
 @given(orders())
 def test_each_source_epoch_covers_each_sample_exactly_once(order: Order) -> None:
     draws = order(np.arange(20_000))
-    for place, stratum in enumerate(order.strata):
-        mine = draws.stratum == place
-        sample, epoch = draws.sample[mine], draws.epoch[mine]
-        assert np.array_equal(
-            epoch, np.arange(len(epoch)) // max(stratum.size, 1)
-        )  # one epoch after the other
+    for index, stratum in enumerate(order.strata):
+        is_own = draws.stratum == index
+        sample, epoch = draws.sample[is_own], draws.epoch[is_own]
+        assert np.array_equal(epoch, np.arange(len(epoch)) // max(stratum.size, 1)), (
+            "epochs must follow each other"
+        )
         for number in range(0, int(epoch.max(initial=-1)) + 1):
-            seen = sample[epoch == number]
-            assert len(np.unique(seen)) == len(seen)
+            drawn = sample[epoch == number]
+            assert len(np.unique(drawn)) == len(drawn)
             is_complete = number < epoch.max()
-            assert not is_complete or np.array_equal(np.sort(seen), np.arange(stratum.size))
+            assert not is_complete or np.array_equal(np.sort(drawn), np.arange(stratum.size))
 
 
 @given(orders(), st.integers(0, 5000))
 def test_consumed_is_what_counting_gives(order: Order, positions: int) -> None:
-    counted = Counter(
+    counts = Counter(
         order.strata[stratum].source for stratum in order(np.arange(positions)).stratum
     )
     assert order.consumed(positions) == {
-        stratum.source: counted[stratum.source] for stratum in order.strata
+        stratum.source: counts[stratum.source] for stratum in order.strata
     }
 
 
@@ -272,7 +272,7 @@ def test_seeds_give_different_orders() -> None:
 
 
 def test_sources_are_spread_through_the_block() -> None:
-    """Were a source's draws of a block in one run, so would be its gradients."""
+    """Otherwise a run of steps would get its gradients from one source."""
     stratum_of = Order(STRATA, replace(MIXTURE, block=1024), seed=5)(np.arange(1024)).stratum
     halves = [np.bincount(half, minlength=3) for half in stratum_of.reshape(2, 512)]
     assert np.abs(halves[0] - halves[1]).max() < 100
@@ -341,14 +341,14 @@ def test_epochs_and_consumed_counts_stay_exact_across_stages(
     staged = Order(order.strata, replace(order.mixture, stages=stages), order.seed)
     positions = data.draw(st.integers(0, 12 * block))
     draws = staged(np.arange(positions))
-    for place, stratum in enumerate(staged.strata):
-        mine = draws.stratum == place
-        assert np.array_equal(draws.epoch[mine], np.arange(mine.sum()) // max(stratum.size, 1))
-        pairs = set(zip(draws.epoch[mine].tolist(), draws.sample[mine].tolist(), strict=True))
-        assert len(pairs) == mine.sum()
-    counted = Counter(staged.strata[stratum].source for stratum in draws.stratum)
+    for index, stratum in enumerate(staged.strata):
+        is_own = draws.stratum == index
+        assert np.array_equal(draws.epoch[is_own], np.arange(is_own.sum()) // max(stratum.size, 1))
+        pairs = set(zip(draws.epoch[is_own].tolist(), draws.sample[is_own].tolist(), strict=True))
+        assert len(pairs) == is_own.sum()
+    counts = Counter(staged.strata[stratum].source for stratum in draws.stratum)
     assert staged.consumed(positions) == {
-        stratum.source: counted[stratum.source] for stratum in staged.strata
+        stratum.source: counts[stratum.source] for stratum in staged.strata
     }
 
 

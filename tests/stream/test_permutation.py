@@ -9,9 +9,8 @@ KEYS = st.integers(min_value=-(2**63), max_value=2**64 - 1)
 
 
 def test_the_words_of_the_mixer_never_change() -> None:
-    assert (
-        int(hash_words(0)) == 0xE220A8397B1DCDAF
-    )  # published: the first output of SplitMix64 from seed 0
+    # Published: the first output of SplitMix64 from seed 0.
+    assert int(hash_words(0)) == 0xE220A8397B1DCDAF
     assert int(hash_words(1, 2, 3)) == 15020427595393229491
     assert int(hash_words(2**64 - 1, 7)) == 1869568459174662326
     assert [hash_text(name) for name in ("alpha", "", "größe")] == [
@@ -82,10 +81,10 @@ def test_huge_permutations_stay_inside_and_are_undone(index: int, spare: int, ke
 def test_each_element_may_have_its_own_size_and_key(rows: list[tuple[int, int, float]]) -> None:
     sizes = [size for size, _, _ in rows]
     keys = np.array([key & 0xFFFFFFFFFFFFFFFF for _, key, _ in rows], dtype=np.uint64)
-    index = [int(place * size) for size, _, place in rows]
+    index = [int(fraction * size) for size, _, fraction in rows]
     together = permute(np.array(index), np.array(sizes), keys)
-    apart = [int(permute(*row)) for row in zip(index, sizes, keys, strict=True)]
-    assert together.tolist() == apart
+    separate = [int(permute(*row)) for row in zip(index, sizes, keys, strict=True)]
+    assert together.tolist() == separate
 
 
 def test_an_index_outside_the_permutation_is_our_own_mistake() -> None:
@@ -105,7 +104,7 @@ def test_every_index_is_sent_everywhere_about_equally_often(size: int) -> None:
 
 
 def test_pairs_of_neighbors_are_not_kept_together() -> None:
-    """A shuffle that keeps neighbors adjacent would hand out clips of one video in a row."""
+    """Otherwise clips of one video would follow each other."""
     image = permute(np.arange(200)[None, :], 200, np.arange(200)[:, None]).astype(np.int64)
     adjacent = np.abs(np.diff(image, axis=1)) == 1
     assert 0.005 < adjacent.mean() < 0.015  # 2 / 200 by chance

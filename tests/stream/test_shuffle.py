@@ -7,7 +7,7 @@ from surgrec.stream._shuffle import shuffled_sample
 
 
 def epoch(size: int, key: int, *, block: int, window: int) -> list[int]:
-    """All samples of one source in their shuffled order."""
+    """Return all samples of one source in shuffled order."""
     sizes, keys = np.full(size, size), np.full(size, key, dtype=np.uint64)
     samples = shuffled_sample(np.arange(size), sizes, keys, block=block, window=window)
     return [int(sample) for sample in samples]
@@ -46,11 +46,11 @@ def test_samples_of_several_sources_do_not_depend_on_each_other(
     size = np.array([size for size, _, _ in rows])
     key = np.array([key for _, key, _ in rows], dtype=np.uint64)
     together = shuffled_sample(rank, size, key, block=block, window=window)
-    apart = [
+    separate = [
         int(shuffled_sample(rank[[row]], size[[row]], key[[row]], block=block, window=window)[0])
         for row in range(len(rows))
     ]
-    assert together.tolist() == apart
+    assert together.tolist() == separate
 
 
 @given(

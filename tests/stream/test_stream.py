@@ -27,7 +27,7 @@ def test_a_draw_names_its_source_its_row_and_its_epoch(tiny_corpus: Path) -> Non
         assert sample.key == stream.key(draw)
         assert sample.clip.source == draw.source
     of_beta = [draw for draw in draws if draw.source == "beta"]
-    assert [draw.source_epoch for draw in of_beta] == [place // 6 for place in range(len(of_beta))]
+    assert [draw.source_epoch for draw in of_beta] == [index // 6 for index in range(len(of_beta))]
     assert len({draw.row for draw in of_beta[:6]}) == 6
 
 
@@ -56,7 +56,7 @@ def test_the_same_corpus_in_one_or_two_roots_is_the_same_stream(tmp_path: Path) 
 
 @pytest.mark.parametrize("change", ["packed in another order", "stored in other splits"])
 def test_the_same_clips_in_other_rows_are_another_stream(tmp_path: Path, change: str) -> None:
-    """The digest of a source ignores the order and the splits of its rows, but the run sees other clips."""
+    """A source's digest ignores the order and the splits of its rows, but draws depend on them."""
 
     def clips(splits: str) -> list[Clip]:
         return [
@@ -67,8 +67,8 @@ def test_the_same_clips_in_other_rows_are_another_stream(tmp_path: Path, change:
     before = clips("train train train val")
     after = before[::-1] if change == "packed in another order" else clips("train train val train")
     streams = [
-        Stream(open_corpus([write_corpus(tmp_path / name, {"alpha": found})]), Mixture(), seed=0)
-        for name, found in (("before", before), ("after", after))
+        Stream(open_corpus([write_corpus(tmp_path / name, {"alpha": clips_of})]), Mixture(), seed=0)
+        for name, clips_of in (("before", before), ("after", after))
     ]
     assert streams[0].sources["alpha"].entry.digest == streams[1].sources["alpha"].entry.digest
     assert keys(streams[0], 20) != keys(streams[1], 20)
@@ -131,8 +131,8 @@ def test_the_plan_of_a_run_says_what_it_will_draw_of_each_source(tiny_corpus: Pa
 
 def test_a_level_over_a_column_balances_inside_a_source(tmp_path: Path) -> None:
     clips = [
-        replace(clip, procedure="bypass" if place < 9 else "sleeve")
-        for place, clip in enumerate(make_clips(12))
+        replace(clip, procedure="bypass" if index < 9 else "sleeve")
+        for index, clip in enumerate(make_clips(12))
     ]
     sources = open_corpus(
         [write_corpus(tmp_path / "corpus", {"alpha": clips, "beta": make_clips(4, "beta")})]

