@@ -68,6 +68,7 @@ def read_csv(path: Path) -> list[Label]:
             raise ManifestError(
                 f"{context}: start_s {row['start_s']!r} and end_s {row['end_s']!r} must be seconds"
             ) from None
+
         if not 0 <= start_s < end_s < float("inf"):
             raise ManifestError(
                 f"{context}: {start_s} s to {end_s} s is not a time segment; "

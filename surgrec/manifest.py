@@ -57,6 +57,7 @@ class Video:
                 f"{self.path}: source {self.source!r} is not a valid name; "
                 "use letters, digits and '-', at most 40 characters"
             )
+
         if not _DOMAIN_NAME.fullmatch(self.domain):
             raise ManifestError(
                 f"{self.path}: domain {self.domain!r} is not one lower-case word; use {_domains()}"
@@ -67,6 +68,7 @@ class Video:
                 f"{self.path}: domain {self.domain!r} looks like a misspelling of {nearest[0]!r}; "
                 f"use {_domains()}"
             )
+
         if self.split not in SPLITS:
             raise ManifestError(
                 f"{self.path}: split {self.split!r} is not one of {', '.join(SPLITS)}"
@@ -202,6 +204,7 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
                 f"{path}: source {video.source!r} has the domains {domain!r} and {video.domain!r}; "
                 "a source has one domain, so split it in two"
             )
+
         spelling = spellings.setdefault(video.source.lower(), video.source)
         if spelling != video.source:
             raise ManifestError(
@@ -214,6 +217,7 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
 def _case_pattern(case_from: str) -> re.Pattern[str] | None:
     if not case_from:
         return None
+
     try:
         pattern = re.compile(case_from)
     except re.error as error:

@@ -72,6 +72,8 @@ def _map(path: Path) -> pa.Table | None:
 def _write(index: SourceIndex, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     table = index.table().replace_schema_metadata({_DIGEST_KEY: index.keys_digest})
+
+    # Written under a temporary name: another process may open the file at any moment.
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:

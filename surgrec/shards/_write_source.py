@@ -44,6 +44,7 @@ def write_source(
     store.write(f"{name}/{LABELS_FILE}", rows_to_parquet(VideoLabel, labels))
     store.write(f"{name}/{DROPPED_FILE}", rows_to_parquet(Dropped, dropped))
     store.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
+
     return SourceEntry(
         domain=samples[0].clip.domain,
         shards=sorted(shards, key=lambda shard: shard.name),

@@ -195,12 +195,15 @@ def _with_schema(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
             f"{context} has no column {', '.join(missing)}; build the corpus again, or copy the "
             "right file"
         )
+
+    # Other writers may use wider types, such as large strings.
     try:
         table = table.select(schema.names).cast(schema)
     except pa.ArrowException as error:
         raise ShardError(
             f"{context} has a column of another type ({first_line(error)}); build the corpus again"
         ) from None
+
     incomplete = [name for name in schema.names if table.column(name).null_count]
     if incomplete:
         raise ShardError(

@@ -173,6 +173,7 @@ def check_row(row_type: type, row: object, context: str) -> dict[str, Any]:
             f"{context}: missing or unknown fields of {row_type.__name__}: {different}; build the "
             "corpus again"
         )
+
     for name, value in row.items():
         if type(value) is not types[name]:
             raise ShardError(

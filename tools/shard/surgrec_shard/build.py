@@ -144,6 +144,7 @@ class Build:
         videos = self._config.videos
         planned: dict[tuple[str, str], PlannedVideo] = {}
         failures = []
+
         with ThreadPoolExecutor(self._config.workers) as pool:
             hashes = pool.map(self._hash, videos)
             for number, (video, sha256) in enumerate(zip(videos, hashes, strict=True), 1):
@@ -151,6 +152,7 @@ class Build:
                 if isinstance(sha256, VideoFailure):
                     failures.append(sha256)
                     continue
+
                 first = planned.get((video.source, sha256))
                 if first is not None:
                     detail = f"the file has the same bytes as {first.video.path}, which is used"
@@ -187,6 +189,7 @@ class Build:
         entry = corpus.sources.get(source)
         if entry is None:
             return False
+
         if entry.plan == source_plan_digest(groups):
             return all(is_stored(store, source, shard) for shard in entry.shards)
         if self._config.replace:
@@ -283,6 +286,8 @@ class Build:
             store=config.store,
             work=config.work,
         )
+
+        # Curation: segments too short for a clip, and videos that could not be used.
         tails = [
             Dropped(video=name, start_s=video.tail[0], end_s=video.tail[1], reason="short_tail")
             for name, video in encoded.items()
@@ -292,6 +297,7 @@ class Build:
             Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
             for failure in failures
         ]
+
         return PackedGroup(
             shards=shards,
             samples=samples,

@@ -16,7 +16,7 @@ def writing_to(folder: Path, remedy: str = CHOOSE_ANOTHER) -> Iterator[None]:
 
     Args:
         folder: The folder that is written.
-        remedy: What to do about a full disk, besides freeing space.
+        remedy: Advice for a full disk, besides freeing space.
 
     Raises:
         StorageError: The disk is full, or the folder cannot be written.

@@ -50,6 +50,7 @@ class EncodeSettings:
             raise ConfigError(
                 f"short_side_px is {self.short_side_px}; it must be an even number of at least 16"
             )
+
         if not 0 <= self.fps < math.inf or not 0 < self.min_clip_s <= self.clip_s < math.inf:
             raise ConfigError(
                 f"fps {self.fps}, clip_s {self.clip_s}, min_clip_s {self.min_clip_s}: "
@@ -229,6 +230,7 @@ def _read_segments(path: Path, fps: float) -> list[EncodedClip]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         rows = [(row[0], float(row[1]), float(row[2])) for row in csv.reader(file)]
+
     return [
         EncodedClip(
             file=name,

@@ -84,6 +84,7 @@ def describe_clips(planned: PlannedVideo, encoded: EncodedVideo, config: str) ->
         config: Digest of the encoding settings.
     """
     video = planned.video
+
     return [
         StoredClip(
             clip=Clip(

@@ -33,6 +33,7 @@ def publish_source(
         if video.id in videos
         for label in video.labels
     ]
+
     return write_source(
         store,
         source,

@@ -194,10 +194,12 @@ def _check_member(row: dict[str, Any], sample: Sample, path: Path) -> Iterator[s
     if not {"json", "mp4"} <= row.keys():
         yield f"{sample.key}: its json or its mp4 is missing"
         return
+
     if hashlib.sha256(row["mp4"]).hexdigest() != sample.sha256:
         yield f"{sample.key}: the mp4 does not have the digest of the index"
     elif _read_mp4(path, sample) != row["mp4"]:
         yield f"{sample.key}: the mp4 is not at the offset of the index"
+
     try:
         clip, _ = read_clip_json(row["json"], sample.key)
     except ShardError as error:
