@@ -1,4 +1,4 @@
-"""Videos as a hospital has them, with their manifest; and a corpus built from them without interruption."""
+"""Videos of a hospital with their manifest, and a corpus built from them without interruption."""
 
 from dataclasses import dataclass
 from pathlib import Path

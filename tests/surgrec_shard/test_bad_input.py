@@ -1,4 +1,4 @@
-"""What cannot be used is refused in one sentence, or left out with a reason; nothing good is lost with it."""
+"""Bad input is refused in one sentence, or skipped with a reason. No good video is lost."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ REASONS = {
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two good videos and everything that is called a video and is none, with its manifest."""
+    """Return a folder of two good videos and many bad files named like videos, with a manifest."""
     folder = tmp_path_factory.mktemp("mixed")
     good = make_video(folder / "good.mp4", seconds=4)
     make_video(folder / "other.mp4", seconds=4, pattern="testsrc").rename(folder / "unnamed")

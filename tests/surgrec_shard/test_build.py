@@ -1,4 +1,4 @@
-"""A build gives the same bytes however often it is interrupted, and never touches what it did not make."""
+"""An interrupted build ends with the same bytes, and never touches files of others."""
 
 import csv
 import fcntl
@@ -158,7 +158,8 @@ def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_pat
     fragile = tmp_path / "bin" / "ffmpeg"
     fragile.parent.mkdir()
     fragile.write_text(
-        f'#!/bin/sh\ncase "$*" in *fatal.mp4*) kill -SEGV $$;; esac\nexec {shutil.which("ffmpeg")} "$@"\n'
+        '#!/bin/sh\ncase "$*" in *fatal.mp4*) kill -SEGV $$;; esac\n'
+        f'exec {shutil.which("ffmpeg")} "$@"\n'
     )
     fragile.chmod(0o755)
     built = run_tool(
@@ -175,7 +176,7 @@ def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_pat
 
 @pytest.fixture
 def ctrl_c_is_heard() -> Iterator[None]:
-    """Whatever starts the tests in the background has them ignore Ctrl-C, and all that they start."""
+    """Handle Ctrl-C, which processes started in the background ignore, with all their children."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -429,7 +430,7 @@ def test_the_list_of_a_build_of_many_sources_is_written(tmp_path: Path) -> None:
 
 
 def build_of(hospital: Hospital, folder: Path, *, key: bool = True) -> list[object]:
-    """Arguments that build the hospital's corpus again in a folder, under the same key or a new one."""
+    """Return arguments that build the hospital's corpus in a folder, with the same or a new key."""
     if key and not (folder / "private").exists():
         same_key(hospital.private, folder / "private")
     return [
@@ -452,7 +453,7 @@ def kill_when(
     *,
     alone: bool = False,
 ) -> None:
-    """Runs the tool and kills it with SIGKILL at a moment; `alone` lets the ffmpeg that it started live on."""
+    """Run the tool and kill it with SIGKILL. `alone`: its ffmpeg processes survive."""
     with subprocess.Popen(
         command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True
     ) as running:

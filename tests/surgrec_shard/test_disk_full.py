@@ -1,4 +1,4 @@
-"""A full disk is one sentence, spoils nothing, and the same command goes on when there is space again."""
+"""A full disk gives one sentence and no damage; with free space, the same command continues."""
 
 import subprocess
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What becomes of a video: clips of exact length at the right time, upright, small, and quick to decode."""
+"""Clips of a video have exact lengths and times. They are upright, small, and decode fast."""
 
 import struct
 import subprocess
@@ -263,7 +263,7 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, float], value: s
 
 
 def make_clock(path: Path, *, seconds: float, rate: str) -> Path:
-    """A gray video whose brightness is its time; `variable` drops three of four frames in its second half."""
+    """Render a gray video that brightens with time. `variable`: drop 3 of 4 frames in half 2."""
     source = f"color=black:size=32x32:rate={25 if rate == 'variable' else rate}"
     drop = ["select='lt(t,4)+not(mod(n,4))'"] if rate == "variable" else []
     filters = ",".join([*drop, f"geq=lum='16+{RISE}*T+X/32':cb=128:cr=128"])
@@ -288,7 +288,7 @@ def make_clock(path: Path, *, seconds: float, rate: str) -> Path:
 
 
 def assert_quick_to_decode(path: Path, num_frames: int, gop: int) -> None:
-    """One video stream, all frames there, a keyframe every `gop` frames, no B-frames, a constant rate from 0 on."""
+    """Check the stream : all frames, a keyframe every `gop` frames and a constant rate from 0."""
     found = ffprobe(path, "-show_streams", "-show_frames")
     assert [stream["codec_name"] for stream in found["streams"]] == ["h264"]
     frames = found["frames"]

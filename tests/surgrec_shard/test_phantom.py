@@ -1,4 +1,4 @@
-"""The phantom corpus: what it promises about its bytes, its labels, its sizes, and its phases."""
+"""Promises of the phantom corpus about its bytes, labels, sizes and phases."""
 
 import csv
 import itertools
@@ -19,9 +19,9 @@ from surgrec_shard.ffmpeg import run_ffprobe
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.motion import Rhythm, Sway
 from surgrec_shard.phantom.phases import Moment
-from surgrec_shard.phantom.recordings import SOURCES, Recording, plan_recordings
 from surgrec_shard.phantom.render import SCENES, frames
 from surgrec_shard.phantom.render_corpus import render_corpus
+from surgrec_shard.phantom.videos import SOURCES, PhantomVideo, plan_videos
 
 from surgrec.errors import ConfigError, StorageError
 from surgrec.manifest import read_manifest
@@ -65,7 +65,8 @@ def test_a_render_killed_and_started_again_ends_with_the_same_bytes(
     out = tmp_path / "killed"
     code = (
         "from pathlib import Path; from surgrec_shard.phantom.render_corpus import render_corpus\n"
-        f"if __name__ == '__main__': render_corpus(Path({str(out)!r}), seed={SEED}, minutes={MINUTES}, workers=2)"
+        f"if __name__ == '__main__': render_corpus(Path({str(out)!r}), seed={SEED}, "
+        f"minutes={MINUTES}, workers=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -118,14 +119,12 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seed", "minutes"), [(-1, 1.0), (0, 0.0)])
-def test_a_seed_or_length_without_meaning_is_refused(
-    tmp_path: Path, seed: int, minutes: float
-) -> None:
+def test_an_invalid_seed_or_length_is_refused(tmp_path: Path, seed: int, minutes: float) -> None:
     with pytest.raises(ConfigError, match=f"not {seed} and {minutes}"):
         render_corpus(tmp_path, seed=seed, minutes=minutes)
 
 
-def test_a_folder_that_vanishes_is_one_sentence_about_it(tmp_path: Path) -> None:
+def test_a_folder_that_vanishes_is_reported_in_one_sentence(tmp_path: Path) -> None:
     out = tmp_path / "vanishing"
 
     def remove(done: int, total: int) -> None:
@@ -219,60 +218,60 @@ def test_the_first_frame_alone_carries_the_title(corpus: Path) -> None:
         assert (first[middle] > 200).mean() > 0.01
 
 
-def minutes_by_source(recordings: list[Recording]) -> dict[str, float]:
+def minutes_by_source(videos: list[PhantomVideo]) -> dict[str, float]:
     minutes = dict.fromkeys((source.name for source in SOURCES), 0.0)
-    for recording in recordings:
-        minutes[recording.source.name] += recording.script.num_frames / recording.source.fps / 60
+    for video in videos:
+        minutes[video.source.name] += video.script.num_frames / video.source.fps / 60
     return minutes
 
 
 def test_sources_differ_ten_to_one() -> None:
-    minutes = minutes_by_source(plan_recordings(SEED, 12.0))
+    minutes = minutes_by_source(plan_videos(SEED, 12.0))
     assert sum(minutes.values()) == pytest.approx(12.0, rel=0.01)
     assert minutes["phantom-lap"] / minutes["phantom-rob"] == pytest.approx(10, rel=0.02)
 
 
 def test_a_case_is_in_one_split_however_many_files_it_has() -> None:
-    recordings = plan_recordings(SEED, 12.0)
+    videos = plan_videos(SEED, 12.0)
     splits: dict[tuple[str, int], set[str]] = {}
-    for recording in recordings:
-        splits.setdefault((recording.source.name, recording.case), set()).add(recording.split)
-    assert len(splits) < len(recordings)
+    for video in videos:
+        splits.setdefault((video.source.name, video.case), set()).add(video.split)
+    assert len(splits) < len(videos)
     assert all(len(of_case) == 1 for of_case in splits.values())
     assert sum(of_case != {"train"} for of_case in splits.values()) >= 24
     for source in SOURCES:
-        assert {"train", "val", "test"} == {r.split for r in recordings if r.source is source}
+        assert {"train", "val", "test"} == {v.split for v in videos if v.source is source}
 
 
 @pytest.mark.parametrize("minutes", [0.1, 1.0, 5.0])
 def test_every_source_has_a_case_to_train_on_however_short_the_corpus(minutes: float) -> None:
-    recordings = plan_recordings(SEED, minutes)
-    assert {r.source.name for r in recordings if r.split == "train"} == {
+    videos = plan_videos(SEED, minutes)
+    assert {v.source.name for v in videos if v.split == "train"} == {
         source.name for source in SOURCES
     }
-    assert all(recording.script.num_frames >= 8 * recording.source.fps for recording in recordings)
+    assert all(video.script.num_frames >= 8 * video.source.fps for video in videos)
 
 
 def test_order_and_length_of_phases_vary_by_case() -> None:
     for source in SOURCES:
-        scripts = [r.script for r in plan_recordings(SEED, 12.0) if r.source is source]
+        scripts = [v.script for v in plan_videos(SEED, 12.0) if v.source is source]
         assert len({tuple(phase.value for phase in script.phases) for script in scripts}) > 1
         lengths = {phase.end - phase.start for script in scripts for phase in script.phases}
         assert max(lengths) > 1.3 * min(lengths)
 
 
-def test_another_seed_and_another_case_look_different_and_two_files_of_a_case_alike() -> None:
+def test_two_files_of_a_case_look_alike_and_other_cases_and_seeds_do_not() -> None:
     def look(seed: int, case: int, part: int = 1) -> Float32[np.ndarray, "h w 3"]:
-        of_source = [r for r in plan_recordings(seed, 12.0) if r.source.name == "phantom-lap"]
-        recording = next(r for r in of_source if (r.case, r.part) == (case, part))
-        start = enumerate(itertools.islice(frames(recording, seed=seed), 80))
+        of_source = [v for v in plan_videos(seed, 12.0) if v.source.name == "phantom-lap"]
+        video = next(v for v in of_source if (v.case, v.part) == (case, part))
+        start = enumerate(itertools.islice(frames(video, seed=seed), 80))
         inside = [
-            frame for index, frame in start if index and recording.script.outside_share(index) == 0
+            frame for index, frame in start if index and video.script.outside_share(index) == 0
         ]
         mean: Float32[np.ndarray, "h w 3"] = np.stack(inside[::8]).astype(np.float32).mean(axis=0)
         return mean
 
-    two_files = next(r.case for r in plan_recordings(SEED, 12.0) if r.num_parts == 2)
+    two_files = next(v.case for v in plan_videos(SEED, 12.0) if v.num_parts == 2)
     one = look(SEED, two_files)
     other_part, other_case, other_seed = (
         look(SEED, two_files, 2),
@@ -336,7 +335,7 @@ def speed(shots: Film) -> float:
 
 @pytest.fixture
 def still_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The camera does not sway and the tissue does not breathe: only the instruments move, and the scope's travel."""
+    """Stop the sway of the camera and the rhythms of the tissue: only instruments move."""
     for unrest in (Sway, Rhythm):
         monkeypatch.setattr(unrest, "at", lambda self, time_s: 0.0)
 

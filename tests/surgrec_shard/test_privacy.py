@@ -24,7 +24,7 @@ TIMECODE = "01:02:03:04"
 
 @pytest.fixture(scope="module")
 def revealing_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video that tells in every place that a container and a codec offer whose operation it shows."""
+    """Render a video with the patient's name in every field of its container and codec."""
     folder = tmp_path_factory.mktemp(PATIENT)
     silent = make_video(
         folder / "silent.h264", seconds=6, rate=25, arguments=("-bf", "0", "-c:v", "libx264")
@@ -67,7 +67,7 @@ def revealing_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(revealing_video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the corpus and the private folder, built from that video and a damaged one."""
+    """Return the folder of a corpus and private folder built from that and a damaged video."""
     folder = tmp_path_factory.mktemp("built")
     (revealing_video.parent / f"broken-{PATIENT}.mp4").write_text("no video")
     rows = [
@@ -250,7 +250,7 @@ def streams(path: Path) -> list[dict[str, str]]:
 
 
 def packets(path: Path, stream: str) -> list[bytes]:
-    """The bytes of some packets of a stream, cut out of the file where ffprobe says that they are."""
+    """Return the bytes of some packets of a stream, at the positions that ffprobe reports."""
     found = ffprobe(path, "-select_streams", stream, "-show_entries", "packet=pos,size")["packets"]
     data = path.read_bytes()
     cut = [data[int(packet["pos"]) :][: int(packet["size"])][8:40] for packet in found[5:100:10]]
@@ -260,7 +260,7 @@ def packets(path: Path, stream: str) -> list[bytes]:
 
 
 def with_captions(stream: bytes) -> bytes:
-    """An H.264 byte stream with CEA-608 captions in front of each picture, as broadcast equipment puts them there.
+    """Return an H.264 byte stream with CEA-608 captions before each picture, as from broadcast.
 
     Source: ATSC A/53 part 4, section 6.2.3; ITU-T H.264, annex D.
     """

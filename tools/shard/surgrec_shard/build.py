@@ -287,7 +287,7 @@ class Build:
             work=config.work,
         )
 
-        # Curation: segments too short for a clip, and videos that could not be used.
+        # Dropped: segments too short for a clip, and whole videos that could not be used.
         tails = [
             Dropped(video=name, start_s=video.tail[0], end_s=video.tail[1], reason="short_tail")
             for name, video in encoded.items()

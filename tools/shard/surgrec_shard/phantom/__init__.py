@@ -1,1 +1,1 @@
-"""A procedural corpus: surgical-like videos in four domains, labeled, seeded, and nobody's."""
+"""A procedural corpus: labeled videos that resemble surgery in four domains, without patients."""

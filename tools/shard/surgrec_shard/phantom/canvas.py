@@ -1,4 +1,4 @@
-"""What everything that draws agrees on: colors, places, levels, and drawing between pixels."""
+"""Conventions of everything that draws: colors, points, levels, and subpixel drawing."""
 
 import math
 
@@ -14,19 +14,19 @@ Point = tuple[float, float]
 """x and y in pixels of the frame, from its upper left corner."""
 
 QUARTER = 4
-"""Soft layers have one pixel for this many of the frame, across and down."""
+"""Soft layers are smaller than the frame by this factor, in both directions."""
 
 UNCHANGED = 128
-"""The level of a light, a shadow or a stain that leaves the picture as it is."""
+"""Level of a light, a shadow or a stain that does not change the picture."""
 
 SUBPIXEL_BITS = 4
-"""Shapes are drawn to 1/16 of a pixel, so that what moves slowly does not jitter."""
+"""Shapes are drawn with a precision of 1/16 pixel, so that slow motions do not jitter."""
 
 
 def fixed(points: Float[np.ndarray, "corners 2"]) -> Int32[np.ndarray, "corners 2"]:
-    """Places as OpenCV draws them with `SUBPIXEL_BITS`."""
-    places: Int32[np.ndarray, "corners 2"] = np.round(points * 2**SUBPIXEL_BITS).astype(np.int32)
-    return places
+    """Return points in the fixed-point format of OpenCV with `SUBPIXEL_BITS`."""
+    scaled: Int32[np.ndarray, "corners 2"] = np.round(points * 2**SUBPIXEL_BITS).astype(np.int32)
+    return scaled
 
 
 def disc(
@@ -37,36 +37,37 @@ def disc(
     *,
     thickness: int = cv2.FILLED,
 ) -> None:
-    """Draws a disc, or with a thickness a ring, on a layer of one channel; places are pixels of that layer."""
-    place = round(center[0] * 2**SUBPIXEL_BITS), round(center[1] * 2**SUBPIXEL_BITS)
+    """Draw a disc, or with a thickness a ring, on a layer of one channel, in its pixels."""
+    center_fixed = round(center[0] * 2**SUBPIXEL_BITS), round(center[1] * 2**SUBPIXEL_BITS)
     radius = round(radius_px * 2**SUBPIXEL_BITS)
-    cv2.circle(layer, place, radius, (level,), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.circle(layer, center_fixed, radius, (level,), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def path(
     layer: UInt8[np.ndarray, "..."], points: list[Point], width_px: float, color: tuple[int, ...]
 ) -> None:
-    """Draws a line through places, at least one pixel wide; places are pixels of that layer."""
+    """Draw a line through points, at least one pixel wide, in pixels of the layer."""
     width = max(round(width_px), 1)
     cv2.polylines(layer, [fixed(np.array(points))], False, color, width, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def ahead(place: Point, heading: float, distance: float) -> Point:
-    """The place that lies `distance` pixels away in the direction `heading` (radians, clockwise as seen)."""
-    return place[0] + distance * math.cos(heading), place[1] + distance * math.sin(heading)
+def ahead(point: Point, heading: float, distance: float) -> Point:
+    """Return the point `distance` pixels away in a direction (radians, clockwise on the screen)."""
+    return point[0] + distance * math.cos(heading), point[1] + distance * math.sin(heading)
 
 
 def heading_of(start: Point, end: Point) -> float:
-    """The direction from one place to another, in radians."""
+    """Return the direction from one point to another, radians."""
     return math.atan2(end[1] - start[1], end[0] - start[0])
 
 
-def entering(entry: Point, place: Point, presence: float) -> Point:
-    """On the way in from an entry to a place: at the place when `presence` is 1."""
-    return entry[0] + (place[0] - entry[0]) * presence, entry[1] + (place[1] - entry[1]) * presence
+def entering(entry: Point, target: Point, presence: float) -> Point:
+    """Return a point between an entry (`presence` 0) and a target (`presence` 1)."""
+    dx, dy = target[0] - entry[0], target[1] - entry[1]
+    return entry[0] + dx * presence, entry[1] + dy * presence
 
 
 def brighter(color: Color, gain: float) -> Color:
-    """A color under more light, or under less."""
+    """Return a color under more or less light."""
     blue, green, red = (min(round(level * gain), 255) for level in color)
     return blue, green, red

@@ -1,18 +1,18 @@
-"""The four domains: what is done in each, and which two of its phases only motion tells apart."""
+"""The four domains, their phases, and the two phases that only motion distinguishes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """A kind of surgery. A scene of the same name draws it."""
+    """A clinical field. The scene of the same name draws it."""
 
     name: str
     procedure: str
     view: str
     phases: tuple[str, ...]
     pair: tuple[str, str]
-    """Two phases with the same stills, told apart by how they follow each other."""
+    """Two phases with the same stills in a different order."""
 
 
 DOMAINS = {

@@ -1,4 +1,7 @@
-"""The instruments of the four domains, each drawn from where it enters the frame to its tip; widths are in pixels."""
+"""Instruments of the four domains, drawn from their entry into the frame to their tip.
+
+Widths are in pixels, angles in radians.
+"""
 
 import math
 
@@ -17,14 +20,16 @@ def grasper(
     opening: float,
     shaft: Color = BLACK,
 ) -> None:
-    """A laparoscopic grasper: an insulated shaft and two jaws, `opening` radians apart."""
+    """Draw a laparoscopic grasper: an insulated shaft and two jaws, `opening` radians apart."""
     heading = heading_of(entry, tip)
+
     neck = ahead(tip, heading, -1.9 * width_px)
     sketch.rod(entry, neck, 1.7 * width_px, width_px, shaft)
     joint = ahead(neck, heading, 0.45 * width_px)
     sketch.rod(
         ahead(neck, heading, -0.25 * width_px), joint, 0.95 * width_px, 0.8 * width_px, STEEL
     )
+
     for side in (-1, 1):
         jaw(sketch, joint, heading + side * opening / 2, 1.5 * width_px, 0.36 * width_px, side=side)
 
@@ -39,25 +44,27 @@ def jaw(
     side: int,
     color: Color = STEEL,
 ) -> None:
-    """One jaw, with its serrated inner edge."""
+    """Draw one jaw with its serrated inner edge. `side` is -1 or 1."""
     inner = heading - side * math.pi / 2
     end = ahead(joint, heading, length)
     back = ahead(joint, heading + side * math.pi / 2, width)
     outer = ahead(ahead(joint, heading, 0.7 * length), heading + side * math.pi / 2, 0.75 * width)
     sketch.polygon([joint, end, outer, back], brighter(color, 0.8))
     sketch.line([back, outer, end], 1.0, brighter(color, 1.35))
+
     along = [ahead(joint, heading, share * length) for share in np.linspace(0.25, 0.95, 9).tolist()]
-    teeth = [ahead(place, inner, 0.06 * width * (number % 2)) for number, place in enumerate(along)]
+    teeth = [ahead(point, inner, 0.06 * width * (number % 2)) for number, point in enumerate(along)]
     sketch.line(teeth, 1.0, brighter(color, 0.4))
 
 
 def hook(
     sketch: Sketch, entry: Point, tip: Point, *, width_px: float, shaft: Color = BLACK
 ) -> None:
-    """A monopolar hook: an insulated shaft, a white collar, an L-shaped wire."""
+    """Draw a monopolar hook: an insulated shaft, a white collar, an L-shaped wire."""
     heading = heading_of(entry, tip)
     neck = ahead(tip, heading, -1.5 * width_px)
     sketch.rod(entry, neck, 1.7 * width_px, width_px, shaft)
+
     collar = ahead(neck, heading, 0.5 * width_px)
     sketch.rod(neck, collar, 0.8 * width_px, 0.5 * width_px, (196, 204, 206))
     bent = ahead(tip, heading + math.pi / 2, 0.5 * width_px)
@@ -66,7 +73,7 @@ def hook(
 
 
 def suction(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
-    """A suction and irrigation tube: polished steel with holes near its end."""
+    """Draw a suction and irrigation tube: polished steel with holes near its end."""
     heading = heading_of(entry, tip)
     sketch.rod(entry, tip, 1.5 * width_px, 0.85 * width_px, STEEL, shine=0.7)
     for back in (0.4, 0.8, 1.2):
@@ -84,14 +91,16 @@ def wristed(
     width_px: float,
     color: Color = STEEL,
 ) -> Point:
-    """A robotic instrument: shaft, a wrist bent by `bend` radians, two slim jaws; returns where the jaws end."""
+    """Draw a robotic instrument: shaft, bent wrist, two slim jaws. Return the end of the jaws."""
     heading = heading_of(entry, wrist)
     sketch.rod(entry, wrist, 1.5 * width_px, 1.05 * width_px, (88, 84, 82), shine=0.5)
     sketch.rod(ahead(wrist, heading, -0.5 * width_px), wrist, 1.12 * width_px, 1.0 * width_px, GRAY)
+
     clevis = ahead(wrist, heading + 0.5 * bend, 0.9 * width_px)
     sketch.rod(wrist, clevis, 0.9 * width_px, 0.75 * width_px, color)
     knuckle = ahead(clevis, heading + bend, 0.5 * width_px)
     sketch.rod(clevis, knuckle, 0.75 * width_px, 0.6 * width_px, brighter(color, 0.85))
+
     for side in (-1, 1):
         pointing = heading + bend + side * opening / 2
         jaw(sketch, knuckle, pointing, 1.3 * width_px, 0.3 * width_px, side=side, color=color)
@@ -99,10 +108,11 @@ def wristed(
 
 
 def keratome(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
-    """A slit knife: a handle and a diamond-shaped blade."""
+    """Draw a slit knife: a handle and a diamond-shaped blade."""
     heading = heading_of(entry, tip)
     root = ahead(tip, heading, -4.2 * width_px)
     sketch.rod(entry, root, 1.6 * width_px, 1.1 * width_px, GRAY)
+
     shoulder = ahead(tip, heading, -1.7 * width_px)
     sketch.rod(root, shoulder, 0.7 * width_px, 0.9 * width_px, STEEL, shine=0.5)
     sides = [ahead(shoulder, heading + side * math.pi / 2, 0.75 * width_px) for side in (-1, 1)]
@@ -113,7 +123,7 @@ def keratome(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> No
 
 
 def forceps(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, opening: float) -> None:
-    """Fine forceps: a slender shaft and two long blades that nearly meet."""
+    """Draw fine forceps: a slender shaft and two long blades that nearly meet."""
     heading = heading_of(entry, tip)
     neck = ahead(tip, heading, -3.2 * width_px)
     sketch.rod(entry, neck, 1.3 * width_px, 0.8 * width_px, STEEL, shine=0.6)
@@ -126,10 +136,14 @@ def forceps(sketch: Sketch, entry: Point, tip: Point, *, width_px: float, openin
 def handpiece(
     sketch: Sketch, entry: Point, tip: Point, *, width_px: float, sleeve: Color, side_port: bool
 ) -> None:
-    """A phaco or aspiration handpiece: a silicone sleeve around a metal tip, with a port on its side or open ahead."""
+    """Draw a phaco or aspiration handpiece: a silicone sleeve around a metal tip.
+
+    The tip has a port on its side, or is open at its end.
+    """
     heading = heading_of(entry, tip)
     neck = ahead(tip, heading, -1.5 * width_px)
     sketch.rod(entry, neck, 1.9 * width_px, 1.05 * width_px, sleeve, shine=0.5)
+
     sketch.rod(
         ahead(neck, heading, -0.3 * width_px),
         tip,
@@ -143,7 +157,7 @@ def handpiece(
 
 
 def chopper(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> None:
-    """A second hand's instrument: a thin rod with a bent end."""
+    """Draw the instrument of the second hand: a thin rod with a bent end."""
     heading = heading_of(entry, tip)
     sketch.rod(entry, tip, 0.8 * width_px, 0.38 * width_px, STEEL, shine=0.6)
     sketch.line([tip, ahead(tip, heading + 1.3, 0.55 * width_px)], 0.25 * width_px, STEEL)
@@ -152,20 +166,22 @@ def chopper(sketch: Sketch, entry: Point, tip: Point, *, width_px: float) -> Non
 def snare(
     sketch: Sketch, channel: Point, tip: Point, middle: Point, *, radius_px: float, width_px: float
 ) -> None:
-    """A polypectomy snare: a sheath out of the scope's channel, and a wire loop about `middle`."""
+    """Draw a polypectomy snare: a sheath from the scope's channel, and a loop about `middle`."""
     sketch.rod(channel, tip, 1.25 * width_px, 0.85 * width_px, (176, 160, 120))
+
     across = heading_of(tip, middle)
     loop = []
     for turn in np.linspace(-math.pi, math.pi, 25).tolist():
         along = ahead(middle, across, radius_px * math.cos(turn))
         loop.append(ahead(along, across + math.pi / 2, 0.6 * radius_px * math.sin(turn)))
+
     for wire in (loop, [tip, loop[0]]):
         sketch.line(wire, 3.0, GRAY)
         sketch.line(wire, 1.0, STEEL)
 
 
 def needle(sketch: Sketch, held: Point, *, turn: float, radius_px: float) -> None:
-    """A curved needle held near its blunt end, turned by `turn` radians."""
+    """Draw a curved needle, held near its blunt end and turned by `turn` radians."""
     middle = ahead(held, turn + math.pi, radius_px)
     arc = [ahead(middle, turn + angle, radius_px) for angle in np.linspace(-0.6, 2.2, 18).tolist()]
     sketch.line(arc, 4.0, (70, 70, 72))

@@ -1,4 +1,4 @@
-"""Laparoscopy: gallbladder between liver and fat, a swaying scope, long instruments from the sides."""
+"""Laparoscopy: a gallbladder between liver and fat, a swaying scope, and long instruments."""
 
 import math
 
@@ -35,14 +35,21 @@ STROKES_HZ = {
     "irrigation": 0.35,
     "inspection": 0.0,
 }
-"""Strokes of the working tip, to and fro, per second: all that tells the first two apart."""
+"""Strokes of the working tip, to and fro, per second. Only this distinguishes the first two."""
 
 
 class Laparoscopy:
-    """One gallbladder operation."""
+    """One gallbladder operation.
+
+    Args:
+        random: Draws organs, light, motion and instruments.
+        size: Height and width of the frame.
+    """
 
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         height, width = self._size = size
+
+        # Tissue, light and motion.
         self._tissue = Tissue(
             random, *sheet(random, (round(height * 1.4), round(width * 1.3))), size
         )
@@ -54,6 +61,8 @@ class Laparoscopy:
             Rhythm(1.5, random.uniform(1.0, 1.4)),
         ]
         self._hold = Rhythm(4.0, 0.17)
+
+        # Instruments and bleeding.
         self._start, self._lean = random.uniform(0, 1), random.uniform(-0.5, 0.5)
         self._target = width * random.uniform(0.44, 0.56), height * random.uniform(0.48, 0.6)
         self._entries = (
@@ -73,15 +82,17 @@ class Laparoscopy:
         ]
 
     def draw(self, moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
-        """The frame at a moment."""
+        """Return the frame at a moment."""
         camera, tip = self._camera(moment), self._tip(moment)
         bends = [rhythm.at(moment.time_s) for rhythm in self._rhythms]
         pull = self._pull(moment, tip) if moment.phase in PAIR else None
-        frame, glints = self._tissue.seen(camera, bends, pull)
+        frame, glints = self._tissue.render(camera, bends, pull)
+
         sketch = Sketch(frame)
-        haze = stain = None
         if moment.phase != "inspection":
-            self._instruments(sketch, moment, tip)
+            self._draw_instruments(sketch, moment, tip)
+
+        haze = stain = None
         if moment.phase == "coagulation":
             haze = self._smoke.at(
                 moment.time_s, 0.85 * eased(min(moment.since_s, moment.left_s) / 1.2)
@@ -93,6 +104,7 @@ class Laparoscopy:
         )
 
     def _camera(self, moment: Moment) -> Camera:
+        """Return the pose of the camera, which circles during inspection."""
         x, y, roll = (sway.at(moment.time_s) for sway in self._sway)
         if moment.phase != "inspection":
             return Camera(x=x, y=y, roll=roll, zoom=1.08)
@@ -105,7 +117,7 @@ class Laparoscopy:
         )
 
     def _stroke(self, moment: Moment) -> Point:
-        """How far the working tip is from its target."""
+        """Return the offset of the working tip from its target."""
         along = (
             0.34
             * self._size[0]
@@ -126,8 +138,8 @@ class Laparoscopy:
             x=tip[0], y=tip[1], dx=share * dx, dy=share * (dy - 14), radius=0.3 * self._size[0]
         )
 
-    def _instruments(self, sketch: Sketch, moment: Moment, tip: Point) -> None:
-        """The assistant's grasper, which holds the gallbladder up, and the surgeon's instrument."""
+    def _draw_instruments(self, sketch: Sketch, moment: Moment, tip: Point) -> None:
+        """Draw the assistant's grasper, lifting the gallbladder, and the surgeon's instrument."""
         lifted = self._target[1] - 0.12 * self._size[0] + self._hold.at(moment.time_s)
         held = entering(
             self._entries[1], (self._target[0] - 0.3 * self._size[0], lifted), moment.presence
@@ -139,13 +151,14 @@ class Laparoscopy:
             width_px=self._width,
             opening=0.12 + 0.5 * (1 - moment.presence),
         )
+
         if moment.phase == "irrigation":
             suction(sketch, self._entries[0], tip, width_px=self._width)
         else:
             hook(sketch, self._entries[0], tip, width_px=self._width, shaft=self._shaft)
 
     def _blood(self, moment: Moment, camera: Camera) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
-        """A pool that grows under the cautery, and that irrigation takes away."""
+        """Return the stain of blood, which grows in coagulation and shrinks in irrigation."""
         grown = (
             eased((moment.since_s if moment.phase == "coagulation" else moment.left_s) / 2)
             * moment.presence
@@ -159,7 +172,7 @@ class Laparoscopy:
 def sheet(
     random: np.random.Generator, size: tuple[int, int]
 ) -> tuple[UInt8[np.ndarray, "sheet_h sheet_w 3"], UInt8[np.ndarray, "sheet_h sheet_w"]]:
-    """The organs as one picture, and their wet highlights."""
+    """Return the organs as one picture, and their wet highlights."""
     height, width = size
     y, x = (axis.astype(np.float32) for axis in np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j])
     coarse, fine = (
@@ -167,8 +180,12 @@ def sheet(
         noise(random, size, cell_px=21, octaves=3),
     )
     lobules = np.abs(noise(random, size, cell_px=51, octaves=3)) ** 0.6
+
+    # Liver: above a tilted, uneven edge.
     lean = random.uniform(-0.45, 0.45)
     liver_mask = step(0.3 * coarse - y - lean * x + random.uniform(-0.3, 0.05), -0.02, 0.03)
+
+    # Gallbladder: a tilted pear.
     tilt, long, thick = (
         random.uniform(-0.7, 0.7),
         random.uniform(0.36, 0.5),
@@ -181,6 +198,7 @@ def sheet(
     )
     bladder_mask = step(bladder, -0.02, 0.12)
 
+    # Paint fat, liver and gallbladder, and vessels over them.
     fat = colored(
         1.5 * lobules - 0.9 + 0.3 * fine,
         jittered(random, [(54, 96, 176), (84, 160, 218), (120, 196, 232)]),
@@ -200,6 +218,7 @@ def sheet(
     )
     picture = blended(picture, np.full_like(picture, (36, 34, 128)), tree)
 
+    # Light the relief.
     ground = (3.2 * lobules + 6 * coarse) * (1 - liver_mask) + (
         6 + 10 * coarse + 0.2 * fine
     ) * liver_mask
@@ -218,6 +237,8 @@ def _optics(random: np.random.Generator, size: tuple[int, int]) -> Optics:
     )
     center = size[1] / 2 + random.uniform(-10, 10), size[0] / 2 + random.uniform(-5, 5)
     radius = size[0] * random.uniform(0.58, 0.72)
+
+    # Many scopes show a circle; with others the picture fills the frame.
     vignette_only = random.random() < 0.4
     return Optics(
         light=light,

@@ -1,4 +1,4 @@
-"""The one import of OpenCV, an optional extra: without it the first use says what to install."""
+"""The only import of OpenCV, an optional extra. Without it, the first use names the package."""
 
 from surgrec.errors import SetupError
 

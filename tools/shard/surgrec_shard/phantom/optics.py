@@ -1,6 +1,6 @@
-"""What lies between tissue and picture: light, shadow, glints, haze, and what frames the picture.
+"""Light, shadow, glints and haze over the tissue, and the field of view.
 
-Everything soft is kept at a quarter of the frame's size, where it costs little.
+Soft layers are kept at a quarter of the frame's size, where they cost little.
 """
 
 import math
@@ -16,14 +16,14 @@ from surgrec_shard.phantom.sketch import Sketch
 
 @dataclass(frozen=True, kw_only=True)
 class Optics:
-    """One case's light and what frames its pictures."""
+    """The light and the field of view of one case."""
 
     light: UInt8[np.ndarray, "quarter_h quarter_w 3"]
-    """128 leaves the tissue as it is painted."""
+    """Gain of the light; 128 leaves the tissue unchanged."""
     mask: UInt8[np.ndarray, "h w 3"] | None = None
-    """The field of view: 255 inside, 0 outside; None where the whole frame is seen."""
+    """Field of view: 255 inside, 0 outside; None: the whole frame."""
     bar: UInt8[np.ndarray, "bar_h w 3"] | None = None
-    """Drawn by the console over the bottom of every picture."""
+    """Bar of the console over the bottom of every picture."""
 
     def developed(
         self,
@@ -34,16 +34,18 @@ class Optics:
         stain: UInt8[np.ndarray, "quarter_h quarter_w 3"] | None = None,
         haze: UInt8[np.ndarray, "quarter_h quarter_w 3"] | None = None,
     ) -> UInt8[np.ndarray, "h w 3"]:
-        """The sketch under this light.
+        """Return the sketch under this light.
 
         Args:
             sketch: Tissue with the instruments drawn over it.
             glints: Highlights of the tissue, added to it and hidden by the instruments.
-            throw: Where shadows fall, in pixels away from the instruments.
-            stain: What blood or a cloud leaves of the light on the tissue; 128 leaves all.
+            throw: Displacement of shadows from the instruments, pixels.
+            stain: Gain of the light under blood or a cloud; 128 leaves all of it.
             haze: Light added over everything: smoke, spray.
         """
         gain, frame = self.light, sketch.frame
+
+        # Light on the tissue.
         shadow = sketch.shadow(throw)
         if shadow is not None:
             gain = cv2.multiply(gain, cv2.merge([shadow, shadow, shadow]), scale=1 / UNCHANGED)
@@ -51,6 +53,8 @@ class Optics:
             gain = cv2.multiply(gain, sketch.spared(stain, UNCHANGED), scale=1 / UNCHANGED)
         full = (frame.shape[1], frame.shape[0])
         frame = cv2.multiply(frame, cv2.resize(gain, full), scale=1 / UNCHANGED)
+
+        # Light from above it.
         bright = cv2.resize(sketch.spared(glints, 0), full)
         frame = cv2.add(frame, cv2.merge([bright, bright, bright]))
         if haze is not None:
@@ -58,7 +62,7 @@ class Optics:
         return self.framed(frame)
 
     def framed(self, frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-        """A frame as it reaches the recorder: cut to the field of view, the console's bar below."""
+        """Cut a frame to the field of view, and add the bar of the console."""
         if self.mask is not None:
             frame = cv2.bitwise_and(frame, self.mask)
         if self.bar is not None:
@@ -74,12 +78,12 @@ def lamp(
     tint: tuple[float, float, float],
     level: float = 1.0,
 ) -> UInt8[np.ndarray, "quarter_h quarter_w 3"]:
-    """The light of a lamp at the camera.
+    """Return the light of a lamp at the camera.
 
     Args:
         size: Height and width of the frame.
-        center: Where it is brightest, x and y as shares of the frame.
-        falloff: How much darker a corner is, in [0, 1].
+        center: Brightest point, x and y as shares of the frame.
+        falloff: Loss of light in a corner, in [0, 1].
         tint: White balance: gains of blue, green and red.
         level: Exposure.
     """
@@ -95,7 +99,14 @@ def lamp(
 def field_of_view(
     size: tuple[int, int], *, center: Point, radius: float, sides: int = 90
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A mask of a regular polygon that stands on a side; with many sides, a circle. Center and radius are pixels."""
+    """Return the mask of a regular polygon that rests on a side; with many sides, a circle.
+
+    Args:
+        size: Height and width of the frame.
+        center: Center, pixels.
+        radius: Radius of its corners, pixels.
+        sides: Number of sides.
+    """
     mask = np.zeros((*size, 3), np.uint8)
     angles = 2 * math.pi * (np.arange(sides) + 0.5) / sides
     corners = np.stack(

@@ -1,4 +1,4 @@
-"""Out of the body: the room as an endoscope or a microscope sees it, bright, blurred and in a hurry."""
+"""The operating room, as a camera outside the body sees it: bright, blurred, and moving fast."""
 
 import math
 
@@ -27,10 +27,17 @@ SHAPES: tuple[Color, ...] = (
 
 
 class Outside:
-    """One room."""
+    """One room.
+
+    Args:
+        random: Draws colors, shapes and motion.
+        size: Height and width of the frame.
+    """
 
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         self._size = size
+
+        # Paint drapes and shapes at a quarter of the size, then blur and enlarge them.
         small = size[0] // 4, size[1] // 4
         picture = colored(
             noise(random, small, cell_px=40, octaves=3), DRAPES[int(random.integers(2))]
@@ -40,10 +47,12 @@ class Outside:
             axes = round(3 + 13 * width), round(2 + 9 * height)
             color = SHAPES[int(random.integers(len(SHAPES)))]
             cv2.ellipse(picture, center, axes, 180 * turn, 0, 360, color, cv2.FILLED, cv2.LINE_AA)
+
         blurred = cv2.convertScaleAbs(cv2.GaussianBlur(picture, (0, 0), 2.2), alpha=1.1)
         self._picture = cv2.resize(
             blurred, (size[1] * 2, size[0] * 2), interpolation=cv2.INTER_CUBIC
         )
+
         self._sway = [
             Sway(random, size[1] * 0.4, rate_hz=0.5),
             Sway(random, size[0] * 0.4, rate_hz=0.5),
@@ -51,16 +60,19 @@ class Outside:
         self._roll = Sway(random, 0.5, rate_hz=0.3)
 
     def draw(self, time_s: float) -> UInt8[np.ndarray, "h w 3"]:
-        """The room at a time."""
+        """Return the frame at a time."""
         height, width = self._size
         turn = self._roll.at(time_s)
         cosine, sine = math.cos(turn), math.sin(turn)
+
+        # Rotate about the middle of the frame, at a moving position of the picture.
         x, y = width + self._sway[0].at(time_s), height + self._sway[1].at(time_s)
         corner = (
             x - cosine * width / 2 + sine * height / 2,
             y - sine * width / 2 - cosine * height / 2,
         )
         pose = np.array([[cosine, -sine, corner[0]], [sine, cosine, corner[1]]])
+
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(
             self._picture, pose, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT

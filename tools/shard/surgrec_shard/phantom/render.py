@@ -1,4 +1,4 @@
-"""One recording from its plan to its file: what a worker process does."""
+"""Rendering of one video, from its plan to its file: the work of a worker process."""
 
 import math
 import multiprocessing
@@ -16,9 +16,9 @@ from surgrec_shard.phantom.endoscopy import Endoscopy
 from surgrec_shard.phantom.laparoscopy import Laparoscopy
 from surgrec_shard.phantom.opencv import cv2
 from surgrec_shard.phantom.outside import Outside
-from surgrec_shard.phantom.recordings import Recording, generator
 from surgrec_shard.phantom.robotic import Robotic
 from surgrec_shard.phantom.scene import Scene
+from surgrec_shard.phantom.videos import PhantomVideo, generator
 from surgrec_shard.phantom.write_video import write_video
 
 SCENES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Scene]] = {
@@ -30,64 +30,64 @@ SCENES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Scene]] = {
 
 
 def prepare_worker() -> None:
-    """Makes this process a worker: one core, deaf to Ctrl-C, gone when the process that started it is gone."""
+    """Make this process a worker: it uses one core, ignores Ctrl-C, and exits with its parent."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def render(recording: Recording, *, seed: int, out: Path) -> None:
-    """Renders one recording into the corpus folder `out`."""
-    size = recording.source.height, recording.source.width
-    planes = (cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420) for frame in frames(recording, seed=seed))
-    write_video(out / recording.video, planes, size=size, fps=recording.source.fps)
+def render(video: PhantomVideo, *, seed: int, out: Path) -> None:
+    """Render one video into the corpus folder `out`."""
+    size = video.source.height, video.source.width
+    planes = (cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420) for frame in frames(video, seed=seed))
+    write_video(out / video.file, planes, size=size, fps=video.source.fps)
 
 
-def frames(recording: Recording, *, seed: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The frames of one recording: blue, green, red. The first one says what it is."""
-    size = recording.source.height, recording.source.width
-    look = generator(seed, recording.source, recording.case, 0)
-    scene = SCENES[recording.source.domain.name](look, size)
+def frames(video: PhantomVideo, *, seed: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Yield the frames of one video. Channels are blue, green, red. The first frame has a title."""
+    size = video.source.height, video.source.width
+    look = generator(seed, video.source, video.case, 0)
+    scene = SCENES[video.source.domain.name](look, size)
     room = Outside(look, size)
-    title = (
-        f"{recording.source.domain.name}, case {recording.case}, part {recording.part}, seed {seed}"
-    )
-    for index in range(recording.script.num_frames):
-        picture = _picture(scene, room, recording, index)
+
+    title = f"{video.source.domain.name}, case {video.case}, part {video.part}, seed {seed}"
+    for index in range(video.script.num_frames):
+        picture = _picture(scene, room, video, index)
         yield picture if index else titled(picture, ["PHANTOM - procedural, not a patient", title])
 
 
 def _picture(
-    scene: Scene, room: Outside, recording: Recording, index: int
+    scene: Scene, room: Outside, video: PhantomVideo, index: int
 ) -> UInt8[np.ndarray, "h w 3"]:
-    moment, share = recording.script.moment(index), recording.script.outside_share(index)
+    moment, share = video.script.moment(index), video.script.outside_share(index)
     if share == 0:
         return scene.draw(moment)
-    view = room.draw(moment.time_s)
+
+    picture = room.draw(moment.time_s)
     if share < 1:
-        # Focus is lost on the way out.
+        # The camera loses focus on its way out.
         inside = cv2.blur(scene.draw(moment), (1 + 2 * math.ceil(6 * share),) * 2)
-        view = cv2.addWeighted(inside, 1 - share, view, share, 0)
-    return scene.optics.framed(view)
+        picture = cv2.addWeighted(inside, 1 - share, picture, share, 0)
+    return scene.optics.framed(picture)
 
 
 def titled(picture: UInt8[np.ndarray, "h w 3"], lines: list[str]) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture with lines of text on a dark band across its middle."""
+    """Return the picture with lines of text on a dark band across its middle."""
     height, width = picture.shape[:2]
     band = picture[height // 2 - 34 : height // 2 + 34]
     band[:] = band // 5
+
+    font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
     for number, line in enumerate(lines):
         scale = 0.7 if number == 0 else 0.5
-        (length, _), _ = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-        place = (width - length) // 2, height // 2 - 6 + 28 * number
-        cv2.putText(
-            picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA
-        )
+        (length, _), _ = cv2.getTextSize(line, font, scale, 1)
+        origin = (width - length) // 2, height // 2 - 6 + 28 * number
+        cv2.putText(picture, line, origin, font, scale, white, 1, cv2.LINE_AA)
     return picture
 
 
-def _leave_with_parent() -> None:
-    """Ends this process when the one that started it is gone, even by a kill, so that nothing writes on unseen."""
+def _exit_with_parent() -> None:
+    """Exit when the parent process ends, even by a kill, so that no orphan keeps writing."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""What a domain is to the renderer: a scene that can be drawn at any moment of a case."""
+"""The interface of a domain's scene to the renderer."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,10 +11,10 @@ from surgrec_shard.phantom.phases import Moment
 
 @runtime_checkable
 class Scene(Protocol):
-    """One case. Drawing has no memory: a moment looks the same whatever was drawn before."""
+    """One case. Drawing has no memory: a frame depends on its moment alone."""
 
     optics: Optics
 
     def draw(self, moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
-        """The frame at a moment: blue, green, red."""
+        """Return the frame at a moment. Channels are blue, green, red."""
         ...

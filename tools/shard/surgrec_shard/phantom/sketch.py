@@ -1,4 +1,4 @@
-"""Drawing on a frame with lit metal: a sketch remembers what was drawn, so that it can throw a shadow."""
+"""Drawing of instruments on a frame. A sketch keeps their outlines, to throw a shadow."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -21,25 +21,25 @@ GRAY: Color = (112, 110, 106)
 GOLD: Color = (70, 150, 190)
 
 SHADED = 62
-"""The level of a full shadow."""
+"""Level of a full shadow."""
 
 
 class Sketch:
-    """A frame being drawn on, and the outlines of what was drawn."""
+    """A frame to draw on, and the outlines of the drawn shapes."""
 
     def __init__(self, frame: UInt8[np.ndarray, "h w 3"]) -> None:
         self.frame = frame
         self._outlines: list[Float[np.ndarray, "corners 2"]] = []
 
     def polygon(self, corners: list[Point], color: Color, *, casts: bool = True) -> None:
-        """A filled convex shape."""
+        """Draw a filled convex polygon. `casts`: it throws a shadow."""
         shape = np.array(corners)
         if casts:
             self._outlines.append(shape)
         _fill(self.frame, shape, color)
 
     def line(self, points: list[Point], width_px: float, color: Color) -> None:
-        """A wire or a thread through the points; too thin to cast a shadow."""
+        """Draw a wire or a thread, which is too thin to throw a shadow."""
         path(self.frame, points, width_px, color)
 
     def rod(
@@ -51,11 +51,13 @@ class Sketch:
         color: Color,
         shine: float = 1.0,
     ) -> None:
-        """A round rod lit from the camera: dark at its rims, with a streak of light along it."""
+        """Draw a round rod lit from the camera: its rims are dark, with a highlight along it."""
         along_x, along_y = end[0] - start[0], end[1] - start[1]
         length = max((along_x**2 + along_y**2) ** 0.5, 1e-6)
         across_x, across_y = -along_y / length, along_x / length
-        # Painted from the rim inwards: (middle, half width, brightness) of each strip, as shares of the width.
+
+        # Paint from the rim inwards: (middle, half width, brightness) of strips, as shares of the
+        # width.
         strips = (
             (0.0, 0.5, 0.45),
             (-0.03, 0.42, 0.7),
@@ -69,6 +71,7 @@ class Sketch:
             (end, width_end, 1),
             (start, width_start, 1),
         )
+
         for number, (middle, half, brightness) in enumerate(strips):
             corners = []
             for (x, y), width, side in ends:
@@ -77,9 +80,10 @@ class Sketch:
             self.polygon(corners, brighter(color, brightness), casts=number == 0)
 
     def shadow(self, throw: Point) -> UInt8[np.ndarray, "quarter_h quarter_w"] | None:
-        """The soft shadow of everything drawn, thrown so many pixels away; None where nothing was drawn."""
+        """Return the soft shadow of all shapes, `throw` pixels away; None without shapes."""
         if not self._outlines:
             return None
+
         height, width = self.frame.shape[:2]
         layer = np.full((height // QUARTER, width // QUARTER), UNCHANGED, np.uint8)
         for outline in self._outlines:
@@ -87,7 +91,7 @@ class Sketch:
         return self.spared(cv2.GaussianBlur(layer, (0, 0), 2.2), UNCHANGED)
 
     def spared(self, layer: UInt8[np.ndarray, "..."], level: int) -> UInt8[np.ndarray, "..."]:
-        """A layer over the tissue, of any size, with `level` wherever something was drawn; the layer is changed."""
+        """Set a layer of any size to `level` where shapes are drawn. Return the layer."""
         share = layer.shape[0] / self.frame.shape[0]
         for outline in self._outlines:
             _fill(layer, outline * share, (level, level, level))
