@@ -31,6 +31,9 @@ NOTE = "surgrec"
 """Key of the license and provenance that `surgrec export` writes: an entry of a pickle, or of the
 metadata of safetensors."""
 
+NAME_THE_FORMAT = "name its format with --format (in a recipe --init_format)"
+"""Remedy in errors about a file that lacks what its format should have."""
+
 STATE_DICT_METADATA = "_metadata"
 """Attribute of PyTorch's state dicts for facts beside the tensors. It holds the note of a file
 without entries."""

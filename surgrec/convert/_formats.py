@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._checkpoint_file import NAME_THE_FORMAT, CheckpointFile
 from surgrec.convert._converter import Converter
 from surgrec.convert._hf import HF
 from surgrec.convert._surgrec_release import SURGREC_RELEASE
@@ -39,6 +39,6 @@ def detect_format(file: CheckpointFile) -> Format:
 
     entries = ", ".join(f"'{name}'" for name in list(file.content)[:3]) or "none"
     raise CheckpointError(
-        f"{file.name}: unknown format, its first entries are {entries}; give --format (in a recipe "
-        "--init_format), or the folder with its config.json"
+        f"{file.name}: unknown format (first entries: {entries}); {NAME_THE_FORMAT}, or give the "
+        "folder with its config.json"
     )

@@ -67,8 +67,8 @@ def require_values(
         if config.get(name, values[0]) not in values:
             expected = " or ".join(repr(value) for value in values)
             raise CheckpointError(
-                f"{context}: '{name}' in config.json is {config[name]!r}, but encoders here have "
-                f"{expected}; give a model with that value"
+                f"{context}: '{name}' in config.json is {config[name]!r}, expected {expected}; "
+                "models with other values are not supported"
             )
 
 

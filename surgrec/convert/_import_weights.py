@@ -10,10 +10,10 @@ from surgrec.convert.native import save_pretrained
 
 _LICENSE_SOURCES = {
     "given": "as given",
-    "note": "recorded by surgrec export",
+    "note": "as recorded by surgrec export",
     "model card": "from its model card",
-    "format": "of the project that publishes files of this format; give --license (in a recipe "
-    "--init_license) if these weights have another",
+    "format": "that of the project that publishes files of this format; if these weights have "
+    "another, give --license (in a recipe --init_license)",
 }
 
 
@@ -94,12 +94,12 @@ def _describe_license(weights: Pretrained) -> str:
     license, source = weights.origin.license, weights.origin.license_from
     if license == NO_LICENSE_STATED:
         return (
-            f"license {license}: the publisher of these weights states none; ask them, and give "
-            "--license (in a recipe --init_license)"
+            f"license {license}: the publisher of these weights states none; ask the publisher, "
+            "then give --license (in a recipe --init_license)"
         )
     if license is None:
         return "license: none recorded, the weights were trained from scratch"
-    return f"license {license}" + (f" ({_LICENSE_SOURCES[source]})" if source else "")
+    return f"license {license}" + (f", {_LICENSE_SOURCES[source]}" if source else "")
 
 
 def _describe_skipped(label: str, entries: Iterable[SkippedTensors]) -> list[str]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from surgrec.convert._checkpoint_file import NAME_THE_FORMAT
 from surgrec.errors import CheckpointError
 from surgrec.models import State
 
@@ -42,7 +43,7 @@ def from_surgrec(state: State, key_map: KeyMap) -> dict[str, Float[Tensor, "..."
 
 
 def to_surgrec(
-    tensors: State, names: Iterable[str], key_map: KeyMap
+    tensors: State, names: Iterable[str], key_map: KeyMap, context: str
 ) -> dict[str, Float[Tensor, "..."]]:
     """Return tensors by SurgRec's names.
 
@@ -50,6 +51,7 @@ def to_surgrec(
         tensors: Tensors by the format's names, complete (see `check_complete`).
         names: SurgRec's names of all tensors to return.
         key_map: The format's table.
+        context: The file, for the error.
 
     Raises:
         CheckpointError: The parts of one tensor have different types, and joining them would
@@ -62,8 +64,8 @@ def to_surgrec(
         types = {str(part.dtype) for part in stored.values()}
         if len(types) > 1:
             raise CheckpointError(
-                f"{' and '.join(stored)} form one tensor ('{name}') but have different types, "
-                f"{', '.join(sorted(types))}; store them in one type"
+                f"{context}: {' and '.join(stored)} are parts of one tensor but have different "
+                f"types, {', '.join(sorted(types))}; store them in one type"
             )
 
         zeros = torch.zeros_like(next(iter(stored.values())))
@@ -95,7 +97,7 @@ def check_complete(tensors: Mapping[str, Tensor], expected: State, context: str)
     if unexpected:
         raise CheckpointError(
             f"{context}: '{unexpected[0]}' is unexpected ({len(unexpected)} of {len(tensors)} "
-            "tensors unexpected); give --format (in a recipe --init_format) of the file"
+            f"tensors unexpected); {NAME_THE_FORMAT}"
         )
 
     for name, tensor in tensors.items():
@@ -122,8 +124,8 @@ def named_tensors(content: Mapping[str, Any], context: str) -> Mapping[str, Tens
     if not is_named_tensors(content):
         entry = next(name for name, value in content.items() if not isinstance(value, Tensor))
         raise CheckpointError(
-            f"{context}: '{entry}' is not a tensor, and this format holds tensors alone; give "
-            "--format (in a recipe --init_format) of the file"
+            f"{context}: '{entry}' is not a tensor, and this format holds only tensors; "
+            f"{NAME_THE_FORMAT}"
         )
     return content
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from surgrec.convert._checkpoint_file import NOTE, CheckpointFile
+from surgrec.convert._checkpoint_file import NAME_THE_FORMAT, NOTE, CheckpointFile
 from surgrec.convert._pretrained import (
     NO_LICENSE_STATED,
     ImportOptions,
@@ -85,9 +85,9 @@ def skipped_entries(
         if tensors and name not in reasons:
             raise CheckpointError(
                 f"{context}: the entry '{name}' holds tensors ({tensors}), and this format has no "
-                "such entry; give --format (in a recipe --init_format) of the file"
+                f"such entry; {NAME_THE_FORMAT}"
             )
-        why = "the note of surgrec export" if name == NOTE else "a value of the training"
+        why = "the note of surgrec export" if name == NOTE else "training metadata"
         skipped.append(SkippedTensors(name=name, why=reasons.get(name, why), tensors=tensors))
     return skipped
 

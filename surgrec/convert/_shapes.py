@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surgrec.convert._checkpoint_file import NAME_THE_FORMAT
 from surgrec.errors import CheckpointError
 from surgrec.models import (
     ENCODER_SIZES,
@@ -126,8 +127,7 @@ def require_tensor(tensors: Mapping[str, Any], name: str, num_axes: int, context
     tensor = tensors.get(name)
     if not isinstance(tensor, Tensor):
         raise CheckpointError(
-            f"{context}: '{name}' is missing among {len(tensors)} entries; give --format (in a "
-            "recipe --init_format) of the file"
+            f"{context}: '{name}' is missing among {len(tensors)} entries; {NAME_THE_FORMAT}"
         )
     if tensor.ndim != num_axes or 0 in tensor.shape:
         raise CheckpointError(

@@ -83,19 +83,17 @@ def _read(file: CheckpointFile, options: ImportOptions) -> Pretrained:
     if not torch.allclose(tensors[_TABLE].float(), expected[_TABLE], atol=TABLE_TOLERANCE):
         raise CheckpointError(
             f"{context}: '{_TABLE}' differs from the fixed sinusoids of positions "
-            f"{config.positions}; set positions if it is of another kind (learned positions "
-            "cannot be imported)"
+            f"{config.positions}; give other positions, or a model with fixed ones (learned "
+            "positions cannot be imported)"
         )
 
     frames = config.tubelet_size
     projection = repeat(tensors[_PROJECTION] / frames, "d c h w -> d c t h w", t=frames)
-    stored = {name: tensor for name, tensor in tensors.items() if name != _TABLE}
+    stored = {**tensors, _PROJECTION: projection}
     given = {"num_frames": options.num_frames, "tubelet_size": options.tubelet_size}
     return Pretrained(
         origin=origin_of(file, "timm", options, NO_LICENSE_STATED),
-        encoder=Component(
-            config=config, state=to_surgrec(stored | {_PROJECTION: projection}, blank, ENCODER)
-        ),
+        encoder=Component(config=config, state=to_surgrec(stored, blank, ENCODER, context)),
         extra=ExtraTensors(
             format="timm", tensors={name: tensors[name] for name in (_TABLE, _PROJECTION)}
         ),

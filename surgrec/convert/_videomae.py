@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._checkpoint_file import NAME_THE_FORMAT, CheckpointFile
 from surgrec.convert._converter import Converter, TorchFile
 from surgrec.convert._key_map import (
     BLOCK_MODULES,
@@ -137,7 +137,9 @@ def read_videomae(file: CheckpointFile, options: ImportOptions) -> Pretrained:
     }
     return Pretrained(
         origin=origin_of(file, version, options, LICENSES[version], key=key, left_out=left_out),
-        encoder=Component(config=config, state=to_surgrec(encoder_tensors, blank, ENCODER)),
+        encoder=Component(
+            config=config, state=to_surgrec(encoder_tensors, blank, ENCODER, context)
+        ),
         decoder=decoder,
         extra=ExtraTensors(
             format="videomae",
@@ -198,10 +200,10 @@ def decoder_from_surgrec(
 
 
 def decoder_to_surgrec(
-    tensors: State, blank: State, key_map: KeyMap = DECODER
+    tensors: State, blank: State, context: str, key_map: KeyMap = DECODER
 ) -> dict[str, Float[Tensor, "..."]]:
     """Return a decoder's tensors by SurgRec's names, which `blank` has."""
-    state = to_surgrec(tensors, blank, key_map)
+    state = to_surgrec(tensors, blank, key_map, context)
     state["mask_token"] = rearrange(state["mask_token"], "1 1 d -> d")
     return state
 
@@ -211,7 +213,7 @@ def _split_prefix(entry: object, context: str) -> tuple[dict[str, Tensor], str]:
     if not is_named_tensors(entry):
         raise CheckpointError(
             f"{context}: no tensors by name under '{_KEYS[0]}' or '{_KEYS[1]}', as VideoMAE's "
-            "files have them; give --format (in a recipe --init_format) of the file"
+            f"files have them; {NAME_THE_FORMAT}"
         )
 
     prefix = "module." if all(name.startswith("module.") for name in entry) else ""
@@ -266,7 +268,7 @@ def _read_decoder(
     config = DecoderConfig(width=width, depth=depth, num_heads=num_heads, mlp_ratio=hidden / width)
     blank = blank_decoder(config, encoder)
     check_complete(tensors, decoder_from_surgrec(blank), context)
-    return Component(config=config, state=decoder_to_surgrec(tensors, blank)), []
+    return Component(config=config, state=decoder_to_surgrec(tensors, blank, context)), []
 
 
 def _version(

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from surgrec.convert._checkpoint_file import CheckpointFile
+from surgrec.convert._checkpoint_file import NAME_THE_FORMAT, CheckpointFile
 from surgrec.convert._converter import Converter
 from surgrec.convert._key_map import check_complete, is_named_tensors, num_blocks
 from surgrec.convert._origin import origin_of, skipped_entries
@@ -105,8 +105,7 @@ def read_vjepa(
     entry = next((name for name in keys if name in networks.tensors), None)
     if entry is None:
         raise CheckpointError(
-            f"{context} has no encoder under {' or '.join(keys)}; give --format (in a recipe "
-            "--init_format) of the file"
+            f"{context} has no encoder under {' or '.join(keys)}; {NAME_THE_FORMAT}"
         )
 
     tensors = networks.tensors
@@ -125,8 +124,9 @@ def read_vjepa(
         predictor, unused["predictor"] = _read_predictor(
             tensors["predictor"], config, version, options, f"{context}, predictor"
         )
-    for name in tensors.keys() - unused.keys():
-        unused[name] = dict.fromkeys(tensors[name], f"another copy of the encoder than {entry}")
+    for name in tensors:
+        if name not in unused:
+            unused[name] = dict.fromkeys(tensors[name], f"the encoder is read from {entry} instead")
 
     left_out = _left_out(tensors, unused)
     if not networks.bare:
@@ -162,8 +162,8 @@ def _split_networks(content: Mapping[str, Any], context: str) -> _Networks:
     for name, entry in (entries or {"encoder": content}).items():
         if not is_named_tensors(entry):
             raise CheckpointError(
-                f"{context}: no tensors by name under {', '.join(ENCODER_KEYS)}, as V-JEPA's "
-                "files have them; give --format (in a recipe --init_format) of the file"
+                f"{context}: no tensors by name under {' or '.join(ENCODER_KEYS)}, as V-JEPA's "
+                f"files have them; {NAME_THE_FORMAT}"
             )
         prefixes[name] = common_prefix(entry)
         tensors[name] = {key.removeprefix(prefixes[name]): tensor for key, tensor in entry.items()}
@@ -179,7 +179,7 @@ def _read_encoder(
     check_complete(used, encoder_from_surgrec(blank, config), context)
     if version == "vjepa1":
         require_table(tensors, "pos_embed", config.grid, context)
-    return encoder_to_surgrec(tensors, blank), unused
+    return encoder_to_surgrec(tensors, blank, context), unused
 
 
 def _read_predictor(
@@ -199,7 +199,8 @@ def _read_predictor(
     check_complete(used, predictor_from_surgrec(blank, encoder), context)
     if version == "vjepa1":
         require_table(tensors, "predictor_pos_embed", encoder.grid, context)
-    return Component(config=config, state=predictor_to_surgrec(tensors, blank)), unused
+    state = predictor_to_surgrec(tensors, blank, context)
+    return Component(config=config, state=state), unused
 
 
 def _predictor_config(

@@ -107,9 +107,11 @@ def encoder_from_surgrec(state: State, config: EncoderConfig) -> dict[str, Float
     return tensors
 
 
-def encoder_to_surgrec(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
+def encoder_to_surgrec(
+    tensors: State, blank: State, context: str
+) -> dict[str, Float[Tensor, "..."]]:
     """Return an encoder's tensors by SurgRec's names, which `blank` has."""
-    state = to_surgrec(tensors, blank, ENCODER)
+    state = to_surgrec(tensors, blank, ENCODER, context)
     if "modality_embed" in state:
         state["modality_embed"] = rearrange(state["modality_embed"], "1 1 d -> d")
     return state
@@ -138,10 +140,12 @@ def predictor_from_surgrec(
     return tensors
 
 
-def predictor_to_surgrec(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
+def predictor_to_surgrec(
+    tensors: State, blank: State, context: str
+) -> dict[str, Float[Tensor, "..."]]:
     """Return a predictor's tensors by SurgRec's names, which `blank` has."""
     names = _with_separate_tokens(blank)
-    state = to_surgrec(tensors, names, PREDICTOR)
+    state = to_surgrec(tensors, names, PREDICTOR, context)
     tokens = [state.pop(name) for name in names if name.startswith("mask_tokens.")]
     state["mask_tokens"] = rearrange(tokens, "m 1 1 d -> m d")
     if "modality_embed" in state:

@@ -86,8 +86,8 @@ _ALLOWED_VALUES = {
 _EXAMPLE = """\
 from transformers import AutoImageProcessor, AutoModel  # 5.19 or later; 5.7 to 5.17 drop biases
 
-processor = AutoImageProcessor.from_pretrained(FOLDER)
-model = AutoModel.from_pretrained(FOLDER)
+processor = AutoImageProcessor.from_pretrained("FOLDER")
+model = AutoModel.from_pretrained("FOLDER")
 features = model(**processor(list(video), return_tensors="pt")).last_hidden_state"""
 
 
@@ -143,7 +143,7 @@ def read_hf_videomae(file: CheckpointFile, options: ImportOptions) -> Pretrained
 
     decoder = None
     if decoder_config is not None and decoder_blank is not None:
-        decoder_state = decoder_to_surgrec(tensors, decoder_blank, DECODER)
+        decoder_state = decoder_to_surgrec(tensors, decoder_blank, context, DECODER)
         decoder = Component(config=decoder_config, state=decoder_state)
     else:
         tensors = {_MODEL_PREFIX + name: tensor for name, tensor in tensors.items()}
@@ -152,7 +152,7 @@ def read_hf_videomae(file: CheckpointFile, options: ImportOptions) -> Pretrained
         origin=origin_of(file, "hf-videomae", options, NON_COMMERCIAL),
         encoder=Component(
             config=replace(encoder, num_frames=options.num_frames or encoder.num_frames),
-            state=to_surgrec(tensors, blank, ENCODER),
+            state=to_surgrec(tensors, blank, ENCODER, context),
         ),
         decoder=decoder,
         extra=ExtraTensors(format="hf"),

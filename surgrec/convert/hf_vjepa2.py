@@ -86,8 +86,8 @@ _ALLOWED_VALUES = {
 _EXAMPLE = """\
 from transformers import AutoModel, AutoVideoProcessor  # 4.53 or later
 
-processor = AutoVideoProcessor.from_pretrained(FOLDER)
-model = AutoModel.from_pretrained(FOLDER)
+processor = AutoVideoProcessor.from_pretrained("FOLDER")
+model = AutoModel.from_pretrained("FOLDER")
 features = model(**processor(video, return_tensors="pt"), skip_predictor=True).last_hidden_state"""
 
 
@@ -118,7 +118,7 @@ def read_hf_vjepa2(file: CheckpointFile, options: ImportOptions) -> Pretrained:
     tensors = named_tensors(file.content, context)
     require_values(config, _ALLOWED_VALUES, context)
     encoder = _encoder_config(config, context)
-    predictor = _predictor_config(config, context)
+    predictor_config = _predictor_config(config, context)
     num_mask_tokens = config_number(config, "pred_num_mask_tokens", 10, context)
 
     # Split off a classification head; its models put a prefix before all other names.
@@ -130,14 +130,19 @@ def read_hf_vjepa2(file: CheckpointFile, options: ImportOptions) -> Pretrained:
     ]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in classifier}
 
-    if predictor.depth == 0:
+    if predictor_config.depth == 0:
         count = sum(name.startswith("predictor.") for name in tensors)
         why = "an empty predictor, without which the model does not load"
         left_out.append(SkippedTensors(name="predictor", why=why, tensors=count))
 
     blank = blank_encoder(encoder)
-    predictor_blank = blank_predictor(predictor, encoder, num_mask_tokens)
+    predictor_blank = blank_predictor(predictor_config, encoder, num_mask_tokens)
     check_complete(tensors, hf_vjepa2_state(blank, predictor_blank), context)
+
+    predictor = None
+    if predictor_config.depth:
+        state = _predictor_to_surgrec(tensors, predictor_blank, context)
+        predictor = Component(config=predictor_config, state=state)
 
     return Pretrained(
         origin=origin_of(file, "hf-vjepa2", options, "MIT", left_out=left_out),
@@ -147,13 +152,9 @@ def read_hf_vjepa2(file: CheckpointFile, options: ImportOptions) -> Pretrained:
                 num_frames=options.num_frames or encoder.num_frames,
                 crop_px=options.crop_px or encoder.crop_px,
             ),
-            state=to_surgrec(tensors, blank, ENCODER),
+            state=to_surgrec(tensors, blank, ENCODER, context),
         ),
-        predictor=(
-            Component(config=predictor, state=_predictor_to_surgrec(tensors, predictor_blank))
-            if predictor.depth
-            else None
-        ),
+        predictor=predictor,
         extra=ExtraTensors(format="hf"),
     )
 
@@ -254,8 +255,10 @@ def _predictor_config(config: Mapping[str, Any], context: str) -> PredictorConfi
     )
 
 
-def _predictor_to_surgrec(tensors: State, blank: State) -> dict[str, Float[Tensor, "..."]]:
-    state = to_surgrec(tensors, blank, PREDICTOR)
+def _predictor_to_surgrec(
+    tensors: State, blank: State, context: str
+) -> dict[str, Float[Tensor, "..."]]:
+    state = to_surgrec(tensors, blank, PREDICTOR, context)
     state["mask_tokens"] = rearrange(state["mask_tokens"], "m 1 1 d -> m d")
     return state
 

@@ -20,6 +20,6 @@ def test_parts_of_one_tensor_with_different_types_are_refused() -> None:
     parts = {"q": torch.zeros(2), "v": torch.zeros(2, dtype=torch.float16)}
     with pytest.raises(
         CheckpointError,
-        match=r"q and v form one tensor .* different types, .*float16, .*float32",
+        match=r"vit\.pt: q and v are parts of one tensor .* types, .*float16, .*float32",
     ):
-        to_surgrec(parts, ["attn.qkv.bias"], {"attn.qkv.bias": ("q", None, "v")})
+        to_surgrec(parts, ["attn.qkv.bias"], {"attn.qkv.bias": ("q", None, "v")}, "vit.pt")

@@ -62,7 +62,7 @@ def test_a_vit_l_that_surgrec_did_not_publish_is_detected(read):
         (
             {"state_dict": {"layer1.0.conv1.weight": torch.ones(1)}},
             "auto",
-            "unknown format, its first entries are 'state_dict'",
+            r"unknown format \(first entries: 'state_dict'",
         ),
         ({"encoder.layer.0.norm1.weight": torch.ones(1)}, "hf", r"no config\.json"),
         ({"model": {"a": 3}}, "vjepa", "no tensors by name under target_encoder"),

@@ -335,7 +335,7 @@ def test_the_contents_of_a_file_and_their_use_are_reported(
         "init_from: encoder and predictor of vitl.pt, format vjepa2, entry target_encoder" in report
     )
     assert "init_from: encoder: 28 tensors" in report
-    assert "init_from: license MIT (of the project that publishes files of this format" in report
+    assert "init_from: license MIT, that of the project that publishes files of this" in report
     assert (
         "init_from: not used: target_encoder.pos_embed, predictor.predictor_pos_embed (2 tensors)"
         in report
