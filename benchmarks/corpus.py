@@ -23,9 +23,9 @@ from surgrec.shards import (
 from surgrec.storage import Store, open_store
 
 SHARD_BYTES = 64 << 20
-"""Of a shard: the size that MosaicML Streaming and LitData choose for theirs."""
+"""Size of a shard, as MosaicML Streaming and LitData choose it."""
 ORIGINALS = {"720p30": (1280, 720, 30), "480p25": (854, 480, 25), "1080p25": (1920, 1080, 25)}
-"""Width, height and frames per second. The first is the one that is built into shards."""
+"""Width, height and frame rate. The first form is built into shards."""
 NOISE = 5
 """Strength of ffmpeg's noise filter.
 
@@ -35,34 +35,28 @@ It gives the bit rates of recorders: 11.5 Mbit/s at 1080p, 5.7 at 720p, 2.7 at 4
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Where everything lies that the contenders read."""
+    """Locations of everything that the loaders read."""
 
     folder: Path
 
     @property
     def originals(self) -> Path:
-        """A folder of videos for each resolution."""
+        """Folder with one folder of videos per resolution."""
         return self.folder / "originals"
 
     @property
     def stored(self) -> Path:
-        """The corpus of shards."""
+        """Corpus of shards."""
         return self.folder / "stored"
 
     @property
     def files(self) -> Path:
-        """Each stored clip as one file, as a hand-written Dataset has them."""
+        """Folder with each stored clip as one file, for a hand-written Dataset."""
         return self.folder / "files"
 
 
 def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus:
-    """Renders and encodes what is not there yet; takes some minutes the first time.
-
-    Args:
-        folder: Kept between runs.
-        clips: Stored clips, of 10 s each.
-        seconds: Length of each original.
-    """
+    """Render and encode missing data; takes some minutes the first time."""
     corpus = Corpus(folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
     built, *_ = ORIGINALS
@@ -77,13 +71,13 @@ def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus
 
 
 def prepare_originals(corpus: Corpus, seconds: float = 30.0) -> None:
-    """The originals in every resolution; takes some minutes the first time."""
+    """Encode the originals in every resolution; takes some minutes the first time."""
     for form in ORIGINALS:
         _encode_originals(corpus, form, seconds)
 
 
 def prepare_small_clips(folder: Path, *, clips: int, short_side_px: int) -> Path:
-    """A corpus of small clips, for what does not depend on their size."""
+    """Return a corpus of small clips, for measurements that do not depend on their size."""
     corpus, out = Corpus(folder=folder), folder / f"stored-{short_side_px}px"
     if short_side_px == 256:
         return prepare_corpus(folder, clips=clips).stored
@@ -145,7 +139,7 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
 
 
 def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
-    """The first form of the originals as shards, with the tool and its defaults."""
+    """Build the first form of the originals with the tool and its defaults."""
     originals = sorted((corpus.originals / next(iter(ORIGINALS))).glob("*.mp4"))
     rows = [f"{path},{path.stem},laparoscopy,{path.stem},train" for path in originals]
     manifest = corpus.folder / "videos.csv"
@@ -197,7 +191,7 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
 def _copies(
     originals: list[Sample], videos: dict[str, bytes], count: int
 ) -> Iterator[tuple[Clip, bytes]]:
-    """Yield clips in a random order, made distinct by a free box, which players skip, at the end."""
+    """Yield clips in random order, each made distinct by a free box, which players skip."""
     order = random.Random(0).sample(range(count), count)
     for number in order:
         sample = originals[number % len(originals)]

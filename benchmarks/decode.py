@@ -1,8 +1,8 @@
-"""Decode settings on the stored clips: what each is worth, one thread, in one interleaved run.
+"""Decode settings on the stored clips: the rate of each, in one interleaved run.
 
     .venv/bin/python benchmarks/decode.py --folder /tmp/surgrec-bench
 
-The first row is what `surgrec.clips.decode` does; the others change one thing.
+The first row decodes as `surgrec.clips.decode` does; each other row changes one setting.
 """
 
 import statistics
@@ -25,14 +25,14 @@ BOX = Box(top=16, left=100, height=224, width=224)
 
 @dataclass(frozen=True, kw_only=True)
 class Decode:
-    """What is decoded, and how often."""
+    """Amount of work."""
 
     folder: Path
-    """Of benchmarks/loader.py."""
+    """Folder of benchmarks/loader.py."""
     clips: int = 40
-    """Per setting and round."""
+    """Clips per setting and round."""
     rounds: int = 7
-    """Every setting once per round."""
+    """Rounds; each measures every setting once."""
 
 
 def frames(
@@ -43,8 +43,8 @@ def frames(
     decoder = decoder_class(
         mp4, num_ffmpeg_threads=threads, seek_mode=seek_mode, transforms=transforms
     )
-    found: torch.Tensor = decoder.get_frames_played_at(seconds=TIMES).data
-    return found if crop else found[:, :, 16:240, 100:324].contiguous()
+    decoded: torch.Tensor = decoder.get_frames_played_at(seconds=TIMES).data
+    return decoded if crop else decoded[:, :, 16:240, 100:324].contiguous()
 
 
 SETTINGS: dict[str, Callable[[bytes], torch.Tensor]] = {
@@ -56,7 +56,7 @@ SETTINGS: dict[str, Callable[[bytes], torch.Tensor]] = {
 
 
 def main(config: Decode) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     torch.set_num_threads(1)
     corpus = prepare_corpus(config.folder, clips=2000)
     source = next(iter(open_corpus([corpus.stored]).values()))
@@ -67,6 +67,7 @@ def main(config: Decode) -> None:
         source.store.read_range(f"{source.name}/{sample.shard}", sample.mp4_offset, sample.mp4_size)
         for sample in samples
     ]
+
     rates: dict[str, list[float]] = {name: [] for name in SETTINGS}
     for _ in range(config.rounds):
         for name, decode in SETTINGS.items():
@@ -74,10 +75,11 @@ def main(config: Decode) -> None:
             for mp4 in mp4s:
                 decode(mp4)
             rates[name].append(len(mp4s) / (time.perf_counter() - began))
-    ours = rates["as surgrec decodes"]
-    for name, found in rates.items():
-        ratio = statistics.median(rate / own for rate, own in zip(found, ours, strict=True))
-        print(f"{name:24} {statistics.median(found):6.1f} clips/s   {ratio:.2f} of ours")
+
+    default = rates["as surgrec decodes"]
+    for name, measured in rates.items():
+        ratio = statistics.median(rate / base for rate, base in zip(measured, default, strict=True))
+        print(f"{name:24} {statistics.median(measured):6.1f} clips/s   {ratio:.2f} of the default")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The table of faults: what was tried on a reading run, and how each ended. Needs the extra `demo` (a real S3 server).
+"""Table of faults: each fault of a reading run, and its outcome.
 
-python -m benchmarks.faults            # all of them, about six minutes
-python -m benchmarks.faults cache      # those with this word in their name
+It needs the extra `demo` (a real S3 server).
+
+python -m benchmarks.faults            # all faults, about six minutes
+python -m benchmarks.faults cache      # faults with this word in their name
 """
 
 import sys
@@ -15,13 +17,14 @@ from tests.support.videos import make_tiny_corpus
 
 
 def main(words: list[str]) -> int:
-    """Plays the scenarios one after the other and prints a line for each; 1 if one of them is broken."""
+    """Play the scenarios one after the other and print a line each; return 1 if one is broken."""
     chosen = [scenario for scenario in SCENARIOS if all(word in scenario.name for word in words)]
     endings = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         corpus = make_tiny_corpus(Path(folder, "tiny"))
         expected = undisturbed(corpus, Path(folder, "undisturbed"))
         Path(folder, "site").mkdir()
+
         with run_site(Path(folder, "site"), corpus) as site:
             print("| fault | ended in | seconds | message |\n|---|---|---|---|")
             for scenario in chosen:
@@ -32,10 +35,12 @@ def main(words: list[str]) -> int:
                     f"| {scenario.name} | {ending.verdict} | {ending.seconds:.1f} | {message} |",
                     flush=True,
                 )
+
     counts = Counter(ending.verdict for ending in endings)
     print(
-        f"\n{len(endings)} tried: {counts['same stream']} survived with the same stream, {counts['refused']} refused in one "
-        f"sentence, {counts['BROKEN']} broken, {counts['not tried']} not tried on this machine"
+        f"\n{len(endings)} tried: {counts['same stream']} survived with the same stream, "
+        f"{counts['refused']} refused in one sentence, {counts['BROKEN']} broken, "
+        f"{counts['not tried']} not tried on this machine"
     )
     return int(counts["BROKEN"] > 0)
 

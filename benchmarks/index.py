@@ -1,4 +1,4 @@
-"""Ten million clips: seconds and memory to open their index and plan the first batch, and what workers add to it."""
+"""Ten million clips: time and memory to open their index and plan batches, also in workers."""
 
 import json
 import multiprocessing
@@ -20,35 +20,36 @@ from surgrec.shards import open_corpus
 from surgrec.stream import Mixture, Stream
 
 PARTS = (0.4, 0.3, 0.15, 0.08, 0.04, 0.02, 0.007, 0.003)
-"""Of the rows, by source."""
+"""Shares of the rows, by source."""
 BATCH = 3072
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """How big, and how often."""
+    """Amount of work."""
 
     folder: Path
-    """For the index and its cache: 7 GB for ten million rows; made once."""
+    """Folder of the index and its cache: 7 GB for ten million rows, made once."""
     rows: int = 10_000_000
     """Clips in all sources together."""
     rounds: int = 5
-    """Times that it is opened."""
+    """Times that the index is opened."""
     workers: int = 4
-    """Forked processes that plan as well."""
+    """Forked processes that also plan."""
 
 
 def main(config: Index) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     corpus = config.folder / f"index-{config.rows}"
     os.environ["SURGREC_CACHE"] = str(config.folder / "index-cache")
     if not (corpus / "corpus.json").exists():
         write_synthetic(corpus, [round(config.rows * part) for part in PARTS])
     first = _in_a_process(corpus, config.workers)
     print(f"the first time, which may have made the cache: {first['open_s']:.2f} s")
+
     rounds = [_in_a_process(corpus, config.workers) for _ in range(config.rounds)]
     for figure in rounds[0]:
-        values = [found[figure] for found in rounds]
+        values = [figures[figure] for figures in rounds]
         print(f"{figure}: {statistics.median(values):.3g} ({min(values):.3g}-{max(values):.3g})")
 
 
@@ -60,10 +61,11 @@ def _in_a_process(corpus: Path, workers: int) -> dict[str, Any]:
 
 
 def measure(corpus: Path, workers: int) -> dict[str, float]:
-    """Opens the index, plans a batch, and lets forked workers plan others.
+    """Open the index, plan a batch, and let forked workers plan others.
 
-    Pages of the mapped index that were touched count in the proportional set size, but are the page cache's: one copy for all
-    processes of the machine, dropped when memory is wanted. What is anonymous is really taken.
+    Touched pages of the mapped index count in the proportional set size, but belong to the page
+    cache: one copy for all processes of the machine, dropped under memory pressure. Anonymous
+    memory is really used.
     """
     start = time.perf_counter()
     stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
@@ -72,9 +74,12 @@ def measure(corpus: Path, workers: int) -> dict[str, float]:
         "pss_mb": tree_pss_mb(),
         "anonymous_mb": tree_anonymous_mb(),
     }
+
     start = time.perf_counter()
     _plan(stream, 0)
     figures |= {"plan_s": time.perf_counter() - start, "pss_after_planning_mb": tree_pss_mb()}
+
+    # Workers plan ten batches each and wait while memory is measured.
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(workers + 1)
     for number in range(workers):

@@ -1,4 +1,7 @@
-"""A proxy that lets every request to a server wait, as one far away does. Run as `latency.py PORT TARGET_PORT SECONDS CORE`."""
+"""A proxy that delays every request, to imitate a distant server.
+
+Run it as `latency.py PORT TARGET_PORT SECONDS CORE`.
+"""
 
 import asyncio
 import contextlib
@@ -16,7 +19,7 @@ CHUNK_BYTES = 1 << 18
 
 @contextmanager
 def delayed(target_port: int, port: int, seconds: float, core: int) -> Iterator[int]:
-    """A port that answers as another one does, but later. The proxy is a process of its own, on one core."""
+    """Yield a port that answers like the target, later. The proxy is a process on one core."""
     command = [
         sys.executable,
         str(Path(__file__)),
@@ -46,7 +49,7 @@ def _wait_for(port: int) -> None:
 
 
 async def serve(port: int, target_port: int, seconds: float) -> None:
-    """Passes bytes on in both directions; what comes first after an answer is a new request, and waits."""
+    """Pass bytes on in both directions; the first bytes after an answer, a new request, wait."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(

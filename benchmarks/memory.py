@@ -1,4 +1,4 @@
-"""Memory over tens of thousands of samples: what the loader and its workers hold must not grow."""
+"""Memory over tens of thousands of samples: that of the loader and its workers must not grow."""
 
 import statistics
 from collections.abc import Iterator
@@ -25,45 +25,49 @@ from surgrec.stream import Mixture, Stream
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """How long, and of what."""
+    """Amount of work."""
 
     folder: Path
-    """Of benchmarks/loader.py."""
+    """Folder of benchmarks/loader.py."""
     samples: int = 50_000
-    """To draw."""
+    """Samples to draw."""
     every: int = 2_500
-    """Samples between two looks at the memory."""
+    """Samples between two measurements."""
     batch: int = 25
     """Samples per batch."""
     short_side_px: int = 64
-    """Of the stored clips; 256 has them as big as in training, and takes as long."""
+    """Short side of the stored clips; 256 as in training, which takes longer."""
     loader: LoaderConfig = LoaderConfig(num_workers=2)
-    """As in a run."""
+    """Loader settings, as in a run."""
 
 
 def main(config: Memory) -> None:
-    """Draws, and prints the memory of the process and its workers, and how it grows in the second half."""
+    """Draw, and print the memory of all processes and its growth in the second half."""
     corpus = prepare_small_clips(config.folder, clips=2000, short_side_px=config.short_side_px)
     stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
     dataset = ClipDataset(
         stream, ClipSampling(num_frames=8, fps=4.0), AugmentConfig(), config.loader
     )
+
     steps = -(-config.samples // config.batch)
     sampler = StepSampler(
         global_batch=config.batch, rank=0, world_size=1, start_step=0, steps=steps
     )
-    looks = []
-    for samples, pss_mb in _looks(clip_batches(dataset, sampler), config.every):
+
+    measured = []
+    for samples, pss_mb in _measure(clip_batches(dataset, sampler), config.every):
         print(f"{samples:7,} samples: {pss_mb:7.1f} MB", flush=True)
-        looks.append((samples, pss_mb))
-    later = np.array(looks[len(looks) // 2 :])
+        measured.append((samples, pss_mb))
+
+    later = np.array(measured[len(measured) // 2 :])
     slope = np.polyfit(later[:, 0], later[:, 1], 1)[0]
     print(
-        f"median {statistics.median(later[:, 1]):.1f} MB, {1e4 * slope:+.2f} MB per 10,000 samples in the second half"
+        f"median {statistics.median(later[:, 1]):.1f} MB, "
+        f"{1e4 * slope:+.2f} MB per 10,000 samples in the second half"
     )
 
 
-def _looks(batches: Iterator[ClipBatch], every: int) -> Iterator[tuple[int, float]]:
+def _measure(batches: Iterator[ClipBatch], every: int) -> Iterator[tuple[int, float]]:
     samples = 0
     for batch in batches:
         samples += len(batch.keys)

@@ -1,4 +1,4 @@
-"""Microseconds per sample to know what comes next: the order, the rows behind it, and the places of their bytes."""
+"""Planning time per sample: the order, the rows behind it, and the offsets of their bytes."""
 
 import statistics
 import tempfile
@@ -25,61 +25,59 @@ LEVELS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
-    """What is planned."""
+    """Amount of work."""
 
     batches: list[int] = field(default_factory=lambda: [24, 3072])
-    """Samples of a rank per step."""
+    """Samples per rank and step."""
     world_size: int = 8
     """Ranks that share a step."""
     sources: int = 12
-    """Sources, each with three procedures, in four domains."""
+    """Number of sources, each with three procedures, in four domains."""
     rows: int = 30_000
     """Clips per source."""
     samples: int = 30_000
-    """Planned per repeat."""
+    """Samples planned per repetition."""
     repeats: int = 7
-    """Of which the median is taken."""
+    """Repetitions; the median is reported."""
 
 
 def main(config: Planning) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         write_synthetic(Path(folder), [config.rows] * config.sources)
-        stream = Stream(open_corpus([folder]), Mixture(levels=LEVELS), seed=0)
+        stream = Stream(open_corpus(folder), Mixture(levels=LEVELS), seed=0)
+        plans: dict[str, Callable[[np.ndarray], object]] = {
+            "order alone": stream.order,
+            "and rows (Stream.draws)": stream.draws,
+            "and index entries (Stream.sample)": lambda positions: list(
+                map(stream.sample, stream.draws(positions))
+            ),
+        }
+
         for batch in config.batches:
-            whole = {
-                "global_batch": batch * config.world_size,
-                "rank": 1,
-                "world_size": config.world_size,
-            }
-            print(
-                f"rank batch {batch}, {len(stream.order.strata)} strata, microseconds per sample:"
-            )
-            plans: dict[str, Callable[[np.ndarray], object]] = {
-                "order alone": stream.order,
-                "and rows (Stream.draws)": stream.draws,
-                "and index entries (Stream.sample)": lambda positions: list(
-                    map(stream.sample, stream.draws(positions))
-                ),
-            }
+            strata = len(stream.order.strata)
+            print(f"rank batch {batch}, {strata} strata, microseconds per sample:")
             for at_once in (1, AT_ONCE):
-                first_steps = range(
-                    5000,
-                    5000 + max(1, config.samples // batch // at_once) * at_once * WORKERS,
-                    at_once * WORKERS,
-                )
-                planned = [
-                    np.concatenate(
-                        [rank_positions(first + step * WORKERS, **whole) for step in range(at_once)]
-                    )
-                    for first in first_steps
-                ]
-                print(
-                    f" {at_once} of them at once"
-                    + (", as a worker of the loader plans:" if at_once > 1 else ":")
-                )
+                as_worker = ", as a worker of the loader plans" if at_once > 1 else ""
+                print(f" {at_once} of them at once{as_worker}:")
+                calls = _calls(config, batch, at_once)
                 for name, plan in plans.items():
-                    print(f"  {name}: {_microseconds(plan, planned, config.repeats):.1f}")
+                    print(f"  {name}: {_microseconds(plan, calls, config.repeats):.1f}")
+
+
+def _calls(config: Planning, batch: int, at_once: int) -> list[np.ndarray]:
+    """Return the positions of successive calls, each of several batches of one worker."""
+    calls = max(1, config.samples // batch // at_once)
+    firsts = range(5000, 5000 + calls * at_once * WORKERS, at_once * WORKERS)
+
+    def positions(step: int) -> np.ndarray:
+        global_batch = batch * config.world_size
+        return rank_positions(step, global_batch=global_batch, rank=1, world_size=config.world_size)
+
+    return [
+        np.concatenate([positions(first + number * WORKERS) for number in range(at_once)])
+        for first in firsts
+    ]
 
 
 def _microseconds(

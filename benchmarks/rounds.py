@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, one after the other, round after round."""
+"""Loaders in separate processes, one after the other, round after round."""
 
 import json
 import os
@@ -18,26 +18,26 @@ LIMIT_S = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """Somebody who loads clips."""
+    """A loader to measure."""
 
     script: str
     packages: list[str] = field(default_factory=list)
-    """None: this Python has them."""
+    """Packages to install; empty: this Python has them."""
     environment: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     form: str = "stored"
-    """Of the clips that it reads: a folder of the benchmark's."""
+    """Folder of the benchmark with the clips in the loader's format."""
     threads: str = ""
-    """Its option for the number of threads, where it works with these instead of worker processes."""
+    """Name of its option for threads, if it uses threads instead of worker processes."""
     resume_share: float = 1.0
-    """Part of the way to the step that is really gone, where a resume does all the work again."""
+    """Share of the way to the step that is measured, if a resume repeats all the work."""
     no_s3: str = ""
-    """Why it is not measured on S3."""
+    """Reason for leaving it out on S3."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is the same for every contender."""
+    """Common settings of all loaders."""
 
     folder: Path
     batch: int
@@ -45,7 +45,7 @@ class Setting:
     clips: int
 
     def job(self, contender: Contender, cores: Sequence[int]) -> dict[str, Any]:
-        """What a contender is told: one worker, or thread, per core."""
+        """Return the job of a loader: one worker, or thread, per core."""
         threads = {contender.threads: len(cores)} if contender.threads else {}
         return {
             "corpus": str(self.folder),
@@ -58,7 +58,7 @@ class Setting:
         }
 
     def convert(self, contender: Contender, cores: Sequence[int]) -> None:
-        """The clips in a contender's own format, once."""
+        """Convert the clips to the loader's format, once."""
         done = self.folder / f"{contender.environment}.converted"
         if contender.environment and not done.exists():
             job = self.job(contender, cores) | {"scratch": str(self.folder)}
@@ -74,11 +74,11 @@ Jobs = Mapping[str, tuple[Contender, dict[str, Any]]]
 def interleaved(
     setting: Setting, part: str, jobs: Jobs, rounds: int, variables: Mapping[str, str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Every contender once per round, each round begun by another one."""
+    """Yield the figures of every loader once per round; the order rotates."""
     names = list(jobs)
     for number in range(rounds):
-        for place in range(len(names)):
-            name = names[(place + number) % len(names)]
+        for index in range(len(names)):
+            name = names[(index + number) % len(names)]
             contender, job = jobs[name]
             row = {"part": part, "round": number, "contender": name, "cores": len(job["cores"])}
             row |= run(setting, contender, job, variables or {})
@@ -89,7 +89,7 @@ def interleaved(
 def run(
     setting: Setting, contender: Contender, job: dict[str, Any], variables: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The figures of one contender in a process of its own, or why there are none."""
+    """Run one loader in a separate process; return its figures, or why it has none."""
     scratch = tempfile.mkdtemp(prefix="bench_")
     command = _command(setting, contender, job | {"scratch": scratch})
     environment = (
@@ -97,23 +97,25 @@ def run(
         | variables
         | {"TMPDIR": scratch, "PATH": f"{Path(command[0]).parent}:{os.environ['PATH']}"}
     )
+
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, cwd=scratch
         )
     except subprocess.TimeoutExpired:
-        return {"note": f"nothing after {LIMIT_S} s"}
+        return {"note": f"no result after {LIMIT_S} s"}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if not found:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+
+    results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if not results:
+        messages = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         reason = next(
-            (line for line in reversed(said) if "Error" in line),
-            said[-1] if said else "it said nothing",
+            (line for line in reversed(messages) if "Error" in line),
+            messages[-1] if messages else "no message",
         )
         return {"note": f"failed with {done.returncode}: {reason[:200]}"}
-    return dict(json.loads(found[0].removeprefix("RESULT ")))
+    return dict(json.loads(results[0].removeprefix("RESULT ")))
 
 
 def _command(setting: Setting, contender: Contender, job: dict[str, Any]) -> list[str]:

@@ -1,8 +1,9 @@
-"""Processor time of one ranged GET from S3: signed for itself by boto3, and as the store sends it.
+"""Processor time of one ranged GET from S3: signed one by one by boto3, and as sent by the store.
 
     .venv/bin/python benchmarks/s3_requests.py
 
-Against a real server (SeaweedFS) on loopback; a clip of 280 kB, as the default encoding gives for 10 s of video.
+The server is a real one (SeaweedFS) on loopback; a clip has 280 kB, as the default encoding gives
+for 10 s of video.
 """
 
 import os
@@ -23,7 +24,7 @@ ROUNDS = 7
 
 
 def cpu_ms(read: Callable[[int], bytes]) -> float:
-    """Milliseconds of this process's processor time per range."""
+    """Return the processor time of this process per range, milliseconds."""
     began = time.process_time()
     for clip in range(CLIPS):
         assert len(read(clip * CLIP_BYTES)) == CLIP_BYTES
@@ -52,9 +53,10 @@ def main() -> None:
         ("boto3 get_object", "our store"), zip(*rounds, strict=True), strict=True
     ):
         print(
-            f"{name:18} {statistics.median(times):.2f} ms (of {ROUNDS} rounds: {min(times):.2f} to {max(times):.2f})"
+            f"{name:18} {statistics.median(times):.2f} ms "
+            f"({ROUNDS} rounds: {min(times):.2f} to {max(times):.2f})"
         )
-    print(f"ratio              {statistics.median(own / boto for boto, own in rounds):.2f}")
+    print(f"ratio              {statistics.median(store / boto for boto, store in rounds):.2f}")
 
 
 if __name__ == "__main__":

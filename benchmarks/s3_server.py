@@ -1,4 +1,4 @@
-"""A real S3 server on one core, holding the benchmark's corpus, that answers every request late."""
+"""A real S3 server on one core with the benchmark's corpus, which delays every request."""
 
 import json
 import os
@@ -19,7 +19,10 @@ PREFIX = "bench"
 def far_store(
     folder: Path, forms: list[str], *, delay_s: float, core: int
 ) -> Iterator[dict[str, str]]:
-    """The environment variables with which everyone reads `s3://corpora/bench/<form>`; copies what is not there yet."""
+    """Yield the environment variables for reading `s3://corpora/bench/<form>`.
+
+    Missing files are uploaded first.
+    """
     data = folder / "seaweed"
     data.mkdir(exist_ok=True)
     cores = os.sched_getaffinity(0)
@@ -54,21 +57,24 @@ def _upload(folder: Path, form: str, account: Account) -> None:
         aws_secret_access_key=account.secret_key,
         region_name=settings["aws_default_region"],
     )
-    there: dict[str, int] = {}
+
+    # Skip files that are uploaded already.
+    uploaded: dict[str, int] = {}
     for page in client.get_paginator("list_objects_v2").paginate(
         Bucket=BUCKET, Prefix=f"{PREFIX}/{form}/"
     ):
-        there |= {item["Key"]: item["Size"] for item in page.get("Contents", [])}
+        uploaded |= {item["Key"]: item["Size"] for item in page.get("Contents", [])}
+
     for path in sorted(path for path in (folder / form).rglob("*") if path.is_file()):
         key = f"{PREFIX}/{path.relative_to(folder)}"
-        if there.get(key) != path.stat().st_size:
+        if uploaded.get(key) != path.stat().st_size:
             client.upload_file(
                 str(path), BUCKET, key, Config=TransferConfig(preferred_transfer_client="classic")
             )
 
 
 def _peers(folder: Path, account: Account) -> dict[str, str]:
-    """What MosaicML Streaming, the AWS command and Energon's storage client want besides."""
+    """Return the extra variables of MosaicML Streaming, the AWS command and Energon's client."""
     options = {"endpoint_url": account.endpoint, "region_name": "us-east-1", "base_path": ""}
     keys = {"access_key": account.access_key, "secret_key": account.secret_key}
     profile = {

@@ -1,4 +1,7 @@
-"""Seconds to our first batch, at the beginning and far into a run: equal, as the order is a function of the step."""
+"""Seconds to SurgRec's first batch, early and late in a run.
+
+They are equal, as the order is a function of the step.
+"""
 
 import statistics
 from collections import defaultdict
@@ -14,18 +17,18 @@ from surgrec.cli import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Which starts are compared."""
+    """Starts to compare."""
 
     folder: Path
-    """Of benchmarks/loader.py."""
+    """Folder of benchmarks/loader.py."""
     steps: list[int] = field(default_factory=lambda: [0, 10, 100_000])
     """Steps to start at."""
     rounds: int = 7
-    """Every step once per round."""
+    """Rounds; each measures every step once."""
 
 
 def main(config: Start) -> None:
-    """Measures and prints."""
+    """Measure and print."""
     benchmark = Benchmark(folder=config.folder)
     prepare_corpus(benchmark.folder, clips=benchmark.clips)
     jobs = {
@@ -33,10 +36,11 @@ def main(config: Start) -> None:
         for name in (OURS, OUR_THREADS)
         for step in config.steps
     }
-    found: dict[str, list[float]] = defaultdict(list)
+
+    first_batch_s: dict[str, list[float]] = defaultdict(list)
     for row in interleaved(benchmark.setting(), "start", jobs, config.rounds):
-        found[row["contender"]].append(row["first_batch_s"])
-    for name, seconds in found.items():
+        first_batch_s[row["contender"]].append(row["first_batch_s"])
+    for name, seconds in first_batch_s.items():
         print(f"{name}: {statistics.median(seconds):.3f} s ({min(seconds):.3f}-{max(seconds):.3f})")
 
 

@@ -1,4 +1,4 @@
-"""An index without shards: as many rows as asked for, in the format of the corpus."""
+"""An index without shards, with any number of rows, in the format of the corpus."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from surgrec.storage import open_store
 
 DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic")
 ROWS_PER_SHARD = 1300
-"""Of 512 MB, at 10 s and 8 frames per second."""
+"""Rows of a shard of 512 MB, at 10 s and 8 frames per second."""
 CLIP_BYTES = 380_000
 HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
 def write_synthetic(folder: Path, sizes: Sequence[int]) -> None:
-    """A corpus of sources of these sizes, in four domains and three procedures each."""
+    """Write a corpus of sources of these sizes, in four domains and three procedures each."""
     store = open_store(folder)
     entries = {}
     for number, rows in enumerate(sizes):
@@ -120,7 +120,7 @@ def _digits(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _text(letters: np.ndarray) -> pa.StringArray:
-    """Strings of one length out of their bytes."""
+    """Return strings of one length from their bytes."""
     rows, width = letters.shape
     offsets = np.arange(rows + 1, dtype=np.int32) * width
     return pa.StringArray.from_buffers(

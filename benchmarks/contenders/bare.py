@@ -1,4 +1,4 @@
-"""The limit: one process per core that decodes clips in memory, one after the other, and throws them away."""
+"""The upper bound: one process per core decodes clips from memory and drops them."""
 
 import multiprocessing
 import os
@@ -13,17 +13,19 @@ from contender import Job, decode, main, stored_clips
 
 
 def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
-    """Batches by the count of decoded clips; the frames themselves stay where they are."""
+    """Yield a batch for every `job.batch` decoded clips; the frames are not passed on."""
     context = multiprocessing.get_context("fork")
     clips = [mp4 for _, mp4 in stored_clips(job)]
     random.shuffle(clips)
     counts: Any = context.Array(c_uint64, len(job.cores), lock=False)
-    for place, core in enumerate(job.cores):
+    for index, core in enumerate(job.cores):
         context.Process(
-            target=_decode_for_ever,
-            args=(clips[place :: len(job.cores)], counts, place, core),
+            target=_decode_endlessly,
+            args=(clips[index :: len(job.cores)], counts, index, core),
             daemon=True,
         ).start()
+
+    # Yield as many clips as all processes have decoded.
     frames = torch.empty(16, 3, 224, 224, dtype=torch.uint8)
     taken = 0
     while True:
@@ -33,13 +35,13 @@ def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
         yield [frames] * job.batch
 
 
-def _decode_for_ever(clips: list[bytes], counts: Any, place: int, core: int) -> None:
+def _decode_endlessly(clips: list[bytes], counts: Any, index: int, core: int) -> None:
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     while True:
         for mp4 in clips:
             decode(mp4)
-            counts[place] += 1
+            counts[index] += 1
 
 
 if __name__ == "__main__":

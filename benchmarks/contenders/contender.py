@@ -1,4 +1,7 @@
-"""What every contender shares: the job it gets, the one decode function, how it is measured. Needs torch and torchcodec only."""
+"""Common code of all loaders: the job, the decode function and the measurement.
+
+It needs torch and torchcodec only.
+"""
 
 import json
 import os
@@ -21,16 +24,16 @@ from torchcodec.decoders import VideoDecoder
 from torchcodec.transforms import DecoderTransform
 
 HEIGHT, WIDTH, CLIP_S = 256, 456, 10.0
-"""Of a stored clip."""
+"""Size and length of a stored clip."""
 FRAMES, SAMPLE_FPS, CROP_PX = 16, 6.25, 224
-"""Of a training clip: every fourth frame at 25 fps, as the reference measurements have it."""
+"""Training clip: every fourth frame at 25 fps, as in the reference measurements."""
 PREFETCH = 4
-"""Batches per worker that are made ahead, of every contender that lets one choose."""
+"""Batches per worker made in advance, for every loader with such a setting."""
 WARM_S = 2.0
 MEMORY_S = 1.0
 
 Open = Callable[["Job"], Iterator[Any]]
-"""Gives batches: a tensor of clips, or a list of clips."""
+"""Return batches: a tensor of clips, or a list of clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,32 +41,32 @@ class Job:
     """One measurement of one contender."""
 
     corpus: str
-    """The benchmark's folder."""
+    """The folder of the benchmark."""
     cores: list[int]
     """Cores that the contender may use."""
     workers: int
     batch: int
     seconds: float
-    """Of steady state; 0 stops at the first batch."""
+    """Duration of the steady state; 0 stops at the first batch."""
     scratch: str
     """An empty folder, for caches."""
     s3: str = ""
-    """Prefix of the bucket that holds the same as the folder; empty reads the folder."""
+    """Prefix in the bucket with the same content as the folder; empty reads the folder."""
     clips: int = 0
     """Stored clips."""
     resume_step: int = 0
     form: str = ""
-    """Originals of this resolution, where those are read."""
+    """Resolution of the originals, for loaders that read those."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of the contender itself."""
+    """Options of the loader."""
 
     def at(self, name: str) -> str:
-        """The address of something in the folder, or in the bucket."""
+        """Return an address in the folder or in the bucket."""
         return f"{self.s3 or self.corpus}/{name}"
 
 
 def decode(mp4: bytes) -> torch.Tensor:
-    """A training clip out of a stored one, uint8 [16, 3, 224, 224], at a random time and place."""
+    """Decode a training clip, uint8 [16, 3, 224, 224], with a random start and crop."""
     start_s = random.uniform(0.0, CLIP_S - FRAMES / SAMPLE_FPS)
     crop = _Crop(random.randint(0, HEIGHT - CROP_PX), random.randint(0, WIDTH - CROP_PX))
     decoder = VideoDecoder(
@@ -76,31 +79,31 @@ def decode(mp4: bytes) -> torch.Tensor:
 
 
 class _Crop(DecoderTransform):
-    """A crop at a fixed place, done by the decoder."""
+    """Crop of a fixed box, applied by the decoder."""
 
     def __init__(self, top: int, left: int) -> None:
-        self._place = top, left
+        self._top, self._left = top, left
 
     def _make_transform_spec(self, input_dims: tuple[int | None, int | None]) -> str:
-        return f"crop, {CROP_PX}, {CROP_PX}, {self._place[1]}, {self._place[0]}"
+        return f"crop, {CROP_PX}, {CROP_PX}, {self._left}, {self._top}"
 
     def _get_output_dims(self) -> tuple[int | None, int | None]:
         return CROP_PX, CROP_PX
 
 
 def shards(job: Job) -> list[Path]:
-    """The local shards of the stored corpus."""
+    """Return the local shards of the stored corpus."""
     return sorted((Path(job.corpus) / "stored").glob("*/*.tar"))
 
 
 def stored_clips(job: Job) -> Iterator[tuple[str, bytes]]:
-    """Key and mp4 of every stored clip, for a contender's own format."""
+    """Yield key and MP4 of every stored clip, for conversion to another format."""
     for shard in shards(job):
         with tarfile.open(shard) as tar:
             for member in tar:
                 if member.name.endswith(".mp4"):
                     file = tar.extractfile(member)
-                    assert file is not None, "it is a regular file"
+                    assert file is not None, "a regular file"
                     yield member.name.removesuffix(".mp4"), file.read()
 
 
@@ -109,31 +112,35 @@ def main(
     convert: Callable[[Job], None] | None = None,
     before: Callable[[Job], None] | None = None,
 ) -> None:
-    """What a contender's script does: it is measured, or told to `convert` the clips into its own format.
+    """Run a loader's script: measure it, or `convert` the clips to its own format.
 
-    `before` comes before a resume and is not measured: it makes the state that is resumed from.
+    `before` runs before a resume and is not measured: it makes the state to resume from.
     """
     job = Job(**json.loads(sys.argv[1]))
     os.sched_setaffinity(0, job.cores)
     torch.set_num_threads(1)
+
     if sys.argv[2:] == ["convert"]:
         if convert is not None:
             convert(job)
         return
+
     if job.resume_step and before is not None:
         before(job)
     result = measure(job, open_batches)
     print("RESULT " + json.dumps(result), flush=True)
-    for process in descendants():  # what they still prefetch need not be waited for
+
+    # Do not wait for prefetched batches.
+    for process in descendants():
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     os._exit(0)
 
 
 def measure(job: Job, open_batches: Open) -> dict[str, float]:
-    """Seconds from nothing to the first batch, clips per second from then on, and memory.
+    """Measure seconds to the first batch, then clips per second, and memory.
 
-    Processor time per clip tells loaders apart on a machine that others use too.
+    Processor time per clip tells loaders apart even on a machine under other load.
     """
     start = time.perf_counter()
     batches = open_batches(job)
@@ -143,8 +150,10 @@ def measure(job: Job, open_batches: Open) -> dict[str, float]:
     assert all(
         clip.shape == (FRAMES, 3, CROP_PX, CROP_PX) and clip.dtype == torch.uint8 for clip in first
     )
+
     if not job.seconds:
         return {"first_batch_s": first_batch_s}
+
     _consume(batches, WARM_S)
     cpu_s = tree_cpu_s()
     clips, seconds = _consume(batches, job.seconds)
@@ -158,19 +167,19 @@ def measure(job: Job, open_batches: Open) -> dict[str, float]:
 
 
 def endless(epoch: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """One epoch after the other."""
+    """Yield the batches of epoch after epoch."""
     while True:
         yield from epoch()
 
 
 def skipped(batches: Iterator[Any], count: int) -> Iterator[Any]:
-    """What is left after so many batches."""
+    """Return the batches after the first `count`."""
     next(islice(batches, count, count), None)
     return batches
 
 
 def _consume(batches: Iterator[Sequence[torch.Tensor]], seconds: float) -> tuple[int, float]:
-    """Clips of whole batches that came in about this time, and the time."""
+    """Count the clips of whole batches in about `seconds`; return count and duration."""
     clips, start = 0, time.perf_counter()
     while (passed := time.perf_counter() - start) < seconds:
         clips += len(next(batches))
@@ -178,7 +187,7 @@ def _consume(batches: Iterator[Sequence[torch.Tensor]], seconds: float) -> tuple
 
 
 def _peak_pss_mb(batches: Iterator[Sequence[torch.Tensor]]) -> float:
-    """Most memory of this process and its children while batches are made: shared pages count once."""
+    """Return the peak memory of this process and its children; shared pages count once."""
     peak, start = 0.0, time.perf_counter()
     while time.perf_counter() - start < MEMORY_S:
         next(batches)

@@ -1,4 +1,4 @@
-"""The usual way today: a Dataset over the original recordings, decoded by decord from a random moment on."""
+"""The common approach: a Dataset that decodes the original recordings with decord."""
 
 import random
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Megatron Energon on our shards, its own loader and state."""
+"""Megatron Energon on SurgRec's shards, with its own loader and state."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from megatron.energon import (
 from megatron.energon.task_encoder.cooking import Cooker
 
 SAVED_AT = 20
-"""Steps before its state is saved, to resume from: what a restore costs does not grow with the step."""
+"""Step whose state is saved to resume from: the cost of a restore does not grow."""
 STATE: list[Any] = []
 
 
@@ -45,7 +45,7 @@ class Clips(DefaultTaskEncoder):
 
 
 def convert(job: Job) -> None:
-    """Its own index beside our shards."""
+    """Write its own index into the corpus."""
     root = Path(job.corpus) / "stored"
     program = Path(sys.executable).parent / "energon"
     command = [str(program), "prepare", "--non-interactive", "--no-progress", "--num-workers", "2"]
@@ -69,7 +69,7 @@ def _loader(job: Job) -> Any:
 
 
 def open_batches(job: Job) -> Iterator[torch.Tensor]:
-    """Shuffled batches; a resume restores what a loader saved after some steps."""
+    """Yield shuffled batches; a resume restores a saved state."""
     loader = _loader(job)
     if job.resume_step:
         loader.restore_state_rank(STATE[0])

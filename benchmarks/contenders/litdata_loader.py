@@ -1,4 +1,4 @@
-"""LitData: the clips as its chunks, its own loader and state."""
+"""LitData, with the clips as its chunks, its own loader and state."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Clips(StreamingDataset):
 
 
 def convert(job: Job) -> None:
-    """Writes the clips as chunks, as `litdata.optimize` with one worker does."""
+    """Write the clips as chunks, as `litdata.optimize` with one worker does."""
     folder = Path(job.corpus) / FOLDER
     folder.mkdir(exist_ok=True)
     writer = BinaryWriter(str(folder), chunk_bytes="64MB")
@@ -33,7 +33,7 @@ def convert(job: Job) -> None:
 
 
 def open_batches(job: Job) -> Iterator[torch.Tensor]:
-    """Shuffled batches; a resume loads the state of a loader that was begun before, moved on to that step."""
+    """Yield shuffled batches; a resume loads a state moved on to that step."""
     loader = _loader(job)
     if job.resume_step:
         loader.load_state_dict(STATE)
@@ -65,7 +65,7 @@ STATE: dict[str, Any] = {}
 
 
 def _prepare_state(job: Job) -> None:
-    """What its loader would have saved at that step."""
+    """Make the state that the loader would have saved at that step."""
     loader = _loader(job)
     next(iter(loader))
     STATE.update(loader.state_dict())

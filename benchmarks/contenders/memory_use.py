@@ -1,4 +1,4 @@
-"""This process and all below it, from /proc: who they are, their memory and their time."""
+"""Memory and processor time of this process and its descendants, from /proc."""
 
 import os
 from contextlib import suppress
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def tree_pss_mb() -> float:
-    """Proportional set size: pages that processes share count once."""
+    """Return the proportional set size: shared pages count once."""
     return _tree_mb("Pss:")
 
 
 def tree_anonymous_mb() -> float:
-    """The part of it that is no file's: what cannot be dropped and read again."""
+    """Return the anonymous part: memory that cannot be dropped and read again."""
     return _tree_mb("Pss_Anon:")
 
 
 def tree_cpu_s() -> float:
-    """Seconds of processor time so far, of those that live."""
+    """Return the processor time so far, seconds, of living processes."""
     ticks = 0
     for process in {os.getpid(), *descendants()}:
         with suppress(OSError):
@@ -29,19 +29,20 @@ def tree_cpu_s() -> float:
 
 
 def descendants() -> set[int]:
-    """Every process below this one."""
+    """Return all descendants of this process."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
-    found: set[int] = set()
+
+    below: set[int] = set()
     level = {os.getpid()}
     while level:
-        level = {child for child, parent in parents.items() if parent in level} - found
-        found |= level
-    return found
+        level = {child for child, parent in parents.items() if parent in level} - below
+        below |= level
+    return below
 
 
 def _tree_mb(figure: str) -> float:

@@ -1,4 +1,4 @@
-"""MosaicML Streaming: the clips as MDS shards, its own loader and state."""
+"""MosaicML Streaming, with the clips as MDS shards, its own loader and state."""
 
 from collections.abc import Iterator
 
@@ -18,21 +18,22 @@ class Clips(StreamingDataset):
 
 
 def convert(job: Job) -> None:
-    """Writes the clips as MDS."""
+    """Write the clips as MDS."""
     with MDSWriter(out=f"{job.corpus}/{FOLDER}", columns={"key": "str", "mp4": "bytes"}) as writer:
         for key, mp4 in stored_clips(job):
             writer.write({"key": key, "mp4": mp4})
 
 
 def open_batches(job: Job) -> Iterator[torch.Tensor]:
-    """Shuffled batches; a resume loads the state that its loader would have saved at that step."""
+    """Yield shuffled batches; a resume loads the state of that step."""
     clean_stale_shared_memory()
-    where = {"local": f"{job.corpus}/{FOLDER}"}
+    location = {"local": f"{job.corpus}/{FOLDER}"}
     if job.s3:
-        where = {"remote": job.at(FOLDER), "local": f"{job.scratch}/{FOLDER}"}
+        location = {"remote": job.at(FOLDER), "local": f"{job.scratch}/{FOLDER}"}
     dataset = Clips(
-        shuffle=True, batch_size=job.batch, shuffle_seed=0, num_canonical_nodes=1, **where
+        shuffle=True, batch_size=job.batch, shuffle_seed=0, num_canonical_nodes=1, **location
     )
+
     loader = StreamingDataLoader(
         dataset,
         batch_size=job.batch,
@@ -41,6 +42,7 @@ def open_batches(job: Job) -> Iterator[torch.Tensor]:
         persistent_workers=True,
         drop_last=True,
     )
+
     if job.resume_step:
         epoch, sample = divmod(job.resume_step * job.batch, dataset.size)
         state = {

@@ -1,4 +1,4 @@
-"""Ours. Options: any field of LoaderConfig."""
+"""SurgRec. Options: any field of LoaderConfig."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from surgrec.clips import (
     torchcodec_classes,
 )
 from surgrec.shards import open_corpus
-from surgrec.storage import s3  # noqa: F401 - imports are not part of what is measured, of any contender
+from surgrec.storage import s3  # noqa: F401 - imported before the measurement
 from surgrec.stream import Mixture, Stream
 
 SHARE = CROP_PX**2 / (HEIGHT * WIDTH)
@@ -26,7 +26,7 @@ CROP = AugmentConfig(scale=(SHARE, SHARE), aspect_ratio=(1.0, math.nextafter(1.0
 
 
 def open_batches(job: Job) -> Iterator[list[torch.Tensor]]:
-    """The batches of one rank from the step to resume at."""
+    """Return the batches of one rank from the step to resume at."""
     stream = Stream(open_corpus([job.at("stored")]), Mixture(), seed=0)
     options = {"num_workers": job.workers, "prefetch_batches": PREFETCH} | job.options
     if "cache_dir" in options:

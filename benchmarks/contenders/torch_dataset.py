@@ -1,4 +1,7 @@
-"""What one writes by hand: a Dataset over mp4 files, torchcodec, a shuffling DataLoader. It resumes by decoding all again."""
+"""A hand-written Dataset over MP4 files: torchcodec and a shuffling DataLoader.
+
+It resumes by decoding everything again.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +25,7 @@ class Clips(Dataset[torch.Tensor]):
 
 
 def open_batches(job: Job) -> Iterator[torch.Tensor]:
-    """Shuffled batches; a resume makes and drops those before."""
+    """Yield shuffled batches; a resume decodes and drops the earlier ones."""
     loader = DataLoader(
         Clips(Path(job.corpus) / "files"),
         batch_size=job.batch,

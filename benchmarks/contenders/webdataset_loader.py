@@ -1,7 +1,8 @@
-"""Plain webdataset on our shards. Options: `threads` decodes with that many threads of the training process, without workers.
+"""Plain webdataset on SurgRec's shards.
 
-Shards are drawn anew for ever, as its documentation has it for training. It keeps no state: a resume reads and drops the
-samples before, undecoded.
+The option `threads` decodes with threads of the training process, without workers. Shards are drawn
+endlessly, as its documentation recommends for training. It keeps no state: a resume reads and drops
+the earlier samples without decoding them.
 """
 
 from collections import deque
@@ -16,17 +17,19 @@ from contender import PREFETCH, Job, decode, main, shards
 
 
 def open_batches(job: Job) -> Iterator[torch.Tensor]:
-    """Shuffled batches, for ever."""
+    """Yield shuffled batches without end."""
     threads = job.options.get("threads", 0)
     raw = webdataset.WebDataset(_urls(job), resampled=True, shardshuffle=False)
     skip = job.resume_step * job.batch // max(job.workers if not threads else 1, 1)
     samples = raw.compose(lambda stream: islice(stream, skip, None)).shuffle(100).to_tuple("mp4")
+
     if threads:
-        decoded = _decoded_ahead(iter(samples), threads, PREFETCH * job.batch)
+        decoded = _decode_ahead(iter(samples), threads, PREFETCH * job.batch)
         while True:
             yield torch.stack(list(islice(decoded, job.batch)))
+
     batches = samples.map(lambda parts: decode(parts[0])).batched(
-        job.batch, collation_fn=_stacked, partial=False
+        job.batch, collation_fn=_stack, partial=False
     )
     yield from webdataset.WebLoader(
         batches, batch_size=None, num_workers=job.workers, prefetch_factor=PREFETCH
@@ -42,11 +45,11 @@ def _urls(job: Job) -> list[str]:
     ]
 
 
-def _stacked(samples: Iterable[Any]) -> torch.Tensor:
+def _stack(samples: Iterable[Any]) -> torch.Tensor:
     return torch.stack(list(samples))
 
 
-def _decoded_ahead(
+def _decode_ahead(
     samples: Iterator[tuple[bytes]], threads: int, ahead: int
 ) -> Iterator[torch.Tensor]:
     waiting: deque[Future[torch.Tensor]] = deque()

@@ -1,8 +1,7 @@
-"""Jobs that load: real processes that stream and decode as training does, and write down every clip
-that they got.
+"""Jobs that load clips: real processes that record every clip that training would see.
 
-They are forked from a server that has imported torch once (seconds), so that each starts at once;
-nothing else is shared.
+They are forked from a server that has imported torch once, so each starts at once and shares
+nothing else.
 """
 
 import hashlib
@@ -37,9 +36,10 @@ from surgrec.storage import RetryPolicy
 from surgrec.stream import Mixture, Stream
 
 SAMPLING = ClipSampling(num_frames=4, fps=4.0)
-_ENDS_S = 15.0
-"""How long what a job started may outlive it: torch's workers look after their parent every five
-seconds."""
+_OUTLIVE_S = 15.0
+"""Seconds that processes of a job may outlive it: torch's workers check their parent every five
+seconds.
+"""
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
@@ -47,7 +47,7 @@ _processes.set_forkserver_preload([__name__])
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What one process loads."""
+    """Data and settings of one loading process."""
 
     corpora: Sequence[str | Path]
     mixture: Mixture
@@ -55,48 +55,48 @@ class Load:
     views: int = 2
     loader: LoaderConfig
     samplers: Sequence[StepSampler]
-    """Each is loaded by a loader of its own, one after the other."""
+    """Samplers, each for a separate loader, one after the other."""
     policy: RetryPolicy | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     step_s: float = 0.0
-    """What the trainer takes for a step."""
+    """Seconds that the simulated trainer takes per step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSample:
-    """One sample as training got it."""
+    """One sample as training receives it."""
 
     position: int
     key: str
     source: str
     views: list[list[Any]]
-    """Whether it is flipped, the shape, and the digest of the pixels, view by view."""
+    """Flip, shape, and digest of the pixels, per view."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What a job wrote down."""
+    """The record of a job."""
 
     samples: list[LoadedSample]
-    """In the order in which they came."""
+    """Samples in the order of their arrival."""
     quarantined: list[dict[str, Any]]
     error: str
-    """The kind and the sentence that it ended with; empty where it came to its end."""
+    """Class and sentence of the error that ended it; empty if it finished."""
     broken: str
-    """What a job must never do: hang, crash, or leave processes behind."""
+    """A forbidden outcome: it hung, crashed, or left processes behind; else empty."""
     asked: int
-    """Samples that it should load."""
+    """Number of samples to load."""
     seconds: float
 
 
 class Job:
-    """A process that loads, and all that it starts."""
+    """A loading process and its descendants."""
 
     def __init__(self, load: Load, file: Path) -> None:
         self.load = load
         self._file = file
         self._began = time.monotonic()
-        self.process = _processes.Process(target=_write_down, args=(load, file))
+        self.process = _processes.Process(target=_record, args=(load, file))
         self.process.start()
 
     @property
@@ -105,48 +105,50 @@ class Job:
         return self.process.pid
 
     def samples(self) -> list[LoadedSample]:
-        """What came until now."""
+        """Return the samples so far."""
         return [LoadedSample(**sample) for sample in _read(self._file)["sample"]]
 
     def children(self) -> list[psutil.Process]:
-        """The loader's workers, and what else the job has started."""
+        """Return the workers of the loader and all other descendants."""
         return psutil.Process(self.pid).children(recursive=True)
 
     def until(self, condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
-        """Waits for a condition while the job runs."""
+        """Wait for a condition while the job runs."""
         deadline = time.monotonic() + deadline_s
         while not condition():
             assert self.process.is_alive(), (
                 f"the job ended too early: {self._file.read_text(encoding='utf-8')[-2000:]}"
             )
-            assert time.monotonic() < deadline, f"nothing of the kind happened in {deadline_s} s"
+            assert time.monotonic() < deadline, f"the condition was false for {deadline_s} s"
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """Kills all of it with -9, as Slurm does."""
+        """Kill all processes of the job with SIGKILL, as Slurm does."""
         os.killpg(self.pid, signal.SIGKILL)
         self.process.join()
 
     def finish(self, deadline_s: float) -> Loaded:
-        """What it had written down when it ended."""
+        """Wait for the end and return the record."""
         self.process.join(deadline_s)
         broken = ""
         if self.process.is_alive():
             broken = f"it hung: {deadline_s} s were not enough"
             self.kill()
         seconds = time.monotonic() - self._began
+
         left = self._left_behind()
-        found = _read(self._file)
-        if found["crash"]:
-            broken = f"it crashed: {found['crash'][0]}"
+        records = _read(self._file)
+        if records["crash"]:
+            broken = f"it crashed: {records['crash'][0]}"
         elif left:
             broken = broken or f"it left {left} behind"
         elif self.process.exitcode != 0:
             broken = broken or f"it ended with {self.process.exitcode}"
+
         return Loaded(
             samples=self.samples(),
-            quarantined=found["quarantined"],
-            error=(found["error"] or [""])[0],
+            quarantined=records["quarantined"],
+            error=(records["error"] or [""])[0],
             broken=broken,
             asked=sum(
                 len(sampler) * sampler.global_batch // sampler.world_size
@@ -156,24 +158,24 @@ class Job:
         )
 
     def _left_behind(self) -> str:
-        """Processes of the job's group that still live after the job; they are killed then."""
-        deadline = time.monotonic() + _ENDS_S
+        """Kill processes of the job's group that outlive it, and return their names."""
+        deadline = time.monotonic() + _OUTLIVE_S
         with suppress(ProcessLookupError):
             while time.monotonic() < deadline:
                 os.killpg(self.pid, 0)
                 time.sleep(0.02)
-            left = [
+            names = [
                 process.name()
                 for process in psutil.process_iter()
                 if _group_of(process) == self.pid
             ]
             os.killpg(self.pid, signal.SIGKILL)
-            return ", ".join(left)
+            return ", ".join(names)
         return ""
 
 
 def load_ranks(loads: Sequence[Load], folder: Path, deadline_s: float = 60.0) -> list[Loaded]:
-    """Several processes at the same time, such as the ranks of a world."""
+    """Run several jobs at once, such as the ranks of a world, and return their records."""
     folder.mkdir(parents=True, exist_ok=True)
     first = len(list(folder.iterdir()))
     jobs = [Job(load, folder / f"{first + number}.jsonl") for number, load in enumerate(loads)]
@@ -188,22 +190,23 @@ def _group_of(process: psutil.Process) -> int:
 
 
 def _read(file: Path) -> dict[str, list[Any]]:
-    """What stands in a job's file, by kind; a line that is being written is not read."""
-    found: dict[str, list[Any]] = {"sample": [], "quarantined": [], "error": [], "crash": []}
+    """Return the records of a job's file by kind, without an unfinished last line."""
+    records: dict[str, list[Any]] = {"sample": [], "quarantined": [], "error": [], "crash": []}
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     for line in text.splitlines(keepends=True):
         if line.endswith("\n"):
             kind, content = json.loads(line)
-            found[kind].append(content)
-    return found
+            records[kind].append(content)
+    return records
 
 
-def _write_down(load: Load, file: Path) -> None:
-    """The job's own process."""
-    os.setsid()  # a group of its own, to be killed as a whole
+def _record(load: Load, file: Path) -> None:
+    """Load and record; runs in the process of the job."""
+    os.setsid()  # a new process group, to be killed as a whole
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
         os.environ.pop(name, None)
     os.environ.update(load.environment)
+
     with file.open("w", encoding="utf-8", buffering=1) as out:
         try:
             with loader_failures_explained():  # as the recipes do
@@ -252,4 +255,4 @@ def _write(out: IO[str], kind: str, content: object) -> None:
     out.write(json.dumps([kind, content]) + "\n")
 
 
-torchcodec_classes()  # imported by the server, once
+torchcodec_classes()  # the server imports it once

@@ -1,4 +1,4 @@
-"""Clips, shards and corpora made of any bytes, for tests that decode nothing."""
+"""Clips, shards and corpora of arbitrary bytes, for tests that decode nothing."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -43,12 +43,12 @@ CLIP = Clip(
 
 
 def make_clips(count: int, source: str = "alpha") -> list[Clip]:
-    """Clips of one video, one after the other."""
+    """Return consecutive clips of one video."""
     return [replace(CLIP, source=source, start_s=10.0 * number) for number in range(count)]
 
 
 def make_mp4(clip: Clip) -> bytes:
-    """Some bytes that differ from clip to clip, in length too."""
+    """Return bytes that differ between clips, also in length."""
     seed = f"{clip.source} {clip.start_s}".encode()
     return hashlib.sha256(seed).digest() * (20 + int(clip.start_s / 10) % 7)
 
@@ -56,7 +56,7 @@ def make_mp4(clip: Clip) -> bytes:
 def write_shard(
     folder: Path, name: str, clips: Sequence[Clip], mp4: Callable[[Clip], bytes] = make_mp4
 ) -> tuple[Shard, list[Sample]]:
-    """A shard of these clips, with its offsets beside it."""
+    """Write a shard of these clips and its offsets file; return the shard and its samples."""
     folder.mkdir(parents=True, exist_ok=True)
     with ShardWriter(folder / name) as writer:
         for clip in clips:
@@ -71,7 +71,7 @@ def write_corpus(
     clips_per_shard: int = 4,
     mp4: Callable[[Clip], bytes] = make_mp4,
 ) -> Path:
-    """A corpus of these clips by source, their bytes as `mp4` gives them; gives its root."""
+    """Write a corpus of clips by source, with the bytes that `mp4` returns; return its root."""
     store, entries = open_store(root), {}
     for name, clips in sources.items():
         shards, samples = [], []

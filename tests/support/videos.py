@@ -1,5 +1,4 @@
-"""Small videos, rendered by ffmpeg, and small corpora built from them, for the tests of every
-room."""
+"""Small videos rendered by ffmpeg, and small corpora built from them."""
 
 import subprocess
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from surgrec.storage import open_store
 TINY_ENCODING = EncodeSettings(
     short_side_px=64, fps=8.0, clip_s=4.0, min_clip_s=2.0, crf=30, preset="ultrafast"
 )
-"""Clips that encode and decode in milliseconds."""
+"""Encoding and decoding such clips takes milliseconds."""
 TINY_PACKING = PackSettings(shard_bytes=120_000, group_videos=2)
-"""Several shards per source, as a large corpus has."""
+"""Several shards per source, as in a large corpus."""
 
 
 def make_video(
@@ -31,15 +30,14 @@ def make_video(
     inputs: Sequence[str] = (),
     arguments: Sequence[str] = (),
 ) -> Path:
-    """Renders a video whose frames all differ; gives its path.
+    """Render a video with distinct frames; return its path.
 
     Args:
-        path: The file; its suffix chooses the container.
+        path: The file; its suffix selects the container.
         seconds: Length.
         size: Width and height, pixels, as `WIDTHxHEIGHT`.
         rate: Frames per second.
-        pattern: A video source of ffmpeg's lavfi, with options after `=`. Other patterns are other
-            videos.
+        pattern: A video source of ffmpeg's lavfi, with options after `=`. Each makes another video.
         inputs: Arguments of ffmpeg that add inputs, such as a sound track.
         arguments: Arguments of ffmpeg for the output, such as a codec or metadata.
     """
@@ -73,7 +71,7 @@ def build_corpus(
     public: bool = False,
     workers: int = 1,
 ) -> BuildResult:
-    """Builds videos into the corpus at `out` without showing progress."""
+    """Build videos into the corpus at `out` without progress output."""
     config = BuildConfig(
         videos=videos,
         store=open_store(out),
@@ -88,7 +86,7 @@ def build_corpus(
 
 
 def make_tiny_corpus(folder: Path) -> Path:
-    """Builds a corpus of three sources in two domains, with labels and two splits; gives its root.
+    """Build a corpus of three sources in two domains, with labels and two splits; return its root.
 
     | source | domain | train clips | val clips | frame |
     | alpha | laparoscopy | 10 of 2 videos | | 96x64 |
