@@ -1,6 +1,6 @@
 """SurgRec-JEPA: predict the features of hidden tubelets from the visible ones.
 
-    accelerate launch recipes/jepa.py --config jepa_vitl16 --corpus s3://bucket/corpus --run_dir runs/a
+    accelerate launch recipes/jepa.py --config jepa_vitl16 --corpus s3://b/corpus --run_dir runs/a
     accelerate launch --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir runs/tiny
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/jepa.py ...  # 2 processes, no GPU
     accelerate launch -m surgrec.recipes.jepa ...                            # after pip install

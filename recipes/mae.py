@@ -1,6 +1,6 @@
 """SurgRec-MAE: reconstruct the pixels of hidden tubelets from the visible tenth.
 
-    accelerate launch recipes/mae.py --config mae_vitb16 --corpus s3://bucket/corpus --run_dir runs/a
+    accelerate launch recipes/mae.py --config mae_vitb16 --corpus s3://b/corpus --run_dir runs/a
     accelerate launch --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir runs/tiny
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/mae.py ...  # 2 processes, no GPU
     accelerate launch -m surgrec.recipes.mae ...                            # after pip install

@@ -1,4 +1,4 @@
-"""Recipes in the process of the test: torch is imported once."""
+"""Run a recipe in the process of the test: torch is imported once."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ FAST = ["--steps", "2", "--global_batch", "4", "--loader.num_workers", "0", "--l
 
 
 def train(name: str, corpus: Path, run_dir: Path, *options: object) -> None:
-    """Two steps of a recipe with its tiny config; later options win."""
+    """Train a recipe with its tiny config for two steps; later options win."""
     recipe = load_recipe(name)
     config = ROOT / f"recipes/configs/{name}_tiny.yaml"
     words = ["--config", config, "--corpus", corpus, "--run_dir", run_dir, *FAST, *options]

@@ -1,4 +1,4 @@
-"""Recipes as a user starts them: real processes, watched and killed."""
+"""Start recipes as a user does, in real processes, and watch or kill them."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def recipe(
     name: str, processes: int, corpus: Path | str, run_dir: Path, *options: object
 ) -> list[str]:
-    """The command of a run of a recipe with its tiny config; later options win."""
+    """Return the command of a run with the recipe's tiny config; later options win."""
     launcher = [
         sys.executable,
         "-m",
@@ -33,7 +33,7 @@ def recipe(
 
 
 def load_recipe(name: str) -> ModuleType:
-    """A recipe as a module; only a test may import one."""
+    """Return a recipe as a module. Only tests import recipes."""
     spec = importlib.util.spec_from_file_location(f"{name}_recipe", ROOT / f"recipes/{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -44,30 +44,30 @@ def load_recipe(name: str) -> ModuleType:
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    """Starts it on CPUs, one thread per process."""
+    """Start a command on CPUs, with one thread per process."""
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     environment.pop("WORLD_SIZE", None)
     return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
 
 
 def finish(command: list[str]) -> tuple[int, str]:
-    """Runs it to its end; its status and what it said."""
+    """Run a command to its end; return its status and its standard error."""
     process = start(command)
     _, errors = process.communicate(timeout=240)
     return process.returncode, errors
 
 
 def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Waits for a condition while the process runs."""
+    """Wait for a condition while the process runs."""
     deadline = time.monotonic() + 240
     while not condition():
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the run did not get there in four minutes"
+        assert time.monotonic() < deadline, "the condition did not hold within four minutes"
         time.sleep(0.05)
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """Kills a process and all it started with -9: torchrun's workers would outlive it."""
+    """Kill a process and its descendants with -9; torchrun's workers would outlive it."""
     parent = psutil.Process(process.pid)
     for running in [*parent.children(recursive=True), parent]:
         running.kill()
