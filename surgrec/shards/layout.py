@@ -166,7 +166,9 @@ def check_row(row_type: type, row: object, context: str) -> dict[str, Any]:
     Raises:
         ShardError: A field is missing, unknown or of another type.
     """
-    types = {field.name: get_origin(field.type) or field.type for field in fields(row_type)}
+    types: dict[str, Any] = {
+        field.name: get_origin(field.type) or field.type for field in fields(row_type)
+    }
     if not isinstance(row, dict) or row.keys() != types.keys():
         different = sorted(row.keys() ^ types.keys()) if isinstance(row, dict) else row
         raise ShardError(

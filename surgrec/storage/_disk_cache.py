@@ -59,8 +59,8 @@ class DiskCache:
             probe.unlink()
         except OSError as error:
             raise CacheError(
-                f"{self.folder}: {error.strerror}; choose a cache_dir on a local disk that can be "
-                "written"
+                f"{self.folder}: {error.strerror}; "
+                "choose a cache_dir on a local disk that can be written"
             ) from error
 
     def read_range(self, sha256: str, offset: int, size: int) -> bytes | None:
@@ -101,9 +101,10 @@ class DiskCache:
     def try_acquire(self) -> int | None:
         """Lock the folder for adding and removing until this process ends.
 
-        Return None if another process holds the lock.
-
         Incomplete files of killed processes are removed.
+
+        Returns:
+            The descriptor of the lock file; None if another process holds the lock.
         """
         lock = try_acquire(self.folder)
         if lock is not None:
@@ -120,14 +121,15 @@ class DiskCache:
                     sizes[entry.name.removesuffix(_SUFFIX)] = entry.stat().st_size
         return sizes
 
-    def add(self, file: WholeFile, *, go_on: Callable[[], bool]) -> bool:
-        """Copy a file from its store. It gets its name only after its digest was checked.
+    def add(self, file: WholeFile, *, should_continue: Callable[[], bool]) -> bool:
+        """Copy a file from its store, and check its digest before it gets its name.
 
         The caller must hold the lock, and must have made room below the limit.
 
         Args:
             file: The file to copy.
-            go_on: Called before each part of 8 MiB; the copy is abandoned when it returns False.
+            should_continue: Called before each part of 8 MiB; if it returns False, the copy is
+                abandoned.
 
         Returns:
             Whether the file was added; False if the copy was abandoned.
@@ -145,7 +147,7 @@ class DiskCache:
             # Reserve the whole size first, so that a full disk fails before anything is downloaded.
             with partial.open("xb") as opened:
                 os.posix_fallocate(opened.fileno(), 0, max(1, file.bytes))
-                if not _download(file, opened.fileno(), go_on):
+                if not _download(file, opened.fileno(), should_continue):
                     return False
                 opened.truncate(file.bytes)
                 os.fsync(opened.fileno())
@@ -155,8 +157,7 @@ class DiskCache:
             if sha256 != file.sha256:
                 raise StorageError(
                     f"{file.store.locate(file.name)} has the SHA-256 {sha256[:12]}, "
-                    f"its corpus lists {file.sha256[:12]}; "
-                    "run surgrec-shard verify"
+                    f"its corpus lists {file.sha256[:12]}; run surgrec-shard verify"
                 )
             partial.replace(self._path(file.sha256))
 
@@ -170,21 +171,17 @@ class DiskCache:
         return True
 
     def _path(self, sha256: str) -> Path:
-        # The digest comes from a corpus file, which could be forged: it must not lead out of the
-        # folder.
+        # A digest from a forged corpus file must not lead out of the folder.
         if not _SHA256.fullmatch(sha256):
             raise StorageError(f"{sha256!r} is not a SHA-256; build the corpus again")
         return self.folder / f"{sha256}{_SUFFIX}"
 
 
-def _download(file: WholeFile, descriptor: int, go_on: Callable[[], bool]) -> bool:
-    """Copy a file into an open one, several parts at a time.
-
-    Return False if the copy was abandoned.
-    """
+def _download(file: WholeFile, descriptor: int, should_continue: Callable[[], bool]) -> bool:
+    """Copy a file into an open one, several parts at a time; return False if abandoned."""
 
     def copy_part(start: int) -> bool:
-        if not go_on():
+        if not should_continue():
             return False
         data = file.store.read_range(file.name, start, min(_PART_BYTES, file.bytes - start))
         written = 0

@@ -27,8 +27,7 @@ from surgrec.storage._store import TOO_SHORT, Counters
 QUIET_FAILURES = 2
 """Failures in a row without a warning: one or two are normal for an object store."""
 WARNED_EVERY_S = 10.0
-"""Seconds between two warnings of one store in a process: in an outage every thread fails every few
-seconds."""
+"""Seconds between two warnings of one store in a process: all threads meet an outage."""
 
 CHANGED = "changed while it was being read; wait until its writer is done, then run again"
 _ABSENT = "does not exist; check the address"

@@ -44,8 +44,10 @@ class PresignedGets:
             timeout=(policy.connect_timeout_s, policy.read_timeout_s),
             max_pool_connections=connections,
         )
+
         self._parser = create_parser("rest-xml")
         self._shape = client.meta.service_model.operation_model(_OPERATION).output_shape
+
         self._signed: dict[tuple[str, str], tuple[str, float]] = {}
         self._signing = threading.Lock()
         self._refusals = 0

@@ -12,8 +12,7 @@ class RetryPolicy:
     """Waits between the tries of one call to an object store, and timeouts of its connections."""
 
     deadline_s: float = 300.0
-    """Seconds from a call's first failure to its last try. 300 s is half of NCCL's timeout for
-    waiting ranks (600 s)."""
+    """Seconds from the first failure to the last try: half of NCCL's timeout for waiting ranks."""
     first_delay_s: float = 0.25
     """Longest wait before the second try, seconds; it doubles with every further try."""
     max_delay_s: float = 20.0

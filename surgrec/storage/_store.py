@@ -10,8 +10,7 @@ from pathlib import Path
 from surgrec.errors import MissingError, StorageError
 
 TEMPORARY = ".tmp-"
-"""Prefix of the names of incomplete files: one is being written, or was when its process died. They
-are never listed."""
+"""Prefix of incomplete files: being written, or left by a dead process. They are never listed."""
 TOO_SHORT = (
     "ends before the requested bytes: it was cut short, or replaced after its index was written; "
     "build it again"

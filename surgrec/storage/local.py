@@ -15,8 +15,7 @@ from surgrec.errors import MissingError, StorageError
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
 
 ABANDONED_S = 3600.0
-"""Seconds without a write after which a temporary file counts as left behind by a killed
-process."""
+"""Seconds without a write after which a temporary file belongs to a killed process."""
 COPY_BYTES = 1 << 20
 
 
@@ -41,8 +40,7 @@ class LocalStore(Store):
         context = self.locate(name)
         check_range(offset, size, context)
 
-        # Open the file anew every time: that takes 1 us, and reading 100 kB from the page cache
-        # takes 8 us.
+        # Open the file anew every time: 1 us, where reading 100 kB from the page cache takes 8 us.
         with _as_storage_errors(context):
             descriptor = os.open(self._path(name), os.O_RDONLY)
             try:
@@ -123,6 +121,7 @@ class LocalStore(Store):
         """
         context, target = self.locate(name), self._path(name)
         temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+
         with _as_storage_errors(context, writing_bytes=size):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -151,11 +150,13 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
             raise MissingError(
                 f"{context} does not exist or is not a file; check the address"
             ) from error
+
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
                 f"disk full writing {context}: {writing_bytes} bytes needed; "
                 "free space and run again"
             ) from error
+
         reason = error.strerror or str(error)
         raise StorageError(
             f"{context}: {reason}; check the folder, its permissions and its disk"

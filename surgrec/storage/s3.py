@@ -1,7 +1,4 @@
-"""Objects in an S3 bucket.
-
-Temporary failures are retried, those of a request and those of its body alike.
-"""
+"""Objects in an S3 bucket. Temporary failures of requests and of their bodies are retried."""
 
 import functools
 import os
@@ -37,13 +34,11 @@ ANONYMOUS = "anonymous"
 MIN_BYTES_PER_S = 1024.0
 """Rate below which a connection counts as dead."""
 CHUNK_BYTES = 1 << 16
-"""Bytes per read of a body: the most that a broken connection loses. Smaller or larger chunks are
-no faster."""
+"""Bytes per read of a body: the most that a broken connection loses. Other sizes are no faster."""
 
 ResultType = TypeVar("ResultType")
 
-# A fork waits for a client that is being made: otherwise the child would inherit a lock that no
-# thread of it releases.
+# A fork waits until no client is being made: the child could never release an inherited lock.
 _making_client = threading.Lock()
 os.register_at_fork(
     before=_making_client.acquire,
@@ -159,10 +154,7 @@ class S3Store(Store):
         return self._connected(attempts)[0]
 
     def _connected(self, attempts: int) -> tuple[Any, PresignedGets]:
-        """Return this process's client and its presigned GETs.
-
-        Connections do not survive a fork.
-        """
+        """Return the client of this process (connections do not survive a fork) and its GETs."""
         key = (os.getpid(), attempts)
         if key not in self._clients:
             with _making_client:
@@ -177,8 +169,7 @@ class S3Store(Store):
         if response is None:
             arguments = {name.replace("-", ""): value for name, value in headers.items()}
             response = client.get_object(Bucket=self.bucket, Key=key, **arguments)
-            # botocore's wrapper of the body lacks `read1`, which returns the bytes that have
-            # arrived.
+            # botocore's wrapper lacks `read1`, which returns the bytes that have arrived.
             response["Body"] = response["Body"]._raw_stream
         return response
 
@@ -192,10 +183,7 @@ class S3Store(Store):
         )
 
     def _fetch(self, name: str, download: "_Download") -> bytes:
-        """Return the bytes of a download.
-
-        After a failure it resumes at the byte that it had reached.
-        """
+        """Return the bytes of a download, which a retry resumes at the byte it had reached."""
         context, key = self.locate(name), self._key(name)
 
         def attempt() -> None:
@@ -204,13 +192,11 @@ class S3Store(Store):
             with closing(response["Body"]) as body:
                 download.accept(response, context)
 
-                # Count every chunk at once: if the next one fails, the retry requests only the
-                # bytes after it.
+                # Keep every chunk at once: a retry then requests only the bytes after it.
                 while not download.complete:
                     download.add(body.read1(CHUNK_BYTES))
 
-                    # Single bytes in time reset the socket's read timeout for ever, so the rate is
-                    # checked as well.
+                    # A trickle of bytes never meets the read timeout, so check the rate as well.
                     seconds = time.monotonic() - began
                     is_slow = download.position - start < MIN_BYTES_PER_S * seconds
                     if seconds > self.policy.read_timeout_s and is_slow:
@@ -304,8 +290,7 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
             "data_loader", _service_models(settings.get_config_variable("data_path"))
         )
 
-        # A named profile alone determines the endpoint: the environment's may belong to another
-        # store.
+        # A named profile determines the endpoint: the environment may belong to another store.
         endpoint = settings.get_scoped_config().get("endpoint_url") if is_named else None
         config = Config(
             connect_timeout=policy.connect_timeout_s,
@@ -315,8 +300,7 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
             tcp_keepalive=True,
             signature_version=UNSIGNED if profile == ANONYMOUS else "s3v4",
             ignore_configured_endpoint_urls=is_named and endpoint is None,
-            # Many stores other than Amazon's refuse the checksums that botocore adds since 1.36
-            # (boto/boto3#4392).
+            # Many other stores refuse botocore's checksums (since 1.36, boto/boto3#4392).
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )

@@ -22,8 +22,7 @@ _NICE = 10
 _IDLE_S = 1.0
 _STOP_S = 5.0
 _RETRY_SHARD_S = 60.0
-"""Seconds before a shard that could not be fetched is tried again; ranged reads serve its samples
-meanwhile."""
+"""Seconds until a failed shard is tried again; meanwhile its samples are read one by one."""
 _LOOKS_PER_HORIZON = 8
 _COUNT_NAMES = ("filled", "filled_bytes", "evicted", "fill_failures")
 
@@ -81,8 +80,7 @@ def run_cache_filler(
         ShardDemands, stream, positions=positions, slots=slots, global_batch=global_batch
     )
 
-    # Fork as the loader's workers do: the index is shared; clients and threads are made in the
-    # child.
+    # Fork, so that the index is shared; the child makes its own clients and threads.
     process = multiprocessing.get_context("fork").Process(
         target=_fill, args=(cache, make_demands, status, os.getpid()), name="fill", daemon=True
     )
@@ -110,8 +108,7 @@ def _fill(
         while cache.try_acquire() is None and is_wanted():
             time.sleep(_IDLE_S)
 
-        # Building the demands takes a second with millions of samples, so it happens here and not
-        # in training.
+        # Make the demands here: they take a second of processor time with millions of samples.
         filler = _Filler(cache, make_demands(), status, is_wanted)
         while is_wanted():
             step = filler.next_step()
@@ -140,9 +137,12 @@ class _Filler:
         cache: DiskCache,
         demands: ShardDemands,
         status: FillerStatus,
-        go_on: Callable[[], bool],
+        should_continue: Callable[[], bool],
     ) -> None:
-        self._cache, self._shard_demands, self._status, self._go_on = cache, demands, status, go_on
+        self._cache = cache
+        self._shard_demands = demands
+        self._status = status
+        self._should_continue = should_continue
         self._files = {file.sha256: file for file in demands.files}
         self._sizes = {file.sha256: file.bytes for file in demands.files}
         self._limit_bytes = cache.limit_bytes
@@ -178,7 +178,7 @@ class _Filler:
             for sha256 in step.drop:
                 self._cache.drop(sha256)
                 self._status.count(evicted=1)
-            if self._cache.add(file, go_on=self._go_on):
+            if self._cache.add(file, should_continue=self._should_continue):
                 self._status.count(filled=1, filled_bytes=file.bytes)
 
         # The disk is full or fails: do not ask it for more than it holds now.

@@ -28,8 +28,7 @@ class Demand:
     """The run's demand for one shard from some position on."""
 
     next_use: int
-    """Position of its next sample; the number of positions of the run if none comes within the
-    horizon."""
+    """Position of its next sample within the horizon, or else the length of the run."""
     horizon_bytes: int
     """Bytes that the horizon reads from the shard."""
     run_bytes: float
@@ -59,7 +58,7 @@ def next_step(
 
     1. Into free room, a shard is fetched if the rest of the run reads at least half of its bytes.
     2. In place of shards that the run demands, it is fetched only if, within the horizon, it saves
-       more bytes than its own size and the savings of the dropped shards together.
+       at least its own size plus the savings of the dropped shards.
 
     Args:
         demands: Demands by SHA-256 of the shard.
@@ -71,8 +70,7 @@ def next_step(
     by_next_use = sorted(demands, key=lambda sha256: (demands[sha256].next_use, sha256))
     free_bytes = limit_bytes - sum(cached.values())
 
-    # Candidates to drop, in this order: shards of other runs, then those with the farthest next
-    # use.
+    # Candidates to drop: first the shards of other runs, then those with the farthest next use.
     droppable = [sha256 for sha256 in cached if sha256 not in demands]
     droppable += [sha256 for sha256 in reversed(by_next_use) if sha256 in cached]
 
@@ -166,8 +164,7 @@ class ShardDemands:
             position: Position that reading has reached.
             end: End of the horizon.
         """
-        # Within the horizon: look up the shard of every draw. `minimum.at` keeps the first position
-        # of each shard.
+        # Within the horizon: look up the shard of every draw, and its first position.
         positions = self._positions_of_this_machine(position, end)
         draws = self._stream.order(positions)
         next_use = np.full(len(self.files), self._positions, dtype=np.int64)

@@ -40,6 +40,7 @@ class DrawPlan:
     sources: tuple[SourcePlan, ...]
     """Sorted by name."""
     mixture: Mixture
+    """Mixture of the run, for its limit on repeats."""
 
     @classmethod
     def for_positions(cls, stream: Stream, positions: int) -> "DrawPlan":
@@ -64,8 +65,9 @@ class DrawPlan:
                 if stratum.source == name
             ]
             samples = sum(map(len, rows_by_stratum))
-            durations_s = source.index.column("duration_s").to_numpy()
             source_draws = draws.get(name, 0)
+            durations_s = source.index.column("duration_s").to_numpy()
+
             plans.append(
                 SourcePlan(
                     source=name,
@@ -89,6 +91,7 @@ class DrawPlan:
             members = [plan for plan in self.sources if plan.domain == domain]
             samples = sum(plan.samples for plan in members)
             draws = sum(plan.draws for plan in members)
+
             sums.append(
                 SourcePlan(
                     source="",

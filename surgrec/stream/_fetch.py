@@ -16,8 +16,7 @@ from surgrec.shards import Sample, Source
 from surgrec.storage import Counters, DiskCache, Store
 
 _GAP_BYTES = 128 << 10
-"""Ranges with a smaller gap are read in one request: reading the gap costs less than a second
-request."""
+"""Gap up to which ranges are read in one request: reading it costs less than a second request."""
 
 _QUICK_S = 0.002
 """Mean seconds of a read below which the bytes come from this machine's memory, or nearly so."""
@@ -69,8 +68,7 @@ def coalesce_ranges(samples: Sequence[Sample], gap_bytes: int = _GAP_BYTES) -> l
             and sample.mp4_offset <= last.end + gap_bytes
         )
 
-        # Extend the last range, or begin one. A sample may lie inside the last range: its end then
-        # stays.
+        # Extend the last range, or begin one. A sample inside the last range leaves its end as is.
         if last is not None and is_near:
             end = max(last.end, sample.mp4_offset + sample.mp4_size)
             ranges[-1] = Range(
@@ -159,6 +157,7 @@ class Fetcher:
             for source in sources.values()
             for shard in source.entry.shards
         }
+
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
         self._is_quick = False
         self._counters = Counters()
@@ -249,6 +248,7 @@ class Fetcher:
         stores = {
             id(source.store): source.store.counters for source in self._sources.values()
         }.values()
+
         return ReadStats(
             requests=sum(counters.total("requests") for counters in stores),
             retries=sum(counters.total("retries") for counters in stores),

@@ -13,8 +13,7 @@ class Level:
     """One level of a mixture: samples grouped by a column, with shares proportional to n^alpha."""
 
     by: str
-    """Index column whose values are the groups: domain, source, or any other, such as procedure or
-    case."""
+    """Index column whose values are the groups: domain, source, procedure, case, or any other."""
     alpha: float
     """Temperature, 0 to 1: 1 natural shares, 0.5 square root, 0 equal shares."""
 
@@ -66,8 +65,7 @@ class Mixture:
     levels: list[Level] = field(
         default_factory=lambda: [Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)]
     )
-    """Outermost first. The default balances domains equally and sources within a domain by square
-    root."""
+    """Outermost first. Default: domains equally, sources within a domain by square root."""
     weights: dict[str, float] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
     stages: list[Stage] = field(default_factory=list)
@@ -83,8 +81,7 @@ class Mixture:
     shuffle_window: int = 512
     """Shuffle blocks whose samples are shuffled with each other."""
     max_repeats: float | None = None
-    """Most draws per sample in a run, on average over a source; it never changes the order. None:
-    no limit."""
+    """Most draws per sample, averaged over a source. It never changes the order. None: no limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
     """Whether a run beyond `max_repeats` is refused or only warned of."""
 

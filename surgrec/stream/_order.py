@@ -89,8 +89,7 @@ class Order:
             [hash_text(stratum.name) for stratum in self.strata], dtype=np.uint64
         )
 
-        # Tables by stage: positions of each mixing block per stratum, and all draws before the
-        # stage begins.
+        # Tables by stage and stratum: positions of each mixing block, draws before the stage.
         self._stages = resolved_stages(mixture)
         self.counts = np.stack(
             [block_counts(self.strata, mixture, stage) for stage in self._stages]

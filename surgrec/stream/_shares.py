@@ -36,8 +36,7 @@ class Stratum:
     source_digest: str
     """Digest of the source's (key, sha256) rows."""
     source_rows_digest: str
-    """Digest of all rows of the source that the mixture admits, in index order. Other splits or
-    another packing change it."""
+    """Digest of the admitted rows of the source in index order; splits and packing change it."""
     size: int
     """Number of samples."""
     values: Mapping[str, str] = field(default_factory=dict)
@@ -89,8 +88,7 @@ def shares(
                 "set it to 0"
             )
 
-    # Divide by the levels first, without the strata that are left out; then apply the weights and
-    # normalize.
+    # Divide among the strata that are drawn, level by level; then apply weights and normalize.
     drawn = [
         stratum for stratum in strata if stratum.size and stage.weights.get(stratum.source, 1.0) > 0
     ]
@@ -133,9 +131,8 @@ def block_counts(
     quota = np.round(share * mixture.block, 9)
     counts = np.where(share > 0, np.maximum(1, np.floor(quota)), 0).astype(np.int64)
 
-    # Too few positions are dealt: add one to the stratum furthest below its quota. Too many,
-    # because strata were lifted to 1: take one from the stratum furthest above its quota that keeps
-    # at least 1.
+    # If positions are left, the stratum furthest below its quota gets one. If too many are dealt,
+    # because strata were lifted to 1, the one furthest above its quota with 2 or more gives one.
     while (rest := mixture.block - int(counts.sum())) != 0:
         below = np.where(share > 0, quota - counts, -np.inf)
         above = np.where(counts > 1, counts - quota, -np.inf)

@@ -51,8 +51,7 @@ def shuffled_sample(
     short_block_at = unpermute(blocks - 1, blocks, block_key).astype(np.int64)
     gap = (short_block_at + 1) * block - missing
 
-    # Ranks number the cells that hold a sample, so ranks and cells differ by `missing` behind the
-    # gap.
+    # Ranks number the cells with a sample: behind the gap, a rank is `missing` less than its cell.
     def cell_of(rank: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         return np.asarray(rank + np.where(rank >= gap, missing, 0))
 

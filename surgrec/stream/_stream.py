@@ -63,6 +63,7 @@ class Stream:
         """Return the draws at these positions."""
         arrays = self.order(positions)
         strata = self.order.strata
+
         return [
             Draw(
                 position=position,
@@ -106,6 +107,7 @@ class Stream:
         for stratum, rows, counts in strata:
             if not counts.any():
                 continue
+
             durations_s = self.sources[stratum.source].index.column("duration_s").to_numpy()[rows]
             num_short = int((durations_s < seconds - _TOLERANCE_S).sum())
             if num_short:
@@ -124,6 +126,7 @@ def _stratify(
     index = source.index
     source_rows = index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
     source_rows_digest = index.rows_digest(source_rows)
+
     for values, rows in index.partition(source_rows, level_columns(mixture)):
         stratum = Stratum(
             source=source.name,

@@ -40,7 +40,7 @@ def whole(store: Store, sha256: str = SHA256) -> WholeFile:
 
 def test_a_file_that_was_added_is_read_by_range(cache: DiskCache, store: Store) -> None:
     assert cache.read_range(SHA256, 0, 10) is None
-    assert cache.add(whole(store), go_on=always)
+    assert cache.add(whole(store), should_continue=always)
     assert cache.read_range(SHA256, 8_000_000, 1_000_000) == DATA[8_000_000:9_000_000]
     assert cache.files() == {SHA256: len(DATA)}
     cache.drop(SHA256)
@@ -54,7 +54,7 @@ def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(
     with pytest.raises(
         StorageError, match=rf"a/shard\.tar has the SHA-256 {SHA256[:12]}, its corpus lists 0000"
     ):
-        cache.add(whole(store, sha256="0" * 64), go_on=always)
+        cache.add(whole(store, sha256="0" * 64), should_continue=always)
     assert list(cache.folder.iterdir()) == []
 
 
@@ -65,7 +65,7 @@ def test_a_name_that_is_no_digest_leads_nowhere(cache: DiskCache, sha256: str) -
 
 
 def test_a_file_that_was_cut_short_is_no_hit_and_is_removed(cache: DiskCache, store: Store) -> None:
-    cache.add(whole(store), go_on=always)
+    cache.add(whole(store), should_continue=always)
     os.truncate(cache.folder / f"{SHA256}.tar", 1000)
     assert cache.read_range(SHA256, 900, 200) is None
     assert cache.files() == {}
@@ -77,7 +77,7 @@ def test_a_broken_answer_of_the_store_is_no_broken_file(
     faulty_s3.objects["a/shard.tar"] = DATA
     faulty_s3.faults.extend(["truncate", "reset", "slow_down"])
     policy = RetryPolicy(deadline_s=5.0, first_delay_s=0.01, max_delay_s=0.05)
-    assert cache.add(whole(open_store("s3://corpora", policy=policy)), go_on=always)
+    assert cache.add(whole(open_store("s3://corpora", policy=policy)), should_continue=always)
     assert (cache.folder / f"{SHA256}.tar").read_bytes() == DATA
 
 
@@ -85,13 +85,13 @@ def test_adding_ends_between_parts_when_it_is_told_to_and_leaves_nothing(
     cache: DiskCache, store: Store
 ) -> None:
     answers = iter([True, False, False])
-    assert not cache.add(whole(store), go_on=lambda: next(answers))
+    assert not cache.add(whole(store), should_continue=lambda: next(answers))
     assert list(cache.folder.iterdir()) == []
 
 
 def test_room_is_made_before_a_file_is_added(cache: DiskCache, store: Store) -> None:
     with pytest.raises(AssertionError, match="room"):
-        DiskCache(cache.folder, len(DATA) - 1).add(whole(store), go_on=always)
+        DiskCache(cache.folder, len(DATA) - 1).add(whole(store), should_continue=always)
 
 
 def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
@@ -111,7 +111,7 @@ def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
             CacheError,
             match=r"No space left on device while 20 MB were added; free space there or lower",
         ):
-            cache.add(whole(store), go_on=always)
+            cache.add(whole(store), should_continue=always)
         assert store.counters.total("bytes_read") == read
         assert list(cache.folder.iterdir()) == []
     finally:

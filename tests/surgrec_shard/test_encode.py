@@ -288,7 +288,7 @@ def make_clock(path: Path, *, seconds: float, rate: str) -> Path:
 
 
 def assert_quick_to_decode(path: Path, num_frames: int, gop: int) -> None:
-    """Check the stream : all frames, a keyframe every `gop` frames and a constant rate from 0."""
+    """Check the stream: all frames, a keyframe every `gop` frames and a constant rate from 0."""
     found = ffprobe(path, "-show_streams", "-show_frames")
     assert [stream["codec_name"] for stream in found["streams"]] == ["h264"]
     frames = found["frames"]
