@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def edit(root: Path, *path: str | int, value: Any) -> None:
-    """Sets one value inside corpus.json; the value `...` removes it."""
+    """Set one value in corpus.json; the value `...` removes it."""
     data = json.loads((root / CORPUS_FILE).read_text())
     parent = data
     for step in path[:-1]:

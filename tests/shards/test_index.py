@@ -22,30 +22,32 @@ from tests.support.samples import CLIP, make_clips
 
 
 def make_samples(count: int) -> list[Sample]:
-    """Samples in the order of the index: two shards, one after the other."""
+    """Return samples of two shards in the order of the index."""
     return [
         Sample(
-            key=f"alpha_{place:03d}",
+            key=f"alpha_{number:03d}",
             clip=replace(
-                clip, split=("train", "train", "val", "test")[place % 4], duration_s=4.0 + place % 3
+                clip,
+                split=("train", "train", "val", "test")[number % 4],
+                duration_s=4.0 + number % 3,
             ),
-            shard=f"alpha-train-0000000{place * 2 // count}.tar",
-            offset=place * 4096,
+            shard=f"alpha-train-0000000{number * 2 // count}.tar",
+            offset=number * 4096,
             size=4096,
-            mp4_offset=place * 4096 + 1536,
-            mp4_size=1000 + place,
-            sha256=f"{place:064x}",
+            mp4_offset=number * 4096 + 1536,
+            mp4_size=1000 + number,
+            sha256=f"{number:064x}",
         )
-        for place, clip in enumerate(make_clips(count))
+        for number, clip in enumerate(make_clips(count))
     ]
 
 
 def read_index(data: bytes) -> SourceIndex:
-    return SourceIndex(read_parquet(data, "here"), "here")
+    return SourceIndex(read_parquet(data, "INDEX"), "INDEX")
 
 
 def table_with(**columns: Any) -> pa.Table:
-    """An index table with some columns replaced; None removes one."""
+    """Return an index table with some columns replaced; None removes a column."""
     table = parquet.read_table(io.BytesIO(samples_to_parquet(make_samples(4))))
     for name, values in columns.items():
         table = table.drop_columns(name)
@@ -78,13 +80,13 @@ def test_the_columns_are_those_of_the_specification_in_its_order() -> None:
 
 def test_an_index_with_further_columns_is_read_as_before() -> None:
     table = table_with().append_column("cluster", pa.array([3, 1, 2, 0]))
-    index = SourceIndex(table.select(table.column_names[::-1]), "here")
+    index = SourceIndex(table.select(table.column_names[::-1]), "INDEX")
     assert [index.sample(row) for row in range(4)] == make_samples(4)
 
 
 def test_an_index_written_by_another_tool_may_use_wider_types() -> None:
     wide = pa.array([sample.key for sample in make_samples(4)], type=pa.large_string())
-    assert SourceIndex(table_with(key=wide), "here").sample(2) == make_samples(4)[2]
+    assert SourceIndex(table_with(key=wide), "INDEX").sample(2) == make_samples(4)[2]
 
 
 def test_rows_are_chosen_by_split_and_duration() -> None:
@@ -113,8 +115,8 @@ def test_an_index_without_rows_can_be_read() -> None:
 
 
 def test_missing_columns_are_named() -> None:
-    with pytest.raises(ShardError, match=r"here has no column sha256, fps"):
-        SourceIndex(table_with(fps=None, sha256=None), "here")
+    with pytest.raises(ShardError, match=r"INDEX has no column sha256, fps"):
+        SourceIndex(table_with(fps=None, sha256=None), "INDEX")
 
 
 @pytest.mark.parametrize(
@@ -126,21 +128,21 @@ def test_missing_columns_are_named() -> None:
     ],
 )
 def test_a_column_of_another_type_is_refused(column: str, values: pa.Array) -> None:
-    with pytest.raises(ShardError, match="here has a column of another type"):
-        SourceIndex(table_with(**{column: values}), "here")
+    with pytest.raises(ShardError, match="INDEX has a column of another type"):
+        SourceIndex(table_with(**{column: values}), "INDEX")
 
 
 def test_a_row_without_a_value_is_refused() -> None:
-    with pytest.raises(ShardError, match="here has rows without sha256"):
-        SourceIndex(table_with(sha256=pa.array(["0" * 64, None, "1" * 64, "2" * 64])), "here")
+    with pytest.raises(ShardError, match="INDEX has rows without sha256"):
+        SourceIndex(table_with(sha256=pa.array(["0" * 64, None, "1" * 64, "2" * 64])), "INDEX")
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"PAR1", b"PK\x03\x04 a workbook", samples_to_parquet(make_samples(3))[:-100]]
 )
 def test_bytes_that_are_not_a_parquet_file_are_refused(data: bytes) -> None:
-    with pytest.raises(ShardError, match="here is not a valid parquet file"):
-        read_parquet(data, "here")
+    with pytest.raises(ShardError, match="INDEX is not a valid parquet file"):
+        read_parquet(data, "INDEX")
 
 
 def test_a_flipped_bit_is_refused_or_harmless() -> None:
@@ -173,29 +175,31 @@ def test_labels_and_dropped_segments_read_back_sorted() -> None:
         )
         for video, start_s in (("b", 0.0), ("a", 5.0), ("a", 1.0))
     ]
-    table = read_parquet(rows_to_parquet(VideoLabel, labels), "here")
+    table = read_parquet(rows_to_parquet(VideoLabel, labels), "INDEX")
     assert [(row["video"], row["start_s"]) for row in table.to_pylist()] == [
         ("a", 1.0),
         ("a", 5.0),
         ("b", 0.0),
     ]
     dropped = [Dropped(video=CLIP.video, start_s=0.0, end_s=0.0, reason="truncated")]
-    assert read_parquet(rows_to_parquet(Dropped, dropped), "here").to_pylist() == [vars(dropped[0])]
+    assert read_parquet(rows_to_parquet(Dropped, dropped), "INDEX").to_pylist() == [
+        vars(dropped[0])
+    ]
     assert sorted(
-        labels_from_parquet(rows_to_parquet(VideoLabel, labels), "here"), key=repr
+        labels_from_parquet(rows_to_parquet(VideoLabel, labels), "INDEX"), key=repr
     ) == sorted(labels, key=repr)
-    empty = read_parquet(rows_to_parquet(Dropped, []), "here")
+    empty = read_parquet(rows_to_parquet(Dropped, []), "INDEX")
     assert (empty.num_rows, empty.column_names) == (0, ["video", "start_s", "end_s", "reason"])
 
 
 def test_labels_without_a_column_or_a_value_are_refused() -> None:
-    with pytest.raises(ShardError, match="here has no column case, split, task, value; "):
-        labels_from_parquet(rows_to_parquet(Dropped, []), "here")
+    with pytest.raises(ShardError, match="INDEX has no column case, split, task, value; "):
+        labels_from_parquet(rows_to_parquet(Dropped, []), "INDEX")
     label = VideoLabel(
         video="v", case="c", split="train", task="phase", start_s=0.0, end_s=1.0, value="x"
     )
-    table = read_parquet(rows_to_parquet(VideoLabel, [label]), "here").drop_columns("value")
+    table = read_parquet(rows_to_parquet(VideoLabel, [label]), "INDEX").drop_columns("value")
     buffer = io.BytesIO()
     parquet.write_table(table.append_column("value", pa.array([None], pa.string())), buffer)
-    with pytest.raises(ShardError, match="here has rows without value"):
-        labels_from_parquet(buffer.getvalue(), "here")
+    with pytest.raises(ShardError, match="INDEX has rows without value"):
+        labels_from_parquet(buffer.getvalue(), "INDEX")

@@ -82,14 +82,14 @@ def test_more_shards_than_the_name_can_count_are_refused(group: int, part: int) 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a.b", "a_b", "-a", "ä", "a" * 41, "a\n"])
 def test_an_invalid_source_name_is_refused(name: str) -> None:
-    with pytest.raises(ShardError, match=r"here: .* is not a valid source name"):
-        check_source_name(name, "here")
-    assert check_source_name("Cholec80-2", "here") == "Cholec80-2"
+    with pytest.raises(ShardError, match=r"FILE: .* is not a valid source name"):
+        check_source_name(name, "FILE")
+    assert check_source_name("Cholec80-2", "FILE") == "Cholec80-2"
 
 
 def test_the_json_of_a_clip_reads_back_as_it_was() -> None:
-    assert read_clip_json(clip_json(CLIP, LABELS), "here") == (CLIP, LABELS)
-    assert read_clip_json(clip_json(CLIP, []), "here") == (CLIP, [])
+    assert read_clip_json(clip_json(CLIP, LABELS), "FILE") == (CLIP, LABELS)
+    assert read_clip_json(clip_json(CLIP, []), "FILE") == (CLIP, [])
 
 
 def test_the_json_of_a_clip_is_byte_for_byte_the_same_and_ascii() -> None:

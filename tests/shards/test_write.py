@@ -123,7 +123,7 @@ def test_a_clip_with_an_invalid_key_is_refused(tmp_path: Path) -> None:
 
 
 def corpus_samples(corpus: Path) -> dict[Path, list[Sample]]:
-    """Index rows of a corpus by the path of their shard."""
+    """Return the index rows of a corpus by the path of their shard."""
     samples: dict[Path, list[Sample]] = {}
     for source in open_corpus([corpus]).values():
         for row in range(source.index.num_rows):

@@ -127,7 +127,7 @@ def _run_main(main: Callable[[], None], words: list[str]) -> "subprocess.Complet
 
 
 def ffmpeg(*arguments: object) -> None:
-    """Runs ffmpeg quietly."""
+    """Run ffmpeg quietly."""
     subprocess.run(
         ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)],
         check=True,
@@ -136,16 +136,16 @@ def ffmpeg(*arguments: object) -> None:
 
 
 def ffprobe(path: Path, *arguments: str) -> dict[str, Any]:
-    """What ffprobe says about a file, as JSON."""
+    """Return the output of ffprobe about a file."""
     command = ["ffprobe", "-v", "error", *arguments, "-of", "json", str(path)]
-    found: dict[str, Any] = json.loads(
+    output: dict[str, Any] = json.loads(
         subprocess.run(command, check=True, capture_output=True).stdout
     )
-    return found
+    return output
 
 
 def digests(corpus: Path) -> dict[str, str]:
-    """SHA-256 of every file of a corpus, by name."""
+    """Return the SHA-256 of every file of a corpus, by name."""
     return {
         path.relative_to(corpus).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(corpus.rglob("*"))
@@ -154,14 +154,14 @@ def digests(corpus: Path) -> dict[str, str]:
 
 
 def same_key(private: Path, folder: Path) -> Path:
-    """A new private folder with the key of another, and nothing else of it."""
+    """Create a private folder with the key of another one, and nothing else."""
     folder.mkdir(mode=0o700)
     shutil.copy(private / "key", folder / "key")
     return folder
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
-    """A manifest or a label file from its rows."""
+    """Write a manifest or a label file. Return its path."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
@@ -170,7 +170,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
 
 
 def read_report(private: Path) -> dict[str, dict[str, str]]:
-    """The rows of the private list of all videos, by file name."""
+    """Return the rows of the private list of all videos, by file name."""
     (path,) = private.glob("videos-*.csv")
     with path.open(newline="", encoding="utf-8") as file:
         return {Path(row["path"]).name: row for row in csv.DictReader(file)}

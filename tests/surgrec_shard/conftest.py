@@ -20,7 +20,10 @@ class Hospital:
 
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
-    """Read only. Source `lap` has three groups (two train, one val), `cat` has one."""
+    """Return the hospital, to be read only.
+
+    Source `lap` has three groups (two train, one val), source `cat` has one.
+    """
     folder = tmp_path_factory.mktemp("hospital")
     rows = []
     for number, seconds in enumerate((8, 6, 9, 4.5, 5, 7, 3)):

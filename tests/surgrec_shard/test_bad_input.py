@@ -63,7 +63,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "zeros.mp4").write_bytes(bytes(5000))
     (folder / "text.mp4").write_text("This is not a video.\n")
     (folder / "folder.mp4").mkdir()
-    os.mkfifo(folder / "pipe.mp4")  # whoever opens it waits for ever
+    os.mkfifo(folder / "pipe.mp4")  # reading it would never end
     (folder / "playlist.mp4").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{folder}/pipe.mp4\n#EXT-X-ENDLIST\n"
     )
@@ -118,7 +118,7 @@ def test_the_playlists_of_this_test_are_real_traps(mixed: Path, name: str) -> No
         subprocess.run(["ffprobe", "-v", "quiet", str(mixed / name)], timeout=0.8, check=False)
 
 
-def test_a_folder_of_bad_videos_alone_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_of_bad_videos_alone_is_refused_in_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     for name in ("a.mp4", "b.mkv"):
@@ -129,7 +129,7 @@ def test_a_folder_of_bad_videos_alone_is_one_sentence(tmp_path: Path) -> None:
     assert not digests(tmp_path / "corpus")
 
 
-def test_a_damaged_place_that_the_decoder_goes_around_is_reported(tmp_path: Path) -> None:
+def test_a_damaged_place_that_the_decoder_skips_is_reported(tmp_path: Path) -> None:
     video = make_video(
         tmp_path / "videos" / "one.mkv", seconds=4, rate=25, arguments=("-c:v", "mpeg4")
     )
@@ -147,7 +147,7 @@ def test_a_damaged_place_that_the_decoder_goes_around_is_reported(tmp_path: Path
     assert report["two.mkv"]["damaged_places"] == "0"
 
 
-def test_a_container_that_lies_about_its_name_is_read_all_the_same(tmp_path: Path) -> None:
+def test_a_container_with_the_wrong_suffix_is_read(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "one.avi", seconds=4, arguments=("-c:v", "mpeg4")).rename(
         tmp_path / "videos" / "one.mp4"
     )
@@ -217,7 +217,7 @@ def test_without_ffmpeg_the_build_says_what_to_install(tmp_path: Path) -> None:
     assert "ffmpeg is not installed; install ffmpeg" in refusal(run)
 
 
-def test_what_the_manifest_says_reaches_the_clips(tmp_path: Path) -> None:
+def test_metadata_of_the_manifest_reaches_the_clips(tmp_path: Path) -> None:
     make_video(tmp_path / "one.mp4", seconds=4)
     (tmp_path / "labels.csv").write_text(
         "task,start_s,end_s,value\nphase,0,3,access\nphase,3,9,closure\n"
@@ -236,14 +236,14 @@ def test_what_the_manifest_says_reaches_the_clips(tmp_path: Path) -> None:
     )
     assert run_here(*build, "--out", tmp_path / "corpus").returncode == 0
     rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
-    said = {
+    metadata = {
         "case": "Case 7",
         "split": "val",
         "procedure": "nephrectomy",
         "view": "left",
         "license": "CC-BY-4.0",
     }
-    assert [{name: row[name] for name in said} for row in rows] == [said, said]
+    assert [{name: row[name] for name in metadata} for row in rows] == [metadata, metadata]
     labels = parquet.read_table(tmp_path / "corpus" / "lap" / "labels.parquet").to_pylist()
     assert [(row["start_s"], row["end_s"], row["value"]) for row in labels] == [
         (0.0, 3.0, "access"),
@@ -272,7 +272,7 @@ def test_case_from_finds_the_case_in_the_path(tmp_path: Path) -> None:
     assert sorted(cases) == ["p1", "p1", "p2"]
 
 
-def test_a_cut_video_is_told_from_a_whole_one_by_its_length(tmp_path: Path) -> None:
+def test_a_truncated_video_is_recognized_by_its_length(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "whole.mp4", seconds=12, arguments=("-movflags", "faststart"))
     assert float(ffprobe(whole, "-show_format")["format"]["duration"]) == pytest.approx(12, abs=0.2)
     (tmp_path / "videos").mkdir()

@@ -40,7 +40,7 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     def in_the_middle() -> bool:
-        """One group is packed, and a video of another one is encoded."""
+        """Return whether one group is packed, and a video of another group is encoded."""
         return any(tmp_path.glob("private/groups/*.json")) and any(
             tmp_path.glob("private/work/videos/*/*/clips.json")
         )
@@ -54,7 +54,7 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
         if not Path(name).name.startswith(".")
     }
     assert left.items() < complete.items(), (
-        "what has its final name is complete, and corpus.json is not there yet"
+        "files under final names are complete, and corpus.json is missing"
     )
 
     built = run_tool(*build_of(hospital, tmp_path))
@@ -62,11 +62,9 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
     assert shards(tmp_path / "corpus") == shards(hospital.corpus)
     assert tables(tmp_path / "corpus") == tables(hospital.corpus)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, (
-        "a finished group is not done again"
+        "a finished group is not packed again"
     )
-    assert not list(tmp_path.glob("private/work/videos/*/*")), (
-        "nothing is left of the unfinished work"
-    )
+    assert not list(tmp_path.glob("private/work/videos/*/*")), "no unfinished work remains"
 
 
 @pytest.mark.slow
@@ -95,7 +93,7 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(
         assert not list(folder.glob("private/work/videos/*/*/"))
 
 
-def test_the_ffmpeg_that_a_killed_build_leaves_behind_spoils_nothing(tmp_path: Path) -> None:
+def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "long.mp4", seconds=6, size="480x360", rate=25)
     slow = (
         "--encode.clip_s",
@@ -129,7 +127,7 @@ def test_the_ffmpeg_that_a_killed_build_leaves_behind_spoils_nothing(tmp_path: P
     assert shards(tmp_path / "a") == shards(tmp_path / "b")
 
 
-def test_an_ffmpeg_that_is_told_to_stop_is_not_a_bad_video(tmp_path: Path) -> None:
+def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "long.mp4", seconds=8, size="640x480", rate=25)
     build = (
         "build",
@@ -152,7 +150,7 @@ def test_an_ffmpeg_that_is_told_to_stop_is_not_a_bad_video(tmp_path: Path) -> No
     assert run_here(*build).returncode == 0
 
 
-def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_path: Path) -> None:
+def test_a_video_that_crashes_ffmpeg_is_skipped_and_others_are_kept(tmp_path: Path) -> None:
     for name, pattern in (("fatal", "testsrc"), ("good", "testsrc2")):
         make_video(tmp_path / "videos" / f"{name}.mp4", seconds=4, pattern=pattern)
     fragile = tmp_path / "bin" / "ffmpeg"
@@ -175,15 +173,15 @@ def test_a_video_that_crashes_ffmpeg_is_left_out_and_the_others_are_kept(tmp_pat
 
 
 @pytest.fixture
-def ctrl_c_is_heard() -> Iterator[None]:
+def ctrl_c_is_handled() -> Iterator[None]:
     """Handle Ctrl-C, which processes started in the background ignore, with all their children."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("ctrl_c_is_heard")
-def test_ctrl_c_says_how_to_go_on(hospital: Hospital, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("ctrl_c_is_handled")
+def test_ctrl_c_says_how_to_continue(hospital: Hospital, tmp_path: Path) -> None:
     with subprocess.Popen(
         command(*build_of(hospital, tmp_path)),
         stderr=subprocess.PIPE,
@@ -246,7 +244,7 @@ def test_a_lost_shard_is_built_again(hospital: Hospital, tmp_path: Path) -> None
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_a_record_that_a_power_failure_cut_is_made_again(
+def test_a_group_record_cut_by_a_power_failure_is_written_again(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
@@ -258,7 +256,7 @@ def test_a_record_that_a_power_failure_cut_is_made_again(
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_a_video_listed_twice_is_packed_once_and_the_list_says_so(tmp_path: Path) -> None:
+def test_a_video_listed_twice_is_packed_once_and_reported_twice(tmp_path: Path) -> None:
     video = make_video(tmp_path / "one.mp4", seconds=2)
     row = {"path": video, "source": "lap", "domain": "other", "case": "one", "split": "train"}
     build = (
@@ -274,7 +272,7 @@ def test_a_video_listed_twice_is_packed_once_and_the_list_says_so(tmp_path: Path
         assert [row["status"] for row in csv.DictReader(file)] == ["packed", "duplicate"]
 
 
-def test_other_settings_are_refused_for_a_corpus_that_is_there(
+def test_other_settings_are_refused_for_an_existing_corpus(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
@@ -284,7 +282,7 @@ def test_other_settings_are_refused_for_a_corpus_that_is_there(
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(
+def test_other_videos_or_another_key_are_refused_for_an_existing_source(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
@@ -301,7 +299,7 @@ def test_other_videos_or_another_key_are_refused_for_a_source_that_is_there(
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_a_source_is_replaced_when_asked_and_the_others_stay(
+def test_replace_rebuilds_one_source_and_keeps_the_others(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
@@ -348,7 +346,7 @@ def test_a_second_command_adds_a_source_and_keeps_the_first(
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_what_an_abandoned_plan_left_in_the_corpus_is_removed(
+def test_shards_of_an_abandoned_plan_are_removed_from_the_corpus(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     kill_when(
@@ -471,7 +469,7 @@ def wait_for(
 
 
 def children(process: int) -> list[int]:
-    """The processes that a process started."""
+    """Return the child processes of a process."""
     listed = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=True
     )

@@ -67,7 +67,7 @@ def build_of(hospital: Hospital, folder: Path) -> list[object]:
 
 
 def nothing_is_half_written(corpus: Path, hospital: Hospital) -> bool:
-    """Whether everything that has its final name is complete, and no corpus claims to be."""
+    """Return whether all files under final names are complete, and corpus.json is missing."""
     whole = digests(hospital.corpus)
     left = digests(corpus)
     return left.items() < whole.items() and "corpus.json" not in left
@@ -75,7 +75,7 @@ def nothing_is_half_written(corpus: Path, hospital: Hospital) -> bool:
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[], object]]:
-    """A disk of a few kilobytes at a folder; what is given makes it large enough."""
+    """Mount a disk of a few kilobytes at a folder. Yield a function that enlarges it."""
     folder.mkdir()
     options = f"size={kilobytes}k,mode=755"
     mounted = subprocess.run(

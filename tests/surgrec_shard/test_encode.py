@@ -18,7 +18,7 @@ SETTINGS = EncodeSettings(
     short_side_px=64, fps=8.0, clip_s=4.0, min_clip_s=2.0, preset="ultrafast", crf=1
 )
 RISE = 18.0
-"""How much brighter the clock of `make_clock` gets in a second."""
+"""Rise of the brightness of `make_clock`, levels per second."""
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_clips_have_exactly_the_frames_and_times_that_the_index_says(
         assert clip.duration_s == pytest.approx(clip.num_frames / encoded.fps, abs=1e-5)
         assert_quick_to_decode(path, clip.num_frames, gop=8)
         times = clip.start_s + np.arange(clip.num_frames) / encoded.fps
-        seen = (brightness(path) - brightness(encoded.folder / "000000.mp4")[0]) / RISE
+        shown = (brightness(path) - brightness(encoded.folder / "000000.mp4")[0]) / RISE
         late = 0.75 / min(encoded.fps, encoded.native_fps) + (4 / 25 if rate == "variable" else 0.0)
-        assert np.abs(seen - times).max() < late, "each frame shows the moment at which it stands"
+        assert np.abs(shown - times).max() < late, "each frame shows its own time"
 
 
 def test_no_time_is_lost_or_doubled_between_clips(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_gop_is_as_set(gop: int, b_frames: int, tmp_path: Path) -> None:
     )
     encoded = encode_video(video, settings, tmp_path / "spool" / "one")
     types = picture_types(encoded.folder / encoded.clips[0].file)
-    assert [place for place, kind in enumerate(types) if kind == "I"] == list(range(0, 100, gop))
+    assert [index for index, kind in enumerate(types) if kind == "I"] == list(range(0, 100, gop))
     assert ("B" in types) == (b_frames > 0)
 
 
@@ -289,11 +289,11 @@ def make_clock(path: Path, *, seconds: float, rate: str) -> Path:
 
 def assert_quick_to_decode(path: Path, num_frames: int, gop: int) -> None:
     """Check the stream: all frames, a keyframe every `gop` frames and a constant rate from 0."""
-    found = ffprobe(path, "-show_streams", "-show_frames")
-    assert [stream["codec_name"] for stream in found["streams"]] == ["h264"]
-    frames = found["frames"]
-    assert len(frames) == num_frames == int(found["streams"][0]["nb_frames"])
-    assert [place for place, frame in enumerate(frames) if frame["key_frame"]] == list(
+    output = ffprobe(path, "-show_streams", "-show_frames")
+    assert [stream["codec_name"] for stream in output["streams"]] == ["h264"]
+    frames = output["frames"]
+    assert len(frames) == num_frames == int(output["streams"][0]["nb_frames"])
+    assert [index for index, frame in enumerate(frames) if frame["key_frame"]] == list(
         range(0, num_frames, gop)
     )
     assert {frame["pict_type"] for frame in frames} <= {"I", "P"}
@@ -314,7 +314,7 @@ def frame_size(encoded: EncodedVideo) -> tuple[int, int]:
 def frames(
     path: Path, width: int, height: int
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    """The luma of all frames, t x h x w, limited range as stored."""
+    """Return the luma of all frames, t x h x w, in the stored limited range."""
     raw = subprocess.run(
         [
             "ffmpeg",
@@ -338,10 +338,10 @@ def frames(
 
 
 def brightness(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    """The mean luma of each frame of a video of 32 x 32 pixels."""
+    """Return the mean luma of each frame of a video of 32 x 32 pixels."""
     return frames(path, 32, 32).mean(axis=(1, 2))
 
 
 def combing(video: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
-    """How much each line differs from the two around it."""
+    """Return the mean difference of each line from the two lines around it."""
     return float(np.abs(video[:, 1:-1] - (video[:, :-2] + video[:, 2:]) / 2).mean())

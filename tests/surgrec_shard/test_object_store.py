@@ -1,4 +1,4 @@
-"""Building into an object store is building into a folder."""
+"""A build into an object store gives the same files as a build into a folder."""
 
 import subprocess
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
     assert f"{s3_address}/cat/cat-train-00000000.tar.idx does not exist" in problem
 
 
-def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
+def test_a_missing_bucket_is_reported_before_anything_is_encoded(
     hospital: Hospital, s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -74,12 +74,12 @@ def test_a_missing_bucket_is_one_sentence_before_anything_is_encoded(
 @pytest.mark.parametrize(
     ("run", "name"), [(run_here, "info"), (run_here, "verify"), (surgrec_here, "order")]
 )
-def test_an_empty_prefix_holds_no_corpus(
+def test_an_empty_prefix_contains_no_corpus(
     run: Callable[..., "subprocess.CompletedProcess[str]"], name: str, s3_address: str
 ) -> None:
     assert f"{s3_address} contains no corpus" in refusal(run(name, s3_address))
 
 
 def check(address: str) -> list[str]:
-    """What `verify` finds."""
+    """Return the problems that `verify` finds."""
     return verify(address, decode_all=False, progress=lambda stage, done, total: None).problems

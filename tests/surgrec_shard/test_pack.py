@@ -1,4 +1,4 @@
-"""How the clips of a group are put in order, cut into shards, and given their labels."""
+"""Order of the clips of a group, their division into shards, and their labels."""
 
 import io
 import itertools
@@ -29,7 +29,9 @@ def test_neighbors_come_from_different_videos(counts: tuple[int, ...]) -> None:
     order = interleave(clips)
     assert Counter(map(key_of, order)) == Counter(key_of(clip) for video in clips for clip in video)
     touching = sum(a.clip.video == b.clip.video for a, b in itertools.pairwise(order))
-    assert touching == max(0, 2 * max(counts) - sum(counts) - 1), "no more than cannot be helped"
+    assert touching == max(0, 2 * max(counts) - sum(counts) - 1), (
+        "no more neighbors than unavoidable"
+    )
 
 
 def test_one_long_video_among_short_ones_is_spread_over_the_whole() -> None:
@@ -52,7 +54,7 @@ def test_the_order_depends_on_the_clips_alone() -> None:
     assert starts != sorted(starts), "the clips of one video are shuffled too"
 
 
-def test_groups_are_numbered_per_source_and_split_and_do_not_depend_on_the_manifest(
+def test_groups_are_numbered_per_source_and_split_in_any_manifest_order(
     tmp_path: Path,
 ) -> None:
     videos = [
@@ -144,7 +146,7 @@ def test_a_group_that_needs_more_parts_than_names_have_is_refused() -> None:
         PackSettings(group_videos=0)
 
 
-def test_labels_are_cut_to_the_clip_in_its_own_seconds() -> None:
+def test_labels_are_cut_to_the_clip_in_seconds_of_the_clip() -> None:
     labels = [
         label("phase", 0, 12, "access"),
         label("phase", 12, 40, "dissection"),
@@ -169,7 +171,7 @@ def test_a_label_that_only_touches_a_clip_is_not_in_it() -> None:
 
 
 def clips_of(video: str, count: int) -> list[StoredClip]:
-    """The clips of one video, as they stand before packing."""
+    """Return the clips of one video before packing."""
     return [
         StoredClip(
             clip=Clip(

@@ -28,7 +28,7 @@ from surgrec.manifest import read_manifest
 
 SEED = 5
 MINUTES = 0.2
-"""One case of 8 s per source: the smallest corpus there is."""
+"""One case of 8 s per source: the smallest corpus."""
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +79,23 @@ def test_a_render_killed_and_started_again_ends_with_the_same_bytes(
     assert contents(out) == contents(corpus)
 
 
-def test_only_the_video_that_is_gone_is_rendered_again(corpus: Path, tmp_path: Path) -> None:
+def test_only_a_missing_video_is_rendered_again(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(corpus, out)
     videos = [out / row["path"] for row in rows(out / "videos.csv")]
     before = {path: path.stat().st_mtime_ns for path in videos}
-    gone = next(path for path in videos if path.suffix == ".avi")
-    gone.unlink()
-    seen: list[tuple[int, int]] = []
+    removed = next(path for path in videos if path.suffix == ".avi")
+    removed.unlink()
+    calls: list[tuple[int, int]] = []
     render_corpus(
         out,
         seed=SEED,
         minutes=MINUTES,
         workers=2,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda done, total: calls.append((done, total)),
     )
-    assert seen == [(3, 4), (4, 4)]
-    assert [path for path in videos if path.stat().st_mtime_ns != before[path]] == [gone]
+    assert calls == [(3, 4), (4, 4)]
+    assert [path for path in videos if path.stat().st_mtime_ns != before[path]] == [removed]
     assert contents(out) == contents(corpus)
 
 
@@ -152,7 +152,7 @@ def test_without_opencv_one_sentence_says_what_to_install(tmp_path: Path) -> Non
     assert not out.exists()
 
 
-def test_the_manifest_reads_as_a_hospitals_would(corpus: Path) -> None:
+def test_the_manifest_can_be_read_like_any_other(corpus: Path) -> None:
     header = (corpus / "videos.csv").read_text().splitlines()[0]
     assert header == "path,source,domain,case,split,procedure,view,license,labels"
     videos = read_manifest(corpus / "videos.csv")
@@ -180,10 +180,10 @@ def test_labels_cover_each_video_without_a_gap_and_end_inside_it(corpus: Path) -
         ]
         assert all(phase["value"] in DOMAINS[row["domain"]].phases for phase in phases)
         assert set(DOMAINS[row["domain"]].pair) <= {phase["value"] for phase in phases}
-        gone = [label for label in labels if label["task"] == "out_of_body"]
-        assert all(0 <= float(g["start_s"]) < float(g["end_s"]) <= float(probed) for g in gone)
-        assert {label["value"] for label in gone} <= {"yes"}
-        outside += len(gone)
+        away = [label for label in labels if label["task"] == "out_of_body"]
+        assert all(0 <= float(g["start_s"]) < float(g["end_s"]) <= float(probed) for g in away)
+        assert {label["value"] for label in away} <= {"yes"}
+        outside += len(away)
     assert outside > 0
 
 
@@ -289,7 +289,7 @@ WHOLE_TURNS_S = {
     "cataract": 2 / 0.35,
     "robotic": 5.0,
 }
-"""Films of this length show the motions of a pair a whole number of times."""
+"""Films of these lengths show a whole number of periods of the motions of a pair."""
 
 NUM_SHOTS = 50
 
@@ -298,7 +298,7 @@ Film = UInt8[np.ndarray, "t 60 80"]
 
 
 def film(domain: str, phase: str, case: int) -> Film:
-    """Frames of a phase, evenly over its whole turns, small and gray."""
+    """Return small gray frames of a phase, evenly spaced over whole periods of its motion."""
     source = next(source for source in SOURCES if source.domain.name == domain)
     scene = SCENES[domain](
         np.random.Generator(np.random.PCG64(case)), (source.height, source.width)
@@ -315,7 +315,7 @@ def film(domain: str, phase: str, case: int) -> Film:
 
 
 def difference(one: Film | Shot, other: Film | Shot) -> float:
-    """Gray levels between two films, or between two shots, on average."""
+    """Return the mean difference of two films or two shots, gray levels."""
     return float(np.abs(one.astype(np.float32) - other).mean())
 
 
@@ -349,7 +349,7 @@ def test_dissection_is_retraction_at_a_higher_speed(case: int) -> None:
 
 
 def flow_from_the_middle(shots: Film) -> float:
-    """How fast the picture moves outwards, by optical flow; negative where it moves inwards."""
+    """Return the mean outward speed of the picture, by optical flow; inward is negative."""
     y, x = np.mgrid[-30:30, -40:40]
     outwards = []
     for now, then in itertools.pairwise(shots):

@@ -1,4 +1,4 @@
-"""Nothing that could name a patient leaves the hospital with a corpus."""
+"""A corpus contains nothing that could identify a patient."""
 
 import re
 import stat
@@ -100,7 +100,7 @@ def test_nothing_that_names_the_patient_is_in_the_corpus(
     needles = [encode for word in words for encode in spellings(word)] + [b"GA94", *sound]
     original = revealing_video.read_bytes()
     hidden = [TITLE.encode(), TRACK.encode(), SUBTITLE.encode(), CHAPTER.encode(), b"GA94", *sound]
-    assert all(needle in original for needle in hidden), "the video does say all of it"
+    assert all(needle in original for needle in hidden), "the video contains all of it"
     assert CAPTION in captions(original)
     assert {stream["codec_type"] for stream in streams(revealing_video)} == {
         "video",
@@ -125,9 +125,13 @@ def test_the_stored_clips_have_a_video_stream_and_nothing_else(built: Path, tmp_
         assert stream["codec_type"] == "video"
         assert stream.get("tags", {}).get("timecode") is None
         assert captions(clip.read_bytes()) == b""
-        found = ffprobe(clip, "-show_chapters", "-show_format")
-        assert not found["chapters"]
-        assert set(found["format"]["tags"]) == {"major_brand", "minor_version", "compatible_brands"}
+        output = ffprobe(clip, "-show_chapters", "-show_format")
+        assert not output["chapters"]
+        assert set(output["format"]["tags"]) == {
+            "major_brand",
+            "minor_version",
+            "compatible_brands",
+        }
 
 
 def test_the_case_appears_only_where_the_source_is_public(built: Path) -> None:
@@ -146,7 +150,7 @@ def test_a_failed_video_is_counted_but_not_named(built: Path) -> None:
     assert [row["reason"] for row in dropped] == ["unreadable"]
     assert re.fullmatch("[0-9a-f]{12}", dropped[0]["video"])
     assert PATIENT in (built / "private" / "videos-lap.csv").read_text(), (
-        "the hospital's own list does name it"
+        "the private list names it"
     )
 
 
@@ -155,7 +159,7 @@ def test_only_its_owner_can_open_the_private_folder(built: Path) -> None:
     assert stat.S_IMODE((built / "private" / "key").stat().st_mode) == 0o600
 
 
-def test_what_shows_paths_stays_in_the_private_folder(
+def test_files_that_show_paths_stay_in_the_private_folder(
     revealing_video: Path, tmp_path: Path
 ) -> None:
     build = (
@@ -219,12 +223,12 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
 
 
 def spellings(word: str) -> list[bytes]:
-    """A word in the encodings that containers use."""
+    """Return a word in the encodings that containers use."""
     return [word.encode(), word.encode("utf-16-le"), word.encode("utf-16-be")]
 
 
 def everything(folder: Path) -> bytes:
-    """All bytes of all files below a folder and their names, parquet files decompressed as well."""
+    """Return the bytes and names of all files of a folder, and decompressed parquet files."""
     parts = []
     for path in sorted(folder.rglob("*")):
         parts.append(path.relative_to(folder).as_posix().encode())
@@ -237,7 +241,7 @@ def everything(folder: Path) -> bytes:
 
 
 def unpack(corpus: Path, folder: Path) -> list[Path]:
-    """The mp4 files of a corpus."""
+    """Write the mp4 files of a corpus to a folder."""
     for shard in corpus.rglob("*.tar"):
         with tarfile.open(shard) as tar:
             tar.extractall(folder, filter="data")
@@ -245,15 +249,17 @@ def unpack(corpus: Path, folder: Path) -> list[Path]:
 
 
 def streams(path: Path) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = ffprobe(path, "-show_streams")["streams"]
-    return found
+    streams: list[dict[str, str]] = ffprobe(path, "-show_streams")["streams"]
+    return streams
 
 
 def packets(path: Path, stream: str) -> list[bytes]:
     """Return the bytes of some packets of a stream, at the positions that ffprobe reports."""
-    found = ffprobe(path, "-select_streams", stream, "-show_entries", "packet=pos,size")["packets"]
+    packets = ffprobe(path, "-select_streams", stream, "-show_entries", "packet=pos,size")[
+        "packets"
+    ]
     data = path.read_bytes()
-    cut = [data[int(packet["pos"]) :][: int(packet["size"])][8:40] for packet in found[5:100:10]]
+    cut = [data[int(packet["pos"]) :][: int(packet["size"])][8:40] for packet in packets[5:100:10]]
     assert len(cut) > 5
     assert all(len(part) == 32 for part in cut)
     return cut
@@ -278,5 +284,5 @@ def with_captions(stream: bytes) -> bytes:
 
 
 def captions(data: bytes) -> bytes:
-    """The text of all captions in a file."""
+    """Return the text of all captions in a file."""
     return b"".join(re.findall(rb"GA94\x03.\xff\xfc(..)", data, re.DOTALL))

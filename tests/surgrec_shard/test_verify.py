@@ -21,7 +21,7 @@ SHARD = "lap/lap-train-00000000.tar"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of two sources: `lap` has two shards, `cat` has one."""
+    """Return a corpus of two sources: `lap` has two shards, `cat` has one."""
     folder = tmp_path_factory.mktemp("sound")
     videos = [
         Video(
@@ -40,15 +40,19 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def corpus(sound: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
+    """Return a copy to damage."""
     return Path(shutil.copytree(sound, tmp_path / "corpus"))
 
 
 def test_a_sound_corpus_has_no_problems(sound: Path) -> None:
     for decode_all in (False, True):
-        found = check(sound, decode_all=decode_all)
-        assert found.problems == []
-        assert (found.shards, found.samples, found.decoded) == (3, 6, 6 if decode_all else 3)
+        findings = check(sound, decode_all=decode_all)
+        assert findings.problems == []
+        assert (findings.shards, findings.samples, findings.decoded) == (
+            3,
+            6,
+            6 if decode_all else 3,
+        )
 
 
 def test_verify_exits_with_0_for_a_sound_corpus_and_1_for_a_damaged_one(corpus: Path) -> None:
@@ -124,7 +128,7 @@ def change_the_digest(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (flip_a_byte_of_a_clip, "the mp4 does not have the digest of the index"),
         (flip_a_byte_of_a_tar_header, "has the SHA-256"),
@@ -143,11 +147,11 @@ def change_the_digest(corpus: Path) -> None:
         (change_the_digest, "corpus.json lists 000000000000"),
     ],
 )
-def test_damage_is_found(damage: Callable[[Path], None], said: str, corpus: Path) -> None:
+def test_damage_is_found(damage: Callable[[Path], None], message: str, corpus: Path) -> None:
     damage(corpus)
-    found = check(corpus).problems
-    assert any(said in problem for problem in found), found
-    assert all("/cat/" not in problem for problem in found), "and only where it is"
+    problems = check(corpus).problems
+    assert any(message in problem for problem in problems), problems
+    assert all("/cat/" not in problem for problem in problems), "in the damaged source alone"
 
 
 @pytest.mark.parametrize(
@@ -176,9 +180,9 @@ def test_a_changed_row_of_the_index_is_found(
     parquet.write_table(
         table.set_column(index, table.field(index), pa.array(values, table.field(index).type)), path
     )
-    found = check(corpus).problems
-    assert found
-    assert all("lap" in problem for problem in found), found
+    problems = check(corpus).problems
+    assert problems
+    assert all("lap" in problem for problem in problems), problems
 
 
 def check(corpus: Path, *, decode_all: bool = False) -> Findings:
