@@ -1,4 +1,4 @@
-"""The console script `surgrec-shard`: one file per verb."""
+"""The console script `surgrec-shard`: one file per command."""
 
 import os
 import sys
@@ -13,14 +13,30 @@ from surgrec_shard.commands.verify import verify
 __all__ = ["main"]
 
 _MOVED = ("mix", "order")
-"""Verbs that are now verbs of `surgrec`."""
+"""Commands that are now commands of `surgrec`."""
+
+_DESCRIPTION = """
+SurgRec: from surgical videos to shards for training.
+
+The companion command `surgrec` reads and evaluates corpora.
+"""
+
+_EXIT_STATUS = """
+Exit status:
+
+    0    done
+    1    refused or failed, with one sentence on standard error; or problems found (verify)
+    2    wrong command line
+    3    done, but some videos were skipped; the output names them (build)
+    130  interrupted; the same command continues
+"""
 
 
 def main() -> None:
     """Run `surgrec-shard`."""
-    verb = sys.argv[1] if len(sys.argv) > 1 else ""
-    if verb in _MOVED:
-        say(f"`surgrec-shard {verb}` has moved to `surgrec {verb}`; use the new name")
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command in _MOVED:
+        say(f"`surgrec-shard {command}` has moved to `surgrec {command}`; use the new name")
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, "-m", "surgrec", *sys.argv[1:]])
 
@@ -30,4 +46,4 @@ def main() -> None:
         "info": Command(function=info, positional="corpus", many=True),
         "phantom": Command(function=phantom),
     }
-    run("surgrec-shard", commands)
+    run("surgrec-shard", commands, description=_DESCRIPTION, epilog=_EXIT_STATUS)
