@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from surgrec.features.encoders import file_sha256
 from surgrec.report._evaluation_section import evaluation_section
 from surgrec.report._logged_run import read_runs
+from surgrec.storage import file_sha256
 from tests.support.logged_runs import make_evaluation, make_run
 
 
