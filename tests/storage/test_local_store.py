@@ -12,6 +12,7 @@ import pytest
 
 from surgrec.errors import StorageError
 from surgrec.storage import open_store
+from tests.support.small_disk import small_disk
 
 UPLOAD = """
 import sys
@@ -22,15 +23,10 @@ open_store(sys.argv[1]).upload("a.tar", Path(sys.argv[2]))
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no permission to mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk_of_1_mib(tmp_path: Path) -> Iterator[Path]:
+    """Folder of a real file system of 1 MiB."""
+    with small_disk(tmp_path / "disk", 1024):
+        yield tmp_path / "disk"
 
 
 def test_an_address_is_absolute_and_its_tilde_expanded(
@@ -107,11 +103,11 @@ def test_leftovers_of_killed_processes_are_removed_but_no_file_in_use(
 
 
 def test_a_full_disk_is_reported_with_the_bytes_needed_and_leaves_no_file(
-    small_disk: Path,
+    disk_of_1_mib: Path,
 ) -> None:
-    store = open_store(small_disk)
+    store = open_store(disk_of_1_mib)
     store.write("cholec80/index.parquet", bytes(1000))
-    source = small_disk.parent / "spool.tar"
+    source = disk_of_1_mib.parent / "spool.tar"
     source.write_bytes(bytes(2_000_000))
     with pytest.raises(
         StorageError,
@@ -123,15 +119,15 @@ def test_a_full_disk_is_reported_with_the_bytes_needed_and_leaves_no_file(
         match=r"disk full writing .*/disk/cholec80/a\.tar: 2000000 bytes needed; free space",
     ):
         store.upload("cholec80/a.tar", source)
-    assert [path.name for path in (small_disk / "cholec80").iterdir()] == ["index.parquet"]
+    assert [path.name for path in (disk_of_1_mib / "cholec80").iterdir()] == ["index.parquet"]
     store.write("cholec80/b.tar", bytes(500_000))
 
 
-def test_a_read_only_disk_is_found_by_the_check(small_disk: Path) -> None:
-    open_store(small_disk).check_writable()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(StorageError, match=rf"{small_disk}.*Read-only file system"):
-        open_store(small_disk).check_writable()
+def test_a_read_only_disk_is_found_by_the_check(disk_of_1_mib: Path) -> None:
+    open_store(disk_of_1_mib).check_writable()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk_of_1_mib)], check=True)
+    with pytest.raises(StorageError, match=rf"{disk_of_1_mib}.*Read-only file system"):
+        open_store(disk_of_1_mib).check_writable()
 
 
 def test_a_file_where_a_folder_should_be_is_a_sentence(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from surgrec.shards import Sample, Source, open_corpus
 from surgrec.storage import DiskCache
 from surgrec.stream import Fetcher, FillerStatus, Mixture, Stream, run_cache_filler
 from tests.support.samples import make_clips, make_mp4, write_corpus
+from tests.support.small_disk import small_disk
 
 RUN = 1000
 
@@ -194,12 +195,7 @@ def test_a_full_disk_ends_the_adding_and_nothing_else(
     corpus: dict[str, Source], tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True
-    ).returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with small_disk(disk, 64):
         cache = a_cache(disk)
         with run_filler(cache, corpus) as status:
             wait_for(lambda: status.counted()["fill_failures"] == 1)
@@ -212,8 +208,6 @@ def test_a_full_disk_ends_the_adding_and_nothing_else(
                 make_mp4(sample.clip) for sample in all_samples(corpus)
             ]
         assert 0 < len(cache.files()) < 6
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 JOB = """

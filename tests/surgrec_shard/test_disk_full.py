@@ -1,12 +1,10 @@
 """A full disk gives one sentence and no damage; with free space, the same command continues."""
 
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.small_disk import small_disk
 from tests.support.tool import QUICK, digests, refusal, run_here, run_tool, same_key
 from tests.surgrec_shard.conftest import Hospital
 
@@ -71,21 +69,3 @@ def nothing_is_half_written(corpus: Path, hospital: Hospital) -> bool:
     whole = digests(hospital.corpus)
     left = digests(corpus)
     return left.items() < whole.items() and "corpus.json" not in left
-
-
-@contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[], object]]:
-    """Mount a disk of a few kilobytes at a folder. Yield a function that enlarges it."""
-    folder.mkdir()
-    options = f"size={kilobytes}k,mode=755"
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        yield lambda: subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
