@@ -11,7 +11,7 @@ import pytest
 
 import surgrec
 
-MOST_NAMES = 40
+MOST_NAMES = 16
 """Names that a room may export."""
 ROOMS = [room.name for room in pkgutil.iter_modules(surgrec.__path__, "surgrec.") if room.ispkg]
 

@@ -1,4 +1,4 @@
-"""`load_clips`: batches of any training loop, from a corpus in one call."""
+"""`load_clips`: a corpus to batches in one call, for any training loop."""
 
 import hashlib
 import json
@@ -65,12 +65,14 @@ def load_clips(
     Args:
         corpus: Address of a corpus, local or `s3://`, or several addresses.
         mixture: Shares of domains and sources, as a `Mixture`, a dict of its fields or a YAML file.
-            None uses the defaults of `Mixture`.
+            None uses the defaults of `Mixture`. `max_repeats` has no effect: the loader does not
+            know the length of the training.
         num_frames: Frames per clip.
         fps: Frames per second of video.
         crop_px: Height and width of the clips, pixels.
         batch_size: Samples per batch and rank.
         steps: Batches per pass; each pass continues the stream. None makes a single, endless pass.
+            Lightning needs `steps` to resume exactly: without, it fetches one batch ahead.
         views: Random views per sample, all of the same moments.
         augment: Distribution of the views.
         seed: Seed of the order and of all views.
