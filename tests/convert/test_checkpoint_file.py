@@ -153,6 +153,7 @@ def test_a_file_with_random_damage_is_read_or_refused_in_one_sentence(tmp_path, 
         torch.save(
             {"encoder": tensors, "epoch": 3}, path, _use_new_zipfile_serialization=kind == "zip"
         )
+
     whole, generator = path.read_bytes(), np.random.default_rng(0)
     for number in range(300):
         content = bytearray(whole)
@@ -164,6 +165,7 @@ def test_a_file_with_random_damage_is_read_or_refused_in_one_sentence(tmp_path, 
             read_external(path, "vjepa", ImportOptions(num_heads=4))
         except CheckpointError as error:
             errors.append(str(error))
+
     assert len(errors) > 100
     assert all(path.name in sentence and "\n" not in sentence for sentence in errors)
 

@@ -77,12 +77,15 @@ def test_a_jepa_loads_in_auto_model_with_equal_features_and_predictions(tmp_path
     encoder, predictor = jepa(config, shared_mask_token=shared)
     export_weights(weights_of(encoder, predictor), "hf", tmp_path / "out", {"step": 7}, None)
     model = loaded(transformers.AutoModel, tmp_path / "out")
+
     clips = torch.randn(2, 3, 6, 56, 56)
     order = torch.stack([torch.randperm(ROPE.grid.num_tokens) for _ in range(2)])
     context, target = order[:, :50].sort().values, order[:, 50:80].sort().values
+
     theirs = model(hf_clips(clips), context_mask=[context], target_mask=[target])
     features = encoder(clips)
     torch.testing.assert_close(features, theirs.last_hidden_state, atol=1e-5, rtol=1e-5)
+
     visible = torch.gather(features, 1, context[..., None].expand(-1, -1, 64))
     ours = predictor(visible, context, target, 1)
     assert ours.std() > 0.1
@@ -121,10 +124,12 @@ def test_a_mae_with_decoder_loads_for_pretraining_with_equal_predictions(tmp_pat
     encoder, decoder = mae()
     weights = weights_of(encoder, decoder=decoder)
     export_weights(weights, "hf", tmp_path / "out", {}, None, with_decoder=True)
+
     clips = torch.randn(2, 3, 6, 56, 56)
     hidden = torch.rand(ROPE.grid.num_tokens) < 0.8
     ids = torch.arange(ROPE.grid.num_tokens)
     visible, target = (ids[chosen].expand(2, -1) for chosen in (~hidden, hidden))
+
     model = loaded(transformers.AutoModelForPreTraining, tmp_path / "out")
     theirs = model(hf_clips(clips), bool_masked_pos=hidden.expand(2, -1)).logits
     assert theirs.std() > 0.1
@@ -164,9 +169,11 @@ def test_weights_in_bfloat16_are_exported_with_their_dtype(tmp_path, networks):
         {},
         None,
     )
+
     for name in ("first", "second"):
         assert json.loads((tmp_path / name / "config.json").read_text())["dtype"] == "bfloat16"
         assert loaded(transformers.AutoModel, tmp_path / name).dtype == torch.bfloat16
+
     export_weights(weights_of(*jepa()), "hf", tmp_path / "float32", {}, None)
     assert json.loads((tmp_path / "float32/config.json").read_text())["dtype"] == "float32"
 
@@ -180,6 +187,7 @@ def test_exported_processors_load_and_prepare_a_video(tmp_path):
     clip = processor(video, return_tensors="pt")["pixel_values_videos"]
     assert clip.shape == (1, 6, 3, 56, 56)
     assert abs(clip.mean()) < 1
+
     export_weights(weights_of(mae()[0]), "hf", tmp_path / "mae", {}, None)
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "mae")
     assert type(processor).__name__.startswith("VideoMAEImageProcessor")
@@ -202,6 +210,7 @@ def hf_jepa(**more):
         "pred_num_attention_heads": 2,
         "pred_num_mask_tokens": 10,
     }
+
     return transformers.VJEPA2Model(
         transformers.VJEPA2Config(patch_size=8, **sizes, **predictor, **more)
     ).eval()
@@ -220,6 +229,7 @@ def hf_mae():
         "decoder_num_hidden_layers": 1,
         "decoder_num_attention_heads": 3,
     }
+
     config = transformers.VideoMAEConfig(
         patch_size=8,
         intermediate_size=96,
@@ -250,11 +260,13 @@ def test_import_then_export_restores_a_transformers_folder_bit_for_bit(
     )
     model.save_pretrained(original, **({"max_shard_size": "40KB"} if sharded else {}))
     assert (original / "model.safetensors.index.json").is_file() == sharded
+
     assert surgrec(monkeypatch, "import", original, "--out", imported) == 0
     decoder = ["--decoder", "true"] if make is hf_mae else []
     assert (
         surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", exported, *decoder) == 0
     )
+
     assert_same_bytes(
         read_checkpoint_file(exported).content, read_checkpoint_file(original).content
     )
@@ -273,6 +285,7 @@ def test_encoders_that_transformers_saved_agree(tmp_path):
         "mae": hf_mae(),
         "bare": hf_bare_mae(),
     }
+
     for name, model in models.items():
         shake(model)
         model.save_pretrained(tmp_path / name)
@@ -289,6 +302,7 @@ def test_encoders_that_transformers_saved_agree(tmp_path):
 def test_a_v_jepa_checkpoint_becomes_the_model_that_transformers_has(tmp_path):
     model = hf_jepa()
     shake(model)
+
     theirs = model.state_dict()
     tensors = {}
     for name, tensor in theirs.items():
@@ -303,12 +317,14 @@ def test_a_v_jepa_checkpoint_becomes_the_model_that_transformers_has(tmp_path):
         )
         ours = ours.replace("encoder.layer.", "blocks.").replace("attention.proj", "attn.proj")
         tensors[ours.replace("encoder.layernorm", "norm")] = tensor
+
     vjepa_file(tmp_path / "vit.pt", target_encoder=tensors)
     weights = read_external(
         tmp_path / "vit.pt", "auto", ImportOptions(num_heads=4, num_frames=4, crop_px=32)
     )
     encoder = Encoder(weights.encoder.config)
     load_strictly(encoder, weights.encoder.state, "test")
+
     clips = torch.randn(2, 3, 4, 32, 32)
     torch.testing.assert_close(
         encoder(clips),

@@ -36,10 +36,12 @@ def test_an_imported_encoder_records_its_origin(tmp_path):
     tensors = random_tensors(videomae_model(48, 2, 192, 8))
     videomae_file(tmp_path / "vitb.pth", tensors)
     options = ImportOptions(num_heads=4, decoder_heads=3, crop_px=64)
+
     out = tmp_path / "encoder.safetensors"
     weights = read_external(tmp_path / "vitb.pth", "auto", options)
     lines = import_weights(weights, out, sampling_fps=None)
     encoder, provenance = load_encoder(out), encoder_provenance(out)
+
     assert torch.equal(encoder.norm.bias, tensors["encoder.norm.bias"])
     assert encoder.config.crop_px == 64
     assert provenance["config"] == {"sampling_fps": 7.5}
@@ -50,6 +52,7 @@ def test_an_imported_encoder_records_its_origin(tmp_path):
         "format",
     )
     assert len(origin["sha256"]) == 64
+
     assert lines[0] == f"{out}: encoder and decoder of vitb.pth, format videomae, entry model"
     assumed = "not in the file, published values assumed: num_frames 16, sampling_fps 7.5"
     assert assumed in lines
@@ -79,11 +82,13 @@ def test_a_chain_of_exports_keeps_its_first_license(tmp_path):
     first = read_external(
         tmp_path / "vitl16.pth.tar", "auto", ImportOptions(num_heads=4, license="CC-BY-NC-4.0")
     )
+
     provenance = {"init_from": {"name": "vitl16.pth.tar"}}
     export_weights(first, "vjepa", tmp_path / "second.pt", provenance, first.origin.license)
     second = read_external(tmp_path / "second.pt", "auto", TINY)
     assert (second.origin.license, second.origin.license_from) == ("CC-BY-NC-4.0", "note")
     assert second.origin.init_from == {"name": "vitl16.pth.tar"}
+
     export_weights(second, "hf", tmp_path / "third", provenance, second.origin.license)
     assert "license: cc-by-nc-4.0" in (tmp_path / "third/README.md").read_text()
     third = read_external(tmp_path / "third", "auto", ImportOptions())

@@ -75,6 +75,7 @@ def vjepa1() -> Published:
         ("predictor", "predictor_pos_embed", 24),
     ):
         networks[name][table] = numpy_table(4, 5, width) + 3e-7
+
     flags = [
         "--format",
         "vjepa",
@@ -209,12 +210,14 @@ def test_import_then_export_restores_a_file_bit_for_bit(tmp_path, monkeypatch, p
         vjepa_file(original, prefix=file.prefix, **file.networks)
     else:
         videomae_file(original, expected[file.to_use], file.to_use, **file.arguments)
+
     assert surgrec(monkeypatch, "import", original, "--out", imported, *file.flags) == 0
     assert surgrec(monkeypatch, "export", imported, "--format", file.format, "--out", exported) == 0
     assert (
         read_checkpoint_file(exported).note["license"]
         == encoder_provenance(imported)["init_from"]["license"]
     )
+
     content = torch.load(exported, weights_only=True)
     if file.bare:
         content = {file.to_use: content}
@@ -223,6 +226,7 @@ def test_import_then_export_restores_a_file_bit_for_bit(tmp_path, monkeypatch, p
     assert content.keys() == expected.keys()
     for name, tensors in expected.items():
         assert_same_bytes(content[name], tensors)
+
     encoder = load_encoder(imported)  # as features and evaluate read it
     weight = file.networks[file.to_use].get("blocks.0.mlp.fc1.weight")
     weight = (
@@ -237,6 +241,7 @@ def test_import_then_export_restores_a_timm_folder_bit_for_bit(tmp_path, monkeyp
     )
     export_weights(weights_of(Encoder(config)), "timm", tmp_path / "original", {}, "MIT")
     flags = ["--tubelet_size", 3, "--num_frames", 9]
+
     imported = tmp_path / "encoder.safetensors"
     assert surgrec(monkeypatch, "import", tmp_path / "original", "--out", imported, *flags) == 0
     assert (
@@ -261,6 +266,7 @@ def test_the_license_of_an_import_is_kept_by_its_exports(tmp_path, monkeypatch, 
     assert (
         "license NOASSERTION: the publisher of these weights states none" in capsys.readouterr().err
     )
+
     assert encoder_provenance(imported)["init_from"]["format"] == "videomae2"
     assert surgrec(monkeypatch, "export", imported, "--format", "hf", "--out", tmp_path / "hf") == 0
     card = (tmp_path / "hf/README.md").read_text()
@@ -288,9 +294,11 @@ def test_an_imported_file_that_lacks_a_tensor_is_refused_by_its_name(tmp_path, m
     vjepa_file(tmp_path / "vitl.pt", **vjepa_networks(encoder=1, target_encoder=2))
     imported = tmp_path / "encoder.safetensors"
     assert surgrec(monkeypatch, "import", tmp_path / "vitl.pt", "--out", imported, *JEPA) == 0
+
     with safe_open(imported, framework="pt") as opened:
         metadata = opened.metadata()
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
     for cut, message in (
         ("predictor.predictor_norm.bias", "'predictor_norm.bias' is missing"),
         ("context_encoder.norm.bias", "context_encoder: 'norm.bias' is missing"),

@@ -62,9 +62,11 @@ def test_it_comes_back_bit_identical(tmp_path, seed, config):
         num_frames=config.num_frames, tubelet_size=config.tubelet_size, positions=config.positions
     )
     weights = read_external(tmp_path / "original", "auto", options)
+
     assert weights.encoder.config == config
     assert (weights.origin.license, weights.origin.license_from) == ("MIT", "note")
     load_strictly(Encoder(config), weights.encoder.state, "test")
+
     export_weights(weights, "timm", tmp_path / "exported", {}, "MIT")
     assert_same_bytes(
         read_checkpoint_file(tmp_path / "exported").content,

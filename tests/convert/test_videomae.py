@@ -37,6 +37,7 @@ def test_a_checkpoint_is_read_from_any_entry_and_the_rest_is_listed(tmp_path, ke
     videomae_file(
         tmp_path / "vitb.pth", {wrap + name: tensor for name, tensor in tensors.items()}, key
     )
+
     weights = read_external(tmp_path / "vitb.pth", "auto", TINY)
     assert (weights.origin.format, weights.origin.key, weights.origin.license) == (
         "videomae",
@@ -221,12 +222,14 @@ def test_export_then_import_changes_only_the_key_bias(tmp_path):
     )
     decoder = Decoder(DecoderConfig(width=36, depth=1, num_heads=3), config)
     weights = weights_of(Encoder(config), decoder=decoder)
+
     export_weights(weights, "videomae", tmp_path / "out.pth", {}, None)
     back = read_external(
         tmp_path / "out.pth",
         "auto",
         ImportOptions(num_heads=4, decoder_heads=3, num_frames=4, crop_px=32),
     )
+
     assert back.encoder.config == config
     assert back.decoder.config == decoder.config
     for name, tensor in weights.encoder.state.items():

@@ -67,6 +67,7 @@ def test_the_target_encoder_is_used_and_all_other_entries_are_listed(tmp_path):
     tensors = networks()
     vjepa_file(tmp_path / "vitl.pt", **tensors)
     weights = read_external(tmp_path / "vitl.pt", "auto", rope())
+
     assert torch.equal(
         weights.encoder.state["blocks.1.attn.qkv.weight"],
         tensors["target_encoder"]["blocks.1.attn.qkv.weight"],
@@ -78,6 +79,7 @@ def test_the_target_encoder_is_used_and_all_other_entries_are_listed(tmp_path):
         "target_encoder",
         "MIT",
     )
+
     left_out = {entry.name: (entry.tensors, entry.kept) for entry in weights.origin.left_out}
     tables = dict.fromkeys(
         ("target_encoder.pos_embed", "encoder.pos_embed", "predictor.predictor_pos_embed"),
@@ -85,6 +87,7 @@ def test_the_target_encoder_is_used_and_all_other_entries_are_listed(tmp_path):
     )
     facts = dict.fromkeys(("scaler", "epoch", "loss", "batch_size", "world_size", "lr"), (0, False))
     assert left_out == tables | facts | {"opt": (2, False)}
+
     assert weights.assumed == {"num_frames": 16, "crop_px": 256}
     Encoder(weights.encoder.config).load_state_dict(weights.encoder.state)
 
@@ -397,6 +400,7 @@ def test_version_2_1_gives_its_levels_and_keeps_tensors_for_still_images(tmp_pat
     tensors["predictor"] = random_tensors(vjepa_predictor(48, 24, 2, 8, levels=4), 3)
     vjepa_file(tmp_path / "vitb.pt", **tensors)
     weights = read_external(tmp_path / "vitb.pt", "auto", TINY)
+
     config, predictor = weights.encoder.config, weights.predictor
     assert (config.rope, config.rope_side, config.levels) == ("interleaved", 16, (2, 5, 8, 11))
     assert (predictor.config.context_head, predictor.config.shared_mask_token) == (True, True)
@@ -406,6 +410,7 @@ def test_version_2_1_gives_its_levels_and_keeps_tensors_for_still_images(tmp_pat
         predictor.state,
         "test",
     )
+
     still = ("patch_embed_img.proj.weight", "patch_embed_img.proj.bias", "img_mod_embed")
     expected = {f"{network}.{name}" for network in ("encoder", "target_encoder") for name in still}
     assert {entry.name for entry in weights.origin.left_out if entry.kept} == expected | {
