@@ -47,30 +47,37 @@ def evaluate(
         surgrec evaluate /data/corpus --encoder runs/jepa --task phase --split phases.yaml
     """
     with train_extra():
-        from surgrec.evaluation import print_evaluation, read_split
-        from surgrec.evaluation import run as evaluation
+        from surgrec.evaluation import (
+            EvaluationConfig,
+            audit,
+            default_folder,
+            extract_features,
+            print_evaluation,
+            read_split,
+        )
+        from surgrec.evaluation import evaluate as fit_and_score
         from surgrec.features import EncoderChoice, ExtractConfig
 
-    request = evaluation.EvaluationConfig(
+    config = EvaluationConfig(
         corpora=corpus,
         encoder=EncoderChoice(path=encoder, fps=fps),
         task=task,
         split=read_split(split),
-        out=out or evaluation.default_folder(encoder, task),
+        out=out or default_folder(encoder, task),
         extract=ExtractConfig(
             stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes
         ),
         allow_pretraining_overlap=allow_pretraining_overlap,
     )
-    audited = evaluation.audited(request)
+    audited = audit(config)
 
     with progress_bars() as bars:
-        shown = {name: bars.add_task(f"videos, {name}", total=None) for name in audited.encoders}
-        for name, video in evaluation.extract_features(audited):
-            bars.update(shown[name], completed=video.done, total=video.total)
+        tasks = {name: bars.add_task(f"videos, {name}", total=None) for name in audited.encoders}
+        for name, video in extract_features(audited):
+            bars.update(tasks[name], completed=video.done, total=video.total)
     with spinner("fitting probes"):
-        record = evaluation.evaluate(audited)
+        record = fit_and_score(audited)
 
     print_evaluation(record)
-    say(escape(f"evaluation: {request.out}"))
+    say(escape(f"evaluation: {config.out}"))
     return SOME_FAILED if any(part["failed"] for part in record["counts"].values()) else 0

@@ -1,16 +1,37 @@
-"""From an encoder to scores on held-out cases, and from runs to a page."""
+"""Score a frozen encoder on held-out cases, beside random weights and chance.
 
-from surgrec.evaluation.bootstrap import LEVEL
-from surgrec.evaluation.results import CLASSIFIER_NAMES, read_evaluations, verdict_sentence
-from surgrec.evaluation.scores import METRICS, PRIMARY
-from surgrec.evaluation.split import read_split
-from surgrec.evaluation.terminal_table import print_evaluation
+Example:
+    >>> audited = audit(EvaluationConfig(corpora=["/data/corpus"], encoder=EncoderChoice(path=run),
+    ...                                  task="phase", split=read_split(path), out=folder))
+    >>> for name, video in extract_features(audited): ...
+    >>> print_evaluation(evaluate(audited))
+"""
+
+from surgrec.evaluation._bootstrap import LEVEL
+from surgrec.evaluation._results import read_evaluations, verdict_sentence
+from surgrec.evaluation._run import (
+    EvaluationConfig,
+    audit,
+    default_folder,
+    evaluate,
+    extract_features,
+)
+from surgrec.evaluation._scores import METRICS, PRIMARY
+from surgrec.evaluation._split import read_split
+from surgrec.evaluation._terminal_table import print_evaluation
+from surgrec.evaluation.probes import CLASSIFIER_LABELS, PROBES
 
 __all__ = [
-    "CLASSIFIER_NAMES",
+    "CLASSIFIER_LABELS",
     "LEVEL",
     "METRICS",
     "PRIMARY",
+    "PROBES",
+    "EvaluationConfig",
+    "audit",
+    "default_folder",
+    "evaluate",
+    "extract_features",
     "print_evaluation",
     "read_evaluations",
     "read_split",

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from surgrec.evaluation import CLASSIFIER_NAMES, LEVEL, METRICS, PRIMARY, verdict_sentence
+from surgrec.evaluation import CLASSIFIER_LABELS, LEVEL, METRICS, PRIMARY, verdict_sentence
 from surgrec.report._html import render
 from surgrec.report._logged_run import LoggedRun
 from surgrec.report._plots import COLORS, Chart, Interval, interval_chart
@@ -62,7 +62,7 @@ def evaluation_section(runs: Sequence[LoggedRun]) -> Markup:
         comparisons=[_compare(members, f"scores {index}") for index, members in enumerate(groups)],
         metrics={metric: _metric_name(metric) for metric in METRICS},
         count_columns=("part", *_COUNTS),
-        classifier_names=CLASSIFIER_NAMES,
+        classifier_names=CLASSIFIER_LABELS,
         features_name=_features_name,
         verdict_sentence=verdict_sentence,
     )
@@ -105,7 +105,7 @@ def _intervals(members: Sequence[Evaluated]) -> dict[str, list[Interval]]:
     baselines: dict[str, Interval] = {}
     for run, evaluation in members:
         for score in evaluation["scores"]:
-            classifier, primary = CLASSIFIER_NAMES[score["classifier"]], score["metrics"][PRIMARY]
+            classifier, primary = CLASSIFIER_LABELS[score["classifier"]], score["metrics"][PRIMARY]
             interval = Interval(
                 label=f"{run.name}, {_features_name(score)}",
                 color=_FEATURE_COLORS[score["features"]],

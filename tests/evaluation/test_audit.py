@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.evaluation.audit import (
+from surgrec.evaluation._audit import (
     Check,
     audit_labels,
     audit_pretraining,
     audit_split,
     require_task,
 )
-from surgrec.evaluation.labeled_windows import PartWindows
-from surgrec.evaluation.split import CaseVideo, Parts, corpus_videos
+from surgrec.evaluation._labeled_windows import PartWindows
+from surgrec.evaluation._split import CaseVideo, Parts, corpus_videos
 from surgrec.shards import Source, VideoLabel, open_corpus
 from surgrec.stream import Level, Mixture, Stream
 from tests.support.samples import make_clips, write_corpus
@@ -44,7 +44,7 @@ def windows(*values: str, num_cases: int = 1) -> PartWindows:
     return PartWindows(
         rows=[],
         values=list(values),
-        places=np.array([], dtype=np.int64),
+        indices=np.array([], dtype=np.int64),
         unlabeled=0,
         failed=0,
         num_cases=num_cases,
@@ -117,9 +117,7 @@ def test_leaks_and_parts_of_one_case_are_refused_by_name(
 
 def test_many_leaking_cases_are_named_in_short() -> None:
     shared = videos(*(f"a/{number}/{number}" for number in range(1, 9)))
-    with pytest.raises(
-        ConfigError, match="cases a/1, a/2, a/3, a/4, a/5 and 3 more; leave them out"
-    ):
+    with pytest.raises(ConfigError, match="cases a/1, a/2, a/3, a/4, a/5 and 3 more; remove them"):
         audit_split(parts([*shared, *videos("a/9/9")], shared))
 
 

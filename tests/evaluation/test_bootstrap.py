@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from surgrec.evaluation.bootstrap import Interval, case_weights, interval
-from surgrec.evaluation.scores import count, score
+from surgrec.evaluation._bootstrap import case_weights, estimate
+from surgrec.evaluation._scores import count_predictions, score
 from tests.support.made_up import made_up, once
 
 
@@ -20,39 +20,24 @@ def test_the_same_seed_gives_the_same_resamples() -> None:
 
 
 def test_intervals_are_those_of_a_plain_bootstrap_that_gathers_windows() -> None:
-    answers, predicted = made_up(5, windows=90, cases=8)
+    truth, predicted = made_up(5, windows=90, cases=8)
     weights = case_weights(8, resamples=120)
     plain = []
     for times in weights[1:].astype(int):
         drawn = np.repeat(np.arange(8), times)
-        windows = np.concatenate([np.flatnonzero(answers.case == case) for case in drawn])
-        truth, guess = answers.label[windows], predicted[windows]
+        windows = np.concatenate([np.flatnonzero(truth.case == case) for case in drawn])
+        label, guess = truth.label[windows], predicted[windows]
         f1 = []
-        for value in set(truth.tolist()):
-            hits = ((truth == value) & (guess == value)).sum()
-            f1.append(2 * hits / ((truth == value).sum() + (guess == value).sum()))
+        for value in set(label.tolist()):
+            correct = ((label == value) & (guess == value)).sum()
+            f1.append(2 * correct / ((label == value).sum() + (guess == value).sum()))
         plain.append(np.mean(f1))
-    found = interval(score(count(answers, predicted), weights)["macro_f1"])
-    assert found.value == pytest.approx(once(answers, predicted)["macro_f1"])
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))
-    assert found.low < found.value < found.high
+    result = estimate(score(count_predictions(truth, predicted), weights)["macro_f1"])
+    assert result.value == pytest.approx(once(truth, predicted)["macro_f1"])
+    assert (result.low, result.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))
+    assert result.low < result.value < result.high
 
 
-def test_cases_that_are_all_alike_leave_no_doubt() -> None:
-    found = interval(np.full(2001, 0.25))
-    assert (found.low, found.value, found.high) == (0.25, 0.25, 0.25)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.01, 0.2, "better"),
-        (-0.1, 0.2, "not shown"),
-        (0.0, 0.2, "not shown"),
-        (-0.2, -0.01, "worse"),
-    ],
-)
-def test_a_difference_counts_when_its_interval_leaves_out_zero(
-    low: float, high: float, verdict: str
-) -> None:
-    assert Interval(value=(low + high) / 2, low=low, high=high).verdict == verdict
+def test_cases_with_equal_scores_give_an_interval_of_no_width() -> None:
+    result = estimate(np.full(2001, 0.25))
+    assert (result.low, result.value, result.high) == (0.25, 0.25, 0.25)

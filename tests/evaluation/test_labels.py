@@ -5,14 +5,14 @@ import pytest
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.evaluation.labels import (
+from surgrec.evaluation._split import corpus_videos
+from surgrec.evaluation._window_labels import (
     UNLABELED,
     require_one_value,
     task_labels,
     values_at,
     window_values,
 )
-from surgrec.evaluation.split import corpus_videos
 from surgrec.features import WindowRow
 from surgrec.shards import VideoLabel, open_corpus
 

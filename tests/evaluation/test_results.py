@@ -7,7 +7,7 @@ import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation import read_evaluations, verdict_sentence
-from surgrec.evaluation.results import Prediction, write_evaluation
+from surgrec.evaluation._results import Prediction, write_evaluation
 from surgrec.features import WindowRow
 from surgrec.parquet import read_parquet
 

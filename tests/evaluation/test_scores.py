@@ -5,26 +5,26 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from surgrec.evaluation import METRICS
-from surgrec.evaluation.scores import Answers, count, expected_count, score
+from surgrec.evaluation._scores import GroundTruth, count_predictions, expected_counts, score
 from tests.support.made_up import CLASSES, made_up, once
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @given(st.integers(0, 2**32 - 1))
 def test_scores_are_those_of_scikit_learn(seed: int) -> None:
-    answers, predicted = made_up(seed)
-    present = sorted(set(answers.label.tolist()))
+    truth, predicted = made_up(seed)
+    present = sorted(set(truth.label.tolist()))
     by_case = [
-        accuracy_score(answers.label[own], predicted[own])
-        for own in (answers.case == c for c in range(5))
+        accuracy_score(truth.label[own], predicted[own])
+        for own in (truth.case == c for c in range(5))
     ]
-    assert once(answers, predicted) == pytest.approx(
+    assert once(truth, predicted) == pytest.approx(
         {
             "macro_f1": f1_score(
-                answers.label, predicted, labels=present, average="macro", zero_division=0
+                truth.label, predicted, labels=present, average="macro", zero_division=0
             ),
-            "balanced_accuracy": balanced_accuracy_score(answers.label, predicted),
-            "accuracy": accuracy_score(answers.label, predicted),
+            "balanced_accuracy": balanced_accuracy_score(truth.label, predicted),
+            "accuracy": accuracy_score(truth.label, predicted),
             "case_accuracy": np.mean(by_case),
         }
     )
@@ -32,28 +32,28 @@ def test_scores_are_those_of_scikit_learn(seed: int) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_weight_is_how_often_the_windows_of_a_case_are_there(seed: int) -> None:
-    answers, predicted = made_up(seed)
-    times = np.random.default_rng(seed).integers(3, size=answers.num_cases)
+    truth, predicted = made_up(seed)
+    times = np.random.default_rng(seed).integers(3, size=truth.num_cases)
     times[0] += 1
-    kept = np.repeat(np.arange(len(predicted)), times[answers.case])
-    copy = np.concatenate([np.arange(times[case]) for case in answers.case])
-    repeated = np.unique(answers.case[kept] * 10 + copy, return_inverse=True)[
+    kept = np.repeat(np.arange(len(predicted)), times[truth.case])
+    copy = np.concatenate([np.arange(times[case]) for case in truth.case])
+    repeated = np.unique(truth.case[kept] * 10 + copy, return_inverse=True)[
         1
     ]  # each copy is a case of its own
-    answered = Answers(
-        case=repeated, label=answers.label[kept], num_cases=int(times.sum()), num_classes=CLASSES
+    answered = GroundTruth(
+        case=repeated, label=truth.label[kept], num_cases=int(times.sum()), num_classes=CLASSES
     )
-    weighted = score(count(answers, predicted), times[None, :].astype(np.float64))
+    weighted = score(count_predictions(truth, predicted), times[None, :].astype(np.float64))
     assert {m: float(v[0]) for m, v in weighted.items()} == pytest.approx(
         once(answered, predicted[kept])
     )
 
 
 def test_a_class_without_test_windows_is_in_no_mean_and_its_prediction_is_an_error() -> None:
-    answers = Answers(
+    truth = GroundTruth(
         case=np.array([0, 0, 1]), label=np.array([0, 0, 1]), num_cases=2, num_classes=3
     )
-    assert once(answers, np.array([0, 2, 1])) == pytest.approx(
+    assert once(truth, np.array([0, 2, 1])) == pytest.approx(
         {
             "macro_f1": (2 / 3 + 1) / 2,
             "balanced_accuracy": 0.75,
@@ -61,24 +61,24 @@ def test_a_class_without_test_windows_is_in_no_mean_and_its_prediction_is_an_err
             "case_accuracy": 0.75,
         }
     )
-    only_second_case = score(count(answers, np.array([0, 2, 1])), np.array([[0.0, 2.0]]))
+    only_second_case = score(count_predictions(truth, np.array([0, 2, 1])), np.array([[0.0, 2.0]]))
     assert {metric: values.tolist() for metric, values in only_second_case.items()} == {
         m: [1.0] for m in METRICS
     }
 
 
 def test_perfect_predictions_score_one_and_wrong_ones_zero() -> None:
-    answers, _ = made_up(0)
-    assert set(once(answers, answers.label).values()) == {1.0}
-    assert set(once(answers, (answers.label + 1) % CLASSES).values()) == {0.0}
+    truth, _ = made_up(0)
+    assert set(once(truth, truth.label).values()) == {1.0}
+    assert set(once(truth, (truth.label + 1) % CLASSES).values()) == {0.0}
 
 
 def test_the_prior_scores_what_seeded_draws_score_on_average() -> None:
-    answers, _ = made_up(1, windows=4000)
+    truth, _ = made_up(1, windows=4000)
     share = np.array([0.1, 0.2, 0.3, 0.4])
-    expected = score(expected_count(answers, share), np.ones((1, answers.num_cases)))
+    expected = score(expected_counts(truth, share), np.ones((1, truth.num_cases)))
     chance = np.random.default_rng(0)
-    draws = [once(answers, chance.choice(CLASSES, size=4000, p=share)) for _ in range(200)]
+    draws = [once(truth, chance.choice(CLASSES, size=4000, p=share)) for _ in range(200)]
     for metric in METRICS:
         assert expected[metric][0] == pytest.approx(
             np.mean([draw[metric] for draw in draws]), abs=0.003

@@ -1,51 +1,64 @@
 import numpy as np
 import pytest
 
-from surgrec.evaluation.results import Prediction
-from surgrec.evaluation.scores import Answers
-from surgrec.evaluation.verdicts import MIN_CASES, compare
+from surgrec.evaluation import PROBES
+from surgrec.evaluation._bootstrap import Estimate
+from surgrec.evaluation._results import Prediction
+from surgrec.evaluation._scores import GroundTruth
+from surgrec.evaluation._verdicts import MIN_CASES, compare, verdict_of
 
 
-def verdicts(num_cases: int, trained_is_right: float) -> list[str]:
-    """What is said of features that are right on this share of windows, beside random ones that are on a third of them."""
+def verdicts(num_cases: int, trained_accuracy: float) -> list[str]:
+    """Return the verdicts on features of this accuracy, beside random ones with a third of it."""
     rng = np.random.default_rng(0)
     case = np.repeat(np.arange(num_cases), 20)
     label = rng.integers(0, 3, len(case))
 
-    def guess(share: float) -> np.ndarray:
-        return np.where(
-            rng.random(len(case)) < share, label, (label + rng.integers(1, 3, len(case))) % 3
-        )
+    def guess(accuracy: float) -> np.ndarray:
+        wrong = (label + rng.integers(1, 3, len(case))) % 3
+        return np.where(rng.random(len(case)) < accuracy, label, wrong)
 
     predictions = [
-        Prediction(features=features, seed=seed, classifier=classifier, label=guess(share))
-        for classifier in ("knn", "logistic")
-        for features, seed, share in (
-            ("trained", 0, trained_is_right),
+        Prediction(features=features, seed=seed, classifier=probe.name, label=guess(accuracy))
+        for probe in PROBES
+        for features, seed, accuracy in (
+            ("trained", 0, trained_accuracy),
             *(("random", seed, 1 / 3) for seed in range(3)),
         )
     ]
+    always_first = np.zeros(len(case), dtype=np.int64)
     predictions.append(
-        Prediction(
-            features="none",
-            seed=0,
-            classifier="majority",
-            label=np.zeros(len(case), dtype=np.int64),
-        )
+        Prediction(features="none", seed=0, classifier="majority", label=always_first)
     )
-    answers = Answers(case=case, label=label, num_cases=num_cases, num_classes=3)
-    rows = compare(answers, predictions, np.full(3, 1 / 3))[1]
+    truth = GroundTruth(case=case, label=label, num_cases=num_cases, num_classes=3)
+    rows = compare(truth, predictions, np.full(3, 1 / 3))[1]
     assert [row["primary"] for row in rows] == [True, False]
     return [row["verdict"] for row in rows]
 
 
 @pytest.mark.parametrize(
-    ("right", "verdict"), [(0.7, "better"), (0.1, "worse"), (1 / 3, "not shown")]
+    ("accuracy", "verdict"), [(0.7, "better"), (0.1, "worse"), (1 / 3, "not shown")]
 )
-def test_a_difference_over_many_cases_has_a_verdict(right: float, verdict: str) -> None:
-    assert verdicts(24, right)[0] == verdict
+def test_a_difference_over_many_cases_has_a_verdict(accuracy: float, verdict: str) -> None:
+    assert verdicts(24, accuracy)[0] == verdict
 
 
 def test_over_few_cases_nothing_is_shown_however_large_the_difference() -> None:
     assert verdicts(MIN_CASES - 1, 0.9) == ["not shown", "not shown"]
     assert verdicts(MIN_CASES, 0.9) == ["better", "better"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.2, "better"),
+        (-0.1, 0.2, "not shown"),
+        (0.0, 0.2, "not shown"),
+        (-0.2, -0.01, "worse"),
+    ],
+)
+def test_a_difference_counts_if_its_interval_excludes_zero(
+    low: float, high: float, verdict: str
+) -> None:
+    difference = Estimate(value=(low + high) / 2, low=low, high=high)
+    assert verdict_of(difference, MIN_CASES) == verdict

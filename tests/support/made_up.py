@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from surgrec.evaluation.scores import Answers, Metric, count, score
+from surgrec.evaluation._scores import GroundTruth, Metric, count_predictions, score
 
 CLASSES = 4
 
 
-def made_up(seed: int, windows: int = 60, cases: int = 5) -> tuple[Answers, np.ndarray]:
+def made_up(seed: int, windows: int = 60, cases: int = 5) -> tuple[GroundTruth, np.ndarray]:
     """Windows of unequal cases and classes, and predictions that are right about every other time."""
     chance = np.random.default_rng(seed)
     case = np.concatenate([np.arange(cases), chance.integers(cases, size=windows - cases)])
@@ -15,9 +15,9 @@ def made_up(seed: int, windows: int = 60, cases: int = 5) -> tuple[Answers, np.n
     predicted = np.where(
         chance.random(windows) < 0.5, label, chance.integers(CLASSES, size=windows)
     )
-    return Answers(case=case, label=label, num_cases=cases, num_classes=CLASSES), predicted
+    return GroundTruth(case=case, label=label, num_cases=cases, num_classes=CLASSES), predicted
 
 
-def once(answers: Answers, predicted: np.ndarray) -> dict[Metric, float]:
-    found = score(count(answers, predicted), np.ones((1, answers.num_cases)))
+def once(truth: GroundTruth, predicted: np.ndarray) -> dict[Metric, float]:
+    found = score(count_predictions(truth, predicted), np.ones((1, truth.num_cases)))
     return {metric: float(values[0]) for metric, values in found.items()}

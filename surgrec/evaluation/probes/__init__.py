@@ -1,1 +1,42 @@
-"""Probes: classifiers on frozen features."""
+"""Probes, which are classifiers on frozen features, and baselines without features.
+
+A new probe is a file with a class that follows `Probe`, and an entry in `PROBES`. Scores, verdicts,
+the protocol, the terminal and the report iterate over these tuples.
+"""
+
+from surgrec.evaluation.probes.baselines import (
+    CLASS_PRIOR,
+    MAJORITY,
+    Baseline,
+    majority_predictions,
+)
+from surgrec.evaluation.probes.knn import Knn
+from surgrec.evaluation.probes.logistic import LogisticRegression
+from surgrec.evaluation.probes.probe import LabeledFeatures, Probe, ProbePredictions
+
+__all__ = [
+    "BASELINES",
+    "CLASSIFIER_LABELS",
+    "CLASS_PRIOR",
+    "MAJORITY",
+    "PRIMARY_PROBE",
+    "PROBES",
+    "Knn",
+    "LabeledFeatures",
+    "LogisticRegression",
+    "Probe",
+    "ProbePredictions",
+    "majority_predictions",
+]
+
+PROBES: tuple[Probe, ...] = (Knn(), LogisticRegression())
+"""All probes, in the order of tables."""
+
+PRIMARY_PROBE = PROBES[0]
+"""The probe whose verdict counts: kNN has no setting to choose."""
+
+BASELINES: tuple[Baseline, ...] = (MAJORITY, CLASS_PRIOR)
+"""All baselines without features, in the order of tables."""
+
+CLASSIFIER_LABELS = {each.name: each.label for each in (*PROBES, *BASELINES)}
+"""Names of probes and baselines in text, by their names in files."""

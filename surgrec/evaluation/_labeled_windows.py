@@ -1,4 +1,4 @@
-"""The labeled windows of both parts of a split."""
+"""The labeled windows of both parts of a split, as indices for probes and scores."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,40 +8,41 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from surgrec.evaluation.labels import UNLABELED
-from surgrec.evaluation.scores import Answers
-from surgrec.evaluation.split import CaseVideo
+from surgrec.evaluation._scores import GroundTruth
+from surgrec.evaluation._split import CaseVideo
+from surgrec.evaluation._window_labels import UNLABELED
 from surgrec.features import FailedWindow, WindowRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartWindows:
-    """The windows of one part that have a label, and how many others there are."""
+    """The windows of one part of a split that have a label, and the numbers of all others."""
 
     rows: list[WindowRow]
     values: list[str]
-    """Their labels."""
-    places: Int64[np.ndarray, " n"]
-    """Of these windows among all windows of the features."""
+    """Label of each window."""
+    indices: Int64[np.ndarray, " n"]
+    """Index of each window among all windows of the features."""
     unlabeled: int
+    """Windows without a label."""
     failed: int
-    """Windows that could not be decoded, and videos where not even windows are known."""
+    """Windows that could not be decoded, plus videos whose windows are not even known."""
     num_cases: int
-    """Of the part, with labels or without."""
+    """Cases of the part, with or without labels."""
 
     @property
     def cases(self) -> list[str]:
-        """The case of each window, unique over all sources."""
+        """Case of each window, unique over all sources."""
         return [f"{row.source}/{row.case}" for row in self.rows]
 
     @property
     def cases_without_label(self) -> int:
-        """Cases of which no window has a label."""
+        """Number of cases without a labeled window."""
         return self.num_cases - len(set(self.cases))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much there is: cases and videos with at least one labeled window, and windows."""
+        """Numbers of cases and videos with a labeled window, and of windows."""
         return {
             "cases": len(set(self.cases)),
             "videos": len({(row.source, row.video) for row in self.rows}),
@@ -53,36 +54,36 @@ class PartWindows:
 
 @dataclass(frozen=True)
 class LabeledWindows:
-    """Both parts, and their labels and cases as the numbers that classifiers and scores take."""
+    """The windows of both parts, with labels and cases as indices."""
 
     train: PartWindows
     test: PartWindows
 
     @cached_property
     def classes(self) -> list[str]:
-        """All labels, sorted: a label is its place here."""
+        """All labels, sorted. The index of a label is its class."""
         return sorted({*self.train.values, *self.test.values})
 
     @cached_property
     def train_labels(self) -> Int64[np.ndarray, " n"]:
-        """The label of each train window."""
+        """Class of each train window."""
         return _indices(self.train.values, self.classes)
 
     @cached_property
     def train_cases(self) -> Int64[np.ndarray, " n"]:
-        """The case of each train window."""
+        """Case of each train window, as an index."""
         return _indices(self.train.cases, sorted(set(self.train.cases)))
 
     @cached_property
-    def train_share(self) -> Float64[np.ndarray, " classes"]:
-        """The share of each class among the train windows."""
+    def train_shares(self) -> Float64[np.ndarray, " classes"]:
+        """Share of each class among the train windows."""
         return np.bincount(self.train_labels, minlength=len(self.classes)) / len(self.train_labels)
 
     @cached_property
-    def answers(self) -> Answers:
-        """What predictions for the test windows are compared with."""
+    def truth(self) -> GroundTruth:
+        """Cases and classes of the test windows."""
         cases = sorted(set(self.test.cases))
-        return Answers(
+        return GroundTruth(
             case=_indices(self.test.cases, cases),
             label=_indices(self.test.values, self.classes),
             num_cases=len(cases),
@@ -104,27 +105,27 @@ def part_windows(
     values: Sequence[str],
     failed: Sequence[FailedWindow],
 ) -> PartWindows:
-    """The windows of some videos.
+    """Return the windows of one part of a split.
 
     Args:
-        videos: Of the part.
+        videos: Videos of the part.
         rows: All windows of the features.
-        values: The label of each, or `UNLABELED`.
+        values: Label of each window, or `UNLABELED`.
         failed: Windows that the features lack.
     """
-    own = {(video.source, video.video) for video in videos}
-    places = [place for place, row in enumerate(rows) if (row.source, row.video) in own]
-    labeled = [place for place in places if values[place] != UNLABELED]
+    members = {(video.source, video.video) for video in videos}
+    indices = [index for index, row in enumerate(rows) if (row.source, row.video) in members]
+    labeled = [index for index in indices if values[index] != UNLABELED]
     return PartWindows(
-        rows=[rows[place] for place in labeled],
-        values=[values[place] for place in labeled],
-        places=np.array(labeled, dtype=np.int64),
-        unlabeled=len(places) - len(labeled),
-        failed=sum((window.source, window.video) in own for window in failed),
+        rows=[rows[index] for index in labeled],
+        values=[values[index] for index in labeled],
+        indices=np.array(labeled, dtype=np.int64),
+        unlabeled=len(indices) - len(labeled),
+        failed=sum((window.source, window.video) in members for window in failed),
         num_cases=len({video.case_name for video in videos}),
     )
 
 
 def _indices(names: Sequence[str], sorted_names: Sequence[str]) -> Int64[np.ndarray, " n"]:
-    place = {name: index for index, name in enumerate(sorted_names)}
-    return np.array([place[name] for name in names], dtype=np.int64)
+    index_of = {name: index for index, name in enumerate(sorted_names)}
+    return np.array([index_of[name] for name in names], dtype=np.int64)

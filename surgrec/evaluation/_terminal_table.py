@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from surgrec.evaluation.results import CLASSIFIER_NAMES, verdict_sentence
-from surgrec.evaluation.scores import METRICS
+from surgrec.evaluation._results import verdict_sentence
+from surgrec.evaluation._scores import METRICS
+from surgrec.evaluation.probes import CLASSIFIER_LABELS
 from surgrec.terminal import escape, print_result, result_table
 
 _FEATURES = {"trained": "trained", "random": "random init", "none": ""}
@@ -33,7 +34,7 @@ def _print_scores(evaluation: Mapping[str, Any]) -> None:
 
     for row in evaluation["scores"]:
         seeds = f", mean of {row['seeds']} seeds" if row["seeds"] > 1 else ""
-        name = CLASSIFIER_NAMES[row["classifier"]] + ("\nDEGENERATE" if row["degenerate"] else "")
+        name = CLASSIFIER_LABELS[row["classifier"]] + ("\nDEGENERATE" if row["degenerate"] else "")
         cells = [row["metrics"][metric] for metric in METRICS]
         scores = [f"{cell['value']:.3f}\n{cell['low']:.3f}-{cell['high']:.3f}" for cell in cells]
         table.add_row(_FEATURES[row["features"]] + seeds, name, *scores)

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: `evaluation.json`, and every prediction in `predictions.parquet`."""
+"""The files of an evaluation: `evaluation.json`, and all predictions in `predictions.parquet`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,36 +11,31 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from surgrec.errors import ConfigError
+from surgrec.evaluation.probes import CLASSIFIER_LABELS
 from surgrec.features import WindowRow
 from surgrec.parquet import parquet_bytes
 from surgrec.storage import open_store
 
 FORMAT = 1
-EVALUATIONS_FOLDER, EVALUATION_FILE, PREDICTIONS_FILE = (
-    "evaluation",
-    "evaluation.json",
-    "predictions.parquet",
-)
+EVALUATIONS_FOLDER = "evaluation"
+"""Folder within a run; it holds a folder for each task."""
+EVALUATION_FILE, PREDICTIONS_FILE = "evaluation.json", "predictions.parquet"
+
 FeaturesKind = Literal["trained", "random", "none"]
-Classifier = Literal["knn", "logistic", "majority", "prior"]
-CLASSIFIER_NAMES: dict[Classifier, str] = {
-    "knn": "kNN",
-    "logistic": "logistic regression",
-    "majority": "majority",
-    "prior": "class prior",
-}
+"""Features behind a prediction: of trained weights, of random weights, or none (a baseline)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one classifier says of every test window."""
+    """The predictions of one classifier for all test windows."""
 
     features: FeaturesKind
     seed: int
-    """Of the random initialization; 0 where there is none."""
-    classifier: Classifier
+    """Seed of the random weights; 0 for other features."""
+    classifier: str
+    """Name of a probe or a baseline."""
     label: Int64[np.ndarray, " m"]
-    """Indices into the classes."""
+    """Predicted class of each window, as an index."""
 
 
 def write_evaluation(
@@ -50,49 +45,48 @@ def write_evaluation(
     label: Int64[np.ndarray, " m"],
     predictions: Sequence[Prediction],
 ) -> None:
-    """Writes both files, predictions first, each complete or not at all.
+    """Write both files, predictions first. Each file is complete or absent.
 
     Args:
         out: Folder of the evaluation.
-        evaluation: The content of `evaluation.json`; it names the classes.
+        evaluation: Content of `evaluation.json`; it names the classes.
         windows: The test windows.
         label: Their labels, as indices into the classes.
-        predictions: Of all classifiers that predict single windows.
+        predictions: Predictions of all classifiers that predict single windows.
     """
     classes = [row["value"] for row in evaluation["classes"]]
+    tables = [_table(each, windows, label, classes) for each in predictions]
     store = open_store(out)
-    store.write(
-        PREDICTIONS_FILE,
-        parquet_bytes(
-            pa.concat_tables([_table(each, windows, label, classes) for each in predictions])
-        ),
-    )
+    store.write(PREDICTIONS_FILE, parquet_bytes(pa.concat_tables(tables)))
+
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     store.write(EVALUATION_FILE, (text + "\n").encode("utf-8"))
 
 
 def read_evaluations(run_dir: Path) -> list[dict[str, Any]]:
-    """The evaluations of a run, `RUN/evaluation/*/evaluation.json` by folder; none where nothing was evaluated.
+    """Return the content of `RUN/evaluation/*/evaluation.json`, sorted by folder.
 
     Raises:
-        ConfigError: A file is not one of this format.
+        ConfigError: A file is damaged or has another format.
     """
-    return [
-        _read(path) for path in sorted((run_dir / EVALUATIONS_FOLDER).glob(f"*/{EVALUATION_FILE}"))
-    ]
+    paths = sorted((run_dir / EVALUATIONS_FOLDER).glob(f"*/{EVALUATION_FILE}"))
+    return [_read(path) for path in paths]
 
 
 def verdict_sentence(verdict: Mapping[str, Any]) -> str:
-    """One row of an evaluation's verdicts in words."""
+    """Return a row of an evaluation's verdicts in words."""
     difference, low, high = verdict["difference"], verdict["low"], verdict["high"]
-    found = {
+    result = {
         "better": f"better than random init by {difference:.3f} [{low:.3f}, {high:.3f}]",
         "worse": f"worse than random init by {-difference:.3f} [{-high:.3f}, {-low:.3f}]",
-        "not shown": f"no difference from random init shown, {difference:+.3f} [{low:+.3f}, {high:+.3f}]",
+        "not shown": "no difference from random init shown, "
+        f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]",
     }[verdict["verdict"]]
-    metric = verdict["metric"].replace("_", " ").replace("f1", "F1")
+
+    classifier = CLASSIFIER_LABELS[verdict["classifier"]]
     rank = "" if verdict["primary"] else " (secondary)"
-    return f"{CLASSIFIER_NAMES[verdict['classifier']]}{rank}, {metric}: {found} over {verdict['cases']} cases"
+    metric = verdict["metric"].replace("_", " ").replace("f1", "F1")
+    return f"{classifier}{rank}, {metric}: {result} over {verdict['cases']} cases"
 
 
 def _read(path: Path) -> dict[str, Any]:
