@@ -63,19 +63,15 @@ def describe_import(weights: Pretrained, *, kept: str) -> list[str]:
         The lines.
     """
     origin, config = weights.origin, weights.encoder.config
-    heads = {
-        name: head
-        for name, head in (("predictor", weights.predictor), ("decoder", weights.decoder))
-        if head is not None
-    }
+    networks = " and ".join(["encoder", *weights.heads])
     entry = f", entry {origin.key}" if origin.key else ""
     lines = [
-        f"{' and '.join(['encoder', *heads])} of {origin.name}, format {origin.format}{entry}",
+        f"{networks} of {origin.name}, format {origin.format}{entry}",
         f"encoder: {len(weights.encoder.state)} tensors, width {config.width}, {config.depth} "
         f"blocks, {config.num_heads} heads, clips of {config.num_frames} frames of "
         f"{config.crop_px} px",
     ]
-    for name, head in heads.items():
+    for name, head in weights.heads.items():
         lines.append(
             f"{name}: {len(head.state)} tensors, width {head.config.width}, "
             f"{head.config.depth} blocks"

@@ -101,6 +101,12 @@ class Pretrained:
     assumed: Mapping[str, Any] = field(default_factory=dict)
     """Published values that were used because neither the file nor the user gives one."""
 
+    @property
+    def heads(self) -> dict[str, Component[Any]]:
+        """Predictor and decoder, as far as the weights have them, by name."""
+        heads = {"predictor": self.predictor, "decoder": self.decoder}
+        return {name: head for name, head in heads.items() if head is not None}
+
     def extra_of(self, format_name: str) -> ExtraTensors | None:
         """Return the extra tensors of a file of this format; None for weights of another origin."""
         return self.extra if self.extra is not None and self.extra.format == format_name else None

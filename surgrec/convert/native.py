@@ -42,9 +42,8 @@ def save_pretrained(weights: Pretrained, path: Path, provenance: Mapping[str, An
     states: dict[str, State] = {}
     if weights.context_encoder is not None:
         facts["context_encoder"], states["context_encoder"] = {}, weights.context_encoder
-    for name, head in (("predictor", weights.predictor), ("decoder", weights.decoder)):
-        if head is not None:
-            facts[name], states[name] = asdict(head.config), head.state
+    for name, head in weights.heads.items():
+        facts[name], states[name] = asdict(head.config), head.state
     if weights.extra is not None:
         names = [field.name for field in fields(ExtraTensors) if field.name != "tensors"]
         facts[_EXTRA] = {name: getattr(weights.extra, name) for name in names}

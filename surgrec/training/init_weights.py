@@ -111,7 +111,7 @@ def load_init_weights(
     load_strictly(objective.encoder, weights.encoder.state, weights.origin.name)
 
     # The head is optional.
-    head = _head_component(weights, name)
+    head = weights.heads.get(name)
     reason = _why_random(weights, objective, head)
     change = None
     if head is not None and reason is None:
@@ -146,15 +146,6 @@ def _import_options(objective: Objective, license: str | None) -> ImportOptions:
         license=license,
         **objective.head_options(),
     )
-
-
-def _head_component(weights: Pretrained, name: str) -> Component[Any] | None:
-    """Return the predictor or decoder of pretrained weights, if they have one of this name."""
-    heads: dict[str, Component[Any] | None] = {
-        "predictor": weights.predictor,
-        "decoder": weights.decoder,
-    }
-    return heads.get(name)
 
 
 def _why_random(

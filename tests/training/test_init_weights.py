@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import nn
 
 from surgrec.convert import ImportOptions, export_weights, import_weights, read_external
 from surgrec.convert.native import save_pretrained
@@ -14,10 +16,18 @@ from surgrec.models import (
     Encoder,
     EncoderConfig,
     PredictorConfig,
+    State,
     encoder_provenance,
     save_encoder,
 )
-from surgrec.objectives import JepaObjective, JepaObjectiveConfig, MaeObjective, MaeObjectiveConfig
+from surgrec.objectives import (
+    JepaObjective,
+    JepaObjectiveConfig,
+    MaeObjective,
+    MaeObjectiveConfig,
+    Objective,
+)
+from surgrec.objectives.objective import HeadWeights
 from surgrec.storage import file_sha256
 from surgrec.training import (
     Checkpoints,
@@ -104,6 +114,49 @@ def test_a_predictor_of_another_size_starts_random_with_the_reason(tmp_path: Pat
     assert facts["initialized"] == ["encoder"]
     assert facts["fresh"] == {"predictor": "depth is 2 in the file, 3 in the config"}
     assert_same_bytes(objective.predictor.state_dict(), before)
+
+
+class ProjectorObjective(nn.Module, Objective):
+    """A method with a head that no file of weights has."""
+
+    head_name: ClassVar[str] = "projector"
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = nn.Linear(encoder.config.width, 8)
+
+    @property
+    def head(self) -> nn.Module:
+        return self.projector
+
+    def head_options(self) -> dict[str, int]:
+        return {}
+
+    def head_mismatch(self, saved: Any, saved_encoder: EncoderConfig) -> str | None:
+        raise AssertionError("no file has a projector")
+
+    def fit_head_weights(self, tensors: State) -> HeadWeights:
+        raise AssertionError("no file has a projector")
+
+    def flops(self, masks: Any) -> float:
+        return 0.0
+
+
+def test_a_new_objective_loads_an_encoder_and_keeps_its_head(tmp_path: Path) -> None:
+    networks = vjepa(tmp_path / "vitl.pt")
+    objective = ProjectorObjective(Encoder(ROPE))
+    before = objective.projector.weight.clone()
+    facts = load_init_weights(tmp_path / "vitl.pt", objective)
+    assert_same_bytes(objective.encoder.state_dict(), networks["target_encoder"])
+    assert (facts["initialized"], facts["fresh"]) == (["encoder"], {"projector": "not in the file"})
+    assert torch.equal(objective.projector.weight, before)
+
+
+def test_every_objective_implements_the_protocol() -> None:
+    for objective in (jepa(), mae(), ProjectorObjective(Encoder(ROPE))):
+        assert isinstance(objective, Objective)
+        assert objective.head is getattr(objective, objective.head_name)
 
 
 @pytest.mark.parametrize(
