@@ -12,7 +12,7 @@ def told_commands(text: str) -> list[tuple[str, list[str]]]:
     """The recipe and the words after it, of every command in a text; commands may go on after a backslash."""
     plain = re.sub(r"^#", "", text, flags=re.MULTILINE)
     whole = re.sub(r"\\\n\s*", "", plain)
-    commands = re.findall(r"recipes/(jepa|mae)\.py (--config .*)", whole)
+    commands = re.findall(r"recipes[/.](jepa|mae)(?:\.py)? (--config .*)", whole)
     return [(method, _without_ellipses(words.split())) for method, words in commands]
 
 
