@@ -20,9 +20,10 @@ def verify(corpus: str, decode: bool = False) -> int:
     for problem in findings.problems:
         say(f"[red]problem[/red] {escape(problem)}")
 
-    verdict = f"{len(findings.problems) or 'no'} problems"
+    number = len(findings.problems)
+    verdict = "1 problem" if number == 1 else f"{number or 'no'} problems"
     say(
         f"{findings.shards} shards and {findings.samples} samples read, "
         f"{findings.decoded} clips decoded: {verdict}"
     )
-    return 1 if findings.problems else 0
+    return 1 if number else 0
