@@ -70,6 +70,19 @@ def test_the_default_balances_domains_equally_and_sources_by_square_root() -> No
     assert shares_of(STRATA, Mixture()) == pytest.approx([0.375, 0.125, 0.5])
 
 
+def test_the_worked_example_of_the_docstring_holds() -> None:
+    strata = [
+        stratum("alpha", "laparoscopy", 10),
+        stratum("beta", "laparoscopy", 7),
+        stratum("gamma", "cataract", 5),
+    ]
+    mixture = Mixture(block=16)
+    share = shares_of(strata, mixture)
+    assert share.round(3).tolist() == [0.272, 0.228, 0.5]
+    assert (share * 16).round(2).tolist() == [4.36, 3.64, 8.0]
+    assert counts_of(strata, mixture).tolist() == [4, 4, 8]
+
+
 def test_a_weight_multiplies_a_share_and_zero_leaves_a_source_out() -> None:
     natural = Mixture(levels=[], weights={"small": 2.0})
     assert shares_of(STRATA, natural) == pytest.approx(np.array([0.45, 0.1, 0.5]) / 1.05)
