@@ -56,7 +56,7 @@ def features(
         for video in extract(data, choice, config, out):
             windows += video.windows
             failed += video.failed
-            computed += 0 if video.was_there else video.windows
+            computed += 0 if video.reused else video.windows
             rate = f"videos, {computed / (bars.tasks[bar].elapsed or 1.0):.1f} windows/s"
             bars.update(
                 bar, completed=video.done, total=video.total, description=rate, visible=True

@@ -1,7 +1,15 @@
-"""One small interface over every encoder, features of whole corpora and of folders of videos, and kNN on them."""
+"""Turn windows of video into feature vectors of a frozen encoder.
+
+Example:
+    >>> encoder = load_encoder("runs/jepa")
+    >>> encoder.features("case-7.mp4").features.shape
+    torch.Size([340, 1024])
+"""
 
 from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
 from surgrec.features.extract import ExtractConfig, Extracted, extract
+from surgrec.features.feature_encoder import FeatureEncoder, load_encoder
+from surgrec.features.files import VideoFeatures
 from surgrec.features.table import FailedWindow, Features, WindowRow, read_features
 
 __all__ = [
@@ -9,10 +17,13 @@ __all__ = [
     "ExtractConfig",
     "Extracted",
     "FailedWindow",
+    "FeatureEncoder",
     "Features",
     "FrozenEncoder",
+    "VideoFeatures",
     "WindowRow",
     "extract",
+    "load_encoder",
     "open_encoder",
     "read_features",
 ]

@@ -1,4 +1,4 @@
-"""Recordings of corpora: the stored clips of a video, joined by time."""
+"""The videos of corpora: the stored clips of a video, joined by time."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from surgrec.clips import central_crop, decode_clip
 from surgrec.errors import SampleError
-from surgrec.features.videos import DecodedFrames, Recording, Recordings, VideoReader
+from surgrec.features.videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features.windows import HAIR_S, TimeSpan, joined
 from surgrec.shards import Sample, Source, open_corpus, source_digest
 from surgrec.stream import Fetcher
@@ -18,8 +18,8 @@ from surgrec.stream import Fetcher
 _FETCH_THREADS = 4
 
 
-class CorpusVideos(Recordings):
-    """The videos of one or several corpora, whatever their stored split."""
+class CorpusVideos(VideoSet):
+    """The videos of one or several corpora, of all stored splits."""
 
     def __init__(
         self, addresses: Sequence[str], only: Collection[tuple[str, str]] | None = None
@@ -30,7 +30,7 @@ class CorpusVideos(Recordings):
             for row, video in enumerate(source.index.column("video").to_pylist()):
                 if only is None or (name, video) in only:
                     self._rows[name, video].append(row)
-        self.recordings = [self._recording(*place) for place in sorted(self._rows)]
+        self.entries = [self._entry(*index) for index in sorted(self._rows)]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -43,21 +43,21 @@ class CorpusVideos(Recordings):
             },
         }
 
-    def open(self, recording: Recording) -> "JoinedClips":
-        """The clips of one video."""
-        index = self._sources[recording.source].index
-        samples = [index.sample(row) for row in self._rows[recording.source, recording.video]]
+    def open(self, entry: VideoEntry) -> "JoinedClips":
+        """Open the clips of one video."""
+        index = self._sources[entry.source].index
+        samples = [index.sample(row) for row in self._rows[entry.source, entry.video]]
         return JoinedClips(samples, self._sources)
 
-    def _recording(self, source: str, video: str) -> Recording:
+    def _entry(self, source: str, video: str) -> VideoEntry:
         clip = self._sources[source].index.sample(self._rows[source, video][0]).clip
-        return Recording(
+        return VideoEntry(
             source=source, domain=clip.domain, case=clip.case, video=video, split=clip.split
         )
 
 
 class JoinedClips(VideoReader):
-    """The clips of a video as one recording."""
+    """The clips of a video as one entry."""
 
     def __init__(self, samples: Sequence[Sample], sources: dict[str, Source]) -> None:
         self._samples = sorted(samples, key=lambda sample: sample.clip.start_s)
@@ -67,8 +67,8 @@ class JoinedClips(VideoReader):
         self.digest = source_digest((sample.key, sample.sha256) for sample in samples)
 
     @property
-    def stretches(self) -> tuple[TimeSpan, ...]:
-        """Clips that follow each other; a gap longer than a frame ends a stretch."""
+    def spans(self) -> tuple[TimeSpan, ...]:
+        """Consecutive clips; a gap longer than a frame ends a span."""
         return joined(
             [
                 (sample.clip.start_s, sample.clip.start_s + sample.clip.duration_s)
@@ -77,17 +77,18 @@ class JoinedClips(VideoReader):
             gap_s=max(1 / sample.clip.fps for sample in self._samples),
         )
 
-    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
-        """One piece per clip."""
+    def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
+        """Decode the frames on screen at these times, one group per clip."""
         owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
         clips = [int(clip) for clip in np.unique(owner)]
         fetched = self._fetcher.fetch([self._samples[clip] for clip in clips])
+
         pieces = []
         for clip, mp4 in zip(clips, fetched, strict=True):
-            places = np.flatnonzero(owner == clip)
+            indices = np.flatnonzero(owner == clip)
             pieces.append(
                 DecodedFrames(
-                    places=places, frames=_decoded(self._samples[clip], mp4, times[places])
+                    indices=indices, frames=_decoded(self._samples[clip], mp4, times[indices])
                 )
             )
         return pieces
@@ -96,12 +97,16 @@ class JoinedClips(VideoReader):
 def _decoded(
     sample: Sample, mp4: bytes | SampleError, times: Float64[np.ndarray, " k"]
 ) -> Tensor | SampleError:
-    """The frames of a clip at these times of its video. A moment between two clips shows the last frame before it."""
+    """Return the frames of a clip at times of its video.
+
+    At a time between two clips, the last frame before it is on screen.
+    """
     clip = sample.clip
     if isinstance(mp4, SampleError):
         return mp4
-    # A hair later, because a sum of times may fall just before the frame that it means.
+    # A hair later: a rounded time may fall just before its frame.
     from_start = np.clip(times - clip.start_s + HAIR_S, 0.0, (clip.num_frames - 0.5) / clip.fps)
+
     box = central_crop(clip.height, clip.width)
     try:
         return decode_clip(mp4, from_start, box, num_frames=clip.num_frames, key=sample.key)

@@ -1,4 +1,4 @@
-"""The encoder that features come from: one that a run trained, or its architecture with random weights."""
+"""Open the encoder of an extraction: trained weights, or the same architecture with random ones."""
 
 import hashlib
 import json
@@ -16,35 +16,37 @@ from surgrec.storage import file_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderChoice:
-    """Which encoder, and at which frame rate it looks."""
+    """The choice of an encoder and of its frame rate."""
 
     path: Path
-    """Folder of a run, or an encoder file that SurgRec saved."""
+    """Folder of a run, or an encoder file."""
     random_seed: int | None = None
-    """Its architecture with fresh weights from this seed instead of its own: the baseline that training must beat."""
+    """Replace the weights by random ones from this seed: the baseline that training must beat."""
     fps: float | None = None
-    """Frames per second of the video in a window. Default: as in the encoder's training."""
+    """Frames per second within a window. Default: the rate of the encoder's training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenEncoder:
-    """An encoder that is only looked through."""
+    """An encoder in evaluation mode, with its sampling and its origin."""
 
     encoder: Encoder
     """In evaluation mode, without gradients."""
     sampling: ClipSampling
     """Frames of a window."""
     facts: dict[str, Any]
-    """What it is, as JSON: name, sha256 (of its file, or of architecture and seed), config, provenance, random_seed."""
+    """Its origin as JSON: name, config, provenance, random_seed, and the sha256 of its file, or of
+    architecture and seed."""
 
 
 def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
-    """The encoder on a device. The random state of the process stays as it was.
+    """Load an encoder to a device. The random state of the process does not change.
 
     Raises:
-        MissingError: There is no such run or file, or the run has not saved an encoder yet.
-        CheckpointError: The file is damaged or no encoder of ours.
-        ConfigError: The file does not say its frame rate, and nobody else does; or its run replaced it just now.
+        MissingError: The run or the file does not exist, or the run has not saved an encoder yet.
+        CheckpointError: The file is damaged or not an encoder file.
+        ConfigError: The frame rate is neither stored in the file nor given, or the file was
+            overwritten while it was being read.
     """
     path = _encoder_file(choice.path)
     sha256 = file_sha256(path)
@@ -54,13 +56,13 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
         encoder, provenance = load_encoder(path), encoder_provenance(path)
     if file_sha256(path) != sha256:
         raise ConfigError(
-            f"{path} was replaced while it was read; wait until its run is done, or take a copy of it"
+            f"{path} was overwritten while it was being read; wait until its run is done, or copy it"
         )
+
     fps = choice.fps if choice.fps is not None else provenance.get("config", {}).get("sampling_fps")
     if fps is None:
-        raise ConfigError(
-            f"{path} does not say at how many frames per second it was trained; give --fps"
-        )
+        raise ConfigError(f"{path} does not contain the frame rate of its training; give --fps")
+
     name = choice.path.stem if choice.path == path else choice.path.resolve().name
     config = asdict(encoder.config)
     if choice.random_seed is not None:
@@ -69,6 +71,7 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
         sha256 = hashlib.sha256(
             json.dumps([config, choice.random_seed], sort_keys=True).encode("ascii")
         ).hexdigest()
+
     return FrozenEncoder(
         encoder=encoder.to(device).eval().requires_grad_(False),
         sampling=ClipSampling(num_frames=encoder.config.num_frames, fps=fps),
@@ -97,7 +100,7 @@ def _encoder_file(path: Path) -> Path:
 
 
 def _random_encoder(encoder: Encoder, seed: int) -> Encoder:
-    """The same architecture, initialized as for training."""
+    """Return the same architecture, initialized as for training."""
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, whatever the device
         torch.default_generator.manual_seed(seed)
         return Encoder(encoder.config)

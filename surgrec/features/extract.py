@@ -1,4 +1,4 @@
-"""Features of every window of every video: one file per video, complete or absent, continued where it stopped."""
+"""Extract the features of all videos, one file per video; continue after an interruption."""
 
 import hashlib
 import os
@@ -27,18 +27,18 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
-    """How features are computed."""
+    """Settings of the feature extraction."""
 
     stride_s: float = 1.0
-    """Seconds from one window to the next."""
+    """Seconds from the start of one window to the start of the next."""
     batch: int = 16
     """Windows per forward pass."""
     precision: Precision = "no"
     """Autocast of the forward passes."""
     device: DeviceName = "auto"
-    """Where the encoder runs; auto takes GPUs where there are any."""
+    """Device of the encoder; auto selects GPUs if there are any."""
     processes: int = 1
-    """Videos at once, each in a process of its own; they take turns on the GPUs."""
+    """Videos processed at once, each in its own process; processes share the GPUs."""
 
     def __post_init__(self) -> None:
         if self.stride_s <= 0 or min(self.batch, self.processes) < 1:
@@ -49,18 +49,18 @@ class ExtractConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Extracted:
-    """One more video is done."""
+    """The progress after one more video."""
 
     done: int
-    """Videos that are done."""
+    """Videos done so far."""
     total: int
     """Videos in all."""
     windows: int
-    """Windows of this one."""
+    """Windows of this video with a feature."""
     failed: int
-    """Windows of this one that were left out; 1 where the whole video cannot be read."""
-    was_there: bool
-    """Whether its features were there already."""
+    """Windows of this video that were left out; 1 if the whole video is unreadable."""
+    reused: bool
+    """Whether its features existed already."""
 
 
 def extract(
@@ -70,30 +70,37 @@ def extract(
     out: Path,
     only: Collection[tuple[str, str]] | None = None,
 ) -> Generator[Extracted, None, None]:
-    """Writes the features of all windows of all videos, and yields after each video.
+    """Write the features of all windows of all videos; yield the progress after each video.
 
-    Called again, it goes on where it stopped; what it leaves behind is the same, byte for byte. Run it to its end:
-    `windows.parquet` and `features.json` are written after the last video.
+    Called again after an interruption it continues, and its files are the same, byte for byte.
+    Exhaust the generator: `windows.parquet` and `features.json` are written after the last video.
 
     Args:
         data: Roots of corpora, or one folder of videos.
         choice: The encoder.
-        config: How features are computed.
+        config: Settings of the extraction.
         out: Folder for the features.
-        only: Source and video of those to take of a corpus; None for all of them.
+        only: Source and video of the videos of a corpus to process; None for all.
 
     Raises:
-        ConfigError: The folder holds features of another encoder or setting, or another process writes there.
+        ConfigError: The folder has features of another encoder or setting, or another process
+            writes to it.
         StorageError: A shard cannot be read, a file cannot be written, or a process died.
-        SetupError: There is no GPU, or no torchcodec that works.
+        SetupError: torch finds no GPU, or torchcodec does not work.
+
+    Example:
+        >>> choice = EncoderChoice(path=Path("runs/jepa"))
+        >>> for video in extract(["/data/corpus"], choice, ExtractConfig(), Path("features")):
+        ...     print(video.done, "of", video.total)
     """
     torchcodec_classes()  # a machine without it says so here, not for every video
     devices = _devices(config)
-    recordings = open_videos(data, only)
+    videos = open_videos(data, only)
     frozen = open_encoder(choice, torch.device("cpu"))
     settings = feature_settings(frozen, config.stride_s, config.precision)
+
     job = Job(
-        recordings=recordings,
+        videos=videos,
         choice=choice,
         stride_s=config.stride_s,
         batch=config.batch,
@@ -103,6 +110,7 @@ def extract(
     )
     facts = {"encoder": frozen.facts, "settings": settings, "surgrec": __version__}
     del frozen
+
     store = open_store(out)
     with _held(out):
         _check_settings(out, settings)
@@ -112,17 +120,18 @@ def extract(
             outcomes.append(outcome)
             yield Extracted(
                 done=len(outcomes),
-                total=len(recordings.recordings),
+                total=len(videos.entries),
                 windows=len(outcome.starts),
                 failed=len(outcome.header.failed),
-                was_there=outcome.was_there,
+                reused=outcome.reused,
             )
-        outcomes.sort(key=lambda outcome: (outcome.recording.source, outcome.recording.video))
-        _write_tables(store, outcomes, facts, recordings.facts)
+
+        outcomes.sort(key=lambda outcome: (outcome.entry.source, outcome.entry.video))
+        _write_tables(store, outcomes, facts, videos.facts)
 
 
 def _devices(config: ExtractConfig) -> list[str]:
-    """A device for each process."""
+    """Return the device of each process."""
     gpus = torch.cuda.device_count() if config.device != "cpu" else 0
     if config.device == "cuda" and not gpus:
         raise SetupError(
@@ -146,13 +155,13 @@ def _held(out: Path) -> Iterator[None]:
 
 
 def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
-    """Refuses a folder of other features. One file is enough: a folder holds files of one kind."""
+    """Refuse a folder of other features. All files of a folder agree, so one is enough."""
     path = min(out.glob("*/*.safetensors"), default=None)
-    there = read_header_and_starts(path)[0].settings if path else settings
-    names = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
+    saved = read_header_and_starts(path)[0].settings if path else settings
+    names = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
     if names:
         different = ", ".join(
-            f"{name} {there.get(name)!s:.16} there and {settings.get(name)!s:.16} here"
+            f"{name} {saved.get(name)!s:.16} in the folder and {settings.get(name)!s:.16} now"
             for name in names
         )
         raise ConfigError(
@@ -166,7 +175,7 @@ def _write_tables(
     span_s = facts["settings"]["num_frames"] / facts["settings"]["fps"]
     rows = [
         WindowRow(
-            **vars(outcome.recording),
+            **vars(outcome.entry),
             start_s=float(start_s),
             end_s=float(start_s) + span_s,
             file=outcome.file,
@@ -175,20 +184,22 @@ def _write_tables(
         for outcome in outcomes
         for row, start_s in enumerate(outcome.starts)
     ]
+
     failed = [
         FailedWindow(
-            source=outcome.recording.source,
-            case=outcome.recording.case,
-            video=outcome.recording.video,
+            source=outcome.entry.source,
+            case=outcome.entry.case,
+            video=outcome.entry.video,
             start_s=failure.start_s,
             reason=failure.reason,
         )
         for outcome in outcomes
         for failure in outcome.header.failed
     ]
+
     made_by = {tuple(sorted(outcome.header.made_by.items())) for outcome in outcomes}
     counts = {
-        "cases": len({(outcome.recording.source, outcome.recording.case) for outcome in outcomes}),
+        "cases": len({(outcome.entry.source, outcome.entry.case) for outcome in outcomes}),
         "videos": len(outcomes),
         "videos_failed": sum(failure.start_s is None for failure in failed),
         "videos_too_short": sum(
@@ -197,6 +208,7 @@ def _write_tables(
         "windows": len(rows),
         "windows_failed": sum(failure.start_s is not None for failure in failed),
     }
+
     more = {
         "data": {**data, "digest": _data_digest(outcomes)},
         "made_by": [dict(made) for made in sorted(made_by, key=str)],
@@ -206,9 +218,9 @@ def _write_tables(
 
 
 def _data_digest(outcomes: Sequence[Outcome]) -> str:
-    """Changes with the name or the bytes of any video, and with their number."""
+    """Return a digest that changes with the name or the bytes of any video, and their number."""
     lines = [
-        f"{outcome.recording.source}/{outcome.recording.video} {outcome.header.digest}\n"
+        f"{outcome.entry.source}/{outcome.entry.video} {outcome.header.digest}\n"
         for outcome in outcomes
     ]
     return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()

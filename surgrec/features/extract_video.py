@@ -1,4 +1,4 @@
-"""The features of one video: windows in batches, the frames of the next batch decoded during the forward pass of this one."""
+"""Compute the features of one video; decode a batch during the forward pass of the one before."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,13 +28,13 @@ class _Chunk:
 
     starts: Float64[np.ndarray, " b"]
     times: Float64[np.ndarray, " k"]
-    """Every moment that they need, once, ascending."""
+    """All times that they need, each once, ascending."""
     frames: Int64[np.ndarray, "b t"]
     """Places in `times` of the frames of each window."""
 
 
 def video_features(
-    footage: VideoReader,
+    reader: VideoReader,
     frozen: FrozenEncoder,
     *,
     stride_s: float,
@@ -42,12 +42,12 @@ def video_features(
     precision: Precision,
     device: torch.device,
 ) -> VideoFeatures:
-    """The features of every window of a video, each the mean of the encoder's tokens.
+    """Return the features of all windows of a video. A feature is the mean of the encoder's tokens.
 
-    A batch never holds windows of two videos, so a feature does not depend on which other videos there are.
+    A batch never holds windows of two videos, so a feature does not depend on other videos.
 
     Args:
-        footage: The video.
+        reader: The video.
         frozen: The encoder, on the device.
         stride_s: Seconds from one window to the next.
         batch: Windows per forward pass.
@@ -55,32 +55,33 @@ def video_features(
         device: Where it runs.
 
     Raises:
-        StorageError: The video cannot be read: an outage, never a bad sample.
+        StorageError: The store cannot be read: an outage, never a bad sample.
     """
     features: list[Float32[Tensor, "b d"]] = [torch.zeros(0, frozen.encoder.config.width)]
     starts: list[Float64[np.ndarray, " b"]] = [np.zeros(0)]
     failed: list[Failure] = []
     try:
         chunks = _chunks(
-            window_starts(footage.stretches, frozen.sampling.span_s, stride_s), frozen, batch
+            window_starts(reader.spans, frozen.sampling.span_s, stride_s), frozen, batch
         )
     except SampleError as error:
         chunks, failed = [], [Failure(start_s=None, reason=str(error))]
-    for chunk, pieces in _decoded_ahead(footage, chunks):
+
+    for chunk, pieces in _decoded_ahead(reader, chunks):
         reasons = _reasons(chunk, pieces)
         failed += [
             Failure(start_s=float(chunk.starts[window]), reason=reason)
             for window, reason in reasons.items()
         ]
+
         good = np.array(
             [window for window in range(len(chunk.starts)) if window not in reasons], dtype=np.int64
         )
         if len(good):
-            clips = _network_clips(
-                chunk.frames[good], pieces, frozen.encoder.config.crop_px, device
-            )
-            features.append(_forward(frozen, clips, precision))
+            clips = _model_clips(chunk.frames[good], pieces, frozen.encoder.config.crop_px, device)
+            features.append(mean_tokens(frozen, clips, precision))
             starts.append(chunk.starts[good])
+
     return VideoFeatures(
         features=torch.cat(features), start_s=np.concatenate(starts), failed=tuple(failed)
     )
@@ -88,7 +89,10 @@ def video_features(
 
 @contextmanager
 def steady_arithmetic(device: torch.device) -> Iterator[None]:
-    """On a CPU, one thread for the arithmetic: bfloat16 products differ in their last bits with the number of threads."""
+    """Use one thread for arithmetic on a CPU.
+
+    The last bits of bfloat16 products depend on the number of threads.
+    """
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -109,26 +113,26 @@ def _chunks(starts: Float64[np.ndarray, " n"], frozen: FrozenEncoder, batch: int
 
 
 def _decoded_ahead(
-    footage: VideoReader, chunks: list[_Chunk]
+    reader: VideoReader, chunks: list[_Chunk]
 ) -> Iterator[tuple[_Chunk, list[DecodedFrames]]]:
-    """Chunks with their frames; while one is worked on, a thread decodes the next."""
+    """Yield chunks with their frames; a thread decodes the next chunk meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
-        upcoming = [decoder.submit(footage.pieces, chunk.times) for chunk in chunks[:1]]
+        upcoming = [decoder.submit(reader.decode, chunk.times) for chunk in chunks[:1]]
         for number, chunk in enumerate(chunks):
             pieces = upcoming.pop().result()
             upcoming = [
-                decoder.submit(footage.pieces, following.times)
+                decoder.submit(reader.decode, following.times)
                 for following in chunks[number + 1 : number + 2]
             ]
             yield chunk, pieces
 
 
 def _reasons(chunk: _Chunk, pieces: list[DecodedFrames]) -> dict[int, str]:
-    """Why windows cannot be shown, by their number in the chunk: the first reason of each."""
+    """Return the first reason why a window is unreadable, by its number in the chunk."""
     reasons: dict[int, str] = {}
     for piece in pieces:
         if isinstance(piece.frames, SampleError):
-            touched = np.isin(chunk.frames, piece.places).any(axis=1)
+            touched = np.isin(chunk.frames, piece.indices).any(axis=1)
             reasons |= {
                 int(window): str(piece.frames)
                 for window in np.flatnonzero(touched)
@@ -137,31 +141,40 @@ def _reasons(chunk: _Chunk, pieces: list[DecodedFrames]) -> dict[int, str]:
     return dict(sorted(reasons.items()))
 
 
-def _network_clips(
+def _model_clips(
     frames: Int64[np.ndarray, "b t"],
     pieces: list[DecodedFrames],
     crop_px: int,
     device: torch.device,
 ) -> Float[Tensor, "b c t h w"]:
-    """The windows as the network takes them. Each frame is resized once, however many windows show it."""
+    """Return the windows as input of the encoder. A frame that windows share is resized once."""
     shown = [
-        (piece.places, piece.frames)
+        (piece.indices, piece.frames)
         for piece in pieces
         if not isinstance(piece.frames, SampleError)
     ]
     row_of = {
-        int(place): row for row, place in enumerate(np.concatenate([places for places, _ in shown]))
+        int(index): row
+        for row, index in enumerate(np.concatenate([indices for indices, _ in shown]))
     }
     rows = torch.tensor(
-        [[row_of[int(place)] for place in window] for window in frames], device=device
+        [[row_of[int(index)] for index in window] for window in frames], device=device
     )
+
     resized = torch.cat([normalize(square, crop_px, device) for _, square in shown])
     return rearrange(resized[rows], "b t c h w -> b c t h w")
 
 
-def _forward(
+def mean_tokens(
     frozen: FrozenEncoder, clips: Float[Tensor, "b c t h w"], precision: Precision
 ) -> Float32[Tensor, "b d"]:
+    """Return the mean output token of each clip, on the CPU.
+
+    Args:
+        frozen: The encoder.
+        clips: Normalized clips of the encoder's size, on its device.
+        precision: Autocast type of the forward pass.
+    """
     half = (
         torch.autocast(clips.device.type, dtype=torch.bfloat16)
         if precision == "bf16"

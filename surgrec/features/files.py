@@ -1,4 +1,4 @@
-"""The features of one video as a safetensors file that says what they were computed from and with."""
+"""The safetensors file of one video: features, start times, and their origin."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ class Failure:
     """A window that was left out."""
 
     start_s: float | None
-    """None where the whole video cannot be read."""
+    """None if the whole video is unreadable."""
     reason: str
 
 
@@ -34,20 +34,21 @@ class VideoFeatures:
 
     features: Float32[Tensor, "n d"]
     start_s: Float64[np.ndarray, " n"]
-    """Where each window starts, seconds of the video's own time."""
+    """Start of each window, in seconds of the video."""
     failed: tuple[Failure, ...]
+    """Windows that were left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesHeader:
-    """What a file of features says of itself."""
+    """The header of a file of features."""
 
     settings: dict[str, Any]
-    """What determines a feature but for the video: equal for all files of a folder."""
+    """All that determines a feature except the video; equal for all files of a folder."""
     digest: str
-    """Of the video."""
+    """Digest of the video."""
     made_by: dict[str, Any]
-    """What may move the last bits of a feature: versions, device, batch."""
+    """Versions, device and batch: they may change the last bits of a feature."""
     failed: tuple[Failure, ...]
 
 
@@ -60,10 +61,11 @@ def write_features_file(
     digest: str,
     made_by: Mapping[str, Any],
 ) -> FeaturesHeader:
-    """Writes the features of a video, complete under their name or not at all; equal features give equal bytes."""
+    """Write the features of a video, completely or not at all. Equal features give equal bytes."""
     header = FeaturesHeader(
         settings=dict(settings), digest=digest, made_by=dict(made_by), failed=video.failed
     )
+
     tensors = {"features": video.features.contiguous(), "start_s": torch.from_numpy(video.start_s)}
     # One metadata entry: safetensors does not keep the order of several.
     metadata = {"surgrec": json.dumps({"format": _FORMAT, **asdict(header)}, sort_keys=True)}
@@ -72,17 +74,17 @@ def write_features_file(
 
 
 def read_header_and_starts(path: Path) -> tuple[FeaturesHeader, Float64[np.ndarray, " n"]]:
-    """What a file says of itself, and where its windows start; the features stay on the disk.
+    """Read the header and the window starts of a file, without its features.
 
     Raises:
-        CheckpointError: The file is missing or damaged, or holds no features of ours.
+        CheckpointError: The file is missing or damaged, or not a file of features.
     """
     header, tensors = _read(path, ("start_s",))
     return header, tensors["start_s"].numpy()
 
 
 def read_values(path: Path) -> Float32[Tensor, "n d"]:
-    """The features of a file. Raises as `read_header_and_starts` does."""
+    """Read the features of a file. Raises CheckpointError as `read_header_and_starts` does."""
     return _read(path, ("features",))[1]["features"]
 
 
@@ -99,5 +101,6 @@ def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str,
         raise CheckpointError(
             f"{path}: not a readable file of features ({error}); remove it and run again"
         ) from error
+
     failed = tuple(Failure(**failure) for failure in header.pop("failed"))
     return FeaturesHeader(failed=failed, **header), tensors

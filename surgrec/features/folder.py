@@ -1,4 +1,4 @@
-"""Recordings that lie in a folder as video files, decoded where they are."""
+"""The video files of a folder, decoded without building a corpus."""
 
 import functools
 import re
@@ -11,47 +11,47 @@ from torch import Tensor
 
 from surgrec.clips import central_crop, torchcodec_classes
 from surgrec.errors import SampleError, StorageError
-from surgrec.features.videos import DecodedFrames, Recording, Recordings, VideoReader
+from surgrec.features.videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features.windows import HAIR_S, TimeSpan
 from surgrec.manifest import scan_folder
 from surgrec.storage import file_sha256
 
 SOURCE = "videos"
-"""What stands in the column `source` for a folder, and is the folder of its features."""
+"""Value of the column `source` for a folder, and name of the folder of its features."""
 SHORT_SIDE_PX = 256
-"""Larger videos are scaled down to it inside the decoder: the size of stored clips, unless a build was told otherwise."""
+"""Larger videos are scaled down to this short side in the decoder: the default of stored clips."""
 _DECODE_THREADS = 4  # of one file; frames are the same for every number of them
 _FAILURES = (RuntimeError, ValueError, IndexError)
-"""What torchcodec raises for a file that it cannot read."""
+"""Errors of torchcodec for an unreadable file."""
 
 
-class VideoFolder(Recordings):
+class VideoFolder(VideoSet):
     """Every video file below a folder; each is its own case."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         paths = [video.path for video in scan_folder(folder, source=SOURCE, domain="other")]
-        self.recordings = [
-            Recording(source=SOURCE, domain="", case=name, video=name, split="")
+        self.entries = [
+            VideoEntry(source=SOURCE, domain="", case=name, video=name, split="")
             for name in sorted(path.relative_to(folder).as_posix() for path in paths)
         ]
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Where the folder is."""
+        """Path of the folder."""
         return {"kind": "folder", "addresses": [str(self._folder.resolve())]}
 
-    def open(self, recording: Recording) -> "VideoFile":
-        """One video file.
+    def open(self, entry: VideoEntry) -> "VideoFile":
+        """Open one video file.
 
         Raises:
             StorageError: The file cannot be read.
         """
-        return VideoFile(self._folder / recording.video)
+        return VideoFile(self._folder / entry.video)
 
 
 class VideoFile(VideoReader):
-    """A video file as a recording. Its time begins with its first frame."""
+    """A video file as a entry. Its time begins with its first frame."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -64,51 +64,55 @@ class VideoFile(VideoReader):
         self.name = self.digest[:12]
 
     @property
-    def stretches(self) -> tuple[TimeSpan, ...]:
-        """From the first frame to the end of the last.
+    def spans(self) -> tuple[TimeSpan, ...]:
+        """One span, from the first frame to the end of the last.
 
         Raises:
-            SampleError: The file is no video that torchcodec can read, or its container has no index to find frames by.
+            SampleError: torchcodec cannot read the file, or its container has no index to seek by.
         """
         metadata = self._decoder.metadata
         end_s = float(metadata.end_stream_seconds - metadata.begin_stream_seconds)
-        (middle,) = self.pieces(np.array([end_s / 2]))
+        (middle,) = self.decode(np.array([end_s / 2]))
         if isinstance(middle.frames, _MisplacedError):  # so will be all others
             raise middle.frames
         return ((0.0, end_s),)
 
-    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
-        """One piece; where the decoder fails, one for each moment that it fails at, and some for the others."""
+    def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
+        """Decode the frames on screen at these times, as one group.
+
+        If the decoder fails, each time that it fails at is a group, and the others form more.
+        """
         try:
             frames, shown_s = self._frames(times)
         except SampleError as error:
             if len(times) == 1:
-                return [DecodedFrames(places=np.zeros(1, dtype=np.int64), frames=error)]
+                return [DecodedFrames(indices=np.zeros(1, dtype=np.int64), frames=error)]
             middle = len(times) // 2
             later = [
-                DecodedFrames(places=piece.places + middle, frames=piece.frames)
-                for piece in self.pieces(times[middle:])
+                DecodedFrames(indices=piece.indices + middle, frames=piece.frames)
+                for piece in self.decode(times[middle:])
             ]
-            return self.pieces(times[:middle]) + later
-        # In an AVI with B-frames the first frame may say that it comes on screen one frame after the beginning.
+            return self.decode(times[:middle]) + later
+        # An AVI with B-frames may place its first frame one frame after the beginning.
         late = shown_s > np.maximum(times, 1.5 / self._decoder.metadata.average_fps) + 2 * HAIR_S
+
         right = np.flatnonzero(~late)
-        pieces = [DecodedFrames(places=right, frames=frames[right])] if len(right) else []
+        pieces = [DecodedFrames(indices=right, frames=frames[right])] if len(right) else []
         return pieces + [
             DecodedFrames(
-                places=np.array([place]),
-                frames=_MisplacedError(float(times[place]), float(shown_s[place])),
+                indices=np.array([index]),
+                frames=_MisplacedError(float(times[index]), float(shown_s[index])),
             )
-            for place in np.flatnonzero(late)
+            for index in np.flatnonzero(late)
         ]
 
     def _frames(
         self, times: Float64[np.ndarray, " t"]
     ) -> tuple[UInt8[Tensor, "t c _ _"], Float64[np.ndarray, " t"]]:
-        """The frames on screen at these moments, and when they came on screen."""
+        """Return the frames on screen at these times, and the times at which they appeared."""
         decoder = self._decoder
         begin_s, end_s = decoder.metadata.begin_stream_seconds, decoder.metadata.end_stream_seconds
-        # A hair later, because a sum of times may fall just before the frame that it means.
+        # A hair later: a rounded time may fall just before its frame.
         seconds = np.clip(times + begin_s + HAIR_S, begin_s, end_s - HAIR_S)
         try:
             found = decoder.get_frames_played_at(seconds=seconds.tolist())
@@ -126,7 +130,7 @@ class VideoFile(VideoReader):
         try:
             metadata = video_decoder(self._path, seek_mode="approximate").metadata
             if not metadata.height or not metadata.width or not metadata.average_fps:
-                raise SampleError("it is no video that can be read (no size or no frame rate)")
+                raise SampleError("it is not a readable video (no size or no frame rate)")
             height, width = stored_size(
                 metadata.height, metadata.width, float(metadata.pixel_aspect_ratio or 1)
             )
@@ -138,28 +142,38 @@ class VideoFile(VideoReader):
             )
         except _FAILURES as error:
             raise SampleError(
-                f"it is no video that can be read ({_reason(error, self._path)})"
+                f"it is not a readable video ({_reason(error, self._path)})"
             ) from error
 
 
 class _MisplacedError(SampleError):
-    """MPEG transport and program streams have no index: FFmpeg lands behind the moment it was sent to, and says nothing."""
+    """A frame of another time was decoded.
+
+    MPEG transport and program streams have no index, and FFmpeg seeks past the requested time
+    without an error.
+    """
 
     def __init__(self, asked_s: float, shown_s: float) -> None:
         super().__init__(
-            f"the frame of {asked_s:.3f} s cannot be found in this container, only one of {shown_s:.3f} s: "
+            f"the frame at {asked_s:.3f} s cannot be found in this container, only one at {shown_s:.3f} s: "
             "copy the video into another one (ffmpeg -i VIDEO -c copy VIDEO.mkv)"
         )
 
 
 def stored_size(height: int, width: int, pixel_aspect_ratio: float) -> tuple[int, int]:
-    """Height and width, pixels, of a video as a corpus stores it: square pixels, short side as above, even."""
+    """Return height and width in pixels of a video as a corpus stores it.
+
+    Pixels are square, the short side is at most `SHORT_SIDE_PX`, and both sides are even.
+    """
     displayed = width * pixel_aspect_ratio
     scale = min(1.0, SHORT_SIDE_PX / min(height, displayed))
     return max(2, round(height * scale / 2) * 2), max(2, round(displayed * scale / 2) * 2)
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """What torchcodec says, in one line, without the place in its source and the name of the file: reasons are stored."""
+    """Return torchcodec's message in one line, without source locations and the file's name.
+
+    Reasons are stored with the features.
+    """
     lines = re.sub(r"\S+\.cpp:\d+, ", "", str(error)).strip().splitlines()
     return lines[0].replace(str(path), "the file") if lines else type(error).__name__

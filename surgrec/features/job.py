@@ -1,4 +1,4 @@
-"""What every process of an extraction does: one video after the other, each into a file of its own."""
+"""The work of one process of an extraction: one video after the other, one file per video."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ from surgrec.errors import ConfigError
 from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
 from surgrec.features.extract_video import Precision, steady_arithmetic, video_features
 from surgrec.features.files import FeaturesHeader, read_header_and_starts, write_features_file
-from surgrec.features.videos import Recording, Recordings
+from surgrec.features.videos import VideoEntry, VideoSet
 from surgrec.storage import open_store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every process is told. Picklable."""
+    """The settings that all processes share. Picklable."""
 
-    recordings: Recordings
+    videos: VideoSet
     choice: EncoderChoice
     stride_s: float
     batch: int
     precision: Precision
     settings: Mapping[str, Any]
-    """What determines a feature but for the video, as JSON; it stands in every file."""
+    """All that determines a feature except the video, as JSON. Every file contains it."""
     out: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The features of one video are in their file."""
+    """The result for one video, whose features are in their file."""
 
-    recording: Recording
+    entry: VideoEntry
     file: str
     """Relative to the folder of the features."""
     header: FeaturesHeader
     starts: Float64[np.ndarray, " n"]
-    was_there: bool
-    """Whether the file was there already."""
+    reused: bool
+    """Whether the file existed already."""
 
 
 class Worker:
-    """The encoder on a device, for one video after the other."""
+    """An encoder on a device that processes one video after the other."""
 
     def __init__(self, job: Job, device: str) -> None:
         self._job = job
@@ -55,58 +55,57 @@ class Worker:
         self._frozen = open_encoder(job.choice, self._device)
         if feature_settings(self._frozen, job.stride_s, job.precision) != job.settings:
             raise ConfigError(
-                f"{job.choice.path} was replaced meanwhile; wait until its run is done, or take a copy of it"
+                f"{job.choice.path} was overwritten meanwhile; wait until its run is done, or copy it"
             )
 
-    def extract(self, recording: Recording) -> Outcome:
-        """Writes the features of a video, unless they are there.
+    def extract(self, entry: VideoEntry) -> Outcome:
+        """Write the features of a video, unless they exist.
 
-        A video with failures is done again: its shard or file may have been mended.
+        A video with failures is processed again, as its shard or file may have been repaired.
         """
-        footage = self._job.recordings.open(recording)
-        file = f"{recording.source}/{footage.name}.safetensors"
+        reader = self._job.videos.open(entry)
+        file = f"{entry.source}/{reader.name}.safetensors"
         if (self._job.out / file).exists():
             header, starts = read_header_and_starts(self._job.out / file)
             if (
                 header.settings == self._job.settings
-                and header.digest == footage.digest
+                and header.digest == reader.digest
                 and not header.failed
             ):
-                return Outcome(
-                    recording=recording, file=file, header=header, starts=starts, was_there=True
-                )
+                return Outcome(entry=entry, file=file, header=header, starts=starts, reused=True)
+
         with steady_arithmetic(self._device):
             video = video_features(
-                footage,
+                reader,
                 self._frozen,
                 stride_s=self._job.stride_s,
                 batch=self._job.batch,
                 precision=self._job.precision,
                 device=self._device,
             )
+
         made_by = {
             "surgrec": __version__,
             "torch": torch.__version__,
             "device": self._device.type,
             "batch": self._job.batch,
         }
+
         header = write_features_file(
             self._store,
             file,
             video,
             settings=self._job.settings,
-            digest=footage.digest,
+            digest=reader.digest,
             made_by=made_by,
         )
-        return Outcome(
-            recording=recording, file=file, header=header, starts=video.start_s, was_there=False
-        )
+        return Outcome(entry=entry, file=file, header=header, starts=video.start_s, reused=False)
 
 
 def feature_settings(
     frozen: FrozenEncoder, stride_s: float, precision: Precision
 ) -> dict[str, Any]:
-    """What determines a feature but for the video, as JSON."""
+    """Return all that determines a feature except the video, as JSON."""
     return {
         "encoder_sha256": frozen.facts["sha256"],
         "num_frames": frozen.sampling.num_frames,

@@ -1,4 +1,4 @@
-"""What the addresses that a user gives hold: corpora, or a folder of videos."""
+"""Open the addresses of a user: corpora, or a folder of videos."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 from surgrec.errors import ConfigError, MissingError
 from surgrec.features.corpora import CorpusVideos
 from surgrec.features.folder import VideoFolder
-from surgrec.features.videos import Recordings
+from surgrec.features.videos import VideoSet
 from surgrec.shards.layout import CORPUS_FILE
 from surgrec.storage import open_store
 
 
-def open_videos(data: Sequence[str], only: Collection[tuple[str, str]] | None = None) -> Recordings:
-    """The recordings of one or several corpora, or of exactly one folder of video files.
+def open_videos(data: Sequence[str], only: Collection[tuple[str, str]] | None = None) -> VideoSet:
+    """Return the videos of one or several corpora, or of exactly one folder of video files.
 
     Args:
         data: The addresses.
-        only: Source and video of the recordings to take; None for all of them.
+        only: Source and video of the videos to take; None for all of them.
 
     Raises:
         ConfigError: Several addresses, and not all are corpora.
@@ -27,6 +27,7 @@ def open_videos(data: Sequence[str], only: Collection[tuple[str, str]] | None = 
     others = [address for address in data if not open_store(address).exists(CORPUS_FILE)]
     if not others:
         return CorpusVideos(data, only)
+
     if len(data) > 1:
         raise ConfigError(
             f"{others[0]} holds no {CORPUS_FILE}; name several corpora, or one folder of videos alone"

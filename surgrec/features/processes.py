@@ -1,4 +1,4 @@
-"""A job in this process, or in several: a task per video, and no process that outlives its parent."""
+"""Run a job in this process or in several. No process outlives its parent."""
 
 import multiprocessing
 import os
@@ -14,15 +14,15 @@ from multiprocessing.queues import SimpleQueue
 
 from surgrec.errors import StorageError
 from surgrec.features.job import Job, Outcome, Worker
-from surgrec.features.videos import Recording
+from surgrec.features.videos import VideoEntry
 
 
 def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
-    """The outcome of each video, as soon as it is done, in any order.
+    """Yield the outcome of each video as soon as it is done, in any order.
 
     Args:
-        job: What to do.
-        devices: One for each process; a single one is used from this process.
+        job: The job.
+        devices: Device of each process; a single device is used from this process.
 
     Raises:
         StorageError: A shard cannot be read, a file cannot be written, or a process died.
@@ -31,8 +31,8 @@ def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
         yield from _in_processes(job, devices)
         return
     worker = Worker(job, devices[0])
-    for recording in job.recordings.recordings:
-        yield worker.extract(recording)
+    for entry in job.videos.entries:
+        yield worker.extract(entry)
 
 
 def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
@@ -41,12 +41,13 @@ def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
     free: SimpleQueue[str] = context.SimpleQueue()
     for device in devices:
         free.put(device)
+
     pool = ProcessPoolExecutor(
         len(devices), mp_context=context, initializer=_start, initargs=(job, free, alive)
     )
     try:
         with _ctrl_c_later():
-            tasks = [pool.submit(_extract, recording) for recording in job.recordings.recordings]
+            tasks = [pool.submit(_extract, entry) for entry in job.videos.entries]
         for task in as_completed(tasks):
             yield task.result()
     except BrokenProcessPool as error:
@@ -61,7 +62,10 @@ def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
 
 @contextmanager
 def _ctrl_c_later() -> Iterator[None]:
-    """Ctrl-C reaches every process of a terminal. Those started in here never hear it: their parent says when to leave."""
+    """Shield the processes that are started here from Ctrl-C; their parent ends them.
+
+    A terminal sends Ctrl-C to all processes of a command.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # they inherit it
     # A library's thread may take the signal nevertheless, and Python would then interrupt this one half-way.
     heard: list[int] = []
@@ -71,6 +75,7 @@ def _ctrl_c_later() -> Iterator[None]:
         if is_main
         else None
     )
+
     try:
         yield
     finally:
@@ -83,7 +88,7 @@ def _ctrl_c_later() -> Iterator[None]:
 
 @dataclass
 class _State:
-    """What a worker process was told, and what it made of it."""
+    """The state of a worker process."""
 
     job: Job
     device: str
@@ -99,15 +104,15 @@ def _start(job: Job, free: "SimpleQueue[str]", alive: Connection) -> None:
 
 
 def _leave_with_parent(alive: Connection) -> None:
-    """The pipe ends when the parent closes it, or is killed."""
+    """Exit when the parent closes its end of the pipe, or is killed."""
     alive.poll(None)
     os._exit(1)
 
 
-def _extract(recording: Recording) -> Outcome:
+def _extract(entry: VideoEntry) -> Outcome:
     (state,) = _state
     if (
         state.worker is None
     ):  # here, not in the initializer, from which no error would arrive as its sentence
         state.worker = Worker(state.job, state.device)
-    return state.worker.extract(recording)
+    return state.worker.extract(entry)

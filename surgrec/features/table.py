@@ -1,4 +1,4 @@
-"""All features of a folder as one table: `windows.parquet`, `features.json`, and reading them with the features."""
+"""Write and read `windows.parquet` and `features.json`, the tables of a folder of features."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,32 +22,33 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRow:
-    """One row of `windows.parquet`: a window, and where its feature is. Seconds of the video's own time."""
+    """One row of `windows.parquet`: a window, and the location of its feature."""
 
     source: str
     domain: str
     case: str
     video: str
-    """As in the corpus; for a folder of videos the path relative to it."""
+    """Name in the corpus; for a folder of videos, the path relative to it."""
     split: str
-    """As stored in the corpus; empty for a folder of videos."""
+    """Stored split; empty for a folder of videos."""
     start_s: float
+    """Start in seconds of the video."""
     end_s: float
     file: str
-    """Relative to the folder of the features."""
+    """File of the feature, relative to the folder."""
     row: int
-    """In the file's tensors."""
+    """Row in the tensors of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailedWindow:
-    """A window that was left out, and why."""
+    """A window that was left out, with the reason."""
 
     source: str
     case: str
     video: str
     start_s: float | None
-    """None where the whole video cannot be read."""
+    """None if the whole video is unreadable."""
     reason: str
 
 
@@ -63,10 +64,10 @@ class Features:
 
 
 def read_features(out: Path) -> Features:
-    """The features of a folder that `extract` finished.
+    """Read the features of a folder that `extract` has completed.
 
     Raises:
-        MissingError: The folder does not hold them, or not all of them yet.
+        MissingError: The folder has no features, or not all of them yet.
     """
     store = open_store(out)
     if not store.exists(FEATURES_FILE):
@@ -74,10 +75,12 @@ def read_features(out: Path) -> Features:
             f"{out} holds no finished features (no {FEATURES_FILE}); let `surgrec features` finish first"
         )
     facts = json.loads(store.read(FEATURES_FILE))
+
     table = read_parquet(store.read(WINDOWS_FILE), store.locate(WINDOWS_FILE))
     rows = [WindowRow(**row) for row in table.to_pylist()]
     files = {file: read_values(out / file) for file in dict.fromkeys(row.file for row in rows)}
     values = [files[row.file][row.row] for row in rows]
+
     width = facts["encoder"]["config"]["width"]
     return Features(
         rows=rows,
@@ -93,7 +96,7 @@ def write_tables(
     failed: Sequence[FailedWindow],
     facts: Mapping[str, Any],
 ) -> None:
-    """Writes `windows.parquet`, and then `features.json`, which says that everything is there."""
+    """Write `windows.parquet`, and then `features.json`, which marks the folder as complete."""
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=row_schema(WindowRow))
     store.write(WINDOWS_FILE, parquet_bytes(table))
     content = {"format": FORMAT, **facts, "failed": [asdict(window) for window in failed]}

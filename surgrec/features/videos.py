@@ -1,4 +1,4 @@
-"""What features are taken from: recordings with a time of their own, from corpora or from a folder of video files."""
+"""The videos of an extraction, from corpora or from a folder of video files."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from surgrec.features.windows import TimeSpan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
-    """One video, by what its windows are known for."""
+class VideoEntry:
+    """The identity of one video, as in the columns of `windows.parquet`."""
 
     source: str
     domain: str
@@ -25,47 +25,57 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedFrames:
-    """Frames that were decoded together, or why they could not be."""
+    """Frames that were decoded together, or the reason why they could not be."""
 
-    places: Int64[np.ndarray, " k"]
-    """Which of the moments that were asked for they show."""
+    indices: Int64[np.ndarray, " k"]
+    """Indices of the frames among the requested times."""
     frames: UInt8[Tensor, "k c _ _"] | SampleError
-    """The central square, RGB in [0, 255]; the sizes of pieces may differ."""
+    """The central square, RGB in [0, 255]. Its size may differ between groups of frames."""
 
 
 class VideoReader(ABC):
-    """A recording that was opened."""
+    """An opened video."""
 
     name: str
-    """For the file of its features; unique in its source."""
+    """Name of its file of features, unique in its source."""
     digest: str
-    """Changes with any bit of what is decoded."""
+    """Digest that changes with any bit that is decoded."""
 
     @property
     @abstractmethod
-    def stretches(self) -> tuple[TimeSpan, ...]:
-        """What can be shown without a gap. SampleError if the whole recording is bad."""
-
-    @abstractmethod
-    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
-        """What is on screen at these moments, ascending, seconds of the video's own time: each in exactly one piece.
+    def spans(self) -> tuple[TimeSpan, ...]:
+        """The parts of the video without a gap.
 
         Raises:
-            StorageError: It cannot be read: an outage, never a bad sample.
+            SampleError: The whole video is unreadable.
+        """
+
+    @abstractmethod
+    def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
+        """Decode the frames on screen at these times.
+
+        Args:
+            times: Seconds of the video, ascending.
+
+        Returns:
+            Groups of frames. Each time belongs to exactly one group.
+
+        Raises:
+            StorageError: The store cannot be read: an outage, never a bad sample.
         """
 
 
-class Recordings(ABC):
-    """All recordings of an extraction. Picklable, so that every process sees the same ones."""
+class VideoSet(ABC):
+    """All videos of an extraction. Picklable, so that every process has the same ones."""
 
-    recordings: list[Recording]
+    entries: list[VideoEntry]
     """Sorted by source and video."""
 
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Where they come from, as JSON."""
+        """The origin of the videos, as JSON."""
 
     @abstractmethod
-    def open(self, recording: Recording) -> VideoReader:
-        """One of them, to look at."""
+    def open(self, entry: VideoEntry) -> VideoReader:
+        """Open one of the videos."""

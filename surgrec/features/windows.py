@@ -1,4 +1,4 @@
-"""Which windows of a video are looked at, and at which moments. Pure: times in, times out."""
+"""The windows of a video, and the times of their frames. Pure: times in, times out."""
 
 import math
 from collections.abc import Sequence
@@ -9,30 +9,30 @@ from jaxtyping import Float64
 from surgrec.clips import ClipSampling
 
 TimeSpan = tuple[float, float]
-"""Start and end of a part of a video that can be shown without a gap, seconds of the video's own time."""
+"""Start and end of a part of a video without a gap, in seconds of the video."""
 
 HAIR_S = 1e-3
-"""How exactly times are taken, seconds: containers round them, Matroska to milliseconds."""
+"""Tolerance of times in seconds. Containers round them; Matroska rounds to milliseconds."""
 
 
 def joined(spans: Sequence[TimeSpan], gap_s: float) -> tuple[TimeSpan, ...]:
-    """The stretches that spans form together, where what is missing between two is at most `gap_s`."""
-    stretches: list[TimeSpan] = []
+    """Join spans that are at most `gap_s` seconds apart; return the others unchanged."""
+    result: list[TimeSpan] = []
     for start_s, end_s in sorted(spans):
-        if stretches and start_s <= stretches[-1][1] + gap_s + HAIR_S:
-            stretches[-1] = stretches[-1][0], max(end_s, stretches[-1][1])
+        if result and start_s <= result[-1][1] + gap_s + HAIR_S:
+            result[-1] = result[-1][0], max(end_s, result[-1][1])
         else:
-            stretches.append((start_s, end_s))
-    return tuple(stretches)
+            result.append((start_s, end_s))
+    return tuple(result)
 
 
 def window_starts(
-    stretches: Sequence[TimeSpan], span_s: float, stride_s: float
+    spans: Sequence[TimeSpan], span_s: float, stride_s: float
 ) -> Float64[np.ndarray, " n"]:
-    """Every multiple of `stride_s` from which on a stretch covers `span_s`, ascending."""
+    """Return every multiple of `stride_s` at which a window of `span_s` fits in a span, ascending."""
     numbers = [
         number
-        for start_s, end_s in stretches
+        for start_s, end_s in spans
         for number in range(
             math.ceil((start_s - HAIR_S) / stride_s),
             math.floor((end_s - span_s + HAIR_S) / stride_s) + 1,
@@ -44,5 +44,8 @@ def window_starts(
 def window_times(
     starts: Float64[np.ndarray, " n"], sampling: ClipSampling
 ) -> Float64[np.ndarray, "n t"]:
-    """The moments of the frames of each window, whole microseconds, so that windows share those they have in common."""
+    """Return the times of the frames of each window.
+
+    They are rounded to microseconds, so that windows share their common times exactly.
+    """
     return np.round(starts[:, None] + np.arange(sampling.num_frames) / sampling.fps, 6)

@@ -6,7 +6,7 @@ import torch
 
 from surgrec.clips import torchcodec_classes
 from surgrec.features.corpora import CorpusVideos, JoinedClips
-from surgrec.features.videos import Recording
+from surgrec.features.videos import VideoEntry
 from surgrec.shards import Sample, open_corpus
 from tests.support.samples import CLIP
 
@@ -22,11 +22,11 @@ def samples_of_video(corpus: Path, source: str, video: str) -> list[Sample]:
     )
 
 
-def whole_frames(corpus: Path, recording: Recording) -> torch.Tensor:
+def whole_frames(corpus: Path, entry: VideoEntry) -> torch.Tensor:
     """All stored frames of a video, one after the other, decoded clip by clip."""
     clips = []
-    for sample in samples_of_video(corpus, recording.source, recording.video):
-        data = (corpus / recording.source / sample.shard).read_bytes()
+    for sample in samples_of_video(corpus, entry.source, entry.video):
+        data = (corpus / entry.source / sample.shard).read_bytes()
         clips.append(VideoDecoder(data[sample.mp4_offset : sample.mp4_offset + sample.mp4_size])[:])
     return torch.cat(clips)
 
@@ -35,29 +35,27 @@ def test_recordings_are_the_videos_of_a_corpus_with_what_it_knows_of_them(
     tiny_corpus: Path,
 ) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])
-    known = [
-        (recording.source, recording.domain, recording.split) for recording in corpora.recordings
-    ]
+    known = [(entry.source, entry.domain, entry.split) for entry in corpora.entries]
     assert known[:2] == [("alpha", "laparoscopy", "train")] * 2
     assert sorted(known[2:4]) == [("beta", "laparoscopy", "train"), ("beta", "laparoscopy", "val")]
     assert known[4:] == [("gamma", "cataract", "train")] * 2
-    assert len({recording.case for recording in corpora.recordings}) == 6
+    assert len({entry.case for entry in corpora.entries}) == 6
     assert corpora.facts["digests"].keys() == {"alpha", "beta", "gamma"}
 
 
 def test_clips_join_to_the_timeline_of_their_video(tiny_corpus: Path) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])
-    recording = corpora.recordings[0]
-    footage = corpora.open(recording)
-    assert footage.stretches == ((0.0, 20.0),)
-    stored = whole_frames(tiny_corpus, recording)
+    entry = corpora.entries[0]
+    reader = corpora.open(entry)
+    assert reader.spans == ((0.0, 20.0),)
+    stored = whole_frames(tiny_corpus, entry)
     assert len(stored) == 160
     times = np.array([3.5, 3.75, 3.99, 4.0, 4.25, 7.875, 8.0, 8.1, 19.9, 20.0])
-    pieces = footage.pieces(times)
-    assert [piece.places.tolist() for piece in pieces] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
+    pieces = reader.decode(times)
+    assert [piece.indices.tolist() for piece in pieces] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
     for piece in pieces:
         assert isinstance(piece.frames, torch.Tensor)
-        expected = stored[np.minimum(np.floor(times[piece.places] * 8 + 1e-6), 159)][
+        expected = stored[np.minimum(np.floor(times[piece.indices] * 8 + 1e-6), 159)][
             ..., 16:80
         ]  # the central square
         assert torch.equal(piece.frames, expected)
@@ -70,8 +68,8 @@ def test_the_timeline_is_that_of_the_video_that_the_corpus_was_built_from(
     corpora = CorpusVideos([str(tiny_corpus)])
     original = VideoDecoder(tiny_corpus.parent / "videos/alpha/alpha-one.mp4")[:].float()
     times = np.arange(2.5, 17.5, 0.75)
-    for recording in (recording for recording in corpora.recordings if recording.source == "alpha"):
-        pieces = [piece.frames for piece in corpora.open(recording).pieces(times)]
+    for entry in (entry for entry in corpora.entries if entry.source == "alpha"):
+        pieces = [piece.frames for piece in corpora.open(entry).decode(times)]
         stored = torch.cat(
             [frames for frames in pieces if isinstance(frames, torch.Tensor)]
         ).float()
@@ -86,9 +84,9 @@ def test_the_timeline_is_that_of_the_video_that_the_corpus_was_built_from(
 
 def test_a_clip_that_is_missing_ends_a_stretch(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
-    video = CorpusVideos([str(tiny_corpus)]).recordings[0].video
+    video = CorpusVideos([str(tiny_corpus)]).entries[0].video
     samples = samples_of_video(tiny_corpus, "alpha", video)
-    assert JoinedClips([*samples[:2], *samples[3:]], sources).stretches == (
+    assert JoinedClips([*samples[:2], *samples[3:]], sources).spans == (
         (0.0, 8.0),
         (12.0, 20.0),
     )
@@ -113,13 +111,13 @@ def test_clips_that_round_their_times_are_joined() -> None:
         )
         for number, clip in enumerate(clips)
     ]
-    assert len(JoinedClips(samples, {}).stretches) == 1
+    assert len(JoinedClips(samples, {}).spans) == 1
 
 
 def test_the_digest_changes_with_the_bytes_of_a_clip(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     samples = samples_of_video(
-        tiny_corpus, "alpha", CorpusVideos([str(tiny_corpus)]).recordings[0].video
+        tiny_corpus, "alpha", CorpusVideos([str(tiny_corpus)]).entries[0].video
     )
     other = [*samples[:-1], replace(samples[-1], sha256="0" * 64)]
     assert JoinedClips(samples, sources).digest == JoinedClips(samples[::-1], sources).digest

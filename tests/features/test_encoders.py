@@ -20,7 +20,7 @@ def weights(frozen: FrozenEncoder) -> torch.Tensor:
 
 def test_a_run_and_its_file_give_the_same_frozen_encoder_with_its_facts(run_dir: Path) -> None:
     path = run_dir / "encoder.safetensors"
-    by_run, by_file = (open_encoder(EncoderChoice(path=place), CPU) for place in (run_dir, path))
+    by_run, by_file = (open_encoder(EncoderChoice(path=index), CPU) for index in (run_dir, path))
     assert torch.equal(weights(by_run), weights(by_file))
     assert not by_run.encoder.training
     assert not any(parameter.requires_grad for parameter in by_run.encoder.parameters())
@@ -54,7 +54,9 @@ def test_the_frame_rate_can_be_chosen_and_must_be_known(run_dir: Path, tmp_path:
     assert open_encoder(EncoderChoice(path=run_dir, fps=2.0), CPU).sampling.fps == 2.0
     path = tmp_path / "bare.safetensors"
     save_encoder(Encoder(TINY), path, {})
-    with pytest.raises(ConfigError, match=rf"{path} does not say .*; give --fps"):
+    with pytest.raises(
+        ConfigError, match=rf"{path} does not contain the frame rate .*; give --fps"
+    ):
         open_encoder(EncoderChoice(path=path), CPU)
     assert open_encoder(EncoderChoice(path=path, fps=3.0), CPU).sampling.fps == 3.0
 
@@ -81,5 +83,5 @@ def test_an_encoder_that_its_run_replaces_meanwhile_is_not_mixed_with_the_old_on
         return encoder
 
     monkeypatch.setattr("surgrec.features.encoders.load_encoder", load_and_replace)
-    with pytest.raises(ConfigError, match=f"{path} was replaced while it was read"):
+    with pytest.raises(ConfigError, match=f"{path} was overwritten while it was being read"):
         open_encoder(EncoderChoice(path=tmp_path / "run"), CPU)

@@ -90,8 +90,8 @@ def test_a_feature_is_the_mean_token_of_the_central_square_of_a_window_across_cl
     undisturbed: Path, tiny_corpus: Path, run_dir: Path
 ) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])
-    recording = corpora.recordings[0]
-    pieces = corpora.open(recording).pieces(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
+    entry = corpora.entries[0]
+    pieces = corpora.open(entry).decode(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
     assert len(pieces) == 2
     shown = [piece.frames for piece in pieces if isinstance(piece.frames, torch.Tensor)]
     frames = torch.cat([normalize(square, 32, CPU) for square in shown])
@@ -99,7 +99,7 @@ def test_a_feature_is_the_mean_token_of_the_central_square_of_a_window_across_cl
         tokens = open_encoder(EncoderChoice(path=run_dir), CPU).encoder(
             rearrange(frames, "t c h w -> 1 c t h w")
         )
-    feature = by_window(read_features(undisturbed))[recording.source, recording.video, 3.5]
+    feature = by_window(read_features(undisturbed))[entry.source, entry.video, 3.5]
     torch.testing.assert_close(feature, tokens[0].mean(dim=0), atol=1e-5, rtol=0)
 
 
@@ -123,12 +123,12 @@ def test_a_stopped_extraction_goes_on_where_it_stopped(
     begun.close()
     with pytest.raises(MissingError, match="out holds no finished features"):
         read_features(tmp_path / "out")
-    assert [video.was_there for video in run(tiny_corpus, run_dir, tmp_path / "out")] == [
+    assert [video.reused for video in run(tiny_corpus, run_dir, tmp_path / "out")] == [
         True,
         True,
     ] + 4 * [False]
     assert content(tmp_path / "out") == content(undisturbed)
-    assert all(video.was_there for video in run(tiny_corpus, run_dir, tmp_path / "out"))
+    assert all(video.reused for video in run(tiny_corpus, run_dir, tmp_path / "out"))
     assert content(tmp_path / "out") == content(undisturbed)
 
 
@@ -165,14 +165,14 @@ def test_a_folder_of_other_features_is_refused_with_the_difference(
     other = save_run(tmp_path / "other", seed=1)
     with pytest.raises(
         ConfigError,
-        match=rf"^{out} holds features of another .* \(encoder_sha256 \w+ there and \w+ here\)",
+        match=rf"^{out} holds features of another .* \(encoder_sha256 \w+ in the folder and \w+ now\)",
     ):
         run(tiny_corpus, other, out)
     with pytest.raises(
-        ConfigError, match=r"\(stride_s 0.5 there and 1.0 here\); choose another --out$"
+        ConfigError, match=r"\(stride_s 0.5 in the folder and 1.0 now\); choose another --out$"
     ):
         run(tiny_corpus, run_dir, out, replace(CONFIG, stride_s=1.0))
-    with pytest.raises(ConfigError, match=r"fps 4\.0 there and 2\.0 here"):
+    with pytest.raises(ConfigError, match=r"fps 4\.0 in the folder and 2\.0 now"):
         list(extract([str(tiny_corpus)], EncoderChoice(path=run_dir, fps=2.0), CONFIG, out))
     assert content(out) == content(undisturbed)
 
@@ -221,7 +221,7 @@ def test_windows_that_touch_a_bad_clip_are_left_out_with_the_reason_and_nothing_
     assert features.facts["counts"]["windows_failed"] == 9
 
     flip_a_bit(corpus_copy, bad)  # once the shard is mended, its video is done again
-    assert sum(video.was_there for video in run(corpus_copy, run_dir, out)) == 5
+    assert sum(video.reused for video in run(corpus_copy, run_dir, out)) == 5
     healed = content(out)
     assert {name for name, data in content(undisturbed).items() if healed[name] != data} <= {
         "features.json"
@@ -246,7 +246,7 @@ def test_a_source_that_was_replaced_is_done_again(
 ) -> None:
     out = Path(shutil.copytree(undisturbed, tmp_path / "out"))
     monkeypatch.setattr("surgrec.features.corpora.source_digest", lambda rows: "other clips")
-    assert not any(video.was_there for video in run(corpus_copy, run_dir, out))
+    assert not any(video.reused for video in run(corpus_copy, run_dir, out))
 
 
 def test_videos_shorter_than_a_window_are_counted(

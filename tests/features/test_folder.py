@@ -74,9 +74,7 @@ def test_a_file_that_is_no_video_is_counted_with_its_reason(out: Path) -> None:
         ("cut.mp4", None),
         ("text.mp4", None),
     ]
-    assert all(
-        window.reason.startswith("it is no video that can be read (") for window in found.failed
-    )
+    assert all(window.reason.startswith("it is not a readable video (") for window in found.failed)
     counts = found.facts["counts"]
     assert (
         counts["videos"],
@@ -98,7 +96,7 @@ def test_a_renamed_video_is_not_done_again_and_the_table_follows(
         (renamed / name).unlink()
     shutil.copy(renamed / "c.MKV", renamed / "d.mkv")  # the same bytes share a file
     assert all(
-        video.was_there
+        video.reused
         for video in extract([str(renamed)], EncoderChoice(path=run_dir), CONFIG, again)
     )
     before, after = read_features(out), read_features(again)
@@ -112,10 +110,10 @@ def test_frames_are_those_on_screen_scaled_as_a_corpus_stores_them(
     folder: Path, tmp_path: Path
 ) -> None:
     large = make_video(tmp_path / "large.mp4", seconds=1, size="960x540")
-    (piece,) = VideoFile(large).pieces(np.array([0.0, 0.5]))
+    (piece,) = VideoFile(large).decode(np.array([0.0, 0.5]))
     assert isinstance(piece.frames, torch.Tensor)
     assert piece.frames.shape == (2, 3, 256, 256)
-    (piece,) = VideoFile(folder / "case 1/a.mp4").pieces(np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
+    (piece,) = VideoFile(folder / "case 1/a.mp4").decode(np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
     assert isinstance(piece.frames, torch.Tensor)
     assert piece.frames.shape == (5, 3, 64, 64)
     assert torch.equal(piece.frames[1], piece.frames[2])
@@ -148,21 +146,21 @@ def test_a_container_that_cannot_be_sought_in_is_refused_and_gives_no_frame_of_a
         tmp_path / "copied.mkv",
     )
     with pytest.raises(
-        SampleError, match=r"the frame of 6\.000 s cannot be found in this container.* -c copy"
+        SampleError, match=r"the frame at 6\.000 s cannot be found in this container.* -c copy"
     ):
-        _ = VideoFile(stream).stretches
+        _ = VideoFile(stream).spans
     subprocess.run(
         ["ffmpeg", "-v", "error", "-nostdin", "-i", stream, "-c", "copy", copied], check=True
     )
-    assert VideoFile(copied).stretches == ((0.0, 12.0),)
+    assert VideoFile(copied).spans == ((0.0, 12.0),)
     times = np.arange(0.0, 12.0, 0.3)
-    (right,) = VideoFile(copied).pieces(times)
+    (right,) = VideoFile(copied).decode(times)
     assert isinstance(right.frames, torch.Tensor)
-    pieces = VideoFile(stream).pieces(times)
-    assert sorted(place for piece in pieces for place in piece.places) == list(range(40))
+    pieces = VideoFile(stream).decode(times)
+    assert sorted(index for piece in pieces for index in piece.indices) == list(range(40))
     for piece in pieces:
         if isinstance(piece.frames, torch.Tensor):
-            assert torch.equal(piece.frames, right.frames[piece.places])
+            assert torch.equal(piece.frames, right.frames[piece.indices])
     assert any("cannot be found in this container" in str(piece.frames) for piece in pieces)
 
 

@@ -6,7 +6,7 @@ from surgrec.features.windows import TimeSpan, joined, window_starts, window_tim
 
 
 @pytest.mark.parametrize(
-    ("stretches", "span_s", "stride_s", "starts"),
+    ("spans", "span_s", "stride_s", "starts"),
     [
         ([(0.0, 10.0)], 4.0, 2.0, [0, 2, 4, 6]),
         ([(0.0, 9.9)], 4.0, 2.0, [0, 2, 4]),
@@ -19,9 +19,9 @@ from surgrec.features.windows import TimeSpan, joined, window_starts, window_tim
     ],
 )
 def test_windows_start_on_the_grid_wherever_the_whole_window_is_covered(
-    stretches: list[TimeSpan], span_s: float, stride_s: float, starts: list[float]
+    spans: list[TimeSpan], span_s: float, stride_s: float, starts: list[float]
 ) -> None:
-    np.testing.assert_allclose(window_starts(stretches, span_s, stride_s), starts, atol=1e-12)
+    np.testing.assert_allclose(window_starts(spans, span_s, stride_s), starts, atol=1e-12)
 
 
 def test_a_gap_longer_than_a_frame_ends_a_stretch() -> None:

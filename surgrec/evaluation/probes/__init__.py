@@ -38,5 +38,7 @@ PRIMARY_PROBE = PROBES[0]
 BASELINES: tuple[Baseline, ...] = (MAJORITY, CLASS_PRIOR)
 """All baselines without features, in the order of tables."""
 
-CLASSIFIER_LABELS = {each.name: each.label for each in (*PROBES, *BASELINES)}
+CLASSIFIER_LABELS = {probe.name: probe.label for probe in PROBES} | {
+    baseline.name: baseline.label for baseline in BASELINES
+}
 """Names of probes and baselines in text, by their names in files."""
