@@ -1,10 +1,12 @@
 """The names that a room exports exist, are documented and are few."""
 
+import ast
 import inspect
 import pkgutil
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -72,3 +74,24 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == "[]"
+
+
+def test_no_room_imports_a_private_file_of_another() -> None:
+    root = Path(surgrec.__path__[0])
+    files = [*root.rglob("*.py"), *(root.parent / "tools").rglob("*.py")]
+    crossings = [
+        f"{path.relative_to(root.parent)}: {node.module}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and is_private_elsewhere(node.module or "", path, root)
+    ]
+    assert files
+    assert not crossings
+
+
+def is_private_elsewhere(module: str, importer: Path, root: Path) -> bool:
+    parts = module.split(".")
+    if len(parts) < 3 or parts[0] != "surgrec" or not any(part.startswith("_") for part in parts):
+        return False
+    inside = importer.is_relative_to(root) and importer.relative_to(root).parts[0] == parts[1]
+    return not inside
