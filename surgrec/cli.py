@@ -69,17 +69,16 @@ def parse(
     )
     parser.add_class_arguments(config_type, as_group=False)
     for key, choices in (presets or {}).items():
-        fields = ", ".join(next(iter(choices.values())))
-        parser.add_argument(
-            f"--{key}", choices=list(choices), default=None, help=f"Published size: sets {fields}."
-        )
+        names = ", ".join(next(iter(choices.values())))
+        text = f"Published size: sets {names}."
+        parser.add_argument(f"--{key}", choices=list(choices), default=None, help=text)
 
     # Files first, as one value, so that flags win over them.
-    names, flags = _split_configs(list(sys.argv[1:] if argv is None else argv))
-    if "" in names:
+    files, flags = _split_configs(list(sys.argv[1:] if argv is None else argv))
+    if "" in files:
         parser.error("--config needs the name or the path of a file")
     try:
-        values = merge_configs([read_config(name, configs) for name in names])
+        values = merge_configs([read_config(name, configs) for name in files])
         values, flags = _expand_presets(values, flags, presets or {})
     except ConfigError as error:
         parser.error(str(error))

@@ -14,7 +14,7 @@ BASE_KEY = "base"
 """Key of a config file that names the config it starts from."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Safe loader that reads `1e-6` as a number, as YAML 1.2 does; YAML 1.1 reads a string."""
 
 
@@ -67,8 +67,9 @@ def merge_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for config in configs:
         for key, value in config.items():
             before = merged.get(key)
-            both = isinstance(before, dict) and isinstance(value, Mapping)
-            merged[key] = merge_configs([before, value]) if both else value
+            if isinstance(before, dict) and isinstance(value, Mapping):
+                value = merge_configs([before, value])
+            merged[key] = value
     return merged
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.distributed
-import yaml
 from torch.utils.data import IterableDataset, get_worker_info
 
 from surgrec.cli import from_plain
@@ -20,6 +19,7 @@ from surgrec.clips.batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips.dataset import ClipDataset, LoaderConfig
 from surgrec.clips.loader import StepSampler, clip_batches
 from surgrec.clips.sampling import ClipSampling
+from surgrec.config_files import read_config
 from surgrec.errors import ConfigError
 from surgrec.shards import open_corpus
 from surgrec.stream import Mixture, Stream
@@ -296,9 +296,4 @@ def _read_mixture(mixture: Mixture | Mapping[str, Any] | str | Path | None) -> M
     if isinstance(mixture, Mapping):
         return from_plain(Mixture, dict(mixture), "mixture")
 
-    try:
-        fields = yaml.safe_load(Path(mixture).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{mixture}: cannot be read as a YAML mixture ({reason})") from None
-    return from_plain(Mixture, fields or {}, str(mixture))
+    return from_plain(Mixture, read_config(str(mixture)), str(mixture))

@@ -66,7 +66,7 @@ def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict
         "clips_per_s": sum(report.clips for report in reports) / step_s,
         "flops_per_s": flops / step_s,
         "mfu": flops / step_s / (peak_flops * len(reports)) if peak_flops else None,
-        "reading": asdict(sum((report.read_stats for report in reports), ReadStats())),
+        "read_stats": asdict(sum((report.read_stats for report in reports), ReadStats())),
     }
 
 

@@ -196,7 +196,7 @@ def test_an_unknown_field_of_a_mixture_is_refused_by_name(tiny_corpus: Path) -> 
 
 
 def test_a_missing_mixture_file_is_refused_by_name(tiny_corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"mixture\.yaml: cannot be read as a YAML mixture"):
+    with pytest.raises(ConfigError, match=r"mixture\.yaml: no such file"):
         load(tiny_corpus, mixture=tmp_path / "mixture.yaml")
 
 

@@ -36,7 +36,7 @@ def test_a_row_joins_the_ranks_and_counts_by_source() -> None:
         None,
     )
     counts = {
-        name: row["reading"][name] for name in ("samples", "retries", "fetch_wait_s", "evicted")
+        name: row["read_stats"][name] for name in ("samples", "retries", "fetch_wait_s", "evicted")
     }
     assert counts == {"samples": 4, "retries": 2, "fetch_wait_s": 1.0, "evicted": 0}
     assert step_row(parts, peak_flops=1000.0)["mfu"] == 200.0 / 2.0 / 2000.0
