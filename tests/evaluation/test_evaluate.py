@@ -86,7 +86,7 @@ def labeled_corpus(corpus_copy: Path) -> Path:
     return corpus_copy
 
 
-def test_an_evaluation_says_what_was_found_on_what_and_repeats_itself_byte_for_byte(
+def test_an_evaluation_records_data_and_scores_and_repeats_byte_for_byte(
     labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})

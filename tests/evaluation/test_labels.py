@@ -83,7 +83,7 @@ def test_two_values_are_found_before_windows_are_computed() -> None:
         require_one_value(twice, sampling, stride_s=1.0)
 
 
-def test_labels_come_from_the_corpus_and_an_unknown_task_lists_those_there_are(
+def test_labels_come_from_the_corpus_and_an_unknown_task_lists_the_known(
     tiny_corpus: Path,
 ) -> None:
     sources = open_corpus([tiny_corpus])

@@ -49,7 +49,7 @@ def test_a_weight_is_how_often_the_windows_of_a_case_are_there(seed: int) -> Non
     )
 
 
-def test_a_class_without_test_windows_is_in_no_mean_and_its_prediction_is_an_error() -> None:
+def test_an_absent_class_is_in_no_mean_and_its_prediction_is_an_error() -> None:
     truth = GroundTruth(
         case=np.array([0, 0, 1]), label=np.array([0, 0, 1]), num_cases=2, num_classes=3
     )

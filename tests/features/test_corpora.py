@@ -31,7 +31,7 @@ def whole_frames(corpus: Path, entry: VideoEntry) -> torch.Tensor:
     return torch.cat(clips)
 
 
-def test_recordings_are_the_videos_of_a_corpus_with_what_it_knows_of_them(
+def test_entries_are_the_videos_of_a_corpus_with_their_metadata(
     tiny_corpus: Path,
 ) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])

@@ -32,7 +32,7 @@ def test_a_run_and_its_file_give_the_same_frozen_encoder_with_its_facts(run_dir:
     json.dumps(by_run.facts)
 
 
-def test_random_weights_depend_on_the_seed_alone_and_leave_the_random_state(run_dir: Path) -> None:
+def test_random_weights_depend_on_the_seed_only_and_leave_random_state(run_dir: Path) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -71,7 +71,7 @@ def test_what_is_no_encoder_is_refused_with_its_path(tmp_path: Path) -> None:
         open_encoder(EncoderChoice(path=tmp_path), CPU)
 
 
-def test_an_encoder_that_its_run_replaces_meanwhile_is_not_mixed_with_the_old_one(
+def test_an_encoder_overwritten_meanwhile_is_not_mixed_with_the_old_one(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(run_dir, tmp_path / "run")

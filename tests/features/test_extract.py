@@ -86,7 +86,7 @@ def test_every_window_of_every_video_has_its_row_and_its_feature(
     )
 
 
-def test_a_feature_is_the_mean_token_of_the_central_square_of_a_window_across_clips(
+def test_a_feature_is_the_mean_token_of_the_central_square_across_clips(
     undisturbed: Path, tiny_corpus: Path, run_dir: Path
 ) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])
@@ -132,7 +132,7 @@ def test_a_stopped_extraction_goes_on_where_it_stopped(
     assert content(tmp_path / "out") == content(undisturbed)
 
 
-def test_two_processes_killed_and_resumed_leave_the_same_bytes_as_one_that_was_not(
+def test_killed_and_resumed_processes_leave_the_bytes_of_an_unkilled_one(
     tiny_corpus: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -188,7 +188,7 @@ def test_another_batch_may_go_on_and_is_named(
     assert [made_by["batch"] for made_by in there.facts["made_by"]] == [3, 8]
 
 
-def test_windows_that_touch_a_bad_clip_are_left_out_with_the_reason_and_nothing_stands_in_for_them(
+def test_windows_of_a_bad_clip_are_left_out_with_the_reason_not_replaced(
     corpus_copy: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     bad = next(sample for sample in samples_of(corpus_copy, "alpha") if sample.clip.start_s == 8.0)

@@ -137,7 +137,7 @@ def test_large_videos_get_the_size_of_stored_clips_with_square_pixels(
     assert stored_size(height, width, aspect) == stored
 
 
-def test_a_container_that_cannot_be_sought_in_is_refused_and_gives_no_frame_of_another_time(
+def test_a_container_without_an_index_gives_no_frame_of_another_time(
     tmp_path: Path,
 ) -> None:
     """In an MPEG stream FFmpeg may land behind the moment that it was sent to, and says nothing."""
