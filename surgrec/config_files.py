@@ -28,7 +28,7 @@ _Loader.add_implicit_resolver(
 def read_config(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Read a config file and the files it is based on.
 
-    A file may name its base: `base: jepa_vitl16`. Its own values override those of the base; mappings
+    A file may name its base: `base: jepa_vitl16`. Its values override those of the base; mappings
     are merged key by key, lists are replaced.
 
     Args:

@@ -10,7 +10,7 @@ from tests.support.videos import make_tiny_corpus
 
 pytest_plugins = ["tests.support.s3"]
 
-# The same examples every time: a test that passed does not fail tomorrow. `--hypothesis-profile=search` looks for new ones.
+# The same examples every time, so results repeat. `--hypothesis-profile=search` tries new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("repeatable")
@@ -18,7 +18,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of a real corpus of three sources (see `make_tiny_corpus`). Read only: to damage one, take `corpus_copy`."""
+    """Root of a real corpus of three sources. Read only: a test that damages one uses `corpus_copy`."""
     return make_tiny_corpus(tmp_path_factory.mktemp("tiny"))
 
 

@@ -51,7 +51,7 @@ class MultiblockConfig:
 
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
             raise ConfigError(
-                f"aspect_ratio is {self.aspect_ratio}; give a positive range, the smaller value first"
+                f"aspect_ratio is {self.aspect_ratio}; give a positive range, smaller value first"
             )
         if any(min(pair) < 1 for pair in self.lengths):
             raise ConfigError(

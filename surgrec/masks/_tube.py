@@ -27,8 +27,8 @@ def tube_masks(
 ) -> Masks:
     """Return the masks of the samples at these positions.
 
-    Visible tokens are the context, hidden tokens the target. Each row is a function of grid, ratios, seed, position and view alone. All rows have equal
-    lengths.
+    Visible tokens are the context, hidden tokens the target. Each row is a function of grid,
+    ratios, seed, position and view alone. All rows have equal lengths.
 
     Args:
         grid: Grid of the clips.
@@ -48,7 +48,7 @@ def tube_masks(
     num_hidden = int(ratio * per_frame)
     if not 0 < num_hidden < per_frame:
         raise ConfigError(
-            f"mask_ratio {ratio} hides {num_hidden} of the {grid.height} x {grid.width} tubelets of "
+            f"mask_ratio {ratio} hides {num_hidden} of {grid.height} x {grid.width} tubelets of "
             "a frame; some must be hidden and some visible: change the ratio, or use larger clips"
         )
 

@@ -1,4 +1,4 @@
-"""The data of one rank: from a run's config to the positions and batches that the rank trains on."""
+"""The data of one rank: from a run's config to its positions and batches."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters as pure functions of the step: a resumed run has no schedule state to restore."""
+"""Hyper-parameters as pure functions of the step, so a resume restores no schedule state."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Checkpoints: atomic, checksummed, loaded without pickle, and refused if they belong to another run.
+"""Checkpoints: atomic, checksummed, loaded without pickle, refused if they belong to another run.
 
 `RUN/checkpoints/step-00000200/` contains one safetensors file per module, the optimizer's state by
 parameter name, and `state.json`. No random state is saved: every random choice is keyed by the seed

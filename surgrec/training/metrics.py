@@ -44,7 +44,7 @@ class LogConfig:
     """Logging of a run."""
 
     every: int = 10
-    """Steps between two syncs of the ranks, which write rows, look for collapse and agree to stop."""
+    """Steps between two syncs of the ranks, which write rows, check for collapse, may stop."""
     samples: bool = False
     """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
     quarantine_share: float = 0.01
@@ -165,7 +165,7 @@ class RunLog:
         )
 
     def flush(self, *, stop: bool, diagnostics: Mapping[str, float]) -> bool:
-        """Write all steps since the last flush. A collective: every rank calls it after the same step.
+        """Write all steps since the last flush. A collective: all ranks call it after the same step.
 
         Args:
             stop: Whether this rank was asked to stop.

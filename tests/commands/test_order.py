@@ -57,7 +57,8 @@ def test_order_is_the_same_for_every_world_size_and_from_every_step(tiny_corpus:
 def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> None:
     mixture = tmp_path / "mixture.yaml"
     mixture.write_text(
-        "levels: [{by: source, alpha: 0.0}]\nweights: {alpha: 0, beta: 3}\nblock: 16\nsplits: [train]\n"
+        "levels: [{by: source, alpha: 0.0}]\nweights: {alpha: 0, beta: 3}\n"
+        "block: 16\nsplits: [train]\n"
     )
     lines = order(tiny_corpus, "--num_steps", 2, "--mixture", mixture)
     assert [

@@ -88,7 +88,7 @@ def test_each_view_has_another_mask_and_the_first_that_of_a_single_view(decoder_
 
 
 @pytest.mark.parametrize(
-    ("ratio", "message"), [(0.1, "mask_ratio 0.1 hides 0 of the 2 x 4"), (1.0, "hides 8 of")]
+    ("ratio", "message"), [(0.1, "mask_ratio 0.1 hides 0 of 2 x 4"), (1.0, "hides 8 of")]
 )
 def test_a_ratio_that_hides_nothing_or_everything_is_refused(ratio, message):
     with pytest.raises(ConfigError, match=message):

@@ -1,4 +1,4 @@
-"""Every config parses, and has the values that its paper or published config tells it from the others by."""
+"""Every config parses and has the values of its paper or published config."""
 
 import json
 import re
@@ -45,8 +45,8 @@ SMALL, BASE, LARGE, HUGE = (
 GIANT, GIGANTIC = (1408, 40, 22, 48 / 11), (1664, 48, 26, 64 / 13)
 VIDEOMAE_GIANT = (1408, 40, 16, 48 / 11)
 
-# By step: learning rate, weight decay, momentum of the target. V-JEPA 1 stops at 90,000 of the 112,500 steps that its schedules are
-# made for.
+# By step: learning rate, weight decay, target momentum. V-JEPA 1's schedules span 112,500 steps;
+# its runs stop at 90,000.
 Schedules: TypeAlias = dict[int, tuple[float, float, float]]
 VJEPA1: Schedules = {
     0: (2e-4, 0.04, 0.998),
@@ -88,7 +88,8 @@ VJEPA21_COOLDOWN: Schedules = {
     12_000: (1e-6, 0.04, 0.99925),
 }
 
-# Encoder (width, blocks, heads, MLP); frames, pixels, and tokens that they make; clips of a mask group; batch; steps; schedules.
+# Encoder (width, blocks, heads, MLP); (frames, pixels, tokens); mask group; batch; steps;
+# schedules.
 SHORT_224, SHORT_256, SHORT_384 = (16, 224, 1568), (16, 256, 2048), (16, 384, 4608)
 LONG_256, LONG_384 = (64, 256, 8192), (64, 384, 18_432)
 JEPA = {
@@ -116,8 +117,8 @@ JEPA = {
 }
 LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
 
-# Encoder; patch; decoder (width, blocks, heads); batch; learning rate per 256 of it; epochs and those of the warm-up; tokens that
-# the encoder sees and that are predicted, of each clip.
+# Encoder; patch; decoder (width, blocks, heads); batch; learning rate per 256 samples; (epochs,
+# warm-up epochs); (encoded tokens, predicted tokens) per clip.
 MAE = {
     "mae_vits16": (SMALL, 16, (192, 4, 3), 1024, 1.5e-4, (1600, 40), (160, 1408)),
     "mae_vitb16": (BASE, 16, (384, 4, 6), 2048, 1.5e-4, (800, 40), (160, 1408)),

@@ -1,4 +1,4 @@
-"""The objective does not depend on the number of processes: real runs of 1, 2 and 4 on the same corpus."""
+"""Real runs of 1, 2 and 4 processes have the same objective."""
 
 from pathlib import Path
 
@@ -37,8 +37,10 @@ METHODS = {
 def test_one_two_and_four_processes_have_the_same_keys_and_losses(
     tiny_corpus: Path, tmp_path: Path, name: str
 ) -> None:
-    """Losses are equal to 1e-6 before the first update and to 1e-4 of themselves after it: ranks add their gradients in another
-    order, and AdamW makes steps of full size out of gradients near zero."""
+    """Compare losses: to 1e-6 before the first update, to a relative 1e-4 after it.
+
+    Ranks add their gradients in another order, and AdamW turns gradients near zero into full steps.
+    """
     samples, norms = {}, {}
     for processes in (1, 2, 4):
         run_dir = tmp_path / str(processes)

@@ -4,9 +4,9 @@ import ast
 import runpy
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from tests.support.processes import ROOT
 
@@ -58,10 +58,8 @@ def test_the_package_contains_the_recipes() -> None:
     assert targets["sdist"]["force-include"] == {"surgrec/recipes": "surgrec/recipes"}
 
 
-@pytest.mark.slow
-def test_a_wheel_contains_the_recipes_and_their_configs(tmp_path: Path) -> None:
-    wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
-    builder = wheel.WheelBuilder(str(ROOT))
+def test_a_wheel_contains_the_recipes_and_their_configs() -> None:
+    builder = WheelBuilder(str(ROOT))
     names = {file.distribution_path for file in builder.recurse_included_files()}
     assert {f"surgrec/recipes/{name}.py" for name in METHODS} <= names
     configs = {
@@ -69,4 +67,6 @@ def test_a_wheel_contains_the_recipes_and_their_configs(tmp_path: Path) -> None:
     }
     assert len(configs) > 30
     assert configs <= names
+    data = {"surgrec/py.typed", "surgrec_shard/py.typed", "surgrec/report/templates/report.css"}
+    assert data <= names
     assert not [name for name in names if "demo" in name]

@@ -1,4 +1,4 @@
-"""What a recipe begins at a step of its config begins at that step: the run gives its step to the loss and to the clipping."""
+"""A loss warm-up or a gradient clipping that starts at a step starts exactly there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def losses(tiny_corpus: Path, tmp_path: Path) -> Callable[..., list[float]]:
 def test_the_loss_of_the_context_counts_from_the_step_that_the_config_says(
     losses: Callable[..., list[float]],
 ) -> None:
-    """Of two runs that differ in its weight alone. Its warm-up ends the difference of their losses too."""
+    """Compare two runs with different weights; at the end of the warm-up their losses differ."""
     light, heavy = (
         losses(
             "jepa",

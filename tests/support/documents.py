@@ -9,7 +9,7 @@ from surgrec.training.launch import parse_recipe
 
 
 def told_commands(text: str) -> list[tuple[str, list[str]]]:
-    """The recipe and the words after it, of every command in a text; commands may go on after a backslash."""
+    """Return recipe and arguments of every command in a text; a backslash continues a command."""
     plain = re.sub(r"^#", "", text, flags=re.MULTILINE)
     whole = re.sub(r"\\\n\s*", "", plain)
     commands = re.findall(r"recipes[/.](jepa|mae)(?:\.py)? (--config .*)", whole)

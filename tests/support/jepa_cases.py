@@ -1,4 +1,4 @@
-"""Sizes, grids and seeds of the JEPA objective at which it is compared, with all that a step takes."""
+"""Cases in which JEPA objectives are compared: sizes, grids, seeds and inputs of a step."""
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ CASES = {f"{name}, seed {seed}": (seed, *sizes) for name, sizes in SIZES.items()
 
 
 class Step:
-    """An objective and a target encoder with random weights, four clips, and their masks in groups of 3 and 1."""
+    """Objective and target encoder with random weights; four clips, masked in groups of 3 and 1."""
 
     def __init__(
         self, seed: int, encoder: EncoderConfig, predictor: PredictorConfig, *, noise: float = 0.1

@@ -8,7 +8,7 @@ CLASSES = 4
 
 
 def made_up(seed: int, windows: int = 60, cases: int = 5) -> tuple[GroundTruth, np.ndarray]:
-    """Windows of unequal cases and classes, and predictions that are right about every other time."""
+    """Windows of unequal cases and classes, with predictions that are right half of the time."""
     chance = np.random.default_rng(seed)
     case = np.concatenate([np.arange(cases), chance.integers(cases, size=windows - cases)])
     label = np.minimum(chance.integers(CLASSES + 2, size=windows), chance.integers(1, CLASSES))

@@ -72,7 +72,8 @@ entry_module, commands, heavy = json.loads(sys.argv[1])
 main = importlib.import_module(entry_module).main
 for command in commands:
     sys.argv = ["command", *command]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
         try:
             main()
         except SystemExit as exit:
