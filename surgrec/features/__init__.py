@@ -6,11 +6,11 @@ Example:
     torch.Size([340, 1024])
 """
 
-from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
-from surgrec.features.extract import ExtractConfig, Extracted, extract
-from surgrec.features.feature_encoder import FeatureEncoder, load_encoder
-from surgrec.features.files import VideoFeatures
-from surgrec.features.table import FailedWindow, Features, WindowRow, read_features
+from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features._extract import ExtractConfig, Extracted, extract
+from surgrec.features._feature_encoder import FeatureEncoder, load_encoder
+from surgrec.features._files import VideoFeatures
+from surgrec.features._table import FailedWindow, Features, WindowRow, read_features
 
 __all__ = [
     "EncoderChoice",

@@ -7,7 +7,7 @@ import torch
 
 from surgrec.errors import CheckpointError, ConfigError, MissingError
 from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
-from surgrec.features.encoders import file_sha256
+from surgrec.features._encoders import file_sha256
 from surgrec.models import Encoder, save_encoder
 from tests.features.conftest import TINY
 
@@ -82,6 +82,6 @@ def test_an_encoder_overwritten_meanwhile_is_not_mixed_with_the_old_one(
         save_encoder(encoder, path, {"config": {"sampling_fps": 4.0}})
         return encoder
 
-    monkeypatch.setattr("surgrec.features.encoders.load_encoder", load_and_replace)
+    monkeypatch.setattr("surgrec.features._encoders.load_encoder", load_and_replace)
     with pytest.raises(ConfigError, match=f"{path} was overwritten while it was being read"):
         open_encoder(EncoderChoice(path=tmp_path / "run"), CPU)

@@ -9,7 +9,7 @@ import torch
 from surgrec.commands.features import features
 from surgrec.errors import ManifestError, SampleError
 from surgrec.features import EncoderChoice, Features, extract, read_features
-from surgrec.features.folder import VideoFile, VideoFolder, stored_size
+from surgrec.features._folder import VideoFile, VideoFolder, stored_size
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
 from tests.support.videos import make_video

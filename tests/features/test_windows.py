@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from surgrec.clips import ClipSampling
-from surgrec.features.windows import TimeSpan, joined, window_starts, window_times
+from surgrec.features._windows import TimeSpan, joined, window_starts, window_times
 
 
 @pytest.mark.parametrize(

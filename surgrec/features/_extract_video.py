@@ -13,10 +13,10 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from surgrec.errors import SampleError
-from surgrec.features.encoders import FrozenEncoder
-from surgrec.features.files import Failure, VideoFeatures
-from surgrec.features.videos import DecodedFrames, VideoReader
-from surgrec.features.windows import window_starts, window_times
+from surgrec.features._encoders import FrozenEncoder
+from surgrec.features._files import Failure, VideoFeatures
+from surgrec.features._videos import DecodedFrames, VideoReader
+from surgrec.features._windows import window_starts, window_times
 from surgrec.normalize import normalize
 
 Precision = Literal["no", "bf16"]

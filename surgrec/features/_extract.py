@@ -13,13 +13,13 @@ import torch
 from surgrec import __version__
 from surgrec.clips import torchcodec_classes
 from surgrec.errors import ConfigError, SetupError
-from surgrec.features.encoders import EncoderChoice, open_encoder
-from surgrec.features.extract_video import Precision
-from surgrec.features.files import read_header_and_starts
-from surgrec.features.job import Job, Outcome, feature_settings
-from surgrec.features.open_videos import open_videos
-from surgrec.features.processes import run_job
-from surgrec.features.table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
+from surgrec.features._encoders import EncoderChoice, open_encoder
+from surgrec.features._extract_video import Precision
+from surgrec.features._files import read_header_and_starts
+from surgrec.features._job import Job, Outcome, feature_settings
+from surgrec.features._open_videos import open_videos
+from surgrec.features._processes import run_job
+from surgrec.features._table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
 from surgrec.storage import TEMPORARY, Store, acquire, open_store
 
 DeviceName = Literal["auto", "cpu", "cuda"]

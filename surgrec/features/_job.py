@@ -11,10 +11,10 @@ from jaxtyping import Float64
 
 from surgrec import __version__
 from surgrec.errors import ConfigError
-from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
-from surgrec.features.extract_video import Precision, steady_arithmetic, video_features
-from surgrec.features.files import FeaturesHeader, read_header_and_starts, write_features_file
-from surgrec.features.videos import VideoEntry, VideoSet
+from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features._extract_video import Precision, steady_arithmetic, video_features
+from surgrec.features._files import FeaturesHeader, read_header_and_starts, write_features_file
+from surgrec.features._videos import VideoEntry, VideoSet
 from surgrec.storage import open_store
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from surgrec.errors import MissingError
-from surgrec.features.files import read_values
+from surgrec.features._files import read_values
 from surgrec.parquet import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
 

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 
 from surgrec.errors import StorageError
-from surgrec.features.job import Job, Outcome, Worker
-from surgrec.features.videos import VideoEntry
+from surgrec.features._job import Job, Outcome, Worker
+from surgrec.features._videos import VideoEntry
 
 
 def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:

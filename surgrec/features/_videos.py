@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
 from surgrec.errors import SampleError
-from surgrec.features.windows import TimeSpan
+from surgrec.features._windows import TimeSpan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from surgrec.clips import central_crop, torchcodec_classes
 from surgrec.errors import SampleError, StorageError
-from surgrec.features.videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
-from surgrec.features.windows import HAIR_S, TimeSpan
+from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
+from surgrec.features._windows import HAIR_S, TimeSpan
 from surgrec.manifest import scan_folder
 from surgrec.storage import file_sha256
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from surgrec.clips import central_crop
 from surgrec.errors import ConfigError, SampleError, SetupError
-from surgrec.features.encoders import EncoderChoice, FrozenEncoder, open_encoder
-from surgrec.features.extract import DeviceName
-from surgrec.features.extract_video import mean_tokens, video_features
-from surgrec.features.files import VideoFeatures
-from surgrec.features.folder import VideoFile
-from surgrec.features.open_videos import open_videos
-from surgrec.features.videos import VideoReader
+from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features._extract import DeviceName
+from surgrec.features._extract_video import mean_tokens, video_features
+from surgrec.features._files import VideoFeatures
+from surgrec.features._folder import VideoFile
+from surgrec.features._open_videos import open_videos
+from surgrec.features._videos import VideoReader
 from surgrec.normalize import normalize
 
 _BATCH = 16

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from surgrec.clips import central_crop, decode_clip
 from surgrec.errors import SampleError
-from surgrec.features.videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
-from surgrec.features.windows import HAIR_S, TimeSpan, joined
+from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
+from surgrec.features._windows import HAIR_S, TimeSpan, joined
 from surgrec.shards import Sample, Source, open_corpus, source_digest
 from surgrec.stream import Fetcher
 
