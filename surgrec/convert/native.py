@@ -1,6 +1,6 @@
 """Save all networks of external weights in one encoder file, and load them again.
 
-`load_encoder` reads the encoder alone. Each other network is a part of the file, whose tensors have
+`read_encoder` reads the encoder alone. Each other network is a part of the file, whose tensors have
 its name as a prefix: `predictor.mask_tokens`. Tensors keep their types, so that an export restores
 the same bits.
 """

@@ -10,7 +10,7 @@ import torch
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, MissingError
-from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, load_encoder
+from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, read_encoder
 from surgrec.storage import file_sha256
 
 
@@ -53,7 +53,7 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
     with torch.random.fork_rng(
         devices=[]
     ):  # an encoder draws random weights before it gets its own
-        encoder, provenance = load_encoder(path), encoder_provenance(path)
+        encoder, provenance = read_encoder(path), encoder_provenance(path)
     if file_sha256(path) != sha256:
         raise ConfigError(
             f"{path} was overwritten while it was being read; wait until its run is done, or copy it"

@@ -10,8 +10,8 @@ from surgrec.models.encoder_file import (
     ENCODER_FILE,
     State,
     encoder_provenance,
-    load_encoder,
     load_strictly,
+    read_encoder,
     save_encoder,
 )
 from surgrec.models.predictor import Predictor, PredictorConfig
@@ -27,7 +27,7 @@ __all__ = [
     "PredictorConfig",
     "State",
     "encoder_provenance",
-    "load_encoder",
     "load_strictly",
+    "read_encoder",
     "save_encoder",
 ]

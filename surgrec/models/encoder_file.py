@@ -54,7 +54,7 @@ def write_encoder_file(
         tensors: The encoder's tensors, and those of each component with its name as a prefix:
             `predictor.mask_tokens`.
         provenance: JSON values that record how the weights were made.
-        components: JSON values that describe each component, by name. `load_encoder` ignores
+        components: JSON values that describe each component, by name. `read_encoder` ignores
             components.
 
     Raises:
@@ -103,7 +103,7 @@ def unshared_on_cpu(tensors: State) -> dict[str, Float[Tensor, "..."]]:
     return unshared
 
 
-def load_encoder(path: Path) -> Encoder:
+def read_encoder(path: Path) -> Encoder:
     """Load an encoder from an encoder file, on the CPU. Other components of the file are ignored.
 
     Raises:
@@ -111,7 +111,7 @@ def load_encoder(path: Path) -> Encoder:
             fit its config.
 
     Example:
-        >>> encoder = load_encoder(Path("runs/a/encoder.safetensors"))
+        >>> encoder = read_encoder(Path("runs/a/encoder.safetensors"))
         >>> features = encoder(clips)  # normalized, [b, 3, num_frames, crop_px, crop_px]
     """
     header, tensors = read_encoder_file(path, "encoder")

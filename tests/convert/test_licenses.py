@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from surgrec.convert import ImportOptions, export_weights, import_weights, read_external
-from surgrec.models import Encoder, EncoderConfig, encoder_provenance, load_encoder
+from surgrec.models import Encoder, EncoderConfig, encoder_provenance, read_encoder
 from tests.support.weight_layouts import (
     assert_same_bytes,
     random_tensors,
@@ -40,7 +40,7 @@ def test_an_imported_encoder_records_its_origin(tmp_path):
     out = tmp_path / "encoder.safetensors"
     weights = read_external(tmp_path / "vitb.pth", "auto", options)
     lines = import_weights(weights, out, sampling_fps=None)
-    encoder, provenance = load_encoder(out), encoder_provenance(out)
+    encoder, provenance = read_encoder(out), encoder_provenance(out)
 
     assert torch.equal(encoder.norm.bias, tensors["encoder.norm.bias"])
     assert encoder.config.crop_px == 64

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from surgrec.convert import export_weights
 from surgrec.convert._checkpoint_file import read_checkpoint_file
-from surgrec.models import Encoder, EncoderConfig, encoder_provenance, load_encoder
+from surgrec.models import Encoder, EncoderConfig, encoder_provenance, read_encoder
 from tests.support.weight_layouts import (
     WRAPPERS,
     assert_same_bytes,
@@ -227,7 +227,7 @@ def test_import_then_export_restores_a_file_bit_for_bit(tmp_path, monkeypatch, p
     for name, tensors in expected.items():
         assert_same_bytes(content[name], tensors)
 
-    encoder = load_encoder(imported)  # as features and evaluate read it
+    encoder = read_encoder(imported)  # as features and evaluate read it
     weight = file.networks[file.to_use].get("blocks.0.mlp.fc1.weight")
     weight = (
         file.networks[file.to_use]["encoder.blocks.0.mlp.fc1.weight"] if weight is None else weight

@@ -82,6 +82,6 @@ def test_an_encoder_overwritten_meanwhile_is_not_mixed_with_the_old_one(
         save_encoder(encoder, path, {"config": {"sampling_fps": 4.0}})
         return encoder
 
-    monkeypatch.setattr("surgrec.features._encoders.load_encoder", load_and_replace)
+    monkeypatch.setattr("surgrec.features._encoders.read_encoder", load_and_replace)
     with pytest.raises(ConfigError, match=f"{path} was overwritten while it was being read"):
         open_encoder(EncoderChoice(path=tmp_path / "run"), CPU)

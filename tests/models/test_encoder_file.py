@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from surgrec.errors import CheckpointError
-from surgrec.models import Encoder, EncoderConfig, encoder_provenance, load_encoder, save_encoder
+from surgrec.models import Encoder, EncoderConfig, encoder_provenance, read_encoder, save_encoder
 
 CONFIG = EncoderConfig(
     width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, rope="interleaved", mlp_ratio=48 / 11
@@ -37,7 +37,7 @@ def rewrite(path, change_header=None, change_tensors=None):
 
 def test_a_loaded_encoder_is_the_saved_one(saved):
     encoder, path = saved
-    loaded = load_encoder(path)
+    loaded = read_encoder(path)
     assert loaded.config == CONFIG
     clip = torch.randn(1, 3, 4, 32, 32)
     assert torch.equal(loaded(clip), encoder(clip))
@@ -56,14 +56,14 @@ def test_a_missing_tensor_is_named(saved):
     _, path = saved
     rewrite(path, change_tensors=lambda tensors: tensors.pop("blocks.1.attn.qkv.bias"))
     with pytest.raises(CheckpointError, match=r"'blocks\.1\.attn\.qkv\.bias' is missing"):
-        load_encoder(path)
+        read_encoder(path)
 
 
 def test_an_unknown_tensor_is_named(saved):
     _, path = saved
     rewrite(path, change_tensors=lambda tensors: tensors.update(pos_embed=torch.zeros(1)))
     with pytest.raises(CheckpointError, match="'pos_embed' is unknown"):
-        load_encoder(path)
+        read_encoder(path)
 
 
 def test_a_tensor_of_another_shape_is_named_with_both_shapes(saved):
@@ -72,14 +72,14 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(saved):
     with pytest.raises(
         CheckpointError, match=r"'norm\.weight' has shape \(47,\), expected \(48,\)"
     ):
-        load_encoder(path)
+        read_encoder(path)
 
 
 def test_a_config_of_another_version_is_refused(saved):
     _, path = saved
     rewrite(path, change_header=lambda header: header["config"].update(registers=4))
     with pytest.raises(CheckpointError, match="registers"):
-        load_encoder(path)
+        read_encoder(path)
 
 
 def test_other_files_and_damaged_files_are_refused(saved, tmp_path):
@@ -87,10 +87,10 @@ def test_other_files_and_damaged_files_are_refused(saved, tmp_path):
     other = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(1)}, other)
     with pytest.raises(CheckpointError, match=r"other\.safetensors.*not an encoder"):
-        load_encoder(other)
+        read_encoder(other)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"encoder\.safetensors.*not a readable"):
-        load_encoder(path)
+        read_encoder(path)
     with pytest.raises(CheckpointError, match=r"gone\.safetensors"):
         encoder_provenance(tmp_path / "gone.safetensors")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from surgrec.errors import CheckpointError
-from surgrec.models import encoder_provenance, load_encoder
+from surgrec.models import encoder_provenance, read_encoder
 from surgrec.storage import file_sha256
 from surgrec.training import Checkpoints
 from tests.support.documents import parse_config
@@ -59,7 +59,7 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(
     assert facts["initialized"] == ["encoder", "predictor"]
     checkpoints = Checkpoints(run_dir, keep=1)
     written, target_encoder = (
-        load_encoder(run_dir / "encoder.safetensors").state_dict(),
+        read_encoder(run_dir / "encoder.safetensors").state_dict(),
         checkpoints.tensors(2, "target_encoder"),
     )
     student = checkpoints.tensors(2, "objective")

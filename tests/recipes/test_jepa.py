@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from surgrec.models import encoder_provenance, load_encoder
+from surgrec.models import encoder_provenance, read_encoder
 from surgrec.runs import read_rows
 from surgrec.storage import open_store
 from tests.support.processes import finish, kill_all, recipe, start, until
@@ -169,7 +169,7 @@ def test_the_encoder_file_has_its_provenance(whole_run: Path) -> None:
     assert provenance["step"] == STEPS
     assert sum(provenance["consumed"].values()) == STEPS * 8
     assert provenance["order"]["seed"] == 239
-    assert load_encoder(path).config.width == 96
+    assert read_encoder(path).config.width == 96
 
 
 def test_sigterm_and_a_stop_file_save_a_checkpoint_and_stop(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from surgrec.masks import tube_masks
-from surgrec.models import encoder_provenance, load_encoder
+from surgrec.models import encoder_provenance, read_encoder
 from surgrec.runs import read_rows
 from tests.support.documents import parse_config
 from tests.support.processes import ROOT, finish, kill_all, load_recipe, recipe, start, until
@@ -59,7 +59,7 @@ def test_a_killed_run_resumes_with_bit_identical_losses(tiny_corpus: Path, tmp_p
     provenance = encoder_provenance(whole / "encoder.safetensors")
     assert provenance["step"] == STEPS
     assert sum(provenance["consumed"].values()) == STEPS * 4
-    assert load_encoder(whole / "encoder.safetensors").config.positions == "sincos"
+    assert read_encoder(whole / "encoder.safetensors").config.positions == "sincos"
     rows = read_rows(whole / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(STEPS))
     assert 0 < rows[-1]["mean_baseline_loss"] < 1
