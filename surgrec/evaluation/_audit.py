@@ -142,12 +142,16 @@ def audit_pretraining(
 def audit_labels(task: str, train: PartWindows, test: PartWindows) -> list[Check]:
     """Count oddities among the labels of both parts."""
     counts = Counter([*train.values, *test.values])
+
+    # A label equal to a column name: the table's header was read as a row.
     header_words = {task.lower(), *HEADERS}
     headers = sum(
         windows for value, windows in counts.items() if value.strip().lower() in header_words
     )
+
     train_values = set(train.values)
     unseen = sum(value not in train_values for value in test.values)
+
     return [
         Check(
             check="train cases without a labeled window",

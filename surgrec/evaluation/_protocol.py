@@ -24,8 +24,10 @@ def protocol(
         chosen: Settings that probes chose: for each probe, by the name of the features.
     """
     seeds = ", ".join(map(str, random_seeds))
+
     return "; ".join(
         [
+            # Features and labels.
             f"Frozen encoder, as trained and with random weights (its own initialization, seeds "
             f"{seeds})",
             f"a feature is the mean of all output tokens for one window of {sampling.num_frames} "
@@ -34,12 +36,15 @@ def protocol(
             f"{extract.precision}",
             "a window's label is the value at its last frame, and windows without one are left out",
             "features standardized on the train windows",
+            # Classifiers.
             *(probe.describe(chosen[probe.name]) for probe in PROBES),
             *(f"{baseline.label}: {baseline.description}" for baseline in BASELINES),
+            # Scores.
             "macro F1 and balanced accuracy: pooled over test windows, mean over the classes with "
             "a test window",
             "accuracy: over test windows; case accuracy: mean over test cases of the accuracy "
             "within a case",
+            # Intervals and verdicts.
             f"intervals: {LEVEL:.0%}, percentile bootstrap over test cases, {RESAMPLES} resamples, "
             f"seed {SEED}",
             "differences: on the same resamples, random weights as the mean over their seeds "

@@ -108,16 +108,20 @@ def _table(
     label: Int64[np.ndarray, " m"],
     classes: Sequence[str],
 ) -> pa.Table:
+    """Return one row per test window: the prediction, the window, label and predicted class."""
     rows = len(windows)
     columns: dict[str, Any] = {
+        # The prediction, equal for all rows.
         "features": [prediction.features] * rows,
         "seed": pa.array([prediction.seed] * rows, pa.int64()),
         "classifier": [prediction.classifier] * rows,
+        # The window.
         "source": [window.source for window in windows],
         "case": [window.case for window in windows],
         "video": [window.video for window in windows],
         "start_s": [window.start_s for window in windows],
         "end_s": [window.end_s for window in windows],
+        # Label and predicted class.
         "label": [classes[index] for index in label],
         "prediction": [classes[index] for index in prediction.label],
     }

@@ -177,6 +177,7 @@ def evaluate(evaluation: AuditedEvaluation) -> dict[str, Any]:
     }
     windows = _labeled_windows(evaluation, features[TRAINED])
     results = run_probes(features, windows)
+
     record = _record(evaluation, windows, results)
     write_evaluation(
         evaluation.config.out,
@@ -208,7 +209,9 @@ def _record(
     scores, verdicts = compare(windows.truth, results.predictions, windows.train_shares)
     checks = [*evaluation.checks, *audit_labels(config.task, train, test), *results.checks]
     sources = sorted(evaluation.sources.items())
+
     return {
+        # The inputs and the method.
         "format": FORMAT,
         "encoder": evaluation.encoder,
         "task": config.task,
@@ -223,6 +226,7 @@ def _record(
             "digests": {name: source.entry.digest for name, source in sources},
         },
         "surgrec": __version__,
+        # The windows and the results.
         "counts": {"train": train.counts, "test": test.counts},
         "classes": windows.class_rows,
         "audit": [asdict(check) for check in checks],

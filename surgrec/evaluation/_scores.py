@@ -77,10 +77,12 @@ def score(
     correct, predicted, labeled = (
         weights @ table for table in (counts.correct, counts.predicted, counts.labeled)
     )
+
     present = labeled > 0
     f1 = 2 * correct / np.where(present, predicted + labeled, 1)
     recall = correct / np.where(present, labeled, 1)
     case_accuracy = counts.correct.sum(1) / counts.labeled.sum(1)
+
     return {
         "macro_f1": np.where(present, f1, 0).sum(1) / present.sum(1),
         "balanced_accuracy": np.where(present, recall, 0).sum(1) / present.sum(1),

@@ -102,7 +102,9 @@ def _score_row(
 
 def _verdict_row(classifier: str, scores: ScoresByRow, num_cases: int) -> dict[str, Any]:
     trained, random = scores["trained", classifier], scores["random", classifier]
+    # Paired: both scores come from the same resamples.
     difference = estimate(trained[PRIMARY] - random[PRIMARY])
+
     return {
         "classifier": classifier,
         "metric": PRIMARY,

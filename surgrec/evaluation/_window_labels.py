@@ -108,6 +108,7 @@ def values_at(
     values = [UNLABELED] * len(times)
     for label in labels:
         covered = (times >= label.start_s - _SAME_TIME_S) & (times < label.end_s - _SAME_TIME_S)
+
         for index in np.flatnonzero(covered):
             if values[index] not in (UNLABELED, label.value):
                 raise ConfigError(
@@ -116,4 +117,5 @@ def values_at(
                     "time"
                 )
             values[index] = label.value
+
     return values

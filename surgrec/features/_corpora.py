@@ -30,7 +30,7 @@ class CorpusVideos(VideoSet):
             for row, video in enumerate(source.index.column("video").to_pylist()):
                 if only is None or (name, video) in only:
                     self._rows[name, video].append(row)
-        self.entries = [self._entry(*index) for index in sorted(self._rows)]
+        self.entries = [self._entry(*video) for video in sorted(self._rows)]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class CorpusVideos(VideoSet):
 
 
 class JoinedClips(VideoReader):
-    """The clips of a video as one entry."""
+    """The stored clips of a video, read as one video."""
 
     def __init__(self, samples: Sequence[Sample], sources: dict[str, Source]) -> None:
         self._samples = sorted(samples, key=lambda sample: sample.clip.start_s)
@@ -79,19 +79,17 @@ class JoinedClips(VideoReader):
 
     def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
         """Decode the frames on screen at these times, one group per clip."""
+        # The clip of a time is the last one that starts before it.
         owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
         clips = [int(clip) for clip in np.unique(owner)]
         fetched = self._fetcher.fetch([self._samples[clip] for clip in clips])
 
-        pieces = []
+        groups = []
         for clip, mp4 in zip(clips, fetched, strict=True):
             indices = np.flatnonzero(owner == clip)
-            pieces.append(
-                DecodedFrames(
-                    indices=indices, frames=_decoded(self._samples[clip], mp4, times[indices])
-                )
-            )
-        return pieces
+            frames = _decoded(self._samples[clip], mp4, times[indices])
+            groups.append(DecodedFrames(indices=indices, frames=frames))
+        return groups
 
 
 def _decoded(

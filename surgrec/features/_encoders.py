@@ -50,13 +50,13 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
     """
     path = _encoder_file(choice.path)
     sha256 = file_sha256(path)
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # an encoder draws random weights before it gets its own
+    # Building an encoder draws random weights, which the stored ones then replace.
+    with torch.random.fork_rng(devices=[]):
         encoder, provenance = read_encoder(path), encoder_provenance(path)
     if file_sha256(path) != sha256:
         raise ConfigError(
-            f"{path} was overwritten while it was being read; wait until its run is done, or copy it"
+            f"{path} was overwritten while it was being read; wait until its run is done, "
+            "or copy it"
         )
 
     fps = choice.fps if choice.fps is not None else provenance.get("config", {}).get("sampling_fps")
@@ -65,12 +65,11 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
 
     name = choice.path.stem if choice.path == path else choice.path.resolve().name
     config = asdict(encoder.config)
-    if choice.random_seed is not None:
+    if choice.random_seed is not None:  # a baseline: architecture and seed identify it
         encoder = _random_encoder(encoder, choice.random_seed)
         name, provenance = f"{name} with random weights, seed {choice.random_seed}", {}
-        sha256 = hashlib.sha256(
-            json.dumps([config, choice.random_seed], sort_keys=True).encode("ascii")
-        ).hexdigest()
+        identity = json.dumps([config, choice.random_seed], sort_keys=True)
+        sha256 = hashlib.sha256(identity.encode("ascii")).hexdigest()
 
     return FrozenEncoder(
         encoder=encoder.to(device).eval().requires_grad_(False),
@@ -88,13 +87,15 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
 def _encoder_file(path: Path) -> Path:
     if path.is_file():
         return path
+
     if not path.is_dir():
         raise MissingError(
             f"{path} does not exist; give the folder of a run, or an encoder's .safetensors file"
         )
     if not (path / ENCODER_FILE).is_file():
         raise MissingError(
-            f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; name another run"
+            f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; "
+            "name another run"
         )
     return path / ENCODER_FILE
 

@@ -43,7 +43,8 @@ class ExtractConfig:
     def __post_init__(self) -> None:
         if self.stride_s <= 0 or min(self.batch, self.processes) < 1:
             raise ConfigError(
-                f"stride_s {self.stride_s} must be positive, batch {self.batch} and processes {self.processes} at least 1"
+                f"stride_s {self.stride_s} must be positive, batch {self.batch} and "
+                f"processes {self.processes} at least 1"
             )
 
 
@@ -93,7 +94,7 @@ def extract(
         >>> for video in extract(["/data/corpus"], choice, ExtractConfig(), Path("features")):
         ...     print(video.done, "of", video.total)
     """
-    torchcodec_classes()  # a machine without it says so here, not for every video
+    torchcodec_classes()  # report a missing torchcodec once, not for every video
     devices = _devices(config)
     videos = open_videos(data, only)
     frozen = open_encoder(choice, torch.device("cpu"))
@@ -114,7 +115,8 @@ def extract(
     store = open_store(out)
     with _held(out):
         _check_settings(out, settings)
-        store.delete(FEATURES_FILE)  # until it is there again, the folder is not complete
+        store.delete(FEATURES_FILE)  # the folder is incomplete until this file is written again
+
         outcomes: list[Outcome] = []
         for outcome in run_job(job, devices):
             outcomes.append(outcome)
@@ -142,12 +144,12 @@ def _devices(config: ExtractConfig) -> list[str]:
 
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
+    """Create the folder, and lock it against other processes."""
     out.mkdir(parents=True, exist_ok=True)
     lock = acquire(out, doing="writing features")
     try:
-        for partial in out.glob(
-            f"**/{TEMPORARY}*"
-        ):  # of a command that was killed: nobody else writes here
+        # Remove unfinished files of a killed command: no other process writes here.
+        for partial in out.glob(f"**/{TEMPORARY}*"):
             partial.unlink(missing_ok=True)
         yield
     finally:
@@ -155,23 +157,26 @@ def _held(out: Path) -> Iterator[None]:
 
 
 def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a folder of other features. All files of a folder agree, so one is enough."""
+    """Refuse a folder of other features. All files of a folder agree, so check only one."""
     path = min(out.glob("*/*.safetensors"), default=None)
     saved = read_header_and_starts(path)[0].settings if path else settings
     names = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
+
     if names:
         different = ", ".join(
             f"{name} {saved.get(name)!s:.16} in the folder and {settings.get(name)!s:.16} now"
             for name in names
         )
         raise ConfigError(
-            f"{out} holds features of another encoder or setting ({different}); choose another --out"
+            f"{out} holds features of another encoder or setting ({different}); "
+            "choose another --out"
         )
 
 
 def _write_tables(
     store: Store, outcomes: Sequence[Outcome], facts: Mapping[str, Any], data: Mapping[str, Any]
 ) -> None:
+    """Write the tables of all videos, with their counts."""
     span_s = facts["settings"]["num_frames"] / facts["settings"]["fps"]
     rows = [
         WindowRow(
@@ -209,12 +214,12 @@ def _write_tables(
         "windows_failed": sum(failure.start_s is not None for failure in failed),
     }
 
-    more = {
+    facts_of_data = {
         "data": {**data, "digest": _data_digest(outcomes)},
-        "made_by": [dict(made) for made in sorted(made_by, key=str)],
+        "made_by": [dict(items) for items in sorted(made_by, key=str)],
         "counts": counts,
     }
-    write_tables(store, rows, failed, {**facts, **more})
+    write_tables(store, rows, failed, {**facts, **facts_of_data})
 
 
 def _data_digest(outcomes: Sequence[Outcome]) -> str:

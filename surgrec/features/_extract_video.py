@@ -28,9 +28,9 @@ class _Chunk:
 
     starts: Float64[np.ndarray, " b"]
     times: Float64[np.ndarray, " k"]
-    """All times that they need, each once, ascending."""
+    """Times of all their frames, each once, ascending."""
     frames: Int64[np.ndarray, "b t"]
-    """Places in `times` of the frames of each window."""
+    """Indices into `times` of the frames of each window."""
 
 
 def video_features(
@@ -52,7 +52,7 @@ def video_features(
         stride_s: Seconds from one window to the next.
         batch: Windows per forward pass.
         precision: Autocast of the forward pass.
-        device: Where it runs.
+        device: Device of the encoder and of the forward pass.
 
     Raises:
         StorageError: The store cannot be read: an outage, never a bad sample.
@@ -60,15 +60,16 @@ def video_features(
     features: list[Float32[Tensor, "b d"]] = [torch.zeros(0, frozen.encoder.config.width)]
     starts: list[Float64[np.ndarray, " b"]] = [np.zeros(0)]
     failed: list[Failure] = []
+
+    # An unreadable video has no windows, and one failure.
     try:
-        chunks = _chunks(
-            window_starts(reader.spans, frozen.sampling.span_s, stride_s), frozen, batch
-        )
+        all_starts = window_starts(reader.spans, frozen.sampling.span_s, stride_s)
+        chunks = _chunks(all_starts, frozen, batch)
     except SampleError as error:
         chunks, failed = [], [Failure(start_s=None, reason=str(error))]
 
-    for chunk, pieces in _decoded_ahead(reader, chunks):
-        reasons = _reasons(chunk, pieces)
+    for chunk, groups in _decoded_ahead(reader, chunks):
+        reasons = _reasons(chunk, groups)
         failed += [
             Failure(start_s=float(chunk.starts[window]), reason=reason)
             for window, reason in reasons.items()
@@ -78,7 +79,7 @@ def video_features(
             [window for window in range(len(chunk.starts)) if window not in reasons], dtype=np.int64
         )
         if len(good):
-            clips = _model_clips(chunk.frames[good], pieces, frozen.encoder.config.crop_px, device)
+            clips = _model_clips(chunk.frames[good], groups, frozen.encoder.config.crop_px, device)
             features.append(mean_tokens(frozen, clips, precision))
             starts.append(chunk.starts[good])
 
@@ -106,9 +107,9 @@ def _chunks(starts: Float64[np.ndarray, " n"], frozen: FrozenEncoder, batch: int
     chunks = []
     for first in range(0, len(starts), batch):
         members = starts[first : first + batch]
-        asked = window_times(members, frozen.sampling)
-        times, frames = np.unique(asked, return_inverse=True)
-        chunks.append(_Chunk(starts=members, times=times, frames=frames.reshape(asked.shape)))
+        frame_times = window_times(members, frozen.sampling)
+        times, frames = np.unique(frame_times, return_inverse=True)
+        chunks.append(_Chunk(starts=members, times=times, frames=frames.reshape(frame_times.shape)))
     return chunks
 
 
@@ -119,22 +120,22 @@ def _decoded_ahead(
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
         upcoming = [decoder.submit(reader.decode, chunk.times) for chunk in chunks[:1]]
         for number, chunk in enumerate(chunks):
-            pieces = upcoming.pop().result()
+            groups = upcoming.pop().result()
             upcoming = [
                 decoder.submit(reader.decode, following.times)
                 for following in chunks[number + 1 : number + 2]
             ]
-            yield chunk, pieces
+            yield chunk, groups
 
 
-def _reasons(chunk: _Chunk, pieces: list[DecodedFrames]) -> dict[int, str]:
+def _reasons(chunk: _Chunk, groups: list[DecodedFrames]) -> dict[int, str]:
     """Return the first reason why a window is unreadable, by its number in the chunk."""
     reasons: dict[int, str] = {}
-    for piece in pieces:
-        if isinstance(piece.frames, SampleError):
-            touched = np.isin(chunk.frames, piece.indices).any(axis=1)
+    for group in groups:
+        if isinstance(group.frames, SampleError):
+            touched = np.isin(chunk.frames, group.indices).any(axis=1)
             reasons |= {
-                int(window): str(piece.frames)
+                int(window): str(group.frames)
                 for window in np.flatnonzero(touched)
                 if window not in reasons
             }
@@ -143,15 +144,15 @@ def _reasons(chunk: _Chunk, pieces: list[DecodedFrames]) -> dict[int, str]:
 
 def _model_clips(
     frames: Int64[np.ndarray, "b t"],
-    pieces: list[DecodedFrames],
+    groups: list[DecodedFrames],
     crop_px: int,
     device: torch.device,
 ) -> Float[Tensor, "b c t h w"]:
     """Return the windows as input of the encoder. A frame that windows share is resized once."""
     shown = [
-        (piece.indices, piece.frames)
-        for piece in pieces
-        if not isinstance(piece.frames, SampleError)
+        (group.indices, group.frames)
+        for group in groups
+        if not isinstance(group.frames, SampleError)
     ]
     row_of = {
         int(index): row

@@ -51,7 +51,7 @@ class VideoFolder(VideoSet):
 
 
 class VideoFile(VideoReader):
-    """A video file as a entry. Its time begins with its first frame."""
+    """A video file. Its time begins with its first frame."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -73,14 +73,15 @@ class VideoFile(VideoReader):
         metadata = self._decoder.metadata
         end_s = float(metadata.end_stream_seconds - metadata.begin_stream_seconds)
         (middle,) = self.decode(np.array([end_s / 2]))
-        if isinstance(middle.frames, _MisplacedError):  # so will be all others
+        if isinstance(middle.frames, _MisplacedError):  # then all frames are misplaced
             raise middle.frames
         return ((0.0, end_s),)
 
     def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
         """Decode the frames on screen at these times, as one group.
 
-        If the decoder fails, each time that it fails at is a group, and the others form more.
+        If the decoder fails, each time at which it fails is a group, and the other times form
+        further groups.
         """
         try:
             frames, shown_s = self._frames(times)
@@ -89,16 +90,17 @@ class VideoFile(VideoReader):
                 return [DecodedFrames(indices=np.zeros(1, dtype=np.int64), frames=error)]
             middle = len(times) // 2
             later = [
-                DecodedFrames(indices=piece.indices + middle, frames=piece.frames)
-                for piece in self.decode(times[middle:])
+                DecodedFrames(indices=group.indices + middle, frames=group.frames)
+                for group in self.decode(times[middle:])
             ]
             return self.decode(times[:middle]) + later
+
         # An AVI with B-frames may place its first frame one frame after the beginning.
         late = shown_s > np.maximum(times, 1.5 / self._decoder.metadata.average_fps) + 2 * HAIR_S
 
         right = np.flatnonzero(~late)
-        pieces = [DecodedFrames(indices=right, frames=frames[right])] if len(right) else []
-        return pieces + [
+        groups = [DecodedFrames(indices=right, frames=frames[right])] if len(right) else []
+        return groups + [
             DecodedFrames(
                 indices=np.array([index]),
                 frames=_MisplacedError(float(times[index]), float(shown_s[index])),
@@ -115,17 +117,17 @@ class VideoFile(VideoReader):
         # A hair later: a rounded time may fall just before its frame.
         seconds = np.clip(times + begin_s + HAIR_S, begin_s, end_s - HAIR_S)
         try:
-            found = decoder.get_frames_played_at(seconds=seconds.tolist())
+            batch = decoder.get_frames_played_at(seconds=seconds.tolist())
         except _FAILURES as error:
             raise SampleError(
                 f"it cannot be decoded at {times[0]:.3f} s ({_reason(error, self._path)})"
             ) from error
-        return found.data, found.pts_seconds.numpy() - begin_s
+        return batch.data, batch.pts_seconds.numpy() - begin_s
 
     @functools.cached_property
     def _decoder(self) -> Any:
         video_decoder, fixed_crop = torchcodec_classes()
-        from torchcodec.transforms import Resize  # type: ignore[attr-defined]  # re-exported without saying so
+        from torchcodec.transforms import Resize  # type: ignore[attr-defined]  # not in __all__
 
         try:
             metadata = video_decoder(self._path, seek_mode="approximate").metadata
@@ -155,7 +157,8 @@ class _MisplacedError(SampleError):
 
     def __init__(self, asked_s: float, shown_s: float) -> None:
         super().__init__(
-            f"the frame at {asked_s:.3f} s cannot be found in this container, only one at {shown_s:.3f} s: "
+            f"the frame at {asked_s:.3f} s cannot be found in this container, "
+            f"only one at {shown_s:.3f} s: "
             "copy the video into another one (ffmpeg -i VIDEO -c copy VIDEO.mkv)"
         )
 

@@ -34,7 +34,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result for one video, whose features are in their file."""
+    """The result for one video. Its features are in `file`."""
 
     entry: VideoEntry
     file: str
@@ -55,7 +55,8 @@ class Worker:
         self._frozen = open_encoder(job.choice, self._device)
         if feature_settings(self._frozen, job.stride_s, job.precision) != job.settings:
             raise ConfigError(
-                f"{job.choice.path} was overwritten meanwhile; wait until its run is done, or copy it"
+                f"{job.choice.path} was overwritten meanwhile; wait until its run is done, "
+                "or copy it"
             )
 
     def extract(self, entry: VideoEntry) -> Outcome:
@@ -65,6 +66,8 @@ class Worker:
         """
         reader = self._job.videos.open(entry)
         file = f"{entry.source}/{reader.name}.safetensors"
+
+        # Reuse the file of an earlier command.
         if (self._job.out / file).exists():
             header, starts = read_header_and_starts(self._job.out / file)
             if (
@@ -90,7 +93,6 @@ class Worker:
             "device": self._device.type,
             "batch": self._job.batch,
         }
-
         header = write_features_file(
             self._store,
             file,

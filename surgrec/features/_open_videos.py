@@ -20,7 +20,7 @@ def open_videos(data: Sequence[str], only: Collection[tuple[str, str]] | None = 
 
     Raises:
         ConfigError: Several addresses, and not all are corpora.
-        MissingError: An address is neither.
+        MissingError: The address is neither a corpus nor a folder.
         ManifestError: The folder holds no video.
         ShardError: A corpus does not keep its format.
     """
@@ -30,10 +30,12 @@ def open_videos(data: Sequence[str], only: Collection[tuple[str, str]] | None = 
 
     if len(data) > 1:
         raise ConfigError(
-            f"{others[0]} holds no {CORPUS_FILE}; name several corpora, or one folder of videos alone"
+            f"{others[0]} holds no {CORPUS_FILE}; name several corpora, "
+            "or one folder of videos alone"
         )
     if not Path(others[0]).is_dir():
         raise MissingError(
-            f"{others[0]} is neither a corpus (no {CORPUS_FILE}) nor a folder of videos; check the address"
+            f"{others[0]} is neither a corpus (no {CORPUS_FILE}) nor a folder of videos; "
+            "check the address"
         )
     return VideoFolder(Path(others[0]))

@@ -36,6 +36,7 @@ def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
 
 
 def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
+    """Yield the outcomes of one process per device."""
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
     alive, lifeline = context.Pipe(duplex=False)
     free: SimpleQueue[str] = context.SimpleQueue()
@@ -52,11 +53,11 @@ def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
             yield task.result()
     except BrokenProcessPool as error:
         raise StorageError(
-            "a process that extracts features died; if memory ran out use fewer --processes or a smaller --batch, "
-            "then run again"
+            "a process that extracts features died; if memory ran out use fewer --processes or a "
+            "smaller --batch, then run again"
         ) from error
     finally:
-        lifeline.close()  # processes in the middle of a video leave now; a file is complete or absent
+        lifeline.close()  # processes exit now, even within a video: a file is complete or absent
         pool.shutdown(cancel_futures=True)
 
 
@@ -66,12 +67,13 @@ def _ctrl_c_later() -> Iterator[None]:
 
     A terminal sends Ctrl-C to all processes of a command.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # they inherit it
-    # A library's thread may take the signal nevertheless, and Python would then interrupt this one half-way.
-    heard: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # processes inherit it
+
+    # The signal may reach a thread of a library instead, and Python would interrupt this thread.
+    received: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
     handler = (
-        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
         if is_main
         else None
     )
@@ -82,7 +84,7 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if is_main:
             signal.signal(signal.SIGINT, handler)
-    if heard:
+    if received:
         raise KeyboardInterrupt
 
 
@@ -111,8 +113,7 @@ def _leave_with_parent(alive: Connection) -> None:
 
 def _extract(entry: VideoEntry) -> Outcome:
     (state,) = _state
-    if (
-        state.worker is None
-    ):  # here, not in the initializer, from which no error would arrive as its sentence
+    # An error in the pool's initializer would lose its message, so the worker is built here.
+    if state.worker is None:
         state.worker = Worker(state.job, state.device)
     return state.worker.extract(entry)

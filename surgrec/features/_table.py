@@ -72,12 +72,15 @@ def read_features(out: Path) -> Features:
     store = open_store(out)
     if not store.exists(FEATURES_FILE):
         raise MissingError(
-            f"{out} holds no finished features (no {FEATURES_FILE}); let `surgrec features` finish first"
+            f"{out} holds no finished features (no {FEATURES_FILE}); "
+            "let `surgrec features` finish first"
         )
     facts = json.loads(store.read(FEATURES_FILE))
 
     table = read_parquet(store.read(WINDOWS_FILE), store.locate(WINDOWS_FILE))
     rows = [WindowRow(**row) for row in table.to_pylist()]
+
+    # Read each file once; the rows of the table pick from them.
     files = {file: read_values(out / file) for file in dict.fromkeys(row.file for row in rows)}
     values = [files[row.file][row.row] for row in rows]
 

@@ -29,7 +29,16 @@ def joined(spans: Sequence[TimeSpan], gap_s: float) -> tuple[TimeSpan, ...]:
 def window_starts(
     spans: Sequence[TimeSpan], span_s: float, stride_s: float
 ) -> Float64[np.ndarray, " n"]:
-    """Return every multiple of `stride_s` at which a window of `span_s` fits in a span, ascending."""
+    """Return the starts of all windows: the multiples of `stride_s` at which one fits in a span.
+
+    Args:
+        spans: Parts of the video without a gap.
+        span_s: Seconds of a window.
+        stride_s: Seconds from one start to the next.
+
+    Returns:
+        Seconds of the video, ascending.
+    """
     numbers = [
         number
         for start_s, end_s in spans
