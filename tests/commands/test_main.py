@@ -39,7 +39,7 @@ def test_help_of_a_command_describes_every_argument_in_plain_types(name: str) ->
     assert "Example:" in run.stdout
     assert not any(word in run.stdout for word in ("<class", "Literal", "null", "Args:"))
     described = run.stdout.partition("positional arguments:\n")[2].splitlines()[0].split()
-    assert len(described) > 2, "the positional argument has a text"
+    assert len(described) > 2, "the positional argument has a description"
 
 
 def test_the_package_and_both_scripts_print_one_version() -> None:
@@ -62,7 +62,7 @@ def test_help_needs_no_torch() -> None:
 @pytest.mark.parametrize("name", TORCH_COMMANDS)
 def test_without_torch_a_command_says_how_to_install_it(name: str, tmp_path: Path) -> None:
     program = (
-        "import sys; sys.modules['torch'] = None\n"  # as if it were not installed
+        "import sys; sys.modules['torch'] = None\n"  # simulate a missing package
         "from surgrec.commands.main import main; sys.argv[0] = 'surgrec'; main()"
     )
     run = subprocess.run(

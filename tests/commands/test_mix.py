@@ -10,7 +10,7 @@ from tests.support.tool import refusal, surgrec_here
 BATCH = 8
 
 
-def test_mix_says_what_a_run_will_draw_to_the_sample(tiny_corpus: Path) -> None:
+def test_mix_predicts_the_draws_of_a_run_exactly(tiny_corpus: Path) -> None:
     options = ("--seed", 3, "--mixture.block", 40)
     lines = surgrec_here("order", tiny_corpus, *options, "--global_batch", BATCH, "--num_steps", 13)
     drawn = Counter(json.loads(line)["source"] for line in lines.stdout.splitlines())
@@ -22,9 +22,7 @@ def test_mix_says_what_a_run_will_draw_to_the_sample(tiny_corpus: Path) -> None:
     assert f" {drawn['alpha'] + drawn['beta']} " in table, "the sum of a domain with two sources"
 
 
-def test_mix_compares_what_a_run_has_consumed_with_its_plan(
-    tiny_corpus: Path, tmp_path: Path
-) -> None:
+def test_mix_compares_the_samples_of_a_run_with_its_plan(tiny_corpus: Path, tmp_path: Path) -> None:
     planned = surgrec_here(
         "mix", tiny_corpus, "--mixture.block", 16, "--seed", 5, "--samples", 24, "--json", "true"
     )
@@ -40,7 +38,7 @@ def test_mix_compares_what_a_run_has_consumed_with_its_plan(
     assert "differs from the plan: alpha, beta, gamma" in other.stderr
 
 
-def test_mix_warns_of_repeats_beyond_the_cap_and_its_status_tells(tiny_corpus: Path) -> None:
+def test_mix_refuses_or_warns_about_repeats_beyond_max_repeats(tiny_corpus: Path) -> None:
     capped = (
         "mix",
         tiny_corpus,

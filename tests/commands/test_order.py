@@ -13,7 +13,7 @@ from tests.support.tool import heavy_modules_of, refusal, run_surgrec, surgrec_h
 BATCH = 8
 
 
-def test_order_prints_what_a_run_would_train_on(tiny_corpus: Path) -> None:
+def test_order_prints_the_samples_of_a_run(tiny_corpus: Path) -> None:
     lines = order(tiny_corpus, "--num_steps", 5)
     assert [(line["step"], line["slot"]) for line in lines] == [
         (step, slot) for step in range(5) for slot in range(BATCH)
@@ -25,18 +25,16 @@ def test_order_prints_what_a_run_would_train_on(tiny_corpus: Path) -> None:
     }
     assert all(line["key"] in keys[line["source"]] for line in lines)
     first_epoch = [line["key"] for line in lines if line["source_epoch"] == 0]
-    assert len(set(first_epoch)) == len(first_epoch), (
-        "an epoch of a source has each of its samples once"
-    )
+    assert len(set(first_epoch)) == len(first_epoch), "an epoch of a source has each sample once"
 
 
-def test_order_is_the_same_for_every_world_size_and_from_every_step(tiny_corpus: Path) -> None:
+def test_order_is_equal_for_every_world_size_and_start_step(tiny_corpus: Path) -> None:
     whole = order(tiny_corpus, "--num_steps", 6)
     alone = run_surgrec(
         "order", tiny_corpus, "--seed", 3, "--global_batch", BATCH, "--num_steps", 6
     )
     assert [json.loads(line) for line in alone.stdout.splitlines()] == whole, (
-        "whichever process asks"
+        "the same in a new process"
     )
     for world_size in (2, 4):
         ranks = [
@@ -67,7 +65,7 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("mixture", "arguments", "status", "said"),
+    ("mixture", "arguments", "status", "message"),
     [
         ("", ("--world_size", 3), 1, "global_batch 8 cannot be shared by 3 ranks"),
         ("", ("--world_size", 2, "--rank", 2), 1, "rank 2 is not one of the 2 ranks"),
@@ -84,11 +82,11 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
         ("splits: [test]", (), 1, "no sample to draw in splits ['test']"),
     ],
 )
-def test_an_order_that_cannot_be_is_refused(
+def test_an_impossible_order_is_refused(
     mixture: str,
     arguments: tuple[object, ...],
     status: int,
-    said: str,
+    message: str,
     tiny_corpus: Path,
     tmp_path: Path,
 ) -> None:
@@ -96,11 +94,11 @@ def test_an_order_that_cannot_be_is_refused(
     path.write_text(mixture)
     chosen = ("--mixture", path) if mixture else ()
     run = surgrec_here("order", tiny_corpus, "--global_batch", BATCH, *chosen, *arguments)
-    assert said in refusal(run, status)
+    assert message in refusal(run, status)
     assert run.stdout == ""
 
 
-def test_order_can_be_cut_short_by_the_shell(tiny_corpus: Path) -> None:
+def test_order_ends_quietly_if_the_reader_of_its_pipe_ends(tiny_corpus: Path) -> None:
     line = f"{sys.executable} -m surgrec order {tiny_corpus} --num_steps 3000 | head -n 1"
     run = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False
@@ -120,7 +118,7 @@ def test_order_and_mix_need_no_torch(tiny_corpus: Path) -> None:
 
 
 def order(corpus: Path, *arguments: object, seed: int = 3) -> list[dict[str, object]]:
-    """The lines that `surgrec order` prints."""
+    """Return the lines that `surgrec order` prints."""
     run = surgrec_here("order", corpus, "--seed", seed, "--global_batch", BATCH, *arguments)
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]

@@ -1,3 +1,5 @@
+"""Audit of an evaluation: leaks, pretraining overlap, odd labels."""
+
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from tests.support.samples import make_clips, write_corpus
 
 
 def videos(*names: str) -> list[CaseVideo]:
-    """Videos named `source/case/video`."""
+    """Return videos from names `source/case/video`."""
     parts = [name.split("/") for name in names]
     return [
         CaseVideo(source=source, case=case, video=video, stored="train")
@@ -30,17 +32,20 @@ def videos(*names: str) -> list[CaseVideo]:
     ]
 
 
-def parts(train: list[CaseVideo], test: list[CaseVideo], **counts: Any) -> Parts:
-    return Parts(**({"train": train, "test": test, "absent": [], "named": 0} | counts))
+def parts(train: list[CaseVideo], test: list[CaseVideo], **others: Any) -> Parts:
+    """Return the parts of a split."""
+    return Parts(**({"train": train, "test": test, "absent": [], "named": 0} | others))
 
 
 def label(video: str, value: str) -> VideoLabel:
+    """Return a label of the task `phase`."""
     return VideoLabel(
         video=video, case="", split="train", task="phase", start_s=0.0, end_s=1.0, value=value
     )
 
 
 def windows(*values: str, num_cases: int = 1) -> PartWindows:
+    """Return a part whose labeled windows have these values."""
     return PartWindows(
         rows=[],
         values=list(values),
@@ -54,7 +59,7 @@ def windows(*values: str, num_cases: int = 1) -> PartWindows:
 def provenance(
     sources: dict[str, Source], names: Sequence[str], splits: Sequence[str] = ("train",)
 ) -> dict[str, Any]:
-    """What a run that drew from some sources says of its encoder."""
+    """Return the provenance of an encoder whose run drew from these sources."""
     mixture = Mixture(
         splits=list(splits), levels=[Level(by="source", alpha=0.0), Level(by="case", alpha=0.0)]
     )
@@ -62,7 +67,8 @@ def provenance(
     return {"order": order.identity(), "consumed": order.consumed(5000), "init_from": None}
 
 
-def found(checks: list[Check]) -> dict[str, tuple[int, int]]:
+def counts(checks: list[Check]) -> dict[str, tuple[int, int]]:
+    """Return the count and the total of each check."""
     return {check.check: (check.found, check.of) for check in checks}
 
 
@@ -72,9 +78,9 @@ SEEN, UNKNOWN = (
 )
 
 
-def test_disjoint_parts_pass_and_say_how_much_was_compared() -> None:
+def test_disjoint_parts_pass_and_report_the_compared_numbers() -> None:
     train, test = videos("a/1/p", "a/2/q", "a/2/r"), videos("a/3/s", "b/1/t")
-    assert found(audit_split(parts(train, test))) == {
+    assert counts(audit_split(parts(train, test))) == {
         "cases in train and test": (0, 4),
         "videos in train and test": (0, 5),
     }
@@ -121,7 +127,7 @@ def test_many_leaking_cases_are_named_in_short() -> None:
         audit_split(parts([*shared, *videos("a/9/9")], shared))
 
 
-def test_the_encoder_s_own_test_cases_are_counted_exactly(tiny_corpus: Path) -> None:
+def test_pretrained_test_cases_are_counted_exactly(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     test = [video for video in corpus_videos(sources) if video.source in ("beta", "gamma")]
     everywhere, from_val = provenance(sources, [*sources]), provenance(sources, ["beta"], ["val"])
@@ -130,17 +136,17 @@ def test_the_encoder_s_own_test_cases_are_counted_exactly(tiny_corpus: Path) -> 
         match=r"pretrained on 3 of 4 test cases \(beta/.*allow_pretraining_overlap true",
     ):
         audit_pretraining(test, everywhere, sources, allow_overlap=False)
-    assert found(audit_pretraining(test, everywhere, sources, allow_overlap=True)) == {
+    assert counts(audit_pretraining(test, everywhere, sources, allow_overlap=True)) == {
         SEEN: (3, 4),
         UNKNOWN: (0, 4),
     }
-    assert found(audit_pretraining(test, from_val, sources, allow_overlap=True)) == {
+    assert counts(audit_pretraining(test, from_val, sources, allow_overlap=True)) == {
         SEEN: (1, 4),
         UNKNOWN: (0, 4),
     }
 
 
-def test_another_video_of_a_case_that_was_drawn_is_an_overlap(tmp_path: Path) -> None:
+def test_another_video_of_a_drawn_case_is_an_overlap(tmp_path: Path) -> None:
     clips = [replace(clip, case="one") for clip in make_clips(3)]
     clips += [
         replace(clip, case="one", video="ba9876543210", split="test") for clip in make_clips(3)
@@ -151,23 +157,23 @@ def test_another_video_of_a_case_that_was_drawn_is_an_overlap(tmp_path: Path) ->
         audit_pretraining(test, provenance(sources, ["alpha"]), sources, allow_overlap=False)
 
 
-def test_a_source_that_the_run_did_not_draw_from_is_no_overlap(tiny_corpus: Path) -> None:
+def test_a_source_without_a_draw_is_not_an_overlap(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     test = [video for video in corpus_videos(sources) if video.source == "gamma"]
     claimed = provenance(sources, [*sources])
     claimed["consumed"]["gamma"] = 0
-    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
+    assert counts(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
         SEEN: (0, 2),
         UNKNOWN: (0, 2),
     }
 
 
 @pytest.mark.parametrize("change", ["digest", "rows", "name", "init_from", "order"])
-def test_what_cannot_be_compared_is_unknown_and_not_clean(tiny_corpus: Path, change: str) -> None:
+def test_an_incomparable_pretraining_is_unknown_not_clean(tiny_corpus: Path, change: str) -> None:
     sources = open_corpus([tiny_corpus])
     test = [video for video in corpus_videos(sources) if video.source == "gamma"]
     claimed = provenance(sources, ["alpha"])
-    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False))[UNKNOWN] == (0, 2)
+    assert counts(audit_pretraining(test, claimed, sources, allow_overlap=False))[UNKNOWN] == (0, 2)
     drawn = claimed["order"]["sources"]
     if change == "order":
         del claimed["order"]
@@ -177,10 +183,10 @@ def test_what_cannot_be_compared_is_unknown_and_not_clean(tiny_corpus: Path, cha
             claimed["consumed"].pop("alpha"),
         )
     elif change == "init_from":
-        claimed["init_from"] = "somebody's weights"
+        claimed["init_from"] = "external weights"
     else:
         drawn["alpha"][change] = "0" * 64
-    assert found(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
+    assert counts(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
         SEEN: (0, 2),
         UNKNOWN: (2, 2),
     }
@@ -192,15 +198,15 @@ def test_a_task_needs_labeled_cases_in_both_parts_and_several_values() -> None:
     require_task("phase", split, labels)
     with pytest.raises(ConfigError, match="test, of the cases with a label of phase, has a/4 only"):
         require_task(
-            "phase", split, {video: own for video, own in labels.items() if video != ("a", "r")}
+            "phase", split, {video: rows for video, rows in labels.items() if video != ("a", "r")}
         )
     with pytest.raises(ConfigError, match="all train labels of phase are 'x'"):
-        require_task("phase", split, {video: own[:1] for video, own in labels.items()})
+        require_task("phase", split, {video: rows[:1] for video, rows in labels.items()})
 
 
 def test_odd_labels_are_counted() -> None:
     train = windows("access", "access", "Phase", num_cases=3)
-    checks = found(audit_labels("step", train, windows("access", "step", "closure")))
+    checks = counts(audit_labels("step", train, windows("access", "step", "closure")))
     assert checks["labeled windows whose label looks like a table's header"] == (2, 6)
     assert checks["test windows whose label no train window has"] == (2, 3)
     assert checks["train cases without a labeled window"] == (3, 3)

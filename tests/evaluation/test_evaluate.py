@@ -1,4 +1,4 @@
-"""The whole way on a real corpus: two cases to learn from, three to test on, an encoder of a few thousand weights."""
+"""`surgrec evaluate` on the tiny corpus, with an encoder of a few thousand weights."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ TINY = EncoderConfig(
 
 
 def write_labels(corpus: Path) -> None:
-    """Gives every video of the corpus two phases, the second from 4 s on; the one of beta's val case ends at 6 s."""
+    """Give every video two phases, the second from 4 s on; in beta's val case it ends at 6 s."""
     for name, source in open_corpus([corpus]).items():
         columns = [source.index.column(column).to_pylist() for column in ("video", "case", "split")]
         labels = [
@@ -45,7 +45,7 @@ def write_labels(corpus: Path) -> None:
 
 
 def write_run(folder: Path, corpus: Path, **mixture: Any) -> Path:
-    """A run folder with an encoder that claims to have been trained on the corpus with this mixture."""
+    """Write a run folder whose encoder claims training on the corpus with this mixture."""
     folder.mkdir()
     order = Stream(open_corpus([corpus]), Mixture(**mixture), seed=0).order
     provenance = {"config": {"sampling_fps": 4.0}, "order": order.identity(), "init_from": None}
@@ -58,7 +58,7 @@ def write_run(folder: Path, corpus: Path, **mixture: Any) -> Path:
 
 
 def evaluate(corpus: Path, run: Path, split: str = SPLIT, *more: str) -> int:
-    """The exit status of the command."""
+    """Run the command; return its exit status."""
     path = run.parent / "split.yaml"
     path.write_text(split, encoding="utf-8")
     arguments = [
@@ -81,7 +81,7 @@ def evaluate(corpus: Path, run: Path, split: str = SPLIT, *more: str) -> int:
 
 @pytest.fixture
 def labeled_corpus(corpus_copy: Path) -> Path:
-    """A copy of the tiny corpus in which every video has phases."""
+    """Copy of the tiny corpus, with phases for every video."""
     write_labels(corpus_copy)
     return corpus_copy
 
@@ -106,7 +106,7 @@ def test_an_evaluation_records_data_and_scores_and_repeats_byte_for_byte(
         ("none", "prior", 1),
     ]
     assert record["counts"]["train"]["cases"] == 4
-    # One window a second of 1 s each: beta-one has 24 s; of beta-two's 8 s, the last 2 have no label.
+    # One window of 1 s per second: beta-one has 24 s; beta-two 8 s, the last 2 without a label.
     assert record["counts"]["test"] == {
         "cases": 2,
         "videos": 2,
@@ -139,7 +139,7 @@ def test_an_evaluation_records_data_and_scores_and_repeats_byte_for_byte(
     assert written == {name: (out / name).read_bytes() for name in written}
 
 
-def test_a_run_that_has_gone_on_is_evaluated_again_in_the_same_place(
+def test_a_run_that_continued_is_evaluated_again_in_the_same_folder(
     labeled_corpus: Path, tmp_path: Path
 ) -> None:
     run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
@@ -151,10 +151,10 @@ def test_a_run_that_has_gone_on_is_evaluated_again_in_the_same_place(
     assert evaluate(labeled_corpus, run) == 0
     after = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
     assert after["encoder"]["sha256"] != before["encoder"]["sha256"]
-    assert evaluate(labeled_corpus, run, SPLIT, "--stride_s", "0.5") == 0, "and with other windows"
+    assert evaluate(labeled_corpus, run, SPLIT, "--stride_s", "0.5") == 0, "also with other windows"
 
 
-def test_only_videos_of_the_split_are_looked_at(labeled_corpus: Path, tmp_path: Path) -> None:
+def test_only_videos_of_the_split_are_extracted(labeled_corpus: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
     assert evaluate(labeled_corpus, run) == 0
     record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
@@ -163,7 +163,7 @@ def test_only_videos_of_the_split_are_looked_at(labeled_corpus: Path, tmp_path: 
     assert len(list(features.glob("*/*.safetensors"))) == counted
 
 
-def test_an_overlap_with_the_pretraining_is_refused_or_else_on_record(
+def test_an_overlap_with_the_pretraining_is_refused_or_recorded(
     labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path / "run", labeled_corpus)
@@ -179,7 +179,7 @@ def test_an_overlap_with_the_pretraining_is_refused_or_else_on_record(
     } in record["audit"]
 
 
-def test_windows_of_a_bad_clip_are_counted_and_the_status_says_so(
+def test_windows_of_a_bad_clip_are_counted_and_set_the_exit_status(
     labeled_corpus: Path, tmp_path: Path
 ) -> None:
     source = open_corpus([labeled_corpus])["beta"]
@@ -213,7 +213,7 @@ def test_windows_of_a_bad_clip_are_counted_and_the_status_says_so(
         (SPLIT.replace("[beta]", "[alpha]"), "phase", "in train and in test are the cases alpha/"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_before_anything_is_computed(
+def test_an_impossible_evaluation_is_refused_before_any_computation(
     labeled_corpus: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -227,7 +227,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_computed(
     assert not (run / "evaluation").exists()
 
 
-def test_labels_that_are_all_the_same_leave_nothing_to_evaluate(
+def test_equal_labels_everywhere_are_refused(
     labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("alpha", "gamma"):

@@ -1,3 +1,5 @@
+"""Scores of the k-nearest-neighbor probe."""
+
 import math
 
 import pytest
@@ -10,7 +12,7 @@ TRAIN = torch.tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0], [-3.0, 0.0]])
 LABELS = torch.tensor([0, 1, 1, 2])
 
 
-def test_votes_are_those_computed_by_hand() -> None:
+def test_votes_equal_a_calculation_by_hand() -> None:
     """Cosines to (3, 0) are 1, 0, 1/sqrt 2, -1; the two nearest are the first and the third."""
     scores = knn_scores(
         TRAIN, LABELS, torch.tensor([[3.0, 0.0]]), num_classes=3, k=2, temperature=0.5
@@ -27,13 +29,13 @@ def test_votes_for_the_same_class_add_up() -> None:
     )
 
 
-def test_all_vote_where_there_are_fewer_than_k() -> None:
+def test_all_neighbors_vote_if_fewer_than_k_exist() -> None:
     few, many = (knn_scores(TRAIN, LABELS, TRAIN, num_classes=3, k=k) for k in (4, 100))
     assert torch.equal(few, many)
     assert few.argmax(dim=1).tolist() == LABELS.tolist()
 
 
-def test_many_rows_are_scored_as_each_alone() -> None:
+def test_a_row_scores_the_same_alone_and_among_many() -> None:
     test = torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     together = knn_scores(TRAIN, LABELS, test, num_classes=3, k=2)
     alone = torch.cat(
@@ -46,7 +48,7 @@ def test_many_rows_are_scored_as_each_alone() -> None:
     assert together.shape == (2500, 3)
 
 
-def test_no_neighbor_and_no_vote_are_refused() -> None:
+def test_zero_neighbors_and_zero_votes_are_refused() -> None:
     with pytest.raises(ConfigError, match="0 training features"):
         knn_scores(TRAIN[:0], LABELS[:0], TRAIN, num_classes=3)
     with pytest.raises(ConfigError, match="k 0"):

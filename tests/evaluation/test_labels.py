@@ -1,3 +1,5 @@
+"""The label of each window."""
+
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ from surgrec.shards import VideoLabel, open_corpus
 
 
 def label(value: str, start_s: float, end_s: float, video: str = "v") -> VideoLabel:
+    """Return a label of the task `phase`."""
     times = {"start_s": float(start_s), "end_s": float(end_s)}
     return VideoLabel(video=video, case="c", split="train", task="phase", value=value, **times)
 
 
 def window(start_s: float, video: str = "v") -> WindowRow:
+    """Return a window of 2 s."""
     return WindowRow(
         source="alpha",
         domain="d",
@@ -36,10 +40,10 @@ def window(start_s: float, video: str = "v") -> WindowRow:
     )
 
 
-def test_a_stretch_holds_its_start_and_not_its_end() -> None:
+def test_a_label_covers_its_start_and_not_its_end() -> None:
     labels = [label("access", 1, 3), label("dissection", 3, 5)]
-    moments = np.array([0.5, 1.0, 2.999, 3.0, 4.9, 5.0])
-    assert values_at(labels, moments, "v") == [
+    times = np.array([0.5, 1.0, 2.999, 3.0, 4.9, 5.0])
+    assert values_at(labels, times, "v") == [
         UNLABELED,
         "access",
         "access",
@@ -49,7 +53,7 @@ def test_a_stretch_holds_its_start_and_not_its_end() -> None:
     ]
 
 
-def test_a_window_has_the_value_that_holds_at_its_last_frame() -> None:
+def test_a_window_has_the_value_at_its_last_frame() -> None:
     labels = {
         ("alpha", "v"): [label("access", 0, 3), label("dissection", 3, 9)],
         ("alpha", "w"): [label("other", 0, 9)],
@@ -65,17 +69,17 @@ def test_a_window_has_the_value_that_holds_at_its_last_frame() -> None:
     ]
 
 
-def test_one_value_twice_is_one_value_and_two_values_are_refused() -> None:
+def test_equal_overlapping_values_merge_and_different_ones_are_refused() -> None:
     assert values_at([label("a", 0, 3), label("a", 2, 5)], np.array([2.5]), "v") == ["a"]
     with pytest.raises(ConfigError, match=r"src/v has two values of phase at 2.5 s, 'a' and 'b'"):
         values_at([label("a", 0, 3), label("b", 2, 5)], np.array([1.0, 2.5]), "src/v")
 
 
-def test_overlapping_labels_do_no_harm_where_no_window_ends() -> None:
+def test_overlapping_labels_without_a_window_end_are_allowed() -> None:
     assert values_at([label("a", 0, 3), label("b", 2, 5)], np.array([1.0, 4.0]), "v") == ["a", "b"]
 
 
-def test_two_values_are_found_before_windows_are_computed() -> None:
+def test_two_values_at_a_time_are_refused_before_extraction() -> None:
     sampling = ClipSampling(num_frames=8, fps=4.0)  # the last frame is 1.75 s after the first
     twice = {("src", "v"): [label("a", 0, 3), label("b", 2.5, 5)]}
     require_one_value(twice, sampling, stride_s=2.0)
@@ -83,14 +87,14 @@ def test_two_values_are_found_before_windows_are_computed() -> None:
         require_one_value(twice, sampling, stride_s=1.0)
 
 
-def test_labels_come_from_the_corpus_and_an_unknown_task_lists_the_known(
+def test_labels_come_from_the_corpus_and_an_unknown_task_is_refused(
     tiny_corpus: Path,
 ) -> None:
     sources = open_corpus([tiny_corpus])
     videos = corpus_videos(sources)
-    found = task_labels(sources, videos, "phase")
-    assert {source for source, _ in found} == {"alpha"}
-    assert sorted({row.value for rows in found.values() for row in rows}) == [
+    labels = task_labels(sources, videos, "phase")
+    assert {source for source, _ in labels} == {"alpha"}
+    assert sorted({row.value for rows in labels.values() for row in rows}) == [
         "access",
         "dissection",
     ]

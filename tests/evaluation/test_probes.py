@@ -1,3 +1,5 @@
+"""Probes and baselines against scikit-learn and known data."""
+
 import numpy as np
 import pytest
 import torch
@@ -21,15 +23,15 @@ KNN, LOGISTIC = Knn(), LogisticRegression()
 
 
 def blobs(seed: int, windows: int = 240, cases: int = 6, noise: float = 1.0) -> LabeledFeatures:
-    """Windows of three classes around three directions, every case with all of them."""
-    chance = np.random.default_rng(seed)
+    """Return windows of three classes around three directions; each case has all classes."""
+    rng = np.random.default_rng(seed)
     label = np.arange(windows) % 3
-    values = np.eye(8)[label] * 3 + chance.normal(size=(windows, 8)) * noise
+    values = np.eye(8)[label] * 3 + rng.normal(size=(windows, 8)) * noise
     case = np.arange(windows) // 3 % cases
     return LabeledFeatures(values=values.astype(np.float32), label=label, case=case, num_classes=3)
 
 
-def test_probes_have_unique_names_and_the_primary_one_chooses_nothing() -> None:
+def test_probe_names_are_unique_and_the_primary_probe_has_no_choice() -> None:
     assert len({probe.name for probe in PROBES}) == len(PROBES)
     assert CLASSIFIER_LABELS == {
         "knn": "kNN",
@@ -42,7 +44,7 @@ def test_probes_have_unique_names_and_the_primary_one_chooses_nothing() -> None:
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
-def test_every_probe_separates_classes_that_are_apart(probe: Probe) -> None:
+def test_every_probe_separates_distant_classes(probe: Probe) -> None:
     train, test = blobs(0), blobs(1)
     result = probe.fit_predict(train, test.values)
     assert (result.label == test.label).mean() > 0.9
@@ -64,12 +66,12 @@ def test_knn_ignores_a_common_offset_and_the_units_of_features() -> None:
     )
     predicted = KNN.fit_predict(moved, test.values * scale + shift).label
     assert (predicted == KNN.fit_predict(train, test.values).label).mean() > 0.99, (
-        "but for the rounding of float32"
+        "except for the rounding of float32"
     )
     assert (predicted == test.label).mean() > 0.5
 
 
-def test_the_regression_is_scikit_learns_on_standardized_features() -> None:
+def test_the_regression_equals_scikit_learn_on_standardized_features() -> None:
     train, test = blobs(0, noise=4.0), blobs(1, noise=4.0)
     result = LOGISTIC.fit_predict(train, test.values)
     scaler = StandardScaler().fit(train.values.astype(np.float64))
@@ -80,13 +82,13 @@ def test_the_regression_is_scikit_learns_on_standardized_features() -> None:
     assert "logistic regressions stopped before they converged" not in result.issues
 
 
-def test_the_regression_reports_a_solver_that_stopped_and_a_c_at_the_edge() -> None:
+def test_the_regression_reports_a_stopped_solver_and_an_extreme_c() -> None:
     train, test = blobs(0, noise=4.0), blobs(1, noise=4.0)
     hasty = LogisticRegression(c_grid=(10.0,), max_iterations=1)
     assert hasty.fit_predict(train, test.values).issues == set(hasty.issues)
 
 
-def test_a_feature_in_other_units_changes_nothing() -> None:
+def test_the_regression_ignores_the_units_of_features() -> None:
     train, test = blobs(0, noise=4.0), blobs(1, noise=4.0)
     units = np.array([1, 1000, 0.001, 1, 1, 50, 1, 1], dtype=np.float32)
     scaled = LabeledFeatures(
@@ -112,17 +114,17 @@ def test_the_penalty_is_chosen_by_macro_f1_on_held_out_cases() -> None:
             scores.append(f1_score(train.label, held_out, average="macro"))
         assert LOGISTIC.choose_c(train) == LOGISTIC.c_grid[int(np.argmax(scores))]
         chosen.add(LOGISTIC.choose_c(train))
-    assert len(chosen) > 1, "otherwise nothing was chosen"
+    assert len(chosen) > 1, "the choice depends on the data"
 
 
-def test_a_fold_of_a_single_class_is_no_obstacle() -> None:
+def test_a_fold_of_a_single_class_is_allowed() -> None:
     train = blobs(0, windows=24, cases=2)
     labels = np.where(train.case == 0, 0, train.label)
     odd = LabeledFeatures(values=train.values, label=labels, case=train.case, num_classes=3)
     assert set(LOGISTIC.fit_predict(odd, train.values).label.tolist()) <= {0, 1, 2}
 
 
-def test_the_majority_is_the_most_frequent_label_or_the_first_of_equals() -> None:
+def test_the_majority_is_the_most_frequent_label_first_among_equals() -> None:
     assert majority_predictions(np.array([2, 0, 2, 1]), 3).tolist() == [2, 2, 2]
     assert majority_predictions(np.array([1, 0, 0, 1]), 2).tolist() == [0, 0]
 

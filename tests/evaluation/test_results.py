@@ -1,3 +1,5 @@
+"""The files of an evaluation, and the sentence of a verdict."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from surgrec.parquet import read_parquet
 
 
 def window(start_s: float) -> WindowRow:
+    """Return a window of 2 s."""
     return WindowRow(
         source="alpha",
         domain="d",
@@ -27,6 +30,7 @@ def window(start_s: float) -> WindowRow:
 
 
 def evaluation(task: str) -> dict[str, Any]:
+    """Return the shortest content of `evaluation.json`."""
     return {"format": 1, "task": task, "classes": [{"value": "access"}, {"value": "closure"}]}
 
 
@@ -36,7 +40,7 @@ PREDICTIONS = [
 ]
 
 
-def test_what_was_written_is_read_by_task(tmp_path: Path) -> None:
+def test_written_evaluations_are_read_sorted_by_task(tmp_path: Path) -> None:
     for task in ("tool", "phase"):
         out = tmp_path / "evaluation" / task
         write_evaluation(
@@ -46,7 +50,7 @@ def test_what_was_written_is_read_by_task(tmp_path: Path) -> None:
     assert read_evaluations(tmp_path / "evaluation") == []
 
 
-def test_every_prediction_is_a_row_with_its_label_in_words(tmp_path: Path) -> None:
+def test_every_prediction_is_a_row_with_class_names(tmp_path: Path) -> None:
     write_evaluation(
         tmp_path, evaluation("phase"), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS
     )
@@ -76,7 +80,7 @@ def test_another_format_is_refused(tmp_path: Path, text: str) -> None:
         read_evaluations(tmp_path)
 
 
-def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
+def test_invalid_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evaluation/phase/evaluation.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"format": 1')
@@ -100,11 +104,12 @@ def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
         (
             "not shown",
             (0.01, -0.02, 0.04),
-            "kNN, macro F1: no difference from random init shown, +0.010 [-0.020, +0.040] over 24 cases",
+            "kNN, macro F1: no difference from random init shown, +0.010 [-0.020, +0.040] "
+            "over 24 cases",
         ),
     ],
 )
-def test_a_verdict_says_what_was_shown(
+def test_a_verdict_sentence_has_direction_difference_and_interval(
     verdict: str, numbers: tuple[float, float, float], sentence: str
 ) -> None:
     row = dict(zip(("difference", "low", "high"), numbers, strict=True))

@@ -1,3 +1,5 @@
+"""Scores of predictions against scikit-learn, and their weights per case."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,12 +13,12 @@ from tests.support.made_up import CLASSES, made_up, once
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @given(st.integers(0, 2**32 - 1))
-def test_scores_are_those_of_scikit_learn(seed: int) -> None:
+def test_scores_equal_scikit_learn(seed: int) -> None:
     truth, predicted = made_up(seed)
     present = sorted(set(truth.label.tolist()))
     by_case = [
-        accuracy_score(truth.label[own], predicted[own])
-        for own in (truth.case == c for c in range(5))
+        accuracy_score(truth.label[rows], predicted[rows])
+        for rows in (truth.case == c for c in range(5))
     ]
     assert once(truth, predicted) == pytest.approx(
         {
@@ -31,25 +33,24 @@ def test_scores_are_those_of_scikit_learn(seed: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_weight_is_how_often_the_windows_of_a_case_are_there(seed: int) -> None:
+def test_the_weight_of_a_case_counts_as_copies_of_its_windows(seed: int) -> None:
     truth, predicted = made_up(seed)
     times = np.random.default_rng(seed).integers(3, size=truth.num_cases)
     times[0] += 1
     kept = np.repeat(np.arange(len(predicted)), times[truth.case])
     copy = np.concatenate([np.arange(times[case]) for case in truth.case])
-    repeated = np.unique(truth.case[kept] * 10 + copy, return_inverse=True)[
-        1
-    ]  # each copy is a case of its own
-    answered = GroundTruth(
+    # Each copy becomes a separate case.
+    repeated = np.unique(truth.case[kept] * 10 + copy, return_inverse=True)[1]
+    copied = GroundTruth(
         case=repeated, label=truth.label[kept], num_cases=int(times.sum()), num_classes=CLASSES
     )
     weighted = score(count_predictions(truth, predicted), times[None, :].astype(np.float64))
     assert {m: float(v[0]) for m, v in weighted.items()} == pytest.approx(
-        once(answered, predicted[kept])
+        once(copied, predicted[kept])
     )
 
 
-def test_an_absent_class_is_in_no_mean_and_its_prediction_is_an_error() -> None:
+def test_means_skip_an_absent_class_and_its_prediction_is_an_error() -> None:
     truth = GroundTruth(
         case=np.array([0, 0, 1]), label=np.array([0, 0, 1]), num_cases=2, num_classes=3
     )
@@ -73,12 +74,12 @@ def test_perfect_predictions_score_one_and_wrong_ones_zero() -> None:
     assert set(once(truth, (truth.label + 1) % CLASSES).values()) == {0.0}
 
 
-def test_the_prior_scores_what_seeded_draws_score_on_average() -> None:
+def test_the_prior_scores_the_average_of_random_draws() -> None:
     truth, _ = made_up(1, windows=4000)
     share = np.array([0.1, 0.2, 0.3, 0.4])
     expected = score(expected_counts(truth, share), np.ones((1, truth.num_cases)))
-    chance = np.random.default_rng(0)
-    draws = [once(truth, chance.choice(CLASSES, size=4000, p=share)) for _ in range(200)]
+    rng = np.random.default_rng(0)
+    draws = [once(truth, rng.choice(CLASSES, size=4000, p=share)) for _ in range(200)]
     for metric in METRICS:
         assert expected[metric][0] == pytest.approx(
             np.mean([draw[metric] for draw in draws]), abs=0.003

@@ -1,3 +1,5 @@
+"""Split files: their rules, and the cases that match."""
+
 from pathlib import Path
 
 import pytest
@@ -15,20 +17,23 @@ VIDEOS = [
 
 
 def rule(**conditions: list[str]) -> Rule:
+    """Return a rule with these conditions only."""
     return Rule(**({"sources": [], "cases": [], "stored": []} | conditions))
 
 
 def chosen(**conditions: list[str]) -> list[str]:
+    """Return the names of the matching cases."""
     return [video.case_name for video in choose(rule(**conditions), VIDEOS, "here")]
 
 
 def write(folder: Path, text: str) -> Path:
+    """Write a split file; return its path."""
     path = folder / "split.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_a_split_file_is_two_rules_and_remembers_what_it_said(tmp_path: Path) -> None:
+def test_a_split_file_has_two_rules_and_a_digest(tmp_path: Path) -> None:
     path = write(
         tmp_path, 'name: halves\ntrain: {cases: ["video{01..40}"]}\ntest: {stored: [val, test]}\n'
     )
@@ -48,7 +53,7 @@ def test_the_split_of_the_phantom_can_be_read() -> None:
     assert split.rules["test"]["stored"] == ["val", "test"]
 
 
-def test_all_conditions_must_hold_and_one_pattern_of_each_is_enough() -> None:
+def test_a_case_must_meet_every_condition_by_any_of_its_patterns() -> None:
     assert chosen(sources=["chol*"], cases=["video{01..03}", "video80"]) == [
         "cholec80/video01",
         "cholec80/video02",
@@ -69,12 +74,12 @@ def test_all_conditions_must_hold_and_one_pattern_of_each_is_enough() -> None:
         ("*{1..3}", 24),
     ],
 )
-def test_ranges_count_as_a_shell_does(pattern: str, count: int) -> None:
+def test_ranges_expand_as_in_a_shell(pattern: str, count: int) -> None:
     assert len(chosen(sources=["cholec80"], cases=[pattern])) == count
 
 
-def test_a_name_with_wildcards_in_it_is_found_as_it_is() -> None:
-    video = CaseVideo(source="own", case="case[7]", video="v", stored="train")
+def test_a_name_that_contains_wildcards_matches_itself() -> None:
+    video = CaseVideo(source="local", case="case[7]", video="v", stored="train")
     assert choose(rule(cases=["case[7]"]), [video], "here") == [video]
 
 
@@ -97,7 +102,9 @@ def test_a_name_with_wildcards_in_it_is_found_as_it_is() -> None:
         ),
     ],
 )
-def test_what_matches_nothing_is_refused(conditions: dict[str, list[str]], message: str) -> None:
+def test_a_condition_without_a_match_is_refused(
+    conditions: dict[str, list[str]], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         chosen(**conditions)
 
@@ -134,7 +141,7 @@ def test_what_matches_nothing_is_refused(conditions: dict[str, list[str]], messa
         ("name: !!python/object/apply:os.getcwd []", "is not YAML"),
     ],
 )
-def test_what_is_no_split_is_refused_in_one_sentence(
+def test_an_invalid_split_file_is_refused_in_one_sentence(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
@@ -147,7 +154,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_split(tmp_path / "nowhere.yaml")
 
 
-def test_cases_of_a_range_that_the_corpus_lacks_are_counted(tmp_path: Path) -> None:
+def test_cases_missing_from_the_corpus_are_counted(tmp_path: Path) -> None:
     path = write(
         tmp_path, 'name: x\ntrain: {cases: ["video{01..40}"]}\ntest: {cases: ["video{79..85}"]}\n'
     )
@@ -157,7 +164,7 @@ def test_cases_of_a_range_that_the_corpus_lacks_are_counted(tmp_path: Path) -> N
     assert len({video.case for video in parts.test}) == 2
 
 
-def test_the_videos_of_a_corpus_are_those_with_stored_clips(tiny_corpus: Path) -> None:
+def test_the_videos_of_a_corpus_have_stored_clips(tiny_corpus: Path) -> None:
     videos = corpus_videos(open_corpus([tiny_corpus]))
     assert [video.source for video in videos] == ["alpha"] * 2 + ["beta"] * 2 + ["gamma"] * 2
     assert len({video.video for video in videos}) == 6

@@ -1,3 +1,5 @@
+"""Verdicts: trained against random weights."""
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from surgrec.evaluation._verdicts import MIN_CASES, compare, verdict_of
 
 
 def verdicts(num_cases: int, trained_accuracy: float) -> list[str]:
-    """Return the verdicts on features of this accuracy, beside random ones with a third of it."""
+    """Return the verdicts on predictions of this accuracy; random weights have accuracy 1/3."""
     rng = np.random.default_rng(0)
     case = np.repeat(np.arange(num_cases), 20)
     label = rng.integers(0, 3, len(case))
@@ -43,7 +45,7 @@ def test_a_difference_over_many_cases_has_a_verdict(accuracy: float, verdict: st
     assert verdicts(24, accuracy)[0] == verdict
 
 
-def test_over_few_cases_nothing_is_shown_however_large_the_difference() -> None:
+def test_few_cases_show_nothing_even_for_a_large_difference() -> None:
     assert verdicts(MIN_CASES - 1, 0.9) == ["not shown", "not shown"]
     assert verdicts(MIN_CASES, 0.9) == ["better", "better"]
 

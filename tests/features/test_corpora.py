@@ -1,3 +1,5 @@
+"""Videos of a corpus: stored clips joined by time."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ VideoDecoder, _ = torchcodec_classes()
 
 
 def samples_of_video(corpus: Path, source: str, video: str) -> list[Sample]:
+    """Return the stored clips of a video by start time."""
     index = open_corpus([corpus])[source].index
     samples = [index.sample(row) for row in range(index.num_rows)]
     return sorted(
@@ -23,7 +26,7 @@ def samples_of_video(corpus: Path, source: str, video: str) -> list[Sample]:
 
 
 def whole_frames(corpus: Path, entry: VideoEntry) -> torch.Tensor:
-    """All stored frames of a video, one after the other, decoded clip by clip."""
+    """Decode all stored frames of a video, clip by clip."""
     clips = []
     for sample in samples_of_video(corpus, entry.source, entry.video):
         data = (corpus / entry.source / sample.shard).read_bytes()
@@ -48,41 +51,43 @@ def test_clips_join_to_the_timeline_of_their_video(tiny_corpus: Path) -> None:
     entry = corpora.entries[0]
     reader = corpora.open(entry)
     assert reader.spans == ((0.0, 20.0),)
+
     stored = whole_frames(tiny_corpus, entry)
     assert len(stored) == 160
+
     times = np.array([3.5, 3.75, 3.99, 4.0, 4.25, 7.875, 8.0, 8.1, 19.9, 20.0])
-    pieces = reader.decode(times)
-    assert [piece.indices.tolist() for piece in pieces] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
-    for piece in pieces:
-        assert isinstance(piece.frames, torch.Tensor)
-        expected = stored[np.minimum(np.floor(times[piece.indices] * 8 + 1e-6), 159)][
-            ..., 16:80
-        ]  # the central square
-        assert torch.equal(piece.frames, expected)
+    groups = reader.decode(times)
+    assert [group.indices.tolist() for group in groups] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
+    for group in groups:
+        assert isinstance(group.frames, torch.Tensor)
+        on_screen = np.minimum(np.floor(times[group.indices] * 8 + 1e-6), 159)
+        expected = stored[on_screen][..., 16:80]  # the central square
+        assert torch.equal(group.frames, expected)
 
 
-def test_the_timeline_is_that_of_the_video_that_the_corpus_was_built_from(
+def test_times_of_stored_clips_equal_times_in_the_original_video(
     tiny_corpus: Path,
 ) -> None:
-    """Each stored frame looks most like the frame that the video showed at that time, give or take its own 0.1 s."""
+    """A stored frame is nearest to the video's frame of the same time, within 0.15 s."""
     corpora = CorpusVideos([str(tiny_corpus)])
     original = VideoDecoder(tiny_corpus.parent / "videos/alpha/alpha-one.mp4")[:].float()
     times = np.arange(2.5, 17.5, 0.75)
     for entry in (entry for entry in corpora.entries if entry.source == "alpha"):
-        pieces = [piece.frames for piece in corpora.open(entry).decode(times)]
+        groups = [group.frames for group in corpora.open(entry).decode(times)]
         stored = torch.cat(
-            [frames for frames in pieces if isinstance(frames, torch.Tensor)]
+            [frames for frames in groups if isinstance(frames, torch.Tensor)]
         ).float()
         assert len(stored) == len(times)
+
         difference = (stored[:, None] - original[None, ..., 16:80]).abs().mean(dim=(2, 3, 4))
-        if difference.min() < 10:  # alpha-one; the other video looks like none of these frames
+        if difference.min() < 10:  # alpha-one; the frames of the other video differ much more
             nearest = difference.argmin(dim=1).numpy() / 10
             np.testing.assert_allclose(nearest, times, atol=0.15)
             return
     raise AssertionError("neither video of alpha looks like alpha-one")
 
 
-def test_a_clip_that_is_missing_ends_a_stretch(tiny_corpus: Path) -> None:
+def test_a_missing_clip_ends_a_time_span(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     video = CorpusVideos([str(tiny_corpus)]).entries[0].video
     samples = samples_of_video(tiny_corpus, "alpha", video)
@@ -92,7 +97,7 @@ def test_a_clip_that_is_missing_ends_a_stretch(tiny_corpus: Path) -> None:
     )
 
 
-def test_clips_that_round_their_times_are_joined() -> None:
+def test_clips_with_rounded_times_are_joined() -> None:
     """At 29.97 frames/s a clip of 10 s ends at 10.01001 s, and the index rounds."""
     clips = [
         replace(CLIP, fps=30000 / 1001, num_frames=300, duration_s=10.01, start_s=start_s)

@@ -1,3 +1,5 @@
+"""Extraction: rows, features, interruption, failures, settings."""
+
 import shutil
 import subprocess
 import sys
@@ -32,16 +34,18 @@ CPU = torch.device("cpu")
 
 
 def run(corpus: Path, run_dir: Path, out: Path, config: ExtractConfig = CONFIG) -> list[Extracted]:
+    """Extract all features of a corpus; return the progress after each video."""
     return list(extract([str(corpus)], EncoderChoice(path=run_dir), config, out))
 
 
 def samples_of(corpus: Path, source: str) -> list[Sample]:
+    """Return all stored clips of a source."""
     index = open_corpus([corpus])[source].index
     return [index.sample(row) for row in range(index.num_rows)]
 
 
 def flip_a_bit(corpus: Path, sample: Sample) -> None:
-    """In the middle of a sample's mp4; a second time mends it."""
+    """Flip a bit in the middle of a sample's mp4. A second call repairs it."""
     path = corpus / sample.clip.source / sample.shard
     data = bytearray(path.read_bytes())
     data[sample.mp4_offset + sample.mp4_size // 2] ^= 4
@@ -49,6 +53,7 @@ def flip_a_bit(corpus: Path, sample: Sample) -> None:
 
 
 def by_window(features: Features) -> dict[tuple[str, str, float], torch.Tensor]:
+    """Return the feature of each window, by source, video and start."""
     return {
         (row.source, row.video, row.start_s): value
         for row, value in zip(features.rows, features.values, strict=True)
@@ -91,9 +96,9 @@ def test_a_feature_is_the_mean_token_of_the_central_square_across_clips(
 ) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])
     entry = corpora.entries[0]
-    pieces = corpora.open(entry).decode(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
-    assert len(pieces) == 2
-    shown = [piece.frames for piece in pieces if isinstance(piece.frames, torch.Tensor)]
+    groups = corpora.open(entry).decode(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
+    assert len(groups) == 2
+    shown = [group.frames for group in groups if isinstance(group.frames, torch.Tensor)]
     frames = torch.cat([normalize(square, 32, CPU) for square in shown])
     with torch.inference_mode():
         tokens = open_encoder(EncoderChoice(path=run_dir), CPU).encoder(
@@ -103,7 +108,7 @@ def test_a_feature_is_the_mean_token_of_the_central_square_across_clips(
     torch.testing.assert_close(feature, tokens[0].mean(dim=0), atol=1e-5, rtol=0)
 
 
-def test_features_say_what_they_were_computed_with(undisturbed: Path, tiny_corpus: Path) -> None:
+def test_features_record_encoder_data_and_settings(undisturbed: Path, tiny_corpus: Path) -> None:
     facts = read_features(undisturbed).facts
     assert facts["encoder"]["name"] == "tiny"
     assert facts["encoder"]["provenance"]["recipe"] == "jepa"
@@ -115,7 +120,7 @@ def test_features_say_what_they_were_computed_with(undisturbed: Path, tiny_corpu
     assert (made_by["device"], made_by["batch"]) == ("cpu", 8)
 
 
-def test_a_stopped_extraction_goes_on_where_it_stopped(
+def test_a_stopped_extraction_continues_with_the_next_video(
     tiny_corpus: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     begun = extract([str(tiny_corpus)], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out")
@@ -132,7 +137,7 @@ def test_a_stopped_extraction_goes_on_where_it_stopped(
     assert content(tmp_path / "out") == content(undisturbed)
 
 
-def test_killed_and_resumed_processes_leave_the_bytes_of_an_unkilled_one(
+def test_killed_processes_resume_to_the_bytes_of_an_undisturbed_run(
     tiny_corpus: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -165,7 +170,8 @@ def test_a_folder_of_other_features_is_refused_with_the_difference(
     other = save_run(tmp_path / "other", seed=1)
     with pytest.raises(
         ConfigError,
-        match=rf"^{out} holds features of another .* \(encoder_sha256 \w+ in the folder and \w+ now\)",
+        match=rf"^{out} holds features of another .* "
+        r"\(encoder_sha256 \w+ in the folder and \w+ now\)",
     ):
         run(tiny_corpus, other, out)
     with pytest.raises(
@@ -177,18 +183,18 @@ def test_a_folder_of_other_features_is_refused_with_the_difference(
     assert content(out) == content(undisturbed)
 
 
-def test_another_batch_may_go_on_and_is_named(
+def test_another_batch_size_may_continue_and_is_recorded(
     tiny_corpus: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(undisturbed, tmp_path / "out"))
     next(out.glob("gamma/*.safetensors")).unlink()
     run(tiny_corpus, run_dir, out, replace(CONFIG, batch=3))
-    there, before = read_features(out), read_features(undisturbed)
-    torch.testing.assert_close(there.values, before.values, atol=1e-5, rtol=0)
-    assert [made_by["batch"] for made_by in there.facts["made_by"]] == [3, 8]
+    continued, before = read_features(out), read_features(undisturbed)
+    torch.testing.assert_close(continued.values, before.values, atol=1e-5, rtol=0)
+    assert [made_by["batch"] for made_by in continued.facts["made_by"]] == [3, 8]
 
 
-def test_windows_of_a_bad_clip_are_left_out_with_the_reason_not_replaced(
+def test_windows_of_a_bad_clip_are_left_out_with_the_reason(
     corpus_copy: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     bad = next(sample for sample in samples_of(corpus_copy, "alpha") if sample.clip.start_s == 8.0)
@@ -215,20 +221,19 @@ def test_windows_of_a_bad_clip_are_left_out_with_the_reason_not_replaced(
         )
         assert window.reason.startswith(f"{bad.key}: its bytes have the SHA-256")
         del expected["alpha", bad.clip.video, window.start_s]  # type: ignore[arg-type]  # windows fail, not the video
-    found = by_window(features)
-    assert found.keys() == expected.keys()
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    actual = by_window(features)
+    assert actual.keys() == expected.keys()
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
     assert features.facts["counts"]["windows_failed"] == 9
 
-    flip_a_bit(corpus_copy, bad)  # once the shard is mended, its video is done again
+    flip_a_bit(corpus_copy, bad)  # after the repair of the shard its video is processed again
     assert sum(video.reused for video in run(corpus_copy, run_dir, out)) == 5
-    healed = content(out)
-    assert {name for name, data in content(undisturbed).items() if healed[name] != data} <= {
-        "features.json"
-    }  # the address
+    repaired = content(out)
+    different = {name for name, data in content(undisturbed).items() if repaired[name] != data}
+    assert different <= {"features.json"}, "it has the address of the corpus"
 
 
-def test_a_shard_that_is_gone_is_an_outage_and_no_bad_clip(
+def test_a_missing_shard_is_an_outage_not_a_bad_clip(
     corpus_copy: Path, run_dir: Path, tmp_path: Path
 ) -> None:
     path = next(corpus_copy.glob("beta/*.tar"))
@@ -237,7 +242,7 @@ def test_a_shard_that_is_gone_is_an_outage_and_no_bad_clip(
         run(corpus_copy, run_dir, tmp_path / "out")
 
 
-def test_a_source_that_was_replaced_is_done_again(
+def test_videos_of_a_replaced_source_are_processed_again(
     corpus_copy: Path,
     run_dir: Path,
     undisturbed: Path,
@@ -276,7 +281,7 @@ def test_random_weights_give_the_same_features_every_time(
     assert first.keys() == other.keys()
 
 
-def test_the_threads_of_the_process_are_as_before(
+def test_extraction_restores_the_number_of_threads(
     tiny_corpus: Path, run_dir: Path, tmp_path: Path
 ) -> None:
     before = torch.get_num_threads()
@@ -290,12 +295,15 @@ def test_the_threads_of_the_process_are_as_before(
         torch.set_num_threads(before)
 
 
-def test_a_folder_in_which_another_command_writes_is_refused(
+def test_a_folder_locked_by_another_command_is_refused(
     tiny_corpus: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.2)
-    held = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
-    command = [sys.executable, "-c", held, str(tmp_path / "lock")]
+    hold_lock = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
+        "print('held', flush=True); input()"
+    )
+    command = [sys.executable, "-c", hold_lock, str(tmp_path / "lock")]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

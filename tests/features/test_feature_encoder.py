@@ -25,7 +25,7 @@ def clips(batch: int, height: int, width: int) -> torch.Tensor:
     return torch.randint(256, shape, dtype=torch.uint8)
 
 
-def test_the_package_exposes_it(run_dir: Path) -> None:
+def test_the_package_exposes_load_encoder(run_dir: Path) -> None:
     assert surgrec.load_encoder is load_encoder
     assert load_encoder(str(run_dir), "cpu").config == TINY
 

@@ -1,3 +1,5 @@
+"""Features of a folder of video files, without a corpus."""
+
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,7 +21,7 @@ MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Videos of 6 s in three containers, one that is too short, a text that calls itself a video, and half a video."""
+    """Three videos of 6 s in three containers, a short one, a truncated one, and a text file."""
     folder = tmp_path_factory.mktemp("videos")
     make_video(folder / "case 1/a.mp4", seconds=6)
     make_video(folder / "b.avi", seconds=6, arguments=MPEG4)
@@ -27,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_video(folder / "short.mp4", seconds=0.5)
     (folder / "text.mp4").write_text("no video")
     (folder / "cut.mp4").write_bytes((folder / "case 1/a.mp4").read_bytes()[:9000])
-    (folder / "notes.txt").write_text("not looked at")
+    (folder / "notes.txt").write_text("ignored")
     return folder
 
 
@@ -39,23 +41,24 @@ def out(folder: Path, run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-def values_of(found: Features, video: str) -> torch.Tensor:
-    rows = [row for row, window in enumerate(found.rows) if window.video == video]
-    return found.values[rows]
+def values_of(features: Features, video: str) -> torch.Tensor:
+    """Return the features of one video."""
+    rows = [row for row, window in enumerate(features.rows) if window.video == video]
+    return features.values[rows]
 
 
-def test_videos_of_any_container_have_their_features_under_their_names(out: Path) -> None:
-    found = read_features(out)
-    assert sorted({row.video for row in found.rows}) == ["b.avi", "c.MKV", "case 1/a.mp4"]
-    assert {row.case for row in found.rows} == {row.video for row in found.rows}
-    assert [row.start_s for row in found.rows if row.video == "c.MKV"] == [
+def test_videos_of_any_container_have_features_under_their_names(out: Path) -> None:
+    result = read_features(out)
+    assert sorted({row.video for row in result.rows}) == ["b.avi", "c.MKV", "case 1/a.mp4"]
+    assert {row.case for row in result.rows} == {row.video for row in result.rows}
+    assert [row.start_s for row in result.rows if row.video == "c.MKV"] == [
         0.5 * number for number in range(11)
     ]
     assert torch.equal(
-        values_of(found, "c.MKV"), values_of(found, "case 1/a.mp4")
+        values_of(result, "c.MKV"), values_of(result, "case 1/a.mp4")
     )  # the same frames
     torch.testing.assert_close(
-        values_of(found, "b.avi"), values_of(found, "c.MKV"), atol=0.2, rtol=0
+        values_of(result, "b.avi"), values_of(result, "c.MKV"), atol=0.2, rtol=0
     )
     names = content(out).keys()
     assert len([name for name in names if name.startswith("videos/")]) == 6
@@ -68,14 +71,14 @@ def test_videos_of_any_container_have_their_features_under_their_names(out: Path
     )
 
 
-def test_a_file_that_is_no_video_is_counted_with_its_reason(out: Path) -> None:
-    found = read_features(out)
-    assert [(window.video, window.start_s) for window in found.failed] == [
+def test_an_unreadable_file_is_counted_with_its_reason(out: Path) -> None:
+    result = read_features(out)
+    assert [(window.video, window.start_s) for window in result.failed] == [
         ("cut.mp4", None),
         ("text.mp4", None),
     ]
-    assert all(window.reason.startswith("it is not a readable video (") for window in found.failed)
-    counts = found.facts["counts"]
+    assert all(window.reason.startswith("it is not a readable video (") for window in result.failed)
+    counts = result.facts["counts"]
     assert (
         counts["videos"],
         counts["videos_failed"],
@@ -84,7 +87,7 @@ def test_a_file_that_is_no_video_is_counted_with_its_reason(out: Path) -> None:
     ) == (6, 2, 1, 33)
 
 
-def test_a_renamed_video_is_not_done_again_and_the_table_follows(
+def test_a_renamed_video_is_reused_and_the_table_has_the_new_name(
     folder: Path, run_dir: Path, out: Path, tmp_path: Path
 ) -> None:
     renamed, again = (
@@ -106,19 +109,17 @@ def test_a_renamed_video_is_not_done_again_and_the_table_follows(
     assert not after.failed
 
 
-def test_frames_are_those_on_screen_scaled_as_a_corpus_stores_them(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_frames_on_screen_are_scaled_as_in_a_corpus(folder: Path, tmp_path: Path) -> None:
     large = make_video(tmp_path / "large.mp4", seconds=1, size="960x540")
-    (piece,) = VideoFile(large).decode(np.array([0.0, 0.5]))
-    assert isinstance(piece.frames, torch.Tensor)
-    assert piece.frames.shape == (2, 3, 256, 256)
-    (piece,) = VideoFile(folder / "case 1/a.mp4").decode(np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
-    assert isinstance(piece.frames, torch.Tensor)
-    assert piece.frames.shape == (5, 3, 64, 64)
-    assert torch.equal(piece.frames[1], piece.frames[2])
-    assert not torch.equal(piece.frames[0], piece.frames[1])
-    assert torch.equal(piece.frames[3], piece.frames[4])
+    (group,) = VideoFile(large).decode(np.array([0.0, 0.5]))
+    assert isinstance(group.frames, torch.Tensor)
+    assert group.frames.shape == (2, 3, 256, 256)
+    (group,) = VideoFile(folder / "case 1/a.mp4").decode(np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
+    assert isinstance(group.frames, torch.Tensor)
+    assert group.frames.shape == (5, 3, 64, 64)
+    assert torch.equal(group.frames[1], group.frames[2])
+    assert not torch.equal(group.frames[0], group.frames[1])
+    assert torch.equal(group.frames[3], group.frames[4])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_large_videos_get_the_size_of_stored_clips_with_square_pixels(
 def test_a_container_without_an_index_gives_no_frame_of_another_time(
     tmp_path: Path,
 ) -> None:
-    """In an MPEG stream FFmpeg may land behind the moment that it was sent to, and says nothing."""
+    """In an MPEG stream FFmpeg may seek past the requested time without an error."""
     stream, copied = (
         make_video(tmp_path / "stream.ts", seconds=12, size="320x240"),
         tmp_path / "copied.mkv",
@@ -156,12 +157,12 @@ def test_a_container_without_an_index_gives_no_frame_of_another_time(
     times = np.arange(0.0, 12.0, 0.3)
     (right,) = VideoFile(copied).decode(times)
     assert isinstance(right.frames, torch.Tensor)
-    pieces = VideoFile(stream).decode(times)
-    assert sorted(index for piece in pieces for index in piece.indices) == list(range(40))
-    for piece in pieces:
-        if isinstance(piece.frames, torch.Tensor):
-            assert torch.equal(piece.frames, right.frames[piece.indices])
-    assert any("cannot be found in this container" in str(piece.frames) for piece in pieces)
+    groups = VideoFile(stream).decode(times)
+    assert sorted(index for group in groups for index in group.indices) == list(range(40))
+    for group in groups:
+        if isinstance(group.frames, torch.Tensor):
+            assert torch.equal(group.frames, right.frames[group.indices])
+    assert any("cannot be found in this container" in str(group.frames) for group in groups)
 
 
 def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:

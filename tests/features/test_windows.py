@@ -1,3 +1,5 @@
+"""Windows of a video, and the times of their frames."""
+
 import numpy as np
 import pytest
 
@@ -12,26 +14,26 @@ from surgrec.features._windows import TimeSpan, joined, window_starts, window_ti
         ([(0.0, 9.9)], 4.0, 2.0, [0, 2, 4]),
         ([(0.0, 9.9995)], 4.0, 2.0, [0, 2, 4, 6]),  # containers round
         ([(0.0, 3.5)], 4.0, 1.0, []),
-        ([(3.7, 8.0)], 2.0, 1.0, [4, 5, 6]),  # on the grid of the video, not of the stretch
+        ([(3.7, 8.0)], 2.0, 1.0, [4, 5, 6]),  # on the grid of the video, not of the span
         ([(0.0, 4.0), (5.5, 9.0)], 2.0, 1.0, [0, 1, 2, 6, 7]),
         ([(0.0, 1.0)], 0.3, 0.1, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
         ([], 2.0, 1.0, []),
     ],
 )
-def test_windows_start_on_the_grid_wherever_the_whole_window_is_covered(
+def test_windows_start_at_grid_times_at_which_a_whole_window_fits(
     spans: list[TimeSpan], span_s: float, stride_s: float, starts: list[float]
 ) -> None:
     np.testing.assert_allclose(window_starts(spans, span_s, stride_s), starts, atol=1e-12)
 
 
-def test_a_gap_longer_than_a_frame_ends_a_stretch() -> None:
+def test_a_gap_longer_than_a_frame_ends_a_time_span() -> None:
     spans = [(4.0, 8.0), (0.0, 4.0), (8.1, 9.0), (9.3, 12.0)]
     assert joined(spans, gap_s=0.125) == ((0.0, 9.0), (9.3, 12.0))
     assert joined(spans, gap_s=0.01) == ((0.0, 8.0), (8.1, 9.0), (9.3, 12.0))
     assert joined([], gap_s=1.0) == ()
 
 
-def test_neighboring_windows_share_their_moments_to_the_bit() -> None:
+def test_neighboring_windows_share_their_times_to_the_bit() -> None:
     times = window_times(np.arange(200) * 0.1, ClipSampling(num_frames=8, fps=10.0))
     assert len(np.unique(times)) == 207
     assert times[0].tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
