@@ -31,13 +31,15 @@ SOME_FAILED = 3
 """Exit status of a command that finished but had to leave something out."""
 
 
-def say(text: str) -> None:
-    """Print a line on standard error.
+def say(message: Table | str) -> None:
+    """Print a line or a table on standard error.
 
     Args:
-        text: The line. Rich markup is interpreted: pass paths and other values through `escape`.
+        message: A table (see `result_table`), or a line with rich markup: pass paths and other
+            values through `escape`. A line is never wrapped.
     """
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+    is_line = isinstance(message, str)
+    Console(stderr=True, highlight=False, soft_wrap=is_line).print(message)
 
 
 def print_json(value: object) -> None:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from surgrec import __version__
 from surgrec.cli import write_yaml
 from surgrec.runs._files import RunFiles
 from surgrec.runs._rows import append_rows
 from surgrec.runs.plan import print_plan, write_plan
 from surgrec.stream import DrawPlan, Stream
+from surgrec.terminal import escape, say
 
 
 def record_start(
@@ -44,4 +43,4 @@ def record_start(
 
     print_plan(plan)
     if warning := plan.repeats_warning():
-        Console(stderr=True).print(f"[yellow]warning[/yellow] {warning}")
+        say(f"[yellow]warning[/yellow] {escape(warning)}")

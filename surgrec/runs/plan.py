@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from surgrec.runs._files import RunFiles
 from surgrec.stream import DrawPlan
+from surgrec.terminal import result_table, say
 
 
 def write_plan(run_dir: Path, corpora: Sequence[str], plan: DrawPlan) -> None:
@@ -33,12 +30,12 @@ def read_plan(run_dir: Path) -> dict[str, Any]:
 
 def print_plan(plan: DrawPlan) -> None:
     """Print the plan on standard error."""
-    table = Table(title="draw plan of the run", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("source", "domain", "clips", "share", "draws", "epochs"):
-        is_text = column in ("source", "domain")
-        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
-
+    table = result_table(
+        "draw plan of the run",
+        left=("source", "domain"),
+        right=("clips", "share", "draws", "epochs"),
+    )
     for row in plan.sources:
         counts = (f"{row.samples}", f"{row.share:.1%}", f"{row.draws}", f"{row.epochs:.2f}")
         table.add_row(row.source, row.domain, *counts)
-    Console(stderr=True).print(table)
+    say(table)

@@ -4,8 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from surgrec.convert import (
     Component,
     ImportFormat,
@@ -17,6 +15,7 @@ from surgrec.convert import (
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import load_strictly
 from surgrec.objectives import Objective
+from surgrec.terminal import escape, say
 from surgrec.training.checkpoint import Checkpoints
 from surgrec.training.weights_file import open_weights
 
@@ -168,9 +167,8 @@ def _show(weights: Pretrained, name: str, change: str | None, reason: str | None
     else:
         lines.append(f"loaded the encoder and the {name}")
 
-    console = Console(stderr=True, soft_wrap=True)
     for line in lines:
-        console.print(f"init_from: {line}", highlight=False)
+        say(f"init_from: {escape(line)}")
 
 
 def _check_unchanged(

@@ -3,12 +3,10 @@
 import os
 from pathlib import Path
 
-from rich.markup import escape
-
 from surgrec.errors import ConfigError
 from surgrec.manifest import Split, Video, read_manifest, scan_folder
 from surgrec.storage import Store, open_store
-from surgrec.terminal import SOME_FAILED, say, stage_progress
+from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings

@@ -1,10 +1,8 @@
 """`surgrec-shard info`: counts of each source of a corpus."""
 
-from rich.console import Console
-
 from surgrec.manifest import SPLITS
 from surgrec.shards import open_corpus
-from surgrec.terminal import print_json, result_table
+from surgrec.terminal import print_json, print_result, result_table
 from surgrec_shard.info import describe_sources
 
 
@@ -33,4 +31,4 @@ def info(corpus: list[str], json: bool = False) -> None:
             "/".join(str(row["clips_per_split"].get(split, 0)) for split in SPLITS),
             f"{row['bytes'] / 1e6:.1f}",
         )
-    Console().print(table)
+    print_result(table)

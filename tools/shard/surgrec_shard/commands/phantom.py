@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-from rich.markup import escape
-
-from surgrec.terminal import say, stage_progress
+from surgrec.terminal import escape, say, stage_progress
 from surgrec_shard.phantom.render_corpus import render_corpus
 
 

@@ -1,8 +1,6 @@
 """`surgrec-shard verify`: every byte of a corpus against its digests and its index."""
 
-from rich.markup import escape
-
-from surgrec.terminal import say, stage_progress
+from surgrec.terminal import escape, say, stage_progress
 from surgrec_shard import verify as verification
 
 
