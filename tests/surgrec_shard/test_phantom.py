@@ -148,7 +148,9 @@ def test_without_opencv_one_sentence_says_what_to_install(tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "the phantom corpus needs OpenCV: pip install 'surgrec[demo]'\n"
+    assert done.stdout == (
+        "the phantom corpus needs OpenCV: run pip install '.[demo]' in a clone of SurgRec\n"
+    )
     assert not out.exists()
 
 

@@ -5,6 +5,8 @@ from surgrec.errors import SetupError
 try:
     import cv2
 except ImportError as error:
-    raise SetupError("the phantom corpus needs OpenCV: pip install 'surgrec[demo]'") from error
+    raise SetupError(
+        "the phantom corpus needs OpenCV: run pip install '.[demo]' in a clone of SurgRec"
+    ) from error
 
 __all__ = ["cv2"]
