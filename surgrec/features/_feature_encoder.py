@@ -46,7 +46,7 @@ def load_encoder(
         >>> video.start_s[:3], video.features.shape
         (array([0., 1., 2.]), torch.Size([340, 1024]))
         >>> corpus = encoder.features("/data/corpus")
-        >>> corpus["cholec80/video01"].features.shape
+        >>> corpus["cholec80/80150181222a"].features.shape
         torch.Size([1733, 1024])
     """
     has_gpu = torch.cuda.is_available()
