@@ -9,8 +9,8 @@ import torch
 
 from surgrec.errors import CheckpointError, ConfigError, MissingError
 from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
-from surgrec.features._encoders import file_sha256
 from surgrec.models import Encoder, save_encoder
+from surgrec.storage import file_sha256
 from tests.features.conftest import TINY
 
 CPU = torch.device("cpu")

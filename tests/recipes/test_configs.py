@@ -231,9 +231,9 @@ def test_a_config_says_what_it_is_and_where_it_comes_from(name: str) -> None:
         deviations = all_deviations(name)
         assert "the mixture decides" in deviations, "which data is used"
         if name in MAE:
-            assert "resized without antialiasing, there with it" in deviations
+            assert "without antialiasing; the original uses antialiasing" in deviations
     if name.startswith("jepa21_"):
-        assert "modality embedding is not decayed" in comment
+        assert "modality embedding has no weight decay" in all_deviations(name)
 
 
 def head_of(name: str) -> str:
