@@ -44,8 +44,8 @@ def read_labels(path: Path) -> list[Label]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ManifestError(
-            f"{path}: no reader for labels with the suffix {path.suffix!r}; "
-            f"use one of {', '.join(READERS)}"
+            f"{path} has the suffix {path.suffix!r}, but a file of labels ends in "
+            f"{' or '.join(READERS)}; convert it"
         )
     return sorted(
         reader(path), key=lambda label: (label.start_s, label.end_s, label.task, label.value)
@@ -66,13 +66,14 @@ def read_csv(path: Path) -> list[Label]:
             start_s, end_s = float(row["start_s"]), float(row["end_s"])
         except ValueError:
             raise ManifestError(
-                f"{context}: start_s {row['start_s']!r} and end_s {row['end_s']!r} must be seconds"
+                f"{context}: start_s is {row['start_s']!r} and end_s is {row['end_s']!r}; "
+                "write both as numbers of seconds"
             ) from None
 
         if not 0 <= start_s < end_s < float("inf"):
             raise ManifestError(
-                f"{context}: {start_s} s to {end_s} s is not a time segment; "
-                "start_s may not be negative, and end_s must be after start_s"
+                f"{context}: start_s is {start_s:g} and end_s is {end_s:g}; "
+                "start_s must be 0 or more, and end_s must be after start_s"
             )
         if not row["task"] or not row["value"]:
             raise ManifestError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, reason
 
 BASE_KEY = "base"
 """Key of a config file that names the config it starts from."""
@@ -51,14 +51,14 @@ def find_config(name: str, folder: Path | None = None) -> Path:
     if path.is_file():
         return path
     if folder is None or path.suffix or len(path.parts) > 1:
-        raise ConfigError(f"config {name}: no such file")
+        raise ConfigError(f"config {name} does not exist; check the path")
 
     configs = {file.stem: file for file in folder.rglob("*.yaml")}
     if name in configs:
         return configs[name]
     near = difflib.get_close_matches(name, sorted(configs), n=3)
-    remedy = f"did you mean {' or '.join(near)}?" if near else f"see {folder}"
-    raise ConfigError(f"config {name}: no such file or named config; {remedy}")
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"the named configs are in {folder}"
+    raise ConfigError(f"config {name} is neither a file nor a named config; {remedy}")
 
 
 def merge_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -79,15 +79,18 @@ def _read(path: Path, folder: Path | None, dependents: tuple[Path, ...]) -> dict
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"config {path} cannot be read: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"config {path} cannot be read ({reason(error)}); correct the file"
+        ) from None
     if not isinstance(values, dict):
-        raise ConfigError(f"config {path} must be a YAML mapping, got {type(values).__name__}")
+        content = "is empty" if values is None else "is not a YAML mapping"
+        raise ConfigError(f"config {path} {content}; write one option per line, such as `seed: 1`")
 
     base = values.pop(BASE_KEY, None)
     if base is None:
         return values
     if not isinstance(base, str):
-        raise ConfigError(f"config {path}: base must be a name or a path, got {base!r}")
+        raise ConfigError(f"config {path}: base is {base!r}; give one name or one path")
     base_path = path.parent / base
     if not base_path.is_file():
         base_path = find_config(base, folder)

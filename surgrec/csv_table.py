@@ -45,8 +45,12 @@ def read_csv_rows(
 
         for row in reader:
             if "" in row or None in row.values():
+                found = sum(value is not None for name, value in row.items() if name)
+                found += len(row.get("", ()))
                 raise ManifestError(
-                    f"{path}, line {reader.line_num}: the row does not have {len(columns)} columns"
+                    f"{path}, line {reader.line_num}: the row has {found} cells, but the header "
+                    f"has {len(columns)}; add or remove cells, or quote a cell that contains "
+                    f"{delimiter!r}"
                 )
             values = {name: value.strip() for name, value in row.items() if name not in ignored}
             yield reader.line_num, values
@@ -61,9 +65,9 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ManifestError(f"{path} does not exist") from None
+        raise ManifestError(f"{path} does not exist; check the path") from None
     except IsADirectoryError:
-        raise ManifestError(f"{path} is a folder, expected a CSV file") from None
+        raise ManifestError(f"{path} is a folder; give a CSV file") from None
     except UnicodeDecodeError:
         raise ManifestError(f"{path} is not UTF-8 text; save it as a CSV file in UTF-8") from None
     except OSError as error:
@@ -87,12 +91,14 @@ def _check_columns(
     missing = [column for column in required if column not in columns]
     if missing:
         raise ManifestError(
-            f"{path} has no column {', '.join(missing)}; its header is "
-            f"{', '.join(columns) or 'empty'}, "
-            f"the required columns are {', '.join(required)}"
+            f"{path} has no column {', '.join(missing)} (its header is "
+            f"{', '.join(columns) or 'empty'}); add it, as {', '.join(required)} are required"
         )
-    if len(set(columns)) < len(columns):
-        raise ManifestError(f"{path} has a repeated column in its header: {', '.join(columns)}")
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise ManifestError(
+            f"{path} has the column {', '.join(repeated)} twice in its header; rename or remove one"
+        )
 
     known = (*required, *optional)
     for column in columns:

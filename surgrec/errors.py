@@ -71,3 +71,9 @@ class CheckpointError(SurgrecError):
 
 class SetupError(SurgrecError):
     """A missing or unfit part of the machine: ffmpeg, a package, the number of processes."""
+
+
+def reason(error: Exception) -> str:
+    """Return the text of an error on one line, without the errno and the path of an OSError."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(text.split()) or type(error).__name__

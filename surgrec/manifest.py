@@ -60,19 +60,17 @@ class Video:
 
         if not _DOMAIN_NAME.fullmatch(self.domain):
             raise ManifestError(
-                f"{self.path}: domain {self.domain!r} is not one lower-case word; use {_domains()}"
+                f"{self.path}: domain {self.domain!r} is not one lower-case word; use "
+                f"{_domains()} or another such word"
             )
         nearest = difflib.get_close_matches(self.domain, KNOWN_DOMAINS, n=1, cutoff=0.75)
         if nearest and self.domain not in KNOWN_DOMAINS:
             raise ManifestError(
-                f"{self.path}: domain {self.domain!r} looks like a misspelling of {nearest[0]!r}; "
-                f"use {_domains()}"
+                f"{self.path}: domain {self.domain!r} looks like a misspelling; use {nearest[0]!r}"
             )
 
         if self.split not in SPLITS:
-            raise ManifestError(
-                f"{self.path}: split {self.split!r} is not one of {', '.join(SPLITS)}"
-            )
+            raise ManifestError(f"{self.path}: split is {self.split!r}; use {_splits()}")
 
 
 def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Video]:
@@ -93,7 +91,7 @@ def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Vid
     """
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long
         raise ManifestError(
-            f"{path} is a folder, expected a CSV file; for a folder of videos use --videos"
+            f"{path} is a folder, not a CSV file; for a folder of videos use --videos"
         )
 
     videos = []
@@ -153,8 +151,8 @@ def scan_folder(
     )
     if not paths:
         raise ManifestError(
-            f"{folder} contains no video file; "
-            f"searched recursively for {' '.join(sorted(VIDEO_SUFFIXES))}"
+            f"{folder} and its subfolders contain no video file; give a folder with files that "
+            f"end in {', '.join(sorted(VIDEO_SUFFIXES))}"
         )
 
     pattern = _case_pattern(case_from)
@@ -174,7 +172,7 @@ def scan_folder(
 def _video(folder: Path, row: dict[str, str]) -> Video:
     split = row["split"]
     if split not in SPLITS:
-        raise ManifestError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+        raise ManifestError(f"split is {split!r}; use {_splits()}")
     public = row.get("public", "").lower()
     if public not in ("", "true", "false"):
         raise ManifestError(f"public is {row['public']!r}; use true or false")
@@ -209,8 +207,7 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
         if spelling != video.source:
             raise ManifestError(
                 f"{path}: sources {spelling!r} and {video.source!r} differ only in upper and lower "
-                "case; "
-                "rename one, as some file systems cannot hold both"
+                "case, and some file systems cannot hold both; rename one"
             )
 
 
@@ -222,11 +219,12 @@ def _case_pattern(case_from: str) -> re.Pattern[str] | None:
         pattern = re.compile(case_from)
     except re.error as error:
         raise ManifestError(
-            f"case_from {case_from!r} is not a regular expression: {error}"
+            f"case_from {case_from!r} is not a regular expression ({error}); correct it"
         ) from None
     if pattern.groups != 1:
         raise ManifestError(
-            f"case_from {case_from!r} has {pattern.groups} groups, expected one: the case"
+            f"case_from {case_from!r} has {pattern.groups} groups; put parentheses around the "
+            "case only"
         )
     return pattern
 
@@ -242,3 +240,7 @@ def _case_of(pattern: re.Pattern[str], path: Path) -> str:
 
 def _domains() -> str:
     return ", ".join(KNOWN_DOMAINS)
+
+
+def _splits() -> str:
+    return f"{', '.join(SPLITS[:-1])} or {SPLITS[-1]}"

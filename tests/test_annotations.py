@@ -28,19 +28,19 @@ def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        ("phase,5,5,x", "start_s is 5 and end_s is 5; .*end_s must be after start_s"),
+        ("phase,6,5,x", "start_s is 6 and end_s is 5; "),
+        ("phase,-1,5,x", "start_s is -1 and end_s is 5; start_s must be 0 or more"),
+        ("phase,0,inf,x", "start_s is 0 and end_s is inf; "),
+        ("phase,nan,5,x", "start_s is nan and end_s is 5; "),
         (
-            "phase,5,5,x",
-            r"5\.0 s to 5\.0 s is not a time segment; .*end_s must be after start_s",
+            "phase,00:05,5,x",
+            "start_s is '00:05' and end_s is '5'; write both as numbers of seconds",
         ),
-        ("phase,6,5,x", r"6\.0 s to 5\.0 s is not a time segment"),
-        ("phase,-1,5,x", r"-1\.0 s to 5\.0 s is not a time segment"),
-        ("phase,0,inf,x", "0.0 s to inf s is not a time segment"),
-        ("phase,nan,5,x", "nan s to 5.0 s is not a time segment"),
-        ("phase,00:05,5,x", "start_s '00:05' and end_s '5' must be seconds"),
-        ("phase,,5,x", "start_s '' and end_s '5' must be seconds"),
+        ("phase,,5,x", "start_s is '' and end_s is '5'; write both as numbers of seconds"),
         (",0,5,x", "task is '' and value is 'x'; fill in both"),
         ("phase,0,5,", "task is 'phase' and value is ''"),
-        ("phase,0,5", "the row does not have 4 columns"),
+        ("phase,0,5", "the row has 3 cells, but the header has 4; "),
     ],
 )
 def test_a_row_that_is_not_a_time_segment_with_a_value_is_refused(
@@ -66,6 +66,7 @@ def test_the_reader_is_chosen_by_the_suffix_in_any_case(tmp_path: Path, name: st
 def test_a_suffix_without_a_reader_is_refused_with_those_that_have_one(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER, name="labels.xlsx")
     with pytest.raises(
-        ManifestError, match=rf"{path}: no reader .* '\.xlsx'; .*{next(iter(READERS))}"
+        ManifestError,
+        match=rf"{path} has the suffix '\.xlsx', .* {' or '.join(READERS)}; convert it",
     ):
         read_labels(path)

@@ -94,8 +94,11 @@ def test_an_explicit_field_of_a_file_wins_over_its_size(configs: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--config", "strat"), "config strat: no such file or named config; did you mean start?"),
-        (("--config", "none.yaml"), "config none.yaml: no such file"),
+        (
+            ("--config", "strat"),
+            "config strat is neither a file nor a named config; did you mean start?",
+        ),
+        (("--config", "none.yaml"), "config none.yaml does not exist; check the path"),
         (("--config",), "--config needs the name or the path of a file"),
         (
             ("--config", "start", "--net.size", "huge"),
@@ -124,12 +127,12 @@ def test_a_config_that_is_its_own_base_is_refused(configs: Path) -> None:
 
 def test_a_base_that_is_no_name_is_refused(configs: Path) -> None:
     (configs / "odd.yaml").write_text("base: [start]\n")
-    with pytest.raises(ConfigError, match=r"base must be a name or a path, got \['start'\]"):
+    with pytest.raises(ConfigError, match=r"base is \['start'\]; give one name or one path"):
         read_config("odd", configs)
 
 
 def test_without_a_folder_only_paths_are_accepted(configs: Path) -> None:
-    with pytest.raises(ConfigError, match="config start: no such file"):
+    with pytest.raises(ConfigError, match="config start does not exist"):
         find_config("start")
 
 

@@ -80,10 +80,10 @@ def test_a_new_domain_is_allowed_if_it_resembles_no_known_one(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([""], "has no column path, source, domain, case, split; its header is empty"),
+        ([""], r"has no column path, source, domain, case, split \(its header is empty\); add"),
         (
             ["path,source,domain,split", "a,b,open,train"],
-            "has no column case; its header is path, source, domain, split",
+            r"has no column case \(its header is path, source, domain, split\); add it",
         ),
         (
             [f"{HEADER},licence", f"{ROW},CC0"],
@@ -95,19 +95,19 @@ def test_a_new_domain_is_allowed_if_it_resembles_no_known_one(tmp_path: Path) ->
         ),
         (
             [f"{HEADER},case", f"{ROW},x"],
-            "has a repeated column in its header: path, source, domain, case, split, case",
+            "has the column case twice in its header; rename or remove one",
         ),
         ([HEADER], "lists no videos below its header"),
         ([HEADER, ",alpha,laparoscopy,c,train"], "line 2: the path is empty"),
         ([HEADER, ",,,,"], "line 2: the path is empty"),
         (
             [HEADER, ROW, "b.mp4,alpha,laparoscopy,c,dev"],
-            "line 3: split 'dev' is not one of train, val, test",
+            "line 3: split is 'dev'; use train, val or test",
         ),
-        ([HEADER, "a.mp4,alpha,laparoscopy,c,Train"], "split 'Train' is not one of"),
+        ([HEADER, "a.mp4,alpha,laparoscopy,c,Train"], "split is 'Train'; use train, val"),
         (
             [HEADER, "a.mp4,alpha,laparascopy,c,train"],
-            "'laparascopy' looks like a misspelling of 'laparoscopy'",
+            "'laparascopy' looks like a misspelling; use 'laparoscopy'",
         ),
         (
             [HEADER, "a.mp4,alpha,Laparoscopy,c,train"],
@@ -128,8 +128,11 @@ def test_a_new_domain_is_allowed_if_it_resembles_no_known_one(tmp_path: Path) ->
             [HEADER, ROW, "b.mp4,Alpha,laparoscopy,c,train"],
             "'alpha' and 'Alpha' differ only in upper and lower case",
         ),
-        ([HEADER, ROW, "b.mp4,alpha,laparoscopy,c"], "line 3: the row does not have 5 columns"),
-        ([HEADER, ROW, f"{ROW},extra"], "line 3: the row does not have 5 columns"),
+        (
+            [HEADER, ROW, "b.mp4,alpha,laparoscopy,c"],
+            "line 3: the row has 4 cells, but the header has 5; ",
+        ),
+        ([HEADER, ROW, f"{ROW},extra"], "line 3: the row has 6 cells, but the header has 5; "),
         ([f"{HEADER},public", f"{ROW},yes"], "line 2: public is 'yes'; use true or false"),
         (
             [f"{HEADER},license", f'{ROW},"CC0', f"{ROW},CC0"],
@@ -164,9 +167,7 @@ def test_an_optional_column_may_be_ignored_but_not_a_required_one(tmp_path: Path
 def test_a_manifest_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"none.csv does not exist"):
         read_manifest(tmp_path / "none.csv")
-    with pytest.raises(
-        ManifestError, match=rf"{tmp_path} is a folder, expected a CSV file; .*--videos"
-    ):
+    with pytest.raises(ManifestError, match=rf"{tmp_path} is a folder, not a CSV file; .*--videos"):
         read_manifest(tmp_path)
     for encoding in ("utf-16", "latin-1"):
         with pytest.raises(ManifestError, match=r"videos.csv is not UTF-8 text"):
@@ -213,7 +214,7 @@ def test_case_from_takes_the_case_from_the_path(tmp_path: Path) -> None:
     ("case_from", "message"),
     [
         ("(", r"case_from '\(' is not a regular expression"),
-        ("case", "'case' has 0 groups, expected one"),
+        ("case", "'case' has 0 groups; put parentheses around the case"),
         ("(a)(b)", "has 2 groups"),
         (r"patient(\d+)", "finds no case in case1.mp4"),
         (r"case(\d*?)", "finds no case in case1.mp4"),
@@ -229,7 +230,9 @@ def test_a_case_from_that_finds_no_case_is_refused(
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ManifestError, match=rf"{tmp_path} contains no video file"):
+    with pytest.raises(
+        ManifestError, match=rf"{tmp_path} and its subfolders contain no video file"
+    ):
         scan_folder(tmp_path, source="alpha", domain="open")
     with pytest.raises(ManifestError, match="none is not a folder"):
         scan_folder(tmp_path / "none", source="alpha", domain="open")

@@ -38,12 +38,16 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ConfigError(f"scale {self.scale} must be an increasing range within (0, 1]")
-        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1] or not 0 <= self.flip <= 1:
             raise ConfigError(
-                f"aspect_ratio {self.aspect_ratio} must be an increasing, positive range "
-                f"and flip {self.flip} must be within [0, 1]"
+                f"scale is {self.scale}; give two shares of at most 1, the smaller one first"
             )
+        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
+            raise ConfigError(
+                f"aspect_ratio is {self.aspect_ratio}; give two positive numbers, the smaller one "
+                "first"
+            )
+        if not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip is {self.flip}; give a probability from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,14 +137,13 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         rank: int | None,
         world_size: int | None,
     ) -> None:
-        if batch_size < 1 or crop_px < 1 or dataset.views < 1 or (steps is not None and steps < 1):
-            raise ConfigError(
-                f"batch_size {batch_size}, crop_px {crop_px}, views {dataset.views} and "
-                f"steps {steps} must be at least 1"
-            )
+        numbers = {"batch_size": batch_size, "crop_px": crop_px, "views": dataset.views}
+        for name, number in (numbers | {"steps": 1 if steps is None else steps}).items():
+            if number < 1:
+                raise ConfigError(f"{name} is {number}; give at least 1")
         if (rank is None) != (world_size is None):
             raise ConfigError(
-                f"rank is {rank} and world_size is {world_size}: give both or neither"
+                f"rank is {rank} and world_size is {world_size}; give both or neither"
             )
 
         self.dataset = dataset
@@ -166,14 +165,15 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
             TypeError: The loader is endless.
         """
         if self.steps is None:
-            raise TypeError("the loader is endless: give `steps` to load_clips")
+            raise TypeError("an endless loader has no length; give `steps` to load_clips")
         return self.steps
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if get_worker_info() is not None:
             raise ConfigError(
-                "load_clips starts its own workers: use it without a DataLoader, "
-                "or with DataLoader(clips, batch_size=None, num_workers=0)"
+                "load_clips starts workers itself, but a worker of a DataLoader iterates over it; "
+                "use it without a DataLoader, or with "
+                "DataLoader(clips, batch_size=None, num_workers=0)"
             )
         sampler = self._sampler()
         pin_memory = self.device.type == "cuda"
@@ -199,8 +199,8 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         position = int(state["position"])
         if state["order"] != self._order_digest(position):
             raise ConfigError(
-                "the state was saved with another corpus, mixture or seed: "
-                "open the same ones, or start without the state"
+                "the state was saved with another corpus, mixture or seed; "
+                "give the same ones to load_clips, or start without the state"
             )
         self._position = position
 
@@ -217,7 +217,7 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         if world_size > 1:
             raise ConfigError(
                 f"load_clips already yields the share of rank {rank} of {world_size}, "
-                "and Accelerate would divide it again: keep it out of accelerator.prepare, and "
+                "and Accelerate would divide it again; keep it out of accelerator.prepare, and "
                 "return DataLoader(clips, batch_size=None) from Trainer.get_train_dataloader"
             )
 
@@ -233,8 +233,8 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         if rest:
             raise ConfigError(
                 f"the saved position {self._position} is not a multiple of the global batch "
-                f"{global_batch} (batch_size {self.batch_size} on {world_size} ranks): "
-                "choose a batch_size that divides it"
+                f"{global_batch} (batch_size {self.batch_size} on {world_size} ranks); "
+                "choose a batch_size whose global batch divides the position"
             )
 
         stop = _ENDLESS if self.steps is None else (start_step // self.steps + 1) * self.steps
@@ -256,7 +256,7 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         launched = os.environ.get("WORLD_SIZE") or _srun_tasks()
         if int(launched) > 1 and "RANK" not in os.environ:
             raise ConfigError(
-                f"{launched} processes were launched and RANK is not set: initialize "
+                f"{launched} processes were launched, but RANK is not set; initialize "
                 "torch.distributed first, or give rank and world_size to load_clips"
             )
         return int(os.environ.get("RANK", "0")), int(launched)

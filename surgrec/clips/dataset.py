@@ -47,7 +47,7 @@ class LoaderConfig:
 
     num_workers: int | None = None
     """Processes per rank that read and decode. 0: threads of the training process do it. None: the
-    cores of the rank, minus one."""
+    cores of the rank minus one, at most 16."""
     decode_threads: int = 1
     """Decoding threads per worker; without workers, of the training process."""
     fetch_threads: int = 8
@@ -65,17 +65,20 @@ class LoaderConfig:
     """Maximum size of cache_dir, gigabytes (10^9 bytes), including unfinished copies."""
 
     def __post_init__(self) -> None:
-        positive = (self.decode_threads, self.fetch_threads, self.prefetch_batches, self.timeout_s)
-        if (
-            (self.num_workers or 0) < 0
-            or self.fetch_ahead < 0
-            or min(positive) < 1
-            or self.cache_gb <= 0
-        ):
-            raise ConfigError(
-                "loader: num_workers and fetch_ahead must be at least 0, cache_gb must be above 0, "
-                f"all other numbers must be at least 1, got {self}"
-            )
+        least = {
+            "num_workers": 0,
+            "decode_threads": 1,
+            "fetch_threads": 1,
+            "fetch_ahead": 0,
+            "prefetch_batches": 1,
+            "timeout_s": 1,
+        }
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise ConfigError(f"loader.{name} is {value}; give at least {smallest}")
+        if self.cache_gb <= 0:
+            raise ConfigError(f"loader.cache_gb is {self.cache_gb:g}; give a positive number")
 
     @property
     def workers(self) -> int:
@@ -349,8 +352,8 @@ class ClipDataset:
             error = result
 
         raise ShardError(
-            f"{draw.source}: a sample and all substitutes that were tried are bad, "
-            f"the last one because {error}; run surgrec-shard verify"
+            f"{draw.source}: a sample and all substitutes that were tried are bad, the last one "
+            f"for this reason: {error}; run surgrec-shard verify --decode true"
         )
 
     def _decode_or_error(

@@ -32,7 +32,7 @@ def torchcodec_classes() -> tuple[Any, Any]:
         lines = (line.strip() for line in str(error).splitlines())
         reason = next((line for line in lines if line), "no reason given")
         raise SetupError(
-            f"torchcodec cannot be used ({reason}): install torchcodec, and FFmpeg 4 to 8 with its "
+            f"torchcodec cannot be used ({reason}); install torchcodec, and FFmpeg 4 to 8 with its "
             "shared libraries (Debian, Ubuntu: apt-get install ffmpeg)"
         ) from error
 
@@ -85,11 +85,12 @@ def decode_clip(
 
         stored = decoder.metadata.num_frames
         if stored != num_frames:
-            raise SampleError(f"{key}: the clip holds {stored} frames, its index says {num_frames}")
+            raise SampleError(
+                f"{key}: the clip has {stored} frames, but the index lists {num_frames}"
+            )
 
         frames: Tensor = decoder.get_frames_played_at(seconds=times.tolist()).data
     except (RuntimeError, ValueError, IndexError) as error:
-        raise SampleError(
-            f"{key}: the clip cannot be decoded ({str(error).splitlines()[0]})"
-        ) from error
+        message = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SampleError(f"{key}: the clip cannot be decoded ({message})") from error
     return frames

@@ -293,7 +293,7 @@ def _in_threads(
         try:
             return pending.popleft().result(timeout=config.timeout_s)
         except TimeoutError:
-            return _stopped(f"no batch came in {config.timeout_s} s")
+            return _stopped(f"no batch arrived within {config.timeout_s} s")
 
     try:
         for request in requests:
@@ -301,7 +301,7 @@ def _in_threads(
 
             # All decoding threads work on this batch: wait for it before the next one is started.
             if request.all_threads and wait(pending, timeout=config.timeout_s).not_done:
-                yield _stopped(f"no batch came in {config.timeout_s} s")
+                yield _stopped(f"no batch arrived within {config.timeout_s} s")
 
             if len(pending) > prefetch:
                 yield next_batch()
@@ -335,8 +335,8 @@ def loader_failures_explained() -> Iterator[None]:
 
 def _stopped(reason: str) -> StorageError:
     return StorageError(
-        f"the loader stopped: {reason}; if memory ran out, use fewer workers; "
-        "if the storage is slow, raise loader.timeout_s"
+        f"the loader stopped ({reason.rstrip('. ')}); if memory ran out, lower "
+        "loader.num_workers; if the storage is slow, raise loader.timeout_s"
     )
 
 

@@ -19,7 +19,9 @@ class ClipSampling:
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.fps <= 0:
-            raise ConfigError(f"num_frames {self.num_frames} and fps {self.fps} must be positive")
+            raise ConfigError(
+                f"num_frames is {self.num_frames} and fps is {self.fps:g}; give positive numbers"
+            )
 
     @property
     def span_s(self) -> float:
@@ -39,7 +41,7 @@ class ClipSampling:
         slack_s = duration_s - self.span_s
         if slack_s < -1e-6:
             raise ConfigError(
-                f"a stored clip of {duration_s:g} s is shorter than the {self.span_s:g} s "
-                "that a training clip spans"
+                f"a stored clip of {duration_s:g} s is shorter than the {self.span_s:g} s of a "
+                "training clip; sample fewer frames, or at a higher rate"
             )
         return np.asarray(offset * max(slack_s, 0.0) + np.arange(self.num_frames) / self.fps)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from surgrec.errors import StorageError
+from surgrec.errors import StorageError, reason
 from surgrec.shards.index import SourceIndex
 from surgrec.storage import Store
 
@@ -83,6 +83,6 @@ def _write(index: SourceIndex, path: Path) -> None:
         with suppress(OSError):
             partial.unlink()
         raise StorageError(
-            f"{path}: the index cannot be cached ({error}); "
+            f"{path}: the index cannot be cached ({reason(error)}); "
             f"set SURGREC_CACHE to a folder on a local disk with {table.nbytes / 1e9:.1f} GB free"
         ) from None

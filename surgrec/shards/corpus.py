@@ -63,15 +63,16 @@ def open_corpus(
         store = open_store(address, policy=policy)
         corpus = CorpusFile.read(store)
         if corpus is None or not corpus.sources:
+            lack = f"no {CORPUS_FILE}" if corpus is None else f"no source in {CORPUS_FILE}"
             raise ShardError(
-                f"{store.address} contains no corpus (no {CORPUS_FILE}); build one with "
-                "`surgrec-shard build`"
+                f"{store.address} contains no corpus ({lack}); check the address, or build a "
+                "corpus with `surgrec-shard build`"
             )
         for name, entry in corpus.sources.items():
             if name in entries:
                 raise ShardError(
                     f"source {name!r} is in both {entries[name][0].address} and {store.address}; "
-                    "rename one of them"
+                    "build one of them again under another name"
                 )
             entries[name] = store, entry
 
@@ -117,14 +118,13 @@ def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     other_sources = set(index.column("source").unique().to_pylist()) - {name}
     if other_sources:
         raise ShardError(
-            f"{context} is the index of {other_sources.pop()!r}; a source keeps the name it was "
-            "built with"
+            f"{context} is the index of the source {other_sources.pop()!r}, not of {name!r}; undo "
+            "the renaming, or build the corpus again"
         )
     for shard in index.column("shard").unique().to_pylist():
         if not is_shard_name(shard):
             raise ShardError(
-                f"{context} contains the shard name {shard!r}, which is invalid; build the corpus "
-                "again"
+                f"{context} names the shard {shard!r}, an invalid name; build the corpus again"
             )
     return index
 
@@ -133,6 +133,5 @@ def _check_num_rows(index: SourceIndex, entry: SourceEntry, context: str) -> Non
     if index.num_rows != entry.samples:
         raise ShardError(
             f"{context} has {index.num_rows} rows, but {CORPUS_FILE} lists {entry.samples} "
-            "samples; "
-            "run surgrec-shard verify"
+            "samples; copy both files again, or build the corpus again"
         )

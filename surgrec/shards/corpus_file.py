@@ -62,9 +62,12 @@ class CorpusFile:
 
         version = data.get("schema_version") if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
+            found = "no schema version" if version is None else f"schema version {version!r}"
+            is_newer = isinstance(version, int) and version > SCHEMA_VERSION
             raise ShardError(
-                f"{context} has schema_version {version!r}, expected {SCHEMA_VERSION}; "
-                "build the corpus again with this version of surgrec"
+                f"{context} has {found}, but this version of SurgRec reads version "
+                f"{SCHEMA_VERSION}; "
+                f"{'update SurgRec' if is_newer else 'build the corpus again'}"
             )
 
         row = check_row(CorpusFile, data, context)

@@ -144,13 +144,13 @@ class SourceIndex:
     def _strings(self, column: str) -> Any:
         if column not in self._columns:
             raise ShardError(
-                f"{self._context} has no column {column!r} to divide samples by; "
-                f"its columns are {', '.join(sorted(self._columns))}"
+                f"{self._context} has no column {column!r}, by which a level divides samples; "
+                f"use one of {', '.join(sorted(self._columns))}"
             )
         if self._columns[column].null_count:
             raise ShardError(
-                f"{self._context} has rows without {column}; fill the column before dividing "
-                "samples by it"
+                f"{self._context} has rows without {column}, by which a level divides samples; "
+                "fill the column, or use another level"
             )
         return self._columns[column].cast(pa.string())
 
@@ -192,8 +192,8 @@ def _with_schema(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
     missing = [column for column in schema.names if column not in table.column_names]
     if missing:
         raise ShardError(
-            f"{context} has no column {', '.join(missing)}; build the corpus again, or copy the "
-            "right file"
+            f"{context} has no column {', '.join(missing)}; copy it again, or build the corpus "
+            "again"
         )
 
     # Other writers may use wider types, such as large strings.
@@ -201,7 +201,7 @@ def _with_schema(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
         table = table.select(schema.names).cast(schema)
     except pa.ArrowException as error:
         raise ShardError(
-            f"{context} has a column of another type ({first_line(error)}); build the corpus again"
+            f"{context} has a column of a wrong type ({first_line(error)}); build the corpus again"
         ) from None
 
     incomplete = [name for name in schema.names if table.column(name).null_count]

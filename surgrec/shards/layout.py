@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_origin
 
@@ -16,6 +16,14 @@ CORPUS_FILE = "corpus.json"
 INDEX_FILE = "index.parquet"
 LABELS_FILE = "labels.parquet"
 DROPPED_FILE = "dropped.parquet"
+_TYPE_WORDS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number with a decimal point",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,94}")
 _SHARD = re.compile(
     r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})\.tar"
@@ -87,9 +95,15 @@ def shard_name(source: str, split: str, group: int, part: int) -> str:
     Raises:
         ShardError: The group or the part has more digits than the name holds.
     """
-    if group > 99_999 or part > 999:
+    if group > 99_999:
         raise ShardError(
-            f"{source}: group {group}, part {part} does not fit a shard name; raise shard_bytes"
+            f"{source} needs a group {group}, but shard names number groups up to 99999; "
+            "raise pack.group_videos"
+        )
+    if part > 999:
+        raise ShardError(
+            f"{source}: group {group} needs a shard {part}, but shard names number shards up to "
+            "999; raise pack.shard_bytes"
         )
     return f"{source}-{split}-{group:05d}{part:03d}.tar"
 
@@ -108,8 +122,7 @@ def check_key(key: str) -> str:
     """
     if not _KEY.fullmatch(key):
         raise ShardError(
-            f"sample key {key!r} is invalid; a key consists of letters, digits, '_' and '-', at "
-            "most 95 of them"
+            f"the sample key {key!r} is invalid; use at most 95 letters, digits, '_' and '-'"
         )
     return key
 
@@ -170,16 +183,12 @@ def check_row(row_type: type, row: object, context: str) -> dict[str, Any]:
         field.name: get_origin(field.type) or field.type for field in fields(row_type)
     }
     if not isinstance(row, dict) or row.keys() != types.keys():
-        different = sorted(row.keys() ^ types.keys()) if isinstance(row, dict) else row
-        raise ShardError(
-            f"{context}: missing or unknown fields of {row_type.__name__}: {different}; build the "
-            "corpus again"
-        )
+        raise ShardError(f"{context} {_difference(row, types.keys())}; build the corpus again")
 
     for name, value in row.items():
         if type(value) is not types[name]:
             raise ShardError(
-                f"{context}: {name} is {value!r}, expected {types[name].__name__}; build the "
+                f"{context}: {name} is {value!r}, not {_TYPE_WORDS[types[name]]}; build the "
                 "corpus again"
             )
     return row
@@ -191,3 +200,13 @@ def source_digest(rows: Iterable[tuple[str, str]]) -> str:
     for key, sha256 in sorted(rows):
         digest.update(f"{key} {sha256}\n".encode("ascii"))
     return digest.hexdigest()
+
+
+def _difference(row: object, expected: Set[str]) -> str:
+    """Return in which fields a row of JSON differs from the expected ones."""
+    if not isinstance(row, dict):
+        return f"is {row!r}, not an object with fields"
+    missing, unknown = sorted(expected - row.keys()), sorted(row.keys() - expected)
+    lacks = [f"lacks the fields {', '.join(missing)}"] if missing else []
+    has = [f"has the unknown fields {', '.join(unknown)}"] if unknown else []
+    return " and ".join([*lacks, *has])

@@ -156,15 +156,15 @@ class DiskCache:
             sha256 = file_sha256(partial)
             if sha256 != file.sha256:
                 raise StorageError(
-                    f"{file.store.locate(file.name)} has the SHA-256 {sha256[:12]}, "
-                    f"its corpus lists {file.sha256[:12]}; run surgrec-shard verify"
+                    f"{file.store.locate(file.name)} has the SHA-256 {sha256[:12]}, but its corpus "
+                    f"lists {file.sha256[:12]}; run surgrec-shard verify"
                 )
             partial.replace(self._path(file.sha256))
 
         except OSError as error:
             raise CacheError(
                 f"{self.folder}: {error.strerror} while {file.bytes / 1e6:.0f} MB were added; "
-                "free space there or lower cache_gb"
+                "free disk space, or lower cache_gb"
             ) from error
         finally:
             partial.unlink(missing_ok=True)
@@ -173,7 +173,9 @@ class DiskCache:
     def _path(self, sha256: str) -> Path:
         # A digest from a forged corpus file must not lead out of the folder.
         if not _SHA256.fullmatch(sha256):
-            raise StorageError(f"{sha256!r} is not a SHA-256; build the corpus again")
+            raise StorageError(
+                f"the corpus lists {sha256!r} as the SHA-256 of a shard; build the corpus again"
+            )
         return self.folder / f"{sha256}{_SUFFIX}"
 
 

@@ -31,9 +31,7 @@ WARNED_EVERY_S = 10.0
 
 CHANGED = "changed while it was being read; wait until its writer is done, then run again"
 _ABSENT = "does not exist; check the address"
-_DENIED = (
-    "cannot be accessed with these credentials; ask for the permission, or use others (AWS_PROFILE)"
-)
+_DENIED = "cannot be accessed with these credentials; ask for access, or set AWS_PROFILE to others"
 _REFUSED = (
     "is in a store that refuses the credentials; "
     "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
@@ -105,9 +103,8 @@ def retry_until_deadline(
             failing_s = time.monotonic() - failing_since
             if failing_s >= policy.deadline_s:
                 raise StorageError(
-                    f"{context}: gave up after {failing_s:.1f} s (tries: {failures}); "
-                    f"the last failure was {_cause(error)}; "
-                    "check the store and AWS_ENDPOINT_URL, then run again"
+                    f"{context}: {failures} requests failed within {failing_s:.1f} s, the last "
+                    f"one with {_cause(error)}; check the store and AWS_ENDPOINT_URL, and run again"
                 ) from error
             if failures > QUIET_FAILURES and counters.is_due("warning", WARNED_EVERY_S):
                 _log.warning(

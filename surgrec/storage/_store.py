@@ -13,7 +13,7 @@ TEMPORARY = ".tmp-"
 """Prefix of incomplete files: being written, or left by a dead process. They are never listed."""
 TOO_SHORT = (
     "ends before the requested bytes: it was cut short, or replaced after its index was written; "
-    "build it again"
+    "copy it again, or build the corpus again"
 )
 
 
@@ -151,7 +151,7 @@ def check_name(name: str, address: str) -> str:
     leads_out = any(part in ("", ".", "..") for part in name.split("/"))
     if leads_out or "\\" in name or not name.isprintable():
         raise StorageError(
-            f"{name!r} cannot be a name in {address}; names are relative paths without '..' or '\\'"
+            f"{name!r} cannot name a file in {address}; use a relative path without '..' and '\\'"
         )
     return name
 
@@ -163,4 +163,7 @@ def check_range(offset: int, size: int, context: str) -> None:
         StorageError: The offset or the size is negative.
     """
     if offset < 0 or size < 0:
-        raise StorageError(f"{context} has no {size} bytes at {offset}; build its index again")
+        raise StorageError(
+            f"{context}: the index asks for {size} bytes at byte {offset}, which no file has; "
+            "build the corpus again"
+        )

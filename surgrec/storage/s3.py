@@ -129,13 +129,13 @@ class S3Store(Store):
             size = self._retry(context, attempt)
         except OSError as error:
             raise StorageError(
-                f"{path}: {error.strerror}; check the file that was to become {context}"
+                f"{path} cannot be uploaded to {context} ({error.strerror}); check the file"
             ) from error
 
         stored = self.size(name)
         if stored != size:
             raise StorageError(
-                f"{context} has {stored} bytes after the upload of {size}; run again"
+                f"{context} has {stored} bytes after an upload of {size} bytes; run again"
             )
 
     def delete(self, name: str) -> None:
@@ -247,7 +247,8 @@ class _Download:
             self.end = int(response["ContentLength"])
         elif not response.get("ContentRange", "").startswith(f"bytes {self.position}-"):
             raise StorageError(
-                f"{context} is in a store that serves no byte ranges; copy it to one that does"
+                f"{context} is in a store that serves no byte ranges; copy the corpus to "
+                "another store"
             )
 
     def add(self, chunk: bytes) -> None:
@@ -309,7 +310,7 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
         )
     except ValueError as error:
         raise StorageError(
-            f"cannot make an S3 client with these settings: {error}; "
+            f"the settings of the S3 client are invalid ({error}); "
             "check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
         ) from error
 

@@ -118,7 +118,9 @@ def _fill(
                 filler.execute(step)
     except OSError as error:
         status.count(fill_failures=1)
-        _log.warning("cache: %s; filling stopped, samples are read from the store", error)
+        _log.warning(
+            "cache: %s; the cache is no longer filled, and samples are read from the store", error
+        )
 
 
 def _is_child_of(parent: int) -> bool:
@@ -186,7 +188,8 @@ class _Filler:
             self._status.count(fill_failures=1)
             self._limit_bytes = sum(self._cache.files().values())
             _log.warning(
-                "cache: %s; it keeps its shards, other samples are read from the store", error
+                "cache: %s; the cache keeps its shards, and other samples are read from the store",
+                error,
             )
 
         except StorageError as error:

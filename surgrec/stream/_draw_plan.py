@@ -116,7 +116,8 @@ class DrawPlan:
         if not over:
             return ""
         return (
-            f"each sample would be drawn more often than max_repeats {limit:g}: {', '.join(over)}"
+            f"the mean number of draws per sample exceeds max_repeats {limit:g} in "
+            f"{', '.join(over)}"
         )
 
     def require_few_repeats(self) -> None:
@@ -128,6 +129,6 @@ class DrawPlan:
         """
         if self.mixture.over_max_repeats == "refuse" and (over := self.repeats_warning()):
             raise MixtureError(
-                f"mixture: {over}; lower the weight, raise an alpha, shorten the run, "
-                "or set over_max_repeats to warn"
+                f"mixture: {over}; lower the weight of these sources, raise an alpha, shorten the "
+                "run, or set over_max_repeats to warn"
             )

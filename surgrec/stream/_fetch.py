@@ -277,9 +277,9 @@ def _require_same_shard(store: Store, name: str, sample: Sample) -> None:
 
     if not is_same:
         raise ShardError(
-            f"{store.locate(name)} is not the shard that its index describes (no {sample.key}.mp4 "
-            f"of {sample.mp4_size} bytes at "
-            f"{sample.mp4_offset}): it was replaced or damaged; run surgrec-shard verify"
+            f"{store.locate(name)} was replaced or damaged after its index was written (no "
+            f"{sample.key}.mp4 of {sample.mp4_size} bytes at byte {sample.mp4_offset}); run "
+            "surgrec-shard verify"
         )
 
 
@@ -303,5 +303,5 @@ def _check(sample: Sample, mp4: bytes) -> bytes | SampleError:
         return mp4
     return SampleError(
         f"{sample.key}: its bytes have the SHA-256 {digest[:12]}, "
-        f"the index says {sample.sha256[:12]}"
+        f"but the index lists {sample.sha256[:12]}"
     )

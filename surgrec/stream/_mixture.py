@@ -21,7 +21,7 @@ class Level:
         if not 0 <= self.alpha <= 1:
             raise MixtureError(
                 f"mixture: alpha of the level {self.by} is {self.alpha}; "
-                "it must be from 0 (equal) to 1 (natural)"
+                "give 0 (equal shares) to 1 (shares by size)"
             )
 
 
@@ -42,12 +42,13 @@ class Stage:
     def __post_init__(self) -> None:
         if self.start < 1:
             raise MixtureError(
-                f"mixture: a stage starts at sample {self.start}; "
-                "set levels and weights from sample 0 on outside of stages"
+                f"mixture: a stage starts at sample {self.start}; give 1 or more, as the mixture's "
+                "levels and weights apply before the first stage"
             )
         if self.levels is None and self.weights is None:
             raise MixtureError(
-                f"mixture: the stage at sample {self.start} changes neither levels nor weights"
+                f"mixture: the stage at sample {self.start} has neither levels nor weights; "
+                "give one of them, or remove the stage"
             )
         _check_levels(self.levels or [])
         _check_weights(self.weights or {})
@@ -69,7 +70,7 @@ class Mixture:
     weights: dict[str, float] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
     stages: list[Stage] = field(default_factory=list)
-    """Later changes of levels and weights, by the samples drawn before them."""
+    """Changes of levels and weights later in the run; `start` counts the samples before each."""
     splits: list[str] = field(default_factory=lambda: ["train"])
     """Stored splits to draw from."""
     min_duration_s: float = 0.0
@@ -77,26 +78,28 @@ class Mixture:
     block: int = 1024
     """Positions of a mixing block: the proportions are exact in each."""
     shuffle_block: int = 256
-    """Samples of a shuffle block: neighbors that are read close together; 1 shuffles fully."""
+    """Consecutive samples of an index that stay close to each other; 1 shuffles fully."""
     shuffle_window: int = 512
     """Shuffle blocks whose samples are shuffled with each other."""
     max_repeats: float | None = None
-    """Most draws per sample, averaged over a source. It never changes the order. None: no limit."""
+    """Largest mean number of draws per sample of a source. It never changes the order. None: no
+    limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
-    """Whether a run beyond `max_repeats` is refused or only warned of."""
+    """Whether a run beyond `max_repeats` is refused, or starts with a warning."""
 
     def __post_init__(self) -> None:
         for name in ("block", "shuffle_block", "shuffle_window"):
             if getattr(self, name) < 1:
-                raise MixtureError(
-                    f"mixture: {name} is {getattr(self, name)}; it must be at least 1"
-                )
+                raise MixtureError(f"mixture: {name} is {getattr(self, name)}; give at least 1")
         if not self.splits or not set(self.splits) <= set(SPLITS):
             raise MixtureError(
-                f"mixture: splits is {self.splits}; name one or several of {', '.join(SPLITS)}"
+                f"mixture: splits names {', '.join(map(repr, self.splits)) or 'no split'}; give "
+                f"one or several of {', '.join(SPLITS)}"
             )
         if self.max_repeats is not None and not self.max_repeats > 0:
-            raise MixtureError(f"mixture: max_repeats is {self.max_repeats}; it must be above 0")
+            raise MixtureError(
+                f"mixture: max_repeats is {self.max_repeats}; give a positive number"
+            )
 
         _check_levels(self.levels)
         _check_weights(self.weights)
@@ -104,9 +107,8 @@ class Mixture:
         starts = [stage.start_block for stage in resolved_stages(self)]
         if sorted(set(starts)) != starts:
             raise MixtureError(
-                f"mixture: stages start at blocks {', '.join(map(str, starts[1:]))} of "
-                f"{self.block} samples; "
-                "list them in order, at least a block apart"
+                f"mixture: stages start at samples {', '.join(str(s.start) for s in self.stages)}; "
+                f"list them in order, at least one mixing block of {self.block} samples apart"
             )
 
 
@@ -149,7 +151,7 @@ def _check_levels(levels: Sequence[Level]) -> None:
     if len(set(columns)) < len(columns):
         raise MixtureError(
             f"mixture: levels name a column twice ({', '.join(columns)}); "
-            "give each column one level"
+            "give each column at most one level"
         )
 
 
@@ -157,6 +159,5 @@ def _check_weights(weights: Mapping[str, float]) -> None:
     for source, factor in weights.items():
         if not factor >= 0 or factor == float("inf"):
             raise MixtureError(
-                f"mixture: the weight of {source} is {factor}; it must be a finite number, "
-                "0 or more"
+                f"mixture: the weight of {source} is {factor}; give a finite number of 0 or more"
             )

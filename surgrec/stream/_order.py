@@ -275,15 +275,18 @@ def rank_positions(
     """
     if global_batch < 1 or world_size < 1:
         raise ConfigError(
-            f"global_batch {global_batch} and world size {world_size} must be at least 1"
+            f"global_batch is {global_batch} and world_size is {world_size}; "
+            "give at least 1 for both"
         )
     if global_batch % world_size:
         raise ConfigError(
-            f"global_batch {global_batch} cannot be shared by {world_size} ranks: "
-            "choose a world size that divides it"
+            f"global_batch {global_batch} cannot be shared equally by {world_size} ranks; "
+            "choose a number of ranks that divides it"
         )
     if not 0 <= rank < world_size:
-        raise ConfigError(f"rank {rank} is not one of the {world_size} ranks 0..{world_size - 1}")
+        raise ConfigError(
+            f"rank is {rank} and world_size is {world_size}; give a rank from 0 to {world_size - 1}"
+        )
 
     size = global_batch // world_size
     first = step * global_batch + rank * size

@@ -79,13 +79,13 @@ def shares(
     for source, factor in stage.weights.items():
         if source not in sizes:
             raise MixtureError(
-                f"mixture: weights name the source {source!r}; "
-                f"the corpus has {', '.join(sorted(sizes))}"
+                f"mixture: weights names the source {source!r}, which the corpus does not have; "
+                f"use {', '.join(sorted(sizes))}"
             )
         if factor > 0 and not sizes[source]:
             raise MixtureError(
-                f"mixture: {source} has a weight but no sample in splits {list(splits)}; "
-                "set it to 0"
+                f"mixture: {source} has weight {factor:g}, but no sample of min_duration_s or more "
+                f"in the stored split {' or '.join(splits)}; set its weight to 0"
             )
 
     # Divide among the strata that are drawn, level by level; then apply weights and normalize.
@@ -94,7 +94,8 @@ def shares(
     ]
     if not drawn:
         raise MixtureError(
-            f"mixture: no sample to draw in splits {list(splits)}; look at `surgrec-shard info`"
+            f"mixture: no sample can be drawn from the stored split {' or '.join(splits)}; check "
+            "splits, weights and min_duration_s, and count the clips with `surgrec-shard info`"
         )
     level_shares = _divide(drawn, stage.levels)
     weighted = np.array(
@@ -121,10 +122,10 @@ def block_counts(
     share = shares(strata, stage, mixture.splits)
     served = int((share > 0).sum())
     if mixture.block < served:
-        columns = ", ".join(level.by for level in stage.levels) or "source"
+        columns = " and ".join(level.by for level in stage.levels) or "source"
         raise MixtureError(
-            f"mixture: block {mixture.block} is smaller than the {served} groups by {columns} "
-            "that it must serve; raise it"
+            f"mixture: block is {mixture.block}, but {columns} divide the samples into {served} "
+            f"strata, and each needs a position of every block; set block to {served} or more"
         )
 
     # Round to 9 digits, so that the last bit of a platform's pow() cannot move a count.

@@ -114,8 +114,8 @@ class Stream:
                 raise MixtureError(
                     f"{stratum.name}: {num_short} of {stratum.size} clips are shorter than the "
                     f"{seconds:g} s of a training clip; "
-                    f"set mixture.min_duration_s to {seconds:g}, "
-                    "or sample fewer frames or at a higher rate"
+                    f"set mixture.min_duration_s to {seconds:g} to leave them out, "
+                    "or sample fewer frames, or at a higher rate"
                 )
 
 

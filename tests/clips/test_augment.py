@@ -128,5 +128,5 @@ def test_crop_and_flip_hash_the_key_of_the_view_with_2_and_3(key: int) -> None:
     ],
 )
 def test_an_invalid_range_is_refused_by_field_and_value(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"{field} {value}")):
+    with pytest.raises(ConfigError, match=re.escape(f"{field} is {value}; give ")):
         AugmentConfig(**{field: value})  # type: ignore[arg-type]

@@ -138,7 +138,7 @@ def test_a_loop_after_a_break_continues_behind_the_last_batch(
 def test_without_steps_the_loader_is_endless(tiny_corpus: Path, ten: list[Batch]) -> None:
     clips = load(tiny_corpus)
     assert equal(list(islice(clips, 10)), ten)
-    with pytest.raises(TypeError, match="the loader is endless: give `steps`"):
+    with pytest.raises(TypeError, match="an endless loader has no length; give `steps`"):
         len(clips)
 
 
@@ -196,7 +196,7 @@ def test_an_unknown_field_of_a_mixture_is_refused_by_name(tiny_corpus: Path) -> 
 
 
 def test_a_missing_mixture_file_is_refused_by_name(tiny_corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"mixture\.yaml: no such file"):
+    with pytest.raises(ConfigError, match=r"config .*mixture\.yaml does not exist; check the path"):
         load(tiny_corpus, mixture=tmp_path / "mixture.yaml")
 
 
@@ -207,7 +207,7 @@ def test_stored_clips_shorter_than_the_span_are_refused_at_once(tiny_corpus: Pat
 
 @pytest.mark.parametrize("option", ["batch_size", "crop_px", "views", "steps"])
 def test_zero_of_anything_is_refused(tiny_corpus: Path, option: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{option} 0.* must be at least 1"):
+    with pytest.raises(ConfigError, match=f"{option} is 0; give at least 1"):
         load(tiny_corpus, **{option: 0})
 
 
@@ -264,7 +264,7 @@ def test_several_processes_without_a_rank_are_refused(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match="2 processes were launched and RANK is not set"):
+    with pytest.raises(ConfigError, match="2 processes were launched, but RANK is not set"):
         next(iter(load(tiny_corpus)))
 
 
@@ -298,7 +298,7 @@ def test_a_dataloader_passes_batches_through(tiny_corpus: Path, ten: list[Batch]
 
 def test_workers_of_a_dataloader_around_the_loader_are_refused(tiny_corpus: Path) -> None:
     loader = DataLoader(load(tiny_corpus, steps=10), batch_size=None, num_workers=1)
-    with pytest.raises(ConfigError, match="load_clips starts its own workers") as caught:
+    with pytest.raises(ConfigError, match="load_clips starts workers itself") as caught:
         next(iter(loader))
     traceback.clear_frames(caught.tb)  # torch's frames would keep the worker alive for 5 s
 

@@ -65,7 +65,8 @@ def test_a_time_outside_the_clip_is_a_sample_error(mp4: bytes, times: list[float
 @pytest.mark.parametrize("num_frames", [FRAMES - 1, FRAMES + 1])
 def test_an_unexpected_number_of_frames_is_a_sample_error(mp4: bytes, num_frames: int) -> None:
     with pytest.raises(
-        SampleError, match=f"alpha_0123_000: the clip holds 16 frames, its index says {num_frames}"
+        SampleError,
+        match=f"alpha_0123_000: the clip has 16 frames, but the index lists {num_frames}",
     ):
         decode(mp4, [0.0], num_frames=num_frames)
 

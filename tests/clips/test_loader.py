@@ -303,7 +303,7 @@ def test_every_world_size_replaces_a_bad_sample_by_the_same_one(
     ("change", "reason"),
     [
         ({"native_fps": 1.0}, "cannot be decoded"),  # any change; its bytes are not a video
-        ({"num_frames": 33}, "the clip holds 32 frames, its index says 33"),
+        ({"num_frames": 33}, "the clip has 32 frames, but the index lists 33"),
     ],
 )
 def test_an_undecodable_clip_with_the_right_digest_is_quarantined(
@@ -346,7 +346,8 @@ def test_a_source_of_bad_samples_only_stops_the_run_with_one_sentence(
         damage(corpus_copy, sample)
     with pytest.raises(
         ShardError,
-        match=r"^beta: a sample and all substitutes .* are bad.*; run surgrec-shard verify$",
+        match=r"^beta: a sample and all substitutes .* are bad.*; "
+        r"run surgrec-shard verify --decode true$",
     ):
         load(corpus_copy, config)
 
@@ -401,12 +402,13 @@ class BuggyDataset(ClipDataset):
         (
             KilledDataset,
             60,
-            r"^the loader stopped: DataLoader worker .*; if memory ran out, use fewer workers",
+            r"^the loader stopped \(DataLoader worker .*\); "
+            r"if memory ran out, lower loader.num_workers",
         ),
         (
             SlowDataset,
             1,
-            r"^the loader stopped: .*timed out after 1 seconds.*raise loader.timeout_s$",
+            r"^the loader stopped \(.*timed out after 1 seconds\).*raise loader.timeout_s$",
         ),
     ],
 )
@@ -444,7 +446,7 @@ def test_without_augmentation_clips_are_the_whole_decoded_frames(tiny_corpus: Pa
 
 
 def test_a_world_size_that_does_not_divide_the_batch_is_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match="global_batch 8 cannot be shared by 3 ranks"):
+    with pytest.raises(ConfigError, match="global_batch 8 cannot be shared equally by 3 ranks"):
         StepSampler(global_batch=8, rank=0, world_size=3, start_step=0, steps=1)
 
 
@@ -452,9 +454,9 @@ def test_a_world_size_that_does_not_divide_the_batch_is_refused_at_once() -> Non
     "field", ["decode_threads", "fetch_threads", "prefetch_batches", "timeout_s"]
 )
 def test_a_loader_config_without_threads_or_time_is_refused(field: str) -> None:
-    with pytest.raises(ConfigError, match=f"{field}=0"):
+    with pytest.raises(ConfigError, match=f"loader.{field} is 0; give at least 1"):
         LoaderConfig(**{field: 0})
-    with pytest.raises(ConfigError, match="num_workers=-1"):
+    with pytest.raises(ConfigError, match=r"loader\.num_workers is -1; give at least 0"):
         LoaderConfig(num_workers=-1)
 
 

@@ -46,5 +46,7 @@ def test_a_clip_shorter_than_the_span_is_refused() -> None:
 
 @pytest.mark.parametrize(("num_frames", "fps"), [(0, 4.0), (16, 0.0), (16, -1.0)])
 def test_a_sampling_without_frames_or_rate_is_refused(num_frames: int, fps: float) -> None:
-    with pytest.raises(ConfigError, match=f"num_frames {num_frames} and fps {fps}"):
+    with pytest.raises(
+        ConfigError, match=f"num_frames is {num_frames} and fps is {fps:g}; give positive"
+    ):
         ClipSampling(num_frames=num_frames, fps=fps)

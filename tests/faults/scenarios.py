@@ -192,18 +192,18 @@ SCENARIOS = [
     Scenario(
         name="server killed for good",
         play=play.server_does_not_come_back,
-        refused=r"\.tar: gave up after \d+\.\d s \(tries: \d+\)",
+        refused=r"\.tar: \d+ requests failed within \d+\.\d s",
         slow=True,
     ),
     Scenario(
         name="worker killed",
         play=play.worker_killed,
-        refused=r"the loader stopped: DataLoader worker .* killed by signal: Killed",
+        refused=r"the loader stopped \(DataLoader worker .* killed by signal: Killed",
     ),
     Scenario(
         name="worker stopped",
         play=play.worker_stopped,
-        refused=r"the loader stopped: "
+        refused=r"the loader stopped \("
         r"(DataLoader timed out after 8 seconds|DataLoader worker|a worker ended)",
         slow=True,
     ),

@@ -114,7 +114,7 @@ def planted(
     changed = dict.fromkeys(
         (sample.key for sample in (*flipped, one, other)), "its bytes have the SHA-256"
     )
-    return Planted(root=root, reasons=changed | {cut.key: "frames, its index says 32"})
+    return Planted(root=root, reasons=changed | {cut.key: "frames, but the index lists 32"})
 
 
 def load(root: Path, folder: Path, world_size: int = 1, workers: int = 0) -> list[Loaded]:

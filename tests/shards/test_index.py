@@ -128,7 +128,7 @@ def test_missing_columns_are_named() -> None:
     ],
 )
 def test_a_column_of_another_type_is_refused(column: str, values: pa.Array) -> None:
-    with pytest.raises(ShardError, match="INDEX has a column of another type"):
+    with pytest.raises(ShardError, match="INDEX has a column of a wrong type"):
         SourceIndex(table_with(**{column: values}), "INDEX")
 
 

@@ -64,7 +64,7 @@ def test_an_index_that_is_refused_is_not_cached(tmp_path: Path) -> None:
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
     other = write_corpus(tmp_path / "other", {"beta": make_clips(3, "beta")})
     (root / "alpha" / INDEX_FILE).write_bytes((other / "beta" / INDEX_FILE).read_bytes())
-    with pytest.raises(ShardError, match="is the index of 'beta'"):
+    with pytest.raises(ShardError, match="is the index of the source 'beta', not of 'alpha'"):
         open_corpus([root])
     assert not (tmp_path / "cache").exists()
 

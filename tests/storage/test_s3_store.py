@@ -157,7 +157,8 @@ def test_a_server_that_is_down_is_given_up_after_the_deadline(
     use(account, monkeypatch)
     store = open_store("s3://corpora/x", policy=RetryPolicy(deadline_s=0.3, first_delay_s=0.02))
     with pytest.raises(
-        StorageError, match=rf"^s3://corpora/x/corpus\.json: gave up after .*{account.endpoint}"
+        StorageError,
+        match=rf"^s3://corpora/x/corpus\.json: \d+ requests failed within .*{account.endpoint}",
     ) as caught:
         store.read("corpus.json")
     assert "Signature" not in str(caught.value)
@@ -179,5 +180,5 @@ def test_an_address_without_a_bucket_is_refused(address: str) -> None:
 
 
 def test_a_prefix_that_could_lead_outside_is_refused() -> None:
-    with pytest.raises(StorageError, match=r"'a/\.\./b' cannot be a name in s3://corpora"):
+    with pytest.raises(StorageError, match=r"'a/\.\./b' cannot name a file in s3://corpora"):
         open_store("s3://corpora/a/../b")

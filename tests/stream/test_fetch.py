@@ -149,7 +149,7 @@ def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Sourc
     ).hexdigest()
     sentence = (
         f"{damaged.key}: its bytes have the SHA-256 {digest[:12]}, "
-        f"the index says {damaged.sha256[:12]}"
+        f"but the index lists {damaged.sha256[:12]}"
     )
     assert str(mp4s[2]) == sentence
     assert mp4s[3:] == [make_mp4(sample.clip) for sample in samples[3:]]
@@ -176,7 +176,7 @@ def test_a_shard_that_was_replaced_is_told_from_a_bad_sample(corpus: dict[str, S
     path.write_bytes(path.read_bytes()[::-1])
     with pytest.raises(
         ShardError,
-        match=rf"{samples[0].shard} is not the shard that its index describes "
+        match=rf"{samples[0].shard} was replaced or damaged after its index was written "
         rf"\(no {samples[0].key}\.mp4",
     ):
         Fetcher(corpus, 1).fetch(samples)

@@ -372,7 +372,7 @@ def test_repeat_caps_are_no_part_of_the_order() -> None:
 
 def test_a_block_that_cannot_serve_every_source_is_refused() -> None:
     with pytest.raises(
-        MixtureError, match="block 2 is smaller than the 3 groups by domain, source"
+        MixtureError, match="block is 2, but domain and source divide the samples into 3 strata"
     ):
         Order(STRATA, replace(MIXTURE, block=2), seed=0)
 
@@ -389,7 +389,8 @@ def test_a_world_that_does_not_divide_the_batch_is_refused(
     global_batch: int, world_size: int
 ) -> None:
     with pytest.raises(
-        ConfigError, match=f"global_batch {global_batch} cannot be shared by {world_size} ranks"
+        ConfigError,
+        match=f"global_batch {global_batch} cannot be shared equally by {world_size} ranks",
     ):
         rank_positions(0, global_batch=global_batch, rank=0, world_size=world_size)
 
@@ -398,14 +399,16 @@ def test_a_world_that_does_not_divide_the_batch_is_refused(
 def test_an_empty_batch_or_world_is_refused(global_batch: int, world_size: int) -> None:
     with pytest.raises(
         ConfigError,
-        match=f"global_batch {global_batch} and world size {world_size} must be at least 1",
+        match=f"global_batch is {global_batch} and world_size is {world_size}; give at least 1",
     ):
         rank_positions(0, global_batch=global_batch, rank=0, world_size=world_size)
 
 
 @pytest.mark.parametrize("rank", [-1, 4])
 def test_a_rank_outside_the_world_is_refused(rank: int) -> None:
-    with pytest.raises(ConfigError, match=rf"rank {rank} is not one of the 4 ranks 0\.\.3"):
+    with pytest.raises(
+        ConfigError, match=rf"rank is {rank} and world_size is 4; give a rank from 0 to 3"
+    ):
         rank_positions(0, global_batch=8, rank=rank, world_size=4)
 
 

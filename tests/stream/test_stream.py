@@ -159,7 +159,8 @@ def test_a_level_over_a_missing_column_is_refused_with_the_columns(
 ) -> None:
     with pytest.raises(
         ShardError,
-        match=r"no column 'cluster' to divide samples by; its columns are case, .*procedure",
+        match=r"no column 'cluster', by which a level divides samples; "
+        r"use one of case, .*procedure",
     ):
         Stream(open_corpus([tiny_corpus]), Mixture(levels=[Level(by="cluster", alpha=0.0)]), seed=0)
 
@@ -174,9 +175,9 @@ def test_repeats_beyond_the_cap_are_refused_or_told(tiny_corpus: Path) -> None:
     capped = replace(uncapped, max_repeats=4.5)
     plan(uncapped, 10**9).require_few_repeats()
     plan(capped, 90).require_few_repeats()
-    with pytest.raises(MixtureError, match=r"max_repeats 4\.5: gamma \(5\.0\); lower the weight"):
+    with pytest.raises(MixtureError, match=r"max_repeats 4\.5 in gamma \(5\.0\); lower the weight"):
         plan(capped, 100).require_few_repeats()
     plan(replace(capped, over_max_repeats="warn"), 100).require_few_repeats()
 
-    assert plan(capped, 100).repeats_warning().endswith("max_repeats 4.5: gamma (5.0)")
+    assert plan(capped, 100).repeats_warning().endswith("max_repeats 4.5 in gamma (5.0)")
     assert plan(capped, 90).repeats_warning() == plan(uncapped, 10**9).repeats_warning() == ""
