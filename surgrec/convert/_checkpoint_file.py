@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, reason
 from surgrec.storage import file_sha256
 
 CONFIG_FILE, CARD_FILE, WEIGHTS_FILE = "config.json", "README.md", "model.safetensors"
@@ -160,7 +160,7 @@ def _weight_files(folder: Path) -> list[Path]:
         for shard in shards:
             if Path(shard).name != shard or not (folder / shard).is_file():
                 raise CheckpointError(
-                    f"{index}: the shard '{shard}' is not a file in this folder; copy it there"
+                    f"{index}: the shard '{shard}' is not in this folder; copy it to the index"
                 )
         if shards:
             return [folder / shard for shard in shards]
@@ -184,12 +184,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as JSON ({error}); give the folder as it was published"
+            f"{path} cannot be read as JSON ({reason(error)}); give the folder as it was published"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(
-            f"{path} holds a JSON {type(content).__name__}, expected an object; give the folder "
-            "as it was published"
+            f"{path} is not a JSON object of fields; give the folder as it was published"
         )
     return content
 
@@ -236,7 +235,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: not a readable safetensors file ({error}); copy it again"
+            f"{path} is not a readable safetensors file ({reason(error)}); copy it again"
         ) from error
 
 
@@ -249,20 +248,19 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, str(error))) from error
     except _DAMAGED as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(
-            f"{path}: not a readable PyTorch file ({reason}); copy it again"
+            f"{path} is not a readable PyTorch file ({reason(error)}); copy it again"
         ) from error
 
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"{path} holds a {type(content).__name__}, expected tensors by name; give a file of "
-            "weights"
+            f"{path} holds one object of type {type(content).__name__}, not tensors by name; give "
+            "a file of weights"
         )
     for name in content:
         if not isinstance(name, str):
             raise CheckpointError(
-                f"{path}: the key {name!r} is not a string; give a file of weights"
+                f"{path} has the entry {name!r}, which is not a name; give a file of weights"
             )
     return content
 
@@ -272,10 +270,10 @@ def _refusal(path: Path, message: str) -> str:
     global_name = re.search(r"GLOBAL ([\w.]+)|unsupported GLOBAL ([\w.]+)", message)
     if global_name is None:
         return (
-            f"{path}: not a pickle of tensors, and nothing in it was executed; copy it again, or "
+            f"{path} is not a pickle of tensors (nothing in it was executed); copy it again, or "
             "give a file of weights"
         )
     return (
-        f"{path}: its pickle names '{global_name.group(1) or global_name.group(2)}', which is not "
-        "an allowed type, and nothing in it was executed; give a file of tensors"
+        f"{path} contains '{global_name.group(1) or global_name.group(2)}', a type that is not "
+        "allowed (nothing in the file was executed); give a file of tensors"
     )

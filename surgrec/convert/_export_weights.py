@@ -18,7 +18,7 @@ from surgrec.convert._converter import ModelFolder, TorchFile
 from surgrec.convert._formats import FORMATS, Format
 from surgrec.convert._model_card import model_card
 from surgrec.convert._pretrained import Pretrained
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, reason
 from surgrec.models import State
 from surgrec.models.encoder_file import unshared_on_cpu
 
@@ -79,7 +79,7 @@ def export_weights(
         partial.rename(out)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{out}: cannot be written ({error}); free disk space, or choose another --out"
+            f"{out} cannot be written ({reason(error)}); check its folder, or choose another --out"
         ) from error
     finally:
         if partial.is_dir():

@@ -39,6 +39,6 @@ def detect_format(file: CheckpointFile) -> Format:
 
     entries = ", ".join(f"'{name}'" for name in list(file.content)[:3]) or "none"
     raise CheckpointError(
-        f"{file.name}: unknown format (first entries: {entries}); {NAME_THE_FORMAT}, or give the "
-        "folder with its config.json"
+        f"{file.name} has an unknown format (first entries: {entries}); {NAME_THE_FORMAT}, "
+        "or give the folder with its config.json"
     )

@@ -27,8 +27,8 @@ def _read(file: CheckpointFile, options: ImportOptions) -> Pretrained:
     model_type = file.config.get("model_type")
     if not isinstance(model_type, str) or model_type not in READERS:
         raise CheckpointError(
-            f"{file.name}: 'model_type' in config.json is {model_type!r}, expected "
-            f"{' or '.join(READERS)}; give a folder of one of these models"
+            f"{file.name}: 'model_type' in config.json is {model_type!r}; give a folder whose "
+            f"model type is {' or '.join(READERS)}"
         )
     return READERS[model_type](file, options)
 

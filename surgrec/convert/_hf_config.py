@@ -68,7 +68,7 @@ def require_values(
             expected = " or ".join(repr(value) for value in values)
             raise CheckpointError(
                 f"{context}: '{name}' in config.json is {config[name]!r}, expected {expected}; "
-                "models with other values are not supported"
+                "give a model with that value, as others cannot be imported"
             )
 
 

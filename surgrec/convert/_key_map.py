@@ -92,7 +92,7 @@ def check_complete(tensors: Mapping[str, Tensor], expected: State, context: str)
         also = f", and '{unexpected[0]}' is unexpected" if unexpected else ""
         raise CheckpointError(
             f"{context}: '{missing[0]}' is missing ({len(missing)} of {len(expected)} tensors "
-            f"missing){also}; give the complete file of this format"
+            f"missing){also}; give the complete file, or {NAME_THE_FORMAT}"
         )
     if unexpected:
         raise CheckpointError(

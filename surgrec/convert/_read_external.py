@@ -34,7 +34,7 @@ def read_external(path: Path, format_name: ImportFormat, options: ImportOptions)
         weights = converter.read(file, options)
     except ConfigError as error:
         raise CheckpointError(
-            f"{file.name}: cannot build an encoder from this file and the given options: {error}"
+            f"{file.name} and the given options do not make a valid encoder: {error}"
         ) from error
 
     if format_name == "auto" and file.note is None and _may_be_surgrec_jepa(weights):

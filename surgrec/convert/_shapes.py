@@ -60,7 +60,7 @@ def encoder_size(
     if num_heads is not None:
         return {"width": width, "depth": depth, "num_heads": num_heads, "mlp_ratio": hidden / width}
 
-    remedy = "give the complete file, or --num_heads if this size is intended"
+    remedy = "give the complete file, or --num_heads if the size is right"
     require_depth(depth, blocks, {size["depth"] for size in same_width}, context, remedy)
     raise CheckpointError(
         f"{context}: '{blocks}0.mlp.fc1.weight' has {hidden} and {width} channels, unlike any "

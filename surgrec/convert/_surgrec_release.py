@@ -16,6 +16,7 @@ from surgrec.convert._origin import origin_of
 from surgrec.convert._pretrained import NON_COMMERCIAL, ImportOptions, Pretrained
 from surgrec.convert._videomae import read_videomae, write_videomae
 from surgrec.convert._vjepa import read_vjepa
+from surgrec.convert._vjepa_names import other_formats
 from surgrec.convert._vjepa_write import encoder_entry, write_vjepa
 from surgrec.errors import ConfigError
 
@@ -70,8 +71,8 @@ def _write(weights: Pretrained) -> TorchFile:
     if positions == "rope":
         raise ConfigError(
             "SurgRec's fine-tuner has no rotary positions and would add VideoMAE's sinusoids "
-            "instead, so this encoder's features would differ; export it as hf or vjepa, or use "
-            "surgrec evaluate"
+            "instead, so this encoder's features would differ; "
+            f"{other_formats(weights.encoder.config)}"
         )
     if positions == "sincos":
         return replace(write_videomae(weights), bare=False)

@@ -34,6 +34,7 @@ from surgrec.convert._pretrained import (
     Pretrained,
 )
 from surgrec.convert._shapes import blank_encoder, encoder_size, require_tensor
+from surgrec.convert._vjepa_names import other_formats
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.masks import TubeletGrid
 from surgrec.models import EncoderConfig, State
@@ -82,9 +83,9 @@ def _read(file: CheckpointFile, options: ImportOptions) -> Pretrained:
 
     if not torch.allclose(tensors[_TABLE].float(), expected[_TABLE], atol=TABLE_TOLERANCE):
         raise CheckpointError(
-            f"{context}: '{_TABLE}' differs from the fixed sinusoids of positions "
-            f"{config.positions}; give other positions, or a model with fixed ones (learned "
-            "positions cannot be imported)"
+            f"{context}: '{_TABLE}' differs from the fixed sinusoids of --positions "
+            f"{config.positions}; give other --positions, or a model with fixed sinusoids, as "
+            "learned positions cannot be imported"
         )
 
     frames = config.tubelet_size
@@ -136,7 +137,7 @@ def _require_additive_positions(encoder: EncoderConfig) -> None:
         return
     raise ConfigError(
         f"timm's VisionTransformer supports only additive position embeddings, but this encoder "
-        f"{feature}, so its features would differ; export it as hf or vjepa"
+        f"{feature}, so its features would differ; {other_formats(encoder)}"
     )
 
 

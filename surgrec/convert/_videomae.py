@@ -42,6 +42,7 @@ from surgrec.convert._shapes import (
     require_depth,
     require_tensor,
 )
+from surgrec.convert._vjepa_names import other_formats
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import DecoderConfig, EncoderConfig, State
 from surgrec.models.encoder import EncoderSize
@@ -186,7 +187,7 @@ def require_flat_sinusoids(config: EncoderConfig, model: str) -> None:
     if config.positions != "sincos" or more:
         raise ConfigError(
             f"{model} adds flat sinusoids to its tokens, but this encoder has positions "
-            f"{config.positions}{more}, so its features would differ; export it as vjepa"
+            f"{config.positions}{more}, so its features would differ; {other_formats(config)}"
         )
 
 
@@ -262,7 +263,10 @@ def _read_decoder(
     hidden = require_tensor(tensors, "decoder.blocks.0.mlp.fc1.weight", 2, context).shape[0]
     depth = num_blocks(tensors, "decoder.blocks.")
     if depth != options.decoder_depth:
-        remedy = f"give the complete file, or set the decoder's depth to {depth} if intended"
+        remedy = (
+            f"give the complete file, or --decoder_depth {depth} if that is right (in a recipe "
+            "--objective.decoder.depth)"
+        )
         require_depth(depth, "decoder.blocks.", DECODER_DEPTHS.get(width, ()), context, remedy)
 
     config = DecoderConfig(width=width, depth=depth, num_heads=num_heads, mlp_ratio=hidden / width)

@@ -224,7 +224,10 @@ def _predictor_config(
 
     depth = num_blocks(tensors, "predictor_blocks.")
     if depth != options.predictor_depth:
-        remedy = f"give the complete file, or set the predictor's depth to {depth} if intended"
+        remedy = (
+            f"give the complete file, or --predictor_depth {depth} if that is right (in a recipe "
+            "--objective.predictor.depth)"
+        )
         published = predictor_depths(version, width, encoder)
         require_depth(depth, "predictor_blocks.", published, context, remedy)
 

@@ -38,8 +38,7 @@ def stored_version(tensors: Mapping[str, Tensor], options: ImportOptions, contex
     if options.positions is None:
         raise CheckpointError(
             f"{context} has a table 'pos_embed', as files of V-JEPA 1 and of V-JEPA 2 do; give "
-            "--positions sincos3d for version 1, which uses it, or --positions rope for version "
-            "2, which ignores it"
+            "--positions sincos3d for version 1, or --positions rope for version 2"
         )
     if options.positions == "sincos3d":
         return "vjepa1"
@@ -47,8 +46,8 @@ def stored_version(tensors: Mapping[str, Tensor], options: ImportOptions, contex
     num_positions = tensors["pos_embed"].shape[-2]
     if num_positions in _VJEPA1_TABLE_SIZES:
         raise CheckpointError(
-            f"{context}: 'pos_embed' has the {num_positions} positions of V-JEPA 1's files, whose "
-            "weights use it and have another license than V-JEPA 2's; set positions to sincos3d"
+            f"{context}: 'pos_embed' has {num_positions} positions, as files of V-JEPA 1 do, which "
+            "have another license than V-JEPA 2's; give --positions sincos3d"
         )
     return "vjepa2"
 
@@ -86,7 +85,7 @@ def stored_encoder(
     if version == "vjepa2":
         return config
 
-    remedy = "give the complete file (levels are known only for published depths of V-JEPA 2.1)"
+    remedy = "give the complete file, as levels are known only for published depths of V-JEPA 2.1"
     require_depth(depth, "blocks.", PUBLISHED_LEVELS, context, remedy)
     return replace(
         config,

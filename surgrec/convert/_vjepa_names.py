@@ -63,27 +63,45 @@ def vjepa_version(config: EncoderConfig) -> Version:
     Raises:
         ConfigError: No version has it.
     """
+    version = _version_of(config)
+    if version is not None:
+        return version
     if config.positions == "sincos":
         raise ConfigError(
-            "V-JEPA has no flat sinusoids, but this encoder does (positions sincos); export it as "
-            "hf, videomae or timm"
+            "V-JEPA has no flat sinusoids, but this encoder does (positions sincos); "
+            f"{other_formats(config)}"
         )
-
-    features = (config.rope_side, config.levels, config.modality_embedding)
-    if features == (None, (), False) and config.positions == "sincos3d":
-        return "vjepa1"
-    if features == (None, (), False) and config.rope == "tiled":
-        return "vjepa2"
     published = (PUBLISHED_SIDE, PUBLISHED_LEVELS.get(config.depth), True)
-    if config.positions == "rope" and config.rope == "interleaved" and features == published:
-        return "vjepa2.1"
-
+    features = (config.rope_side, config.levels, config.modality_embedding)
     raise ConfigError(
         "no version of V-JEPA has this encoder: version 1 has sincos3d positions; version 2 has "
         "tiled rotary positions; version 2.1 has interleaved ones with (rope_side, levels, "
         f"modality_embedding) {published}; this encoder has positions {config.positions}, rope "
-        f"{config.rope} and {features}; use its encoder file instead"
+        f"{config.rope} and {features}; {other_formats(config)}"
     )
+
+
+def other_formats(config: EncoderConfig) -> str:
+    """Return advice that names the formats for an encoder that one format cannot represent."""
+    version = _version_of(config)
+    if version is not None:
+        return "export it as hf or vjepa" if version == "vjepa2" else "export it as vjepa"
+    if config.positions == "sincos" and not config.levels and not config.modality_embedding:
+        return "export it as hf, videomae or timm"
+    return "use its encoder file, as no format can represent it"
+
+
+def _version_of(config: EncoderConfig) -> Version | None:
+    """Return the version that has this encoder; None if no version has it."""
+    features = (config.rope_side, config.levels, config.modality_embedding)
+    if features == (None, (), False) and config.positions == "sincos3d":
+        return "vjepa1"
+    if features == (None, (), False) and (config.positions, config.rope) == ("rope", "tiled"):
+        return "vjepa2"
+    published = (PUBLISHED_SIDE, PUBLISHED_LEVELS.get(config.depth), True)
+    if config.positions == "rope" and config.rope == "interleaved" and features == published:
+        return "vjepa2.1"
+    return None
 
 
 def common_prefix(names: Iterable[str]) -> str:

@@ -127,8 +127,8 @@ def read_hf_videomae(file: CheckpointFile, options: ImportOptions) -> Pretrained
     if options.crop_px not in (None, encoder.crop_px):
         raise CheckpointError(
             f"{context}: 'image_size' in config.json is {encoder.crop_px}, but crop_px is "
-            f"{options.crop_px}, and flat sinusoids do not transfer between frame sizes; set "
-            f"crop_px to {encoder.crop_px}"
+            f"{options.crop_px}, and flat sinusoids belong to one frame size; set crop_px to "
+            f"{encoder.crop_px}"
         )
 
     # VideoMAEModel stores its tensors without its prefix; a folder may also have them with it.

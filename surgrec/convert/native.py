@@ -87,7 +87,7 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
             extra = ExtraTensors(**facts[_EXTRA], tensors=parts[_EXTRA])
     except (ConfigError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: its parts cannot be read ({error}); import the original file again"
+            f"{path} has heads that cannot be read ({error}); import the original file again"
         ) from error
 
     return Pretrained(

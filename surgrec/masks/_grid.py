@@ -52,14 +52,15 @@ class TubeletGrid:
             TubeletGrid(frames=8, height=14, width=14)
         """
         sizes = (
-            ("num_frames", num_frames, tubelet_size),
-            ("height", height_px, patch_size),
-            ("width", width_px, patch_size),
+            ("num_frames", num_frames, "tubelet_size", tubelet_size),
+            ("crop_px (height)", height_px, "patch_size", patch_size),
+            ("crop_px (width)", width_px, "patch_size", patch_size),
         )
-        for name, size, step in sizes:
+        for name, size, step_name, step in sizes:
             if size < step or size % step:
                 raise ConfigError(
-                    f"{name} {size} is not a multiple of the tubelet's {step}; change one of them"
+                    f"{name} is {size}, which is not a multiple of {step_name} {step}; change one "
+                    "of them"
                 )
         return cls(num_frames // tubelet_size, height_px // patch_size, width_px // patch_size)
 

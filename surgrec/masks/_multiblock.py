@@ -51,11 +51,13 @@ class MultiblockConfig:
 
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
             raise ConfigError(
-                f"aspect_ratio is {self.aspect_ratio}; give a positive range, smaller value first"
+                f"aspect_ratio is {self.aspect_ratio}; give two positive numbers, the smaller "
+                "one first"
             )
         if any(min(pair) < 1 for pair in self.lengths):
             raise ConfigError(
-                f"lengths is {self.lengths}; give pairs of 1 or more context and target tokens"
+                f"lengths is {self.lengths}; give pairs of a context and a target length, each at "
+                "least 1"
             )
 
 
@@ -134,8 +136,8 @@ def sample_group(
             return Masks(context_index=context_index, target_index=target_index)
 
     raise ConfigError(
-        f"none of lengths {config.lengths} fits any group of {size} masks on a grid of {grid}; "
-        "give a shorter pair"
+        f"masks of {size} clips of {grid} reach none of lengths {config.lengths}; give a pair of "
+        "shorter lengths"
     )
 
 
@@ -173,8 +175,8 @@ def _block_size(grid: TubeletGrid, config: MultiblockConfig, random: RandomSourc
             return block
 
     raise ConfigError(
-        f"blocks with spatial_scale {config.spatial_scale} hide nothing or everything of a grid of "
-        f"{grid}; change the scale, or use larger clips"
+        f"blocks with spatial_scale {config.spatial_scale} hide nothing or everything of a clip of "
+        f"{grid}; change spatial_scale, or raise crop_px"
     )
 
 
@@ -196,8 +198,8 @@ def _hidden_tokens(
             return hidden.ravel()
 
     raise ConfigError(
-        f"{num_blocks} blocks of {block} leave nothing visible of a grid of {grid}; "
-        "hide fewer or smaller blocks"
+        f"{num_blocks} blocks of {block} hide everything of a clip of {grid}; lower num_blocks or "
+        "spatial_scale"
     )
 
 

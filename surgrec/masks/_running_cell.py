@@ -33,13 +33,13 @@ def decoded_tokens(
     num_skipped = int(CELL * ratio)
     if not 0 < num_skipped < CELL:
         raise ConfigError(
-            f"decoder_mask_ratio {ratio} skips {num_skipped} of the {CELL} tubelets of a cell; "
-            "give 0.25, 0.5 or 0.75"
+            f"decoder_mask_ratio {ratio} skips {num_skipped} of each {CELL} tubelets; give 0.25, "
+            "0.5 or 0.75"
         )
     if grid.frames % CELL or grid.height % 2 or grid.width % 2:
         raise ConfigError(
-            f"cells of {CELL} x 2 x 2 tubelets do not tile a grid of {grid}; "
-            "set decoder_mask_ratio to 0, or use other clips"
+            f"cells of {CELL} x 2 x 2 tubelets do not tile a clip of {grid}; "
+            "set decoder_mask_ratio to 0, or change num_frames or crop_px"
         )
 
     # Rank of each tubelet of a cell in the run, [b t cell]: ranks below num_skipped are in the run.

@@ -48,8 +48,8 @@ def tube_masks(
     num_hidden = int(ratio * per_frame)
     if not 0 < num_hidden < per_frame:
         raise ConfigError(
-            f"mask_ratio {ratio} hides {num_hidden} of {grid.height} x {grid.width} tubelets of "
-            "a frame; some must be hidden and some visible: change the ratio, or use larger clips"
+            f"mask_ratio {ratio} hides {num_hidden} of {grid.height} x {grid.width} tubelets of a "
+            "frame, but some must be hidden and some visible; change mask_ratio, or raise crop_px"
         )
 
     # Hide the tubelets with the lowest random numbers, in all frames.

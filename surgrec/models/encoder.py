@@ -76,19 +76,22 @@ class EncoderConfig:
         check_heads(self.width, self.num_heads)
 
         side = self.grid.height
-        if self.rope_side is not None and (
-            self.positions != "rope" or min(self.rope_side, side) < 2
-        ):
+        if self.rope_side is not None and self.positions != "rope":
             raise ConfigError(
-                f"rope_side {self.rope_side} needs rotary positions and 2 or more tubelets a side, "
-                f"not {self.positions} and {side}; remove rope_side, or use larger clips"
+                f"rope_side is {self.rope_side} and positions is {self.positions}; remove "
+                "rope_side, or set positions to rope"
+            )
+        if self.rope_side is not None and min(self.rope_side, side) < 2:
+            raise ConfigError(
+                f"rope_side is {self.rope_side} and a frame has {side} x {side} tubelets, but both "
+                "sides need 2 or more; remove rope_side, or raise it or crop_px"
             )
 
         ascending = all(first < second for first, second in itertools.pairwise((-1, *self.levels)))
         if self.levels and (not ascending or self.levels[-1] != self.depth - 1):
             raise ConfigError(
-                f"levels {self.levels} must ascend and end with the last of {self.depth} blocks, "
-                f"which is {self.depth - 1}"
+                f"levels is {self.levels} and depth is {self.depth}; give ascending numbers of "
+                f"blocks that end with {self.depth - 1}"
             )
 
     @property

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from surgrec.cli import from_plain
-from surgrec.errors import CheckpointError, ConfigError
+from surgrec.errors import CheckpointError, ConfigError, reason
 from surgrec.models.encoder import Encoder, EncoderConfig
 
 State: TypeAlias = Mapping[str, Float[Tensor, "..."]]
@@ -81,7 +81,7 @@ def write_encoder_file(
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: cannot be written ({error}); free space or choose another folder"
+            f"{path} cannot be written ({reason(error)}); check its folder, or choose another one"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def encoder_config(header: Mapping[str, Any], path: Path) -> EncoderConfig:
         return from_plain(EncoderConfig, header["config"], str(path))
     except (ConfigError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: its encoder config cannot be used ({error}); "
+            f"{path} has an encoder config that this version of SurgRec cannot read ({error}); "
             "use the version that wrote the file"
         ) from error
 
@@ -171,7 +171,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
         CheckpointError: A tensor is missing, unknown or of another shape. The error names it.
     """
     expected = module.state_dict()
-    remedy = "load it into the model that it was saved from"
+    remedy = "load the file into a model of the same config"
 
     for name in expected:
         if name not in tensors:
@@ -209,11 +209,12 @@ def read_encoder_file(
             tensors = {name: file.get_tensor(name) for name in names} if select != "nothing" else {}
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: not a readable safetensors file ({error}); copy or save it again"
+            f"{path} is not a readable safetensors file ({reason(error)}); copy or save it again"
         ) from error
 
     if header.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{path}: not an encoder that SurgRec saved ({_FORMAT}); run `surgrec import` first"
+            f"{path} is not an encoder file of SurgRec (format {_FORMAT}); run "
+            "`surgrec import` first"
         )
     return header, tensors

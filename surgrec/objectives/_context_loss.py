@@ -33,13 +33,12 @@ class ContextLossConfig:
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise ConfigError(
-                f"the context's weight is {self.weight}; "
-                "give a positive one, or remove the context loss"
+                f"context.weight is {self.weight}; give a positive number, or set context to null"
             )
         if not 0 <= self.warmup_start <= self.warmup_end:
             raise ConfigError(
-                f"the context's warmup_start {self.warmup_start} must be 0 or more, and not after "
-                f"warmup_end {self.warmup_end}"
+                f"context.warmup_start is {self.warmup_start} and context.warmup_end is "
+                f"{self.warmup_end}; give a start of 0 or more, and an end that is not before it"
             )
 
 

@@ -58,9 +58,11 @@ class JepaObjectiveConfig:
         if self.mask_group < 1:
             raise ConfigError(f"mask_group is {self.mask_group}; give at least 1")
         if (self.context is not None) != self.predictor.context_head:
+            given, lacking = "context", "predictor.context_head"
+            if self.context is None:
+                given, lacking = lacking, given
             raise ConfigError(
-                f"context is {self.context} and predictor.context_head is "
-                f"{self.predictor.context_head}; V-JEPA 2.1 has both, V-JEPA 1 and 2 neither"
+                f"{given} is given without {lacking}; give both, as in V-JEPA 2.1, or neither"
             )
 
 

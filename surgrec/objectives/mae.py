@@ -37,10 +37,11 @@ class MaeObjectiveConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1")
+            raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share above 0 and below 1")
         if not 0 <= self.decoder_mask_ratio < 1:
             raise ConfigError(
-                f"decoder_mask_ratio is {self.decoder_mask_ratio}; give a share from 0 to below 1"
+                f"decoder_mask_ratio is {self.decoder_mask_ratio}; give a share of "
+                "0 or more, and below 1"
             )
 
 

@@ -148,7 +148,7 @@ def _read_encoder(run_dir: Path) -> FrozenEncoder | None:
     trained = open_encoder(EncoderChoice(path=run_dir), torch.device("cpu"))
     if "recipe" not in trained.facts["provenance"]:
         raise CheckpointError(
-            f"{path} does not name the recipe that trained it; "
-            "train the run again with this version of surgrec"
+            f"{path} does not record the recipe that trained it; "
+            "train the run again with this version of SurgRec"
         )
     return trained

@@ -27,7 +27,7 @@ class OptimizerConfig:
     """Decay of the running means of the gradient and of its square."""
 
     eps: float = 1e-8
-    """Added to the root of the mean square."""
+    """Term that is added to the root of the mean square."""
 
     grad_clip: float | None = None
     """Largest norm of the gradient; None disables clipping."""
@@ -41,12 +41,13 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.grad_clip is None and (self.grad_clip_each or self.grad_clip_start):
             raise ConfigError(
-                f"grad_clip is None, grad_clip_each {self.grad_clip_each} and grad_clip_start "
-                f"{self.grad_clip_start}; set grad_clip, or remove the other two"
+                f"grad_clip_each is {self.grad_clip_each} and grad_clip_start is "
+                f"{self.grad_clip_start}, but grad_clip is None; give grad_clip, or remove the "
+                "other two"
             )
         if self.grad_clip is not None and (self.grad_clip <= 0 or self.grad_clip_start < 0):
             raise ConfigError(
-                f"grad_clip is {self.grad_clip} and grad_clip_start {self.grad_clip_start}; "
+                f"grad_clip is {self.grad_clip} and grad_clip_start is {self.grad_clip_start}; "
                 "give a positive norm, and a step of 0 or later"
             )
 

@@ -41,29 +41,34 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         if (self.start is None) != (self.warmup_steps == 0):
             raise ConfigError(
-                f"start is {self.start} and warmup_steps is {self.warmup_steps}; "
+                f"{self._context} has start {self.start} and warmup_steps {self.warmup_steps}; "
                 "give both or neither"
             )
 
         constant = self.decay == "constant"
         if (self.end is None) != constant or (self.end_step is None) != constant:
             raise ConfigError(
-                f"decay is {self.decay}, end is {self.end} and end_step is {self.end_step}; "
-                "linear and cosine need both end and end_step, constant takes neither"
+                f"{self._context} has decay {self.decay}, end {self.end} and end_step "
+                f"{self.end_step}; give end and end_step for linear or cosine, and neither for "
+                "constant"
             )
 
         if self.decay_start is not None and (constant or self.decay_start < self.warmup_steps):
             raise ConfigError(
-                f"decay_start is {self.decay_start}, decay {self.decay} and warmup_steps "
-                f"{self.warmup_steps}; decay_start needs a linear or cosine decay, and must not be "
-                "before the end of the warm-up"
+                f"{self._context} has decay_start {self.decay_start}, decay {self.decay} and "
+                f"warmup_steps {self.warmup_steps}; give decay_start only with a linear or cosine "
+                "decay, and not before the end of the warm-up"
             )
 
         if self.end_step is not None and self.end_step <= self.first_decay_step:
             raise ConfigError(
-                f"end_step {self.end_step} is not after step {self.first_decay_step}, at which the "
-                "decay starts; raise end_step, or shorten the warm-up or the hold"
+                f"{self._context} has end_step {self.end_step}, but its decay starts at step "
+                f"{self.first_decay_step}; raise end_step, or lower warmup_steps or decay_start"
             )
+
+    @property
+    def _context(self) -> str:
+        return f"the schedule with value {self.value:g}"
 
     @property
     def first_decay_step(self) -> int:

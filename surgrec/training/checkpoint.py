@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from surgrec.errors import CheckpointError, StorageError
+from surgrec.errors import CheckpointError, StorageError, reason
 from surgrec.models import load_strictly
 from surgrec.storage import file_sha256
 
@@ -99,8 +99,8 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             last = max(self.steps(), default=0)
             raise StorageError(
-                f"the checkpoint {path} could not be written ({error}); "
-                f"free space and resume from step {last}"
+                f"the checkpoint {path} cannot be written ({reason(error)}); check the disk, and "
+                f"resume from step {last}"
             ) from error
 
         for old in self.steps()[: -self._keep]:
@@ -149,13 +149,13 @@ class Checkpoints:
             state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"{file} cannot be read ({error}); remove {path} to resume from the previous "
-                "checkpoint"
+                f"{file} cannot be read ({reason(error)}); remove the folder {path} to resume from "
+                "the previous checkpoint"
             ) from error
         if state.get("format") != FORMAT:
             raise CheckpointError(
-                f"{path} has checkpoint format {state.get('format')!r}; this version of surgrec "
-                f"reads format {FORMAT}"
+                f"{path} has checkpoint format {state.get('format')!r}, but this version of "
+                f"SurgRec reads format {FORMAT}; resume with the version that wrote it"
             )
         return state
 
@@ -227,8 +227,8 @@ def _load_optimizer(
 def _check_file(path: Path, name: str, digest: str | None) -> None:
     if not (path / name).is_file() or file_sha256(path / name) != digest:
         raise CheckpointError(
-            f"{path / name} is missing or damaged; remove {path} to resume from the previous "
-            "checkpoint"
+            f"{path / name} is missing or damaged; remove the folder {path} to resume from the "
+            "previous checkpoint"
         )
 
 

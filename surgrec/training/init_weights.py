@@ -54,9 +54,10 @@ def initial_weights(
     """
     given = {"format": format, "license": license}
     if path is None and given != _NOTHING_GIVEN:
+        changed = [f"init_{name}" for name in given if given[name] != _NOTHING_GIVEN[name]]
         raise ConfigError(
-            f"init_format {format} and init_license {license} are given without init_from; "
-            "give init_from too"
+            f"{' and '.join(changed)} {'are' if len(changed) > 1 else 'is'} given without "
+            "init_from; give init_from, too"
         )
 
     if first_step:
@@ -104,8 +105,8 @@ def load_init_weights(
     differences = objective.encoder.config.weight_differences(weights.encoder.config)
     if differences:
         raise CheckpointError(
-            f"{weights.origin.name} has a different encoder: {differences}; "
-            "set the run's encoder to the file's"
+            f"{weights.origin.name} has another encoder than the run ({differences}); "
+            "give the run the encoder of the file"
         )
     load_strictly(objective.encoder, weights.encoder.state, weights.origin.name)
 
@@ -163,7 +164,7 @@ def _show(weights: Pretrained, name: str, change: str | None, reason: str | None
     if change:
         lines.append(change)
     if reason:
-        lines.append(f"loaded the encoder only; the {name} starts from random weights: {reason}")
+        lines.append(f"loaded the encoder only; the {name} starts from random weights ({reason})")
     else:
         lines.append(f"loaded the encoder and the {name}")
 

@@ -90,8 +90,8 @@ def check_world(num_processes: int, launched: dict[str, int]) -> None:
         if expected != num_processes:
             program = program_of_command()
             raise SetupError(
-                f"{launcher} asked for {expected} processes, this run sees {num_processes}: start "
-                f"one process per GPU with `accelerate launch --multi_gpu --num_processes N "
+                f"{launcher} asked for {expected} processes, but this run has {num_processes}; "
+                f"start one process per GPU with `accelerate launch --multi_gpu --num_processes N "
                 f"{program} ...`, or N processes on CPUs with `ACCELERATE_USE_CPU=true torchrun "
                 f"--nproc_per_node N {program} ...`"
             )
@@ -160,10 +160,10 @@ def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
 
     steps = checkpoints.steps()
     if not resume and (steps or RunFiles(run_dir).metrics.exists()):
-        reached = f"step {steps[-1]}" if steps else "no checkpoint yet"
+        last = f"a checkpoint of step {steps[-1]}" if steps else "no checkpoint"
         raise ConfigError(
-            f"{run_dir} holds a run that reached {reached}: continue it with --resume true, "
-            "or choose another run_dir"
+            f"{run_dir} already holds a run, with {last}; continue it with --resume true, or "
+            "choose another run_dir"
         )
     return steps[-1] if steps else 0
 

@@ -44,16 +44,17 @@ class LogConfig:
     """Logging of a run."""
 
     every: int = 10
-    """Steps between two syncs of the ranks, which write rows, check for collapse, may stop."""
+    """Steps from one sync of the ranks to the next; a sync writes one row per step, looks for
+    collapse, and stops a run that was asked to stop."""
     samples: bool = False
     """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
     quarantine_share: float = 0.01
-    """Largest share of bad samples per source; a run tolerates 20 bad samples of any source."""
+    """Largest share of bad samples per source. 20 bad samples per source are always tolerated."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or not 0 <= self.quarantine_share <= 1:
             raise ConfigError(
-                f"log.every is {self.every} and log.quarantine_share {self.quarantine_share}; "
+                f"log.every is {self.every} and log.quarantine_share is {self.quarantine_share}; "
                 "give at least 1 step, and a share from 0 to 1"
             )
 
@@ -223,8 +224,8 @@ class RunLog:
 
         if not all(abs(loss) < float("inf") for report in reports for loss in report.losses):
             raise TrainingError(
-                f"the loss of step {row['step']} is {row['loss']}; "
-                "resume from a checkpoint with a lower learning rate"
+                f"the loss of step {row['step']} is {row['loss']}; start a new run with a lower "
+                f"learning rate, from random weights or with --init_from {self.run_dir}"
             )
 
     def _require_few_bad_samples(self) -> None:
@@ -233,8 +234,8 @@ class RunLog:
             if bad > max(_TOLERATED_BAD_SAMPLES, self.config.quarantine_share * consumed):
                 raise TrainingError(
                     f"{source}: {bad} of {consumed} samples were bad, more than "
-                    f"log.quarantine_share {self.config.quarantine_share:g} allows; see "
-                    f"{RunFiles(self.run_dir).quarantine} and run surgrec-shard verify"
+                    f"log.quarantine_share {self.config.quarantine_share:g} allows; read the "
+                    f"reasons in {RunFiles(self.run_dir).quarantine}, and run surgrec-shard verify"
                 )
 
 

@@ -51,8 +51,8 @@ class WeightsFile:
 
         if format != "auto":
             raise CheckpointError(
-                f"{self.path} is a SurgRec {self.kind}, not a file of format {format}; "
-                "remove init_format"
+                f"{self.path} is {'a run' if self.kind == 'run' else 'an encoder file'} of "
+                f"SurgRec, not a file of format {format}; remove init_format"
             )
         weights = read_saved_weights(self.path).weights
         if options.license is None:

@@ -221,7 +221,7 @@ def test_a_version_1_table_is_not_imported_under_version_2_and_its_license(tmp_p
         tensors[name]["pos_embed"] = torch.zeros(1, positions, 48)
     vjepa_file(tmp_path / "vitl16.pth.tar", **tensors)
     with pytest.raises(
-        CheckpointError, match=f"'pos_embed' has the {positions} positions of V-JEPA 1's files"
+        CheckpointError, match=f"'pos_embed' has {positions} positions, as files of V-JEPA 1 do"
     ):
         read_external(tmp_path / "vitl16.pth.tar", "vjepa", rope())
 

@@ -15,9 +15,9 @@ def test_a_clip_becomes_whole_tubelets():
 @pytest.mark.parametrize(
     ("clip", "message"),
     [
-        ((15, 224, 224), "num_frames 15 .* 2"),
-        ((16, 225, 224), "height 225 .* 16"),
-        ((16, 224, 0), "width 0 .* 16"),
+        ((15, 224, 224), "num_frames is 15, .* tubelet_size 2"),
+        ((16, 225, 224), "crop_px \\(height\\) is 225, .* patch_size 16"),
+        ((16, 224, 0), "crop_px \\(width\\) is 0, .* patch_size 16"),
     ],
 )
 def test_a_clip_that_is_not_whole_tubelets_is_refused(clip, message):

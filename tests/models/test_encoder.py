@@ -99,13 +99,13 @@ def test_a_clip_of_another_size_is_refused():
     [
         ({"num_heads": 5}, "width 48 .* 5"),
         ({"num_heads": 12}, "width 48 .* 12"),
-        ({"crop_px": 30}, "30 .* 8"),
-        ({"rope_side": 1}, "rope_side 1"),
-        ({"rope_side": 16, "positions": "sincos"}, "rope_side 16 .* sincos"),
-        ({"rope_side": 16, "crop_px": 8}, "not rope and 1"),
-        ({"levels": (1, 0)}, r"levels \(1, 0\)"),
-        ({"levels": (0,)}, r"levels \(0,\) .* last of 2 blocks, which is 1"),
-        ({"levels": (-1, 1)}, r"levels \(-1, 1\)"),
+        ({"crop_px": 30}, "crop_px .* 30, .* patch_size 8"),
+        ({"rope_side": 1}, "rope_side is 1 "),
+        ({"rope_side": 16, "positions": "sincos"}, "rope_side is 16 and positions is sincos"),
+        ({"rope_side": 16, "crop_px": 8}, "rope_side is 16 and a frame has 1 x 1 tubelets"),
+        ({"levels": (1, 0)}, r"levels is \(1, 0\)"),
+        ({"levels": (0,)}, r"levels is \(0,\) and depth is 2; .* end with 1"),
+        ({"levels": (-1, 1)}, r"levels is \(-1, 1\)"),
     ],
 )
 def test_an_impossible_config_is_refused(changes, message):

@@ -97,5 +97,5 @@ def test_other_files_and_damaged_files_are_refused(saved, tmp_path):
 
 def test_a_file_that_cannot_be_written_gives_one_sentence(saved, tmp_path):
     encoder, _ = saved
-    with pytest.raises(CheckpointError, match=r"no_folder/encoder\.safetensors: cannot be written"):
+    with pytest.raises(CheckpointError, match=r"no_folder/encoder\.safetensors cannot be written"):
         save_encoder(encoder, tmp_path / "no_folder" / "encoder.safetensors", {})

@@ -348,8 +348,11 @@ def test_bf16_stays_near_float32():
     [
         ({"masks": ()}, "masks is empty"),
         ({"mask_group": 0}, "mask_group is 0"),
-        ({"context": ContextLossConfig()}, "context_head is False"),
-        ({"predictor": PredictorConfig(context_head=True)}, "context is None"),
+        ({"context": ContextLossConfig()}, "context is given without predictor.context_head"),
+        (
+            {"predictor": PredictorConfig(context_head=True)},
+            "predictor.context_head is given without context",
+        ),
     ],
 )
 def test_an_impossible_objective_is_refused(changes, message):

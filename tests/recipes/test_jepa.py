@@ -141,7 +141,7 @@ def test_the_run_logs_the_keys_that_the_order_command_prints(
     ]
     mix = [*command, "mix", str(tiny_corpus), "--run", str(whole_run)]
     verdict = subprocess.run(mix, capture_output=True, text=True, check=True).stderr
-    assert "matches the plan exactly" in verdict
+    assert "the draws match the plan exactly" in verdict
 
 
 def test_every_step_has_a_complete_row(whole_run: Path) -> None:
@@ -213,7 +213,7 @@ def test_one_process_launched_for_two_is_refused(tiny_corpus: Path, tmp_path: Pa
     ]
     status, errors = finish([*launch, *jepa(1, tiny_corpus, tmp_path / "run")[1:]])
     assert status == 1
-    assert "accelerate launch --num_processes asked for 2 processes, this run sees 1" in errors
+    assert "accelerate launch --num_processes asked for 2 processes, but this run has 1" in errors
     assert not (tmp_path / "run").exists()
 
 

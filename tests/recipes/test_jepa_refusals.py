@@ -32,13 +32,21 @@ def tiny_run(corpus: Path, run_dir: Path) -> list[object]:
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        (["--mixture.weights", "{nosuch: 1.0}"], MixtureError, "'nosuch'; the corpus has"),
+        (
+            ["--mixture.weights", "{nosuch: 1.0}"],
+            MixtureError,
+            "'nosuch', which the corpus does not have; use",
+        ),
         (
             ["--mixture.block", "1"],
             MixtureError,
-            "block 1 is smaller than the 3 groups by domain, source",
+            "block is 1, but domain and source divide the samples into 3 strata",
         ),
-        (["--mixture.splits", "[test]"], MixtureError, r"no sample to draw in splits \['test'\]"),
+        (
+            ["--mixture.splits", "[test]"],
+            MixtureError,
+            r"no sample can be drawn from the stored split test",
+        ),
         (
             ["--sampling_fps", "1.0"],
             MixtureError,
@@ -67,7 +75,8 @@ def test_a_folder_with_a_run_needs_resume_and_the_same_seed(
     words = [*tiny_run(tiny_corpus, tmp_path), "--loader.num_workers", 0]
     jepa.main(parse(jepa, *words))
     with pytest.raises(
-        ConfigError, match="holds a run that reached step 1: continue it with --resume true"
+        ConfigError,
+        match="already holds a run, with a checkpoint of step 1; continue it with --resume true",
     ):
         jepa.main(parse(jepa, *words))
     with pytest.raises(

@@ -39,7 +39,7 @@ def test_an_encoder_that_does_not_name_its_recipe_is_refused(
         Encoder(ENCODER), run_dir / "encoder.safetensors", {"config": {"sampling_fps": 4.0}}
     )
     with pytest.raises(
-        CheckpointError, match=f"{run_dir}/encoder.safetensors does not name the recipe"
+        CheckpointError, match=f"{run_dir}/encoder.safetensors does not record the recipe"
     ):
         read_runs([run_dir])
 

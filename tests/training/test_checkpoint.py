@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None
     # Writing a file of more than 512 bytes fails.
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
     try:
-        with pytest.raises(StorageError, match=r"could not be written .* resume from step 10"):
+        with pytest.raises(StorageError, match=r"cannot be written .* resume from step 10"):
             checkpoints.save(20, a_state(model, optimizer))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -35,7 +35,7 @@ def test_torchrun_and_srun_say_how_many_processes_they_started(
 
 
 def test_a_process_that_sees_only_itself_refuses_to_be_one_of_two() -> None:
-    with pytest.raises(SetupError, match="torchrun asked for 2 processes, this run sees 1"):
+    with pytest.raises(SetupError, match="torchrun asked for 2 processes, but this run has 1"):
         check_world(1, {"torchrun": 2})
     check_world(2, {"torchrun": 2})
 

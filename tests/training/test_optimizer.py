@@ -90,10 +90,13 @@ def test_vjepa_1_clips_encoder_and_predictor_each_and_only_after_the_warm_up():
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
-        ({"grad_clip_each": True}, "grad_clip is None, grad_clip_each True"),
-        ({"grad_clip_start": 3}, "grad_clip_start 3"),
+        (
+            {"grad_clip_each": True},
+            "grad_clip_each is True and grad_clip_start is 0, but grad_clip is None",
+        ),
+        ({"grad_clip_start": 3}, "grad_clip_start is 3, but grad_clip is None"),
         ({"grad_clip": 0.0}, r"grad_clip is 0\.0"),
-        ({"grad_clip": 1.0, "grad_clip_start": -1}, "grad_clip_start -1"),
+        ({"grad_clip": 1.0, "grad_clip_start": -1}, "grad_clip_start is -1"),
     ],
 )
 def test_clipping_that_contradicts_itself_is_refused(fields, found):

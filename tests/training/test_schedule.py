@@ -87,15 +87,15 @@ def test_a_schedule_is_continuous():
 @pytest.mark.parametrize(
     ("fields", "found"),
     [
-        ({"warmup_steps": 10}, "start is None and warmup_steps is 10"),
-        ({"start": 0.5}, r"start is 0\.5 and warmup_steps is 0"),
-        ({"end": 0.1}, r"decay is constant, end is 0\.1"),
-        ({"decay": "cosine", "end": 0.1}, "decay is cosine.*end_step is None"),
+        ({"warmup_steps": 10}, "schedule with value 1 has start None and warmup_steps 10"),
+        ({"start": 0.5}, r"start 0\.5 and warmup_steps 0"),
+        ({"end": 0.1}, r"decay constant, end 0\.1"),
+        ({"decay": "cosine", "end": 0.1}, "decay cosine.*end_step None"),
         (
             {"start": 0.5, "warmup_steps": 10, "decay": "linear", "end": 0.1, "end_step": 10},
-            "end_step 10 .* 10",
+            "end_step 10, but its decay starts at step 10",
         ),
-        ({"decay_start": 5}, "decay_start is 5, decay constant"),
+        ({"decay_start": 5}, "decay_start 5, decay constant"),
         (
             {
                 "start": 0.5,
@@ -105,11 +105,11 @@ def test_a_schedule_is_continuous():
                 "end": 0.1,
                 "end_step": 20,
             },
-            "decay_start is 5, decay linear and warmup_steps 10",
+            "decay_start 5, decay linear and warmup_steps 10",
         ),
         (
             {"decay": "linear", "decay_start": 20, "end": 0.1, "end_step": 20},
-            "end_step 20 is not after step 20",
+            "end_step 20, but its decay starts at step 20",
         ),
     ],
 )
