@@ -160,7 +160,7 @@ def test_a_container_with_the_wrong_suffix_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (("--videos", "empty", *SOURCE), 1, "empty contains no video file"),
+        (("--videos", "empty", *SOURCE), 1, "empty and its subfolders contain no video file"),
         (("--videos", "nowhere", *SOURCE), 1, "nowhere is not a folder"),
         (
             ("--videos", "empty", "--source", "lap"),
@@ -183,7 +183,7 @@ def test_a_container_with_the_wrong_suffix_is_read(tmp_path: Path) -> None:
         ),
         (("--manifest", "m.csv", "--worker", "2"), 2, "did you mean 'workers'?"),
         (("--manifest", "m.csv", "--encode.short_side", "128"), 2, "did you mean 'short_side_px'?"),
-        (("--manifest", "m.csv", "--encode.crf", "60"), 2, "crf 60"),
+        (("--manifest", "m.csv", "--encode.crf", "60"), 2, "crf is 60"),
         (("--manifest", "m.csv", "--workers", "-2"), 1, "workers is -2"),
         (("--manifest", "m.csv", "--out", "gs://bucket/corpus"), 1, "gs://bucket/corpus"),
     ],

@@ -287,7 +287,7 @@ def test_other_videos_or_another_key_are_refused_for_an_existing_source(
 ) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     other = build_of(hospital, tmp_path, key=False)
-    assert "already has a source 'cat'" in refusal(run_here(*other))
+    assert "has a source 'cat' that was built from other videos" in refusal(run_here(*other))
     fewer = hospital.manifest.with_name("fewer.csv")
     fewer.write_text("".join(hospital.manifest.read_text().splitlines(keepends=True)[:-1]))
     shutil.rmtree(tmp_path / "private")
@@ -295,7 +295,7 @@ def test_other_videos_or_another_key_are_refused_for_an_existing_source(
         fewer if argument == hospital.manifest else argument
         for argument in build_of(hospital, tmp_path)
     ]
-    assert "already has a source 'cat'" in refusal(run_here(*build))
+    assert "has a source 'cat' that was built from other videos" in refusal(run_here(*build))
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 

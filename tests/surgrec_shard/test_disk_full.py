@@ -20,7 +20,7 @@ def test_a_full_work_disk(kilobytes: int, hospital: Hospital, tmp_path: Path) ->
     ]
     with small_disk(tmp_path / "disk", kilobytes) as grow:
         sentence = refusal(run_here(*build))
-        assert "is full; free space there, or choose another --work" in sentence
+        assert "is full; free disk space, or give --work a folder on another disk" in sentence
         assert f"the disk of {tmp_path / 'disk'}" in sentence
         assert nothing_is_half_written(tmp_path / "corpus", hospital)
         grow()

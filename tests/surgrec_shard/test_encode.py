@@ -87,7 +87,7 @@ def test_a_short_tail_is_left_out_and_told(tmp_path: Path) -> None:
 
 def test_a_video_shorter_than_the_shortest_clip_is_bad(tmp_path: Path) -> None:
     video = make_video(tmp_path / "one.mp4", seconds=1.5)
-    with pytest.raises(BadVideoError, match=r"lasts 1\.5 s; the shortest clip is 2 s") as error:
+    with pytest.raises(BadVideoError, match=r"lasts 1\.5 s, but the shortest clip is 2 s") as error:
         encode_video(video, SETTINGS, tmp_path / "spool" / "one")
     assert error.value.reason == "too_short"
     assert not list((tmp_path / "spool").iterdir())
@@ -254,7 +254,7 @@ def test_the_whole_picture_is_taken_not_the_cover(tmp_path: Path) -> None:
         ({"clip_s": float("inf")}, "inf"),
         ({"min_clip_s": 11.0}, "11"),
         ({"crf": 52}, "52"),
-        ({"gop": 0}, "gop 0"),
+        ({"gop": 0}, "gop is 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, float], value: str) -> None:

@@ -140,9 +140,9 @@ def test_the_index_points_at_every_clip(hospital: Hospital) -> None:
 
 def test_a_group_that_needs_more_parts_than_names_have_is_refused() -> None:
     assert shard_name("lap", "train", 12, 3) == "lap-train-00012003.tar"
-    with pytest.raises(ShardError, match="part 1000"):
+    with pytest.raises(ShardError, match="group 12 needs a shard 1000"):
         shard_name("lap", "train", 12, 1000)
-    with pytest.raises(ConfigError, match="group_videos 0"):
+    with pytest.raises(ConfigError, match="group_videos is 0"):
         PackSettings(group_videos=0)
 
 

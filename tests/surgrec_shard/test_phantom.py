@@ -105,7 +105,7 @@ def test_a_folder_that_holds_another_corpus_is_refused(
 ) -> None:
     before = contents(corpus)
     with pytest.raises(
-        ConfigError, match=f'"seed": {SEED}, "minutes": {MINUTES}.*not.*"seed": {seed}'
+        ConfigError, match=f'"seed": {SEED}, "minutes": {MINUTES}.*now.*"seed": {seed}'
     ):
         render_corpus(corpus, seed=seed, minutes=minutes)
     assert contents(corpus) == before
@@ -120,7 +120,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seed", "minutes"), [(-1, 1.0), (0, 0.0)])
 def test_an_invalid_seed_or_length_is_refused(tmp_path: Path, seed: int, minutes: float) -> None:
-    with pytest.raises(ConfigError, match=f"not {seed} and {minutes}"):
+    with pytest.raises(ConfigError, match=f"seed is {seed} and minutes is {minutes:g};"):
         render_corpus(tmp_path, seed=seed, minutes=minutes)
 
 

@@ -122,17 +122,17 @@ class Build:
 
         for name, saved, current in (
             ("settings", corpus.settings, settings),
-            ("encoder", corpus.encoder, encoder_versions()),
+            ("versions", corpus.encoder, encoder_versions()),
         ):
             if saved != current:
                 differences = ", ".join(
-                    f"{key} {saved.get(key)!r} (now {current[key]!r})"
+                    f"{key} {saved.get(key)} (now {current[key]})"
                     for key in current
                     if saved.get(key) != current[key]
                 )
                 raise ShardError(
                     f"{config.store.address} was built with other {name}: {differences}; "
-                    "use the same ones, or build into another --out"
+                    f"use the same {name}, or build into another --out"
                 )
         return corpus
 
@@ -195,9 +195,9 @@ class Build:
         if self._config.replace:
             return False
         raise ShardError(
-            f"{store.address} already has a source {source!r} built from other videos, cases, "
-            "labels or another --private key; replace it with --replace true while no run reads "
-            "it, rename this source, or build into another --out"
+            f"{store.address} has a source {source!r} that was built from other videos, cases or "
+            "labels, or with another --private; replace it with --replace true while no run reads "
+            "it, give this source another name, or build into another --out"
         )
 
     def _pack_groups(

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from surgrec.errors import StorageError
 
-CHOOSE_ANOTHER = "choose another --work or --private"
+OTHER_WORK = "give --work a folder on another disk"
+MOVE_PRIVATE = "move this folder to another disk and name it with --private"
+OTHER_OUT = "choose another --out"
 
 
 @contextmanager
-def writing_to(folder: Path, remedy: str = CHOOSE_ANOTHER) -> Iterator[None]:
+def writing_to(folder: Path, remedy: str = OTHER_WORK) -> Iterator[None]:
     """Turn errors of the operating system inside the `with` block into one sentence.
 
     Args:
@@ -31,9 +33,9 @@ def writing_to(folder: Path, remedy: str = CHOOSE_ANOTHER) -> Iterator[None]:
         ) from error
 
 
-def disk_full(folder: Path, remedy: str = CHOOSE_ANOTHER) -> StorageError:
+def disk_full(folder: Path, remedy: str = OTHER_WORK) -> StorageError:
     """Return the error for a full disk."""
     return StorageError(
-        f"the disk of {folder} is full; free space there, or {remedy}, "
+        f"the disk of {folder} is full; free disk space, or {remedy}, "
         "and run the same command again"
     )

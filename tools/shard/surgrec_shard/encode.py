@@ -35,7 +35,7 @@ class EncodeSettings:
     min_clip_s: float = 4.0
     """Shortest last clip of a video, seconds; a shorter one is dropped and counted."""
     crf: int = 23
-    """x264 quality, 0 to 51: a lower value is better and larger."""
+    """x264 quality, 0 to 51: a lower value gives better and larger clips."""
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "medium"
     """x264 effort."""
     tune: Literal["fastdecode", "film", "none"] = "fastdecode"
@@ -48,18 +48,24 @@ class EncodeSettings:
     def __post_init__(self) -> None:
         if self.short_side_px < 16 or self.short_side_px % 2:
             raise ConfigError(
-                f"short_side_px is {self.short_side_px}; it must be an even number of at least 16"
+                f"short_side_px is {self.short_side_px}; give an even number of at least 16"
             )
 
-        if not 0 <= self.fps < math.inf or not 0 < self.min_clip_s <= self.clip_s < math.inf:
+        if not 0 <= self.fps < math.inf:
             raise ConfigError(
-                f"fps {self.fps}, clip_s {self.clip_s}, min_clip_s {self.min_clip_s}: "
-                "fps may not be negative, and 0 < min_clip_s <= clip_s must hold"
+                f"fps is {self.fps:g}; give a positive rate, or 0 for the native rate"
             )
-        if not 0 <= self.crf <= 51 or self.gop < 1 or self.b_frames < 0:
+        if not 0 < self.min_clip_s <= self.clip_s < math.inf:
             raise ConfigError(
-                f"crf {self.crf}, gop {self.gop}, b_frames {self.b_frames}: "
-                "x264 accepts 0 to 51, at least 1, and at least 0"
+                f"min_clip_s is {self.min_clip_s:g} and clip_s is {self.clip_s:g}; give positive "
+                "numbers, the first not larger than the second"
+            )
+        if not 0 <= self.crf <= 51:
+            raise ConfigError(f"crf is {self.crf}; give 0 to 51")
+        if self.gop < 1 or self.b_frames < 0:
+            raise ConfigError(
+                f"gop is {self.gop} and b_frames is {self.b_frames}; give a gop of 1 or more, and "
+                "0 or more B-frames"
             )
 
     def digest(self) -> str:
@@ -164,7 +170,8 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
     if not clips:
         raise BadVideoError(
             "too_short",
-            f"the video lasts {end_s:.1f} s; the shortest clip is {settings.min_clip_s:g} s",
+            f"the video lasts {end_s:.1f} s, but the shortest clip is {settings.min_clip_s:g} s; "
+            "lower encode.min_clip_s to use it",
         )
     return EncodedVideo(
         folder=folder,

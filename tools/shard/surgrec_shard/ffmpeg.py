@@ -72,8 +72,7 @@ def tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         raise SetupError(
-            f"{name} is not installed; install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg) "
-            "and try again"
+            f"{name} is not installed; install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg)"
         )
     return os.path.abspath(path)
 
@@ -122,8 +121,8 @@ def _run(
         raise FfmpegError(f"{name} crashed on the file with signal {-done.returncode}")
     if done.returncode < 0 or done.returncode == _STOPPED:
         raise SetupError(
-            f"{command[0]} was stopped by a signal (out of memory?); "
-            "use fewer --workers and run the same command again"
+            f"{command[0]} was stopped by a signal; if memory ran out, use fewer --workers, and "
+            "run the same command again"
         )
     if done.returncode:
         raise FfmpegError(_complaint(done.stderr, path))

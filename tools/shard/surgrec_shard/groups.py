@@ -26,8 +26,8 @@ class PackSettings:
     def __post_init__(self) -> None:
         if self.shard_bytes < 1 or self.group_videos < 1:
             raise ConfigError(
-                f"shard_bytes {self.shard_bytes} and group_videos {self.group_videos} "
-                "must be at least 1"
+                f"shard_bytes is {self.shard_bytes} and group_videos is {self.group_videos}; "
+                "give at least 1 for both"
             )
 
 

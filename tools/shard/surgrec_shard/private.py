@@ -17,7 +17,7 @@ from pathlib import Path
 
 from surgrec.errors import StorageError
 from surgrec.storage import file_sha256
-from surgrec_shard.disk import writing_to
+from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
 _KEY_FILE, _KEY_LOCK_FILE = "key", "key.lock"
 _HASHES_FILE, _LOCK_FILE = "hashes.jsonl", "build.lock"
@@ -41,7 +41,8 @@ class PrivateFolder:
             path.chmod(0o700)
         except OSError as error:
             raise StorageError(
-                f"--private {path} cannot be used ({error.strerror}); name a writable folder"
+                f"--private {path} cannot be used ({error.strerror}); give a folder "
+                "that you can write"
             ) from None
         self._key = self._read_or_create_key()
         self._hashes = self._read_hashes()
@@ -64,7 +65,7 @@ class PrivateFolder:
             self._hashes[identity] = file_sha256(path)
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
             with (
-                writing_to(self.path),
+                writing_to(self.path, MOVE_PRIVATE),
                 (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log,
             ):
                 log.write(line + "\n")
@@ -79,7 +80,7 @@ class PrivateFolder:
         """
         path = self.path / name
         partial = path.with_suffix(".partial")
-        with writing_to(self.path):
+        with writing_to(self.path, MOVE_PRIVATE):
             # File names need not be UTF-8: surrogateescape writes back their original bytes.
             with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -100,13 +101,14 @@ class PrivateFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StorageError(
-                    f"another build is using {self.path}; wait for it, or name another --private"
+                    f"another build is using {self.path}; wait until it is done, then run "
+                    "this one again"
                 ) from None
             yield
 
     def _read_or_create_key(self) -> bytes:
         path = self.path / _KEY_FILE
-        with writing_to(self.path):
+        with writing_to(self.path, MOVE_PRIVATE):
             if not path.is_file():
                 # Two first builds at the same time must not create two keys.
                 with (self.path / _KEY_LOCK_FILE).open("w") as lock:

@@ -74,7 +74,7 @@ def verify(
     store = open_store(address)
     entries = {name: source.entry for name, source in sources.items()}
     problems += [
-        f"{store.locate(name)}: a shard that corpus.json does not list"
+        f"{store.locate(name)}: corpus.json does not list this shard"
         for name in unlisted_shards(store, entries)
     ]
     return Findings(
@@ -91,15 +91,15 @@ def _check_source(source: Source, samples_of: dict[str, list[Sample]]) -> Iterat
     listed = {shard.name for shard in source.entry.shards}
     if set(samples_of) != listed:
         difference = sorted(set(samples_of) ^ listed)
-        yield f"{context}: the index and corpus.json list different shards: {difference}"
+        yield f"{context}: only the index or only corpus.json lists {', '.join(difference)}"
 
     digest = source_digest(
         (sample.key, sample.sha256) for samples in samples_of.values() for sample in samples
     )
     if digest != source.entry.digest:
         yield (
-            f"{context}: the index has the digest {digest[:12]}, "
-            f"corpus.json lists {source.entry.digest[:12]}"
+            f"{context}: the index has the digest {digest[:12]}, but corpus.json lists "
+            f"{source.entry.digest[:12]}"
         )
     for table in source.missing_tables():
         yield f"{context}: {table} is missing"
@@ -145,9 +145,9 @@ def _copy(source: Source, name: str, path: Path) -> tuple[Path, str]:
 def _check_bytes(path: Path, digest: str, shard: Shard) -> Iterator[str]:
     size = path.stat().st_size
     if size != shard.bytes:
-        yield f"the shard has {size} bytes, corpus.json lists {shard.bytes}"
+        yield f"the shard has {size} bytes, but corpus.json lists {shard.bytes}"
     if digest != shard.sha256:
-        yield f"the shard has the SHA-256 {digest[:12]}, corpus.json lists {shard.sha256[:12]}"
+        yield f"the shard has the SHA-256 {digest[:12]}, but corpus.json lists {shard.sha256[:12]}"
 
 
 def _check_offsets(offsets: bytes, samples: list[Sample]) -> Iterator[str]:
@@ -223,7 +223,7 @@ def _check_decodes(path: Path, sample: Sample, copy: Path) -> Iterator[str]:
     try:
         output = run_ffprobe(copy, ["-count_frames", "-show_entries", entries, "-of", "json"])
     except FfmpegError as error:
-        yield f"{sample.key}: the mp4 does not decode: {error}"
+        yield f"{sample.key}: the mp4 cannot be decoded ({error})"
         return
 
     streams = [
@@ -237,4 +237,12 @@ def _check_decodes(path: Path, sample: Sample, copy: Path) -> Iterator[str]:
     ]
     expected = [("video", sample.clip.width, sample.clip.height, sample.clip.num_frames)]
     if streams != expected:
-        yield f"{sample.key}: the mp4 has the streams {streams}, the index lists {expected}"
+        found = " and ".join(
+            f"a {kind} stream of {width} x {height} pixels and {frames} frames"
+            for kind, width, height, frames in streams
+        )
+        clip = sample.clip
+        yield (
+            f"{sample.key}: the mp4 has {found or 'no stream'}, but the index lists "
+            f"{clip.width} x {clip.height} pixels and {clip.num_frames} frames"
+        )

@@ -66,7 +66,8 @@ def probe(path: Path) -> VideoFacts:
     if width < 16 or height < 16 or not fps or fps > 1000:
         raise BadVideoError(
             "no_video",
-            f"the video stream has {width}x{height} pixels at {float(fps or 0):g} frames/s",
+            f"the video stream has {width} x {height} pixels at {float(fps or 0):g} "
+            "frames per second",
         )
     return VideoFacts(
         width=width,

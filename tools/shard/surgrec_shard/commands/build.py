@@ -39,7 +39,7 @@ def build(
     Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used.
 
     Args:
-        out: Corpus root: a folder, or s3://bucket/prefix.
+        out: The corpus: a folder, or s3://bucket/prefix.
         manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
             Optional columns: procedure, view, license, labels, public.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
@@ -58,13 +58,13 @@ def build(
         work: Folder for unfinished work, preferably on a fast local disk. Default: inside
             --private.
         workers: Videos encoded at once; 0: one per core.
-        replace: Replace sources that the corpus has from other videos, cases or labels. No run may
+        replace: Replace sources that were built from other videos, cases or labels. No run may
             read them meanwhile.
         encode: How clips are stored.
         pack: How clips are packed into shards.
     """
     if workers < 0:
-        raise ConfigError(f"workers is {workers}; it must be at least 1, or 0 for one per core")
+        raise ConfigError(f"workers is {workers}; give at least 1, or 0 for one per core")
     store = open_store(out)
     private = private or _private_folder(store)
     work = work or private / "work"
@@ -107,7 +107,7 @@ def _read_videos(
         if source or domain or split != "train" or license or case_from:
             raise ConfigError(
                 "--source, --domain, --split, --license and --case_from need --videos; "
-                "with --manifest, use its columns"
+                "with --manifest, fill its columns instead"
             )
         return read_manifest(manifest, ignore_columns=ignore_columns)
 
@@ -127,12 +127,11 @@ def _check_folders(store: Store, videos: Path | None, private: Path, work: Path)
     for flag, folder in (("--private", private), ("--work", work)):
         if store.is_local and folder.resolve().is_relative_to(Path(store.address).resolve()):
             raise ConfigError(
-                f"{flag} {folder} lies inside the corpus {store.address}; "
-                "name a folder outside of it"
+                f"{flag} {folder} lies inside the corpus {store.address}; give a folder outside it"
             )
         if videos is not None and folder.resolve().is_relative_to(videos.resolve()):
             raise ConfigError(
-                f"{flag} {folder} lies inside --videos {videos}; name a folder outside of it"
+                f"{flag} {folder} lies inside --videos {videos}; give a folder outside it"
             )
 
 
@@ -147,11 +146,11 @@ def _print_result(result: BuildResult, store: Store) -> None:
     for failure in result.failures[:_SHOWN_FAILURES]:
         say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
     if len(result.failures) > _SHOWN_FAILURES:
-        say(f"... and {len(result.failures) - _SHOWN_FAILURES} more")
+        say(f"[yellow]skipped[/yellow] {len(result.failures) - _SHOWN_FAILURES} more videos")
 
     for name, entry in result.corpus.sources.items():
         say(
             f"{name}: {entry.samples} clips of {entry.videos} videos, {entry.hours:.2f} h, "
             f"{entry.bytes / 1e6:.1f} MB in {len(entry.shards)} shards"
         )
-    say(escape(f"corpus: {store.address}\nprivate list of all videos: {result.report}"))
+    say(escape(f"corpus: {store.address}\nprivate report on every video: {result.report}"))

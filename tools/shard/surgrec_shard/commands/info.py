@@ -10,7 +10,7 @@ def info(corpus: list[str], json: bool = False) -> None:
     """Show videos, cases, hours, clips and size of each source.
 
     Args:
-        corpus: One or several corpus roots.
+        corpus: One or several corpora: folders, or s3://bucket/prefix.
         json: Print one JSON list instead of a table.
     """
     rows = describe_sources(open_corpus(corpus))

@@ -10,8 +10,8 @@ def verify(corpus: str, decode: bool = False) -> int:
     Exit status 0: no problem. Exit status 1: problems, one per line.
 
     Args:
-        corpus: Corpus root.
-        decode: Decode every clip; otherwise one clip of each shard.
+        corpus: A folder, or s3://bucket/prefix.
+        decode: Decode every clip. By default, decode one clip of each shard.
     """
     with stage_progress() as progress:
         findings = verification.verify(corpus, decode_all=decode, progress=progress)
@@ -24,4 +24,6 @@ def verify(corpus: str, decode: bool = False) -> int:
         f"{findings.shards} shards and {findings.samples} samples read, "
         f"{findings.decoded} clips decoded: {verdict}"
     )
+    if number:
+        say("copy the named files again, or remove them and run the same build again")
     return 1 if number else 0

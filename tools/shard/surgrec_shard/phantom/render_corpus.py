@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from surgrec.errors import ConfigError, SetupError
-from surgrec_shard.disk import writing_to
+from surgrec_shard.disk import OTHER_OUT, writing_to
 from surgrec_shard.ffmpeg import tool
 from surgrec_shard.phantom.videos import PhantomVideo, plan_videos
 
@@ -65,8 +65,8 @@ def render_corpus(
     """
     if seed < 0 or minutes <= 0:
         raise ConfigError(
-            "a phantom corpus needs a seed of 0 or more and minutes above 0, "
-            f"not {seed} and {minutes}"
+            f"seed is {seed} and minutes is {minutes:g}; give a seed of 0 or more, and more than "
+            "0 minutes"
         )
     tool("ffmpeg")  # raises before anything is written
     from surgrec_shard.phantom.render import prepare_worker, render  # OpenCV is an optional extra
@@ -74,7 +74,7 @@ def render_corpus(
     _claim(out, json.dumps({"version": VERSION, "seed": seed, "minutes": float(minutes)}))
     videos = plan_videos(seed, minutes)
     for video in videos:
-        with writing_to(out):
+        with writing_to(out, OTHER_OUT):
             (out / video.source.name).mkdir(exist_ok=True)
         _write(out / video.labels_file, _table(LABEL_COLUMNS, video.script.labels()))
 
@@ -108,8 +108,8 @@ def _wait(
             progress(done, total)
     except BrokenProcessPool as error:
         raise SetupError(
-            "a rendering process was killed (out of memory?); run the same command again to "
-            "continue"
+            "a rendering process was killed; if memory ran out, use fewer --workers, and run the "
+            "same command again to continue"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -117,7 +117,7 @@ def _wait(
 
 def _claim(out: Path, settings: str) -> None:
     """Mark a folder as the corpus of these settings. Refuse a folder with other content."""
-    with writing_to(out):
+    with writing_to(out, OTHER_OUT):
         out.mkdir(parents=True, exist_ok=True)
 
     note = out / "phantom.json"
@@ -125,7 +125,8 @@ def _claim(out: Path, settings: str) -> None:
         saved = note.read_text(encoding="utf-8").strip()
         if saved != settings:
             raise ConfigError(
-                f"{out} contains the phantom corpus {saved}, not {settings}; choose another folder"
+                f"{out} contains a phantom corpus of other settings ({saved}, now {settings}); "
+                "choose another folder"
             )
     elif any(out.iterdir()):
         raise ConfigError(
@@ -153,6 +154,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _write(path: Path, text: str) -> None:
     """Write a file, complete or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with writing_to(path.parent):
+    with writing_to(path.parent, OTHER_OUT):
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)

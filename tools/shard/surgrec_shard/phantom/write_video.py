@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from surgrec.errors import StorageError
-from surgrec_shard.disk import writing_to
+from surgrec_shard.disk import OTHER_OUT, writing_to
 from surgrec_shard.ffmpeg import tool
 
 MUXERS = {"mp4": "mp4", "mkv": "matroska", "avi": "avi", "mov": "mov"}
@@ -56,8 +56,10 @@ def write_video(
         partial.unlink(missing_ok=True)
         complaint = " ".join(stderr.decode(errors="replace").split())
         reason = complaint or f"exit status {process.returncode}"
-        raise StorageError(f"{path}: ffmpeg could not write the file: {reason}")
-    with writing_to(path.parent):
+        raise StorageError(
+            f"{path}: ffmpeg cannot write the file ({reason}); check the disk and ffmpeg's encoders"
+        )
+    with writing_to(path.parent, OTHER_OUT):
         partial.replace(path)
 
 
