@@ -41,7 +41,7 @@ def audit_split(parts: Parts) -> list[Check]:
     for shared, kind in ((train & test, "cases"), (shared_videos, "videos of the cases")):
         if shared:
             raise ConfigError(
-                f"in train and in test are the {kind} {some_of(shared)}; remove them from one part"
+                f"train and test share the {kind} {some_of(shared)}; remove them from one part"
             )
     for part, cases in (("train", train), ("test", test)):
         require_cases(part, cases)
@@ -127,7 +127,7 @@ def audit_pretraining(
     if seen and not allow_overlap:
         raise ConfigError(
             f"the encoder was pretrained on {len(seen)} of {len(cases)} test cases "
-            f"({some_of(seen)}): test on others, or give --allow_pretraining_overlap true, which "
+            f"({some_of(seen)}); test on others, or give --allow_pretraining_overlap true, which "
             "the result will record"
         )
 

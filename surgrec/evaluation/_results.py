@@ -97,7 +97,8 @@ def _read(path: Path) -> dict[str, Any]:
     version = content.get("format") if isinstance(content, dict) else None
     if version != FORMAT:
         raise ConfigError(
-            f"{path} has format {version!r}, this surgrec reads {FORMAT}; evaluate again"
+            f"{path} has format {version!r}, but this version of SurgRec reads "
+            f"format {FORMAT}; evaluate again"
         )
     return dict(content)
 

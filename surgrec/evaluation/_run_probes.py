@@ -100,7 +100,7 @@ def _require_same_windows(expected: Features, features: Features, name: str) -> 
     )
     if windows != expected_windows:
         raise ConfigError(
-            f"the features {name} are of {len(windows)} windows, which differ from the "
-            f"{len(expected_windows)} of {TRAINED}, as the readable data changed in between; "
-            "remove the folder of features and run again"
+            f"the features {TRAINED} and {name} have different windows "
+            f"({len(expected_windows)} and {len(windows)}), as the data changed between their "
+            "extractions; remove the folder of features and run again"
         )

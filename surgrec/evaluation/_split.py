@@ -98,7 +98,9 @@ def read_split(path: Path) -> Split:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; name a split file with --split") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())}); fix it") from None
+        raise ConfigError(
+            f"{path} is not YAML ({' '.join(str(error).split())}); correct it"
+        ) from None
 
     content = _checked_mapping(content, ("name", "train", "test"), str(path))
     for key in ("name", "train", "test"):
@@ -220,14 +222,14 @@ def _rule(content: object, context: str) -> Rule:
     for name, value in rule.items():
         if not isinstance(value, list) or not value or not all(map(_is_text, value)):
             raise ConfigError(
-                f"{context}: {name} is {value!r}; it is a list of texts (put numbers in quotes)"
+                f"{context}: {name} is {value!r}; give a list of texts, with numbers in quotes"
             )
     lists = {name: rule.get(name, []) for name in names}
 
     for stored in lists["stored"]:
         if stored not in SPLITS:
             raise ConfigError(
-                f"{context}: stored names {stored!r}; it is one or several of {', '.join(SPLITS)}"
+                f"{context}: stored names {stored!r}; give one or several of {', '.join(SPLITS)}"
             )
     for pattern in [*lists["sources"], *lists["cases"]]:
         if not _expand(pattern):
@@ -245,10 +247,12 @@ def _is_text(value: object) -> bool:
 def _checked_mapping(content: object, known: Sequence[str], context: str) -> dict[str, Any]:
     """Return the content if it is a mapping with known keys only."""
     if not isinstance(content, dict):
-        raise ConfigError(f"{context} is {content!r}; it has the keys {', '.join(known)}")
+        raise ConfigError(
+            f"{context} is {content!r}; give a mapping with the keys {', '.join(known)}"
+        )
     for key in content:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
-            remedy = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}"
+            remedy = f"did you mean '{near[0]}'?" if near else f"use {', '.join(known)}"
             raise ConfigError(f"{context}: unknown key '{key}'; {remedy}")
     return content

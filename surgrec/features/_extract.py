@@ -41,11 +41,11 @@ class ExtractConfig:
     """Videos processed at once, each in its own process; processes share the GPUs."""
 
     def __post_init__(self) -> None:
-        if self.stride_s <= 0 or min(self.batch, self.processes) < 1:
-            raise ConfigError(
-                f"stride_s {self.stride_s} must be positive, batch {self.batch} and "
-                f"processes {self.processes} at least 1"
-            )
+        if self.stride_s <= 0:
+            raise ConfigError(f"stride_s is {self.stride_s:g}; give a positive number of seconds")
+        for name in ("batch", "processes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def _devices(config: ExtractConfig) -> list[str]:
     gpus = torch.cuda.device_count() if config.device != "cpu" else 0
     if config.device == "cuda" and not gpus:
         raise SetupError(
-            "--device cuda: this machine has no GPU that torch can use; take --device cpu"
+            "--device is cuda, but torch finds no GPU on this machine; give --device cpu"
         )
     return [f"cuda:{number % gpus}" if gpus else "cpu" for number in range(config.processes)]
 

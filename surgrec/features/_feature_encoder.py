@@ -51,7 +51,7 @@ def load_encoder(
     """
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
-        raise SetupError("device cuda: torch finds no GPU on this machine; use cpu")
+        raise SetupError("device is cuda, but torch finds no GPU on this machine; give cpu")
     name = "cuda" if has_gpu and device != "cpu" else "cpu"
     return FeatureEncoder(open_encoder(EncoderChoice(path=Path(path), fps=fps), torch.device(name)))
 
@@ -159,7 +159,7 @@ class FeatureEncoder:
 
     def _extract(self, reader: VideoReader, stride_s: float) -> VideoFeatures:
         if stride_s <= 0:
-            raise ConfigError(f"stride_s is {stride_s}; it must be positive")
+            raise ConfigError(f"stride_s is {stride_s}; give a positive number of seconds")
         return video_features(
             reader,
             self.frozen,

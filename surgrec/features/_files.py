@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, reason
 from surgrec.storage import Store
 
 _FORMAT = "surgrec-features-1"
@@ -94,12 +94,12 @@ def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str,
             header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
             if header.pop("format", None) != _FORMAT:
                 raise CheckpointError(
-                    f"{path}: not a file of features ({_FORMAT}); choose another folder"
+                    f"{path} is not a file of features ({_FORMAT}); choose another folder"
                 )
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: not a readable file of features ({error}); remove it and run again"
+            f"{path} is not a readable file of features ({reason(error)}); remove it and run again"
         ) from error
 
     failed = tuple(Failure(**failure) for failure in header.pop("failed"))

@@ -55,8 +55,8 @@ class Worker:
         self._frozen = open_encoder(job.choice, self._device)
         if feature_settings(self._frozen, job.stride_s, job.precision) != job.settings:
             raise ConfigError(
-                f"{job.choice.path} was overwritten meanwhile; wait until its run is done, "
-                "or copy it"
+                f"{job.choice.path} was overwritten during extraction; wait until its run is "
+                "done, or copy it"
             )
 
     def extract(self, entry: VideoEntry) -> Outcome:

@@ -53,7 +53,7 @@ def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
             yield task.result()
     except BrokenProcessPool as error:
         raise StorageError(
-            "a process that extracts features died; if memory ran out use fewer --processes or a "
+            "a process that extracts features died; if memory ran out, use fewer --processes or a "
             "smaller --batch, then run again"
         ) from error
     finally:

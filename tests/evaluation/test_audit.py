@@ -98,12 +98,12 @@ def test_disjoint_parts_pass_and_report_the_compared_numbers() -> None:
         (
             ["a/1/p", "a/2/q", "a/3/r"],
             ["a/2/s", "a/3/t", "a/4/u"],
-            "in train and in test are the cases a/2, a/3; ",
+            "train and test share the cases a/2, a/3; ",
         ),
         (
             ["a/1/p", "a/2/q"],
             ["b/1/p", "b/2/r"],
-            "in train and in test are the videos of the cases b/1; ",
+            "train and test share the videos of the cases b/1; ",
         ),
         (["a/1/p", "a/2/q"], ["a/1/p", "a/2/q"], "train and test are the same 2 cases"),
         (["a/1/p", "a/2/q"], ["a/3/r", "a/3/s"], "test has a/3 only, which gives no interval"),

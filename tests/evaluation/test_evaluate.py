@@ -210,7 +210,7 @@ def test_windows_of_a_bad_clip_are_counted_and_set_the_exit_status(
             "phase",
             "no source of the corpus matches 'betta'; did you mean 'beta'?",
         ),
-        (SPLIT.replace("[beta]", "[alpha]"), "phase", "in train and in test are the cases alpha/"),
+        (SPLIT.replace("[beta]", "[alpha]"), "phase", "train and test share the cases alpha/"),
     ],
 )
 def test_an_impossible_evaluation_is_refused_before_any_computation(

@@ -75,7 +75,8 @@ def test_another_format_is_refused(tmp_path: Path, text: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(
-        ConfigError, match=r"phase/evaluation.json has format (2|None), this surgrec reads 1"
+        ConfigError,
+        match=r"phase/evaluation.json has format (2|None), but this version .* reads format 1",
     ):
         read_evaluations(tmp_path)
 

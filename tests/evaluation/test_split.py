@@ -113,7 +113,7 @@ def test_a_condition_without_a_match_is_refused(
     ("text", "message"),
     [
         ("name: [", "is not YAML"),
-        ("- a", r"split.yaml is \['a'\]; it has the keys name, train, test"),
+        ("- a", r"split.yaml is \['a'\]; give a mapping with the keys name, train, test"),
         ("nam: x", "unknown key 'nam'; did you mean 'name'"),
         ("name: x\ntrain: {stored: [train]}", "has no 'test'"),
         ("name: 7\ntrain: {}\ntest: {}", "name is 7"),
@@ -125,14 +125,14 @@ def test_a_condition_without_a_match_is_refused(
             "name: x\ntrain: {case: [a]}\ntest: {}",
             "train: unknown key 'case'; did you mean 'cases'",
         ),
-        ("name: x\ntrain: {cases: a}\ntest: {}", "cases is 'a'; it is a list of texts"),
+        ("name: x\ntrain: {cases: a}\ntest: {}", "cases is 'a'; give a list of texts"),
         (
             "name: x\ntrain: {cases: [1]}\ntest: {}",
-            r"cases is \[1\]; it is a list of texts \(put numbers in quotes\)",
+            r"cases is \[1\]; give a list of texts, with numbers in quotes",
         ),
         (
             "name: x\ntrain: {stored: [tset]}\ntest: {}",
-            "stored names 'tset'; it is one or several of train, val, test",
+            "stored names 'tset'; give one or several of train, val, test",
         ),
         (
             'name: x\ntrain: {cases: ["v{9..1}"]}\ntest: {}',

@@ -83,8 +83,8 @@ def knn_scores(
     """
     if not len(train) or k < 1 or temperature <= 0:
         raise ConfigError(
-            f"kNN with {len(train)} training features, k {k} and temperature {temperature}: "
-            "all three must be positive"
+            f"kNN has {len(train)} training features, k {k} and temperature {temperature}; "
+            "give positive numbers of all three"
         )
 
     neighbors = F.normalize(train, dim=1)
