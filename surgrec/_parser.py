@@ -5,6 +5,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
@@ -34,6 +35,19 @@ _REWORDED = (
     ),
 )
 """Patterns of jsonargparse's messages, and their replacements, in this order."""
+
+_REWORDED_HELP = (
+    (r"Path to a configuration file", "YAML file with the options of this group"),
+    (r"Show the help for \w+ and exit", "Show the fields and exit"),
+    (
+        r"Print the configuration after applying all other arguments and exit.*",
+        "Print the configuration that all other options give, and exit.",
+    ),
+    (r"\(required, default: ", "(default: "),
+    (r" \(type: \w+Config \| null\)", ""),
+    (r" \(default: \)", ""),
+)
+"""Patterns of jsonargparse's help, and their replacements."""
 
 _TYPE_NAMES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 _SIMILARITY = 0.65
@@ -69,7 +83,9 @@ class HelpFormatter(jsonargparse.DefaultHelpFormatter):
             notes.append("required")
         for note in notes:
             text = text.replace(f", {note}", "").replace(f"{note}, ", "").replace(f" ({note})", "")
-        return text
+        for pattern, replacement in _REWORDED_HELP:
+            text = re.sub(pattern, replacement, text)
+        return text.replace(str(action.default), _plain_default(action.default))
 
 
 class Parser(jsonargparse.ArgumentParser):
@@ -170,11 +186,21 @@ def _is_flag(action: argparse.Action) -> bool:
     return getattr(action, "_typehint", None) is bool
 
 
+def _plain_default(default: object) -> str:
+    """Return a default as a user writes it: dataclasses as mappings of their fields."""
+    if isinstance(default, (list, tuple)) and default and all(map(is_dataclass, default)):
+        return str([asdict(item) for item in default])
+    return str(default)
+
+
 def _type_name(action: argparse.Action) -> str | None:
     """Return the name of a simple type, or its choices; None for other types."""
     typehint = getattr(action, "_typehint", None)
     if get_origin(typehint) in (Union, UnionType):
         others = [each for each in get_args(typehint) if each is not NoneType]
+        choices = [choice for each in others for choice in get_args(each)]
+        if all(get_origin(each) is Literal for each in others):
+            return "{" + ",".join(str(choice) for choice in choices) + "}"
         typehint = others[0] if len(others) == 1 else None
     if get_origin(typehint) is Literal:
         return "{" + ",".join(str(choice) for choice in get_args(typehint)) + "}"

@@ -163,8 +163,9 @@ def run(
         epilog=epilog or None,
     )
     subcommands = parser.add_subcommands(dest="command")
+    children = {}
     for name, command in commands.items():
-        child = _command_parser(command)
+        child = children[name] = _command_parser(command)
         summary = (command.function.__doc__ or "").split("\n")[0]
         subcommands.add_subcommand(name, child, help=summary)
         child.prog = f"{prog} {name}"
@@ -174,7 +175,7 @@ def run(
     try:
         arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
     except (SurgrecError, ValueError) as error:
-        parser.error(str(error))
+        children[name].error(str(error))
     to_go_on = "the same command continues where it stopped"
     run_main(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
 

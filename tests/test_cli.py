@@ -160,9 +160,9 @@ def test_a_config_as_plain_values_holds_no_objects() -> None:
         ("folder: x\noptics: {zoom: -1}", "zoom is -1.0; it must be positive"),
         ("folder: x\nspares: [{zoom: -2}]", "zoom is -2.0; it must be positive"),
         ("pictures: 3", "folder"),
-        ("- a", "must be a YAML mapping, got list"),
+        ("- a", "is not a YAML mapping; write one option per line"),
         ("a: [", "cannot be read"),
-        ("", "must be a YAML mapping, got NoneType"),
+        ("", "is empty; write one option per line"),
     ],
 )
 def test_a_wrong_yaml_is_one_line_that_names_what_is_wrong(

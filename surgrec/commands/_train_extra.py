@@ -29,6 +29,6 @@ def train_extra() -> Iterator[None]:
         if package in _OUR_PACKAGES:
             raise
         raise SetupError(
-            f"{package} is not installed: run pip install '.[train]' in a clone of SurgRec, "
-            "or install its wheel with [train]"
+            f"{package} is not installed; run pip install '.[train]' in a clone of SurgRec, "
+            "or install SurgRec's wheel with the extra [train]"
         ) from error

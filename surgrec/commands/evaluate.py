@@ -22,13 +22,13 @@ def evaluate(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     processes: int = 1,
 ) -> int:
-    """Score an encoder's features on held-out cases, beside random weights and chance.
+    """Score an encoder's features on held-out cases against random weights and chance.
 
     Run a killed command again and it continues. Exit status 0: every window was used.
     Exit status 3: the scores are complete, but some windows could not be read.
 
     Args:
-        corpus: One or several corpus roots.
+        corpus: One or several corpora (folders, or s3://bucket/prefix).
         encoder: Folder of a run, or an encoder file.
         task: Labels to predict, such as phase.
         split: YAML file with the rules that select train and test cases.
@@ -40,7 +40,7 @@ def evaluate(
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         batch: Windows per forward pass.
         precision: Autocast type of the forward passes.
-        device: Device of the encoder; auto selects GPUs if there are any.
+        device: Device of the encoder; auto uses the GPUs, or the CPU without GPUs.
         processes: Videos processed at once, each in its own process; processes share the GPUs.
 
     Example:

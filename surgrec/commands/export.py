@@ -25,7 +25,7 @@ def export(
         format: hf, timm, vjepa, videomae, or surgrec for the fine-tuner of the SurgRec release.
         out: Folder or file to write.
         decoder: Export an MAE's decoder to hf as well, for AutoModelForPreTraining; AutoModel then
-            warns of unexpected names.
+            warns about unexpected tensors.
 
     Example:
         surgrec export runs/jepa --format hf --out vjepa2-surgical

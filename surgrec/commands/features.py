@@ -26,15 +26,15 @@ def features(
     Exit status 3: some windows were left out; features.json names them with the reason.
 
     Args:
-        data: One or several corpus roots, or one folder of video files. The names of such files
-            appear in windows.parquet and features.json.
+        data: One or several corpora (folders, or s3://bucket/prefix), or one folder of video
+            files. The names of such files appear in windows.parquet and features.json.
         encoder: Folder of a run, or an encoder file.
         out: Folder for the features: one file per video, windows.parquet and features.json.
         stride_s: Seconds from the start of one window to the start of the next.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         batch: Windows per forward pass.
         precision: Autocast type of the forward passes.
-        device: Device of the encoder; auto selects GPUs if there are any.
+        device: Device of the encoder; auto uses the GPUs, or the CPU without GPUs.
         processes: Videos processed at once, each in its own process; processes share the GPUs.
         random_seed: Replace the weights by random ones from this seed, as a baseline.
 

@@ -26,7 +26,7 @@ def import_weights(
 ) -> None:
     """Convert a published checkpoint to an encoder file. No code in the checkpoint is executed.
 
-    Features, evaluate, export and the recipes read the encoder file.
+    `surgrec features`, `evaluate` and `export` and the recipes read the encoder file.
 
     Args:
         path: A .pth, .pt, .pth.tar or .safetensors file, or a folder with a config.json.
@@ -36,7 +36,7 @@ def import_weights(
         num_heads: Attention heads, for an unpublished size.
         num_frames: Frames of a clip. Default: as in the file, or as published.
         crop_px: Height and width of a frame. Default: as in the file, or as published.
-        tubelet_size: Frames of a tubelet, which an image model does not define. Default: 2.
+        tubelet_size: Frames of a tubelet, for an image model from timm. Default: 2.
         positions: Position encoding of a V-JEPA file with a position table: sincos3d for
             version 1, rope for version 2.
         predictor_heads: Attention heads of a JEPA predictor, if its width is not the published 384.

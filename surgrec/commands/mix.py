@@ -22,7 +22,7 @@ def mix(
     Exit status 1: a run has not drawn its plan, or a planned run exceeds max_repeats.
 
     Args:
-        corpus: One or several corpus roots.
+        corpus: One or several corpora: folders, or s3://bucket/prefix.
         mixture: Mixture: a YAML file, or single fields. Default: equal shares for domains, and
             within a domain the square root of a source's size.
         seed: Seed of the run; it decides the draws of a mixing block that is not full.
@@ -37,7 +37,8 @@ def mix(
     """
     if (run is None) == (samples < 1):
         raise ConfigError(
-            "give either --samples N, for a new run, or --run RUN, for one that has logged steps"
+            f"--samples is {samples} and --run is {run or 'missing'}; give either --samples N for "
+            "a new run, or --run RUN for a run that has logged steps"
         )
     logged = read_run(run) if run is not None else None
     if logged is not None:
@@ -65,9 +66,9 @@ def _compare(planned: DrawPlan, consumed: DrawPlan) -> int:
     pairs = zip(planned.sources, consumed.sources, strict=True)
     different = [plan.source for plan, actual in pairs if plan.draws != actual.draws]
     if different:
-        say(escape(f"differs from the plan: {', '.join(different)}"))
+        say(escape(f"the draws differ from the plan in {', '.join(different)}"))
         return 1
-    say("matches the plan exactly")
+    say("the draws match the plan exactly")
     return 0
 
 

@@ -21,7 +21,7 @@ def order(
     """Print the samples that a rank trains on, one JSON line each. No frame is decoded.
 
     Args:
-        corpus: One or several corpus roots.
+        corpus: One or several corpora: folders, or s3://bucket/prefix.
         mixture: Mixture: a YAML file, or single fields. Default: equal shares for domains, and
             within a domain the square root of a source's size.
         seed: Seed of the run.
@@ -35,7 +35,9 @@ def order(
         surgrec order /data/corpus --global_batch 192 --num_steps 2
     """
     if start_step < 0 or num_steps < 0:
-        raise ConfigError(f"start_step {start_step} and num_steps {num_steps} may not be negative")
+        raise ConfigError(
+            f"start_step is {start_step} and num_steps is {num_steps}; give 0 or more for both"
+        )
 
     stream = Stream(open_corpus(corpus), mixture, seed)
     for step in range(start_step, start_step + num_steps):

@@ -74,6 +74,6 @@ def test_without_torch_a_command_says_how_to_install_it(name: str, tmp_path: Pat
     )
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == (
-        "surgrec: error: torch is not installed: run pip install '.[train]' in a clone of SurgRec, "
-        "or install its wheel with [train]\n"
+        "surgrec: error: torch is not installed; run pip install '.[train]' in a clone of SurgRec, "
+        "or install SurgRec's wheel with the extra [train]\n"
     )

@@ -31,11 +31,11 @@ def test_mix_compares_the_samples_of_a_run_with_its_plan(tiny_corpus: Path, tmp_
     append_rows(tmp_path / "metrics.jsonl", [{"step": 0, "consumed": consumed}])
     same = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
     assert same.returncode == 0, same.stderr
-    assert "matches the plan exactly" in same.stderr
+    assert "the draws match the plan exactly" in same.stderr
     append_rows(tmp_path / "metrics.jsonl", [{"step": 1, "consumed": {"beta": 16}}])
     other = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
     assert other.returncode == 1
-    assert "differs from the plan: alpha, beta, gamma" in other.stderr
+    assert "the draws differ from the plan in alpha, beta, gamma" in other.stderr
 
 
 def test_mix_refuses_or_warns_about_repeats_beyond_max_repeats(tiny_corpus: Path) -> None:
@@ -54,5 +54,5 @@ def test_mix_refuses_or_warns_about_repeats_beyond_max_repeats(tiny_corpus: Path
         surgrec_here(*capped, "--mixture.over_max_repeats", "warn"),
     )
     assert (refused.returncode, warned.returncode) == (1, 0)
-    assert "max_repeats 4.5: gamma (5.0)" in " ".join(refused.stderr.split())
+    assert "max_repeats 4.5 in gamma (5.0)" in " ".join(refused.stderr.split())
     assert "give either --samples N" in refusal(surgrec_here("mix", tiny_corpus))

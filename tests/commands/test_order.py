@@ -67,19 +67,29 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("mixture", "arguments", "status", "message"),
     [
-        ("", ("--world_size", 3), 1, "global_batch 8 cannot be shared by 3 ranks"),
-        ("", ("--world_size", 2, "--rank", 2), 1, "rank 2 is not one of the 2 ranks"),
-        ("", ("--start_step", -1), 1, "start_step -1"),
-        ("weights: {delta: 1}", (), 1, "the source 'delta'; the corpus has alpha, beta, gamma"),
+        ("", ("--world_size", 3), 1, "global_batch 8 cannot be shared equally by 3 ranks"),
+        (
+            "",
+            ("--world_size", 2, "--rank", 2),
+            1,
+            "rank is 2 and world_size is 2; give a rank from 0 to 1",
+        ),
+        ("", ("--start_step", -1), 1, "start_step is -1"),
+        (
+            "weights: {delta: 1}",
+            (),
+            1,
+            "the source 'delta', which the corpus does not have; use alpha, beta, gamma",
+        ),
         ("weight: {alpha: 1}", (), 2, "did you mean 'weights'?"),
         (
             "levels: [{by: hospital, alpha: 1}]",
             (),
             1,
-            "no column 'hospital' to divide samples by; its columns are case",
+            "no column 'hospital', by which a level divides samples; use one of case",
         ),
-        ("block: 2", (), 1, "block 2 is smaller than the 3 groups by domain, source"),
-        ("splits: [test]", (), 1, "no sample to draw in splits ['test']"),
+        ("block: 2", (), 1, "block is 2, but domain and source divide the samples into 3 strata"),
+        ("splits: [test]", (), 1, "no sample can be drawn from the stored split test"),
     ],
 )
 def test_an_impossible_order_is_refused(
