@@ -160,7 +160,7 @@ def _weight_files(folder: Path) -> list[Path]:
         for shard in shards:
             if Path(shard).name != shard or not (folder / shard).is_file():
                 raise CheckpointError(
-                    f"{index}: the shard '{shard}' is not in this folder; copy it to the index"
+                    f"{index} names '{shard}', which is not in its folder; copy it into the folder"
                 )
         if shards:
             return [folder / shard for shard in shards]

@@ -90,7 +90,7 @@ def require_depth(
     tensor = f"'{blocks}{min(depth, expected)}.norm1.weight'"
     problem = "is missing" if depth < expected else "is unexpected"
     raise CheckpointError(
-        f"{context}: {tensor} {problem}, found {depth} blocks, expected {expected}; {remedy}"
+        f"{context}: {tensor} {problem} ({depth} blocks, expected {expected}); {remedy}"
     )
 
 

@@ -162,11 +162,11 @@ def test_a_wrong_checkpoint_is_refused_by_the_name_of_its_tensor(tmp_path, chang
     [
         (
             (384, 3, 1536),
-            r"decoder: 'decoder\.blocks\.3\.norm1\.weight' is missing, found 3 blocks, expected 4",
+            r"decoder: 'decoder\.blocks\.3\.norm1\.weight' is missing \(3 blocks, expected 4\)",
         ),
         (
             (512, 11, 2048),
-            r"'decoder\.blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
+            r"'decoder\.blocks\.11\.norm1\.weight' is missing \(11 blocks, expected 12\)",
         ),
         ((512, 13, 2048), r"decoder: 'decoder\.blocks\.12\.norm1\.weight' is unexpected"),
     ],
@@ -184,7 +184,7 @@ def test_an_unpublished_decoder_depth_is_refused_unless_it_is_given(decoder, mat
 def test_an_unpublished_depth_is_refused_by_the_first_missing_tensor():
     with pytest.raises(
         CheckpointError,
-        match=r"'encoder\.blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
+        match=r"'encoder\.blocks\.11\.norm1\.weight' is missing \(11 blocks, expected 12\)",
     ):
         read_videomae(file_of(videomae_model(768, 11, 3072, 16)), ImportOptions())
 

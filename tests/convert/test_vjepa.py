@@ -163,24 +163,24 @@ def test_a_wrong_encoder_is_refused_by_the_name_of_its_tensor(tmp_path, change, 
 @pytest.mark.parametrize(
     ("width", "depth", "levels", "match"),
     [
-        (192, 11, 0, r"'blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12"),
+        (192, 11, 0, r"'blocks\.11\.norm1\.weight' is missing \(11 blocks, expected 12\)"),
         (
             1408,
             39,
             0,
-            r"'blocks\.39\.norm1\.weight' is missing, found 39 blocks, expected 40",
+            r"'blocks\.39\.norm1\.weight' is missing \(39 blocks, expected 40\)",
         ),
         (
             192,
             13,
             0,
-            r"'blocks\.12\.norm1\.weight' is unexpected, found 13 blocks, expected 12",
+            r"'blocks\.12\.norm1\.weight' is unexpected \(13 blocks, expected 12\)",
         ),
         (
             1664,
             47,
             4,
-            r"'blocks\.47\.norm1\.weight' is missing, found 47 blocks, expected 48",
+            r"'blocks\.47\.norm1\.weight' is missing \(47 blocks, expected 48\)",
         ),
         (
             200,
@@ -201,7 +201,7 @@ def test_levels_are_known_only_for_published_depths_of_2_1():
     tensors = on_meta(vjepa_encoder(48, 11, 192, 8, levels=4))
     with pytest.raises(
         CheckpointError,
-        match=r"'blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
+        match=r"'blocks\.11\.norm1\.weight' is missing \(11 blocks, expected 12\)",
     ):
         read_vjepa(file_of(target_encoder=tensors), TINY)
 
@@ -267,20 +267,20 @@ def test_a_wrong_predictor_is_refused(tmp_path, change, match):
             (1024, 24, 4096),
             0,
             11,
-            r"'predictor_blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
+            r"'predictor_blocks\.11\.norm1\.weight' is missing \(11 blocks, expected 12\)",
         ),
         ((1024, 24, 4096), 0, 13, r"'predictor_blocks\.12\.norm1\.weight' is unexpected"),
         (
             (1408, 40, 6144),
             4,
             12,
-            r"'predictor_blocks\.12\.norm1\.weight' is missing, found 12 blocks, expected 24",
+            r"'predictor_blocks\.12\.norm1\.weight' is missing \(12 blocks, expected 24\)",
         ),
         (
             (768, 12, 3072),
             4,
             11,
-            r"'predictor_blocks\.11\.norm1\.weight' is missing, found 11 blocks, expected 12",
+            r"'predictor_blocks\.11\.norm1\.weight' is missing \(11 blocks, expected 12\)",
         ),
     ],
 )
