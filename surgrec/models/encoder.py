@@ -181,7 +181,7 @@ class Encoder(nn.Module):
         if clip.shape[2:] != expected:
             raise ConfigError(
                 f"the encoder expects clips of {_times(expected)} (frames, height, width), "
-                f"got {_times(tuple(clip.shape[2:]))}; set num_frames and crop_px to match"
+                f"but got {_times(tuple(clip.shape[2:]))}; set num_frames and crop_px to match"
             )
 
         tokens: Float[Tensor, "b n d"] = self.patch_embed(clip)

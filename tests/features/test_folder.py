@@ -166,5 +166,5 @@ def test_a_container_without_an_index_gives_no_frame_of_another_time(
 
 
 def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=f"{tmp_path} contains no video file"):
+    with pytest.raises(ManifestError, match=f"{tmp_path} and its subfolders contain no video file"):
         VideoFolder(tmp_path)

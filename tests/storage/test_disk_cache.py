@@ -63,7 +63,7 @@ def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(
 @pytest.mark.parametrize("sha256", ["../../etc/passwd", "", "A" * 64, SHA256 + "/x"])
 def test_a_name_that_is_no_digest_leads_nowhere(cache: DiskCache, sha256: str) -> None:
     with pytest.raises(
-        StorageError, match=r"the corpus lists '.*' as the SHA-256 of a shard; build"
+        StorageError, match=r"the corpus lists the digest '.*', which is not a SHA-256; build"
     ):
         cache.read_range(sha256, 0, 10)
 
