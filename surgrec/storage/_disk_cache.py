@@ -174,7 +174,8 @@ class DiskCache:
         # A digest from a forged corpus file must not lead out of the folder.
         if not _SHA256.fullmatch(sha256):
             raise StorageError(
-                f"the corpus lists the digest {sha256!r}, which is not a SHA-256; build the corpus again"
+                f"the corpus lists the digest {sha256!r}, which is not a SHA-256; "
+                "build the corpus again"
             )
         return self.folder / f"{sha256}{_SUFFIX}"
 
