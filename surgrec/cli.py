@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -31,11 +32,22 @@ class Command:
     The function returns its exit status, or None for 0.
     """
 
-    function: Callable[..., int | None]
+    function: Callable[..., int | None] | str
+    """The function, or `module:name`, imported only if the command line names the command."""
+    summary: str = ""
+    """Line in the list of commands. Default: the first line of the function's docstring."""
     positional: str | None = None
     """Parameter that is given without a flag."""
     many: bool = False
     """Whether the positional parameter may be given several times."""
+
+    def load(self) -> Callable[..., int | None]:
+        """Return the function, importing it if it is given by name."""
+        if not isinstance(self.function, str):
+            return self.function
+        module, _, name = self.function.partition(":")
+        function: Callable[..., int | None] = getattr(import_module(module), name)
+        return function
 
 
 def parse(
@@ -162,22 +174,25 @@ def run(
         description=description or None,
         epilog=epilog or None,
     )
+    words = list(sys.argv[1:] if argv is None else argv)
     subcommands = parser.add_subcommands(dest="command")
     children = {}
     for name, command in commands.items():
-        child = children[name] = _command_parser(command)
-        summary = (command.function.__doc__ or "").split("\n")[0]
+        # Only the named command needs its options; a list of commands appears at once.
+        is_named = name in words[:1] or not command.summary
+        child = children[name] = _command_parser(command) if is_named else Parser()
+        summary = command.summary or (command.load().__doc__ or "").split("\n")[0]
         subcommands.add_subcommand(name, child, help=summary)
         child.prog = f"{prog} {name}"
 
-    parsed = parser.parse_args(argv)
+    parsed = parser.parse_args(words)
     name = parsed.command
     try:
         arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
     except (SurgrecError, ValueError) as error:
         children[name].error(str(error))
     to_go_on = "the same command continues where it stopped"
-    run_main(prog, lambda: commands[name].function(**arguments), to_go_on=to_go_on)
+    run_main(prog, lambda: commands[name].load()(**arguments), to_go_on=to_go_on)
 
 
 def run_main(
@@ -217,7 +232,8 @@ def _exit(prog: str, message: str, status: int) -> NoReturn:
 
 def _command_parser(command: Command) -> Parser:
     """Return the parser of a subcommand. Its help is the docstring of the function."""
-    docs = inspect.cleandoc(command.function.__doc__ or "")
+    function = command.load()
+    docs = inspect.cleandoc(function.__doc__ or "")
     description, _, rest = docs.partition("\nArgs:\n")
     example = re.search(r"^Examples?:\n(?:[ ]+.*\n?|\n)+", rest, re.MULTILINE)
     parser = Parser(
@@ -232,7 +248,7 @@ def _command_parser(command: Command) -> Parser:
         text = documented.group(1) if documented else None
         parser.add_argument(name, nargs="+" if command.many else None, type=str, help=text)
     skip: set[str | int] = {name} if name is not None else set()
-    parser.add_function_arguments(command.function, as_group=False, skip=skip)
+    parser.add_function_arguments(function, as_group=False, skip=skip)
     return parser
 
 

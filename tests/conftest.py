@@ -18,7 +18,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of a real corpus of three sources. Read only: a test that damages one uses `corpus_copy`."""
+    """Root of a real corpus of three sources. To damage one, use `corpus_copy`."""
     return make_tiny_corpus(tmp_path_factory.mktemp("tiny"))
 
 

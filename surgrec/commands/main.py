@@ -1,13 +1,6 @@
 """The console script `surgrec`: the list of its commands."""
 
 from surgrec.cli import Command, run
-from surgrec.commands.evaluate import evaluate
-from surgrec.commands.export import export
-from surgrec.commands.features import features
-from surgrec.commands.import_weights import import_weights
-from surgrec.commands.mix import mix
-from surgrec.commands.order import order
-from surgrec.commands.report import report
 
 _DESCRIPTION = """
 SurgRec: balanced streams of surgical video, features of trained encoders, and their evaluation.
@@ -27,15 +20,50 @@ Exit status:
 """
 
 
+COMMANDS = {
+    "mix": Command(
+        function="surgrec.commands.mix:mix",
+        summary="Show how much a run draws of each source and domain.",
+        positional="corpus",
+        many=True,
+    ),
+    "order": Command(
+        function="surgrec.commands.order:order",
+        summary="Print the samples that a rank trains on.",
+        positional="corpus",
+        many=True,
+    ),
+    "features": Command(
+        function="surgrec.commands.features:features",
+        summary="Extract features of all videos of corpora, or of a folder of videos.",
+        positional="data",
+        many=True,
+    ),
+    "evaluate": Command(
+        function="surgrec.commands.evaluate:evaluate",
+        summary="Score an encoder's features on held-out cases.",
+        positional="corpus",
+        many=True,
+    ),
+    "report": Command(
+        function="surgrec.commands.report:report",
+        summary="Write one HTML page about one or several runs.",
+        positional="run_dirs",
+        many=True,
+    ),
+    "export": Command(
+        function="surgrec.commands.export:export",
+        summary="Write an encoder in another project's format.",
+        positional="run",
+    ),
+    "import": Command(
+        function="surgrec.commands.import_weights:import_weights",
+        summary="Convert a published checkpoint to an encoder file.",
+        positional="path",
+    ),
+}
+
+
 def main() -> None:
     """Run `surgrec`."""
-    commands = {
-        "mix": Command(function=mix, positional="corpus", many=True),
-        "order": Command(function=order, positional="corpus", many=True),
-        "features": Command(function=features, positional="data", many=True),
-        "evaluate": Command(function=evaluate, positional="corpus", many=True),
-        "report": Command(function=report, positional="run_dirs", many=True),
-        "export": Command(function=export, positional="run"),
-        "import": Command(function=import_weights, positional="path"),
-    }
-    run("surgrec", commands, description=_DESCRIPTION, epilog=_EXIT_STATUS)
+    run("surgrec", COMMANDS, description=_DESCRIPTION, epilog=_EXIT_STATUS)

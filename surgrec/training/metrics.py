@@ -166,7 +166,7 @@ class RunLog:
         )
 
     def flush(self, *, stop: bool, diagnostics: Mapping[str, float]) -> bool:
-        """Write all steps since the last flush. A collective: all ranks call it after the same step.
+        """Write all steps since the last flush. A collective: all ranks call it after one step.
 
         Args:
             stop: Whether this rank was asked to stop.

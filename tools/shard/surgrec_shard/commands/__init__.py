@@ -5,10 +5,6 @@ import sys
 
 from surgrec.cli import Command, run
 from surgrec.terminal import say
-from surgrec_shard.commands.build import build
-from surgrec_shard.commands.info import info
-from surgrec_shard.commands.phantom import phantom
-from surgrec_shard.commands.verify import verify
 
 __all__ = ["main"]
 
@@ -32,6 +28,29 @@ Exit status:
 """
 
 
+COMMANDS = {
+    "build": Command(
+        function="surgrec_shard.commands.build:build",
+        summary="Build shards from videos.",
+    ),
+    "verify": Command(
+        function="surgrec_shard.commands.verify:verify",
+        summary="Read every shard once and check it against the index.",
+        positional="corpus",
+    ),
+    "info": Command(
+        function="surgrec_shard.commands.info:info",
+        summary="Show videos, cases, hours, clips and size of each source.",
+        positional="corpus",
+        many=True,
+    ),
+    "phantom": Command(
+        function="surgrec_shard.commands.phantom:phantom",
+        summary="Render procedural videos that resemble surgery, with labels.",
+    ),
+}
+
+
 def main() -> None:
     """Run `surgrec-shard`."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -40,10 +59,4 @@ def main() -> None:
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, "-m", "surgrec", *sys.argv[1:]])
 
-    commands = {
-        "build": Command(function=build),
-        "verify": Command(function=verify, positional="corpus"),
-        "info": Command(function=info, positional="corpus", many=True),
-        "phantom": Command(function=phantom),
-    }
-    run("surgrec-shard", commands, description=_DESCRIPTION, epilog=_EXIT_STATUS)
+    run("surgrec-shard", COMMANDS, description=_DESCRIPTION, epilog=_EXIT_STATUS)
