@@ -7,9 +7,10 @@ from surgrec.clips.augment import AugmentConfig
 from surgrec.clips.batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips.clip_loader import load_clips
 from surgrec.clips.crop import Box, central_crop
-from surgrec.clips.dataset import ClipDataset, LoaderConfig
+from surgrec.clips.dataset import ClipDataset
 from surgrec.clips.decode import decode_clip, torchcodec_classes
 from surgrec.clips.loader import StepSampler, clip_batches, loader_failures_explained
+from surgrec.clips.loader_config import LoaderConfig
 from surgrec.clips.sampling import ClipSampling
 
 __all__ = [
