@@ -39,7 +39,8 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ConfigError(
-                f"scale is {self.scale}; give two shares of at most 1, the smaller one first"
+                f"scale is {self.scale}; give two fractions above 0 and at most 1, "
+                "the smaller one first"
             )
         if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
             raise ConfigError(

@@ -218,8 +218,9 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         if world_size > 1:
             raise ConfigError(
                 f"load_clips already yields the share of rank {rank} of {world_size}, "
-                "and Accelerate would divide it again; keep it out of accelerator.prepare, and "
-                "return DataLoader(clips, batch_size=None) from Trainer.get_train_dataloader"
+                "and Accelerate would divide it again; in your own loop, do not pass it to "
+                "accelerator.prepare; in a Trainer, return DataLoader(clips, batch_size=None) from "
+                "get_train_dataloader"
             )
 
     def _sampler(self) -> StepSampler:

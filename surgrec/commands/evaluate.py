@@ -22,10 +22,10 @@ def evaluate(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     processes: int = 1,
 ) -> int:
-    """Score an encoder's features on held-out cases against random weights and chance.
+    """Score an encoder on held-out cases, and compare it with random weights and with chance.
 
-    Run a killed command again and it continues. Exit status 0: every window was used.
-    Exit status 3: the scores are complete, but some windows could not be read.
+    To continue a killed evaluation, run the same command again. Exit status 0: every window was
+    used. Exit status 3: the scores are complete, but some windows could not be read.
 
     Args:
         corpus: One or several corpora (folders, or s3://bucket/prefix).
@@ -40,7 +40,7 @@ def evaluate(
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         batch: Windows per forward pass.
         precision: Autocast type of the forward passes.
-        device: Device of the encoder; auto uses the GPUs, or the CPU without GPUs.
+        device: Device of the encoder; auto uses the GPUs, or the CPU if there is no GPU.
         processes: Videos processed at once, each in its own process; processes share the GPUs.
 
     Example:

@@ -21,7 +21,7 @@ def export(
 
     Args:
         run: Folder of a run, or an encoder file. Its predictor or decoder is exported too, if the
-            format has a place for it.
+            format has a place for it; for hf, a decoder needs --decoder true.
         format: hf, timm, vjepa, videomae, or surgrec for the fine-tuner of the SurgRec release.
         out: Folder or file to write.
         decoder: Export an MAE's decoder to hf as well, for AutoModelForPreTraining; AutoModel then

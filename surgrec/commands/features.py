@@ -22,21 +22,21 @@ def features(
 ) -> int:
     """Extract features of all videos of corpora, or of a folder of video files.
 
-    Run a killed command again and it continues. Exit status 0: every window has a feature.
-    Exit status 3: some windows were left out; features.json names them with the reason.
+    To continue a killed extraction, run the same command again. Exit status 0: every window has a
+    feature. Exit status 3: some windows were left out; features.json names them with the reason.
 
     Args:
         data: One or several corpora (folders, or s3://bucket/prefix), or one folder of video
-            files. The names of such files appear in windows.parquet and features.json.
+            files. The names of these files appear in windows.parquet and features.json.
         encoder: Folder of a run, or an encoder file.
         out: Folder for the features: one file per video, windows.parquet and features.json.
         stride_s: Seconds from the start of one window to the start of the next.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         batch: Windows per forward pass.
         precision: Autocast type of the forward passes.
-        device: Device of the encoder; auto uses the GPUs, or the CPU without GPUs.
+        device: Device of the encoder; auto uses the GPUs, or the CPU if there is no GPU.
         processes: Videos processed at once, each in its own process; processes share the GPUs.
-        random_seed: Replace the weights by random ones from this seed, as a baseline.
+        random_seed: Replace the weights with random ones from this seed, as a baseline.
 
     Example:
         surgrec features /data/corpus --encoder runs/jepa --out features/jepa

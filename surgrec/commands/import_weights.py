@@ -31,21 +31,21 @@ def import_weights(
     Args:
         path: A .pth, .pt, .pth.tar or .safetensors file, or a folder with a config.json.
         out: Encoder file to write, ending in .safetensors.
-        format: Format of the checkpoint; auto detects it from tensor names. Checkpoints of the
-            SurgRec release look like other formats: name surgrec for them.
-        num_heads: Attention heads, for an unpublished size.
-        num_frames: Frames of a clip. Default: as in the file, or as published.
+        format: Format of the checkpoint; auto detects it from tensor names. Give surgrec
+            for checkpoints of the SurgRec release: they look like other formats.
+        num_heads: Number of attention heads, if the encoder has no published size.
+        num_frames: Frames per clip. Default: as in the file, or as published.
         crop_px: Height and width of a frame. Default: as in the file, or as published.
-        tubelet_size: Frames of a tubelet, for an image model from timm. Default: 2.
+        tubelet_size: Frames per tubelet, for an image model from timm. Default: 2.
         positions: Position encoding of a V-JEPA file with a position table: sincos3d for
             version 1, rope for version 2.
-        predictor_heads: Attention heads of a JEPA predictor, if its width is not the published 384.
+        predictor_heads: Number of attention heads of a JEPA predictor whose width is not 384.
         predictor_depth: Number of predictor blocks, if different from the published model.
-        decoder_heads: Attention heads of an MAE decoder, for an unpublished width.
+        decoder_heads: Number of attention heads of an MAE decoder with an unpublished width.
         decoder_depth: Number of decoder blocks, if different from the published model.
         sampling_fps: Frames per second within a clip. Default: the published rate.
-        license: SPDX license of the weights. Default: from the model card, or from the project
-            that publishes such files.
+        license: SPDX license of the weights. Default: from the model card, or that of the
+            project that publishes the format.
 
     Example:
         surgrec import vitl.pt --out vjepa2_vitl16.safetensors

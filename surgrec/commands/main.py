@@ -13,9 +13,9 @@ _EXIT_STATUS = """
 Exit status:
 
     0    done
-    1    refused, with one sentence on standard error; or the answer is no (mix)
+    1    refused, with one sentence on standard error; or a failed check (mix)
     2    wrong command line
-    3    done, but something had to be left out; the output names it
+    3    done, but some windows were left out; the output says how many (features, evaluate)
     130  interrupted; the same command continues
 """
 

@@ -19,13 +19,13 @@ def mix(
 ) -> int:
     """Show the draws of each source and domain: planned for a new run, or counted in a run.
 
-    Exit status 1: a run has not drawn its plan, or a planned run exceeds max_repeats.
+    Exit status 1: the draws of a run differ from its plan, or a planned run exceeds max_repeats.
 
     Args:
         corpus: One or several corpora: folders, or s3://bucket/prefix.
-        mixture: Mixture: a YAML file, or single fields. Default: equal shares for domains, and
-            within a domain the square root of a source's size.
-        seed: Seed of the run; it decides the draws of a mixing block that is not full.
+        mixture: Mixture: a YAML file, or single fields. By default, domains have equal shares.
+            Within a domain, a source's share is proportional to the square root of its size.
+        seed: Seed of the run. It changes the counts only if the last mixing block is not full.
         samples: Samples that the run will draw: its steps times its global batch.
         run: Folder of a run: count the samples it has drawn, and compare them with the plan of its
             mixture and seed.

@@ -22,8 +22,8 @@ def order(
 
     Args:
         corpus: One or several corpora: folders, or s3://bucket/prefix.
-        mixture: Mixture: a YAML file, or single fields. Default: equal shares for domains, and
-            within a domain the square root of a source's size.
+        mixture: Mixture: a YAML file, or single fields. By default, domains have equal shares.
+            Within a domain, a source's share is proportional to the square root of its size.
         seed: Seed of the run.
         global_batch: Samples per step over all ranks.
         world_size: Number of ranks.

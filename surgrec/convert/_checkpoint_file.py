@@ -254,7 +254,7 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"{path} holds one object of type {type(content).__name__}, not tensors by name; give "
+            f"{path} holds one object of type {type(content).__name__}, not named tensors; give "
             "a file of weights"
         )
     for name in content:

@@ -65,7 +65,7 @@ def to_surgrec(
         if len(types) > 1:
             raise CheckpointError(
                 f"{context}: {' and '.join(stored)} are parts of one tensor but have different "
-                f"types, {', '.join(sorted(types))}; store them in one type"
+                f"types, {', '.join(sorted(types))}; store them with one type"
             )
 
         zeros = torch.zeros_like(next(iter(stored.values())))

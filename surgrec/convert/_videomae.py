@@ -213,8 +213,8 @@ def _split_prefix(entry: object, context: str) -> tuple[dict[str, Tensor], str]:
     """Return an entry's tensors without DistributedDataParallel's prefix, and that prefix."""
     if not is_named_tensors(entry):
         raise CheckpointError(
-            f"{context}: no tensors by name under '{_KEYS[0]}' or '{_KEYS[1]}', as VideoMAE's "
-            f"files have them; {NAME_THE_FORMAT}"
+            f"{context} has no named tensors under '{_KEYS[0]}' or '{_KEYS[1]}', where "
+            f"VideoMAE's files have them; {NAME_THE_FORMAT}"
         )
 
     prefix = "module." if all(name.startswith("module.") for name in entry) else ""

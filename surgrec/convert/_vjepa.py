@@ -162,7 +162,7 @@ def _split_networks(content: Mapping[str, Any], context: str) -> _Networks:
     for name, entry in (entries or {"encoder": content}).items():
         if not is_named_tensors(entry):
             raise CheckpointError(
-                f"{context}: no tensors by name under {' or '.join(ENCODER_KEYS)}, as V-JEPA's "
+                f"{context} has no named tensors under {' or '.join(ENCODER_KEYS)}, where V-JEPA's "
                 f"files have them; {NAME_THE_FORMAT}"
             )
         prefixes[name] = common_prefix(entry)

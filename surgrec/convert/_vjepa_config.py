@@ -46,8 +46,8 @@ def stored_version(tensors: Mapping[str, Tensor], options: ImportOptions, contex
     num_positions = tensors["pos_embed"].shape[-2]
     if num_positions in _VJEPA1_TABLE_SIZES:
         raise CheckpointError(
-            f"{context}: 'pos_embed' has {num_positions} positions, as files of V-JEPA 1 do, which "
-            "have another license than V-JEPA 2's; give --positions sincos3d"
+            f"{context}: 'pos_embed' has {num_positions} positions, as in V-JEPA 1, whose license "
+            "differs from V-JEPA 2's; give --positions sincos3d to import it as V-JEPA 1"
         )
     return "vjepa2"
 

@@ -43,8 +43,8 @@ def audit_split(parts: Parts) -> list[Check]:
             raise ConfigError(
                 f"train and test share the {kind} {some_of(shared)}; remove them from one part"
             )
-    for part, cases in (("train", train), ("test", test)):
-        require_cases(part, cases)
+    require_cases("train", train)
+    require_cases("test", test)
 
     videos = len({video.video for video in [*parts.train, *parts.test]})
     checks = [
@@ -57,18 +57,21 @@ def audit_split(parts: Parts) -> list[Check]:
     return checks
 
 
-def require_cases(part: str, cases: set[str]) -> None:
+def require_cases(part: str, cases: set[str], kind: str = "") -> None:
     """Refuse a part with fewer than two cases.
+
+    Args:
+        part: `train` or `test`.
+        cases: Its cases.
+        kind: Words after "case" that say which cases count.
 
     Raises:
         ConfigError: Names the case.
     """
     if len(cases) < 2:
-        missing = "interval" if part == "test" else "choice of settings on held-out cases"
-        raise ConfigError(
-            f"{part} has {some_of(cases) or 'no case'} only, which gives no {missing}; "
-            "name two or more cases"
-        )
+        found = f"1 case{kind} ({min(cases)})" if cases else f"no case{kind}"
+        purpose = "an interval" if part == "test" else "the choice of settings"
+        raise ConfigError(f"{part} has {found}, but {purpose} needs 2; name two or more such cases")
 
 
 def require_task(task: str, parts: Parts, labels: LabelsByVideo) -> None:
@@ -79,7 +82,7 @@ def require_task(task: str, parts: Parts, labels: LabelsByVideo) -> None:
     """
     for part, videos in (("train", parts.train), ("test", parts.test)):
         labeled = [video for video in videos if (video.source, video.video) in labels]
-        require_cases(f"{part}, of the cases with a label of {task},", _cases(labeled))
+        require_cases(part, _cases(labeled), f" with a label of {task}")
 
     values = {
         label.value

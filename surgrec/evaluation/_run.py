@@ -196,7 +196,7 @@ def _labeled_windows(evaluation: AuditedEvaluation, features: Features) -> Label
         for videos in (evaluation.parts.train, evaluation.parts.test)
     )
     for part, windows in (("train", train), ("test", test)):
-        require_cases(f"{part}, of the cases with a labeled window,", set(windows.cases))
+        require_cases(part, set(windows.cases), " with a labeled window")
     require_several_values(evaluation.config.task, set(train.values))
     return LabeledWindows(train, test)
 

@@ -107,7 +107,7 @@ def read_split(path: Path) -> Split:
         if key not in content:
             raise ConfigError(f"{path} has no '{key}'; a split has name, train and test")
     if not isinstance(content["name"], str) or not content["name"]:
-        raise ConfigError(f"{path}: name is {content['name']!r}; give the split a name in words")
+        raise ConfigError(f"{path}: name is {content['name']!r}; give a string, such as 'phases'")
 
     train, test = (_rule(content[part], f"{path}, {part}") for part in ("train", "test"))
     digest = hashlib.sha256(data).hexdigest()
@@ -222,14 +222,14 @@ def _rule(content: object, context: str) -> Rule:
     for name, value in rule.items():
         if not isinstance(value, list) or not value or not all(map(_is_text, value)):
             raise ConfigError(
-                f"{context}: {name} is {value!r}; give a list of texts, with numbers in quotes"
+                f"{context}: {name} is {value!r}; give a list of strings, with numbers in quotes"
             )
     lists = {name: rule.get(name, []) for name in names}
 
     for stored in lists["stored"]:
         if stored not in SPLITS:
             raise ConfigError(
-                f"{context}: stored names {stored!r}; give one or several of {', '.join(SPLITS)}"
+                f"{context}: stored contains {stored!r}; give one or several of {', '.join(SPLITS)}"
             )
     for pattern in [*lists["sources"], *lists["cases"]]:
         if not _expand(pattern):

@@ -21,7 +21,7 @@ class EncoderChoice:
     path: Path
     """Folder of a run, or an encoder file."""
     random_seed: int | None = None
-    """Replace the weights by random ones from this seed: the baseline that training must beat."""
+    """Replace the weights with random ones from this seed: the baseline that training must beat."""
     fps: float | None = None
     """Frames per second within a window. Default: the rate of the encoder's training."""
 
@@ -95,7 +95,7 @@ def _encoder_file(path: Path) -> Path:
     if not (path / ENCODER_FILE).is_file():
         raise MissingError(
             f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; "
-            "name another run"
+            "wait for that checkpoint, or name another run"
         )
     return path / ENCODER_FILE
 

@@ -136,8 +136,8 @@ def sample_group(
             return Masks(context_index=context_index, target_index=target_index)
 
     raise ConfigError(
-        f"masks of {size} clips of {grid} reach none of lengths {config.lengths}; give a pair of "
-        "shorter lengths"
+        f"the masks of {size} clips of {grid} have too few tokens for every pair in lengths "
+        f"{config.lengths}; give a pair of shorter lengths"
     )
 
 
@@ -175,7 +175,7 @@ def _block_size(grid: TubeletGrid, config: MultiblockConfig, random: RandomSourc
             return block
 
     raise ConfigError(
-        f"blocks with spatial_scale {config.spatial_scale} hide nothing or everything of a clip of "
+        f"blocks with spatial_scale {config.spatial_scale} hide nothing or the whole of a clip of "
         f"{grid}; change spatial_scale, or raise crop_px"
     )
 
@@ -198,7 +198,7 @@ def _hidden_tokens(
             return hidden.ravel()
 
     raise ConfigError(
-        f"{num_blocks} blocks of {block} hide everything of a clip of {grid}; lower num_blocks or "
+        f"{num_blocks} blocks of {block} hide the whole of a clip of {grid}; lower num_blocks or "
         "spatial_scale"
     )
 

@@ -90,8 +90,8 @@ class EncoderConfig:
         ascending = all(first < second for first, second in itertools.pairwise((-1, *self.levels)))
         if self.levels and (not ascending or self.levels[-1] != self.depth - 1):
             raise ConfigError(
-                f"levels is {self.levels} and depth is {self.depth}; give ascending numbers of "
-                f"blocks that end with {self.depth - 1}"
+                f"levels is {self.levels} and depth is {self.depth}; give block numbers in "
+                f"ascending order, the last one {self.depth - 1}"
             )
 
     @property

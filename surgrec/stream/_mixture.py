@@ -66,7 +66,8 @@ class Mixture:
     levels: list[Level] = field(
         default_factory=lambda: [Level(by="domain", alpha=0.0), Level(by="source", alpha=0.5)]
     )
-    """Outermost first. Default: domains equally, sources within a domain by square root."""
+    """Index columns that divide the samples, outermost first. The share of a value is proportional
+    to its samples to the power `alpha`: 0 gives equal shares, 1 shares by size."""
     weights: dict[str, float] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
     stages: list[Stage] = field(default_factory=list)
@@ -76,16 +77,16 @@ class Mixture:
     min_duration_s: float = 0.0
     """Leave out clips shorter than this, seconds."""
     block: int = 1024
-    """Positions of a mixing block: the proportions are exact in each."""
+    """Samples in a mixing block. The shares are exact in every block."""
     shuffle_block: int = 256
     """Consecutive samples of an index that stay close to each other; 1 shuffles fully."""
     shuffle_window: int = 512
-    """Shuffle blocks whose samples are shuffled with each other."""
+    """Number of shuffle blocks whose samples are shuffled together."""
     max_repeats: float | None = None
     """Largest mean number of draws per sample of a source. It never changes the order. None: no
     limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
-    """Whether a run beyond `max_repeats` is refused, or starts with a warning."""
+    """What happens to a run that exceeds `max_repeats`: it is refused, or starts with a warning."""
 
     def __post_init__(self) -> None:
         for name in ("block", "shuffle_block", "shuffle_window"):
@@ -93,7 +94,7 @@ class Mixture:
                 raise MixtureError(f"mixture: {name} is {getattr(self, name)}; give at least 1")
         if not self.splits or not set(self.splits) <= set(SPLITS):
             raise MixtureError(
-                f"mixture: splits names {', '.join(map(repr, self.splits)) or 'no split'}; give "
+                f"mixture: splits contains {', '.join(map(repr, self.splits)) or 'no split'}; give "
                 f"one or several of {', '.join(SPLITS)}"
             )
         if self.max_repeats is not None and not self.max_repeats > 0:

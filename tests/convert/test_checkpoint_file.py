@@ -127,7 +127,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, name, content):
 def test_a_path_without_tensors_by_name_is_refused(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     with pytest.raises(
-        CheckpointError, match=r"list\.pth holds one object of type list, not tensors by name"
+        CheckpointError, match=r"list\.pth holds one object of type list, not named tensors"
     ):
         read_checkpoint_file(tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match=r"gone\.pth does not exist"):

@@ -192,7 +192,7 @@ def test_an_unpublished_depth_is_refused_by_the_first_missing_tensor():
 def test_a_v_jepa_checkpoint_is_not_a_videomae(tmp_path):
     torch.save({"encoder": {"module.backbone.norm.bias": torch.ones(3)}}, tmp_path / "vitl.pt")
     with pytest.raises(
-        CheckpointError, match=r"vitl\.pt: no tensors by name under 'model' or 'module'"
+        CheckpointError, match=r"vitl\.pt has no named tensors under 'model' or 'module'"
     ):
         read_external(tmp_path / "vitl.pt", "videomae", TINY)
 

@@ -221,7 +221,8 @@ def test_a_version_1_table_is_not_imported_under_version_2_and_its_license(tmp_p
         tensors[name]["pos_embed"] = torch.zeros(1, positions, 48)
     vjepa_file(tmp_path / "vitl16.pth.tar", **tensors)
     with pytest.raises(
-        CheckpointError, match=f"'pos_embed' has {positions} positions, as files of V-JEPA 1 do"
+        CheckpointError,
+        match=f"'pos_embed' has {positions} positions, as in V-JEPA 1, whose license",
     ):
         read_external(tmp_path / "vitl16.pth.tar", "vjepa", rope())
 

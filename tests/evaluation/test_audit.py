@@ -106,11 +106,15 @@ def test_disjoint_parts_pass_and_report_the_compared_numbers() -> None:
             "train and test share the videos of the cases b/1; ",
         ),
         (["a/1/p", "a/2/q"], ["a/1/p", "a/2/q"], "train and test are the same 2 cases"),
-        (["a/1/p", "a/2/q"], ["a/3/r", "a/3/s"], "test has a/3 only, which gives no interval"),
+        (
+            ["a/1/p", "a/2/q"],
+            ["a/3/r", "a/3/s"],
+            r"test has 1 case \(a/3\), but an interval needs 2; name two or more such cases",
+        ),
         (
             ["a/1/p", "a/1/q"],
             ["a/2/r", "a/3/s"],
-            "train has a/1 only, which gives no choice of settings",
+            r"train has 1 case \(a/1\), but the choice of settings needs 2; ",
         ),
     ],
 )
@@ -196,7 +200,8 @@ def test_a_task_needs_labeled_cases_in_both_parts_and_several_values() -> None:
     split = parts(videos("a/1/p", "a/2/q"), videos("a/3/r", "a/4/s"))
     labels = {("a", video): [label(video, "x"), label(video, "y")] for video in "pqrs"}
     require_task("phase", split, labels)
-    with pytest.raises(ConfigError, match="test, of the cases with a label of phase, has a/4 only"):
+    message = r"test has 1 case with a label of phase \(a/4\), but an interval needs 2; name two or"
+    with pytest.raises(ConfigError, match=message):
         require_task(
             "phase", split, {video: rows for video, rows in labels.items() if video != ("a", "r")}
         )

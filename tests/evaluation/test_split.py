@@ -125,14 +125,14 @@ def test_a_condition_without_a_match_is_refused(
             "name: x\ntrain: {case: [a]}\ntest: {}",
             "train: unknown key 'case'; did you mean 'cases'",
         ),
-        ("name: x\ntrain: {cases: a}\ntest: {}", "cases is 'a'; give a list of texts"),
+        ("name: x\ntrain: {cases: a}\ntest: {}", "cases is 'a'; give a list of strings"),
         (
             "name: x\ntrain: {cases: [1]}\ntest: {}",
-            r"cases is \[1\]; give a list of texts, with numbers in quotes",
+            r"cases is \[1\]; give a list of strings, with numbers in quotes",
         ),
         (
             "name: x\ntrain: {stored: [tset]}\ntest: {}",
-            "stored names 'tset'; give one or several of train, val, test",
+            "stored contains 'tset'; give one or several of train, val, test",
         ),
         (
             'name: x\ntrain: {cases: ["v{9..1}"]}\ntest: {}',

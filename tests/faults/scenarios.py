@@ -150,7 +150,7 @@ SCENARIOS = [
     Scenario(
         name="access denied",
         play=loaded_through(since(10, play.refused(403, "AccessDenied"))),
-        refused=r"\.tar cannot be accessed with these credentials; ask for the permission",
+        refused=r"\.tar cannot be accessed with these credentials; ask for access",
         slow=True,
     ),
     Scenario(
@@ -167,12 +167,12 @@ SCENARIOS = [
     Scenario(
         name="shard replaced between two reads",
         play=play.replaced_between_reads,
-        refused=r"\.tar is not the shard that its index describes",
+        refused=r"\.tar was replaced or damaged after its index was written",
     ),
     Scenario(
         name="shards that are not those of the index",
         play=play.built_again_otherwise,
-        refused=r"\.tar is not the shard that its index describes",
+        refused=r"\.tar was replaced or damaged after its index was written",
         slow=True,
     ),
     Scenario(

@@ -110,6 +110,6 @@ def test_masks_of_fixed_lengths_depend_on_the_position_alone() -> None:
 def test_lengths_that_no_group_reaches_are_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"masks of 2 clips of 4 x 8 x 8 tubelets reach none of lengths \(\(250, 250\),\)",
+        match=r"4 x 8 x 8 tubelets have too few tokens for every pair in lengths \(\(250, 2",
     ):
         sample_group(GRID, replace(SHORT_RANGE, lengths=((250, 250),)), seed=0, group=0, size=2)

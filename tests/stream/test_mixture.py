@@ -207,7 +207,7 @@ def test_a_temperature_outside_its_range_is_refused(alpha: float) -> None:
 @pytest.mark.parametrize("splits", [[], ["trian"], ["train", "vall"]])
 def test_a_split_that_does_not_exist_is_refused(splits: list[str]) -> None:
     with pytest.raises(
-        MixtureError, match=r"splits names .*; give one or several of train, val, test"
+        MixtureError, match=r"splits contains .*; give one or several of train, val, test"
     ):
         Mixture(splits=splits)
 

@@ -84,7 +84,7 @@ def knn_scores(
     if not len(train) or k < 1 or temperature <= 0:
         raise ConfigError(
             f"kNN has {len(train)} training features, k {k} and temperature {temperature}; "
-            "give positive numbers of all three"
+            "give a positive number for each"
         )
 
     neighbors = F.normalize(train, dim=1)
