@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/decode.py --folder /tmp/surgrec-bench
 
-The first row decodes as `surgrec.clips.decode` does; each other row changes one setting.
+The first row decodes as `surgrec.clips._decode` does; each other row changes one setting.
 """
 
 import statistics

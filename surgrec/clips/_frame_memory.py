@@ -16,7 +16,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from surgrec.clips.batch import ClipBatch, clip_at
+from surgrec.clips._batch import ClipBatch, clip_at
 
 ClipLocation: TypeAlias = tuple[int, tuple[int, ...]]
 """Start of a clip in its buffer, bytes, and the shape of the clip."""

@@ -3,10 +3,10 @@
 from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
 from surgrec.runs._files import RunFiles
 from surgrec.runs._identity import provenance, run_identity
+from surgrec.runs._plan import read_plan
 from surgrec.runs._rows import append_rows, read_rows
 from surgrec.runs._start import record_start
 from surgrec.runs._step_rows import StepReport, sample_rows, step_row
-from surgrec.runs.plan import read_plan
 
 __all__ = [
     "RunFiles",

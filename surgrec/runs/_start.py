@@ -5,8 +5,8 @@ from pathlib import Path
 from surgrec import __version__
 from surgrec.cli import write_yaml
 from surgrec.runs._files import RunFiles
+from surgrec.runs._plan import print_plan, write_plan
 from surgrec.runs._rows import append_rows
-from surgrec.runs.plan import print_plan, write_plan
 from surgrec.stream import DrawPlan, Stream
 from surgrec.terminal import escape, say
 

@@ -1,10 +1,10 @@
 """The shard format, for writers and readers. README.md specifies it. No torch."""
 
+from surgrec.shards._corpus import Source, open_corpus, read_corpus_labels
+from surgrec.shards._corpus_file import CorpusFile, SourceEntry
+from surgrec.shards._index import Dropped, VideoLabel
 from surgrec.shards._write import Shard, ShardWriter
 from surgrec.shards._write_source import unlisted_shards, write_source
-from surgrec.shards.corpus import Source, open_corpus, read_corpus_labels
-from surgrec.shards.corpus_file import CorpusFile, SourceEntry
-from surgrec.shards.index import Dropped, VideoLabel
 from surgrec.shards.layout import Clip, Sample, read_clip_json, shard_name, source_digest
 
 __all__ = [

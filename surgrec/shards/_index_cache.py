@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from surgrec.errors import StorageError, reason
-from surgrec.shards.index import SourceIndex
+from surgrec.shards._index import SourceIndex
 from surgrec.storage import Store
 
 CACHED_FROM = 200_000

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from surgrec.shards._corpus_file import SourceEntry
+from surgrec.shards._index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
 from surgrec.shards._write import Shard
-from surgrec.shards.corpus_file import SourceEntry
-from surgrec.shards.index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
 from surgrec.shards.layout import (
     DROPPED_FILE,
     INDEX_FILE,

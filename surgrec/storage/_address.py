@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 from surgrec.errors import StorageError
+from surgrec.storage._local import LocalStore
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import Store
-from surgrec.storage.local import LocalStore
 
 
 def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Store:

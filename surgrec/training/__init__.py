@@ -3,15 +3,15 @@
 A recipe's loop, forward pass and loss are in the recipe; there is no Trainer class.
 """
 
+from surgrec.training._checkpoint import Checkpoints
 from surgrec.training._diagnostics import collapse_diagnostics
 from surgrec.training._ema import ema_copy, update_ema
+from surgrec.training._launch import run_recipe
 from surgrec.training._optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
 from surgrec.training._run import Run
 from surgrec.training._run_config import RunConfig
+from surgrec.training._run_weights import read_saved_weights
 from surgrec.training._schedule import ScheduleConfig
-from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.launch import run_recipe
-from surgrec.training.run_weights import read_saved_weights
 
 __all__ = [
     "Checkpoints",

@@ -20,12 +20,12 @@ from surgrec.models import ENCODER_FILE, Encoder, save_encoder
 from surgrec.objectives import Objective
 from surgrec.runs import provenance, record_start, run_identity
 from surgrec.stream import Stream
+from surgrec.training._checkpoint import Checkpoints, TrainingState
 from surgrec.training._data import RunData, open_data
+from surgrec.training._init_weights import initialize_weights
+from surgrec.training._launch import StopRequest, start_accelerator, start_run
+from surgrec.training._metrics import RunLog, progress_bar
 from surgrec.training._run_config import RunConfig
-from surgrec.training.checkpoint import Checkpoints, TrainingState
-from surgrec.training.init_weights import initial_weights
-from surgrec.training.launch import StopRequest, start_accelerator, start_run
-from surgrec.training.metrics import RunLog, progress_bar
 
 
 @dataclass(kw_only=True)
@@ -123,7 +123,7 @@ class Run:
             CheckpointError: The file cannot be read, does not fit, or is not the file that the
                 resumed run was started from.
         """
-        self._init_from = initial_weights(
+        self._init_from = initialize_weights(
             self.config.init_from,
             objective,
             self.checkpoints,

@@ -8,9 +8,9 @@ from surgrec.convert import ImportFormat
 from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
 from surgrec.stream import Mixture
+from surgrec.training._launch import Precision
+from surgrec.training._metrics import LogConfig
 from surgrec.training._optimizer import OptimizerConfig
-from surgrec.training.launch import Precision
-from surgrec.training.metrics import LogConfig
 
 
 @dataclass(frozen=True, kw_only=True)

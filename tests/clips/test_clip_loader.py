@@ -26,7 +26,7 @@ from surgrec.clips import (
     clip_batches,
     to_model_input,
 )
-from surgrec.clips.clip_loader import ClipLoader
+from surgrec.clips._clip_loader import ClipLoader
 from surgrec.errors import ConfigError, MixtureError
 from surgrec.shards import open_corpus
 from surgrec.stream import Level, Mixture, Stream

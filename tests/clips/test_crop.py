@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surgrec.clips import Box, central_crop
-from surgrec.clips.crop import bounding_box, multi_scale_crop, random_resized_crop
+from surgrec.clips._crop import bounding_box, multi_scale_crop, random_resized_crop
 
 SIDES = st.integers(1, 2000)
 KEYS = st.integers(0, 2**64 - 1)

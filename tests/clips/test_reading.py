@@ -17,7 +17,7 @@ from surgrec.clips import (
     StepSampler,
     clip_batches,
 )
-from surgrec.clips.dataset import BatchRequest
+from surgrec.clips._dataset import BatchRequest
 from surgrec.errors import ConfigError, StorageError
 from surgrec.shards import open_corpus
 from surgrec.stream import Mixture, ReadStats, Stream

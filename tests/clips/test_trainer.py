@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import surgrec
-from surgrec.clips.clip_loader import ClipLoader
+from surgrec.clips._clip_loader import ClipLoader
 from tests.support.hugging_face import transformers_or_skip
 
 STEPS = 4

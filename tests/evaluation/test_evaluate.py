@@ -11,7 +11,7 @@ from surgrec.commands.main import main
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, save_encoder
 from surgrec.parquet import read_parquet
 from surgrec.shards import VideoLabel, open_corpus
-from surgrec.shards.index import rows_to_parquet
+from surgrec.shards._index import rows_to_parquet
 from surgrec.stream import Mixture, Stream
 from surgrec.terminal import SOME_FAILED
 

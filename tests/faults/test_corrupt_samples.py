@@ -24,7 +24,7 @@ from surgrec.runs import read_rows
 from surgrec.shards import Clip, Sample, open_corpus
 from surgrec.shards.layout import INDEX_FILE
 from surgrec.stream import Mixture, Stream
-from surgrec.training.metrics import LogConfig, RunLog
+from surgrec.training._metrics import LogConfig, RunLog
 from tests.support.documents import parse_config
 from tests.support.loading import SAMPLING, Load, Loaded, load_ranks
 from tests.support.processes import ROOT, load_recipe

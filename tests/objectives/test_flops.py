@@ -14,7 +14,7 @@ from surgrec.objectives import (
     target_features,
 )
 from surgrec.objectives._context_loss import ContextLossConfig
-from surgrec.objectives.jepa import jepa_flops_per_clip
+from surgrec.objectives._jepa import jepa_flops_per_clip
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from surgrec.models import DecoderConfig, Encoder, EncoderConfig
 from surgrec.models.positions import sinusoid_table
 from surgrec.normalize import RGB_MEAN, RGB_STD
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_masks
-from surgrec.objectives.mae import pixel_targets
+from surgrec.objectives._mae import pixel_targets
 
 ENCODER = EncoderConfig(
     width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, patch_size=8, positions="sincos"

@@ -13,7 +13,7 @@ import torch
 from surgrec.errors import CheckpointError
 from surgrec.models import Encoder
 from surgrec.objectives import JepaObjective, MaeObjective
-from surgrec.training.init_weights import load_init_weights
+from surgrec.training._init_weights import load_init_weights
 from tests.support.documents import parse_config, told_commands
 from tests.support.processes import ROOT, load_recipe
 from tests.support.weight_layouts import (

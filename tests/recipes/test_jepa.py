@@ -79,6 +79,7 @@ def test_a_killed_run_resumes_with_bit_identical_losses(
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_from_an_object_store_equals_one_from_disk(
     tiny_corpus: Path, whole_run: Path, s3_address: str, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_run_from_an_object_store_equals_one_from_disk(
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_on_one_process_with_the_same_samples(
     tiny_corpus: Path, whole_run: Path, killed_run: Path, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ def mae() -> ModuleType:
     return load_recipe("mae")
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_bit_identical_losses(tiny_corpus: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = start(

@@ -33,7 +33,8 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", ["jepa", pytest.param("mae", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["jepa", "mae"])
 def test_one_two_and_four_processes_have_the_same_keys_and_losses(
     tiny_corpus: Path, tmp_path: Path, name: str
 ) -> None:

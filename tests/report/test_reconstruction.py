@@ -9,7 +9,7 @@ from surgrec.masks import Masks, tube_masks
 from surgrec.models import EncoderConfig
 from surgrec.models.tokens import take_tokens
 from surgrec.normalize import denormalize
-from surgrec.objectives.mae import pixel_targets
+from surgrec.objectives._mae import pixel_targets
 from surgrec.report._reconstruction import HIDDEN_GRAY, reconstruct
 
 CONFIG = EncoderConfig(width=24, depth=1, num_heads=2, patch_size=8, num_frames=4, crop_px=32)

@@ -8,7 +8,7 @@ import pytest
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards import CorpusFile, Sample, open_corpus, read_corpus_labels, unlisted_shards
-from surgrec.shards.index import samples_to_parquet
+from surgrec.shards._index import samples_to_parquet
 from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION
 from surgrec.storage import open_store
 from tests.support.samples import make_clips, write_corpus

@@ -11,7 +11,7 @@ import pytest
 from surgrec.errors import ShardError
 from surgrec.parquet import read_parquet
 from surgrec.shards import Dropped, Sample, VideoLabel
-from surgrec.shards.index import (
+from surgrec.shards._index import (
     SourceIndex,
     labels_from_parquet,
     rows_to_parquet,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ShardError, StorageError
-from surgrec.shards import Source, _index_cache, corpus, open_corpus
+from surgrec.shards import Source, _corpus, _index_cache, open_corpus
 from surgrec.shards.layout import INDEX_FILE
 from tests.support.samples import make_clips, write_corpus
 
@@ -26,7 +26,7 @@ def test_an_index_from_the_cache_is_equal_and_is_not_read_again(tmp_path: Path) 
         for number, clip in enumerate(make_clips(20))
     ]
     root = write_corpus(tmp_path / "corpus", {"alpha": clips})
-    plain = corpus._read_index(opened(root).store, "alpha", opened(root).entry)
+    plain = _corpus._read_index(opened(root).store, "alpha", opened(root).entry)
     source = opened(root)
     assert (
         source.store.counters.total("bytes_read") < (root / "alpha" / INDEX_FILE).stat().st_size

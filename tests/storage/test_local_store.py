@@ -61,7 +61,7 @@ def test_a_local_store_does_not_import_boto3(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert {"boto3", "botocore", "torch"}.isdisjoint(run.stdout.split())
-    assert "surgrec.storage.local" in run.stdout.split()
+    assert "surgrec.storage._local" in run.stdout.split()
 
 
 def test_a_process_killed_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> None:

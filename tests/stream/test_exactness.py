@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from surgrec.parquet import read_parquet
 from surgrec.shards import Clip, Sample, Source, SourceEntry, source_digest
-from surgrec.shards.index import SourceIndex, samples_to_parquet
+from surgrec.shards._index import SourceIndex, samples_to_parquet
 from surgrec.storage import open_store
 from surgrec.stream import DrawPlan, Level, Mixture, Stage, Stream, rank_positions
 from surgrec.stream._mixture import level_columns, resolved_stages
@@ -218,6 +218,7 @@ def test_the_ranks_of_every_world_size_draw_the_same_global_sequence(
         )
 
 
+@pytest.mark.slow
 @few_examples
 @given(runs(), st.integers(1, 3), st.data())
 def test_a_run_resumed_in_other_worlds_draws_as_one_without_a_break(

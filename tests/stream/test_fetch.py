@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from surgrec.errors import MissingError, SampleError, ShardError, StorageError
 from surgrec.shards import Sample, Source, open_corpus
-from surgrec.storage.local import LocalStore
+from surgrec.storage._local import LocalStore
 from surgrec.stream import Fetcher
 from surgrec.stream._fetch import coalesce_ranges
 from tests.support.samples import CLIP, make_clips, make_mp4, write_corpus

@@ -5,7 +5,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from surgrec.training.launch import parse_recipe
+from surgrec.training._launch import parse_recipe
 
 
 def told_commands(text: str) -> list[tuple[str, list[str]]]:

@@ -10,11 +10,11 @@ from surgrec.cli import as_plain
 from surgrec.models import DecoderConfig, Encoder, EncoderConfig, save_encoder
 from surgrec.objectives import JepaObjectiveConfig, MaeObjective, MaeObjectiveConfig
 from surgrec.runs import append_rows
-from surgrec.runs.plan import write_plan
+from surgrec.runs._plan import write_plan
 from surgrec.shards import open_corpus
 from surgrec.stream import DrawPlan, Mixture, Stream
 from surgrec.training import Checkpoints
-from surgrec.training.checkpoint import TrainingState
+from surgrec.training._checkpoint import TrainingState
 
 ENCODER = EncoderConfig(
     width=24, depth=1, num_heads=2, patch_size=8, num_frames=4, crop_px=32, positions="sincos"

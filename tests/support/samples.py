@@ -15,7 +15,7 @@ from surgrec.shards import (
     shard_name,
     source_digest,
 )
-from surgrec.shards.index import samples_to_parquet
+from surgrec.shards._index import samples_to_parquet
 from surgrec.shards.layout import INDEX_FILE
 from surgrec.storage import open_store
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from surgrec.errors import CheckpointError, StorageError
-from surgrec.training.checkpoint import Checkpoints, TrainingState, different_lines
+from surgrec.training._checkpoint import Checkpoints, TrainingState, different_lines
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
 

@@ -27,7 +27,7 @@ from surgrec.objectives import (
     MaeObjectiveConfig,
     Objective,
 )
-from surgrec.objectives.objective import HeadWeights
+from surgrec.objectives._objective import HeadWeights
 from surgrec.storage import file_sha256
 from surgrec.training import (
     Checkpoints,
@@ -35,8 +35,8 @@ from surgrec.training import (
     build_optimizer,
     read_saved_weights,
 )
-from surgrec.training.checkpoint import TrainingState
-from surgrec.training.init_weights import initial_weights, load_init_weights
+from surgrec.training._checkpoint import TrainingState
+from surgrec.training._init_weights import initialize_weights, load_init_weights
 from tests.support.weight_layouts import (
     assert_same_bytes,
     random_tensors,
@@ -228,7 +228,7 @@ def test_a_license_can_be_given_for_a_run_and_a_format_cannot(tmp_path: Path) ->
 def test_a_format_or_a_license_without_a_file_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     with pytest.raises(ConfigError, match="init_format is given without init_from"):
-        initial_weights(None, jepa(), checkpoints, 0, show=False, format="surgrec")
+        initialize_weights(None, jepa(), checkpoints, 0, show=False, format="surgrec")
 
 
 def test_a_resumed_run_needs_the_same_format_and_license(tmp_path: Path) -> None:
@@ -236,7 +236,9 @@ def test_a_resumed_run_needs_the_same_format_and_license(tmp_path: Path) -> None
     checkpoints = Checkpoints(tmp_path / "run", keep=1)
 
     def start(step: int, **given: str) -> dict[str, object] | None:
-        return initial_weights(tmp_path / "jepa.pt", jepa(), checkpoints, step, show=False, **given)
+        return initialize_weights(
+            tmp_path / "jepa.pt", jepa(), checkpoints, step, show=False, **given
+        )
 
     facts = start(0, format="surgrec", license="CC-BY-NC-4.0")
     run_of(tmp_path / "run", jepa(), facts)
@@ -346,7 +348,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def resumed(path: Path | None, run_dir: Path, step: int = 3) -> dict[str, object] | None:
-    return initial_weights(path, jepa(), Checkpoints(run_dir, keep=1), step, show=False)
+    return initialize_weights(path, jepa(), Checkpoints(run_dir, keep=1), step, show=False)
 
 
 def test_a_run_resumes_without_the_file_it_was_started_from(tmp_path: Path) -> None:
@@ -384,7 +386,7 @@ def test_the_contents_of_a_file_and_their_use_are_reported(
         networks[network][table] = torch.zeros(1, 32, 48 if network == "target_encoder" else 24)
     vjepa_file(tmp_path / "vitl.pt", **networks)
     checkpoints = Checkpoints(tmp_path, keep=1)
-    initial_weights(tmp_path / "vitl.pt", jepa(depth=1), checkpoints, 0, show=True)
+    initialize_weights(tmp_path / "vitl.pt", jepa(depth=1), checkpoints, 0, show=True)
     report = capsys.readouterr().err
     assert (
         "init_from: encoder and predictor of vitl.pt, format vjepa2, entry target_encoder" in report
@@ -401,14 +403,14 @@ def test_the_contents_of_a_file_and_their_use_are_reported(
         "(depth is 2 in the file, 1 in the config)" in report
     )
     assert "mask token" not in report
-    initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=True)
+    initialize_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=True)
     report = capsys.readouterr().err
     assert (
         "init_from: mask token 0 of 10, which has the largest norm, initializes every mask token "
         "of the run (1)"
     ) in report
     assert "init_from: loaded the encoder and the predictor" in report
-    initial_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=False)
+    initialize_weights(tmp_path / "vitl.pt", jepa(), checkpoints, 0, show=False)
     assert capsys.readouterr().err == ""
 
 

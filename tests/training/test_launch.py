@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import SetupError
-from surgrec.training.launch import StopRequest, check_world, launched_processes
+from surgrec.training._launch import StopRequest, check_world, launched_processes
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import TrainingError
 from surgrec.runs import read_rows
-from surgrec.training.metrics import LogConfig, RunLog
+from surgrec.training._metrics import LogConfig, RunLog
 from tests.support.batches import make_batch
 
 

@@ -12,7 +12,7 @@ from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
 from surgrec.runs._identity import CHANGEABLE_ON_RESUME
 from surgrec.training import OptimizerConfig, RunConfig
-from surgrec.training.launch import parse_recipe
+from surgrec.training._launch import parse_recipe
 from tests.support.processes import load_recipe
 
 RUN = RunConfig(

@@ -10,7 +10,7 @@ from torch import Tensor
 from surgrec.convert import Component, Origin, Pretrained, load_pretrained
 from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
 from surgrec.storage import file_sha256
-from surgrec.training.checkpoint import Checkpoints
+from surgrec.training._checkpoint import Checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from surgrec.cli import from_plain
-from surgrec.clips.augment import AugmentConfig
-from surgrec.clips.batch import ClipBatch, Quarantined, to_model_input
-from surgrec.clips.dataset import ClipDataset
-from surgrec.clips.loader import StepSampler, clip_batches
-from surgrec.clips.loader_config import LoaderConfig
-from surgrec.clips.sampling import ClipSampling
+from surgrec.clips._augment import AugmentConfig
+from surgrec.clips._batch import ClipBatch, Quarantined, to_model_input
+from surgrec.clips._dataset import ClipDataset
+from surgrec.clips._loader import StepSampler, clip_batches
+from surgrec.clips._loader_config import LoaderConfig
+from surgrec.clips._sampling import ClipSampling
 from surgrec.config_files import read_config
 from surgrec.errors import ConfigError
 from surgrec.shards import open_corpus

@@ -16,7 +16,7 @@ from surgrec.models import Decoder, DecoderConfig, Encoder, EncoderConfig, State
 from surgrec.models.tokens import ids_on_device, take_tokens
 from surgrec.normalize import denormalize
 from surgrec.objectives._flops import block_flops, embedding_flops, tubelet_values
-from surgrec.objectives.objective import HeadWeights, Objective
+from surgrec.objectives._objective import HeadWeights, Objective
 
 _EPS = 1e-6
 """Added to a tubelet's standard deviation, so that a flat tubelet does not divide by zero."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from surgrec.errors import ShardError
 from surgrec.parquet import read_parquet
 from surgrec.shards import _index_cache
-from surgrec.shards.corpus_file import CorpusFile, SourceEntry
-from surgrec.shards.index import SourceIndex, VideoLabel, labels_from_parquet
+from surgrec.shards._corpus_file import CorpusFile, SourceEntry
+from surgrec.shards._index import SourceIndex, VideoLabel, labels_from_parquet
 from surgrec.shards.layout import CORPUS_FILE, DROPPED_FILE, INDEX_FILE, LABELS_FILE, is_shard_name
 from surgrec.storage import RetryPolicy, Store, open_store
 

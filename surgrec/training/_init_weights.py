@@ -16,14 +16,14 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import load_strictly
 from surgrec.objectives import Objective
 from surgrec.terminal import escape, say
-from surgrec.training.checkpoint import Checkpoints
-from surgrec.training.weights_file import open_weights
+from surgrec.training._checkpoint import Checkpoints
+from surgrec.training._weights_file import open_weights
 
 _NOTHING_GIVEN = {"format": "auto", "license": None}
 """Format and license of a run that was started without `init_format` and `init_license`."""
 
 
-def initial_weights(
+def initialize_weights(
     path: Path | None,
     objective: Objective,
     checkpoints: Checkpoints,

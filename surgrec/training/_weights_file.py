@@ -15,7 +15,7 @@ from surgrec.errors import CheckpointError
 from surgrec.models import ENCODER_FILE
 from surgrec.models.encoder_file import is_encoder_file
 from surgrec.storage import file_sha256
-from surgrec.training.run_weights import read_saved_weights
+from surgrec.training._run_weights import read_saved_weights
 
 WeightsKind: TypeAlias = Literal["run", "encoder file", "external"]
 

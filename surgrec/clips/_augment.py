@@ -12,14 +12,14 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from surgrec.clips.crop import Box, multi_scale_crop, random_resized_crop
+from surgrec.clips._crop import Box, multi_scale_crop, random_resized_crop
 from surgrec.errors import ConfigError
 from surgrec.normalize import normalize
 from surgrec.stream import hash_int, hash_uniform
 
 _CROP, _FLIP = 2, 3
 """Each random choice hashes the key of the view with its own number; 1 is the start time, drawn in
-`dataset.py`."""
+`_dataset.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from surgrec.errors import ConfigError, SetupError
 from surgrec.models import ENCODER_SIZES
 from surgrec.runs import RunFiles
 from surgrec.storage import acquire
-from surgrec.training.checkpoint import Checkpoints
+from surgrec.training._checkpoint import Checkpoints
 
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")

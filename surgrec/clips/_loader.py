@@ -19,11 +19,11 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from surgrec.clips._batch import ClipBatch
+from surgrec.clips._dataset import BatchRequest, ClipDataset
 from surgrec.clips._frame_memory import FrameMemory, PackedBatch
+from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._malloc import keep_freed_memory
-from surgrec.clips.batch import ClipBatch
-from surgrec.clips.dataset import BatchRequest, ClipDataset
-from surgrec.clips.loader_config import LoaderConfig
 from surgrec.errors import StorageError, SurgrecError
 from surgrec.stream import FillerStatus, ReadStats, rank_positions, run_cache_filler
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from surgrec.clips.crop import Box
+from surgrec.clips._crop import Box
 from surgrec.errors import SampleError, SetupError
 
 

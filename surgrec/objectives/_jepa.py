@@ -27,7 +27,7 @@ from surgrec.models.predictor import fit_mask_tokens
 from surgrec.models.tokens import ids_on_device, take_tokens
 from surgrec.objectives._context_loss import ContextLossConfig, context_weight, nearness
 from surgrec.objectives._flops import block_flops, embedding_flops
-from surgrec.objectives.objective import HeadWeights, Objective
+from surgrec.objectives._objective import HeadWeights, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
