@@ -303,18 +303,20 @@ def test_workers_of_a_dataloader_around_the_loader_are_refused(tiny_corpus: Path
     traceback.clear_frames(caught.tb)  # torch's frames would keep the worker alive for 5 s
 
 
-def test_a_stateful_dataloader_resumes_exactly(tiny_corpus: Path, ten: list[Batch]) -> None:
-    """torchdata saves the state of an iterable dataset, restores it in a new one, and iterates."""
+def test_a_loader_inside_a_dataloader_resumes_from_its_saved_state(
+    tiny_corpus: Path, ten: list[Batch]
+) -> None:
+    """torchdata's StatefulDataLoader makes the same calls: save, restore in a new loader, iterate."""
 
-    def fetched(clips: ClipLoader) -> Iterator[Batch]:
+    def batches(clips: ClipLoader) -> Iterator[Batch]:
         return iter(DataLoader(clips, batch_size=None, num_workers=0))
 
     clips = load(tiny_corpus, steps=10)
-    first = list(islice(fetched(clips), 4))
+    first = list(islice(batches(clips), 4))
     state = pickle.loads(pickle.dumps(clips.state_dict()))
     resumed = load(tiny_corpus, steps=10)
     resumed.load_state_dict(state)
-    assert equal(first + list(fetched(resumed)), ten)
+    assert equal(first + list(batches(resumed)), ten)
 
 
 def test_accelerate_leaves_the_loader_as_it_is(tiny_corpus: Path) -> None:
