@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +35,6 @@ def steps(start: int, stop: int) -> StepSampler:
     return StepSampler(
         global_batch=GLOBAL_BATCH, rank=0, world_size=1, start_step=start, steps=stop
     )
-
-
-class CannotBePlayedError(Exception):
-    """The machine lacks a permission that a scenario needs."""
 
 
 @dataclass(kw_only=True)
@@ -136,16 +131,3 @@ def undisturbed(corpus: Path, folder: Path) -> list[LoadedSample]:
     (loaded,) = load_ranks([load], folder)
     assert (loaded.broken, loaded.error, loaded.quarantined) == ("", "", [])
     return loaded.samples
-
-
-@contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
-    """Mount a disk of this size at a new folder."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        raise CannotBePlayedError("mounting a small disk needs root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
