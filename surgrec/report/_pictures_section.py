@@ -56,7 +56,7 @@ class ClipFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Reconstruction:
+class _ReconstructionFigures:
     """Figures that compare an MAE's prediction with the original."""
 
     step: int
@@ -65,7 +65,7 @@ class _Reconstruction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Features:
+class _FeatureFigures:
     """Figures of features as colors, from the run's encoder and from random weights."""
 
     explained: float
@@ -134,7 +134,7 @@ def _missing(*sentences: str) -> Markup:
 
 def _reconstruction(
     run: LoggedRun, trained: FrozenEncoder, clips: ShownClips
-) -> _Reconstruction | None:
+) -> _ReconstructionFigures | None:
     """Return the predictions of the newest checkpoint. None if the run has no checkpoint."""
     step = max(Checkpoints(run.run_dir, keep=1).steps(), default=None)
     if step is None:
@@ -160,7 +160,7 @@ def _reconstruction(
         PictureRow(label="predicted", pictures=predicted),
         PictureRow(label="original", pictures=original),
     ]
-    return _Reconstruction(
+    return _ReconstructionFigures(
         step=step,
         mask_ratio=objective_config.mask_ratio,
         figures=_figures(clips.samples, rows),
@@ -181,7 +181,7 @@ def _mae_objective(
     return objective.eval()
 
 
-def _features(run: LoggedRun, trained: FrozenEncoder, clips: ShownClips) -> _Features:
+def _features(run: LoggedRun, trained: FrozenEncoder, clips: ShownClips) -> _FeatureFigures:
     choice = EncoderChoice(path=run.run_dir, random_seed=_RANDOM_SEED)
     untrained = open_encoder(choice, torch.device("cpu"))
     colors = _colors(trained.encoder, clips)
@@ -193,7 +193,7 @@ def _features(run: LoggedRun, trained: FrozenEncoder, clips: ShownClips) -> _Fea
         PictureRow(label=run.name, pictures=colors.pictures, pixelated=True),
         PictureRow(label="random init", pictures=random_colors.pictures, pixelated=True),
     ]
-    return _Features(
+    return _FeatureFigures(
         explained=colors.explained,
         random_explained=random_colors.explained,
         figures=_figures(clips.samples, rows),
