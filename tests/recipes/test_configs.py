@@ -13,7 +13,7 @@ import pytest
 
 from surgrec.cli import as_plain
 from surgrec.objectives import mae_masks
-from tests.support.documents import parse_config, told_commands
+from tests.support.documents import documented_commands, parse_config
 from tests.support.processes import ROOT, load_recipe
 
 CONFIGS = ROOT / "recipes/configs"
@@ -34,7 +34,7 @@ CHANGED = {
     "mae_vits16_ssv2_2400epochs": "mae_vits16",
 }
 """VideoMAE's other runs, and the run that they change."""
-OUR_OWN = {"jepa_tiny", "mae_tiny", "jepa_vitl16_continued", "mae_vitb16_continued"}
+SURGREC_ONLY = {"jepa_tiny", "mae_tiny", "jepa_vitl16_continued", "mae_vitb16_continued"}
 
 SMALL, BASE, LARGE, HUGE = (
     (384, 12, 6, 4.0),
@@ -180,7 +180,7 @@ def encoder_size(config: Any) -> tuple[Any, ...]:
 
 def test_every_config_of_a_published_recipe_is_in_a_table() -> None:
     names = set(FILES)
-    assert names == {*JEPA, *MAE, *STATIC} | OUR_OWN
+    assert names == {*JEPA, *MAE, *STATIC} | SURGREC_ONLY
 
 
 def test_the_readme_lists_every_config() -> None:
@@ -190,7 +190,7 @@ def test_the_readme_lists_every_config() -> None:
     assert sorted(listed) == sorted(FILES)
 
 
-def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
+def test_the_readme_lists_the_unknowns_of_every_config_head() -> None:
     rows = [
         line
         for line in (ROOT / "recipes/README.md").read_text(encoding="utf-8").splitlines()
@@ -210,11 +210,11 @@ def test_what_the_head_of_a_config_calls_unknown_the_readme_names_too() -> None:
     [ROOT / "recipes/README.md", *sorted(FILES.values())],
     ids=lambda path: path.stem,
 )
-def test_the_commands_that_are_told_are_accepted(
+def test_the_recipes_accept_every_documented_command(
     recipes: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
     monkeypatch.chdir(ROOT)
-    commands = told_commands(path.read_text(encoding="utf-8"))
+    commands = documented_commands(path.read_text(encoding="utf-8"))
     assert commands
     for method, words in commands:
         assert parse_config(recipes, method, [*words, "--corpus", "c", "--run_dir", "r"])
@@ -332,7 +332,7 @@ def test_static_shapes_change_the_lengths_of_masks_and_nothing_else(
 
 
 @pytest.mark.parametrize(("name", "base"), CHANGED.items())
-def test_another_run_of_videomae_changes_what_its_script_does_and_nothing_else(
+def test_a_variant_of_videomae_changes_only_the_fields_of_its_script(
     recipes: dict[str, ModuleType], name: str, base: str
 ) -> None:
     before, after = parsed(recipes, base), parsed(recipes, name)

@@ -14,7 +14,7 @@ from surgrec.errors import CheckpointError
 from surgrec.models import Encoder
 from surgrec.objectives import JepaObjective, MaeObjective
 from surgrec.training._init_weights import load_init_weights
-from tests.support.documents import parse_config, told_commands
+from tests.support.documents import documented_commands, parse_config
 from tests.support.processes import ROOT, load_recipe
 from tests.support.weight_layouts import (
     Shapes,
@@ -28,10 +28,10 @@ from tests.support.weight_layouts import (
 DOCUMENTS = [ROOT / "recipes/README.md", *sorted((ROOT / "recipes/configs").rglob("*.yaml"))]
 
 
-def documented_commands() -> Iterator[tuple[str, str, list[str]]]:
+def init_from_commands() -> Iterator[tuple[str, str, list[str]]]:
     """Yield document, recipe and arguments of each command that starts from a file, not a run."""
     for path in DOCUMENTS:
-        for method, words in told_commands(path.read_text(encoding="utf-8")):
+        for method, words in documented_commands(path.read_text(encoding="utf-8")):
             if any(word.endswith((".pt", ".pth")) for word in words):
                 yield path.stem, method, words
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def documented_commands() -> Iterator[tuple[str, str, list[str]]]:
 
 COMMANDS = {
     f"{document} {number}": command
-    for number, (document, *command) in enumerate(documented_commands())
+    for number, (document, *command) in enumerate(init_from_commands())
 }
 
 

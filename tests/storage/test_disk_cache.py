@@ -61,21 +61,21 @@ def test_a_file_with_other_bytes_than_its_corpus_says_never_gets_a_name(
 
 
 @pytest.mark.parametrize("sha256", ["../../etc/passwd", "", "A" * 64, SHA256 + "/x"])
-def test_a_name_that_is_no_digest_leads_nowhere(cache: DiskCache, sha256: str) -> None:
+def test_a_name_that_is_not_a_sha256_is_refused(cache: DiskCache, sha256: str) -> None:
     with pytest.raises(
         StorageError, match=r"the corpus lists the digest '.*', which is not a SHA-256; build"
     ):
         cache.read_range(sha256, 0, 10)
 
 
-def test_a_file_that_was_cut_short_is_no_hit_and_is_removed(cache: DiskCache, store: Store) -> None:
+def test_a_truncated_file_is_a_miss_and_is_removed(cache: DiskCache, store: Store) -> None:
     cache.add(whole(store), should_continue=always)
     os.truncate(cache.folder / f"{SHA256}.tar", 1000)
     assert cache.read_range(SHA256, 900, 200) is None
     assert cache.files() == {}
 
 
-def test_a_broken_answer_of_the_store_is_no_broken_file(
+def test_failed_requests_are_retried_and_the_cached_file_is_intact(
     cache: DiskCache, faulty_s3: FaultyS3
 ) -> None:
     faulty_s3.objects["a/shard.tar"] = DATA
@@ -85,7 +85,7 @@ def test_a_broken_answer_of_the_store_is_no_broken_file(
     assert (cache.folder / f"{SHA256}.tar").read_bytes() == DATA
 
 
-def test_adding_ends_between_parts_when_it_is_told_to_and_leaves_nothing(
+def test_adding_can_be_stopped_between_parts_and_leaves_no_file(
     cache: DiskCache, store: Store
 ) -> None:
     answers = iter([True, False, False])
@@ -93,12 +93,12 @@ def test_adding_ends_between_parts_when_it_is_told_to_and_leaves_nothing(
     assert list(cache.folder.iterdir()) == []
 
 
-def test_room_is_made_before_a_file_is_added(cache: DiskCache, store: Store) -> None:
+def test_adding_without_enough_room_fails_an_assertion(cache: DiskCache, store: Store) -> None:
     with pytest.raises(AssertionError, match="room"):
         DiskCache(cache.folder, len(DATA) - 1).add(whole(store), should_continue=always)
 
 
-def test_a_full_disk_is_told_before_anything_is_read_and_leaves_nothing(
+def test_a_full_disk_is_reported_before_any_read_and_leaves_no_file(
     store: Store, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"

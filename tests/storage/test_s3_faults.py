@@ -115,7 +115,7 @@ def test_a_store_that_ignores_ranges_is_named(store: Store, faulty_s3: FaultyS3)
         ),
     ],
 )
-def test_what_cannot_pass_fails_at_once(
+def test_a_permanent_fault_fails_without_a_retry(
     fault: Fault, kind: type[StorageError], sentence: str, store: Store, faulty_s3: FaultyS3
 ) -> None:
     # After a denial, the client signs the request itself: a presigned address may be too old or
@@ -160,7 +160,7 @@ def test_a_long_outage_ends_with_the_address_the_time_and_the_last_cause(
     assert len(faulty_s3.requests) > 10
 
 
-def test_a_long_outage_is_told_while_it_lasts(
+def test_a_long_outage_is_logged_while_it_lasts(
     store: Store, faulty_s3: FaultyS3, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -173,7 +173,7 @@ def test_a_long_outage_is_told_while_it_lasts(
     assert "s3://corpora/x/shard.tar: SlowDown" in caplog.messages[0]
 
 
-def test_an_outage_is_told_every_few_seconds_however_often_it_is_met(
+def test_repeated_outages_are_logged_at_most_every_few_seconds(
     store: Store,
     faulty_s3: FaultyS3,
     caplog: pytest.LogCaptureFixture,

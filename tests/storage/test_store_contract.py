@@ -116,7 +116,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert not store.exists("corpus.json")
 
 
-def test_what_is_not_there_is_named(store: Store) -> None:
+def test_reading_a_missing_file_names_its_path(store: Store) -> None:
     for call in (store.read, store.size, lambda name: store.read_range(name, 0, 4)):
         with pytest.raises(MissingError, match=r"cholec80/gone\.tar"):
             call("cholec80/gone.tar")

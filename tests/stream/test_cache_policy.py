@@ -29,7 +29,7 @@ def test_shards_come_in_by_next_use_into_free_room() -> None:
     assert fetched == ["b", "c"]
 
 
-def test_what_another_run_left_goes_first_then_what_is_needed_last() -> None:
+def test_unneeded_shards_are_dropped_first_then_the_latest_needed() -> None:
     cached = {"b": 10, "c": 10, "other": 5}
     demands = {"a": make_demand(1, horizon_bytes=30), "b": make_demand(9), "c": make_demand(4)}
     assert next_step(demands, SIZES, cached, limit_bytes=30) == CacheStep(

@@ -8,7 +8,7 @@ from typing import Any
 from surgrec.training._launch import parse_recipe
 
 
-def told_commands(text: str) -> list[tuple[str, list[str]]]:
+def documented_commands(text: str) -> list[tuple[str, list[str]]]:
     """Return recipe and arguments of every command in a text; a backslash continues a command."""
     plain = re.sub(r"^#", "", text, flags=re.MULTILINE)
     whole = re.sub(r"\\\n\s*", "", plain)
@@ -17,14 +17,14 @@ def told_commands(text: str) -> list[tuple[str, list[str]]]:
 
 
 def parse_config(recipes: dict[str, ModuleType], method: str, words: list[str]) -> Any:
-    """What a recipe makes of these words."""
+    """Return the config that a recipe parses from these arguments."""
     recipe = recipes[method]
     config_type = recipe.JepaConfig if method == "jepa" else recipe.MaeConfig
     return parse_recipe(str(recipe.__file__), config_type, words)
 
 
 def _without_ellipses(words: list[str]) -> list[str]:
-    """Dots that stand for more words are none; those that stand for a flag's value stay."""
+    """Drop each `...` that abbreviates further arguments; keep it as the value of a flag."""
     return [
         word for before, word in pairwise(["", *words]) if word != "..." or before.startswith("--")
     ]

@@ -79,7 +79,7 @@ def test_gradients_are_cut_to_the_asked_norm(grad_clip, length):
     assert parts[1].weight.grad.item() == pytest.approx(4.0 * length / 5.0)
 
 
-def test_vjepa_1_clips_encoder_and_predictor_each_and_only_after_the_warm_up():
+def test_vjepa_1_clips_encoder_and_predictor_apart_after_warm_up():
     config = OptimizerConfig(grad_clip=10.0, grad_clip_each=True, grad_clip_start=12_000)
     for step, expected in ((11_999, (30.0, 4.0)), (12_000, (10.0, 4.0))):
         parts = two_parts(30.0, 4.0)
