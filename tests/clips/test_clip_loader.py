@@ -306,7 +306,7 @@ def test_workers_of_a_dataloader_around_the_loader_are_refused(tiny_corpus: Path
 def test_a_loader_inside_a_dataloader_resumes_from_its_saved_state(
     tiny_corpus: Path, ten: list[Batch]
 ) -> None:
-    """torchdata's StatefulDataLoader makes the same calls: save, restore in a new loader, iterate."""
+    """torchdata's StatefulDataLoader makes these calls: save, restore in a new loader, iterate."""
 
     def batches(clips: ClipLoader) -> Iterator[Batch]:
         return iter(DataLoader(clips, batch_size=None, num_workers=0))
