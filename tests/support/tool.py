@@ -31,6 +31,11 @@ HEAVY_MODULES = ("torch", "torchcodec", "timm", "accelerate", "einops", "cv2", "
 """Modules that slow the start of a command down."""
 
 
+def build_folder(videos: Path) -> tuple[object, ...]:
+    """Return the words that build a folder of videos as the laparoscopy source `lap`."""
+    return ("build", "--videos", videos, "--source", "lap", "--domain", "laparoscopy")
+
+
 def command(*arguments: object) -> list[str]:
     """Return the command line that runs `surgrec-shard`."""
     return [str(TOOL), *map(str, arguments)]

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.tool import (
     QUICK,
+    build_folder,
     command,
     digests,
     read_report,
@@ -108,13 +109,7 @@ def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -
         "slow",
     )
     build = (
-        "build",
-        "--videos",
-        tmp_path / "videos",
-        "--source",
-        "lap",
-        "--domain",
-        "laparoscopy",
+        *build_folder(tmp_path / "videos"),
         *slow,
     )
 
@@ -130,13 +125,7 @@ def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -
 def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "long.mp4", seconds=8, size="640x480", rate=25)
     build = (
-        "build",
-        "--videos",
-        tmp_path / "videos",
-        "--source",
-        "lap",
-        "--domain",
-        "laparoscopy",
+        *build_folder(tmp_path / "videos"),
         "--out",
         tmp_path / "a",
     )
@@ -213,13 +202,7 @@ def test_the_same_command_again_still_reports_the_videos_that_failed(tmp_path: P
     make_video(tmp_path / "videos" / "good.mp4", seconds=4)
     (tmp_path / "videos" / "bad.mp4").write_text("no video")
     build = (
-        "build",
-        "--videos",
-        tmp_path / "videos",
-        "--source",
-        "lap",
-        "--domain",
-        "laparoscopy",
+        *build_folder(tmp_path / "videos"),
         *QUICK,
     )
     first = run_here(*build, "--out", tmp_path / "corpus")

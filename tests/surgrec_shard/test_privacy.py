@@ -8,7 +8,16 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.support.tool import QUICK, ffmpeg, ffprobe, refusal, run_here, run_tool, write_csv
+from tests.support.tool import (
+    QUICK,
+    build_folder,
+    ffmpeg,
+    ffprobe,
+    refusal,
+    run_here,
+    run_tool,
+    write_csv,
+)
 from tests.support.videos import make_video
 
 PATIENT = "Anna-Musterfrau-1962"
@@ -181,13 +190,7 @@ def test_files_that_show_paths_stay_in_the_private_folder(
 def test_private_folders_inside_the_corpus_or_among_the_videos_are_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "one.mp4", seconds=2)
     build = (
-        "build",
-        "--videos",
-        tmp_path / "videos",
-        "--source",
-        "lap",
-        "--domain",
-        "laparoscopy",
+        *build_folder(tmp_path / "videos"),
         *QUICK,
     )
     out = tmp_path / "corpus"
@@ -208,13 +211,7 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
     for damage in ("", "abc", "not a key", "é" * 64):
         (private / "key").write_text(damage)
         build = (
-            "build",
-            "--videos",
-            tmp_path / "videos",
-            "--source",
-            "lap",
-            "--domain",
-            "laparoscopy",
+            *build_folder(tmp_path / "videos"),
             *QUICK,
         )
         sentence = refusal(run_here(*build, "--out", tmp_path / "corpus", "--private", private))
