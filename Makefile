@@ -2,8 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CASES := ../shared/cases
 
-.PHONY: setup ci-tools demo test test-slow lint format lock clean
+.PHONY: setup ci-tools demo test test-slow cases lint format lock clean
 
 setup: $(READY)
 
@@ -26,6 +27,9 @@ test: $(READY)  ## all but the slow tests, in two processes of one thread each
 
 test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser
 	$(BIN)/python -m pytest -m slow
+
+cases: $(READY)  ## black-box scripts of faults, if their folder is present
+	[ ! -d $(CASES) ] || PATH="$(abspath $(BIN)):$$PATH" bash scripts/run_cases.sh $(CASES)
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .
