@@ -9,6 +9,9 @@ from surgrec.normalize import RGB_MEAN, RGB_STD
 
 Number = TypeVar("Number", int, float)
 
+_BILINEAR = 2
+"""The number of bilinear resampling in processors."""
+
 EXACT_GELU = ("gelu",)
 """Values of `hidden_act` for the GELU without approximation."""
 
@@ -97,16 +100,18 @@ def write_mlp_ratio(width: int, ratio: float) -> float:
     return next(candidate for candidate in candidates if int(width * candidate) == hidden)
 
 
-def processor_config(shortest_edge: int, crop_px: int) -> dict[str, Any]:
-    """Return a processor's config without its class: resize, center crop, ImageNet's statistics.
+def processor_config(crop_px: int) -> dict[str, Any]:
+    """Return a processor's config without its class, with the view of `surgrec features`.
+
+    The shorter side is resized to the crop, so the center crop is the largest square of a frame.
 
     Args:
-        shortest_edge: Length of a frame's shorter side after resizing, pixels.
         crop_px: Side of the center crop, pixels.
     """
     return {
         "do_resize": True,
-        "size": {"shortest_edge": shortest_edge},
+        "resample": _BILINEAR,
+        "size": {"shortest_edge": crop_px},
         "do_center_crop": True,
         "crop_size": {"height": crop_px, "width": crop_px},
         "do_rescale": True,

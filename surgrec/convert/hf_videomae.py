@@ -204,7 +204,7 @@ def write_hf_videomae(weights: Pretrained) -> ModelFolder:
             CONFIG_FILE: config,
             "preprocessor_config.json": {
                 "image_processor_type": "VideoMAEImageProcessor",
-                **processor_config(encoder.crop_px, encoder.crop_px),
+                **processor_config(encoder.crop_px),
             },
         },
         tensors=hf_videomae_state(weights.encoder.state, decoder.state if decoder else None),

@@ -3,6 +3,9 @@
 - The model takes the grid of rotary positions from `crop_size` of its config, whatever the size of
   the clip: frames of another size need another config.
 - Its rotary positions are the `tiled` ones only.
+- VJEPA2VideoProcessor always resizes the shorter side to 8/7 of the crop, whatever its config says,
+  and so cuts off the border. Exports name LlavaNextVideoVideoProcessor, which resizes and crops as
+  its config says.
 - Its predictor uses mask token 1 by default, so every slot should hold a trained token.
 """
 
@@ -172,7 +175,9 @@ def write_hf_vjepa2(weights: Pretrained) -> ModelFolder:
 
     notes = [
         "The model takes its grid of positions from `crop_size` in config.json. Change it to use "
-        "frames of another size."
+        "frames of another size.",
+        "Load the processor with AutoVideoProcessor. VJEPA2VideoProcessor ignores the config: it "
+        "always cuts off an eighth of the shorter side.",
     ]
     if weights.predictor is None:
         predictor = _empty_predictor(encoder)
@@ -208,10 +213,9 @@ def write_hf_vjepa2(weights: Pretrained) -> ModelFolder:
     return ModelFolder(
         files={
             CONFIG_FILE: config,
-            # As V-JEPA 2 evaluates: the shorter side is 8/7 of the crop.
             "video_preprocessor_config.json": {
-                "video_processor_type": "VJEPA2VideoProcessor",
-                **processor_config(int(encoder.crop_px * 256 / 224), encoder.crop_px),
+                "video_processor_type": "LlavaNextVideoVideoProcessor",
+                **processor_config(encoder.crop_px),
             },
         },
         tensors=hf_vjepa2_state(weights.encoder.state, predictor.state),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from surgrec.convert import ImportOptions, export_weights, read_external
 from surgrec.convert._checkpoint_file import read_checkpoint_file
 from surgrec.errors import CheckpointError, ConfigError
+from surgrec.features import load_encoder
 from surgrec.models import (
     Decoder,
     DecoderConfig,
@@ -22,6 +24,7 @@ from surgrec.models import (
     Predictor,
     PredictorConfig,
     load_strictly,
+    save_encoder,
 )
 from tests.support.hugging_face import transformers_or_skip
 from tests.support.weight_layouts import (
@@ -182,8 +185,7 @@ def test_exported_processors_load_and_prepare_a_video(tmp_path):
     video = np.random.default_rng(0).integers(0, 256, (6, 80, 100, 3), dtype=np.uint8)
     export_weights(weights_of(*jepa()), "hf", tmp_path / "jepa", {}, None)
     processor = transformers.AutoVideoProcessor.from_pretrained(tmp_path / "jepa")
-    assert type(processor).__name__ == "VJEPA2VideoProcessor"
-    assert processor.size["shortest_edge"] == int(56 * 256 / 224)
+    assert processor.size["shortest_edge"] == 56
     clip = processor(video, return_tensors="pt")["pixel_values_videos"]
     assert clip.shape == (1, 6, 3, 56, 56)
     assert abs(clip.mean()) < 1
@@ -194,6 +196,39 @@ def test_exported_processors_load_and_prepare_a_video(tmp_path):
     clip = processor(list(video), return_tensors="pt")["pixel_values"]
     assert clip.shape == (1, 6, 3, 56, 56)
     assert list(processor.image_mean) == [0.485, 0.456, 0.406]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("networks", [jepa, mae])
+def test_an_exported_processor_gives_the_features_of_surgrec(tmp_path, networks):
+    encoder, head = networks()
+    shake(encoder)
+    weights = weights_of(encoder, **{"predictor" if networks is jepa else "decoder": head})
+    export_weights(weights, "hf", tmp_path / "out", {}, None)
+    provenance = {"config": {"sampling_fps": 4.0}, "recipe": "jepa"}
+    save_encoder(encoder, tmp_path / "encoder.safetensors", provenance)
+
+    # 40 clips of 64 x 100 pixels: resized by 8/7, as stored clips of 256 pixels are to 224.
+    coarse = torch.rand(40, 3, 6, 8, 12) * 255
+    videos = F.interpolate(coarse, size=(6, 64, 100), mode="trilinear").to(torch.uint8)
+    ours = load_encoder(tmp_path / "encoder.safetensors", "cpu").features(videos)
+    assert isinstance(ours, torch.Tensor)
+
+    model = loaded(transformers.AutoModel, tmp_path / "out")
+    frames = rearrange(videos, "b c t h w -> b t c h w")
+    if networks is jepa:
+        processor = transformers.AutoVideoProcessor.from_pretrained(tmp_path / "out")
+        batch, options = processor(list(frames), return_tensors="pt"), {"skip_predictor": True}
+    else:
+        processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "out")
+        batch, options = processor([list(video) for video in frames], return_tensors="pt"), {}
+    theirs = model(**batch, **options).last_hidden_state.mean(1)
+
+    # All features share a large mean, which would hide differences.
+    ours, theirs = (F.normalize(features - ours.mean(0)) for features in (ours, theirs))
+    similarity = ours @ theirs.T
+    assert similarity.diagonal().mean() > 0.99
+    assert similarity.argmax(1).tolist() == list(range(40))
 
 
 def hf_jepa(**more):
