@@ -1,7 +1,6 @@
 """Extract the features of all videos, one file per video; continue after an interruption."""
 
 import hashlib
-import os
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,7 +152,7 @@ def _held(out: Path) -> Iterator[None]:
             partial.unlink(missing_ok=True)
         yield
     finally:
-        os.close(lock)
+        lock.release()
 
 
 def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from surgrec.errors import CacheError, StorageError
 from surgrec.storage._digest import file_sha256
-from surgrec.storage._lock import try_acquire
+from surgrec.storage._lock import FolderLock, try_acquire
 from surgrec.storage._store import TEMPORARY, Store
 
 _SUFFIX = ".tar"
@@ -98,15 +98,21 @@ class DiskCache:
                 f"{path}: {error.strerror}; remove it, or choose another cache_dir"
             ) from error
 
-    def try_acquire(self) -> int | None:
+    def try_acquire(self) -> FolderLock | None:
         """Lock the folder for adding and removing until this process ends.
 
         Incomplete files of killed processes are removed.
 
         Returns:
-            The descriptor of the lock file; None if another process holds the lock.
+            The lock; None if another process holds it.
+
+        Raises:
+            CacheError: The lock file cannot be written.
         """
-        lock = try_acquire(self.folder)
+        try:
+            lock = try_acquire(self.folder)
+        except StorageError as error:
+            raise CacheError(str(error)) from error
         if lock is not None:
             for path in self.folder.glob(f"{TEMPORARY}*{_SUFFIX}"):
                 path.unlink(missing_ok=True)

@@ -116,7 +116,7 @@ def _fill(
                 time.sleep(_IDLE_S)
             else:
                 filler.execute(step)
-    except OSError as error:
+    except (OSError, CacheError) as error:
         status.count(fill_failures=1)
         _log.warning(
             "cache: %s; the cache is no longer filled, and samples are read from the store", error

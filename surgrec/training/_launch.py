@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 
 from surgrec.cli import parse, run_main
 from surgrec.clips import loader_failures_explained
-from surgrec.errors import ConfigError, SetupError
+from surgrec.errors import ConfigError, SetupError, SurgrecError
 from surgrec.models import ENCODER_SIZES
 from surgrec.runs import RunFiles
 from surgrec.storage import acquire
@@ -139,16 +139,17 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
     Raises:
         ConfigError: The folder already contains a run and `resume` is false, or another process
             is training there.
+        StorageError: The folder cannot be locked.
     """
-    answer: list[int | ConfigError] = [0]
+    answer: list[int | Exception] = [0]
     if accelerator.is_main_process:
         try:
             answer = [_first_step(checkpoints, resume=resume)]
-        except ConfigError as error:
-            answer = [error]
+        except (SurgrecError, OSError) as error:
+            answer = [error]  # the other ranks wait for the answer
 
     broadcast_object_list(answer)
-    if isinstance(answer[0], ConfigError):
+    if isinstance(answer[0], Exception):
         raise answer[0]
     return answer[0]
 

@@ -152,4 +152,4 @@ def test_one_process_adds_and_the_next_cleans_up_after_a_killed_one(
     lock = cache.try_acquire()
     assert lock is not None
     assert not half.exists()
-    os.close(lock)
+    lock.release()

@@ -1,35 +1,141 @@
-"""One process at a time works in a folder."""
+"""One process at a time works in a folder, also where the file system has no locks."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, StorageError
 from surgrec.storage import acquire
 
 HOLDER = """
-import fcntl, sys
-file = open(sys.argv[1], "w")
-fcntl.lockf(file, fcntl.LOCK_EX)
+import errno, fcntl, os, sys
+from pathlib import Path
+from surgrec.storage import acquire
+if sys.argv[2] != "0":
+    def refuse(*arguments): raise OSError(int(sys.argv[2]), os.strerror(int(sys.argv[2])))
+    fcntl.lockf = refuse
+lock = acquire(Path(sys.argv[1]), doing="training")
 print("locked", flush=True)
-input()
+if input() == "release":
+    lock.release()
 """
 
 
-def test_a_folder_that_another_process_has_locked_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.5)
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
+
+
+@contextmanager
+def held_by_another(folder: Path, error: int = 0) -> "Iterator[subprocess.Popen[str]]":
+    """Lock a folder in another process, in which lockf fails with `error` unless it is 0."""
+    command = [sys.executable, "-c", HOLDER, str(folder), str(error)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
+        try:
+            yield other
+        finally:
+            other.kill()
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let locks fail as on Lustre without flock."""
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+
+
+def test_a_folder_that_another_process_has_locked_is_refused(tmp_path: Path) -> None:
+    with held_by_another(tmp_path) as other:
         with pytest.raises(ConfigError, match=f"another process is training in {tmp_path}"):
             acquire(tmp_path, doing="training")
         other.kill()  # releases the lock, however the process ends
-    os.close(acquire(tmp_path, doing="training"))
+    acquire(tmp_path, doing="training").release()
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_an_owner_file_refuses_a_second_process(tmp_path: Path, error: int) -> None:
+    with held_by_another(tmp_path, error) as other:
+        with pytest.raises(
+            ConfigError, match=f"is training in {tmp_path} \\(process {other.pid} of "
+        ):
+            acquire(tmp_path, doing="training")
+
+        # A killed process leaves its file, but everyone on the machine sees that it has ended.
+        other.kill()
+    assert (tmp_path / "lock.owner").exists()
+    with acquire(tmp_path, doing="training"):
+        assert json.loads((tmp_path / "lock.owner").read_text())["pid"] == os.getpid()
+    assert os.listdir(tmp_path) == ["lock"]
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_a_process_that_ends_removes_its_owner_file(tmp_path: Path) -> None:
+    with held_by_another(tmp_path, errno.ENOLCK) as other:
+        other.communicate("end without releasing\n", timeout=20)
+    assert os.listdir(tmp_path) == ["lock"]
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_silent_owner_on_another_machine_loses_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = tmp_path / "lock.owner"
+    row = {"token": "a", "host": "node7", "machine": "another", "pid": 1, "started": "5"}
+    owner.write_text(json.dumps(row))
+    with pytest.raises(ConfigError, match=r"process 1 of node7, last seen [01] s ago"):
+        acquire(tmp_path, doing="training")
+
+    # Silent for a while: the process may have ended, so wait instead of refusing at once.
+    monkeypatch.setattr("surgrec.storage._lock._SILENT_S", 13.0)
+    before = owner.stat().st_mtime - 11
+    os.utime(owner, (before, before))
+    with acquire(tmp_path, doing="training"):
+        assert json.loads(owner.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize("content", ["", "[" * 5000, '{"pid": "x"}', "null"])
+def test_a_damaged_owner_file_counts_as_a_process_until_it_is_old(
+    tmp_path: Path, content: str
+) -> None:
+    owner = tmp_path / "lock.owner"
+    owner.write_text(content)
+    with pytest.raises(ConfigError, match="another process"):
+        acquire(tmp_path, doing="training")
+    os.utime(owner, (1e9, 1e9))
+    acquire(tmp_path, doing="training").release()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_an_owner_keeps_its_file_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surgrec.storage._lock._HEARTBEAT_S", 0.02)
+    owner = tmp_path / "lock.owner"
+    with acquire(tmp_path, doing="training"):
+        os.utime(owner, (1e9, 1e9))
+        for _ in range(200):
+            if owner.stat().st_mtime > 1e9:
+                break
+            subprocess.run(["sleep", "0.02"], check=True)
+        assert owner.stat().st_mtime > 1e9
+
+
+def test_a_lock_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=f"{tmp_path}/lock: the lock file cannot be written"):
+        acquire(tmp_path, doing="training")
+    assert not (tmp_path / "elsewhere").exists()
