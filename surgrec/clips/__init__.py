@@ -3,7 +3,7 @@
 The room holds frame times, decoding, augmentation, batches, and the loader that yields them.
 """
 
-from surgrec.clips._augment import AugmentConfig
+from surgrec.clips._augment import VIEWS_VERSION, AugmentConfig
 from surgrec.clips._batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips._clip_loader import load_clips
 from surgrec.clips._crop import Box, central_crop
@@ -14,6 +14,7 @@ from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
 
 __all__ = [
+    "VIEWS_VERSION",
     "AugmentConfig",
     "Box",
     "ClipBatch",

@@ -21,6 +21,9 @@ _CROP, _FLIP = 2, 3
 """Each random choice hashes the key of the view with its own number; 1 is the start time, drawn in
 `_dataset.py`."""
 
+VIEWS_VERSION = 1
+"""Version of the views; raise it with every change of a position's start time, crop or flip."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:

@@ -3,10 +3,12 @@
 from surgrec.masks._grid import TubeletGrid
 from surgrec.masks._groups import GroupMasks, batch_masks
 from surgrec.masks._multiblock import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, Trim
+from surgrec.masks._random_source import MASKS_VERSION
 from surgrec.masks._tube import tube_masks
 
 __all__ = [
     "LONG_RANGE",
+    "MASKS_VERSION",
     "SHORT_RANGE",
     "GroupMasks",
     "Masks",

@@ -9,6 +9,9 @@ from jaxtyping import Float64
 RandomSource: TypeAlias = Callable[[int], Float64[np.ndarray, " n"]]
 """A function that returns the next `n` doubles in [0, 1)."""
 
+MASKS_VERSION = 1
+"""Version of all masks; raise it with every change of the mask at a position."""
+
 
 def uniforms(seed: int, index: int, mask_config: int, view: int = 0) -> RandomSource:
     """Return the source of random numbers for one mask group or position.

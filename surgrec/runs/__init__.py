@@ -2,7 +2,12 @@
 
 from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
 from surgrec.runs._files import RunFiles
-from surgrec.runs._identity import provenance, run_identity
+from surgrec.runs._identity import (
+    completed_identity,
+    different_lines,
+    provenance,
+    run_identity,
+)
 from surgrec.runs._plan import read_plan
 from surgrec.runs._rows import append_rows, read_rows
 from surgrec.runs._start import record_start
@@ -12,7 +17,9 @@ __all__ = [
     "RunFiles",
     "StepReport",
     "append_rows",
+    "completed_identity",
     "consumed_samples",
+    "different_lines",
     "provenance",
     "read_metrics",
     "read_plan",

@@ -1,11 +1,13 @@
 """The identity of a run, which a resumed run must share, and the provenance of its weights."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from surgrec import __version__
 from surgrec.cli import as_plain
-from surgrec.stream import Stream
+from surgrec.stream import Level, Mixture, Stream
 
 CHANGEABLE_ON_RESUME = {
     "run_dir",
@@ -34,6 +36,7 @@ def run_identity(
     init_from: Mapping[str, Any] | None,
     *,
     positions: int,
+    versions: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return the JSON values that a run and its resumption must share.
 
@@ -43,12 +46,127 @@ def run_identity(
         config: The recipe's config; fields in `CHANGEABLE_ON_RESUME` are left out.
         init_from: Record of the initial weights; None for random weights.
         positions: Positions of the stream that the run has consumed.
+        versions: Versions of the masks and of the views.
     """
     fixed = {
         name: value for name, value in as_plain(config).items() if name not in CHANGEABLE_ON_RESUME
     }
     order = stream.order.identity(positions)
-    return {"recipe": recipe, "order": order, "config": fixed, "init_from": init_from}
+    return {
+        "recipe": recipe,
+        "versions": dict(versions),
+        "order": order,
+        "config": fixed,
+        "init_from": init_from,
+    }
+
+
+def completed_identity(
+    saved: Mapping[str, Any], current: Mapping[str, Any], config: object
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a saved identity with the values that its version of SurgRec did not record yet.
+
+    A config field that is newer than the checkpoint had its default. The first checkpoints recorded
+    no versions, which were all 1.
+
+    Args:
+        saved: The identity in a checkpoint.
+        current: The identity of the run that resumes, from `run_identity`.
+        config: Its config.
+
+    Returns:
+        The completed identity, and the names of values that are unknown. These are copied from
+        `current`, so they do not count as differences.
+    """
+    names = saved["config"].keys() | current["config"].keys()
+    completed = with_defaults(saved["config"], config)
+    order, unknown = _completed_order(saved["order"], current["order"])
+    identity = {
+        **saved,
+        "versions": {**dict.fromkeys(current["versions"], 1), **saved.get("versions", {})},
+        "config": {name: value for name, value in completed.items() if name in names},
+        "order": order,
+    }
+    return identity, unknown
+
+
+def with_defaults(saved: Any, config: object) -> Any:
+    """Return the saved JSON values of a config with its newer fields at their defaults."""
+    if is_dataclass(config) and isinstance(saved, Mapping):
+        known = {
+            name: with_defaults(value, getattr(config, name, None)) for name, value in saved.items()
+        }
+        return {**_defaults(type(config)), **known}
+    if isinstance(config, (list, tuple)) and isinstance(saved, list):
+        items = [with_defaults(*pair) for pair in zip(saved, config, strict=False)]
+        return items + saved[len(items) :]
+    return saved
+
+
+def different_lines(saved: Any, current: Any, name: str = "") -> list[str]:
+    """Return one line per difference of two JSON values: `seed: saved 1, now 2`."""
+    current = json.loads(json.dumps(current))  # JSON has lists only, no tuples
+    if saved == current:
+        return []
+
+    if isinstance(saved, dict) and isinstance(current, dict):
+        pairs = {key: (saved.get(key), current.get(key)) for key in saved.keys() | current.keys()}
+    elif _are_alike(saved, current):
+        pairs = {str(index): pair for index, pair in enumerate(zip(saved, current, strict=True))}
+    else:
+        return [f"{name}: saved {json.dumps(saved)}, now {json.dumps(current)}"]
+
+    lines = []
+    for key in sorted(pairs):
+        lines += different_lines(*pairs[key], f"{name}.{key}" if name else key)
+    return lines
+
+
+def _completed_order(
+    saved: Mapping[str, Any], current: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Complete the saved identity of an order; also return the names of unknown values."""
+    defaults, now = _defaults(Mixture), current["mixture"]
+    mixture = {name: default for name, default in defaults.items() if name in now}
+    mixture |= saved["mixture"]
+    mixture["stages"] = [
+        {**stage, "levels": [{**_defaults(Level), **level} for level in stage["levels"]]}
+        for stage in mixture["stages"]
+    ]
+    order = {**saved, "mixture": mixture}
+    if "version" in saved:
+        return order, []
+
+    # The first checkpoints recorded neither domains, nor counts, nor the fields behind a view.
+    for stage, stage_now in zip(mixture["stages"], now["stages"], strict=False):
+        stage["counts"] = stage_now["counts"]
+    sources = {
+        name: {**current["sources"].get(name, {}), **source}
+        for name, source in saved["sources"].items()
+    }
+    unknown = ["domains", "counts per mixing block", "durations and sizes of clips"]
+    return {**order, "version": 1, "sources": sources}, unknown
+
+
+def _defaults(config_type: type) -> dict[str, Any]:
+    """Return the fields of a dataclass that have a default, as JSON values."""
+    defaults = {}
+    for field in fields(config_type):
+        if field.default_factory is not MISSING:
+            defaults[field.name] = as_plain(field.default_factory())
+        elif field.default is not MISSING:
+            defaults[field.name] = as_plain(field.default)
+    return defaults
+
+
+def _are_alike(saved: Any, current: Any) -> bool:
+    """Return whether two values are lists of equally many objects."""
+    are_lists = isinstance(saved, list) and isinstance(current, list)
+    return (
+        are_lists
+        and len(saved) == len(current)
+        and all(isinstance(item, dict) for item in [*saved, *current])
+    )
 
 
 def provenance(

@@ -91,6 +91,13 @@ class SourceIndex:
         """Return the digest of these rows and their order, and of all keys of the index."""
         return hashlib.sha256(self.keys_digest + rows.tobytes()).hexdigest()
 
+    def columns_digest(self, columns: Sequence[str], rows: Int64[np.ndarray, " n"]) -> str:
+        """Return the digest of the values of numeric columns in these rows."""
+        digest = hashlib.sha256()
+        for column in columns:
+            digest.update(self._columns[column].to_numpy()[rows].tobytes())
+        return digest.hexdigest()
+
     def rows(
         self, *, splits: Sequence[str], min_duration_s: float = 0.0
     ) -> Int64[np.ndarray, " n"]:

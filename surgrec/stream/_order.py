@@ -45,6 +45,8 @@ from surgrec.stream._shuffle import shuffled_sample
 _MIXING, _SHUFFLING, _SUBSTITUTE, _SAMPLE = 11, 12, 13, 14
 """Purpose of a key: two uses of the same seed and numbers never share a key."""
 _CACHED_BLOCKS = 64
+ORDER_VERSION = 1
+"""Version of the order; raise it with every change of the sample at a position."""
 _FIXED_FIELDS = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window")
 """Fields of the mixture that hold for the whole run; stages cannot change them."""
 
@@ -170,22 +172,28 @@ class Order:
             for stage in self._stages
             if positions is None or stage.start_block * self.mixture.block < positions
         ]
+        begun = begun or self._stages[:1]
         stages = [
             {
                 "start_block": stage.start_block,
                 "levels": [asdict(level) for level in stage.levels],
                 "weights": dict(stage.weights),
+                "counts": self._counts_by_stratum(counts),
             }
-            for stage in begun or self._stages[:1]
+            for stage, counts in zip(begun, self.counts.tolist(), strict=False)
         ]
         fixed = {name: getattr(self.mixture, name) for name in _FIXED_FIELDS}
 
+        # The domain decides draws only if a level divides by it.
+        by_domain = any(level.by == "domain" for stage in begun for level in stage.levels)
         samples = self._sum_by_source(self._sizes)
         sources = {
             stratum.source: {
                 "digest": stratum.source_digest,
                 "rows": stratum.source_rows_digest,
+                "clips": stratum.source_clips_digest,
                 "samples": samples[stratum.source],
+                **({"domain": stratum.domain} if by_domain else {}),
             }
             for stratum in self.strata
         }
@@ -195,11 +203,16 @@ class Order:
             if stratum.values
         }
         return {
+            "version": ORDER_VERSION,
             "seed": self.seed,
             "mixture": {**fixed, "stages": stages},
             "sources": sources,
             "strata": strata,
         }
+
+    def _counts_by_stratum(self, counts: Sequence[int]) -> dict[str, int]:
+        pairs = zip(self.strata, counts, strict=True)
+        return {stratum.name: count for stratum, count in pairs if count}
 
     def _sum_by_source(self, counts: Int64[np.ndarray, " strata"]) -> dict[str, int]:
         totals: Counter[str] = Counter()

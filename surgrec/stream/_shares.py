@@ -37,6 +37,8 @@ class Stratum:
     """Digest of the source's (key, sha256) rows."""
     source_rows_digest: str
     """Digest of the admitted rows of the source in index order; splits and packing change it."""
+    source_clips_digest: str = ""
+    """Digest of the fields of these rows that decide a view: duration, size, number of frames."""
     size: int
     """Number of samples."""
     values: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,8 @@ from surgrec.stream._order import Order
 from surgrec.stream._shares import Stratum
 
 _TOLERANCE_S = 1e-6
+_VIEW_COLUMNS = ("duration_s", "width", "height", "num_frames")
+"""Columns of an index that decide the start and the crop of a view, and which clips are bad."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,7 @@ def _stratify(
     index = source.index
     source_rows = index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
     source_rows_digest = index.rows_digest(source_rows)
+    source_clips_digest = index.columns_digest(_VIEW_COLUMNS, source_rows)
 
     for values, rows in index.partition(source_rows, level_columns(mixture)):
         stratum = Stratum(
@@ -133,6 +136,7 @@ def _stratify(
             domain=source.entry.domain,
             source_digest=source.entry.digest,
             source_rows_digest=source_rows_digest,
+            source_clips_digest=source_clips_digest,
             size=len(rows),
             values=values,
             rows_digest=index.rows_digest(rows) if values else "",

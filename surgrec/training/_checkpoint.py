@@ -21,11 +21,14 @@ from torch import Tensor, nn
 
 from surgrec.errors import CheckpointError, StorageError, reason
 from surgrec.models import load_strictly
+from surgrec.runs import different_lines
 from surgrec.storage import file_sha256
 
 _FOLDER = re.compile(r"step-(\d{8,})")
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_SHOWN = 20
+"""Differences that an error lists; it counts all others."""
 FORMAT = 1
 
 
@@ -41,6 +44,8 @@ class TrainingState:
     """The module whose parameters the optimizer updates."""
     identity: Callable[[int], Mapping[str, Any]]
     """Maps a step to the JSON values that a run resumed at that step must share."""
+    differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]] = different_lines
+    """Maps a saved identity and the one of this run to one line per difference."""
 
 
 class Checkpoints:
@@ -115,10 +120,13 @@ class Checkpoints:
         """
         path = self._path(step)
         facts = self._read_state(path)
-        differences = different_lines(facts["identity"], dict(state.identity(step)))
+        differences = state.differences(facts["identity"], state.identity(step))
         if differences:
+            shown = differences[:_SHOWN]
+            if len(differences) > _SHOWN:
+                shown.append(f"and {len(differences) - _SHOWN} more")
             raise CheckpointError(
-                f"{path} belongs to a run that differs from this one: {'; '.join(differences)}; "
+                f"{path} belongs to a run that differs from this one: {'; '.join(shown)}; "
                 "resume with the same settings, or start in another run_dir"
             )
 
@@ -161,21 +169,6 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
-
-
-def different_lines(saved: Any, current: Any, name: str = "") -> list[str]:
-    """Return one line per difference of two JSON values: `seed: saved 1, now 2`."""
-    if isinstance(saved, dict) and isinstance(current, dict):
-        lines = []
-        for key in sorted(saved.keys() | current.keys()):
-            path = f"{name}.{key}" if name else str(key)
-            lines += different_lines(saved.get(key), current.get(key), path)
-        return lines
-
-    plain = json.loads(json.dumps(current))  # JSON has lists only, no tuples
-    if saved == plain:
-        return []
-    return [f"{name}: saved {json.dumps(saved)}, now {json.dumps(plain)}"]
 
 
 def _write(folder: Path, step: int, state: TrainingState) -> None:

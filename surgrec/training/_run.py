@@ -5,7 +5,7 @@ calls no method of the recipe.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +15,19 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from surgrec.clips import ClipBatch, clip_batches
+from surgrec.clips import VIEWS_VERSION, ClipBatch, clip_batches
+from surgrec.masks import MASKS_VERSION
 from surgrec.models import ENCODER_FILE, Encoder, save_encoder
 from surgrec.objectives import Objective
-from surgrec.runs import provenance, record_start, run_identity
+from surgrec.runs import (
+    completed_identity,
+    different_lines,
+    provenance,
+    record_start,
+    run_identity,
+)
 from surgrec.stream import Stream
+from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints, TrainingState
 from surgrec.training._data import RunData, open_data
 from surgrec.training._init_weights import initialize_weights
@@ -154,6 +162,7 @@ class Run:
             optimizer=optimizer,
             trained=objective,
             identity=self._identity,
+            differences=self._differences,
         )
         if self.first_step:
             self.checkpoints.load(self.first_step, self._state)
@@ -275,5 +284,21 @@ class Run:
         """Return the run's identity after `done` steps."""
         positions = done * self.config.global_batch
         return run_identity(
-            self.recipe, self._stream, self.config, self._init_from, positions=positions
+            self.recipe,
+            self._stream,
+            self.config,
+            self._init_from,
+            positions=positions,
+            versions={"masks": MASKS_VERSION, "views": VIEWS_VERSION},
         )
+
+    def _differences(self, saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+        """Return the differences from a checkpoint, which an older version may have written."""
+        completed, unknown = completed_identity(saved, current, self.config)
+        if unknown and self.is_main:
+            say(
+                f"[yellow]warning[/yellow] {escape(str(self.config.run_dir))}: the version that "
+                f"wrote the checkpoint recorded no {', no '.join(unknown)}; the resume is exact if "
+                "the corpus was not built again since"
+            )
+        return different_lines(completed, current)

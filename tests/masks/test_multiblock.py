@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.masks import LONG_RANGE, SHORT_RANGE, Masks, MultiblockConfig, TubeletGrid
+from surgrec.masks import (
+    LONG_RANGE,
+    MASKS_VERSION,
+    SHORT_RANGE,
+    Masks,
+    MultiblockConfig,
+    TubeletGrid,
+)
 from surgrec.masks._multiblock import sample_group
 
 GRID = TubeletGrid(8, 14, 14)
@@ -131,6 +138,7 @@ def test_masks_are_the_golden_ones():
         digest(sample_group(GRID, SHORT_RANGE, seed=2**63, group=7, size=24, trim="random")),
     ]
     assert golden == ["9d0bac6049e9e297", "ce82f4fe3f1481e9", "200646a6fa16cb7a"]
+    assert MASKS_VERSION == 1, "other masks need another version"
 
 
 def test_a_context_is_never_empty():
