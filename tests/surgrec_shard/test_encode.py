@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
-from surgrec_shard.video_facts import BadVideoError, probe
 
 from surgrec.errors import ConfigError
+from surgrec.recordings import BadVideoError, Recording, inspect
 from tests.support.tool import ffmpeg, ffprobe
 from tests.support.videos import make_video
 
@@ -182,7 +182,8 @@ def test_interlaced_video_is_stored_without_combs(tmp_path: Path) -> None:
         *("-f", "lavfi", "-t", 5, "-i", f"{stripes},tinterlace=interleave_top,fieldorder=tff"),
         *("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", 2, video),
     )
-    assert probe(video).interlaced
+    with Recording(video) as recording:
+        assert inspect(recording).interlaced
     encoded = encode_video(video, replace(SETTINGS, short_side_px=96), tmp_path / "spool" / "one")
     stored = frames(encoded.folder / encoded.clips[0].file, 128, 96)
     assert combing(stored) < 0.5 * combing(frames(video, 128, 96))

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 from jaxtyping import Float32, UInt8
-from surgrec_shard.ffmpeg import run_ffprobe
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.phantom.motion import Rhythm, Sway
 from surgrec_shard.phantom.phases import Moment
@@ -25,6 +23,7 @@ from surgrec_shard.phantom.videos import SOURCES, PhantomVideo, plan_videos
 
 from surgrec.errors import ConfigError, StorageError
 from surgrec.manifest import read_manifest
+from tests.support.tool import ffprobe
 
 SEED = 5
 MINUTES = 0.2
@@ -172,9 +171,7 @@ def test_labels_cover_each_video_without_a_gap_and_end_inside_it(corpus: Path) -
     for row in rows(corpus / "videos.csv"):
         labels = rows(corpus / row["labels"])
         phases = [label for label in labels if label["task"] == "phase"]
-        probed = run_ffprobe(
-            corpus / row["path"], ["-show_entries", "format=duration", "-of", "csv=p=0"]
-        )
+        probed = ffprobe(corpus / row["path"], "-show_format")["format"]["duration"]
         assert float(phases[0]["start_s"]) == 0
         assert float(probed) - 0.0015 < float(phases[-1]["end_s"]) <= float(probed)
         assert [phase["end_s"] for phase in phases[:-1]] == [
@@ -190,15 +187,9 @@ def test_labels_cover_each_video_without_a_gap_and_end_inside_it(corpus: Path) -
 
 
 def test_files_differ_in_size_rate_codec_and_container_and_have_no_sound(corpus: Path) -> None:
-    entries = [
-        "-show_entries",
-        "stream=codec_type,codec_name,width,height,r_frame_rate",
-        "-of",
-        "json",
-    ]
     kinds = set()
     for row in rows(corpus / "videos.csv"):
-        (stream,) = json.loads(run_ffprobe(corpus / row["path"], entries))["streams"]
+        (stream,) = ffprobe(corpus / row["path"], "-show_streams")["streams"]
         assert stream["codec_type"] == "video"
         kinds.add(
             (Path(row["path"]).suffix, stream["width"], stream["height"], stream["r_frame_rate"])

@@ -10,18 +10,18 @@ from pathlib import Path
 from surgrec.annotations import read_labels
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
+from surgrec.recordings import BadVideoError
 from surgrec.shards import CorpusFile, Dropped
 from surgrec.storage import Store
 from surgrec_shard.build_report import write_report
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
-from surgrec_shard.ffmpeg import encoder_versions
+from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
 from surgrec_shard.groups import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.pack import pack_group
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.publish import publish_source, remove_unlisted_shards
-from surgrec_shard.video_facts import BadVideoError
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the number of finished items, and the number of all items."""

@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Literal
 
 from surgrec.errors import ConfigError
+from surgrec.recordings import (
+    BadVideoError,
+    FfmpegError,
+    Recording,
+    RecordingFacts,
+    inspect,
+    run_ffmpeg,
+)
 from surgrec_shard.disk import writing_to
-from surgrec_shard.ffmpeg import FfmpegError, encoder_versions, run_ffmpeg
-from surgrec_shard.video_facts import BadVideoError, VideoFacts, probe
+from surgrec_shard.encoder import encoder_versions
 
 _CLIPS_FILE, _SEGMENTS_FILE = "clips.json", "segments.csv"
 _ENCODING_VERSION = 1
@@ -117,10 +124,15 @@ def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedV
     if (folder / _CLIPS_FILE).is_file():
         return _read(folder)
 
-    facts = probe(path)
+    with Recording(path) as recording:
+        return _encode_into(recording, settings, folder)
+
+
+def _encode_into(recording: Recording, settings: EncodeSettings, folder: Path) -> EncodedVideo:
+    facts = inspect(recording)
     partial = _partial_folder(folder)
     try:
-        encoded = _encode(path, facts, settings, partial)
+        encoded = _encode(recording, facts, settings, partial)
         text = json.dumps({**asdict(encoded), "folder": ""})
         with writing_to(folder.parent):
             (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")
@@ -143,16 +155,19 @@ def _partial_folder(folder: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
 
 
-def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Path) -> EncodedVideo:
+def _encode(
+    recording: Recording, facts: RecordingFacts, settings: EncodeSettings, folder: Path
+) -> EncodedVideo:
     width, height = _stored_size(facts, settings.short_side_px)
     fps = min(settings.fps, facts.fps) if settings.fps else facts.fps
     try:
-        complaints = run_ffmpeg(
-            path,
-            _input_options(facts),
-            _output_arguments(facts, settings, fps, width, height),
-            out=folder,
-        )
+        with writing_to(folder.parent):
+            complaints = run_ffmpeg(
+                recording,
+                _input_options(facts),
+                _output_arguments(facts, settings, fps, width, height),
+                out=folder,
+            )
     except FfmpegError as error:
         raise BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}") from None
 
@@ -187,7 +202,7 @@ def _encode(path: Path, facts: VideoFacts, settings: EncodeSettings, folder: Pat
     )
 
 
-def _input_options(facts: VideoFacts) -> list[str]:
+def _input_options(facts: RecordingFacts) -> list[str]:
     # If frames change their size midway, the same filters must continue: new ones would restart at
     # time 0. yadif and the rotation of frames do not accept such a change.
     keep_filters = [] if facts.interlaced or facts.rotated else ["-reinit_filter", "0"]
@@ -195,7 +210,7 @@ def _input_options(facts: VideoFacts) -> list[str]:
 
 
 def _output_arguments(
-    facts: VideoFacts, settings: EncodeSettings, fps: float, width: int, height: int
+    facts: RecordingFacts, settings: EncodeSettings, fps: float, width: int, height: int
 ) -> list[str]:
     filters = [
         *(["yadif"] if facts.interlaced else []),
@@ -222,7 +237,7 @@ def _output_arguments(
     ]
 
 
-def _stored_size(facts: VideoFacts, short_side_px: int) -> tuple[int, int]:
+def _stored_size(facts: RecordingFacts, short_side_px: int) -> tuple[int, int]:
     """Return the stored width and height: even numbers, never larger than the native ones."""
     scale = min(1.0, short_side_px / min(facts.width, facts.height))
     return max(2, round(facts.width * scale / 2) * 2), max(2, round(facts.height * scale / 2) * 2)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from surgrec.errors import MissingError, ShardError
+from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
 from surgrec.shards import (
     Sample,
     Shard,
@@ -22,7 +23,6 @@ from surgrec.shards import (
 )
 from surgrec.storage import open_store
 from surgrec_shard.disk import writing_to
-from surgrec_shard.ffmpeg import FfmpegError, run_ffprobe
 
 _COPY_BYTES = 64 << 20
 """Bytes per read when a shard is copied."""
@@ -221,8 +221,10 @@ def _check_decodes(path: Path, sample: Sample, copy: Path) -> Iterator[str]:
     copy.write_bytes(_read_mp4(path, sample))
     entries = "stream=codec_type,width,height,nb_read_frames"
     try:
-        output = run_ffprobe(copy, ["-count_frames", "-show_entries", entries, "-of", "json"])
-    except FfmpegError as error:
+        with Recording(copy) as recording:
+            arguments = ["-count_frames", "-show_entries", entries, "-of", "json"]
+            output = run_ffprobe(recording, arguments)
+    except (BadVideoError, FfmpegError) as error:
         yield f"{sample.key}: the mp4 cannot be decoded ({error})"
         return
 

@@ -11,8 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from surgrec.errors import ConfigError, SetupError
+from surgrec.recordings import find_program
 from surgrec_shard.disk import OTHER_OUT, writing_to
-from surgrec_shard.ffmpeg import tool
 from surgrec_shard.phantom.videos import PhantomVideo, plan_videos
 
 VERSION = 1
@@ -68,7 +68,7 @@ def render_corpus(
             f"seed is {seed} and minutes is {minutes:g}; give a seed of 0 or more, and more than "
             "0 minutes"
         )
-    tool("ffmpeg")  # raises before anything is written
+    find_program("ffmpeg")  # raises before anything is written
     from surgrec_shard.phantom.render import prepare_worker, render  # OpenCV is an optional extra
 
     _claim(out, json.dumps({"version": VERSION, "seed": seed, "minutes": float(minutes)}))

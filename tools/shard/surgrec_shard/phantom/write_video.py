@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from surgrec.errors import StorageError
+from surgrec.recordings import find_program
 from surgrec_shard.disk import OTHER_OUT, writing_to
-from surgrec_shard.ffmpeg import tool
 
 MUXERS = {"mp4": "mp4", "mkv": "matroska", "avi": "avi", "mov": "mov"}
 
@@ -67,7 +67,7 @@ def _command(out: Path, container: str, size: tuple[int, int], fps: int) -> list
     frame_size = f"{size[1]}x{size[0]}"
     codec = MPEG4 if container == "avi" else X264
     return [
-        *(tool("ffmpeg"), "-nostdin", "-v", "error", "-y"),
+        *(find_program("ffmpeg"), "-nostdin", "-v", "error", "-y"),
         *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", frame_size, "-r", str(fps)),
         *("-i", "pipe:0", "-an", *codec, "-threads", "1"),
         *("-flags", "+bitexact", "-fflags", "+bitexact", "-map_metadata", "-1"),

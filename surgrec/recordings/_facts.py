@@ -1,12 +1,13 @@
-"""Properties of a video file, read with ffprobe. No frame is decoded."""
+"""Properties of a recording, read with ffprobe. No frame is decoded."""
 
 import json
+import os
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from surgrec_shard.ffmpeg import FfmpegError, run_ffprobe
+from surgrec.recordings._ffmpeg import FfmpegError, run_ffprobe
+from surgrec.recordings._recording import BadVideoError, Recording
 
 _ENTRIES = (
     "stream=width,height,avg_frame_rate,r_frame_rate,duration,sample_aspect_ratio,field_order"
@@ -14,22 +15,9 @@ _ENTRIES = (
 )
 
 
-class BadVideoError(Exception):
-    """A video that cannot be used.
-
-    Args:
-        reason: One word, which the corpus may contain.
-        detail: A sentence for the private report.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
 @dataclass(frozen=True, kw_only=True)
-class VideoFacts:
-    """Properties of a video file as displayed: rotated, with square pixels."""
+class RecordingFacts:
+    """Properties of a recording as displayed: rotated, with square pixels."""
 
     width: int
     height: int
@@ -41,22 +29,17 @@ class VideoFacts:
     """Whether the container tells players to rotate or mirror the frames."""
 
 
-def probe(path: Path) -> VideoFacts:
-    """Return the properties of the first video stream of a file.
+def inspect(recording: Recording) -> RecordingFacts:
+    """Return the properties of the first video stream of a recording.
 
     Raises:
-        BadVideoError: The file is missing or empty, is not a video, or has no video stream.
+        BadVideoError: The file is not a video, or has no video stream.
     """
-    if not path.is_file():
-        raise BadVideoError("missing", "the file does not exist")
-    if path.stat().st_size == 0:
-        raise BadVideoError("empty", "the file is empty")
+    arguments = ["-select_streams", "V:0", "-show_entries", _ENTRIES, "-of", "json"]
     try:
-        output = json.loads(
-            run_ffprobe(path, ["-select_streams", "V:0", "-show_entries", _ENTRIES, "-of", "json"])
-        )
+        output = json.loads(run_ffprobe(recording, arguments))
     except FfmpegError as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(recording, str(error)) from None
     if not output.get("streams"):
         raise BadVideoError("no_video", "the file has no video stream")
 
@@ -69,7 +52,7 @@ def probe(path: Path) -> VideoFacts:
             f"the video stream has {width} x {height} pixels at {float(fps or 0):g} "
             "frames per second",
         )
-    return VideoFacts(
+    return RecordingFacts(
         width=width,
         height=height,
         fps=float(fps),
@@ -79,14 +62,13 @@ def probe(path: Path) -> VideoFacts:
     )
 
 
-def _unreadable(path: Path, complaint: str) -> BadVideoError:
+def _unreadable(recording: Recording, complaint: str) -> BadVideoError:
     """Return the error for a file that ffprobe cannot read.
 
     ffprobe has the same complaint about a truncated mp4 and about a text file: no moov atom.
     The truncated mp4 still begins like an mp4.
     """
-    with path.open("rb") as file:
-        begins_like_mp4 = file.read(8)[4:] == b"ftyp"
+    begins_like_mp4 = os.pread(recording.fileno(), 8, 0)[4:] == b"ftyp"
     if begins_like_mp4 and "moov atom not found" in complaint:
         return BadVideoError(
             "truncated",
