@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.annotations import READERS, Label, read_labels
+from surgrec.annotations import READERS, Label, VideoLabels, read_labels
 from surgrec.errors import ManifestError
 
 HEADER = "task,start_s,end_s,value"
@@ -18,18 +18,27 @@ def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
     path = write(
         tmp_path, HEADER, "phase,5,20.5,dissection", "tool,0,2,grasper", "phase,0,5,access"
     )
-    assert read_labels(path) == [
-        Label(task="tool", start_s=0.0, end_s=2.0, value="grasper"),
-        Label(task="phase", start_s=0.0, end_s=5.0, value="access"),
-        Label(task="phase", start_s=5.0, end_s=20.5, value="dissection"),
-    ]
+    assert read_labels(path) == VideoLabels(
+        labels=(
+            Label(task="tool", start_s=0.0, end_s=2.0, value="grasper"),
+            Label(task="phase", start_s=0.0, end_s=5.0, value="access"),
+            Label(task="phase", start_s=5.0, end_s=20.5, value="dissection"),
+        ),
+        lines=(3, 4, 2),
+    )
+
+
+def test_a_row_of_length_zero_is_counted_and_labels_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER, "phase,5,5,access", "phase,5,9,dissection")
+    found = read_labels(path)
+    assert [label.value for label in found.labels] == ["dissection"]
+    assert (found.lines, found.zero_lengths) == ((3,), 1)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("phase,5,5,x", "start_s is 5 and end_s is 5; .*end_s must be after start_s"),
-        ("phase,6,5,x", "start_s is 6 and end_s is 5; "),
+        ("phase,6,5,x", "start_s is 6 and end_s is 5; .*end_s must not be before start_s"),
         ("phase,-1,5,x", "start_s is -1 and end_s is 5; start_s must be 0 or more"),
         ("phase,0,inf,x", "start_s is 0 and end_s is inf; "),
         ("phase,nan,5,x", "start_s is nan and end_s is 5; "),
@@ -60,7 +69,8 @@ def test_unknown_columns_of_labels_are_refused_without_naming_a_flag(
 @pytest.mark.parametrize("name", ["labels.tsv", "LABELS.CSV"])
 def test_the_reader_is_chosen_by_the_suffix_in_any_case(tmp_path: Path, name: str) -> None:
     lines = [line.replace(",", "\t") for line in (HEADER, "phase,0,5,access")]
-    assert [label.value for label in read_labels(write(tmp_path, *lines, name=name))] == ["access"]
+    found = read_labels(write(tmp_path, *lines, name=name))
+    assert [label.value for label in found.labels] == ["access"]
 
 
 def test_a_suffix_without_a_reader_is_refused_with_those_that_have_one(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_metadata_of_the_manifest_reaches_the_clips(tmp_path: Path) -> None:
     labels = parquet.read_table(tmp_path / "corpus" / "lap" / "labels.parquet").to_pylist()
     assert [(row["start_s"], row["end_s"], row["value"]) for row in labels] == [
         (0.0, 3.0, "access"),
-        (3.0, 9.0, "closure"),
+        (3.0, 4.0, "closure"),  # up to the end of the video
     ]
     assert {row["case"] for row in labels} == {"Case 7"}
     assert b"Who" not in (tmp_path / "corpus" / "lap" / "lap-val-00000000.tar").read_bytes()

@@ -64,7 +64,6 @@ def test_groups_are_numbered_per_source_and_split_in_any_manifest_order(
             ),  # type: ignore[arg-type]
             sha256=f"{n * 7919 % 1000:064x}",
             case="",
-            labels=(),
         )
         for n, (source, split) in enumerate(
             [("lap", "train")] * 7 + [("lap", "val")] * 2 + [("cat", "train")]

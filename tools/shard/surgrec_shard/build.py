@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from surgrec.annotations import read_labels
+from surgrec.annotations import VideoLabels, read_labels
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError
@@ -19,6 +19,7 @@ from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
 from surgrec_shard.groups import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
+from surgrec_shard.label_checks import require_fitting_labels
 from surgrec_shard.pack import pack_group
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.publish import publish_source, remove_unlisted_shards
@@ -104,9 +105,10 @@ class Build:
             failures += _with_current_paths(packed.values(), planned)
             report = write_report(config.private, config.videos, planned, packed, failures)
             if not complete and not any(group.samples for group in packed.values()):
+                first = failures[0]
                 raise ManifestError(
-                    f"none of the {len(config.videos)} videos can be used; "
-                    f"{report} lists the reason for each"
+                    f"none of the {len(config.videos)} videos can be used "
+                    f"(the first, {first.path}: {first.detail}); {report} lists the reason for each"
                 )
 
             corpus = self._publish(groups, complete, packed, failures)
@@ -180,8 +182,8 @@ class Build:
             case = video.case
         else:
             case = self._config.private.pseudonym(video.source, video.case)
-        labels = tuple(read_labels(video.labels)) if video.labels else ()
-        return PlannedVideo(video=video, sha256=sha256, case=case, labels=labels)
+        annotations = read_labels(video.labels) if video.labels else VideoLabels()
+        return PlannedVideo(video=video, sha256=sha256, case=case, annotations=annotations)
 
     def _is_complete(self, corpus: CorpusFile, source: str, groups: Sequence[Group]) -> bool:
         """Return whether the corpus has the source from the same plan, with all of its shards."""
@@ -224,7 +226,9 @@ class Build:
                 failures: list[VideoFailure] = []
                 for video, encoding in zip(group.videos, encodings, strict=True):
                     try:
-                        encoded[video.id] = encoding.result()
+                        result = encoding.result()
+                        require_fitting_labels(video, result)
+                        encoded[video.id] = result
                     except BadVideoError as error:
                         failures.append(_failure(video.video, video.id, error.reason, str(error)))
                     done += 1

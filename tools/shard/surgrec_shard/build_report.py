@@ -1,12 +1,15 @@
 """The private list of all videos of a build: the outcome of each, and its names in the corpus."""
 
 import hashlib
+import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from surgrec.manifest import Video
 from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import PlannedVideo
+from surgrec_shard.label_checks import LabelCounts, count_oddities
 from surgrec_shard.private import PrivateFolder
 
 
@@ -34,6 +37,9 @@ def write_report(
         for failure in failures
     }
     damaged = {video: count for group in packed.values() for video, count in group.damaged.items()}
+    ends = {
+        video: end_s for group in packed.values() for video, end_s in group.video_ends().items()
+    }
 
     rows = []
     for video in videos:
@@ -52,6 +58,11 @@ def write_report(
                 "status": failure.reason if failure else "packed",
                 "detail": failure.detail if failure else "",
                 "damaged_places": damaged.get(plan.id, 0) if plan else 0,
+                **asdict(
+                    count_oddities(plan.annotations, ends.get(plan.id, math.inf))
+                    if plan
+                    else LabelCounts()
+                ),
             }
         )
     return private.write_report(_file_name({video.source for video in videos}), rows)

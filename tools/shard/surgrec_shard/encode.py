@@ -108,6 +108,12 @@ class EncodedVideo:
     complaints: int
     """Number of damaged places that the decoder skipped."""
 
+    @property
+    def end_s(self) -> float:
+        """End of the video, seconds."""
+        last = self.clips[-1]
+        return self.tail[1] if self.tail else last.start_s + last.duration_s
+
 
 def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.

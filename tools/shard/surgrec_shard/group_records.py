@@ -36,6 +36,17 @@ class PackedGroup:
     damaged: dict[str, int] = field(default_factory=dict)
     """Number of damaged places that the decoder skipped, for each video that has any."""
 
+    def video_ends(self) -> dict[str, float]:
+        """Return the end of each packed video, seconds."""
+        ends: dict[str, float] = {}
+        for sample in self.samples:
+            clip = sample.clip
+            ends[clip.video] = max(ends.get(clip.video, 0.0), clip.start_s + clip.duration_s)
+        for dropped in self.dropped:
+            if dropped.video in ends:
+                ends[dropped.video] = max(ends[dropped.video], dropped.end_s)
+        return ends
+
 
 class GroupRecords:
     """Finished groups in a folder, one file each, named by the group's digest."""

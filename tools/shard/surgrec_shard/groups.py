@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from surgrec.annotations import Label
+from surgrec.annotations import Label, VideoLabels
 from surgrec.errors import ConfigError
 from surgrec.manifest import Video
 
@@ -39,7 +39,12 @@ class PlannedVideo:
     sha256: str
     case: str
     """The pseudonym, or the case name itself if the source is public."""
-    labels: tuple[Label, ...]
+    annotations: VideoLabels = VideoLabels()
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Labels of the video, sorted by time."""
+        return self.annotations.labels
 
     @property
     def id(self) -> str:

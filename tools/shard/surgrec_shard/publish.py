@@ -7,6 +7,7 @@ from surgrec.shards import SourceEntry, VideoLabel, unlisted_shards, write_sourc
 from surgrec.storage import Store
 from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import Group, source_plan_digest
+from surgrec_shard.label_checks import labels_within
 
 
 def publish_source(
@@ -25,13 +26,14 @@ def publish_source(
     """
     source = groups[0].source
     samples = [sample for group in groups for sample in packed[group.name].samples]
-    videos = {sample.clip.video for sample in samples}
+    # A label may end a little after its video: only the time of the video is published.
+    ends = dict(end for group in groups for end in packed[group.name].video_ends().items())
     labels = [
         VideoLabel(video=video.id, case=video.case, split=group.split, **asdict(label))
         for group in groups
         for video in group.videos
-        if video.id in videos
-        for label in video.labels
+        if video.id in ends
+        for label in labels_within(video.labels, ends[video.id])
     ]
 
     return write_source(

@@ -1,0 +1,99 @@
+"""Labels against their video: units, ends, overlaps and gaps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+from surgrec_shard.label_checks import LabelCounts, count_oddities
+
+from surgrec.annotations import read_labels
+from tests.support.tool import QUICK, read_report, refusal, run_here, write_csv
+from tests.support.videos import make_video
+
+HEADER = "task,start_s,end_s,value"
+
+
+def build(folder: Path, *label_files: Sequence[str]) -> "tuple[object, dict[str, dict[str, str]]]":
+    """Build one video of 6 s at 10 frames per second per file of labels; return run and report."""
+    rows = []
+    for number, lines in enumerate(label_files):
+        video = make_video(
+            folder / f"{number}.mp4", seconds=6, pattern=f"testsrc=decimals={number}"
+        )
+        labels = folder / f"{number}.csv"
+        labels.write_text("\n".join([HEADER, *lines]) + "\n")
+        rows.append(
+            {
+                "path": video.name,
+                "source": "lap",
+                "domain": "laparoscopy",
+                "case": f"case-{number}",
+                "split": "train",
+                "labels": labels.name,
+            }
+        )
+    manifest = write_csv(folder / "videos.csv", rows)
+    run = run_here("build", "--manifest", manifest, "--out", folder / "corpus", *QUICK)
+    return run, read_report(folder / "corpus.private")
+
+
+def test_a_video_whose_labels_end_late_is_left_out_with_line_and_unit(tmp_path: Path) -> None:
+    run, report = build(
+        tmp_path,
+        ["phase,0,3,access", "phase,3,6,closure"],
+        ["phase,0,30,access", "phase,30,60,closure"],
+        ["phase,0,3000,access", "phase,3000,6000,closure"],
+        ["phase,0,3,access", "phase,3,11.5,closure"],
+    )
+    assert run.returncode == 3, run.stderr
+    assert [row["status"] for row in report.values()] == ["packed", "labels", "labels", "labels"]
+    details = [row["detail"] for row in report.values()]
+    assert (
+        f"{tmp_path}/1.csv, line 2: a label ends at 30 s, but the video lasts 6.0 s" in details[1]
+    )
+    assert "(2 of 2 labels end after it)" in details[1]
+    assert "look like frame numbers at 10 frames per second, so divide them by 10" in details[1]
+    assert "look like milliseconds, so divide them by 1000" in details[2]
+    assert "3.csv, line 3: a label ends at 11.5 s" in details[3]
+    assert "another unit than seconds, or of another video" in details[3]
+    assert details[1] in " ".join(run.stdout.split()) + " ".join(run.stderr.split())
+
+
+def test_labels_that_all_end_late_refuse_the_build(tmp_path: Path) -> None:
+    run, report = build(tmp_path, ["phase,0,30,access", "phase,30,60,closure"])
+    assert "none of the 1 videos can be used (the first, " in refusal(run)
+    assert "0.csv, line 2: a label ends at 30 s, but the video lasts 6.0 s" in refusal(run)
+    assert report["0.mp4"]["status"] == "labels"
+
+
+def test_labels_that_end_a_second_late_are_stored_up_to_the_end(tmp_path: Path) -> None:
+    run, report = build(
+        tmp_path, ["phase,0,3,access", "phase,3,7,closure", "phase,6.5,7,after the end"]
+    )
+    assert (run.returncode, report["0.mp4"]["status"]) == (0, "packed")
+    assert report["0.mp4"]["label_late_ends"] == "2"
+    rows = parquet.read_table(tmp_path / "corpus/lap/labels.parquet").to_pylist()
+    assert [(row["start_s"], row["end_s"], row["value"]) for row in rows] == [
+        (0.0, 3.0, "access"),
+        (3.0, 6.0, "closure"),
+    ]
+
+
+def test_overlaps_gaps_and_zero_lengths_are_counted_by_task(tmp_path: Path) -> None:
+    lines = [
+        *("phase,0,2,a", "phase,1,3,b", "phase,2.5,2.6,c", "phase,4,5,d", "phase,5,5,e"),
+        *("tool,0,1,a", "tool,1,2,b"),
+    ]
+    run, report = build(tmp_path, lines)
+    assert run.returncode == 0, run.stderr
+    counts = LabelCounts(label_overlaps=2, label_gaps=1, label_zero_lengths=1)
+    assert count_oddities(read_labels(tmp_path / "0.csv"), 6.0) == counts
+    row = report["0.mp4"]
+    assert (row["label_overlaps"], row["label_gaps"], row["label_zero_lengths"]) == ("2", "1", "1")
+
+
+@pytest.mark.parametrize("lines", [[], ["phase,0,6,only"]])
+def test_labels_of_one_segment_or_none_have_no_oddities(tmp_path: Path, lines: list[str]) -> None:
+    (tmp_path / "labels.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+    assert count_oddities(read_labels(tmp_path / "labels.csv"), 6.0) == LabelCounts()
