@@ -55,7 +55,13 @@ class FolderLock:
         self.release()
 
 
-def acquire(folder: Path, *, doing: str, name: str = LOCK_FILE) -> FolderLock:
+def acquire(
+    folder: Path,
+    *,
+    doing: str,
+    name: str = LOCK_FILE,
+    remedy: str = "end it, or choose another folder",
+) -> FolderLock:
     """Lock a folder for this process, waiting up to 10 s for another process to end.
 
     On a file system without locks, it waits up to a minute for a silent owner.
@@ -64,6 +70,7 @@ def acquire(folder: Path, *, doing: str, name: str = LOCK_FILE) -> FolderLock:
         folder: Folder to lock. It receives a file `name`, which may stay.
         doing: Activity that the lock protects, such as `training`; it appears in the error message.
         name: Name of the lock file.
+        remedy: Advice in the error message.
 
     Raises:
         ConfigError: Another process holds the lock, such as a worker that outlived its killed
@@ -76,8 +83,7 @@ def acquire(folder: Path, *, doing: str, name: str = LOCK_FILE) -> FolderLock:
         is_silent = owner is not None and owner.silent_s > 2 * _HEARTBEAT_S
         if time.monotonic() > deadline and not is_silent:
             raise ConfigError(
-                f"another process is {doing} in {folder}{owner.words() if owner else ''}; end it, "
-                "or choose another folder"
+                f"another process is {doing} in {folder}{owner.words() if owner else ''}; {remedy}"
             )
         time.sleep(_POLL_S)
     return lock

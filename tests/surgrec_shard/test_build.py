@@ -1,13 +1,13 @@
 """An interrupted build ends with the same bytes, and never touches files of others."""
 
 import csv
-import fcntl
 import json
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
     def in_the_middle() -> bool:
         """Return whether one group is packed, and a video of another group is encoded."""
         return any(tmp_path.glob("private/groups/*.json")) and any(
-            tmp_path.glob("private/work/videos/*/*/clips.json")
+            tmp_path.glob("private/work/*/videos/*/*/clips.json")
         )
 
     kill_when(in_the_middle, build_of(hospital, tmp_path))
@@ -65,7 +65,7 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, (
         "a finished group is not packed again"
     )
-    assert not list(tmp_path.glob("private/work/videos/*/*")), "no unfinished work remains"
+    assert not list(tmp_path.glob("private/work/*/videos/*/*")), "no unfinished work remains"
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(
                     kills += 1
         assert shards(folder / "corpus") == shards(hospital.corpus)
         assert tables(folder / "corpus") == tables(hospital.corpus)
-        assert not list(folder.glob("private/work/videos/*/*/"))
+        assert not list(folder.glob("private/work/*/videos/*/*/"))
 
 
 def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -
     )
 
     def encoding() -> bool:
-        return any(tmp_path.glob("a.private/work/videos/*/*/000000.mp4"))
+        return any(tmp_path.glob("a.private/work/*/videos/*/*/000000.mp4"))
 
     kill_when(encoding, (*build, "--out", tmp_path / "a"), alone=True)
     assert run_here(*build, "--out", tmp_path / "a").returncode == 0
@@ -130,7 +130,7 @@ def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(tmp_path: Path) -> N
         tmp_path / "a",
     )
     with subprocess.Popen(command(*build), stderr=subprocess.PIPE, text=True) as running:
-        wait_for(lambda: any(tmp_path.glob("a.private/work/videos/*/*/000000.mp4")), running)
+        wait_for(lambda: any(tmp_path.glob("a.private/work/*/videos/*/*/000000.mp4")), running)
         (encoder,) = children(running.pid)
         os.kill(encoder, signal.SIGTERM)
         _, errors = running.communicate(timeout=60)
@@ -177,7 +177,7 @@ def test_ctrl_c_says_how_to_continue(hospital: Hospital, tmp_path: Path) -> None
         text=True,
         start_new_session=True,
     ) as running:
-        wait_for(lambda: any(tmp_path.glob("private/work/videos/*/*")), running)
+        wait_for(lambda: any(tmp_path.glob("private/work/*/videos/*/*")), running)
         os.killpg(running.pid, signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
@@ -351,11 +351,23 @@ def test_a_stale_shard_that_a_kill_left_is_removed_by_the_same_command(
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_a_second_build_at_the_same_time_is_refused(hospital: Hospital, tmp_path: Path) -> None:
+def test_a_second_build_at_the_same_time_is_refused(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build = build_of(hospital, tmp_path)
-    with (tmp_path / "private" / "build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert f"another build is using {tmp_path / 'private'}" in refusal(run_here(*build))
+    monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.2)
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
+        "print('held', flush=True); input()"
+    )
+    words = [sys.executable, "-c", hold, str(tmp_path / "private" / "lock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        sentence = refusal(run_here(*build))
+        other.kill()
+    assert f"another process is building in {tmp_path / 'private'}" in sentence
+    assert "wait until it is done" in sentence
     assert not digests(tmp_path / "corpus")
 
 

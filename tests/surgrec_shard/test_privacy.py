@@ -1,13 +1,18 @@
 """A corpus contains nothing that could identify a patient."""
 
+import os
 import re
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
+import surgrec_shard.build
+from surgrec_shard.private import PrivateFolder
 
+from surgrec.errors import StorageError
 from tests.support.tool import (
     QUICK,
     build_folder,
@@ -210,6 +215,8 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
     private.mkdir()
     for damage in ("", "abc", "not a key", "é" * 64):
         (private / "key").write_text(damage)
+        (private / "key").chmod(0o600)
+        private.chmod(0o700)
         build = (
             *build_folder(tmp_path / "videos"),
             *QUICK,
@@ -217,6 +224,106 @@ def test_a_damaged_key_is_refused_rather_than_replaced(tmp_path: Path) -> None:
         sentence = refusal(run_here(*build, "--out", tmp_path / "corpus", "--private", private))
         assert f"{private / 'key'} does not contain a key" in sentence
         assert (private / "key").read_text() == damage
+
+
+def test_a_private_folder_that_others_can_open_is_refused(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "key").write_text("ab" * 32)
+    (private / "key").chmod(0o600)
+    private.chmod(0o777)
+    sentence = refusal(run_here(*a_build(tmp_path), "--private", private))
+    assert f"{private} is open to other users (mode 0777)" in sentence
+    assert f"run: chmod -R go= {private}" in sentence
+
+    # The remedy works, unless a file in it belongs to another user.
+    private.chmod(0o700)
+    PrivateFolder(private)
+    (private / "key").chmod(0o644)
+    with pytest.raises(StorageError, match=f"{private}/key is open to other users"):
+        PrivateFolder(private)
+
+
+def test_an_empty_private_folder_is_closed_to_others(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o755)
+    PrivateFolder(tmp_path / "private")
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another user needs root")
+def test_a_private_folder_or_key_of_another_user_is_refused(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    PrivateFolder(private)
+    for path in (private, private / "key"):
+        os.chown(path, 65534, 65534)
+        with pytest.raises(StorageError, match=f"{path} belongs to nobody, but this process runs"):
+            PrivateFolder(private)
+        os.chown(path, 0, 0)
+    PrivateFolder(private)
+
+    # A link of this user is fine: the folder may be on another disk.
+    (tmp_path / "link").symlink_to(private)
+    assert PrivateFolder(tmp_path / "link").pseudonym("s", "c") == PrivateFolder(private).pseudonym(
+        "s", "c"
+    )
+    os.chown(tmp_path / "link", 65534, 65534, follow_symlinks=False)
+    with pytest.raises(StorageError, match="belongs to nobody"):
+        PrivateFolder(tmp_path / "link")
+
+
+@pytest.mark.parametrize("name", ["key", "key.partial", "hashes.jsonl", "videos-lap.partial"])
+def test_links_in_a_private_folder_are_not_followed(name: str, tmp_path: Path) -> None:
+    private, victim = tmp_path / "private", tmp_path / "victim"
+    private.mkdir(mode=0o700)
+    victim.write_text("ab" * 32)
+    victim.chmod(0o600)
+    (private / name).symlink_to(victim)
+    built = run_here(*a_build(tmp_path), "--private", private)
+    assert victim.read_text() == "ab" * 32
+    if name != "key.partial":  # removed before it is written
+        assert f"{private / name} is a link or not a regular file; remove it" in refusal(built)
+
+
+def test_a_pipe_in_place_of_the_key_does_not_hang(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / "private" / "key", 0o600)
+    with pytest.raises(StorageError, match="key is a link or not a regular file"):
+        PrivateFolder(tmp_path / "private")
+
+
+def test_unfinished_clips_are_closed_to_other_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    pack_group = surgrec_shard.build.pack_group
+
+    def look(*arguments: Any, **options: Any) -> Any:
+        for path in (tmp_path / "work").glob("*/videos/*/*/*.mp4"):
+            folders = (tmp_path / "work", path.parents[3])
+            seen.append(all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders))
+        return pack_group(*arguments, **options)
+
+    monkeypatch.setattr("surgrec_shard.build.pack_group", look)
+    assert run_here(*a_build(tmp_path), "--work", tmp_path / "work").returncode == 0
+    assert seen
+    assert all(seen)
+
+
+def test_a_shared_work_folder_is_left_as_it_is_and_used_by_two_keys(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    work.chmod(0o1777)
+    folders = {PrivateFolder(tmp_path / name).folder_in(work) for name in ("a", "b")}
+    assert len(folders) == 2
+    assert stat.S_IMODE(work.stat().st_mode) == 0o1777
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+def a_build(folder: Path) -> tuple[object, ...]:
+    """Return the words that build one small video into `folder/corpus`."""
+    if not (folder / "videos").exists():
+        make_video(folder / "videos" / "one.mp4", seconds=2)
+    return (*build_folder(folder / "videos"), *QUICK, "--out", folder / "corpus")
 
 
 def spellings(word: str) -> list[bytes]:

@@ -14,7 +14,6 @@ from surgrec.recordings import BadVideoError
 from surgrec.shards import CorpusFile, Dropped
 from surgrec.storage import Store
 from surgrec_shard.build_report import write_report
-from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
@@ -37,7 +36,7 @@ class BuildConfig:
     """The corpus root."""
     private: PrivateFolder
     work: Path
-    """Local folder for encoded videos and the shard being written."""
+    """Local folder for encoded videos and the shard being written, in a folder of mode 0700."""
     encode: EncodeSettings
     pack: PackSettings
     public: bool
@@ -74,6 +73,7 @@ class Build:
     def __init__(self, config: BuildConfig, progress: Progress) -> None:
         self._config = config
         self._progress = progress
+        self._work = config.private.folder_in(config.work)
 
     def run(self) -> BuildResult:
         """Build all sources and publish them.
@@ -86,7 +86,7 @@ class Build:
         """
         config = self._config
         config.store.check_writable()
-        with config.private.locked():
+        with config.private.lock():
             corpus = self._read_corpus()
 
             # Plan: names of videos, groups, and sources that are already complete.
@@ -249,8 +249,6 @@ class Build:
 
         The work folder therefore holds at most two groups.
         """
-        with writing_to(self._config.work):
-            self._config.work.mkdir(parents=True, exist_ok=True)
 
         def start(group: Group) -> list[Future[EncodedVideo]]:
             return [
@@ -271,7 +269,7 @@ class Build:
 
     def _encoding_folder(self, video: PlannedVideo) -> Path:
         settings = self._config.encode.digest()
-        return self._config.work / "videos" / settings / f"{video.video.source}-{video.id}"
+        return self._work / "videos" / settings / f"{video.video.source}-{video.id}"
 
     def _remove_encodings(self, group: Group) -> None:
         """Remove the encoded videos of a packed group, also those that an earlier kill left."""
@@ -288,7 +286,7 @@ class Build:
             config=config.encode.digest(),
             shard_bytes=config.pack.shard_bytes,
             store=config.store,
-            work=config.work,
+            work=self._work,
         )
 
         # Dropped: segments too short for a clip, and whole videos that could not be used.

@@ -7,7 +7,7 @@ from typing import Any
 
 from surgrec.errors import MissingError
 from surgrec.shards import Clip, Dropped, Sample, Shard
-from surgrec.storage import Store
+from surgrec.storage import Store, make_owned_folder, open_owned
 from surgrec_shard.disk import writing_to
 from surgrec_shard.groups import Group
 
@@ -53,24 +53,24 @@ class GroupRecords:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with writing_to(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_owned_folder(folder)
 
     def write(self, group: Group, packed: PackedGroup) -> None:
         """Record a group whose shards are in the store."""
         partial = self._path(group).with_suffix(".partial")
         with writing_to(self._folder):
-            partial.write_text(json.dumps(asdict(packed), default=str), encoding="utf-8")
+            with open_owned(partial, "w") as file:
+                json.dump(asdict(packed), file, default=str)
             partial.replace(self._path(group))
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
         """Return a finished group, or None if it has no record or lacks a shard in the store."""
-        path = self._path(group)
-        if not path.is_file():
-            return None
         try:
-            packed = _packed_group(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError):
+            with open_owned(self._path(group), "r") as file:
+                packed = _packed_group(json.load(file))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None  # cut by a power failure, or written by an earlier version
         if not all(is_stored(store, group.source, shard) for shard in packed.shards):
             return None

@@ -5,23 +5,22 @@ Nothing in it may enter the corpus.
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import hmac
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from surgrec.errors import StorageError
-from surgrec.storage import file_sha256
+from surgrec.storage import FolderLock, acquire, file_sha256, make_owned_folder, open_owned
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
-_KEY_FILE, _KEY_LOCK_FILE = "key", "key.lock"
-_HASHES_FILE, _LOCK_FILE = "hashes.jsonl", "build.lock"
+_KEY_FILE, _HASHES_FILE = "key", "hashes.jsonl"
 _KEY = re.compile("[0-9a-f]{64}")
+_WAIT = "wait until it is done, then run this one again"
 
 
 class PrivateFolder:
@@ -31,19 +30,16 @@ class PrivateFolder:
         path: The folder.
 
     Raises:
-        StorageError: The folder cannot be written, or its key is damaged.
+        StorageError: The folder cannot be written, it or a file in it could be from another user,
+            or its key is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o700)
-        except OSError as error:
-            raise StorageError(
-                f"--private {path} cannot be used ({error.strerror}); give a folder "
-                "that you can write"
-            ) from None
+            make_owned_folder(path)
+        except StorageError as error:
+            raise StorageError(f"--private {error}") from error
         self._key = self._read_or_create_key()
         self._hashes = self._read_hashes()
 
@@ -52,21 +48,37 @@ class PrivateFolder:
 
         Only the holder of the key can link it to the case.
         """
-        return hmac.new(self._key, f"{source}\0{case}".encode(), hashlib.sha256).hexdigest()[:12]
+        return self._keyed(f"{source}\0{case}")
+
+    def folder_in(self, work: Path) -> Path:
+        """Create and return a folder for unfinished clips, which no other user can open.
+
+        Other users and other private folders have other names in the same work folder.
+
+        Raises:
+            StorageError: The folder cannot be created, or belongs to another user.
+        """
+        with writing_to(work):
+            work.parent.mkdir(parents=True, exist_ok=True)
+            work.mkdir(mode=0o700, exist_ok=True)
+        folder = work / self._keyed("\0work")
+        make_owned_folder(folder)
+        return folder
 
     def file_sha256(self, path: Path) -> str:
         """Return the SHA-256 of a file, from the folder if the file has not changed since.
 
-        A file is known by its path, size and modification time. Hashing a large corpus takes hours.
+        A file is known by its path, size, modification time and inode. Hashing a large corpus
+        takes hours.
         """
         state = path.stat()
-        identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+        identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ino}"
         if identity not in self._hashes:
             self._hashes[identity] = file_sha256(path)
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
             with (
                 writing_to(self.path, MOVE_PRIVATE),
-                (self.path / _HASHES_FILE).open("a", encoding="utf-8") as log,
+                open_owned(self.path / _HASHES_FILE, "a") as log,
             ):
                 log.write(line + "\n")
         return self._hashes[identity]
@@ -81,41 +93,34 @@ class PrivateFolder:
         path = self.path / name
         partial = path.with_suffix(".partial")
         with writing_to(self.path, MOVE_PRIVATE):
-            # File names need not be UTF-8: surrogateescape writes back their original bytes.
-            with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            with open_owned(partial, "w", newline="") as file:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
             partial.replace(path)
         return path
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder for one build, inside the `with` block.
+    def lock(self) -> FolderLock:
+        """Lock the folder for one build.
 
         Raises:
-            StorageError: Another build has locked it.
+            ConfigError: Another build has locked it.
         """
-        with (self.path / _LOCK_FILE).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(
-                    f"another build is using {self.path}; wait until it is done, then run "
-                    "this one again"
-                ) from None
-            yield
+        return acquire(self.path, doing="building", remedy=_WAIT)
+
+    def _keyed(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:12]
 
     def _read_or_create_key(self) -> bytes:
         path = self.path / _KEY_FILE
         with writing_to(self.path, MOVE_PRIVATE):
-            if not path.is_file():
-                # Two first builds at the same time must not create two keys.
-                with (self.path / _KEY_LOCK_FILE).open("w") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                    if not path.is_file():
+            # Two first builds at the same time must not create two keys.
+            if not os.path.lexists(path):
+                with acquire(self.path, doing="creating a key", name="key.lock", remedy=_WAIT):
+                    if not os.path.lexists(path):
                         _write_new_key(path)
-            text = path.read_text(encoding="ascii", errors="replace").strip()
+            with open_owned(path, "r") as file:
+                text = file.read(1000).strip()
         if not _KEY.fullmatch(text):
             raise StorageError(
                 f"{path} does not contain a key of 64 hex digits; restore it from a backup, "
@@ -124,20 +129,23 @@ class PrivateFolder:
         return bytes.fromhex(text)
 
     def _read_hashes(self) -> dict[str, str]:
-        path = self.path / _HASHES_FILE
-        if not path.is_file():
-            return {}
+        """Return the known digests by file. Lines that a kill cut are left out."""
         hashes = {}
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # a line cut by a kill: that file is hashed again
-                row = json.loads(line)
-                hashes[row["file"]] = row["sha256"]
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open_owned(self.path / _HASHES_FILE, "r") as log,
+        ):
+            for line in log:
+                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+                    row = json.loads(line)
+                    hashes[str(row["file"])] = str(row["sha256"])
         return hashes
 
 
 def _write_new_key(path: Path) -> None:
     """Write a new key, complete or not at all: a kill must not leave an empty file."""
     partial = path.with_suffix(".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    partial.unlink(missing_ok=True)
+    with open_owned(partial, "w") as file:
         file.write(secrets.token_hex(32))
     partial.replace(path)
