@@ -15,6 +15,7 @@ def evaluate(
     split: Path,
     out: Path | None = None,
     allow_pretraining_overlap: bool = False,
+    allow_unknown_pretraining: bool = False,
     stride_s: float = 1.0,
     fps: float | None = None,
     batch: int = 16,
@@ -35,7 +36,9 @@ def evaluate(
         out: Folder for evaluation.json, predictions.parquet and the features.
             Default: RUN/evaluation/TASK.
         allow_pretraining_overlap: Continue if the encoder was pretrained on test cases; the
-            result records it.
+            result and every report state it.
+        allow_unknown_pretraining: Continue if it is unknown whether the encoder was pretrained
+            on test cases, as for weights of other projects; the result and every report state it.
         stride_s: Seconds from the start of one window to the start of the next.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         batch: Windows per forward pass.
@@ -68,6 +71,7 @@ def evaluate(
             stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes
         ),
         allow_pretraining_overlap=allow_pretraining_overlap,
+        allow_unknown_pretraining=allow_unknown_pretraining,
     )
     audited = audit(config)
 

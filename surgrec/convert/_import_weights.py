@@ -41,6 +41,7 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
     provenance = {
         "init_from": asdict(weights.origin),
         "config": {"sampling_fps": fps},
+        "drawn": {"sources": {}},  # an import draws nothing; init_from says what the file drew
         "surgrec": __version__,
     }
     save_pretrained(weights, out, provenance)

@@ -64,8 +64,16 @@ def model_card(
         description="\n".join([clip, *folder.notes]),
         license=_license_sentence(license, provenance),
         example=folder.example,
-        provenance=json.dumps(provenance, indent=1, sort_keys=True),
+        provenance=json.dumps(_without_drawn(provenance), indent=1, sort_keys=True),
     )
+
+
+def _without_drawn(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance without the digests of drawn videos, which no reader wants to see."""
+    readable = {name: value for name, value in provenance.items() if name != "drawn"}
+    if isinstance(readable.get("init_from"), Mapping):
+        readable["init_from"] = _without_drawn(readable["init_from"])
+    return readable
 
 
 def _license_field(license: str | None) -> str:

@@ -38,6 +38,7 @@ def origin_of(
         left_out: Entries that are not used.
     """
     license, source = _license(file, options, published_license)
+    provenance = file.note["provenance"] if file.note else {}
     return Origin(
         name=file.name,
         sha256=file.sha256,
@@ -46,7 +47,8 @@ def origin_of(
         license=license,
         license_from=source,
         left_out=tuple(left_out),
-        init_from=file.note["provenance"].get("init_from") if file.note else None,
+        init_from=provenance.get("init_from"),
+        drawn=provenance.get("drawn"),
     )
 
 

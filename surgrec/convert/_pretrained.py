@@ -82,6 +82,8 @@ class Origin:
     """Entries of the file that are not used."""
     init_from: Mapping[str, Any] | None = None
     """Origin of the weights that these were trained from, if recorded."""
+    drawn: Mapping[str, Any] | None = None
+    """Record of the videos that these weights were trained on (surgrec/runs); None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

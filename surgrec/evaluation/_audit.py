@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation._labeled_windows import PartWindows
+from surgrec.evaluation._overlap import Overlap, find_overlap
 from surgrec.evaluation._split import CaseVideo, Parts, some_of
 from surgrec.evaluation._window_labels import LabelsByVideo
+from surgrec.runs import PretrainingData
 from surgrec.shards import Source
 
 HEADERS = ("phase", "label", "class", "frame")
@@ -104,42 +105,79 @@ def require_several_values(task: str, values: set[str]) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PretrainingAudit:
+    """The overlap of test cases and pretraining data."""
+
+    checks: list[Check]
+    overrides: list[str]
+    """Sentences for every report: the option that was needed, and what it allows."""
+
+
 def audit_pretraining(
     test: Sequence[CaseVideo],
-    provenance: Mapping[str, Any],
+    pretraining: PretrainingData,
     sources: Mapping[str, Source],
     *,
     allow_overlap: bool,
-) -> list[Check]:
-    """Count the test cases that the encoder was pretrained on, from its provenance.
+    allow_unknown: bool,
+) -> PretrainingAudit:
+    """Count the test cases that the encoder was pretrained on, or may have been.
 
-    A source of the pretraining is known if an opened source has the same name and digest, and the
-    same clips could be drawn from it. If any source is unknown, then so is the state of all test
-    cases that were not seen in the known ones.
+    Args:
+        test: Videos of the test cases.
+        pretraining: Videos that the encoder and its initial weights were trained on.
+        sources: The opened corpora. Another video of a test case there may be a drawn one.
+        allow_overlap: Continue if test cases were drawn, or if that is unknown.
+        allow_unknown: Continue if it is unknown whether test cases were drawn.
 
     Raises:
-        ConfigError: The encoder was pretrained on a test case, and `allow_overlap` is false.
+        ConfigError: A test case was drawn, or this is unknown, and no option allows it.
     """
-    drawn = _drawn_data(provenance, sources)
-    cases = _cases(test)
-    seen = {
-        video.case_name
-        for video in test
-        if video.video in drawn.videos or (video.source, video.case) in drawn.cases
-    }
-    if seen and not allow_overlap:
-        raise ConfigError(
-            f"the encoder was pretrained on {len(seen)} of {len(cases)} test cases "
-            f"({some_of(seen)}); test on others, or give --allow_pretraining_overlap true, which "
-            "the result will record"
-        )
+    names = {(video.source, video.case): video.case_name for video in test}
+    overlap = find_overlap(pretraining, sources)
+    seen = {name for case, name in names.items() if case in overlap.cases}
+    uncertain = sources if pretraining.unknown else overlap.uncertain
+    unknown = {name for (source, _), name in names.items() if source in uncertain} - seen
 
-    unknown = 0 if drawn.is_complete else len(cases) - len(seen)
+    overrides = []
+    if seen:
+        finding = f"the encoder was pretrained on {len(seen)} of {len(names)} test cases"
+        if not allow_overlap:
+            raise ConfigError(
+                f"{finding} ({some_of(seen)}); test on others, or give "
+                "--allow_pretraining_overlap true, which the result will record"
+            )
+        overrides.append(f"allowed by --allow_pretraining_overlap: {finding}")
+    if unknown:
+        finding = (
+            f"whether the encoder was pretrained on {len(unknown)} of {len(names)} test cases is "
+            f"unknown ({_why_unknown(pretraining, overlap)})"
+        )
+        if not (allow_unknown or allow_overlap):
+            raise ConfigError(
+                f"{finding}; if its training data are known to contain none of them, give "
+                "--allow_unknown_pretraining true, which the result will record"
+            )
+        option = "allow_unknown_pretraining" if allow_unknown else "allow_pretraining_overlap"
+        overrides.append(f"allowed by --{option}: {finding}")
+
     name = "test cases that the encoder was pretrained on"
-    return [
-        Check(check=name, found=len(seen), of=len(cases)),
-        Check(check="test cases for which this is unknown", found=unknown, of=len(cases)),
+    checks = [
+        Check(check=name, found=len(seen), of=len(names)),
+        Check(check="test cases for which this is unknown", found=len(unknown), of=len(names)),
     ]
+    return PretrainingAudit(checks=checks, overrides=overrides)
+
+
+def _why_unknown(pretraining: PretrainingData, overlap: Overlap) -> str:
+    if pretraining.unknown:
+        verb = "has" if len(pretraining.unknown) == 1 else "have"
+        return f"{some_of(pretraining.unknown)} {verb} no record of training videos"
+    return (
+        f"the cases of {some_of(overlap.uncertain)} have other names than in the pretraining, and "
+        "videos of drawn cases are missing"
+    )
 
 
 def audit_labels(task: str, train: PartWindows, test: PartWindows) -> list[Check]:
@@ -175,40 +213,6 @@ def audit_labels(task: str, train: PartWindows, test: PartWindows) -> list[Check
             check="test windows whose label no train window has", found=unseen, of=len(test.values)
         ),
     ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _DrawnData:
-    """Videos and cases of which the pretraining could draw clips."""
-
-    videos: set[str]
-    cases: set[tuple[str, str]]
-    """With their source."""
-    is_complete: bool
-    """Whether all sources of the pretraining are known."""
-
-
-def _drawn_data(provenance: Mapping[str, Any], sources: Mapping[str, Source]) -> _DrawnData:
-    videos, cases = set[str](), set[tuple[str, str]]()
-    if "order" not in provenance:
-        return _DrawnData(videos=videos, cases=cases, is_complete=False)
-
-    mixture = provenance["order"]["mixture"]
-    is_complete = provenance["init_from"] is None
-    for name, drawn in provenance["order"]["sources"].items():
-        if not provenance["consumed"][name]:
-            continue
-        source = sources.get(name)
-        if source is None or source.entry.digest != drawn["digest"]:
-            is_complete = False
-            continue
-
-        rows = source.index.rows(splits=mixture["splits"], min_duration_s=mixture["min_duration_s"])
-        if source.index.rows_digest(rows) != drawn["rows"]:
-            is_complete = False  # the same clips, but stored in other splits
-        videos |= set(source.index.column("video").take(rows).to_pylist())
-        cases |= {(name, case) for case in source.index.column("case").take(rows).to_pylist()}
-    return _DrawnData(videos=videos, cases=cases, is_complete=is_complete)
 
 
 def _cases(videos: Sequence[CaseVideo]) -> set[str]:

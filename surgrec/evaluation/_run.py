@@ -47,6 +47,7 @@ from surgrec.features import (
     open_encoder,
     read_features,
 )
+from surgrec.runs import pretraining_data
 from surgrec.shards import Source, open_corpus
 
 
@@ -67,7 +68,9 @@ class EvaluationConfig:
     extract: ExtractConfig = ExtractConfig()
     """Settings of the feature extraction."""
     allow_pretraining_overlap: bool = False
-    """Continue if the encoder was pretrained on test cases."""
+    """Continue if the encoder was pretrained on test cases, or if that is unknown."""
+    allow_unknown_pretraining: bool = False
+    """Continue if it is unknown whether the encoder was pretrained on test cases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,8 @@ class AuditedEvaluation:
     sampling: ClipSampling
     """Frames of a window."""
     checks: list[Check]
+    overrides: list[str]
+    """Findings that only an option allows, as sentences."""
 
     @property
     def encoders(self) -> dict[str, EncoderChoice]:
@@ -132,11 +137,12 @@ def audit(config: EvaluationConfig) -> AuditedEvaluation:
     frozen = open_encoder(config.encoder, torch.device("cpu"))
     require_one_value(labels, frozen.sampling, config.extract.stride_s)
 
-    checks += audit_pretraining(
+    pretraining = audit_pretraining(
         parts.test,
-        frozen.facts["provenance"],
+        pretraining_data(frozen.provenance, frozen.facts["name"]),
         sources,
         allow_overlap=config.allow_pretraining_overlap,
+        allow_unknown=config.allow_unknown_pretraining,
     )
     return AuditedEvaluation(
         config=config,
@@ -145,7 +151,8 @@ def audit(config: EvaluationConfig) -> AuditedEvaluation:
         labels=labels,
         encoder=frozen.facts,
         sampling=frozen.sampling,
-        checks=checks,
+        checks=checks + pretraining.checks,
+        overrides=pretraining.overrides,
     )
 
 
@@ -230,6 +237,7 @@ def _record(
         "counts": {"train": train.counts, "test": test.counts},
         "classes": windows.class_rows,
         "audit": [asdict(check) for check in checks],
+        "overrides": evaluation.overrides,
         "scores": scores,
         "verdicts": verdicts,
     }

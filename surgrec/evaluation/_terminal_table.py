@@ -15,6 +15,8 @@ def print_evaluation(evaluation: Mapping[str, Any]) -> None:
     """Print the content of `evaluation.json` on standard output."""
     for check in evaluation["audit"]:
         print_result(f"{escape(check['check'])}: {check['found']} of {check['of']}")
+    for override in evaluation["overrides"]:
+        print_result(f"[yellow]{escape(override)}[/yellow]")
 
     _print_scores(evaluation)
     train, test = evaluation["counts"]["train"], evaluation["counts"]["test"]

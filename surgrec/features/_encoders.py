@@ -11,6 +11,7 @@ import torch
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, MissingError
 from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, read_encoder
+from surgrec.runs import summarize_drawn
 from surgrec.storage import file_sha256
 
 
@@ -34,9 +35,11 @@ class FrozenEncoder:
     """In evaluation mode, without gradients."""
     sampling: ClipSampling
     """Frames of a window."""
+    provenance: dict[str, Any]
+    """Record of how the weights were made; empty for random weights."""
     facts: dict[str, Any]
-    """Its origin as JSON: name, config, provenance, random_seed, and the sha256 of its file, or of
-    architecture and seed."""
+    """Its origin as JSON: name, config, provenance with numbers of drawn videos in place of their
+    digests, random_seed, and the sha256 of its file, or of architecture and seed."""
 
 
 def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
@@ -74,11 +77,12 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
     return FrozenEncoder(
         encoder=encoder.to(device).eval().requires_grad_(False),
         sampling=ClipSampling(num_frames=encoder.config.num_frames, fps=fps),
+        provenance=provenance,
         facts={
             "name": name,
             "sha256": sha256,
             "config": config,
-            "provenance": provenance,
+            "provenance": summarize_drawn(provenance),
             "random_seed": choice.random_seed,
         },
     )

@@ -65,7 +65,17 @@ def evaluation_section(runs: Sequence[LoggedRun]) -> Markup:
         classifier_names=CLASSIFIER_LABELS,
         features_name=_features_name,
         verdict_sentence=verdict_sentence,
+        overrides=_overrides(evaluated),
     )
+
+
+def _overrides(evaluated: Sequence[Evaluated]) -> list[tuple[str, str]]:
+    """Return each finding of an audit that only an option allowed, with its evaluation."""
+    return [
+        (f"{run.name}, {evaluation['task']}", sentence)
+        for run, evaluation in evaluated
+        for sentence in evaluation.get("overrides", ())  # older files have none
+    ]
 
 
 def _is_outdated(run: LoggedRun, evaluation: Mapping[str, Any]) -> bool:

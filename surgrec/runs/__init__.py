@@ -1,6 +1,15 @@
 """The files of a run folder, written and read without torch: config, plan, starts, metrics."""
 
 from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
+from surgrec.runs._drawn import (
+    DrawnSource,
+    PretrainingData,
+    drawn_videos,
+    identity_digests,
+    pretraining_data,
+    record_drawn,
+    summarize_drawn,
+)
 from surgrec.runs._files import RunFiles
 from surgrec.runs._identity import (
     completed_identity,
@@ -14,19 +23,26 @@ from surgrec.runs._start import record_start
 from surgrec.runs._step_rows import StepReport, sample_rows, step_row
 
 __all__ = [
+    "DrawnSource",
+    "PretrainingData",
     "RunFiles",
     "StepReport",
     "append_rows",
     "completed_identity",
     "consumed_samples",
     "different_lines",
+    "drawn_videos",
+    "identity_digests",
+    "pretraining_data",
     "provenance",
     "read_metrics",
     "read_plan",
     "read_rows",
     "read_run",
+    "record_drawn",
     "record_start",
     "run_identity",
     "sample_rows",
     "step_row",
+    "summarize_drawn",
 ]

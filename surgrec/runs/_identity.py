@@ -3,10 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from surgrec import __version__
 from surgrec.cli import as_plain
+from surgrec.runs._drawn import record_drawn
+from surgrec.runs._files import RunFiles
+from surgrec.runs._rows import read_rows
 from surgrec.stream import Level, Mixture, Stream
 
 CHANGEABLE_ON_RESUME = {
@@ -170,15 +174,24 @@ def _are_alike(saved: Any, current: Any) -> bool:
 
 
 def provenance(
-    identity: Mapping[str, Any], stream: Stream, *, step: int, positions: int
+    identity: Mapping[str, Any], stream: Stream, run_dir: Path, *, step: int, positions: int
 ) -> dict[str, Any]:
     """Return the record of how weights were made, as JSON values.
 
     Args:
         identity: Value of `run_identity` at this step.
         stream: Order of the samples.
+        run_dir: Folder of the run, which lists the substitutes of bad samples.
         step: Number of optimizer steps done.
         positions: Positions of the stream that the run has consumed.
     """
-    consumed = stream.order.consumed(positions)
-    return {**identity, "step": step, "consumed": consumed, "surgrec": __version__}
+    substitutes: dict[str, set[str]] = {}
+    for row in read_rows(RunFiles(run_dir).quarantine):
+        substitutes.setdefault(row["source"], set()).add(row["substitute"])
+    return {
+        **identity,
+        "step": step,
+        "consumed": stream.order.consumed(positions),
+        "drawn": record_drawn(stream, positions, substitutes),
+        "surgrec": __version__,
+    }

@@ -122,17 +122,8 @@ class Order:
         The positions may be in any order, and may repeat.
         """
         stratum, draw = self._mix(positions)
-        size = self._sizes[stratum]
-        epoch = draw // size
-
-        epoch_key = hash_words(self.seed, _SHUFFLING, self._stratum_keys[stratum], epoch)
-        sample = shuffled_sample(
-            draw % size,
-            size,
-            epoch_key,
-            block=self.mixture.shuffle_block,
-            window=self.mixture.shuffle_window,
-        )
+        epoch, rank = np.divmod(draw, self._sizes[stratum])
+        sample = self._shuffle(stratum, rank, epoch)
         return DrawArrays(stratum=stratum, sample=sample, epoch=epoch)
 
     def substitutes(self, position: int) -> Iterator[int]:
@@ -153,6 +144,13 @@ class Order:
         # Count the last, incomplete mixing block position by position.
         tail, _ = self._mix(np.arange(positions - rest, positions, dtype=np.int64))
         return np.asarray(whole_blocks + np.bincount(tail, minlength=len(self.strata)))
+
+    def drawn_samples(self, positions: int) -> list[Int64[np.ndarray, " _"]]:
+        """Return the samples that the first `positions` positions draw, each once, by stratum."""
+        return [
+            self._epoch_start(stratum, min(draws, int(self._sizes[stratum])))
+            for stratum, draws in enumerate(self.drawn(positions).tolist())
+        ]
 
     def consumed(self, positions: int) -> dict[str, int]:
         """Return the number of samples of each source in the first `positions` positions."""
@@ -213,6 +211,28 @@ class Order:
     def _counts_by_stratum(self, counts: Sequence[int]) -> dict[str, int]:
         pairs = zip(self.strata, counts, strict=True)
         return {stratum.name: count for stratum, count in pairs if count}
+
+    def _epoch_start(self, stratum: int, draws: int) -> Int64[np.ndarray, " draws"]:
+        """Return the samples of a stratum's first draws, of epoch 0; all of them in any order."""
+        rank = np.arange(draws, dtype=np.int64)
+        if draws == self._sizes[stratum]:
+            return rank
+        return self._shuffle(np.full_like(rank, stratum), rank, np.zeros_like(rank))
+
+    def _shuffle(
+        self,
+        stratum: Int64[np.ndarray, " n"],
+        rank: Int64[np.ndarray, " n"],
+        epoch: Int64[np.ndarray, " n"],
+    ) -> Int64[np.ndarray, " n"]:
+        """Return the samples at these ranks of epochs of strata."""
+        return shuffled_sample(
+            rank,
+            self._sizes[stratum],
+            hash_words(self.seed, _SHUFFLING, self._stratum_keys[stratum], epoch),
+            block=self.mixture.shuffle_block,
+            window=self.mixture.shuffle_window,
+        )
 
     def _sum_by_source(self, counts: Int64[np.ndarray, " strata"]) -> dict[str, int]:
         totals: Counter[str] = Counter()

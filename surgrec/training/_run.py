@@ -277,8 +277,11 @@ class Run:
         """Write a checkpoint and the encoder file after `done` steps."""
         self.checkpoints.save(done, self._state)
         positions = done * self.config.global_batch
-        facts = provenance(self._identity(done), self._stream, step=done, positions=positions)
-        save_encoder(encoder, self.config.run_dir / ENCODER_FILE, facts)
+        run_dir = self.config.run_dir
+        facts = provenance(
+            self._identity(done), self._stream, run_dir, step=done, positions=positions
+        )
+        save_encoder(encoder, run_dir / ENCODER_FILE, facts)
 
     def _identity(self, done: int) -> dict[str, Any]:
         """Return the run's identity after `done` steps."""

@@ -46,6 +46,7 @@ def read_saved_weights(path: Path) -> SavedWeights:
         license=init_from.get("license"),
         license_from=init_from.get("license_from"),
         init_from=init_from or None,
+        drawn=provenance.get("drawn"),
     )
     weights = load_pretrained(file, origin)
 

@@ -1,16 +1,18 @@
 """Audit of an evaluation: leaks, pretraining overlap, odd labels."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from surgrec.errors import ConfigError
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.evaluation._audit import (
     Check,
+    PretrainingAudit,
     audit_labels,
     audit_pretraining,
     audit_split,
@@ -18,9 +20,10 @@ from surgrec.evaluation._audit import (
 )
 from surgrec.evaluation._labeled_windows import PartWindows
 from surgrec.evaluation._split import CaseVideo, Parts, corpus_videos
-from surgrec.shards import Source, VideoLabel, open_corpus
+from surgrec.runs import pretraining_data, record_drawn
+from surgrec.shards import Clip, Source, VideoLabel, open_corpus
 from surgrec.stream import Level, Mixture, Stream
-from tests.support.samples import make_clips, write_corpus
+from tests.support.samples import CLIP, make_clips, write_corpus
 
 
 def videos(*names: str) -> list[CaseVideo]:
@@ -63,8 +66,16 @@ def provenance(
     mixture = Mixture(
         splits=list(splits), levels=[Level(by="source", alpha=0.0), Level(by="case", alpha=0.0)]
     )
-    order = Stream({name: sources[name] for name in names}, mixture, seed=1).order
-    return {"order": order.identity(), "consumed": order.consumed(5000), "init_from": None}
+    stream = Stream({name: sources[name] for name in names}, mixture, seed=1)
+    return {"drawn": record_drawn(stream, 5000, {}), "init_from": None}
+
+
+def pretraining_audit(
+    test: list[CaseVideo], claimed: Mapping[str, Any], sources: dict[str, Source], **options: bool
+) -> PretrainingAudit:
+    """Audit an encoder of this provenance; nothing is allowed unless an option says so."""
+    options = {"allow_overlap": False, "allow_unknown": False} | options
+    return audit_pretraining(test, pretraining_data(claimed, "run"), sources, **options)
 
 
 def counts(checks: list[Check]) -> dict[str, tuple[int, int]]:
@@ -139,15 +150,36 @@ def test_pretrained_test_cases_are_counted_exactly(tiny_corpus: Path) -> None:
         ConfigError,
         match=r"pretrained on 3 of 4 test cases \(beta/.*allow_pretraining_overlap true",
     ):
-        audit_pretraining(test, everywhere, sources, allow_overlap=False)
-    assert counts(audit_pretraining(test, everywhere, sources, allow_overlap=True)) == {
-        SEEN: (3, 4),
-        UNKNOWN: (0, 4),
-    }
-    assert counts(audit_pretraining(test, from_val, sources, allow_overlap=True)) == {
-        SEEN: (1, 4),
-        UNKNOWN: (0, 4),
-    }
+        pretraining_audit(test, everywhere, sources)
+    audit = pretraining_audit(test, everywhere, sources, allow_overlap=True)
+    assert counts(audit.checks) == {SEEN: (3, 4), UNKNOWN: (0, 4)}
+    assert audit.overrides == [
+        "allowed by --allow_pretraining_overlap: the encoder was pretrained on 3 of 4 test cases"
+    ]
+    audit = pretraining_audit(test, from_val, sources, allow_overlap=True)
+    assert counts(audit.checks) == {SEEN: (1, 4), UNKNOWN: (0, 4)}
+
+
+def test_only_videos_of_drawn_clips_are_recorded(tmp_path: Path) -> None:
+    clips = [case_clip(str(number), number) for number in range(8)]
+    sources = open_corpus([write_corpus(tmp_path, {"alpha": clips})])
+    stream = Stream(sources, Mixture(), seed=1)
+    drawn = {stream.sample(draw).clip.case for draw in stream.draws(np.arange(3))}
+    test = corpus_videos(sources)
+    claimed = {"drawn": record_drawn(stream, 3, {}), "init_from": None}
+    audit = pretraining_audit(test, claimed, sources, allow_overlap=True)
+    assert counts(audit.checks)[SEEN] == (len(drawn), 8)
+
+
+def test_the_substitutes_of_bad_samples_are_recorded_as_drawn(tmp_path: Path) -> None:
+    clips = [case_clip(str(number), number) for number in range(8)]
+    sources = open_corpus([write_corpus(tmp_path, {"alpha": clips})])
+    stream = Stream(sources, Mixture(), seed=1)
+    (draw,) = stream.draws(np.arange(1))
+    substitute = stream.key(next(stream.substitutes(draw)))
+    claimed = {"drawn": record_drawn(stream, 1, {"alpha": {substitute}}), "init_from": None}
+    audit = pretraining_audit(corpus_videos(sources), claimed, sources, allow_overlap=True)
+    assert counts(audit.checks)[SEEN] == (2, 8)
 
 
 def test_another_video_of_a_drawn_case_is_an_overlap(tmp_path: Path) -> None:
@@ -158,42 +190,160 @@ def test_another_video_of_a_drawn_case_is_an_overlap(tmp_path: Path) -> None:
     sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips})])
     test = [video for video in corpus_videos(sources) if video.stored == "test"]
     with pytest.raises(ConfigError, match=r"pretrained on 1 of 1 test cases \(alpha/one\)"):
-        audit_pretraining(test, provenance(sources, ["alpha"]), sources, allow_overlap=False)
+        pretraining_audit(test, provenance(sources, ["alpha"]), sources)
 
 
 def test_a_source_without_a_draw_is_not_an_overlap(tiny_corpus: Path) -> None:
     sources = open_corpus([tiny_corpus])
     test = [video for video in corpus_videos(sources) if video.source == "gamma"]
-    claimed = provenance(sources, [*sources])
-    claimed["consumed"]["gamma"] = 0
-    assert counts(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
-        SEEN: (0, 2),
-        UNKNOWN: (0, 2),
+    audit = pretraining_audit(test, provenance(sources, ["alpha", "beta"]), sources)
+    assert counts(audit.checks) == {SEEN: (0, 2), UNKNOWN: (0, 2)}
+    assert audit.overrides == []
+
+
+@dataclass(frozen=True)
+class LaterCorpus:
+    """A corpus at the time of the evaluation, after a run that drew the cases 1, 2 and 3.
+
+    Case 3 has two videos. The run drew the first one.
+    """
+
+    clips: list[Clip]
+    seen: int
+    of: int
+    source: str = "alpha"
+    unknown: int = 0
+
+
+def case_clip(case: str, video: int, **fields: Any) -> Clip:
+    """Return a clip of a case and a video."""
+    return replace(CLIP, case=case, video=f"{video:012x}", **fields)
+
+
+def rekeyed(case: str, video: int) -> Clip:
+    """Return a clip whose case has another pseudonym than in the pretraining."""
+    return case_clip(f"{case} with another key", video)
+
+
+LATER = {
+    "unchanged": LaterCorpus([case_clip("1", 1), case_clip("2", 2), case_clip("3", 3)], 3, 3),
+    "a withdrawn clip": LaterCorpus([case_clip("1", 1), case_clip("2", 2)], 2, 2),
+    "a withdrawn video of a case with two": LaterCorpus(
+        [case_clip("1", 1), case_clip("3", 33)], 2, 2
+    ),
+    "further cases": LaterCorpus([case_clip("1", 1), case_clip("9", 9)], 1, 2),
+    "encoded again": LaterCorpus(
+        [case_clip("1", 1, fps=4.0, num_frames=40, config="0" * 12), case_clip("2", 2, width=48)],
+        2,
+        2,
+    ),
+    "renamed source": LaterCorpus([case_clip("1", 1), case_clip("2", 2)], 2, 2, source="omega"),
+    "renamed source, withdrawn video": LaterCorpus(
+        [case_clip("1", 1), case_clip("2", 2), case_clip("3", 33)], 3, 3, source="omega"
+    ),
+    "renamed source, other pseudonyms": LaterCorpus(
+        [rekeyed("1", 1), rekeyed("2", 2), rekeyed("3", 3), rekeyed("9", 9)], 3, 4, source="omega"
+    ),
+    "renamed source, other pseudonyms, withdrawn video": LaterCorpus(
+        [rekeyed("1", 1), rekeyed("2", 2), rekeyed("3", 33)], 2, 3, source="omega", unknown=1
+    ),
+    "other key": LaterCorpus([rekeyed("1", 1), rekeyed("2", 2), rekeyed("3", 3)], 3, 3),
+    "other key, further case": LaterCorpus(
+        [rekeyed("1", 1), rekeyed("2", 2), rekeyed("3", 3), rekeyed("9", 9)], 3, 4
+    ),
+    "other key, withdrawn video": LaterCorpus(
+        [rekeyed("1", 1), rekeyed("2", 2), rekeyed("3", 33)], 2, 3, unknown=1
+    ),
+    "one corrected case name": LaterCorpus(
+        [case_clip("1b", 1), case_clip("2", 2), case_clip("3", 3), case_clip("9", 9)], 3, 4
+    ),
+    "another source with equal case names": LaterCorpus(
+        [case_clip("1", 101), case_clip("2", 102)], 0, 2, source="omega"
+    ),
+    "videos copied to the same case of the same source": LaterCorpus(
+        [case_clip("1", 101), case_clip("2", 102), case_clip("9", 109)], 2, 3
+    ),
+    "video under another case": LaterCorpus(
+        [case_clip("1", 1), case_clip("2", 2), case_clip("3", 3), case_clip("8", 33)], 3, 4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_drawn_cases_are_found_in_a_corpus_that_changed_since(tmp_path: Path, name: str) -> None:
+    drawn = [case_clip("1", 1), case_clip("2", 2), case_clip("3", 3)]
+    drawn += [case_clip("3", 33, split="val")]
+    then = open_corpus([write_corpus(tmp_path / "then", {"alpha": drawn})])
+    later = LATER[name]
+    clips = [replace(clip, source=later.source, split="test") for clip in later.clips]
+    now = open_corpus([write_corpus(tmp_path / "now", {later.source: clips})])
+    claimed = json.loads(json.dumps(provenance(then, ["alpha"])))
+    audit = pretraining_audit(corpus_videos(now), claimed, now, allow_overlap=True)
+    assert counts(audit.checks) == {
+        SEEN: (later.seen, later.of),
+        UNKNOWN: (later.unknown, later.of),
     }
 
 
-@pytest.mark.parametrize("change", ["digest", "rows", "name", "init_from", "order"])
-def test_an_incomparable_pretraining_is_unknown_not_clean(tiny_corpus: Path, change: str) -> None:
+@pytest.mark.parametrize("missing", ["drawn", "initial weights", "their initial weights"])
+def test_unrecorded_training_data_are_refused_unless_allowed_by_name(
+    tiny_corpus: Path, missing: str
+) -> None:
     sources = open_corpus([tiny_corpus])
     test = [video for video in corpus_videos(sources) if video.source == "gamma"]
-    claimed = provenance(sources, ["alpha"])
-    assert counts(audit_pretraining(test, claimed, sources, allow_overlap=False))[UNKNOWN] == (0, 2)
-    drawn = claimed["order"]["sources"]
-    if change == "order":
-        del claimed["order"]
-    elif change == "name":
-        drawn["elsewhere"], claimed["consumed"]["elsewhere"] = (
-            drawn.pop("alpha"),
-            claimed["consumed"].pop("alpha"),
-        )
-    elif change == "init_from":
-        claimed["init_from"] = "external weights"
-    else:
-        drawn["alpha"][change] = "0" * 64
-    assert counts(audit_pretraining(test, claimed, sources, allow_overlap=False)) == {
-        SEEN: (0, 2),
-        UNKNOWN: (2, 2),
+    recorded = provenance(sources, ["alpha"])
+    external = {"name": "vitl.pt", "format": "vjepa2", "init_from": None}
+    claimed = {
+        "drawn": {"init_from": None},
+        "initial weights": recorded | {"init_from": external},
+        "their initial weights": recorded
+        | {"init_from": recorded | {"name": "first", "init_from": external}},
+    }[missing]
+    name = "run" if missing == "drawn" else "vitl.pt"
+    finding = f"whether the encoder was pretrained on 2 of 2 test cases is unknown \\({name} has no"
+    with pytest.raises(ConfigError, match=finding + ".*give --allow_unknown_pretraining true"):
+        pretraining_audit(test, claimed, sources)
+    options = {
+        "allow_unknown": "allow_unknown_pretraining",
+        "allow_overlap": "allow_pretraining_overlap",
     }
+    for option, words in options.items():
+        audit = pretraining_audit(test, claimed, sources, **{option: True})
+        assert counts(audit.checks) == {SEEN: (0, 2), UNKNOWN: (2, 2)}
+        (sentence,) = audit.overrides
+        assert sentence.startswith(f"allowed by --{words}: {finding[:40]}")
+
+
+def test_allowing_unknown_data_does_not_allow_a_known_overlap(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    test = [video for video in corpus_videos(sources) if video.source == "alpha"]
+    claimed = provenance(sources, ["alpha"]) | {"init_from": {"name": "vitl.pt"}}
+    with pytest.raises(ConfigError, match="was pretrained on 2 of 2 test cases"):
+        pretraining_audit(test, claimed, sources, allow_unknown=True)
+
+
+def test_the_initial_weights_of_a_run_count_as_its_pretraining(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    test = [video for video in corpus_videos(sources) if video.source == "gamma"]
+    first = provenance(sources, ["gamma"]) | {"name": "first"}
+    claimed = provenance(sources, ["alpha"]) | {"init_from": first}
+    with pytest.raises(ConfigError, match="was pretrained on 2 of 2 test cases"):
+        pretraining_audit(test, claimed, sources)
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ([], "no mapping 'sources'"),
+        ({"sources": 7}, "no mapping 'sources'"),
+        ({"sources": {"alpha": 7}}, "not base64"),
+        ({"sources": {"alpha": "ä"}}, "not base64"),
+        ({"sources": {"alpha": "AAAA"}}, "3 bytes are not pairs of digests"),
+    ],
+)
+def test_a_damaged_record_is_refused_by_name(record: Any, problem: str) -> None:
+    with pytest.raises(CheckpointError, match=f"pretraining data of run.* is damaged .*{problem}"):
+        pretraining_data({"drawn": record}, "run")
 
 
 def test_a_task_needs_labeled_cases_in_both_parts_and_several_values() -> None:

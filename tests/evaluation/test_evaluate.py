@@ -10,6 +10,7 @@ import torch
 from surgrec.commands.main import main
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, save_encoder
 from surgrec.parquet import read_parquet
+from surgrec.runs import record_drawn
 from surgrec.shards import VideoLabel, open_corpus
 from surgrec.shards._index import rows_to_parquet
 from surgrec.stream import Mixture, Stream
@@ -47,13 +48,10 @@ def write_labels(corpus: Path) -> None:
 def write_run(folder: Path, corpus: Path, **mixture: Any) -> Path:
     """Write a run folder whose encoder claims training on the corpus with this mixture."""
     folder.mkdir()
-    order = Stream(open_corpus([corpus]), Mixture(**mixture), seed=0).order
-    provenance = {"config": {"sampling_fps": 4.0}, "order": order.identity(), "init_from": None}
-    save_encoder(
-        Encoder(TINY),
-        folder / "encoder.safetensors",
-        {**provenance, "consumed": order.consumed(4000)},
-    )
+    stream = Stream(open_corpus([corpus]), Mixture(**mixture), seed=0)
+    drawn = record_drawn(stream, 4000, {})
+    provenance = {"config": {"sampling_fps": 4.0}, "init_from": None, "drawn": drawn}
+    save_encoder(Encoder(TINY), folder / "encoder.safetensors", provenance)
     return folder
 
 
@@ -177,6 +175,40 @@ def test_an_overlap_with_the_pretraining_is_refused_or_recorded(
         "found": 1,
         "of": 2,
     } in record["audit"]
+    sentence = "allowed by --allow_pretraining_overlap: the encoder was pretrained on 1 of 2 test"
+    assert record["overrides"] == [f"{sentence} cases"]
+    assert sentence in " ".join(capsys.readouterr().out.split())
+
+
+def test_unknown_pretraining_data_are_refused_or_recorded(
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    provenance = {"config": {"sampling_fps": 4.0}, "init_from": None}
+    save_encoder(Encoder(TINY), run / "encoder.safetensors", provenance)
+    assert evaluate(labeled_corpus, run) == 1
+    finding = (
+        "whether the encoder was pretrained on 2 of 2 test cases is unknown (run has no record"
+    )
+    message = " ".join(capsys.readouterr().err.split())
+    assert finding in message
+    assert "give --allow_unknown_pretraining true, which the result will record" in message
+    assert not (run / "evaluation").exists(), "nothing was computed"
+    assert evaluate(labeled_corpus, run, SPLIT, "--allow_unknown_pretraining", "true") == 0
+    record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    (sentence,) = record["overrides"]
+    assert sentence.startswith(f"allowed by --allow_unknown_pretraining: {finding}")
+
+
+def test_the_digests_of_drawn_videos_stay_in_the_encoder_file(
+    labeled_corpus: Path, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run) == 0
+    record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    drawn = record["encoder"]["provenance"]["drawn"]
+    assert drawn == {"alpha": {"videos": 2, "cases": 2}, "gamma": {"videos": 2, "cases": 2}}
 
 
 def test_windows_of_a_bad_clip_are_counted_and_set_the_exit_status(

@@ -9,11 +9,13 @@ import torch
 
 from surgrec.errors import CheckpointError
 from surgrec.models import encoder_provenance, read_encoder
+from surgrec.runs import pretraining_data
 from surgrec.storage import file_sha256
 from surgrec.training import Checkpoints
 from tests.support.documents import parse_config
 from tests.support.in_process import train
 from tests.support.processes import ROOT, load_recipe
+from tests.support.tool import surgrec_here
 from tests.support.weight_layouts import (
     random_tensors,
     videomae_file,
@@ -57,6 +59,7 @@ def test_a_published_encoder_is_imported_continued_resumed_and_exported(
     assert (facts["name"], facts["sha256"]) == ("vitl.safetensors", file_sha256(imported))
     assert (facts["license"], facts["init_from"]["name"]) == ("MIT", "vitl.pt")
     assert facts["initialized"] == ["encoder", "predictor"]
+    assert (facts["drawn"], facts["init_from"]["drawn"]) == ({"sources": {}}, None)
     checkpoints = Checkpoints(run_dir, keep=1)
     written, target_encoder = (
         read_encoder(run_dir / "encoder.safetensors").state_dict(),
@@ -139,3 +142,26 @@ def test_the_continued_config_is_a_cooldown_of_a_published_encoder() -> None:
     predictor = config.objective.predictor
     assert (predictor.width, predictor.depth, predictor.num_heads) == (384, 12, 12)
     assert config.momentum.value == 0.99925
+
+
+def test_the_drawn_videos_stay_known_over_runs_exports_and_imports(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    only_gamma = ["--mixture.weights", "{alpha: 0.0, beta: 0.0}"]
+    train("mae", tiny_corpus, tmp_path / "first", *only_gamma)
+    only_beta = ["--mixture.weights", "{alpha: 0.0, gamma: 0.0}"]
+    train("mae", tiny_corpus, tmp_path / "second", *only_beta, "--init_from", tmp_path / "first")
+    words = ["--num_heads", 3, "--num_frames", 8, "--crop_px", 64, "--decoder_heads", 3]
+    vit = tmp_path / "vit.safetensors"
+    for command in (
+        ["export", tmp_path / "second", "--format", "videomae", "--out", tmp_path / "vit.pt"],
+        ["import", tmp_path / "vit.pt", "--out", vit, *words],
+        ["export", tmp_path / "second", "--format", "hf", "--out", tmp_path / "hf"],
+    ):
+        assert surgrec_here(*command).returncode == 0
+
+    for path in (tmp_path / "second/encoder.safetensors", vit):
+        data = pretraining_data(encoder_provenance(path), "vit")
+        assert [name for name, _ in data.sources] == ["beta", "gamma"]
+        assert data.unknown == ()
+    assert '"drawn"' not in (tmp_path / "hf/README.md").read_text(encoding="utf-8")

@@ -1,0 +1,199 @@
+"""The record of the videos and cases that weights were trained on, by digests that stay the same.
+
+A video keeps its digest when clips are withdrawn, sources are renamed or a corpus is encoded again.
+The record holds digests of the names that the corpus holds, so it discloses less than the corpus.
+"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64, UInt64
+from pyarrow import compute
+
+from surgrec.errors import CheckpointError
+from surgrec.shards import Source
+from surgrec.stream import Stream
+
+_DIGEST_BYTES = 6
+_MOST_VIDEOS = 4_000_000
+"""An encoder file could not hold the digests of more: the header of a safetensors file is limited
+to 100 MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSource:
+    """The drawn videos of one source; both arrays have one entry per video."""
+
+    videos: UInt64[np.ndarray, " n"]
+    """Digests of the videos, ascending."""
+    cases: UInt64[np.ndarray, " n"]
+    """Digests of their cases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingData:
+    """Everything that weights were trained on, initial weights included."""
+
+    sources: tuple[tuple[str, DrawnSource], ...]
+    """Drawn videos by name of the source. A name occurs once for each run that drew from it."""
+    unknown: tuple[str, ...]
+    """Names of the weights whose training data nobody recorded."""
+
+
+def identity_digests(kind: str, names: Collection[str]) -> UInt64[np.ndarray, " n"]:
+    """Return the digests by which videos or cases are recorded: 48 bits of a SHA-256.
+
+    Among a million videos, a thousand others have one equal digest with a probability of 4e-6.
+
+    Args:
+        kind: `video` or `case`.
+        names: Their names in the index: digests of files, pseudonyms or public names.
+    """
+    digests = [
+        hashlib.sha256(f"{kind}\0{name}".encode()).digest()[:_DIGEST_BYTES] for name in names
+    ]
+    return _from_bytes(b"".join(digests))
+
+
+def record_drawn(
+    stream: Stream, positions: int, substitutes: Mapping[str, Collection[str]]
+) -> dict[str, Any] | None:
+    """Return the record of the videos that a run has drawn, as JSON values.
+
+    Args:
+        stream: Order of the samples.
+        positions: Positions of the stream that the run has consumed.
+        substitutes: Keys of samples that replaced bad ones, by source.
+
+    Returns:
+        `sources`: for each source, base64 of 12 bytes per video: its digest and that of its case.
+        None if the digests of all videos do not fit into an encoder file.
+    """
+    rows: dict[str, list[Int64[np.ndarray, " _"]]] = {}
+    drawn = stream.order.drawn_samples(positions)
+    for stratum, stratum_rows, samples in zip(stream.order.strata, stream.rows, drawn, strict=True):
+        rows.setdefault(stratum.source, []).append(stratum_rows[samples])
+    for source, keys in substitutes.items():
+        column = stream.sources[source].index.column("key")
+        found = compute.is_in(column, value_set=pa.array(list(keys), column.type))
+        rows.setdefault(source, []).append(np.flatnonzero(found.to_numpy(zero_copy_only=False)))
+
+    packed = {
+        name: _pack(drawn_videos(stream.sources[name], np.concatenate(parts)))
+        for name, parts in sorted(rows.items())
+    }
+    num_videos = sum(map(len, packed.values())) // (2 * _DIGEST_BYTES)
+    if num_videos > _MOST_VIDEOS:
+        return None
+    return {
+        "sources": {
+            name: base64.b64encode(data).decode("ascii") for name, data in packed.items() if data
+        }
+    }
+
+
+def drawn_videos(source: Source, rows: Int64[np.ndarray, " n"]) -> DrawnSource:
+    """Return the digests of the videos and cases in these rows of a source's index."""
+    video, case = (source.index.column(name).dictionary_encode() for name in ("video", "case"))
+    num_cases = len(case.dictionary)
+
+    # Number the pairs of video and case that occur.
+    video_codes, case_codes = (
+        np.asarray(column.indices)[rows].astype(np.int64) for column in (video, case)
+    )
+    pairs = np.unique(video_codes * num_cases + case_codes)
+    videos = video.dictionary.take(pa.array(pairs // max(num_cases, 1))).to_pylist()
+    cases = case.dictionary.take(pa.array(pairs % max(num_cases, 1))).to_pylist()
+
+    digests = identity_digests("video", videos), identity_digests("case", cases)
+    order = np.lexsort(digests[::-1])
+    return DrawnSource(videos=digests[0][order], cases=digests[1][order])
+
+
+def pretraining_data(provenance: Mapping[str, Any], name: str) -> PretrainingData:
+    """Return everything that weights were trained on, from their provenance.
+
+    Args:
+        provenance: Of an encoder file. Files of SurgRec before this record existed, and weights of
+            other projects, have no record.
+        name: Name of the weights, for a reader.
+
+    Raises:
+        CheckpointError: The record is damaged.
+    """
+    sources: list[tuple[str, DrawnSource]] = []
+    unknown = []
+    for weights, record in _records(provenance, name):
+        if record is None:
+            unknown.append(weights)
+        else:
+            sources += _unpack_sources(record, weights)
+    return PretrainingData(sources=tuple(sources), unknown=tuple(unknown))
+
+
+def summarize_drawn(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance with numbers of videos and cases in place of their digests."""
+    summary = dict(provenance)
+    if summary.get("drawn") is not None:
+        summary["drawn"] = {
+            name: {"videos": len(np.unique(drawn.videos)), "cases": len(np.unique(drawn.cases))}
+            for name, drawn in _unpack_sources(summary["drawn"], "the encoder")
+        }
+    if isinstance(summary.get("init_from"), Mapping):
+        summary["init_from"] = summarize_drawn(summary["init_from"])
+    return summary
+
+
+def _records(provenance: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the record of weights, then those of the weights they started from."""
+    weights: Any = provenance
+    while weights is not None:
+        if not isinstance(weights, Mapping):
+            raise _damaged(name, "init_from is not a mapping")
+        yield name, weights.get("drawn")
+        weights = weights.get("init_from")
+        if isinstance(weights, Mapping):
+            name = str(weights.get("name"))
+
+
+def _unpack_sources(record: Any, name: str) -> list[tuple[str, DrawnSource]]:
+    sources = record.get("sources") if isinstance(record, Mapping) else None
+    if not isinstance(sources, Mapping):
+        raise _damaged(name, "it has no mapping 'sources'")
+    return [(source, _unpack(text, f"{name}, source {source}")) for source, text in sources.items()]
+
+
+def _pack(drawn: DrawnSource) -> bytes:
+    rows = np.stack([drawn.videos, drawn.cases], axis=1).astype(">u8")
+    return rows.view(np.uint8).reshape(-1, 8)[:, 8 - _DIGEST_BYTES :].tobytes()
+
+
+def _unpack(text: object, context: str) -> DrawnSource:
+    try:
+        data = base64.b64decode(text, validate=True)  # type: ignore[arg-type]
+    except (TypeError, ValueError, binascii.Error):
+        raise _damaged(context, "its digests are not base64") from None
+    if len(data) % (2 * _DIGEST_BYTES):
+        raise _damaged(context, f"{len(data)} bytes are not pairs of digests")
+    rows = _from_bytes(data).reshape(-1, 2)
+    return DrawnSource(videos=rows[:, 0], cases=rows[:, 1])
+
+
+def _from_bytes(data: bytes) -> UInt64[np.ndarray, " n"]:
+    digests = np.frombuffer(data, dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
+    padded = np.zeros((len(digests), 8), dtype=np.uint8)
+    padded[:, 8 - _DIGEST_BYTES :] = digests
+    return padded.view(">u8").ravel().astype(np.uint64)
+
+
+def _damaged(context: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the record of the pretraining data of {context} is damaged ({reason}); "
+        "copy the encoder file again"
+    )
