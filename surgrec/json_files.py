@@ -257,7 +257,7 @@ def _as_path(kind: type, value: object) -> object:
     """Convert a text to a path, which msgspec does not know."""
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(kind)
+    raise TypeError(f"`{kind}` cannot be read from JSON")
 
 
 def _difference(value: object, kind: Any, message: str) -> str:

@@ -13,7 +13,6 @@ from surgrec.models import (
     ENCODER_SIZES,
     Decoder,
     DecoderConfig,
-    Encoder,
     EncoderConfig,
     Predictor,
     PredictorConfig,
@@ -97,12 +96,6 @@ def require_depth(
 def is_published_size(width: int, depth: int) -> bool:
     """Return whether a published encoder has this width and depth, so that its heads are known."""
     return any((size["width"], size["depth"]) == (width, depth) for size in ENCODER_SIZES.values())
-
-
-def blank_encoder(config: EncoderConfig) -> State:
-    """Return the encoder's tensors without values, on the meta device."""
-    with torch.device("meta"):
-        return Encoder(config).state_dict()
 
 
 def blank_predictor(config: PredictorConfig, encoder: EncoderConfig, num_mask_tokens: int) -> State:

@@ -33,11 +33,11 @@ from surgrec.convert._pretrained import (
     ImportOptions,
     Pretrained,
 )
-from surgrec.convert._shapes import blank_encoder, encoder_size, require_tensor
+from surgrec.convert._shapes import encoder_size, require_tensor
 from surgrec.convert._vjepa_names import other_formats
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.masks import TubeletGrid
-from surgrec.models import EncoderConfig, State
+from surgrec.models import EncoderConfig, State, blank_encoder
 from surgrec.models.positions import TABLE_TOLERANCE, sinusoid_table, sinusoid_table_3d
 from surgrec.normalize import RGB_MEAN, RGB_STD
 

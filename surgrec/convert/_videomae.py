@@ -37,14 +37,13 @@ from surgrec.convert._pretrained import (
 )
 from surgrec.convert._shapes import (
     blank_decoder,
-    blank_encoder,
     encoder_size,
     require_depth,
     require_tensor,
 )
 from surgrec.convert._vjepa_names import other_formats
 from surgrec.errors import CheckpointError, ConfigError
-from surgrec.models import DecoderConfig, EncoderConfig, State
+from surgrec.models import DecoderConfig, EncoderConfig, State, blank_encoder
 from surgrec.models.encoder import EncoderSize
 
 Version: TypeAlias = Literal["videomae", "videomae2"]

@@ -18,7 +18,7 @@ from surgrec.convert._pretrained import (
     Pretrained,
     SkippedTensors,
 )
-from surgrec.convert._shapes import blank_encoder, blank_predictor, require_depth, require_tensor
+from surgrec.convert._shapes import blank_predictor, require_depth, require_tensor
 from surgrec.convert._vjepa_config import (
     predictor_depths,
     predictor_heads,
@@ -36,7 +36,7 @@ from surgrec.convert._vjepa_names import (
 )
 from surgrec.convert._vjepa_write import write_vjepa
 from surgrec.errors import CheckpointError
-from surgrec.models import EncoderConfig, PredictorConfig, State
+from surgrec.models import EncoderConfig, PredictorConfig, State, blank_encoder
 
 ENCODER_KEYS = ("target_encoder", "ema_encoder", "encoder")
 """Entries that may hold the encoder, averaged ones first. The distilled 2.1 models have it under

@@ -33,14 +33,14 @@ from surgrec.convert._pretrained import (
     ImportOptions,
     Pretrained,
 )
-from surgrec.convert._shapes import blank_decoder, blank_encoder
+from surgrec.convert._shapes import blank_decoder
 from surgrec.convert._videomae import (
     decoder_from_surgrec,
     decoder_to_surgrec,
     require_flat_sinusoids,
 )
 from surgrec.errors import CheckpointError
-from surgrec.models import DecoderConfig, EncoderConfig, State
+from surgrec.models import DecoderConfig, EncoderConfig, State, blank_encoder
 from surgrec.models.blocks import NORM_EPS
 
 

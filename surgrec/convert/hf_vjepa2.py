@@ -45,10 +45,10 @@ from surgrec.convert._pretrained import (
     Pretrained,
     SkippedTensors,
 )
-from surgrec.convert._shapes import blank_encoder, blank_predictor
+from surgrec.convert._shapes import blank_predictor
 from surgrec.convert._vjepa_names import NUM_MASK_TOKENS, vjepa_version
 from surgrec.errors import ConfigError
-from surgrec.models import EncoderConfig, PredictorConfig, State
+from surgrec.models import EncoderConfig, PredictorConfig, State, blank_encoder
 from surgrec.models.blocks import NORM_EPS
 from surgrec.models.predictor import fit_mask_tokens
 

@@ -6,22 +6,25 @@ the same bits.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from surgrec.cli import from_plain
 from surgrec.convert._key_map import check_complete
 from surgrec.convert._pretrained import Component, ExtraTensors, Origin, Pretrained
-from surgrec.convert._shapes import blank_decoder, blank_encoder, blank_predictor, require_tensor
-from surgrec.errors import CheckpointError, ConfigError
-from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig, State
+from surgrec.convert._shapes import blank_decoder, blank_predictor, require_tensor
+from surgrec.errors import CheckpointError
+from surgrec.json_files import typed
+from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig, State, blank_encoder
 from surgrec.models.encoder_file import encoder_config, read_encoder_file, write_encoder_file
+from surgrec.models.tensor_files import check_weights
 
 _EXTRA = "remainder"
 """Name of the part that holds `ExtraTensors`."""
+
+T = TypeVar("T")
 
 _PARTS = ("context_encoder", "predictor", "decoder", _EXTRA)
 
@@ -73,22 +76,21 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
     encoder = {
         name: tensor for name, tensor in tensors.items() if name.partition(".")[0] not in parts
     }
+    networks = {
+        name: tensor for name, tensor in tensors.items() if not name.startswith(f"{_EXTRA}.")
+    }
+    check_weights(networks, str(path))
     check_complete(encoder, blank_encoder(config), str(path))
     if "context_encoder" in parts:
         check_complete(parts["context_encoder"], blank_encoder(config), f"{path}, context_encoder")
 
     predictor, decoder, extra = None, None, None
-    try:
-        if "predictor" in parts:
-            predictor = _predictor(facts["predictor"], parts["predictor"], config, path)
-        if "decoder" in parts:
-            decoder = _decoder(facts["decoder"], parts["decoder"], config, path)
-        if _EXTRA in parts:
-            extra = ExtraTensors(**facts[_EXTRA], tensors=parts[_EXTRA])
-    except (ConfigError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} has heads that cannot be read ({error}); import the original file again"
-        ) from error
+    if "predictor" in parts:
+        predictor = _predictor(facts["predictor"], parts["predictor"], config, path)
+    if "decoder" in parts:
+        decoder = _decoder(facts["decoder"], parts["decoder"], config, path)
+    if _EXTRA in parts:
+        extra = replace(_typed(facts[_EXTRA], ExtraTensors, path), tensors=parts[_EXTRA])
 
     return Pretrained(
         origin=origin,
@@ -103,7 +105,7 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
 def _predictor(
     facts: Any, state: State, encoder: EncoderConfig, path: Path
 ) -> Component[PredictorConfig]:
-    config = from_plain(PredictorConfig, facts, str(path))
+    config = _typed(facts, PredictorConfig, path)
     num_mask_tokens = len(require_tensor(state, "mask_tokens", 2, f"{path}, predictor"))
     check_complete(state, blank_predictor(config, encoder, num_mask_tokens), f"{path}, predictor")
     return Component(config=config, state=state)
@@ -112,9 +114,14 @@ def _predictor(
 def _decoder(
     facts: Any, state: State, encoder: EncoderConfig, path: Path
 ) -> Component[DecoderConfig]:
-    config = from_plain(DecoderConfig, facts, str(path))
+    config = _typed(facts, DecoderConfig, path)
     check_complete(state, blank_decoder(config, encoder), f"{path}, decoder")
     return Component(config=config, state=state)
+
+
+def _typed(facts: Any, kind: type[T], path: Path) -> T:
+    remedy = "import the original file again"
+    return typed(facts, kind, f"{path}, header", error=CheckpointError, remedy=remedy)
 
 
 def _part(tensors: State, name: str) -> dict[str, Tensor]:

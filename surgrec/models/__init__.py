@@ -1,14 +1,20 @@
 """Build and store the networks: encoder, predictor and decoder. No run configuration, no losses.
 
-Two submodules serve the rooms that work on tokens and tensors: `surgrec.models.tokens` and
-`surgrec.models.encoder_file`. `blocks` and `positions` hold the constants that converters compare.
+Some submodules serve the rooms that work on tokens, tensors and files: `tokens`, `tensor_files`,
+`encoder_file` and `provenance`. `blocks` and `positions` hold the constants that converters
+compare.
 """
 
 from surgrec.models._decoder import Decoder, DecoderConfig
-from surgrec.models.encoder import ENCODER_SIZES, Encoder, EncoderConfig
+from surgrec.models.encoder import (
+    ENCODER_SIZES,
+    Encoder,
+    EncoderConfig,
+    State,
+    blank_encoder,
+)
 from surgrec.models.encoder_file import (
     ENCODER_FILE,
-    State,
     encoder_provenance,
     load_strictly,
     read_encoder,
@@ -26,6 +32,7 @@ __all__ = [
     "Predictor",
     "PredictorConfig",
     "State",
+    "blank_encoder",
     "encoder_provenance",
     "load_strictly",
     "read_encoder",

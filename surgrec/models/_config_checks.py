@@ -5,6 +5,38 @@ from typing import Any
 
 from surgrec.errors import ConfigError
 
+GREATEST_WIDTH, GREATEST_DEPTH, GREATEST_MLP_RATIO = 65_536, 512, 64
+_GREATEST_TABLE = 1 << 28
+"""Greatest number of values in a table of positions: 1 GiB."""
+
+
+def check_block_sizes(width: int, depth: int, num_heads: int, mlp_ratio: float | int) -> None:
+    """Raise an error if no transformer has blocks of these sizes.
+
+    Raises:
+        ConfigError: A size is out of its range, or the heads cannot share the width.
+    """
+    check_range("width", width, 1, GREATEST_WIDTH)
+    check_range("depth", depth, 0, GREATEST_DEPTH)
+    check_range("mlp_ratio", mlp_ratio, 1 / width, GREATEST_MLP_RATIO)
+    check_heads(width, num_heads)
+
+
+def check_range(name: str, value: float | int, least: float | int, greatest: float | int) -> None:
+    """Raise ConfigError if the value of a field is outside its range; NaN always is."""
+    if not least <= value <= greatest:
+        raise ConfigError(f"{name} is {value}; give {least:g} to {greatest:g}")
+
+
+def check_table(num_tokens: int, width: int) -> None:
+    """Raise ConfigError if a table of positions would not fit into memory."""
+    if num_tokens * width > _GREATEST_TABLE:
+        raise ConfigError(
+            f"a clip has {num_tokens} tokens of width {width}, whose table of positions would have "
+            f"more than {_GREATEST_TABLE} values; lower num_frames, crop_px or width, or raise "
+            "tubelet_size or patch_size"
+        )
+
 
 def check_heads(width: int, num_heads: int) -> None:
     """Raise an error if attention heads cannot share a width equally.

@@ -7,7 +7,7 @@ from einops import repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from surgrec.models._config_checks import check_heads, weight_differences
+from surgrec.models._config_checks import check_block_sizes, weight_differences
 from surgrec.models.blocks import NORM_EPS, Block, init_linear_uniform
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.positions import SinusoidPositions
@@ -31,7 +31,7 @@ class DecoderConfig:
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
     def __post_init__(self) -> None:
-        check_heads(self.width, self.num_heads)
+        check_block_sizes(self.width, self.depth, self.num_heads, self.mlp_ratio)
 
     def weight_differences(self, saved: "DecoderConfig") -> str | None:
         """Return the fields in which weights of another config do not fit, or None if they fit."""

@@ -4,6 +4,7 @@ It has the positions of V-JEPA 1, V-JEPA 2, V-JEPA 2.1 or VideoMAE.
 """
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias, TypedDict
 
@@ -13,13 +14,24 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
-from surgrec.models._config_checks import check_heads, weight_differences
+from surgrec.models._config_checks import (
+    check_block_sizes,
+    check_range,
+    check_table,
+    weight_differences,
+)
 from surgrec.models._rope import RopeVariant, RotaryPositions
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, init_linear_uniform, rescale_blocks
 from surgrec.models.positions import SinusoidPositions
 from surgrec.models.tokens import TubeletEmbedding, take_tokens
 
+State: TypeAlias = Mapping[str, Float[Tensor, "..."]]
+"""Tensors by name."""
+
 Positions: TypeAlias = Literal["rope", "sincos", "sincos3d"]
+
+_GREATEST = {"patch_size": 1024, "tubelet_size": 1024, "num_frames": 65_536, "crop_px": 16_384}
+"""Greatest value of a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,10 @@ class EncoderConfig:
     """Add a learned vector to every token. In V-JEPA 2.1 it separates videos from images."""
 
     def __post_init__(self) -> None:
-        check_heads(self.width, self.num_heads)
+        check_block_sizes(self.width, self.depth, self.num_heads, self.mlp_ratio)
+        for name, greatest in _GREATEST.items():
+            check_range(name, getattr(self, name), 1, greatest)
+        check_table(self.grid.num_tokens, self.width)
 
         side = self.grid.height
         if self.rope_side is not None and self.positions != "rope":
@@ -227,6 +242,12 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "b k d"]:
         """Return features of all tokens, or of the given ids, computed from these alone."""
         return self.encode(self.embed(clip), index)
+
+
+def blank_encoder(config: EncoderConfig) -> State:
+    """Return the encoder's tensors without values, on the meta device."""
+    with torch.device("meta"):
+        return Encoder(config).state_dict()
 
 
 def rotary_positions(config: EncoderConfig, head_dim: int) -> RotaryPositions | None:

@@ -5,24 +5,36 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NotRequired, TypedDict
 
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from surgrec.cli import from_plain
-from surgrec.errors import CheckpointError, ConfigError, reason
-from surgrec.models.encoder import Encoder, EncoderConfig
-
-State: TypeAlias = Mapping[str, Float[Tensor, "..."]]
-"""Tensors by name."""
+from surgrec.errors import CheckpointError, reason
+from surgrec.json_files import decode_json, typed
+from surgrec.models.encoder import Encoder, EncoderConfig, State, blank_encoder
+from surgrec.models.provenance import Provenance, RunProvenance
+from surgrec.models.tensor_files import TensorFile, check_weights, open_tensor_file
 
 ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder file in a run folder."""
 
 _FORMAT = "surgrec-encoder-1"
+_HEADER = "surgrec"
+"""Name of the header in the metadata of the file."""
+
+
+class EncoderHeader(TypedDict):
+    """The header of an encoder file."""
+
+    format: Literal["surgrec-encoder-1"]
+    config: dict[str, Any]
+    """Fields of `EncoderConfig`."""
+    provenance: Provenance
+    parts: NotRequired[dict[str, dict[str, Any]]]
+    """Facts of each further component, by name."""
 
 
 def save_encoder(encoder: Encoder, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -70,7 +82,7 @@ def write_encoder_file(
 
     # One metadata entry: safetensors does not keep the order of several, and equal encoders shall
     # give equal files.
-    metadata = {"surgrec": json.dumps(header, sort_keys=True)}
+    metadata = {_HEADER: json.dumps(header, sort_keys=True)}
 
     partial = path.with_name(path.name + ".partial")
     try:
@@ -115,12 +127,16 @@ def read_encoder(path: Path) -> Encoder:
         >>> features = encoder(clips)  # normalized, [b, 3, num_frames, crop_px, crop_px]
     """
     header, tensors = read_encoder_file(path, "encoder")
-    encoder = Encoder(encoder_config(header, path))
+    config = encoder_config(header, path)
+
+    # Compare without memory first: a config may ask for any size, the tensors have theirs.
+    check_shapes(tensors, blank_encoder(config), str(path))
+    encoder = Encoder(config)
     load_strictly(encoder, tensors, str(path))
     return encoder
 
 
-def encoder_config(header: Mapping[str, Any], path: Path) -> EncoderConfig:
+def encoder_config(header: EncoderHeader, path: Path) -> EncoderConfig:
     """Return the encoder config in the header of an encoder file.
 
     Args:
@@ -130,33 +146,34 @@ def encoder_config(header: Mapping[str, Any], path: Path) -> EncoderConfig:
     Raises:
         CheckpointError: Another version of SurgRec wrote the config.
     """
-    try:
-        return from_plain(EncoderConfig, header["config"], str(path))
-    except (ConfigError, TypeError, KeyError) as error:
-        raise CheckpointError(
-            f"{path} has an encoder config that this version of SurgRec cannot read ({error}); "
-            "use the version that wrote the file"
-        ) from error
+    return typed(
+        header["config"],
+        EncoderConfig,
+        f"{path}, encoder config",
+        error=CheckpointError,
+        remedy="use the version of SurgRec that wrote the file, or copy it again",
+    )
 
 
 def encoder_provenance(path: Path) -> dict[str, Any]:
     """Return the provenance in an encoder file, without reading the weights.
 
+    Its values have the types of `surgrec.models.provenance.Provenance`, or those of `RunProvenance`
+    if it has an `order`.
+
     Raises:
         CheckpointError: The file is missing, damaged or not an encoder file.
     """
-    provenance: dict[str, Any] = read_encoder_file(path, "nothing")[0]["provenance"]
-    return provenance
+    return dict(read_encoder_file(path, "nothing")[0]["provenance"])
 
 
 def is_encoder_file(path: Path) -> bool:
-    """Return whether a file is an encoder file that SurgRec wrote."""
+    """Return whether a file is an encoder file that SurgRec wrote, perhaps a damaged one."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
-    except (OSError, SafetensorError, ValueError):
+        with open_tensor_file(path) as file:
+            return f'"{_FORMAT}"' in file.metadata.get(_HEADER, "")
+    except CheckpointError:
         return False
-    return isinstance(header, dict) and header.get("format") == _FORMAT
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
@@ -168,11 +185,26 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
         origin: Where the tensors come from, for the error.
 
     Raises:
+        CheckpointError: A tensor is missing, unknown, of another shape, or not finite. The error
+            names it.
+    """
+    check_shapes(tensors, module.state_dict(), origin)
+    check_weights(tensors, origin)
+    module.load_state_dict(dict(tensors))
+
+
+def check_shapes(tensors: State, expected: State, origin: str) -> None:
+    """Raise an error unless tensors have exactly the expected names and shapes.
+
+    Args:
+        tensors: Tensors by name.
+        expected: A tensor of each name and shape; values are ignored.
+        origin: Where the tensors come from, for the error.
+
+    Raises:
         CheckpointError: A tensor is missing, unknown or of another shape. The error names it.
     """
-    expected = module.state_dict()
     remedy = "load the file into a model of the same config"
-
     for name in expected:
         if name not in tensors:
             raise CheckpointError(f"{origin}: tensor '{name}' is missing; {remedy}")
@@ -186,12 +218,10 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
                 f"expected {tuple(expected[name].shape)}; {remedy}"
             )
 
-    module.load_state_dict(dict(tensors))
-
 
 def read_encoder_file(
     path: Path, select: Literal["nothing", "encoder", "all"]
-) -> tuple[dict[str, Any], dict[str, Float[Tensor, "..."]]]:
+) -> tuple[EncoderHeader, dict[str, Float[Tensor, "..."]]]:
     """Return the header of an encoder file (config, provenance, components) and its tensors.
 
     Args:
@@ -201,20 +231,23 @@ def read_encoder_file(
     Raises:
         CheckpointError: The file is missing, damaged or not an encoder file.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
-            skipped = header.get("parts", {}) if select == "encoder" else {}
-            names = [name for name in file.keys() if name.partition(".")[0] not in skipped]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in names} if select != "nothing" else {}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({reason(error)}); copy or save it again"
-        ) from error
+    with open_tensor_file(path) as file:
+        header = _read_header(file)
+        skipped = header.get("parts", {}) if select == "encoder" else {}
+        names = [name for name in file.names if name.partition(".")[0] not in skipped]
+        return header, file.read(names) if select != "nothing" else {}
 
-    if header.get("format") != _FORMAT:
+
+def _read_header(file: TensorFile) -> EncoderHeader:
+    text = file.metadata.get(_HEADER, "")
+    if f'"{_FORMAT}"' not in text:
         raise CheckpointError(
-            f"{path} is not an encoder file of SurgRec (format {_FORMAT}); run "
+            f"{file.path} is not an encoder file of SurgRec (format {_FORMAT}); run "
             "`surgrec import` first"
         )
-    return header, tensors
+    context, remedy = f"{file.path}, header", "copy the file again"
+    header = decode_json(text, EncoderHeader, context, error=CheckpointError, remedy=remedy)
+    if "order" in header["provenance"]:  # a run made the weights
+        context = f"{file.path}, provenance"
+        typed(header["provenance"], RunProvenance, context, error=CheckpointError, remedy=remedy)
+    return header

@@ -146,7 +146,7 @@ def _read_encoder(run_dir: Path) -> FrozenEncoder | None:
         return None
 
     trained = open_encoder(EncoderChoice(path=run_dir), torch.device("cpu"))
-    if "recipe" not in trained.facts["provenance"]:
+    if not {"recipe", "order"} <= trained.facts["provenance"].keys():
         raise CheckpointError(
             f"{path} does not record the recipe that trained it; "
             "train the run again with this version of SurgRec"

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from markupsafe import Markup
 from torch import Tensor
 
-from surgrec.cli import from_plain
-from surgrec.errors import StorageError
+from surgrec.errors import CheckpointError, StorageError
 from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.json_files import typed
 from surgrec.masks import tube_masks
-from surgrec.models import Encoder, load_strictly
+from surgrec.models import ENCODER_FILE, Encoder, load_strictly
 from surgrec.normalize import denormalize
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig
 from surgrec.report._example_clips import ShownClips, choose_samples, read_clips
@@ -141,8 +141,14 @@ def _reconstruction(
         return None
 
     # Predict the hidden tubelets of each clip.
-    fields = trained.facts["provenance"]["config"]["objective"]
-    objective_config = from_plain(MaeObjectiveConfig, fields, f"{run.run_dir}, objective")
+    fields = trained.facts["provenance"].get("config", {}).get("objective", {})
+    objective_config = typed(
+        fields,
+        MaeObjectiveConfig,
+        f"{run.run_dir / ENCODER_FILE}, objective",
+        error=CheckpointError,
+        remedy="use the version of SurgRec that trained the run",
+    )
     objective = _mae_objective(run, trained, objective_config, step)
     config = trained.encoder.config
     positions = np.arange(len(clips.samples))

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from surgrec.convert import Component, Origin, Pretrained, load_pretrained
+from surgrec.errors import CheckpointError
+from surgrec.json_files import typed
 from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
 from surgrec.storage import file_sha256
 from surgrec.training._checkpoint import Checkpoints
+
+HeadConfig = TypeVar("HeadConfig")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,27 +59,50 @@ def read_saved_weights(path: Path) -> SavedWeights:
     step = provenance.get("step", 0)
     if path.is_dir() and step in checkpoints.steps():
         tensors = checkpoints.tensors(step, "objective")
-        weights = _with_objective(weights, tensors, provenance["config"]["objective"])
+        weights = _with_objective(weights, tensors, provenance, f"{file}, provenance")
 
     return SavedWeights(weights=weights, provenance=provenance)
 
 
 def _with_objective(
-    weights: Pretrained, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+    weights: Pretrained, tensors: Mapping[str, Tensor], provenance: Mapping[str, Any], context: str
 ) -> Pretrained:
     """Return the weights with the trained encoder and the head from an objective's tensors."""
-    predictor, decoder = _with_prefix(tensors, "predictor."), _with_prefix(tensors, "decoder.")
+    config = provenance.get("config", {}).get("objective", {})
     # Runs created before `shared_mask_token` existed have one mask token per mask configuration.
-    predictor_fields = {"shared_mask_token": False, **config.get("predictor", {})}
+    older = {"shared_mask_token": False}
     return replace(
         weights,
         context_encoder=_with_prefix(tensors, "encoder.") or None,
-        predictor=Component(config=PredictorConfig(**predictor_fields), state=predictor)
-        if predictor
-        else None,
-        decoder=Component(config=DecoderConfig(**config["decoder"]), state=decoder)
-        if decoder
-        else None,
+        predictor=_head(PredictorConfig, config, tensors, "predictor", context, older),
+        decoder=_head(DecoderConfig, config, tensors, "decoder", context, {}),
+    )
+
+
+def _head(
+    kind: type[HeadConfig],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    context: str,
+    defaults: Mapping[str, Any],
+) -> Component[HeadConfig] | None:
+    """Return a head of an objective, or None if it has no tensors."""
+    state = _with_prefix(tensors, f"{name}.")
+    if not state:
+        return None
+    fields = typed(
+        config.get(name, {}), dict, context, error=CheckpointError, remedy="copy the file again"
+    )
+    return Component(
+        config=typed(
+            {**defaults, **fields},
+            kind,
+            f"{context}, {name}",
+            error=CheckpointError,
+            remedy="use the version of SurgRec that trained the run, or copy the file again",
+        ),
+        state=state,
     )
 
 

@@ -1,13 +1,24 @@
+import contextlib
 import hashlib
 import json
+import os
+import struct
+import sys
+import time
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from surgrec.errors import CheckpointError
+from surgrec.convert import Origin, load_pretrained
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, read_encoder, save_encoder
+from surgrec.models.encoder_file import is_encoder_file
+
+ORIGIN = Origin(
+    name="a", sha256="b", format="surgrec-encoder", key=None, license=None, license_from=None
+)
 
 CONFIG = EncoderConfig(
     width=48, depth=2, num_heads=2, num_frames=4, crop_px=32, rope="interleaved", mlp_ratio=48 / 11
@@ -99,3 +110,145 @@ def test_a_file_that_cannot_be_written_gives_one_sentence(saved, tmp_path):
     encoder, _ = saved
     with pytest.raises(CheckpointError, match=r"no_folder/encoder\.safetensors cannot be written"):
         save_encoder(encoder, tmp_path / "no_folder" / "encoder.safetensors", {})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("width", 200_000, "width is 200000; give 1 to 65536"),
+        ("width", 65_520, r"has shape \(48,\), expected \(65520,\)"),
+        ("depth", 10**7, "depth is 10000000; give 0 to 512"),
+        ("depth", 400, r"'blocks\.2\.norm1\.weight' is missing"),
+        ("num_heads", 0, "width 48 does not split into 0 equal heads"),
+        ("patch_size", 0, "patch_size is 0; give 1 to 1024"),
+        ("tubelet_size", -2, "tubelet_size is -2; give 1 to 1024"),
+        ("mlp_ratio", 1e300, "mlp_ratio is 1e\\+300"),
+        ("mlp_ratio", -1.0, "mlp_ratio is -1.0"),
+        ("crop_px", 16 * 10**9, "crop_px is 16000000000"),
+        ("num_frames", 65_536 * 2, "num_frames is 131072"),
+        ("levels", [0, "1"], r"levels\[1\] is a text, not a whole number"),
+        ("positions", {"class_path": "planted.X"}, "positions is an object, not a text"),
+        ("width", True, "width is true or false, not a whole number"),
+        ("width", None, "width is null"),
+    ],
+)
+def test_a_config_that_no_tensors_fit_is_refused_at_once(saved, field, value, words):
+    _, path = saved
+    rewrite(path, change_header=lambda header: header["config"].update({field: value}))
+    started = time.monotonic()
+    with pytest.raises(CheckpointError, match=words):
+        read_encoder(path)
+    assert time.monotonic() - started < 20
+
+
+def test_a_table_of_positions_is_bounded():
+    with pytest.raises(ConfigError, match="table of positions would have more than"):
+        EncoderConfig(width=6000, depth=1, num_heads=1, num_frames=65_536, crop_px=1024)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_refused(saved, value):
+    _, path = saved
+    rewrite(path, change_header=lambda header: header["config"].update(mlp_ratio=value))
+    with pytest.raises(CheckpointError, match=r"header has (NaN|Infinity) in place of a number"):
+        read_encoder(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(saved, value):
+    _, path = saved
+
+    def damage(tensors):
+        tensors["blocks.1.mlp.fc2.bias"][7] = value
+
+    rewrite(path, change_tensors=damage)
+    with pytest.raises(
+        CheckpointError, match=r"'blocks\.1\.mlp\.fc2\.bias' has values that are NaN"
+    ):
+        read_encoder(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_loaded(saved, dtype):
+    encoder, path = saved
+
+    def halve(tensors):
+        tensors.update({name: tensor.to(dtype) for name, tensor in tensors.items()})
+
+    rewrite(path, change_tensors=halve)
+    loaded = read_encoder(path).state_dict()
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(loaded[name], tensor.to(dtype).float())
+
+
+def test_weights_of_another_type_are_refused_by_name(saved):
+    _, path = saved
+    rewrite(path, change_tensors=lambda t: t.update({"norm.bias": torch.ones(48).int()}))
+    with pytest.raises(CheckpointError, match=r"'norm\.bias' is int32; save the weights as"):
+        read_encoder(path)
+
+
+def test_no_module_that_a_file_names_is_imported(saved, tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("raise SystemExit('planted code ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    _, path = saved
+    original = path.read_bytes()
+    spec = {"class_path": "planted.X", "init_args": {}}
+
+    def change(header, part):
+        header[part] = spec
+
+    for part in ("config", "provenance", "parts"):
+        path.write_bytes(original)
+        rewrite(path, change_header=lambda header, part=part: change(header, part))
+        with contextlib.suppress(CheckpointError):
+            read_encoder(path)
+            encoder_provenance(path)
+            load_pretrained(path, ORIGIN)
+    assert "planted" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"surgrec-encoder-1"' + "[" * 100_000, "nested more than 64 levels deep"),
+        ('{"format": "surgrec-encoder-1"}', "lacks the field config"),
+        ('{"format": "surgrec-encoder-1", "config": []', "is not valid JSON"),
+        ('["surgrec-encoder-1"]', "is a list, not an object"),
+        (
+            '{"format": "surgrec-encoder-1", "config": {}, "provenance": {"step": -1}}',
+            "provenance.step",
+        ),
+        (
+            '{"format": "surgrec-encoder-1", "config": {}, "provenance": {"order": {}}}',
+            "lacks the field",
+        ),
+        (
+            '{"format": "surgrec-encoder-1", "config": {}, "provenance": {}, "config": {}}',
+            "has the key 'config' twice",
+        ),
+    ],
+)
+def test_a_forged_header_is_refused_with_its_place(saved, text, words):
+    _, path = saved
+    save_file(load_file(path), path, metadata={"surgrec": text})
+    for read in (read_encoder, encoder_provenance):
+        with pytest.raises(CheckpointError, match=r"encoder\.safetensors, header") as caught:
+            read(path)
+        assert words in str(caught.value)
+
+
+def test_a_file_that_is_no_safetensors_file_is_refused_by_kind(tmp_path):
+    pipe, pickle, huge = (tmp_path / name for name in ("pipe", "pickle", "huge"))
+    os.mkfifo(pipe)
+    torch.save({"a": torch.zeros(2)}, pickle)
+    huge.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    for path, words in (
+        (pipe, "a named pipe, not a regular file"),
+        (pickle, r"is a PyTorch pickle under the name .* suffix, \.pth"),
+        (huge, "not a readable safetensors file"),
+        (tmp_path, "Is a directory"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            read_encoder(path)
+        assert not is_encoder_file(path)

@@ -75,7 +75,9 @@ def make_run(
         }
         provenance = {
             "recipe": recipe,
-            "order": {"mixture": as_plain(stream.order.mixture)},
+            "order": stream.order.identity(),
+            "consumed": stream.order.consumed(8 * steps),
+            "init_from": None,
             "config": config,
             "step": steps,
         }
