@@ -17,6 +17,21 @@ class OriginRecord(TypedDict, total=False):
     license_from: str | None
 
 
+class GivenOptions(TypedDict):
+    """Format and license as the user gave them."""
+
+    format: str
+    license: str | None
+
+
+class InitRecord(TypedDict):
+    """`init_from` in the identity of a run."""
+
+    name: str
+    sha256: str
+    given: NotRequired[GivenOptions]
+
+
 class StageRecord(TypedDict):
     """Levels and weights of a mixture, from a mixing block on."""
 
@@ -28,7 +43,7 @@ class MixtureRecord(TypedDict):
 
     splits: list[str]
     min_duration_s: float
-    stages: NotRequired[list[StageRecord]]
+    stages: list[StageRecord]
 
 
 class SourceRecord(TypedDict):
@@ -53,7 +68,10 @@ class ConfigRecord(TypedDict, total=False):
 
 
 class Provenance(TypedDict, total=False):
-    """How weights were made. A run records all fields, an import some."""
+    """How weights were made. A run records all fields, an import some.
+
+    `surgrec.runs.pretraining_data` reads the further field `drawn`.
+    """
 
     recipe: str
     versions: dict[str, int]
@@ -71,8 +89,8 @@ class RunIdentity(TypedDict):
     recipe: str
     versions: NotRequired[dict[str, int]]
     order: OrderRecord
-    config: ConfigRecord
-    init_from: OriginRecord | None
+    config: dict[str, Any]
+    init_from: InitRecord | None
 
 
 class RunProvenance(TypedDict):

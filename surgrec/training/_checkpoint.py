@@ -12,19 +12,22 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import torch
+from msgspec import Meta
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from surgrec.errors import CheckpointError, StorageError, reason
+from surgrec.json_files import read_json
 from surgrec.models import load_strictly
+from surgrec.models.tensor_files import check_weights, open_tensor_file
 from surgrec.runs import different_lines
 from surgrec.storage import file_sha256
 
-_FOLDER = re.compile(r"step-(\d{8,})")
+_FOLDER = re.compile(r"step-([0-9]{8,15})")
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _SHOWN = 20
@@ -46,6 +49,16 @@ class TrainingState:
     """Maps a step to the JSON values that a run resumed at that step must share."""
     differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]] = different_lines
     """Maps a saved identity and the one of this run to one line per difference."""
+
+
+class _StateFile(TypedDict):
+    """The content of `state.json`."""
+
+    format: int
+    step: Annotated[int, Meta(ge=0)]
+    files: dict[str, str]
+    """SHA-256 of each other file of the checkpoint, by name."""
+    identity: dict[str, Any]
 
 
 class Checkpoints:
@@ -72,9 +85,11 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         return sorted(
-            int(match.group(1))
+            step
             for path in self.folder.iterdir()
             if (match := _FOLDER.fullmatch(path.name))
+            and path == self._path(step := int(match.group(1)))
+            and path.is_dir()
         )
 
     def save(self, step: int, state: TrainingState) -> Path:
@@ -119,7 +134,7 @@ class Checkpoints:
             CheckpointError: A file is missing or damaged, or belongs to a different run.
         """
         path = self._path(step)
-        facts = self._read_state(path)
+        facts = self._read_state(step)
         differences = state.differences(facts["identity"], state.identity(step))
         if differences:
             shown = differences[:_SHOWN]
@@ -135,35 +150,37 @@ class Checkpoints:
 
         for name, module in state.modules.items():
             file = path / f"{name}.safetensors"
-            load_strictly(module, load_file(file), str(file))
+            load_strictly(module, _read_tensors(file), str(file))
         file = path / _OPTIMIZER_FILE
-        _load_optimizer(state.optimizer, state.trained, load_file(file), str(file))
+        _load_optimizer(state.optimizer, state.trained, _read_tensors(file), str(file))
 
     def identity(self, step: int) -> dict[str, Any]:
         """Return the identity of the run that wrote a checkpoint. Raises as `load` does."""
-        identity: dict[str, Any] = self._read_state(self._path(step))["identity"]
-        return identity
+        return self._read_state(step)["identity"]
 
     def tensors(self, step: int, module: str) -> dict[str, Tensor]:
         """Return one module's tensors by parameter name. Raises as `load` does."""
-        path = self._path(step)
-        name = f"{module}.safetensors"
-        _check_file(path, name, self._read_state(path)["files"].get(name))
-        return load_file(path / name)
+        name, path = f"{module}.safetensors", self._path(step)
+        _check_file(path, name, self._read_state(step)["files"].get(name))
+        return _read_tensors(path / name)
 
-    def _read_state(self, path: Path) -> dict[str, Any]:
-        file = path / _STATE_FILE
-        try:
-            state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+    def _read_state(self, step: int) -> _StateFile:
+        path = self._path(step)
+        state = read_json(
+            path / _STATE_FILE,
+            _StateFile,
+            error=CheckpointError,
+            remedy=f"remove the folder {path} to resume from the previous checkpoint",
+        )
+        if state["format"] != FORMAT:
             raise CheckpointError(
-                f"{file} cannot be read ({reason(error)}); remove the folder {path} to resume from "
-                "the previous checkpoint"
-            ) from error
-        if state.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{path} has checkpoint format {state.get('format')!r}, but this version of "
+                f"{path} has checkpoint format {state['format']!r}, but this version of "
                 f"SurgRec reads format {FORMAT}; resume with the version that wrote it"
+            )
+        if state["step"] != step:
+            raise CheckpointError(
+                f"{path} holds the checkpoint of step {state['step']}; rename the folder to "
+                f"{self._path(state['step']).name}"
             )
         return state
 
@@ -212,13 +229,31 @@ def _load_optimizer(
         raise CheckpointError(f"{file}: {name} {problem}; resume with the same encoder and heads")
 
     for name, parameter in parameters.items():
+        _check_moments(name, parameter, tensors, file)
         optimizer.state[parameter] = {
             moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS
         }
 
 
+def _check_moments(name: str, parameter: Tensor, tensors: Mapping[str, Tensor], file: str) -> None:
+    """Refuse moments of another shape, or that are NaN or infinite."""
+    for moment in _MOMENTS:
+        tensor, shape = tensors[f"{moment}.{name}"], parameter.shape
+        if tensor.shape != (() if moment == "step" else shape):
+            raise CheckpointError(
+                f"{file}: {moment}.{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)};"
+                " resume with the same encoder and heads"
+            )
+        check_weights({f"{moment}.{name}": tensor}, file)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    with open_tensor_file(path) as file:
+        return file.read(file.names)
+
+
 def _check_file(path: Path, name: str, digest: str | None) -> None:
-    if not (path / name).is_file() or file_sha256(path / name) != digest:
+    if Path(name).name != name or not (path / name).is_file() or file_sha256(path / name) != digest:
         raise CheckpointError(
             f"{path / name} is missing or damaged; remove the folder {path} to resume from the "
             "previous checkpoint"

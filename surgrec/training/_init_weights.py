@@ -13,7 +13,9 @@ from surgrec.convert import (
     is_published_size,
 )
 from surgrec.errors import CheckpointError, ConfigError
+from surgrec.json_files import typed
 from surgrec.models import load_strictly
+from surgrec.models.provenance import InitRecord
 from surgrec.objectives import Objective
 from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints
@@ -61,7 +63,7 @@ def initialize_weights(
         )
 
     if first_step:
-        recorded: dict[str, Any] | None = checkpoints.identity(first_step).get("init_from")
+        recorded = _recorded(checkpoints, first_step)
         _check_unchanged(recorded, path, given)
         return recorded
     if path is None:
@@ -170,6 +172,20 @@ def _show(weights: Pretrained, name: str, change: str | None, reason: str | None
 
     for line in lines:
         say(f"init_from: {escape(line)}")
+
+
+def _recorded(checkpoints: Checkpoints, step: int) -> dict[str, Any] | None:
+    """Return the record of the initial weights in the checkpoint of a step."""
+    recorded: dict[str, Any] | None = checkpoints.identity(step).get("init_from")
+    if recorded is not None:
+        typed(
+            recorded,
+            InitRecord,
+            f"the checkpoint of step {step} in {checkpoints.run_dir}: init_from",
+            error=CheckpointError,
+            remedy="remove the folder of this checkpoint to resume from the previous one",
+        )
+    return recorded
 
 
 def _check_unchanged(

@@ -16,8 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from surgrec.clips import VIEWS_VERSION, ClipBatch, clip_batches
+from surgrec.errors import CheckpointError
+from surgrec.json_files import typed
 from surgrec.masks import MASKS_VERSION
 from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
 from surgrec.runs import (
     completed_identity,
@@ -297,6 +300,13 @@ class Run:
 
     def _differences(self, saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
         """Return the differences from a checkpoint, which an older version may have written."""
+        typed(
+            saved,
+            RunIdentity,
+            f"the checkpoint of step {self.first_step} in {self.config.run_dir}: identity",
+            error=CheckpointError,
+            remedy="remove the folder of this checkpoint to resume from the previous one",
+        )
         completed, unknown = completed_identity(saved, current, self.config)
         if unknown and self.is_main:
             say(

@@ -1,14 +1,17 @@
 """A checkpoint restores the exact state that was saved, or is refused with a reason."""
 
+import json
 import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from surgrec.errors import CheckpointError, StorageError
+from surgrec.storage import file_sha256
 from surgrec.training._checkpoint import Checkpoints, TrainingState
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
@@ -102,7 +105,89 @@ def test_a_damaged_state_file_is_refused(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
     (path / "state.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"state\.json cannot be read"):
+    with pytest.raises(CheckpointError, match=r"state\.json is not valid JSON"):
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "nested more than 64 levels deep"),
+        ("[]", "is a list, not an object"),
+        ('{"format": 1, "step": 10, "files": {}}', "lacks the field identity"),
+        ('{"format": 1, "step": 10, "files": {"a": 1}, "identity": {}}', "files.a is a whole"),
+        ('{"format": 2, "step": 10, "files": {}, "identity": {}}', "has checkpoint format 2"),
+        ('{"format": 1, "step": 20, "files": {}, "identity": {}}', "rename the folder to step-000"),
+        ('{"format": 1, "step": NaN, "files": {}, "identity": {}}', "has NaN in place of a number"),
+        ("\0" * 400, "NUL bytes, as after a power failure"),
+        ('{"format": 1, "step": 10, "files": {"../a": ""}, "identity": {}}', "missing or damaged"),
+    ],
+)
+def test_a_forged_state_file_is_refused_in_one_sentence(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    state = a_state(model, optimizer, {})
+    path = Checkpoints(tmp_path, keep=2).save(10, state)
+    (path / "state.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError) as caught:
+        Checkpoints(tmp_path, keep=2).load(10, state)
+    assert words in str(caught.value)
+
+
+def test_folders_with_absurd_names_are_no_checkpoints(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(10, a_state(model, optimizer))
+    for name in ("step-99999999999999999999", "step-000000011", "step-0000001\u0661", "step-1"):
+        (checkpoints.folder / name).mkdir()
+    (checkpoints.folder / "step-00000020").write_text("a file")
+    assert checkpoints.steps() == [10]
+
+
+def replace_file(path: Path, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Replace a file of a checkpoint, and record its digest."""
+    save_file(tensors, path / name)
+    state = json.loads((path / "state.json").read_text())
+    state["files"][name] = file_sha256(path / name)
+    (path / "state.json").write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_a_checkpoint_that_is_not_finite_is_refused(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
+    tensors = load_file(path / name)
+    key = next(key for key in tensors if key.endswith("2.bias"))
+    tensors[key][0] = value
+    replace_file(path, name, tensors)
+    with pytest.raises(
+        CheckpointError, match=f"{name}: the tensor '{key}' has values that are NaN"
+    ):
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
+
+
+def test_moments_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
+    tensors = load_file(path / "optimizer.safetensors")
+    replace_file(path, "optimizer.safetensors", tensors | {"exp_avg.0.bias": torch.zeros(1 << 20)})
+    with pytest.raises(CheckpointError, match=r"exp_avg\.0\.bias has shape \(1048576,\)"):
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
+
+
+def test_a_pickle_under_the_name_of_a_module_is_refused(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer))
+    replace_file(path, "model.safetensors", {})
+    torch.save(model.state_dict(), path / "model.safetensors")
+    state = json.loads((path / "state.json").read_text())
+    state["files"]["model.safetensors"] = file_sha256(path / "model.safetensors")
+    (path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match="PyTorch pickle under the name of a safetensors"):
         Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
 
 
