@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,9 +51,17 @@ class ClipBatch:
 
     def pin_memory(self) -> "ClipBatch":
         """Return the batch in page-locked memory. torch's DataLoader calls this method."""
-        return ClipBatch(
-            **(vars(self) | {"frames": [frames.pin_memory() for frames in self.frames]})
-        )
+        return replace(self, frames=[frames.pin_memory() for frames in self.frames])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "ClipBatch":
+        """Return the batch with its frames on a device. Lightning and Accelerate call this method.
+
+        Args:
+            device: Where the frames shall be.
+            non_blocking: Whether a copy from page-locked memory may run beside other work.
+        """
+        frames = [frames.to(device, non_blocking=non_blocking) for frames in self.frames]
+        return replace(self, frames=frames)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all clips as one shared tensor.

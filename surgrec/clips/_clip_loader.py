@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 import torch.distributed
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from surgrec.cli import from_plain
 from surgrec.clips._augment import AugmentConfig
 from surgrec.clips._batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips._dataset import ClipDataset
-from surgrec.clips._loader import StepSampler, clip_batches
+from surgrec.clips._loader import StepSampler, clip_batches, second_division
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
 from surgrec.config_files import read_config
@@ -170,12 +170,6 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         return self.steps
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if get_worker_info() is not None:
-            raise ConfigError(
-                "load_clips starts workers itself, but a worker of a DataLoader iterates over it; "
-                "use it without a DataLoader, or with "
-                "DataLoader(clips, batch_size=None, num_workers=0)"
-            )
         sampler = self._sampler()
         pin_memory = self.device.type == "cuda"
 
@@ -216,12 +210,7 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
         """
         rank, world_size = self._world()
         if world_size > 1:
-            raise ConfigError(
-                f"load_clips already yields the share of rank {rank} of {world_size}, "
-                "and Accelerate would divide it again; in your own loop, do not pass it to "
-                "accelerator.prepare; in a Trainer, return DataLoader(clips, batch_size=None) from "
-                "get_train_dataloader"
-            )
+            raise ConfigError(second_division(rank, world_size))
 
     def _sampler(self) -> StepSampler:
         """Return the positions from the state to the end of the pass.

@@ -22,7 +22,7 @@ from surgrec.clips._crop import Box, bounding_box
 from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
-from surgrec.errors import SampleError, ShardError, SurgrecError
+from surgrec.errors import ConfigError, SampleError, ShardError, SurgrecError
 from surgrec.shards import Sample
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
 
@@ -95,7 +95,9 @@ class ClipDataset:
     """Source of the batches of a stream: `views` random views of each sample.
 
     All views of a sample show the same moments. `clip_batches` drives the dataset with workers or
-    threads. It is not a `torch.utils.data.Dataset`, as it is indexed by batch requests.
+    threads. It is not a `torch.utils.data.Dataset`, because a stream has no length. A plain
+    DataLoader takes it with the positions of a rank, and may spawn its workers:
+    `DataLoader(dataset, sampler=StepSampler(...), batch_size=None)`.
 
     Args:
         stream: The order of the samples.
@@ -112,7 +114,7 @@ class ClipDataset:
         dataset = ClipDataset(
             stream, ClipSampling(), AugmentConfig(), LoaderConfig(num_workers=0)
         )
-        batch = dataset.batch(BatchRequest(positions=(0, 1, 2, 3)))
+        batch = dataset[[0, 1, 2, 3]]
         ```
     """
 
@@ -135,6 +137,19 @@ class ClipDataset:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the threads, which cannot be pickled and are created again on first use."""
         return vars(self) | {"_processes": {}}
+
+    def __getitem__(self, positions: int | Sequence[int]) -> ClipBatch:
+        """Return the batch of one or several positions of the stream.
+
+        Raises:
+            ConfigError: There is no position, or a negative one.
+            StorageError: A shard cannot be read.
+            ShardError: A shard does not match its index, or a sample and its substitutes are bad.
+        """
+        several = np.atleast_1d(positions).tolist()
+        if not several or min(several) < 0:
+            raise ConfigError(f"a batch of the positions {several}; give positions from 0 on")
+        return self.batch(BatchRequest(positions=tuple(several)))
 
     def batch_or_error(
         self, request: BatchRequest, store: StoreFrames | None = None

@@ -8,6 +8,7 @@ batches to `accelerator.prepare`, which would divide them among the ranks a seco
 import atexit
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections import deque
@@ -15,6 +16,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -24,7 +26,7 @@ from surgrec.clips._dataset import BatchRequest, ClipDataset
 from surgrec.clips._frame_memory import FrameMemory, PackedBatch
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._malloc import keep_freed_memory
-from surgrec.errors import StorageError, SurgrecError
+from surgrec.errors import ConfigError, StorageError, SurgrecError
 from surgrec.stream import FillerStatus, ReadStats, rank_positions, run_cache_filler
 
 _LAUNCHER_VARIABLES = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
@@ -37,6 +39,9 @@ _BATCHES_IN_USE = 2
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
 """Beginnings of torch's messages about dead or slow workers. Any other RuntimeError is a bug and
 keeps its traceback."""
+
+_DIVIDERS = ("DataLoaderDispatcher", "IterableDatasetShard", "BatchSamplerShard")
+"""Classes of Accelerate that divide batches among ranks."""
 
 _running: "weakref.WeakSet[Generator[ClipBatch]]" = weakref.WeakSet()
 
@@ -66,6 +71,7 @@ class StepSampler:
         self.positions(self.start_step)  # raises if the world size does not divide the batch
 
     def __iter__(self) -> Iterator[list[int]]:
+        _refuse_second_division(self)
         for step in range(self.start_step, self.steps):
             yield self.positions(step)
 
@@ -118,6 +124,8 @@ def clip_batches(
         pin_memory: Whether frames are placed in page-locked memory, for fast copies to a GPU.
 
     Raises:
+        ConfigError: A worker of a DataLoader iterates, or Accelerate would divide the batches of a
+            rank a second time.
         StorageError: A shard cannot be read, a worker died, or a batch took longer than the
             timeout.
         ShardError: A shard does not match its index, or a sample and its substitutes are bad.
@@ -137,6 +145,13 @@ def clip_batches(
 def _clip_batches(
     dataset: ClipDataset, sampler: StepSampler, pin_memory: bool
 ) -> Generator[ClipBatch]:
+    if get_worker_info() is not None:
+        raise ConfigError(
+            "load_clips and clip_batches start workers themselves, but a worker of a DataLoader "
+            "iterates over them; use them without a DataLoader, or with "
+            "DataLoader(clips, batch_size=None, num_workers=0)"
+        )
+    _refuse_second_division(sampler)
     requests = _RequestSampler(sampler=sampler, config=dataset.config)
     produce = _in_workers if dataset.config.workers else _in_threads
 
@@ -161,6 +176,35 @@ def _clip_batches(
                 batch = replace(batch, read_stats=batch.read_stats + ReadStats(**filled))
 
             yield batch
+
+
+def _refuse_second_division(sampler: StepSampler) -> None:
+    """Refuse to yield one rank's share to a wrapper that divides it among the ranks again.
+
+    Accelerate wraps any loader that is prepared, as the Trainer of transformers does. It sends rank
+    0's batches to all ranks, or each rank a part of its own: most positions would never be used.
+    The wrapper cannot be seen from the dataset, but it is among the callers.
+
+    Raises:
+        ConfigError: There are several ranks, and Accelerate divides.
+    """
+    if sampler.world_size == 1:
+        return
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        caller = frame.f_code.co_qualname.partition(".")[0]
+        if caller in _DIVIDERS and frame.f_globals.get("__name__") == "accelerate.data_loader":
+            raise ConfigError(second_division(sampler.rank, sampler.world_size))
+        frame = frame.f_back
+
+
+def second_division(rank: int, world_size: int) -> str:
+    """Return the sentence that refuses to divide the batches of a rank again."""
+    return (
+        f"the loader already yields the share of rank {rank} of {world_size}, and Accelerate "
+        "would divide it again; in your own loop, do not pass it to accelerator.prepare; in a "
+        "Trainer, return DataLoader(clips, batch_size=None) from get_train_dataloader"
+    )
 
 
 def _start_cache_filler(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from surgrec.errors import ShardError
@@ -102,11 +103,13 @@ def read_corpus_labels(source: Source) -> list[VideoLabel]:
 
 def _open_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     """Read an index, or map it from the cache of large indexes."""
-    if entry.samples < _index_cache.CACHED_FROM:
-        return _read_index(store, name, entry)
     file = f"{name}/{INDEX_FILE}"
-    index = _index_cache.cached_index(store, file, lambda: _read_index(store, name, entry))
-    _check_num_rows(index, entry, store.locate(file))
+    if entry.samples < _index_cache.CACHED_FROM:
+        index = _read_index(store, name, entry)
+    else:
+        index = _index_cache.cached_index(store, file, lambda: _read_index(store, name, entry))
+        _check_num_rows(index, entry, store.locate(file))
+    index.reopen = partial(_open_index, store, name, entry)
     return index
 
 

@@ -1,7 +1,7 @@
 """Parquet tables of a source: the index, the labels by video time, and the dropped segments."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,8 +66,16 @@ class SourceIndex:
             for name in part.column_names
         }
         self.num_rows = int(table.num_rows)
+        self.reopen: Callable[[], SourceIndex] | None = None
+        """Opens the index again, in any process; None if it is not a file of a corpus."""
         self.keys_digest = keys_digest or _digest_of_keys(self._columns["key"])
         """SHA-256 of all keys, in the order of the rows."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how to open the index, not its rows: each process would get a copy of them."""
+        if self.reopen is None:
+            return _from_rows, (self.table(), self._context, self.keys_digest)
+        return _opened_again, (self.reopen, self._places_digest(), self._context)
 
     def table(self) -> pa.Table:
         """Return all columns, including those beyond the format."""
@@ -148,6 +156,13 @@ class SourceIndex:
             for combination, part in zip(combinations.tolist(), parts, strict=True)
         ]
 
+    def _places_digest(self) -> str:
+        """Return a digest of all keys, and of the places and sizes of their clips."""
+        digest = hashlib.sha256(self.keys_digest)
+        for name in ("mp4_offset", "mp4_size"):
+            digest.update(self._columns[name].to_numpy())
+        return digest.hexdigest()
+
     def _strings(self, column: str) -> Any:
         if column not in self._columns:
             raise ShardError(
@@ -160,6 +175,27 @@ class SourceIndex:
                 "fill the column, or use another level"
             )
         return self._columns[column].cast(pa.string())
+
+
+def _from_rows(table: pa.Table, context: str, keys_digest: bytes) -> SourceIndex:
+    return SourceIndex(table, context, keys_digest=keys_digest)
+
+
+def _opened_again(
+    reopen: Callable[[], SourceIndex], places_digest: str, context: str
+) -> SourceIndex:
+    """Open an index in another process.
+
+    Raises:
+        ShardError: The index was replaced since the first process opened it.
+    """
+    index = reopen()
+    if index._places_digest() != places_digest:
+        raise ShardError(
+            f"{context} was replaced after the process that sent it here had opened it; open the "
+            "corpus again there"
+        )
+    return index
 
 
 def samples_to_parquet(samples: Sequence[Sample]) -> bytes:

@@ -298,7 +298,9 @@ def test_a_dataloader_passes_batches_through(tiny_corpus: Path, ten: list[Batch]
 
 def test_workers_of_a_dataloader_around_the_loader_are_refused(tiny_corpus: Path) -> None:
     loader = DataLoader(load(tiny_corpus, steps=10), batch_size=None, num_workers=1)
-    with pytest.raises(ConfigError, match="load_clips starts workers itself") as caught:
+    with pytest.raises(
+        ConfigError, match="load_clips and clip_batches start workers themselves"
+    ) as caught:
         next(iter(loader))
     traceback.clear_frames(caught.tb)  # torch's frames would keep the worker alive for 5 s
 

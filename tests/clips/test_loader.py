@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import send_to_device
+from torch.utils.data import DataLoader, IterableDataset
 
 from surgrec.clips import (
     AugmentConfig,
@@ -470,3 +473,86 @@ def test_pinned_batches_are_page_locked_and_the_same(
     batches = list(clip_batches(make_dataset(tiny_corpus, config), SAMPLER, pin_memory=True))
     assert all(frames.is_pinned() for batch in batches for frames in batch.frames)
     assert content(batches) == uninterrupted
+
+
+# A DataLoader of the user's own
+
+
+def test_a_dataset_is_indexed_by_positions(tiny_corpus: Path) -> None:
+    dataset = make_dataset(tiny_corpus)
+    (batch,) = clip_batches(dataset, replace(SAMPLER, steps=1))
+    assert content([dataset[range(8)]]) == content([batch])
+    assert content([dataset[3]]) == content([batch])[3:4]
+
+
+@pytest.mark.parametrize("positions", [[], [-1], [0, -8], -3])
+def test_positions_outside_the_stream_are_refused(tiny_corpus: Path, positions: Any) -> None:
+    with pytest.raises(ConfigError, match="give positions from 0 on"):
+        make_dataset(tiny_corpus)[positions]
+
+
+@pytest.mark.slow  # a spawned worker imports torch
+def test_spawned_workers_make_the_batches_of_forked_ones(tiny_corpus: Path) -> None:
+    dataset, sampler = make_dataset(tiny_corpus), replace(SAMPLER, steps=2)
+    loader = DataLoader(
+        dataset,  # type: ignore[arg-type]  # torch declares a Dataset, and asks for __getitem__ only
+        sampler=sampler,
+        batch_size=None,
+        num_workers=1,
+        multiprocessing_context="spawn",
+    )
+    assert content(list(loader)) == content(list(clip_batches(dataset, sampler)))
+
+
+class Wrapped(IterableDataset[Any]):
+    """What a user writes to give the batches of a rank to a Trainer."""
+
+    def __init__(self, dataset: ClipDataset, sampler: StepSampler) -> None:
+        self.dataset, self.sampler = dataset, sampler
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in clip_batches(self.dataset, self.sampler):
+            yield {"video": to_model_input(batch, 16, torch.device("cpu"))}
+
+
+def prepared(loader: Any, dispatch: bool | None) -> Any:
+    """Return a loader as Accelerate prepares it on rank 0 of 2."""
+    return prepare_data_loader(
+        loader,
+        torch.device("cpu"),
+        num_processes=2,
+        process_index=0,
+        put_on_device=True,
+        dispatch_batches=dispatch,
+    )
+
+
+@pytest.mark.parametrize("kind", ["dispatched", "sharded", "batch sampler"])
+def test_no_wrapper_divides_the_share_of_a_rank_again(tiny_corpus: Path, kind: str) -> None:
+    dataset, sampler = make_dataset(tiny_corpus), replace(SAMPLER, world_size=2)
+    loader: Any = DataLoader(Wrapped(dataset, sampler), batch_size=2)
+    if kind == "batch sampler":
+        loader = DataLoader(dataset, batch_sampler=sampler)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="share of rank 0 of 2, and Accelerate would divide it"):
+        next(iter(prepared(loader, dispatch=None if kind == "dispatched" else False)))
+
+
+def test_a_wrapper_that_does_not_divide_gets_every_batch(tiny_corpus: Path) -> None:
+    dataset, sampler = make_dataset(tiny_corpus), replace(SAMPLER, world_size=2)
+    loader = DataLoader(Wrapped(dataset, sampler), batch_size=None)
+    assert len(list(loader)) == 4
+
+
+def test_workers_around_the_loader_are_refused(tiny_corpus: Path) -> None:
+    wrapped = Wrapped(make_dataset(tiny_corpus), SAMPLER)
+    loader = DataLoader(wrapped, batch_size=None, num_workers=1)
+    with pytest.raises(ConfigError, match="start workers themselves") as caught:
+        next(iter(loader))
+    traceback.clear_frames(caught.tb)  # torch's frames would keep the worker alive for 5 s
+
+
+def test_libraries_can_move_a_batch_to_a_device(tiny_corpus: Path) -> None:
+    batch = make_dataset(tiny_corpus)[[0, 1]]
+    moved = send_to_device(batch, torch.device("meta"), non_blocking=True)
+    assert all(frames.is_meta for frames in moved.frames)
+    assert (moved.keys, moved.views) == (batch.keys, batch.views)

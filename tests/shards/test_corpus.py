@@ -1,17 +1,19 @@
 import json
+import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards import CorpusFile, Sample, open_corpus, read_corpus_labels, unlisted_shards
-from surgrec.shards._index import samples_to_parquet
+from surgrec.shards._index import SourceIndex, samples_to_parquet
 from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION
 from surgrec.storage import open_store
-from tests.support.samples import make_clips, write_corpus
+from tests.support.samples import make_clips, make_mp4, write_corpus
 
 
 @pytest.fixture
@@ -209,3 +211,27 @@ def test_shards_and_offset_files_that_no_entry_lists_are_found(root: Path) -> No
         "beta/beta-val-00000000.tar",
     ]
     assert list(unlisted_shards(store, sources, "beta/")) == unlisted[2:]
+
+
+def test_a_pickled_source_opens_its_index_again(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(5000)}, clips_per_shard=5000)
+    source = open_corpus([root])["alpha"]
+    data = pickle.dumps(source)
+    assert len(data) < 4000, "no rows"
+    sent = pickle.loads(data)
+    assert sent.index.table().equals(source.index.table())
+
+
+def test_a_pickled_index_of_the_callers_own_rows_keeps_them(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(8)})
+    table = open_corpus([root])["alpha"].index.table()
+    index = SourceIndex(table.append_column("quality", pa.array(range(8))), "here")
+    assert pickle.loads(pickle.dumps(index)).table().equals(index.table())
+
+
+def test_a_pickled_source_that_was_replaced_since_is_refused(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(8)})
+    data = pickle.dumps(open_corpus([root])["alpha"])
+    write_corpus(root, {"alpha": make_clips(8)}, mp4=lambda clip: make_mp4(clip) * 2)
+    with pytest.raises(ShardError, match=r"index\.parquet was replaced after the process"):
+        pickle.loads(data)
