@@ -84,7 +84,14 @@ def _run(
     command: Sequence[str], recording: Recording, out: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=False, cwd=out
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd=out,
+        pass_fds=(recording.fileno(),),
+        umask=0o077,
     )
     for complaint, number in _DISK_FULL.items():
         if out is not None and complaint in done.stderr:
@@ -108,5 +115,5 @@ def _complaint(stderr: str, recording: Recording) -> str:
     """Return the first two distinct lines of stderr, without addresses and the file's name."""
     file = recording.input_arguments()[-1]
     lines = [re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", line) for line in stderr.splitlines()]
-    lines = [line.replace(file, "").replace(str(recording.path), "").strip(" :") for line in lines]
+    lines = [line.replace(file, "").strip(" :") for line in lines]
     return "; ".join(list(dict.fromkeys(line for line in lines if line))[:2]) or "no reason given"

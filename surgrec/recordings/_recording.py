@@ -1,10 +1,13 @@
 """An opened recording: the file that ffprobe and ffmpeg read."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
+
+_PART_BYTES = 1 << 20
 
 
 class BadVideoError(Exception):
@@ -53,9 +56,7 @@ class Recording:
         except FileNotFoundError:
             raise BadVideoError("missing", "the file does not exist") from None
         except OSError as error:
-            raise BadVideoError(
-                "unreadable", f"the file cannot be read: {error.strerror}", may_pass=True
-            ) from None
+            raise _unreadable(error) from None
 
         try:
             self.identity = self._identity()
@@ -68,8 +69,46 @@ class Recording:
         return self._descriptor
 
     def input_arguments(self) -> list[str]:
-        """Return ffmpeg's arguments that name the file, whatever its name looks like."""
-        return ["-i", f"file:{self.path.resolve()}"]
+        """Return ffmpeg's arguments that name the file by its descriptor.
+
+        The path, which may contain a patient's name, is not visible in a list of processes. The
+        process must inherit the descriptor. It reads the opened file, also if another one takes its
+        path.
+        """
+        return ["-i", f"file:/proc/self/fd/{self._descriptor}"]
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file.
+
+        Raises:
+            BadVideoError: The file changed while it was read, or cannot be read.
+        """
+        digest, offset = hashlib.sha256(), 0
+        try:
+            while data := os.pread(self._descriptor, _PART_BYTES, offset):
+                digest.update(data)
+                offset += len(data)
+        except OSError as error:
+            raise _unreadable(error) from None
+        self.require_unchanged()
+        return digest.hexdigest()
+
+    def require_unchanged(self, since: FileIdentity | None = None) -> None:
+        """Check that the file is as it was when it was opened.
+
+        Args:
+            since: An identity from an earlier time, which it must still have.
+
+        Raises:
+            BadVideoError: The file was replaced, or it was written.
+        """
+        if not self.identity == self._identity() == (since or self.identity):
+            raise BadVideoError(
+                "changed",
+                "the file was replaced or written while it was read; when it is complete, run the "
+                "same command again",
+                may_pass=True,
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -93,3 +132,7 @@ class Recording:
         if state.st_size == 0:
             raise BadVideoError("empty", "the file is empty")
         return FileIdentity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _unreadable(error: OSError) -> BadVideoError:
+    return BadVideoError("unreadable", f"the file cannot be read: {error.strerror}", may_pass=True)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import stat
 import tarfile
 from pathlib import Path
@@ -317,6 +318,26 @@ def test_a_shared_work_folder_is_left_as_it_is_and_used_by_two_keys(tmp_path: Pa
     assert len(folders) == 2
     assert stat.S_IMODE(work.stat().st_mode) == 0o1777
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+def test_no_list_of_processes_shows_a_path_of_a_video(tmp_path: Path) -> None:
+    for name in ("ffmpeg", "ffprobe"):
+        spy = tmp_path / "bin" / name
+        spy.parent.mkdir(exist_ok=True)
+        spy.write_text(
+            f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/seen\nexec {shutil.which(name)} "$@"\n'
+        )
+        spy.chmod(0o755)
+    make_video(tmp_path / PATIENT / f"{PATIENT}.mp4", seconds=2)
+    (tmp_path / PATIENT / "damaged.mp4").write_bytes(b"no video")
+    built = run_tool(
+        *(*build_folder(tmp_path / PATIENT), *QUICK, "--out", tmp_path / "corpus"),
+        env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+    )
+    assert built.returncode == 3, built.stderr
+    seen = (tmp_path / "seen").read_text()
+    assert "/proc/self/fd/" in seen
+    assert PATIENT not in seen
 
 
 def a_build(folder: Path) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from surgrec.annotations import VideoLabels, read_labels
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
-from surgrec.recordings import BadVideoError
+from surgrec.recordings import BadVideoError, FileIdentity, Recording
 from surgrec.shards import CorpusFile, Dropped
 from surgrec.storage import Store
 from surgrec_shard.build_report import write_report
@@ -20,6 +20,7 @@ from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure,
 from surgrec_shard.groups import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.label_checks import require_fitting_labels
 from surgrec_shard.pack import pack_group
+from surgrec_shard.pending import PendingVideos
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.publish import publish_source, remove_unlisted_shards
 
@@ -74,6 +75,7 @@ class Build:
         self._config = config
         self._progress = progress
         self._work = config.private.folder_in(config.work)
+        self._pending = PendingVideos(config.private.path / "pending")
 
     def run(self) -> BuildResult:
         """Build all sources and publish them.
@@ -148,34 +150,32 @@ class Build:
         failures = []
 
         with ThreadPoolExecutor(self._config.workers) as pool:
-            hashes = pool.map(self._hash, videos)
-            for number, (video, sha256) in enumerate(zip(videos, hashes, strict=True), 1):
+            hashed = pool.map(self._hash, videos)
+            for number, (video, result) in enumerate(zip(videos, hashed, strict=True), 1):
                 self._progress("reading", number, len(videos))
-                if isinstance(sha256, VideoFailure):
-                    failures.append(sha256)
+                if isinstance(result, VideoFailure):
+                    failures.append(result)
                     continue
 
+                sha256, identity = result
                 first = planned.get((video.source, sha256))
                 if first is not None:
                     detail = f"the file has the same bytes as {first.video.path}, which is used"
-                    failures.append(_failure(video, sha256[:12], "duplicate", detail))
+                    error = BadVideoError("duplicate", detail)
+                    failures.append(_failure(video, sha256[:12], error))
                     continue
-                planned[video.source, sha256] = self._plan_video(video, sha256)
+                planned[video.source, sha256] = self._plan_video(video, sha256, identity)
         return list(planned.values()), failures
 
-    def _hash(self, video: Video) -> str | VideoFailure:
-        """Return the SHA-256 of a video file, or why it cannot be read."""
+    def _hash(self, video: Video) -> tuple[str, FileIdentity] | VideoFailure:
+        """Return the SHA-256 and the identity of a video file, or why it cannot be read."""
         try:
-            if video.path.exists() and not video.path.is_file():
-                # A folder, or a pipe, whose reading would never end.
-                return _failure(video, "", "unreadable", "the path is not a regular file")
-            return self._config.private.file_sha256(video.path)
-        except FileNotFoundError:
-            return _failure(video, "", "missing", "the file does not exist")
-        except OSError as error:
-            return _failure(video, "", "unreadable", f"the file cannot be read: {error.strerror}")
+            with Recording(video.path) as recording:
+                return self._config.private.sha256(recording), recording.identity
+        except BadVideoError as error:
+            return _failure(video, "", error)
 
-    def _plan_video(self, video: Video, sha256: str) -> PlannedVideo:
+    def _plan_video(self, video: Video, sha256: str, identity: FileIdentity) -> PlannedVideo:
         if not video.case:
             case = sha256[:12]
         elif self._config.public or video.public:
@@ -183,7 +183,9 @@ class Build:
         else:
             case = self._config.private.pseudonym(video.source, video.case)
         annotations = read_labels(video.labels) if video.labels else VideoLabels()
-        return PlannedVideo(video=video, sha256=sha256, case=case, annotations=annotations)
+        return PlannedVideo(
+            video=video, sha256=sha256, case=case, annotations=annotations, identity=identity
+        )
 
     def _is_complete(self, corpus: CorpusFile, source: str, groups: Sequence[Group]) -> bool:
         """Return whether the corpus has the source from the same plan, with all of its shards."""
@@ -192,9 +194,12 @@ class Build:
         if entry is None:
             return False
 
+        pending = self._pending.read(source)
         if entry.plan == source_plan_digest(groups):
-            return all(is_stored(store, source, shard) for shard in entry.shards)
-        if self._config.replace:
+            is_final = pending is None or pending.plan != entry.plan
+            return is_final and all(is_stored(store, source, shard) for shard in entry.shards)
+        videos = [video for group in groups for video in group.videos]
+        if self._config.replace or (pending is not None and pending.fits(entry.plan, videos)):
             return False
         raise ShardError(
             f"{store.address} has a source {source!r} that was built from other videos, cases or "
@@ -230,14 +235,15 @@ class Build:
                         require_fitting_labels(video, result)
                         encoded[video.id] = result
                     except BadVideoError as error:
-                        failures.append(_failure(video.video, video.id, error.reason, str(error)))
+                        failures.append(_failure(video.video, video.id, error))
                     done += 1
                     self._progress("encoding", done, total)
 
                 # A record promises that the shards are in the store, so it is written after them.
                 packed[group.name] = self._pack(group, encoded, failures)
-                records.write(group, packed[group.name])
-                self._remove_encodings(group)
+                if packed[group.name].is_final:
+                    records.write(group, packed[group.name])
+                    self._remove_encodings(group)
         finally:
             pool.shutdown(cancel_futures=True)
         return packed
@@ -257,6 +263,7 @@ class Build:
                     video.video.path,
                     self._config.encode,
                     self._encoding_folder(video),
+                    video.identity,
                 )
                 for video in group.videos
             ]
@@ -317,6 +324,13 @@ class Build:
     ) -> CorpusFile:
         """Write the tables of all new sources, then `corpus.json`. Return its content."""
         store = self._config.store
+        for source in groups.keys() - set(complete):
+            self._pending.write(
+                source,
+                source_plan_digest(groups[source]),
+                [video for group in groups[source] for video in group.videos],
+                [failure for failure in failures if failure.source == source],
+            )
         entries = {
             source: publish_source(store, members, packed, failures)
             for source, members in groups.items()
@@ -344,7 +358,12 @@ def _with_current_paths(
     ]
 
 
-def _failure(video: Video, name: str, reason: str, detail: str) -> VideoFailure:
+def _failure(video: Video, name: str, error: BadVideoError) -> VideoFailure:
     return VideoFailure(
-        path=video.path, source=video.source, video=name, reason=reason, detail=detail
+        path=video.path,
+        source=video.source,
+        video=name,
+        reason=error.reason,
+        detail=str(error),
+        may_pass=error.may_pass,
     )

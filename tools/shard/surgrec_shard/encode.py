@@ -14,6 +14,7 @@ from surgrec.errors import ConfigError
 from surgrec.recordings import (
     BadVideoError,
     FfmpegError,
+    FileIdentity,
     Recording,
     RecordingFacts,
     inspect,
@@ -115,22 +116,27 @@ class EncodedVideo:
         return self.tail[1] if self.tail else last.start_s + last.duration_s
 
 
-def encode_video(path: Path, settings: EncodeSettings, folder: Path) -> EncodedVideo:
+def encode_video(
+    path: Path, settings: EncodeSettings, folder: Path, identity: FileIdentity | None = None
+) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.
 
     Args:
         path: The video file.
         settings: How clips are stored.
         folder: Folder for the clips. If it exists, its clips are read and nothing is encoded.
+        identity: Identity of the file when it was hashed.
 
     Raises:
-        BadVideoError: The file is not a video, is truncated, or is shorter than the shortest clip.
+        BadVideoError: The file has changed, is not a video, is truncated, or is shorter than the
+            shortest clip.
         StorageError: The disk is full.
     """
     if (folder / _CLIPS_FILE).is_file():
         return _read(folder)
 
     with Recording(path) as recording:
+        recording.require_unchanged(identity)
         return _encode_into(recording, settings, folder)
 
 
@@ -139,6 +145,7 @@ def _encode_into(recording: Recording, settings: EncodeSettings, folder: Path) -
     partial = _partial_folder(folder)
     try:
         encoded = _encode(recording, facts, settings, partial)
+        recording.require_unchanged()
         text = json.dumps({**asdict(encoded), "folder": ""})
         with writing_to(folder.parent):
             (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")

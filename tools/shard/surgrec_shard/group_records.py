@@ -23,6 +23,8 @@ class VideoFailure:
     reason: str
     """One word, which the corpus may contain."""
     detail: str
+    may_pass: bool = False
+    """Whether a later build may succeed: the content of the file is not the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,11 @@ class PackedGroup:
     failures: list[VideoFailure] = field(default_factory=list)
     damaged: dict[str, int] = field(default_factory=dict)
     """Number of damaged places that the decoder skipped, for each video that has any."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a later build of the same group would give the same result."""
+        return not any(failure.may_pass for failure in self.failures)
 
     def video_ends(self) -> dict[str, float]:
         """Return the end of each packed video, seconds."""

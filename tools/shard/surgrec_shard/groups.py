@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from surgrec.annotations import Label, VideoLabels
 from surgrec.errors import ConfigError
 from surgrec.manifest import Video
+from surgrec.recordings import FileIdentity
 
 _PACKING_VERSION = 1
 """Raise it with every change of grouping or packing that changes the bytes of a shard."""
@@ -40,6 +41,8 @@ class PlannedVideo:
     case: str
     """The pseudonym, or the case name itself if the source is public."""
     annotations: VideoLabels = VideoLabels()
+    identity: FileIdentity | None = None
+    """Identity of the file that was hashed; None if it need not be compared."""
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -119,6 +122,11 @@ def make_groups(
 def source_plan_digest(groups: Sequence[Group]) -> str:
     """Return the digest of a source's plan. Equal digests mean equal bytes."""
     return _digest([group.digest() for group in groups])
+
+
+def videos_digest(videos: Sequence[PlannedVideo]) -> str:
+    """Return the digest of what reaches the shards of videos, in any order and any groups."""
+    return _digest(sorted(_digest(video.facts()) for video in videos))
 
 
 def _digest(value: object) -> str:

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from surgrec.errors import StorageError
-from surgrec.storage import FolderLock, acquire, file_sha256, make_owned_folder, open_owned
+from surgrec.recordings import Recording
+from surgrec.storage import FolderLock, acquire, make_owned_folder, open_owned
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
 _KEY_FILE, _HASHES_FILE = "key", "hashes.jsonl"
@@ -65,16 +66,19 @@ class PrivateFolder:
         make_owned_folder(folder)
         return folder
 
-    def file_sha256(self, path: Path) -> str:
-        """Return the SHA-256 of a file, from the folder if the file has not changed since.
+    def sha256(self, recording: Recording) -> str:
+        """Return the SHA-256 of a recording, from the folder if the file has not changed since.
 
         A file is known by its path, size, modification time and inode. Hashing a large corpus
         takes hours.
+
+        Raises:
+            BadVideoError: The file changed while it was read, or cannot be read.
         """
-        state = path.stat()
-        identity = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ino}"
+        state = recording.identity
+        identity = f"{recording.path.resolve()}|{state.size}|{state.mtime_ns}|{state.inode}"
         if identity not in self._hashes:
-            self._hashes[identity] = file_sha256(path)
+            self._hashes[identity] = recording.sha256()
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
             with (
                 writing_to(self.path, MOVE_PRIVATE),

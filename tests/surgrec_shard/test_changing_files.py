@@ -1,0 +1,188 @@
+"""The bytes that were hashed are the bytes that are encoded; files that change are tried again."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+import surgrec_shard.build
+from surgrec_shard.private import PrivateFolder
+
+from surgrec.recordings import BadVideoError, Recording
+from tests.support.tool import (
+    QUICK,
+    build_folder,
+    digests,
+    read_report,
+    refusal,
+    run_here,
+    same_key,
+)
+from tests.support.videos import make_video
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Return a folder of three videos."""
+    for name, pattern in (("a", "testsrc"), ("b", "testsrc2"), ("c", "mandelbrot")):
+        make_video(tmp_path / "videos" / f"{name}.mp4", seconds=4, pattern=pattern)
+    make_video(tmp_path / "other.mp4", seconds=6, pattern="rgbtestsrc")
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def before_encoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
+    """Return a function that does something once, before a video of this name is encoded."""
+
+    def arrange(name: str, act: Callable[[], object]) -> None:
+        actions = [act]
+        encode_video = surgrec_shard.build.encode_video
+
+        def encode(path: Path, *arguments: Any) -> Any:
+            if path.name == name and actions:
+                actions.pop()()
+            return encode_video(path, *arguments)
+
+        monkeypatch.setattr("surgrec_shard.build.encode_video", encode)
+
+    return arrange
+
+
+def a_build(videos: Path, out: str = "corpus") -> tuple[object, ...]:
+    return (*build_folder(videos), *QUICK, "--workers", 1, "--out", videos.parent / out)
+
+
+def test_a_file_replaced_after_its_hash_is_left_out_and_taken_by_the_next_build(
+    videos: Path, before_encoding: Callable[[str, Callable[[], object]], None]
+) -> None:
+    corpus = videos.parent / "corpus"
+    before_encoding("b.mp4", lambda: (videos.parent / "other.mp4").replace(videos / "b.mp4"))
+    built = run_here(*a_build(videos))
+    assert built.returncode == 3
+    assert f"skipped {videos}/b.mp4: the file was replaced or written" in built.stderr
+    report = read_report(videos.parent / "corpus.private")
+    assert {name: row["status"] for name, row in report.items()} == {
+        "a.mp4": "packed",
+        "b.mp4": "changed",
+        "c.mp4": "packed",
+    }
+    dropped = parquet.read_table(corpus / "lap" / "dropped.parquet").to_pylist()
+    assert [row["reason"] for row in dropped] == ["changed"]
+
+    # The next build takes the new bytes, without --replace, and gives what a new build would give.
+    again = run_here(*a_build(videos))
+    assert again.returncode == 0, again.stderr
+    private = same_key(videos.parent / "corpus.private", videos.parent / "fresh.private")
+    assert run_here(*a_build(videos, "fresh"), "--private", private).returncode == 0
+    assert digests(corpus) == digests(videos.parent / "fresh")
+    assert run_here("verify", corpus, "--decode", "true").returncode == 0
+
+
+def test_a_file_that_grows_while_it_is_encoded_is_left_out(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = surgrec_shard.encode.inspect
+
+    def grow(recording: Recording) -> Any:
+        if recording.path.name == "b.mp4":
+            with recording.path.open("ab") as file:
+                file.write(b"more")
+        return inspect(recording)
+
+    monkeypatch.setattr("surgrec_shard.encode.inspect", grow)
+    assert run_here(*a_build(videos)).returncode == 3
+    assert read_report(videos.parent / "corpus.private")["b.mp4"]["status"] == "changed"
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_left_out(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pread, path = os.pread, videos / "b.mp4"
+    size = path.stat().st_size
+
+    def grow(descriptor: int, count: int, offset: int) -> bytes:
+        if path.stat().st_size == size:
+            with path.open("ab") as file:
+                file.write(b"more")
+        return pread(descriptor, count, offset)
+
+    monkeypatch.setattr("os.pread", grow)
+    with Recording(path) as recording, pytest.raises(BadVideoError) as caught:
+        recording.sha256()
+    assert (caught.value.reason, caught.value.may_pass) == ("changed", True)
+
+
+def test_clips_come_from_the_opened_file_if_another_takes_its_path(
+    videos: Path, tmp_path: Path
+) -> None:
+    with Recording(videos / "a.mp4") as recording:
+        before = recording.sha256()
+        (tmp_path / "other.mp4").replace(videos / "a.mp4")
+        assert recording.sha256() == before
+        recording.require_unchanged()
+    with Recording(videos / "a.mp4") as other:
+        assert other.sha256() != before
+        with pytest.raises(BadVideoError, match="replaced or written"):
+            other.require_unchanged(recording.identity)
+
+
+def test_a_missing_file_is_taken_by_the_next_build_once_it_exists(
+    videos: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "videos.csv"
+    rows = [f"videos/{name}.mp4,lap,laparoscopy,{name},train" for name in "abc"]
+    manifest.write_text("\n".join(["path,source,domain,case,split", *rows]))
+    build = ("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    (videos / "b.mp4").rename(tmp_path / "away.mp4")
+    assert run_here(*build).returncode == 3
+
+    # Only the missing file may come without --replace.
+    (videos / "a.mp4").rename(tmp_path / "a.mp4")
+    shutil.copy(tmp_path / "other.mp4", videos / "a.mp4")
+    (tmp_path / "away.mp4").rename(videos / "b.mp4")
+    assert "was built from other videos" in refusal(run_here(*build))
+    (tmp_path / "a.mp4").replace(videos / "a.mp4")
+    built = run_here(*build)
+    assert built.returncode == 0, built.stderr
+    assert all(
+        row["status"] == "packed" for row in read_report(tmp_path / "corpus.private").values()
+    )
+    assert run_here(*build).returncode == 0
+
+
+def test_a_failure_that_may_pass_is_tried_again_by_the_same_command(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspect = surgrec_shard.encode.inspect
+
+    def fail(recording: Recording) -> Any:
+        if recording.path.name == "b.mp4":
+            raise BadVideoError("unreadable", "an error of the disk", may_pass=True)
+        return inspect(recording)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("surgrec_shard.encode.inspect", fail)
+        assert run_here(*a_build(videos)).returncode == 3
+        assert run_here(*a_build(videos)).returncode == 3
+    built = run_here(*a_build(videos))
+    assert built.returncode == 0, built.stderr
+    assert read_report(videos.parent / "corpus.private")["b.mp4"]["status"] == "packed"
+    assert run_here("verify", videos.parent / "corpus").returncode == 0
+
+
+def test_a_file_of_the_same_size_and_time_is_hashed_again_if_it_is_another(tmp_path: Path) -> None:
+    private = PrivateFolder(tmp_path / "private")
+    path, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    path.write_bytes(b"one")
+    other.write_bytes(b"two")
+    for file in (path, other):
+        os.utime(file, (1e9, 1e9))
+    with Recording(path) as recording:
+        first = private.sha256(recording)
+    other.replace(path)
+    with Recording(path) as recording:
+        assert private.sha256(recording) != first
+        assert PrivateFolder(tmp_path / "private").sha256(recording) == recording.sha256()
