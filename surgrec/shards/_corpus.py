@@ -44,7 +44,7 @@ def open_corpus(
     Args:
         addresses: Roots of the corpora: folders or `s3://bucket/prefix`. A single string or path
             is one root.
-        policy: How long to retry requests to a failing object store; None: five minutes.
+        policy: How long to wait for a store; None: five minutes, but 20 s for its first answer.
 
     Returns:
         The sources by name, in the order of the roots, then of their names.

@@ -21,10 +21,11 @@ from surgrec.storage._digest import file_sha256
 from surgrec.storage._disk_cache import DiskCache, WholeFile
 from surgrec.storage._lock import FolderLock, acquire
 from surgrec.storage._owned import make_owned_folder, open_owned
-from surgrec.storage._retry import RetryPolicy
+from surgrec.storage._retry import PATIENT, RetryPolicy
 from surgrec.storage._store import TEMPORARY, Counters, Store
 
 __all__ = [
+    "PATIENT",
     "TEMPORARY",
     "Counters",
     "DiskCache",

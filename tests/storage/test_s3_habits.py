@@ -1,0 +1,143 @@
+"""Stores and proxies with peculiar answers: each is read right, or refused in one sentence."""
+
+import pytest
+
+from surgrec.errors import StorageError
+from surgrec.storage import RetryPolicy, Store, open_store
+from tests.support.s3 import Fault, FaultyS3, Habit
+
+DATA = bytes(range(251)) * 4000
+
+
+@pytest.fixture
+def store(faulty_s3: FaultyS3) -> Store:
+    faulty_s3.objects |= {"x/shard.tar": DATA, "x/empty": b""}
+    policy = RetryPolicy(deadline_s=2.0, first_delay_s=0.005, max_delay_s=0.05, read_timeout_s=0.3)
+    return open_store("s3://corpora/x", policy=policy)
+
+
+LENGTHS: list[set[Habit]] = [
+    {"chunked"},
+    {"chunked", "no_length_of_head"},
+    {"unsized"},
+    {"chunked", "weak"},
+    {"chunked", "no_etag", "no_date"},
+    {"unsized", "no_etag"},
+]
+
+
+@pytest.mark.parametrize("habits", LENGTHS, ids=" ".join)
+@pytest.mark.parametrize("faults", [[], ["truncate"], ["reset", "slow_down", "truncate"]])
+def test_a_body_without_a_length_is_read_to_its_end(
+    habits: set[Habit], faults: list[Fault], store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.habits |= habits
+    faulty_s3.faults.extend(faults)
+    assert store.read("shard.tar") == DATA
+    assert store.read("empty") == b""
+    assert store.read_range("shard.tar", 5000, 700_000) == DATA[5000:705_000]
+    assert store.size("shard.tar") == len(DATA)
+
+
+def test_an_unsized_body_without_any_length_is_refused(store: Store, faulty_s3: FaultyS3) -> None:
+    faulty_s3.habits |= {"unsized", "no_length_of_head"}
+    faulty_s3.honored = ("If-Match",)
+    with pytest.raises(StorageError, match=r"x/shard\.tar is in a store that states no Content-L"):
+        store.read("shard.tar")
+
+
+def test_a_compressing_proxy_is_named(store: Store, faulty_s3: FaultyS3) -> None:
+    faulty_s3.habits |= {"compressed", "weak"}
+    with pytest.raises(StorageError, match=r"x/shard\.tar arrives with the Content-Encoding 'gzi"):
+        store.read("shard.tar")
+
+
+TAGS: list[set[Habit]] = [
+    {"weak"},
+    {"weak_whole"},
+    {"no_etag"},
+    {"no_date"},
+    {"no_etag", "no_date"},
+]
+
+
+@pytest.mark.parametrize("habits", TAGS, ids=" ".join)
+def test_a_broken_body_is_resumed_with_any_etag(
+    habits: set[Habit], store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.habits |= habits
+    faulty_s3.faults.extend(["truncate", "slow_down", "reset"])
+    assert store.read("shard.tar") == DATA
+    faulty_s3.faults.extend(["truncate", "reset"])
+    assert store.read_range("shard.tar", 5000, 700_000) == DATA[5000:705_000]
+
+
+@pytest.mark.parametrize("habits", [{"weak"}, {"no_etag"}], ids=" ".join)
+def test_a_change_is_seen_without_a_strong_etag(
+    habits: set[Habit], store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.habits |= habits
+    faulty_s3.faults.append("replace")
+    with pytest.raises(StorageError, match=r"shard\.tar changed while it was being read"):
+        store.read("shard.tar")
+
+
+def test_without_any_version_a_changed_object_is_read_anew(
+    store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.habits |= {"no_etag", "no_date"}
+    faulty_s3.faults.append("replace")
+    assert store.read("shard.tar") == bytes(reversed(DATA))
+
+
+def test_a_version_needs_an_etag_or_a_date(store: Store, faulty_s3: FaultyS3) -> None:
+    strong = store.version("shard.tar")
+    faulty_s3.habits.add("weak")
+    assert store.version("shard.tar") == strong
+    faulty_s3.habits.add("no_etag")
+    dated = store.version("shard.tar")
+    faulty_s3.modified = "Sun, 29 Nov 2026 08:00:00 GMT"
+    assert store.version("shard.tar") != dated
+    faulty_s3.habits.add("no_date")
+    with pytest.raises(StorageError, match=r"gives neither an ETag nor Last-Modified"):
+        store.version("shard.tar")
+
+
+def test_a_size_needs_no_head_with_a_length(store: Store, faulty_s3: FaultyS3) -> None:
+    faulty_s3.habits |= {"no_length_of_head"}
+    assert store.size("shard.tar") == len(DATA)
+    assert store.size("empty") == 0
+    assert store.exists("shard.tar")
+
+
+LISTINGS: list[set[Habit]] = [set(), {"no_token"}, {"no_truncated"}]
+
+
+@pytest.mark.parametrize("habits", LISTINGS, ids=" ".join)
+def test_a_listing_is_read_to_its_end(
+    habits: set[Habit], store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.habits |= habits
+    names = [f"s/{name}" for name in ("ä+b", "a b", "a&b", "c", "z")]
+    faulty_s3.objects |= {f"x/{name}": b"" for name in names}
+    assert store.list("s/") == sorted(names)
+
+
+@pytest.mark.parametrize("habits", [{"no_token", "ignores_start_after"}, {"same_token"}])
+def test_a_listing_that_does_not_advance_is_refused(
+    habits: set[Habit], store: Store, faulty_s3: FaultyS3
+) -> None:
+    faulty_s3.habits |= habits
+    faulty_s3.objects |= {f"x/s/{name}": b"" for name in "abcde"}
+    with pytest.raises(StorageError, match=r"x/s is in a store whose listing does not advance"):
+        store.list("s/")
+
+
+@pytest.mark.parametrize("habit", ["drips", "drips_headers"])
+def test_a_store_that_drips_bytes_is_given_up(
+    habit: Habit, store: Store, faulty_s3: FaultyS3
+) -> None:
+    store.size("shard.tar")
+    faulty_s3.habits.add(habit)
+    with pytest.raises(StorageError, match=r"x/shard\.tar: \d+ requests? failed within \d\.\d s"):
+        store.read_range("shard.tar", 0, 500_000)
