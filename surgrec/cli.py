@@ -1,28 +1,25 @@
-"""Typed configs and typed subcommands: the one place that uses jsonargparse. Parsing only."""
+"""Typed configs and typed commands: from the words of a command line to a config or a call."""
 
 import inspect
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, TypeVar
-
-import jsonargparse
+from typing import Any, NoReturn, TypeVar
 
 from surgrec import __version__
-from surgrec._parser import Parser, known_names, one_line
-from surgrec.config_files import merge_configs, read_config
+from surgrec.config_files import merge_configs, read_config, read_layers
+from surgrec.config_values import as_plain, default_of, fields_in_full, to_type
 from surgrec.errors import ConfigError, SurgrecError
+from surgrec.options import Options, Presets, preset, unset
+from surgrec.ranges import type_hints
+from surgrec.yaml_files import to_yaml
 
 ConfigType = TypeVar("ConfigType")
-Presets: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""For each key, the fields that each of its values sets."""
-
-jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,79 +72,38 @@ def parse(
         >>> parse(LoaderConfig, ["--num_workers", "4"]).num_workers
         4
     """
-    parser = Parser(prog=prog, exit_on_error=True, allow_abbrev=False)
-    parser.add_argument(
-        "--config", action="config", help="Name or path of a YAML file with any of these options."
+    prog = prog or Path(sys.argv[0]).name
+    options = Options(
+        hints={each.name: type_hints(config_type)[each.name] for each in fields(config_type)},  # type: ignore[arg-type]
+        defaults={each.name: default_of(config_type, each.name) for each in fields(config_type)},  # type: ignore[arg-type]
+        presets=presets or {},
+        files="config",
+        ending=("help", "print_config"),
     )
-    parser.add_class_arguments(config_type, as_group=False)
-    for key, choices in (presets or {}).items():
-        names = ", ".join(next(iter(choices.values())))
-        text = f"Published size: sets {names}."
-        parser.add_argument(f"--{key}", choices=list(choices), default=None, help=text)
+    try:
+        words = options.split(sys.argv[1:] if argv is None else argv)
+        if words.asks_for == "help":
+            _print_config_help(prog, options, config_type)
+        if words.positional:
+            raise ConfigError(f"'{words.positional[0]}' belongs to no option; remove it")
 
-    # Files first, as one value, so that flags win over them.
-    files, flags = _split_configs(list(sys.argv[1:] if argv is None else argv))
-    if "" in files:
-        parser.error("--config needs the name or the path of a file")
-    try:
-        values = merge_configs([read_config(name, configs) for name in files])
-        values, flags = _expand_presets(values, flags, presets or {})
-    except ConfigError as error:
-        parser.error(str(error))
-    first = ["--config", json.dumps(values)] if values else []
-    parsed = parser.parse_args([*first, *flags])
-    for key in presets or {}:
-        parsed.pop(key, None)
-    _refuse_values_for_groups(parser, parsed)
-
-    try:
-        config = parser.instantiate_classes(parsed)
-    except (SurgrecError, ValueError) as error:
-        parser.error(str(error))
-    fields = {name: value for name, value in vars(config).items() if name != "config"}
-    try:
-        return config_type(**fields)
-    except (SurgrecError, ValueError) as error:
-        parser.error(str(error))
+        # Files first, so that flags win over them wherever they stand.
+        tree = _read_files([text for key, text in words.given if key == "config"], options, configs)
+        for key, text in words.given:
+            if key != "config":
+                options.set(tree, key, text, _read_group)
+        if words.asks_for == "print_config":
+            _print_config(options, tree)
+        _require(options, tree)
+        config: ConfigType = to_type(config_type, tree)
+    except SurgrecError as error:
+        _refuse(prog, str(error))
+    return config
 
 
 def write_yaml(config: object, path: Path) -> None:
     """Write a config as YAML; `--config PATH` reads it back."""
-    parser = Parser(exit_on_error=False)
-    parser.add_class_arguments(type(config), as_group=False)
-    namespace = parser.parse_object(as_plain(config))
-    path.write_text(parser.dump(namespace), encoding="utf-8")
-
-
-def as_plain(value: object) -> Any:
-    """Return a config as JSON values: dicts, lists, strings and numbers."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: as_plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, dict):
-        return {key: as_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def from_plain(config_type: type[ConfigType], value: object, context: str) -> ConfigType:
-    """Return the config that `as_plain` turned into JSON values.
-
-    Args:
-        config_type: Type of the config.
-        value: The JSON values.
-        context: Start of an error message, such as the file of the values.
-
-    Raises:
-        ConfigError: A field is unknown or has another type.
-    """
-    parser = Parser(exit_on_error=False)
-    parser.add_class_arguments(config_type, as_group=False)
-    try:
-        fields = parser.instantiate_classes(parser.parse_object(value))
-    except (jsonargparse.ArgumentError, ValueError) as error:
-        raise ConfigError(f"{context}: {one_line(str(error), known_names(parser))}") from None
-    return config_type(**vars(fields))
+    path.write_text(to_yaml(as_plain(config)), encoding="utf-8")
 
 
 def run(
@@ -167,32 +123,27 @@ def run(
         description: Text above the commands in `--help`.
         epilog: Text below them.
     """
-    parser = Parser(
-        prog=prog,
-        allow_abbrev=False,
-        version=__version__,
-        description=description or None,
-        epilog=epilog or None,
-    )
     words = list(sys.argv[1:] if argv is None else argv)
-    subcommands = parser.add_subcommands(dest="command")
-    children = {}
-    for name, command in commands.items():
-        # Only the named command needs its options; a list of commands appears at once.
-        is_named = name in words[:1] or not command.summary
-        child = children[name] = _command_parser(command) if is_named else Parser()
-        summary = command.summary or (command.load().__doc__ or "").split("\n")[0]
-        subcommands.add_subcommand(name, child, help=summary)
-        child.prog = f"{prog} {name}"
+    name = words[0] if words else None
+    if name in ("-h", "--help"):
+        from surgrec.help_text import commands_text
 
-    parsed = parser.parse_args(words)
-    name = parsed.command
-    try:
-        arguments = dict(vars(parser.instantiate_classes(parsed)[name]))
-    except (SurgrecError, ValueError) as error:
-        children[name].error(str(error))
+        summaries = {
+            name: command.summary or _first_line(command) for name, command in commands.items()
+        }
+        text = commands_text(prog, summaries, description=description, epilog=epilog)
+        _print_and_exit(text)
+    if name == "--version":
+        _print_and_exit(f"{prog} {__version__}\n")
+    if name is None:
+        _refuse(prog, f"a command is needed: {', '.join(commands)}")
+    if name not in commands:
+        _refuse(prog, _unknown_command(name, commands))
+
+    command = commands[name]
+    arguments = _arguments(f"{prog} {name}", command, words[1:])
     to_go_on = "the same command continues where it stopped"
-    run_main(prog, lambda: commands[name].load()(**arguments), to_go_on=to_go_on)
+    run_main(prog, lambda: command.load()(**arguments), to_go_on=to_go_on)
 
 
 def run_main(
@@ -230,78 +181,146 @@ def _exit(prog: str, message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _command_parser(command: Command) -> Parser:
-    """Return the parser of a subcommand. Its help is the docstring of the function."""
-    function = command.load()
-    docs = inspect.cleandoc(function.__doc__ or "")
+def _refuse(prog: str, message: str) -> NoReturn:
+    """Print one line about a wrong command line, and exit with 2."""
+    _exit(prog, f"error: {' '.join(message.split())} (see {prog} --help)", 2)
+
+
+def _print_and_exit(text: str) -> NoReturn:
+    sys.stdout.write(text)
+    sys.exit(0)
+
+
+def _unknown_command(name: str, commands: Mapping[str, Command]) -> str:
+    if name.startswith("-"):
+        return (
+            f"{name} is not an option of the program; begin with a command: {', '.join(commands)}"
+        )
+    near = get_close_matches(name, list(commands), n=1, cutoff=0.65)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"'{name}' is not a command; choose from {', '.join(map(repr, commands))}{hint}"
+
+
+def _arguments(prog: str, command: Command, argv: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments for a command's function that a command line gives."""
+    function, name = command.load(), command.positional
+    parameters = inspect.signature(function).parameters
+    hints = type_hints(function)
+    required = inspect.Parameter.empty
+    options = Options(
+        hints={each: hints[each] for each in parameters if each != name},
+        defaults={
+            each: MISSING if parameter.default is required else parameter.default
+            for each, parameter in parameters.items()
+            if each != name
+        },
+    )
+    try:
+        words = options.split(argv)
+        if words.asks_for == "help":
+            _print_command_help(prog, options, command)
+        tree: dict[str, Any] = {}
+        for key, text in words.given:
+            options.set(tree, key, text, _read_group)
+
+        # The argument without a flag, then the options.
+        arguments: dict[str, Any] = {}
+        _check_positional(words.positional, command)
+        _require(options, tree)
+        if name is not None:
+            arguments[name] = words.positional if command.many else words.positional[0]
+        for each, value in tree.items():
+            arguments[each] = to_type(options.hints[each], value, each, options.defaults[each])
+    except SurgrecError as error:
+        _refuse(prog, str(error))
+    return arguments
+
+
+def _check_positional(words: Sequence[str], command: Command) -> None:
+    if command.positional is not None and not words:
+        raise ConfigError(f"{command.positional} is required")
+    most = 0 if command.positional is None else 1
+    if len(words) > most and not command.many:
+        raise ConfigError(f"'{words[most]}' belongs to no option; remove it")
+
+
+def _require(options: Options, tree: Mapping[str, Any]) -> None:
+    """Refuse a tree of values without its required options."""
+    names = [f"--{name}" for name in unset(options, tree)]
+    if names:
+        missing = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+        raise ConfigError(f"{missing} {'are' if len(names) > 1 else 'is'} required")
+
+
+def _read_files(names: Sequence[str], options: Options, folder: Path | None) -> dict[str, Any]:
+    """Return the merged values of config files, with presets and short forms written out."""
+    if "" in names:
+        raise ConfigError("--config needs the name or the path of a file")
+    layers = [
+        fields_in_full(options.hints, layer, "", _read_group, options.presets)
+        for name in names
+        for layer in read_layers(name, folder)
+    ]
+    return _expand_presets(merge_configs(layers), options.presets)
+
+
+def _expand_presets(values: dict[str, Any], presets: Presets) -> dict[str, Any]:
+    """Replace preset keys by their fields. Explicit fields of a file win over its preset."""
+    for key in presets:
+        group, _, name = key.rpartition(".")
+        given = values.get(group)
+        if isinstance(given, Mapping) and name in given:
+            others = {field: value for field, value in given.items() if field != name}
+            values = {**values, group: {**preset(presets, key, given[name]), **others}}
+    return values
+
+
+def _read_group(name: str, place: str) -> dict[str, Any]:
+    """Return the fields of a nested config that a file holds."""
+    if not Path(name).exists():
+        raise ConfigError(
+            f"{place} is {name!r}, neither a YAML file nor a mapping; give one of both"
+        )
+    return read_config(name)
+
+
+def _print_config(options: Options, tree: Mapping[str, Any]) -> NoReturn:
+    """Print all values as YAML, without required ones that are not given."""
+    values = {}
+    for name, hint in options.hints.items():
+        default = options.defaults[name]
+        if name in tree:
+            values[name] = as_plain(to_type(hint, tree[name], name, default))
+        elif default is not MISSING:
+            values[name] = as_plain(default)
+    _print_and_exit(to_yaml(values))
+
+
+def _print_config_help(prog: str, options: Options, config_type: type) -> NoReturn:
+    from surgrec.help_text import field_texts, help_text
+
+    description = inspect.cleandoc(config_type.__doc__ or "")
+    texts = field_texts(config_type)
+    _print_and_exit(help_text(prog, options, texts=texts, description=description))
+
+
+def _print_command_help(prog: str, options: Options, command: Command) -> NoReturn:
+    from surgrec.help_text import argument_texts, help_text
+
+    docs = inspect.cleandoc(command.load().__doc__ or "")
     description, _, rest = docs.partition("\nArgs:\n")
     example = re.search(r"^Examples?:\n(?:[ ]+.*\n?|\n)+", rest, re.MULTILINE)
-    parser = Parser(
-        allow_abbrev=False,
+    text = help_text(
+        prog,
+        options,
+        texts=argument_texts(docs),
         description=description.strip(),
-        epilog=example.group().replace(":\n", ":\n\n", 1) if example else None,
+        epilog=example.group().replace(":\n", ":\n\n", 1) if example else "",
+        positional=command.positional,
+        many=command.many,
     )
-
-    name = command.positional
-    if name is not None:
-        documented = re.search(rf"^ +{name}: (.+(?:\n {{8,}}.+)*)", rest, re.MULTILINE)
-        text = documented.group(1) if documented else None
-        parser.add_argument(name, nargs="+" if command.many else None, type=str, help=text)
-    skip: set[str | int] = {name} if name is not None else set()
-    parser.add_function_arguments(function, as_group=False, skip=skip)
-    return parser
+    _print_and_exit(text)
 
 
-def _split_configs(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Split a command line into the values of `--config` and all other words."""
-    names, flags = [], []
-    words = iter(argv)
-    for word in words:
-        if word == "--config":
-            names.append(next(words, ""))
-        elif word.startswith("--config="):
-            names.append(word.removeprefix("--config="))
-        else:
-            flags.append(word)
-    return names, flags
-
-
-def _expand_presets(
-    values: dict[str, Any], flags: list[str], presets: Presets
-) -> tuple[dict[str, Any], list[str]]:
-    """Replace preset keys by their fields. Explicit fields of a file win over its preset."""
-    for key, choices in presets.items():
-        group, _, name = key.rpartition(".")
-        fields = values.get(group)
-        if isinstance(fields, dict) and name in fields:
-            size = fields.pop(name)
-            if size not in choices:
-                raise ConfigError(f"{key} is {size!r}, not one of {', '.join(choices)}")
-            values = {**values, group: {**choices[size], **fields}}
-
-        # A flag becomes the flags of its fields, in its place.
-        expanded = []
-        words = iter(flags)
-        for word in words:
-            flag, _, size = word.partition("=")
-            if flag != f"--{key}":
-                expanded.append(word)
-                continue
-            size = size or next(words, "")
-            if size not in choices:
-                raise ConfigError(f"{key} is {size!r}, not one of {', '.join(choices)}")
-            expanded += [f"--{group}.{field}={value}" for field, value in choices[size].items()]
-        flags = expanded
-    return values, flags
-
-
-def _refuse_values_for_groups(parser: Parser, parsed: jsonargparse.Namespace) -> None:
-    """Refuse `encoder: 3` for a group of options: jsonargparse accepts it, and then crashes."""
-    for action in parser._actions:
-        group, _, option = action.dest.rpartition(".")
-        value = parsed.get(group) if group and option != "help" else None
-        if group and option != "help" and not isinstance(value, jsonargparse.Namespace):
-            parser.error(
-                f"{group}: {value!r} is neither a YAML file nor a mapping of its fields, "
-                f"such as {action.dest}"
-            )
+def _first_line(command: Command) -> str:
+    return (command.load().__doc__ or "").split("\n")[0]

@@ -1,28 +1,17 @@
 """Read YAML config files: find them by name, follow `base`, and merge them."""
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from surgrec.errors import ConfigError, reason
+from surgrec.errors import ConfigError
+from surgrec.yaml_files import read_yaml
 
 BASE_KEY = "base"
 """Key of a config file that names the config it starts from."""
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Safe loader that reads `1e-6` as a number, as YAML 1.2 does; YAML 1.1 reads a string."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+_MOST_BASES = 20
+"""Files in a chain of bases."""
 
 
 def read_config(name: str, folder: Path | None = None) -> dict[str, Any]:
@@ -38,6 +27,14 @@ def read_config(name: str, folder: Path | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: A file is missing, is not a YAML mapping, or is its own base.
     """
+    return merge_configs(read_layers(name, folder))
+
+
+def read_layers(name: str, folder: Path | None = None) -> list[dict[str, Any]]:
+    """Read a config file and the files it is based on, not merged; later ones win.
+
+    Arguments and errors are those of `read_config`.
+    """
     return _read(find_config(name, folder), folder, ())
 
 
@@ -48,8 +45,8 @@ def find_config(name: str, folder: Path | None = None) -> Path:
         ConfigError: The file does not exist.
     """
     path = Path(name)
-    if path.is_file():
-        return path
+    if path.exists() and not path.is_dir():
+        return path  # a pipe or a device is refused when it is read
     if folder is None or path.suffix or len(path.parts) > 1:
         raise ConfigError(f"config {name} does not exist; check the path")
 
@@ -73,25 +70,22 @@ def merge_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def _read(path: Path, folder: Path | None, dependents: tuple[Path, ...]) -> dict[str, Any]:
+def _read(path: Path, folder: Path | None, dependents: tuple[Path, ...]) -> list[dict[str, Any]]:
     if path.resolve() in dependents:
         raise ConfigError(f"config {path} is its own base; remove one of the `base` keys")
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"config {path} cannot be read ({reason(error)}); correct the file"
-        ) from None
+    if len(dependents) == _MOST_BASES:
+        raise ConfigError(f"config {path} is the base of {_MOST_BASES} others; use fewer files")
+    values = read_yaml(path)
     if not isinstance(values, dict):
         content = "is empty" if values is None else "is not a YAML mapping"
         raise ConfigError(f"config {path} {content}; write one option per line, such as `seed: 1`")
 
     base = values.pop(BASE_KEY, None)
     if base is None:
-        return values
+        return [values]
     if not isinstance(base, str):
         raise ConfigError(f"config {path}: base is {base!r}; give one name or one path")
     base_path = path.parent / base
     if not base_path.is_file():
         base_path = find_config(base, folder)
-    return merge_configs([_read(base_path, folder, (*dependents, path.resolve())), values])
+    return [*_read(base_path, folder, (*dependents, path.resolve())), values]

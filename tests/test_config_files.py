@@ -99,12 +99,13 @@ def test_an_explicit_field_of_a_file_wins_over_its_size(configs: Path) -> None:
             "config strat is neither a file nor a named config; did you mean start?",
         ),
         (("--config", "none.yaml"), "config none.yaml does not exist; check the path"),
-        (("--config",), "--config needs the name or the path of a file"),
+        (("--config",), "--config needs a value"),
+        (("--config", ""), "--config needs the name or the path of a file"),
         (
             ("--config", "start", "--net.size", "huge"),
-            "net.size is 'huge', not one of small, large",
+            "net.size is 'huge'; give one of small, large",
         ),
-        (("--config", "start", "--net.size"), "net.size is '', not one of small, large"),
+        (("--config", "start", "--net.size"), "--net.size needs a value"),
     ],
 )
 def test_a_wrong_name_is_one_line(

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from surgrec.errors import ConfigError
 from surgrec.manifest import SPLITS
 from surgrec.shards import Source
+from surgrec.yaml_files import parse_yaml, read_yaml_bytes
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _WILDCARDS = frozenset("*?[")
@@ -92,16 +91,8 @@ def read_split(path: Path) -> Split:
         >>> read_split(Path("recipes/splits/phantom_phases.yaml")).rules["train"]["stored"]
         ['train']
     """
-    try:
-        data = path.read_bytes()
-        content = yaml.safe_load(data)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a split file with --split") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not YAML ({' '.join(str(error).split())}); correct it"
-        ) from None
-
+    data = read_yaml_bytes(path)
+    content = parse_yaml(data, str(path))
     content = _checked_mapping(content, ("name", "train", "test"), str(path))
     for key in ("name", "train", "test"):
         if key not in content:

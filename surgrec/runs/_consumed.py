@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from surgrec.cli import from_plain
+from surgrec.config_values import from_plain
 from surgrec.errors import ConfigError
 from surgrec.runs._files import RunFiles
 from surgrec.runs._rows import read_rows
 from surgrec.stream import Mixture
+from surgrec.yaml_files import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +34,10 @@ def read_run(run_dir: Path) -> RunMixture:
     """
     consumed = consumed_samples(read_metrics(run_dir))
     path = RunFiles(run_dir).config
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    mixture = from_plain(Mixture, config["mixture"], str(path))
+    config = read_yaml(path)
+    if not isinstance(config, dict) or not isinstance(config.get("seed"), int):
+        raise ConfigError(f"{path} has no seed as a whole number; restore the run's own file")
+    mixture = from_plain(Mixture, config.get("mixture"), f"{path}, mixture")
     return RunMixture(mixture=mixture, seed=config["seed"], consumed=dict(consumed))
 
 

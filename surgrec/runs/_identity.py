@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from surgrec import __version__
-from surgrec.cli import as_plain
+from surgrec.config_values import as_plain
 from surgrec.runs._drawn import record_drawn
 from surgrec.runs._files import RunFiles
 from surgrec.runs._rows import read_rows

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from surgrec.errors import ConfigError
 
@@ -15,7 +15,12 @@ class ScheduleConfig:
         >>> lr = ScheduleConfig(start=0.0, value=1e-3, warmup_steps=10)
         >>> lr.at(5), lr.at(10)
         (0.0005, 0.001)
+
+    In a config, a number alone stands for a schedule of this constant value.
     """
+
+    TAKES_NUMBER: ClassVar[bool] = True
+    """Whether a config may have a number here, instead of a mapping."""
 
     value: float
     """Value after the warm-up."""

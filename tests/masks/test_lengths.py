@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from surgrec.cli import from_plain
+from surgrec.config_values import from_plain
 from surgrec.errors import ConfigError
 from surgrec.masks import LONG_RANGE, SHORT_RANGE, MultiblockConfig, Trim, TubeletGrid, batch_masks
 from surgrec.masks._multiblock import sample_group

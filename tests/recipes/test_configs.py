@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from surgrec.cli import as_plain
+from surgrec.config_values import as_plain
 from surgrec.objectives import mae_masks
 from tests.support.documents import documented_commands, parse_config
 from tests.support.processes import ROOT, load_recipe

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from surgrec.cli import as_plain
+from surgrec.config_values import as_plain
 from surgrec.models import DecoderConfig, Encoder, EncoderConfig, save_encoder
 from surgrec.objectives import JepaObjectiveConfig, MaeObjective, MaeObjectiveConfig
 from surgrec.runs import append_rows
