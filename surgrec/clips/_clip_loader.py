@@ -35,6 +35,7 @@ def load_clips(
     mixture: Mixture | Mapping[str, Any] | str | Path | None = None,
     num_frames: int = 16,
     fps: float = 4.0,
+    allow_repeated_frames: bool = False,
     crop_px: int = 224,
     batch_size: int = 8,
     steps: int | None = None,
@@ -70,6 +71,8 @@ def load_clips(
             know the length of the training.
         num_frames: Frames per clip.
         fps: Frames per second of video.
+        allow_repeated_frames: Also draw clips that store fewer frames per second. Their frames
+            repeat.
         crop_px: Height and width of the clips, pixels.
         batch_size: Samples per batch and rank.
         steps: Batches per pass; each pass continues the stream. None makes a single, endless pass.
@@ -86,8 +89,8 @@ def load_clips(
 
     Raises:
         ConfigError: A number is out of range, or the mixture has an unknown field.
-        MixtureError: The corpus lacks a source of the mixture, or has clips shorter than a training
-            clip.
+        MixtureError: The corpus lacks a source of the mixture, or has clips that are shorter than a
+            training clip or store fewer frames per second.
         ShardError: An address holds no corpus.
         SetupError: torchcodec is missing, or cannot load an FFmpeg library.
 
@@ -104,7 +107,7 @@ def load_clips(
         loader = replace(loader, num_workers=num_workers)
 
     stream = Stream(open_corpus(corpus), _read_mixture(mixture), seed)
-    stream.require_duration(sampling.span_s)
+    stream.require_sampling(num_frames, fps, allow_repeated_frames=allow_repeated_frames)
 
     return ClipLoader(
         ClipDataset(stream, sampling, augment, loader, views),

@@ -1,5 +1,6 @@
 """Frame times: which moments of a stored clip make one training clip."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ class ClipSampling:
     """Frames per second of video; V-JEPA 2 trains at 4 (arXiv:2506.09985, section 2.1)."""
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1 or self.fps <= 0:
+        if self.num_frames < 1 or not 0 < self.fps < math.inf:
             raise ConfigError(
                 f"num_frames is {self.num_frames} and fps is {self.fps:g}; give positive numbers"
             )

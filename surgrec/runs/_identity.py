@@ -17,6 +17,7 @@ CHANGEABLE_ON_RESUME = {
     "run_dir",
     "corpus",
     "mixture",
+    "allow_repeated_frames",
     "init_from",
     "init_format",
     "init_license",

@@ -12,6 +12,7 @@ from surgrec.stream._fetch import Fetcher, ReadStats
 from surgrec.stream._mixture import Level, Mixture, Stage
 from surgrec.stream._order import rank_positions, sample_key
 from surgrec.stream._permutation import hash_int, hash_uniform
+from surgrec.stream._sampling_checks import RepeatedFrames, find_repeated_frames
 from surgrec.stream._stream import Draw, Stream
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "Level",
     "Mixture",
     "ReadStats",
+    "RepeatedFrames",
     "Stage",
     "Stream",
+    "find_repeated_frames",
     "hash_int",
     "hash_uniform",
     "rank_positions",

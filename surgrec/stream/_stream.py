@@ -1,18 +1,23 @@
 """The stream of a run over opened corpora: from a position to the row of an index."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
 from surgrec.shards import Sample, Source
 from surgrec.stream._mixture import Mixture, level_columns
 from surgrec.stream._order import Order
+from surgrec.stream._sampling_checks import (
+    RepeatedFrames,
+    find_repeated_frames,
+    require_durations,
+)
 from surgrec.stream._shares import Stratum
 
-_TOLERANCE_S = 1e-6
 _VIEW_COLUMNS = ("duration_s", "width", "height", "num_frames")
 """Columns of an index that decide the start and the crop of a view, and which clips are bad."""
 
@@ -96,29 +101,48 @@ class Stream:
         """Return the sample key of a draw."""
         return self.sources[draw.source].index.key(draw.row)
 
-    def require_duration(self, seconds: float) -> None:
-        """Refuse a stream that may draw a clip shorter than a training clip.
+    def require_sampling(
+        self, num_frames: int, fps: float, *, allow_repeated_frames: bool = False
+    ) -> list[RepeatedFrames]:
+        """Refuse a stream that may draw a clip too short or too slow for a training clip.
 
         Args:
-            seconds: Time span of a training clip.
+            num_frames: Frames of a training clip.
+            fps: Frames per second of a training clip.
+            allow_repeated_frames: Accept clips that are stored at a lower rate. Their frames then
+                repeat.
+
+        Returns:
+            The sources whose frames repeat.
 
         Raises:
-            MixtureError: A stratum that is drawn in some stage has a shorter clip.
+            MixtureError: A stratum that is drawn in some stage has a clip that is shorter, or that
+                is stored at a lower rate while repeated frames are not allowed.
         """
+        stored_fps: dict[str, list[Float64[np.ndarray, " _"]]] = defaultdict(list)
         strata = zip(self.order.strata, self.rows, self.order.counts.T, strict=True)
         for stratum, rows, counts in strata:
             if not counts.any():
                 continue
+            index = self.sources[stratum.source].index
+            durations_s, rates = (
+                index.column(name).to_numpy()[rows] for name in ("duration_s", "fps")
+            )
+            require_durations(stratum.name, durations_s, rates, num_frames, fps)
+            stored_fps[stratum.source].append(rates)
 
-            durations_s = self.sources[stratum.source].index.column("duration_s").to_numpy()[rows]
-            num_short = int((durations_s < seconds - _TOLERANCE_S).sum())
-            if num_short:
-                raise MixtureError(
-                    f"{stratum.name}: {num_short} of {stratum.size} clips are shorter than the "
-                    f"{seconds:g} s of a training clip; "
-                    f"set mixture.min_duration_s to {seconds:g} to leave them out, "
-                    "or sample fewer frames, or at a higher rate"
-                )
+        repeated = find_repeated_frames(
+            {source: np.concatenate(rates) for source, rates in sorted(stored_fps.items())}, fps
+        )
+        if repeated and not allow_repeated_frames:
+            slowest = min(row.least_fps for row in repeated)
+            raise MixtureError(
+                f"frames would repeat: {'; '.join(map(str, repeated))}, but a training clip has "
+                f"{fps:g}; sample at most {slowest:g} frames per second, build the videos into "
+                "another corpus with a higher --encode.fps if they have more frames, or set "
+                "allow_repeated_frames to true"
+            )
+        return repeated
 
 
 def _stratify(

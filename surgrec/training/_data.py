@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from surgrec.clips import ClipDataset, ClipSampling, StepSampler
 from surgrec.shards import open_corpus
 from surgrec.storage import PATIENT
-from surgrec.stream import DrawPlan, Stream
+from surgrec.stream import DrawPlan, RepeatedFrames, Stream
 from surgrec.training._run_config import RunConfig
 
 
@@ -22,6 +22,8 @@ class RunData:
     """Batches by their positions."""
     sampler: StepSampler
     """Positions of this rank, from the first step on."""
+    repeated: list[RepeatedFrames]
+    """Sources whose frames repeat, which `allow_repeated_frames` accepted."""
 
 
 def open_data(
@@ -39,7 +41,8 @@ def open_data(
     Raises:
         ConfigError: The number of processes does not divide the global batch.
         MixtureError: The corpus lacks a source of the mixture, is too small for a run of this
-            length, or has clips shorter than the encoder's input.
+            length, or has clips that are shorter than the encoder's input or have fewer frames
+            per second.
         ShardError: An address is not a corpus.
     """
     corpora = [config.corpus] if isinstance(config.corpus, str) else config.corpus
@@ -47,7 +50,11 @@ def open_data(
 
     # Refuse a corpus that cannot feed the run before anything is decoded.
     sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
-    stream.require_duration(sampling.span_s)
+    repeated = stream.require_sampling(
+        sampling.num_frames,
+        sampling.fps,
+        allow_repeated_frames=config.allow_repeated_frames,
+    )
     DrawPlan.for_positions(stream, config.positions).require_few_repeats()
 
     sampler = StepSampler(
@@ -58,4 +65,4 @@ def open_data(
         steps=config.steps,
     )
     dataset = ClipDataset(stream, sampling, config.augment, config.loader, views)
-    return RunData(stream=stream, dataset=dataset, sampler=sampler)
+    return RunData(stream=stream, dataset=dataset, sampler=sampler, repeated=repeated)

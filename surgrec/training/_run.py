@@ -125,6 +125,9 @@ class Run:
             views=views,
         )
         self._stream = data.stream
+        if self.is_main:
+            for row in data.repeated:
+                say(escape(f"frames repeat: {row}, sampled at {self.config.sampling_fps:g}"))
         return data
 
     def initialize(self, objective: Objective) -> None:

@@ -37,6 +37,8 @@ class RunConfig:
     """Shares of domains and sources among the samples."""
     sampling_fps: float
     """Frames per second of a training clip."""
+    allow_repeated_frames: bool = False
+    """Also draw clips that store fewer frames per second. Their frames repeat."""
     augment: AugmentConfig
     """Random view of each clip."""
     optimizer: OptimizerConfig

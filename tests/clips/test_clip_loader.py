@@ -205,6 +205,19 @@ def test_stored_clips_shorter_than_the_span_are_refused_at_once(tiny_corpus: Pat
         load(tiny_corpus, num_frames=16)
 
 
+def test_frames_repeat_only_if_that_is_allowed(tiny_corpus: Path) -> None:
+    with pytest.raises(MixtureError, match="store 8 frames per second, but a training clip has 60"):
+        load(tiny_corpus, fps=60.0)
+    clips = load(tiny_corpus, fps=60.0, allow_repeated_frames=True, steps=1)
+    assert len(list(clips)) == 1
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_frame_rate_is_refused(tiny_corpus: Path, fps: float) -> None:
+    with pytest.raises(ConfigError, match="fps is"):
+        load(tiny_corpus, fps=fps)
+
+
 @pytest.mark.parametrize("option", ["batch_size", "crop_px", "views", "steps"])
 def test_zero_of_anything_is_refused(tiny_corpus: Path, option: str) -> None:
     with pytest.raises(ConfigError, match=f"{option} is 0; give at least 1"):

@@ -1,5 +1,6 @@
 import multiprocessing
 import pickle
+import re
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,8 @@ from surgrec.errors import MixtureError, ShardError
 from surgrec.shards import Clip, open_corpus
 from surgrec.stream import DrawPlan, Level, Mixture, Stream
 from tests.support.samples import make_clips, write_corpus
+from tests.support.tool import QUICK, build_folder, run_here
+from tests.support.videos import make_video
 
 
 def keys(stream: Stream, positions: int) -> list[str]:
@@ -94,19 +97,64 @@ def test_clips_shorter_than_a_training_clip_are_refused_or_left_out(
 ) -> None:
     sources = open_corpus([tiny_corpus])
     stream = Stream(sources, Mixture(), seed=0)
-    stream.require_duration(2.0)
+    assert stream.require_sampling(8, 4.0) == []
     with pytest.raises(
         MixtureError, match=r"gamma: 2 of 10 clips are shorter than the 4 s .*min_duration_s to 4"
     ):
-        stream.require_duration(4.0)
+        stream.require_sampling(16, 4.0)
     long_enough = Stream(sources, Mixture(min_duration_s=4.0), seed=0)
-    long_enough.require_duration(4.0)
+    long_enough.require_sampling(16, 4.0)
     assert {stratum.source: stratum.size for stratum in long_enough.order.strata} == {
         "alpha": 10,
         "beta": 6,
         "gamma": 8,
     }
-    Stream(sources, Mixture(weights={"gamma": 0.0}), seed=0).require_duration(4.0)
+    Stream(sources, Mixture(weights={"gamma": 0.0}), seed=0).require_sampling(16, 4.0)
+
+
+def test_the_remedies_for_clips_that_are_all_too_short_work(tmp_path: Path) -> None:
+    """The cooldown configs need 16 s; a corpus has clips of 10 s by default. Here: 8 s and 4 s."""
+    video = make_video(tmp_path / "videos" / "one.mp4", seconds=21)
+    build = (*build_folder(video.parent), *QUICK, "--encode.clip_s", 4, "--encode.min_clip_s", 2)
+    assert run_here(*build, "--out", tmp_path / "short").returncode == 0
+
+    stream = Stream(open_corpus([tmp_path / "short"]), Mixture(), seed=0)
+    with pytest.raises(
+        MixtureError, match=r"all 5 clips \(the longest lasts 4 s\) are shorter than the 8 s"
+    ) as error:
+        stream.require_sampling(32, 4.0)
+    flags = re.search(r"(--encode\.clip_s \S+ --encode\.min_clip_s \S+),", str(error.value))
+    rate = re.search(r"at most (\S+) frames per second", str(error.value))
+    assert flags
+    assert rate
+
+    built = run_here(*build, *flags.group(1).split(), "--out", tmp_path / "long")
+    assert built.returncode == 0, built.stderr
+    long = Stream(open_corpus([tmp_path / "long"]), Mixture(), seed=0)
+    long.require_sampling(32, 4.0)
+    assert [stratum.size for stratum in long.order.strata] == [2]
+    stream.require_sampling(32, float(rate.group(1)))
+
+
+def test_clips_that_store_fewer_frames_than_are_sampled_are_refused(tmp_path: Path) -> None:
+    slow = [replace(clip, fps=2.0, num_frames=20) for clip in make_clips(3, "capsule")]
+    corpus = {"capsule": slow + make_clips(9, "capsule")[3:], "alpha": make_clips(4)}
+    sources = open_corpus([write_corpus(tmp_path / "corpus", corpus)])
+    stream = Stream(sources, Mixture(), seed=0)
+    assert stream.require_sampling(8, 2.0) == []
+    with pytest.raises(
+        MixtureError,
+        match=r"3 of 9 clips of capsule store 2 frames per second, but a training clip has 4; "
+        r"sample at most 2 .*allow_repeated_frames",
+    ):
+        stream.require_sampling(8, 4.0)
+    with pytest.raises(MixtureError, match=r"4 of 4 clips of alpha store 8 .*; 9 of 9 clips"):
+        stream.require_sampling(8, 60.0)
+
+    (row,) = stream.require_sampling(8, 4.0, allow_repeated_frames=True)
+    assert (row.source, row.clips, row.of, row.least_fps) == ("capsule", 3, 9, 2.0)
+    without = Stream(sources, Mixture(weights={"capsule": 0.0}), seed=0)
+    assert without.require_sampling(8, 8.01) == []  # a rounded rate
 
 
 def test_a_stream_survives_pickling_and_spawning_with_the_same_draws(tiny_corpus: Path) -> None:

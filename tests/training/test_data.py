@@ -58,6 +58,7 @@ def test_a_corpus_is_given_alone_or_in_a_list(tiny_corpus: Path) -> None:
     ("changes", "found"),
     [
         ({"sampling_fps": 1.0}, "the 8 s of a training clip"),
+        ({"sampling_fps": 60.0}, "10 of 10 clips of alpha store 8 .* a training clip has 60"),
         ({"mixture": Mixture(block=64, max_repeats=0.1)}, "raise an alpha, shorten the run"),
     ],
 )
@@ -66,3 +67,12 @@ def test_a_corpus_too_small_for_the_run_is_refused(
 ) -> None:
     with pytest.raises(MixtureError, match=found):
         alone(replace(TINY, corpus=str(tiny_corpus), **changes))
+
+
+def test_repeated_frames_can_be_allowed_and_are_counted_per_source(tiny_corpus: Path) -> None:
+    config = replace(TINY, corpus=str(tiny_corpus), sampling_fps=16.0, allow_repeated_frames=True)
+    data = alone(config)
+    counts = [(row.source, row.clips, row.of, row.least_fps) for row in data.repeated]
+    assert counts == [("alpha", 10, 10, 8.0), ("beta", 6, 6, 8.0), ("gamma", 10, 10, 8.0)]
+    frames = next(iter(clip_batches(data.dataset, data.sampler))).frames
+    assert len(frames) == 4
