@@ -157,3 +157,14 @@ def test_the_specification_names_every_field() -> None:
     for kind in (CorpusFile, SourceEntry, VideoLabel, Dropped):
         for field in fields(kind):
             assert re.search(rf"\b{field.name}\b", readme)
+
+
+def test_the_documented_patterns_give_energon_the_stored_splits() -> None:
+    readme = (Path(surgrec.shards.__file__).parent / "README.md").read_text(encoding="utf-8")
+    patterns = dict(re.findall(r"--split-parts '(\w+):([^']+)'", readme))
+    assert [*patterns] == ["train", "val", "test"]
+    for source in ("cholec80", "a-train-b", "test", "x-val-1"):
+        for split in patterns:
+            path = f"{source}/{shard_name(source, split, 12, 3)}"
+            matched = [name for name, pattern in patterns.items() if re.fullmatch(pattern, path)]
+            assert matched == [split], path
