@@ -72,11 +72,23 @@ def read_json_lines(
     error: type[SurgrecError],
     remedy: str,
     file_names: bool = False,
+    not_finite: bool = False,
 ) -> Iterator[T]:
-    """Yield the rows of a JSON-lines file. Arguments and errors are those of `decode_json`.
+    """Yield the rows of a JSON-lines file.
 
     A missing file has no rows. A last line without a line break that is not complete was cut short
     by a kill or a power failure: it is left out, and a line on standard error says so.
+
+    Args:
+        path: The file.
+        kind: Type of a row, see `typed`.
+        error: As for `decode_json`.
+        remedy: As for `decode_json`.
+        file_names: As for `decode_json`.
+        not_finite: Whether numbers may be NaN or infinite, as Python writes them.
+
+    Raises:
+        SurgrecError: Of class `error`. The file cannot be read, or a line is not a row.
     """
     try:
         file = open_regular_file(path)
@@ -89,7 +101,7 @@ def read_json_lines(
         for number, line in enumerate(iter(lambda: file.readline(MAX_BYTES + 1), b""), start=1):
             context = f"{path}, line {number}"
             try:
-                value = _parse(line, file_names)
+                value = _parse(line, file_names=file_names, not_finite=not_finite)
             except _InvalidError as problem:
                 if line.endswith(b"\n") or len(line) > MAX_BYTES:
                     raise error(f"{context} {problem}; {remedy}") from None
@@ -128,7 +140,7 @@ def decode_json(
         {'steps': 3}
     """
     try:
-        value = _parse(data, file_names)
+        value = _parse(data, file_names=file_names, not_finite=False)
     except _InvalidError as problem:
         raise error(f"{context} {problem}; {remedy}") from None
     return typed(value, kind, context, error=error, remedy=remedy)
@@ -172,7 +184,7 @@ def typed(
     return result
 
 
-def _parse(data: bytes | str, file_names: bool) -> Any:
+def _parse(data: bytes | str, *, file_names: bool, not_finite: bool) -> Any:
     """Return the plain value of a JSON text. Raise _InvalidError if there is none."""
     if len(data) > MAX_BYTES:
         raise _InvalidError(f"is larger than {MAX_BYTES:,} bytes")
@@ -192,7 +204,7 @@ def _parse(data: bytes | str, file_names: bool) -> Any:
         value = json.loads(
             text,
             object_pairs_hook=_unique_object,
-            parse_constant=_refuse_constant,
+            parse_constant=float if not_finite else _refuse_constant,
             parse_int=_whole_number,
             parse_float=_number,
         )
@@ -289,7 +301,8 @@ def _named_place(value: Any, kind: Any, message: str, place: str) -> str:
             path.append(_first_fault(value, kind, message, path))
         else:
             path.append(field or int(index))
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
+    words = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(words).removeprefix(".")
 
 
 def _first_fault(value: Any, kind: Any, message: str, path: list[Any]) -> str:
@@ -332,7 +345,11 @@ def _unknown_key(value: Any, known: Any, place: str = "") -> str | None:
         return None
 
     for name, item, counterpart in items:
-        unknown = name[1:] if counterpart is _UNKNOWN else _unknown_key(item, counterpart, name)
+        unknown = (
+            name.removeprefix(".")
+            if counterpart is _UNKNOWN
+            else _unknown_key(item, counterpart, name)
+        )
         if unknown:
             return unknown
     return None

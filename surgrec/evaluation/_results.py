@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from surgrec.errors import ConfigError
 from surgrec.evaluation.probes import CLASSIFIER_LABELS
 from surgrec.features import WindowRow
+from surgrec.json_files import read_json
 from surgrec.parquet import parquet_bytes
 from surgrec.storage import open_store
 
@@ -23,6 +24,98 @@ EVALUATION_FILE, PREDICTIONS_FILE = "evaluation.json", "predictions.parquet"
 
 FeaturesKind = Literal["trained", "random", "none"]
 """Features behind a prediction: of trained weights, of random weights, or none (a baseline)."""
+
+
+class _Version(TypedDict):
+    format: int
+
+
+class _Encoder(TypedDict):
+    sha256: str
+
+
+class _Split(TypedDict):
+    name: str
+    sha256: str
+    rule: Any
+
+
+class _Corpus(TypedDict):
+    digests: dict[str, str]
+
+
+class _PartCounts(TypedDict):
+    cases: int
+    videos: int
+    windows: int
+    unlabeled: int
+    failed: int
+
+
+class _Counts(TypedDict):
+    train: _PartCounts
+    test: _PartCounts
+
+
+class _Class(TypedDict):
+    value: str
+    train: int
+    test: int
+
+
+class _Check(TypedDict):
+    check: str
+    found: int
+    of: int
+
+
+class _Interval(TypedDict):
+    value: float
+    low: float
+    high: float
+
+
+class _Metrics(TypedDict):
+    macro_f1: _Interval
+    balanced_accuracy: _Interval
+    accuracy: _Interval
+    case_accuracy: _Interval
+
+
+class _Score(TypedDict):
+    features: FeaturesKind
+    classifier: str
+    seeds: int
+    degenerate: bool
+    metrics: _Metrics
+
+
+class _Verdict(TypedDict):
+    classifier: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    cases: int
+    verdict: Literal["better", "not shown", "worse"]
+    primary: bool
+
+
+class EvaluationFile(TypedDict):
+    """The content of `evaluation.json`, as far as reports read it."""
+
+    encoder: _Encoder
+    task: str
+    split: _Split
+    protocol: str
+    corpus: _Corpus
+    counts: _Counts
+    classes: list[_Class]
+    audit: list[_Check]
+    overrides: NotRequired[list[str]]
+    """Files of earlier versions have none."""
+    scores: list[_Score]
+    verdicts: list[_Verdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +183,20 @@ def verdict_sentence(verdict: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); evaluate again") from None
-    version = content.get("format") if isinstance(content, dict) else None
+    remedy = "evaluate again"
+    version = read_json(path, _Version, error=ConfigError, remedy=remedy)["format"]
     if version != FORMAT:
         raise ConfigError(
             f"{path} has format {version!r}, but this version of SurgRec reads "
-            f"format {FORMAT}; evaluate again"
+            f"format {FORMAT}; {remedy}"
         )
+
+    content = read_json(path, EvaluationFile, error=ConfigError, remedy=remedy)
+    for row in (*content["scores"], *content["verdicts"]):
+        if row["classifier"] not in CLASSIFIER_LABELS:
+            raise ConfigError(
+                f"{path} names the unknown classifier {row['classifier']!r}; {remedy}"
+            )
     return dict(content)
 
 

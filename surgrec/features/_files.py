@@ -4,19 +4,25 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from surgrec.errors import CheckpointError, reason
+from surgrec.errors import CheckpointError
+from surgrec.json_files import decode_json, typed
+from surgrec.models.tensor_files import is_finite, open_tensor_file
 from surgrec.storage import Store
 
 _FORMAT = "surgrec-features-1"
+_HEADER = "surgrec"
+"""Name of the header in the metadata of the file."""
+_TENSORS = {"features": (2, torch.float32), "start_s": (1, torch.float64)}
+"""Axes and type of each tensor."""
+_REMEDY = "remove the file and run again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,7 @@ def write_features_file(
 
     tensors = {"features": video.features.contiguous(), "start_s": torch.from_numpy(video.start_s)}
     # One metadata entry: safetensors does not keep the order of several.
-    metadata = {"surgrec": json.dumps({"format": _FORMAT, **asdict(header)}, sort_keys=True)}
+    metadata = {_HEADER: json.dumps({"format": _FORMAT, **asdict(header)}, sort_keys=True)}
     store.write(name, save(tensors, metadata=metadata))
     return header
 
@@ -88,19 +94,46 @@ def read_values(path: Path) -> Float32[Tensor, "n d"]:
     return _read(path, ("features",))[1]["features"]
 
 
-def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("surgrec", "{}"))
-            if header.pop("format", None) != _FORMAT:
-                raise CheckpointError(
-                    f"{path} is not a file of features ({_FORMAT}); choose another folder"
-                )
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable file of features ({reason(error)}); remove it and run again"
-        ) from error
+class _Header(TypedDict):
+    """The header as stored."""
 
-    failed = tuple(Failure(**failure) for failure in header.pop("failed"))
-    return FeaturesHeader(failed=failed, **header), tensors
+    format: str
+    settings: dict[str, Any]
+    digest: str
+    made_by: dict[str, str | int]
+    failed: list[dict[str, Any]]
+
+
+def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str, Tensor]]:
+    with open_tensor_file(path) as file:
+        text = file.metadata.get(_HEADER, "")
+        if f'"{_FORMAT}"' not in text:
+            raise CheckpointError(
+                f"{path} is not a file of features ({_FORMAT}); choose another folder"
+            )
+        context = f"{path}, header"
+        header = decode_json(text, _Header, context, error=CheckpointError, remedy=_REMEDY)
+        tensors = file.read(names)
+
+    for name, tensor in tensors.items():
+        axes, dtype = _TENSORS[name]
+        if tensor.ndim != axes or tensor.dtype != dtype:
+            raise CheckpointError(
+                f"{path}: the tensor {name} has {tensor.ndim} axes and type {tensor.dtype}, "
+                f"expected {axes} and {dtype}; {_REMEDY}"
+            )
+        if not is_finite(tensor):
+            raise CheckpointError(f"{path}: the tensor {name} is NaN or infinite; {_REMEDY}")
+    failed = typed(
+        header["failed"],
+        list[Failure],
+        f"{context}, failed",
+        error=CheckpointError,
+        remedy=_REMEDY,
+    )
+    return FeaturesHeader(
+        settings=header["settings"],
+        digest=header["digest"],
+        made_by=header["made_by"],
+        failed=tuple(failed),
+    ), tensors

@@ -4,18 +4,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pyarrow as pa
 import torch
 from jaxtyping import Float32
+from msgspec import Meta
 from torch import Tensor
 
-from surgrec.errors import MissingError
+from surgrec.errors import CheckpointError, MissingError
 from surgrec.features._files import read_values
+from surgrec.json_files import decode_json, typed
 from surgrec.parquet import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
 
+_REMEDY = "remove the folder and extract the features again"
 WINDOWS_FILE, FEATURES_FILE = "windows.parquet", "features.json"
 FORMAT = 1
 
@@ -63,11 +66,28 @@ class Features:
     failed: list[FailedWindow]
 
 
+class _EncoderSize(TypedDict):
+    width: Annotated[int, Meta(ge=1, le=1 << 20)]
+
+
+class _EncoderFacts(TypedDict):
+    config: _EncoderSize
+
+
+class _FeaturesFile(TypedDict):
+    """The content of `features.json`, as far as it is read back."""
+
+    format: int
+    encoder: _EncoderFacts
+    failed: list[dict[str, Any]]
+
+
 def read_features(out: Path) -> Features:
     """Read the features of a folder that `extract` has completed.
 
     Raises:
         MissingError: The folder has no features, or not all of them yet.
+        CheckpointError: A file of the folder is damaged, or does not fit the others.
     """
     store = open_store(out)
     if not store.exists(FEATURES_FILE):
@@ -75,22 +95,55 @@ def read_features(out: Path) -> Features:
             f"{out} holds no finished features (no {FEATURES_FILE}); "
             "let `surgrec features` finish first"
         )
-    facts = json.loads(store.read(FEATURES_FILE))
-
-    table = read_parquet(store.read(WINDOWS_FILE), store.locate(WINDOWS_FILE))
-    rows = [WindowRow(**row) for row in table.to_pylist()]
-
-    # Read each file once; the rows of the table pick from them.
-    files = {file: read_values(out / file) for file in dict.fromkeys(row.file for row in rows)}
-    values = [files[row.file][row.row] for row in rows]
-
+    context = store.locate(FEATURES_FILE)
+    facts = decode_json(
+        store.read(FEATURES_FILE), _FeaturesFile, context, error=CheckpointError, remedy=_REMEDY
+    )
+    if facts["format"] != FORMAT:
+        raise CheckpointError(
+            f"{context} has format {facts['format']}, but this version of SurgRec reads format "
+            f"{FORMAT}; {_REMEDY}"
+        )
+    rows = _read_rows(store)
+    failed = typed(
+        facts["failed"],
+        list[FailedWindow],
+        f"{context}, failed",
+        error=CheckpointError,
+        remedy=_REMEDY,
+    )
     width = facts["encoder"]["config"]["width"]
     return Features(
-        rows=rows,
-        values=torch.stack(values) if values else torch.zeros(0, width),
-        facts=facts,
-        failed=[FailedWindow(**failed) for failed in facts["failed"]],
+        rows=rows, values=_read_values(out, rows, width), facts=dict(facts), failed=failed
     )
+
+
+def _read_rows(store: Store) -> list[WindowRow]:
+    context = store.locate(WINDOWS_FILE)
+    table = read_parquet(store.read(WINDOWS_FILE), context)
+    if not table.schema.equals(row_schema(WindowRow)):
+        raise CheckpointError(f"{context} has other columns than a table of windows; {_REMEDY}")
+    if any(column.null_count for column in table.columns):
+        raise CheckpointError(f"{context} has empty cells; {_REMEDY}")
+
+    rows = [WindowRow(**row) for row in table.to_pylist()]
+    for file in {row.file for row in rows}:
+        store.locate(file)  # refuses a name that leads out of the folder
+    return rows
+
+
+def _read_values(out: Path, rows: Sequence[WindowRow], width: int) -> Float32[Tensor, "n d"]:
+    """Return the feature of each row. Each file is read once."""
+    files = {file: read_values(out / file) for file in dict.fromkeys(row.file for row in rows)}
+    for row in rows:
+        stored = files[row.file].shape
+        if not 0 <= row.row < stored[0] or stored[1] != width:
+            raise CheckpointError(
+                f"{out / row.file} has {stored[0]} features of width {stored[1]}, but "
+                f"{WINDOWS_FILE} asks for row {row.row} of width {width}; {_REMEDY}"
+            )
+    values = [files[row.file][row.row] for row in rows]
+    return torch.stack(values) if values else torch.zeros(0, width)
 
 
 def write_tables(

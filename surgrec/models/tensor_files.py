@@ -87,14 +87,15 @@ def check_weights(tensors: Mapping[str, Tensor], origin: str) -> None:
                 f"{origin}: the tensor '{name}' is {kind}; save the weights as dense tensors of "
                 "type float32, float16 or bfloat16"
             )
-        if not _is_finite(tensor):
+        if not is_finite(tensor):
             raise CheckpointError(
                 f"{origin}: the tensor '{name}' has values that are NaN or infinite; use the "
                 "weights of an earlier step, or copy the file again"
             )
 
 
-def _is_finite(tensor: Tensor) -> bool:
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether no value is NaN or infinite."""
     if not tensor.numel():
         return True
     # One pass without a copy: a NaN or an infinity is always the least or the greatest value.

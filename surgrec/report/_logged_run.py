@@ -8,14 +8,24 @@ from typing import Any
 
 import torch
 
-from surgrec.errors import CheckpointError, ConfigError, ShardError, StorageError
+from surgrec.errors import CheckpointError, ConfigError, ShardError, StorageError, reason
 from surgrec.evaluation import read_evaluations
 from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
 from surgrec.models import ENCODER_FILE
-from surgrec.runs import RunFiles, consumed_samples, read_metrics, read_plan, read_rows
+from surgrec.regular_files import read_regular
+from surgrec.runs import (
+    Plan,
+    RunFiles,
+    StartRow,
+    consumed_samples,
+    read_metrics,
+    read_plan,
+    read_rows,
+)
 from surgrec.shards import Source, open_corpus
 from surgrec.storage import RetryPolicy
 
+_MAX_CONFIG_BYTES = 1 << 20
 _RETRY_POLICY = RetryPolicy(deadline_s=20.0)
 """Shorter than the default: a user waits for the page, and it can be written without a corpus."""
 
@@ -32,7 +42,7 @@ class LoggedRun:
     starts: list[dict[str, Any]]
     """Rows of `starts.jsonl`."""
     num_bad_samples: int
-    plan: dict[str, Any]
+    plan: Plan
     """Content of `plan.json`."""
     config: str
     """Text of `config.yaml`."""
@@ -49,8 +59,7 @@ class LoggedRun:
     @property
     def corpora(self) -> list[str]:
         """Addresses of the corpora that the run draws from."""
-        addresses: list[str] = self.plan["corpora"]
-        return addresses
+        return self.plan["corpora"]
 
     @property
     def num_clips(self) -> int:
@@ -60,7 +69,8 @@ class LoggedRun:
     def realized_shares(self) -> dict[str, float]:
         """Return the share of each source among the consumed clips."""
         consumed = consumed_samples(self.rows)
-        return {source: count / consumed.total() for source, count in sorted(consumed.items())}
+        total = max(1, consumed.total())
+        return {source: count / total for source, count in sorted(consumed.items())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +141,23 @@ def _read_run(run_dir: Path, name: str) -> LoggedRun:
         run_dir=run_dir,
         name=name,
         rows=read_metrics(run_dir),
-        starts=read_rows(RunFiles(run_dir).starts),
+        starts=read_rows(RunFiles(run_dir).starts, StartRow),
         num_bad_samples=len(read_rows(RunFiles(run_dir).quarantine)),
         plan=read_plan(run_dir),
-        config=RunFiles(run_dir).config.read_text(encoding="utf-8"),
+        config=_read_config(RunFiles(run_dir).config),
         trained=_read_encoder(run_dir),
         evaluations=read_evaluations(run_dir),
     )
+
+
+def _read_config(path: Path) -> str:
+    """Return the text of config.yaml, which the page shows as it is."""
+    try:
+        return read_regular(path, _MAX_CONFIG_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({reason(error)}); restore the file from a copy"
+        ) from None
 
 
 def _read_encoder(run_dir: Path) -> FrozenEncoder | None:

@@ -99,7 +99,7 @@ def smooth(points: Sequence[Point], window: int) -> list[Point]:
     """
     spans = groupby(points, key=lambda point: (points[-1][0] - point[0]) // window)
     parts = [list(part) for _, part in spans]
-    return [(part[-1][0], statistics.fmean(y for _, y in part)) for part in parts]
+    return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
 
 
 def _share_chart(run: LoggedRun) -> Chart:

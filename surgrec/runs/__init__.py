@@ -17,15 +17,17 @@ from surgrec.runs._identity import (
     provenance,
     run_identity,
 )
-from surgrec.runs._plan import read_plan
-from surgrec.runs._rows import append_rows, read_rows
+from surgrec.runs._plan import Plan, read_plan
+from surgrec.runs._rows import StartRow, append_rows, read_rows
 from surgrec.runs._start import record_start
 from surgrec.runs._step_rows import StepReport, sample_rows, step_row
 
 __all__ = [
     "DrawnSource",
+    "Plan",
     "PretrainingData",
     "RunFiles",
+    "StartRow",
     "StepReport",
     "append_rows",
     "completed_identity",

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from surgrec.config_values import from_plain
 from surgrec.errors import ConfigError
 from surgrec.runs._files import RunFiles
-from surgrec.runs._rows import read_rows
+from surgrec.runs._rows import ConsumedRow, MetricsRow, read_rows
 from surgrec.stream import Mixture
 from surgrec.yaml_files import read_yaml
 
@@ -32,7 +33,7 @@ def read_run(run_dir: Path) -> RunMixture:
     Raises:
         ConfigError: The folder contains no run, or a run without a logged step.
     """
-    consumed = consumed_samples(read_metrics(run_dir))
+    consumed = consumed_samples(read_metrics(run_dir, ConsumedRow))
     path = RunFiles(run_dir).config
     config = read_yaml(path)
     if not isinstance(config, dict) or not isinstance(config.get("seed"), int):
@@ -41,19 +42,30 @@ def read_run(run_dir: Path) -> RunMixture:
     return RunMixture(mixture=mixture, seed=config["seed"], consumed=dict(consumed))
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+def read_metrics(run_dir: Path, kind: type[Any] = MetricsRow) -> list[dict[str, Any]]:
     """Return the rows of metrics.jsonl, at least one.
 
+    Args:
+        run_dir: Folder of the run.
+        kind: Type of the rows, with the columns that the caller needs.
+
     Raises:
-        ConfigError: The folder contains no run, or a run without a logged step.
+        ConfigError: The folder contains no run, or a run without a logged step; or a row is
+            damaged.
     """
     path = RunFiles(run_dir).metrics
-    rows = read_rows(path)
+    rows = read_rows(path, kind)
     if not rows:
         raise ConfigError(
             f"{run_dir} holds no run with a logged step ({path.name} is missing or empty); "
             "give the folder of a run"
         )
+    for before, row in pairwise(rows):
+        if row["step"] <= before["step"]:
+            raise ConfigError(
+                f"{path}: step {row['step']} follows step {before['step']}, but a run logs each "
+                "step once; restore the file from a copy, or remove the repeated rows"
+            )
     return rows
 
 

@@ -3,11 +3,30 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from surgrec.errors import ConfigError
+from surgrec.json_files import read_json
 from surgrec.runs._files import RunFiles
 from surgrec.stream import DrawPlan
 from surgrec.terminal import result_table, say
+
+
+class PlannedSource(TypedDict):
+    """The draws planned from one source."""
+
+    source: str
+    domain: str
+    samples: int
+    share: float
+    epochs: float
+
+
+class Plan(TypedDict):
+    """The content of `plan.json`."""
+
+    corpora: list[str]
+    sources: list[PlannedSource]
 
 
 def write_plan(run_dir: Path, corpora: Sequence[str], plan: DrawPlan) -> None:
@@ -22,10 +41,14 @@ def write_plan(run_dir: Path, corpora: Sequence[str], plan: DrawPlan) -> None:
     RunFiles(run_dir).plan.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def read_plan(run_dir: Path) -> dict[str, Any]:
-    """Return the content of plan.json."""
-    plan: dict[str, Any] = json.loads(RunFiles(run_dir).plan.read_text(encoding="utf-8"))
-    return plan
+def read_plan(run_dir: Path) -> Plan:
+    """Return the content of plan.json.
+
+    Raises:
+        ConfigError: The file is missing or damaged.
+    """
+    remedy = "restore the file from a copy, or start the run again with --resume true"
+    return read_json(RunFiles(run_dir).plan, Plan, error=ConfigError, remedy=remedy)
 
 
 def print_plan(plan: DrawPlan) -> None:

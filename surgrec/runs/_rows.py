@@ -1,9 +1,50 @@
 """JSON-lines files: append rows, read rows, drop the rows of steps that are repeated."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from surgrec.errors import ConfigError
+from surgrec.json_files import read_json_lines
+
+Step = Annotated[int, Meta(ge=0, le=1 << 53)]
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+
+
+class Row(TypedDict):
+    """A row of any JSON-lines file of a run."""
+
+    step: Step
+
+
+class ConsumedRow(Row):
+    """A row of `metrics.jsonl`, as far as it counts samples."""
+
+    consumed: dict[str, Count]
+
+
+class MetricsRow(ConsumedRow):
+    """A row of `metrics.jsonl`. It has further columns."""
+
+    loss: float
+    loss_by_source: dict[str, float]
+    data_wait_s: float
+    step_s: Annotated[float, Meta(gt=0)]
+    clips_per_s: float
+    mfu: NotRequired[float | None]
+    mean_baseline_loss: NotRequired[float | None]
+    token_std: NotRequired[float | None]
+    rankme: NotRequired[float | None]
+    between_clip_variance: NotRequired[float | None]
+
+
+class StartRow(Row):
+    """A row of `starts.jsonl`."""
+
+    processes: Count
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -12,22 +53,41 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return all rows of a JSON-lines file.
+def read_rows(path: Path, kind: type[Any] = Row) -> list[dict[str, Any]]:
+    """Return all rows of a JSON-lines file. A missing file has no rows.
 
-    A last line without a line break was cut short by a kill and is ignored.
-    A missing file has no rows.
+    A last line that a kill cut short is left out, which a line on standard error says.
+
+    Args:
+        path: The file.
+        kind: Type of its rows.
+
+    Raises:
+        ConfigError: A line is not a row. The error names it.
     """
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    return list(_rows(path, kind))
+
+
+def replace_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON-lines file anew, in one atomic replacement."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    append_rows(partial, rows)
+    partial.replace(path)
 
 
 def keep_rows_before(path: Path, step: int) -> None:
     """Drop the rows of `step` and later steps from a JSON-lines file, in one atomic replacement."""
-    if path.is_file():
-        partial = path.with_name(path.name + ".partial")
-        partial.unlink(missing_ok=True)
-        append_rows(partial, (row for row in read_rows(path) if row["step"] < step))
-        partial.replace(path)
+    if path.exists():
+        replace_rows(path, (row for row in _rows(path, Row) if row["step"] < step))
+
+
+def _rows(path: Path, kind: type[Any]) -> Iterator[dict[str, Any]]:
+    rows: Iterator[Any] = read_json_lines(
+        path,
+        kind,
+        error=ConfigError,
+        remedy="restore the file from a copy, or remove this line",
+        not_finite=True,  # the last loss of a run that diverged
+    )
+    return rows

@@ -6,7 +6,7 @@ from surgrec import __version__
 from surgrec.cli import write_yaml
 from surgrec.runs._files import RunFiles
 from surgrec.runs._plan import print_plan, write_plan
-from surgrec.runs._rows import append_rows
+from surgrec.runs._rows import read_rows, replace_rows
 from surgrec.stream import DrawPlan, Stream
 from surgrec.terminal import escape, say
 
@@ -39,7 +39,8 @@ def record_start(
     write_yaml(config, files.config)
     write_plan(run_dir, corpora, plan)
     start = {"step": first_step, "processes": processes, "surgrec": __version__}
-    append_rows(files.starts, [start])
+    # Write all rows anew: a row that a kill cut short would otherwise stay between the others.
+    replace_rows(files.starts, [*read_rows(files.starts), start])
 
     print_plan(plan)
     if warning := plan.repeats_warning():

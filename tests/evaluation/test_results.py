@@ -31,7 +31,47 @@ def window(start_s: float) -> WindowRow:
 
 def evaluation(task: str) -> dict[str, Any]:
     """Return the shortest content of `evaluation.json`."""
-    return {"format": 1, "task": task, "classes": [{"value": "access"}, {"value": "closure"}]}
+    counts = dict.fromkeys(("cases", "videos", "windows", "unlabeled", "failed"), 0)
+    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
+    metrics = ("macro_f1", "balanced_accuracy", "accuracy", "case_accuracy")
+    return {
+        "format": 1,
+        "encoder": {"sha256": "ab"},
+        "task": task,
+        "split": {"name": "official", "sha256": "cd", "rule": {"train": ["a"]}},
+        "protocol": "",
+        "corpus": {"digests": {"alpha": "ef"}},
+        "counts": {"train": counts, "test": counts},
+        "classes": [{"value": name, "train": 1, "test": 1} for name in ("access", "closure")],
+        "audit": [{"check": "cases in train and test", "found": 0, "of": 2}],
+        "scores": [
+            {
+                "features": "trained",
+                "classifier": "knn",
+                "seeds": 1,
+                "degenerate": False,
+                "metrics": dict.fromkeys(metrics, interval),
+            }
+        ],
+        "verdicts": [
+            {
+                "classifier": "knn",
+                "metric": "macro_f1",
+                "difference": 0.1,
+                "low": 0.0,
+                "high": 0.2,
+                "cases": 2,
+                "verdict": "not shown",
+                "primary": True,
+            }
+        ],
+    }
+
+
+def write_file(run_dir: Path, text: str) -> None:
+    path = run_dir / "evaluation/phase/evaluation.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
 
 
 PREDICTIONS = [
@@ -69,23 +109,46 @@ def test_every_prediction_is_a_row_with_class_names(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("text", [json.dumps({"format": 2}), "[]"])
-def test_another_format_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "evaluation/phase/evaluation.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    write_file(tmp_path, json.dumps({"format": 2}))
     with pytest.raises(
         ConfigError,
-        match=r"phase/evaluation.json has format (2|None), but this version .* reads format 1",
+        match=r"phase/evaluation.json has format 2, but this version .* reads format 1",
     ):
         read_evaluations(tmp_path)
 
 
-def test_invalid_json_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "evaluation/phase/evaluation.json"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"format": 1')
-    with pytest.raises(ConfigError, match=r"evaluation\.json is not JSON"):
+def test_a_file_of_a_later_version_is_read_with_its_further_fields(tmp_path: Path) -> None:
+    write_file(tmp_path, json.dumps({**evaluation("phase"), "later": 1}))
+    assert read_evaluations(tmp_path)[0]["later"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scores": 5}, "scores is a whole number, not a list"),
+        ({"scores": [{}]}, r"scores\[0\] lacks the field"),
+        ({"counts": {"train": {}, "test": {}}}, "counts.train lacks the field"),
+        ({"verdicts": [{**evaluation("a")["verdicts"][0], "verdict": "x"}]}, r"verdicts\[0\]"),
+        (
+            {"scores": [{**evaluation("a")["scores"][0], "classifier": "svm"}]},
+            "names the unknown classifier 'svm'",
+        ),
+        ({"encoder": None}, "encoder is null, not an object"),
+    ],
+)
+def test_a_file_without_what_a_report_needs_is_refused_with_its_place(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    write_file(tmp_path, json.dumps({**evaluation("phase"), **change}))
+    with pytest.raises(ConfigError, match=rf"evaluation\.json.*{words}.*; evaluate again"):
+        read_evaluations(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"format": 1', "[]", "", "\0", "[" * 100_000, "NaN"])
+def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
+    write_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=r"evaluation\.json .*; evaluate again"):
         read_evaluations(tmp_path)
 
 
