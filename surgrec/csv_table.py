@@ -31,6 +31,12 @@ def read_csv_rows(
             is malformed.
     """
     text = _read_text(path)
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ManifestError(
+            f"{path}, line {line}: the file has NUL bytes, so it is damaged or no text; save it as "
+            "a CSV file in UTF-8"
+        )
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from surgrec.csv_table import read_csv_rows
 from surgrec.errors import ManifestError
+from surgrec.video_folder import FoundVideos, printable_name
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -17,12 +18,6 @@ KNOWN_DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic", "open", "mic
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
 OPTIONAL_COLUMNS = ("procedure", "view", "license", "labels", "public")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
-# fmt: off
-VIDEO_SUFFIXES = frozenset((
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg",
-    ".mxf", ".ts", ".mts", ".m2ts", ".flv", ".vob", ".ogv", ".3gp",
-))
-# fmt: on
 _DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
@@ -115,8 +110,8 @@ def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Vid
     return videos
 
 
-def scan_folder(
-    folder: Path,
+def videos_of_folder(
+    found: FoundVideos,
     *,
     source: str,
     domain: str,
@@ -124,10 +119,10 @@ def scan_folder(
     license: str = "",
     case_from: str = "",
 ) -> list[Video]:
-    """Return every video file under a folder, sorted by path.
+    """Return the videos that a search of a folder found, with their metadata.
 
     Args:
-        folder: Searched recursively; hidden files and folders are skipped.
+        found: The videos.
         source: Source of all videos.
         domain: Domain of all videos.
         split: Stored split of all videos.
@@ -136,36 +131,19 @@ def scan_folder(
             the group is the case. Empty: each video is a separate case.
 
     Raises:
-        ManifestError: The folder is missing or contains no video, or the expression does not match
-            a path.
+        ManifestError: The expression does not match a path.
     """
-    if not folder.is_dir():
-        raise ManifestError(f"{folder} is not a folder; give the folder that contains the videos")
-
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not paths:
-        raise ManifestError(
-            f"{folder} and its subfolders contain no video file; give a folder with files that "
-            f"end in {', '.join(sorted(VIDEO_SUFFIXES))}"
-        )
-
     pattern = _case_pattern(case_from)
     return [
         Video(
             path=path,
             source=source,
             domain=domain,
-            case=_case_of(pattern, path.relative_to(folder)) if pattern else "",
+            case=_case_of(pattern, path.relative_to(found.folder)) if pattern else "",
             split=split,
             license=license,
         )
-        for path in paths
+        for path in found.paths
     ]
 
 
@@ -230,10 +208,11 @@ def _case_pattern(case_from: str) -> re.Pattern[str] | None:
 
 
 def _case_of(pattern: re.Pattern[str], path: Path) -> str:
-    match = pattern.search(path.as_posix())
+    match = pattern.search(printable_name(path))
     if not match or not match.group(1):
         raise ManifestError(
-            f"case_from {pattern.pattern!r} finds no case in {path}; change the expression"
+            f"case_from {pattern.pattern!r} finds no case in {printable_name(path)}; change "
+            "the expression"
         )
     return match.group(1)
 

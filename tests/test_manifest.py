@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import ManifestError
-from surgrec.manifest import Video, read_manifest, scan_folder
+from surgrec.manifest import Video, read_manifest, videos_of_folder
+from surgrec.video_folder import search_folder
 
 HEADER = "path,source,domain,case,split"
 ROW = "a.mp4,alpha,laparoscopy,case 1,train"
@@ -190,7 +191,9 @@ def test_a_folder_gives_its_videos_in_the_order_of_their_paths(tmp_path: Path) -
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    videos = scan_folder(tmp_path, source="alpha", domain="open", split="val", license="CC0")
+    videos = videos_of_folder(
+        search_folder(tmp_path), source="alpha", domain="open", split="val", license="CC0"
+    )
     assert [str(video.path.relative_to(tmp_path)) for video in videos] == [
         "a.avi",
         "b/1.mkv",
@@ -206,7 +209,9 @@ def test_case_from_takes_the_case_from_the_path(tmp_path: Path) -> None:
     for name in ("case12/left.mp4", "case7/right.mp4"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    videos = scan_folder(tmp_path, source="alpha", domain="open", case_from=r"case(\d+)/")
+    videos = videos_of_folder(
+        search_folder(tmp_path), source="alpha", domain="open", case_from=r"case(\d+)/"
+    )
     assert [video.case for video in videos] == ["12", "7"]
 
 
@@ -225,7 +230,9 @@ def test_a_case_from_that_finds_no_case_is_refused(
 ) -> None:
     (tmp_path / "case1.mp4").touch()
     with pytest.raises(ManifestError, match=message):
-        scan_folder(tmp_path, source="alpha", domain="open", case_from=case_from)
+        videos_of_folder(
+            search_folder(tmp_path), source="alpha", domain="open", case_from=case_from
+        )
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
@@ -233,6 +240,6 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ManifestError, match=rf"{tmp_path} and its subfolders contain no video file"
     ):
-        scan_folder(tmp_path, source="alpha", domain="open")
+        search_folder(tmp_path)
     with pytest.raises(ManifestError, match="none is not a folder"):
-        scan_folder(tmp_path / "none", source="alpha", domain="open")
+        search_folder(tmp_path / "none")

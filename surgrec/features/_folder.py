@@ -13,8 +13,9 @@ from surgrec.clips import central_crop, torchcodec_classes
 from surgrec.errors import SampleError, StorageError
 from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import HAIR_S, TimeSpan
-from surgrec.manifest import scan_folder
 from surgrec.storage import file_sha256
+from surgrec.terminal import escape, say
+from surgrec.video_folder import printable_name, search_folder
 
 SOURCE = "videos"
 """Value of the column `source` for a folder, and name of the folder of its features."""
@@ -30,16 +31,19 @@ class VideoFolder(VideoSet):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        paths = [video.path for video in scan_folder(folder, source=SOURCE, domain="other")]
+        found = search_folder(folder)
+        for left_out in found.left_out:
+            say(f"[yellow]skipped[/yellow] {escape(f'{left_out.path}: {left_out.detail}')}")
+        self._paths = {printable_name(path.relative_to(folder)): path for path in found.paths}
         self.entries = [
             VideoEntry(source=SOURCE, domain="", case=name, video=name, split="")
-            for name in sorted(path.relative_to(folder).as_posix() for path in paths)
+            for name in sorted(self._paths)
         ]
 
     @property
     def facts(self) -> dict[str, Any]:
         """Path of the folder."""
-        return {"kind": "folder", "addresses": [str(self._folder.resolve())]}
+        return {"kind": "folder", "addresses": [printable_name(self._folder.resolve())]}
 
     def open(self, entry: VideoEntry) -> "VideoFile":
         """Open one video file.
@@ -47,15 +51,17 @@ class VideoFolder(VideoSet):
         Raises:
             StorageError: The file cannot be read.
         """
-        return VideoFile(self._folder / entry.video)
+        return VideoFile(self._paths[entry.video])
 
 
 class VideoFile(VideoReader):
     """A video file. Its time begins with its first frame."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         try:
+            self._file = path.open("rb")
+            # By its descriptor: torchcodec takes no name that is not UTF-8.
+            self._path = Path(f"/proc/self/fd/{self._file.fileno()}")
             self.digest = file_sha256(path)
         except OSError as error:
             raise StorageError(

@@ -1,5 +1,6 @@
 """Features of a folder of video files, without a corpus."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -168,3 +169,16 @@ def test_a_container_without_an_index_gives_no_frame_of_another_time(
 def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=f"{tmp_path} and its subfolders contain no video file"):
         VideoFolder(tmp_path)
+
+
+def test_a_folder_and_a_file_may_have_names_that_are_not_utf8(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"F\xe4lle")
+    make_video(folder / os.fsdecode(b"M\xfcller.mp4"), seconds=5)
+    (folder / os.fsdecode(b"kaputt\xff.mp4")).write_text("no video")
+    status = features([str(folder)], encoder=run_dir, out=tmp_path / "out", device="cpu")
+    assert status == SOME_FAILED
+    result = read_features(tmp_path / "out")
+    assert {row.video for row in result.rows} == {"M\\xfcller.mp4"}
+    assert [window.video for window in result.failed] == ["kaputt\\xff.mp4"]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.tool import (
     QUICK,
+    build_folder,
     digests,
     ffprobe,
     read_report,
@@ -287,3 +288,45 @@ def test_a_truncated_video_is_recognized_by_its_length(tmp_path: Path) -> None:
     report = read_report(tmp_path / "corpus.private")
     assert report["much.mp4"]["status"] == "truncated"
     assert report["little.mp4"]["status"] == "packed"
+
+
+def test_what_a_folder_search_leaves_out_is_told_everywhere(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    make_video(videos / "good.mp4", seconds=2)
+    make_video(videos / "without-suffix", seconds=2, pattern="testsrc", arguments=("-f", "mpegts"))
+    (videos / "case07").symlink_to(tmp_path / "unmounted")
+    build = (*build_folder(videos), *QUICK, "--out", tmp_path / "corpus")
+    built = run_here(*build)
+    assert built.returncode == 3
+    assert f"skipped {videos}/case07: the link leads to nothing" in built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert {name: row["status"] for name, row in report.items()} == {
+        "good.mp4": "packed",
+        "without-suffix": "packed",
+        "case07": "missing",
+    }
+    assert run_here(*build).returncode == 3, "it is told again"
+
+    # The folder comes back: its videos are taken without --replace.
+    make_video(tmp_path / "unmounted" / "late.mp4", seconds=2, pattern="mandelbrot")
+    built = run_here(*build)
+    assert built.returncode == 0, built.stderr
+    assert read_report(tmp_path / "corpus.private")["late.mp4"]["status"] == "packed"
+
+
+def test_cases_and_videos_may_have_names_that_are_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"M\xfcller")
+    make_video(tmp_path / "videos" / name / "op.mp4", seconds=2)
+    build = (*build_folder(tmp_path / "videos"), *QUICK, "--case_from", "^([^/]+)/")
+    for public in ("false", "true"):
+        out = ("--out", tmp_path / public, "--public", public)
+        assert run_here(*build, *out).returncode == 0
+    table = parquet.read_table(tmp_path / "true" / "lap" / "index.parquet")
+    assert table["case"].to_pylist() == ["M\\xfcller"]
+
+
+def test_nul_bytes_in_a_manifest_are_named(tmp_path: Path) -> None:
+    manifest = tmp_path / "videos.csv"
+    manifest.write_bytes(b"path,source,domain,case,split\na\0.mp4,lap,open,,train\n")
+    sentence = refusal(run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus"))
+    assert f"{manifest}, line 2: the file has NUL bytes" in sentence

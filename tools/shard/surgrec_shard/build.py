@@ -13,6 +13,7 @@ from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError, FileIdentity, Recording
 from surgrec.shards import CorpusFile, Dropped
 from surgrec.storage import Store
+from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
@@ -33,6 +34,8 @@ class BuildConfig:
     """The videos to build, the corpus to build into, and how."""
 
     videos: Sequence[Video]
+    left_out: Sequence[LeftOut] = ()
+    """Files and folders that could not be searched for videos."""
     store: Store
     """The corpus root."""
     private: PrivateFolder
@@ -54,6 +57,7 @@ class BuildResult:
 
     corpus: CorpusFile
     failures: list[VideoFailure]
+    """Videos, and folders that could not be searched."""
     report: Path
     """The private list of all videos."""
 
@@ -105,7 +109,9 @@ class Build:
             # Encode and pack, then report on every video before anything is published.
             packed = self._pack_groups(groups, complete)
             failures += _with_current_paths(packed.values(), planned)
-            report = write_report(config.private, config.videos, planned, packed, failures)
+            left_out = self._left_out()
+            everything = [*failures, *left_out]
+            report = write_report(config.private, config.videos, planned, packed, everything)
             if not complete and not any(group.samples for group in packed.values()):
                 first = failures[0]
                 raise ManifestError(
@@ -113,8 +119,9 @@ class Build:
                     f"(the first, {first.path}: {first.detail}); {report} lists the reason for each"
                 )
 
+            self._record_pending(groups, complete, everything)
             corpus = self._publish(groups, complete, packed, failures)
-        return BuildResult(corpus=corpus, failures=failures, report=report)
+        return BuildResult(corpus=corpus, failures=everything, report=report)
 
     def _read_corpus(self) -> CorpusFile:
         """Return the corpus in the store, or an empty one with the settings of this build."""
@@ -166,6 +173,20 @@ class Build:
                     continue
                 planned[video.source, sha256] = self._plan_video(video, sha256, identity)
         return list(planned.values()), failures
+
+    def _left_out(self) -> list[VideoFailure]:
+        """Return what could not be searched, as failures of the only source of a folder."""
+        source = self._config.videos[0].source
+        return [
+            VideoFailure(
+                path=left_out.path,
+                source=source,
+                video="",
+                reason=left_out.reason,
+                detail=left_out.detail,
+            )
+            for left_out in self._config.left_out
+        ]
 
     def _hash(self, video: Video) -> tuple[str, FileIdentity] | VideoFailure:
         """Return the SHA-256 and the identity of a video file, or why it cannot be read."""
@@ -315,6 +336,21 @@ class Build:
             damaged={name: video.complaints for name, video in encoded.items() if video.complaints},
         )
 
+    def _record_pending(
+        self,
+        groups: Mapping[str, Sequence[Group]],
+        complete: Collection[str],
+        failures: Sequence[VideoFailure],
+    ) -> None:
+        """Record the videos that the next build tries again."""
+        for source in groups.keys() - set(complete):
+            self._pending.write(
+                source,
+                source_plan_digest(groups[source]),
+                [video for group in groups[source] for video in group.videos],
+                [failure for failure in failures if failure.source == source],
+            )
+
     def _publish(
         self,
         groups: Mapping[str, Sequence[Group]],
@@ -324,13 +360,6 @@ class Build:
     ) -> CorpusFile:
         """Write the tables of all new sources, then `corpus.json`. Return its content."""
         store = self._config.store
-        for source in groups.keys() - set(complete):
-            self._pending.write(
-                source,
-                source_plan_digest(groups[source]),
-                [video for group in groups[source] for video in group.videos],
-                [failure for failure in failures if failure.source == source],
-            )
         entries = {
             source: publish_source(store, members, packed, failures)
             for source, members in groups.items()

@@ -29,7 +29,8 @@ def write_report(
         videos: All videos of the build, one row each.
         planned: The videos that have names.
         packed: The packed groups by name.
-        failures: The videos that could not be used, duplicates included.
+        failures: The videos that could not be used, duplicates included, and folders that could
+            not be searched.
     """
     planned_of = {id(video.video): video for video in planned}
     failure_of = {
@@ -65,6 +66,18 @@ def write_report(
                 ),
             }
         )
+    listed = {video.path for video in videos}
+    rows += [
+        {
+            **dict.fromkeys(rows[0], ""),
+            "path": str(failure.path),
+            "source": failure.source,
+            "status": failure.reason,
+            "detail": failure.detail,
+        }
+        for failure in failures
+        if failure.path not in listed
+    ]
     return private.write_report(_file_name({video.source for video in videos}), rows)
 
 

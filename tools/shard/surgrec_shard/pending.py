@@ -20,6 +20,7 @@ class Pending:
     plan: str
     """Digest of the plan that was published without them."""
     paths: list[str]
+    """Files, and folders that could not be searched."""
     others: str
     """Digest of all other videos."""
 
@@ -84,4 +85,12 @@ class PendingVideos:
 
 
 def _others(videos: Sequence[PlannedVideo], paths: Collection[str]) -> str:
-    return videos_digest([video for video in videos if str(video.video.path) not in paths])
+    """Return the digest of the videos that are not pending, nor in a pending folder."""
+    pending = {Path(path) for path in paths}
+    return videos_digest(
+        [
+            video
+            for video in videos
+            if pending.isdisjoint((video.video.path, *video.video.path.parents))
+        ]
+    )

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from surgrec.errors import ConfigError
-from surgrec.manifest import Split, Video, read_manifest, scan_folder
+from surgrec.manifest import Split, Video, read_manifest, videos_of_folder
 from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
+from surgrec.video_folder import LeftOut, search_folder
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
@@ -36,13 +37,15 @@ def build(
 ) -> int:
     """Build shards from videos. To continue a killed build, run the same command again.
 
-    Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used.
+    Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used, or
+    a folder could not be searched.
 
     Args:
         out: The corpus: a folder, or s3://bucket/prefix.
         manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
             Optional columns: procedure, view, license, labels, public.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
+            Linked folders are searched too, hidden ones are not.
         source: With --videos: name of the source.
         domain: With --videos: laparoscopy, endoscopy, cataract, robotic, ...
         split: With --videos: the stored split.
@@ -70,10 +73,12 @@ def build(
     work = work or private / "work"
     _check_folders(store, videos, private, work)
 
+    to_build, left_out = _read_videos(
+        manifest, videos, source, domain, split, license, case_from, ignore_columns
+    )
     config = BuildConfig(
-        videos=_read_videos(
-            manifest, videos, source, domain, split, license, case_from, ignore_columns
-        ),
+        videos=to_build,
+        left_out=left_out,
         store=store,
         private=PrivateFolder(private),
         work=work,
@@ -98,8 +103,8 @@ def _read_videos(
     license: str,
     case_from: str,
     ignore_columns: list[str],
-) -> list[Video]:
-    """Return the videos of the manifest or of the folder."""
+) -> tuple[list[Video], list[LeftOut]]:
+    """Return the videos of the manifest or of the folder, and what was left out of the folder."""
     if manifest is not None and videos is not None:
         raise ConfigError("give either --manifest FILE.csv or --videos FOLDER, not both")
 
@@ -109,7 +114,7 @@ def _read_videos(
                 "--source, --domain, --split, --license and --case_from need --videos; "
                 "with --manifest, fill its columns instead"
             )
-        return read_manifest(manifest, ignore_columns=ignore_columns)
+        return read_manifest(manifest, ignore_columns=ignore_columns), []
 
     if videos is None:
         raise ConfigError("give either --manifest FILE.csv or --videos FOLDER")
@@ -117,9 +122,13 @@ def _read_videos(
         raise ConfigError("--ignore_columns needs --manifest; a folder of videos has no columns")
     if not source or not domain:
         raise ConfigError("--videos needs --source NAME and --domain NAME")
-    return scan_folder(
-        videos, source=source, domain=domain, split=split, license=license, case_from=case_from
+    found = search_folder(videos)
+    if found.hidden:
+        say(f"{found.hidden} hidden files and folders are not searched")
+    named = videos_of_folder(
+        found, source=source, domain=domain, split=split, license=license, case_from=case_from
     )
+    return named, found.left_out
 
 
 def _check_folders(store: Store, videos: Path | None, private: Path, work: Path) -> None:
