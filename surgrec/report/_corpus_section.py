@@ -1,6 +1,7 @@
 """Draw the section about corpora: their sizes and some of their frames."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 from markupsafe import Markup
 
@@ -12,6 +13,9 @@ from surgrec.report._logged_run import OpenedCorpora
 from surgrec.shards import Source
 
 _COLUMNS = ("source", "domain", "cases", "videos", "clips", *SPLITS, "hours", "MB")
+
+_MOST_SHEETS = 40
+"""Sources of a corpus whose frames are shown. The table lists all sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,10 @@ def corpus_section(corpora: OpenedCorpora) -> Markup:
         "corpus.html.j2",
         columns=_COLUMNS,
         corpora={
-            address: [(_row(source), _frames(source)) for source in sources.values()]
+            address: (
+                [_row(source) for source in sources.values()],
+                [_frames(source) for source in islice(sources.values(), _MOST_SHEETS)],
+            )
             for address, sources in corpora.sources.items()
         },
         unreadable=list(corpora.missing.values()),

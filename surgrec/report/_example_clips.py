@@ -71,14 +71,16 @@ def choose_samples(
 
 def spread_samples(source: Source, rows: Int64[np.ndarray, " n"], count: int) -> list[Sample]:
     """Return at most `count` of these rows of a source, from as many of its videos as possible."""
-    column = source.index.column("video").to_numpy(zero_copy_only=False)
-    videos = np.asarray(column, dtype=str)[rows]
+    # Number the videos by their names.
+    encoded = source.index.column("video").dictionary_encode()
+    names = np.asarray(encoded.dictionary.to_pylist(), dtype=str)
+    videos = np.argsort(np.argsort(names))[np.asarray(encoded.indices)[rows]]
 
     # Number the rows of each video, and take all first rows, then all second rows, and so on.
+    by_video = np.argsort(videos, kind="stable")
+    _, first, rows_of_video = np.unique(videos[by_video], return_index=True, return_counts=True)
     turn = np.empty(len(videos), dtype=np.int64)
-    for video in np.unique(videos):
-        matches = np.flatnonzero(videos == video)
-        turn[matches] = np.arange(len(matches))
+    turn[by_video] = np.arange(len(videos)) - np.repeat(first, rows_of_video)
 
     chosen = rows[np.lexsort((videos, turn))[:count]]
     return [source.index.sample(int(row)) for row in chosen]

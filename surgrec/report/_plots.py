@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from surgrec.report._html import visible
 
 Point = tuple[int | float, float]
 """Position on the x axis, such as a step, and a value."""
@@ -57,6 +60,9 @@ _STYLE = {
 _WIDTH_PX, _WIDE_PX, _HEIGHT_PX = 560, 760, 240
 _ROW_PX, _TEXT_PX, _AXIS_PX = 22, 14, 40
 """Heights of a row of bars or intervals, of a line of text, and of the x axis with its padding."""
+
+_LABEL_CHARACTERS, _WIDE_LABEL_CHARACTERS = 32, 36
+"""Longest texts beside a chart and beside a wide one; the picture keeps a third of the width."""
 
 _MARKED_POINTS = 12
 """A line of at most this many points shows each of them as a dot."""
@@ -181,7 +187,8 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
             _write_beside(axes, f"{bar.value:.1%}", max(bar.value, bar.target), row)
 
         shares = [share for bar in bars for share in (bar.value, bar.target)]
-        _format_axes(axes, [bar.label for bar in bars], round_ticks([0.0, *shares]))
+        labels = [_short(bar.label, _LABEL_CHARACTERS) for bar in bars]
+        _format_axes(axes, labels, round_ticks([0.0, *shares]))
         descriptions = [f"{bar.label} {bar.value:.1%}, target {bar.target:.1%}" for bar in bars]
         return Chart(title=title, svg=_svg(figure, title, descriptions))
 
@@ -201,7 +208,8 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
     ends = [end for _, each in rows if each for end in (each.low, each.high)]
 
     with _figure(_WIDE_PX, _AXIS_PX + _ROW_PX * len(rows), chart_id) as (figure, axes):
-        _format_axes(axes, [label for label, _ in rows], round_ticks([0.0, *ends]))
+        labels = [_short(label, _WIDE_LABEL_CHARACTERS) for label, _ in rows]
+        _format_axes(axes, labels, round_ticks([0.0, *ends]))
         for row, (_, interval) in enumerate(rows):
             if interval is None:
                 axes.get_yticklabels()[row].set_fontweight("bold")
@@ -246,7 +254,13 @@ def round_ticks(values: Sequence[int | float], *, integer: bool = False) -> list
 @contextmanager
 def _figure(width_px: int, height_px: int, chart_id: str) -> Iterator[tuple[Figure, Axes]]:
     """Open an empty figure in the style of the page. Draw and save it inside the context."""
-    with style.context(["default", _STYLE | {"svg.hashsalt": chart_id}]):
+    with (
+        style.context(["default", _STYLE | {"svg.hashsalt": visible(chart_id)}]),
+        warnings.catch_warnings(),
+    ):
+        # The browser draws the text, with its own fonts.
+        for about in ("Glyph .* missing from font", "Matplotlib currently does not support"):
+            warnings.filterwarnings("ignore", about)
         figure = Figure(figsize=(width_px / 72, height_px / 72), layout="constrained")
         yield figure, figure.subplots()
 
@@ -259,20 +273,32 @@ def _svg(figure: Figure, title: str, descriptions: Iterable[str]) -> Markup:
     drawing = buffer.getvalue().partition("</defs>")[2]
 
     # matplotlib numbers the groups of each figure from 1. Nothing refers to these ids.
-    drawing = re.sub(r' id="[\w.]+_\d+"', "", drawing)
+    drawing = re.sub(r'(<g) id="[\w.]+_\d+"', r"\1", drawing)
     # A mark shows its text when the pointer is over it.
     drawing = re.sub(r'<g id="mark: ([^"]*)">', r"<g><title>\1</title>", drawing)
     # Half of the bytes are indentation, digits below 0.01 pixels and rotations by 0 degrees.
     drawing = re.sub(r"\n\s*", "\n", drawing)
     drawing = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), drawing)
-    drawing = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", drawing)
+    drawing = re.sub(r'(<text[^>]*) transform="rotate\(-0 [^)]*\)"', r"\1", drawing)
 
     width_px, height_px = figure.get_size_inches() * 72
-    text = escape("; ".join([title, *descriptions]))
+    text = escape(visible("; ".join([title, *descriptions])))
     return Markup(
         f'<svg viewBox="0 0 {width_px:g} {height_px:g}" style="max-width: {1.1 * width_px:g}px" '
         f'role="img" aria-label="{text}">{drawing}'
     )
+
+
+def _short(text: str, limit: int) -> str:
+    """Return a text on one line with at most `limit` characters.
+
+    The middle is left out: names often differ at their ends. Descriptions have the whole text.
+    """
+    text = visible(" ".join(text.split()))
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    return f"{text[: limit - end - 1]}…{text[-end:]}"
 
 
 def _colors(count: int) -> list[str]:
@@ -294,13 +320,15 @@ def _draw_marks(axes: Axes, marks: Mapping[int, str]) -> None:
     left, right = axes.get_xlim()
     last_text = -math.inf
     for x, text in sorted(marks.items()):
-        axes.axvline(x, color=_RED, alpha=0.6, linestyle="--", linewidth=1, gid=f"mark: {text}")
+        axes.axvline(
+            x, color=_RED, alpha=0.6, linestyle="--", linewidth=1, gid=f"mark: {visible(text)}"
+        )
         share = (x - left) / (right - left)
         if share - last_text < _MARK_GAP:
             continue
 
         axes.annotate(
-            text,
+            _short(text, _LABEL_CHARACTERS),
             (x, 1),
             xycoords=axes.get_xaxis_transform(),
             xytext=(-1, 3),
@@ -328,7 +356,8 @@ def _label_ends(axes: Axes, lines: Sequence[Line], *, gap: float) -> None:
         limit = heights[index] - gap
 
     for height, (_, label, color) in zip(heights, ends, strict=True):
-        _write_beside(axes, label, 1, height, xycoords="axes fraction", color=color)
+        text = _short(label, _LABEL_CHARACTERS)
+        _write_beside(axes, text, 1, height, xycoords="axes fraction", color=color)
 
 
 def _write_beside(axes: Axes, text: str, x: int | float, y: int | float, **options: Any) -> None:

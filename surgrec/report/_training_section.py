@@ -11,6 +11,7 @@ from markupsafe import Markup
 from surgrec.report._html import render
 from surgrec.report._logged_run import LoggedRun
 from surgrec.report._plots import Bar, Chart, Line, Point, line_chart, target_chart
+from surgrec.runs import consumed_samples
 
 _DIAGNOSTICS = {
     "token_std": "standard deviation of the tokens",
@@ -24,6 +25,10 @@ _MAX_POINTS = 60
 
 _FINE = 10
 """Points of the line that shows the scatter, for each point of a smoothed line."""
+
+
+_MOST_SOURCES = 40
+"""Sources in a chart: those of which most clips were drawn. The table lists all sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,15 @@ class Log:
     def sources(self) -> list[str]:
         """Names of the sources that were drawn."""
         return sorted({name for row in self.rows for name in row["loss_by_source"]})
+
+    def shown_sources(self, names: Sequence[str]) -> tuple[list[str], str]:
+        """Return the sources that a chart shows, and the end of its title."""
+        consumed = consumed_samples(self.rows)
+        shown = sorted(names, key=lambda name: -consumed[name])[:_MOST_SOURCES]
+        kept = [name for name in names if name in set(shown)]
+        if len(kept) == len(names):
+            return kept, ""
+        return kept, f", {len(kept)} of {len(names):,} sources"
 
     def points(self, name: str) -> list[Point]:
         """Return a value at the steps that logged it. Some values are not logged at every step."""
@@ -76,17 +90,18 @@ def training_section(run: LoggedRun) -> Markup:
     # The first step starts the workers, so it is left out of the times.
     timed = Log(rows=run.rows[1:] or run.rows)
     total_s = sum(row["step_s"] for row in timed.rows)
+    waiting = sum(row["data_wait_s"] for row in timed.rows) / total_s if total_s > 0 else 0.0
 
     return render(
         "training.html.j2",
         run=run,
         shares=_share_rows(run),
-        shares_chart=_share_chart(run),
+        shares_chart=_share_chart(run, log),
         loss_charts=[*_loss_charts(run, log, marks), *_diagnostic_charts(run, log, marks)],
         has_rankme=bool(log.points("rankme")),
         has_mean_baseline=bool(log.points("mean_baseline_loss")),
         clips_per_s=statistics.median(row["clips_per_s"] for row in timed.rows),
-        waiting=sum(row["data_wait_s"] for row in timed.rows) / total_s,
+        waiting=min(max(waiting, 0.0), 1.0),
         mfu=_median([value for _, value in timed.points("mfu")]),
         time_charts=_time_charts(run, timed),
     )
@@ -102,14 +117,17 @@ def smooth(points: Sequence[Point], window: int) -> list[Point]:
     return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
 
 
-def _share_chart(run: LoggedRun) -> Chart:
+def _share_chart(run: LoggedRun, log: Log) -> Chart:
     realized = run.realized_shares()
-    bars = [
-        Bar(label=row["source"], value=realized.get(row["source"], 0.0), target=row["share"])
+    targets = {
+        row["source"]: row["share"]
         for row in run.plan["sources"]
         if row["share"] or row["source"] in realized
-    ]
-    return target_chart(bars, title="share of samples by source", chart_id=f"{run.name}: shares")
+    }
+    shown, title_end = log.shown_sources([*targets])
+    bars = [Bar(label=name, value=realized.get(name, 0.0), target=targets[name]) for name in shown]
+    title = f"share of samples by source{title_end}"
+    return target_chart(bars, title=title, chart_id=f"{run.name}: shares")
 
 
 def _share_rows(run: LoggedRun) -> list[list[object]]:
@@ -137,10 +155,11 @@ def _loss_charts(run: LoggedRun, log: Log, marks: Mapping[int, str]) -> list[Cha
         points = smooth(baseline, _FINE * log.window)
         lines.append(Line(points=points, label="mean color baseline", dashed=True))
 
+    shown, title_end = log.shown_sources(log.sources)
     by_source = [
-        Line(points=smooth(log.source_loss(name), log.window), label=name) for name in log.sources
+        Line(points=smooth(log.source_loss(name), log.window), label=name) for name in shown
     ]
-    titles = {"loss": lines, "loss by source": by_source}
+    titles = {"loss": lines, f"loss by source{title_end}": by_source}
     return [
         line_chart(each, title=title + log.title_end, chart_id=f"{run.name}: {title}", marks=marks)
         for title, each in titles.items()

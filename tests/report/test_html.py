@@ -20,7 +20,7 @@ def corpus_page(**changes: object) -> str:
 
 
 def test_text_cannot_become_markup() -> None:
-    page = corpus_page(corpora={'"><b>': []})
+    page = corpus_page(corpora={'"><b>': ([], [])})
     assert "&lt;script&gt;" in page
     assert "&#34;&gt;&lt;b&gt;" in page
     assert "<script>" not in page
@@ -43,3 +43,12 @@ def test_a_picture_is_inside_the_page() -> None:
         image = Image.open(io.BytesIO(base64.b64decode(content)))
         assert (image.format, image.size) == (image_format, (4, 4))
     assert np.array_equal(Image.open(io.BytesIO(base64.b64decode(png(pixels)[22:]))), pixels)
+
+
+def test_characters_without_a_shape_are_written_as_escapes() -> None:
+    page = corpus_page(unreadable=["a\u202eb\x00c\udc80d\u2066e\nf"])
+    assert r"a\u202eb\x00c\udc80d\u2066e" in page
+    page.encode("utf-8")
+    assert "\N{WOMAN}\u200d\N{PERSONAL COMPUTER}" in corpus_page(
+        unreadable=["\N{WOMAN}\u200d\N{PERSONAL COMPUTER}"]
+    )

@@ -197,3 +197,37 @@ def test_a_chart_has_the_same_bytes_every_time_whatever_the_user_has_set() -> No
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "svg.fonttype": "path"}):
         assert one_line([(0, 1.0), (1, 2.0)]) == first
         assert matplotlib.rcParams["font.size"] == 30, "settings of the process stay"
+
+
+LONG = "a name of a source, " * 20 + "the last"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("label", [LONG, "W" * 400, "手術" * 100, "תווית", "a\nb\tc" * 30])
+def test_a_label_wider_than_its_chart_is_shortened_without_a_warning(label: str) -> None:
+    points = [(0, 1.0), (1, 2.0)]
+    interval = Interval(label=label, value=0.5, low=0.4, high=0.6, color=COLORS[0])
+    for chart in (
+        draw_lines(*(Line(points=points, label=f"{end} {label}") for end in "ab")),
+        target_chart([Bar(label=label, value=0.5, target=0.2)], title="t", chart_id="t"),
+        interval_chart({label: [interval]}, title="t", chart_id="i"),
+        one_line(points, marks={1: label}),
+    ):
+        written = [str(each.text) for each in parse(chart).iter("text")]
+        assert max(map(len, written)) <= 36
+    assert " ".join(label.split())[-3:] in " ".join(written)
+
+
+def test_the_description_of_a_chart_has_its_whole_labels() -> None:
+    chart = target_chart([Bar(label=LONG, value=0.5, target=0.2)], title="t", chart_id="t")
+    assert LONG in parse(chart).get("aria-label", "")
+
+
+def test_a_label_that_looks_like_an_id_stays_text() -> None:
+    label = ' id="line_1" transform="rotate(-0 1 2)"'
+    chart = target_chart([Bar(label=label, value=0.5, target=0.2)], title="t", chart_id="t")
+    assert label.strip()[:12] in texts_joined(chart)
+
+
+def texts_joined(chart: Chart) -> str:
+    return " ".join(str(each.text) for each in parse(chart).iter("text"))

@@ -1,5 +1,6 @@
 """The log of a run becomes charts of every logged value, and of the time it took."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,21 @@ def test_a_long_run_has_a_small_section(tiny_corpus: Path, tmp_path: Path) -> No
         [make_run(tmp_path / "run", tiny_corpus, None, values=DIAGNOSTICS, steps=20_000)]
     )[0]
     assert len(training_section(run)) < 60_000
+
+
+def test_a_run_of_ten_thousand_sources_shows_those_with_most_clips(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    names = [f"source-{number}" for number in range(10_000)]
+    values = {
+        "loss_by_source": dict.fromkeys(names, 0.5),
+        "consumed": {name: number for number, name in enumerate(names)},
+    }
+    run_dir = make_run(tmp_path / "run", tiny_corpus, None, values=values, steps=3)
+    plan = json.loads((run_dir / "plan.json").read_bytes())
+    plan["sources"] = [plan["sources"][0] | {"source": name, "share": 1e-4} for name in names]
+    (run_dir / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    page = str(training_section(*read_runs([run_dir])))
+    assert "share of samples by source, 40 of 10,000 sources" in page
+    assert page.count(">source-9999<") == 3, "in both charts and in the table"
+    assert page.count(">source-0<") == 1, "in the table"
