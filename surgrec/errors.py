@@ -13,7 +13,8 @@ Each message is one sentence: what was found, where, and what to do.
     ├── SampleError            one sample is unusable; it goes to quarantine
     ├── TrainingError          a run cannot continue
     ├── CheckpointError        a checkpoint is damaged or belongs to another run
-    └── SetupError             the machine lacks something
+    ├── SetupError             the machine lacks something
+    └── MachineError           the machine runs out of something while it works
 
 Any other exception is a bug.
 """
@@ -71,6 +72,10 @@ class CheckpointError(SurgrecError):
 
 class SetupError(SurgrecError):
     """A missing or unfit part of the machine: ffmpeg, a package, the number of processes."""
+
+
+class MachineError(SurgrecError):
+    """A machine that runs out of memory, threads or open files. It is never a bad sample."""
 
 
 def reason(error: Exception) -> str:

@@ -21,8 +21,9 @@ from surgrec.clips._batch import ClipBatch, Quarantined
 from surgrec.clips._crop import Box, bounding_box
 from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader_config import LoaderConfig
+from surgrec.clips._machine import require_machine
 from surgrec.clips._sampling import ClipSampling
-from surgrec.errors import ConfigError, SampleError, ShardError, SurgrecError
+from surgrec.errors import ConfigError, MachineError, SampleError, ShardError, SurgrecError
 from surgrec.shards import Sample
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
 
@@ -162,6 +163,12 @@ class ClipDataset:
             return self.batch(request, store)
         except SurgrecError as error:
             return error
+        except (MemoryError, RuntimeError, OSError) as error:
+            try:
+                require_machine(error, "a batch cannot be made")
+            except MachineError as failure:
+                return failure
+            raise
 
     def batch(self, request: BatchRequest, store: StoreFrames | None = None) -> ClipBatch:
         """Make the batch of a request, and read the bytes of the following ones meanwhile.
@@ -173,6 +180,7 @@ class ClipDataset:
         Raises:
             StorageError: A shard cannot be read.
             ShardError: A shard does not match its index, or a sample and its substitutes are bad.
+            MachineError: Memory ran out.
         """
         process = self._process()
         store = store or _to_new_memory

@@ -12,6 +12,7 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from surgrec.clips._crop import Box
+from surgrec.clips._machine import require_machine
 from surgrec.errors import SampleError, SetupError
 
 
@@ -76,6 +77,7 @@ def decode_clip(
     Raises:
         SampleError: The bytes are not a video, hold a different number of frames, or cannot be
             decoded.
+        MachineError: Memory ran out.
     """
     video_decoder, fixed_crop = torchcodec_classes()
     try:
@@ -90,7 +92,8 @@ def decode_clip(
             )
 
         frames: Tensor = decoder.get_frames_played_at(seconds=times.tolist()).data
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, MemoryError, OSError) as error:
+        require_machine(error, f"{key}: the clip cannot be decoded")
         message = next(iter(str(error).splitlines()), type(error).__name__)
         raise SampleError(f"{key}: the clip cannot be decoded ({message})") from error
     return frames

@@ -22,7 +22,15 @@ from torch import Tensor
 
 from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import ConfigError, TrainingError
-from surgrec.runs import RunFiles, StepReport, append_rows, sample_rows, step_row
+from surgrec.runs import (
+    RunFiles,
+    StepReport,
+    append_rows,
+    consumed_samples,
+    read_rows,
+    sample_rows,
+    step_row,
+)
 from surgrec.stream import ReadStats
 
 _TOLERATED_BAD_SAMPLES = 20
@@ -123,9 +131,19 @@ class RunLog:
     _bad: Counter[str] = field(default_factory=Counter)
 
     def resume_at(self, step: int) -> None:
-        """Drop the rows of steps that the resumed run repeats."""
+        """Drop the rows of steps that the resumed run repeats. A collective.
+
+        Consumed and bad samples of the steps before still count.
+        """
+        counted: list[tuple[Counter[str], Mapping[str, int]]] = []
         if self.accelerator.is_main_process:
-            RunFiles(self.run_dir).drop_rows_from(step)
+            files = RunFiles(self.run_dir)
+            files.drop_rows_from(step)
+            rows = read_rows(files.metrics)
+            counted.append((consumed_samples(rows), rows[-1]["quarantined"] if rows else {}))
+
+        ((consumed, bad),) = gather_object(counted)
+        self._consumed, self._bad = Counter(consumed), Counter(bad)
 
     def add(
         self,

@@ -1,3 +1,5 @@
+import errno
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +10,8 @@ import torch
 from torch import Tensor
 
 from surgrec.clips import Box, decode_clip, torchcodec_classes
-from surgrec.errors import SampleError, SetupError
+from surgrec.clips._machine import require_machine
+from surgrec.errors import MachineError, SampleError, SetupError
 from tests.support.videos import make_video
 
 FRAME = Box(top=0, left=0, height=66, width=98)
@@ -119,3 +122,62 @@ def without_torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_torchcodec_the_error_says_what_to_install() -> None:
     with pytest.raises(SetupError, match=r"torchcodec cannot be used .*apt-get install ffmpeg"):
         torchcodec_classes()
+
+
+def test_a_lack_of_memory_is_never_the_fault_of_a_sample(mp4: bytes, tmp_path: Path) -> None:
+    """The address space of a process is limited more and more until a clip can be decoded."""
+    (tmp_path / "clip.mp4").write_bytes(mp4)
+    program = """
+import re, resource, sys
+from pathlib import Path
+import numpy as np
+from surgrec.clips import Box, decode_clip
+from surgrec.errors import MachineError
+
+mp4, frame = Path(sys.argv[1]).read_bytes(), Box(top=0, left=0, height=66, width=98)
+decode = lambda: decode_clip(mp4, np.arange(16) / 8, frame, num_frames=16, key="alpha")
+decode()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+for spare_mb in (0, 1, 2, 4, 8, 16, 32, 64):
+    resource.setrlimit(resource.RLIMIT_AS, (used + (spare_mb << 20), -1))
+    try:
+        kept = [decode() for _ in range(4)]
+        ballast = [bytearray(1 << 18) for _ in range(1 << 10)]
+    except (MachineError, MemoryError) as error:
+        print(type(error).__name__, error)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "clip.mp4")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "MachineError alpha: the clip cannot be decoded because the machine ran" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("avcodec_open2 failed: Cannot allocate memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=repr,
+)
+def test_a_failure_of_the_machine_is_told_from_bad_data(error: Exception) -> None:
+    with pytest.raises(MachineError, match=r"^a batch because the machine ran out of memory"):
+        require_machine(error, "a batch")
+
+
+def test_bad_data_is_no_failure_of_the_machine() -> None:
+    require_machine(RuntimeError("Invalid data found when processing input"), "a batch")
+    require_machine(ValueError("no frame at 7 s"), "a batch")

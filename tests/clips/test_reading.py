@@ -18,9 +18,9 @@ from surgrec.clips import (
     clip_batches,
 )
 from surgrec.clips._dataset import BatchRequest
-from surgrec.errors import ConfigError, StorageError
+from surgrec.errors import ConfigError, MachineError, StorageError
 from surgrec.shards import open_corpus
-from surgrec.stream import Mixture, ReadStats, Stream
+from surgrec.stream import Mixture, ReadStats, Stream, sample_key
 from tests.support.s3 import FaultyS3
 
 SAMPLING = ClipSampling(num_frames=4, fps=4.0)
@@ -186,3 +186,19 @@ def test_retries_are_counted_with_the_batches(tiny_corpus: Path, faulty_s3: Faul
     )
     assert stats.retries == 2
     assert stats.requests >= 2 + 2
+
+
+class NoMemory(ClipDataset):
+    """A dataset that runs out of memory while it decodes the sample at position 3."""
+
+    def _decode_or_error(self, view_keys: list[int], *arguments: Any) -> Any:
+        if view_keys[0] == sample_key(self.stream.order.seed, 3, 0):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+        return super()._decode_or_error(view_keys, *arguments)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_lack_of_memory_stops_the_loader_in_a_sentence(tiny_corpus: Path, workers: int) -> None:
+    dataset = make_dataset(tiny_corpus, NoMemory, num_workers=workers)
+    with pytest.raises(MachineError, match=r"a batch cannot be made because the machine ran out"):
+        list(clip_batches(dataset, SAMPLER))

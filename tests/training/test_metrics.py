@@ -71,3 +71,26 @@ def test_bad_samples_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> Non
     add(log, 1, a_batch("a", 2, bad=1), 1.0)
     with pytest.raises(TrainingError, match="a: 21 of 4 samples were bad"):
         log.flush(stop=False, diagnostics={})
+
+
+def test_bad_samples_before_a_restart_still_count(tmp_path: Path) -> None:
+    log = a_log(tmp_path, quarantine_share=0.01)
+    for step in range(4):
+        add(log, step, a_batch("a", 2, bad=6), 1.0)
+        log.flush(stop=False, diagnostics={}) if step < 3 else None
+    restarted = a_log(tmp_path, quarantine_share=0.01)
+    restarted.resume_at(2)
+    add(restarted, 2, a_batch("a", 2, bad=8), 1.0)
+    restarted.flush(stop=False, diagnostics={})
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["quarantined"] == {"a": 20}
+    add(restarted, 3, a_batch("a", 2, bad=1), 1.0)
+    with pytest.raises(TrainingError, match="a: 21 of 8 samples were bad"):
+        restarted.flush(stop=False, diagnostics={})
+
+
+def test_a_new_run_starts_with_no_bad_samples(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    log.resume_at(0)
+    add(log, 0, a_batch("a", 2, bad=1), 1.0)
+    log.flush(stop=False, diagnostics={})
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["quarantined"] == {"a": 1}
