@@ -18,6 +18,7 @@ def evaluate(
     allow_unknown_pretraining: bool = False,
     stride_s: float = 1.0,
     fps: float | None = None,
+    allow_repeated_frames: bool = False,
     batch: int = 16,
     precision: Literal["no", "bf16"] = "no",
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -41,6 +42,8 @@ def evaluate(
             on test cases, as for weights of other projects; the result and every report state it.
         stride_s: Seconds from the start of one window to the start of the next.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
+        allow_repeated_frames: Also use videos with fewer frames per second. Their frames repeat,
+            and the result counts these videos.
         batch: Windows per forward pass.
         precision: Autocast type of the forward passes.
         device: Device of the encoder; auto uses the GPUs, or the CPU if there is no GPU.
@@ -68,7 +71,12 @@ def evaluate(
         split=read_split(split),
         out=out or default_folder(encoder, task),
         extract=ExtractConfig(
-            stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes
+            stride_s=stride_s,
+            batch=batch,
+            precision=precision,
+            device=device,
+            processes=processes,
+            allow_repeated_frames=allow_repeated_frames,
         ),
         allow_pretraining_overlap=allow_pretraining_overlap,
         allow_unknown_pretraining=allow_unknown_pretraining,

@@ -14,6 +14,7 @@ def features(
     out: Path,
     stride_s: float = 1.0,
     fps: float | None = None,
+    allow_repeated_frames: bool = False,
     batch: int = 16,
     precision: Literal["no", "bf16"] = "no",
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -32,6 +33,8 @@ def features(
         out: Folder for the features: one file per video, windows.parquet and features.json.
         stride_s: Seconds from the start of one window to the start of the next.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
+        allow_repeated_frames: Also use videos with fewer frames per second. Their frames repeat,
+            and the result counts these videos.
         batch: Windows per forward pass.
         precision: Autocast type of the forward passes.
         device: Device of the encoder; auto uses the GPUs, or the CPU if there is no GPU.
@@ -47,15 +50,21 @@ def features(
 
     choice = EncoderChoice(path=encoder, random_seed=random_seed, fps=fps)
     config = ExtractConfig(
-        stride_s=stride_s, batch=batch, precision=precision, device=device, processes=processes
+        stride_s=stride_s,
+        batch=batch,
+        precision=precision,
+        device=device,
+        processes=processes,
+        allow_repeated_frames=allow_repeated_frames,
     )
 
-    windows = computed = failed = 0
+    windows = computed = failed = repeating = 0
     with progress_bars() as bars:
         bar = bars.add_task("videos", visible=False)
         for video in extract(data, choice, config, out):
             windows += video.windows
             failed += video.failed
+            repeating += video.repeats_frames
             computed += 0 if video.reused else video.windows
             rate = f"videos, {computed / (bars.tasks[bar].elapsed or 1.0):.1f} windows/s"
             bars.update(
@@ -63,5 +72,7 @@ def features(
             )
 
     left_out = f"; {failed} left out, features.json gives the reasons" if failed else ""
+    if repeating:
+        say(f"features: frames repeat in {repeating} videos with fewer frames per second")
     say(escape(f"features: {out}, {windows} windows{left_out}"))
     return SOME_FAILED if failed else 0

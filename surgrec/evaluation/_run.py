@@ -45,6 +45,7 @@ from surgrec.features import (
     Features,
     extract,
     open_encoder,
+    open_videos,
     read_features,
 )
 from surgrec.runs import pretraining_data
@@ -136,6 +137,10 @@ def audit(config: EvaluationConfig) -> AuditedEvaluation:
     require_task(config.task, parts, labels)
     frozen = open_encoder(config.encoder, torch.device("cpu"))
     require_one_value(labels, frozen.sampling, config.extract.stride_s)
+    only = {(video.source, video.video) for video in (*parts.train, *parts.test)}
+    repeated = open_videos(config.corpora, only).require(
+        frozen.sampling, allow_repeated_frames=config.extract.allow_repeated_frames
+    )
 
     pretraining = audit_pretraining(
         parts.test,
@@ -152,7 +157,14 @@ def audit(config: EvaluationConfig) -> AuditedEvaluation:
         encoder=frozen.facts,
         sampling=frozen.sampling,
         checks=checks + pretraining.checks,
-        overrides=pretraining.overrides,
+        overrides=[
+            *pretraining.overrides,
+            *(
+                f"allowed by --allow_repeated_frames: {row}, but a window has "
+                f"{frozen.sampling.fps:g}"
+                for row in repeated
+            ),
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.evaluation._split import CaseVideo
-from surgrec.features import WindowRow
+from surgrec.features import MOST_WINDOWS, WindowRow
 from surgrec.shards import Source, VideoLabel, read_corpus_labels
 
 UNLABELED = ""
@@ -56,7 +56,14 @@ def require_one_value(labels: LabelsByVideo, sampling: ClipSampling, stride_s: f
         ConfigError: Names the video, the time and both values.
     """
     for (source, video), group in labels.items():
-        starts = np.arange(0.0, max(label.end_s for label in group), stride_s)
+        last_s = max(label.end_s for label in group)
+        if last_s > MOST_WINDOWS * stride_s:
+            raise ConfigError(
+                f"{source}/{video}: a label of {group[0].task} ends at {last_s:g} s, so there "
+                f"could be more than {MOST_WINDOWS} windows; correct it, or give a larger "
+                "--stride_s"
+            )
+        starts = np.arange(0.0, last_s, stride_s)
         last_frames = starts + (sampling.num_frames - 1) / sampling.fps
         values_at(group, last_frames, f"{source}/{video}")
 

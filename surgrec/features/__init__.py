@@ -10,9 +10,12 @@ from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encode
 from surgrec.features._extract import ExtractConfig, Extracted, extract
 from surgrec.features._feature_encoder import FeatureEncoder, load_encoder
 from surgrec.features._files import VideoFeatures
+from surgrec.features._open_videos import open_videos
 from surgrec.features._table import FailedWindow, Features, WindowRow, read_features
+from surgrec.features._windows import MOST_WINDOWS
 
 __all__ = [
+    "MOST_WINDOWS",
     "EncoderChoice",
     "ExtractConfig",
     "Extracted",
@@ -25,5 +28,6 @@ __all__ = [
     "extract",
     "load_encoder",
     "open_encoder",
+    "open_videos",
     "read_features",
 ]

@@ -8,14 +8,16 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
-from surgrec.clips import central_crop, decode_clip
-from surgrec.errors import SampleError
+from surgrec.clips import ClipSampling, central_crop, decode_clip
+from surgrec.errors import ConfigError, SampleError, ShardError
 from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import HAIR_S, TimeSpan, joined
 from surgrec.shards import Sample, Source, open_corpus, source_digest
-from surgrec.stream import Fetcher
+from surgrec.stream import Fetcher, RepeatedFrames, find_repeated_frames
 
 _FETCH_THREADS = 4
+_LONGEST_VIDEO_S = 1e7
+"""End of a clip above which its times are taken for damage: 115 days."""
 
 
 class CorpusVideos(VideoSet):
@@ -43,6 +45,42 @@ class CorpusVideos(VideoSet):
             },
         }
 
+    def require(
+        self, sampling: ClipSampling, *, allow_repeated_frames: bool
+    ) -> list[RepeatedFrames]:
+        """Refuse clips with impossible times, and those that would repeat frames."""
+        rows: dict[str, list[int]] = defaultdict(list)
+        for (source, _), own in self._rows.items():
+            rows[source] += own
+
+        stored_fps: dict[str, Float64[np.ndarray, " _"]] = {}
+        for source, own in sorted(rows.items()):
+            index = self._sources[source].index
+            starts_s, durations_s, fps = (
+                index.column(name).to_numpy()[own] for name in ("start_s", "duration_s", "fps")
+            )
+            # `not <=` is also true for NaN.
+            impossible = ~((starts_s >= 0) & (durations_s > 0) & (fps > 0))
+            impossible |= ~(starts_s + durations_s <= _LONGEST_VIDEO_S)
+            if impossible.any():
+                worst = int(np.flatnonzero(impossible)[0])
+                raise ShardError(
+                    f"{source}/{index.key(own[worst])}: the index says that this clip starts at "
+                    f"{starts_s[worst]:g} s, lasts {durations_s[worst]:g} s and has {fps[worst]:g} "
+                    "frames per second; build the source again"
+                )
+            stored_fps[source] = fps
+
+        repeated = find_repeated_frames(stored_fps, sampling.fps)
+        if repeated and not allow_repeated_frames:
+            raise ConfigError(
+                f"frames would repeat: {'; '.join(map(str, repeated))}, but a window has "
+                f"{sampling.fps:g}; give --fps {min(row.least_fps for row in repeated):g}, build "
+                "the videos into another corpus with a higher --encode.fps if they have more "
+                "frames, or give --allow_repeated_frames true"
+            )
+        return repeated
+
     def open(self, entry: VideoEntry) -> "JoinedClips":
         """Open the clips of one video."""
         index = self._sources[entry.source].index
@@ -65,6 +103,11 @@ class JoinedClips(VideoReader):
         self._fetcher = Fetcher(sources, _FETCH_THREADS)
         self.name = samples[0].clip.video
         self.digest = source_digest((sample.key, sample.sha256) for sample in samples)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the slowest clip."""
+        return min(sample.clip.fps for sample in self._samples)
 
     @property
     def spans(self) -> tuple[TimeSpan, ...]:

@@ -26,6 +26,10 @@ class EncoderChoice:
     fps: float | None = None
     """Frames per second within a window. Default: the rate of the encoder's training."""
 
+    def __post_init__(self) -> None:
+        if self.random_seed is not None and not 0 <= self.random_seed < 2**63:
+            raise ConfigError(f"random_seed is {self.random_seed}; give 0 to 2^63 - 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenEncoder:

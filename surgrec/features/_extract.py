@@ -1,6 +1,7 @@
 """Extract the features of all videos, one file per video; continue after an interruption."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from surgrec.features._job import Job, Outcome, feature_settings
 from surgrec.features._open_videos import open_videos
 from surgrec.features._processes import run_job
 from surgrec.features._table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
+from surgrec.features._windows import require_stride
 from surgrec.storage import TEMPORARY, Store, acquire, open_store
 
 DeviceName = Literal["auto", "cpu", "cuda"]
+
+_MOST_BATCH, _MOST_PROCESSES = 4096, 256
+"""Limits far above what memory allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +43,14 @@ class ExtractConfig:
     """Device of the encoder; auto selects GPUs if there are any."""
     processes: int = 1
     """Videos processed at once, each in its own process; processes share the GPUs."""
+    allow_repeated_frames: bool = False
+    """Also process videos with fewer frames per second than a window. Their frames repeat."""
 
     def __post_init__(self) -> None:
-        if self.stride_s <= 0:
-            raise ConfigError(f"stride_s is {self.stride_s:g}; give a positive number of seconds")
-        for name in ("batch", "processes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1")
+        require_stride(self.stride_s)
+        for name, most in (("batch", _MOST_BATCH), ("processes", _MOST_PROCESSES)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 to {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +67,8 @@ class Extracted:
     """Windows of this video that were left out; 1 if the whole video is unreadable."""
     reused: bool
     """Whether its features existed already."""
+    repeats_frames: bool
+    """Whether it has fewer frames per second than a window."""
 
 
 def extract(
@@ -83,8 +91,8 @@ def extract(
         only: Source and video of the videos of a corpus to process; None for all.
 
     Raises:
-        ConfigError: The folder has features of another encoder or setting, or another process
-            writes to it.
+        ConfigError: The folder has features of another encoder or setting, another process
+            writes to it, or frames of a corpus would repeat.
         StorageError: A shard cannot be read, a file cannot be written, or a process died.
         SetupError: torch finds no GPU, or torchcodec does not work.
 
@@ -97,6 +105,7 @@ def extract(
     devices = _devices(config)
     videos = open_videos(data, only)
     frozen = open_encoder(choice, torch.device("cpu"))
+    videos.require(frozen.sampling, allow_repeated_frames=config.allow_repeated_frames)
     settings = feature_settings(frozen, config.stride_s, config.precision)
 
     job = Job(
@@ -107,6 +116,7 @@ def extract(
         precision=config.precision,
         settings=settings,
         out=out,
+        allow_repeated_frames=config.allow_repeated_frames,
     )
     facts = {"encoder": frozen.facts, "settings": settings, "surgrec": __version__}
     del frozen
@@ -125,6 +135,7 @@ def extract(
                 windows=len(outcome.starts),
                 failed=len(outcome.header.failed),
                 reused=outcome.reused,
+                repeats_frames=outcome.header.repeats_frames,
             )
 
         outcomes.sort(key=lambda outcome: (outcome.entry.source, outcome.entry.video))
@@ -211,6 +222,9 @@ def _write_tables(
         ),
         "windows": len(rows),
         "windows_failed": sum(failure.start_s is not None for failure in failed),
+        "videos_with_repeated_frames": dict(
+            Counter(outcome.entry.source for outcome in outcomes if outcome.header.repeats_frames)
+        ),
     }
 
     facts_of_data = {

@@ -1,7 +1,8 @@
 """Compute the features of one video; decode a batch during the forward pass of the one before."""
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ from surgrec.features._files import Failure, VideoFeatures
 from surgrec.features._videos import DecodedFrames, VideoReader
 from surgrec.features._windows import window_starts, window_times
 from surgrec.normalize import normalize
+from surgrec.stream import repeats_frames
 
 Precision = Literal["no", "bf16"]
 
@@ -41,6 +43,7 @@ def video_features(
     batch: int,
     precision: Precision,
     device: torch.device,
+    allow_repeated_frames: bool,
 ) -> VideoFeatures:
     """Return the features of all windows of a video. A feature is the mean of the encoder's tokens.
 
@@ -53,6 +56,7 @@ def video_features(
         batch: Windows per forward pass.
         precision: Autocast of the forward pass.
         device: Device of the encoder and of the forward pass.
+        allow_repeated_frames: Accept a video with fewer frames per second than a window.
 
     Raises:
         StorageError: The store cannot be read: an outage, never a bad sample.
@@ -62,13 +66,20 @@ def video_features(
     failed: list[Failure] = []
 
     # An unreadable video has no windows, and one failure.
+    repeats = False
     try:
+        repeats = repeats_frames(reader.fps, frozen.sampling.fps)
+        if repeats and not allow_repeated_frames:
+            raise SampleError(
+                f"it has {reader.fps:g} frames per second, but a window has "
+                f"{frozen.sampling.fps:g}, so frames would repeat: give a lower --fps, or "
+                "--allow_repeated_frames true"
+            )
         all_starts = window_starts(reader.spans, frozen.sampling.span_s, stride_s)
-        chunks = _chunks(all_starts, frozen, batch)
     except SampleError as error:
-        chunks, failed = [], [Failure(start_s=None, reason=str(error))]
+        all_starts, failed = np.zeros(0), [Failure(start_s=None, reason=str(error))]
 
-    for chunk, groups in _decoded_ahead(reader, chunks):
+    for chunk, groups in _decoded_ahead(reader, _chunks(all_starts, frozen, batch)):
         reasons = _reasons(chunk, groups)
         failed += [
             Failure(start_s=float(chunk.starts[window]), reason=reason)
@@ -84,7 +95,10 @@ def video_features(
             starts.append(chunk.starts[good])
 
     return VideoFeatures(
-        features=torch.cat(features), start_s=np.concatenate(starts), failed=tuple(failed)
+        features=torch.cat(features),
+        start_s=np.concatenate(starts),
+        failed=tuple(failed),
+        repeats_frames=repeats,
     )
 
 
@@ -103,29 +117,29 @@ def steady_arithmetic(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _chunks(starts: Float64[np.ndarray, " n"], frozen: FrozenEncoder, batch: int) -> list[_Chunk]:
-    chunks = []
+def _chunks(
+    starts: Float64[np.ndarray, " n"], frozen: FrozenEncoder, batch: int
+) -> Iterator[_Chunk]:
     for first in range(0, len(starts), batch):
         members = starts[first : first + batch]
         frame_times = window_times(members, frozen.sampling)
         times, frames = np.unique(frame_times, return_inverse=True)
-        chunks.append(_Chunk(starts=members, times=times, frames=frames.reshape(frame_times.shape)))
-    return chunks
+        yield _Chunk(starts=members, times=times, frames=frames.reshape(frame_times.shape))
 
 
 def _decoded_ahead(
-    reader: VideoReader, chunks: list[_Chunk]
+    reader: VideoReader, chunks: Iterator[_Chunk]
 ) -> Iterator[tuple[_Chunk, list[DecodedFrames]]]:
     """Yield chunks with their frames; a thread decodes the next chunk meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
-        upcoming = [decoder.submit(reader.decode, chunk.times) for chunk in chunks[:1]]
-        for number, chunk in enumerate(chunks):
-            groups = upcoming.pop().result()
-            upcoming = [
-                decoder.submit(reader.decode, following.times)
-                for following in chunks[number + 1 : number + 2]
-            ]
-            yield chunk, groups
+        upcoming = deque[tuple[_Chunk, Future[list[DecodedFrames]]]]()
+        for chunk in chunks:
+            upcoming.append((chunk, decoder.submit(reader.decode, chunk.times)))
+            if len(upcoming) > 1:
+                ready, decoded = upcoming.popleft()
+                yield ready, decoded.result()
+        for ready, decoded in upcoming:
+            yield ready, decoded.result()
 
 
 def _reasons(chunk: _Chunk, groups: list[DecodedFrames]) -> dict[int, str]:

@@ -17,13 +17,18 @@ from surgrec.features._files import VideoFeatures
 from surgrec.features._folder import VideoFile
 from surgrec.features._open_videos import open_videos
 from surgrec.features._videos import VideoReader
+from surgrec.features._windows import require_stride
 from surgrec.normalize import normalize
 
 _BATCH = 16
 
 
 def load_encoder(
-    path: Path | str, device: DeviceName = "auto", *, fps: float | None = None
+    path: Path | str,
+    device: DeviceName = "auto",
+    *,
+    fps: float | None = None,
+    allow_repeated_frames: bool = False,
 ) -> "FeatureEncoder":
     """Load a trained encoder for features.
 
@@ -31,6 +36,7 @@ def load_encoder(
         path: Folder of a run, or an encoder file.
         device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
+        allow_repeated_frames: Accept videos with fewer frames per second. Their frames repeat.
 
     Raises:
         MissingError: The run or the file does not exist, or the run has not saved an encoder yet.
@@ -53,7 +59,8 @@ def load_encoder(
     if device == "cuda" and not has_gpu:
         raise SetupError("device is cuda, but torch finds no GPU on this machine; give cpu")
     name = "cuda" if has_gpu and device != "cpu" else "cpu"
-    return FeatureEncoder(open_encoder(EncoderChoice(path=Path(path), fps=fps), torch.device(name)))
+    frozen = open_encoder(EncoderChoice(path=Path(path), fps=fps), torch.device(name))
+    return FeatureEncoder(frozen, allow_repeated_frames=allow_repeated_frames)
 
 
 class FeatureEncoder:
@@ -62,12 +69,13 @@ class FeatureEncoder:
     A feature is the mean of the encoder's output tokens over a window, float32, on the CPU.
     """
 
-    def __init__(self, frozen: FrozenEncoder) -> None:
+    def __init__(self, frozen: FrozenEncoder, *, allow_repeated_frames: bool = False) -> None:
         self.frozen = frozen
         self.config = frozen.encoder.config
         """Architecture, with `num_frames`, `crop_px` and `width`."""
         self.sampling = frozen.sampling
         """Frames and frame rate of a window."""
+        self._allow_repeated_frames = allow_repeated_frames
         self._device = next(frozen.encoder.parameters()).device
 
     @overload
@@ -150,16 +158,20 @@ class FeatureEncoder:
         Returns:
             The features of each video, by `source/video`. For a folder of videos the source is
             `videos`, and the video is the path relative to the folder.
+
+        Raises:
+            ConfigError: Frames of a corpus would repeat.
         """
+        require_stride(stride_s)
         videos = open_videos([str(root)])
+        videos.require(self.sampling, allow_repeated_frames=self._allow_repeated_frames)
         return {
             f"{entry.source}/{entry.video}": self._extract(videos.open(entry), stride_s)
             for entry in videos.entries
         }
 
     def _extract(self, reader: VideoReader, stride_s: float) -> VideoFeatures:
-        if stride_s <= 0:
-            raise ConfigError(f"stride_s is {stride_s}; give a positive number of seconds")
+        require_stride(stride_s)
         return video_features(
             reader,
             self.frozen,
@@ -167,6 +179,7 @@ class FeatureEncoder:
             batch=_BATCH,
             precision="no",
             device=self._device,
+            allow_repeated_frames=self._allow_repeated_frames,
         )
 
     def _from_rgb(self, clips: UInt8[Tensor, "b c t h w"]) -> Float[Tensor, "b c t s s"]:

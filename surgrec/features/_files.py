@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class VideoFeatures:
     """Start of each window, in seconds of the video."""
     failed: tuple[Failure, ...]
     """Windows that were left out."""
+    repeats_frames: bool = False
+    """Whether the video has fewer frames per second than a window, so that some repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class FeaturesHeader:
     made_by: dict[str, Any]
     """Versions, device and batch: they may change the last bits of a feature."""
     failed: tuple[Failure, ...]
+    repeats_frames: bool = False
+    """Whether the video has fewer frames per second than a window."""
 
 
 def write_features_file(
@@ -69,7 +73,11 @@ def write_features_file(
 ) -> FeaturesHeader:
     """Write the features of a video, completely or not at all. Equal features give equal bytes."""
     header = FeaturesHeader(
-        settings=dict(settings), digest=digest, made_by=dict(made_by), failed=video.failed
+        settings=dict(settings),
+        digest=digest,
+        made_by=dict(made_by),
+        failed=video.failed,
+        repeats_frames=video.repeats_frames,
     )
 
     tensors = {"features": video.features.contiguous(), "start_s": torch.from_numpy(video.start_s)}
@@ -102,6 +110,7 @@ class _Header(TypedDict):
     digest: str
     made_by: dict[str, str | int]
     failed: list[dict[str, Any]]
+    repeats_frames: NotRequired[bool]
 
 
 def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str, Tensor]]:
@@ -136,4 +145,5 @@ def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str,
         digest=header["digest"],
         made_by=header["made_by"],
         failed=tuple(failed),
+        repeats_frames=header.get("repeats_frames", False),
     ), tensors

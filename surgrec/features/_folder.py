@@ -70,6 +70,11 @@ class VideoFile(VideoReader):
         self.name = self.digest[:12]
 
     @property
+    def fps(self) -> float:
+        """Mean frame rate."""
+        return float(self._decoder.metadata.average_fps)
+
+    @property
     def spans(self) -> tuple[TimeSpan, ...]:
         """One span, from the first frame to the end of the last.
 

@@ -30,6 +30,7 @@ class Job:
     settings: Mapping[str, Any]
     """All that determines a feature except the video, as JSON. Every file contains it."""
     out: Path
+    allow_repeated_frames: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ class Worker:
                 header.settings == self._job.settings
                 and header.digest == reader.digest
                 and not header.failed
+                and (self._job.allow_repeated_frames or not header.repeats_frames)
             ):
                 return Outcome(entry=entry, file=file, header=header, starts=starts, reused=True)
 
@@ -85,6 +87,7 @@ class Worker:
                 batch=self._job.batch,
                 precision=self._job.precision,
                 device=self._device,
+                allow_repeated_frames=self._job.allow_repeated_frames,
             )
 
         made_by = {

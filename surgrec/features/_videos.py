@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
+from surgrec.clips import ClipSampling
 from surgrec.errors import SampleError
 from surgrec.features._windows import TimeSpan
+from surgrec.stream import RepeatedFrames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,15 @@ class VideoReader(ABC):
     """Name of its file of features, unique in its source."""
     digest: str
     """Digest that changes with any bit that is decoded."""
+
+    @property
+    @abstractmethod
+    def fps(self) -> float:
+        """Frames per second of the slowest part that has a constant rate.
+
+        Raises:
+            SampleError: The whole video is unreadable.
+        """
 
     @property
     @abstractmethod
@@ -75,6 +86,20 @@ class VideoSet(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """The origin of the videos, as JSON."""
+
+    def require(
+        self, sampling: ClipSampling, *, allow_repeated_frames: bool
+    ) -> list[RepeatedFrames]:
+        """Refuse videos that cannot be sampled so, as far as it is known before they are opened.
+
+        Returns:
+            The sources whose frames repeat.
+
+        Raises:
+            ConfigError: Videos have fewer frames per second, so that frames would repeat.
+            ShardError: The times of a clip are impossible.
+        """
+        return []
 
     @abstractmethod
     def open(self, entry: VideoEntry) -> VideoReader:

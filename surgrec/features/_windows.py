@@ -7,12 +7,30 @@ import numpy as np
 from jaxtyping import Float64
 
 from surgrec.clips import ClipSampling
+from surgrec.errors import ConfigError, SampleError
 
 TimeSpan = tuple[float, float]
 """Start and end of a part of a video without a gap, in seconds of the video."""
 
+MOST_WINDOWS = 2_000_000
+"""Most windows of a video; their features alone take gigabytes."""
+
+_LEAST_STRIDE_S = 1e-3
+
 HAIR_S = 1e-3
 """Tolerance of times in seconds. Containers round them; Matroska rounds to milliseconds."""
+
+
+def require_stride(stride_s: float) -> None:
+    """Refuse a stride that gives no windows, or more than any video has frames.
+
+    Raises:
+        ConfigError: It is below a millisecond, infinite or NaN.
+    """
+    if not _LEAST_STRIDE_S <= stride_s < math.inf:
+        raise ConfigError(
+            f"stride_s is {stride_s:g}; give a number of seconds from {_LEAST_STRIDE_S:g}"
+        )
 
 
 def joined(spans: Sequence[TimeSpan], gap_s: float) -> tuple[TimeSpan, ...]:
@@ -38,16 +56,25 @@ def window_starts(
 
     Returns:
         Seconds of the video, ascending.
+
+    Raises:
+        SampleError: The video has more than `MOST_WINDOWS` windows.
     """
-    numbers = [
-        number
-        for start_s, end_s in spans
-        for number in range(
+    if sum(end_s - start_s for start_s, end_s in spans) > MOST_WINDOWS * stride_s:
+        length_s = spans[-1][1] - spans[0][0]
+        raise SampleError(
+            f"the video lasts {length_s:g} s and would have more than {MOST_WINDOWS} windows; "
+            "give a larger --stride_s"
+        )
+
+    ranges = [
+        np.arange(
             math.ceil((start_s - HAIR_S) / stride_s),
             math.floor((end_s - span_s + HAIR_S) / stride_s) + 1,
         )
+        for start_s, end_s in spans
     ]
-    return np.asarray(numbers, dtype=np.float64) * stride_s
+    return np.concatenate([np.zeros(0), *ranges]) * stride_s
 
 
 def window_times(

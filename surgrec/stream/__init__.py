@@ -12,7 +12,11 @@ from surgrec.stream._fetch import Fetcher, ReadStats
 from surgrec.stream._mixture import Level, Mixture, Stage
 from surgrec.stream._order import rank_positions, sample_key
 from surgrec.stream._permutation import hash_int, hash_uniform
-from surgrec.stream._sampling_checks import RepeatedFrames, find_repeated_frames
+from surgrec.stream._sampling_checks import (
+    RepeatedFrames,
+    find_repeated_frames,
+    repeats_frames,
+)
 from surgrec.stream._stream import Draw, Stream
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "hash_int",
     "hash_uniform",
     "rank_positions",
+    "repeats_frames",
     "run_cache_filler",
     "sample_key",
 ]

@@ -33,6 +33,11 @@ class RepeatedFrames:
         )
 
 
+def repeats_frames(stored_fps: float, fps: float) -> bool:
+    """Return whether a sampling at `fps` frames per second repeats frames of a slower video."""
+    return stored_fps < _lowest_fps(fps)
+
+
 def find_repeated_frames(
     stored_fps: Mapping[str, Float64[np.ndarray, " _"]], fps: float
 ) -> list[RepeatedFrames]:
@@ -42,9 +47,7 @@ def find_repeated_frames(
         stored_fps: Stored frames per second of each clip, by source.
         fps: Frames per second of the sampling.
     """
-    slow = {
-        source: rates[rates * (1 + _RATE_TOLERANCE) < fps] for source, rates in stored_fps.items()
-    }
+    slow = {source: rates[rates < _lowest_fps(fps)] for source, rates in stored_fps.items()}
     return [
         RepeatedFrames(
             source=source,
@@ -100,3 +103,8 @@ def require_durations(
         f"{name}: {count} shorter than the {span_s:g} s of a training clip; "
         f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
     )
+
+
+def _lowest_fps(fps: float) -> float:
+    """Return the lowest stored rate that serves a sampling at `fps` frames per second."""
+    return fps / (1 + _RATE_TOLERANCE)

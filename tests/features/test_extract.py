@@ -1,5 +1,6 @@
 """Extraction: rows, features, interruption, failures, settings."""
 
+import math
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 from einops import rearrange
 
-from surgrec.errors import ConfigError, MissingError, SetupError
+from surgrec.errors import ConfigError, MissingError, SetupError, ShardError
 from surgrec.features import (
     EncoderChoice,
     ExtractConfig,
@@ -79,6 +80,7 @@ def test_every_window_of_every_video_has_its_row_and_its_feature(
         "videos_too_short": 0,
         "windows": 210,
         "windows_failed": 0,
+        "videos_with_repeated_frames": {},
     }
     assert {row.end_s - row.start_s for row in features.rows} == {1.0}
     assert {row.split for row in features.rows} == {"train", "val"}
@@ -317,9 +319,21 @@ def test_a_folder_locked_by_another_command_is_refused(
 def test_settings_that_cannot_work_are_refused(
     tiny_corpus: Path, run_dir: Path, tmp_path: Path
 ) -> None:
-    for change in ({"stride_s": 0.0}, {"batch": 0}, {"processes": 0}):
-        with pytest.raises(ConfigError, match=next(iter(change))):
-            replace(CONFIG, **change)
+    for name, value in (
+        *(("stride_s", value) for value in (0.0, 1e-9, math.nan, math.inf)),
+        *(("batch", value) for value in (0, 10**9)),
+        *(("processes", value) for value in (0, 100_000)),
+    ):
+        with pytest.raises(ConfigError, match=rf"{name} is \S+; give"):
+            replace(CONFIG, **{name: value})
+    for fps in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ConfigError, match="fps is"):
+            list(
+                extract([str(tiny_corpus)], EncoderChoice(path=run_dir, fps=fps), CONFIG, tmp_path)
+            )
+    for seed in (-1, 2**64):
+        with pytest.raises(ConfigError, match=f"random_seed is {seed}"):
+            EncoderChoice(path=run_dir, random_seed=seed)
     if not torch.cuda.is_available():
         with pytest.raises(SetupError, match="no GPU"):
             run(tiny_corpus, run_dir, tmp_path, replace(CONFIG, device="cuda"))
@@ -336,3 +350,46 @@ def test_settings_that_cannot_work_are_refused(
                 tmp_path / "out",
             )
         )
+
+
+def test_frames_of_a_corpus_repeat_only_if_that_is_allowed_and_are_counted(
+    tiny_corpus: Path, run_dir: Path, tmp_path: Path
+) -> None:
+    choice = EncoderChoice(path=run_dir, fps=16.0)
+    with pytest.raises(
+        ConfigError,
+        match=r"10 of 10 clips of alpha store 8 frames per second.*--fps 8, .*_frames true",
+    ):
+        list(extract([str(tiny_corpus)], choice, CONFIG, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+    allowed = replace(CONFIG, allow_repeated_frames=True)
+    progress = list(extract([str(tiny_corpus)], choice, allowed, tmp_path / "out"))
+    assert all(video.repeats_frames for video in progress)
+    counts = read_features(tmp_path / "out").facts["counts"]
+    assert counts["videos_with_repeated_frames"] == {"alpha": 2, "beta": 2, "gamma": 2}
+    again = list(extract([str(tiny_corpus)], choice, allowed, tmp_path / "out"))
+    assert all(video.reused and video.repeats_frames for video in again)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("duration_s", 1e12, r"lasts 1e\+12 s"),
+        ("duration_s", math.nan, "lasts nan s"),
+        ("start_s", -4.0, "starts at -4 s"),
+        ("start_s", 1e300, r"starts at 1e\+300 s"),
+        ("fps", 0.0, "has 0 frames per second"),
+    ],
+)
+def test_impossible_times_in_an_index_are_refused_before_work(
+    corpus_copy: Path, run_dir: Path, tmp_path: Path, column: str, value: float, found: str
+) -> None:
+    index = corpus_copy / "beta/index.parquet"
+    table = parquet.read_table(index)
+    place = table.column_names.index(column)
+    values = [*table[column].to_pylist()[:-1], value]
+    parquet.write_table(table.set_column(place, table.field(place), [values]), index)
+    with pytest.raises(ShardError, match=f"beta/.*{found}|beta"):
+        run(corpus_copy, run_dir, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*/*.safetensors"))

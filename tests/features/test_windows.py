@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from surgrec.clips import ClipSampling
+from surgrec.errors import SampleError
 from surgrec.features._windows import TimeSpan, joined, window_starts, window_times
 
 
@@ -24,6 +25,11 @@ def test_windows_start_at_grid_times_at_which_a_whole_window_fits(
     spans: list[TimeSpan], span_s: float, stride_s: float, starts: list[float]
 ) -> None:
     np.testing.assert_allclose(window_starts(spans, span_s, stride_s), starts, atol=1e-12)
+
+
+def test_a_video_with_millions_of_windows_is_refused() -> None:
+    with pytest.raises(SampleError, match=r"lasts 1e\+12 s and would have more than 2000000"):
+        window_starts([(0.0, 1e12)], 4.0, 1.0)
 
 
 def test_a_gap_longer_than_a_frame_ends_a_time_span() -> None:
