@@ -94,10 +94,13 @@ def skipped_entries(
     return skipped
 
 
-def _count_tensors(value: object) -> int:
-    """Return the number of tensors in a value, at any depth."""
+def _count_tensors(value: object, counted: set[int] | None = None) -> int:
+    """Return the number of tensors in a value, at any depth; a shared part counts once."""
+    counted = set() if counted is None else counted
+    if id(value) in counted or not isinstance(value, (Tensor, Mapping, list, tuple)):
+        return 0
+    counted.add(id(value))
     if isinstance(value, Tensor):
         return 1
-    if isinstance(value, Mapping):
-        return sum(_count_tensors(item) for item in value.values())
-    return sum(_count_tensors(item) for item in value) if isinstance(value, (list, tuple)) else 0
+    items = value.values() if isinstance(value, Mapping) else value
+    return sum(_count_tensors(item, counted) for item in items)

@@ -7,6 +7,7 @@ from surgrec.convert._formats import FORMATS, ImportFormat, detect_format
 from surgrec.convert._pretrained import ImportOptions, Pretrained
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import ENCODER_SIZES
+from surgrec.models.tensor_files import check_weights
 
 
 def read_external(path: Path, format_name: ImportFormat, options: ImportOptions) -> Pretrained:
@@ -21,7 +22,7 @@ def read_external(path: Path, format_name: ImportFormat, options: ImportOptions)
 
     Raises:
         CheckpointError: The file cannot be read; its format is unknown or ambiguous; a tensor is
-            missing, unexpected or of a wrong shape; or no encoder has its sizes.
+            missing, unexpected, of a wrong shape, or not finite; or no encoder has its sizes.
 
     Example:
         >>> weights = read_external(Path("vitl.pt"), "vjepa", ImportOptions(positions="rope"))
@@ -36,6 +37,11 @@ def read_external(path: Path, format_name: ImportFormat, options: ImportOptions)
         raise CheckpointError(
             f"{file.name} and the given options do not make a valid encoder: {error}"
         ) from error
+
+    check_weights(weights.encoder.state, f"{file.name}, encoder")
+    check_weights(weights.context_encoder or {}, f"{file.name}, context encoder")
+    for name, head in weights.heads.items():
+        check_weights(head.state, f"{file.name}, {name}")
 
     if format_name == "auto" and file.note is None and _may_be_surgrec_jepa(weights):
         raise CheckpointError(

@@ -70,7 +70,7 @@ class ConfigRecord(TypedDict, total=False):
 class Provenance(TypedDict, total=False):
     """How weights were made. A run records all fields, an import some.
 
-    `surgrec.runs.pretraining_data` reads the further field `drawn`.
+    `surgrec.runs.pretraining_data` reads the content of `drawn`.
     """
 
     recipe: str
@@ -81,6 +81,7 @@ class Provenance(TypedDict, total=False):
     step: Annotated[int, Meta(ge=0)]
     consumed: dict[str, int]
     surgrec: str
+    drawn: dict[str, Any] | None
 
 
 class RunIdentity(TypedDict):

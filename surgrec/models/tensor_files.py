@@ -96,7 +96,7 @@ def check_weights(tensors: Mapping[str, Tensor], origin: str) -> None:
 
 def is_finite(tensor: Tensor) -> bool:
     """Return whether no value is NaN or infinite."""
-    if not tensor.numel():
+    if tensor.is_meta or not tensor.numel():  # no values
         return True
     # One pass without a copy: a NaN or an infinity is always the least or the greatest value.
     return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,157 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
 def test_an_entry_surgrec_of_another_project_is_not_read_as_a_note(tmp_path, note):
     torch.save({"model": {}, "surgrec": json.dumps(note)}, tmp_path / "model.pth")
     assert read_checkpoint_file(tmp_path / "model.pth").note is None
+
+
+def write_archive(path, pickle, entries=(), compression=zipfile.ZIP_STORED):
+    """Write a file of PyTorch's layout with this pickle."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", pickle)
+        archive.writestr("archive/version", "3\n")
+        for name, data in entries:
+            archive.writestr(f"archive/{name}", data)
+
+
+def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path):
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        with archive.open("archive/data/0", "w", force_zip64=True) as entry:
+            for _ in range(128):
+                entry.write(bytes(1 << 20))
+    with pytest.raises(CheckpointError, match=r"would unpack to 134,217,\d+, which weights"):
+        read_checkpoint_file(path)
+
+
+def test_a_pickle_bomb_is_refused_before_it_unpickles(tmp_path):
+    path = tmp_path / "bomb.pth"
+    write_archive(path, b"\x80\x02]" + b"]a" * (40 << 20) + b".")
+    with pytest.raises(CheckpointError, match="has a pickle of 83,886,084 bytes besides"):
+        read_checkpoint_file(path)
+
+
+def test_a_compressed_archive_is_read(tmp_path):
+    tensors = random_tensors(vjepa_encoder(24, 1, 96, 2))
+    torch.save({"encoder": tensors}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain:
+        entries = [(info.filename, plain.read(info)) for info in plain.infolist()]
+    with zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in entries:
+            packed.writestr(name, data)
+    read = read_checkpoint_file(tmp_path / "packed.pth").content["encoder"]
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
+
+
+def nested(depth):
+    """Return a pickle of a dict with lists in lists."""
+    return b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * depth + b"a" * (depth - 1) + b"s."
+
+
+def test_entries_nested_without_end_are_refused(tmp_path):
+    itself = {"model": {"a": torch.ones(1)}}
+    itself["model"]["again"] = itself
+    torch.save(itself, tmp_path / "itself.pth")
+    write_archive(tmp_path / "deep.pth", nested(100_000))
+    for name in ("itself.pth", "deep.pth"):
+        with pytest.raises(CheckpointError, match="nested more than 64 levels deep, or contains"):
+            read_checkpoint_file(tmp_path / name)
+
+
+def test_shared_leaves_are_counted_once(tmp_path):
+    leaves = [torch.ones(1)]
+    for _ in range(40):
+        leaves = [leaves, leaves]
+    torch.save({"model": leaves}, tmp_path / "leaves.pth")
+    for name in ("auto", "videomae", "vjepa", "timm"):
+        with pytest.raises(CheckpointError, match=r"leaves\.pth"):
+            read_external(tmp_path / "leaves.pth", name, ImportOptions())
+
+
+def test_shapes_beyond_the_stored_values_are_refused(tmp_path):
+    path = tmp_path / "expanded.pth"
+    torch.save({"model": {"a": torch.zeros(1).expand(10**12)}}, path)
+    with pytest.raises(CheckpointError, match="the shapes of its tensors stand for 4,000,000,000,"):
+        read_checkpoint_file(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        (lambda: torch.sparse_coo_tensor([[0], [0]], [1.0], (10**6, 10**6)), "sparse_coo"),
+        (lambda: torch.eye(3).to_sparse_csr(), "sparse_csr"),
+        (lambda: torch.zeros(10**12, device="meta"), "meta"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8), "quantized"),
+    ],
+)
+def test_a_tensor_without_its_values_is_refused_by_name(tmp_path, tensor, kind):
+    torch.save({"model": {"patch": tensor()}}, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=rf"model\.pth: 'model\.patch' is a {kind} tensor"):
+        read_checkpoint_file(tmp_path / "model.pth")
+
+
+def test_a_numpy_type_of_any_size_is_refused(tmp_path):
+    names = b"\x80\x02}X\x01\x00\x00\x00acnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n"
+    write_archive(tmp_path / "v.pth", names + b"X\x0b\x00\x00\x00V9000000000\x85R\x85Rs.")
+    with pytest.raises(CheckpointError, match=r"v\.pth is not a"):
+        read_checkpoint_file(tmp_path / "v.pth")
+
+
+def test_a_pipe_or_a_folder_loop_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "loop.pth").symlink_to("loop.pth")
+    for name, words in (("pipe", "a named pipe"), ("loop", "Too many levels of symbolic links")):
+        with pytest.raises(CheckpointError, match=words):
+            read_checkpoint_file(tmp_path / f"{name}.pth")
+
+
+WRAPPED = [
+    "_orig_mod.{}",
+    "module._orig_mod.{}",
+    "_orig_mod.module.{}",
+    "module.backbone._orig_mod.{}",
+    "_fsdp_wrapped_module._orig_mod.{}",
+]
+
+
+@pytest.mark.parametrize("pattern", WRAPPED)
+def test_weights_of_a_compiled_model_are_imported(tmp_path, pattern):
+    tensors = random_tensors(vjepa_encoder(192, 12, 768, 2))
+    renamed = {pattern.format(name): tensor for name, tensor in tensors.items()}
+    torch.save({"encoder": renamed}, tmp_path / "compiled.pth")
+    torch.save({"encoder": tensors}, tmp_path / "plain.pth")
+    options = ImportOptions(positions="rope")
+    compiled, plain = (
+        read_external(tmp_path / name, "vjepa", options) for name in ("compiled.pth", "plain.pth")
+    )
+    assert compiled.encoder.state.keys() == plain.encoder.state.keys()
+    for name, tensor in plain.encoder.state.items():
+        assert torch.equal(compiled.encoder.state[name], tensor)
+
+
+def test_a_name_with_and_without_a_wrapper_is_refused(tmp_path):
+    torch.save({"model": {"_orig_mod.a": torch.ones(1), "a": torch.ones(1)}}, tmp_path / "two.pth")
+    with pytest.raises(CheckpointError, match="'a' twice, with and without names of wrappers"):
+        read_checkpoint_file(tmp_path / "two.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
+    tensors = random_tensors(vjepa_encoder(192, 12, 768, 2))
+    tensors["blocks.3.mlp.fc1.bias"][5] = value
+    torch.save({"encoder": tensors}, tmp_path / "nan.pth")
+    with pytest.raises(
+        CheckpointError, match=r"'blocks\.3\.mlp\.fc1\.bias' has values that are NaN"
+    ):
+        read_external(tmp_path / "nan.pth", "vjepa", ImportOptions(positions="rope"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_keep_their_bits(tmp_path, dtype):
+    tensors = {
+        name: tensor.to(dtype)
+        for name, tensor in random_tensors(vjepa_encoder(192, 12, 768, 2)).items()
+    }
+    torch.save({"encoder": tensors}, tmp_path / "half.pth")
+    weights = read_external(tmp_path / "half.pth", "vjepa", ImportOptions(positions="rope"))
+    assert torch.equal(weights.encoder.state["norm.bias"], tensors["norm.bias"])
