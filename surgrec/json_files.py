@@ -30,6 +30,7 @@ MAX_DEPTH = 64
 """Deepest nesting of lists and objects."""
 MIN_INT, MAX_INT = -(1 << 63), (1 << 64) - 1
 """Range of whole numbers: those that 64 bits hold, with or without a sign."""
+_MAX_DIGITS = 400
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^][{}]+")
@@ -56,13 +57,22 @@ def read_json(
     error: type[SurgrecError],
     remedy: str,
     file_names: bool = False,
+    any_number: bool = False,
 ) -> T:
     """Read a JSON file as a value of a type. Arguments and errors are those of `decode_json`."""
     try:
         data = read_regular(path, MAX_BYTES)
     except OSError as problem:
         raise error(f"{path} cannot be read ({reason(problem)}); {remedy}") from None
-    return decode_json(data, kind, str(path), error=error, remedy=remedy, file_names=file_names)
+    return decode_json(
+        data,
+        kind,
+        str(path),
+        error=error,
+        remedy=remedy,
+        file_names=file_names,
+        any_number=any_number,
+    )
 
 
 def read_json_lines(
@@ -72,7 +82,7 @@ def read_json_lines(
     error: type[SurgrecError],
     remedy: str,
     file_names: bool = False,
-    not_finite: bool = False,
+    any_number: bool = False,
 ) -> Iterator[T]:
     """Yield the rows of a JSON-lines file.
 
@@ -85,7 +95,7 @@ def read_json_lines(
         error: As for `decode_json`.
         remedy: As for `decode_json`.
         file_names: As for `decode_json`.
-        not_finite: Whether numbers may be NaN or infinite, as Python writes them.
+        any_number: As for `decode_json`.
 
     Raises:
         SurgrecError: Of class `error`. The file cannot be read, or a line is not a row.
@@ -101,7 +111,7 @@ def read_json_lines(
         for number, line in enumerate(iter(lambda: file.readline(MAX_BYTES + 1), b""), start=1):
             context = f"{path}, line {number}"
             try:
-                value = _parse(line, file_names=file_names, not_finite=not_finite)
+                value = _parse(line, file_names=file_names, any_number=any_number)
             except _InvalidError as problem:
                 if line.endswith(b"\n") or len(line) > MAX_BYTES:
                     raise error(f"{context} {problem}; {remedy}") from None
@@ -118,6 +128,7 @@ def decode_json(
     error: type[SurgrecError],
     remedy: str,
     file_names: bool = False,
+    any_number: bool = False,
 ) -> T:
     """Return a JSON text as a value of a type.
 
@@ -131,6 +142,8 @@ def decode_json(
         remedy: What the user can do: the end of the error's sentence.
         file_names: Whether texts may hold file names that are not UTF-8, as Python escapes them
             (PEP 383).
+        any_number: Whether numbers may be NaN, infinite, or of more than 64 bits, as Python writes
+            them.
 
     Raises:
         SurgrecError: Of class `error`. The text is not JSON, or not of the type.
@@ -140,7 +153,7 @@ def decode_json(
         {'steps': 3}
     """
     try:
-        value = _parse(data, file_names=file_names, not_finite=False)
+        value = _parse(data, file_names=file_names, any_number=any_number)
     except _InvalidError as problem:
         raise error(f"{context} {problem}; {remedy}") from None
     return typed(value, kind, context, error=error, remedy=remedy)
@@ -184,7 +197,7 @@ def typed(
     return result
 
 
-def _parse(data: bytes | str, *, file_names: bool, not_finite: bool) -> Any:
+def _parse(data: bytes | str, *, file_names: bool, any_number: bool) -> Any:
     """Return the plain value of a JSON text. Raise _InvalidError if there is none."""
     if len(data) > MAX_BYTES:
         raise _InvalidError(f"is larger than {MAX_BYTES:,} bytes")
@@ -204,9 +217,9 @@ def _parse(data: bytes | str, *, file_names: bool, not_finite: bool) -> Any:
         value = json.loads(
             text,
             object_pairs_hook=_unique_object,
-            parse_constant=float if not_finite else _refuse_constant,
-            parse_int=_whole_number,
-            parse_float=_number,
+            parse_constant=float if any_number else _refuse_constant,
+            parse_int=_large_number if any_number else _whole_number,
+            parse_float=float if any_number else _number,
         )
     except json.JSONDecodeError as error:
         raise _InvalidError(_syntax_fault(text, error)) from None
@@ -249,6 +262,12 @@ def _whole_number(text: str) -> int:
     if not MIN_INT <= number <= MAX_INT:
         raise _InvalidError(f"has the number {text:.20}... of more than 64 bits")
     return number
+
+
+def _large_number(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise _InvalidError(f"has a number of {len(text)} digits")
+    return int(text)
 
 
 def _number(text: str) -> float:

@@ -189,3 +189,11 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         read_json(path, dict, error=ConfigError, remedy="mend it")
     with pytest.raises(ConfigError, match="line 1 is larger than 268,435,456 bytes"):
         read_lines(path, Row)
+
+
+def test_any_number_that_python_writes_is_read_on_request() -> None:
+    text = f"[NaN, -Infinity, 1e400, {10**30}]"
+    read = decode_json(text, list[Any], "a", error=ConfigError, remedy="mend", any_number=True)
+    assert str(read) == f"[nan, -inf, inf, {10**30}]"
+    with pytest.raises(ConfigError, match="has a number of 5000 digits"):
+        decode_json("9" * 5000, int, "a", error=ConfigError, remedy="mend", any_number=True)

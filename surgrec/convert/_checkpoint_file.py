@@ -229,7 +229,7 @@ def _shard_names(index: Path) -> list[str]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     remedy = "give the folder as it was published"
-    return read_json(path, dict, error=CheckpointError, remedy=remedy)
+    return read_json(path, dict, error=CheckpointError, remedy=remedy, any_number=True)
 
 
 def _card_license(folder: Path) -> str | None:

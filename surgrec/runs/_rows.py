@@ -88,6 +88,6 @@ def _rows(path: Path, kind: type[Any]) -> Iterator[dict[str, Any]]:
         kind,
         error=ConfigError,
         remedy="restore the file from a copy, or remove this line",
-        not_finite=True,  # the last loss of a run that diverged
+        any_number=True,  # the last loss of a run that diverged
     )
     return rows
