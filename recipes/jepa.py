@@ -11,6 +11,7 @@ that divides the global batch. Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -22,6 +23,7 @@ from surgrec.objectives import (
     jepa_masks,
     target_features,
 )
+from surgrec.ranges import Range
 from surgrec.training import (
     OptimizerConfig,
     Run,
@@ -43,7 +45,7 @@ class JepaConfig(RunConfig):
 
     objective: JepaObjectiveConfig = JepaObjectiveConfig()
     """Masks and predictor."""
-    momentum: ScheduleConfig = ScheduleConfig(value=0.99925)
+    momentum: Annotated[ScheduleConfig, Range(0, 1)] = ScheduleConfig(value=0.99925)
     """Momentum of the target encoder's moving average."""
     sampling_fps: float = 4.0
     augment: AugmentConfig = AugmentConfig()

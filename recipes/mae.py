@@ -11,14 +11,15 @@ that divides the global batch. Method: VideoMAE (Tong et al. 2022, arXiv:2203.12
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from einops import reduce
 
 from surgrec.clips import AugmentConfig, to_model_input
-from surgrec.errors import ConfigError
 from surgrec.models import Encoder
 from surgrec.objectives import MaeObjective, MaeObjectiveConfig, mae_masks
+from surgrec.ranges import Range
 from surgrec.training import (
     OptimizerConfig,
     Run,
@@ -48,7 +49,7 @@ class MaeConfig(RunConfig):
 
     objective: MaeObjectiveConfig = MaeObjectiveConfig()
     """Mask ratio and decoder."""
-    views: int = 1
+    views: Annotated[int, Range(1, 256)] = 1
     """Clips per sample: views of the same decoded frames (VideoMAE v2's repeated augmentation)."""
     sampling_fps: float = 7.5
     augment: AugmentConfig = VIDEOMAE_VIEW
@@ -56,11 +57,6 @@ class MaeConfig(RunConfig):
     global_batch: int = 2048
     steps: int = 94_000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.views < 1:
-            raise ConfigError(f"views is {self.views}; give at least 1")
 
 
 def main(config: MaeConfig) -> None:

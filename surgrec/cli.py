@@ -16,7 +16,7 @@ from surgrec.config_files import merge_configs, read_config, read_layers
 from surgrec.config_values import as_plain, default_of, fields_in_full, to_type
 from surgrec.errors import ConfigError, SurgrecError
 from surgrec.options import Options, Presets, preset, unset
-from surgrec.ranges import type_hints
+from surgrec.ranges import check_value, type_hints
 from surgrec.yaml_files import to_yaml
 
 ConfigType = TypeVar("ConfigType")
@@ -231,6 +231,7 @@ def _arguments(prog: str, command: Command, argv: Sequence[str]) -> dict[str, An
             arguments[name] = words.positional if command.many else words.positional[0]
         for each, value in tree.items():
             arguments[each] = to_type(options.hints[each], value, each, options.defaults[each])
+            check_value(each, arguments[each], options.hints[each])
     except SurgrecError as error:
         _refuse(prog, str(error))
     return arguments

@@ -248,7 +248,7 @@ def _is_constant(config_type: type, value: Any) -> bool:
     return is_number and getattr(config_type, "TAKES_NUMBER", False)
 
 
-def _constant(config_type: type, value: float, place: str) -> Any:
+def _constant(config_type: type, value: float | int, place: str) -> Any:
     return _config(config_type, {"value": value}, place, MISSING)
 
 
@@ -260,7 +260,7 @@ def members(hint: Any) -> tuple[Any, ...]:
     return (hint,)
 
 
-def _as_written_for(hint: Any, value: float) -> float:
+def _as_written_for(hint: Any, value: float) -> float | int:
     """Return `1e3` as a whole number where the type has whole numbers only."""
     kinds = members(hint)
     return int(value) if int in kinds and float not in kinds else value

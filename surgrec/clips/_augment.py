@@ -5,7 +5,7 @@ key, and `apply_view` applies it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from einops import rearrange
@@ -15,6 +15,7 @@ from torch import Tensor
 from surgrec.clips._crop import Box, multi_scale_crop, random_resized_crop
 from surgrec.errors import ConfigError
 from surgrec.normalize import normalize
+from surgrec.ranges import Range, check_ranges
 from surgrec.stream import hash_int, hash_uniform
 
 _CROP, _FLIP = 2, 3
@@ -25,6 +26,10 @@ VIEWS_VERSION = 1
 """Version of the views; raise it with every change of a position's start time, crop or flip."""
 
 
+Share: TypeAlias = Annotated[float, Range(0, 1, above=True)]
+Ratio: TypeAlias = Annotated[float, Range(0.01, 100)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     """Distribution of the random views of a clip. The defaults are V-JEPA 2's."""
@@ -32,26 +37,19 @@ class AugmentConfig:
     crop: Literal["random_resized", "multi_scale"] = "random_resized"
     """`random_resized` (V-JEPA): any size and position within `scale` and `aspect_ratio`.
     `multi_scale` (VideoMAE): ten sizes at 13 positions."""
-    scale: tuple[float, float] = (0.3, 1.0)
+    scale: tuple[Share, Share] = (0.3, 1.0)
     """Range of the crop area as a share of the frame area. Used by `random_resized`."""
-    aspect_ratio: tuple[float, float] = (0.75, 1.35)
+    aspect_ratio: tuple[Ratio, Ratio] = (0.75, 1.35)
     """Range of the crop's width / height. Used by `random_resized`."""
-    flip: float = 0.5
+    flip: Annotated[float, Range(0, 1)] = 0.5
     """Probability of a horizontal flip."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ConfigError(
-                f"scale is {self.scale}; give two fractions above 0 and at most 1, "
-                "the smaller one first"
-            )
-        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
-            raise ConfigError(
-                f"aspect_ratio is {self.aspect_ratio}; give two positive numbers, the smaller one "
-                "first"
-            )
-        if not 0 <= self.flip <= 1:
-            raise ConfigError(f"flip is {self.flip}; give a probability from 0 to 1")
+        check_ranges(self)
+        for name in ("scale", "aspect_ratio"):
+            smaller, larger = getattr(self, name)
+            if smaller > larger:
+                raise ConfigError(f"{name} is {smaller}, {larger}; give the smaller number first")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from surgrec.errors import ConfigError
+from surgrec.ranges import Range, check_ranges
 from surgrec.storage import DiskCache
 
 _MOST_WORKERS = 16
@@ -14,40 +15,27 @@ _MOST_WORKERS = 16
 class LoaderConfig:
     """How batches are made. No field changes their content."""
 
-    num_workers: int | None = None
+    num_workers: Annotated[int, Range(0, 1024)] | None = None
     """Processes per rank that read and decode. 0: threads of the training process do it. None: the
     cores of the rank minus one, at most 16."""
-    decode_threads: int = 1
+    decode_threads: Annotated[int, Range(1, 1024)] = 1
     """Decoding threads per worker; without workers, of the training process."""
-    fetch_threads: int = 8
+    fetch_threads: Annotated[int, Range(1, 1024)] = 8
     """Threads per worker that read byte ranges of shards; without workers, per decoding thread."""
-    fetch_ahead: int = 2
+    fetch_ahead: Annotated[int, Range(0, 10_000)] = 2
     """Batches per worker, or per decoding thread, whose bytes are read while earlier ones are
     decoded."""
-    prefetch_batches: int = 4
+    prefetch_batches: Annotated[int, Range(1, 10_000)] = 4
     """Batches per worker that are made in advance; without workers, in total."""
-    timeout_s: int = 600
+    timeout_s: Annotated[int, Range(1, 10**7)] = 600
     """Longest wait for a batch, seconds, before the run stops."""
     cache_dir: Path | None = None
     """Folder on a local disk for copies of whole shards. None reads each sample from the corpus."""
-    cache_gb: float = 100.0
+    cache_gb: Annotated[float, Range(0, 10**9, above=True)] = 100.0
     """Maximum size of cache_dir, gigabytes (10^9 bytes), including unfinished copies."""
 
     def __post_init__(self) -> None:
-        least = {
-            "num_workers": 0,
-            "decode_threads": 1,
-            "fetch_threads": 1,
-            "fetch_ahead": 0,
-            "prefetch_batches": 1,
-            "timeout_s": 1,
-        }
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise ConfigError(f"loader.{name} is {value}; give at least {smallest}")
-        if self.cache_gb <= 0:
-            raise ConfigError(f"loader.cache_gb is {self.cache_gb:g}; give a positive number")
+        check_ranges(self, context="loader.")
 
     @property
     def workers(self) -> int:

@@ -1,28 +1,26 @@
 """Frame times: which moments of a stored clip make one training clip."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
 
 from surgrec.errors import ConfigError
+from surgrec.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSampling:
     """Frames of a training clip."""
 
-    num_frames: int = 16
+    num_frames: Annotated[int, Range(1, 65_536)] = 16
     """Frames per clip."""
-    fps: float = 4.0
+    fps: Annotated[float, Range(0, 1000, above=True)] = 4.0
     """Frames per second of video; V-JEPA 2 trains at 4 (arXiv:2506.09985, section 2.1)."""
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1 or not 0 < self.fps < math.inf:
-            raise ConfigError(
-                f"num_frames is {self.num_frames} and fps is {self.fps:g}; give positive numbers"
-            )
+        check_ranges(self)
 
     @property
     def span_s(self) -> float:

@@ -1,8 +1,10 @@
 """`surgrec mix`: the draws of each source, planned or counted."""
 
 from pathlib import Path
+from typing import Annotated
 
 from surgrec.errors import ConfigError
+from surgrec.ranges import Range, Seed
 from surgrec.runs import read_run
 from surgrec.shards import open_corpus
 from surgrec.stream import DrawPlan, Mixture, Stream
@@ -12,8 +14,8 @@ from surgrec.terminal import escape, print_json, print_result, result_table, say
 def mix(
     corpus: list[str],
     mixture: Mixture = Mixture(),
-    seed: int = 0,
-    samples: int = 0,
+    seed: Seed = 0,
+    samples: Annotated[int, Range(0, 10**16)] = 0,
     run: Path | None = None,
     json: bool = False,
 ) -> int:

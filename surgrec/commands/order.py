@@ -2,8 +2,9 @@
 
 import json
 import sys
+from typing import Annotated
 
-from surgrec.errors import ConfigError
+from surgrec.ranges import Range, Seed
 from surgrec.shards import open_corpus
 from surgrec.stream import Mixture, Stream, rank_positions
 
@@ -11,12 +12,12 @@ from surgrec.stream import Mixture, Stream, rank_positions
 def order(
     corpus: list[str],
     mixture: Mixture = Mixture(),
-    seed: int = 0,
-    global_batch: int = 24,
-    world_size: int = 1,
-    rank: int = 0,
-    start_step: int = 0,
-    num_steps: int = 1,
+    seed: Seed = 0,
+    global_batch: Annotated[int, Range(1, 10**7)] = 24,
+    world_size: Annotated[int, Range(1, 10**6)] = 1,
+    rank: Annotated[int, Range(0, 10**6)] = 0,
+    start_step: Annotated[int, Range(0, 10**9)] = 0,
+    num_steps: Annotated[int, Range(0, 10**9)] = 1,
 ) -> None:
     """Print the samples that a rank trains on, one JSON line each. No frame is decoded.
 
@@ -34,11 +35,6 @@ def order(
     Example:
         surgrec order /data/corpus --global_batch 192 --num_steps 2
     """
-    if start_step < 0 or num_steps < 0:
-        raise ConfigError(
-            f"start_step is {start_step} and num_steps is {num_steps}; give 0 or more for both"
-        )
-
     stream = Stream(open_corpus(corpus), mixture, seed)
     for step in range(start_step, start_step + num_steps):
         positions = rank_positions(

@@ -4,13 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, MissingError
 from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, read_encoder
+from surgrec.ranges import Range, Seed, check_ranges
 from surgrec.runs import summarize_drawn
 from surgrec.storage import file_sha256
 
@@ -21,14 +22,13 @@ class EncoderChoice:
 
     path: Path
     """Folder of a run, or an encoder file."""
-    random_seed: int | None = None
+    random_seed: Seed | None = None
     """Replace the weights with random ones from this seed: the baseline that training must beat."""
-    fps: float | None = None
+    fps: Annotated[float, Range(0, 1000, above=True)] | None = None
     """Frames per second within a window. Default: the rate of the encoder's training."""
 
     def __post_init__(self) -> None:
-        if self.random_seed is not None and not 0 <= self.random_seed < 2**63:
-            raise ConfigError(f"random_seed is {self.random_seed}; give 0 to 2^63 - 1")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

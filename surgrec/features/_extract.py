@@ -6,7 +6,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -20,37 +20,31 @@ from surgrec.features._job import Job, Outcome, feature_settings
 from surgrec.features._open_videos import open_videos
 from surgrec.features._processes import run_job
 from surgrec.features._table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
-from surgrec.features._windows import require_stride
+from surgrec.ranges import Range, check_ranges
 from surgrec.storage import TEMPORARY, Store, acquire, open_store
 
 DeviceName = Literal["auto", "cpu", "cuda"]
-
-_MOST_BATCH, _MOST_PROCESSES = 4096, 256
-"""Limits far above what memory allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
     """Settings of the feature extraction."""
 
-    stride_s: float = 1.0
+    stride_s: Annotated[float, Range(0.001, 10**9)] = 1.0
     """Seconds from the start of one window to the start of the next."""
-    batch: int = 16
+    batch: Annotated[int, Range(1, 4096)] = 16
     """Windows per forward pass."""
     precision: Precision = "no"
     """Autocast of the forward passes."""
     device: DeviceName = "auto"
     """Device of the encoder; auto selects GPUs if there are any."""
-    processes: int = 1
+    processes: Annotated[int, Range(1, 256)] = 1
     """Videos processed at once, each in its own process; processes share the GPUs."""
     allow_repeated_frames: bool = False
     """Also process videos with fewer frames per second than a window. Their frames repeat."""
 
     def __post_init__(self) -> None:
-        require_stride(self.stride_s)
-        for name, most in (("batch", _MOST_BATCH), ("processes", _MOST_PROCESSES)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 to {most}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

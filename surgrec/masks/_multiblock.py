@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int64
 from surgrec.errors import ConfigError
 from surgrec.masks._grid import TubeletGrid
 from surgrec.masks._random_source import RandomSource, uniforms
+from surgrec.ranges import Range, check_ranges
 
 Trim: TypeAlias = Literal["prefix", "random"]
 
@@ -17,48 +18,36 @@ _MAX_ATTEMPTS = 1000
 """Attempts at one block size or one sample before a mask configuration counts as impossible."""
 
 
+Share: TypeAlias = Annotated[float, Range(0, 1, above=True)]
+Ratio: TypeAlias = Annotated[float, Range(0.01, 100)]
+Length: TypeAlias = Annotated[int, Range(1, 10**8)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MultiblockConfig:
     """One mask configuration. Source: V-JEPA, arXiv:2404.08471, section 3.2."""
 
-    num_blocks: int
+    num_blocks: Annotated[int, Range(1, 1000)]
     """Blocks hidden in each clip; they may overlap."""
 
-    spatial_scale: float
+    spatial_scale: Share
     """Area of a block, as a fraction of the frame."""
 
-    temporal_scale: float = 1.0
+    temporal_scale: Share = 1.0
     """Length of a block, as a fraction of the clip."""
 
-    aspect_ratio: tuple[float, float] = (0.75, 1.5)
+    aspect_ratio: tuple[Ratio, Ratio] = (0.75, 1.5)
     """Range of a block's height divided by its width."""
 
-    lengths: tuple[tuple[int, int], ...] = ()
+    lengths: tuple[tuple[Length, Length], ...] = ()
     """Allowed pairs of context length and target length, in tokens: static shapes for a compiled
     model. A mask group is trimmed to the pair that keeps the most tokens, and drawn again if no
     pair fits. Empty, as published: a group is trimmed to its shortest clip."""
 
     def __post_init__(self) -> None:
-        if self.num_blocks < 1:
-            raise ConfigError(f"num_blocks is {self.num_blocks}; a mask needs at least one block")
-
-        for name, scale in (
-            ("spatial_scale", self.spatial_scale),
-            ("temporal_scale", self.temporal_scale),
-        ):
-            if not 0 < scale <= 1:
-                raise ConfigError(f"{name} is {scale}; give a fraction above 0 and at most 1")
-
-        if not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1]:
-            raise ConfigError(
-                f"aspect_ratio is {self.aspect_ratio}; give two positive numbers, the smaller "
-                "one first"
-            )
-        if any(min(pair) < 1 for pair in self.lengths):
-            raise ConfigError(
-                f"lengths is {self.lengths}; give pairs of a context and a target length, each at "
-                "least 1"
-            )
+        check_ranges(self)
+        if self.aspect_ratio[0] > self.aspect_ratio[1]:
+            raise ConfigError(f"aspect_ratio is {self.aspect_ratio}; give the smaller number first")
 
 
 SHORT_RANGE = MultiblockConfig(num_blocks=8, spatial_scale=0.15)

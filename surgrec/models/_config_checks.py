@@ -1,31 +1,31 @@
 """Checks that the configs of encoder, predictor and decoder share."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from surgrec.errors import ConfigError
+from surgrec.ranges import Range
 
-GREATEST_WIDTH, GREATEST_DEPTH, GREATEST_MLP_RATIO = 65_536, 512, 64
+Width: TypeAlias = Annotated[int, Range(1, 65_536)]
+Depth: TypeAlias = Annotated[int, Range(0, 512)]
+MlpRatio: TypeAlias = Annotated[float, Range(0, 64, above=True)]
+
 _GREATEST_TABLE = 1 << 28
 """Greatest number of values in a table of positions: 1 GiB."""
 
 
-def check_block_sizes(width: int, depth: int, num_heads: int, mlp_ratio: float | int) -> None:
+def check_block_sizes(width: int, num_heads: int, mlp_ratio: float | int) -> None:
     """Raise an error if no transformer has blocks of these sizes.
 
     Raises:
-        ConfigError: A size is out of its range, or the heads cannot share the width.
+        ConfigError: The MLP has no channel, or the heads cannot share the width.
     """
-    check_range("width", width, 1, GREATEST_WIDTH)
-    check_range("depth", depth, 0, GREATEST_DEPTH)
-    check_range("mlp_ratio", mlp_ratio, 1 / width, GREATEST_MLP_RATIO)
+    if mlp_ratio * width < 1:
+        raise ConfigError(
+            f"mlp_ratio is {mlp_ratio} and width is {width}, so the MLP has no channel; raise "
+            "mlp_ratio"
+        )
     check_heads(width, num_heads)
-
-
-def check_range(name: str, value: float | int, least: float | int, greatest: float | int) -> None:
-    """Raise ConfigError if the value of a field is outside its range; NaN always is."""
-    if not least <= value <= greatest:
-        raise ConfigError(f"{name} is {value}; give {least:g} to {greatest:g}")
 
 
 def check_table(num_tokens: int, width: int) -> None:

@@ -1,37 +1,46 @@
 """VideoMAE's decoder: from features of visible tubelets to pixels of hidden ones."""
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import torch
 from einops import repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from surgrec.models._config_checks import check_block_sizes, weight_differences
+from surgrec.models._config_checks import (
+    Depth,
+    MlpRatio,
+    Width,
+    check_block_sizes,
+    weight_differences,
+)
 from surgrec.models.blocks import NORM_EPS, Block, init_linear_uniform
 from surgrec.models.encoder import EncoderConfig
 from surgrec.models.positions import SinusoidPositions
 from surgrec.models.tokens import NUM_CHANNELS
+from surgrec.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
     """Size of the decoder. Defaults are those of VideoMAE's ViT-B (arXiv:2203.12602, appendix)."""
 
-    width: int = 384
+    width: Width = 384
     """Channels of a token."""
 
-    depth: int = 4
+    depth: Depth = 4
     """Transformer blocks."""
 
-    num_heads: int = 6
+    num_heads: Annotated[int, Range(1, 65_536)] = 6
     """Attention heads."""
 
-    mlp_ratio: float = 4.0
+    mlp_ratio: MlpRatio = 4.0
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
     def __post_init__(self) -> None:
-        check_block_sizes(self.width, self.depth, self.num_heads, self.mlp_ratio)
+        check_ranges(self)
+        check_block_sizes(self.width, self.num_heads, self.mlp_ratio)
 
     def weight_differences(self, saved: "DecoderConfig") -> str | None:
         """Return the fields in which weights of another config do not fit, or None if they fit."""

@@ -6,7 +6,7 @@ It has the positions of V-JEPA 1, V-JEPA 2, V-JEPA 2.1 or VideoMAE.
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias, TypedDict
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
 from surgrec.models._config_checks import (
+    Depth,
+    MlpRatio,
+    Width,
     check_block_sizes,
-    check_range,
     check_table,
     weight_differences,
 )
@@ -24,14 +26,12 @@ from surgrec.models._rope import RopeVariant, RotaryPositions
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, init_linear_uniform, rescale_blocks
 from surgrec.models.positions import SinusoidPositions
 from surgrec.models.tokens import TubeletEmbedding, take_tokens
+from surgrec.ranges import Range, check_ranges
 
 State: TypeAlias = Mapping[str, Float[Tensor, "..."]]
 """Tensors by name."""
 
 Positions: TypeAlias = Literal["rope", "sincos", "sincos3d"]
-
-_GREATEST = {"patch_size": 1024, "tubelet_size": 1024, "num_frames": 65_536, "crop_px": 16_384}
-"""Greatest value of a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +41,28 @@ class EncoderConfig:
     Defaults are V-JEPA 2's (arXiv:2506.09985, section 2.1).
     """
 
-    width: int
+    width: Width
     """Channels of a token."""
 
-    depth: int
+    depth: Depth
     """Transformer blocks."""
 
-    num_heads: int
+    num_heads: Annotated[int, Range(1, 65_536)]
     """Attention heads."""
 
-    mlp_ratio: float = 4.0
+    mlp_ratio: MlpRatio = 4.0
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
-    patch_size: int = 16
+    patch_size: Annotated[int, Range(1, 1024)] = 16
     """Side of a tubelet, pixels."""
 
-    tubelet_size: int = 2
+    tubelet_size: Annotated[int, Range(1, 1024)] = 2
     """Length of a tubelet, frames."""
 
-    num_frames: int = 16
+    num_frames: Annotated[int, Range(1, 65_536)] = 16
     """Frames of a clip."""
 
-    crop_px: int = 256
+    crop_px: Annotated[int, Range(1, 16_384)] = 256
     """Side of the square frame, pixels."""
 
     positions: Positions = "rope"
@@ -73,7 +73,7 @@ class EncoderConfig:
     rope: RopeVariant = "tiled"
     """Layout of rotary positions: V-JEPA 2's `tiled`, or V-JEPA 2.1's `interleaved`."""
 
-    rope_side: int | None = None
+    rope_side: Annotated[int, Range(2, 16_384)] | None = None
     """Tubelets along a frame's side that rows and columns are scaled to. V-JEPA 2.1 interpolates
     rotary positions to 16. None: no scaling."""
 
@@ -85,9 +85,8 @@ class EncoderConfig:
     """Add a learned vector to every token. In V-JEPA 2.1 it separates videos from images."""
 
     def __post_init__(self) -> None:
-        check_block_sizes(self.width, self.depth, self.num_heads, self.mlp_ratio)
-        for name, greatest in _GREATEST.items():
-            check_range(name, getattr(self, name), 1, greatest)
+        check_ranges(self)
+        check_block_sizes(self.width, self.num_heads, self.mlp_ratio)
         check_table(self.grid.num_tokens, self.width)
 
         side = self.grid.height

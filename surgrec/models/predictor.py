@@ -1,13 +1,20 @@
 """V-JEPA's predictor: from features of visible tubelets to features of hidden ones."""
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import torch
 from einops import repeat
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from surgrec.models._config_checks import check_block_sizes, weight_differences
+from surgrec.models._config_checks import (
+    Depth,
+    MlpRatio,
+    Width,
+    check_block_sizes,
+    weight_differences,
+)
 from surgrec.models.blocks import NORM_EPS, Block, init_linear, rescale_blocks
 from surgrec.models.encoder import (
     EncoderConfig,
@@ -15,6 +22,7 @@ from surgrec.models.encoder import (
     rotary_positions,
     sinusoid_positions,
 )
+from surgrec.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +32,16 @@ class PredictorConfig:
     The predictor takes its kind of positions, levels and modality embedding from the encoder.
     """
 
-    width: int = 384
+    width: Width = 384
     """Channels of a token."""
 
-    depth: int = 12
+    depth: Depth = 12
     """Transformer blocks."""
 
-    num_heads: int = 12
+    num_heads: Annotated[int, Range(1, 65_536)] = 12
     """Attention heads."""
 
-    mlp_ratio: float = 4.0
+    mlp_ratio: MlpRatio = 4.0
     """Hidden channels of a block's MLP, as a multiple of the width."""
 
     shared_mask_token: bool = True
@@ -46,7 +54,8 @@ class PredictorConfig:
     """Also predict features of visible tubelets, with a second output layer, as V-JEPA 2.1 does."""
 
     def __post_init__(self) -> None:
-        check_block_sizes(self.width, self.depth, self.num_heads, self.mlp_ratio)
+        check_ranges(self)
+        check_block_sizes(self.width, self.num_heads, self.mlp_ratio)
 
     def weight_differences(self, saved: "PredictorConfig") -> str | None:
         """Return the fields in which weights of another config do not fit, or None if they fit.

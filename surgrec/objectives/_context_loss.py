@@ -1,6 +1,7 @@
 """V-JEPA 2.1's second loss: the predictor also predicts the features of visible tubelets."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from einops import rearrange
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
+from surgrec.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,27 +20,24 @@ class ContextLossConfig:
     Defaults are those of V-JEPA 2.1's published configs for video.
     """
 
-    weight: float = 0.5
+    weight: Annotated[float, Range(0, 10**6, above=True)] = 0.5
     """Weight of this loss relative to the loss on hidden tubelets."""
 
-    warmup_start: int = 15_000
+    warmup_start: Annotated[int, Range(0, 10**9)] = 15_000
     """Last step at which the weight is 0."""
 
-    warmup_end: int = 30_000
+    warmup_end: Annotated[int, Range(0, 10**9)] = 30_000
     """First step at which the weight is full. Equal to `warmup_start`: no warm-up."""
 
     by_distance: bool = True
     """Divide a tubelet's loss by the square root of its distance to the nearest hidden tubelet."""
 
     def __post_init__(self) -> None:
-        if self.weight <= 0:
-            raise ConfigError(
-                f"context.weight is {self.weight}; give a positive number, or set context to null"
-            )
-        if not 0 <= self.warmup_start <= self.warmup_end:
+        check_ranges(self, context="context.")
+        if self.warmup_start > self.warmup_end:
             raise ConfigError(
                 f"context.warmup_start is {self.warmup_start} and context.warmup_end is "
-                f"{self.warmup_end}; give a start of 0 or more, and an end that is not before it"
+                f"{self.warmup_end}; give an end that is not before the start"
             )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypedDict
+from typing import Annotated, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from surgrec.models.tokens import ids_on_device, take_tokens
 from surgrec.objectives._context_loss import ContextLossConfig, context_weight, nearness
 from surgrec.objectives._flops import block_flops, embedding_flops
 from surgrec.objectives._objective import HeadWeights, Objective
+from surgrec.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class JepaObjectiveConfig:
     masks: tuple[MultiblockConfig, ...] = (SHORT_RANGE, LONG_RANGE)
     """Mask configurations; every clip is masked by each of them."""
 
-    mask_group: int = 24
+    mask_group: Annotated[int, Range(1, 10**6)] = 24
     """Consecutive positions that share a block size and mask lengths; the published batch per
     GPU."""
 
@@ -53,10 +54,9 @@ class JepaObjectiveConfig:
     V-JEPA 1 and 2: no such loss."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if not self.masks:
             raise ConfigError("masks is empty; give at least one mask configuration")
-        if self.mask_group < 1:
-            raise ConfigError(f"mask_group is {self.mask_group}; give at least 1")
         if (self.context is not None) != self.predictor.context_head:
             given, lacking = "context", "predictor.context_head"
             if self.context is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypedDict
+from typing import Annotated, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from surgrec.errors import ConfigError
 from surgrec.masks import Masks, TubeletGrid, tube_masks
 from surgrec.models import Decoder, DecoderConfig, Encoder, EncoderConfig, State
 from surgrec.models.tokens import ids_on_device, take_tokens
 from surgrec.normalize import denormalize
 from surgrec.objectives._flops import block_flops, embedding_flops, tubelet_values
 from surgrec.objectives._objective import HeadWeights, Objective
+from surgrec.ranges import Range, check_ranges
 
 _EPS = 1e-6
 """Added to a tubelet's standard deviation, so that a flat tubelet does not divide by zero."""
@@ -29,20 +29,14 @@ class MaeObjectiveConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     """Size of the decoder."""
 
-    mask_ratio: float = 0.9
+    mask_ratio: Annotated[float, Range(0, 1, above=True, below=True)] = 0.9
     """Share of a frame's tubelets that is hidden, the same ones along time."""
 
-    decoder_mask_ratio: float = 0.0
+    decoder_mask_ratio: Annotated[float, Range(0, 1, below=True)] = 0.0
     """Share of all tubelets that is not decoded. VideoMAE v2 skips half of them, VideoMAE none."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"mask_ratio is {self.mask_ratio}; give a share above 0 and below 1")
-        if not 0 <= self.decoder_mask_ratio < 1:
-            raise ConfigError(
-                f"decoder_mask_ratio is {self.decoder_mask_ratio}; give a share of "
-                "0 or more, and below 1"
-            )
+        check_ranges(self)
 
 
 class MaeLosses(TypedDict):

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from surgrec.errors import MixtureError
 from surgrec.manifest import SPLITS
+from surgrec.ranges import Range, check_ranges
+
+Weight: TypeAlias = Annotated[float, Range(0, 10**9)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,15 +17,11 @@ class Level:
 
     by: str
     """Index column whose values are the groups: domain, source, procedure, case, or any other."""
-    alpha: float
+    alpha: Annotated[float, Range(0, 1)]
     """Temperature, 0 to 1: 1 natural shares, 0.5 square root, 0 equal shares."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise MixtureError(
-                f"mixture: alpha of the level {self.by} is {self.alpha}; "
-                "give 0 (equal shares) to 1 (shares by size)"
-            )
+        check_ranges(self, context=f"mixture: level {self.by}: ", error=MixtureError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,26 +31,21 @@ class Stage:
     A field that is None keeps its earlier value.
     """
 
-    start: int
+    start: Annotated[int, Range(1, 10**16)]
     """Samples of the run before this stage; rounded up to a whole mixing block."""
     levels: list[Level] | None = None
     """Levels of the stage."""
-    weights: dict[str, float] | None = None
+    weights: dict[str, Weight] | None = None
     """Weights of the stage."""
 
     def __post_init__(self) -> None:
-        if self.start < 1:
-            raise MixtureError(
-                f"mixture: a stage starts at sample {self.start}; give 1 or more, as the mixture's "
-                "levels and weights apply before the first stage"
-            )
+        check_ranges(self, context=f"mixture: stage at sample {self.start}: ", error=MixtureError)
         if self.levels is None and self.weights is None:
             raise MixtureError(
                 f"mixture: the stage at sample {self.start} has neither levels nor weights; "
                 "give one of them, or remove the stage"
             )
         _check_levels(self.levels or [])
-        _check_weights(self.weights or {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,42 +62,34 @@ class Mixture:
     )
     """Index columns that divide the samples, outermost first. The share of a value is proportional
     to its samples to the power `alpha`: 0 gives equal shares, 1 shares by size."""
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Weight] = field(default_factory=dict)
     """Factors on the shares of named sources; 0 leaves a source out."""
     stages: list[Stage] = field(default_factory=list)
     """Changes of levels and weights later in the run; `start` counts the samples before each."""
     splits: list[str] = field(default_factory=lambda: ["train"])
     """Stored splits to draw from."""
-    min_duration_s: float = 0.0
+    min_duration_s: Annotated[float, Range(0, 10**9)] = 0.0
     """Leave out clips shorter than this, seconds."""
-    block: int = 1024
+    block: Annotated[int, Range(1, 10**7)] = 1024
     """Samples in a mixing block. The shares are exact in every block."""
-    shuffle_block: int = 256
+    shuffle_block: Annotated[int, Range(1, 10**9)] = 256
     """Consecutive samples of an index that stay close to each other; 1 shuffles fully."""
-    shuffle_window: int = 512
+    shuffle_window: Annotated[int, Range(1, 10**9)] = 512
     """Number of shuffle blocks whose samples are shuffled together."""
-    max_repeats: float | None = None
+    max_repeats: Annotated[float, Range(0, 10**12, above=True)] | None = None
     """Largest mean number of draws per sample of a source. It never changes the order. None: no
     limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
     """What happens to a run that exceeds `max_repeats`: it is refused, or starts with a warning."""
 
     def __post_init__(self) -> None:
-        for name in ("block", "shuffle_block", "shuffle_window"):
-            if getattr(self, name) < 1:
-                raise MixtureError(f"mixture: {name} is {getattr(self, name)}; give at least 1")
+        check_ranges(self, context="mixture: ", error=MixtureError)
         if not self.splits or not set(self.splits) <= set(SPLITS):
             raise MixtureError(
                 f"mixture: splits contains {', '.join(map(repr, self.splits)) or 'no split'}; give "
                 f"one or several of {', '.join(SPLITS)}"
             )
-        if self.max_repeats is not None and not self.max_repeats > 0:
-            raise MixtureError(
-                f"mixture: max_repeats is {self.max_repeats}; give a positive number"
-            )
-
         _check_levels(self.levels)
-        _check_weights(self.weights)
 
         starts = [stage.start_block for stage in resolved_stages(self)]
         if sorted(set(starts)) != starts:
@@ -154,11 +140,3 @@ def _check_levels(levels: Sequence[Level]) -> None:
             f"mixture: levels name a column twice ({', '.join(columns)}); "
             "give each column at most one level"
         )
-
-
-def _check_weights(weights: Mapping[str, float]) -> None:
-    for source, factor in weights.items():
-        if not factor >= 0 or factor == float("inf"):
-            raise MixtureError(
-                f"mixture: the weight of {source} is {factor}; give a finite number of 0 or more"
-            )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from accelerate import Accelerator
@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from surgrec.clips import ClipBatch, Quarantined
-from surgrec.errors import ConfigError, TrainingError
+from surgrec.errors import TrainingError
+from surgrec.ranges import Range, check_ranges
 from surgrec.runs import (
     RunFiles,
     StepReport,
@@ -51,20 +52,16 @@ _PEAK_FLOPS = {
 class LogConfig:
     """Logging of a run."""
 
-    every: int = 10
+    every: Annotated[int, Range(1, 10**9)] = 10
     """Steps from one sync of the ranks to the next; a sync writes one row per step, looks for
     collapse, and stops a run that was asked to stop."""
     samples: bool = False
     """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
-    quarantine_share: float = 0.01
+    quarantine_share: Annotated[float, Range(0, 1)] = 0.01
     """Largest share of bad samples per source. 20 bad samples per source are always tolerated."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or not 0 <= self.quarantine_share <= 1:
-            raise ConfigError(
-                f"log.every is {self.every} and log.quarantine_share is {self.quarantine_share}; "
-                "give at least 1 step, and a share from 0 to 1"
-            )
+        check_ranges(self, context="log.")
 
 
 @dataclass(frozen=True, kw_only=True)

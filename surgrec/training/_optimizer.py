@@ -1,54 +1,55 @@
 """AdamW with the parameter groups, schedules and clipping of the published recipes."""
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
+from surgrec.ranges import Range, check_ranges
 from surgrec.training._schedule import ScheduleConfig
 
 VJEPA2_LR = ScheduleConfig(value=5.25e-4, start=1e-4, warmup_steps=12_000)
 VJEPA2_WEIGHT_DECAY = ScheduleConfig(value=0.04)
 
 
+Beta: TypeAlias = Annotated[float, Range(0, 1, below=True)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW and its schedules. Defaults are those of V-JEPA 2's published pretraining configs."""
 
-    lr: ScheduleConfig = VJEPA2_LR
+    lr: Annotated[ScheduleConfig, Range(0, 1000)] = VJEPA2_LR
     """Learning rate."""
 
-    weight_decay: ScheduleConfig = VJEPA2_WEIGHT_DECAY
+    weight_decay: Annotated[ScheduleConfig, Range(0, 100)] = VJEPA2_WEIGHT_DECAY
     """Weight decay; biases and norms are not decayed."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay of the running means of the gradient and of its square."""
 
-    eps: float = 1e-8
+    eps: Annotated[float, Range(0, 1)] = 1e-8
     """Term that is added to the root of the mean square."""
 
-    grad_clip: float | None = None
+    grad_clip: Annotated[float, Range(0, 10**9, above=True)] | None = None
     """Largest norm of the gradient; None disables clipping."""
 
     grad_clip_each: bool = False
     """Clip encoder and predictor (or decoder) separately, each by its norm, as V-JEPA 1 does."""
 
-    grad_clip_start: int = 0
+    grad_clip_start: Annotated[int, Range(0, 10**9)] = 0
     """First step that clips; V-JEPA 1 starts at the end of its warm-up."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.grad_clip is None and (self.grad_clip_each or self.grad_clip_start):
             raise ConfigError(
                 f"grad_clip_each is {self.grad_clip_each} and grad_clip_start is "
                 f"{self.grad_clip_start}, but grad_clip is None; give grad_clip, or remove the "
                 "other two"
-            )
-        if self.grad_clip is not None and (self.grad_clip <= 0 or self.grad_clip_start < 0):
-            raise ConfigError(
-                f"grad_clip is {self.grad_clip} and grad_clip_start is {self.grad_clip_start}; "
-                "give a positive norm, and a step of 0 or later"
             )
 
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from surgrec.clips import AugmentConfig, LoaderConfig
 from surgrec.convert import ImportFormat
-from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
+from surgrec.ranges import Range, Seed, check_ranges
 from surgrec.stream import Mixture
 from surgrec.training._launch import Precision
 from surgrec.training._metrics import LogConfig
@@ -35,7 +36,7 @@ class RunConfig:
     """License of the initial weights, an SPDX identifier; replaces the one in the file."""
     mixture: Mixture = Mixture()
     """Shares of domains and sources among the samples."""
-    sampling_fps: float
+    sampling_fps: Annotated[float, Range(0, 1000, above=True)]
     """Frames per second of a training clip."""
     allow_repeated_frames: bool = False
     """Also draw clips that store fewer frames per second. Their frames repeat."""
@@ -43,11 +44,11 @@ class RunConfig:
     """Random view of each clip."""
     optimizer: OptimizerConfig
     """AdamW and its schedules."""
-    global_batch: int
+    global_batch: Annotated[int, Range(1, 10**7)]
     """Samples per step over all processes."""
-    steps: int
+    steps: Annotated[int, Range(0, 10**9)]
     """Optimizer steps of the whole run."""
-    seed: int
+    seed: Seed
     """Seed of weights, order, views and masks."""
     precision: Precision = "bf16"
     """Autocast of the forward passes."""
@@ -55,19 +56,15 @@ class RunConfig:
     """Reading and decoding of batches."""
     log: LogConfig = LogConfig()
     """Logging."""
-    save_every: int = 1000
+    save_every: Annotated[int, Range(1, 10**9)] = 1000
     """Steps between two checkpoints."""
-    keep_checkpoints: int = 3
+    keep_checkpoints: Annotated[int, Range(1, 10**6)] = 3
     """Number of newest checkpoints to keep."""
     resume: bool = False
     """Continue from the newest checkpoint in run_dir; required if run_dir contains a run."""
 
     def __post_init__(self) -> None:
-        for name in ("global_batch", "save_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.steps < 0:
-            raise ConfigError(f"steps is {self.steps}; give 0 or more")
+        check_ranges(self)
 
     @property
     def positions(self) -> int:

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from surgrec.errors import ConfigError
+from surgrec.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +29,23 @@ class ScheduleConfig:
     start: float | None = None
     """Value at step 0; None without a warm-up."""
 
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, Range(0, 10**9)] = 0
     """Steps from `start` to `value`."""
 
     decay: Literal["constant", "linear", "cosine"] = "constant"
     """Shape of the curve from `value` to `end`."""
 
-    decay_start: int | None = None
+    decay_start: Annotated[int, Range(0, 10**9)] | None = None
     """Step until which `value` is kept; None decays right after the warm-up."""
 
     end: float | None = None
     """Value at `end_step` and later; None for a constant."""
 
-    end_step: int | None = None
+    end_step: Annotated[int, Range(0, 10**9)] | None = None
     """Step at which `end` is reached; a run may stop earlier. None for a constant."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if (self.start is None) != (self.warmup_steps == 0):
             raise ConfigError(
                 f"{self._context} has start {self.start} and warmup_steps {self.warmup_steps}; "

@@ -116,17 +116,19 @@ def test_crop_and_flip_hash_the_key_of_the_view_with_2_and_3(key: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "message"),
     [
-        ("scale", (0.0, 1.0)),
-        ("scale", (0.5, 0.4)),
-        ("scale", (0.5, 1.1)),
-        ("aspect_ratio", (0.0, 1.0)),
-        ("aspect_ratio", (2.0, 1.0)),
-        ("flip", -0.1),
-        ("flip", 1.1),
+        ("scale", (0.0, 1.0), "scale[0] is 0.0; give more than 0 and at most 1"),
+        ("scale", (0.5, 0.4), "scale is 0.5, 0.4; give the smaller number first"),
+        ("scale", (0.5, 1.1), "scale[1] is 1.1; give"),
+        ("aspect_ratio", (0.0, 1.0), "aspect_ratio[0] is 0.0; give 0.01 to 100"),
+        ("aspect_ratio", (2.0, 1.0), "aspect_ratio is 2.0, 1.0; give the smaller number first"),
+        ("flip", -0.1, "flip is -0.1; give 0 to 1"),
+        ("flip", 1.1, "flip is 1.1; give 0 to 1"),
     ],
 )
-def test_an_invalid_range_is_refused_by_field_and_value(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"{field} is {value}; give ")):
+def test_an_invalid_range_is_refused_by_field_and_value(
+    field: str, value: object, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
         AugmentConfig(**{field: value})  # type: ignore[arg-type]

@@ -171,7 +171,7 @@ def test_a_rank_has_one_worker_less_than_its_share_of_cores(
 
 
 def test_a_cache_of_size_zero_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"loader\.cache_gb is 0; give a positive number"):
+    with pytest.raises(ConfigError, match=r"loader\.cache_gb is 0.0; give more than 0"):
         LoaderConfig(cache_gb=0.0)
 
 

@@ -44,9 +44,17 @@ def test_a_clip_shorter_than_the_span_is_refused() -> None:
         ClipSampling(num_frames=16, fps=4.0).times(3.9, 0.0)
 
 
-@pytest.mark.parametrize(("num_frames", "fps"), [(0, 4.0), (16, 0.0), (16, -1.0)])
-def test_a_sampling_without_frames_or_rate_is_refused(num_frames: int, fps: float) -> None:
-    with pytest.raises(
-        ConfigError, match=f"num_frames is {num_frames} and fps is {fps:g}; give positive"
-    ):
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "message"),
+    [
+        (0, 4.0, "num_frames is 0; give 1 to 65536"),
+        (16, 0.0, r"fps is 0\.0; give more than 0 and at most 1000"),
+        (16, -1.0, r"fps is -1\.0; give more than 0"),
+        (16, float("nan"), "fps is nan; give more than 0"),
+    ],
+)
+def test_a_sampling_without_frames_or_rate_is_refused(
+    num_frames: int, fps: float, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
         ClipSampling(num_frames=num_frames, fps=fps)

@@ -74,7 +74,7 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
             1,
             "rank is 2 and world_size is 2; give a rank from 0 to 1",
         ),
-        ("", ("--start_step", -1), 1, "start_step is -1"),
+        ("", ("--start_step", -1), 2, "start_step is -1; give 0 to 1,000,000,000"),
         (
             "weights: {delta: 1}",
             (),

@@ -165,7 +165,7 @@ def test_blocks_that_always_cover_the_grid_are_refused():
 @pytest.mark.parametrize(
     ("changes", "value"),
     [
-        ({"lengths": ((8, 16), (0, 8))}, r"\(0, 8\)"),
+        ({"lengths": ((8, 16), (0, 8))}, r"lengths\[1\]\[0\] is 0; give 1 to"),
         ({"num_blocks": 0}, "0"),
         ({"spatial_scale": 1.5}, r"1\.5"),
         ({"temporal_scale": 0.0}, r"0\.0"),

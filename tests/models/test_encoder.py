@@ -100,7 +100,7 @@ def test_a_clip_of_another_size_is_refused():
         ({"num_heads": 5}, "width 48 .* 5"),
         ({"num_heads": 12}, "width 48 .* 12"),
         ({"crop_px": 30}, "crop_px .* 30, .* patch_size 8"),
-        ({"rope_side": 1}, "rope_side is 1 "),
+        ({"rope_side": 1}, "rope_side is 1; give 2 to"),
         ({"rope_side": 16, "positions": "sincos"}, "rope_side is 16 and positions is sincos"),
         ({"rope_side": 16, "crop_px": 8}, "rope_side is 16 and a frame has 1 x 1 tubelets"),
         ({"levels": (1, 0)}, r"levels is \(1, 0\)"),

@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_written_gives_one_sentence(saved, tmp_path):
         ("width", 65_520, r"has shape \(48,\), expected \(65520,\)"),
         ("depth", 10**7, "depth is 10000000; give 0 to 512"),
         ("depth", 400, r"'blocks\.2\.norm1\.weight' is missing"),
-        ("num_heads", 0, "width 48 does not split into 0 equal heads"),
+        ("num_heads", 0, "num_heads is 0; give 1 to 65536"),
         ("patch_size", 0, "patch_size is 0; give 1 to 1024"),
         ("tubelet_size", -2, "tubelet_size is -2; give 1 to 1024"),
         ("mlp_ratio", 1e300, "mlp_ratio is 1e\\+300"),

@@ -194,13 +194,13 @@ def test_a_size_below_one_is_refused(field: str) -> None:
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_a_weight_that_is_no_finite_factor_is_refused(weight: float) -> None:
-    with pytest.raises(MixtureError, match=f"weight of big is {weight}"):
+    with pytest.raises(MixtureError, match=rf"weights\.big is {weight}; give 0 to"):
         Mixture(weights={"big": weight})
 
 
 @pytest.mark.parametrize("alpha", [-0.5, 1.5, float("nan"), float("inf")])
 def test_a_temperature_outside_its_range_is_refused(alpha: float) -> None:
-    with pytest.raises(MixtureError, match=f"level domain is {alpha}"):
+    with pytest.raises(MixtureError, match=f"level domain: alpha is {alpha}; give 0 to 1"):
         Level(by="domain", alpha=alpha)
 
 
@@ -269,7 +269,7 @@ def test_stages_out_of_order_or_within_one_block_are_refused(starts: tuple[int, 
 
 
 def test_a_stage_that_starts_at_zero_or_changes_nothing_is_refused() -> None:
-    with pytest.raises(MixtureError, match="starts at sample 0"):
+    with pytest.raises(MixtureError, match="stage at sample 0: start is 0; give 1 to"):
         Stage(start=0, weights={})
     with pytest.raises(MixtureError, match="stage at sample 7 has neither"):
         Stage(start=7)

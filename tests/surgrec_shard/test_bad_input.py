@@ -182,10 +182,14 @@ def test_a_container_with_the_wrong_suffix_is_read(tmp_path: Path) -> None:
             1,
             "unknown column 'surgeon' (did you mean 'source'?); rename it",
         ),
-        (("--manifest", "m.csv", "--worker", "2"), 2, "did you mean 'workers'?"),
-        (("--manifest", "m.csv", "--encode.short_side", "128"), 2, "did you mean 'short_side_px'?"),
+        (("--manifest", "m.csv", "--worker", "2"), 2, "did you mean '--workers'?"),
+        (
+            ("--manifest", "m.csv", "--encode.short_side", "128"),
+            2,
+            "did you mean '--encode.short_side_px'?",
+        ),
         (("--manifest", "m.csv", "--encode.crf", "60"), 2, "crf is 60"),
-        (("--manifest", "m.csv", "--workers", "-2"), 1, "workers is -2"),
+        (("--manifest", "m.csv", "--workers", "-2"), 2, "workers is -2"),
         (("--manifest", "m.csv", "--out", "gs://bucket/corpus"), 1, "gs://bucket/corpus"),
     ],
 )

@@ -3,14 +3,14 @@
 import csv
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from surgrec.errors import ConfigError
+from surgrec.ranges import Range, check_ranges
 from surgrec.recordings import (
     BadVideoError,
     FfmpegError,
@@ -34,46 +34,33 @@ _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
 class EncodeSettings:
     """How clips are stored. The defaults decode fast: short GOPs, no B-frames, few frames."""
 
-    short_side_px: int = 256
+    short_side_px: Annotated[int, Range(16, 8192)] = 256
     """Length of the shorter side, pixels; smaller videos keep their size."""
-    fps: float = 8.0
+    fps: Annotated[float, Range(0, 1000)] = 8.0
     """Stored frames per second of video, at most the native rate; 0 keeps the native rate."""
-    clip_s: float = 10.0
+    clip_s: Annotated[float, Range(0, 86_400, above=True)] = 10.0
     """Seconds per clip."""
-    min_clip_s: float = 4.0
+    min_clip_s: Annotated[float, Range(0, 86_400, above=True)] = 4.0
     """Shortest last clip of a video, seconds; a shorter one is dropped and counted."""
-    crf: int = 23
+    crf: Annotated[int, Range(0, 51)] = 23
     """x264 quality, 0 to 51: a lower value gives better and larger clips."""
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "medium"
     """x264 effort."""
     tune: Literal["fastdecode", "film", "none"] = "fastdecode"
     """x264 tuning."""
-    gop: int = 8
+    gop: Annotated[int, Range(1, 100_000)] = 8
     """Frames from one keyframe to the next."""
-    b_frames: int = 0
+    b_frames: Annotated[int, Range(0, 16)] = 0
     """Consecutive B-frames."""
 
     def __post_init__(self) -> None:
-        if self.short_side_px < 16 or self.short_side_px % 2:
+        check_ranges(self)
+        if self.short_side_px % 2:
+            raise ConfigError(f"short_side_px is {self.short_side_px}; give an even number")
+        if self.min_clip_s > self.clip_s:
             raise ConfigError(
-                f"short_side_px is {self.short_side_px}; give an even number of at least 16"
-            )
-
-        if not 0 <= self.fps < math.inf:
-            raise ConfigError(
-                f"fps is {self.fps:g}; give a positive rate, or 0 for the native rate"
-            )
-        if not 0 < self.min_clip_s <= self.clip_s < math.inf:
-            raise ConfigError(
-                f"min_clip_s is {self.min_clip_s:g} and clip_s is {self.clip_s:g}; give positive "
-                "numbers, the first not larger than the second"
-            )
-        if not 0 <= self.crf <= 51:
-            raise ConfigError(f"crf is {self.crf}; give 0 to 51")
-        if self.gop < 1 or self.b_frames < 0:
-            raise ConfigError(
-                f"gop is {self.gop} and b_frames is {self.b_frames}; give a gop of 1 or more, and "
-                "0 or more B-frames"
+                f"min_clip_s is {self.min_clip_s:g} and clip_s is {self.clip_s:g}; give a "
+                "min_clip_s that is not larger"
             )
 
     def digest(self) -> str:

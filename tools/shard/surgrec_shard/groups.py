@@ -5,10 +5,11 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 from surgrec.annotations import Label, VideoLabels
-from surgrec.errors import ConfigError
 from surgrec.manifest import Video
+from surgrec.ranges import Range, check_ranges
 from surgrec.recordings import FileIdentity
 
 _PACKING_VERSION = 1
@@ -19,17 +20,13 @@ _PACKING_VERSION = 1
 class PackSettings:
     """How clips are packed into shards."""
 
-    shard_bytes: int = 512_000_000
+    shard_bytes: Annotated[int, Range(1, 10**13)] = 512_000_000
     """Largest size of a shard, bytes."""
-    group_videos: int = 32
+    group_videos: Annotated[int, Range(1, 10**6)] = 32
     """Videos of one source and split whose clips are shuffled together."""
 
     def __post_init__(self) -> None:
-        if self.shard_bytes < 1 or self.group_videos < 1:
-            raise ConfigError(
-                f"shard_bytes is {self.shard_bytes} and group_videos is {self.group_videos}; "
-                "give at least 1 for both"
-            )
+        check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 from surgrec.errors import ConfigError
 from surgrec.manifest import Split, Video, read_manifest, videos_of_folder
+from surgrec.ranges import Range
 from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
 from surgrec.video_folder import LeftOut, search_folder
@@ -30,7 +32,7 @@ def build(
     public: bool = False,
     private: Path | None = None,
     work: Path | None = None,
-    workers: int = 0,
+    workers: Annotated[int, Range(0, 1024)] = 0,
     replace: bool = False,
     encode: EncodeSettings = EncodeSettings(),
     pack: PackSettings = PackSettings(),
@@ -66,8 +68,6 @@ def build(
         encode: How clips are stored.
         pack: How clips are packed into shards.
     """
-    if workers < 0:
-        raise ConfigError(f"workers is {workers}; give at least 1, or 0 for one per core")
     store = open_store(out)
     private = private or _private_folder(store)
     work = work or private / "work"

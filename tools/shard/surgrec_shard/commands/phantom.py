@@ -2,12 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
+from surgrec.ranges import Range, Seed
 from surgrec.terminal import escape, say, stage_progress
 from surgrec_shard.phantom.render_corpus import render_corpus
 
 
-def phantom(*, out: Path, seed: int = 0, minutes: float = 12.0, workers: int = 0) -> None:
+def phantom(
+    *,
+    out: Path,
+    seed: Seed = 0,
+    minutes: Annotated[float, Range(0, 10_000, above=True)] = 12.0,
+    workers: Annotated[int, Range(0, 1024)] = 0,
+) -> None:
     """Render procedural videos that resemble surgery in four domains, with a manifest and labels.
 
     Args:
