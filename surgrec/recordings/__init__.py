@@ -6,18 +6,26 @@ Example:
     25.0
 """
 
-from surgrec.recordings._facts import RecordingFacts, inspect
-from surgrec.recordings._ffmpeg import FfmpegError, find_program, run_ffmpeg, run_ffprobe
+from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
+from surgrec.recordings._ffmpeg import STOPPED, FfmpegError, find_program, run_ffprobe
+from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
+from surgrec.recordings._timeline import Gap, Join, Timeline
 
 __all__ = [
+    "STOPPED",
     "BadVideoError",
     "FfmpegError",
     "FileIdentity",
+    "Gap",
+    "Join",
+    "Picture",
+    "PictureReader",
     "Recording",
     "RecordingFacts",
+    "Timeline",
     "find_program",
     "inspect",
-    "run_ffmpeg",
     "run_ffprobe",
+    "shortfall_s",
 ]

@@ -1,65 +1,207 @@
-"""Properties of a recording, read with ffprobe. No frame is decoded."""
+"""Properties of a recording. A few pictures are decoded to look for interlacing."""
 
-import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
-from surgrec.recordings._ffmpeg import FfmpegError, run_ffprobe
+from surgrec.recordings._demux import VideoStream, demux, positive_fraction
+from surgrec.recordings._endings import lacks_bytes
+from surgrec.recordings._ffmpeg import FfmpegError
+from surgrec.recordings._interlacing import FieldOrder, field_order
 from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._timeline import Timeline, make_timeline
 
-_ENTRIES = (
-    "stream=width,height,avg_frame_rate,r_frame_rate,duration,sample_aspect_ratio,field_order"
-    ":stream_tags=DURATION:stream_side_data=rotation:format=duration"
+_JOINABLE = frozenset(("mpegts", "mpeg"))
+"""Containers whose clock may jump by design."""
+_COLORS = (
+    (
+        "color_space",
+        "colorspace",
+        {"bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc", "bt2020c"},
+    ),
+    (
+        "color_primaries",
+        "color_primaries",
+        {"bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "film", "bt2020"},
+    ),
+    (
+        "color_transfer",
+        "color_trc",
+        {"bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "linear", "iec61966-2-1"}
+        | {"bt2020-10", "bt2020-12", "smpte2084", "arib-std-b67"},
+    ),
 )
+"""ffprobe's key, the option of setparams, and values that can be stored."""
+_TRANSPOSE = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
+"""ffmpeg's names of the exchange of rows and columns, by the signs of b and c of the matrix."""
+_SMALLEST_PX, _LARGEST_PX, _HIGHEST_RATE = 16, 32768, 1000
+_SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
+"""Accepted difference from a stated duration, which is rounded by a frame or two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingFacts:
-    """Properties of a recording as displayed: rotated, with square pixels."""
+    """Properties of a recording as displayed: upright, with square pixels."""
 
+    stream: int
+    """Index of the video stream in the file: of those that move, the one with the most pixels."""
     width: int
     height: int
-    fps: float
-    duration_s: float | None
-    """Duration of the video stream; None if the container does not state it."""
-    interlaced: bool
-    rotated: bool
-    """Whether the container tells players to rotate or mirror the frames."""
+    """Size of the picture as displayed, pixels."""
+    coded_width: int
+    coded_height: int
+    """Size of the decoded picture, pixels."""
+    turn: tuple[str, ...]
+    """ffmpeg's filters that turn the picture upright."""
+    colors: tuple[str, ...]
+    """The file's description of its colors, as options of ffmpeg's filter `setparams`."""
+    fields: FieldOrder
+    """Interlacing that the decoder does not mention, found by content."""
+    timeline: Timeline
+    is_cut: bool
+    """Whether data is missing at the end of the file."""
+    stated_s: float | None
+    """Duration that the container states, seconds."""
+    notes: tuple[str, ...]
+    """Sentences for the private report."""
+
+    @property
+    def fps(self) -> float:
+        """Return the highest rate of pictures that the recording really has, 1/s."""
+        return float(self.timeline.rate)
+
+    @property
+    def duration_s(self) -> float:
+        """Return the length of the video, from its first to the end of its last picture."""
+        return self.timeline.duration_s
 
 
 def inspect(recording: Recording) -> RecordingFacts:
-    """Return the properties of the first video stream of a recording.
+    """Return the properties of the video of a recording. Reads the whole file once.
+
+    Of several video streams, the one with the most pixels is taken, of equal ones the first. Cover
+    pictures and thumbnails are never taken; a single picture only if nothing else is there.
 
     Raises:
-        BadVideoError: The file is not a video, or has no video stream.
+        BadVideoError: The file is not a video, has no video stream, or cannot be read for now.
     """
-    arguments = ["-select_streams", "V:0", "-show_entries", _ENTRIES, "-of", "json"]
     try:
-        output = json.loads(run_ffprobe(recording, arguments))
+        demuxed = demux(recording)
     except FfmpegError as error:
         raise _unreadable(recording, str(error)) from None
-    if not output.get("streams"):
+    streams = [stream for stream in demuxed.streams if _is_video(stream)]
+    if not streams:
         raise BadVideoError("no_video", "the file has no video stream")
+    chosen = max(streams, key=_rank)  # the first of equals
+    entries = chosen.entries
 
-    stream = output["streams"][0]
-    width, height = _display_size(stream)
-    fps = _fraction(stream.get("avg_frame_rate")) or _fraction(stream.get("r_frame_rate"))
-    if width < 16 or height < 16 or not fps or fps > 1000:
+    timeline = make_timeline(
+        chosen.packets,
+        average_rate=_rate(entries, "avg_frame_rate", "r_frame_rate"),
+        nominal_rate=_rate(entries, "r_frame_rate", "avg_frame_rate"),
+        joinable=demuxed.container.get("format_name") in _JOINABLE,
+    )
+    if timeline.rate > _HIGHEST_RATE:
         raise BadVideoError(
-            "no_video",
-            f"the video stream has {width} x {height} pixels at {float(fps or 0):g} "
-            "frames per second",
+            "no_video", f"the video stream has {float(timeline.rate):g} frames per second"
         )
+
+    matrix = _matrix(entries)
+    coded_width, coded_height = _coded_size(entries)
+    width, height = _display_size(entries, coded_width, coded_height, is_turned=matrix[0] == 0)
+    if min(width, height, coded_width, coded_height) < _SMALLEST_PX or (
+        max(width, height) > _LARGEST_PX
+    ):
+        raise BadVideoError("no_video", f"the picture has {width} x {height} pixels")
+
+    index = int(entries["index"])
+    fields = field_order(recording, index, timeline)
+    stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
     return RecordingFacts(
+        stream=index,
         width=width,
         height=height,
-        fps=float(fps),
-        duration_s=_duration_s(stream, output.get("format", {})),
-        interlaced=stream.get("field_order") in ("tt", "bb", "tb", "bt"),
-        rotated=any("rotation" in side for side in stream.get("side_data_list", [])),
+        coded_width=coded_width,
+        coded_height=coded_height,
+        turn=_turn(matrix),
+        colors=tuple(
+            f"{option}={entries[key]}"
+            for key, option, known in _COLORS
+            if entries.get(key) in known
+        ),
+        fields=fields,
+        timeline=timeline,
+        is_cut=_is_cut(recording, chosen, stated_s, demuxed.ends_early, timeline),
+        stated_s=stated_s,
+        notes=tuple(_notes(streams, chosen, timeline, fields)),
     )
+
+
+def _is_video(stream: VideoStream) -> bool:
+    """Return whether a stream has pictures that are not a cover or thumbnails."""
+    covers = ("attached_pic", "timed_thumbnails", "still_image")
+    return (
+        len(stream.packets) > 0
+        and _pixels(stream) > 0
+        and not any(stream.entries.get(name) == "1" for name in covers)
+    )
+
+
+def _rank(stream: VideoStream) -> tuple[bool, int]:
+    return len(stream.packets) > 1, _pixels(stream)
+
+
+def _pixels(stream: VideoStream) -> int:
+    width, height = _coded_size(stream.entries)
+    return max(width, 0) * max(height, 0)
+
+
+def _rate(entries: Mapping[str, str], *names: str) -> Fraction:
+    """Return the first stated rate, pictures per second."""
+    rates = (positive_fraction(entries.get(name)) for name in names)
+    return next((rate for rate in rates if rate), Fraction(25))
+
+
+def _is_cut(
+    recording: Recording,
+    stream: VideoStream,
+    stated_s: float | None,
+    ends_early: bool,
+    timeline: Timeline,
+) -> bool:
+    """Return whether data is missing at the end of the file.
+
+    A stated duration alone proves nothing: tags are copied, and may be those of the sound.
+    """
+    is_short = stated_s is not None and stated_s - timeline.duration_s > shortfall_s(stated_s)
+    listed = int(_number(stream.entries.get("nb_frames")) or 0)
+    lacks_pictures = listed - stream.all_packets > max(2, _SHORTFALL_SHARE * listed)
+    return (is_short and (ends_early or lacks_pictures)) or (
+        lacks_bytes(recording) and (is_short or lacks_pictures or stated_s is None)
+    )
+
+
+def shortfall_s(expected_s: float) -> float:
+    """Return the accepted difference from an expected duration, seconds."""
+    return max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s)
+
+
+def _notes(
+    streams: Sequence[VideoStream], chosen: VideoStream, timeline: Timeline, fields: FieldOrder
+) -> Iterator[str]:
+    """Yield what the private report should say about the recording."""
+    if len(streams) > 1:
+        sizes = ", ".join("{} x {}".format(*_coded_size(stream.entries)) for stream in streams)
+        number = next(index for index, stream in enumerate(streams, 1) if stream is chosen)
+        yield f"{len(streams)} video streams ({sizes}): number {number} is taken"
+    for join in timeline.joins:
+        yield (
+            f"the clock of the file jumps at {join.at_s:.2f} s "
+            f"(from {join.before_s:.2f} s to {join.after_s:.2f} s): times run on"
+        )
+    if fields != "flagged":
+        yield "deinterlaced by content: the file does not say that it is interlaced"
 
 
 def _unreadable(recording: Recording, complaint: str) -> BadVideoError:
@@ -77,36 +219,59 @@ def _unreadable(recording: Recording, complaint: str) -> BadVideoError:
     return BadVideoError("unreadable", f"ffmpeg cannot read the file as a video ({complaint})")
 
 
-def _display_size(stream: dict[str, Any]) -> tuple[int, int]:
+def _coded_size(entries: Mapping[str, str]) -> tuple[int, int]:
+    """Return width and height of a decoded picture. New ffmpegs crop as the container says."""
+    sides = [int(_number(entries.get(name)) or 0) for name in ("width", "height")]
+    left, right, top, bottom = (
+        int(_number(entries.get(f"crop_{side}")) or 0)
+        for side in ("left", "right", "top", "bottom")
+    )
+    return sides[0] - left - right, sides[1] - top - bottom
+
+
+def _display_size(
+    entries: Mapping[str, str], width: int, height: int, *, is_turned: bool
+) -> tuple[int, int]:
     """Return width and height after rotation, with square pixels."""
-    width, height = int(stream.get("width", 0)), int(stream.get("height", 0))
-    aspect = _fraction(str(stream.get("sample_aspect_ratio", "")).replace(":", "/"))
+    aspect = positive_fraction(entries.get("sample_aspect_ratio", "").replace(":", "/"))
     if aspect:
         width = round(width * aspect)
-    rotation = next(
-        (side["rotation"] for side in stream.get("side_data_list", []) if "rotation" in side), 0
-    )
-    return (height, width) if round(float(rotation)) % 180 == 90 else (width, height)
+    return (height, width) if is_turned else (width, height)
 
 
-def _duration_s(stream: dict[str, Any], container: dict[str, Any]) -> float | None:
-    """Return the duration of the stream.
+def _matrix(entries: Mapping[str, str]) -> tuple[int, int, int, int]:
+    """Return the signs of the 2 x 2 part of the container's display matrix: a, b, c, d."""
+    numbers = [
+        [int(word) for word in row.partition(":")[2].split()]
+        for row in entries.get("displaymatrix", "").splitlines()
+        if ":" in row
+    ]
+    if [len(row) for row in numbers] != [3, 3, 3]:
+        return 1, 0, 0, 1
+    (a, b, _), (c, d, _), _ = numbers
 
-    Without one, return that of the container, which may be that of a longer sound track.
-    """
-    if "duration" in stream:
-        return float(stream["duration"])
-    tag = stream.get("tags", {}).get("DURATION")  # Matroska: HH:MM:SS.nnnnnnnnn
-    if tag:
-        hours, minutes, seconds = tag.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return float(container["duration"]) if "duration" in container else None
+    # Only quarter turns and mirrors: the larger entry of the first row decides.
+    if abs(b) > abs(a):
+        return 0, _sign(b), _sign(c), 0
+    return _sign(a), 0, 0, _sign(d)
 
 
-def _fraction(text: str | None) -> Fraction | None:
-    """Return a positive fraction, or None for any other text."""
+def _turn(matrix: tuple[int, int, int, int]) -> tuple[str, ...]:
+    """Return the filters that show a picture as its display matrix says."""
+    a, b, c, d = matrix
+    if a == 0:
+        return (f"transpose={_TRANSPOSE[b, c]}",)
+    return (*(["hflip"] if a < 0 else []), *(["vflip"] if d < 0 else []))
+
+
+def _sign(value: int) -> int:
+    return -1 if value < 0 else 1
+
+
+def _number(text: object) -> float | None:
+    """Return a positive finite number, or None for any other text."""
     try:
-        value = Fraction(text or "")
-    except (ValueError, ZeroDivisionError):
+        value = float(str(text))
+    except ValueError:
         return None
-    return value if value > 0 else None
+    return value if 0 < value < 1e12 else None

@@ -122,7 +122,8 @@ def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -
     assert shards(tmp_path / "a") == shards(tmp_path / "b")
 
 
-def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 1], ids=["decoder", "encoder"])
+def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(number: int, tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "long.mp4", seconds=8, size="640x480", rate=25)
     build = (
         *build_folder(tmp_path / "videos"),
@@ -131,8 +132,7 @@ def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(tmp_path: Path) -> N
     )
     with subprocess.Popen(command(*build), stderr=subprocess.PIPE, text=True) as running:
         wait_for(lambda: any(tmp_path.glob("a.private/work/*/videos/*/*/000000.mp4")), running)
-        (encoder,) = children(running.pid)
-        os.kill(encoder, signal.SIGTERM)
+        os.kill(sorted(children(running.pid))[number], signal.SIGTERM)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
     assert "stopped by a signal" in errors.splitlines()[-1]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
+from surgrec_shard.encode import DroppedStretch, EncodedVideo, EncodeSettings, encode_video
 
 from surgrec.errors import ConfigError
-from surgrec.recordings import BadVideoError, Recording, inspect
+from surgrec.recordings import BadVideoError
 from tests.support.tool import ffmpeg, ffprobe
 from tests.support.videos import make_video
 
@@ -45,7 +45,7 @@ def test_clips_have_exactly_the_frames_and_times_that_the_index_says(
         assert encoded.native_fps == pytest.approx(native)
         assert encoded.fps == pytest.approx(min(native, fps or native))
     assert [round(clip.start_s) for clip in encoded.clips] == [0, 4, 8]
-    assert encoded.tail is None
+    assert not encoded.dropped
     for clip in encoded.clips:
         path = encoded.folder / clip.file
         assert clip.duration_s == pytest.approx(clip.num_frames / encoded.fps, abs=1e-5)
@@ -82,7 +82,7 @@ def test_a_short_tail_is_left_out_and_told(tmp_path: Path) -> None:
     video = make_video(tmp_path / "one.mp4", seconds=9.5, rate=10)
     encoded = encode_video(video, SETTINGS, tmp_path / "spool" / "one")
     assert [(clip.start_s, clip.num_frames) for clip in encoded.clips] == [(0.0, 32), (4.0, 32)]
-    assert encoded.tail == (8.0, 9.5)
+    assert encoded.dropped == [DroppedStretch(start_s=8.0, end_s=9.5, reason="short_tail")]
 
 
 def test_a_video_shorter_than_the_shortest_clip_is_bad(tmp_path: Path) -> None:
@@ -182,8 +182,6 @@ def test_interlaced_video_is_stored_without_combs(tmp_path: Path) -> None:
         *("-f", "lavfi", "-t", 5, "-i", f"{stripes},tinterlace=interleave_top,fieldorder=tff"),
         *("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", 2, video),
     )
-    with Recording(video) as recording:
-        assert inspect(recording).interlaced
     encoded = encode_video(video, replace(SETTINGS, short_side_px=96), tmp_path / "spool" / "one")
     stored = frames(encoded.folder / encoded.clips[0].file, 128, 96)
     assert combing(stored) < 0.5 * combing(frames(video, 128, 96))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
-from surgrec_shard.encode import EncodedClip
+from surgrec_shard.clip_writer import EncodedClip
 from surgrec_shard.groups import PackSettings, PlannedVideo, make_groups
 from surgrec_shard.pack import StoredClip, interleave, labels_of_clip
 

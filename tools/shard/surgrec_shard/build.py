@@ -317,11 +317,11 @@ class Build:
             work=self._work,
         )
 
-        # Dropped: segments too short for a clip, and whole videos that could not be used.
-        tails = [
-            Dropped(video=name, start_s=video.tail[0], end_s=video.tail[1], reason="short_tail")
+        # Dropped: stretches without clips, and whole videos that could not be used.
+        stretches = [
+            Dropped(video=name, **asdict(stretch))
             for name, video in encoded.items()
-            if video.tail
+            for stretch in video.dropped
         ]
         whole_videos = [
             Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
@@ -331,9 +331,10 @@ class Build:
         return PackedGroup(
             shards=shards,
             samples=samples,
-            dropped=tails + whole_videos,
+            dropped=stretches + whole_videos,
             failures=failures,
             damaged={name: video.complaints for name, video in encoded.items() if video.complaints},
+            notes={name: video.notes for name, video in encoded.items() if video.notes},
         )
 
     def _record_pending(

@@ -38,6 +38,7 @@ def write_report(
         for failure in failures
     }
     damaged = {video: count for group in packed.values() for video, count in group.damaged.items()}
+    notes = {video: lines for group in packed.values() for video, lines in group.notes.items()}
     ends = {
         video: end_s for group in packed.values() for video, end_s in group.video_ends().items()
     }
@@ -59,6 +60,7 @@ def write_report(
                 "status": failure.reason if failure else "packed",
                 "detail": failure.detail if failure else "",
                 "damaged_places": damaged.get(plan.id, 0) if plan else 0,
+                "notes": "; ".join(notes.get(plan.id, [])) if plan else "",
                 **asdict(
                     count_oddities(plan.annotations, ends.get(plan.id, math.inf))
                     if plan

@@ -1,11 +1,12 @@
 """Encoding: one video becomes clips as mp4 files, in one pass of ffmpeg with one thread."""
 
-import csv
 import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,19 +16,24 @@ from surgrec.recordings import (
     BadVideoError,
     FfmpegError,
     FileIdentity,
+    PictureReader,
     Recording,
     RecordingFacts,
     inspect,
-    run_ffmpeg,
+    shortfall_s,
 )
+from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
+from surgrec_shard.sampling import Sampler, corrupt_spans
 
-_CLIPS_FILE, _SEGMENTS_FILE = "clips.json", "segments.csv"
-_ENCODING_VERSION = 1
+_CLIPS_FILE = "clips.json"
+_ENCODING_VERSION = 2
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
-_SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
-"""Accepted difference from the duration in the container, which is rounded by a frame or two."""
+_PICTURES_PER_FRAME = 2
+"""Pictures that the reader returns per stored frame, so that a close one can be chosen."""
+_NOTES = {"gap": "the file has no pictures there", "damaged": "they cannot be decoded"}
+"""Reasons of missing stretches in the private report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +76,13 @@ class EncodeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedClip:
-    """One clip of a video, as a file. Times in seconds of the video."""
+class DroppedStretch:
+    """A stretch of a video without clips, seconds."""
 
-    file: str
     start_s: float
-    duration_s: float
-    num_frames: int
+    end_s: float
+    reason: str
+    """`short_tail`, `gap` (no pictures in the file) or `damaged` (undecodable)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +97,14 @@ class EncodedVideo:
     native_fps: float
     native_width: int
     native_height: int
-    tail: tuple[float, float] | None
-    """Start and end of a last segment that is too short for a clip, seconds."""
+    end_s: float
+    """End of the video, seconds."""
+    dropped: list[DroppedStretch]
+    """Stretches without clips."""
     complaints: int
     """Number of damaged places that the decoder skipped."""
-
-    @property
-    def end_s(self) -> float:
-        """End of the video, seconds."""
-        last = self.clips[-1]
-        return self.tail[1] if self.tail else last.start_s + last.duration_s
+    notes: list[str]
+    """Sentences for the private report."""
 
 
 def encode_video(
@@ -158,82 +162,135 @@ def _partial_folder(folder: Path) -> Path:
 def _encode(
     recording: Recording, facts: RecordingFacts, settings: EncodeSettings, folder: Path
 ) -> EncodedVideo:
+    if facts.is_cut:
+        raise _truncated(facts.duration_s, facts.stated_s or facts.duration_s)
     width, height = _stored_size(facts, settings.short_side_px)
-    fps = min(settings.fps, facts.fps) if settings.fps else facts.fps
+    native = facts.timeline.rate
+    rate = min(Fraction(settings.fps).limit_denominator(10**6), native) if settings.fps else native
+    frames = FrameFormat(width=width, height=height, rate=rate, colors=facts.colors)
+
+    # One pass: pictures become frames, and frames become clips.
+    picture_rate = _PICTURES_PER_FRAME * float(rate)
+    sampler = Sampler(
+        timeline=facts.timeline,
+        rate=rate,
+        picture_rate=picture_rate if picture_rate < facts.fps else None,
+    )
     try:
         with writing_to(folder.parent):
-            complaints = run_ffmpeg(
-                recording,
-                _input_options(facts),
-                _output_arguments(facts, settings, fps, width, height),
-                out=folder,
-            )
+            segments, complaints = _write_clips(recording, facts, sampler, frames, settings, folder)
     except FfmpegError as error:
         raise BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}") from None
 
-    # A video that ends before its stated duration is a truncated copy.
-    segments = _read_segments(folder / _SEGMENTS_FILE, fps)
-    end_s = segments[-1].start_s + segments[-1].duration_s if segments else 0.0
-    expected_s = facts.duration_s or 0.0
-    if expected_s - end_s > max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s):
-        raise BadVideoError(
-            "truncated",
-            f"only {end_s:.1f} s of {expected_s:.1f} s can be decoded; copy the file again",
-        )
-
-    clips = [clip for clip in segments if clip.duration_s >= settings.min_clip_s - 0.5 / fps]
+    # A video that ends before its last picture is a truncated copy.
+    if facts.duration_s - sampler.end_s > shortfall_s(facts.duration_s):
+        raise _truncated(sampler.end_s, facts.duration_s)
+    clips, dropped = _select_clips(segments, sampler, settings)
     if not clips:
         raise BadVideoError(
             "too_short",
-            f"the video lasts {end_s:.1f} s, but the shortest clip is {settings.min_clip_s:g} s; "
-            "lower encode.min_clip_s to use it",
+            f"the video lasts {sampler.end_s:.1f} s, but the shortest clip is "
+            f"{settings.min_clip_s:g} s; lower encode.min_clip_s to use it",
         )
     return EncodedVideo(
         folder=folder,
         clips=clips,
-        fps=fps,
+        fps=float(rate),
         width=width,
         height=height,
         native_fps=facts.fps,
         native_width=facts.width,
         native_height=facts.height,
-        tail=(segments[-1].start_s, end_s) if len(clips) < len(segments) else None,
+        end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s),
+        dropped=dropped,
         complaints=complaints,
+        notes=[*facts.notes, *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES)],
     )
 
 
-def _input_options(facts: RecordingFacts) -> list[str]:
-    # If frames change their size midway, the same filters must continue: new ones would restart at
-    # time 0. yadif and the rotation of frames do not accept such a change.
-    keep_filters = [] if facts.interlaced or facts.rotated else ["-reinit_filter", "0"]
-    return ["-threads", "1", *keep_filters]
+def _write_clips(
+    recording: Recording,
+    facts: RecordingFacts,
+    sampler: Sampler,
+    frames: FrameFormat,
+    settings: EncodeSettings,
+    folder: Path,
+) -> tuple[list[EncodedClip], int]:
+    """Decode the recording once and write all of its clips, also those that are too short.
+
+    Returns:
+        The clips, and the number of complaints of the decoder.
+    """
+    clips: list[EncodedClip] = []
+    size = (frames.width, frames.height)
+    with (
+        PictureReader(recording, facts, size=size, rate=sampler.picture_rate) as pictures,
+        ExitStack() as stack,
+    ):
+        writer: ClipWriter | None = None
+        for shown in sampler.frames(pictures):
+            if shown.starts:
+                if writer is not None:
+                    clips += writer.close()
+                    stack.close()
+                writer = stack.enter_context(
+                    ClipWriter(
+                        folder,
+                        frames,
+                        _encoding(settings),
+                        clip_s=settings.clip_s,
+                        first_frame=shown.first,
+                        first_clip=len(clips),
+                    )
+                )
+            assert writer is not None
+            writer.write(shown.data, shown.count)
+        if writer is not None:
+            clips += writer.close()
+        return clips, pictures.complaints
 
 
-def _output_arguments(
-    facts: RecordingFacts, settings: EncodeSettings, fps: float, width: int, height: int
-) -> list[str]:
-    filters = [
-        *(["yadif"] if facts.interlaced else []),
-        "setpts=PTS-STARTPTS",
-        f"fps={fps!r}",
-        f"scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact",
-        "setsar=1",
-    ]
+def _select_clips(
+    segments: list[EncodedClip], sampler: Sampler, settings: EncodeSettings
+) -> tuple[list[EncodedClip], list[DroppedStretch]]:
+    """Divide the written clips into those to keep and dropped stretches; add missing stretches."""
+    spoiled = corrupt_spans(sampler.corrupt)
+    shortest_s = settings.min_clip_s - 0.5 / float(sampler.rate)
+    clips = []
+    dropped = [DroppedStretch(**asdict(missing)) for missing in sampler.missing]
+    for clip in segments:
+        end_s = clip.start_s + clip.duration_s
+        if any(start_s < end_s and clip.start_s < until_s for start_s, until_s in spoiled):
+            reason = "damaged"
+        elif clip.duration_s < shortest_s:
+            reason = "short_tail"
+        else:
+            clips.append(clip)
+            continue
+        dropped.append(DroppedStretch(start_s=clip.start_s, end_s=round(end_s, 6), reason=reason))
+    return clips, sorted(dropped, key=lambda stretch: stretch.start_s)
+
+
+def _truncated(found_s: float, expected_s: float) -> BadVideoError:
+    return BadVideoError(
+        "truncated",
+        f"only {found_s:.1f} s of {expected_s:.1f} s can be decoded; copy the file again",
+    )
+
+
+def _note(stretch: DroppedStretch) -> str:
+    return f"{stretch.start_s:.2f} to {stretch.end_s:.2f} s are left out: {_NOTES[stretch.reason]}"
+
+
+def _encoding(settings: EncodeSettings) -> list[str]:
+    """Return ffmpeg's options of the encoder. Its bytes do not depend on the processor."""
     tune = ["-tune", settings.tune] if settings.tune != "none" else []
     return [
-        # The video stream only: no sound, subtitles, data, metadata or chapters.
-        *("-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
-        *("-fflags", "+bitexact", "-flags:v", "+bitexact"),
-        *("-vf", ",".join(filters), "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-preset", settings.preset, "-crf", str(settings.crf)),
-        *("-threads", "1"),
+        *("-threads", "1", "-x264-params", "cpu-independent=1"),
         *("-a53cc", "0"),  # closed captions are stored inside the picture data
         *tune,
         *("-bf", str(settings.b_frames), "-g", str(settings.gop), "-sc_threshold", "0"),
-        *("-force_key_frames", f"expr:gte(t,n_forced*{settings.clip_s!r})"),
-        *("-f", "segment", "-segment_time", repr(settings.clip_s), "-reset_timestamps", "1"),
-        *("-segment_list", _SEGMENTS_FILE, "-segment_list_type", "csv"),
-        *("-segment_format", "mp4", "-segment_format_options", "movflags=+faststart", "%06d.mp4"),
     ]
 
 
@@ -243,29 +300,8 @@ def _stored_size(facts: RecordingFacts, short_side_px: int) -> tuple[int, int]:
     return max(2, round(facts.width * scale / 2) * 2), max(2, round(facts.height * scale / 2) * 2)
 
 
-def _read_segments(path: Path, fps: float) -> list[EncodedClip]:
-    """Read ffmpeg's list of segments.
-
-    The stored rate is constant, so their times give exact numbers of frames.
-    """
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(row[0], float(row[1]), float(row[2])) for row in csv.reader(file)]
-
-    return [
-        EncodedClip(
-            file=name,
-            start_s=round(start_s, 6),
-            duration_s=round(end_s - start_s, 6),
-            num_frames=round((end_s - start_s) * fps),
-        )
-        for name, start_s, end_s in rows
-    ]
-
-
 def _read(folder: Path) -> EncodedVideo:
     row = json.loads((folder / _CLIPS_FILE).read_text(encoding="utf-8"))
     row["clips"] = [EncodedClip(**clip) for clip in row["clips"]]
-    row["tail"] = tuple(row["tail"]) if row["tail"] else None
+    row["dropped"] = [DroppedStretch(**stretch) for stretch in row["dropped"]]
     return EncodedVideo(**(row | {"folder": folder}))

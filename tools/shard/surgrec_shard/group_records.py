@@ -37,6 +37,8 @@ class PackedGroup:
     failures: list[VideoFailure] = field(default_factory=list)
     damaged: dict[str, int] = field(default_factory=dict)
     """Number of damaged places that the decoder skipped, for each video that has any."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """Sentences for the private report, for each video that has any."""
 
     @property
     def is_final(self) -> bool:
@@ -108,4 +110,5 @@ def _packed_group(row: dict[str, Any]) -> PackedGroup:
             for failure in row["failures"]
         ],
         damaged=row["damaged"],
+        notes=row["notes"],
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from surgrec.annotations import Label
 from surgrec.shards import Clip, Sample, Shard, ShardWriter, shard_name
 from surgrec.storage import Store
+from surgrec_shard.clip_writer import EncodedClip
 from surgrec_shard.disk import writing_to
-from surgrec_shard.encode import EncodedClip, EncodedVideo
+from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.groups import Group, PlannedVideo
 
 _TAR_OVERHEAD_BYTES = 4096

@@ -1,0 +1,184 @@
+"""The pictures of a recording: decoded once, upright, deinterlaced, with square pixels."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from surgrec.recordings._facts import RecordingFacts
+from surgrec.recordings._ffmpeg import Ffmpeg
+from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._timeline import VideoClock
+
+PixelFormat = Literal["yuv420p", "rgb24"]
+_BYTES_PER_PIXEL = {"yuv420p": 1.5, "rgb24": 3.0}
+_MARK = "surgrec"
+"""Key of the metadata with which ffmpeg prints the time of a picture."""
+_SCALER = "flags=bicubic+accurate_rnd+bitexact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A decoded picture."""
+
+    time_s: float
+    """When it appears, seconds of the video."""
+    data: bytes
+    """Its pixels: planes of yuv420p, or rows of rgb24."""
+    is_corrupt: bool
+    """Whether it was decoded from damaged data."""
+
+
+class PictureReader:
+    """The pictures of a recording in the order in which they appear. Use it in a `with` block.
+
+    Args:
+        recording: The recording.
+        facts: Its properties.
+        size: Width and height of the returned pictures, pixels.
+        pixels: Their format: limited range for yuv420p, full range for rgb24.
+        rate: Pictures that are wanted per second of video; others may be skipped. None: all.
+
+    Example:
+        >>> with PictureReader(recording, facts, size=(456, 256)) as pictures:
+        ...     times = [picture.time_s for picture in pictures]
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        facts: RecordingFacts,
+        *,
+        size: tuple[int, int],
+        pixels: PixelFormat = "yuv420p",
+        rate: float | None = None,
+    ) -> None:
+        self._clock = VideoClock(facts.timeline)
+        self._bytes = round(size[0] * size[1] * _BYTES_PER_PIXEL[pixels])
+        reading, writing = os.pipe()
+        self._times_descriptor = reading
+        try:
+            self._process = Ffmpeg(
+                "ffmpeg",
+                recording,
+                _output(facts, size, pixels, rate, writing),
+                input_options=_INPUT_OPTIONS,
+                descriptors=(writing,),
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self.complaints = 0
+        """Number of complaints of the decoder, complete after the last picture."""
+
+    def __enter__(self) -> "PictureReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.__exit__(*error)
+        os.close(self._times_descriptor)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield the pictures.
+
+        Raises:
+            FfmpegError: ffmpeg cannot decode the file.
+            BadVideoError: The file cannot be read for now, or needs too much memory or time.
+        """
+        corrupt = 0
+        for container_s in self._times():
+            data = self._read_exactly(self._bytes)
+            if data is None:
+                break
+            yield Picture(
+                time_s=self._clock.time_of(container_s),
+                data=data,
+                is_corrupt=self._process.log.corrupt_pictures > corrupt,
+            )
+            corrupt = self._process.log.corrupt_pictures
+        self._process.finish()
+        self.complaints = self._process.log.errors
+
+    def _times(self) -> Iterator[float]:
+        """Yield the container's time of each picture, seconds. ffmpeg prints it before the data."""
+        rest = b""
+        while chunk := self._process.read_some(self._times_descriptor, 4096):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.startswith(b"frame:"):
+                    yield _microseconds(line) / 1e6
+
+    def _read_exactly(self, size: int) -> bytes | None:
+        parts, missing = [], size
+        while missing:
+            part = self._process.read_some(self._process.stdout.fileno(), min(missing, 1 << 20))
+            if not part:
+                return None
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+
+_INPUT_OPTIONS = (
+    # Times of the container, unchanged: the video's clock is made from them.
+    "-copyts",
+    # If pictures change their size or format midway, the same filters continue.
+    *("-reinit_filter", "0", "-noautorotate"),
+    *("-threads", "1", "-flags", "+bitexact"),
+)
+
+
+def _output(
+    facts: RecordingFacts,
+    size: tuple[int, int],
+    pixels: PixelFormat,
+    rate: float | None,
+    times_descriptor: int,
+) -> list[str]:
+    """Return the arguments that decode and filter the pictures."""
+    filters = ",".join(_filters(facts, size, pixels, rate, times_descriptor))
+    return [
+        *("-map", f"0:{facts.stream}", "-an", "-sn", "-dn"),
+        *("-filter_threads", "1", "-max_error_rate", "1"),
+        *("-vf", filters, "-pix_fmt", pixels, "-fps_mode", "passthrough"),
+        *("-c:v", "rawvideo", "-f", "rawvideo", "pipe:1"),
+    ]
+
+
+def _filters(
+    facts: RecordingFacts,
+    size: tuple[int, int],
+    pixels: PixelFormat,
+    rate: float | None,
+    times_descriptor: int,
+) -> Iterator[str]:
+    # Pictures whose size or format changes midway become like the first ones, field by field.
+    yield f"scale={facts.coded_width}:{facts.coded_height}:interl=-1:{_SCALER}"
+    if facts.fields != "flagged":
+        yield f"setfield={facts.fields}"
+    yield "yadif=deint=interlaced"
+
+    yield "settb=1/1000000"
+    if rate is not None:
+        bins = f"floor(t*{rate!r})-floor(prev_selected_t*{rate!r})"
+        yield f"select='isnan(prev_selected_t)+not(eq({bins},0))'"
+    yield "metadata=delete"
+    yield f"metadata=add:key={_MARK}:value=1"
+    yield f"metadata=print:key={_MARK}:file='pipe\\:{times_descriptor}':direct=1"
+
+    yield "setpts=N"
+    yield from facts.turn
+    out_range = "tv" if pixels == "yuv420p" else "pc"
+    yield f"scale={size[0]}:{size[1]}:{_SCALER}:out_range={out_range}"
+    yield f"format={pixels}"
+    yield "setsar=1"
+
+
+def _microseconds(line: bytes) -> int:
+    """Return the time in ffmpeg's line about a picture."""
+    try:
+        return int(line.partition(b"pts:")[2].split()[0])
+    except (IndexError, ValueError):
+        raise BadVideoError("undecodable", "the pictures of the file have no times") from None
