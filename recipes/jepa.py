@@ -67,7 +67,7 @@ def main(config: JepaConfig) -> None:
     run.initialize(objective)
     target = ema_copy(encoder)
     optimizer = build_optimizer(objective, config.optimizer)
-    model, optimizer = run.restore(objective, optimizer, target_encoder=target)
+    model, optimizer = run.restore(objective, optimizer, encoder=target, target_encoder=target)
 
     for step, batch in run.steps(data):
         clips = to_model_input(batch, config.encoder.crop_px, run.device)
@@ -99,7 +99,7 @@ def main(config: JepaConfig) -> None:
         )
         if run.is_sync_step(step):  # a collective: every rank comes here after the same step
             diagnostics = collapse_diagnostics(targets) if run.is_main else {}
-            run.sync(step, encoder=target, diagnostics=diagnostics)
+            run.sync(step, diagnostics=diagnostics)
 
 
 if __name__ == "__main__":

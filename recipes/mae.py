@@ -70,7 +70,7 @@ def main(config: MaeConfig) -> None:
     objective = MaeObjective(encoder, config.objective).to(run.device)
     run.initialize(objective)
     optimizer = build_optimizer(objective, config.optimizer)
-    model, optimizer = run.restore(objective, optimizer)
+    model, optimizer = run.restore(objective, optimizer, encoder=encoder)
 
     for step, batch in run.steps(data):
         clips = to_model_input(batch, config.encoder.crop_px, run.device)
@@ -101,7 +101,7 @@ def main(config: MaeConfig) -> None:
             if run.is_main:
                 with torch.no_grad(), run.autocast():
                     diagnostics |= collapse_diagnostics(encoder(clips[:8]))
-            run.sync(step, encoder=encoder, diagnostics=diagnostics)
+            run.sync(step, diagnostics=diagnostics)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def evaluate(
             read_split,
         )
         from surgrec.evaluation import evaluate as fit_and_score
-        from surgrec.features import EncoderChoice, ExtractConfig
+        from surgrec.features import EncoderChoice, ExtractConfig, describe_encoder
 
     config = EvaluationConfig(
         corpora=corpus,
@@ -91,5 +91,5 @@ def evaluate(
         record = fit_and_score(audited)
 
     print_evaluation(record)
-    say(escape(f"evaluation: {config.out}"))
+    say(escape(f"evaluation: {config.out}, of {describe_encoder(record['encoder'])}"))
     return SOME_FAILED if any(part["failed"] for part in record["counts"].values()) else 0

@@ -59,9 +59,11 @@ def features(
     )
 
     windows = computed = failed = repeating = 0
+    described = ""
     with progress_bars() as bars:
         bar = bars.add_task("videos", visible=False)
         for video in extract(data, choice, config, out):
+            described = f" of {video.encoder}"
             windows += video.windows
             failed += video.failed
             repeating += video.repeats_frames
@@ -74,5 +76,5 @@ def features(
     left_out = f"; {failed} left out, features.json gives the reasons" if failed else ""
     if repeating:
         say(f"features: frames repeat in {repeating} videos with fewer frames per second")
-    say(escape(f"features: {out}, {windows} windows{left_out}"))
+    say(escape(f"features: {out}, {windows} windows{described}{left_out}"))
     return SOME_FAILED if failed else 0

@@ -6,7 +6,12 @@ Example:
     torch.Size([340, 1024])
 """
 
-from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features._encoders import (
+    EncoderChoice,
+    FrozenEncoder,
+    describe_encoder,
+    open_encoder,
+)
 from surgrec.features._extract import ExtractConfig, Extracted, extract
 from surgrec.features._feature_encoder import FeatureEncoder, load_encoder
 from surgrec.features._files import VideoFeatures
@@ -25,6 +30,7 @@ __all__ = [
     "FrozenEncoder",
     "VideoFeatures",
     "WindowRow",
+    "describe_encoder",
     "extract",
     "load_encoder",
     "open_encoder",

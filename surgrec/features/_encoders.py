@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, MissingError
 from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, read_encoder
 from surgrec.ranges import Range, Seed, check_ranges
-from surgrec.runs import summarize_drawn
+from surgrec.runs import RunFiles, summarize_drawn
 from surgrec.storage import file_sha256
 
 
@@ -51,11 +52,13 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
 
     Raises:
         MissingError: The run or the file does not exist, or the run has not saved an encoder yet.
-        CheckpointError: The file is damaged or not an encoder file.
+        CheckpointError: The file is damaged or not an encoder file, or is older than the newest
+            checkpoint of its run.
         ConfigError: The frame rate is neither stored in the file nor given, or the file was
             overwritten while it was being read.
     """
     path = _encoder_file(choice.path)
+    checkpoints = RunFiles(choice.path).checkpoint_steps()
     sha256 = file_sha256(path)
     # Building an encoder draws random weights, which the stored ones then replace.
     with torch.random.fork_rng(devices=[]):
@@ -65,6 +68,7 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
             f"{path} was overwritten while it was being read; wait until its run is done, "
             "or copy it"
         )
+    RunFiles(choice.path).require_newest(provenance, checkpoints)
 
     fps = choice.fps if choice.fps is not None else provenance.get("config", {}).get("sampling_fps")
     if fps is None:
@@ -90,6 +94,16 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
             "random_seed": choice.random_seed,
         },
     )
+
+
+def describe_encoder(facts: Mapping[str, Any]) -> str:
+    """Return name and step of an encoder for a message: `jepa, step 300`.
+
+    Args:
+        facts: Origin of the encoder, as in `FrozenEncoder.facts`, features.json or evaluation.json.
+    """
+    step = facts["provenance"].get("step")
+    return facts["name"] if step is None else f"{facts['name']}, step {step}"
 
 
 def _encoder_file(path: Path) -> Path:

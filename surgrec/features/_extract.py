@@ -13,7 +13,7 @@ import torch
 from surgrec import __version__
 from surgrec.clips import torchcodec_classes
 from surgrec.errors import ConfigError, SetupError
-from surgrec.features._encoders import EncoderChoice, open_encoder
+from surgrec.features._encoders import EncoderChoice, describe_encoder, open_encoder
 from surgrec.features._extract_video import Precision
 from surgrec.features._files import read_header_and_starts
 from surgrec.features._job import Job, Outcome, feature_settings
@@ -63,6 +63,8 @@ class Extracted:
     """Whether its features existed already."""
     repeats_frames: bool
     """Whether it has fewer frames per second than a window."""
+    encoder: str
+    """Name and training step of the encoder, for messages."""
 
 
 def extract(
@@ -113,6 +115,7 @@ def extract(
         allow_repeated_frames=config.allow_repeated_frames,
     )
     facts = {"encoder": frozen.facts, "settings": settings, "surgrec": __version__}
+    described = describe_encoder(frozen.facts)
     del frozen
 
     store = open_store(out)
@@ -130,6 +133,7 @@ def extract(
                 failed=len(outcome.header.failed),
                 reused=outcome.reused,
                 repeats_frames=outcome.header.repeats_frames,
+                encoder=described,
             )
 
         outcomes.sort(key=lambda outcome: (outcome.entry.source, outcome.entry.video))

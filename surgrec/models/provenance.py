@@ -84,6 +84,13 @@ class Provenance(TypedDict, total=False):
     drawn: dict[str, Any] | None
 
 
+class TunedRecord(TypedDict):
+    """Changes of the optimizer at a resume."""
+
+    step: Annotated[int, Meta(ge=0)]
+    changed: list[str]
+
+
 class RunIdentity(TypedDict):
     """The values that a run and its resumption share."""
 
@@ -92,6 +99,7 @@ class RunIdentity(TypedDict):
     order: OrderRecord
     config: dict[str, Any]
     init_from: InitRecord | None
+    tuned: NotRequired[list[TunedRecord]]
 
 
 class RunProvenance(TypedDict):

@@ -12,7 +12,8 @@ from surgrec.runs._drawn import (
 )
 from surgrec.runs._files import RunFiles
 from surgrec.runs._identity import (
-    completed_identity,
+    IdentityComparison,
+    compare_identities,
     different_lines,
     provenance,
     run_identity,
@@ -24,13 +25,14 @@ from surgrec.runs._step_rows import StepReport, sample_rows, step_row
 
 __all__ = [
     "DrawnSource",
+    "IdentityComparison",
     "Plan",
     "PretrainingData",
     "RunFiles",
     "StartRow",
     "StepReport",
     "append_rows",
-    "completed_identity",
+    "compare_identities",
     "consumed_samples",
     "different_lines",
     "drawn_videos",

@@ -1,9 +1,15 @@
 """Names of the files in a run folder."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from surgrec.errors import CheckpointError
 from surgrec.runs._rows import keep_rows_before
+
+_CHECKPOINT = re.compile(r"step-([0-9]{8,15})")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,41 @@ class RunFiles:
     def stop(self) -> Path:
         """A file that a user creates to stop the run at its next sync."""
         return self.run_dir / "STOP"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.run_dir / "checkpoints"
+
+    def checkpoint_steps(self) -> list[int]:
+        """Return the steps that have a checkpoint, in ascending order."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted(
+            step
+            for path in self.checkpoints.iterdir()
+            if (match := _CHECKPOINT.fullmatch(path.name))
+            and path.name == f"step-{(step := int(match.group(1))):08d}"
+            and path.is_dir()
+        )
+
+    def require_newest(self, provenance: Mapping[str, Any], steps: Sequence[int]) -> None:
+        """Refuse an encoder of the run that is older than the newest checkpoint.
+
+        Args:
+            provenance: Provenance of the encoder.
+            steps: The checkpoints before the encoder file was read; a run may save meanwhile.
+
+        Raises:
+            CheckpointError: Names both steps.
+        """
+        step, newest = provenance.get("step"), max(steps, default=0)
+        if isinstance(step, int) and step < newest:
+            raise CheckpointError(
+                f"{self.run_dir} has an encoder file of step {step}, but a checkpoint of step "
+                f"{newest}, since a save was cut short; resume the run, which writes the encoder "
+                f"of step {newest}, or give the encoder file itself to use step {step}"
+            )
 
     def drop_rows_from(self, step: int) -> None:
         """Drop the rows of `step` and later steps, which a resumed run writes again."""

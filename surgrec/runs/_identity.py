@@ -1,8 +1,8 @@
 """The identity of a run, which a resumed run must share, and the provenance of its weights."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,22 @@ CHANGEABLE_ON_RESUME = {
 The mixture is compared as part of the order, and the initial weights by their digest.
 """
 
+_TUNABLE = ("config.optimizer.lr", "config.optimizer.weight_decay", "config.optimizer.grad_clip")
+"""Beginnings of the values that a resumed run may change if it records the change: a run whose loss
+has diverged goes on with a smaller learning rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityComparison:
+    """How the identity of a resumed run differs from the saved one: one line per difference."""
+
+    refused: list[str]
+    """Differences with which the run cannot be resumed."""
+    tuned: list[str]
+    """Differences that the run records and goes on with."""
+    unknown: list[str]
+    """Names of values that the version that wrote the checkpoint did not record."""
+
 
 def run_identity(
     recipe: str,
@@ -42,6 +58,7 @@ def run_identity(
     *,
     positions: int,
     versions: Mapping[str, int],
+    tuned: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the JSON values that a run and its resumption must share.
 
@@ -52,6 +69,7 @@ def run_identity(
         init_from: Record of the initial weights; None for random weights.
         positions: Positions of the stream that the run has consumed.
         versions: Versions of the masks and of the views.
+        tuned: Changes of the optimizer at earlier resumes: `step` and `changed`, one line each.
     """
     fixed = {
         name: value for name, value in as_plain(config).items() if name not in CHANGEABLE_ON_RESUME
@@ -63,13 +81,14 @@ def run_identity(
         "order": order,
         "config": fixed,
         "init_from": init_from,
+        "tuned": list(tuned),
     }
 
 
-def completed_identity(
+def compare_identities(
     saved: Mapping[str, Any], current: Mapping[str, Any], config: object
-) -> tuple[dict[str, Any], list[str]]:
-    """Return a saved identity with the values that its version of SurgRec did not record yet.
+) -> IdentityComparison:
+    """Compare the identity in a checkpoint with that of the run that resumes.
 
     A config field that is newer than the checkpoint had its default. The first checkpoints recorded
     no versions, which were all 1.
@@ -78,10 +97,21 @@ def completed_identity(
         saved: The identity in a checkpoint.
         current: The identity of the run that resumes, from `run_identity`.
         config: Its config.
+    """
+    completed, unknown = _completed(saved, current, config)
+    lines = different_lines(completed, {**current, "tuned": None})
+    tuned = [line for line in lines if line.startswith(_TUNABLE)]
+    refused = [line for line in lines if not line.startswith(_TUNABLE)]
+    return IdentityComparison(refused=refused, tuned=tuned, unknown=unknown)
 
-    Returns:
-        The completed identity, and the names of values that are unknown. These are copied from
-        `current`, so they do not count as differences.
+
+def _completed(
+    saved: Mapping[str, Any], current: Mapping[str, Any], config: object
+) -> tuple[dict[str, Any], list[str]]:
+    """Complete a saved identity with values that its version of SurgRec did not record yet.
+
+    Unknown values are copied from `current`, so they do not count as differences. Returns their
+    names, too.
     """
     names = saved["config"].keys() | current["config"].keys()
     completed = with_defaults(saved["config"], config)
@@ -91,6 +121,7 @@ def completed_identity(
         "versions": {**dict.fromkeys(current["versions"], 1), **saved.get("versions", {})},
         "config": {name: value for name, value in completed.items() if name in names},
         "order": order,
+        "tuned": None,
     }
     return identity, unknown
 

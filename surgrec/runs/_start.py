@@ -1,5 +1,6 @@
 """The record of a start: config, draw plan, and one row per start."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from surgrec import __version__
@@ -19,6 +20,7 @@ def record_start(
     positions: int,
     first_step: int,
     processes: int,
+    tuned: Sequence[str] = (),
 ) -> None:
     """Write config.yaml, plan.json and a row of starts.jsonl, and print the plan.
 
@@ -31,6 +33,7 @@ def record_start(
         positions: Positions of the stream that the whole run draws.
         first_step: Step at which this start begins.
         processes: Number of processes.
+        tuned: Changes of the optimizer since the last start, one line each.
     """
     files = RunFiles(run_dir)
     corpora = sorted({source.store.address for source in stream.sources.values()})
@@ -39,6 +42,8 @@ def record_start(
     write_yaml(config, files.config)
     write_plan(run_dir, corpora, plan)
     start = {"step": first_step, "processes": processes, "surgrec": __version__}
+    if tuned:
+        start["tuned"] = list(tuned)
     # Write all rows anew: a row that a kill cut short would otherwise stay between the others.
     replace_rows(files.starts, [*read_rows(files.starts), start])
 

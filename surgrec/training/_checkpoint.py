@@ -7,7 +7,6 @@ and the position.
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,14 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from surgrec.errors import CheckpointError, StorageError, reason
+from surgrec.errors import CheckpointError, StorageError, TrainingError, reason
 from surgrec.json_files import read_json
-from surgrec.models import load_strictly
+from surgrec.models import ENCODER_FILE, load_strictly
+from surgrec.models.encoder_file import unshared_on_cpu
 from surgrec.models.tensor_files import check_weights, open_tensor_file
-from surgrec.runs import different_lines
+from surgrec.runs import RunFiles, different_lines
 from surgrec.storage import file_sha256
 
-_FOLDER = re.compile(r"step-([0-9]{8,15})")
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _SHOWN = 20
@@ -77,55 +76,74 @@ class Checkpoints:
 
     def __init__(self, run_dir: Path, keep: int) -> None:
         self.run_dir = run_dir
-        self.folder = run_dir / "checkpoints"
+        self.folder = RunFiles(run_dir).checkpoints
         self._keep = keep
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in ascending order."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(
-            step
-            for path in self.folder.iterdir()
-            if (match := _FOLDER.fullmatch(path.name))
-            and path == self._path(step := int(match.group(1)))
-            and path.is_dir()
-        )
+        return RunFiles(self.run_dir).checkpoint_steps()
 
-    def save(self, step: int, state: TrainingState) -> Path:
-        """Write the state after `step` steps and remove the oldest checkpoints.
+    def save(
+        self,
+        step: int,
+        state: TrainingState,
+        write_encoder: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Write the state after `step` steps and the encoder file; remove the oldest checkpoints.
+
+        Both are complete on the disk before either appears. The encoder file appears first, so it
+        is never older than the newest checkpoint.
 
         Args:
             step: Number of steps done, which is the number of global batches consumed.
             state: State to save.
+            write_encoder: Writes the encoder file to a path. None: no encoder file.
 
         Raises:
             StorageError: The disk is full. Earlier checkpoints are kept.
+            TrainingError: A tensor is not finite.
         """
         path = self._path(step)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            shutil.rmtree(partial, ignore_errors=True)
+            self._remove_unfinished()
             partial.mkdir(parents=True)
             _write(partial, step, state)
-
-            # The folder appears under its final name when all of its bytes are on the disk.
+            if write_encoder is not None:
+                write_encoder(partial / ENCODER_FILE)
             for file in partial.iterdir():
                 _sync(file)
+
+            # The folder appears under its final name when all of its bytes are on the disk.
+            if write_encoder is not None:
+                (partial / ENCODER_FILE).replace(self.run_dir / ENCODER_FILE)
+                _sync(self.run_dir)
             shutil.rmtree(path, ignore_errors=True)
             partial.rename(path)
             _sync(self.folder)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, CheckpointError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             last = max(self.steps(), default=0)
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             raise StorageError(
-                f"the checkpoint {path} cannot be written ({reason(error)}); check the disk, and "
+                f"the checkpoint {path} cannot be written ({reason(cause)}); check the disk, and "
                 f"resume from step {last}"
             ) from error
+        except TrainingError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
         for old in self.steps()[: -self._keep]:
-            shutil.rmtree(self._path(old))
+            # Under another name first: a folder that is half removed is no checkpoint.
+            removed = self._path(old).with_name(f".{self._path(old).name}.removed")
+            self._path(old).rename(removed)
+            shutil.rmtree(removed)
         return path
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a killed save left behind. Only the process that trains here saves."""
+        for left in self.folder.glob(".step-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def load(self, step: int, state: TrainingState) -> None:
         """Restore the state that `save` wrote.
@@ -190,9 +208,9 @@ class Checkpoints:
 
 def _write(folder: Path, step: int, state: TrainingState) -> None:
     for name, module in state.modules.items():
-        tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
-        save_file(tensors, folder / f"{name}.safetensors")
-    save_file(_optimizer_tensors(state.optimizer, state.trained), folder / _OPTIMIZER_FILE)
+        _save_tensors(module.state_dict(), folder / f"{name}.safetensors", step)
+    tensors = _optimizer_tensors(state.optimizer, state.trained)
+    _save_tensors(tensors, folder / _OPTIMIZER_FILE, step)
 
     facts = {
         "format": FORMAT,
@@ -204,9 +222,22 @@ def _write(folder: Path, step: int, state: TrainingState) -> None:
     (folder / _STATE_FILE).write_text(text, encoding="utf-8")
 
 
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
+    """Copy tensors to the host, one by one, and write them if all are finite."""
+    copies = unshared_on_cpu(tensors)
+    for name, tensor in copies.items():
+        if not tensor.isfinite().all():
+            raise TrainingError(
+                f"'{name}' in {path.stem} is not finite after step {step - 1}, so no checkpoint "
+                "was written; go on from the last checkpoint with --resume true and a smaller "
+                "optimizer.lr.value"
+            )
+    save_file(copies, path)
+
+
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> dict[str, Tensor]:
     return {
-        f"{moment}.{name}": optimizer.state[parameter][moment].detach().contiguous().clone()
+        f"{moment}.{name}": optimizer.state[parameter][moment]
         for name, parameter in trained.named_parameters()
         if parameter in optimizer.state
         for moment in _MOMENTS

@@ -1,27 +1,34 @@
-"""Start of a recipe: its command line, its processes, its run folder, and requests to stop."""
+"""Start of a recipe: its command line, its processes and its run folder."""
 
-import os
-import signal
-import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Literal, TypeVar
 
-import psutil
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs
 
 from surgrec.cli import parse, run_main
 from surgrec.clips import loader_failures_explained
-from surgrec.errors import ConfigError, SetupError, SurgrecError
+from surgrec.errors import ConfigError, SetupError, reason
 from surgrec.models import ENCODER_SIZES
 from surgrec.runs import RunFiles
 from surgrec.storage import acquire
 from surgrec.training._checkpoint import Checkpoints
+from surgrec.training._launcher import (
+    check_launch,
+    check_world,
+    launched_processes,
+    program_of_command,
+)
+from surgrec.training._ranks import on_main
 
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")
+
+_LONGEST_WAIT = timedelta(hours=2)
+"""Time after which a rank that waits for others gives up. It exceeds the longest save of a
+checkpoint, and the longest wait for a batch. Launchers notice a dead rank at once."""
 
 
 def run_recipe(
@@ -73,61 +80,20 @@ def start_accelerator(precision: Precision) -> Accelerator:
     """Return an Accelerator over as many processes as the launcher was asked for.
 
     Raises:
-        SetupError: The processes do not see each other; each would overwrite the run of the others.
+        SetupError: The launcher or the environment asks for what a recipe does not do, or the
+            processes do not see each other; each would overwrite the run of the others.
     """
-    accelerator = Accelerator(mixed_precision=precision)
+    check_launch(precision)
+    timeout = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    try:
+        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout])
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        raise SetupError(
+            f"accelerate cannot start this process ({reason(error)}); check the launch command "
+            "and the variables that it sets, such as MASTER_ADDR and MASTER_PORT"
+        ) from error
     check_world(accelerator.num_processes, launched_processes())
     return accelerator
-
-
-def check_world(num_processes: int, launched: dict[str, int]) -> None:
-    """Compare the number of connected processes with the one that each launcher was asked for.
-
-    Raises:
-        SetupError: They differ.
-    """
-    for launcher, expected in launched.items():
-        if expected != num_processes:
-            program = program_of_command()
-            raise SetupError(
-                f"{launcher} asked for {expected} processes, but this run has {num_processes}; "
-                f"start one process per GPU with `accelerate launch --multi_gpu --num_processes N "
-                f"{program} ...`, or N processes on CPUs with `ACCELERATE_USE_CPU=true torchrun "
-                f"--nproc_per_node N {program} ...`"
-            )
-
-
-def program_of_command() -> str:
-    """Return this program as launchers take it: `-m surgrec.recipes.jepa` or a path."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"-m {spec.name}" if spec is not None else sys.argv[0]
-
-
-def launched_processes() -> dict[str, int]:
-    """Return the number of processes that torchrun, srun or `accelerate launch` was asked for.
-
-    Launchers that did not start this process are left out.
-    """
-    launched = {}
-    environment = os.environ
-    if "WORLD_SIZE" in environment:
-        launched["torchrun (WORLD_SIZE)"] = int(environment["WORLD_SIZE"])
-    elif (
-        int(environment.get("SLURM_NTASKS", "1")) > 1
-        and "SLURM_STEP_ID" in environment
-        and "SLURM_PROCID" in environment
-    ):
-        launched["srun (SLURM_NTASKS)"] = int(environment["SLURM_NTASKS"])
-
-    # `accelerate launch --cpu --num_processes 2` starts one process without a warning.
-    parent = psutil.Process().parent()
-    words = parent.cmdline() if parent is not None else []
-    if any(word.endswith("accelerate") for word in words[:3]) and "launch" in words:
-        for word, following in zip(words, [*words[1:], ""], strict=True):
-            name, _, value = word.partition("=")
-            if name in ("--num_processes", "--num-processes"):
-                launched["accelerate launch --num_processes"] = int(value or following)
-    return launched
 
 
 def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: bool) -> int:
@@ -141,17 +107,7 @@ def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: boo
             is training there.
         StorageError: The folder cannot be locked.
     """
-    answer: list[int | Exception] = [0]
-    if accelerator.is_main_process:
-        try:
-            answer = [_first_step(checkpoints, resume=resume)]
-        except (SurgrecError, OSError) as error:
-            answer = [error]  # the other ranks wait for the answer
-
-    broadcast_object_list(answer)
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    return answer[0]
+    return on_main(accelerator, lambda: _first_step(checkpoints, resume=resume))
 
 
 def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
@@ -167,25 +123,3 @@ def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
             "choose another run_dir"
         )
     return steps[-1] if steps else 0
-
-
-class StopRequest:
-    """Whether this process was asked to stop, by SIGTERM or by a file RUN/STOP.
-
-    Slurm sends SIGTERM before the time limit of a job.
-    """
-
-    def __init__(self, run_dir: Path) -> None:
-        self._file = RunFiles(run_dir).stop
-        self._signaled = False
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def __bool__(self) -> bool:
-        return self._signaled or self._file.exists()
-
-    def clear(self) -> None:
-        """Remove the file, so that it does not stop the next start."""
-        self._file.unlink(missing_ok=True)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signaled = True

@@ -4,6 +4,7 @@ Losses stay on the device until the ranks exchange their steps at a sync, every 
 training never waits for a number in between.
 """
 
+import math
 import re
 import time
 from collections import Counter
@@ -33,7 +34,11 @@ from surgrec.runs import (
     step_row,
 )
 from surgrec.stream import ReadStats
+from surgrec.terminal import say
+from surgrec.training._ranks import on_main
 
+_LINE_EVERY_S = 30.0
+"""Seconds between two lines about the progress of a run without a terminal."""
 _TOLERATED_BAD_SAMPLES = 20
 """Bad samples per source that never stop a run, whatever their share."""
 
@@ -132,15 +137,15 @@ class RunLog:
 
         Consumed and bad samples of the steps before still count.
         """
-        counted: list[tuple[Counter[str], Mapping[str, int]]] = []
-        if self.accelerator.is_main_process:
-            files = RunFiles(self.run_dir)
-            files.drop_rows_from(step)
-            rows = read_rows(files.metrics)
-            counted.append((consumed_samples(rows), rows[-1]["quarantined"] if rows else {}))
-
-        ((consumed, bad),) = gather_object(counted)
+        consumed, bad = on_main(self.accelerator, lambda: self._drop_rows_from(step))
         self._consumed, self._bad = Counter(consumed), Counter(bad)
+
+    def _drop_rows_from(self, step: int) -> tuple[Counter[str], Mapping[str, int]]:
+        """Drop rows; return the numbers of consumed and of bad samples in the others."""
+        files = RunFiles(self.run_dir)
+        files.drop_rows_from(step)
+        rows = read_rows(files.metrics)
+        return consumed_samples(rows), rows[-1]["quarantined"] if rows else {}
 
     def add(
         self,
@@ -191,8 +196,9 @@ class RunLog:
             Whether any rank was asked to stop.
 
         Raises:
-            TrainingError: A loss is not finite, or a source has more bad samples than
-                `quarantine_share` allows.
+            TrainingError: A loss or another value of a step is not finite, or a source has more bad
+                samples than `quarantine_share` allows.
+            OSError: The disk is full.
         """
         report = self._report(stop)
         ranks: list[RankReport] = gather_object([report])
@@ -202,12 +208,14 @@ class RunLog:
         self._bad.update(row["source"] for row in bad_samples)
 
         # One row per step, from the reports of all ranks.
-        last = len(report.steps) - 1
-        for index, reports in enumerate(zip(*(rank.steps for rank in ranks), strict=True)):
-            self._write(list(reports), diagnostics if index == last else {})
-        if self.accelerator.is_main_process:
-            append_rows(RunFiles(self.run_dir).quarantine, bad_samples)
+        steps = [list(reports) for reports in zip(*(rank.steps for rank in ranks), strict=True)]
+        rows = [self._row(reports) for reports in steps]
+        rows[-1] |= diagnostics
+        self.last_row = rows[-1]
+        on_main(self.accelerator, lambda: self._write(rows, steps, bad_samples))
 
+        for reports in steps:
+            self._require_finite(reports)
         self._require_few_bad_samples()
         return any(rank.stop for rank in ranks)
 
@@ -225,23 +233,38 @@ class RunLog:
         steps = [record.report(step_s) for record in self._records]
         return RankReport(stop=stop, steps=steps, quarantined=quarantined)
 
-    def _write(self, reports: Sequence[StepReport], diagnostics: Mapping[str, float]) -> None:
+    def _row(self, reports: Sequence[StepReport]) -> dict[str, Any]:
         row = step_row(reports, peak_flops=_peak_flops(self.accelerator.device))
         self._consumed.update(row["consumed"])
-        row |= {"quarantined": dict(sorted(self._bad.items())), **diagnostics}
-        self.last_row = row
+        return row | {"quarantined": dict(sorted(self._bad.items()))}
 
-        if self.accelerator.is_main_process:
-            files = RunFiles(self.run_dir)
-            append_rows(files.metrics, [row])
-            if self.config.samples:
+    def _write(
+        self,
+        rows: Sequence[dict[str, Any]],
+        steps: Sequence[Sequence[StepReport]],
+        bad_samples: Sequence[dict[str, Any]],
+    ) -> None:
+        files = RunFiles(self.run_dir)
+        append_rows(files.metrics, rows)
+        if self.config.samples:
+            for reports in steps:
                 append_rows(files.samples, sample_rows(reports))
+        append_rows(files.quarantine, bad_samples)
 
-        if not all(abs(loss) < float("inf") for report in reports for loss in report.losses):
-            raise TrainingError(
-                f"the loss of step {row['step']} is {row['loss']}; start a new run with a lower "
-                f"learning rate, from random weights or with --init_from {self.run_dir}"
-            )
+    def _require_finite(self, reports: Sequence[StepReport]) -> None:
+        """Refuse a step whose loss, gradient or other value is not finite.
+
+        Weights that such a step has updated never reach a checkpoint.
+        """
+        values = [("loss", loss) for report in reports for loss in report.losses]
+        values += [item for report in reports for item in report.values.items()]
+        for name, value in values:
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the {name} of step {reports[0].step} is {value}; go on with --resume true "
+                    "and a smaller optimizer.lr.value, and if that fails again, first remove the "
+                    f"newest folder in {RunFiles(self.run_dir).checkpoints}"
+                )
 
     def _require_few_bad_samples(self) -> None:
         for source, bad in self._bad.items():
@@ -257,7 +280,10 @@ class RunLog:
 def progress_bar(
     accelerator: Accelerator, first_step: int, steps: int, log: RunLog
 ) -> Iterator[int]:
-    """Yield the steps of a run; the main process shows a bar with the last loss and data wait."""
+    """Yield the steps of a run; the main process shows a bar with the last loss and data wait.
+
+    Without a terminal, such as in the log of a job, it prints a line every half minute instead.
+    """
     columns = (
         TextColumn("step"),
         MofNCompleteColumn(),
@@ -266,11 +292,21 @@ def progress_bar(
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not accelerator.is_main_process) as bar:
+    is_main = accelerator.is_main_process
+    is_bar = is_main and console.is_terminal
+    printed, printed_at = None, -math.inf
+    with Progress(*columns, console=console, disable=not is_bar) as bar:
         task = bar.add_task("", total=steps, completed=first_step)
         for step in range(first_step, steps):
             yield step
-            bar.update(task, completed=step + 1, description=_describe(log.last_row))
+            description = _describe(log.last_row)
+            bar.update(task, completed=step + 1, description=description)
+
+            # Rows change at a sync only; always print the last one.
+            is_due = time.monotonic() - printed_at >= _LINE_EVERY_S or step + 1 == steps
+            if is_main and not is_bar and log.last_row is not printed and is_due:
+                say(f"step {step + 1}/{steps}  {description}")
+                printed, printed_at = log.last_row, time.monotonic()
 
 
 def _describe(row: Mapping[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,12 @@ from surgrec.clips import VIEWS_VERSION, ClipBatch, clip_batches
 from surgrec.errors import CheckpointError
 from surgrec.json_files import typed
 from surgrec.masks import MASKS_VERSION
-from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, save_encoder
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
 from surgrec.runs import (
-    completed_identity,
-    different_lines,
+    IdentityComparison,
+    compare_identities,
     provenance,
     record_start,
     run_identity,
@@ -34,9 +35,11 @@ from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints, TrainingState
 from surgrec.training._data import RunData, open_data
 from surgrec.training._init_weights import initialize_weights
-from surgrec.training._launch import StopRequest, start_accelerator, start_run
+from surgrec.training._launch import start_accelerator, start_run
 from surgrec.training._metrics import RunLog, progress_bar
+from surgrec.training._ranks import on_main
 from surgrec.training._run_config import RunConfig
+from surgrec.training._stop import StopRequest
 
 
 @dataclass(kw_only=True)
@@ -48,12 +51,13 @@ class Run:
         >>> data = run.open_data()
         >>> objective = JepaObjective(encoder, config.objective).to(run.device)
         >>> run.initialize(objective)
-        >>> model, optimizer = run.restore(objective, build_optimizer(objective, config.optimizer))
+        >>> optimizer = build_optimizer(objective, config.optimizer)
+        >>> model, optimizer = run.restore(objective, optimizer, encoder=encoder)
         >>> for step, batch in run.steps(data):
         ...     losses = model(...)  # forward, backward and update
         ...     run.record(step, batch, losses["loss_per_sample"], flops=flops)
         ...     if run.is_sync_step(step):
-        ...         run.sync(step, encoder=encoder, diagnostics={})
+        ...         run.sync(step, diagnostics={})
     """
 
     config: RunConfig
@@ -69,7 +73,9 @@ class Run:
     _log: RunLog
     _stream: Stream = field(init=False)
     _init_from: dict[str, Any] | None = field(init=False, default=None)
+    _tuned: list[dict[str, Any]] = field(init=False, default_factory=list)
     _state: TrainingState = field(init=False)
+    _encoder: Encoder = field(init=False)
     _stop: StopRequest = field(init=False)
     _stopped: bool = field(init=False, default=False)
     _began: float = field(init=False, default=0.0)
@@ -148,13 +154,21 @@ class Run:
         )
 
     def restore(
-        self, objective: nn.Module, optimizer: torch.optim.Optimizer, **others: nn.Module
+        self,
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        encoder: Encoder,
+        **others: nn.Module,
     ) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Load the last checkpoint of a resumed run, record the start, and wrap for all ranks.
+
+        A collective. If the encoder file is not of that checkpoint, it is written.
 
         Args:
             objective: The trained module.
             optimizer: Its optimizer.
+            encoder: The encoder that the run produces.
             others: Further modules to save and restore, such as `target_encoder`.
 
         Returns:
@@ -162,32 +176,29 @@ class Run:
 
         Raises:
             CheckpointError: The checkpoint is damaged or belongs to a different run.
+            StorageError: The disk is full.
         """
+        self._encoder = encoder
         self._state = TrainingState(
             modules={"objective": objective, **others},
             optimizer=optimizer,
             trained=objective,
             identity=self._identity,
-            differences=self._differences,
+            differences=lambda saved, current: self._compare(saved, current).refused,
         )
+        tuned: list[str] = []
         if self.first_step:
             self.checkpoints.load(self.first_step, self._state)
+            tuned = self._take_over(self.checkpoints.identity(self.first_step))
 
         # From here on nothing refuses the start, so it may change files.
-        if self.is_main:
-            record_start(
-                self.config.run_dir,
-                self.config,
-                self._stream,
-                positions=self.config.positions,
-                first_step=self.first_step,
-                processes=self.accelerator.num_processes,
-            )
+        on_main(self.accelerator, lambda: self._record_start(tuned))
+        self._log.resume_at(self.first_step)
+        on_main(self.accelerator, self._complete_encoder)
+        self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
 
         # Never prepare the loader: its batches already are one rank's.
         model, optimizer = self.accelerator.prepare(objective, optimizer)
-        self._log.resume_at(self.first_step)
-        self._stop = StopRequest(self.config.run_dir)
         return model, optimizer
 
     def steps(self, data: RunData) -> Iterator[tuple[int, ClipBatch]]:
@@ -207,6 +218,7 @@ class Run:
 
             yield step, batch
             if self._stopped:
+                self._tell_stopped(step + 1)
                 break
         self.accelerator.end_training()
 
@@ -252,26 +264,24 @@ class Run:
         """Whether the ranks sync after this step: every `log.every` steps and at checkpoints."""
         return self._is_save_step(step) or (step + 1) % self.config.log.every == 0
 
-    def sync(self, step: int, *, encoder: Encoder, diagnostics: dict[str, float]) -> None:
+    def sync(self, step: int, *, diagnostics: dict[str, float]) -> None:
         """Write the log, agree whether to stop, and save if it is time or a stop was requested.
 
         A collective: every rank calls it after the same step.
 
         Args:
             step: Number of the step.
-            encoder: The encoder that the run produces.
             diagnostics: Columns for the row of this step; the main process's are written.
 
         Raises:
-            TrainingError: A loss is not finite, or a source has too many bad samples.
+            TrainingError: A loss, a gradient or a weight is not finite, or a source has too many
+                bad samples.
             StorageError: The disk is full.
         """
         self._stopped = self._log.flush(stop=bool(self._stop), diagnostics=diagnostics)
 
         if self._is_save_step(step) or self._stopped:
-            if self.is_main:
-                self._save(step + 1, encoder)
-            self.accelerator.wait_for_everyone()
+            on_main(self.accelerator, lambda: self._save(step + 1))
         if self._stopped:
             self._stop.clear()
 
@@ -279,15 +289,68 @@ class Run:
         done = step + 1
         return done % self.config.save_every == 0 or done == self.config.steps
 
-    def _save(self, done: int, encoder: Encoder) -> None:
-        """Write a checkpoint and the encoder file after `done` steps."""
-        self.checkpoints.save(done, self._state)
-        positions = done * self.config.global_batch
-        run_dir = self.config.run_dir
-        facts = provenance(
-            self._identity(done), self._stream, run_dir, step=done, positions=positions
+    def _take_over(self, saved: Mapping[str, Any]) -> list[str]:
+        """Take over the history of a checkpoint; return the changes of the optimizer since then."""
+        comparison = self._compare(saved, self._identity(self.first_step))
+        self._tuned = list(saved.get("tuned") or [])
+        if comparison.tuned:
+            self._tuned.append({"step": self.first_step, "changed": comparison.tuned})
+        if not self.is_main:
+            return comparison.tuned
+
+        run_dir = escape(str(self.config.run_dir))
+        if comparison.unknown:
+            say(
+                f"[yellow]warning[/yellow] {run_dir}: the version that wrote the checkpoint "
+                f"recorded no {', no '.join(comparison.unknown)}; the resume is exact if the "
+                "corpus was not built again since"
+            )
+        if comparison.tuned:
+            changed = escape("; ".join(comparison.tuned))
+            say(f"[yellow]warning[/yellow] {run_dir} goes on with another optimizer: {changed}")
+        return comparison.tuned
+
+    def _compare(self, saved: Mapping[str, Any], current: Mapping[str, Any]) -> IdentityComparison:
+        typed(
+            saved,
+            RunIdentity,
+            f"the checkpoint of step {self.first_step} in {self.config.run_dir}: identity",
+            error=CheckpointError,
+            remedy="remove the folder of this checkpoint to resume from the previous one",
         )
-        save_encoder(encoder, run_dir / ENCODER_FILE, facts)
+        return compare_identities(saved, current, self.config)
+
+    def _record_start(self, tuned: list[str]) -> None:
+        record_start(
+            self.config.run_dir,
+            self.config,
+            self._stream,
+            positions=self.config.positions,
+            first_step=self.first_step,
+            processes=self.accelerator.num_processes,
+            tuned=tuned,
+        )
+
+    def _complete_encoder(self) -> None:
+        """Write the encoder file if it is not of the checkpoint that the run continues."""
+        run_dir = self.config.run_dir
+        if self.first_step and _encoder_step(run_dir / ENCODER_FILE) != self.first_step:
+            self._write_encoder(self.first_step, run_dir / ENCODER_FILE)
+
+    def _save(self, done: int) -> None:
+        """Write a checkpoint and the encoder file after `done` steps."""
+        self.checkpoints.save(done, self._state, lambda path: self._write_encoder(done, path))
+
+    def _write_encoder(self, done: int, path: Path) -> None:
+        positions = done * self.config.global_batch
+        facts = provenance(
+            self._identity(done),
+            self._stream,
+            self.config.run_dir,
+            step=done,
+            positions=positions,
+        )
+        save_encoder(self._encoder, path, facts)
 
     def _identity(self, done: int) -> dict[str, Any]:
         """Return the run's identity after `done` steps."""
@@ -299,22 +362,20 @@ class Run:
             self._init_from,
             positions=positions,
             versions={"masks": MASKS_VERSION, "views": VIEWS_VERSION},
+            tuned=self._tuned,
         )
 
-    def _differences(self, saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-        """Return the differences from a checkpoint, which an older version may have written."""
-        typed(
-            saved,
-            RunIdentity,
-            f"the checkpoint of step {self.first_step} in {self.config.run_dir}: identity",
-            error=CheckpointError,
-            remedy="remove the folder of this checkpoint to resume from the previous one",
-        )
-        completed, unknown = completed_identity(saved, current, self.config)
-        if unknown and self.is_main:
+    def _tell_stopped(self, done: int) -> None:
+        if self.is_main and done < self.config.steps:
             say(
-                f"[yellow]warning[/yellow] {escape(str(self.config.run_dir))}: the version that "
-                f"wrote the checkpoint recorded no {', no '.join(unknown)}; the resume is exact if "
-                "the corpus was not built again since"
+                f"stopped as requested, with a checkpoint after {done} of {self.config.steps} "
+                "steps; --resume true continues"
             )
-        return different_lines(completed, current)
+
+
+def _encoder_step(path: Path) -> object:
+    """Return the step of an encoder file, or None if it is missing or damaged."""
+    try:
+        return encoder_provenance(path).get("step")
+    except CheckpointError:
+        return None

@@ -11,6 +11,7 @@ from surgrec.convert import Component, Origin, Pretrained, load_pretrained
 from surgrec.errors import CheckpointError
 from surgrec.json_files import typed
 from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
+from surgrec.runs import RunFiles
 from surgrec.storage import file_sha256
 from surgrec.training._checkpoint import Checkpoints
 
@@ -40,7 +41,9 @@ def read_saved_weights(path: Path) -> SavedWeights:
         CheckpointError: The encoder file or the checkpoint is missing or damaged.
     """
     file = path / ENCODER_FILE if path.is_dir() else path
+    steps = RunFiles(path).checkpoint_steps()
     provenance = encoder_provenance(file)
+    RunFiles(path).require_newest(provenance, steps)
     init_from = provenance.get("init_from") or {}
     origin = Origin(
         name=path.absolute().name,

@@ -10,9 +10,11 @@ import pytest
 
 from surgrec.errors import CheckpointError
 from surgrec.manifest import Video
+from surgrec.models import encoder_provenance
 from surgrec.runs import read_rows
 from surgrec.shards import open_corpus
 from tests.support.in_process import train
+from tests.support.tool import refusal, surgrec_here
 from tests.support.videos import build_corpus, make_video
 
 
@@ -106,3 +108,69 @@ def test_a_checkpoint_of_the_first_version_resumes_with_a_warning(
     train("jepa", tiny_corpus, run_dir, "--steps", 3, "--resume", "true")
     assert "recorded no domains, no counts per mixing block" in capsys.readouterr().err
     assert len(read_rows(run_dir / "metrics.jsonl")) == 3
+
+
+def step_of(run_dir: Path) -> int:
+    return encoder_provenance(run_dir / "encoder.safetensors")["step"]
+
+
+@pytest.mark.parametrize("name", ["jepa", "mae"])
+def test_a_resume_at_the_last_step_writes_a_missing_encoder(
+    tiny_corpus: Path, tmp_path: Path, name: str
+) -> None:
+    train(name, tiny_corpus, tmp_path)
+    path = tmp_path / "encoder.safetensors"
+    saved = path.read_bytes()
+    for damage in (path.unlink, lambda: path.write_bytes(saved[:1000])):
+        damage()
+        train(name, tiny_corpus, tmp_path, "--resume", "true")
+        assert path.read_bytes() == saved
+
+
+def test_an_encoder_that_is_older_than_the_checkpoint_is_refused_until_a_resume(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    """A run of an earlier version, killed between its last checkpoint and the encoder file."""
+    run_dir, features = tmp_path / "run", tmp_path / "features"
+    train("jepa", tiny_corpus, run_dir)
+    old = (run_dir / "encoder.safetensors").read_bytes()
+    train("jepa", tiny_corpus, run_dir, "--steps", 3, "--resume", "true")
+    (run_dir / "encoder.safetensors").write_bytes(old)
+
+    words = ("features", tiny_corpus, "--out", features, "--encoder")
+    found = refusal(surgrec_here(*words, run_dir))
+    assert "has an encoder file of step 2, but a checkpoint of step 3" in found
+    by_name = surgrec_here(*words, run_dir / "encoder.safetensors")
+    assert "of encoder, step 2" in by_name.stderr, "the remedy of the message"
+
+    train("jepa", tiny_corpus, run_dir, "--steps", 3, "--resume", "true")
+    assert step_of(run_dir) == 3
+    now = surgrec_here("features", tiny_corpus, "--out", tmp_path / "new", "--encoder", run_dir)
+    assert "of run, step 3" in now.stderr
+
+
+def test_a_run_goes_on_with_a_smaller_learning_rate_and_records_it(
+    tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("jepa", tiny_corpus, tmp_path)
+    smaller = (
+        "--resume",
+        "true",
+        "--optimizer.lr",
+        "{value: 1.0e-5, start: null, warmup_steps: 0}",
+    )
+    with pytest.raises(CheckpointError, match=r"optimizer\.eps: saved 1e-08, now 0\.1") as refused:
+        train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 3, "--optimizer.eps", 0.1)
+    assert "optimizer.lr" not in str(refused.value)
+
+    train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 3)
+    assert "goes on with another optimizer: config.optimizer.lr" in capsys.readouterr().err
+    (start,) = (row for row in read_rows(tmp_path / "starts.jsonl") if "tuned" in row)
+    assert any("config.optimizer.lr.value: saved" in line for line in start["tuned"])
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["lr"] == 1e-5
+    (record,) = encoder_provenance(tmp_path / "encoder.safetensors")["tuned"]
+    assert record == {"step": 2, "changed": start["tuned"]}
+
+    # The history stays when nothing changes.
+    train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 4)
+    assert encoder_provenance(tmp_path / "encoder.safetensors")["tuned"] == [record]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from surgrec.runs import completed_identity, different_lines
+from surgrec.runs import compare_identities, different_lines
 from surgrec.runs._identity import with_defaults
 from surgrec.stream import Mixture
 from surgrec.stream._order import Order
@@ -90,7 +90,7 @@ def an_identity(order: Order, **versions: int) -> dict[str, Any]:
 
 
 def differences(saved: dict[str, Any], current: dict[str, Any]) -> list[str]:
-    return different_lines(completed_identity(saved, current, Config(seed=0))[0], current)
+    return compare_identities(saved, current, Config(seed=0)).refused
 
 
 def test_a_changed_domain_is_named_with_the_counts_that_it_changes() -> None:
@@ -133,9 +133,13 @@ def first_version(identity: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_checkpoint_of_the_first_version_resumes_and_tells_what_it_lacks() -> None:
     current = an_identity(an_order())
-    completed, unknown = completed_identity(first_version(current), current, Config(seed=0))
-    assert different_lines(completed, current) == []
-    assert unknown == ["domains", "counts per mixing block", "durations and sizes of clips"]
+    comparison = compare_identities(first_version(current), current, Config(seed=0))
+    assert comparison.refused == comparison.tuned == []
+    assert comparison.unknown == [
+        "domains",
+        "counts per mixing block",
+        "durations and sizes of clips",
+    ]
     assert differences(first_version(current), an_identity(an_order(), masks=2)) == [
         "versions.masks: saved 1, now 2"
     ]

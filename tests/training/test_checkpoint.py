@@ -1,6 +1,8 @@
 """A checkpoint restores the exact state that was saved, or is refused with a reason."""
 
+import errno
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from surgrec.errors import CheckpointError, StorageError
+from surgrec.errors import CheckpointError, StorageError, TrainingError
 from surgrec.storage import file_sha256
-from surgrec.training._checkpoint import Checkpoints, TrainingState
+from surgrec.training._checkpoint import Checkpoints, TrainingState, _optimizer_tensors
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
 
@@ -206,3 +208,57 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(tmp_path: Path) -> None
     assert checkpoints.steps() == [10]
     assert list(checkpoints.folder.iterdir()) == [checkpoints.folder / "step-00000010"]
     checkpoints.load(10, a_state(model, optimizer))
+
+
+def write_text(path: Path) -> None:
+    path.write_text("encoder of now", encoding="utf-8")
+
+
+def test_the_encoder_file_appears_with_the_checkpoint(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    path = checkpoints.save(10, a_state(model, optimizer), write_text)
+    assert (tmp_path / "encoder.safetensors").read_text(encoding="utf-8") == "encoder of now"
+    assert not (path / "encoder.safetensors").exists()
+
+
+def test_a_failed_save_keeps_the_encoder_file_and_the_checkpoint_before(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(10, a_state(model, optimizer), write_text)
+
+    def full_disk(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match=r"No space left on device\); .* resume from step 10"):
+        checkpoints.save(20, a_state(model, optimizer), full_disk)
+    assert (tmp_path / "encoder.safetensors").read_text(encoding="utf-8") == "encoder of now"
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000010"]
+
+
+def test_weights_or_moments_that_are_not_finite_reach_no_checkpoint(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(10, a_state(model, optimizer), write_text)
+    optimizer.state[model[0].weight]["exp_avg_sq"][0, 0] = float("inf")
+    with pytest.raises(TrainingError, match=r"'exp_avg_sq\.0\.weight' in optimizer is not finite"):
+        checkpoints.save(20, a_state(model, optimizer), write_text)
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000010"]
+
+
+def test_what_a_killed_save_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(10, a_state(model, optimizer))
+    for name in (".step-00000015.partial", ".step-00000005.removed"):
+        (checkpoints.folder / name).mkdir()
+    checkpoints.save(20, a_state(model, optimizer))
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000020"]
+
+
+def test_the_moments_of_the_optimizer_are_not_copied_on_their_device(tmp_path: Path) -> None:
+    """Every tensor is written from the memory of the optimizer, as a clone would double it."""
+    model, optimizer = a_run(seed=0, steps=1)
+    tensors = _optimizer_tensors(optimizer, model)
+    states = {id(tensor) for state in optimizer.state.values() for tensor in state.values()}
+    assert {id(tensor) for tensor in tensors.values()} == states

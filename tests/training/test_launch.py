@@ -1,7 +1,6 @@
-"""A run refuses a number of processes it was not launched for, and stops when it is asked to."""
+"""A run refuses what its launcher asks for and a recipe does not do, whoever asks for it."""
 
 import os
-import signal
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -9,13 +8,19 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import SetupError
-from surgrec.training._launch import StopRequest, check_world, launched_processes
+from surgrec.training import _launcher
+from surgrec.training._launcher import check_launch, check_world, launched_processes
 
 
 @pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("WORLD_SIZE", "SLURM_NTASKS", "SLURM_STEP_ID", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment without a launcher and without a config file of accelerate."""
+    prefixes = ("ACCELERATE_", "SLURM_", "XLA_", "OMPI_", "PMI_", "MV2_", "MASTER_")
+    names = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    for name in list(os.environ):
+        if name.startswith(prefixes) or name in names:
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(_launcher, "_launcher", lambda: (None, []))
     return monkeypatch
 
 
@@ -54,16 +59,159 @@ def test_a_refused_launch_names_the_command_to_use(
         check_world(1, {"torchrun": 2})
 
 
-def test_sigterm_and_a_stop_file_ask_for_a_stop(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        stop = StopRequest(tmp_path)
-        assert not stop
-        (tmp_path / "STOP").touch()
-        assert stop
-        stop.clear()
-        assert not stop
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
+@pytest.mark.parametrize(
+    ("variable", "value", "found"),
+    [
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "4 steps of gradient accumulation"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "two", "two steps of gradient accumulation"),
+        ("ACCELERATE_MIXED_PRECISION", "fp16", "mixed precision fp16"),
+        ("ACCELERATE_MIXED_PRECISION", "FP8", "mixed precision fp8"),
+        ("ACCELERATE_USE_FSDP", "true", "asks for FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "True", "asks for DeepSpeed"),
+        ("ACCELERATE_USE_MEGATRON_LM", "1", "asks for Megatron-LM"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "true", "asks for a parallelism config"),
+        ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "asks for compilation"),
+        ("ACCELERATE_DOWNCAST_BF16", "true", "asks for bf16 weights"),
+    ],
+)
+def test_a_variable_for_what_no_recipe_does_is_refused_by_name(
+    clean_environment: pytest.MonkeyPatch, variable: str, value: str, found: str
+) -> None:
+    clean_environment.setenv(variable, value)
+    with pytest.raises(SetupError, match=f"{found}.*; unset {variable}") as refused:
+        check_launch("bf16")
+    assert f"the variable {variable}={value}" in str(refused.value)
+
+
+def test_variables_that_ask_for_nothing_or_for_the_same_are_taken(
+    clean_environment: pytest.MonkeyPatch,
+) -> None:
+    for variable, value in (
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16"),
+        ("ACCELERATE_USE_FSDP", "false"),
+        ("ACCELERATE_DYNAMO_BACKEND", "NO"),
+        ("ACCELERATE_USE_CPU", "true"),
+        ("WORLD_SIZE", "1"),
+    ):
+        clean_environment.setenv(variable, value)
+    check_launch("bf16")
+    clean_environment.setenv("ACCELERATE_MIXED_PRECISION", "no")  # what accelerate gives unasked
+    check_launch("bf16")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK, MASTER_ADDR, LOCAL_RANK, MASTER_PORT"),
+        ({"LOCAL_RANK": "0"}, "LOCAL_RANK is 0, but WORLD_SIZE, RANK, MASTER_ADDR, MASTER_PORT"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "1"},
+            "WORLD_SIZE is 2, but MASTER_ADDR is not set; start with torchrun",
+        ),
+        ({"WORLD_SIZE": "two"}, "the variable WORLD_SIZE is 'two', not a whole number"),
+        ({"RANK": "-1"}, "the variable RANK is '-1', not a whole number"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "a", "ACCELERATE_USE_CPU": "1"},
+            "RANK is 2 and WORLD_SIZE is 2",
+        ),
+    ],
+)
+def test_incomplete_variables_of_a_distributed_launch_are_refused(
+    clean_environment: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        clean_environment.setenv(name, value)
+    with pytest.raises(SetupError, match=message):
+        check_launch("bf16")
+
+
+ACCELERATE = {
+    "accelerate": ["python", "/bin/accelerate", "launch"],
+    "accelerate-launch": ["/usr/bin/python3", "-u", "/bin/accelerate-launch"],
+    "module": ["python", "-m", "accelerate.commands.launch"],
+    "cli": ["python", "-m", "accelerate.commands.accelerate_cli", "launch"],
+    "file": ["python", "/lib/accelerate/commands/launch.py"],
+}
+
+
+def launch(monkeypatch: pytest.MonkeyPatch, *words: str, form: str = "accelerate") -> None:
+    """Pretend that this process was started by such a command of accelerate."""
+    command = [*ACCELERATE[form], *words, "recipes/jepa.py", "--num_processes", "9"]
+    monkeypatch.setattr(_launcher, "_launcher", lambda: (None, command))
+
+
+@pytest.mark.parametrize("form", list(ACCELERATE))
+@pytest.mark.parametrize("words", [("--num_processes", "2"), ("--num-processes=2",)])
+def test_every_form_of_accelerate_launch_says_how_many_processes_it_was_asked_for(
+    clean_environment: pytest.MonkeyPatch, form: str, words: tuple[str, ...]
+) -> None:
+    launch(clean_environment, "--cpu", *words, form=form)
+    assert launched_processes() == {"accelerate launch --num_processes": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--gradient_accumulation_steps", "4"), "accelerate launch --gradient_accumulation_steps"),
+        (("--gradient-accumulation-steps=4",), "4 steps of gradient accumulation"),
+        (("--mixed_precision", "no"), "asks for mixed precision no, but the precision of this run"),
+        (("--mixed_precision=fp16",), "remove --mixed_precision, and give --precision no or bf16"),
+        (("--dynamo_backend", "eager"), "accelerate launch --dynamo_backend asks for compilation"),
+        (("--gradient_clipping", "0.5"), "give --optimizer.grad_clip 0.5"),
+        (("--use_fsdp",), "accelerate launch --use_fsdp asks for FSDP"),
+    ],
+)
+def test_an_option_of_accelerate_launch_that_no_recipe_follows_is_refused(
+    clean_environment: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    launch(clean_environment, "--cpu", *words)
+    with pytest.raises(SetupError, match=message):
+        check_launch("bf16")
+
+
+CONFIG = "compute_environment: LOCAL_MACHINE\nmixed_precision: 'no'\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("distributed_type: FSDP\nfsdp_config: {fsdp_version: 2}\n", "asks for FSDP"),
+        ("distributed_type: DEEPSPEED\n", "asks for DeepSpeed"),
+        ("distributed_type: 'NO'\ndynamo_config: {dynamo_backend: INDUCTOR}\n", "compilation"),
+        ("distributed_type: 'NO'\ndowncast_bf16: true\n", "asks for bf16 weights"),
+    ],
+)
+def test_a_config_file_of_accelerate_is_refused_by_its_path(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path, content: str, message: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(CONFIG + content, encoding="utf-8")
+    launch(clean_environment, "--config_file", str(file))
+    with pytest.raises(SetupError, match=message) as refused:
+        check_launch("bf16")
+    assert str(refused.value).startswith(str(file))
+
+
+def test_a_config_file_may_ask_for_the_precision_of_the_run_only(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("distributed_type: 'NO'\nmixed_precision: bf16\n", encoding="utf-8")
+    launch(clean_environment, "--config_file", str(file))
+    check_launch("bf16")
+    with pytest.raises(SetupError, match=r"asks for mixed precision bf16, but .* is no"):
+        check_launch("no")
+    launch(clean_environment, "--config_file", str(file), "--mixed_precision", "bf16")
+    check_launch("bf16")
+
+
+def test_a_config_file_says_how_many_processes_it_asks_for(
+    clean_environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("distributed_type: MULTI_CPU\nnum_processes: 2\n", encoding="utf-8")
+    launch(clean_environment, "--config_file", str(file))
+    assert launched_processes() == {f"{file} (num_processes)": 2}
+    launch(clean_environment, "--config_file", str(file), "--num_processes", "3")
+    assert launched_processes() == {"accelerate launch --num_processes": 3}

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import TrainingError
 from surgrec.runs import read_rows
-from surgrec.training._metrics import LogConfig, RunLog
+from surgrec.training._metrics import LogConfig, RunLog, progress_bar
 from tests.support.batches import make_batch
 
 
@@ -28,7 +28,7 @@ def a_log(run_dir: Path, **config: object) -> RunLog:
     return RunLog(run_dir=run_dir, accelerator=Accelerator(cpu=True), config=LogConfig(**config))  # type: ignore[arg-type]
 
 
-def add(log: RunLog, step: int, batch: ClipBatch, loss: float) -> None:
+def add(log: RunLog, step: int, batch: ClipBatch, loss: float, **values: float) -> None:
     losses = torch.full((len(batch.keys),), loss)
     log.add(
         step,
@@ -37,7 +37,7 @@ def add(log: RunLog, step: int, batch: ClipBatch, loss: float) -> None:
         flops=1.0,
         began=time.perf_counter(),
         data_wait_s=0.1,
-        values={"lr": 0.5},
+        values={"lr": 0.5, **values},
     )
 
 
@@ -57,9 +57,33 @@ def test_a_flush_writes_each_step_once_with_diagnostics_on_the_last(tmp_path: Pa
 def test_an_infinite_loss_stops_the_run_after_its_row_is_written(tmp_path: Path) -> None:
     log = a_log(tmp_path)
     add(log, 0, a_batch("a", 2), math.nan)
-    with pytest.raises(TrainingError, match="the loss of step 0 is nan"):
+    with pytest.raises(TrainingError, match=r"the loss of step 0 is nan; go on with --resume true"):
         log.flush(stop=False, diagnostics={})
     assert len(read_rows(tmp_path / "metrics.jsonl")) == 1
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_like_a_loss(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    add(log, 4, a_batch("a", 2), 1.0, gradient_norm=math.inf)
+    with pytest.raises(TrainingError, match="the gradient_norm of step 4 is inf"):
+        log.flush(stop=False, diagnostics={})
+
+
+def test_a_log_without_a_terminal_gets_a_line_every_half_minute(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    log = a_log(tmp_path)
+    for step in progress_bar(log.accelerator, 0, 20, log):
+        add(log, step, a_batch("a", 2), 1.0)
+        if step % 2:
+            log.flush(stop=False, diagnostics={})
+        now += 10.0
+    lines = [line.split()[:3] for line in capsys.readouterr().err.splitlines() if line]
+    assert lines == [["step", f"{step}/20", "loss"] for step in range(2, 21, 3)], (
+        "steps take ten seconds, and the ranks sync after every second one"
+    )
 
 
 def test_bad_samples_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:
