@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from synthetic_index import write_synthetic
 
 from surgrec.cli import parse
 from surgrec.shards import open_corpus
-from surgrec.stream import Mixture, Stream
+from surgrec.shards._check_index import check_index
+from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, Clip, Sample
+from surgrec.stream import Draw, Mixture, Stream
 
 PARTS = (0.4, 0.3, 0.15, 0.08, 0.04, 0.02, 0.007, 0.003)
 """Shares of the rows, by source."""
@@ -76,8 +79,14 @@ def measure(corpus: Path, workers: int) -> dict[str, float]:
     }
 
     start = time.perf_counter()
+    for source in stream.sources.values():
+        check_index(source.index.column, source.name, source.entry, "the index")
+    figures |= {"check_s": time.perf_counter() - start}
+
+    start = time.perf_counter()
     _plan(stream, 0)
     figures |= {"plan_s": time.perf_counter() - start, "pss_after_planning_mb": tree_pss_mb()}
+    figures |= {"as_py_us": _row_us(stream, _by_as_py), "row_us": _row_us(stream, Stream.sample)}
 
     # Workers plan ten batches each and wait while memory is measured.
     context = multiprocessing.get_context("fork")
@@ -98,6 +107,25 @@ def _work(stream: Stream, number: int, ready: Any) -> None:
         _plan(stream, 1 + number + 10 * step)
     ready.wait()
     ready.wait()
+
+
+def _row_us(stream: Stream, read: Callable[[Stream, Draw], object]) -> float:
+    """Return the processor time of the index entry of a draw, microseconds."""
+    seconds = []
+    for step in range(500, 505):
+        draws = stream.draws(np.arange(step * BATCH, (step + 1) * BATCH))
+        start = time.process_time()
+        for draw in draws:
+            read(stream, draw)
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds) / BATCH * 1e6
+
+
+def _by_as_py(stream: Stream, draw: Draw) -> Sample:
+    """Return the index entry of a draw through Arrow's scalars, as before 2026-11-28."""
+    column, row = stream.sources[draw.source].index.column, draw.row
+    clip = Clip(**{name: column(name)[row].as_py() for name in CLIP_FIELDS})
+    return Sample(clip=clip, **{name: column(name)[row].as_py() for name in LOCATION_FIELDS})
 
 
 def _plan(stream: Stream, step: int) -> None:

@@ -36,7 +36,7 @@ def _entry(name: str, domain: str, rows: int) -> SourceEntry:
         Shard(
             name=_shard(name, number),
             samples=min(ROWS_PER_SHARD, rows - first),
-            bytes=1,
+            bytes=min(ROWS_PER_SHARD, rows - first) * CLIP_BYTES + 1024,
             sha256="0" * 64,
         )
         for number, first in enumerate(range(0, rows, ROWS_PER_SHARD))

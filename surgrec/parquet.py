@@ -30,18 +30,26 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(data: bytes, context: str) -> pa.Table:
+def read_parquet(data: bytes, context: str, *, most_rows: int | None = None) -> pa.Table:
     """Return the table of a parquet file.
 
     Args:
         data: All bytes of the file.
         context: Address of the file, for messages.
+        most_rows: Rows above which the file is refused before they are decoded; None: 64 for each
+            of its bytes.
 
     Raises:
         ShardError: The bytes are not a parquet file, or are damaged.
     """
     try:
-        table = parquet.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+        file = parquet.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        if file.metadata.num_rows > (64 * len(data) if most_rows is None else most_rows):
+            raise ShardError(
+                f"{context} has {file.metadata.num_rows} rows in {len(data)} bytes, more than a "
+                "true one; copy or build it again"
+            )
+        table = file.read()
         return table.select(table.column_names)  # decodes the names too, which may be damaged
     except (
         pa.ArrowException,

@@ -12,6 +12,7 @@ from pyarrow import compute
 
 from surgrec.errors import ShardError
 from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_schema
+from surgrec.shards._check_index import text_buffers
 from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, Clip, Sample
 
 
@@ -65,6 +66,7 @@ class SourceIndex:
             for part in (format_columns, further_columns)
             for name in part.column_names
         }
+        self._cells = {name: _cell_reader(self._columns[name]) for name in _INDEX_SCHEMA.names}
         self.num_rows = int(table.num_rows)
         self.reopen: Callable[[], SourceIndex] | None = None
         """Opens the index again, in any process; None if it is not a file of a corpus."""
@@ -82,14 +84,14 @@ class SourceIndex:
         return pa.table(self._columns)
 
     def sample(self, row: int) -> Sample:
-        """Return the sample of one row."""
-        clip = Clip(**{name: self._columns[name][row].as_py() for name in CLIP_FIELDS})
-        location = {name: self._columns[name][row].as_py() for name in LOCATION_FIELDS}
-        return Sample(clip=clip, **location)
+        """Return the sample of one row, in 30 us (`benchmarks/index.py`)."""
+        cells = self._cells
+        clip = Clip(**{name: cells[name](row) for name in CLIP_FIELDS})
+        return Sample(clip=clip, **{name: cells[name](row) for name in LOCATION_FIELDS})
 
     def key(self, row: int) -> str:
         """Return the key of one row."""
-        return str(self._columns["key"][row].as_py())
+        return str(self._cells["key"](row))
 
     def column(self, name: str) -> Any:
         """Return one column as an Arrow array."""
@@ -260,11 +262,19 @@ def _as_one_array(column: pa.ChunkedArray) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
+def _cell_reader(column: Any) -> Callable[[int], Any]:
+    """Return a function from a row to its value: a fifth of the time of Arrow's `as_py`."""
+    if not pa.types.is_string(column.type):
+        item: Callable[[int], Any] = column.to_numpy().item
+        return item
+    ends, letters = text_buffers(column)
+    end, characters = ends.item, letters.data
+    return lambda row: str(characters[end(row) : end(row + 1)], "utf-8")
+
+
 def _digest_of_keys(keys: pa.StringArray) -> bytes:
     """Return the SHA-256 over the lengths of all keys, then over their bytes."""
-    digest = hashlib.sha256(compute.binary_length(keys).to_numpy(zero_copy_only=False).tobytes())
-    if len(keys):
-        offsets, characters = keys.buffers()[1:]
-        ends = np.frombuffer(offsets, dtype=np.int32)[keys.offset : keys.offset + len(keys) + 1]
-        digest.update(memoryview(characters)[ends[0] : ends[-1]])
+    ends, letters = text_buffers(keys)
+    digest = hashlib.sha256(np.diff(ends).tobytes())
+    digest.update(letters[ends[0] : ends[-1]].data)
     return digest.digest()

@@ -12,6 +12,7 @@ import pytest
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.verify import Findings, verify
 
+from surgrec.errors import ShardError
 from surgrec.manifest import Video
 from tests.support.tool import run_here
 from tests.support.videos import build_corpus, make_video
@@ -180,7 +181,10 @@ def test_a_changed_row_of_the_index_is_found(
     parquet.write_table(
         table.set_column(index, table.field(index), pa.array(values, table.field(index).type)), path
     )
-    problems = check(corpus).problems
+    try:
+        problems = check(corpus).problems
+    except ShardError as error:  # no sample can have such a row
+        problems = [str(error)]
     assert problems
     assert all("lap" in problem for problem in problems), problems
 
