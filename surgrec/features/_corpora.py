@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
-from surgrec.clips import ClipSampling, central_crop, decode_clip
+from surgrec.clips import ClipSampling, central_crop, decode_clip, torchcodec_classes
 from surgrec.errors import ConfigError, SampleError, ShardError
 from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import HAIR_S, TimeSpan, joined
@@ -49,6 +49,7 @@ class CorpusVideos(VideoSet):
         self, sampling: ClipSampling, *, allow_repeated_frames: bool
     ) -> list[RepeatedFrames]:
         """Refuse clips with impossible times, and those that would repeat frames."""
+        torchcodec_classes()  # report a missing torchcodec once, not for every video
         rows: dict[str, list[int]] = defaultdict(list)
         for (source, _), own in self._rows.items():
             rows[source] += own

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import torch
 
 from surgrec import __version__
-from surgrec.clips import torchcodec_classes
 from surgrec.errors import ConfigError, SetupError
 from surgrec.features._encoders import EncoderChoice, describe_encoder, open_encoder
 from surgrec.features._extract_video import Precision
@@ -97,7 +96,6 @@ def extract(
         >>> for video in extract(["/data/corpus"], choice, ExtractConfig(), Path("features")):
         ...     print(video.done, "of", video.total)
     """
-    torchcodec_classes()  # report a missing torchcodec once, not for every video
     devices = _devices(config)
     videos = open_videos(data, only)
     frozen = open_encoder(choice, torch.device("cpu"))

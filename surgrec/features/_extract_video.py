@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from surgrec.errors import SampleError
 from surgrec.features._encoders import FrozenEncoder
 from surgrec.features._files import Failure, VideoFeatures
 from surgrec.features._videos import DecodedFrames, VideoReader
-from surgrec.features._windows import window_starts, window_times
+from surgrec.features._windows import all_times, window_starts, window_times
 from surgrec.normalize import normalize
 from surgrec.stream import repeats_frames
 
@@ -79,7 +79,8 @@ def video_features(
     except SampleError as error:
         all_starts, failed = np.zeros(0), [Failure(start_s=None, reason=str(error))]
 
-    for chunk, groups in _decoded_ahead(reader, _chunks(all_starts, frozen, batch)):
+    needed = all_times(all_starts, frozen.sampling)
+    for chunk, groups in _decoded_ahead(reader, needed, _chunks(all_starts, frozen, batch)):
         reasons = _reasons(chunk, groups)
         failed += [
             Failure(start_s=float(chunk.starts[window]), reason=reason)
@@ -128,18 +129,25 @@ def _chunks(
 
 
 def _decoded_ahead(
-    reader: VideoReader, chunks: Iterator[_Chunk]
+    reader: VideoReader, needed: Float64[np.ndarray, " n"], chunks: Iterator[_Chunk]
 ) -> Iterator[tuple[_Chunk, list[DecodedFrames]]]:
     """Yield chunks with their frames; a thread decodes the next chunk meanwhile."""
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
-        upcoming = deque[tuple[_Chunk, Future[list[DecodedFrames]]]]()
+    started: deque[_Chunk] = deque()
+
+    def times() -> Iterator[Float64[np.ndarray, " _"]]:
         for chunk in chunks:
-            upcoming.append((chunk, decoder.submit(reader.decode, chunk.times)))
-            if len(upcoming) > 1:
-                ready, decoded = upcoming.popleft()
-                yield ready, decoded.result()
-        for ready, decoded in upcoming:
-            yield ready, decoded.result()
+            started.append(chunk)
+            yield chunk.times
+
+    with (
+        closing(reader.decode_in_order(needed, times())) as decoded,
+        ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder,
+    ):
+        upcoming = decoder.submit(next, decoded, None)
+        while (groups := upcoming.result()) is not None:
+            chunk = started.popleft()
+            upcoming = decoder.submit(next, decoded, None)
+            yield chunk, groups
 
 
 def _reasons(chunk: _Chunk, groups: list[DecodedFrames]) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """The videos of an extraction, from corpora or from a folder of video files."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,25 @@ class VideoReader(ABC):
         Raises:
             StorageError: The store cannot be read: an outage, never a bad sample.
         """
+
+    def decode_in_order(
+        self, needed: Float64[np.ndarray, " n"], chunks: Iterator[Float64[np.ndarray, " _"]]
+    ) -> Generator[list[DecodedFrames]]:
+        """Decode the frames on screen at chunks of times.
+
+        Args:
+            needed: The times of all chunks, each once, ascending.
+            chunks: Seconds of the video, ascending in each chunk. A chunk may begin before the end
+                of the one before it, but not before its beginning.
+
+        Yields:
+            The groups of frames of each chunk, as `decode` returns them.
+
+        Raises:
+            StorageError: The store cannot be read: an outage, never a bad sample.
+        """
+        for times in chunks:
+            yield self.decode(times)
 
 
 class VideoSet(ABC):

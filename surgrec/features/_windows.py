@@ -17,6 +17,8 @@ MOST_WINDOWS = 2_000_000
 
 _LEAST_STRIDE_S = 1e-3
 
+_BLOCK_WINDOWS = 65_536
+
 HAIR_S = 1e-3
 """Tolerance of times in seconds. Containers round them; Matroska rounds to milliseconds."""
 
@@ -75,6 +77,19 @@ def window_starts(
         for start_s, end_s in spans
     ]
     return np.concatenate([np.zeros(0), *ranges]) * stride_s
+
+
+def all_times(
+    starts: Float64[np.ndarray, " n"], sampling: ClipSampling
+) -> Float64[np.ndarray, " m"]:
+    """Return the times of the frames of all windows, each once, ascending."""
+    found = np.zeros(0)
+    for first in range(0, len(starts), _BLOCK_WINDOWS):
+        block = window_times(starts[first : first + _BLOCK_WINDOWS], sampling)
+        # Only the end of the earlier blocks overlaps.
+        overlap = int(np.searchsorted(found, block[0, 0]))
+        found = np.concatenate([found[:overlap], np.union1d(found[overlap:], block)])
+    return found
 
 
 def window_times(

@@ -8,6 +8,7 @@ Example:
 
 from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
 from surgrec.recordings._ffmpeg import STOPPED, FfmpegError, find_program, run_ffprobe
+from surgrec.recordings._frames import Pixels, read_frames, stored_size
 from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
 from surgrec.recordings._timeline import Gap, Join, Timeline
@@ -21,11 +22,14 @@ __all__ = [
     "Join",
     "Picture",
     "PictureReader",
+    "Pixels",
     "Recording",
     "RecordingFacts",
     "Timeline",
     "find_program",
     "inspect",
+    "read_frames",
     "run_ffprobe",
     "shortfall_s",
+    "stored_size",
 ]

@@ -2,19 +2,26 @@
 
 import os
 import shutil
+import struct
 import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from surgrec.commands.features import features
 from surgrec.errors import ManifestError, SampleError
 from surgrec.features import EncoderChoice, Features, extract, read_features
-from surgrec.features._folder import VideoFile, VideoFolder, stored_size
+from surgrec.features._corpora import CorpusVideos
+from surgrec.features._folder import VideoFile, VideoFolder
+from surgrec.features._videos import DecodedFrames
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
+from tests.support.tool import build_folder, ffmpeg, ffprobe, run_here
 from tests.support.videos import make_video
 
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")
@@ -40,6 +47,83 @@ def out(folder: Path, run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
     status = features([str(folder)], encoder=run_dir, out=out, stride_s=0.5, batch=8, device="cpu")
     assert status == SOME_FAILED
     return out
+
+
+VARIABLE = ("-vf", "select='lt(t,4)+not(mod(n,12))'", "-vsync", "vfr", "-c:v", "libx264")
+INTERLACED = ("-flags", "+ilme+ildct", "-c:v", "mpeg2video", "-q:v", "2")
+SAME_SIZE = ("--encode.crf", "10", "--encode.preset", "ultrafast", "--encode.min_clip_s", "2")
+
+
+def clock(path: Path, *, seconds: float, arguments: Sequence[str] = ()) -> Path:
+    """Render a square video with the time of each picture burnt in as 16 stripes, in 0.01 s."""
+    stripes = "geq=lum='if(bitand(round(T*100),pow(2,floor(X*16/W))),235,16)':cb=128:cr=128"
+    chosen = [word for word in arguments]
+    if "-vf" in chosen:
+        chosen[chosen.index("-vf") + 1] = f"{stripes},{chosen[chosen.index('-vf') + 1]}"
+    else:
+        chosen += ["-vf", stripes]
+    options = ("-g", "25", "-bf", "0", *chosen)
+    return make_video(
+        path, seconds=seconds, rate=25, size="64x64", pattern="color=gray", arguments=options
+    )
+
+
+def burnt_s(frames: torch.Tensor) -> np.ndarray:
+    """Return the time that is burnt into each frame, seconds."""
+    bits = frames[:, 1, 16:48].float().mean(1).reshape(len(frames), 16, -1).mean(2) > 128
+    return np.asarray((bits * (2 ** torch.arange(16))).sum(1) / 100)
+
+
+def first_picture_s(whole: Path, cut: Path) -> float:
+    """Return the time in the whole stream of the first picture of its cut copy, seconds."""
+
+    def first(path: Path) -> float:
+        output = ffprobe(path, "-select_streams", "v", "-show_entries", "packet=pts_time")
+        return min(float(packet["pts_time"]) for packet in output["packets"])
+
+    return first(cut) - first(whole)
+
+
+def turned(path: Path, *, size: str, arguments: Sequence[str] = ()) -> Path:
+    """Render a video whose container tells players to turn it by a quarter."""
+    make_video(path, seconds=6, size=size, rate=16, arguments=arguments)
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def same_in_both(folder: Path, kind: str) -> Path:
+    """Render a video of 6 s at 16 pictures per second, in a folder of its own."""
+    path = folder / "videos" / "a.mkv"
+    if kind == "turned":
+        path.parent.mkdir()
+        return turned(path.with_suffix(".mp4"), size="128x64")
+    if kind == "two streams":
+        large = make_video(folder / "large.mp4", seconds=6, size="128x64", rate=16)
+        preview = ["-f", "lavfi", "-t", "6", "-i", "color=red:size=32x32:rate=1"]
+        path.parent.mkdir()
+        ffmpeg(*preview, "-i", large, "-map", "0", "-map", "1", "-c:v:1", "copy", path)
+        return path
+    arguments = {
+        "plain": (),
+        "interlaced": ("-vf", "tinterlace=interleave_top", *INTERLACED),
+        "wide pixels": ("-vf", "setsar=3/2"),
+    }[kind]
+    rate = 32 if kind == "interlaced" else 16
+    return make_video(path, seconds=6, size="128x64", rate=rate, arguments=arguments)
+
+
+def frames_of(path: Path, times: np.ndarray) -> torch.Tensor:
+    """Return the frames of a video file at these times."""
+    return one_group(VideoFile(path).decode(times))
+
+
+def one_group(groups: list[DecodedFrames]) -> torch.Tensor:
+    (group,) = groups
+    assert isinstance(group.frames, torch.Tensor), group.frames
+    return group.frames
 
 
 def values_of(features: Features, video: str) -> torch.Tensor:
@@ -78,7 +162,8 @@ def test_an_unreadable_file_is_counted_with_its_reason(out: Path) -> None:
         ("cut.mp4", None),
         ("text.mp4", None),
     ]
-    assert all(window.reason.startswith("it is not a readable video (") for window in result.failed)
+    assert "the end of the mp4" in result.failed[0].reason
+    assert "ffmpeg cannot read the file as a video" in result.failed[1].reason
     counts = result.facts["counts"]
     assert (
         counts["videos"],
@@ -112,58 +197,179 @@ def test_a_renamed_video_is_reused_and_the_table_has_the_new_name(
 
 def test_frames_on_screen_are_scaled_as_in_a_corpus(folder: Path, tmp_path: Path) -> None:
     large = make_video(tmp_path / "large.mp4", seconds=1, size="960x540")
-    (group,) = VideoFile(large).decode(np.array([0.0, 0.5]))
-    assert isinstance(group.frames, torch.Tensor)
-    assert group.frames.shape == (2, 3, 256, 256)
-    (group,) = VideoFile(folder / "case 1/a.mp4").decode(np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
-    assert isinstance(group.frames, torch.Tensor)
-    assert group.frames.shape == (5, 3, 64, 64)
-    assert torch.equal(group.frames[1], group.frames[2])
-    assert not torch.equal(group.frames[0], group.frames[1])
-    assert torch.equal(group.frames[3], group.frames[4])
+    assert frames_of(large, np.array([0.0, 0.5])).shape == (2, 3, 256, 256)
+    frames = frames_of(folder / "case 1/a.mp4", np.array([0.0, 0.1, 0.15, 5.95, 6.0]))
+    assert frames.shape == (5, 3, 64, 64)
+    assert torch.equal(frames[1], frames[2])
+    assert not torch.equal(frames[0], frames[1])
+    assert torch.equal(frames[3], frames[4])
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 40])
+def test_frames_are_the_same_for_any_chunks(folder: Path, size: int) -> None:
+    path, needed = folder / "case 1/a.mp4", np.arange(40) * 0.125
+    overlapping = [needed[max(0, first - 5) : first + size] for first in range(0, 40, size)]
+    found = [
+        one_group(groups) for groups in VideoFile(path).decode_in_order(needed, iter(overlapping))
+    ]
+    whole = frames_of(path, needed)
+    for first, frames in zip(range(0, 40, size), found, strict=True):
+        assert torch.equal(frames, whole[max(0, first - 5) : first + size])
+
+
+@pytest.mark.parametrize("kind", ["mp4", "stream without an index", "cut", "late", "variable"])
+def test_frames_show_the_moment_that_was_asked_for(tmp_path: Path, kind: str) -> None:
+    """The time of each frame is burnt into it. Time zero is the first picture of the stream."""
+    path, first_s = clock(tmp_path / "clock.mp4", seconds=12), 0.0
+    copy = ("-nostdin", "-y", "-v", "error")
+    if kind == "stream without an index":
+        subprocess.run(["ffmpeg", *copy, "-i", path, "-c", "copy", tmp_path / "c.ts"], check=True)
+        path = tmp_path / "c.ts"
+    elif kind == "cut":
+        # The first packets lack their keyframe.
+        subprocess.run(["ffmpeg", *copy, "-i", path, "-c", "copy", tmp_path / "c.ts"], check=True)
+        path, data = tmp_path / "cut.ts", (tmp_path / "c.ts").read_bytes()
+        path.write_bytes(data[len(data) // 3 // 188 * 188 :])
+        first_s = first_picture_s(tmp_path / "c.ts", path)
+    elif kind == "late":
+        shifted = ["-output_ts_offset", "30", "-c", "copy", tmp_path / "c.mkv"]
+        subprocess.run(["ffmpeg", *copy, "-i", path, *shifted], check=True)
+        path = tmp_path / "c.mkv"
+    elif kind == "variable":
+        path = clock(tmp_path / "v.mkv", seconds=12, arguments=VARIABLE)
+
+    video = VideoFile(path)
+    (start_s, end_s), *more = video.spans
+    assert (start_s, more) == (0.0, [])
+    times = np.arange(2.0, end_s - 0.5, 0.3)
+    shown_s = burnt_s(frames_of(path, times)) - first_s
+    late_s = times - shown_s
+    longest_s = 0.51 if kind == "variable" else 0.041
+    assert late_s.min() > -0.015
+    assert late_s.max() < longest_s
+
+
+@pytest.mark.parametrize("kind", ["plain", "turned", "two streams", "interlaced", "wide pixels"])
+def test_a_folder_and_a_corpus_show_the_same_pictures(tmp_path: Path, kind: str) -> None:
+    path = same_in_both(tmp_path, kind)
+    built = run_here(*build_folder(path.parent), *SAME_SIZE, "--out", tmp_path / "corpus")
+    assert built.returncode == 0, built.stderr
+    corpora = CorpusVideos([str(tmp_path / "corpus")])
+    times = np.arange(8, 32) / 8
+    stored = torch.cat(
+        [
+            group.frames
+            for group in corpora.open(corpora.entries[0]).decode(times)
+            if isinstance(group.frames, torch.Tensor)
+        ]
+    )
+    shown = frames_of(path, times)
+    assert shown.shape == stored.shape
+    differences = (shown.float() - stored.float()).abs().mean(dim=(1, 2, 3))
+    assert differences.mean() < 4, "the codec alone changes pixels"
+    assert (stored[0].float() - stored[-1].float()).abs().mean() > 12
+
+
+@pytest.mark.parametrize("kind", ["plain", "turned"])
+def test_features_of_a_video_agree_between_a_folder_and_a_corpus(
+    run_dir: Path, tmp_path: Path, kind: str
+) -> None:
+    path = same_in_both(tmp_path, kind)
+    built = run_here(*build_folder(path.parent), *SAME_SIZE, "--out", tmp_path / "corpus")
+    assert built.returncode == 0, built.stderr
+    choice = EncoderChoice(path=run_dir)
+    for data, out in ((path.parent, "a"), (tmp_path / "corpus", "b")):
+        list(extract([str(data)], choice, CONFIG, tmp_path / out))
+    ours, theirs = (read_features(tmp_path / out).values for out in ("a", "b"))
+    assert ours.shape == theirs.shape
+
+    # All features share a large mean, which would hide differences.
+    ours, theirs = (F.normalize(values - ours.mean(0)) for values in (ours, theirs))
+    similarity = ours @ theirs.T
+    assert similarity.diagonal().mean() > 0.95
+    assert similarity.argmax(1).tolist() == list(range(len(ours)))
+
+
+def test_a_turned_video_with_wide_pixels_has_its_central_square(tmp_path: Path) -> None:
+    path = turned(tmp_path / "a.mp4", size="192x96", arguments=("-vf", "setsar=2/1"))
+    assert frames_of(path, np.array([1.0])).shape == (1, 3, 96, 96)
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "aspect", "stored"),
+    ("name", "lines"),
     [
-        (1080, 1920, 1.0, (256, 456)),
-        (1920, 1080, 1.0, (456, 256)),
-        (576, 720, 64 / 45, (256, 456)),  # PAL in 16:9
-        (144, 176, 128 / 117, (144, 192)),
-        (201, 200, 1.0, (200, 200)),
+        (
+            "hls.mp4",
+            ["#EXTM3U", "#EXT-X-TARGETDURATION:10", "#EXTINF:6,", "{other}", "#EXT-X-ENDLIST"],
+        ),
+        ("concat.mp4", ["ffconcat version 1.0", "file {other}"]),
+        ("dash.mkv", ["<MPD><Period><BaseURL>{other}</BaseURL></Period></MPD>"]),
     ],
 )
-def test_large_videos_get_the_size_of_stored_clips_with_square_pixels(
-    height: int, width: int, aspect: float, stored: tuple[int, int]
+def test_a_script_that_is_named_like_a_video_shows_no_other_file(
+    tmp_path: Path, name: str, lines: list[str]
 ) -> None:
-    assert stored_size(height, width, aspect) == stored
+    other = make_video(tmp_path / "other" / "patient.mp4", seconds=6)
+    script = tmp_path / "videos" / name
+    script.parent.mkdir()
+    script.write_text("\n".join(line.format(other=other) for line in lines) + "\n")
+    with pytest.raises(SampleError, match="ffmpeg cannot read the file as a video"):
+        _ = VideoFile(script).spans
 
 
-def test_a_container_without_an_index_gives_no_frame_of_another_time(
-    tmp_path: Path,
+def test_a_file_that_cannot_be_opened_costs_one_video(
+    folder: Path, run_dir: Path, tmp_path: Path
 ) -> None:
-    """In an MPEG stream FFmpeg may seek past the requested time without an error."""
-    stream, copied = (
-        make_video(tmp_path / "stream.ts", seconds=12, size="320x240"),
-        tmp_path / "copied.mkv",
-    )
-    with pytest.raises(
-        SampleError, match=r"the frame at 6\.000 s cannot be found in this container.* -c copy"
-    ):
-        _ = VideoFile(stream).spans
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-nostdin", "-i", stream, "-c", "copy", copied], check=True
-    )
-    assert VideoFile(copied).spans == ((0.0, 12.0),)
-    times = np.arange(0.0, 12.0, 0.3)
-    (right,) = VideoFile(copied).decode(times)
-    assert isinstance(right.frames, torch.Tensor)
-    groups = VideoFile(stream).decode(times)
-    assert sorted(index for group in groups for index in group.indices) == list(range(40))
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    shutil.copy(folder / "c.MKV", videos / "good.mkv")
+    (videos / "gone.mp4").symlink_to(tmp_path / "nothing")
+    os.mkfifo(videos / "pipe.mp4")
+    (videos / "empty.mp4").touch()
+    status = features([str(videos)], encoder=run_dir, out=tmp_path / "out", device="cpu")
+    assert status == SOME_FAILED
+    result = read_features(tmp_path / "out")
+    assert {row.video for row in result.rows} == {"good.mkv"}
+    assert {window.video: window.reason for window in result.failed} == {
+        "empty.mp4": "the file is empty",
+        "gone.mp4": "the file does not exist",
+        "pipe.mp4": "the path is not a regular file",
+    }
+
+
+def test_a_video_with_too_few_frames_is_left_out_or_counted(run_dir: Path, tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "capsule.mp4", seconds=6, rate=2)
+    make_video(tmp_path / "videos" / "normal.mp4", seconds=6)
+    choice, videos = EncoderChoice(path=run_dir), str(tmp_path / "videos")
+    list(extract([videos], choice, CONFIG, tmp_path / "out"))
+    (failed,) = read_features(tmp_path / "out").failed
+    assert (failed.video, failed.start_s) == ("capsule.mp4", None)
+    assert "it has 2 frames per second, but a window has 4" in failed.reason
+
+    allowed = replace(CONFIG, allow_repeated_frames=True)
+    list(extract([videos], choice, allowed, tmp_path / "out"))
+    result = read_features(tmp_path / "out")
+    assert {row.video for row in result.rows} == {"capsule.mp4", "normal.mp4"}
+    assert result.facts["counts"]["videos_with_repeated_frames"] == {"videos": 1}
+
+
+def test_a_damaged_stretch_leaves_its_windows_out(run_dir: Path, tmp_path: Path) -> None:
+    path = clock(tmp_path / "videos" / "a.mkv", seconds=12)
+    data = bytearray(path.read_bytes())
+    third = len(data) // 3
+    data[third : 2 * third] = np.random.default_rng(0).bytes(third)
+    path.write_bytes(data)
+
+    times = np.arange(0.5, 11.5, 0.25)
+    groups = VideoFile(path).decode(times)
+    assert any(isinstance(group.frames, SampleError) for group in groups)
     for group in groups:
         if isinstance(group.frames, torch.Tensor):
-            assert torch.equal(group.frames, right.frames[group.indices])
-    assert any("cannot be found in this container" in str(group.frames) for group in groups)
+            late_s = np.abs(times[group.indices] - burnt_s(group.frames))
+            assert np.median(late_s) < 0.1
+    choice = EncoderChoice(path=run_dir)
+    (extracted,) = extract([str(path.parent)], choice, CONFIG, tmp_path / "out")
+    assert extracted.windows > 3
 
 
 def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:

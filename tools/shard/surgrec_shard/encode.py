@@ -21,6 +21,7 @@ from surgrec.recordings import (
     RecordingFacts,
     inspect,
     shortfall_s,
+    stored_size,
 )
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.disk import writing_to
@@ -164,7 +165,7 @@ def _encode(
 ) -> EncodedVideo:
     if facts.is_cut:
         raise _truncated(facts.duration_s, facts.stated_s or facts.duration_s)
-    width, height = _stored_size(facts, settings.short_side_px)
+    width, height = stored_size(facts, settings.short_side_px)
     native = facts.timeline.rate
     rate = min(Fraction(settings.fps).limit_denominator(10**6), native) if settings.fps else native
     frames = FrameFormat(width=width, height=height, rate=rate, colors=facts.colors)
@@ -292,12 +293,6 @@ def _encoding(settings: EncodeSettings) -> list[str]:
         *tune,
         *("-bf", str(settings.b_frames), "-g", str(settings.gop), "-sc_threshold", "0"),
     ]
-
-
-def _stored_size(facts: RecordingFacts, short_side_px: int) -> tuple[int, int]:
-    """Return the stored width and height: even numbers, never larger than the native ones."""
-    scale = min(1.0, short_side_px / min(facts.width, facts.height))
-    return max(2, round(facts.width * scale / 2) * 2), max(2, round(facts.height * scale / 2) * 2)
 
 
 def _read(folder: Path) -> EncodedVideo:
