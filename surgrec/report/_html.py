@@ -16,6 +16,8 @@ def visible(text: str) -> str:
 
     A name could otherwise reverse the text behind it, or hold bytes that no page can hold.
     """
+    if text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")
         if unicodedata.category(character) in _UNSEEN and character not in _KEPT

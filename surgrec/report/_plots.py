@@ -64,6 +64,9 @@ _ROW_PX, _TEXT_PX, _AXIS_PX = 22, 14, 40
 _LABEL_CHARACTERS, _WIDE_LABEL_CHARACTERS = 32, 36
 """Longest texts beside a chart and beside a wide one; the picture keeps a third of the width."""
 
+_GREATEST = 1e300
+"""Values beyond are those of a diverged run, and no axis can show them."""
+
 _MARKED_POINTS = 12
 """A line of at most this many points shows each of them as a dot."""
 
@@ -85,7 +88,7 @@ class Line:
     """One line of a line chart."""
 
     points: Sequence[Point]
-    """Points whose value is not finite are left out."""
+    """Points whose value is not finite, or beyond 1e300, are left out."""
     label: str = ""
     """Written at the line's end. A line without a label is thin and lies behind the others."""
     dashed: bool = False
@@ -171,11 +174,14 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
         title: Name of the values.
         chart_id: Unique among the charts of a page.
     """
+    if not bars:
+        return Chart(title=title, svg=None)
+    shown = [replace(bar, value=_shown(bar.value), target=_shown(bar.target)) for bar in bars]
     rows = range(len(bars))
     with _figure(_WIDTH_PX, _AXIS_PX + _ROW_PX * len(bars), chart_id) as (figure, axes):
-        axes.barh(rows, [bar.value for bar in bars], height=0.6, color=COLORS[0], alpha=0.75)
+        axes.barh(rows, [bar.value for bar in shown], height=0.6, color=COLORS[0], alpha=0.75)
         axes.vlines(
-            [bar.target for bar in bars],
+            [bar.target for bar in shown],
             [row - 0.42 for row in rows],
             [row + 0.42 for row in rows],
             color=_INK,
@@ -183,10 +189,10 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
             clip_on=False,
         )
 
-        for row, bar in enumerate(bars):
+        for row, bar in enumerate(shown):
             _write_beside(axes, f"{bar.value:.1%}", max(bar.value, bar.target), row)
 
-        shares = [share for bar in bars for share in (bar.value, bar.target)]
+        shares = [share for bar in shown for share in (bar.value, bar.target)]
         labels = [_short(bar.label, _LABEL_CHARACTERS) for bar in bars]
         _format_axes(axes, labels, round_ticks([0.0, *shares]))
         descriptions = [f"{bar.label} {bar.value:.1%}, target {bar.target:.1%}" for bar in bars]
@@ -205,7 +211,7 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
     rows: list[tuple[str, Interval | None]] = []
     for name, intervals in groups.items():
         rows += [(name, None), *((interval.label, interval) for interval in intervals)]
-    ends = [end for _, each in rows if each for end in (each.low, each.high)]
+    ends = [_shown(end) for _, each in rows if each for end in (each.low, each.high)]
 
     with _figure(_WIDE_PX, _AXIS_PX + _ROW_PX * len(rows), chart_id) as (figure, axes):
         labels = [_short(label, _WIDE_LABEL_CHARACTERS) for label, _ in rows]
@@ -215,10 +221,10 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
                 axes.get_yticklabels()[row].set_fontweight("bold")
                 continue
 
-            span = (interval.low, interval.high)
+            span = (_shown(interval.low), _shown(interval.high))
             options: dict[str, Any] = {"color": interval.color, "clip_on": False}
             axes.plot(span, (row, row), marker="|", markersize=9, **options)
-            axes.plot(interval.value, row, marker="o", markersize=8, **options)
+            axes.plot(_shown(interval.value), row, marker="o", markersize=8, **options)
             _write_beside(axes, str(interval), 1, row, xycoords=axes.get_yaxis_transform())
 
         descriptions = [
@@ -306,7 +312,12 @@ def _colors(count: int) -> list[str]:
 
 
 def _finite(line: Line) -> Line:
-    return replace(line, points=[point for point in line.points if math.isfinite(point[1])])
+    return replace(line, points=[point for point in line.points if abs(point[1]) <= _GREATEST])
+
+
+def _shown(value: float) -> float:
+    """Return a value within the range of an axis."""
+    return min(max(value, -_GREATEST), _GREATEST)
 
 
 def _plot(axes: Axes, line: Line, **options: Any) -> None:

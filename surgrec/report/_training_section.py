@@ -124,7 +124,8 @@ def _share_chart(run: LoggedRun, log: Log) -> Chart:
         for row in run.plan["sources"]
         if row["share"] or row["source"] in realized
     }
-    shown, title_end = log.shown_sources([*targets])
+    targets |= dict.fromkeys(realized.keys() - targets.keys(), 0.0)
+    shown, title_end = log.shown_sources(sorted(targets))
     bars = [Bar(label=name, value=realized.get(name, 0.0), target=targets[name]) for name in shown]
     title = f"share of samples by source{title_end}"
     return target_chart(bars, title=title, chart_id=f"{run.name}: shares")

@@ -69,7 +69,7 @@ def record_drawn(
     Args:
         stream: Order of the samples.
         positions: Positions of the stream that the run has consumed.
-        substitutes: Keys of samples that replaced bad ones, by source.
+        substitutes: Keys of samples that replaced bad ones, by source of the stream.
 
     Returns:
         `sources`: for each source, base64 of 12 bytes per video: its digest and that of its case.

@@ -10,7 +10,7 @@ from surgrec import __version__
 from surgrec.config_values import as_plain
 from surgrec.runs._drawn import record_drawn
 from surgrec.runs._files import RunFiles
-from surgrec.runs._rows import read_rows
+from surgrec.runs._rows import QuarantineRow, read_rows
 from surgrec.stream import Level, Mixture, Stream
 
 CHANGEABLE_ON_RESUME = {
@@ -218,7 +218,7 @@ def provenance(
         positions: Positions of the stream that the run has consumed.
     """
     substitutes: dict[str, set[str]] = {}
-    for row in read_rows(RunFiles(run_dir).quarantine):
+    for row in read_rows(RunFiles(run_dir).quarantine, QuarantineRow):
         substitutes.setdefault(row["source"], set()).add(row["substitute"])
     return {
         **identity,

@@ -47,6 +47,13 @@ class StartRow(Row):
     processes: Count
 
 
+class QuarantineRow(Row):
+    """A row of `quarantine.jsonl`, as far as it names what was drawn."""
+
+    source: str
+    substitute: str
+
+
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a JSON-lines file, which is created if it does not exist."""
     with path.open("a", encoding="utf-8") as file:

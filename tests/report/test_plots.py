@@ -231,3 +231,13 @@ def test_a_label_that_looks_like_an_id_stays_text() -> None:
 
 def texts_joined(chart: Chart) -> str:
     return " ".join(str(each.text) for each in parse(chart).iter("text"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_every_axis_are_left_out() -> None:
+    chart = one_line([(0, -1.7e308), (1, 1.0), (2, 1.7e308)])
+    assert texts_joined(chart)
+    assert one_line([(0, 1.7e308)]).svg is None
+    interval = Interval(label="a", value=1.0, low=-1.7e308, high=1.7e308, color=COLORS[0])
+    assert interval_chart({"g": [interval]}, title="t", chart_id="i").svg is not None
+    assert target_chart([], title="t", chart_id="t").svg is None
