@@ -116,7 +116,8 @@ class Interval:
 
     def __str__(self) -> str:
         """Return the numbers as text."""
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        value, low, high = map(_number, (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def line_chart(
@@ -313,6 +314,10 @@ def _colors(count: int) -> list[str]:
 
 def _finite(line: Line) -> Line:
     return replace(line, points=[point for point in line.points if abs(point[1]) <= _GREATEST])
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _shown(value: float) -> float:
