@@ -4,7 +4,7 @@ from surgrec.shards._corpus import Source, open_corpus, read_corpus_labels
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
 from surgrec.shards._index import Dropped, VideoLabel
 from surgrec.shards._write import Shard, ShardWriter
-from surgrec.shards._write_source import unlisted_shards, write_source
+from surgrec.shards._write_source import settle_tables, unlisted_files, write_source
 from surgrec.shards.layout import Clip, Sample, read_clip_json, shard_name, source_digest
 
 __all__ = [
@@ -20,8 +20,9 @@ __all__ = [
     "open_corpus",
     "read_clip_json",
     "read_corpus_labels",
+    "settle_tables",
     "shard_name",
     "source_digest",
-    "unlisted_shards",
+    "unlisted_files",
     "write_source",
 ]

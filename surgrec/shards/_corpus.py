@@ -12,7 +12,7 @@ from surgrec.shards import _index_cache
 from surgrec.shards._check_index import check_index
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
 from surgrec.shards._index import SourceIndex, VideoLabel, labels_from_parquet
-from surgrec.shards.layout import CORPUS_FILE, DROPPED_FILE, INDEX_FILE, LABELS_FILE
+from surgrec.shards.layout import CORPUS_FILE, DROPPED_FILE, INDEX_FILE, LABELS_FILE, table_name
 from surgrec.storage import RetryPolicy, Store, open_store
 
 _INDEX_THREADS = 8
@@ -33,7 +33,7 @@ class Source:
         return [
             table
             for table in (LABELS_FILE, DROPPED_FILE)
-            if not self.store.exists(f"{self.name}/{table}")
+            if not self.store.exists(_table(self.name, self.entry, table))
         ]
 
 
@@ -98,13 +98,13 @@ def read_corpus_labels(source: Source) -> list[VideoLabel]:
     Raises:
         ShardError: The file of labels breaks the format.
     """
-    name = f"{source.name}/{LABELS_FILE}"
+    name = _table(source.name, source.entry, LABELS_FILE)
     return labels_from_parquet(source.store.read(name), source.store.locate(name))
 
 
 def _open_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     """Read an index, or map it from the cache of large indexes."""
-    file = f"{name}/{INDEX_FILE}"
+    file = _table(name, entry, INDEX_FILE)
     if entry.samples < _index_cache.CACHED_FROM:
         index = _read_index(store, name, entry)
     else:
@@ -115,14 +115,20 @@ def _open_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
 
 
 def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
-    context = store.locate(f"{name}/{INDEX_FILE}")
-    data = store.read(f"{name}/{INDEX_FILE}")
+    file = _table(name, entry, INDEX_FILE)
+    context = store.locate(file)
+    data = store.read(file)
     # Each row has a key and a digest of its own, which take bytes. More rows would be a trap.
     index = SourceIndex(read_parquet(data, context, most_rows=len(data)), context)
     _check_num_rows(index, entry, context)
 
     check_index(index.column, name, entry, context)
     return index
+
+
+def _table(name: str, entry: SourceEntry, table: str) -> str:
+    """Return the name of a table of a source in its store."""
+    return f"{name}/{table_name(table, entry.tables)}"
 
 
 def _check_num_rows(index: SourceIndex, entry: SourceEntry, context: str) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards._write import Shard
-from surgrec.shards.layout import CORPUS_FILE, SCHEMA_VERSION, check_row, check_source_name
+from surgrec.shards.layout import (
+    CORPUS_FILE,
+    SCHEMA_VERSION,
+    check_row,
+    check_source_name,
+    is_tables_suffix,
+)
 from surgrec.storage import Store
 
 
@@ -30,6 +36,8 @@ class SourceEntry:
     """SHA-256 over the (key, sha256) rows."""
     plan: str
     """Digest of the requested videos, cases, splits, labels and settings."""
+    tables: str = ""
+    """Suffix in the names of its tables; not empty only while a build replaces the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,7 @@ class CorpusFile:
     settings: dict[str, Any] = field(default_factory=dict)
     """How the clips were encoded and packed."""
     encoder: dict[str, str] = field(default_factory=dict)
-    """Versions of ffmpeg and x264; a corpus never mixes two."""
+    """What decides the bytes of clips; a corpus never mixes two."""
     sources: dict[str, SourceEntry] = field(default_factory=dict)
 
     @classmethod
@@ -86,4 +94,8 @@ class CorpusFile:
 def _source_entry(data: object, context: str) -> SourceEntry:
     row = check_row(SourceEntry, data, context)
     shards = [Shard(**check_row(Shard, shard, context)) for shard in row["shards"]]
+    if not is_tables_suffix(row["tables"]):
+        raise ShardError(
+            f"{context}: tables is {row['tables']!r}, an invalid suffix; build the corpus again"
+        )
     return SourceEntry(**(row | {"shards": shards}))

@@ -1,6 +1,8 @@
-"""Publishing a source: its tables, its entry in `corpus.json`, and its unlisted shards."""
+"""Publishing a source: its tables, its entry in `corpus.json`, and its unlisted files."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from surgrec.shards._corpus_file import SourceEntry
 from surgrec.shards._index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
@@ -9,9 +11,12 @@ from surgrec.shards.layout import (
     DROPPED_FILE,
     INDEX_FILE,
     LABELS_FILE,
+    TABLES,
     Sample,
     is_shard_name,
+    is_suffixed_table,
     source_digest,
+    table_name,
 )
 from surgrec.storage import Store
 
@@ -26,10 +31,12 @@ def write_source(
     dropped: Sequence[Dropped],
     videos_failed: int,
     plan: str,
+    replaces: bool = False,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
-    Call it when all shards of the source are in the store.
+    Call it when all shards of the source are in the store. Tables that `corpus.json` lists stay
+    readable: those that replace them get other names, until `settle_tables`.
 
     Args:
         store: The corpus root.
@@ -40,10 +47,16 @@ def write_source(
         dropped: Segments of video that no shard contains.
         videos_failed: Number of videos that could not be used.
         plan: Digest of the request that the source was built from.
+        replaces: Whether `corpus.json` lists the source already.
     """
-    store.write(f"{name}/{LABELS_FILE}", rows_to_parquet(VideoLabel, labels))
-    store.write(f"{name}/{DROPPED_FILE}", rows_to_parquet(Dropped, dropped))
-    store.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
+    tables = {
+        LABELS_FILE: rows_to_parquet(VideoLabel, labels),
+        DROPPED_FILE: rows_to_parquet(Dropped, dropped),
+        INDEX_FILE: samples_to_parquet(samples),
+    }
+    suffix = f"-{hashlib.sha256(b''.join(tables.values())).hexdigest()[:8]}" if replaces else ""
+    for table, data in tables.items():
+        store.write(f"{name}/{table_name(table, suffix)}", data)
 
     return SourceEntry(
         domain=samples[0].clip.domain,
@@ -56,15 +69,27 @@ def write_source(
         bytes=sum(shard.bytes for shard in shards),
         digest=source_digest((sample.key, sample.sha256) for sample in samples),
         plan=plan,
+        tables=suffix,
     )
 
 
-def unlisted_shards(
+def settle_tables(store: Store, name: str, entry: SourceEntry) -> SourceEntry:
+    """Give the tables of a replaced source their usual names, and return its new entry.
+
+    Call it when `corpus.json` lists the entry: until it lists the new one, it lists the other
+    names, which stay.
+    """
+    for table in TABLES:
+        store.write(f"{name}/{table}", store.read(f"{name}/{table_name(table, entry.tables)}"))
+    return replace(entry, tables="")
+
+
+def unlisted_files(
     store: Store, sources: Mapping[str, SourceEntry], prefix: str = ""
 ) -> Iterator[str]:
-    """Yield the names of shards, and of their offset files, that no entry lists.
+    """Yield the names of shards, of their offset files, and of tables that no entry lists.
 
-    They contain clips, but belong to no source: an interrupted or earlier build left them.
+    They belong to no source: an interrupted or earlier build left them.
 
     Args:
         store: The corpus root.
@@ -72,7 +97,13 @@ def unlisted_shards(
         prefix: Only names that begin with it.
     """
     listed = {f"{name}/{shard.name}" for name, entry in sources.items() for shard in entry.shards}
+    listed |= {
+        f"{name}/{table_name(table, entry.tables)}"
+        for name, entry in sources.items()
+        for table in TABLES
+    }
     for name in store.list(prefix):
-        shard = name.removesuffix(".idx")
-        if is_shard_name(shard.rpartition("/")[2]) and shard not in listed:
+        file = name.removesuffix(".idx")
+        base = file.rpartition("/")[2]
+        if (is_shard_name(base) or is_suffixed_table(base)) and file not in listed:
             yield name

@@ -11,11 +11,12 @@ from surgrec.annotations import Label
 from surgrec.errors import ShardError
 from surgrec.manifest import SOURCE_NAME
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CORPUS_FILE = "corpus.json"
 INDEX_FILE = "index.parquet"
 LABELS_FILE = "labels.parquet"
 DROPPED_FILE = "dropped.parquet"
+TABLES = (INDEX_FILE, LABELS_FILE, DROPPED_FILE)
 _TYPE_WORDS = {
     str: "a text",
     int: "a whole number",
@@ -26,8 +27,11 @@ _TYPE_WORDS = {
 }
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,94}")
 _SHARD = re.compile(
-    r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})\.tar"
+    r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})"
+    r"(-(?P<digest>[0-9a-f]{8}))?\.tar"
 )
+_TABLE = re.compile(r"(index|labels|dropped)-[0-9a-f]{8}\.parquet")
+_TABLES_SUFFIX = re.compile(r"(-[0-9a-f]{8})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +91,17 @@ CLIP_FIELDS = tuple(field.name for field in fields(Clip))
 LOCATION_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "clip")
 
 
-def shard_name(source: str, split: str, group: int, part: int) -> str:
-    """Return `<source>-<split>-<group, 5 digits><part, 3 digits>.tar`.
+def shard_name(source: str, split: str, group: int, part: int, sha256: str = "") -> str:
+    """Return `<source>-<split>-<group, 5 digits><part, 3 digits>-<sha256, 8 digits>.tar`.
 
-    The name is unique over all sources.
+    The name is unique over all sources, and with the digest also over all builds of a source.
+
+    Args:
+        source: Name of the source.
+        split: The stored split.
+        group: Number of the group.
+        part: Number of the shard in its group.
+        sha256: SHA-256 of the shard; empty: the name ends without it.
 
     Raises:
         ShardError: The group or the part has more digits than the name holds.
@@ -105,12 +116,34 @@ def shard_name(source: str, split: str, group: int, part: int) -> str:
             f"{source}: group {group} needs a shard {part}, but shard names number shards up to "
             "999; raise pack.shard_bytes"
         )
-    return f"{source}-{split}-{group:05d}{part:03d}.tar"
+    digest = f"-{sha256[:8]}" if sha256 else ""
+    return f"{source}-{split}-{group:05d}{part:03d}{digest}.tar"
 
 
 def is_shard_name(name: str) -> bool:
     """Return whether a file name has the form of `shard_name`."""
     return _SHARD.fullmatch(name) is not None
+
+
+def table_name(table: str, suffix: str) -> str:
+    """Return the file name of a table, such as `index.parquet` or `index-1f3a9c07.parquet`.
+
+    Args:
+        table: `INDEX_FILE`, `LABELS_FILE` or `DROPPED_FILE`.
+        suffix: `SourceEntry.tables`.
+    """
+    stem, _, kind = table.partition(".")
+    return f"{stem}{suffix}.{kind}"
+
+
+def is_suffixed_table(name: str) -> bool:
+    """Return whether a file name is that of a table with a suffix."""
+    return _TABLE.fullmatch(name) is not None
+
+
+def is_tables_suffix(text: str) -> bool:
+    """Return whether a text can be `SourceEntry.tables`."""
+    return _TABLES_SUFFIX.fullmatch(text) is not None
 
 
 def check_key(key: str) -> str:

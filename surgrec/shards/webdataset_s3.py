@@ -3,7 +3,8 @@
 Example:
     >>> from surgrec.shards import webdataset_s3
     >>> webdataset_s3.register()
-    >>> urls = "s3://bucket/corpus/cholec80/cholec80-train-00000{000..011}.tar"
+    >>> source = open_corpus("s3://bucket/corpus")["cholec80"]
+    >>> urls = [source.store.locate(f"cholec80/{shard.name}") for shard in source.entry.shards]
     >>> dataset = webdataset.WebDataset(urls, shardshuffle=False)
 """
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.shards import CorpusFile, Sample, open_corpus, read_corpus_labels, unlisted_shards
+from surgrec.shards import CorpusFile, Sample, open_corpus, read_corpus_labels, unlisted_files
 from surgrec.shards._index import SourceIndex, samples_to_parquet
 from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION
 from surgrec.storage import open_store
@@ -100,15 +100,15 @@ def test_two_roots_with_a_source_of_the_same_name_are_refused(root: Path, tmp_pa
         (
             ["schema_version"],
             1,
-            "has schema version 1, but this version of SurgRec reads version 2; "
+            "has schema version 1, but this version of SurgRec reads version 3; "
             "build the corpus again",
         ),
         (["schema_version"], ..., "has no schema version, but this version of SurgRec reads"),
-        (["schema_version"], 3, "has schema version 3, .* reads version 2; update SurgRec"),
+        (["schema_version"], 4, "has schema version 4, .* reads version 3; update SurgRec"),
         (
             ["schema_version"],
             "2",
-            "has schema version '2', but this version of SurgRec reads version 2",
+            "has schema version '2', but this version of SurgRec reads version 3",
         ),
         (["sources"], ..., "sources"),
         (["sources"], [], r"sources is \[\]"),
@@ -204,13 +204,13 @@ def test_shards_and_offset_files_that_no_entry_lists_are_found(root: Path) -> No
         open_store(root),
         {name: source.entry for name, source in open_corpus([root]).items()},
     )
-    unlisted = list(unlisted_shards(store, sources))
+    unlisted = list(unlisted_files(store, sources))
     assert unlisted == [
         "alpha/alpha-train-00009000.tar",
         "alpha/alpha-train-00009000.tar.idx",
         "beta/beta-val-00000000.tar",
     ]
-    assert list(unlisted_shards(store, sources, "beta/")) == unlisted[2:]
+    assert list(unlisted_files(store, sources, "beta/")) == unlisted[2:]
 
 
 def test_a_pickled_source_opens_its_index_again(tmp_path: Path) -> None:

@@ -61,10 +61,15 @@ def test_a_key_that_some_reader_rejects_is_refused(key: str) -> None:
         check_key(key)
 
 
-def test_a_shard_name_says_source_split_group_and_part() -> None:
+def test_a_shard_name_says_source_split_group_part_and_digest() -> None:
+    name = shard_name("set-80", "train", 12, 3, "1f3a9c07" + "0" * 56)
+    assert name == "set-80-train-00012003-1f3a9c07.tar"
+    assert is_shard_name(name)
     assert shard_name("set-80", "train", 12, 3) == "set-80-train-00012003.tar"
     assert is_shard_name("set-80-train-00012003.tar")
     for name in (
+        "set-80-train-00012003-1f3a9c0.tar",
+        "set-80-train-00012003-1F3A9C07.tar",
         "set-80-train-00012003.tar.idx",
         "a-train-1.tar",
         "a-dev-00000000.tar",

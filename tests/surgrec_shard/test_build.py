@@ -380,9 +380,8 @@ def test_a_file_in_two_sources_is_packed_in_both(tmp_path: Path) -> None:
     manifest = write_csv(tmp_path / "videos.csv", rows)
     built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 0, built.stderr
-    assert {"a/a-train-00000000.tar", "b/b-train-00000000.tar"} <= digests(
-        tmp_path / "corpus"
-    ).keys()
+    found = [name for name in digests(tmp_path / "corpus") if name.endswith(".tar")]
+    assert [name[:-13] for name in found] == ["a/a-train-00000000", "b/b-train-00000000"]
 
 
 def test_strange_names_of_files_and_folders_do_no_harm(tmp_path: Path) -> None:

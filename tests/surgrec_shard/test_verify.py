@@ -14,10 +14,15 @@ from surgrec_shard.verify import Findings, verify
 
 from surgrec.errors import ShardError
 from surgrec.manifest import Video
+from surgrec.shards._write import idx_path
 from tests.support.tool import run_here
 from tests.support.videos import build_corpus, make_video
 
-SHARD = "lap/lap-train-00000000.tar"
+
+def first_shard(corpus: Path) -> Path:
+    """Return the path of the shard that is damaged."""
+    (path,) = (corpus / "lap").glob("lap-train-00000000-*.tar")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +64,10 @@ def test_a_sound_corpus_has_no_problems(sound: Path) -> None:
 def test_verify_exits_with_0_for_a_sound_corpus_and_1_for_a_damaged_one(corpus: Path) -> None:
     run = run_here("verify", corpus)
     assert (run.returncode, "no problems" in run.stderr) == (0, True), run.stderr
-    (corpus / SHARD).unlink()
+    lost = first_shard(corpus)
+    lost.unlink()
     run = run_here("verify", corpus)
-    assert (run.returncode, str(corpus / SHARD) in run.stderr) == (1, True), run.stderr
+    assert (run.returncode, str(lost) in run.stderr) == (1, True), run.stderr
 
 
 def flip_a_byte_of_a_clip(corpus: Path) -> None:
@@ -74,46 +80,46 @@ def flip_a_byte_of_a_clip(corpus: Path) -> None:
 
 
 def flip_a_byte_of_a_tar_header(corpus: Path) -> None:
-    data = bytearray((corpus / SHARD).read_bytes())
+    data = bytearray(first_shard(corpus).read_bytes())
     data[20] ^= 1
-    (corpus / SHARD).write_bytes(data)
+    first_shard(corpus).write_bytes(data)
 
 
 def truncate_a_shard(corpus: Path) -> None:
-    data = (corpus / SHARD).read_bytes()
-    (corpus / SHARD).write_bytes(data[: len(data) // 2])
+    data = first_shard(corpus).read_bytes()
+    first_shard(corpus).write_bytes(data[: len(data) // 2])
 
 
 def empty_a_shard(corpus: Path) -> None:
-    (corpus / SHARD).write_bytes(b"")
+    first_shard(corpus).write_bytes(b"")
 
 
 def lose_a_shard(corpus: Path) -> None:
-    (corpus / SHARD).unlink()
+    first_shard(corpus).unlink()
 
 
 def lose_an_idx(corpus: Path) -> None:
-    (corpus / f"{SHARD}.idx").unlink()
+    idx_path(first_shard(corpus)).unlink()
 
 
 def change_an_idx(corpus: Path) -> None:
-    data = (corpus / f"{SHARD}.idx").read_bytes()
-    (corpus / f"{SHARD}.idx").write_bytes(data[:8] + data[16:])
+    data = idx_path(first_shard(corpus)).read_bytes()
+    idx_path(first_shard(corpus)).write_bytes(data[:8] + data[16:])
 
 
 def add_a_shard(corpus: Path) -> None:
-    shutil.copy(corpus / SHARD, corpus / "lap" / "lap-train-00077000.tar")
+    shutil.copy(first_shard(corpus), corpus / "lap" / "lap-train-00077000-01234567.tar")
 
 
 def add_a_shard_of_no_source(corpus: Path) -> None:
     (corpus / "omega").mkdir()
-    shutil.copy(corpus / SHARD, corpus / "omega" / "omega-train-00000000.tar")
+    shutil.copy(first_shard(corpus), corpus / "omega" / "omega-train-00000000.tar")
 
 
 def swap_two_shards(corpus: Path) -> None:
-    other = next(path for path in sorted((corpus / "lap").glob("*.tar")) if path != corpus / SHARD)
-    first, second = (corpus / SHARD).read_bytes(), other.read_bytes()
-    (corpus / SHARD).write_bytes(second)
+    one, other = sorted((corpus / "lap").glob("*.tar"))[:2]
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
     other.write_bytes(first)
 
 
@@ -138,10 +144,10 @@ def change_the_digest(corpus: Path) -> None:
         (lose_a_shard, "does not exist"),
         (lose_an_idx, ".tar.idx does not exist"),
         (change_an_idx, "the .idx does not have the offsets of the index"),
-        (add_a_shard, "lap-train-00077000.tar: corpus.json does not list this shard"),
+        (add_a_shard, "lap-train-00077000-01234567.tar: corpus.json does not list this file"),
         (
             add_a_shard_of_no_source,
-            "omega-train-00000000.tar: corpus.json does not list this shard",
+            "omega-train-00000000.tar: corpus.json does not list this file",
         ),
         (swap_two_shards, "has the SHA-256"),
         (lose_the_labels, "labels.parquet is missing"),

@@ -11,7 +11,7 @@ from surgrec.annotations import VideoLabels, read_labels
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError, FileIdentity, Recording
-from surgrec.shards import CorpusFile, Dropped
+from surgrec.shards import CorpusFile, Dropped, SourceEntry, settle_tables
 from surgrec.storage import Store
 from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
@@ -23,7 +23,7 @@ from surgrec_shard.label_checks import require_fitting_labels
 from surgrec_shard.pack import pack_group
 from surgrec_shard.pending import PendingVideos
 from surgrec_shard.private import PrivateFolder
-from surgrec_shard.publish import publish_source, remove_unlisted_shards
+from surgrec_shard.publish import publish_source, remove_unlisted
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the number of finished items, and the number of all items."""
@@ -133,7 +133,7 @@ class Build:
 
         for name, saved, current in (
             ("settings", corpus.settings, settings),
-            ("versions", corpus.encoder, encoder_versions()),
+            ("versions of the encoder", corpus.encoder, encoder_versions()),
         ):
             if saved != current:
                 differences = ", ".join(
@@ -359,20 +359,36 @@ class Build:
         packed: Mapping[str, PackedGroup],
         failures: Sequence[VideoFailure],
     ) -> CorpusFile:
-        """Write the tables of all new sources, then `corpus.json`. Return its content."""
+        """Write the tables of all new sources, then `corpus.json`. Return its content.
+
+        A kill at any moment leaves a readable corpus: nothing that `corpus.json` lists is changed.
+        """
         store = self._config.store
+        published = self._read_corpus().sources
         entries = {
-            source: publish_source(store, members, packed, failures)
+            source: publish_source(store, members, packed, failures, replaces=source in published)
             for source, members in groups.items()
             if source not in complete and any(packed[group.name].samples for group in members)
         }
+        corpus = self._write_entries(entries)
 
+        # The new files are listed, so the old ones and their names are free.
+        settled = {
+            source: settle_tables(store, source, corpus.sources[source])
+            for source in groups
+            if source in corpus.sources and corpus.sources[source].tables
+        }
+        corpus = self._write_entries(settled)
+        for source in groups.keys() & corpus.sources.keys():
+            remove_unlisted(store, source, corpus.sources[source])
+        return corpus
+
+    def _write_entries(self, entries: Mapping[str, SourceEntry]) -> CorpusFile:
+        """Add or replace sources in `corpus.json`. Return its content."""
         corpus = self._read_corpus()  # again: another build may have added a source meanwhile
         if entries:
-            corpus = replace(corpus, sources=corpus.sources | entries)
-            corpus.write(store)
-        for source in groups.keys() & corpus.sources.keys():
-            remove_unlisted_shards(store, source, corpus.sources[source])
+            corpus = replace(corpus, sources={**corpus.sources, **entries})
+            corpus.write(self._config.store)
         return corpus
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surgrec.annotations import Label
@@ -59,20 +59,24 @@ def pack_group(
 
     shards, samples = [], []
     for part, members in enumerate(_parts(clips, shard_bytes)):
-        name = shard_name(group.source, group.split, group.number, part)
-        shard, offsets = work / name, work / f"{name}.idx"
+        path = work / shard_name(group.source, group.split, group.number, part)
+        offsets = work / f"{path.name}.idx"
         try:
-            with writing_to(work), ShardWriter(shard) as writer:
+            with writing_to(work), ShardWriter(path) as writer:
                 for member in members:
                     writer.add(member.clip, member.labels, member.path.read_bytes())
-                shards.append(writer.close())
-            samples += writer.samples
+                shard = writer.close()
+
+            # Other content has another name, so a published shard is never written again.
+            name = shard_name(group.source, group.split, group.number, part, shard.sha256)
+            shards.append(replace(shard, name=name))
+            samples += [replace(sample, shard=name) for sample in writer.samples]
             # The shard comes last: a shard in the store has its offsets beside it.
-            store.upload(f"{group.source}/{offsets.name}", offsets)
-            store.upload(f"{group.source}/{shard.name}", shard)
+            store.upload(f"{group.source}/{name}.idx", offsets)
+            store.upload(f"{group.source}/{name}", path)
         finally:
             offsets.unlink(missing_ok=True)
-            shard.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     return shards, samples
 
 

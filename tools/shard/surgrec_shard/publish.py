@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from surgrec.shards import SourceEntry, VideoLabel, unlisted_shards, write_source
+from surgrec.shards import SourceEntry, VideoLabel, unlisted_files, write_source
 from surgrec.storage import Store
 from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import Group, source_plan_digest
@@ -15,6 +15,8 @@ def publish_source(
     groups: Sequence[Group],
     packed: Mapping[str, PackedGroup],
     failures: Sequence[VideoFailure],
+    *,
+    replaces: bool,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
@@ -23,6 +25,7 @@ def publish_source(
         groups: All groups of the source.
         packed: Packed groups by name.
         failures: Failures of all sources.
+        replaces: Whether `corpus.json` lists the source already.
     """
     source = groups[0].source
     samples = [sample for group in groups for sample in packed[group.name].samples]
@@ -45,11 +48,12 @@ def publish_source(
         dropped=[row for group in groups for row in packed[group.name].dropped],
         videos_failed=sum(failure.source == source for failure in failures),
         plan=source_plan_digest(groups),
+        replaces=replaces,
     )
 
 
-def remove_unlisted_shards(store: Store, source: str, entry: SourceEntry) -> None:
-    """Remove shards that an unfinished earlier build of this source left: they contain clips."""
-    for name in unlisted_shards(store, {source: entry}, f"{source}/"):
+def remove_unlisted(store: Store, source: str, entry: SourceEntry) -> None:
+    """Remove shards and tables that another build of this source left."""
+    for name in unlisted_files(store, {source: entry}, f"{source}/"):
         if name.count("/") == 1:  # never touch folders below that of the source
             store.delete(name)

@@ -19,7 +19,7 @@ from surgrec.shards import (
     open_corpus,
     read_clip_json,
     source_digest,
-    unlisted_shards,
+    unlisted_files,
 )
 from surgrec.storage import open_store
 from surgrec_shard.disk import writing_to
@@ -74,8 +74,8 @@ def verify(
     store = open_store(address)
     entries = {name: source.entry for name, source in sources.items()}
     problems += [
-        f"{store.locate(name)}: corpus.json does not list this shard"
-        for name in unlisted_shards(store, entries)
+        f"{store.locate(name)}: corpus.json does not list this file"
+        for name in unlisted_files(store, entries)
     ]
     return Findings(
         shards=sum(findings.shards for findings in by_shard),
