@@ -21,7 +21,7 @@ def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Sto
 
     Args:
         address: A local folder (`~` is expanded), or `s3://bucket/prefix`.
-        policy: Retries of an object store; the default policy if None. Local stores ignore it.
+        policy: How long to wait, and retries of an object store; the default policy if None.
 
     Raises:
         StorageError: The address is empty, has another scheme, or names no bucket.
@@ -42,4 +42,4 @@ def open_store(address: str | Path, *, policy: RetryPolicy | None = None) -> Sto
         raise StorageError(
             f"{text!r} is not the address of a store; give a folder or s3://bucket/prefix"
         )
-    return LocalStore(text)
+    return LocalStore(text, policy or RetryPolicy())

@@ -8,22 +8,34 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from surgrec.errors import MissingError, StorageError
+from surgrec.regular_files import open_regular
+from surgrec.storage._deadline import Deadline
+from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
+from surgrec.storage._watch import watched
 
 ABANDONED_S = 3600.0
 """Seconds without a write after which a temporary file belongs to a killed process."""
 COPY_BYTES = 1 << 20
+READ_BYTES = 16 << 20
+"""Most bytes of one read: each read is progress."""
+ENTRY_BYTES = 4096
+"""Progress of each file in a listing, bytes."""
+
+ResultType = TypeVar("ResultType")
 
 
 class LocalStore(Store):
     """A folder. Links inside it are followed."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, policy: RetryPolicy) -> None:
         super().__init__(os.path.abspath(os.path.expanduser(address)))
+        self.policy = policy
 
     @property
     def is_local(self) -> bool:
@@ -32,22 +44,14 @@ class LocalStore(Store):
 
     def read(self, name: str) -> bytes:
         """Read the whole file."""
-        with _as_storage_errors(self.locate(name)):
-            return self._count(self._path(name).read_bytes())
+        path = self._path(name)
+        return self._count(self._watched(self.locate(name), partial(_read, path, 0, None)))
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
         """Read the range with pread."""
-        context = self.locate(name)
+        context, path = self.locate(name), self._path(name)
         check_range(offset, size, context)
-
-        # Open the file anew every time: 1 us, where reading 100 kB from the page cache takes 8 us.
-        with _as_storage_errors(context):
-            descriptor = os.open(self._path(name), os.O_RDONLY)
-            try:
-                data = _pread(descriptor, offset, size)
-            finally:
-                os.close(descriptor)
-
+        data = self._watched(context, partial(_read, path, offset, size))
         if len(data) < size:
             raise StorageError(f"{context} {TOO_SHORT}")
         return self._count(data)
@@ -64,10 +68,7 @@ class LocalStore(Store):
     def list(self, prefix: str = "") -> list[str]:
         """List the files below the folder, without temporary ones."""
         folder = self._folder(prefix)
-        with _as_storage_errors(folder):
-            paths = [
-                path for path in _files_below(Path(folder)) if not path.name.startswith(TEMPORARY)
-            ]
+        paths = self._watched(folder, partial(_list, Path(folder)))
         names = (path.relative_to(self.address).as_posix() for path in paths)
         return sorted(name for name in names if name.startswith(prefix))
 
@@ -97,12 +98,23 @@ class LocalStore(Store):
                     _remove_if_abandoned(path)
 
     def _stat(self, name: str) -> os.stat_result:
-        context = self.locate(name)
-        with _as_storage_errors(context):
-            status = self._path(name).stat()
+        context, path = self.locate(name), self._path(name)
+        status = self._watched(context, lambda _: path.stat())
         if not stat.S_ISREG(status.st_mode):
             raise MissingError(f"{context} is not a file; check the address")
         return status
+
+    def _watched(self, context: str, read: Callable[[Deadline], ResultType]) -> ResultType:
+        """Return the result of a read. A dead disk or network share may not answer for ever."""
+        deadline = Deadline(self.policy.deadline_s)
+        try:
+            with _as_storage_errors(context):
+                return watched(partial(read, deadline), deadline)
+        except TimeoutError as error:
+            raise StorageError(
+                f"{context} cannot be read: its disk or network share has not answered for "
+                f"{self.policy.deadline_s:g} s; check it, and run again"
+            ) from error
 
     def _path(self, name: str) -> Path:
         return Path(self.address, name)
@@ -145,6 +157,8 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
     """
     try:
         yield
+    except TimeoutError:
+        raise
     except OSError as error:
         if writing_bytes is None and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             raise MissingError(
@@ -163,28 +177,70 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
         ) from error
 
 
-def _pread(descriptor: int, offset: int, size: int) -> bytes:
-    """Return up to `size` bytes, fewer only at the end of the file.
+def _read(path: Path, offset: int, size: int | None, deadline: Deadline) -> bytes:
+    """Return `size` bytes, fewer only at the end of the file; all of them if the size is None."""
+    # Open the file anew every time: 1 us, where reading 100 kB from the page cache takes 8 us.
+    descriptor = _open(path)
+    try:
+        # A damaged index may ask for more bytes than memory holds.
+        end = os.fstat(descriptor).st_size
+        left = end - offset if size is None else min(size, end - offset)
 
-    A single pread may return fewer anywhere.
-    """
-    data = os.pread(descriptor, size, offset)
-    while 0 < len(data) < size and (
-        more := os.pread(descriptor, size - len(data), offset + len(data))
-    ):
-        data += more
-    return data
+        # A single pread may return fewer bytes than there are.
+        parts = []
+        while left > 0 and (part := os.pread(descriptor, min(left, READ_BYTES), offset)):
+            parts.append(part)
+            deadline.add(len(part))
+            offset, left = offset + len(part), left - len(part)
+    finally:
+        os.close(descriptor)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _open(path: Path) -> int:
+    try:
+        return open_regular(path)
+    except BlockingIOError:  # another process has a lease on the file, and gives it up now
+        return os.open(path, os.O_RDONLY)
+
+
+def _list(folder: Path, deadline: Deadline) -> list[Path]:
+    paths = []
+    for path in _files_below(folder):
+        deadline.add(ENTRY_BYTES)
+        if not path.name.startswith(TEMPORARY):
+            paths.append(path)
+    return paths
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder; nothing if the folder does not exist."""
+    """Yield every file below a folder; nothing if the folder does not exist.
+
+    A link to a folder above itself is not followed, as the way would never end.
+    """
+    pending: list[tuple[Path, frozenset[tuple[int, int]]]] = []
     if folder.exists():
-        for parent, _, names in os.walk(folder, onerror=_raise, followlinks=True):
-            yield from (Path(parent, name) for name in names)
+        pending.append((folder, frozenset()))
+
+    while pending:
+        parent, above = pending.pop()
+        status = parent.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                if _is_folder(entry):
+                    pending.append((Path(entry.path), above | {identity}))
+                else:
+                    yield Path(entry.path)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _remove_if_abandoned(temporary: Path) -> None:

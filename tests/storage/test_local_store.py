@@ -1,5 +1,6 @@
 """Folders: addresses, atomic writes under kill and full disk."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import StorageError
-from surgrec.storage import open_store
+from surgrec.storage import RetryPolicy, open_store
+from tests.support.needs import missing
 from tests.support.small_disk import small_disk
 
 UPLOAD = """
@@ -155,3 +157,64 @@ def test_new_files_have_the_permissions_the_user_asked_for(tmp_path: Path) -> No
     finally:
         os.umask(before)
     assert (tmp_path / "corpus.json").stat().st_mode & 0o777 == 0o640
+
+
+@contextlib.contextmanager
+def leased(path: Path) -> Iterator[None]:
+    """Hold a lease on a file in another process: whoever opens it waits until it is released."""
+    program = """
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("leased", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            if not holder.stdout.readline():
+                missing("this file system has no leases")
+            yield
+        finally:
+            holder.kill()
+
+
+def test_a_read_that_hangs_ends_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").write_bytes(b"0123456789")
+    store = open_store(tmp_path, policy=RetryPolicy(deadline_s=0.2))
+    with leased(tmp_path / "shard.tar"):
+        for read in (lambda: store.read("shard.tar"), lambda: store.read_range("shard.tar", 1, 4)):
+            with pytest.raises(
+                StorageError, match=rf"^{tmp_path}/shard\.tar cannot be read: its disk or network"
+            ):
+                read()
+        assert store.size("shard.tar") == 10
+    assert store.read("shard.tar") == b"0123456789"
+
+
+def test_a_named_pipe_never_hangs(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "corpus.json")
+    store = open_store(tmp_path)
+    for read in (lambda: store.read("corpus.json"), lambda: store.read_range("corpus.json", 0, 1)):
+        with pytest.raises(StorageError, match=r"corpus\.json: a named pipe, not a regular file"):
+            read()
+
+
+def test_a_range_of_absurd_size_allocates_nothing(tmp_path: Path) -> None:
+    (tmp_path / "shard.tar").write_bytes(b"0123456789")
+    for offset, size in ((0, 2**62), (2**62, 1), (5, 2**40), (2**40, 2**40)):
+        with pytest.raises(StorageError, match=r"shard\.tar ends before the requested bytes"):
+            open_store(tmp_path).read_range("shard.tar", offset, size)
+
+
+def test_a_listing_with_loops_of_links_ends(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/shard.tar").write_bytes(b"1")
+    for number in range(8):
+        (tmp_path / f"a/b/up{number}").symlink_to(tmp_path / "a")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    (tmp_path / "again").symlink_to(tmp_path / "a/b")
+    names = open_store(tmp_path).list()
+    assert {"a/b/shard.tar", "again/shard.tar"} <= set(names)
+    assert len(names) < 30
