@@ -4,6 +4,8 @@ Only the cropped part of each frame is converted to RGB.
 """
 
 import functools
+import importlib.metadata
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +17,11 @@ from surgrec.clips._crop import Box
 from surgrec.clips._machine import require_machine
 from surgrec.errors import SampleError, SetupError
 
+_LEAST_VERSION = (0, 11, 1)
+"""Earlier versions need a library of CUDA that their packages do not name."""
+_LOAD_FAILURE = re.compile(r"^(?:OSError|ImportError|RuntimeError): (.+)$", re.MULTILINE)
+_FFMPEG_LIBRARY = re.compile(r"lib(av|sw)\w+\.so\S*: cannot open shared object file")
+
 
 @functools.cache
 def torchcodec_classes() -> tuple[Any, Any]:
@@ -23,19 +30,21 @@ def torchcodec_classes() -> tuple[Any, Any]:
     Call it before workers are forked: the import then happens once.
 
     Raises:
-        SetupError: torchcodec is missing, or cannot load an FFmpeg library.
+        SetupError: torchcodec is missing, too old, or cannot load an FFmpeg library.
     """
+    _require_version()
     try:
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]  # re-exported
         from torchcodec.transforms import DecoderTransform  # type: ignore[attr-defined]
-    # torchcodec raises RuntimeError if it can load none of FFmpeg 4 to 8.
     except (ImportError, RuntimeError, OSError) as error:
-        lines = (line.strip() for line in str(error).splitlines())
-        reason = next((line for line in lines if line), "no reason given")
-        raise SetupError(
-            f"torchcodec cannot be used ({reason}); install torchcodec, and FFmpeg 4 to 8 with its "
-            "shared libraries (Debian, Ubuntu: apt-get install ffmpeg)"
-        ) from error
+        raise SetupError(_missing_torchcodec(str(error))) from error
+
+    # Newer versions load FFmpeg with the first video. Without it, every clip would seem damaged.
+    try:
+        VideoDecoder(b"\0")
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
+        if "load libtorchcodec" in str(error):
+            raise SetupError(_missing_torchcodec(str(error))) from error
 
     # torchcodec imports this at the first crop: 0.2 s, which every worker would spend again.
     with suppress(ImportError):
@@ -57,6 +66,44 @@ def torchcodec_classes() -> tuple[Any, Any]:
             return self.box.height, self.box.width
 
     return VideoDecoder, FixedCrop
+
+
+def _missing_torchcodec(text: str) -> str:
+    """Return why torchcodec cannot be used, and what to do.
+
+    Its error lists one failure per version of FFmpeg. Those about FFmpeg's own libraries are
+    expected for all versions that are not installed, so another failure is the real one.
+    """
+    reasons = list(dict.fromkeys(_LOAD_FAILURE.findall(text)))
+    real = [reason for reason in reasons if not _FFMPEG_LIBRARY.match(reason)]
+    if real:
+        versions = " and ".join(f"{name} {_version(name)}" for name in ("torchcodec", "torch"))
+        return (
+            f"torchcodec cannot be loaded ({real[0]}); {versions} may not belong together: "
+            "install versions that do (github.com/meta-pytorch/torchcodec lists them)"
+        )
+
+    lines = (line.strip() for line in text.splitlines())
+    first = reasons[0] if reasons else next((line for line in lines if line), "no reason given")
+    return (
+        f"torchcodec cannot be used ({first}); install torchcodec, and FFmpeg 4 to 8 with its "
+        "shared libraries (Debian, Ubuntu: apt-get install ffmpeg)"
+    )
+
+
+def _require_version() -> None:
+    found = _version("torchcodec")
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found.partition("+")[0])[:3])
+    if numbers and numbers < _LEAST_VERSION:
+        least = ".".join(map(str, _LEAST_VERSION))
+        raise SetupError(f"torchcodec {found} is too old; install torchcodec {least} or later")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
 
 
 def decode_clip(

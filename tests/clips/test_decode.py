@@ -118,6 +118,60 @@ def without_torchcodec(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torchcodec_classes.cache_clear()
 
 
+LOAD_ERROR = """Could not load libtorchcodec. Likely causes:
+          1. FFmpeg is not properly installed in your environment.
+[start of libtorchcodec loading traceback]
+FFmpeg version 8:
+Traceback (most recent call last):
+  File "utils.py", line 132, in load_core_libraries
+OSError: libavutil.so.60: cannot open shared object file: No such file or directory
+
+FFmpeg version 5:
+Traceback (most recent call last):
+  File "utils.py", line 132, in load_core_libraries
+OSError: {reason}
+[end of libtorchcodec loading traceback]."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"),
+    [
+        (
+            "libtorchcodec_core5.so: undefined symbol: _ZN3c104cuda",
+            r"cannot be loaded \(libtorchcodec_core5\.so: undefined symbol: _ZN3c104cuda\); "
+            r"torchcodec \d\S* and torch \d\S* may not belong together",
+        ),
+        (
+            "libnppicc.so.13: cannot open shared object file",
+            r"cannot be loaded \(libnppicc\.so\.13",
+        ),
+        (
+            "libavutil.so.57: cannot open shared object file",
+            r"cannot be used \(libavutil\.so\.60.*apt-get install ffmpeg",
+        ),
+    ],
+)
+def test_the_real_reason_is_told_and_no_clip_is_blamed(
+    monkeypatch: pytest.MonkeyPatch, reason: str, found: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(LOAD_ERROR.format(reason=reason))
+
+    torchcodec_classes.cache_clear()
+    monkeypatch.setattr("torchcodec.decoders.VideoDecoder", fail)
+    with pytest.raises(SetupError, match=found):
+        torchcodec_classes()
+    torchcodec_classes.cache_clear()
+
+
+def test_an_old_torchcodec_is_refused_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchcodec_classes.cache_clear()
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.11.0+cpu")
+    with pytest.raises(SetupError, match=r"torchcodec 0\.11\.0\+cpu is too old; .* 0\.11\.1"):
+        torchcodec_classes()
+    torchcodec_classes.cache_clear()
+
+
 @pytest.mark.usefixtures("without_torchcodec")
 def test_without_torchcodec_the_error_says_what_to_install() -> None:
     with pytest.raises(SetupError, match=r"torchcodec cannot be used .*apt-get install ffmpeg"):
