@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from surgrec.errors import ManifestError
+from surgrec.regular_files import read_regular
+
+_MOST_BYTES = 1 << 30
+"""Largest file: ten million rows."""
 
 
 def read_csv_rows(
@@ -69,7 +73,8 @@ def read_csv_rows(
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = read_regular(path, _MOST_BYTES)
+        return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except FileNotFoundError:
         raise ManifestError(f"{path} does not exist; check the path") from None
     except IsADirectoryError:

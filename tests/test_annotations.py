@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_the_reader_is_chosen_by_the_suffix_in_any_case(tmp_path: Path, name: st
     lines = [line.replace(",", "\t") for line in (HEADER, "phase,0,5,access")]
     found = read_labels(write(tmp_path, *lines, name=name))
     assert [label.value for label in found.labels] == ["access"]
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ManifestError, match=r"pipe\.csv cannot be read \(a named pipe"):
+        read_labels(tmp_path / "pipe.csv")
+    path = write(tmp_path, HEADER, "phase,0,5,x", "phase,5,9,\0")
+    with pytest.raises(ManifestError, match=r"labels\.csv, line 3: .*NUL bytes"):
+        read_labels(path)
+    path.write_text(f"{HEADER}\nphase,0,5,x\n", encoding="utf-16")
+    with pytest.raises(ManifestError, match="is not UTF-8 text"):
+        read_labels(path)
 
 
 def test_a_suffix_without_a_reader_is_refused_with_those_that_have_one(tmp_path: Path) -> None:

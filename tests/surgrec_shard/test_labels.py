@@ -57,6 +57,7 @@ def test_a_video_whose_labels_end_late_is_left_out_with_line_and_unit(tmp_path: 
     assert "look like milliseconds, so divide them by 1000" in details[2]
     assert "3.csv, line 3: a label ends at 11.5 s" in details[3]
     assert "another unit than seconds, or of another video" in details[3]
+    assert not list((tmp_path / "corpus.private").glob("work/videos/*/*"))
     assert details[1] in " ".join(run.stdout.split()) + " ".join(run.stderr.split())
 
 

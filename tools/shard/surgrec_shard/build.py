@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from surgrec.annotations import VideoLabels, read_labels
@@ -252,9 +253,7 @@ class Build:
                 failures: list[VideoFailure] = []
                 for video, encoding in zip(group.videos, encodings, strict=True):
                     try:
-                        result = encoding.result()
-                        require_fitting_labels(video, result)
-                        encoded[video.id] = result
+                        encoded[video.id] = encoding.result()
                     except BadVideoError as error:
                         failures.append(_failure(video.video, video.id, error))
                     done += 1
@@ -285,6 +284,7 @@ class Build:
                     self._config.encode,
                     self._encoding_folder(video),
                     video.identity,
+                    partial(require_fitting_labels, video),
                 )
                 for video in group.videos
             ]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -108,8 +109,16 @@ class EncodedVideo:
     """Sentences for the private report."""
 
 
+Accept = Callable[[float, float], None]
+"""Called with the length of a video, seconds, and its rate, 1/s. Raises BadVideoError."""
+
+
 def encode_video(
-    path: Path, settings: EncodeSettings, folder: Path, identity: FileIdentity | None = None
+    path: Path,
+    settings: EncodeSettings,
+    folder: Path,
+    identity: FileIdentity | None = None,
+    accept: Accept = lambda end_s, fps: None,
 ) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.
 
@@ -118,22 +127,28 @@ def encode_video(
         settings: How clips are stored.
         folder: Folder for the clips. If it exists, its clips are read and nothing is encoded.
         identity: Identity of the file when it was hashed.
+        accept: Judges the length of the video: before it is encoded, and afterwards again.
 
     Raises:
-        BadVideoError: The file has changed, is not a video, is truncated, or is shorter than the
-            shortest clip.
+        BadVideoError: The file has changed, is not a video, is truncated, is shorter than the
+            shortest clip, or is not accepted.
         StorageError: The disk is full.
     """
     if (folder / _CLIPS_FILE).is_file():
-        return _read(folder)
+        encoded = _read(folder)
+    else:
+        with Recording(path) as recording:
+            recording.require_unchanged(identity)
+            encoded = _encode_into(recording, settings, folder, accept)
+    accept(encoded.end_s, encoded.native_fps)
+    return encoded
 
-    with Recording(path) as recording:
-        recording.require_unchanged(identity)
-        return _encode_into(recording, settings, folder)
 
-
-def _encode_into(recording: Recording, settings: EncodeSettings, folder: Path) -> EncodedVideo:
+def _encode_into(
+    recording: Recording, settings: EncodeSettings, folder: Path, accept: Accept
+) -> EncodedVideo:
     facts = inspect(recording)
+    accept(facts.duration_s, facts.fps)
     partial = _partial_folder(folder)
     try:
         encoded = _encode(recording, facts, settings, partial)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from surgrec.annotations import Label, VideoLabels
 from surgrec.recordings import BadVideoError
-from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.groups import PlannedVideo
 
 _OVERSHOOT_S, _OVERSHOOT_SHARE = 5.0, 0.02
@@ -56,17 +55,17 @@ def count_oddities(annotations: VideoLabels, end_s: float) -> LabelCounts:
     )
 
 
-def require_fitting_labels(planned: PlannedVideo, encoded: EncodedVideo) -> None:
+def require_fitting_labels(planned: PlannedVideo, end_s: float, fps: float) -> None:
     """Refuse labels that end after their video.
 
     Args:
         planned: The video with its labels.
-        encoded: Its clips, which tell its length.
+        end_s: Length of the video, seconds.
+        fps: Frames per second of the video.
 
     Raises:
         BadVideoError: Names the first such line, the length of the video and the likely cause.
     """
-    end_s = encoded.end_s
     latest_s = end_s + max(_OVERSHOOT_S, _OVERSHOOT_SHARE * end_s)
     annotations = planned.annotations
     late = [
@@ -82,7 +81,7 @@ def require_fitting_labels(planned: PlannedVideo, encoded: EncodedVideo) -> None
         "labels",
         f"{planned.video.labels}, line {line}: a label ends at {label.end_s:g} s, but the video "
         f"lasts {end_s:.1f} s ({len(late)} of {len(annotations.labels)} labels end after it); "
-        f"{_likely_cause(annotations.labels, end_s, latest_s, encoded.native_fps)}",
+        f"{_likely_cause(annotations.labels, end_s, latest_s, fps)}",
     )
 
 
