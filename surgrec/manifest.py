@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from surgrec.csv_table import read_csv_rows
 from surgrec.errors import ManifestError
+from surgrec.user_patterns import UserPattern
 from surgrec.video_folder import FoundVideos, printable_name
 
 Split = Literal["train", "val", "test"]
@@ -133,7 +134,7 @@ def videos_of_folder(
     Raises:
         ManifestError: The expression does not match a path.
     """
-    pattern = _case_pattern(case_from)
+    pattern = UserPattern(case_from, "case_from") if case_from else None
     return [
         Video(
             path=path,
@@ -189,32 +190,14 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
             )
 
 
-def _case_pattern(case_from: str) -> re.Pattern[str] | None:
-    if not case_from:
-        return None
-
-    try:
-        pattern = re.compile(case_from)
-    except re.error as error:
+def _case_of(pattern: UserPattern, path: Path) -> str:
+    case = pattern.search(printable_name(path))
+    if not case:
         raise ManifestError(
-            f"case_from {case_from!r} is not a regular expression ({error}); correct it"
-        ) from None
-    if pattern.groups != 1:
-        raise ManifestError(
-            f"case_from {case_from!r} has {pattern.groups} groups; put parentheses around the "
-            "case only"
-        )
-    return pattern
-
-
-def _case_of(pattern: re.Pattern[str], path: Path) -> str:
-    match = pattern.search(printable_name(path))
-    if not match or not match.group(1):
-        raise ManifestError(
-            f"case_from {pattern.pattern!r} finds no case in {printable_name(path)}; change "
+            f"case_from {pattern.text!r} finds no case in {printable_name(path)}; change "
             "the expression"
         )
-    return match.group(1)
+    return case
 
 
 def _domains() -> str:

@@ -3,18 +3,22 @@
 import difflib
 import fnmatch
 import hashlib
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from surgrec.config_values import shown
 from surgrec.errors import ConfigError
 from surgrec.manifest import SPLITS
 from surgrec.shards import Source
 from surgrec.yaml_files import parse_yaml, read_yaml_bytes
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"(\{[0-9]+\.\.[0-9]+\})")
+_MOST_NAMES, _MOST_DIGITS = 100_000, 12
+"""Limits of the ranges of a rule: names that they stand for, digits of a number."""
 _WILDCARDS = frozenset("*?[")
 
 
@@ -98,7 +102,9 @@ def read_split(path: Path) -> Split:
         if key not in content:
             raise ConfigError(f"{path} has no '{key}'; a split has name, train and test")
     if not isinstance(content["name"], str) or not content["name"]:
-        raise ConfigError(f"{path}: name is {content['name']!r}; give a string, such as 'phases'")
+        raise ConfigError(
+            f"{path}: name is {shown(content['name'])}; give a string, such as 'phases'"
+        )
 
     train, test = (_rule(content[part], f"{path}, {part}") for part in ("train", "test"))
     digest = hashlib.sha256(data).hexdigest()
@@ -190,18 +196,41 @@ def _has_wildcard(name: str) -> bool:
 
 def _expand(pattern: str) -> list[str]:
     """Expand the ranges of a pattern. As in a shell, `{01..40}` keeps the leading zero."""
-    match = _RANGE.search(pattern)
-    if not match:
-        return [pattern]
+    texts = _RANGE.split(pattern)
+    alternatives = [_numbers(text) if index % 2 else [text] for index, text in enumerate(texts)]
+    return ["".join(parts) for parts in itertools.product(*alternatives)]
 
-    first, last = match.groups()
+
+def _numbers(ends: str) -> list[str]:
+    first, last = ends[1:-1].split("..")
     width = max(len(first), len(last)) if first.startswith("0") else 1
-    before, after = pattern[: match.start()], pattern[match.end() :]
-    return [
-        name
-        for number in range(int(first), int(last) + 1)
-        for name in _expand(f"{before}{number:0{width}d}{after}")
-    ]
+    return [f"{number:0{width}d}" for number in range(int(first), int(last) + 1)]
+
+
+def _check_ranges(patterns: Sequence[str], context: str) -> None:
+    """Refuse ranges that run backwards or stand for too many names, before they are expanded."""
+    total = 0
+    for pattern in patterns:
+        names = 1
+        for ends in _RANGE.findall(pattern):
+            first, last = ends[1:-1].split("..")
+            if max(len(first), len(last)) > _MOST_DIGITS:
+                raise ConfigError(
+                    f"{context}: the range {ends:.40} has numbers of more than {_MOST_DIGITS} "
+                    "digits; give smaller numbers"
+                )
+            if int(first) > int(last):
+                raise ConfigError(
+                    f"{context}: the range in {shown(pattern)} runs backwards; write the smaller "
+                    "number first"
+                )
+            names = min(names * (int(last) - int(first) + 1), _MOST_NAMES + 1)
+        total += names
+        if total > _MOST_NAMES:
+            raise ConfigError(
+                f"{context}: the ranges up to {shown(pattern)} stand for more than {_MOST_NAMES:,} "
+                "names; use smaller ranges or a pattern with *"
+            )
 
 
 def _rule(content: object, context: str) -> Rule:
@@ -213,21 +242,19 @@ def _rule(content: object, context: str) -> Rule:
     for name, value in rule.items():
         if not isinstance(value, list) or not value or not all(map(_is_text, value)):
             raise ConfigError(
-                f"{context}: {name} is {value!r}; give a list of strings, with numbers in quotes"
+                f"{context}: {name} is {shown(value)}; give a list of strings, with numbers in "
+                "quotes"
             )
     lists = {name: rule.get(name, []) for name in names}
 
     for stored in lists["stored"]:
         if stored not in SPLITS:
             raise ConfigError(
-                f"{context}: stored contains {stored!r}; give one or several of {', '.join(SPLITS)}"
+                f"{context}: stored contains {shown(stored)}; give one or several of "
+                f"{', '.join(SPLITS)}"
             )
-    for pattern in [*lists["sources"], *lists["cases"]]:
-        if not _expand(pattern):
-            raise ConfigError(
-                f"{context}: the range in {pattern!r} runs backwards; write the smaller number "
-                "first"
-            )
+    for name in ("sources", "cases"):
+        _check_ranges(lists[name], f"{context}, {name}")
     return Rule(**lists)
 
 
@@ -239,7 +266,7 @@ def _checked_mapping(content: object, known: Sequence[str], context: str) -> dic
     """Return the content if it is a mapping with known keys only."""
     if not isinstance(content, dict):
         raise ConfigError(
-            f"{context} is {content!r}; give a mapping with the keys {', '.join(known)}"
+            f"{context} is {shown(content)}; give a mapping with the keys {', '.join(known)}"
         )
     for key in content:
         if key not in known:

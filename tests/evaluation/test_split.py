@@ -138,6 +138,24 @@ def test_a_condition_without_a_match_is_refused(
             'name: x\ntrain: {cases: ["v{9..1}"]}\ntest: {}',
             r"the range in 'v\{9..1\}' runs backwards",
         ),
+        ('name: x\ntrain: {cases: ["v{1..10000000000}"]}\ntest: {}', "more than 100,000 names"),
+        (
+            f"name: x\ntrain: {{cases: ['{'{1..1000}' * 4}']}}\ntest: {{}}",
+            "more than 100,000 names",
+        ),
+        (
+            "name: x\ntrain: {cases: ['a{1..50000}', 'b{1..50000}', c]}\ntest: {}",
+            "train, cases: the ranges up to .* stand for more than 100,000 names; use smaller",
+        ),
+        (
+            f"name: x\ntrain: {{cases: ['v{{1..{'9' * 5000}}}']}}\ntest: {{}}",
+            "more than 12 digits",
+        ),
+        (
+            "name: x\ntrain: {stored: [train]}\ntrain: {stored: [val]}\ntest: {}",
+            "line 3: the key 'train' stands twice",
+        ),
+        ("name: x\ntrain: {class_path: os.system}\ntest: {}", "unknown key 'class_path'"),
         ("name: !!python/object/apply:os.getcwd []", "line 1: the tag .* is not known"),
     ],
 )

@@ -278,6 +278,17 @@ def test_case_from_finds_the_case_in_the_path(tmp_path: Path) -> None:
     assert sorted(cases) == ["p1", "p1", "p2"]
 
 
+def test_sources_that_differ_in_case_only_are_refused_over_builds(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", seconds=2)
+    build = ("build", "--videos", tmp_path / "videos", "--out", tmp_path / "corpus", *QUICK)
+    words = ("--domain", "laparoscopy", "--source")
+    assert run_here(*build, *words, "S1").returncode == 0
+    assert "has the source 'S1', which differs from 's1' only in upper and lower case" in refusal(
+        run_here(*build, *words, "s1")
+    )
+    assert run_here(*build, *words, "S1").returncode == 0
+
+
 def test_a_truncated_video_is_recognized_by_its_length(tmp_path: Path) -> None:
     whole = make_video(tmp_path / "whole.mp4", seconds=12, arguments=("-movflags", "faststart"))
     assert float(ffprobe(whole, "-show_format")["format"]["duration"]) == pytest.approx(12, abs=0.2)

@@ -209,11 +209,22 @@ class Build:
             video=video, sha256=sha256, case=case, annotations=annotations, identity=identity
         )
 
+    def _check_spelling(self, corpus: CorpusFile, source: str) -> None:
+        """Refuse a new source whose folder some file systems take for another source's."""
+        for other in corpus.sources:
+            if other != source and other.lower() == source.lower():
+                raise ShardError(
+                    f"{self._config.store.address} has the source {other!r}, which differs from "
+                    f"{source!r} only in upper and lower case, and some file systems cannot hold "
+                    "both; rename this source"
+                )
+
     def _is_complete(self, corpus: CorpusFile, source: str, groups: Sequence[Group]) -> bool:
         """Return whether the corpus has the source from the same plan, with all of its shards."""
         store = self._config.store
         entry = corpus.sources.get(source)
         if entry is None:
+            self._check_spelling(corpus, source)
             return False
 
         pending = self._pending.read(source)
@@ -386,6 +397,8 @@ class Build:
     def _write_entries(self, entries: Mapping[str, SourceEntry]) -> CorpusFile:
         """Add or replace sources in `corpus.json`. Return its content."""
         corpus = self._read_corpus()  # again: another build may have added a source meanwhile
+        for source in entries:
+            self._check_spelling(corpus, source)
         if entries:
             corpus = replace(corpus, sources={**corpus.sources, **entries})
             corpus.write(self._config.store)
