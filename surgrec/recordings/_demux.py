@@ -2,7 +2,7 @@
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -34,8 +34,15 @@ class VideoStream:
     """What ffprobe says about it."""
     packets: Packets
     """Those whose pictures are shown."""
-    all_packets: int
-    """Their number together with those that an edit list hides."""
+    hidden: int
+    """Number of packets that an edit list hides."""
+
+    @property
+    def end(self) -> int:
+        """Return the last byte of the file that belongs to a packet; 0 if unknown."""
+        known = self.packets.positions >= 0
+        ends = (self.packets.positions + self.packets.sizes)[known]
+        return int(ends.max()) if len(ends) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,8 @@ class Demuxed:
     """What ffprobe says about the file."""
     ends_early: bool
     """Whether the demuxer found that the end of the file is missing."""
+    input_options: tuple[str, ...]
+    """Options with which ffmpeg reads the file to its end."""
 
 
 class _Columns:
@@ -55,6 +64,7 @@ class _Columns:
     def __init__(self) -> None:
         self.pts, self.dts = array("q"), array("q")
         self.positions, self.sizes = array("q"), array("q")
+        self.keys = array("b")
         self.hidden = 0
 
     def add(self, fields: list[str]) -> None:
@@ -66,6 +76,7 @@ class _Columns:
         self.dts.append(_integer(fields[3]))
         self.sizes.append(_integer(fields[4]))
         self.positions.append(max(_integer(fields[5]), -1))
+        self.keys.append("K" in fields[6])
 
     def packets(self, time_base: Fraction) -> Packets:
         """Return the columns as arrays, with times in seconds."""
@@ -74,6 +85,7 @@ class _Columns:
             order_s=_seconds(self.dts, time_base),
             positions=_integers(self.positions),
             sizes=_integers(self.sizes),
+            are_keys=np.array(self.keys, dtype=np.bool_),
         )
 
 
@@ -84,10 +96,19 @@ def demux(recording: Recording) -> Demuxed:
         FfmpegError: The file cannot be demuxed.
         BadVideoError: It lists an absurd number of packets, or cannot be read for now.
     """
+    demuxed, loses_sync = _demux(recording, ())
+    if loses_sync and demuxed.container.get("format_name") == "mpegts":
+        # Over any number of unreadable bytes: the default gives up after 64 KiB.
+        demuxed, _ = _demux(recording, ("-f", "mpegts", "-resync_size", str(2**31 - 1)))
+    return demuxed
+
+
+def _demux(recording: Recording, input_options: Sequence[str]) -> tuple[Demuxed, bool]:
+    """Return the video streams, and whether the demuxer lost the way in unreadable bytes."""
     columns: dict[str, _Columns] = defaultdict(_Columns)
     entries, container = [], {}
     total = 0
-    with Ffmpeg("ffprobe", recording, _ARGUMENTS) as process:
+    with Ffmpeg("ffprobe", recording, _ARGUMENTS, input_options=input_options) as process:
         for line in _lines(process.chunks()):
             fields = line.split("|")
             if fields[0] == "packet" and len(fields) >= 7:
@@ -108,10 +129,14 @@ def demux(recording: Recording) -> Demuxed:
         found = columns[stream.get("index", "")]
         time_base = positive_fraction(stream.get("time_base")) or Fraction(1, 1000)
         packets = found.packets(time_base)
-        streams.append(
-            VideoStream(entries=stream, packets=packets, all_packets=len(packets) + found.hidden)
-        )
-    return Demuxed(streams=streams, container=container, ends_early=process.log.ends_early)
+        streams.append(VideoStream(entries=stream, packets=packets, hidden=found.hidden))
+    demuxed = Demuxed(
+        streams=streams,
+        container=container,
+        ends_early=process.log.ends_early,
+        input_options=tuple(input_options),
+    )
+    return demuxed, process.log.loses_sync
 
 
 def positive_fraction(text: object) -> Fraction | None:

@@ -1,13 +1,18 @@
 """Whether data is missing at the end of a file, by what its container says about its size."""
 
 import os
+from collections.abc import Iterator
 
+from surgrec.recordings._ffmpeg import FfmpegError, run_ffprobe
 from surgrec.recordings._recording import Recording
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _SMALLEST_SHARE = 0.98
 """Share of the stated bytes that a whole file has at least."""
+_LARGEST_TAIL = 0.05
+"""Share of a file that may follow its last packet: an index."""
+_MOST_BOXES = 10_000
 
 
 def lacks_bytes(recording: Recording) -> bool:
@@ -34,3 +39,50 @@ def _ends_inside_a_tag(recording: Recording) -> bool:
         return True
     header = os.pread(file, 4, size - 4 - length)
     return int.from_bytes(header[1:4], "big") != length - 11
+
+
+def unread_notes(recording: Recording, end: int, container: str) -> Iterator[str]:
+    """Yield sentences about parts of the file that ffmpeg does not read.
+
+    Args:
+        recording: The file.
+        end: End of its last video packet, bytes; 0 if unknown.
+        container: ffmpeg's name of the format.
+    """
+    size = recording.identity.size
+    if "mp4" in container:
+        if _count_mp4s(recording) > 1:
+            yield "a second mp4 was appended to the file: only the first is read"
+    elif end and size - end > _LARGEST_TAIL * size:
+        # Sound may go on after the picture.
+        tail = size - max(end, _last_packet_end(recording))
+        if tail > _LARGEST_TAIL * size:
+            yield f"the last {tail / 1e6:.1f} MB of the file ({tail / size:.0%}) cannot be read"
+
+
+def _count_mp4s(recording: Recording) -> int:
+    """Return how many mp4 files follow each other in a file."""
+    at, found = 0, 0
+    for _ in range(_MOST_BOXES):
+        header = os.pread(recording.fileno(), 16, at)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        if len(header) < 8 or length < 8:
+            break
+        found += header[4:8] == b"ftyp"
+        at += length
+    return found
+
+
+def _last_packet_end(recording: Recording) -> int:
+    """Return the end of the last packet of any stream, bytes."""
+    arguments = ["-show_entries", "packet=pos,size", "-of", "csv=print_section=0"]
+    try:
+        lines = run_ffprobe(recording, arguments).split()
+    except FfmpegError:
+        return 0
+    pairs = [line.split(",")[:2] for line in lines]
+    return max(
+        (int(pos) + int(size) for size, pos in pairs if size.isdigit() and pos.isdigit()), default=0
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from surgrec.recordings._demux import VideoStream, demux, positive_fraction
-from surgrec.recordings._endings import lacks_bytes
+from surgrec.recordings._endings import lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import FieldOrder, field_order
 from surgrec.recordings._recording import BadVideoError, Recording
@@ -14,6 +14,8 @@ from surgrec.recordings._timeline import Timeline, make_timeline
 
 _JOINABLE = frozenset(("mpegts", "mpeg"))
 """Containers whose clock may jump by design."""
+_COUNTING = frozenset(("avi", "mxf", "h264", "hevc", "dv", "gxf", "mpegvideo", "m4v"))
+"""Containers without timestamps."""
 _COLORS = (
     (
         "color_space",
@@ -63,6 +65,8 @@ class RecordingFacts:
     """Whether data is missing at the end of the file."""
     stated_s: float | None
     """Duration that the container states, seconds."""
+    input_options: tuple[str, ...]
+    """ffmpeg's options with which it reads the file to its end."""
     notes: tuple[str, ...]
     """Sentences for the private report."""
 
@@ -101,6 +105,8 @@ def inspect(recording: Recording) -> RecordingFacts:
         average_rate=_rate(entries, "avg_frame_rate", "r_frame_rate"),
         nominal_rate=_rate(entries, "r_frame_rate", "avg_frame_rate"),
         joinable=demuxed.container.get("format_name") in _JOINABLE,
+        counts=demuxed.container.get("format_name") in _COUNTING,
+        listed=_listed(entries, demuxed.container.get("format_name", "")) - chosen.hidden,
     )
     if timeline.rate > _HIGHEST_RATE:
         raise BadVideoError(
@@ -134,7 +140,11 @@ def inspect(recording: Recording) -> RecordingFacts:
         timeline=timeline,
         is_cut=_is_cut(recording, chosen, stated_s, demuxed.ends_early, timeline),
         stated_s=stated_s,
-        notes=tuple(_notes(streams, chosen, timeline, fields)),
+        input_options=demuxed.input_options,
+        notes=(
+            *_notes(streams, chosen, timeline, fields),
+            *unread_notes(recording, chosen.end, demuxed.container.get("format_name", "")),
+        ),
     )
 
 
@@ -157,6 +167,15 @@ def _pixels(stream: VideoStream) -> int:
     return max(width, 0) * max(height, 0)
 
 
+def _listed(entries: Mapping[str, str], container: str = "") -> int:
+    """Return the number of pictures that the container lists for a stream; 0 if it lists none."""
+    if count := _number(entries.get("nb_frames")):
+        return int(count)
+    if container == "mxf":
+        return round((_number(entries.get("duration")) or 0) * _rate(entries, "avg_frame_rate"))
+    return 0
+
+
 def _rate(entries: Mapping[str, str], *names: str) -> Fraction:
     """Return the first stated rate, pictures per second."""
     rates = (positive_fraction(entries.get(name)) for name in names)
@@ -175,8 +194,11 @@ def _is_cut(
     A stated duration alone proves nothing: tags are copied, and may be those of the sound.
     """
     is_short = stated_s is not None and stated_s - timeline.duration_s > shortfall_s(stated_s)
-    listed = int(_number(stream.entries.get("nb_frames")) or 0)
-    lacks_pictures = listed - stream.all_packets > max(2, _SHORTFALL_SHARE * listed)
+    listed = _listed(stream.entries)
+    found = stream.hidden + round(timeline.duration_s * timeline.average_rate)
+    lacks_pictures = listed - max(found, len(stream.packets) + stream.hidden) > max(
+        2, _SHORTFALL_SHARE * listed
+    )
     return (is_short and (ends_early or lacks_pictures)) or (
         lacks_bytes(recording) and (is_short or lacks_pictures or stated_s is None)
     )

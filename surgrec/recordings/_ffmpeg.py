@@ -244,6 +244,8 @@ class ComplaintLog:
         """Number of complaints about damage."""
         self.corrupt_pictures = 0
         """Number of pictures that were decoded from damaged data so far."""
+        self.loses_sync = False
+        """Whether the demuxer of MPEG transport streams gave up on unreadable bytes."""
         self.ends_early = False
         """Whether a demuxer found that the end of the file is missing."""
         self.read_failure = ""
@@ -280,6 +282,7 @@ class ComplaintLog:
         self.errors += is_error
         self.corrupt_pictures += "corrupt decoded frame" in line
         self.ends_early |= "File ended prematurely" in line or "partial file" in line
+        self.loses_sync |= "max resync size reached" in line
         if is_error:
             text = re.sub(r"\[[^\]]*( @ 0x[0-9a-f]+|error|fatal|panic)\]\s*", "", line).strip()
             self.lacks_memory |= any(words in text for words in _NO_MEMORY)

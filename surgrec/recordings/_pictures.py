@@ -62,7 +62,7 @@ class PictureReader:
                 "ffmpeg",
                 recording,
                 _output(facts, size, pixels, rate, writing),
-                input_options=_INPUT_OPTIONS,
+                input_options=(*_INPUT_OPTIONS, *facts.input_options),
                 descriptors=(writing,),
             )
         except BaseException:

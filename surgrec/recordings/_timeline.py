@@ -10,12 +10,13 @@ leave this room are of the video's clock, in seconds.
 """
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 JUMP_BACK_S = 0.5
 """A step back that is larger is a join. Recorders write smaller ones by mistake."""
@@ -47,6 +48,8 @@ class Packets:
     """First byte in the file; -1 if unknown."""
     sizes: Int64[np.ndarray, " n"]
     """Bytes."""
+    are_keys: Bool[np.ndarray, " n"]
+    """Whether a decoder can begin with the picture."""
 
     def __len__(self) -> int:
         return len(self.times_s)
@@ -87,9 +90,15 @@ class Timeline:
 
     pictures_s: Float64[np.ndarray, " n"]
     """When each picture appears, ascending, without repeats; the first is 0."""
+    keys_s: Float64[np.ndarray, " k"]
+    """When the pictures appear with which a decoder can begin, ascending."""
     pieces: tuple[Piece, ...]
     gaps: tuple[Gap, ...]
     joins: tuple[Join, ...]
+    damage_s: Float64[np.ndarray, " d"]
+    """When the pictures appear that follow unreadable bytes, ascending."""
+    lost_s: float | None
+    """Where a container without timestamps loses the clock for good, seconds; None if nowhere."""
     rate: Fraction
     """The highest rate of pictures that holds for a while, 1/s."""
     average_rate: float
@@ -117,6 +126,22 @@ class Timeline:
         """Return the number of pictures that should appear between two times, both excluded."""
         first = np.searchsorted(self.pictures_s, start_s + 1e-3, side="right")
         return max(0, int(np.searchsorted(self.pictures_s, end_s - 1e-3, side="left") - first))
+
+    def next_key_s(self, time_s: float) -> float:
+        """Return when a decoder that has lost its way shows true pictures again, seconds.
+
+        Infinite if it never does.
+        """
+        index = int(np.searchsorted(self.keys_s, time_s - 1e-3))
+        return float(self.keys_s[index]) if index < len(self.keys_s) else math.inf
+
+    def is_damaged(self, start_s: float, end_s: float) -> bool:
+        """Return whether bytes of the file are unreadable between two times."""
+        return bool(np.any((self.damage_s > start_s) & (self.damage_s < end_s + JUMP_BACK_S)))
+
+    def join_between(self, start_s: float, end_s: float) -> float | None:
+        """Return where recordings were joined after one time and before or at another, seconds."""
+        return next((j.at_s for j in self.joins if start_s < j.at_s <= end_s + 1e-3), None)
 
     def is_gap(self, start_s: float, end_s: float) -> bool:
         """Return whether a gap lies between two times."""
@@ -169,7 +194,13 @@ class _Run:
 
 
 def make_timeline(
-    packets: Packets, *, average_rate: Fraction, nominal_rate: Fraction, joinable: bool
+    packets: Packets,
+    *,
+    average_rate: Fraction,
+    nominal_rate: Fraction,
+    joinable: bool = False,
+    counts: bool = False,
+    listed: int = 0,
 ) -> Timeline:
     """Return the clock of a video stream.
 
@@ -178,31 +209,43 @@ def make_timeline(
         average_rate: The container's average rate, pictures per second.
         nominal_rate: The rate that the container or the codec states.
         joinable: Whether the container's clock may jump by design, as that of MPEG streams does.
+        counts: Whether the container has no timestamps: its clock counts pictures.
+        listed: Number of pictures that the container lists; 0 if it lists none.
     """
     packets = _with_all_times(packets, average_rate)
     usual_s = _usual_interval(packets.order_s, float(average_rate))
 
     # A piece has its own offset from the container's clock to the video's clock.
-    runs = _runs(packets, usual_s)
+    lost = _lost_pictures(packets, usual_s, listed) if counts else {}
+    runs = _runs(packets, usual_s, lost)
     _set_offsets(runs, joinable=joinable)
+    lost_s = None
+    for run in runs:
+        run.offset_s += usual_s * sum(count for index, count in lost.items() if index <= run.first)
+        if lost_s is None and lost.get(run.first, 1.0) == 0.0:
+            lost_s = run.start_s + run.offset_s
     pieces = [Piece(start_s=run.start_s, end_s=run.end_s, offset_s=run.offset_s) for run in runs]
     joins = tuple(
         Join(at_s=after.start_s + after.offset_s, before_s=before.end_s, after_s=after.start_s)
         for before, after in itertools.pairwise(runs)
-        if abs(before.offset_s - after.offset_s) > _HAIR_S
+        if abs(before.offset_s - after.offset_s) > _HAIR_S and after.first not in lost
     )
 
     ends = [run.first for run in runs[1:]] + [len(packets)]
-    pictures = np.concatenate(
+    times = np.concatenate(
         [
             packets.times_s[run.first : end] + run.offset_s
             for run, end in zip(runs, ends, strict=True)
         ]
     )
-    pictures = np.unique(np.round(np.maximum(pictures, 0.0), 6))
+    times = np.round(np.maximum(times, 0.0), 6)
+    pictures = np.unique(times)
 
     return Timeline(
         pictures_s=pictures,
+        keys_s=np.unique(times[packets.are_keys]),
+        damage_s=np.unique(times[_follows_damage(packets)]),
+        lost_s=lost_s,
         pieces=tuple(pieces),
         gaps=tuple(_gaps(pictures, usual_s)),
         joins=joins,
@@ -234,6 +277,7 @@ def _with_all_times(packets: Packets, average_rate: Fraction) -> Packets:
         order_s=order,
         positions=packets.positions,
         sizes=packets.sizes,
+        are_keys=packets.are_keys,
     )
 
 
@@ -244,8 +288,23 @@ def _usual_interval(order_s: Float64[np.ndarray, " n"], average_rate: float) -> 
     return float(np.median(intervals)) if len(intervals) else min(1 / average_rate, PAUSE_S)
 
 
-def _runs(packets: Packets, usual_s: float) -> list[_Run]:
-    """Split packets where their clock jumps."""
+def _lost_pictures(packets: Packets, usual_s: float, listed: int) -> dict[int, float]:
+    """Return how many pictures were lost before each packet behind unreadable bytes.
+
+    A clock that counts pictures stands still over such bytes. The number of listed pictures tells
+    the loss; where nothing is listed, it is 0, and the clock is lost.
+    """
+    skipped = _skipped_bytes(packets)
+    holes = np.flatnonzero(_follows_damage(packets) & (skipped > 0))
+    total = float(skipped[holes].sum())
+    if 0 < listed <= len(packets):
+        return {}
+    missing = max(0, listed - len(packets))
+    return {int(hole): float(round(missing * skipped[hole] / total)) for hole in holes}
+
+
+def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_Run]:
+    """Split packets where their clock jumps, and behind lost pictures."""
     order, times = packets.order_s, packets.times_s
     highest = np.maximum.accumulate(order)
     steps = np.diff(order)
@@ -253,22 +312,22 @@ def _runs(packets: Packets, usual_s: float) -> list[_Run]:
 
     # Only the first packet of those that are behind the highest is a jump.
     is_jump = (is_back & (steps < -JUMP_BACK_S)) | (steps > LONGEST_PICTURE_S)
-    starts = [0, *(np.flatnonzero(is_jump) + 1).tolist()]
+    starts = sorted({0, *(np.flatnonzero(is_jump) + 1).tolist(), *lost})
     ends = [*starts[1:], len(order)]
 
-    byte_rate = _byte_rate(packets, is_jump)
+    byte_rate, skipped = _byte_rate(packets, is_jump), _skipped_bytes(packets)
     runs = []
     for first, end in zip(starts, ends, strict=True):
         start_s, last_s = float(times[first:end].min()), float(times[first:end].max())
         run = _Run(first=first, start_s=start_s, end_s=last_s + min(usual_s, PAUSE_S))
         if first:
             gap_s = float(order[first] - order[first - 1])
-            run.is_contiguous = _skipped_bytes(packets, first) < _MISSING_BYTES * byte_rate * gap_s
+            run.is_contiguous = bool(skipped[first] < _MISSING_BYTES * byte_rate * gap_s)
         runs.append(run)
     return runs
 
 
-def _byte_rate(packets: Packets, is_jump: np.ndarray) -> float:
+def _byte_rate(packets: Packets, is_jump: Bool[np.ndarray, " m"]) -> float:
     """Return the bytes of the file per second of video, sound included."""
     known = np.flatnonzero(packets.positions >= 0)
     steps = np.diff(packets.order_s)
@@ -278,12 +337,25 @@ def _byte_rate(packets: Packets, is_jump: np.ndarray) -> float:
     return float(packets.positions[known[-1]] - packets.positions[known[0]]) / seconds
 
 
-def _skipped_bytes(packets: Packets, index: int) -> float:
-    """Return the bytes of the file between a packet and the one before; infinite if unknown."""
-    before, after = packets.positions[index - 1], packets.positions[index]
-    if before < 0 or after < 0:
-        return 0.0
-    return float(after - before - packets.sizes[index - 1])
+def _skipped_bytes(packets: Packets) -> Float64[np.ndarray, " n"]:
+    """Return the bytes of the file between each packet and the one before; 0 if unknown."""
+    skipped = np.zeros(len(packets))
+    ends = packets.positions + packets.sizes
+    known = (packets.positions[1:] >= 0) & (packets.positions[:-1] >= 0)
+    skipped[1:][known] = (packets.positions[1:] - ends[:-1])[known]
+    return skipped
+
+
+def _follows_damage(packets: Packets) -> Bool[np.ndarray, " n"]:
+    """Return which packets follow unreadable bytes that are worth a second of video."""
+    no_jumps = np.zeros(max(len(packets) - 1, 0), dtype=np.bool_)
+    byte_rate = _byte_rate(packets, no_jumps)
+    is_damaged = _skipped_bytes(packets) > (byte_rate * PAUSE_S if byte_rate > 0 else np.inf)
+
+    # Where positions are unknown, any pause may be damage.
+    is_unknown = (packets.positions[1:] < 0) | (packets.positions[:-1] < 0)
+    is_damaged[1:] |= is_unknown & (np.diff(packets.order_s) > PAUSE_S)
+    return is_damaged
 
 
 def _set_offsets(runs: list[_Run], *, joinable: bool) -> None:
@@ -345,7 +417,7 @@ def _highest_rate(
     if window < 1:
         return average_rate
     shortest_s = float((pictures_s[window:] - pictures_s[:-window]).min()) / window
-    measured = 1 / max(shortest_s, 1e-6)
+    measured = 1 / min(max(shortest_s, 1e-6), LONGEST_PICTURE_S)
 
     for stated in (average_rate, nominal_rate):
         if abs(measured / float(stated) - 1) < _SAME_RATE:

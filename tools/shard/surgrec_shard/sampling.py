@@ -4,6 +4,7 @@ Frame `k` stands for second `k / rate` of the video. Where pictures are missing,
 start again behind the gap: a frozen picture is never stored.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,6 +16,7 @@ PAUSE_S = 1.0
 """Pictures that are further apart may have a gap between them."""
 _MISSING_PICTURES = 3
 """Pictures that must be missing for a gap."""
+_HAIR_S, _LATE_S = 2e-3, 0.2
 _CORRUPT_APART_S, _CORRUPT_LASTS_S = 0.5, 1.0
 
 
@@ -72,7 +74,7 @@ class Sampler:
         """Yield the frames of all pictures, in order."""
         shown: _Shown | None = None
         last_frame = max(0, self._frame_at(self.timeline.duration_s) - 1)
-        for picture in pictures:
+        for picture in self._trusted(pictures):
             if picture.is_corrupt:
                 self.corrupt.append(picture.time_s)
             frame = min(self._frame_at(picture.time_s), last_frame)
@@ -101,13 +103,48 @@ class Sampler:
             self.end_s = max(self.end_s, picture.time_s)
 
         if shown is not None:
-            end_s = min(self.timeline.duration_s, shown.picture.time_s + PAUSE_S)
+            end_s = self.timeline.duration_s
+            if end_s - shown.picture.time_s > max(PAUSE_S / 2, 3 / (self.picture_rate or math.inf)):
+                end_s = shown.picture.time_s + self._usual_frames() / float(self.rate)
             yield _held(shown, max(self._frame_at(end_s), shown.frame + 1))
-            self.end_s = max(self.end_s, end_s)
+            self.end_s = max(self.end_s, end_s, *(gap.end_s for gap in self.missing))
+
+    def _trusted(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """Yield the pictures that show their own time.
+
+        Behind damage and joins, a decoder may continue from pictures of another time until it comes
+        to a picture with which it can begin.
+        """
+        timeline = self.timeline
+        last_s = resume_s = trusted_s = 0.0
+        end_s = timeline.duration_s + PAUSE_S if timeline.lost_s is None else timeline.lost_s
+        for picture in pictures:
+            time_s = picture.time_s
+            if time_s >= end_s:
+                continue
+            is_damaged = self._is_missing(last_s, time_s) and (
+                timeline.is_damaged(last_s, time_s) or not timeline.is_gap(last_s, time_s)
+            )
+            join_s = timeline.join_between(last_s, time_s)
+            if is_damaged:
+                # The first picture behind a gap may be lost in a filter.
+                resume_s = timeline.next_key_s(time_s - 1.5 / timeline.average_rate)
+            elif join_s is not None:
+                resume_s = timeline.next_key_s(join_s)
+            last_s = time_s
+            if time_s >= resume_s - _HAIR_S:
+                trusted_s = time_s
+                yield picture
+
+        start_s = timeline.lost_s if math.isfinite(resume_s) else trusted_s
+        if start_s is not None and start_s < timeline.duration_s:
+            self.missing.append(
+                Missing(start_s=start_s, end_s=timeline.duration_s, reason="damaged")
+            )
 
     def _first(self, picture: Picture, frame: int) -> _Shown:
         """Return the first picture. It also stands for a moment before it."""
-        if picture.time_s <= PAUSE_S:
+        if picture.time_s <= max(_LATE_S, min(2.5 / self.timeline.average_rate, PAUSE_S)):
             return _Shown(picture=picture, frame=0, starts=True)
         self.missing.append(Missing(start_s=0.0, end_s=float(frame / self.rate), reason="damaged"))
         return _Shown(picture=picture, frame=frame, starts=True)
