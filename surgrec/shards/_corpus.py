@@ -108,7 +108,9 @@ def _open_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     if entry.samples < _index_cache.CACHED_FROM:
         index = _read_index(store, name, entry)
     else:
-        index = _index_cache.cached_index(store, file, lambda: _read_index(store, name, entry))
+        index = _index_cache.cached_index(
+            store, file, lambda: _read_index(store, name, entry), entry=repr(entry)
+        )
         _check_num_rows(index, entry, store.locate(file))
     index.reopen = partial(_open_index, store, name, entry)
     return index

@@ -1,72 +1,149 @@
 """A cache of large indexes as Arrow files on the local disk.
 
-A file is written once and opened in milliseconds. All processes of a machine share one copy in
-memory.
+A file is written once and then mapped: all processes of a machine share one copy in memory. Arrow
+trusts the bytes that it maps, so a file is used only if it belongs to this user and its digest is
+right.
 """
 
 import hashlib
 import os
+import tempfile
+import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 
 from surgrec.errors import StorageError, reason
+from surgrec.regular_files import open_regular
 from surgrec.shards._index import SourceIndex
-from surgrec.storage import Store
+from surgrec.storage import Store, make_owned_folder, try_acquire
 
 CACHED_FROM = 200_000
 """Fewest rows of a cached index. Reading a smaller one takes less than half a second."""
-_VERSION = 1
+LIMIT_BYTES = 50 << 30
+"""Most bytes of the cache. The indexes that were not used for the longest time are removed."""
+_MAGIC = b"SurgRec index 3\n"
+_HEADER_BYTES = 64
+"""Magic, SHA-256, zeros: Arrow wants buffers at multiples of 64 bytes."""
 _DIGEST_KEY = b"surgrec.keys"
+_PART_BYTES = 64 << 20
+_WAIT_S = 900.0
+"""Longest wait for another process that makes the same file. Then this one makes it, too."""
+_POLL_S = 0.2
 
 
-def cached_index(store: Store, name: str, read: Callable[[], SourceIndex]) -> SourceIndex:
+def cached_index(
+    store: Store, name: str, read: Callable[[], SourceIndex], *, entry: str
+) -> SourceIndex:
     """Return an index from the cache.
 
-    If it is absent from the cache, or has changed in the store, it is read and cached first.
-
-    Files in the cache are never changed or removed, as other processes may have them mapped.
+    If it is absent from the cache or damaged there, or has changed in the store, it is read and
+    cached first. One process does that while others wait.
 
     Args:
         store: The store that contains the index.
         name: Name of its file.
         read: Reads and checks the index in the store.
+        entry: What `corpus.json` says about the source, on which the check depends.
 
     Raises:
-        StorageError: The cache cannot be written.
+        StorageError: The cache cannot be written, or belongs to another user.
     """
-    identity = f"{_VERSION}\n{store.locate(name)}\n{store.version(name)}"
+    identity = f"{store.locate(name)}\n{store.version(name)}\n{entry}"
     digest = hashlib.sha256(identity.encode("utf-8")).hexdigest()[:32]
     path = cache_folder() / f"index-{digest}.arrow"
 
     table = _map(path)
     if table is None:
-        _write(read(), path)
-        table = _map(path)
-        assert table is not None, "the file was written just now"
+        with _alone(path):
+            table = _map(path)  # another process may have made it meanwhile
+            if table is None:
+                _write(read(), path)
+                table = _map(path)
+    if table is None:  # removed or damaged at once: the store has the index
+        return read()
     return SourceIndex(table, store.locate(name), keys_digest=table.schema.metadata[_DIGEST_KEY])
 
 
 def cache_folder() -> Path:
-    """Return the folder of caches: SURGREC_CACHE, or `surgrec` in the user's cache folder."""
+    """Return the folder of this user's indexes, which only this user can open.
+
+    It is in SURGREC_CACHE, or else in the user's cache folder, or else, if there is none, among the
+    temporary files.
+
+    Raises:
+        StorageError: It cannot be made, or belongs to another user.
+    """
+    own = f"indexes-of-user-{os.geteuid()}"
     chosen = os.environ.get("SURGREC_CACHE")
     if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surgrec"
+        make_owned_folder(Path(chosen) / own)
+        return Path(chosen) / own
+
+    # Containers run users without a home, or with one that they cannot write.
+    with suppress(RuntimeError, StorageError):
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        make_owned_folder(home / "surgrec" / own)
+        return home / "surgrec" / own
+    folder = Path(tempfile.gettempdir()) / f"surgrec-{own}"
+    make_owned_folder(folder)
+    return folder
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process makes this file."""
+    lock_name = f"{path.name}.lock"
+    deadline = time.monotonic() + _WAIT_S
+    while (lock := try_acquire(path.parent, name=lock_name)) is None:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _map(path: Path) -> pa.Table | None:
-    """Return the memory-mapped table, or None if the file is missing or damaged."""
-    if not path.is_file():
+    """Return the memory-mapped table; None if the file is missing, damaged or another user's."""
+    try:
+        descriptor = open_regular(path)
+    except OSError:
         return None
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except pa.ArrowInvalid:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return None
+        os.utime(descriptor)
+        data = pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
+    except (OSError, pa.ArrowException):
         return None
+    finally:
+        os.close(descriptor)
+
+    header = data[:_HEADER_BYTES].to_pybytes()
+    if header != _header(data[_HEADER_BYTES:]):
+        return None
+    table = pa.ipc.open_file(data[_HEADER_BYTES:]).read_all()
     return table if _DIGEST_KEY in (table.schema.metadata or {}) else None
+
+
+def _header(arrow: pa.Buffer) -> bytes:
+    """Return the first bytes of a file: its digest is that of the digests of its parts.
+
+    Parts are digested in threads: a second for ten million rows on two cores.
+    """
+    view = memoryview(arrow)
+    parts = [view[start : start + _PART_BYTES] for start in range(0, len(view), _PART_BYTES)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="digest") as threads:
+        digests = threads.map(lambda part: hashlib.sha256(part).digest(), parts)
+        digest = hashlib.sha256(b"".join(digests)).digest()
+    return (_MAGIC + digest).ljust(_HEADER_BYTES, b"\0")
 
 
 def _write(index: SourceIndex, path: Path) -> None:
@@ -75,9 +152,15 @@ def _write(index: SourceIndex, path: Path) -> None:
 
     # Written under a temporary name: another process may open the file at any moment.
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
+        _make_room(path.parent, table.nbytes)
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(bytes(_HEADER_BYTES))
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+        with partial.open("r+b") as file:
+            header = _header(pa.memory_map(str(partial)).read_buffer()[_HEADER_BYTES:])
+            file.write(header)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -86,3 +169,19 @@ def _write(index: SourceIndex, path: Path) -> None:
             f"{path}: the index cannot be cached ({reason(error)}); "
             f"set SURGREC_CACHE to a folder on a local disk with {table.nbytes / 1e9:.1f} GB free"
         ) from None
+
+
+def _make_room(folder: Path, num_bytes: int) -> None:
+    """Remove the indexes that were not used for the longest time. Mapped ones stay readable."""
+    files = []
+    for path in folder.glob("index-*.arrow"):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            files.append((status.st_mtime, status.st_size, path))
+
+    total = num_bytes + sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= LIMIT_BYTES:
+            return
+        path.unlink(missing_ok=True)
+        total -= size

@@ -19,7 +19,7 @@ imported by its full name, because it needs boto3 and a server program.
 from surgrec.storage._address import open_store
 from surgrec.storage._digest import file_sha256
 from surgrec.storage._disk_cache import DiskCache, WholeFile
-from surgrec.storage._lock import FolderLock, acquire
+from surgrec.storage._lock import FolderLock, acquire, try_acquire
 from surgrec.storage._owned import make_owned_folder, open_owned
 from surgrec.storage._retry import PATIENT, RetryPolicy
 from surgrec.storage._store import TEMPORARY, Counters, Store
@@ -38,4 +38,5 @@ __all__ = [
     "make_owned_folder",
     "open_owned",
     "open_store",
+    "try_acquire",
 ]

@@ -7,6 +7,7 @@ folder's lock adds and removes.
 
 import os
 import re
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surgrec.errors import CacheError, StorageError
+from surgrec.regular_files import open_regular
 from surgrec.storage._digest import file_sha256
 from surgrec.storage._lock import FolderLock, try_acquire
 from surgrec.storage._store import TEMPORARY, Store
@@ -21,6 +23,7 @@ from surgrec.storage._store import TEMPORARY, Store
 _SUFFIX = ".tar"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART_BYTES = 8 << 20
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _THREADS = 4
 
 
@@ -49,13 +52,21 @@ class DiskCache:
     def prepare(self) -> None:
         """Create the folder and check that it can be written, before a run starts.
 
+        A new folder is closed to other users. So are all files: they are patients' clips.
+
         Raises:
-            CacheError: The folder cannot be created or written.
+            CacheError: The folder cannot be created or written, or others can write it.
         """
         probe = self.folder / f"{TEMPORARY}write-check-{os.getpid()}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.folder.stat()
+            if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise CacheError(
+                    f"{self.folder} belongs to another user, or others can write it; choose a "
+                    "cache_dir of your own, such as a new folder in it"
+                )
+            probe.touch(mode=0o600)
             probe.unlink()
         except OSError as error:
             raise CacheError(
@@ -70,8 +81,10 @@ class DiskCache:
         against the digest of its sample, and drop the file if they differ.
         """
         try:
-            descriptor = os.open(self._path(sha256), os.O_RDONLY)
+            descriptor = open_regular(self._path(sha256))
             try:
+                if os.fstat(descriptor).st_uid != os.geteuid():
+                    return None
                 data = os.pread(descriptor, size, offset)
             finally:
                 os.close(descriptor)
@@ -151,7 +164,7 @@ class DiskCache:
         partial = self.folder / f"{TEMPORARY}{file.sha256}{_SUFFIX}"
         try:
             # Reserve the whole size first, so that a full disk fails before anything is downloaded.
-            with partial.open("xb") as opened:
+            with os.fdopen(os.open(partial, _NEW_FILE, 0o600), "wb") as opened:
                 os.posix_fallocate(opened.fileno(), 0, max(1, file.bytes))
                 if not _download(file, opened.fileno(), should_continue):
                     return False

@@ -1,3 +1,7 @@
+import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,11 @@ from tests.support.samples import make_clips, write_corpus
 def small_indexes_are_cached_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(_index_cache, "CACHED_FROM", 1)
     monkeypatch.setenv("SURGREC_CACHE", str(tmp_path / "cache"))
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    """Return the files of the cache."""
+    return sorted((tmp_path / "cache").glob("*/index-*.arrow"))
 
 
 def opened(root: Path) -> Source:
@@ -37,7 +46,7 @@ def test_an_index_from_the_cache_is_equal_and_is_not_read_again(tmp_path: Path) 
     assert [source.index.sample(row) for row in range(20)] == [
         plain.sample(row) for row in range(20)
     ]
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(cached(tmp_path)) == 1
 
 
 def test_an_index_that_changed_in_the_store_is_read_again(tmp_path: Path) -> None:
@@ -51,7 +60,7 @@ def test_an_index_that_changed_in_the_store_is_read_again(tmp_path: Path) -> Non
 def test_a_damaged_file_of_the_cache_is_written_again(tmp_path: Path, damage: str) -> None:
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(7)})
     keys = [opened(root).index.key(row) for row in range(7)]
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = cached(tmp_path)
     data = file.read_bytes()
     file.write_bytes(
         {"cut": data[: len(data) // 2], "emptied": b"", "foreign": b"ARROW1 it is not"}[damage]
@@ -66,7 +75,7 @@ def test_an_index_that_is_refused_is_not_cached(tmp_path: Path) -> None:
     (root / "alpha" / INDEX_FILE).write_bytes((other / "beta" / INDEX_FILE).read_bytes())
     with pytest.raises(ShardError, match="is the index of the source 'beta', not of 'alpha'"):
         open_corpus([root])
-    assert not (tmp_path / "cache").exists()
+    assert not cached(tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_reported(
@@ -75,8 +84,104 @@ def test_a_cache_that_cannot_be_written_is_reported(
     root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SURGREC_CACHE", str(tmp_path / "file"))
-    with pytest.raises(StorageError, match=r"set SURGREC_CACHE to a folder on a local disk"):
+    with pytest.raises(StorageError, match=rf"^{tmp_path}/file/indexes.*; choose a folder that"):
         opened(root)
     monkeypatch.setenv("SURGREC_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert _index_cache.cache_folder() == tmp_path / "home/surgrec"
+    assert _index_cache.cache_folder() == tmp_path / f"home/surgrec/indexes-of-user-{os.geteuid()}"
+
+
+@pytest.mark.parametrize("place", [0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999, 1.0])
+def test_a_flipped_byte_of_the_cache_never_reaches_a_reader(tmp_path: Path, place: float) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(50)})
+    samples = [opened(root).index.sample(row) for row in range(50)]
+    (file,) = cached(tmp_path)
+    data = bytearray(file.read_bytes())
+    data[round(place * (len(data) - 1))] ^= 0x55
+    file.write_bytes(data)
+    assert [opened(root).index.sample(row) for row in range(50)] == samples
+
+
+def test_the_cache_is_closed_to_other_users(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
+    (tmp_path / "cache").mkdir(mode=0o777)
+    opened(root)
+    (file,) = cached(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_another_users_file_and_folder_are_not_used(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
+    keys = [opened(root).index.key(row) for row in range(3)]
+    (file,) = cached(tmp_path)
+    os.chown(file, 12345, 12345)
+    assert [opened(root).index.key(row) for row in range(3)] == keys
+    (file,) = cached(tmp_path)
+    assert file.stat().st_uid == 0, "the file was made again"
+    os.chown(file.parent, 12345, 12345)
+    with pytest.raises(StorageError, match=r"indexes-of-user-0 belongs to user 12345"):
+        opened(root)
+
+
+def test_without_a_home_the_cache_is_among_the_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SURGREC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file/no-folder"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    expected = tmp_path / f"surgrec-indexes-of-user-{os.geteuid()}"
+    assert _index_cache.cache_folder() == expected
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert _index_cache.cache_folder() == expected
+
+
+def test_one_process_makes_a_file_while_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
+    lock_was_seen = threading.Event()
+    path = _index_cache.cache_folder() / "index-0.arrow"
+    monkeypatch.setattr(_index_cache, "_POLL_S", 0.01)
+
+    child = os.fork()
+    if not child:
+        with _index_cache._alone(path):
+            (tmp_path / "held").touch()
+            while not (tmp_path / "release").exists():
+                lock_was_seen.wait(0.01)
+        os._exit(0)
+    while not (tmp_path / "held").exists():
+        lock_was_seen.wait(0.01)
+
+    def wait_for_it() -> bool:
+        with _index_cache._alone(path):
+            return (tmp_path / "release").exists()
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(wait_for_it)
+        lock_was_seen.wait(0.1)
+        (tmp_path / "release").touch()
+        assert waiting.result(30)
+    os.waitpid(child, 0)
+    assert opened(root).index.num_rows == 3
+
+
+def test_the_oldest_indexes_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(40)})
+    other = write_corpus(tmp_path / "other", {"alpha": make_clips(40)})
+    opened(root)
+    (first,) = cached(tmp_path)
+    os.utime(first, (1, 1))
+    monkeypatch.setattr(_index_cache, "LIMIT_BYTES", first.stat().st_size * 3 // 2)
+    index = opened(other).index
+    assert len(cached(tmp_path)) == 1
+    assert not first.exists()
+    assert opened(root).index.key(7) == index.key(7)

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +154,25 @@ def test_one_process_adds_and_the_next_cleans_up_after_a_killed_one(
     assert lock is not None
     assert not half.exists()
     lock.release()
+
+
+def test_cached_shards_are_closed_to_other_users(cache: DiskCache, store: Store) -> None:
+    cache.add(whole(store), should_continue=always)
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((cache.folder / f"{SHA256}.tar").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(CacheError, match=r"shared belongs to another user, or others can write"):
+        DiskCache(tmp_path / "shared", LIMIT).prepare()
+    DiskCache(tmp_path / "shared/mine", LIMIT).prepare()
+
+
+def test_a_pipe_and_a_link_loop_in_the_cache_are_misses(cache: DiskCache) -> None:
+    os.mkfifo(cache.folder / f"{SHA256}.tar")
+    assert cache.read_range(SHA256, 0, 10) is None
+    other = "0" * 64
+    (cache.folder / f"{other}.tar").symlink_to(f"{other}.tar")
+    assert cache.read_range(other, 0, 10) is None
