@@ -10,6 +10,7 @@ from surgrec.recordings._endings import lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import FieldOrder, field_order
 from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._references import refers_to_other_files
 from surgrec.recordings._timeline import Timeline, make_timeline
 
 _JOINABLE = frozenset(("mpegts", "mpeg"))
@@ -90,6 +91,11 @@ def inspect(recording: Recording) -> RecordingFacts:
     Raises:
         BadVideoError: The file is not a video, has no video stream, or cannot be read for now.
     """
+    if refers_to_other_files(recording.fileno()):
+        raise BadVideoError(
+            "external_data",
+            "its pictures are in another file, to which it refers; export a self-contained movie",
+        )
     try:
         demuxed = demux(recording)
     except FfmpegError as error:

@@ -139,7 +139,11 @@ def encode_video(
     else:
         with Recording(path) as recording:
             recording.require_unchanged(identity)
-            encoded = _encode_into(recording, settings, folder, accept)
+            try:
+                encoded = _encode_into(recording, settings, folder, accept)
+            except BadVideoError:
+                recording.require_unchanged()  # else the change is the reason
+                raise
     accept(encoded.end_s, encoded.native_fps)
     return encoded
 
