@@ -10,8 +10,9 @@ from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-MAX_RANK_TOKENS = 2048
-"""Largest number of tokens in `rankme`, whose cost grows with its square."""
+MAX_RANK_TOKENS = 512
+"""Largest number of tokens in `rankme`. Its cost grows with the number of tokens and with the cube
+of the smaller of this number and the width."""
 
 
 def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
@@ -57,10 +58,16 @@ def rankme(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
     It is exp of the entropy of the normalized singular values. Source: RankMe, arXiv:2210.02885,
     with its epsilon of 1e-7.
+
+    The singular values are the roots of the eigenvalues of the Gram matrix, whose side is the
+    smaller of n and d. It costs a fraction of a singular value decomposition. Its squares are
+    computed in float64, so values down to 1e-7 of the largest one count.
     """
     if not features.isfinite().all():
         return features.new_tensor(float("nan"))
-    singular = torch.linalg.svdvals(features.float())
+    wide = features.double()
+    gram = wide.T @ wide if wide.shape[0] > wide.shape[1] else wide @ wide.T
+    singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().float()
     share = singular / singular.sum() + 1e-7
     return torch.exp(-(share * share.log()).sum())
 

@@ -57,3 +57,25 @@ def test_diagnostics_are_the_same_for_bf16_tokens_and_many_of_them():
     full, low = collapse_diagnostics(tokens), collapse_diagnostics(tokens.bfloat16())
     assert full == pytest.approx(low, rel=0.02)
     assert full["rankme"] == pytest.approx(rankme(tokens.flatten(0, 1)).item(), rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(300, 64), (64, 300), (200, 200)])
+@pytest.mark.parametrize("decay", [0.0, 0.5, 2.0])
+def test_rankme_agrees_with_a_singular_value_decomposition(shape, decay):
+    rows, columns = shape
+    features = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+    features = features * torch.arange(1, columns + 1) ** -decay
+    singular = torch.linalg.svdvals(features)
+    share = singular / singular.sum() + 1e-7
+    expected = torch.exp(-(share * share.log()).sum())
+    assert rankme(features).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_cost_of_rankme_is_bounded_for_any_batch_and_width(monkeypatch):
+    sides = []
+    real = torch.linalg.eigvalsh
+    monkeypatch.setattr(
+        torch.linalg, "eigvalsh", lambda matrix: sides.append(matrix.shape) or real(matrix)
+    )
+    collapse_diagnostics(torch.randn(6, 500, 1200, generator=torch.Generator().manual_seed(0)))
+    assert sides == [(500, 500)], "of 3,000 tokens, every sixth"
