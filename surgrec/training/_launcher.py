@@ -4,7 +4,9 @@ Accelerate reads variables of the environment, and `accelerate launch` reads opt
 file of the user. A recipe does what they ask for, or refuses to start: it ignores none of them.
 """
 
+import ctypes
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,8 @@ from surgrec.errors import SetupError
 _ANCESTORS = 3
 """Parents that may be the launcher: scripts may stand between it and this process."""
 _OFF = {"", "0", "false", "f", "no", "n", "none", "off"}
-_TORCHRUN = {"torchrun", "torch.distributed.run", "torch.distributed.launch", "run.py"}
+_TORCHRUN = {"torchrun", "torch.distributed.run", "surgrec.training.torchrun"}
+_PR_SET_PDEATHSIG = 1
 
 # Of each setting of accelerate that a recipe does not implement: its variables of the environment,
 # and its option of `accelerate launch`.
@@ -93,6 +96,17 @@ def age_of(process: psutil.Process) -> float:
     # Times since 1970 are a second off: psutil knows the boot of the machine to a second only.
     started_s = process.create_time() - psutil.boot_time()
     return float(time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
+
+
+def end_with_launcher() -> None:
+    """Let the kernel send SIGTERM to this process when its launcher ends.
+
+    `accelerate launch` of one process does not pass SIGTERM on: it would leave a training process
+    that nobody watches.
+    """
+    launcher, _ = _launcher()
+    if launcher is not None and launcher.pid == os.getppid():
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def check_launch(precision: str) -> None:

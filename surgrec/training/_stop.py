@@ -8,14 +8,14 @@ from types import FrameType
 
 from surgrec.runs import RunFiles
 from surgrec.terminal import escape, say
-from surgrec.training._launcher import job_age_s
+from surgrec.training._launcher import end_with_launcher, job_age_s
 
 
 class StopRequest:
     """Whether this process was asked to stop, by SIGTERM or by a file RUN/STOP.
 
-    Slurm sends SIGTERM before the time limit of a job. A file that is older than the start was
-    meant for an earlier start.
+    Slurm sends SIGTERM before the time limit of a job. The end of the launcher counts as SIGTERM. A
+    file that is older than the start was meant for an earlier start.
 
     Args:
         run_dir: Folder of the run, in which a start has just been recorded.
@@ -31,6 +31,7 @@ class StopRequest:
         self._old_file: tuple[int, int] | None = None
         self._signaled = False
         signal.signal(signal.SIGTERM, self._on_signal)
+        end_with_launcher()
 
         if watch_file:
             # Compare ages, not times: the clock of a file server differs from this machine's.

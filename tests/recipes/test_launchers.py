@@ -1,0 +1,106 @@
+"""Real launchers: what they were asked for is what runs, and their end stops a run that saves."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from surgrec.runs import RunFiles, read_rows
+from tests.support.processes import finish, recipe, start, until
+
+BIN = Path(sys.executable).parent
+LAUNCHERS = {
+    "torchrun": [sys.executable, "-m", "surgrec.training.torchrun", "--nproc_per_node", "2"],
+    "accelerate": [str(BIN / "accelerate"), "launch", "--cpu"],
+}
+ENDLESS = ["--steps", 100_000, "--save_every", 100_000, "--log.every", 2, "--global_batch", 4]
+
+
+def launched(launcher: list[str], corpus: Path, run_dir: Path, *options: object) -> list[str]:
+    """The command of a tiny run that another program launches."""
+    return [*launcher, *recipe("jepa", 1, corpus, run_dir, *options)[1:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(LAUNCHERS))
+def test_sigterm_to_the_launcher_saves_and_ends_without_a_traceback(
+    tiny_corpus: Path, tmp_path: Path, name: str
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    process = start(launched(LAUNCHERS[name], tiny_corpus, tmp_path / "run", *ENDLESS))
+    until(process, lambda: len(read_rows(files.metrics)) >= 2)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM), errors
+
+    # `accelerate launch` ends at once; its process saves and leaves on its own.
+    _, alive = psutil.wait_procs(ranks, timeout=60)
+    assert not alive
+    assert files.checkpoint_steps() == [len(read_rows(files.metrics))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        [str(BIN / "accelerate-launch"), "--num_processes=2"],
+        [str(BIN / "accelerate"), "launch", "--config_file", "two.yaml"],
+    ],
+)
+def test_two_cpu_processes_of_which_accelerate_starts_one_are_refused(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("two.yaml").write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nuse_cpu: true\n"
+        "num_processes: 2\nnum_machines: 1\nmachine_rank: 0\n",
+        encoding="utf-8",
+    )
+    words = launched(command, tiny_corpus, tmp_path / "run")
+    status, errors = finish(words)
+    assert status == 1
+    assert "asked for 2 processes, but this run has 1; start one process per GPU" in errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_default_config_of_a_user_is_refused_by_its_path(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "home/accelerate/default_config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: 'NO'\nmixed_precision: fp16\n"
+        "num_processes: 1\nuse_cpu: true\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    command = [str(BIN / "accelerate"), "launch", "--quiet"]
+    status, errors = finish(launched(command, tiny_corpus, tmp_path / "run"))
+    assert status == 1
+    assert errors.splitlines()[-1] == (
+        f"jepa: error: {config} asks for mixed precision fp16, but the precision of this run is "
+        "no; change the file with `accelerate config`, and give --precision no or bf16 if you "
+        "need it"
+    )
+
+
+@pytest.mark.slow
+def test_an_error_of_the_main_process_ends_all_ranks_with_its_sentence(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/starts.jsonl").mkdir()  # only the main process writes this file
+    command = launched(LAUNCHERS["torchrun"], tiny_corpus, tmp_path / "run", "--log.every", 1)
+    before = time.monotonic()
+    status, errors = finish(command)
+    assert status == 1
+    assert time.monotonic() - before < 100
+    assert errors.count("jepa: error: ") == 2, errors
+    assert errors.splitlines()[-1].startswith("torchrun: rank")
+    assert "Traceback" not in errors
