@@ -2,18 +2,23 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from surgrec.errors import MissingError, ShardError
+from surgrec.json_files import decode_json, typed
 from surgrec.shards._write import Shard
 from surgrec.shards.layout import (
     CORPUS_FILE,
     SCHEMA_VERSION,
-    check_row,
     check_source_name,
     is_tables_suffix,
 )
 from surgrec.storage import Store
+
+_REMEDY = "copy the corpus or build it again"
+_Count = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +27,15 @@ class SourceEntry:
 
     domain: str
     shards: list[Shard]
-    samples: int
-    videos: int
+    samples: _Count
+    videos: _Count
     """Videos with at least one sample."""
-    videos_failed: int
+    videos_failed: _Count
     """Videos that could not be used."""
-    cases: int
-    hours: float
+    cases: _Count
+    hours: Annotated[float, Meta(ge=0)]
     """Hours of stored video."""
-    bytes: int
+    bytes: _Count
     """Size of all shards."""
     digest: str
     """SHA-256 over the (key, sha256) rows."""
@@ -60,17 +65,14 @@ class CorpusFile:
         """
         context = store.locate(CORPUS_FILE)
         try:
-            data = json.loads(store.read(CORPUS_FILE))
+            text = store.read(CORPUS_FILE)
         except MissingError:
             return None
-        except ValueError as error:
-            raise ShardError(
-                f"{context} is not valid JSON ({error}); build the corpus again"
-            ) from None
+        data = decode_json(text, dict, context, error=ShardError, remedy=_REMEDY)
 
-        version = data.get("schema_version") if isinstance(data, dict) else None
+        version = data.get("schema_version")
         if version != SCHEMA_VERSION:
-            found = "no schema version" if version is None else f"schema version {version!r}"
+            found = "no schema version" if version is None else f"schema version {version!r:.40}"
             is_newer = isinstance(version, int) and version > SCHEMA_VERSION
             raise ShardError(
                 f"{context} has {found}, but this version of SurgRec reads version "
@@ -78,24 +80,19 @@ class CorpusFile:
                 f"{'update SurgRec' if is_newer else 'build the corpus again'}"
             )
 
-        row = check_row(CorpusFile, data, context)
-        sources = {
-            check_source_name(name, context): _source_entry(entry, f"{context}, source {name}")
-            for name, entry in row["sources"].items()
-        }
-        return cls(**(row | {"sources": sources}))
+        if isinstance(data.get("sources"), dict):
+            for name in data["sources"]:
+                check_source_name(name, context)
+        content = typed(data, cls, context, error=ShardError, remedy=_REMEDY)
+        for name, entry in content.sources.items():
+            if not is_tables_suffix(entry.tables):
+                raise ShardError(
+                    f"{context}: sources.{name}.tables is {entry.tables!r:.40}, an invalid suffix; "
+                    f"{_REMEDY}"
+                )
+        return content
 
     def write(self, store: Store) -> None:
         """Write `corpus.json`. Call it last: until then, readers see the corpus as before."""
         text = json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
         store.write(CORPUS_FILE, text.encode("utf-8"))
-
-
-def _source_entry(data: object, context: str) -> SourceEntry:
-    row = check_row(SourceEntry, data, context)
-    shards = [Shard(**check_row(Shard, shard, context)) for shard in row["shards"]]
-    if not is_tables_suffix(row["tables"]):
-        raise ShardError(
-            f"{context}: tables is {row['tables']!r}, an invalid suffix; build the corpus again"
-        )
-    return SourceEntry(**(row | {"shards": shards}))

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, get_origin
+from typing import TypedDict
 
 from surgrec.annotations import Label
 from surgrec.errors import ShardError
+from surgrec.json_files import decode_json, typed
 from surgrec.manifest import SOURCE_NAME
 
 SCHEMA_VERSION = 3
@@ -17,14 +18,7 @@ INDEX_FILE = "index.parquet"
 LABELS_FILE = "labels.parquet"
 DROPPED_FILE = "dropped.parquet"
 TABLES = (INDEX_FILE, LABELS_FILE, DROPPED_FILE)
-_TYPE_WORDS = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number with a decimal point",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
+_REMEDY = "copy the corpus or build it again"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,94}")
 _SHARD = re.compile(
     r"(?P<source>[A-Za-z0-9-]+)-(?P<split>train|val|test)-(?P<group>\d{5})(?P<part>\d{3})"
@@ -195,36 +189,22 @@ def read_clip_json(data: bytes, context: str) -> tuple[Clip, list[Label]]:
     Raises:
         ShardError: The content is not JSON, or its keys or types differ from the format.
     """
-    try:
-        row = json.loads(data)
-        labels = list(json.loads(row.pop("labels")))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShardError(
-            f"{context}: invalid clip metadata ({error}); build the corpus again"
-        ) from None
-    clip = Clip(**check_row(Clip, row, context))
-    return clip, [Label(**check_row(Label, label, context)) for label in labels]
+    row = dict(decode_json(data, _ClipFile, context, error=ShardError, remedy=_REMEDY))
+    labels = decode_json(
+        str(row.pop("labels")),
+        list[Label],
+        f"{context}, labels",
+        error=ShardError,
+        remedy=_REMEDY,
+    )
+    return typed(row, Clip, context, error=ShardError, remedy=_REMEDY), labels
 
 
-def check_row(row_type: type, row: object, context: str) -> dict[str, Any]:
-    """Return a row of JSON, if it has exactly the fields of a dataclass with their types.
+class _ClipFile(TypedDict):
+    """The content of `<key>.json`: the fields of a clip, and these."""
 
-    Raises:
-        ShardError: A field is missing, unknown or of another type.
-    """
-    types: dict[str, Any] = {
-        field.name: get_origin(field.type) or field.type for field in fields(row_type)
-    }
-    if not isinstance(row, dict) or row.keys() != types.keys():
-        raise ShardError(f"{context} {_difference(row, types.keys())}; build the corpus again")
-
-    for name, value in row.items():
-        if type(value) is not types[name]:
-            raise ShardError(
-                f"{context}: {name} is {value!r}, not {_TYPE_WORDS[types[name]]}; build the "
-                "corpus again"
-            )
-    return row
+    labels: str
+    """A JSON list, as text."""
 
 
 def source_digest(rows: Iterable[tuple[str, str]]) -> str:
@@ -233,13 +213,3 @@ def source_digest(rows: Iterable[tuple[str, str]]) -> str:
     for key, sha256 in sorted(rows):
         digest.update(f"{key} {sha256}\n".encode("ascii"))
     return digest.hexdigest()
-
-
-def _difference(row: object, expected: Set[str]) -> str:
-    """Return in which fields a row of JSON differs from the expected ones."""
-    if not isinstance(row, dict):
-        return f"is {row!r}, not an object with fields"
-    missing, unknown = sorted(expected - row.keys()), sorted(row.keys() - expected)
-    lacks = [f"lacks the fields {', '.join(missing)}"] if missing else []
-    has = [f"has the unknown fields {', '.join(unknown)}"] if unknown else []
-    return " and ".join([*lacks, *has])

@@ -110,22 +110,32 @@ def test_two_roots_with_a_source_of_the_same_name_are_refused(root: Path, tmp_pa
             "2",
             "has schema version '2', but this version of SurgRec reads version 3",
         ),
-        (["sources"], ..., "sources"),
-        (["sources"], [], r"sources is \[\]"),
+        (["sources"], [], "sources is a list, not an object"),
         (["sources", "../x"], {"shards": []}, "'../x' is not a valid source name"),
         (["sources", "a/b"], {"shards": []}, "'a/b' is not a valid source name"),
-        (["sources", "beta"], 3, "source beta is 3, not an object with fields"),
-        (["sources", "beta", "samples"], "10", "source beta: samples is '10'"),
+        (["sources", "beta"], 3, "sources.beta is a whole number, not an object"),
+        (
+            ["sources", "beta", "samples"],
+            "10",
+            "sources.beta.samples is a text, not a whole number",
+        ),
         (["sources", "beta", "samples"], ..., "samples"),
-        (["sources", "beta", "hours"], None, "source beta: hours is None"),
-        (["sources", "beta", "domain"], ["x"], "source beta: domain is"),
+        (["sources", "beta", "hours"], None, "sources.beta.hours is null, not a number"),
+        (["sources", "beta", "domain"], ["x"], "sources.beta.domain is a list, not a text"),
         (["sources", "beta", "surprise"], 1, "surprise"),
-        (["sources", "beta", "shards"], "none", "source beta: shards is 'none'"),
-        (["sources", "beta", "shards", 0, "bytes"], 1.5, r"source beta: bytes is 1.5"),
+        (["sources", "beta", "shards"], "none", "sources.beta.shards is a text, not a list"),
+        (
+            ["sources", "beta", "shards", 0, "bytes"],
+            1.5,
+            r"sources.beta.shards\[0\].bytes is a number",
+        ),
         (["sources", "beta", "shards", 0, "md5"], "x", "md5"),
-        (["settings"], [1], r"settings is \[1\]"),
-        (["encoder"], None, "encoder is None"),
-        (["surprise"], 1, "surprise"),
+        (["settings"], [1], "settings is a list, not an object"),
+        (["encoder"], None, "encoder is null, not an object"),
+        (["surprise"], 1, "has the unknown field surprise"),
+        (["sources", "beta", "samples"], -1, "sources.beta.samples has the fault: expected a"),
+        (["sources", "beta", "hours"], float("nan"), "has NaN in place of a number"),
+        (["sources", "beta", "bytes"], 1 << 80, "of more than 64 bits"),
     ],
 )
 def test_a_corpus_json_of_another_format_is_refused_with_the_reason(
@@ -136,7 +146,20 @@ def test_a_corpus_json_of_another_format_is_refused_with_the_reason(
         open_corpus([root])
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"null", b"[]", b'"text"'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"[" * 100_000,
+        b"\0" * 99,
+        b'{"a": 1, "a": 2}',
+    ],
+)
 def test_a_file_that_is_not_a_corpus_json_is_refused(root: Path, data: bytes) -> None:
     (root / CORPUS_FILE).write_bytes(data)
     with pytest.raises(ShardError, match=f"{root}/corpus.json"):

@@ -129,16 +129,21 @@ def change(**values: Any) -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\x00\x01", "invalid clip metadata"),
-        (b"[]", "invalid clip metadata"),
+        (b"\x00\x01", "NUL bytes, as after a power failure"),
+        (b"[]", "is a list, not an object"),
         (b"{}", "labels"),
         (change(surgeon="A"), "surgeon"),
-        (change(labels=[]), "invalid clip metadata"),
+        (change(labels=[]), "labels is a list, not a text"),
         (change(labels='[{"task": "phase"}]'), "start_s"),
-        (change(labels='[{"task": 3, "start_s": 0.0, "end_s": 1.0, "value": "x"}]'), "task is 3"),
-        (change(fps="8"), "fps is '8'"),
-        (change(num_frames=80.0), r"num_frames is 80\.0"),
-        (change(case=None), "case is None"),
+        (
+            change(labels='[{"task": 3, "start_s": 0.0, "end_s": 1.0, "value": "x"}]'),
+            r"labels: \[0\].task is a whole number, not a text",
+        ),
+        (change(fps="8"), "fps is a text, not a number"),
+        (change(num_frames=80.0), "num_frames is a number, not a whole number"),
+        (change(fps=float("nan")), "has NaN in place of a number"),
+        (change(labels="[" * 100_000), "labels is nested more than 64 levels deep"),
+        (change(case=None), "case is null, not a text"),
     ],
 )
 def test_json_of_another_format_is_refused_with_file_and_reason(data: bytes, reason: str) -> None:

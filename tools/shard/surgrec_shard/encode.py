@@ -11,7 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, StorageError
+from surgrec.json_files import read_json, typed
 from surgrec.ranges import Range, check_ranges
 from surgrec.recordings import (
     BadVideoError,
@@ -315,7 +316,8 @@ def _encoding(settings: EncodeSettings) -> list[str]:
 
 
 def _read(folder: Path) -> EncodedVideo:
-    row = json.loads((folder / _CLIPS_FILE).read_text(encoding="utf-8"))
-    row["clips"] = [EncodedClip(**clip) for clip in row["clips"]]
-    row["dropped"] = [DroppedStretch(**stretch) for stretch in row["dropped"]]
-    return EncodedVideo(**(row | {"folder": folder}))
+    path = folder / _CLIPS_FILE
+    remedy = f"remove the folder {folder} and build again"
+    row = read_json(path, dict, error=StorageError, remedy=remedy)
+    row["folder"] = str(folder)
+    return typed(row, EncodedVideo, str(path), error=StorageError, remedy=remedy)

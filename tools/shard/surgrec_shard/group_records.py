@@ -3,11 +3,12 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from surgrec.errors import MissingError
-from surgrec.shards import Clip, Dropped, Sample, Shard
+from surgrec.errors import MissingError, ShardError
+from surgrec.json_files import decode_json
+from surgrec.shards import Dropped, Sample, Shard
 from surgrec.storage import Store, make_owned_folder, open_owned
+from surgrec.terminal import escape, say
 from surgrec_shard.disk import writing_to
 from surgrec_shard.groups import Group
 
@@ -74,13 +75,22 @@ class GroupRecords:
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
         """Return a finished group, or None if it has no record or lacks a shard in the store."""
+        path = self._path(group)
         try:
-            with open_owned(self._path(group), "r") as file:
-                packed = _packed_group(json.load(file))
+            with open_owned(path, "r") as file:
+                packed = decode_json(
+                    file.read(),
+                    PackedGroup,
+                    str(path),
+                    error=ShardError,
+                    remedy="the group is packed again",
+                    file_names=True,
+                )
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None  # cut by a power failure, or written by an earlier version
+        except ShardError as error:  # cut by a power failure, or written by an earlier version
+            say(f"[yellow]warning[/yellow] {escape(str(error))}")
+            return None
         if not all(is_stored(store, group.source, shard) for shard in packed.shards):
             return None
         return packed
@@ -96,19 +106,3 @@ def is_stored(store: Store, source: str, shard: Shard) -> bool:
         return store.size(name) == shard.bytes and store.exists(f"{name}.idx")
     except MissingError:
         return False
-
-
-def _packed_group(row: dict[str, Any]) -> PackedGroup:
-    return PackedGroup(
-        shards=[Shard(**shard) for shard in row["shards"]],
-        samples=[
-            Sample(**(sample | {"clip": Clip(**sample["clip"])})) for sample in row["samples"]
-        ],
-        dropped=[Dropped(**dropped) for dropped in row["dropped"]],
-        failures=[
-            VideoFailure(**(failure | {"path": Path(failure["path"])}))
-            for failure in row["failures"]
-        ],
-        damaged=row["damaged"],
-        notes=row["notes"],
-    )

@@ -13,15 +13,28 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
 
 from surgrec.errors import StorageError
+from surgrec.json_files import decode_json
 from surgrec.recordings import Recording
 from surgrec.storage import FolderLock, acquire, make_owned_folder, open_owned
+from surgrec.terminal import escape, say
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
 _KEY_FILE, _HASHES_FILE = "key", "hashes.jsonl"
 _KEY = re.compile("[0-9a-f]{64}")
 _WAIT = "wait until it is done, then run this one again"
+
+
+class _HashRow(TypedDict):
+    """The digest of a file, as a row of `hashes.jsonl`."""
+
+    file: str
+    """Path, size, time and inode of the file."""
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class PrivateFolder:
@@ -133,16 +146,25 @@ class PrivateFolder:
         return bytes.fromhex(text)
 
     def _read_hashes(self) -> dict[str, str]:
-        """Return the known digests by file. Lines that a kill cut are left out."""
-        hashes = {}
+        """Return the known digests by file. Damaged lines, such as a cut one, are left out."""
+        hashes, damaged = {}, 0
         with (
             contextlib.suppress(FileNotFoundError),
             open_owned(self.path / _HASHES_FILE, "r") as log,
         ):
             for line in log:
-                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-                    row = json.loads(line)
-                    hashes[str(row["file"])] = str(row["sha256"])
+                try:
+                    row = decode_json(
+                        line, _HashRow, "", error=StorageError, remedy="", file_names=True
+                    )
+                    hashes[row["file"]] = row["sha256"]
+                except StorageError:
+                    damaged += 1
+        if damaged:
+            say(
+                f"[yellow]warning[/yellow] {escape(str(self.path / _HASHES_FILE))} has {damaged} "
+                "damaged lines; their videos are hashed again"
+            )
         return hashes
 
 
