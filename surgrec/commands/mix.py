@@ -46,7 +46,13 @@ def mix(
     if logged is not None:
         mixture, seed, samples = logged.mixture, logged.seed, sum(logged.consumed.values())
 
-    stream = Stream(open_corpus(corpus), mixture, seed)
+    sources = open_corpus(corpus)
+    if logged is not None and (absent := sorted(logged.consumed.keys() - sources.keys())):
+        raise ConfigError(
+            f"{run} has consumed samples of {', '.join(absent)}, which {', '.join(corpus)} lacks; "
+            "give all corpora of the run"
+        )
+    stream = Stream(sources, mixture, seed)
     planned = DrawPlan.for_positions(stream, samples)
     plan = planned if logged is None else DrawPlan.from_counts(stream, logged.consumed)
     if json:

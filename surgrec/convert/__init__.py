@@ -4,6 +4,7 @@ Formats: V-JEPA 1, 2 and 2.1; VideoMAE v1 and v2; Hugging Face's VJEPA2Model and
 VisionTransformer; the SurgRec release. Each has one converter, listed in `_formats.py`.
 """
 
+from surgrec.convert._check_networks import check_networks
 from surgrec.convert._checkpoint_file import checkpoint_sha256
 from surgrec.convert._export_weights import export_weights
 from surgrec.convert._formats import ImportFormat
@@ -19,6 +20,7 @@ __all__ = [
     "ImportOptions",
     "Origin",
     "Pretrained",
+    "check_networks",
     "checkpoint_sha256",
     "describe_import",
     "export_weights",

@@ -26,7 +26,7 @@ from torch import Tensor
 from surgrec.errors import CheckpointError, reason
 from surgrec.json_files import decode_json, read_json
 from surgrec.models.provenance import Provenance
-from surgrec.models.tensor_files import open_tensor_file
+from surgrec.models.tensor_files import check_names, open_tensor_file
 from surgrec.regular_files import check_regular, read_regular
 from surgrec.storage import file_sha256
 
@@ -413,6 +413,7 @@ def _without_wrappers(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _renamed(entry: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
+    check_names((name for name in entry if isinstance(name, str)), path)
     renamed: dict[Any, Any] = {}
     for name, value in entry.items():
         plain = _WRAPPERS.sub("", name) if isinstance(name, str) else name

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from surgrec.convert._check_networks import check_networks
 from surgrec.convert._checkpoint_file import read_checkpoint_file
 from surgrec.convert._formats import FORMATS, ImportFormat, detect_format
 from surgrec.convert._pretrained import ImportOptions, Pretrained
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import ENCODER_SIZES
-from surgrec.models.tensor_files import check_weights
 
 
 def read_external(path: Path, format_name: ImportFormat, options: ImportOptions) -> Pretrained:
@@ -38,10 +38,7 @@ def read_external(path: Path, format_name: ImportFormat, options: ImportOptions)
             f"{file.name} and the given options do not make a valid encoder: {error}"
         ) from error
 
-    check_weights(weights.encoder.state, f"{file.name}, encoder")
-    check_weights(weights.context_encoder or {}, f"{file.name}, context encoder")
-    for name, head in weights.heads.items():
-        check_weights(head.state, f"{file.name}, {name}")
+    check_networks(weights, file.name)
 
     if format_name == "auto" and file.note is None and _may_be_surgrec_jepa(weights):
         raise CheckpointError(

@@ -12,14 +12,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from surgrec.convert._key_map import check_complete
+from surgrec.convert._check_networks import check_networks
 from surgrec.convert._pretrained import Component, ExtraTensors, Origin, Pretrained
-from surgrec.convert._shapes import blank_decoder, blank_predictor, require_tensor
 from surgrec.errors import CheckpointError
 from surgrec.json_files import typed
-from surgrec.models import DecoderConfig, EncoderConfig, PredictorConfig, State, blank_encoder
+from surgrec.models import DecoderConfig, PredictorConfig, State
 from surgrec.models.encoder_file import encoder_config, read_encoder_file, write_encoder_file
-from surgrec.models.tensor_files import check_weights
 
 _EXTRA = "remainder"
 """Name of the part that holds `ExtraTensors`."""
@@ -76,23 +74,19 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
     encoder = {
         name: tensor for name, tensor in tensors.items() if name.partition(".")[0] not in parts
     }
-    networks = {
-        name: tensor for name, tensor in tensors.items() if not name.startswith(f"{_EXTRA}.")
-    }
-    check_weights(networks, str(path))
-    check_complete(encoder, blank_encoder(config), str(path))
-    if "context_encoder" in parts:
-        check_complete(parts["context_encoder"], blank_encoder(config), f"{path}, context_encoder")
-
     predictor, decoder, extra = None, None, None
     if "predictor" in parts:
-        predictor = _predictor(facts["predictor"], parts["predictor"], config, path)
+        predictor = Component(
+            config=_typed(facts["predictor"], PredictorConfig, path), state=parts["predictor"]
+        )
     if "decoder" in parts:
-        decoder = _decoder(facts["decoder"], parts["decoder"], config, path)
+        decoder = Component(
+            config=_typed(facts["decoder"], DecoderConfig, path), state=parts["decoder"]
+        )
     if _EXTRA in parts:
         extra = replace(_typed(facts[_EXTRA], ExtraTensors, path), tensors=parts[_EXTRA])
 
-    return Pretrained(
+    weights = Pretrained(
         origin=origin,
         encoder=Component(config=config, state=encoder),
         context_encoder=parts.get("context_encoder"),
@@ -100,23 +94,8 @@ def load_pretrained(path: Path, origin: Origin) -> Pretrained:
         decoder=decoder,
         extra=extra,
     )
-
-
-def _predictor(
-    facts: Any, state: State, encoder: EncoderConfig, path: Path
-) -> Component[PredictorConfig]:
-    config = _typed(facts, PredictorConfig, path)
-    num_mask_tokens = len(require_tensor(state, "mask_tokens", 2, f"{path}, predictor"))
-    check_complete(state, blank_predictor(config, encoder, num_mask_tokens), f"{path}, predictor")
-    return Component(config=config, state=state)
-
-
-def _decoder(
-    facts: Any, state: State, encoder: EncoderConfig, path: Path
-) -> Component[DecoderConfig]:
-    config = _typed(facts, DecoderConfig, path)
-    check_complete(state, blank_decoder(config, encoder), f"{path}, decoder")
-    return Component(config=config, state=state)
+    check_networks(weights, str(path))
+    return weights
 
 
 def _typed(facts: Any, kind: type[T], path: Path) -> T:

@@ -1,6 +1,7 @@
 """The files of an evaluation: `evaluation.json`, and all predictions in `predictions.parquet`."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +163,9 @@ def read_evaluations(run_dir: Path) -> list[dict[str, Any]]:
     Raises:
         ConfigError: A file is damaged or has another format.
     """
-    paths = sorted((run_dir / EVALUATIONS_FOLDER).glob(f"*/{EVALUATION_FILE}"))
-    return [_read(path) for path in paths]
+    folders = sorted((run_dir / EVALUATIONS_FOLDER).glob("*"))
+    paths = [folder / EVALUATION_FILE for folder in folders]
+    return [_read(path) for path in paths if os.path.lexists(path)]
 
 
 def verdict_sentence(verdict: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from surgrec.errors import CheckpointError, reason
 from surgrec.regular_files import open_regular_file
 
 _WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_LONGEST_NAME = 500
 _PICKLES = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of PyTorch's files: a zip archive, or a pickle."""
 
@@ -67,7 +68,19 @@ def open_tensor_file(path: Path) -> Iterator[TensorFile]:
         )
         raise CheckpointError(f"{path} {content}") from None
     with opened:
-        yield TensorFile(path, opened)
+        tensors = TensorFile(path, opened)
+        check_names(tensors.names, path)
+        yield tensors
+
+
+def check_names(names: Iterable[str], path: Path) -> None:
+    """Raise CheckpointError if a name cannot be that of a tensor, nor be shown in a message."""
+    for name in names:
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise CheckpointError(
+                f"{path} has an entry named {name!r:.80}, but names of tensors are printable and "
+                f"have at most {_LONGEST_NAME} characters; give a file of weights"
+            )
 
 
 def check_weights(tensors: Mapping[str, Tensor], origin: str) -> None:

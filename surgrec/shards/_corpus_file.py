@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.json_files import decode_json, typed
+from surgrec.json_files import MAX_BYTES, decode_json, typed
 from surgrec.shards._write import Shard
 from surgrec.shards.layout import (
     CORPUS_FILE,
@@ -65,6 +65,9 @@ class CorpusFile:
         """
         context = store.locate(CORPUS_FILE)
         try:
+            # A store answers with one object of bytes: look at the size of a local file first.
+            if store.is_local and store.size(CORPUS_FILE) > MAX_BYTES:
+                raise ShardError(f"{context} is larger than {MAX_BYTES:,} bytes; {_REMEDY}")
             text = store.read(CORPUS_FILE)
         except MissingError:
             return None

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from surgrec.convert import Component, Origin, Pretrained, load_pretrained
+from surgrec.convert import Component, Origin, Pretrained, check_networks, load_pretrained
 from surgrec.errors import CheckpointError
 from surgrec.json_files import typed
 from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
@@ -63,6 +63,7 @@ def read_saved_weights(path: Path) -> SavedWeights:
     if path.is_dir() and step in checkpoints.steps():
         tensors = checkpoints.tensors(step, "objective")
         weights = _with_objective(weights, tensors, provenance, f"{file}, provenance")
+        check_networks(weights, f"{checkpoints.folder}, step {step}")
 
     return SavedWeights(weights=weights, provenance=provenance)
 

@@ -56,3 +56,11 @@ def test_mix_refuses_or_warns_about_repeats_beyond_max_repeats(tiny_corpus: Path
     assert (refused.returncode, warned.returncode) == (1, 0)
     assert "max_repeats 4.5 in gamma (5.0)" in " ".join(refused.stderr.split())
     assert "give either --samples N" in refusal(surgrec_here("mix", tiny_corpus))
+
+
+def test_mix_refuses_a_run_of_other_corpora(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 5\nmixture: {block: 16}\n")
+    append_rows(tmp_path / "metrics.jsonl", [{"step": 0, "consumed": {"elsewhere": 8}}])
+    refused = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
+    assert refused.returncode == 1
+    assert "has consumed samples of elsewhere, which" in refused.stderr

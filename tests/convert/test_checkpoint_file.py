@@ -359,3 +359,12 @@ def test_weights_of_half_precision_keep_their_bits(tmp_path, dtype):
     torch.save({"encoder": tensors}, tmp_path / "half.pth")
     weights = read_external(tmp_path / "half.pth", "vjepa", ImportOptions(positions="rope"))
     assert torch.equal(weights.encoder.state["norm.bias"], tensors["norm.bias"])
+
+
+@pytest.mark.parametrize("name", ["a" * 501, "\x1b[31ma", "a\nb"])
+def test_a_name_that_cannot_be_shown_is_refused(tmp_path, name):
+    torch.save({"encoder": {name: torch.ones(1)}}, tmp_path / "name.pth")
+    save_file({name: torch.ones(1)}, tmp_path / "name.safetensors")
+    for file in ("name.pth", "name.safetensors"):
+        with pytest.raises(CheckpointError, match="has an entry named"):
+            read_checkpoint_file(tmp_path / file)
