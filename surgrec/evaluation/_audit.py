@@ -9,7 +9,7 @@ from surgrec.evaluation._labeled_windows import PartWindows
 from surgrec.evaluation._overlap import Overlap, find_overlap
 from surgrec.evaluation._split import CaseVideo, Parts, some_of
 from surgrec.evaluation._window_labels import LabelsByVideo
-from surgrec.runs import PretrainingData
+from surgrec.runs.drawn import PretrainingData
 from surgrec.shards import Source
 
 HEADERS = ("phase", "label", "class", "frame")

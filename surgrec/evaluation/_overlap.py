@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt64
 
-from surgrec.runs import DrawnSource, PretrainingData, drawn_videos, identity_digests
+from surgrec.runs.drawn import DrawnSource, PretrainingData, drawn_videos, identity_digests
 from surgrec.shards import Source
 
 

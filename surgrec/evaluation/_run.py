@@ -48,7 +48,7 @@ from surgrec.features import (
     open_videos,
     read_features,
 )
-from surgrec.runs import pretraining_data
+from surgrec.runs.drawn import pretraining_data
 from surgrec.shards import Source, open_corpus
 
 

@@ -13,7 +13,8 @@ from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, MissingError
 from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, read_encoder
 from surgrec.ranges import Range, Seed, check_ranges
-from surgrec.runs import RunFiles, summarize_drawn
+from surgrec.runs import RunFiles
+from surgrec.runs.drawn import summarize_drawn
 from surgrec.storage import file_sha256
 
 

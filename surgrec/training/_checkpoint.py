@@ -24,7 +24,8 @@ from surgrec.json_files import read_json
 from surgrec.models import ENCODER_FILE, load_strictly
 from surgrec.models.encoder_file import unshared_on_cpu
 from surgrec.models.tensor_files import check_weights, open_tensor_file
-from surgrec.runs import RunFiles, different_lines
+from surgrec.runs import RunFiles
+from surgrec.runs.identity import different_lines
 from surgrec.storage import file_sha256
 
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"

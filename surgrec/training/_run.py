@@ -23,13 +23,8 @@ from surgrec.masks import MASKS_VERSION
 from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, save_encoder
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
-from surgrec.runs import (
-    IdentityComparison,
-    compare_identities,
-    provenance,
-    record_start,
-    run_identity,
-)
+from surgrec.runs import record_start
+from surgrec.runs.identity import IdentityComparison, compare_identities, provenance, run_identity
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints, TrainingState

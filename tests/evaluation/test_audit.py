@@ -20,7 +20,7 @@ from surgrec.evaluation._audit import (
 )
 from surgrec.evaluation._labeled_windows import PartWindows
 from surgrec.evaluation._split import CaseVideo, Parts, corpus_videos
-from surgrec.runs import pretraining_data, record_drawn
+from surgrec.runs.drawn import pretraining_data, record_drawn
 from surgrec.shards import Clip, Source, VideoLabel, open_corpus
 from surgrec.stream import Level, Mixture, Stream
 from tests.support.samples import CLIP, make_clips, write_corpus

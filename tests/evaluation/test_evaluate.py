@@ -10,7 +10,7 @@ import torch
 from surgrec.commands.main import main
 from surgrec.models import Encoder, EncoderConfig, encoder_provenance, save_encoder
 from surgrec.parquet import read_parquet
-from surgrec.runs import record_drawn
+from surgrec.runs.drawn import record_drawn
 from surgrec.shards import VideoLabel, open_corpus
 from surgrec.shards._index import rows_to_parquet
 from surgrec.stream import Mixture, Stream

@@ -9,7 +9,7 @@ import torch
 
 from surgrec.errors import CheckpointError
 from surgrec.models import encoder_provenance, read_encoder
-from surgrec.runs import pretraining_data
+from surgrec.runs.drawn import pretraining_data
 from surgrec.storage import file_sha256
 from surgrec.training import Checkpoints
 from tests.support.documents import parse_config

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from surgrec.runs import compare_identities, different_lines
-from surgrec.runs._identity import with_defaults
+from surgrec.runs.identity import compare_identities, different_lines, with_defaults
 from surgrec.stream import Mixture
 from surgrec.stream._order import Order
 from surgrec.stream._shares import Stratum

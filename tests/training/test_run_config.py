@@ -10,7 +10,7 @@ import pytest
 from surgrec.clips import AugmentConfig
 from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
-from surgrec.runs._identity import CHANGEABLE_ON_RESUME
+from surgrec.runs.identity import CHANGEABLE_ON_RESUME
 from surgrec.training import OptimizerConfig, RunConfig
 from surgrec.training._launch import parse_recipe
 from tests.support.processes import load_recipe

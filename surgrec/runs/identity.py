@@ -8,9 +8,9 @@ from typing import Any
 
 from surgrec import __version__
 from surgrec.config_values import as_plain
-from surgrec.runs._drawn import record_drawn
 from surgrec.runs._files import RunFiles
 from surgrec.runs._rows import QuarantineRow, read_rows
+from surgrec.runs.drawn import record_drawn
 from surgrec.stream import Level, Mixture, Stream
 
 CHANGEABLE_ON_RESUME = {
