@@ -97,7 +97,7 @@ def try_acquire(folder: Path, *, name: str = LOCK_FILE) -> FolderLock | None:
     """
     path = folder / name
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -176,7 +176,8 @@ def _partial_folder(folder: Path) -> Path:
     for abandoned in folder.parent.glob(f"{folder.name}.partial-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     with writing_to(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        for parent in (folder.parent.parent, folder.parent):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
 
 
