@@ -14,7 +14,7 @@ from torch import Tensor
 
 from surgrec.errors import CheckpointError, MissingError
 from surgrec.features._files import read_values
-from surgrec.json_files import decode_json, typed
+from surgrec.json_files import read_json, typed
 from surgrec.parquet import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
 
@@ -95,10 +95,8 @@ def read_features(out: Path) -> Features:
             f"{out} holds no finished features (no {FEATURES_FILE}); "
             "let `surgrec features` finish first"
         )
-    context = store.locate(FEATURES_FILE)
-    facts = decode_json(
-        store.read(FEATURES_FILE), _FeaturesFile, context, error=CheckpointError, remedy=_REMEDY
-    )
+    context = out / FEATURES_FILE
+    facts = read_json(context, _FeaturesFile, error=CheckpointError, remedy=_REMEDY)
     if facts["format"] != FORMAT:
         raise CheckpointError(
             f"{context} has format {facts['format']}, but this version of SurgRec reads format "

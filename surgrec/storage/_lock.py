@@ -17,10 +17,12 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from surgrec.errors import ConfigError, StorageError
+from surgrec.json_files import decode_json
+from surgrec.regular_files import open_regular_file
 
 LOCK_FILE = "lock"
 
@@ -226,24 +228,17 @@ def _read_owner(path: Path) -> _Owner | None:
         probe.touch()
         now = probe.stat().st_mtime
         probe.unlink()
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with open_regular_file(path) as file:
             text, heard = file.read(4096), os.fstat(file.fileno()).st_mtime
     except OSError:
         return None
 
     silent_s = max(0.0, now - heard)
     try:
-        row = json.loads(text)
-        return _Owner(
-            token=str(row["token"]),
-            host=str(row["host"]),
-            machine=str(row["machine"]),
-            pid=int(row["pid"]),
-            started=str(row["started"]),
-            silent_s=silent_s,
-        )
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return _Owner(token="", host="?", machine="", pid=0, started="", silent_s=silent_s)
+        owner = decode_json(text, _Owner, str(path), error=StorageError, remedy="remove it")
+    except StorageError:
+        owner = _Owner(token="", host="?", machine="", pid=0, started="")
+    return replace(owner, silent_s=silent_s)
 
 
 def _token(path: Path) -> str:

@@ -106,6 +106,13 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         read_features(tmp_path)
 
 
+def test_a_file_of_facts_that_is_huge_is_refused_unread(tmp_path: Path) -> None:
+    write(tmp_path)
+    os.truncate(tmp_path / "features.json", 1 << 40)
+    with pytest.raises(CheckpointError, match="larger than 268,435,456 bytes"):
+        read_features(tmp_path)
+
+
 def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / ROW.file).unlink()
