@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from surgrec import __version__
 from surgrec.config_files import merge_configs, read_config, read_layers
 from surgrec.config_values import as_plain, default_of, fields_in_full, to_type
-from surgrec.errors import ConfigError, SurgrecError
+from surgrec.errors import ConfigError, SurgrecError, cut, shown
 from surgrec.options import Options, Presets, preset, unset
 from surgrec.ranges import check_value, type_hints
 from surgrec.yaml_files import to_yaml
@@ -85,7 +85,7 @@ def parse(
         if words.asks_for == "help":
             _print_config_help(prog, options, config_type)
         if words.positional:
-            raise ConfigError(f"'{words.positional[0]}' belongs to no option; remove it")
+            raise ConfigError(f"{shown(words.positional[0])} belongs to no option; remove it")
 
         # Files first, so that flags win over them wherever they stand.
         tree = _read_files([text for key, text in words.given if key == "config"], options, configs)
@@ -192,6 +192,7 @@ def _print_and_exit(text: str) -> NoReturn:
 
 
 def _unknown_command(name: str, commands: Mapping[str, Command]) -> str:
+    name = cut(name)
     if name.startswith("-"):
         return (
             f"{name} is not an option of the program; begin with a command: {', '.join(commands)}"
@@ -242,7 +243,7 @@ def _check_positional(words: Sequence[str], command: Command) -> None:
         raise ConfigError(f"{command.positional} is required")
     most = 0 if command.positional is None else 1
     if len(words) > most and not command.many:
-        raise ConfigError(f"'{words[most]}' belongs to no option; remove it")
+        raise ConfigError(f"{shown(words[most])} belongs to no option; remove it")
 
 
 def _require(options: Options, tree: Mapping[str, Any]) -> None:
@@ -278,9 +279,9 @@ def _expand_presets(values: dict[str, Any], presets: Presets) -> dict[str, Any]:
 
 def _read_group(name: str, place: str) -> dict[str, Any]:
     """Return the fields of a nested config that a file holds."""
-    if not Path(name).exists():
+    if not os.path.exists(name):  # Path.exists raises if a name is too long
         raise ConfigError(
-            f"{place} is {name!r}, neither a YAML file nor a mapping; give one of both"
+            f"{place} is {shown(name)}, neither a YAML file nor a mapping; give one of both"
         )
     return read_config(name)
 
@@ -291,7 +292,9 @@ def _print_config(options: Options, tree: Mapping[str, Any]) -> NoReturn:
     for name, hint in options.hints.items():
         default = options.defaults[name]
         if name in tree:
-            values[name] = as_plain(to_type(hint, tree[name], name, default))
+            value = to_type(hint, tree[name], name, default)
+            check_value(name, value, hint)
+            values[name] = as_plain(value)
         elif default is not MISSING:
             values[name] = as_plain(default)
     _print_and_exit(to_yaml(values))

@@ -1,11 +1,12 @@
 """Read YAML config files: find them by name, follow `base`, and merge them."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, cut
 from surgrec.yaml_files import read_yaml
 
 BASE_KEY = "base"
@@ -45,17 +46,18 @@ def find_config(name: str, folder: Path | None = None) -> Path:
         ConfigError: The file does not exist.
     """
     path = Path(name)
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not path.is_dir():  # Path.exists raises if a name is too long
         return path  # a pipe or a device is refused when it is read
+    shown_name = cut(name)
     if folder is None or path.suffix or len(path.parts) > 1:
-        raise ConfigError(f"config {name} does not exist; check the path")
+        raise ConfigError(f"config {shown_name} does not exist; check the path")
 
     configs = {file.stem: file for file in folder.rglob("*.yaml")}
     if name in configs:
         return configs[name]
     near = difflib.get_close_matches(name, sorted(configs), n=3)
     remedy = f"did you mean {' or '.join(near)}?" if near else f"the named configs are in {folder}"
-    raise ConfigError(f"config {name} is neither a file nor a named config; {remedy}")
+    raise ConfigError(f"config {shown_name} is neither a file nor a named config; {remedy}")
 
 
 def merge_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -86,6 +88,6 @@ def _read(path: Path, folder: Path | None, dependents: tuple[Path, ...]) -> list
     if not isinstance(base, str):
         raise ConfigError(f"config {path}: base is {base!r}; give one name or one path")
     base_path = path.parent / base
-    if not base_path.is_file():
+    if not os.path.isfile(base_path):
         base_path = find_config(base, folder)
     return [*_read(base_path, folder, (*dependents, path.resolve())), values]

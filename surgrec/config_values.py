@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 import msgspec
 
-from surgrec.errors import ConfigError, SurgrecError
+from surgrec.errors import ConfigError, SurgrecError, cut, shown
 from surgrec.ranges import type_hints
 
 ConfigType = TypeVar("ConfigType")
@@ -178,6 +178,7 @@ def fields_in_full(
 
 def unknown_name(name: str, known: list[str], place: str) -> ConfigError:
     """Return the error about a name that is not known, with the nearest known one."""
+    name, place = cut(name), cut(place)
     if name in ("class_path", "init_args"):
         return ConfigError(f"{place} is refused: a config names no classes; give the fields")
     near = get_close_matches(name, known, n=1, cutoff=0.65)
@@ -203,14 +204,6 @@ def words_for(hint: Any) -> str:
         else:
             parts.append("null" if member is NoneType else _WORDS.get(member, str(member)))
     return " or ".join(parts)
-
-
-def shown(value: object, at_most: int = 60) -> str:
-    """Return a value as a message shows it, cut after some characters."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    text = repr(value)
-    return text if len(text) <= at_most else f"{text[:at_most]}..."
 
 
 def _config(config_type: type, value: Any, place: str, default: Any) -> Any:

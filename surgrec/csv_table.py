@@ -9,6 +9,7 @@ from pathlib import Path
 from surgrec.errors import ManifestError
 from surgrec.regular_files import read_regular
 
+_MOST_COLUMNS = 1000
 _MOST_BYTES = 1 << 30
 """Largest file: ten million rows."""
 
@@ -94,6 +95,11 @@ def _check_columns(
     optional: Sequence[str],
     ignored: Sequence[str],
 ) -> None:
+    if len(columns) > _MOST_COLUMNS:
+        raise ManifestError(
+            f"{path} has {len(columns)} columns in its header, more than {_MOST_COLUMNS}; remove "
+            "the others"
+        )
     not_ignorable = [column for column in ignored if column in required]
     if not_ignorable:
         raise ManifestError(

@@ -82,3 +82,15 @@ def reason(error: Exception) -> str:
     """Return the text of an error on one line, without the errno and the path of an OSError."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Return a plain value as a message shows it, cut after some characters."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    return cut(repr(value))
+
+
+def cut(text: str, at_most: int = 80) -> str:
+    """Return a text, cut after some characters."""
+    return text if len(text) <= at_most else f"{text[:at_most]}..."

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from surgrec.config_values import config_in, in_full, is_optional, members, shown
-from surgrec.errors import ConfigError
+from surgrec.config_values import config_in, in_full, is_optional, members
+from surgrec.errors import ConfigError, cut, shown
 from surgrec.ranges import type_hints
 from surgrec.yaml_files import parse_yaml
 
@@ -69,7 +69,7 @@ class Options:
                 continue
             if not word.startswith("--"):
                 if word.startswith("-") and len(word) > 1:
-                    raise ConfigError(f"{word} is not an option; options begin with '--'")
+                    raise ConfigError(f"{cut(word)} is not an option; options begin with '--'")
                 parts.positional.append(word)
                 continue
 
@@ -80,7 +80,7 @@ class Options:
                 text = rest.pop(0) if is_value else "true"
             elif not equals:
                 if not rest or rest[0].startswith("--"):
-                    raise ConfigError(f"--{name} needs a value")
+                    raise ConfigError(f"--{cut(name)} needs a value")
                 text = rest.pop(0)
             parts.given.append((name, text))
         return parts
@@ -100,7 +100,7 @@ class Options:
         parts = key.split(".")
         for number, part in enumerate(parts):
             if part not in hints:
-                raise self._unknown(key, part, list(hints) if number else names)
+                raise self._unknown(key, parts[:number], part, list(hints) if number else names)
             hint = hints[part]
             if number + 1 == len(parts):
                 return hint
@@ -113,10 +113,10 @@ class Options:
                 hints = {}
         raise AssertionError(key)
 
-    def _unknown(self, key: str, part: str, names: list[str]) -> ConfigError:
+    def _unknown(self, key: str, group: list[str], part: str, names: list[str]) -> ConfigError:
+        key, part = cut(key), cut(part)
         # The last part may be right and the group missing: `--block` for `--mixture.block`.
         near = get_close_matches(part, names, n=1, cutoff=_SIMILARITY)
-        group = key.split(".")[: key.split(".").index(part)]
         deeper = [name for name in self.all_names() if name.rpartition(".")[2] == part]
         if near:
             return ConfigError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from surgrec.errors import ConfigError, reason
+from surgrec.errors import ConfigError, cut, reason, shown
 from surgrec.regular_files import read_regular
 
 _MOST_BYTES = 4_000_000
@@ -74,10 +74,10 @@ def parse_yaml(data: bytes | str, context: str) -> Any:
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{context} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
+        text.encode("utf-8")  # a word of a command line may have other bytes
+    except UnicodeError as error:
+        place = getattr(error, "start", 0)
+        raise ConfigError(f"{context} is not UTF-8 text (byte {place}); save it as UTF-8") from None
 
     if len(text) > _MOST_BYTES:
         raise ConfigError(f"{context} is larger than {_MOST_BYTES:,} characters; shorten it")
@@ -146,20 +146,20 @@ class _Builder:
 
     def _alias(self, anchor: str, line: int) -> None:
         if any(collection.anchor == anchor for collection in self._open):
-            self._refuse(line, f"*{anchor} stands inside &{anchor}", "write the value out")
+            self._refuse(line, f"*{cut(anchor)} stands inside its own value", "write the value out")
         if anchor not in self._anchors:
-            self._refuse(line, f"*{anchor} has no &{anchor} above it", "define it first")
+            self._refuse(line, f"*{cut(anchor)} has no anchor above it", "define it first")
         value, size = self._anchors[anchor]
         if self._awaits_key():
             self._open[-1].merges = False
             if not isinstance(value, str):
-                self._refuse(line, f"the key *{anchor} is not text", "write the key as text")
+                self._refuse(line, f"the key *{cut(anchor)} is not text", "write the key as text")
         self._add(value, size, line)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
         tag = (event.tag or "").removeprefix(_TAG)
         if event.tag and tag not in ("str", "int", "float", "bool", "null", "!"):
-            self._refuse(line, f"the tag {event.tag} is not known", "remove it")
+            self._refuse(line, f"the tag {cut(event.tag)} is not known", "remove it")
         if self._awaits_key():
             value: Any = event.value
             self._open[-1].merges = value == _MERGE_KEY and event.implicit[0]
@@ -178,7 +178,7 @@ class _Builder:
     def _begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         if event.tag and event.tag != _TAG + ("map" if is_mapping else "seq"):
-            self._refuse(line, f"the tag {event.tag} is not known", "remove it")
+            self._refuse(line, f"the tag {cut(event.tag)} is not known", "remove it")
         if self._awaits_key():
             self._refuse(line, "a key is a list or a mapping", "write the key as text")
         if len(self._open) == _DEEPEST:
@@ -218,7 +218,9 @@ class _Builder:
             if value in parent.key_lines:
                 first = parent.key_lines[value]
                 self._refuse(
-                    line, f"the key {value!r} stands twice, first in line {first}", "remove one"
+                    line,
+                    f"the key {shown(value)} stands twice, first in line {first}",
+                    "remove one",
                 )
             parent.key, parent.key_lines[value] = value, line
         elif parent.merges:

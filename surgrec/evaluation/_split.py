@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from surgrec.config_values import shown
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, shown
 from surgrec.manifest import SPLITS
 from surgrec.shards import Source
 from surgrec.yaml_files import parse_yaml, read_yaml_bytes

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import torch
 
 from surgrec.clips import ClipSampling
-from surgrec.errors import ConfigError, MissingError
-from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, read_encoder
+from surgrec.errors import ConfigError
+from surgrec.models import Encoder, encoder_provenance, read_encoder
+from surgrec.models.encoder_file import find_encoder_file
 from surgrec.ranges import Range, Seed, check_ranges
 from surgrec.runs import RunFiles
 from surgrec.runs.drawn import summarize_drawn
@@ -58,7 +59,7 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> FrozenEncoder:
         ConfigError: The frame rate is neither stored in the file nor given, or the file was
             overwritten while it was being read.
     """
-    path = _encoder_file(choice.path)
+    path = find_encoder_file(choice.path)
     checkpoints = RunFiles(choice.path).checkpoint_steps()
     sha256 = file_sha256(path)
     # Building an encoder draws random weights, which the stored ones then replace.
@@ -105,22 +106,6 @@ def describe_encoder(facts: Mapping[str, Any]) -> str:
     """
     step = facts["provenance"].get("step")
     return facts["name"] if step is None else f"{facts['name']}, step {step}"
-
-
-def _encoder_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-
-    if not path.is_dir():
-        raise MissingError(
-            f"{path} does not exist; give the folder of a run, or an encoder's .safetensors file"
-        )
-    if not (path / ENCODER_FILE).is_file():
-        raise MissingError(
-            f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; "
-            "wait for that checkpoint, or name another run"
-        )
-    return path / ENCODER_FILE
 
 
 def _random_encoder(encoder: Encoder, seed: int) -> Encoder:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from surgrec.errors import CheckpointError, reason
+from surgrec.errors import CheckpointError, MissingError, reason
 from surgrec.json_files import decode_json, typed
 from surgrec.models.encoder import Encoder, EncoderConfig, State, blank_encoder
 from surgrec.models.provenance import Provenance, RunProvenance
@@ -153,6 +153,29 @@ def encoder_config(header: EncoderHeader, path: Path) -> EncoderConfig:
         error=CheckpointError,
         remedy="use the version of SurgRec that wrote the file, or copy it again",
     )
+
+
+def find_encoder_file(path: Path) -> Path:
+    """Return the encoder file of a run.
+
+    Args:
+        path: Folder of a run, or an encoder file, which is returned.
+
+    Raises:
+        MissingError: Neither exists, or the run has not saved an encoder yet.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise MissingError(
+            f"{path} does not exist; give the folder of a run, or an encoder's .safetensors file"
+        )
+    if not (path / ENCODER_FILE).is_file():
+        raise MissingError(
+            f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; "
+            "wait for that checkpoint, or name another run"
+        )
+    return path / ENCODER_FILE
 
 
 def encoder_provenance(path: Path) -> dict[str, Any]:

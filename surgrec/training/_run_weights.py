@@ -10,7 +10,8 @@ from torch import Tensor
 from surgrec.convert import Component, Origin, Pretrained, check_networks, load_pretrained
 from surgrec.errors import CheckpointError
 from surgrec.json_files import typed
-from surgrec.models import ENCODER_FILE, DecoderConfig, PredictorConfig, encoder_provenance
+from surgrec.models import DecoderConfig, PredictorConfig, encoder_provenance
+from surgrec.models.encoder_file import find_encoder_file
 from surgrec.runs import RunFiles
 from surgrec.storage import file_sha256
 from surgrec.training._checkpoint import Checkpoints
@@ -38,9 +39,10 @@ def read_saved_weights(path: Path) -> SavedWeights:
         path: Folder of a run, or an encoder file.
 
     Raises:
-        CheckpointError: The encoder file or the checkpoint is missing or damaged.
+        MissingError: The run or the file does not exist, or the run has not saved an encoder yet.
+        CheckpointError: The encoder file or the checkpoint is damaged.
     """
-    file = path / ENCODER_FILE if path.is_dir() else path
+    file = find_encoder_file(path)
     steps = RunFiles(path).checkpoint_steps()
     provenance = encoder_provenance(file)
     RunFiles(path).require_newest(provenance, steps)

@@ -77,3 +77,10 @@ def test_without_torch_a_command_says_how_to_install_it(name: str, tmp_path: Pat
         "surgrec: error: torch is not installed; run pip install '.[train]' in a clone of SurgRec, "
         "or install SurgRec's wheel with the extra [train]\n"
     )
+
+
+def test_an_export_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
+    done = surgrec_here("export", tmp_path, "--format", "hf", "--out", tmp_path / "hf")
+    assert "has no encoder.safetensors, which a run writes with its first checkpoint" in refusal(
+        done
+    )
