@@ -184,7 +184,9 @@ def _matching(patterns: Sequence[str], names: set[str], kind: str, context: str)
         if not new:
             near = difflib.get_close_matches(alternatives[0], sorted(names), n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]!r}?" if near else f"it has {some_of(names)}"
-            raise ConfigError(f"{context}: no {kind} of the corpus matches {pattern!r}; {remedy}")
+            raise ConfigError(
+                f"{context}: no {kind} of the corpus matches {shown(pattern)}; {remedy}"
+            )
         matches |= new
     return matches
 
