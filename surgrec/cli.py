@@ -17,9 +17,13 @@ from surgrec.config_values import as_plain, default_of, fields_in_full, to_type
 from surgrec.errors import ConfigError, SurgrecError, cut, shown
 from surgrec.options import Options, Presets, preset, unset
 from surgrec.ranges import check_value, type_hints
+from surgrec.text import one_line
 from surgrec.yaml_files import to_yaml
 
 ConfigType = TypeVar("ConfigType")
+
+_MOST_CHARACTERS = 1_400
+"""Longest message: the names in it may have any length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +181,7 @@ def run_main(
 
 
 def _exit(prog: str, message: str, status: int) -> NoReturn:
-    print(f"{prog}: {message}", file=sys.stderr)  # noqa: T201
+    print(f"{prog}: {one_line(message, _MOST_CHARACTERS)}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 

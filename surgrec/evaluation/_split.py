@@ -13,11 +13,14 @@ from typing import Any
 from surgrec.errors import ConfigError, shown
 from surgrec.manifest import SPLITS
 from surgrec.shards import Source
+from surgrec.text import one_line
 from surgrec.yaml_files import parse_yaml, read_yaml_bytes
 
 _RANGE = re.compile(r"(\{[0-9]+\.\.[0-9]+\})")
 _MOST_NAMES, _MOST_DIGITS = 100_000, 12
 """Limits of the ranges of a rule: names that they stand for, digits of a number."""
+_MOST_LETTERS = 60
+"""Longest name in a message."""
 _WILDCARDS = frozenset("*?[")
 
 
@@ -167,7 +170,8 @@ def choose(rule: Rule, videos: Sequence[CaseVideo], context: str) -> list[CaseVi
 def some_of(names: Collection[str], at_most: int = 5) -> str:
     """Return the first names in alphabetical order, and the number of all others."""
     more = len(names) - at_most
-    return ", ".join(sorted(names)[:at_most]) + (f" and {more} more" if more > 0 else "")
+    some = ", ".join(one_line(name, _MOST_LETTERS) for name in sorted(names)[:at_most])
+    return some + (f" and {more} more" if more > 0 else "")
 
 
 def _matching(patterns: Sequence[str], names: set[str], kind: str, context: str) -> set[str]:

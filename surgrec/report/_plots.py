@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from surgrec.report._html import visible
+from surgrec.text import visible
 
 Point = tuple[int | float, float]
 """Position on the x axis, such as a step, and a value."""

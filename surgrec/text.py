@@ -1,0 +1,39 @@
+"""Text of unknown origin as readers may see it: names from corpora, files and command lines."""
+
+import unicodedata
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories of characters without a shape: controls, directions, halves of pairs, ..."""
+_JOINERS = "\u200c\u200d"
+"""Characters without a shape that ordinary text of some scripts has."""
+_CUT = " ... "
+
+
+def visible(text: str, *, kept: str = "") -> str:
+    """Return text with its invisible characters written as escapes.
+
+    A name could otherwise reverse the text behind it, erase a line of a terminal, or hold bytes
+    that no page can hold.
+
+    Args:
+        text: Any text.
+        kept: Invisible characters to keep, such as line breaks.
+    """
+    if text.isprintable():
+        return text
+    kept += _JOINERS
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in _UNSEEN and character not in kept
+        else character
+        for character in text
+    )
+
+
+def one_line(text: str, at_most: int) -> str:
+    """Return text on one line of at most so many characters; the middle is left out."""
+    text = visible(text)
+    if len(text) <= at_most:
+        return text
+    end = at_most // 3
+    return f"{text[: at_most - end - len(_CUT)]}{_CUT}{text[-end:]}"
