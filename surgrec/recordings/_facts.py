@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from surgrec.recordings._demux import VideoStream, demux, positive_fraction
+from surgrec.recordings._demux import Demuxed, VideoStream, demux, positive_fraction
 from surgrec.recordings._endings import lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import FieldOrder, field_order
@@ -39,6 +39,7 @@ _COLORS = (
 _TRANSPOSE = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
 """ffmpeg's names of the exchange of rows and columns, by the signs of b and c of the matrix."""
 _SMALLEST_PX, _LARGEST_PX, _HIGHEST_RATE = 16, 32768, 1000
+_TOLD_S = 0.5
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
 """Accepted difference from a stated duration, which is rounded by a frame or two."""
 
@@ -144,11 +145,12 @@ def inspect(recording: Recording) -> RecordingFacts:
         ),
         fields=fields,
         timeline=timeline,
-        is_cut=_is_cut(recording, chosen, stated_s, demuxed.ends_early, timeline),
+        is_cut=_is_cut(recording, chosen, stated_s, demuxed, timeline),
         stated_s=stated_s,
         input_options=demuxed.input_options,
         notes=(
             *_notes(streams, chosen, timeline, fields),
+            *_ending_notes(recording, demuxed, chosen, stated_s, timeline),
             *unread_notes(recording, chosen.end, demuxed.container.get("format_name", "")),
         ),
     )
@@ -192,7 +194,7 @@ def _is_cut(
     recording: Recording,
     stream: VideoStream,
     stated_s: float | None,
-    ends_early: bool,
+    demuxed: Demuxed,
     timeline: Timeline,
 ) -> bool:
     """Return whether data is missing at the end of the file.
@@ -200,12 +202,12 @@ def _is_cut(
     A stated duration alone proves nothing: tags are copied, and may be those of the sound.
     """
     is_short = stated_s is not None and stated_s - timeline.duration_s > shortfall_s(stated_s)
-    listed = _listed(stream.entries)
+    listed = _listed(stream.entries, demuxed.container.get("format_name", ""))
     found = stream.hidden + round(timeline.duration_s * timeline.average_rate)
     lacks_pictures = listed - max(found, len(stream.packets) + stream.hidden) > max(
         2, _SHORTFALL_SHARE * listed
     )
-    return (is_short and (ends_early or lacks_pictures)) or (
+    return (is_short and (demuxed.ends_early or lacks_pictures)) or (
         lacks_bytes(recording) and (is_short or lacks_pictures or stated_s is None)
     )
 
@@ -230,6 +232,20 @@ def _notes(
         )
     if fields != "flagged":
         yield "deinterlaced by content: the file does not say that it is interlaced"
+
+
+def _ending_notes(
+    recording: Recording,
+    demuxed: Demuxed,
+    stream: VideoStream,
+    stated_s: float | None,
+    timeline: Timeline,
+) -> Iterator[str]:
+    """Yield what the private report should say about the end of the recording."""
+    missing_s = (stated_s or 0.0) - timeline.duration_s
+    is_own = "duration" in stream.entries and stream.entries["duration"] != "N/A"
+    if missing_s > _TOLD_S and (is_own or demuxed.ends_early or lacks_bytes(recording)):
+        yield f"data is missing at the end of the file, about {missing_s:.1f} s"
 
 
 def _unreadable(recording: Recording, complaint: str) -> BadVideoError:

@@ -206,7 +206,8 @@ class Ffmpeg:
         self.log.join()
         log, name = self.log, Path(find_program(str(self._process.args[0]))).name  # type: ignore[index]
 
-        if log.read_failure:
+        # A demuxer also says so where the end of the file is missing.
+        if log.read_failure and not log.ends_early:
             raise BadVideoError(
                 "read_error",
                 f"the file could not be read to its end ({log.read_failure}); check its disk, and "

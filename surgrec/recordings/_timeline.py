@@ -258,6 +258,7 @@ def _with_all_times(packets: Packets, average_rate: Fraction) -> Packets:
     """Return packets that all have times: raw streams have none, and MPEG streams few."""
     times, order = packets.times_s, packets.order_s
     order = np.where(np.isnan(order), times, order)
+    times = np.where(np.abs(times - order) > LONGEST_PICTURE_S, np.nan, times)  # damaged
     if np.isnan(times).all():
         times = order
     if np.isnan(times).all():
@@ -311,7 +312,7 @@ def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_
     is_back = order[1:] < highest[:-1] - JUMP_BACK_S
 
     # Only the first packet of those that are behind the highest is a jump.
-    is_jump = (is_back & (steps < -JUMP_BACK_S)) | (steps > LONGEST_PICTURE_S)
+    is_jump = (is_back & (steps < -JUMP_BACK_S)) | (steps > max(PAUSE_S, UNUSUAL * usual_s))
     starts = sorted({0, *(np.flatnonzero(is_jump) + 1).tolist(), *lost})
     ends = [*starts[1:], len(order)]
 

@@ -40,6 +40,8 @@ class Stored:
     missing: list[Missing]
     pictures: int
     """Distinct pictures among the frames."""
+    complaints: int
+    """Number of damaged places that the decoder skipped."""
 
     @property
     def largest_error_s(self) -> float:
@@ -111,6 +113,7 @@ def stored_of(path: Path, fps: float = 8.0) -> Stored:
         late_s=np.array(late),
         missing=sampler.missing,
         pictures=len(shown),
+        complaints=pictures.complaints,
     )
 
 

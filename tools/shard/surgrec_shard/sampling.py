@@ -103,11 +103,19 @@ class Sampler:
             self.end_s = max(self.end_s, picture.time_s)
 
         if shown is not None:
-            end_s = self.timeline.duration_s
-            if end_s - shown.picture.time_s > max(PAUSE_S / 2, 3 / (self.picture_rate or math.inf)):
-                end_s = shown.picture.time_s + self._usual_frames() / float(self.rate)
-            yield _held(shown, max(self._frame_at(end_s), shown.frame + 1))
-            self.end_s = max(self.end_s, end_s, *(gap.end_s for gap in self.missing))
+            yield self._last(shown)
+
+    def _last(self, shown: _Shown) -> Frames:
+        """Return the frames of the last picture, and record what is missing behind it."""
+        end_s = self.timeline.duration_s
+        if end_s - shown.picture.time_s > max(PAUSE_S / 2, 3 / (self.picture_rate or math.inf)):
+            end_s = shown.picture.time_s + self._usual_frames() / float(self.rate)
+        self.end_s = max(self.end_s, end_s, *(gap.end_s for gap in self.missing))
+        if self.timeline.duration_s - self.end_s > PAUSE_S:
+            self.missing.append(
+                Missing(start_s=self.end_s, end_s=self.timeline.duration_s, reason="damaged")
+            )
+        return _held(shown, max(self._frame_at(end_s), shown.frame + 1))
 
     def _trusted(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Yield the pictures that show their own time.
