@@ -14,7 +14,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 from surgrec.errors import SetupError
@@ -125,7 +124,7 @@ class Ffmpeg:
         input_options: Sequence[str] = (),
         descriptors: Sequence[int] = (),
     ) -> None:
-        self._recording = recording
+        self._recording, self._program = recording, program
         options = ["-nostdin", "-y"] if program == "ffmpeg" else []
         words = [find_program(program), "-v", "level+warning", *options, *input_options]
         words += [*_INPUT_LIMITS, *recording.input_arguments(), *arguments]
@@ -204,7 +203,7 @@ class Ffmpeg:
         """
         status = self._process.wait()
         self.log.join()
-        log, name = self.log, Path(find_program(str(self._process.args[0]))).name  # type: ignore[index]
+        log, name = self.log, self._program
 
         # A demuxer also says so where the end of the file is missing.
         if log.read_failure and not log.ends_early:
