@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
@@ -26,7 +27,7 @@ from surgrec.training._ranks import on_main
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")
 
-_LONGEST_WAIT = timedelta(hours=2)
+_LONGEST_WAIT = timedelta(hours=1)
 """Time after which a rank that waits for others gives up. It exceeds the longest save of a
 checkpoint, and the longest wait for a batch. Launchers notice a dead rank at once."""
 
@@ -87,7 +88,8 @@ def start_accelerator(precision: Precision) -> Accelerator:
     timeout = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
     try:
         accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout])
-    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        torch.zeros(1, device=accelerator.device).item()  # fails without such a device
+    except (ValueError, RuntimeError, AssertionError, ImportError, OSError) as error:
         raise SetupError(
             f"accelerate cannot start this process ({reason(error)}); check the launch command "
             "and the variables that it sets, such as MASTER_ADDR and MASTER_PORT"
