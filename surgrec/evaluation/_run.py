@@ -13,6 +13,7 @@ from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.evaluation._audit import (
     Check,
+    audit_label_times,
     audit_labels,
     audit_pretraining,
     audit_split,
@@ -156,7 +157,7 @@ def audit(config: EvaluationConfig) -> AuditedEvaluation:
         labels=labels,
         encoder=frozen.facts,
         sampling=frozen.sampling,
-        checks=checks + pretraining.checks,
+        checks=[*checks, audit_label_times(labels, sources), *pretraining.checks],
         overrides=[
             *pretraining.overrides,
             *(

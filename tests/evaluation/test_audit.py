@@ -13,6 +13,7 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.evaluation._audit import (
     Check,
     PretrainingAudit,
+    audit_label_times,
     audit_labels,
     audit_pretraining,
     audit_split,
@@ -357,6 +358,18 @@ def test_a_task_needs_labeled_cases_in_both_parts_and_several_values() -> None:
         )
     with pytest.raises(ConfigError, match="all train labels of phase are 'x'"):
         require_task("phase", split, {video: rows[:1] for video, rows in labels.items()})
+
+
+def test_labels_in_another_unit_are_counted(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    video = sources["beta"].index.column("video").to_pylist()[0]
+    labels = [
+        replace(label(video, "x"), start_s=start_s, end_s=start_s + 25)
+        for start_s in (0.0, 7.0, 600.0)
+    ]
+    check = audit_label_times({("beta", video): labels}, sources)
+    assert (check.found, check.of) == (1, 3)
+    assert check.check == "labels that begin after the last clip of their video"
 
 
 def test_odd_labels_are_counted() -> None:
