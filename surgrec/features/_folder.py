@@ -87,7 +87,7 @@ class VideoFile(VideoReader):
             # Its features, which are none, are named by its path, and it is tried again.
             self._problem = error
             self.digest = ""
-            self.name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
+            self.name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:12]
 
     @property
     def fps(self) -> float:
