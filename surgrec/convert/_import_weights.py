@@ -7,7 +7,10 @@ from pathlib import Path
 from surgrec import __version__
 from surgrec.convert._pretrained import NO_LICENSE_STATED, Pretrained, SkippedTensors
 from surgrec.convert.native import save_pretrained
+from surgrec.errors import ConfigError
+from surgrec.ranges import Range
 
+_FPS = Range(0, 1000, above=True)
 _LICENSE_SOURCES = {
     "given": "as given",
     "note": "as recorded by surgrec export",
@@ -31,12 +34,15 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
 
     Raises:
         CheckpointError: The file cannot be written.
+        ConfigError: The rate is out of its range.
 
     Example:
         >>> weights = read_external(Path("vitb.pth"), "videomae", ImportOptions())
         >>> import_weights(weights, Path("vitb.safetensors"), sampling_fps=None)[0]
         'vitb.safetensors: encoder and decoder of vitb.pth, format videomae, entry model'
     """
+    if sampling_fps is not None and sampling_fps not in _FPS:
+        raise ConfigError(f"sampling_fps is {sampling_fps}; give {_FPS} frames per second")
     fps = sampling_fps or (4.0 if weights.encoder.config.positions == "rope" else 7.5)
     provenance = {
         "init_from": asdict(weights.origin),

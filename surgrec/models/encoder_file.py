@@ -70,7 +70,7 @@ def write_encoder_file(
             components.
 
     Raises:
-        CheckpointError: The file cannot be written.
+        CheckpointError: The file cannot be written, or a value is not JSON.
     """
     header: dict[str, Any] = {
         "format": _FORMAT,
@@ -82,7 +82,13 @@ def write_encoder_file(
 
     # One metadata entry: safetensors does not keep the order of several, and equal encoders shall
     # give equal files.
-    metadata = {_HEADER: json.dumps(header, sort_keys=True)}
+    try:
+        metadata = {_HEADER: json.dumps(header, sort_keys=True, allow_nan=False)}
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written: its config or provenance is no JSON ({reason(error)}); "
+            "give finite numbers, texts, lists and mappings"
+        ) from error
 
     partial = path.with_name(path.name + ".partial")
     try:

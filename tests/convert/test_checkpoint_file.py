@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from surgrec.convert import ImportOptions, read_external
+from surgrec.convert import ImportOptions, import_weights, read_external
 from surgrec.convert._checkpoint_file import read_checkpoint_file
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.storage import file_sha256
 from tests.support.weight_layouts import random_tensors, vjepa_encoder
 
@@ -368,3 +368,12 @@ def test_a_name_that_cannot_be_shown_is_refused(tmp_path, name):
     for file in ("name.pth", "name.safetensors"):
         with pytest.raises(CheckpointError, match="has an entry named"):
             read_checkpoint_file(tmp_path / file)
+
+
+@pytest.mark.parametrize("fps", [0.0, -4.0, float("nan"), float("inf")])
+def test_a_rate_that_no_file_can_hold_is_refused_before_it_is_written(tmp_path, fps):
+    torch.save({"encoder": random_tensors(vjepa_encoder(192, 12, 768, 2))}, tmp_path / "a.pth")
+    weights = read_external(tmp_path / "a.pth", "vjepa", ImportOptions(positions="rope"))
+    with pytest.raises(ConfigError, match=r"sampling_fps is .*; give more than 0"):
+        import_weights(weights, tmp_path / "out.safetensors", fps)
+    assert not (tmp_path / "out.safetensors").exists()
