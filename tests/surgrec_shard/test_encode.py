@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from surgrec_shard import encode
 from surgrec_shard.encode import DroppedStretch, EncodedVideo, EncodeSettings, encode_video
 
 from surgrec.errors import ConfigError
@@ -242,6 +243,26 @@ def test_the_whole_picture_is_taken_not_the_cover(tmp_path: Path) -> None:
         ),
     )
     assert frame_size(encode_video(video, SETTINGS, tmp_path / "spool" / "one")) == (96, 64)
+
+
+def test_bytes_do_not_depend_on_the_instruction_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(tmp_path / "one.mp4", seconds=4, size="192x128", rate=25)
+    settings = replace(SETTINGS, short_side_px=128, fps=0.0, crf=23, preset="medium")
+    encoding = encode._encoding
+
+    def with_old_instructions(settings: EncodeSettings) -> list[str]:
+        words = encoding(settings)
+        index = words.index("-x264-params") + 1
+        return [*words[:index], f"{words[index]}:asm=SSE2", *words[index + 1 :]]
+
+    folders = [tmp_path / "spool" / name for name in ("new", "old")]
+    encode_video(video, settings, folders[0])
+    monkeypatch.setattr(encode, "_encoding", with_old_instructions)
+    encode_video(video, settings, folders[1])
+    clips = [[path.read_bytes() for path in sorted(folder.glob("*.mp4"))] for folder in folders]
+    assert clips[0] == clips[1]
 
 
 @pytest.mark.parametrize(
