@@ -55,6 +55,7 @@ def read_parquet(data: bytes, context: str, *, most_rows: int | None = None) -> 
         pa.ArrowException,
         OSError,
         UnicodeDecodeError,
+        KeyError,  # two columns of one name
     ) as error:  # pyarrow raises OSError itself
         raise ShardError(
             f"{context} is not a valid parquet file ({first_line(error)}); copy or build it again"

@@ -127,14 +127,14 @@ def _map(path: Path) -> pa.Table | None:
         os.close(descriptor)
 
     header = data[:_HEADER_BYTES].to_pybytes()
-    if header != _header(data[_HEADER_BYTES:]):
+    if header != _header(path.name, data[_HEADER_BYTES:]):
         return None
     table = pa.ipc.open_file(data[_HEADER_BYTES:]).read_all()
     return table if _DIGEST_KEY in (table.schema.metadata or {}) else None
 
 
-def _header(arrow: pa.Buffer) -> bytes:
-    """Return the first bytes of a file: its digest is that of the digests of its parts.
+def _header(name: str, arrow: pa.Buffer) -> bytes:
+    """Return the first bytes of a file: a digest of its name and of the digests of its parts.
 
     Parts are digested in threads: a second for ten million rows on two cores.
     """
@@ -142,7 +142,7 @@ def _header(arrow: pa.Buffer) -> bytes:
     parts = [view[start : start + _PART_BYTES] for start in range(0, len(view), _PART_BYTES)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="digest") as threads:
         digests = threads.map(lambda part: hashlib.sha256(part).digest(), parts)
-        digest = hashlib.sha256(b"".join(digests)).digest()
+        digest = hashlib.sha256(name.encode() + b"".join(digests)).digest()
     return (_MAGIC + digest).ljust(_HEADER_BYTES, b"\0")
 
 
@@ -159,8 +159,8 @@ def _write(index: SourceIndex, path: Path) -> None:
             with pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table)
         with partial.open("r+b") as file:
-            header = _header(pa.memory_map(str(partial)).read_buffer()[_HEADER_BYTES:])
-            file.write(header)
+            arrow = pa.memory_map(str(partial)).read_buffer()[_HEADER_BYTES:]
+            file.write(_header(path.name, arrow))
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):

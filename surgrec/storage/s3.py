@@ -19,6 +19,7 @@ from botocore.awsrequest import HeadersDict
 from botocore.config import Config
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError
 from botocore.loaders import create_loader
+from botocore.parsers import ResponseParserError
 from s3transfer.subscribers import BaseSubscriber  # type: ignore[import-untyped]
 
 from surgrec.errors import StorageError
@@ -260,6 +261,8 @@ class S3Store(Store):
             return watched(call, deadline, grace_s=self.policy.read_timeout_s)
         except TimeoutError as error:
             raise ReadTimeoutError(endpoint_url=self.address) from error
+        except ValueError as error:  # botocore's parser lets this through
+            raise ResponseParserError(f"not an answer of S3: {error}") from error
 
     def _head(self, name: str) -> Mapping[str, str]:
         """Return the headers of a HEAD, their names in lower case."""
