@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from surgrec.models import Encoder, save_encoder
-from surgrec.runs import record_drawn
+from surgrec.runs.drawn import record_drawn
 from surgrec.shards import Clip, open_corpus
 from surgrec.stream import Mixture, Stream
 from tests.hostile.harness import Kind, Run, try_kind
