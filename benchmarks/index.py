@@ -18,7 +18,7 @@ from synthetic_index import write_synthetic
 
 from surgrec.cli import parse
 from surgrec.shards import open_corpus
-from surgrec.shards._check_index import check_index
+from surgrec.shards.check_index import check_index
 from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, Clip, Sample
 from surgrec.stream import Draw, Mixture, Stream
 

@@ -13,7 +13,8 @@ from surgrec.errors import ConfigError, SampleError, ShardError
 from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import HAIR_S, TimeSpan, joined
 from surgrec.shards import Sample, Source, open_corpus, source_digest
-from surgrec.stream import Fetcher, RepeatedFrames, find_repeated_frames
+from surgrec.stream import Fetcher
+from surgrec.stream.sampling_checks import RepeatedFrames, find_repeated_frames
 
 _FETCH_THREADS = 4
 _LONGEST_VIDEO_S = 1e7

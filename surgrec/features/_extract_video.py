@@ -19,7 +19,7 @@ from surgrec.features._files import Failure, VideoFeatures
 from surgrec.features._videos import DecodedFrames, VideoReader
 from surgrec.features._windows import all_times, window_starts, window_times
 from surgrec.normalize import normalize
-from surgrec.stream import repeats_frames
+from surgrec.stream.sampling_checks import repeats_frames
 
 Precision = Literal["no", "bf16"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from surgrec.clips import ClipSampling
@@ -22,14 +22,13 @@ from surgrec.features._windows import TimeSpan
 from surgrec.recordings import (
     BadVideoError,
     FileIdentity,
-    Pixels,
     Recording,
     RecordingFacts,
     find_program,
     inspect,
     read_frames,
 )
-from surgrec.stream import RepeatedFrames
+from surgrec.stream.sampling_checks import RepeatedFrames
 from surgrec.terminal import escape, say
 from surgrec.video_folder import printable_name, search_folder
 
@@ -37,6 +36,7 @@ SOURCE = "videos"
 """Value of the column `source` for a folder, and name of the folder of its features."""
 SHORT_SIDE_PX = 256
 """Larger videos are scaled down to this short side: the default of stored clips."""
+_Square = UInt8[np.ndarray, "s s 3"]
 
 
 class VideoFolder(VideoSet):
@@ -113,7 +113,7 @@ class VideoFile(VideoReader):
     ) -> Generator[list[DecodedFrames]]:
         """Decode the file once for all chunks of times, which may overlap."""
         with closing(self._frames(needed)) as frames:
-            kept: dict[int, Pixels | BadVideoError] = {}
+            kept: dict[int, _Square | BadVideoError] = {}
             taken = 0
             for times in chunks:
                 places = np.searchsorted(needed, times).tolist()
@@ -124,7 +124,7 @@ class VideoFile(VideoReader):
                     del kept[place]
                 yield list(_groups([kept[place] for place in places]))
 
-    def _frames(self, needed: Float64[np.ndarray, " n"]) -> Generator[Pixels | BadVideoError]:
+    def _frames(self, needed: Float64[np.ndarray, " n"]) -> Generator[_Square | BadVideoError]:
         """Yield the frame at each time. A file that changed meanwhile has none."""
         try:
             with self._opened() as recording:
@@ -153,7 +153,7 @@ class VideoFile(VideoReader):
         return recording
 
 
-def _groups(frames: list[Pixels | BadVideoError]) -> Iterator[DecodedFrames]:
+def _groups(frames: list[_Square | BadVideoError]) -> Iterator[DecodedFrames]:
     """Yield the decoded frames as one group, and a group per reason why others are missing."""
     good = [index for index, frame in enumerate(frames) if not isinstance(frame, BadVideoError)]
     if good:

@@ -12,7 +12,7 @@ from torch import Tensor
 from surgrec.clips import ClipSampling
 from surgrec.errors import SampleError
 from surgrec.features._windows import TimeSpan
-from surgrec.stream import RepeatedFrames
+from surgrec.stream.sampling_checks import RepeatedFrames
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,21 +8,18 @@ Example:
 
 from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
 from surgrec.recordings._ffmpeg import STOPPED, FfmpegError, find_program, run_ffprobe
-from surgrec.recordings._frames import Pixels, read_frames, stored_size
+from surgrec.recordings._frames import read_frames, stored_size
 from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
-from surgrec.recordings._timeline import Gap, Join, Timeline
+from surgrec.recordings._timeline import Timeline
 
 __all__ = [
     "STOPPED",
     "BadVideoError",
     "FfmpegError",
     "FileIdentity",
-    "Gap",
-    "Join",
     "Picture",
     "PictureReader",
-    "Pixels",
     "Recording",
     "RecordingFacts",
     "Timeline",

@@ -5,7 +5,7 @@ from surgrec.shards._corpus_file import CorpusFile, SourceEntry
 from surgrec.shards._index import Dropped, VideoLabel
 from surgrec.shards._write import Shard, ShardWriter
 from surgrec.shards._write_source import settle_tables, unlisted_files, write_source
-from surgrec.shards.layout import Clip, Sample, read_clip_json, shard_name, source_digest
+from surgrec.shards.layout import Clip, Sample, shard_name, source_digest
 
 __all__ = [
     "Clip",
@@ -18,7 +18,6 @@ __all__ = [
     "SourceEntry",
     "VideoLabel",
     "open_corpus",
-    "read_clip_json",
     "read_corpus_labels",
     "settle_tables",
     "shard_name",

@@ -9,9 +9,9 @@ from pathlib import Path
 from surgrec.errors import ShardError
 from surgrec.parquet import read_parquet
 from surgrec.shards import _index_cache
-from surgrec.shards._check_index import check_index
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
 from surgrec.shards._index import SourceIndex, VideoLabel, labels_from_parquet
+from surgrec.shards.check_index import check_index
 from surgrec.shards.layout import CORPUS_FILE, DROPPED_FILE, INDEX_FILE, LABELS_FILE, table_name
 from surgrec.storage import RetryPolicy, Store, open_store
 

@@ -12,7 +12,7 @@ from pyarrow import compute
 
 from surgrec.errors import ShardError
 from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_schema
-from surgrec.shards._check_index import text_buffers
+from surgrec.shards.check_index import text_buffers
 from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, Clip, Sample
 
 

@@ -12,11 +12,6 @@ from surgrec.stream._fetch import Fetcher, ReadStats
 from surgrec.stream._mixture import Level, Mixture, Stage
 from surgrec.stream._order import rank_positions, sample_key
 from surgrec.stream._permutation import hash_int, hash_uniform
-from surgrec.stream._sampling_checks import (
-    RepeatedFrames,
-    find_repeated_frames,
-    repeats_frames,
-)
 from surgrec.stream._stream import Draw, Stream
 
 __all__ = [
@@ -27,14 +22,11 @@ __all__ = [
     "Level",
     "Mixture",
     "ReadStats",
-    "RepeatedFrames",
     "Stage",
     "Stream",
-    "find_repeated_frames",
     "hash_int",
     "hash_uniform",
     "rank_positions",
-    "repeats_frames",
     "run_cache_filler",
     "sample_key",
 ]

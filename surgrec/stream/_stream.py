@@ -11,12 +11,12 @@ from surgrec.errors import MixtureError
 from surgrec.shards import Sample, Source
 from surgrec.stream._mixture import Mixture, level_columns
 from surgrec.stream._order import Order
-from surgrec.stream._sampling_checks import (
+from surgrec.stream._shares import Stratum
+from surgrec.stream.sampling_checks import (
     RepeatedFrames,
     find_repeated_frames,
     require_durations,
 )
-from surgrec.stream._shares import Stratum
 
 _VIEW_COLUMNS = ("duration_s", "width", "height", "num_frames")
 """Columns of an index that decide the start and the crop of a view, and which clips are bad."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from surgrec.clips import ClipDataset, ClipSampling, StepSampler
 from surgrec.shards import open_corpus
 from surgrec.storage import PATIENT
-from surgrec.stream import DrawPlan, RepeatedFrames, Stream
+from surgrec.stream import DrawPlan, Stream
+from surgrec.stream.sampling_checks import RepeatedFrames
 from surgrec.training._run_config import RunConfig
 
 

@@ -8,8 +8,9 @@ import pytest
 import webdataset
 
 from surgrec.errors import ShardError
-from surgrec.shards import Clip, Sample, Shard, ShardWriter, open_corpus, read_clip_json
+from surgrec.shards import Clip, Sample, Shard, ShardWriter, open_corpus
 from surgrec.shards._write import idx_path
+from surgrec.shards.layout import read_clip_json
 from tests.support.samples import CLIP, make_clips, make_mp4, write_shard
 
 NAME = "alpha-train-00000000.tar"

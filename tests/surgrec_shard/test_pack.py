@@ -16,7 +16,8 @@ from surgrec_shard.pack import StoredClip, interleave, labels_of_clip
 from surgrec.annotations import Label
 from surgrec.errors import ConfigError, ShardError
 from surgrec.manifest import Video
-from surgrec.shards import Clip, read_clip_json, shard_name
+from surgrec.shards import Clip, shard_name
+from surgrec.shards.layout import read_clip_json
 from tests.surgrec_shard.conftest import Hospital
 
 

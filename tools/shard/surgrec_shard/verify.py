@@ -17,10 +17,10 @@ from surgrec.shards import (
     Shard,
     Source,
     open_corpus,
-    read_clip_json,
     source_digest,
     unlisted_files,
 )
+from surgrec.shards.layout import read_clip_json
 from surgrec.storage import open_store
 from surgrec_shard.disk import writing_to
 
