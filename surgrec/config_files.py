@@ -13,6 +13,8 @@ BASE_KEY = "base"
 """Key of a config file that names the config it starts from."""
 _MOST_BASES = 20
 """Files in a chain of bases."""
+_SHOWN_LETTERS = 400
+"""Letters of a path in a message. Its end matters, so most paths are shown whole."""
 
 
 def read_config(name: str, folder: Path | None = None) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def find_config(name: str, folder: Path | None = None) -> Path:
     path = Path(name)
     if os.path.exists(path) and not path.is_dir():  # Path.exists raises if a name is too long
         return path  # a pipe or a device is refused when it is read
-    shown_name = cut(name)
+    shown_name = cut(name, at_most=_SHOWN_LETTERS)
     if folder is None or path.suffix or len(path.parts) > 1:
         raise ConfigError(f"config {shown_name} does not exist; check the path")
 

@@ -266,8 +266,8 @@ KINDS: list[Kind] = [
     *(Kind(name=f"corpus.json: {what}", make=info_of(damage)) for what, damage in ENTRIES.items()),
     *(Kind(name=f"index: {what}", make=info_of(damage)) for what, damage in TABLES.items()),
     *(
-        Kind(name=f"index: {column} {sentence}", make=info_of(on_column(column, new)))
-        for column, new, sentence in WRONG
+        Kind(name=f"index, {number}: {column} {sentence}", make=info_of(on_column(column, new)))
+        for number, (column, new, sentence) in enumerate(WRONG)
     ),
     *(
         Kind(name=f"index: {what}", make=info_of(damage), right=counts_are_right)

@@ -1,6 +1,7 @@
 """The JEPA recipe as a user starts it: real processes that are killed, stopped and resumed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -223,10 +224,10 @@ def test_one_process_launched_for_two_is_refused(tiny_corpus: Path, tmp_path: Pa
 
 
 def test_an_infinite_loss_ends_with_one_sentence(tiny_corpus: Path, tmp_path: Path) -> None:
-    wild = ["--optimizer.lr", "{value: 1.0e+30}", "--loader.num_workers", 0]
+    wild = ["--optimizer.lr", "{value: 1000.0}", "--loader.num_workers", 0]
     status, errors = finish(jepa(1, tiny_corpus, tmp_path / "run", *wild))
     assert status == 1
-    assert "jepa: error: the loss of step" in errors
+    assert re.search(r"jepa: error: the (loss|gradient_norm) of step \d+ is (nan|inf)", errors)
     assert "Traceback" not in errors
 
 
