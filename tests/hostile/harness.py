@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import psutil
+import torch
 from surgrec_shard.commands import main as surgrec_shard_main
 
 # Imported here once, so that the child of each command need not.
@@ -128,6 +129,8 @@ def _be_command(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+        # The threads of torch do not survive the fork: a command that waited for them would hang.
+        torch.set_num_threads(1)
         os.environ |= {"ACCELERATE_USE_CPU": "true", **env}
         os.chdir(folder)
 
