@@ -20,12 +20,15 @@ _TEXTS = (
 )
 
 
-def require_machine(error: Exception, context: str) -> None:
+def require_machine(
+    error: Exception, context: str, fewer_processes: str = "loader.num_workers"
+) -> None:
     """Raise if a failure is the machine's, so that no sample is blamed for it.
 
     Args:
         error: The failure, for example of a decoder.
         context: What failed, for the message.
+        fewer_processes: Setting that starts fewer processes, for the message.
 
     Raises:
         MachineError: Memory, threads, open files or disk space ran out.
@@ -38,8 +41,9 @@ def require_machine(error: Exception, context: str) -> None:
     )
     if is_machine or not _has_spare_memory():
         raise MachineError(
-            f"{context} because the machine ran out of memory or other means ({text}); start fewer "
-            "processes (loader.num_workers), or give the job more memory"
+            f"{context} because the machine ran out of memory or other means "
+            f"({text.partition('; ')[0]}); start fewer processes ({fewer_processes}), or give the "
+            "job more memory"
         ) from error
 
 

@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from surgrec.clips import ClipSampling
+from surgrec.clips import ClipSampling, require_machine
 from surgrec.errors import SampleError
 from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import TimeSpan
@@ -84,6 +84,7 @@ class VideoFile(VideoReader):
                 self.digest = recording.sha256()
             self.name = self.digest[:12]
         except BadVideoError as error:
+            _require_machine(error, path)
             # Its features, which are none, are named by its path, and it is tried again.
             self._problem = error
             self.digest = ""
@@ -100,6 +101,7 @@ class VideoFile(VideoReader):
 
         Raises:
             SampleError: The file cannot be used.
+            MachineError: Memory or open files ran out.
         """
         return self._facts.timeline.spans
 
@@ -122,7 +124,7 @@ class VideoFile(VideoReader):
                     taken += 1
                 for place in [place for place in kept if place < places[0]]:
                     del kept[place]
-                yield list(_groups([kept[place] for place in places]))
+                yield list(_groups([kept[place] for place in places], self._path))
 
     def _frames(self, needed: Float64[np.ndarray, " n"]) -> Generator[_Square | BadVideoError]:
         """Yield the frame at each time. A file that changed meanwhile has none."""
@@ -138,6 +140,7 @@ class VideoFile(VideoReader):
             with self._opened() as recording:
                 return inspect(recording)
         except BadVideoError as error:
+            _require_machine(error, self._path)
             raise SampleError(str(error)) from error
 
     def _opened(self) -> Recording:
@@ -153,8 +156,17 @@ class VideoFile(VideoReader):
         return recording
 
 
-def _groups(frames: list[_Square | BadVideoError]) -> Iterator[DecodedFrames]:
-    """Yield the decoded frames as one group, and a group per reason why others are missing."""
+def _require_machine(error: BadVideoError, path: Path) -> None:
+    """Raise MachineError if a video cannot be used because memory or open files ran out."""
+    require_machine(error, f"{printable_name(path)} cannot be decoded", "--processes")
+
+
+def _groups(frames: list[_Square | BadVideoError], path: Path) -> Iterator[DecodedFrames]:
+    """Yield the decoded frames as one group, and a group per reason why others are missing.
+
+    Raises:
+        MachineError: Memory or open files ran out.
+    """
     good = [index for index, frame in enumerate(frames) if not isinstance(frame, BadVideoError)]
     if good:
         squares = np.stack([frame for frame in frames if not isinstance(frame, BadVideoError)])
@@ -162,4 +174,5 @@ def _groups(frames: list[_Square | BadVideoError]) -> Iterator[DecodedFrames]:
         yield DecodedFrames(indices=np.array(good), frames=tensor)
     for index, frame in enumerate(frames):
         if isinstance(frame, BadVideoError):
+            _require_machine(frame, path)
             yield DecodedFrames(indices=np.array([index]), frames=SampleError(str(frame)))

@@ -1,6 +1,7 @@
 """Features of a folder of video files, without a corpus."""
 
 import os
+import resource
 import shutil
 import struct
 import subprocess
@@ -14,11 +15,12 @@ import torch
 import torch.nn.functional as F
 
 from surgrec.commands.features import features
-from surgrec.errors import ManifestError, SampleError
+from surgrec.errors import MachineError, ManifestError, SampleError
 from surgrec.features import EncoderChoice, Features, extract, read_features
 from surgrec.features._corpora import CorpusVideos
 from surgrec.features._folder import VideoFile, VideoFolder
 from surgrec.features._videos import DecodedFrames
+from surgrec.recordings import _ffmpeg
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
 from tests.support.tool import build_folder, ffmpeg, ffprobe, run_here
@@ -335,6 +337,44 @@ def test_a_file_that_cannot_be_opened_costs_one_video(
         "gone.mp4": "the file does not exist",
         "pipe.mp4": "the path is not a regular file",
     }
+
+
+@pytest.mark.parametrize("program", ["ffmpeg", "ffprobe"])
+@pytest.mark.parametrize(
+    "script", ["kill -KILL $$", "echo '[error] Cannot allocate memory' >&2; exit 1"]
+)
+def test_a_lack_of_memory_is_no_unreadable_video(
+    program: str,
+    script: str,
+    folder: Path,
+    run_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing = tmp_path / program
+    failing.write_text(f"#!/bin/sh\n{script}\n")
+    failing.chmod(0o755)
+    find = _ffmpeg.find_program
+    monkeypatch.setattr(
+        _ffmpeg, "find_program", lambda name: str(failing) if name == program else find(name)
+    )
+    with pytest.raises(MachineError, match=r"a\.mp4 cannot be decoded .*\(--processes\)"):
+        list(
+            extract(
+                [str(folder / "case 1")], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out"
+            )
+        )
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+
+
+def test_a_lack_of_open_files_is_no_unreadable_video(folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(MachineError, match="Too many open files"):
+            VideoFile(folder / "b.avi")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_video_with_too_few_frames_is_left_out_or_counted(run_dir: Path, tmp_path: Path) -> None:
