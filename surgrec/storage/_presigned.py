@@ -13,7 +13,7 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
-from botocore.parsers import create_parser
+from botocore.parsers import ResponseParserError, create_parser
 from botocore.utils import get_environ_proxies
 
 from surgrec.storage._retry import RetryPolicy
@@ -22,6 +22,10 @@ _VALID_S = 3600
 _RENEW_AFTER_S = 900.0
 _MAX_REFUSALS = 3
 """Refusals in a row after which presigned addresses are given up for this client."""
+_WITH_BODY = (200, 203, 206)
+"""Successes that carry the object. A proxy that passes it on may say 203."""
+_FIRST_ERROR = 301
+"""Lowest status that botocore's parser takes for an error."""
 _REFUSED = (400, 401, 403)
 _OPERATION = "GetObject"
 
@@ -73,6 +77,7 @@ class PresignedGets:
         Raises:
             ClientError: The store answers with an error.
             BotoCoreError: The store does not answer.
+            ResponseParserError: It answers with a success that carries no object.
         """
         if self._refusals >= _MAX_REFUSALS:
             return None
@@ -81,9 +86,13 @@ class PresignedGets:
         response = self._http.send(
             AWSPreparedRequest("GET", address, HeadersDict(headers), None, True)
         )
-        if response.status_code in (200, 206):
+        if response.status_code in _WITH_BODY:
             self._refusals = 0
             return Answer(response.headers, response.raw)
+        if response.status_code < _FIRST_ERROR:
+            raise ResponseParserError(
+                f"status {response.status_code} is not an answer of S3 to a GET"
+            )
 
         # A refusal may concern the signature alone, so it is left to the client's own request.
         # Other errors are final here.
