@@ -11,7 +11,6 @@ from surgrec.clips._dataset import ClipDataset
 from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader import StepSampler, clip_batches, loader_failures_explained
 from surgrec.clips._loader_config import LoaderConfig
-from surgrec.clips._machine import require_machine
 from surgrec.clips._sampling import ClipSampling
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "decode_clip",
     "load_clips",
     "loader_failures_explained",
-    "require_machine",
     "to_model_input",
     "torchcodec_classes",
 ]

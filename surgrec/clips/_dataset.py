@@ -21,8 +21,8 @@ from surgrec.clips._batch import ClipBatch, Quarantined
 from surgrec.clips._crop import Box, bounding_box
 from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader_config import LoaderConfig
-from surgrec.clips._machine import require_machine
 from surgrec.clips._sampling import ClipSampling
+from surgrec.clips.machine import require_machine
 from surgrec.errors import ConfigError, MachineError, SampleError, ShardError, SurgrecError
 from surgrec.shards import Sample
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key

@@ -14,7 +14,7 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from surgrec.clips._crop import Box
-from surgrec.clips._machine import require_machine
+from surgrec.clips.machine import require_machine
 from surgrec.errors import SampleError, SetupError
 
 _LEAST_VERSION = (0, 11, 1)

@@ -15,7 +15,8 @@ from einops import rearrange
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from surgrec.clips import ClipSampling, require_machine
+from surgrec.clips import ClipSampling
+from surgrec.clips.machine import require_machine
 from surgrec.errors import SampleError
 from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import TimeSpan

@@ -3,8 +3,8 @@
 import logging
 import re
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -125,9 +125,14 @@ def retry_until_deadline(
         time.sleep(max(0.0, min(policy.delay_s(failures), deadline.left_s)))
 
 
+def error_code(answer: Mapping[str, Any]) -> str:
+    """Return the code in a store's parsed answer; empty if it has none, as from some proxies."""
+    return str(answer.get("Error", {}).get("Code", ""))
+
+
 def is_throttled(error: Exception) -> bool:
     """Return whether a store answers that it has too many requests."""
-    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _TEMPORARY
+    return isinstance(error, ClientError) and error_code(error.response) in _TEMPORARY
 
 
 def _is_temporary(error: Exception) -> bool:
@@ -135,7 +140,7 @@ def _is_temporary(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         is_overloaded = status >= 500 and status not in (_NOT_IMPLEMENTED, _STORAGE_FULL)
-        return is_overloaded or error.response["Error"]["Code"] in _TEMPORARY
+        return is_overloaded or error_code(error.response) in _TEMPORARY
 
     if isinstance(error, BotoCoreError):
         of_connection = isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
@@ -146,7 +151,7 @@ def _is_temporary(error: Exception) -> bool:
 
 def _permanent_error(error: Exception, context: str) -> StorageError:
     """Return the error for a failure that no retry can heal: what happened and what to do."""
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    code = error_code(error.response) if isinstance(error, ClientError) else ""
     if code in _MESSAGES:
         kind = MissingError if code in _MISSING else StorageError
         return kind(f"{context} {_MESSAGES[code]}")
@@ -166,8 +171,8 @@ def _permanent_error(error: Exception, context: str) -> StorageError:
 def _cause(error: Exception) -> str:
     """Return the kind and the text of a failure on one line, without signatures."""
     if isinstance(error, ClientError):
-        response = error.response["Error"]
-        return f"{response['Code']} ({response.get('Message', 'no message')})"
+        message = error.response.get("Error", {}).get("Message", "no message")
+        return f"{error_code(error.response) or 'an error without a code'} ({message})"
 
     # A presigned address grants access for an hour, so its signature must not reach a log.
     text = re.sub(r"\?X-Amz-[^\s\"']*", "", str(error))

@@ -16,6 +16,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError, create_parser
 from botocore.utils import get_environ_proxies
 
+from surgrec.storage._failures import error_code
 from surgrec.storage._retry import RetryPolicy
 
 _VALID_S = 3600
@@ -102,7 +103,7 @@ class PresignedGets:
             "body": response.content,
         }
         failure = self._parser.parse(answer, self._shape)
-        if response.status_code in _REFUSED and failure["Error"]["Code"] != "RequestTimeout":
+        if response.status_code in _REFUSED and error_code(failure) != "RequestTimeout":
             with self._signing:
                 self._signed.pop((bucket, key), None)
                 self._refusals += 1

@@ -31,7 +31,7 @@ from surgrec.storage._download import (
     opaque,
     version_facts,
 )
-from surgrec.storage._failures import retry_until_deadline
+from surgrec.storage._failures import error_code, retry_until_deadline
 from surgrec.storage._presigned import Answer, PresignedGets
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, Store, check_name, check_range
@@ -275,7 +275,7 @@ class S3Store(Store):
         try:
             answer = self._watched(partial(self._get, key, {"Range": "bytes=0-0"}), deadline)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "InvalidRange":
+            if error_code(error.response) == "InvalidRange":
                 return 0  # an empty object has no first byte
             raise
         answer.body.close()
@@ -319,7 +319,7 @@ class S3Store(Store):
         except ClientError as error:
             # Some proxies change ETags on their way. The answer then shows whether it is the same
             # object.
-            is_refused = error.response["Error"]["Code"] in ("PreconditionFailed", "412")
+            is_refused = error_code(error.response) in ("PreconditionFailed", "412")
             if not is_refused or "If-Match" not in headers:
                 raise
             download.uses_if_match = False

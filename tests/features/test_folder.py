@@ -360,9 +360,7 @@ def test_a_lack_of_memory_is_no_unreadable_video(
     )
     with pytest.raises(MachineError, match=r"a\.mp4 cannot be decoded .*\(--processes\)"):
         list(
-            extract(
-                [str(folder / "case 1")], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out"
-            )
+            extract([str(folder / "case 1")], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out")
         )
     assert not list((tmp_path / "out").rglob("*.safetensors"))
 
