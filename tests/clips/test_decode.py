@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from surgrec.clips import Box, decode_clip, torchcodec_classes
-from surgrec.clips._machine import require_machine
+from surgrec.clips.machine import require_machine
 from surgrec.errors import MachineError, SampleError, SetupError
 from tests.support.videos import make_video
 

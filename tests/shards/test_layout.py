@@ -17,7 +17,6 @@ from surgrec.shards import (
     Dropped,
     SourceEntry,
     VideoLabel,
-    read_clip_json,
     shard_name,
     source_digest,
 )
@@ -28,6 +27,7 @@ from surgrec.shards.layout import (
     check_source_name,
     clip_json,
     is_shard_name,
+    read_clip_json,
 )
 from tests.support.samples import CLIP, make_clips
 
