@@ -23,6 +23,7 @@ from surgrec.recordings import find_program
 from surgrec.shards import open_corpus
 from tests.hostile.harness import Kind, Run, try_kind
 from tests.support.small_disk import small_disk
+from tests.support.tool import command as shard_command
 from tests.support.tool import read_report
 from tests.support.videos import make_video
 
@@ -183,7 +184,7 @@ def after_a_build(change: Callable[[Path], object]) -> Make:
 
     def make(folder: Path) -> Sequence[object]:
         command = build(folder)
-        tool = [shutil.which("surgrec-shard"), *map(str, command[1:])]
+        tool = shard_command(*command[1:])
         subprocess.run(tool, check=True, capture_output=True)
         change(folder)
         return command
@@ -202,7 +203,7 @@ def cut(pattern: str, size: int) -> Callable[[Path], None]:
 def killed_after(seconds: float) -> Make:
     def make(folder: Path) -> Sequence[object]:
         command = build(folder)
-        tool = [shutil.which("surgrec-shard"), *map(str, command[1:])]
+        tool = shard_command(*command[1:])
         with subprocess.Popen(tool, stderr=subprocess.DEVNULL, start_new_session=True) as running:
             time.sleep(seconds)
             os.killpg(running.pid, signal.SIGKILL)

@@ -18,6 +18,7 @@ from surgrec.recordings import find_program
 from tests.hostile.harness import Kind, Run, try_kind
 from tests.support.logged_runs import make_run
 from tests.support.needs import missing
+from tests.support.tool import command as shard_command
 
 NAME = "Anna-Canary-1962"
 SIZE = ("--encode.short_side_px", "64", "--encode.clip_s", "2", "--encode.min_clip_s", "1")
@@ -243,7 +244,7 @@ def a_report(folder: Path) -> Sequence[object]:
     """Make a report of a run on a private corpus whose case and file have the name."""
     (folder / "labels.csv").write_text("task,start_s,end_s,value\nphase,0,1,access\n")
     command = manifest(folder, {"case": NAME, "labels": "labels.csv"})
-    subprocess.run([shutil.which("surgrec-shard"), *map(str, command[1:])], check=True)
+    subprocess.run(shard_command(*command[1:]), check=True)
     make_run(folder / "run", folder / "corpus", None, steps=3)
     return ["surgrec", "report", folder / "run", "--out", folder / "report.html"]
 
