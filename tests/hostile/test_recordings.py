@@ -232,8 +232,8 @@ KINDS = [
     hostile("web_page", text("<html><video src='../other.mp4'></html>"), told),
     hostile("subtitles", text("1\n00:00:00,000 --> 00:00:04,000\nname\n"), told, ".mkv"),
     hostile("windows_playlist", text("<asx version='3.0'><ref href='../other.mp4'/></asx>"), told),
-    hostile("media_in_a_file", external(b"url ", b"file:../other.mp4\0"), whole, ".mov"),
-    hostile("media_at_an_address", external(b"url ", b"http://127.0.0.1:9/x\0"), whole, ".mov"),
+    hostile("media_in_a_file", external(b"url ", b"file:../other.mp4\0"), told, ".mov"),
+    hostile("media_at_an_address", external(b"url ", b"http://127.0.0.1:9/x\0"), told, ".mov"),
     hostile("media_in_an_alias", external(b"alis", bytes(150) + b"other.mp4"), told, ".mov"),
     # Other kinds of file under the name of a video
     hostile("a_picture", lambda: still("64x64", "-frames:v", "1", suffix=".png")(), told),
