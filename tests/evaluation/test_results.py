@@ -12,6 +12,7 @@ from surgrec.evaluation import read_evaluations, verdict_sentence
 from surgrec.evaluation._results import Prediction, write_evaluation
 from surgrec.features import WindowRow
 from surgrec.parquet import read_parquet
+from tests.support.evaluations import shortest_evaluation
 
 
 def window(start_s: float) -> WindowRow:
@@ -27,45 +28,6 @@ def window(start_s: float) -> WindowRow:
         file="",
         row=0,
     )
-
-
-def evaluation(task: str) -> dict[str, Any]:
-    """Return the shortest content of `evaluation.json`."""
-    counts = dict.fromkeys(("cases", "videos", "windows", "unlabeled", "failed"), 0)
-    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
-    metrics = ("macro_f1", "balanced_accuracy", "accuracy", "case_accuracy")
-    return {
-        "format": 1,
-        "encoder": {"sha256": "ab"},
-        "task": task,
-        "split": {"name": "official", "sha256": "cd", "rule": {"train": ["a"]}},
-        "protocol": "",
-        "corpus": {"digests": {"alpha": "ef"}},
-        "counts": {"train": counts, "test": counts},
-        "classes": [{"value": name, "train": 1, "test": 1} for name in ("access", "closure")],
-        "audit": [{"check": "cases in train and test", "found": 0, "of": 2}],
-        "scores": [
-            {
-                "features": "trained",
-                "classifier": "knn",
-                "seeds": 1,
-                "degenerate": False,
-                "metrics": dict.fromkeys(metrics, interval),
-            }
-        ],
-        "verdicts": [
-            {
-                "classifier": "knn",
-                "metric": "macro_f1",
-                "difference": 0.1,
-                "low": 0.0,
-                "high": 0.2,
-                "cases": 2,
-                "verdict": "not shown",
-                "primary": True,
-            }
-        ],
-    }
 
 
 def write_file(run_dir: Path, text: str) -> None:
@@ -84,15 +46,23 @@ def test_written_evaluations_are_read_sorted_by_task(tmp_path: Path) -> None:
     for task in ("tool", "phase"):
         out = tmp_path / "evaluation" / task
         write_evaluation(
-            out, evaluation(task), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS
+            out,
+            shortest_evaluation(task),
+            [window(0.0), window(0.5)],
+            np.array([0, 0]),
+            PREDICTIONS,
         )
-    assert read_evaluations(tmp_path) == [evaluation("phase"), evaluation("tool")]
+    assert read_evaluations(tmp_path) == [shortest_evaluation("phase"), shortest_evaluation("tool")]
     assert read_evaluations(tmp_path / "evaluation") == []
 
 
 def test_every_prediction_is_a_row_with_class_names(tmp_path: Path) -> None:
     write_evaluation(
-        tmp_path, evaluation("phase"), [window(0.0), window(0.5)], np.array([0, 0]), PREDICTIONS
+        tmp_path,
+        shortest_evaluation("phase"),
+        [window(0.0), window(0.5)],
+        np.array([0, 0]),
+        PREDICTIONS,
     )
     rows = read_parquet((tmp_path / "predictions.parquet").read_bytes(), "here").to_pylist()
     assert [
@@ -119,7 +89,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_later_version_is_read_with_its_further_fields(tmp_path: Path) -> None:
-    write_file(tmp_path, json.dumps({**evaluation("phase"), "later": 1}))
+    write_file(tmp_path, json.dumps({**shortest_evaluation("phase"), "later": 1}))
     assert read_evaluations(tmp_path)[0]["later"] == 1
 
 
@@ -129,9 +99,12 @@ def test_a_file_of_a_later_version_is_read_with_its_further_fields(tmp_path: Pat
         ({"scores": 5}, "scores is a whole number, not a list"),
         ({"scores": [{}]}, r"scores\[0\] lacks the field"),
         ({"counts": {"train": {}, "test": {}}}, "counts.train lacks the field"),
-        ({"verdicts": [{**evaluation("a")["verdicts"][0], "verdict": "x"}]}, r"verdicts\[0\]"),
         (
-            {"scores": [{**evaluation("a")["scores"][0], "classifier": "svm"}]},
+            {"verdicts": [{**shortest_evaluation("a")["verdicts"][0], "verdict": "x"}]},
+            r"verdicts\[0\]",
+        ),
+        (
+            {"scores": [{**shortest_evaluation("a")["scores"][0], "classifier": "svm"}]},
             "names the unknown classifier 'svm'",
         ),
         ({"encoder": None}, "encoder is null, not an object"),
@@ -140,7 +113,7 @@ def test_a_file_of_a_later_version_is_read_with_its_further_fields(tmp_path: Pat
 def test_a_file_without_what_a_report_needs_is_refused_with_its_place(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
-    write_file(tmp_path, json.dumps({**evaluation("phase"), **change}))
+    write_file(tmp_path, json.dumps({**shortest_evaluation("phase"), **change}))
     with pytest.raises(ConfigError, match=rf"evaluation\.json.*{words}.*; evaluate again"):
         read_evaluations(tmp_path)
 

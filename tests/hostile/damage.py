@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hostile.harness import Kind, Run
+from tests.support.evaluations import shortest_evaluation
 from tests.support.logged_runs import make_run
 from tests.support.samples import make_clips, write_corpus
 
@@ -34,7 +35,7 @@ def _template() -> Path:
     (folder / "run/config.yaml").write_text(f"seed: 0\n{mixture}\n")
     path = folder / "run/evaluation/phase/evaluation.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(_evaluation()))
+    path.write_text(json.dumps(shortest_evaluation(count=2)))
     return folder
 
 
@@ -153,41 +154,3 @@ def right_if(text: str) -> Callable[[Path, Run], None]:
         assert text in run.out + run.errors, run
 
     return check
-
-
-def _evaluation() -> dict[str, Any]:
-    counts = dict.fromkeys(("cases", "videos", "windows", "unlabeled", "failed"), 2)
-    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
-    metrics = ("macro_f1", "balanced_accuracy", "accuracy", "case_accuracy")
-    return {
-        "format": 1,
-        "encoder": {"sha256": "ab"},
-        "task": "phase",
-        "split": {"name": "official", "sha256": "cd", "rule": {"train": ["a"]}},
-        "protocol": "",
-        "corpus": {"digests": {"alpha": "ef"}},
-        "counts": {"train": counts, "test": counts},
-        "classes": [{"value": name, "train": 1, "test": 1} for name in ("access", "closure")],
-        "audit": [{"check": "cases in train and test", "found": 0, "of": 2}],
-        "scores": [
-            {
-                "features": "trained",
-                "classifier": "knn",
-                "seeds": 1,
-                "degenerate": False,
-                "metrics": dict.fromkeys(metrics, interval),
-            }
-        ],
-        "verdicts": [
-            {
-                "classifier": "knn",
-                "metric": "macro_f1",
-                "difference": 0.1,
-                "low": 0.0,
-                "high": 0.2,
-                "cases": 2,
-                "verdict": "not shown",
-                "primary": True,
-            }
-        ],
-    }

@@ -1,6 +1,7 @@
-"""Inputs of an evaluation: labels for every video of a corpus, and the config of a tiny encoder."""
+"""Inputs and the shortest result of an evaluation: labels, the config of a tiny encoder."""
 
 from pathlib import Path
+from typing import Any
 
 from surgrec.models import EncoderConfig
 from surgrec.shards import VideoLabel, open_corpus
@@ -32,3 +33,47 @@ def write_labels(corpus: Path) -> None:
             )
         ]
         (corpus / name / "labels.parquet").write_bytes(rows_to_parquet(VideoLabel, labels))
+
+
+def shortest_evaluation(task: str = "phase", *, count: int = 0) -> dict[str, Any]:
+    """Return the shortest content of `evaluation.json`.
+
+    Args:
+        task: Its task.
+        count: Number of cases, videos and windows of each kind.
+    """
+    counts = dict.fromkeys(("cases", "videos", "windows", "unlabeled", "failed"), count)
+    interval = {"value": 0.5, "low": 0.25, "high": 0.75}
+    metrics = ("macro_f1", "balanced_accuracy", "accuracy", "case_accuracy")
+    return {
+        "format": 1,
+        "encoder": {"sha256": "ab"},
+        "task": task,
+        "split": {"name": "official", "sha256": "cd", "rule": {"train": ["a"]}},
+        "protocol": "",
+        "corpus": {"digests": {"alpha": "ef"}},
+        "counts": {"train": counts, "test": counts},
+        "classes": [{"value": name, "train": 1, "test": 1} for name in ("access", "closure")],
+        "audit": [{"check": "cases in train and test", "found": 0, "of": 2}],
+        "scores": [
+            {
+                "features": "trained",
+                "classifier": "knn",
+                "seeds": 1,
+                "degenerate": False,
+                "metrics": dict.fromkeys(metrics, interval),
+            }
+        ],
+        "verdicts": [
+            {
+                "classifier": "knn",
+                "metric": "macro_f1",
+                "difference": 0.1,
+                "low": 0.0,
+                "high": 0.2,
+                "cases": 2,
+                "verdict": "not shown",
+                "primary": True,
+            }
+        ],
+    }
