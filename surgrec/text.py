@@ -6,7 +6,6 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of characters without a shape: controls, directions, halves of pairs, ..."""
 _JOINERS = "\u200c\u200d"
 """Characters without a shape that ordinary text of some scripts has."""
-_CUT = " ... "
 
 
 def visible(text: str, *, kept: str = "") -> str:
@@ -30,10 +29,18 @@ def visible(text: str, *, kept: str = "") -> str:
     )
 
 
-def one_line(text: str, at_most: int) -> str:
-    """Return text on one line of at most so many characters; the middle is left out."""
+def one_line(text: str, at_most: int, *, mark: str = " ... ") -> str:
+    """Return text on one line of at most so many characters.
+
+    The middle is left out: names often differ at their ends.
+
+    Args:
+        text: Any text.
+        at_most: Number of characters.
+        mark: Text in place of the middle.
+    """
     text = visible(text)
     if len(text) <= at_most:
         return text
     end = at_most // 3
-    return f"{text[: at_most - end - len(_CUT)]}{_CUT}{text[-end:]}"
+    return f"{text[: at_most - end - len(mark)]}{mark}{text[-end:]}"

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from surgrec.text import visible
+from surgrec.text import one_line, visible
 
 Point = tuple[int | float, float]
 """Position on the x axis, such as a step, and a value."""
@@ -297,15 +297,8 @@ def _svg(figure: Figure, title: str, descriptions: Iterable[str]) -> Markup:
 
 
 def _short(text: str, limit: int) -> str:
-    """Return a text on one line with at most `limit` characters.
-
-    The middle is left out: names often differ at their ends. Descriptions have the whole text.
-    """
-    text = visible(" ".join(text.split()))
-    if len(text) <= limit:
-        return text
-    end = limit // 3
-    return f"{text[: limit - end - 1]}…{text[-end:]}"
+    """Return a text on one line with at most `limit` characters. Descriptions have all of it."""
+    return one_line(" ".join(text.split()), limit, mark="…")
 
 
 def _colors(count: int) -> list[str]:
