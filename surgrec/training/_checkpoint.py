@@ -23,7 +23,7 @@ from surgrec.errors import CheckpointError, StorageError, TrainingError, reason
 from surgrec.json_files import read_json
 from surgrec.models import ENCODER_FILE, load_strictly
 from surgrec.models.encoder_file import unshared_on_cpu
-from surgrec.models.tensor_files import check_weights, open_tensor_file
+from surgrec.models.tensor_files import check_weights, is_finite, open_tensor_file
 from surgrec.runs import RunFiles
 from surgrec.runs.identity import different_lines
 from surgrec.storage import file_sha256
@@ -227,7 +227,7 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
     """Copy tensors to the host, one by one, and write them if all are finite."""
     copies = unshared_on_cpu(tensors)
     for name, tensor in copies.items():
-        if not tensor.isfinite().all():
+        if not is_finite(tensor):
             raise TrainingError(
                 f"'{name}' in {path.stem} is not finite after step {step - 1}, so no checkpoint "
                 "was written; go on from the last checkpoint with --resume true and a smaller "
