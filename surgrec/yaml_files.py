@@ -31,9 +31,11 @@ _MERGE_KEY = "<<"
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE|yes|Yes|YES|on|On|ON")
 _FALSE = re.compile(r"false|False|FALSE|no|No|NO|off|Off|OFF")
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+)")
+# As in Python, one "_" may stand between digits. Other text with "_" is no number.
+_DIGITS = r"[0-9](_?[0-9])*"
+_INTEGER = re.compile(r"[-+]?(0|[1-9](_?[0-9])*|0x(_?[0-9a-fA-F])+|0o(_?[0-7])+|0b(_?[01])+)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
-_FLOAT = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(rf"[-+]?({_DIGITS}(\.({_DIGITS})?)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -168,8 +170,8 @@ class _Builder:
         else:
             try:
                 value = plain_scalar(event.value)
-            except ValueError as error:
-                self._refuse(line, *str(error).split("; ", 1))
+            except _NumberError as error:
+                self._refuse(line, error.finding, error.remedy)
 
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1)
@@ -240,34 +242,46 @@ class _Builder:
         raise ConfigError(f"{self._context}, line {line}: {finding}; {remedy}")
 
 
+class _NumberError(Exception):
+    """A number that is refused."""
+
+    def __init__(self, finding: str, remedy: str) -> None:
+        super().__init__(finding, remedy)
+        self.finding, self.remedy = finding, remedy
+
+
 def plain_scalar(text: str) -> str | int | float | bool | None:
     """Return the value of YAML text without quotes.
 
     Raises:
-        ValueError: The text is a number with a leading zero, not finite, or too long.
+        _NumberError: The text is a number with a leading zero, not finite, or too long.
     """
     if _NULL.fullmatch(text):
         return None
     if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
         return _TRUE.fullmatch(text) is not None
     if _NOT_FINITE.fullmatch(text):
-        raise ValueError(f"{text} is not a finite number; give a finite one, or quotes for text")
+        raise _NumberError(
+            f"{text} is not a finite number", "give a finite one, or quotes for text"
+        )
 
     is_integer = _INTEGER.fullmatch(text) is not None
     if not is_integer and not _FLOAT.fullmatch(text):
         return text
     if len(text) > _MOST_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits; give a shorter one, or quotes for text")
+        raise _NumberError(
+            f"a number has {len(text)} digits", "give a shorter one, or quotes for text"
+        )
     if _LEADING_ZERO.fullmatch(text):
         sign = "-" if text.startswith("-") else ""
         number = sign + (text.lstrip("+-0_") or "0")
-        raise ValueError(f"{text} begins with a zero; write {number}, or '{text}' for text")
+        raise _NumberError(f"{text} begins with a zero", f"write {number}, or '{text}' for text")
 
     if is_integer:
         return int(text, 0)
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is too large for a number; give a smaller one")
+        raise _NumberError(f"{text} is too large for a number", "give a smaller one")
     return value
 
 
@@ -282,7 +296,7 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
         """Represent text, with quotes where it needs them."""
         try:
             is_plain = isinstance(plain_scalar(text), str)
-        except ValueError:
+        except _NumberError:
             is_plain = False
         return self.represent_scalar(f"{_TAG}str", text, style=None if is_plain else "'")
 

@@ -32,6 +32,17 @@ from surgrec.yaml_files import parse_yaml, read_yaml, to_yaml
         ("!!str 12", "12"),
         ("1e3e", "1e3e"),
         ("7.1.2", "7.1.2"),
+        ("1_000", 1000),
+        ("1_0.5_0", 10.5),
+        ("0x_ff", 255),
+        ("1__0", "1__0"),
+        ("1_", "1_"),
+        ("1._5", "1._5"),
+        ("1_.5", "1_.5"),
+        ("1_e5", "1_e5"),
+        ("0x_", "0x_"),
+        ("0b1__0", "0b1__0"),
+        ("0o7_", "0o7_"),
     ],
 )
 def test_a_plain_scalar_is_the_value_of_yaml_12(text: str, value: Any) -> None:
