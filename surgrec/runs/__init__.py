@@ -7,11 +7,12 @@ with the videos that a pretraining has drawn.
 from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
 from surgrec.runs._files import RunFiles
 from surgrec.runs._plan import Plan, read_plan
-from surgrec.runs._rows import StartRow, append_rows, read_rows
+from surgrec.runs._rows import CountedRow, StartRow, append_rows, read_rows
 from surgrec.runs._start import record_start
 from surgrec.runs._step_rows import StepReport, sample_rows, step_row
 
 __all__ = [
+    "CountedRow",
     "Plan",
     "RunFiles",
     "StartRow",

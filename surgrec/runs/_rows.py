@@ -26,6 +26,12 @@ class ConsumedRow(Row):
     consumed: dict[str, Count]
 
 
+class CountedRow(ConsumedRow):
+    """A row of `metrics.jsonl`, as far as it counts good and bad samples."""
+
+    quarantined: dict[str, Count]
+
+
 class MetricsRow(ConsumedRow):
     """A row of `metrics.jsonl`. It has further columns."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from surgrec import __version__
 from surgrec.config_values import as_plain
+from surgrec.errors import ConfigError, shown
 from surgrec.runs._files import RunFiles
 from surgrec.runs._rows import QuarantineRow, read_rows
 from surgrec.runs.drawn import record_drawn
@@ -134,8 +135,10 @@ def with_defaults(saved: Any, config: object) -> Any:
         }
         return {**_defaults(type(config)), **known}
     if isinstance(config, (list, tuple)) and isinstance(saved, list):
-        items = [with_defaults(*pair) for pair in zip(saved, config, strict=False)]
-        return items + saved[len(items) :]
+        # One list may be longer: an item without a counterpart stays as it was saved.
+        shared = min(len(saved), len(config))
+        items = [with_defaults(saved[index], config[index]) for index in range(shared)]
+        return items + saved[shared:]
     return saved
 
 
@@ -174,8 +177,9 @@ def _completed_order(
         return order, []
 
     # The first checkpoints recorded neither domains, nor counts, nor the fields behind a view.
-    for stage, stage_now in zip(mixture["stages"], now["stages"], strict=False):
-        stage["counts"] = stage_now["counts"]
+    stages_of_both = min(len(mixture["stages"]), len(now["stages"]))
+    for number in range(stages_of_both):
+        mixture["stages"][number]["counts"] = now["stages"][number]["counts"]
     sources = {
         name: {**current["sources"].get(name, {}), **source}
         for name, source in saved["sources"].items()
@@ -205,6 +209,28 @@ def _are_alike(saved: Any, current: Any) -> bool:
     )
 
 
+def read_substitutes(run_dir: Path, stream: Stream) -> dict[str, set[str]]:
+    """Return the keys of the samples that replaced bad ones, by source of the stream.
+
+    Args:
+        run_dir: Folder of the run.
+        stream: Order of the samples.
+
+    Raises:
+        ConfigError: A row of quarantine.jsonl is damaged, or names a source that no corpus has.
+    """
+    path = RunFiles(run_dir).quarantine
+    substitutes: dict[str, set[str]] = {}
+    for row in read_rows(path, QuarantineRow):
+        if row["source"] not in stream.sources:
+            raise ConfigError(
+                f"{path}: step {row['step']} names the source {shown(row['source'])}, which the "
+                "corpora of this run do not have; restore the file from a copy"
+            )
+        substitutes.setdefault(row["source"], set()).add(row["substitute"])
+    return substitutes
+
+
 def provenance(
     identity: Mapping[str, Any], stream: Stream, run_dir: Path, *, step: int, positions: int
 ) -> dict[str, Any]:
@@ -217,13 +243,10 @@ def provenance(
         step: Number of optimizer steps done.
         positions: Positions of the stream that the run has consumed.
     """
-    substitutes: dict[str, set[str]] = {}
-    for row in read_rows(RunFiles(run_dir).quarantine, QuarantineRow):
-        substitutes.setdefault(row["source"], set()).add(row["substitute"])
     return {
         **identity,
         "step": step,
         "consumed": stream.order.consumed(positions),
-        "drawn": record_drawn(stream, positions, substitutes),
+        "drawn": record_drawn(stream, positions, read_substitutes(run_dir, stream)),
         "surgrec": __version__,
     }

@@ -25,6 +25,7 @@ from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import TrainingError
 from surgrec.ranges import Range, check_ranges
 from surgrec.runs import (
+    CountedRow,
     RunFiles,
     StepReport,
     append_rows,
@@ -143,8 +144,8 @@ class RunLog:
     def _drop_rows_from(self, step: int) -> tuple[Counter[str], Mapping[str, int]]:
         """Drop rows; return the numbers of consumed and of bad samples in the others."""
         files = RunFiles(self.run_dir)
+        rows = [row for row in read_rows(files.metrics, CountedRow) if row["step"] < step]
         files.drop_rows_from(step)
-        rows = read_rows(files.metrics)
         return consumed_samples(rows), rows[-1]["quarantined"] if rows else {}
 
     def add(

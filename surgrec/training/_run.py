@@ -24,7 +24,13 @@ from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, save_encod
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
 from surgrec.runs import record_start
-from surgrec.runs.identity import IdentityComparison, compare_identities, provenance, run_identity
+from surgrec.runs.identity import (
+    IdentityComparison,
+    compare_identities,
+    provenance,
+    read_substitutes,
+    run_identity,
+)
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints, TrainingState
@@ -186,9 +192,10 @@ class Run:
             self.checkpoints.load(self.first_step, self._state)
             tuned = self._take_over(self.checkpoints.identity(self.first_step))
 
-        # From here on nothing refuses the start, so it may change files.
-        on_main(self.accelerator, lambda: self._record_start(tuned))
+        # Damaged logs of earlier steps refuse the start. From here on it may change files.
+        on_main(self.accelerator, self._check_quarantine)
         self._log.resume_at(self.first_step)
+        on_main(self.accelerator, lambda: self._record_start(tuned))
         on_main(self.accelerator, self._complete_encoder)
         self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
 
@@ -314,6 +321,10 @@ class Run:
             remedy="remove the folder of this checkpoint to resume from the previous one",
         )
         return compare_identities(saved, current, self.config)
+
+    def _check_quarantine(self) -> None:
+        """Refuse a list of bad samples that a save could not read."""
+        read_substitutes(self.config.run_dir, self._stream)
 
     def _record_start(self, tuned: list[str]) -> None:
         record_start(

@@ -46,6 +46,20 @@ def repeated(folder: Path, run: Run) -> None:
     assert steps == list(range(STEPS + 1))
 
 
+def last_row_with(**fields: object) -> Edit:
+    """An edit that sets fields of the last row of metrics.jsonl; None removes a field."""
+
+    def edit(run_dir: Path) -> None:
+        path = run_dir / "metrics.jsonl"
+        *lines, last = path.read_text(encoding="utf-8").splitlines()
+        row = {
+            name: value for name, value in (json.loads(last) | fields).items() if value is not None
+        }
+        path.write_text("\n".join([*lines, json.dumps(row)]) + "\n", encoding="utf-8")
+
+    return edit
+
+
 def folder_kind(
     name: str,
     edit: Edit,
@@ -258,6 +272,21 @@ KINDS = [
     folder_kind("cut weights", cut(f"{NEWEST}/objective.safetensors", 1000)),
     folder_kind("a flipped byte in the weights", flipped),
     folder_kind("a checkpoint under a later step", later_step),
+    *(
+        folder_kind(f"a last row with {what}", last_row_with(**fields))
+        for what, fields in {
+            "no count of bad samples": {"quarantined": None},
+            "no count of samples": {"consumed": None},
+            "a text as a number of bad samples": {"quarantined": {"alpha": "x"}},
+            "a list of bad samples": {"quarantined": [1]},
+        }.items()
+    ),
+    folder_kind(
+        "a bad sample of a source that no corpus has",
+        appended(
+            "quarantine.jsonl", '{"step": 0, "source": "zeta", "substitute": "x", "key": "y"}\n'
+        ),
+    ),
     folder_kind("rows in a folder", replaced_by_folder("metrics.jsonl")),
     folder_kind("starts in a folder", replaced_by_folder("starts.jsonl")),
     folder_kind("a config in a folder", replaced_by_folder("config.yaml")),
