@@ -42,7 +42,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 lock:  ## newest versions that pyproject.toml allows
-	uv pip compile -q --universal --no-emit-index-url --no-header --extra train --extra hf --extra demo --extra dev \
+	uv pip compile -q --universal --no-header --extra train --extra hf --extra demo --extra dev \
 		pyproject.toml -o requirements.lock
 
 clean:

@@ -358,7 +358,7 @@ def _unknown_key(value: Any, known: Any, place: str = "") -> str | None:
     elif isinstance(value, list) and isinstance(known, list):
         items = (
             (f"{place}[{index}]", *pair)
-            for index, pair in enumerate(zip(value, known, strict=False))
+            for index, pair in enumerate(zip(value, known, strict=True))
         )
     else:
         return None

@@ -145,7 +145,8 @@ def _range_problems(column: Callable[[str], Any], entry: SourceEntry) -> Iterato
         return
 
     shard_of_row = shards.indices.to_numpy()
-    counts = dict(zip(shard_names, np.bincount(shard_of_row).tolist(), strict=False))
+    rows_by_shard = np.bincount(shard_of_row, minlength=len(shard_names)).tolist()
+    counts = dict(zip(shard_names, rows_by_shard, strict=True))
     for shard in entry.shards:
         if counts.get(shard.name, 0) != shard.samples:
             yield (

@@ -178,7 +178,7 @@ class Order:
                 "weights": dict(stage.weights),
                 "counts": self._counts_by_stratum(counts),
             }
-            for stage, counts in zip(begun, self.counts.tolist(), strict=False)
+            for stage, counts in zip(begun, self.counts[: len(begun)].tolist(), strict=True)
         ]
         fixed = {name: getattr(self.mixture, name) for name in _FIXED_FIELDS}
 

@@ -43,7 +43,7 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
     def in_the_middle() -> bool:
         """Return whether one group is packed, and a video of another group is encoded."""
         return any(tmp_path.glob("private/groups/*.json")) and any(
-            tmp_path.glob("private/work/*/videos/*/*/clips.json")
+            (tmp_path / "private" / "work").glob("*/videos/*/*/clips.json")
         )
 
     kill_when(in_the_middle, build_of(hospital, tmp_path))
@@ -65,7 +65,9 @@ def test_a_killed_build_continues_and_ends_with_the_same_bytes(
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, (
         "a finished group is not packed again"
     )
-    assert not list(tmp_path.glob("private/work/*/videos/*/*")), "no unfinished work remains"
+    assert not list((tmp_path / "private" / "work").glob("*/videos/*/*")), (
+        "no unfinished work remains"
+    )
 
 
 @pytest.mark.slow
@@ -91,7 +93,7 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(
                     kills += 1
         assert shards(folder / "corpus") == shards(hospital.corpus)
         assert tables(folder / "corpus") == tables(hospital.corpus)
-        assert not list(folder.glob("private/work/*/videos/*/*/"))
+        assert not list((folder / "private" / "work").glob("*/videos/*/*/"))
 
 
 def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -
     )
 
     def encoding() -> bool:
-        return any(tmp_path.glob("a.private/work/*/videos/*/*/000000.mp4"))
+        return any((tmp_path / "a.private" / "work").glob("*/videos/*/*/000000.mp4"))
 
     kill_when(encoding, (*build, "--out", tmp_path / "a"), alone=True)
     assert run_here(*build, "--out", tmp_path / "a").returncode == 0
@@ -131,7 +133,9 @@ def test_a_stopped_ffmpeg_does_not_make_its_video_a_bad_one(number: int, tmp_pat
         tmp_path / "a",
     )
     with subprocess.Popen(command(*build), stderr=subprocess.PIPE, text=True) as running:
-        wait_for(lambda: any(tmp_path.glob("a.private/work/*/videos/*/*/000000.mp4")), running)
+        wait_for(
+            lambda: any((tmp_path / "a.private" / "work").glob("*/videos/*/*/000000.mp4")), running
+        )
         os.kill(sorted(children(running.pid))[number], signal.SIGTERM)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -177,7 +181,7 @@ def test_ctrl_c_says_how_to_continue(hospital: Hospital, tmp_path: Path) -> None
         text=True,
         start_new_session=True,
     ) as running:
-        wait_for(lambda: any(tmp_path.glob("private/work/*/videos/*/*")), running)
+        wait_for(lambda: any((tmp_path / "private" / "work").glob("*/videos/*/*")), running)
         os.killpg(running.pid, signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
