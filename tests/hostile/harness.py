@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import psutil
 import torch
+from accelerate.state import AcceleratorState
 from surgrec_shard.commands import main as surgrec_shard_main
 
 # Imported here once, so that the child of each command need not.
@@ -131,6 +132,8 @@ def _be_command(
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
         # The threads of torch do not survive the fork: a command that waited for them would hang.
         torch.set_num_threads(1)
+        # A test of this process may have started Accelerate, which then keeps its device.
+        AcceleratorState._reset_state(reset_partial_state=True)
         os.environ |= {"ACCELERATE_USE_CPU": "true", **env}
         os.chdir(folder)
 
