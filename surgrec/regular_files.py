@@ -26,10 +26,10 @@ def open_regular(path: str | os.PathLike[str]) -> int:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         if error.errno == errno.ENXIO:  # "No such device or address": a socket
-            _check_mode(os.stat(path).st_mode, path)
+            check_mode(os.stat(path).st_mode, path)
         raise
     try:
-        _check_mode(os.fstat(descriptor).st_mode, path)
+        check_mode(os.fstat(descriptor).st_mode, path)
     except OSError:
         os.close(descriptor)
         raise
@@ -64,7 +64,12 @@ def open_regular_file(path: str | os.PathLike[str]) -> BinaryIO:
     return os.fdopen(open_regular(path), "rb")
 
 
-def _check_mode(mode: int, path: str | os.PathLike[str]) -> None:
+def check_mode(mode: int, path: str | os.PathLike[str]) -> None:
+    """Check the mode of a file, from `stat`.
+
+    Raises:
+        OSError: The mode is not of a regular file. `strerror` says of what it is.
+    """
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     for is_kind, name in _KINDS:

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from surgrec.errors import MissingError, StorageError
-from surgrec.regular_files import open_regular
+from surgrec.regular_files import check_mode, open_regular
 from surgrec.storage._deadline import Deadline
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
@@ -98,11 +97,14 @@ class LocalStore(Store):
                     _remove_if_abandoned(path)
 
     def _stat(self, name: str) -> os.stat_result:
-        context, path = self.locate(name), self._path(name)
-        status = self._watched(context, lambda _: path.stat())
-        if not stat.S_ISREG(status.st_mode):
-            raise MissingError(f"{context} is not a file; check the address")
-        return status
+        path = self._path(name)
+
+        def of_regular_file(_: Deadline) -> os.stat_result:
+            status = path.stat()
+            check_mode(status.st_mode, path)
+            return status
+
+        return self._watched(self.locate(name), of_regular_file)
 
     def _watched(self, context: str, read: Callable[[Deadline], ResultType]) -> ResultType:
         """Return the result of a read. A dead disk or network share may not answer for ever."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.errors import StorageError
+from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, open_store
 from tests.support.needs import missing
 from tests.support.small_disk import small_disk
@@ -193,12 +193,18 @@ def test_a_read_that_hangs_ends_in_a_sentence(tmp_path: Path) -> None:
     assert store.read("shard.tar") == b"0123456789"
 
 
-def test_a_named_pipe_never_hangs(tmp_path: Path) -> None:
+def test_a_named_pipe_neither_hangs_nor_counts_as_missing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "corpus.json")
     store = open_store(tmp_path)
-    for read in (lambda: store.read("corpus.json"), lambda: store.read_range("corpus.json", 0, 1)):
-        with pytest.raises(StorageError, match=r"corpus\.json: a named pipe, not a regular file"):
-            read()
+    for ask in (
+        lambda: store.read("corpus.json"),
+        lambda: store.read_range("corpus.json", 0, 1),
+        lambda: store.size("corpus.json"),
+        lambda: store.exists("corpus.json"),
+    ):
+        with pytest.raises(StorageError, match=r"corpus\.json: a named pipe, not a") as failure:
+            ask()
+        assert not isinstance(failure.value, MissingError)
 
 
 def test_a_range_of_absurd_size_allocates_nothing(tmp_path: Path) -> None:
