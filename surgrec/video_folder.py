@@ -2,11 +2,22 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from surgrec.errors import ManifestError
+from surgrec.recordings import (
+    HEAD_BYTES,
+    BadVideoError,
+    begins_like_other,
+    begins_like_video,
+    has_moving_picture,
+    is_dicom_video,
+    may_be_video,
+)
 from surgrec.regular_files import open_regular
 
 # fmt: off
@@ -14,30 +25,41 @@ VIDEO_SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".qt", ".f4v", ".3gp", ".3g2", ".mj2", ".avi", ".divx", ".mkv", ".webm",
     ".wmv", ".asf", ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".m2p", ".mod", ".tod", ".vob",
     ".vro", ".ts", ".mts", ".m2t", ".m2ts", ".trp", ".mxf", ".flv", ".ogv", ".ogm", ".dv", ".dif",
-    ".gxf", ".nut", ".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".rm", ".rmvb",
+    ".gxf", ".nut", ".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".rm", ".rmvb", ".ivf",
+    ".obu", ".av1", ".y4m", ".mjpeg", ".mjpg", ".dav", ".wtv", ".dvr-ms",
 ))
-"""Suffixes of videos. Files with other suffixes are recognized by their content."""
+"""Suffixes of videos: such a file is always taken, and the build says why it cannot be used."""
+
+_SOUNDS = frozenset((
+    ".m4a", ".m4b", ".m4p", ".m4r", ".f4a", ".f4b", ".mka", ".weba", ".wma", ".ra", ".ogg", ".oga",
+    ".ogx",
+))
+"""Suffixes of sounds in containers that may also hold a video."""
+
+_COMPANIONS = frozenset((
+    ".aac", ".ac3", ".aif", ".aiff", ".amr", ".flac", ".mid", ".mp2", ".mp3", ".opus", ".spx",
+    ".wav", ".avif", ".bmp", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif",
+    ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".mpo", ".nef", ".png", ".psd", ".svg", ".tga",
+    ".thm", ".tif", ".tiff", ".webp", ".csv", ".doc", ".docx", ".htm", ".html", ".ini", ".json",
+    ".jsonl", ".log", ".md", ".ods", ".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".tsv", ".txt",
+    ".xls", ".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".ass", ".idx", ".scc", ".srt", ".ssa",
+    ".sub", ".sup", ".vtt", ".bdm", ".bdmv", ".bup", ".clpi", ".cpi", ".ifo", ".moi", ".mpl",
+    ".mpls", ".pgi", ".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst", ".arrow",
+    ".db", ".feather", ".h5", ".hdf5", ".mat", ".nii", ".npy", ".npz", ".nrrd", ".parquet", ".pkl",
+    ".pt", ".pth", ".safetensors", ".sqlite", ".dll", ".exe", ".lnk", ".py", ".pyc", ".so",
+))
+"""Suffixes of files beside videos: a file that does not begin like a video is counted only."""
 # fmt: on
-_OTHER_MEDIA = frozenset(
-    (".m4a", ".m4b", ".m4r", ".aac", ".mka", ".weba", ".wma", ".oga", ".ogg", ".opus", ".spx")
-    + (".heic", ".heif", ".avif", ".jp2", ".jpx")
+
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
+_NO_SUFFIX = "without a suffix"
+_UNKNOWN = (
+    "neither a video that can be read nor another known kind of file; if it is a video, "
+    "convert it with ffmpeg"
 )
-"""Suffixes of sounds and pictures in containers that also hold videos."""
-_PICTURE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"jp2 ", b"jpx ", b"M4A ")
-_MAGIC = (
-    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
-    b"\x00\x00\x01\xba",  # MPEG program stream
-    b"\x00\x00\x01\xb3",  # MPEG video
-    b"\x06\x0e\x2b\x34\x02\x05\x01\x01",  # MXF
-    b"FLV\x01",
-    b"nut/multimedia container",
-    b"\x00\x00\x00\x00\x01\xbc",  # GXF
-    b"\x1f\x07\x00",  # DV
-    b"\x00\x00\x00\x01\x67",  # H.264
-    b"\x00\x00\x00\x01\x09",
-    b"\x00\x00\x00\x01\x40\x01",  # HEVC
-)
+_SHOWN_KINDS = 12
+_PROBES = 8
+"""Files that ffprobe looks into at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +82,25 @@ class FoundVideos:
     left_out: list[LeftOut] = field(default_factory=list)
     hidden: int = 0
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
+    companions: dict[str, int] = field(default_factory=dict)
+    """Number of files that are no videos, such as text and pictures, by suffix."""
+
+    def counts(self) -> Iterator[str]:
+        """Yield a sentence about the files that are no videos, and one about hidden ones."""
+        if self.companions:
+            kinds = sorted(self.companions.items(), key=lambda item: (-item[1], item[0]))
+            words = ", ".join(f"{count} {kind}" for kind, count in kinds[:_SHOWN_KINDS])
+            rest = sum(count for _, count in kinds[_SHOWN_KINDS:])
+            yield f"no videos, by content: {words}{f', {rest} others' if rest else ''}"
+        if self.hidden:
+            yield f"{self.hidden} hidden files and folders are not searched"
 
 
 def search_folder(folder: Path) -> FoundVideos:
-    """Return every video file under a folder, and what could not be searched.
+    """Return every video file under a folder, and what was not taken.
 
-    Linked folders are searched, each folder once. A file with an unknown suffix is a video if its
-    content begins like one.
+    Linked folders are searched, each folder once. A file is a video by its content. A file with the
+    suffix of a video is taken in any case, so that the reason is told why it cannot be used.
 
     Raises:
         ManifestError: The folder is missing or contains no video.
@@ -75,17 +109,26 @@ def search_folder(folder: Path) -> FoundVideos:
         raise ManifestError(f"{folder} is not a folder; give the folder that contains the videos")
 
     search = _Search()
-    paths = sorted(path for path in search.files_below(folder) if search.takes(path))
-    if not paths:
+    for path in search.files_below(folder):
+        search.sort(path)
+    search.probe()
+    found = FoundVideos(
+        folder=folder,
+        paths=sorted(search.taken),
+        left_out=search.left_out,
+        hidden=len(search.hidden),
+        companions=dict(search.companions),
+    )
+    if not found.paths:
         first = search.left_out[0] if search.left_out else None
-        besides = f" (left out: {first.path}: {first.detail})" if first else ""
+        besides = [f"left out: {first.path}: {first.detail}"] if first else []
+        besides += found.counts()
         raise ManifestError(
-            f"{folder} and its subfolders contain no video file{besides}; give a folder of files "
+            f"{folder} and its subfolders contain no video file"
+            f"{' (' + '; '.join(besides) + ')' if besides else ''}; give a folder of files "
             "such as .mp4, .mkv, .avi or .mpg"
         )
-    return FoundVideos(
-        folder=folder, paths=paths, left_out=search.left_out, hidden=len(search.hidden)
-    )
+    return found
 
 
 def printable_name(path: Path) -> str:
@@ -101,7 +144,12 @@ class _Search:
     """One search: the folders that were visited, and what was left out."""
 
     def __init__(self) -> None:
+        self.taken: list[Path] = []
         self.left_out: list[LeftOut] = []
+        self.companions: Counter[str] = Counter()
+        self._unsure: list[tuple[Path, bool]] = []
+        """Files of which the beginning does not tell, and whether they are of another kind if they
+        are no videos."""
         self.hidden: set[Path] = set()
         self._visited: dict[tuple[int, int], Path] = {}
 
@@ -128,31 +176,62 @@ class _Search:
                 else:
                     yield path
 
-    def takes(self, path: Path) -> bool:
-        """Return whether a file is a video, or would be if it could be read."""
+    def sort(self, path: Path) -> None:
+        """Take a file, count it, leave it out, or keep it for `probe`."""
         suffix = path.suffix.lower()
         try:
             mode = path.stat().st_mode
+            if suffix in VIDEO_SUFFIXES:
+                self.taken.append(path)
+            elif not stat.S_ISREG(mode):
+                self._leave_out(path, "unreadable", "the path is not a regular file")
+            else:
+                self._sort_by_content(path, suffix)
         except OSError as error:
             if suffix in VIDEO_SUFFIXES:
-                return True  # the build says why it cannot read the file
-            is_broken = isinstance(error, FileNotFoundError)
-            detail = "the link leads to nothing" if is_broken else f"{error.strerror}"
-            self._leave_out(path, "missing" if is_broken else "unreadable", detail)
-            return False
+                self.taken.append(path)  # the build says why it cannot read the file
+            elif isinstance(error, FileNotFoundError):
+                self._leave_out(path, "missing", "the link leads to nothing")
+            else:
+                self._leave_out(path, "unreadable", f"the file cannot be read: {error.strerror}")
 
-        if suffix in _OTHER_MEDIA:
-            return False
-        if suffix in VIDEO_SUFFIXES:
-            return True
-        if not stat.S_ISREG(mode):
-            return False
+    def _sort_by_content(self, path: Path, suffix: str) -> None:
+        descriptor = open_regular(path)
         try:
-            return _begins_like_video(path)
-        except OSError as error:
-            detail = f"the file cannot be read: {error.strerror}"
-            self._leave_out(path, "unreadable", detail)
-            return False
+            head = os.pread(descriptor, HEAD_BYTES, 0)
+            is_other = suffix in _SOUNDS or begins_like_other(head)
+            if suffix not in _SOUNDS and begins_like_video(head):
+                self.taken.append(path)
+            elif suffix in _COMPANIONS or _is_text(head):
+                self._count(path)
+            elif is_dicom_video(head):
+                detail = "a DICOM file with a video in it; extract the video to a file such as .mp4"
+                self._leave_out(path, "dicom", detail)
+            elif suffix in _SOUNDS or may_be_video(descriptor):
+                self._unsure.append((path, is_other))
+            elif is_other:
+                self._count(path)
+            else:
+                self._leave_out(path, "unknown", _UNKNOWN)
+        finally:
+            os.close(descriptor)
+
+    def probe(self) -> None:
+        """Take the files in which ffprobe finds a video, of those that `sort` kept."""
+        with ThreadPoolExecutor(_PROBES) as pool:
+            answers = pool.map(_probe, [path for path, _ in self._unsure])
+            for (path, is_other), answer in zip(self._unsure, answers, strict=True):
+                if isinstance(answer, BadVideoError):
+                    self._leave_out(path, answer.reason, str(answer))
+                elif answer:
+                    self.taken.append(path)
+                elif is_other:
+                    self._count(path)
+                else:
+                    self._leave_out(path, "unknown", _UNKNOWN)
+
+    def _count(self, path: Path) -> None:
+        self.companions[path.suffix.lower() or _NO_SUFFIX] += 1
 
     def _is_visited(self, folder: Path) -> bool:
         """Return whether a folder was visited before, by another path."""
@@ -175,19 +254,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _begins_like_video(path: Path) -> bool:
-    """Return whether the content of a file begins like that of a container of videos."""
-    descriptor = open_regular(path)
-    try:
-        head = os.pread(descriptor, 1024, 0)
-    finally:
-        os.close(descriptor)
+def _is_text(head: bytes) -> bool:
+    """Return whether a file begins like text, or is empty."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16
+        head = head[2:].replace(b"\0", b"")
+    return len(head.translate(None, _CONTROLS)) == len(head)
 
-    is_mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and head[8:12] not in _PICTURE_BRANDS
-    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    is_ogg = head[:4] == b"OggS" and (b"theora" in head or b"\x01video" in head)
-    is_ts = any(
-        all(head[start + step * size : start + step * size + 1] == b"\x47" for step in range(4))
-        for start, size in ((0, 188), (4, 192), (0, 204))
-    )
-    return is_mp4 or is_avi or is_ogg or is_ts or head.startswith(_MAGIC)
+
+def _probe(path: Path) -> bool | BadVideoError:
+    try:
+        return has_moving_picture(path)
+    except BadVideoError as error:
+        return error

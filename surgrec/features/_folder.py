@@ -41,14 +41,18 @@ _Square = UInt8[np.ndarray, "s s 3"]
 
 
 class VideoFolder(VideoSet):
-    """Every video file below a folder; each is its own case."""
+    """Every video file below a folder; each is its own case. So is what could not be searched."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         found = search_folder(folder)
-        for left_out in found.left_out:
-            say(f"[yellow]skipped[/yellow] {escape(f'{left_out.path}: {left_out.detail}')}")
-        self._paths = {printable_name(path.relative_to(folder)): path for path in found.paths}
+        for line in found.counts():
+            say(escape(line))
+        self._problems = {
+            entry.path: BadVideoError(entry.reason, entry.detail) for entry in found.left_out
+        }
+        paths = [*found.paths, *self._problems]
+        self._paths = {printable_name(path.relative_to(folder)): path for path in paths}
         self.entries = [
             VideoEntry(source=SOURCE, domain="", case=name, video=name, split="")
             for name in sorted(self._paths)
@@ -69,17 +73,25 @@ class VideoFolder(VideoSet):
 
     def open(self, entry: VideoEntry) -> "VideoFile":
         """Open one video file."""
-        return VideoFile(self._paths[entry.video])
+        path = self._paths[entry.video]
+        return VideoFile(path, self._problems.get(path))
 
 
 class VideoFile(VideoReader):
-    """A video file. Its time begins with its first picture, as in a corpus."""
+    """A video file. Its time begins with its first picture, as in a corpus.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        problem: Why it cannot be used, if that is known.
+    """
+
+    def __init__(self, path: Path, problem: BadVideoError | None = None) -> None:
         self._path = path
         self._identity: FileIdentity | None = None
         self._problem: BadVideoError | None = None
         try:
+            if problem is not None:
+                raise problem
             with Recording(path) as recording:
                 self._identity = recording.identity
                 self.digest = recording.sha256()

@@ -6,6 +6,14 @@ Example:
     25.0
 """
 
+from surgrec.recordings._content import (
+    HEAD_BYTES,
+    begins_like_other,
+    begins_like_video,
+    has_moving_picture,
+    is_dicom_video,
+    may_be_video,
+)
 from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
 from surgrec.recordings._ffmpeg import STOPPED, FfmpegError, find_program, run_ffprobe
 from surgrec.recordings._frames import read_frames, stored_size
@@ -14,6 +22,7 @@ from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
 from surgrec.recordings._timeline import Timeline
 
 __all__ = [
+    "HEAD_BYTES",
     "STOPPED",
     "BadVideoError",
     "FfmpegError",
@@ -23,8 +32,13 @@ __all__ = [
     "Recording",
     "RecordingFacts",
     "Timeline",
+    "begins_like_other",
+    "begins_like_video",
     "find_program",
+    "has_moving_picture",
     "inspect",
+    "is_dicom_video",
+    "may_be_video",
     "read_frames",
     "run_ffprobe",
     "shortfall_s",

@@ -23,7 +23,7 @@ from surgrec.recordings._recording import BadVideoError, Recording
 # opening a file that claims to be a video must never open a second file.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,asf,mpeg,mpegts,mpegvideo,mxf,flv,ogg,dv,"
-    "h264,hevc,m4v,gxf,nut"
+    "h264,hevc,m4v,gxf,nut,ivf,obu,yuv4mpegpipe,mjpeg,jpeg_pipe,rm,dhav,wtv"
 )
 _INPUT_LIMITS = ("-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
 

@@ -26,7 +26,7 @@ def refers_to_other_files(descriptor: int) -> bool:
     for _ in range(_MOST_BOXES):
         header = os.pread(descriptor, 16, offset)
         kind, start, size = _header(header, end - offset)
-        if size < 8 or not kind.isascii():
+        if not 8 <= size <= end - offset or not kind.isascii():
             return False
         if kind == b"moov":
             movie = os.pread(descriptor, min(size - start, _MOVIE_BYTES), offset + start)

@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.mp4").write_text("no video")
     (folder / "cut.mp4").write_bytes((folder / "case 1/a.mp4").read_bytes()[:9000])
     (folder / "notes.txt").write_text("ignored")
+    (folder / "unknown.bin").write_bytes(bytes(range(256)))
     return folder
 
 
@@ -148,7 +149,7 @@ def test_videos_of_any_container_have_features_under_their_names(out: Path) -> N
         values_of(result, "b.avi"), values_of(result, "c.MKV"), atol=0.2, rtol=0
     )
     names = content(out).keys()
-    assert len([name for name in names if name.startswith("videos/")]) == 6
+    assert len([name for name in names if name.startswith("videos/")]) == 7
     assert not any("a.mp4" in name for name in names)
     inside = [path.read_bytes() for path in out.glob("videos/*.safetensors")]
     assert not any(
@@ -163,16 +164,18 @@ def test_an_unreadable_file_is_counted_with_its_reason(out: Path) -> None:
     assert [(window.video, window.start_s) for window in result.failed] == [
         ("cut.mp4", None),
         ("text.mp4", None),
+        ("unknown.bin", None),
     ]
     assert "the end of the mp4" in result.failed[0].reason
     assert "ffmpeg cannot read the file as a video" in result.failed[1].reason
+    assert "neither a video that can be read" in result.failed[2].reason
     counts = result.facts["counts"]
     assert (
         counts["videos"],
         counts["videos_failed"],
         counts["videos_too_short"],
         counts["windows"],
-    ) == (6, 2, 1, 33)
+    ) == (7, 3, 1, 33)
 
 
 def test_a_renamed_video_is_reused_and_the_table_has_the_new_name(
@@ -183,7 +186,7 @@ def test_a_renamed_video_is_reused_and_the_table_has_the_new_name(
         Path(shutil.copytree(out, tmp_path / "out")),
     )
     (renamed / "b.avi").rename(renamed / "z.avi")
-    for name in ("text.mp4", "cut.mp4"):
+    for name in ("text.mp4", "cut.mp4", "unknown.bin"):
         (renamed / name).unlink()
     shutil.copy(renamed / "c.MKV", renamed / "d.mkv")  # the same bytes share a file
     assert all(

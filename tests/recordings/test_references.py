@@ -104,6 +104,7 @@ def test_damaged_boxes_end_the_search(tmp_path: Path, movie: bytes) -> None:
         *(b"", b"\0", b"\0" * 5000, b"\xff" * 5000, box(b"moov", b"\0" * 99)),
         box(b"free", b"") * 20_000,
         struct.pack(">I4sQ", 1, b"moov", 1 << 63),
+        struct.pack(">I4sQ", 1, b"free", (1 << 64) - 1) + b"\1" * 50,
         struct.pack(">I4s", 0, b"moov") + b"\1" * 50,
         box(b"moov", box(b"trak", box(b"mdia", box(b"minf", box(b"dinf", box(b"dref", b"")))))),
     ):

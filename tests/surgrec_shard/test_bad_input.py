@@ -148,6 +148,36 @@ def test_a_damaged_place_that_the_decoder_skips_is_reported(tmp_path: Path) -> N
     assert report["two.mkv"]["damaged_places"] == "0"
 
 
+ODD = {
+    **{"theora.ogg": "libtheora", "vp8.ivf": "libvpx", "pictures.mjpeg": "mjpeg"},
+    **{"book.m4b": "libx264", "raw.y4m": "wrapped_avframe", "joined.nut": "mpeg4"},
+    **{"av1.obu": "libaom-av1"},
+}
+
+
+def test_a_folder_is_packed_or_told_file_by_file(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for name, codec in ODD.items():
+        arguments = ("-c:v", codec, *(("-cpu-used", "8") if codec == "libaom-av1" else ()))
+        make_video(videos / name, seconds=4, rate=25, arguments=arguments)
+    (videos / "notes.txt").write_text("notes")
+    (videos / "data.bin").write_bytes(bytes(range(256)))
+    built = run_here("build", "--videos", videos, *SOURCE, "--out", tmp_path / "corpus", *QUICK)
+    assert built.returncode == 3, built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert {name: row["status"] for name, row in report.items()} == {
+        **dict.fromkeys(ODD, "packed"),
+        "data.bin": "unknown",
+    }
+    assert "no videos, by content: 1 .txt" in built.stderr
+    index = parquet.read_table(tmp_path / "corpus/lap/index.parquet").to_pylist()
+    lengths = {name: 0.0 for name in ODD}
+    for row in index:
+        name = next(name for name in ODD if report[name]["corpus_video"] == row["video"])
+        lengths[name] += row["duration_s"]
+    assert lengths == pytest.approx(dict.fromkeys(ODD, 4.0), abs=0.2)
+
+
 def test_a_container_with_the_wrong_suffix_is_read(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "one.avi", seconds=4, arguments=("-c:v", "mpeg4")).rename(
         tmp_path / "videos" / "one.mp4"

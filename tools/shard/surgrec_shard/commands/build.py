@@ -39,15 +39,16 @@ def build(
 ) -> int:
     """Build shards from videos. To continue a killed build, run the same command again.
 
-    Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used, or
-    a folder could not be searched.
+    Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used, a
+    folder could not be searched, or it is not known what a file is.
 
     Args:
         out: The corpus: a folder, or s3://bucket/prefix.
         manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
             Optional columns: procedure, view, license, labels, public.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
-            Linked folders are searched too, hidden ones are not.
+            Videos are recognized by their content. Linked folders are searched too, hidden ones are
+            not.
         source: With --videos: name of the source.
         domain: With --videos: laparoscopy, endoscopy, cataract, robotic, ...
         split: With --videos: the stored split.
@@ -123,8 +124,8 @@ def _read_videos(
     if not source or not domain:
         raise ConfigError("--videos needs --source NAME and --domain NAME")
     found = search_folder(videos)
-    if found.hidden:
-        say(f"{found.hidden} hidden files and folders are not searched")
+    for line in found.counts():
+        say(escape(line))
     named = videos_of_folder(
         found, source=source, domain=domain, split=split, license=license, case_from=case_from
     )
