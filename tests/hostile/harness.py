@@ -5,10 +5,12 @@ crash, a hang, a swollen process, or success without a check of the result.
 """
 
 import contextlib
+import hashlib
 import os
 import resource
 import runpy
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -39,6 +41,11 @@ _FILE_BYTES = 1 << 30
 _SUCCESS = (0, 3)
 """Statuses of a command that did its work; with 3 it names what it left out."""
 _REFUSED = (1, 2)
+_HASHED_BYTES = 32 << 20
+"""Bytes at the start of a file that tell inputs apart."""
+
+_tried: dict[str, str] = {}
+"""Names of the kinds that were tried, by the digest of their input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +75,27 @@ class Kind:
     """Environment variables of the command."""
 
 
-def try_kind(kind: Kind, parent: Path) -> Run:
+def try_kind(kind: Kind, parent: Path, *, in_folder: bool = True) -> Run:
     """Run the command of a kind and fail the test if the outcome is neither right nor a refusal.
+
+    It fails too if another kind had the same input: the number of kinds counts different inputs.
 
     Args:
         kind: The kind.
         parent: An empty folder, in which the input gets a folder of its own.
+        in_folder: Whether the input is the folder, the command and its environment; else it is a
+            machine or a server that behaves differently.
     """
     folder = parent / "input"
     folder.mkdir()
-    run = run_command(kind.make(folder), folder, kind.env)
+    words = kind.make(folder)
+    if in_folder:
+        digest = input_digest(words, folder, kind.env)
+        assert _tried.setdefault(digest, kind.name) == kind.name, (
+            f"{_tried[digest]!r} has the same input"
+        )
+
+    run = run_command(words, folder, kind.env)
     text = f"status {run.status}\n{run.errors[-3000:]}"
     assert "Traceback" not in run.errors + run.out, text
     assert run.status in (*_SUCCESS, *_REFUSED), text
@@ -114,6 +132,35 @@ def run_command(words: Sequence[object], folder: Path, env: Mapping[str, str]) -
         out=out.read_text(encoding="utf-8", errors="replace"),
         errors=errors.read_text(encoding="utf-8", errors="replace"),
     )
+
+
+def input_digest(words: Sequence[object], folder: Path, env: Mapping[str, str]) -> str:
+    """Return a digest of a command, its environment and all files, wherever the folder lies."""
+    place = os.fsencode(folder)
+    digest = hashlib.sha256()
+
+    def add(part: bytes) -> None:
+        part = part.replace(place, b"<folder>")
+        digest.update(b"%d " % len(part) + part)
+
+    for word in words:
+        add(os.fsencode(word) if isinstance(word, Path) else str(word).encode(errors="replace"))
+    for name, value in sorted(env.items()):
+        add(os.fsencode(f"{name}={value}"))
+
+    for parent, folders, names in os.walk(os.fsencode(folder)):
+        folders.sort()
+        for name in sorted([*folders, *names]):
+            path = os.path.join(parent, name)
+            status = os.lstat(path)
+            add(path)
+            add(b"%o %d %d" % (status.st_mode, status.st_uid, status.st_size))
+            if stat.S_ISLNK(status.st_mode):
+                add(os.readlink(path))
+            elif stat.S_ISREG(status.st_mode):
+                with open(path, "rb") as file:
+                    add(file.read(_HASHED_BYTES))
+    return digest.hexdigest()
 
 
 def _be_command(

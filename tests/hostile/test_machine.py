@@ -406,4 +406,4 @@ def set_back() -> Iterator[None]:
 
 @pytest.mark.slow
 def test_faults_of_the_machine_lose_nothing(kind: Kind, tmp_path: Path) -> None:
-    try_kind(kind, tmp_path)
+    try_kind(kind, tmp_path, in_folder=False)

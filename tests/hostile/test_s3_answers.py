@@ -267,4 +267,4 @@ def test_hostile(
         state.objects.update(objects)
         state.habits |= kind.habits
         state.faults.extend(kind.faults)
-        try_kind(kind, tmp_path)
+        try_kind(kind, tmp_path, in_folder=False)
