@@ -166,7 +166,8 @@ def run_main(
         status = main()
         sys.stdout.flush()
     except SurgrecError as error:
-        _exit(prog, f"error: {error}", 1)
+        print_error(prog, str(error))
+        sys.exit(1)
     except KeyboardInterrupt:
         _exit(prog, f"interrupted; {to_go_on}", 130)
     except BrokenPipeError:
@@ -180,8 +181,17 @@ def run_main(
     sys.exit(status or 0)
 
 
+def print_error(prog: str, message: str) -> None:
+    """Print an error of a program as one line on standard error."""
+    _print_line(prog, f"error: {message}")
+
+
+def _print_line(prog: str, message: str) -> None:
+    print(f"{prog}: {one_line(message, _MOST_CHARACTERS)}", file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _exit(prog: str, message: str, status: int) -> NoReturn:
-    print(f"{prog}: {one_line(message, _MOST_CHARACTERS)}", file=sys.stderr)  # noqa: T201
+    _print_line(prog, message)
     sys.exit(status)
 
 

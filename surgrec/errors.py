@@ -78,7 +78,7 @@ class MachineError(SurgrecError):
     """A machine that runs out of memory, threads or open files. It is never a bad sample."""
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return the text of an error on one line, without the errno and the path of an OSError."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()) or type(error).__name__

@@ -22,7 +22,7 @@ from surgrec.training._launcher import (
     launched_processes,
     program_of_command,
 )
-from surgrec.training._ranks import on_main
+from surgrec.training._ranks import on_main, ranks_end_together
 
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")
@@ -47,9 +47,10 @@ def run_recipe(
     config = parse_recipe(file, config_type, prog=prog)
 
     # A worker that dies raises wherever the main process is at that moment.
-    explained = loader_failures_explained()(main)
+    name = Path(file).stem
+    explained = ranks_end_together(name)(loader_failures_explained()(main))
     hint = "--resume true continues from the last checkpoint"
-    run_main(Path(file).stem, lambda: explained(config), to_go_on=hint)
+    run_main(name, lambda: explained(config), to_go_on=hint)
 
 
 def parse_recipe(
