@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ _HEADER_BYTES = 64
 """Magic, SHA-256, zeros: Arrow wants buffers at multiples of 64 bytes."""
 _DIGEST_KEY = b"surgrec.keys"
 _PART_BYTES = 64 << 20
+_READ_BYTES = 1 << 20
 _WAIT_S = 900.0
 """Longest wait for another process that makes the same file. Then this one makes it, too."""
 _POLL_S = 0.2
@@ -120,51 +122,57 @@ def _map(path: Path) -> pa.Table | None:
         if os.fstat(descriptor).st_uid != os.geteuid():
             return None
         os.utime(descriptor)
+        if os.pread(descriptor, _HEADER_BYTES, 0) != _header(path.name, descriptor):
+            return None
         data = pa.memory_map(f"/proc/self/fd/{descriptor}").read_buffer()
     except (OSError, pa.ArrowException):
         return None
     finally:
         os.close(descriptor)
 
-    header = data[:_HEADER_BYTES].to_pybytes()
-    if header != _header(path.name, data[_HEADER_BYTES:]):
-        return None
     table = pa.ipc.open_file(data[_HEADER_BYTES:]).read_all()
     return table if _DIGEST_KEY in (table.schema.metadata or {}) else None
 
 
-def _header(name: str, arrow: pa.Buffer) -> bytes:
+def _header(name: str, descriptor: int) -> bytes:
     """Return the first bytes of a file: a digest of its name and of the digests of its parts.
 
-    Parts are digested in threads: a second for ten million rows on two cores.
+    Parts are digested in threads: a second for ten million rows on two cores. They are read, not
+    mapped, so that they do not count as memory of this process.
     """
-    view = memoryview(arrow)
-    parts = [view[start : start + _PART_BYTES] for start in range(0, len(view), _PART_BYTES)]
+    size = os.fstat(descriptor).st_size
+    starts = range(_HEADER_BYTES, size, _PART_BYTES)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="digest") as threads:
-        digests = threads.map(lambda part: hashlib.sha256(part).digest(), parts)
+        digests = threads.map(partial(_part_digest, descriptor), starts)
         digest = hashlib.sha256(name.encode() + b"".join(digests)).digest()
     return (_MAGIC + digest).ljust(_HEADER_BYTES, b"\0")
 
 
+def _part_digest(descriptor: int, start: int) -> bytes:
+    digest = hashlib.sha256()
+    for offset in range(start, start + _PART_BYTES, _READ_BYTES):
+        digest.update(os.pread(descriptor, _READ_BYTES, offset))
+    return digest.digest()
+
+
 def _write(index: SourceIndex, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     table = index.table().replace_schema_metadata({_DIGEST_KEY: index.keys_digest})
 
     # Written under a temporary name: another process may open the file at any moment.
     try:
         _make_room(path.parent, table.nbytes)
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(bytes(_HEADER_BYTES))
             with pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table)
-        with partial.open("r+b") as file:
-            arrow = pa.memory_map(str(partial)).read_buffer()[_HEADER_BYTES:]
-            file.write(_header(path.name, arrow))
-        partial.replace(path)
+        with unfinished.open("r+b") as file:
+            file.write(_header(path.name, file.fileno()))
+        unfinished.replace(path)
     except OSError as error:
         with suppress(OSError):
-            partial.unlink()
+            unfinished.unlink()
         raise StorageError(
             f"{path}: the index cannot be cached ({reason(error)}); "
             f"set SURGREC_CACHE to a folder on a local disk with {table.nbytes / 1e9:.1f} GB free"
