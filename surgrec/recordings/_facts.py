@@ -8,7 +8,7 @@ from fractions import Fraction
 from surgrec.recordings._demux import Demuxed, VideoStream, demux, positive_fraction
 from surgrec.recordings._endings import lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
-from surgrec.recordings._interlacing import FieldOrder, field_order
+from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._references import refers_to_other_files
 from surgrec.recordings._timeline import Timeline, make_timeline
@@ -60,8 +60,8 @@ class RecordingFacts:
     """ffmpeg's filters that turn the picture upright."""
     colors: tuple[str, ...]
     """The file's description of its colors, as options of ffmpeg's filter `setparams`."""
-    fields: FieldOrder
-    """Interlacing that the decoder does not mention, found by content."""
+    fields: Fields
+    """Interlacing by content, where the file does not tell it or contradicts it."""
     timeline: Timeline
     is_cut: bool
     """Whether data is missing at the end of the file."""
@@ -129,7 +129,18 @@ def inspect(recording: Recording) -> RecordingFacts:
         raise BadVideoError("no_video", f"the picture has {width} x {height} pixels")
 
     index = int(entries["index"])
-    fields = field_order(recording, index, timeline)
+    fields = find_fields(
+        Scanned(
+            recording=recording,
+            stream=index,
+            ordinal=next(n for n, stream in enumerate(demuxed.streams) if stream is chosen),
+            height=coded_height,
+            input_options=demuxed.input_options,
+            packets=chosen.packets,
+            timeline=timeline,
+            starts_anywhere=demuxed.container.get("format_name") in _JOINABLE,
+        )
+    )
     stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
     return RecordingFacts(
         stream=index,
@@ -218,7 +229,7 @@ def shortfall_s(expected_s: float) -> float:
 
 
 def _notes(
-    streams: Sequence[VideoStream], chosen: VideoStream, timeline: Timeline, fields: FieldOrder
+    streams: Sequence[VideoStream], chosen: VideoStream, timeline: Timeline, fields: Fields
 ) -> Iterator[str]:
     """Yield what the private report should say about the recording."""
     if len(streams) > 1:
@@ -230,8 +241,8 @@ def _notes(
             f"the clock of the file jumps at {join.at_s:.2f} s "
             f"(from {join.before_s:.2f} s to {join.after_s:.2f} s): times run on"
         )
-    if fields != "flagged":
-        yield "deinterlaced by content: the file does not say that it is interlaced"
+    if fields.note:
+        yield fields.note
 
 
 def _ending_notes(

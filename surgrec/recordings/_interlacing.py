@@ -1,56 +1,262 @@
-"""Interlacing by content, where the decoder does not mention it."""
+"""Interlacing: decided by content where the content is clear, and else by the file's flags.
 
-import math
-from typing import Literal
+The rule has one place, which is `find_fields`:
 
-from surgrec.recordings._ffmpeg import FfmpegError, run_ffmpeg
+1. A few pictures at several places of the file are looked at. Where their content agrees with the
+   flags that the decoder gives them, or is unclear, the flags hold for the whole file.
+2. If the content contradicts the flags, and is clear and the same at all places, it holds for the
+   whole file.
+3. Else every picture is looked at, and each stretch has its own scan. An unclear stretch, in which
+   nothing moves, has that of its neighbor.
+
+A stretch that is shorter than the distance of two places may be missed by the first step.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from surgrec.recordings._ffmpeg import Ffmpeg, FfmpegError
+from surgrec.recordings._fields import Gray, Scan, Stretch, common_scan, scan_of, stretches
 from surgrec.recordings._recording import Recording
-from surgrec.recordings._timeline import Timeline
+from surgrec.recordings._timeline import Packets, Timeline
 
-FieldOrder = Literal["flagged", "tff", "bff"]
-"""`flagged`: pictures are progressive unless the decoder flags them; else the order of fields."""
+_COLUMNS = 80
+"""Width to which pictures are reduced. Their lines stay."""
+_PICTURES = 14
+"""Consecutive pictures at a place."""
+_PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 20.0, 60
+"""Up to 5 places, 2 s apart or more; long videos have one every 20 s, and up to 60."""
+_LONGEST_SKIP = 100
+"""Pictures that may be decoded to reach a place."""
+_MOST_STRETCHES = 200
+_TOLD = 8
+"""Stretches that the private report lists."""
+_MARK = "surgrec"
 
-_SAMPLE_PICTURES = 24
-_SAMPLE_EVERY_S, _MOST_SAMPLES = 20.0, 5
-_CLEARLY = 4.0
-"""How many times more pictures must be interlaced than progressive."""
-_ENOUGH = 10
-_KEY = "lavfi.idet.multiple.current_frame"
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """How the pictures of a recording were scanned."""
+
+    stretches: tuple[Stretch, ...] = ()
+    """By the numbers of the decoded pictures. Empty: as the decoder flags each picture."""
+    note: str = ""
+    """A sentence for the private report if this is not what the file says."""
 
 
-def field_order(recording: Recording, stream: int, timeline: Timeline) -> FieldOrder:
-    """Return the order of fields in pictures that are interlaced without a flag.
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """A video stream whose interlacing is asked for."""
 
-    A few pictures at several places of the file are compared with their neighbors (idet).
+    recording: Recording
+    stream: int
+    """Its index in the file."""
+    ordinal: int
+    """Its number among the video streams."""
+    height: int
+    """Height of the decoded picture, pixels."""
+    input_options: tuple[str, ...]
+    """ffmpeg's options with which it reads the file to its end."""
+    packets: Packets
+    timeline: Timeline
+    starts_anywhere: bool
+    """Whether its container can be read from any byte, as MPEG streams can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    scan: Scan | None
+    """What the content tells."""
+    flags: frozenset[Scan]
+    """What the decoder says about the pictures."""
+
+    @property
+    def is_contradiction(self) -> bool:
+        return self.scan is not None and self.flags != {self.scan}
+
+
+def find_fields(video: Scanned) -> Fields:
+    """Return how the pictures of a recording were scanned.
+
+    Raises:
+        BadVideoError: The file cannot be read for now, or needs too much memory or time.
+    """
+    # A time does not tell the place in a file whose clock jumps.
+    by_bytes = video.starts_anywhere and bool((video.packets.positions >= 0).all())
+    reaches_all = by_bytes or not video.timeline.joins
+    seeks = list(_seeks(video, by_bytes=by_bytes)) if reaches_all else [_Seek()]
+    places = [_look(video, seek) for seek in seeks]
+
+    if reaches_all and not any(place.is_contradiction for place in places):
+        return Fields()
+    scan = places[0].scan
+    if reaches_all and scan is not None and all(place.scan == scan for place in places):
+        found: tuple[Stretch, ...] = (Stretch(0, scan),)
+    else:
+        scans = list(_all_scans(video))
+        found = stretches(scans, most=_MOST_STRETCHES) if any(scans) else ()
+
+    flags = frozenset[Scan]().union(*(place.flags for place in places))
+    if not found or (len(found) == 1 and flags == {found[0].scan}):
+        return Fields()
+    return Fields(stretches=found, note=_note(found, flags, video.timeline))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seek:
+    """How to come to a place."""
+
+    options: tuple[str, ...] = ()
+    skip: int = 0
+    """Number of pictures to skip."""
+
+
+def _seeks(video: Scanned, *, by_bytes: bool) -> Iterator[_Seek]:
+    """Yield the places to look at: pictures with which a decoder can begin, spread evenly."""
+    packets, duration_s = video.packets, video.timeline.duration_s
+    number = max(1, min(_PLACES, duration_s / _CLOSE_S), min(_MOST_PLACES, duration_s / _FAR_S))
+    wanted = np.arange(int(number)) * len(packets) // int(number)
+    # A recording that was joined to another one may differ from it.
+    joins_s = [join.at_s for join in video.timeline.joins[:_MOST_PLACES]]
+    wanted = np.append(wanted, np.searchsorted(video.timeline.pictures_s, joins_s) + _PICTURES)
+    keys = np.unique([0, *np.flatnonzero(packets.are_keys)])
+    times = np.where(np.isnan(packets.times_s), packets.order_s, packets.times_s)
+
+    taken = set()
+    for target in wanted.tolist():
+        key = int(keys[np.searchsorted(keys, target, "right") - 1])
+        skip = min(target - key, _LONGEST_SKIP) if (key, 0) in taken else 0
+        if (key, skip) in taken:
+            continue
+        taken.add((key, skip))
+        if key == 0:
+            yield _Seek(skip=skip)
+        elif by_bytes:
+            at = int(packets.positions[key])
+            yield _Seek(options=("-skip_initial_bytes", str(at)), skip=skip)
+        elif times[key] > 0:
+            at_s = f"{times[key]:.6f}"
+            options = ("-seek_timestamp", "1", "-noaccurate_seek", "-ss", at_s)
+            yield _Seek(options=options, skip=skip)
+
+
+def _look(video: Scanned, seek: _Seek) -> _Place:
+    """Return what the pictures at a place, and their flags, tell about their scan."""
+    reading, writing = os.pipe()
+    try:
+        marks = "".join(
+            f"[{name}]select=eq(interlace_type\\,{kind}),metadata=mode=add:key={_MARK}:value={name},"
+            f"metadata=mode=print:key={_MARK}:file='pipe\\:{writing}':direct=1,nullsink;"
+            for name, kind in (("tff", "TOPFIRST"), ("bff", "BOTTOMFIRST"))
+        )
+        end = seek.skip + _PICTURES
+        graph = f"trim=start_frame={seek.skip}:end_frame={end},split=3[all][tff][bff];{marks}[all]"
+        options = (*seek.options, *video.input_options)
+        try:
+            pictures = list(_pictures(video, options, graph, most=_PICTURES, mark=writing))
+        except FfmpegError:
+            pictures = []
+        finally:
+            os.close(writing)
+        # The lines about so few pictures fit into the pipe.
+        lines = os.read(reading, 1 << 16).split()
+    finally:
+        os.close(reading)
+
+    flagged: dict[Scan, int] = {
+        "tff": lines.count(f"{_MARK}=tff".encode()),
+        "bff": lines.count(f"{_MARK}=bff".encode()),
+    }
+    flagged["progressive"] = len(pictures) - sum(flagged.values())
+    return _Place(
+        scan=common_scan(_scans(iter(pictures))),
+        flags=frozenset(scan for scan, count in flagged.items() if count > 0),
+    )
+
+
+def _all_scans(video: Scanned) -> Iterator[Scan | None]:
+    """Yield how each picture of a recording was scanned."""
+    try:
+        yield from _scans(_pictures(video, video.input_options, ""))
+    except FfmpegError:
+        return
+
+
+def _scans(pictures: Iterator[Gray]) -> Iterator[Scan | None]:
+    """Yield how each picture was scanned. The first and the last one have one neighbor only."""
+    before: Gray | None = None
+    picture: Gray | None = None
+    for after in pictures:
+        if picture is not None:
+            yield None if before is None else scan_of(before, picture, after)
+        before, picture = picture, after
+    if picture is not None:
+        yield None
+
+
+def _pictures(
+    video: Scanned,
+    input_options: tuple[str, ...],
+    graph: str,
+    *,
+    most: int | None = None,
+    mark: int | None = None,
+) -> Iterator[Gray]:
+    """Yield decoded pictures, reduced to a few gray columns.
 
     Args:
-        recording: The file.
-        stream: Index of the video stream.
-        timeline: Its clock.
+        video: The video.
+        input_options: ffmpeg's options before the input.
+        graph: Filters before the reduction.
+        most: Number of pictures to decode; None: all.
+        mark: A descriptor that the filters write to.
+
+    Raises:
+        FfmpegError: ffmpeg cannot decode the file.
+        BadVideoError: The file cannot be read for now, or needs too much memory or time.
     """
-    places = min(_MOST_SAMPLES, max(1, math.ceil(timeline.duration_s / _SAMPLE_EVERY_S)))
-    top = bottom = progressive = 0
-    for place in range(places):
-        at_s = timeline.duration_s * place / places
-        counts = _count_fields(recording, stream, at_s)
-        top, bottom, progressive = top + counts[0], bottom + counts[1], progressive + counts[2]
+    stream = f"v:{video.ordinal}" if "-skip_initial_bytes" in input_options else str(video.stream)
+    reduced = f"format=gray,scale={_COLUMNS}:{video.height}:flags=area:interl=1"
+    output = ["-filter_complex", f"[0:{stream}]{graph}{reduced}[out]", "-map", "[out]"]
+    output += ["-fps_mode", "passthrough", *(["-frames:v", str(most)] if most else [])]
+    options = ["-copyts", "-reinit_filter", "0", "-noautorotate", "-threads", "1", *input_options]
+    with Ffmpeg(
+        "ffmpeg",
+        video.recording,
+        [*output, "-f", "rawvideo", "pipe:1"],
+        input_options=options,
+        descriptors=() if mark is None else (mark,),
+    ) as process:
+        size, data = _COLUMNS * video.height, b""
+        while chunk := process.read_some(process.stdout.fileno(), 1 << 18):
+            data += chunk
+            while len(data) >= size:
+                yield np.frombuffer(data[:size], np.uint8).reshape(-1, _COLUMNS).astype(np.int16)
+                data = data[size:]
+        process.finish()
 
-    if top + bottom < max(_ENOUGH, _CLEARLY * progressive):
-        return "flagged"
-    return "tff" if top >= bottom else "bff"
+
+_WORDS: dict[Scan, str] = {
+    "progressive": "progressive",
+    "tff": "interlaced (top field first)",
+    "bff": "interlaced (bottom field first)",
+}
 
 
-def _count_fields(recording: Recording, stream: int, at_s: float) -> tuple[int, int, int]:
-    """Return how many unflagged pictures near a time are top first, bottom first, progressive."""
-    seek = ["-noaccurate_seek", "-ss", f"{at_s:.3f}"] if at_s else []
-    # Flagged pictures are deinterlaced first, so that idet does not count them.
-    filters = ["yadif=deint=interlaced", f"trim=end_frame={_SAMPLE_PICTURES}", "idet"]
-    filters += [f"metadata=print:key={_KEY}:file='pipe\\:1'"]
-    output = ["-map", f"0:{stream}", "-an", "-vf", ",".join(filters)]
-    output += ["-frames:v", str(_SAMPLE_PICTURES), "-f", "null", "-"]
-    try:
-        text = run_ffmpeg(recording, [*seek, "-threads", "1"], output)
-    except FfmpegError:
-        return 0, 0, 0
-    found = [line.partition("=")[2].strip() for line in text.splitlines() if line.startswith(_KEY)]
-    return found.count("tff"), found.count("bff"), found.count("progressive")
+def _note(found: tuple[Stretch, ...], flags: frozenset[Scan], timeline: Timeline) -> str:
+    """Return what the private report should say about interlacing that the file does not tell."""
+    if len(found) > 1:
+        times = timeline.pictures_s[[min(s.first, len(timeline.pictures_s) - 1) for s in found]]
+        parts = (f"{_WORDS[s.scan]} from {at:.2f} s" for s, at in zip(found, times, strict=True))
+        told, more = ", ".join(itertools.islice(parts, _TOLD)), len(found) - _TOLD
+        return f"deinterlaced by content: {told}{f', and {more} more changes' if more > 0 else ''}"
+    scan = found[0].scan
+    if flags == {"progressive"}:
+        return "deinterlaced by content: the file does not say that it is interlaced"
+    says = " and ".join(_WORDS[flag] for flag in sorted(flags))
+    verb = "not deinterlaced" if scan == "progressive" else "deinterlaced by content"
+    return f"{verb}: the pictures are {_WORDS[scan]}, but the file says {says}"

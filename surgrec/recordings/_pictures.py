@@ -1,5 +1,6 @@
 """The pictures of a recording: decoded once, upright, deinterlaced, with square pixels."""
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -154,11 +155,7 @@ def _filters(
     rate: float | None,
     times_descriptor: int,
 ) -> Iterator[str]:
-    # Pictures whose size or format changes midway become like the first ones, field by field.
-    yield f"scale={facts.coded_width}:{facts.coded_height}:interl=-1:{_SCALER}"
-    if facts.fields != "flagged":
-        yield f"setfield={facts.fields}"
-    yield "yadif=deint=interlaced"
+    yield from _deinterlacing(facts)
 
     yield "settb=1/1000000"
     if rate is not None:
@@ -174,6 +171,30 @@ def _filters(
     yield f"scale={size[0]}:{size[1]}:{_SCALER}:out_range={out_range}"
     yield f"format={pixels}"
     yield "setsar=1"
+
+
+def _deinterlacing(facts: RecordingFacts) -> Iterator[str]:
+    """Yield the filters that make the pictures progressive."""
+    stretches = facts.fields.stretches
+    if not stretches:
+        fields, deinterlacers = -1, ["yadif=deint=interlaced"]
+    else:
+        fields = int(any(stretch.scan != "progressive" for stretch in stretches))
+        deinterlacers = []
+        for scan in ("tff", "bff"):
+            # The filter works on a picture when it has the next one. Where a scan changes, it also
+            # works on the picture before and behind, which may be of either scan.
+            ends = [*(stretch.first + 1 for stretch in stretches[1:]), math.inf]
+            spans = [
+                f"between(n,{first},{end})" if math.isfinite(end) else f"gte(n,{first})"
+                for (first, of), end in zip(stretches, ends, strict=True)
+                if of == scan
+            ]
+            if spans:
+                deinterlacers.append(f"yadif=deint=all:parity={scan}:enable='{'+'.join(spans)}'")
+    # Pictures whose size or format changes midway become like the first ones, field by field.
+    yield f"scale={facts.coded_width}:{facts.coded_height}:interl={fields}:{_SCALER}"
+    yield from deinterlacers
 
 
 def _microseconds(line: bytes) -> int:

@@ -109,6 +109,15 @@ def same_in_both(folder: Path, kind: str) -> Path:
         path.parent.mkdir()
         ffmpeg(*preview, "-i", large, "-map", "0", "-map", "1", "-c:v:1", "copy", path)
         return path
+    if kind == "interlaced in parts":
+        path.parent.mkdir()
+        waves = "color=size=128x64:rate={},geq=lum='128+100*sin((X+{}*N)/12)':cb=128:cr=128"
+        still, combed = waves.format(16, 6), waves.format(32, 3) + ",tinterlace=interleave_top"
+        sources = [
+            w for source in (still, combed) for w in ("-f", "lavfi", "-t", "4", "-i", source)
+        ]
+        ffmpeg(*sources, "-filter_complex", "concat,setfield=prog", "-pix_fmt", "yuv420p", path)
+        return path
     arguments = {
         "plain": (),
         "interlaced": ("-vf", "tinterlace=interleave_top", *INTERLACED),
@@ -254,7 +263,10 @@ def test_frames_show_the_moment_that_was_asked_for(tmp_path: Path, kind: str) ->
     assert late_s.max() < longest_s
 
 
-@pytest.mark.parametrize("kind", ["plain", "turned", "two streams", "interlaced", "wide pixels"])
+@pytest.mark.parametrize(
+    "kind",
+    ["plain", "turned", "two streams", "interlaced", "interlaced in parts", "wide pixels"],
+)
 def test_a_folder_and_a_corpus_show_the_same_pictures(tmp_path: Path, kind: str) -> None:
     path = same_in_both(tmp_path, kind)
     built = run_here(*build_folder(path.parent), *SAME_SIZE, "--out", tmp_path / "corpus")

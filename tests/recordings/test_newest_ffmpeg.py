@@ -9,6 +9,14 @@ from surgrec_shard import clip_writer
 from surgrec_shard.encode import EncodeSettings, encode_video
 
 from surgrec.recordings import Recording, _ffmpeg, inspect
+from tests.recordings.test_interlacing import (
+    COMBED,
+    combing_of,
+    in_turn,
+    interlaced,
+    progressive,
+    scans_of,
+)
 from tests.support.clocks import MPEG2, X264, overwrite, record_clock, stored_of
 from tests.support.tool import ffprobe
 
@@ -64,6 +72,12 @@ def test_interlaced_video_that_changes_midway_keeps_its_second_half(
     stored = stored_of(joined(tmp_path / "both.ts", first, second))
     assert stored.seconds == pytest.approx(8, abs=0.15)
     assert stored.largest_error_s < 0.15
+
+
+def test_each_stretch_has_its_own_scan(tmp_path: Path) -> None:
+    video = in_turn(tmp_path / "mixed.mkv", interlaced("bottom"), progressive(), interlaced())
+    assert scans_of(video) == ["bff", "progressive", "tff"]
+    assert combing_of(video).max() < COMBED
 
 
 def test_a_clean_aperture_is_not_stretched(tmp_path: Path) -> None:

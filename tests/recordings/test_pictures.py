@@ -227,24 +227,6 @@ def test_a_change_of_size_in_interlaced_video_loses_nothing(suffix: str, tmp_pat
     assert_whole(joined(tmp_path / f"both{suffix}", first, second), 8)
 
 
-@pytest.mark.parametrize("flagged", mostly_slow(False, True))
-def test_interlaced_pictures_are_found_with_and_without_a_flag(
-    flagged: bool, tmp_path: Path
-) -> None:
-    waves = "color=size=352x288:rate=50,geq=lum='128+100*sin((X+8*N)/12)':cb=128:cr=128"
-    flags = ("-flags", "+ilme+ildct", "-top", "1") if flagged else ()
-    progressive = "" if flagged else ",setfield=prog"
-    video = tmp_path / "waves.mkv"
-    ffmpeg(
-        *("-f", "lavfi", "-t", 4, "-i", f"{waves},tinterlace=interleave_top{progressive}"),
-        *("-pix_fmt", "yuv420p", "-c:v", "mpeg4", "-q:v", 2, *flags, video),
-    )
-    with Recording(video) as recording:
-        facts = inspect(recording)
-    assert facts.fields == ("flagged" if flagged else "tff")
-    assert bool(facts.notes) != flagged
-
-
 @slow
 def test_an_appended_second_file_is_told(tmp_path: Path) -> None:
     one = record_clock(tmp_path / "one.mp4", seconds=4)
