@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from surgrec.errors import ConfigError
 from surgrec.json_files import read_json_lines
+from surgrec.storage import check_owned
 
 Step = Annotated[int, Meta(ge=0, le=1 << 53)]
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -61,7 +62,12 @@ class QuarantineRow(Row):
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to a JSON-lines file, which is created if it does not exist."""
+    """Append rows to a JSON-lines file, which is created if it does not exist.
+
+    Raises:
+        ConfigError: Another process has taken over a folder that this one had locked.
+    """
+    check_owned()
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 

@@ -21,6 +21,7 @@ from surgrec.storage._digest import file_sha256
 from surgrec.storage._disk_cache import DiskCache, WholeFile
 from surgrec.storage._lock import FolderLock, acquire, try_acquire
 from surgrec.storage._owned import make_owned_folder, open_owned
+from surgrec.storage._owner_file import check_owned
 from surgrec.storage._retry import PATIENT, RetryPolicy
 from surgrec.storage._store import TEMPORARY, Counters, Store
 
@@ -34,6 +35,7 @@ __all__ = [
     "Store",
     "WholeFile",
     "acquire",
+    "check_owned",
     "file_sha256",
     "make_owned_folder",
     "open_owned",

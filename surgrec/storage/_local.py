@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 from surgrec.errors import MissingError, StorageError
 from surgrec.regular_files import check_mode, open_regular
 from surgrec.storage._deadline import Deadline
+from surgrec.storage._owner_file import check_owned
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
 from surgrec.storage._watch import watched
@@ -85,6 +86,7 @@ class LocalStore(Store):
 
     def delete(self, name: str) -> None:
         """Unlink the file, if it exists."""
+        check_owned()
         with _as_storage_errors(self.locate(name)):
             self._path(name).unlink(missing_ok=True)
 
@@ -133,6 +135,7 @@ class LocalStore(Store):
             size: Bytes that will be written, for messages.
             fill: Writes the bytes into an open file.
         """
+        check_owned()
         context, target = self.locate(name), self._path(name)
         temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
 

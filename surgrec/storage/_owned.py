@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from surgrec.errors import StorageError
+from surgrec.storage._owner_file import check_owned
 
 _FLAGS = {
     "r": os.O_RDONLY,
@@ -65,6 +66,8 @@ def open_owned(path: Path, mode: Literal["r", "w", "a"], *, newline: str | None 
         StorageError: The file belongs to another user, is open to others, or is not a regular file.
         OSError: The file cannot be opened.
     """
+    if mode != "r":
+        check_owned()
     flags = _FLAGS[mode] | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o600)

@@ -32,6 +32,7 @@ from surgrec.storage._download import (
     version_facts,
 )
 from surgrec.storage._failures import error_code, retry_until_deadline
+from surgrec.storage._owner_file import check_owned
 from surgrec.storage._presigned import Answer, PresignedGets
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, Store, check_name, check_range
@@ -161,12 +162,14 @@ class S3Store(Store):
 
     def write(self, name: str, data: bytes) -> None:
         """PUT the object."""
+        check_owned()
         self._call(
             self.locate(name), "put_object", Key=self._key(name), Body=data, sent_bytes=len(data)
         )
 
     def upload(self, name: str, path: Path) -> None:
         """Upload the file, in parts if it is large, and check the stored size."""
+        check_owned()
         context, key = self.locate(name), self._key(name)
         # The classic client: the CRT client takes a lock per host, which another process may hold.
         transfer = TransferConfig(preferred_transfer_client="classic")
@@ -192,6 +195,7 @@ class S3Store(Store):
 
     def delete(self, name: str) -> None:
         """DELETE the object."""
+        check_owned()
         self._call(self.locate(name), "delete_object", Key=self._key(name))
 
     def check_writable(self) -> None:

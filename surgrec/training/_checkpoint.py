@@ -26,7 +26,7 @@ from surgrec.models.encoder_file import unshared_on_cpu
 from surgrec.models.tensor_files import check_weights, is_finite, open_tensor_file
 from surgrec.runs import RunFiles
 from surgrec.runs.identity import different_lines
-from surgrec.storage import file_sha256
+from surgrec.storage import check_owned, file_sha256
 
 _STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -103,7 +103,9 @@ class Checkpoints:
         Raises:
             StorageError: The disk is full. Earlier checkpoints are kept.
             TrainingError: A tensor is not finite.
+            ConfigError: Another process has taken over the run folder.
         """
+        check_owned()
         path = self._path(step)
         partial = path.with_name(f".{path.name}.partial")
         try:
@@ -114,6 +116,9 @@ class Checkpoints:
                 write_encoder(partial / ENCODER_FILE)
             for file in partial.iterdir():
                 _sync(file)
+
+            # The save may have taken long.
+            check_owned()
 
             # The folder appears under its final name when all of its bytes are on the disk.
             if write_encoder is not None:
