@@ -134,17 +134,17 @@ def videos_of_folder(
     Raises:
         ManifestError: The expression does not match a path.
     """
-    pattern = UserPattern(case_from, "case_from") if case_from else None
+    cases = _cases(found, case_from) if case_from else [""] * len(found.paths)
     return [
         Video(
             path=path,
             source=source,
             domain=domain,
-            case=_case_of(pattern, path.relative_to(found.folder)) if pattern else "",
+            case=case,
             split=split,
             license=license,
         )
-        for path in found.paths
+        for path, case in zip(found.paths, cases, strict=True)
     ]
 
 
@@ -190,14 +190,18 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
             )
 
 
-def _case_of(pattern: UserPattern, path: Path) -> str:
-    case = pattern.search(printable_name(path))
-    if not case:
-        raise ManifestError(
-            f"case_from {pattern.text!r} finds no case in {printable_name(path)}; change "
-            "the expression"
-        )
-    return case
+def _cases(found: FoundVideos, case_from: str) -> list[str]:
+    """Return the case that an expression finds in the path of each video."""
+    pattern = UserPattern(case_from, "case_from")
+    names = [printable_name(path.relative_to(found.folder)) for path in found.paths]
+    cases = []
+    for name, case in zip(names, pattern.search(names), strict=True):
+        if not case:
+            raise ManifestError(
+                f"case_from {pattern.text!r} finds no case in {name}; change the expression"
+            )
+        cases.append(case)
+    return cases
 
 
 def _domains() -> str:

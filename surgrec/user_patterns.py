@@ -1,25 +1,43 @@
-"""Regular expressions of users, matched in time linear in the text (RE2)."""
+"""Regular expressions of users, matched by Python in a process with limits.
 
-import re
+An expression may need years for a short text. A process that runs it can be ended.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any
 
-import re2
+from surgrec.errors import ManifestError, cut
 
-from surgrec.errors import ManifestError
-
-_TOKEN = re.compile(r"\\(.)|\[\^?\]?|\]", re.DOTALL)
-_WORD = r"\p{L}\p{N}_"
-_OUTSIDE = {"w": f"[{_WORD}]", "W": f"[^{_WORD}]", "d": r"\p{Nd}", "D": r"\P{Nd}", "Z": r"\z"}
-_INSIDE = {"w": _WORD, "d": r"\p{Nd}", "D": r"\P{Nd}"}
-"""Escapes that mean ASCII in RE2, but all letters and digits in Python: outside and inside a set of
-characters."""
 _MOST_CHARACTERS = 1000
+_CPU_S = 2
+_TEXTS_PER_S = 10_000
+"""Texts that every further second of processor time is allowed for; it searches far more."""
+_MEMORY_BYTES = 1 << 30
+_WALL_S = 120.0
+
+_PROGRAM = """
+import json, re, resource, sys
+cpu_s, memory_bytes, expression, texts = json.load(sys.stdin)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+try:
+    pattern = re.compile(expression)
+except (re.error, OverflowError, RecursionError, ValueError) as error:
+    print(json.dumps(str(error)))
+    sys.exit()
+print(pattern.groups, flush=True)
+for text in texts:
+    match = pattern.search(text)
+    print(json.dumps(match and match.group(1)), flush=True)
+"""
 
 
 class UserPattern:
-    r"""An expression with one group.
-
-    It has the syntax of Python without look-around and backreferences, which RE2 cannot match.
+    r"""An expression of Python with one group.
 
     Args:
         text: The expression.
@@ -29,53 +47,52 @@ class UserPattern:
         ManifestError: It is no such expression.
 
     Example:
-        >>> UserPattern(r"(case\d+)", "case_from").search("2024/case07/left.mp4")
-        'case07'
+        >>> UserPattern(r"(case\d+)", "case_from").search(["2024/case07/left.mp4"])
+        ['case07']
     """
 
     def __init__(self, text: str, name: str) -> None:
-        self.text = text
+        self.text, self._name = text, name
         if len(text) > _MOST_CHARACTERS:
             raise ManifestError(
                 f"{name} has {len(text)} characters; give at most {_MOST_CHARACTERS}"
             )
-        options = re2.Options()
-        options.log_errors = False
+        self.search(())
+
+    def search(self, texts: Sequence[str]) -> list[str | None]:
+        """Return what the group matches first in each text; None where nothing matches.
+
+        Raises:
+            ManifestError: The search takes too long, or too much memory.
+        """
+        cpu_s = _CPU_S + len(texts) // _TEXTS_PER_S
+        request = json.dumps([cpu_s, _MEMORY_BYTES, self.text, list(texts)])
+        command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _PROGRAM]
         try:
-            self._pattern: Any = re2.compile(_for_re2(text), options)
-        except (re2.error, UnicodeEncodeError) as error:
-            raise ManifestError(
-                f"{name} {text!r} is not a regular expression that can be used "
-                f"({_reason(error)}); correct it, without look-around and backreferences"
-            ) from None
-        if self._pattern.groups != 1:
-            raise ManifestError(
-                f"{name} {text!r} has {self._pattern.groups} groups; put parentheses around the "
-                "case only"
+            answer = subprocess.run(
+                command, input=request, capture_output=True, text=True, timeout=_WALL_S, check=False
             )
+            lines = answer.stdout.splitlines()
+            is_complete = answer.returncode == 0
+        except subprocess.TimeoutExpired as error:
+            lines, is_complete = (error.stdout or b"").decode().splitlines(), False
 
-    def search(self, text: str) -> str | None:
-        """Return what the group matches first in a text; None if nothing matches."""
-        match = self._pattern.search(text)
-        found: str | None = match.group(1) if match else None
+        answers: list[Any] = [json.loads(line) for line in lines]
+        first, found = (answers[0], answers[1:]) if answers else (1, [])
+        if isinstance(first, str):
+            raise ManifestError(
+                f"{self._name} {self.text!r} is not a regular expression of Python ({first}); "
+                "correct it"
+            )
+        if first != 1:
+            raise ManifestError(
+                f"{self._name} {self.text!r} has {first} groups; put parentheses around the case "
+                "only"
+            )
+        if not is_complete:
+            place = f" for {cut(texts[len(found)])}" if len(found) < len(texts) else ""
+            raise ManifestError(
+                f"{self._name} {self.text!r} needs too much time or memory{place}; simplify it, "
+                "such as (a+)+ to (a+)"
+            )
         return found
-
-
-def _for_re2(text: str) -> str:
-    """Return an expression in which letters and digits are those of Unicode, as in Python."""
-    is_inside = False
-
-    def replace(match: re.Match[str]) -> str:
-        nonlocal is_inside
-        token, escaped = match.group(0), match.group(1)
-        if escaped is None:
-            is_inside = token != "]"
-            return token
-        return (_INSIDE if is_inside else _OUTSIDE).get(escaped, token)
-
-    return _TOKEN.sub(replace, text)
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0]
-    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(error)
