@@ -27,6 +27,13 @@ _MOST_DIGITS = 40
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _MERGE_KEY = "<<"
+_TAGGED: dict[str, tuple[tuple[type, ...], str]] = {
+    "!!int": ((int,), "a whole number"),
+    "!!float": ((int, float), "a number"),
+    "!!bool": ((bool,), "true or false"),
+    "!!null": ((type(None),), "null"),
+}
+"""Tags that are honored besides that of text: types of the plain value, and their name."""
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE|yes|Yes|YES|on|On|ON")
@@ -64,7 +71,8 @@ def parse_yaml(data: bytes | str, context: str) -> Any:
     """Return the content of a YAML text.
 
     Numbers are those of YAML 1.2: `1e-6` is one, and so is `0o17`; a leading zero is refused. Dates
-    and times are text. The keys of mappings are text as it is written.
+    and times are text. The keys of mappings are text as it is written. The tags of text, numbers,
+    truth and null must agree with their values; other tags are refused.
 
     Args:
         data: The text, UTF-8.
@@ -159,28 +167,44 @@ class _Builder:
         self._add(value, size, line)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        tag = (event.tag or "").removeprefix(_TAG)
-        if event.tag and tag not in ("str", "int", "float", "bool", "null", "!"):
-            self._refuse(line, f"the tag {cut(event.tag)} is not known", "remove it")
+        tag = _short_tag(event.tag)
+        if tag not in ("", "!", "!!str", *_TAGGED):
+            self._refuse(line, f"the tag {cut(tag)} is not known", "remove it")
         if self._awaits_key():
+            if tag in _TAGGED:
+                self._refuse(line, f"a key has the tag {tag}, but keys are text", "remove it")
             value: Any = event.value
-            self._open[-1].merges = value == _MERGE_KEY and event.implicit[0]
-        elif tag in ("str", "!") or not (event.implicit[0] or event.tag):
+            self._open[-1].merges = value == _MERGE_KEY and event.implicit[0] and not tag
+        elif tag in ("!", "!!str") or not (event.implicit[0] or event.tag):
             value = event.value
         else:
-            try:
-                value = plain_scalar(event.value)
-            except _NumberError as error:
-                self._refuse(line, error.finding, error.remedy)
+            value = self._plain(event.value, tag, line)
 
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1)
         self._add(value, 1, line)
 
+    def _plain(self, text: str, tag: str, line: int) -> Any:
+        """Return the value of text without quotes, or with the tag of a number, truth or null."""
+        try:
+            value: Any = plain_scalar(text)
+        except _NumberError as error:
+            self._refuse(line, error.finding, error.remedy)
+        if not tag:
+            return value
+
+        kinds, words = _TAGGED[tag]
+        if type(value) not in kinds:
+            self._refuse(
+                line, f"{tag} {shown(text)} is not {words}", "correct it, or remove the tag"
+            )
+        return float(value) if tag == "!!float" else value
+
     def _begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
         is_mapping = isinstance(event, yaml.MappingStartEvent)
-        if event.tag and event.tag != _TAG + ("map" if is_mapping else "seq"):
-            self._refuse(line, f"the tag {cut(event.tag)} is not known", "remove it")
+        tag = _short_tag(event.tag)
+        if tag not in ("", "!", "!!map" if is_mapping else "!!seq"):
+            self._refuse(line, f"the tag {cut(tag)} is not known here", "remove it")
         if self._awaits_key():
             self._refuse(line, "a key is a list or a mapping", "write the key as text")
         if len(self._open) == _DEEPEST:
@@ -240,6 +264,11 @@ class _Builder:
 
     def _refuse(self, line: int, finding: str, remedy: str) -> None:
         raise ConfigError(f"{self._context}, line {line}: {finding}; {remedy}")
+
+
+def _short_tag(tag: str | None) -> str:
+    """Return a tag as it is usually written, such as `!!int`; empty without one."""
+    return f"!!{tag.removeprefix(_TAG)}" if tag and tag.startswith(_TAG) else tag or ""
 
 
 class _NumberError(Exception):

@@ -166,3 +166,68 @@ def test_a_pipe_a_socket_and_a_device_are_not_read(tmp_path: Path) -> None:
 def test_written_yaml_reads_back_as_it_was(value: str) -> None:
     content = {"text": value, value: [value, 1e-5, 3, True, None, {}, []], "again": [value] * 2}
     assert parse_yaml(to_yaml(content), "x") == content
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("!!int 5", 5), ("!!int 0x10", 16), ("!!int '5'", 5), ("&a !!int -3", -3)),
+        *(("!!float 1.5", 1.5), ("!!float 1", 1.0), ("!!float 1e3", 1000.0)),
+        *(("!!bool yes", True), ("!!null ~", None), ("!!null", None), ("!!null ''", None)),
+        *(
+            ("!!str 5", "5"),
+            ("!!str", ""),
+            ("!!str null", "null"),
+            ("! 5", "5"),
+            ("!!str |\n  5", "5"),
+        ),
+        *(("!<tag:yaml.org,2002:str> 5", "5"), ("!!map {a: 1}", {"a": 1}), ("!!seq [1]", [1])),
+        *(("! [1]", [1]), ("{!!str 5: 1}", {"5": 1}), ("{! <<: 1}", {"<<": 1})),
+    ],
+)
+def test_a_tag_that_agrees_with_its_value_is_honored(text: str, value: object) -> None:
+    read = parse_yaml(f"a: 1\nk: {text}", "x")["k"]
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        *(("!!int abc", "!!int 'abc' is not a whole number"), ("!!int 1.5", "!!int '1.5' is not")),
+        *(
+            ("!!int", "!!int '' is not"),
+            ("!!int true", "!!int 'true' is not"),
+        ),
+        *(("!!float x", "!!float 'x' is not a number"), ("!!float", "!!float '' is not a number")),
+        *(("!!bool 1", "!!bool '1' is not true or false"), ("!!null x", "!!null 'x' is not null")),
+        *(("[!!int abc]", "!!int 'abc'"), ("!!int 012", "012 begins with a zero")),
+        ("!!float .inf", ".inf is not a finite number"),
+        ("{!!int 5: 1}", "a key has the tag !!int, but keys are text"),
+        ("{!!float x: 1}", "a key has the tag !!float"),
+        ("!!python/object/apply:os.system [id]", "!!python/object/apply:os.system is not known"),
+        *(
+            ("!!python/name:os.system", "!!python/name:os.system is not known"),
+            ("!x 1", "!x is not"),
+        ),
+        *(("!!binary aGk=", "!!binary is not"), ("!!timestamp 2001-01-01", "!!timestamp is not")),
+        *(("!!set {a, b}", "!!set is not"), ("!!omap [a: 1]", "!!omap is not known")),
+        *(("!!pairs [a: 1]", "!!pairs is not"), ("!!seq {a: 1}", "!!seq is not known here")),
+        *(("!!map [1]", "!!map is not known here"), ("!!str [1]", "!!str is not known here")),
+        *(("!<foo> 1", "the tag foo is not"), ("!!value =", "!!value is not")),
+        ("{!!merge <<: {a: 1}}", "!!merge is not known"),
+        ("!!" + "x" * 5000 + " 1", "xxx... is not known"),
+    ],
+)
+def test_any_other_tag_is_refused_with_its_line(text: str, finding: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_yaml(f"a: 1\nk: {text}", "x")
+    assert str(refused.value).startswith("x, line 2: ")
+    assert finding in str(refused.value)
+    assert len(str(refused.value)) < 250
+
+
+def test_a_tag_by_another_handle_is_the_same_tag() -> None:
+    head = "%TAG ! tag:yaml.org,2002:\n---\n"
+    assert parse_yaml(head + "!int 5", "x") == 5
+    with pytest.raises(ConfigError, match="x, line 3: !!int 'abc' is not a whole number"):
+        parse_yaml(head + "!int abc", "x")
