@@ -15,17 +15,18 @@ from surgrec.recordings._content import (
     may_be_video,
 )
 from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
-from surgrec.recordings._ffmpeg import STOPPED, FfmpegError, find_program, run_ffprobe
+from surgrec.recordings._ffmpeg import FfmpegError, read_error, run_ffprobe
 from surgrec.recordings._frames import read_frames, stored_size
 from surgrec.recordings._pictures import Picture, PictureReader
+from surgrec.recordings._process import FfmpegProcess, find_program, starting
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
 from surgrec.recordings._timeline import Timeline
 
 __all__ = [
     "HEAD_BYTES",
-    "STOPPED",
     "BadVideoError",
     "FfmpegError",
+    "FfmpegProcess",
     "FileIdentity",
     "Picture",
     "PictureReader",
@@ -39,8 +40,10 @@ __all__ = [
     "inspect",
     "is_dicom_video",
     "may_be_video",
+    "read_error",
     "read_frames",
     "run_ffprobe",
     "shortfall_s",
+    "starting",
     "stored_size",
 ]

@@ -30,12 +30,16 @@ _UNKNOWN = -(1 << 63)
 class VideoStream:
     """One video stream of a recording."""
 
+    index: int
+    """Its number among the streams of the file."""
     entries: dict[str, str]
     """What ffprobe says about it."""
     packets: Packets
     """Those whose pictures are shown."""
     hidden: int
     """Number of packets that an edit list hides."""
+    read: tuple[int, int]
+    """Number of all packets, and of their bytes."""
 
     @property
     def end(self) -> int:
@@ -65,16 +69,18 @@ class _Columns:
         self.pts, self.dts = array("q"), array("q")
         self.positions, self.sizes = array("q"), array("q")
         self.keys = array("b")
-        self.hidden = 0
+        self.hidden = self.bytes = 0
 
     def add(self, fields: list[str]) -> None:
         """Take the fields of a packet."""
+        size = _integer(fields[4])
+        self.bytes += size
         if "D" in fields[6]:
             self.hidden += 1
             return
         self.pts.append(_integer(fields[2]))
         self.dts.append(_integer(fields[3]))
-        self.sizes.append(_integer(fields[4]))
+        self.sizes.append(size)
         self.positions.append(max(_integer(fields[5]), -1))
         self.keys.append("K" in fields[6])
 
@@ -129,7 +135,15 @@ def _demux(recording: Recording, input_options: Sequence[str]) -> tuple[Demuxed,
         found = columns[stream.get("index", "")]
         time_base = positive_fraction(stream.get("time_base")) or Fraction(1, 1000)
         packets = found.packets(time_base)
-        streams.append(VideoStream(entries=stream, packets=packets, hidden=found.hidden))
+        streams.append(
+            VideoStream(
+                index=int(stream["index"]),
+                entries=stream,
+                packets=packets,
+                hidden=found.hidden,
+                read=(len(packets) + found.hidden, found.bytes),
+            )
+        )
     demuxed = Demuxed(
         streams=streams,
         container=container,

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
 from surgrec.recordings._demux import Demuxed, VideoStream, demux, positive_fraction
 from surgrec.recordings._endings import lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._references import refers_to_other_files
-from surgrec.recordings._timeline import Timeline, make_timeline
+from surgrec.recordings._timeline import PAUSE_S, UNUSUAL, Timeline, make_timeline
 
 _JOINABLE = frozenset(("mpegts", "mpeg"))
 """Containers whose clock may jump by design."""
@@ -38,6 +40,10 @@ _COLORS = (
 """ffprobe's key, the option of setparams, and values that can be stored."""
 _TRANSPOSE = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
 """ffmpeg's names of the exchange of rows and columns, by the signs of b and c of the matrix."""
+_SWALLOWING = frozenset(("h264", "hevc", "mpegvideo", "m4v", "nut"))
+"""Formats in which a packet ends where the next one begins, behind any unreadable bytes."""
+_LARGEST_OTHER = 1.5
+"""Size of a picture that refers to others, as a multiple of the usual size of those that do not."""
 _SMALLEST_PX, _LARGEST_PX, _HIGHEST_RATE = 16, 32768, 1000
 _TOLD_S = 0.5
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
@@ -63,6 +69,10 @@ class RecordingFacts:
     fields: Fields
     """Interlacing by content, where the file does not tell it or contradicts it."""
     timeline: Timeline
+    has_times: bool
+    """Whether the container has timestamps; else lost pictures make the later ones early."""
+    packets: tuple[int, int]
+    """Number of the stream's packets, and of their bytes."""
     is_cut: bool
     """Whether data is missing at the end of the file."""
     stated_s: float | None
@@ -128,11 +138,12 @@ def inspect(recording: Recording) -> RecordingFacts:
     ):
         raise BadVideoError("no_video", f"the picture has {width} x {height} pixels")
 
-    index = int(entries["index"])
+    # ffprobe takes a read error for the end of the file.
+    recording.require_readable(chosen.end)
     fields = find_fields(
         Scanned(
             recording=recording,
-            stream=index,
+            stream=chosen.index,
             ordinal=next(n for n, stream in enumerate(demuxed.streams) if stream is chosen),
             height=coded_height,
             input_options=demuxed.input_options,
@@ -143,7 +154,7 @@ def inspect(recording: Recording) -> RecordingFacts:
     )
     stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
     return RecordingFacts(
-        stream=index,
+        stream=chosen.index,
         width=width,
         height=height,
         coded_width=coded_width,
@@ -156,11 +167,14 @@ def inspect(recording: Recording) -> RecordingFacts:
         ),
         fields=fields,
         timeline=timeline,
+        has_times=demuxed.container.get("format_name") not in _COUNTING,
+        packets=chosen.read,
         is_cut=_is_cut(recording, chosen, stated_s, demuxed, timeline),
         stated_s=stated_s,
         input_options=demuxed.input_options,
         notes=(
             *_notes(streams, chosen, timeline, fields),
+            *_damage_notes(chosen, timeline, demuxed.container.get("format_name", "")),
             *_ending_notes(recording, demuxed, chosen, stated_s, timeline),
             *unread_notes(recording, chosen.end, demuxed.container.get("format_name", "")),
         ),
@@ -243,6 +257,30 @@ def _notes(
         )
     if fields.note:
         yield fields.note
+
+
+def _damage_notes(stream: VideoStream, timeline: Timeline, container: str) -> Iterator[str]:
+    """Yield sentences about packets that hold damaged data, by their sizes."""
+    packets, pictures = stream.packets, timeline.pictures_s
+
+    def second(index: int) -> str:
+        return f"{pictures[min(index, len(pictures) - 1)]:.1f} s"
+
+    if container == "dv" and (packets.sizes != packets.sizes[0]).any():
+        first = int(np.argmax(packets.sizes != packets.sizes[0]))
+        yield f"the data near {second(first)} is not of the format before: it may be damaged"
+    if container not in _SWALLOWING or not packets.are_keys.any():
+        return
+
+    byte_rate = float(packets.sizes.sum()) / timeline.duration_s
+    usual = float(np.median(packets.sizes[packets.are_keys]))
+    largest = usual * np.where(packets.are_keys, UNUSUAL, _LARGEST_OTHER)
+    for index in np.flatnonzero(packets.sizes > np.maximum(largest, PAUSE_S * byte_rate)).tolist():
+        size = int(packets.sizes[index])
+        yield (
+            f"{size / 1e3:.0f} kB near {second(index)} are unreadable, "
+            f"about {size / byte_rate:.1f} s of video"
+        )
 
 
 def _ending_notes(

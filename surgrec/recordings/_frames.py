@@ -3,6 +3,7 @@
 import functools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +48,8 @@ def read_frames(
 ) -> Generator[Pixels | BadVideoError]:
     """Yield the central square on screen at each time, or the reason why there is none.
 
-    The file is decoded once, in order, up to the last time. Only pictures that are still to be
-    yielded are in memory.
+    The file is decoded once, in order. Only pictures that are still to be yielded are in memory.
+    The last frame comes after the end of the file, so that no read error is missed.
 
     Args:
         recording: The recording.
@@ -60,8 +61,12 @@ def read_frames(
     yielded = 0
     failure = BadVideoError("undecodable", "the pictures of the file cannot be decoded")
     try:
-        with PictureReader(recording, facts, size=size, pixels="rgb24") as pictures:
+        with PictureReader(recording, facts, size=size, pixels="rgb24") as reader:
+            pictures = iter(reader)
             for frame in _frames(pictures, times_s.tolist(), facts.timeline, size):
+                if yielded + 1 == len(times_s):
+                    with suppress(FfmpegError):
+                        deque(pictures, maxlen=0)
                 yield frame
                 yielded += 1
     except FfmpegError as error:

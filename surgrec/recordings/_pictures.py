@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from surgrec.recordings._demux import demux
 from surgrec.recordings._facts import RecordingFacts
-from surgrec.recordings._ffmpeg import Ffmpeg
+from surgrec.recordings._ffmpeg import Ffmpeg, read_error
+from surgrec.recordings._process import starting
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._timeline import VideoClock
 
@@ -56,7 +58,9 @@ class PictureReader:
     ) -> None:
         self._clock = VideoClock(facts.timeline)
         self._bytes = round(size[0] * size[1] * _BYTES_PER_PIXEL[pixels])
-        reading, writing = os.pipe()
+        self._recording, self._facts = recording, facts
+        with starting("ffmpeg"):
+            reading, writing = os.pipe()
         self._times_descriptor = reading
         try:
             self._process = Ffmpeg(
@@ -65,6 +69,7 @@ class PictureReader:
                 _output(facts, size, pixels, rate, writing),
                 input_options=(*_INPUT_OPTIONS, *facts.input_options),
                 descriptors=(writing,),
+                counts_packets=True,
             )
         except BaseException:
             os.close(reading)
@@ -73,6 +78,8 @@ class PictureReader:
             os.close(writing)
         self.complaints = 0
         """Number of complaints of the decoder, complete after the last picture."""
+        self.damaged_s: list[float] = []
+        """About when they came, seconds of the video, ascending."""
 
     def __enter__(self) -> "PictureReader":
         return self
@@ -88,19 +95,46 @@ class PictureReader:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
-        corrupt = 0
+        corrupt = errors = 0
+        time_s = 0.0
         for container_s in self._times():
             data = self._read_exactly(self._bytes)
             if data is None:
                 break
+            time_s = self._clock.time_of(container_s)
+            if self._process.log.errors > errors:
+                errors = self._process.log.errors
+                self.damaged_s.append(time_s)
             yield Picture(
-                time_s=self._clock.time_of(container_s),
+                time_s=time_s,
                 data=data,
                 is_corrupt=self._process.log.corrupt_pictures > corrupt,
             )
             corrupt = self._process.log.corrupt_pictures
         self._process.finish()
         self.complaints = self._process.log.errors
+        if self.complaints > errors:
+            self.damaged_s.append(time_s)
+
+        self._require_all_packets()
+
+    def _require_all_packets(self) -> None:
+        """Check that two passes over the file found the same: demuxers hide read errors.
+
+        Raises:
+            BadVideoError: They did not.
+        """
+        found = self._process.log.demuxed.get(self._facts.stream, self._facts.packets)
+        if found == self._facts.packets:
+            return
+
+        # Behind damage ffmpeg may read on where ffprobe always stops.
+        streams = {stream.index: stream for stream in demux(self._recording).streams}
+        again = streams[self._facts.stream].read if self._facts.stream in streams else (0, 0)
+        passes = {self._facts.packets, again}
+        if len(passes) > 1 or found < self._facts.packets:
+            counts = [f"{count} packets of {size} bytes" for count, size in {*passes, found}]
+            raise read_error(f"its video has {' or '.join(sorted(counts))}")
 
     def _times(self) -> Iterator[float]:
         """Yield the container's time of each picture, seconds. ffmpeg prints it before the data."""

@@ -93,6 +93,21 @@ class Recording:
         self.require_unchanged()
         return digest.hexdigest()
 
+    def require_readable(self, start: int) -> None:
+        """Read the file from a place to its end.
+
+        Args:
+            start: The place, bytes.
+
+        Raises:
+            BadVideoError: It cannot be read.
+        """
+        try:
+            while data := os.pread(self._descriptor, _PART_BYTES, start):
+                start += len(data)
+        except OSError as error:
+            raise _unreadable(error) from None
+
     def require_unchanged(self, since: FileIdentity | None = None) -> None:
         """Check that the file is as it was when it was opened.
 

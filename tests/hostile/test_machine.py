@@ -146,14 +146,15 @@ def limited(kind: int, value: int) -> Make:
     return make
 
 
-def with_ffmpeg(body: str, name: str = "ffmpeg") -> Make:
-    """Make a build with another ffmpeg, a shell script in which `real` runs the real one."""
+def with_ffmpeg(body: str, name: str = "ffmpeg", content: bytes = b"") -> Make:
+    """Make a build with another ffmpeg: a script in which `real` runs the real one, or bytes."""
 
     def make(folder: Path) -> Sequence[object]:
         command = build(folder)
         path = folder / "bin" / name
         path.parent.mkdir()
-        path.write_text(f'#!/bin/bash\nreal() {{ {shutil.which(name)} "$@"; }}\n{body}\n')
+        script = f'#!/bin/bash\nreal() {{ {shutil.which(name)} "$@"; }}\n{body}\n'
+        path.write_bytes(content or script.encode())
         path.chmod(0o755)
         _stack.enter_context(
             mock.patch.dict(os.environ, PATH=f"{path.parent}:{os.environ['PATH']}")
@@ -297,6 +298,7 @@ KINDS = [
             "files from 1901": mtimes(-2.1e9),
             "files without a time": mtimes(0),
             "the limit of 64 open files": limited(resource.RLIMIT_NOFILE, 64),
+            "a limit of memory below that of an ffmpeg": limited(resource.RLIMIT_AS, 3 << 30),
             "a kill at its start": killed_after(0.5),
             "a kill while it encodes": killed_after(1.2),
             "a lost shard": after_a_build(
@@ -323,6 +325,15 @@ KINDS = [
         for what, make in {
             "an owner elsewhere that is alive": owned_by(),
             "no ffmpeg": without_programs,
+            "an ffmpeg without its libraries": with_ffmpeg(
+                "echo 'ffmpeg: error while loading shared libraries: libx.so' >&2; exit 127"
+            ),
+            "an ffprobe without its libraries": with_ffmpeg(
+                "echo 'ffprobe: error while loading shared libraries: libx.so' >&2; exit 127",
+                "ffprobe",
+            ),
+            "an ffmpeg that cannot be run": with_ffmpeg("", content=b"\0"),
+            "an ffprobe that cannot be run": with_ffmpeg("", "ffprobe", content=b"\0"),
             "an ffmpeg without x264": with_ffmpeg('case "$*" in *x264*) exit 1;; esac; real "$@"'),
             "a corpus in /proc": into("/proc/none/corpus"),
             "a corpus below a file": into("{folder}/videos/a.mp4/corpus"),

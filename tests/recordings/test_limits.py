@@ -1,11 +1,21 @@
 """ffmpeg that hangs, takes too much memory or cannot read its file costs one video for now."""
 
+import os
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 
-from surgrec.recordings import BadVideoError, Recording, _ffmpeg, inspect
+from surgrec.errors import MachineError, SetupError
+from surgrec.recordings import (
+    BadVideoError,
+    PictureReader,
+    Recording,
+    _ffmpeg,
+    _process,
+    inspect,
+)
 from tests.support.clocks import record_clock
 
 
@@ -19,7 +29,7 @@ def pretend(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "ffprobe"
     program.write_text(f"#!/bin/sh\n{script.format(real=shutil.which('ffprobe'))}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(_ffmpeg, "find_program", lambda name: str(folder / name))
+    monkeypatch.setattr(_process, "find_program", lambda name: str(folder / name))
 
 
 @pytest.mark.parametrize(
@@ -42,8 +52,8 @@ def test_limits_of_an_ffmpeg_cost_one_video(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_ffmpeg, "STALL_S", 1.0)
-    monkeypatch.setattr(_ffmpeg, "COMPLAINT_BYTES", 1_000_000)
+    monkeypatch.setattr(_process, "STALL_S", 3.0)
+    monkeypatch.setattr(_process, "COMPLAINT_BYTES", 100_000)
     monkeypatch.setattr(_ffmpeg, "OUTPUT_BYTES", 1_000_000)
     pretend(script, tmp_path, monkeypatch)
     with recording, pytest.raises(BadVideoError) as error:
@@ -54,6 +64,58 @@ def test_limits_of_an_ffmpeg_cost_one_video(
 def test_an_ffmpeg_is_refused_more_memory_than_its_limit(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ffmpeg, "MEMORY_BYTES", 1 << 20)
-    with recording, pytest.raises((BadVideoError, _ffmpeg.FfmpegError)):
+    monkeypatch.setattr(_process, "MEMORY_BYTES", 1 << 20)
+    with recording, pytest.raises(BadVideoError) as error:
         inspect(recording)
+    assert (error.value.reason, error.value.may_pass) == ("out_of_memory", True)
+
+
+def test_a_smaller_limit_of_the_user_holds_for_an_ffmpeg(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend("sleep 1; ulimit -v", tmp_path, monkeypatch)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, hard))
+    try:
+        with recording:
+            assert _ffmpeg.run_ffprobe(recording, []) == f"{3 << 20}\n"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_an_ffmpeg_that_cannot_be_run_is_told_as_such(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ffprobe").write_bytes(b"\0 no program")
+    (tmp_path / "ffprobe").chmod(0o755)
+    monkeypatch.setattr(_process, "find_program", lambda name: str(tmp_path / name))
+    with recording, pytest.raises(SetupError, match=r"cannot be started \(Exec format error\)"):
+        inspect(recording)
+
+
+def test_a_lack_of_libraries_is_no_fault_of_a_video(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = "echo 'ffprobe: error while loading shared libraries: libx.so: no such file' >&2"
+    pretend(f"{missing}; exit 127", tmp_path, monkeypatch)
+    with recording, pytest.raises(SetupError, match=r"cannot be started \(.*libx\.so"):
+        inspect(recording)
+
+
+@pytest.mark.parametrize("spare", range(7))
+def test_a_lack_of_open_files_is_no_fault_of_a_video(recording: Recording, spare: int) -> None:
+    with recording:
+        facts = inspect(recording)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        taken = [os.dup(0) for _ in range(highest)]  # no gaps below
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + spare, hard))
+        try:
+            with pytest.raises(MachineError, match="ran out of memory, processes or open files"):
+                PictureReader(recording, facts, size=(64, 64))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in taken:
+                os.close(descriptor)

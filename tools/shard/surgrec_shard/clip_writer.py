@@ -1,18 +1,13 @@
 """Clips: frames become mp4 files, through one process of ffmpeg per uninterrupted stretch."""
 
 import csv
-import errno
-import os
-import signal
-import subprocess
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from surgrec.errors import SetupError
-from surgrec.recordings import STOPPED, BadVideoError, find_program
+from surgrec.recordings import FfmpegProcess
 
 _SEGMENTS_FILE = "segments.csv"
 
@@ -63,78 +58,57 @@ class ClipWriter:
     ) -> None:
         self._folder, self._frames = folder, frames
         self._first_frame = first_frame
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the writer
-        self._process = subprocess.Popen(
+        self._process = FfmpegProcess(
+            "ffmpeg",
             [
-                *(find_program("ffmpeg"), "-v", "error", "-nostdin", "-y"),
-                *("-f", "rawvideo", "-pix_fmt", "yuv420p"),
+                *("-v", "level+error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p"),
                 *("-s", f"{frames.width}x{frames.height}", "-framerate", str(frames.rate)),
                 *("-i", "pipe:0", *_output(frames, encoding, clip_s, first_clip)),
             ],
-            stdin=subprocess.PIPE,
-            stderr=self._log,
-            cwd=folder,
-            umask=0o077,
+            folder=folder,
+            is_fed=True,
         )
 
     def __enter__(self) -> "ClipWriter":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._log.close()
+    def __exit__(self, *error: object) -> None:
+        self._process.__exit__(*error)
 
     def write(self, data: bytes, count: int) -> None:
         """Write one picture as `count` frames.
 
         Raises:
+            BadVideoError: ffmpeg needs too much memory or time, or writes too much.
+            SetupError: It cannot encode, or was stopped by a signal.
             OSError: The disk is full.
         """
-        assert self._process.stdin is not None
         try:
             for _ in range(count):
-                self._process.stdin.write(data)
+                self._process.write(data)
         except BrokenPipeError:
-            self._process.wait()
             self._judge()
 
     def close(self) -> list[EncodedClip]:
         """Finish the stretch and return its clips.
 
         Raises:
+            BadVideoError: ffmpeg needs too much memory or time, or writes too much.
+            SetupError: It cannot encode, or was stopped by a signal.
             OSError: The disk is full.
         """
-        assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._process.wait()
         self._judge()
         return self._clips()
 
     def _judge(self) -> None:
         """Raise the reason of a process that has failed. It is never the fault of the video."""
-        self._log.seek(0)
-        log = self._log.read(1 << 16).decode("utf-8", errors="replace")
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if os.strerror(number) in log:
-                raise OSError(number, os.strerror(number))
-        status = self._process.returncode
-        if status == -signal.SIGKILL:
-            raise BadVideoError(
-                "out_of_memory",
-                "the encoder was killed, perhaps because memory ran out; use fewer --workers, and "
-                "run the same command again",
-                may_pass=True,
+        if status := self._process.wait():
+            reason = self._process.log.reason()
+            raise SetupError(
+                f"ffmpeg cannot encode ({reason}; exit status {status}); check its encoders"
             )
-        if status < 0 or status == STOPPED:
-            raise SetupError("ffmpeg was stopped by a signal; run the same command again")
-        if status:
-            reason = " ".join(log.split()) or f"exit status {status}"
-            raise SetupError(f"ffmpeg cannot encode ({reason}); check its encoders")
 
     def _clips(self) -> list[EncodedClip]:
         """Read ffmpeg's list of segments, whose times give exact numbers of frames."""

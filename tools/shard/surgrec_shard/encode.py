@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -22,6 +22,7 @@ from surgrec.recordings import (
     Recording,
     RecordingFacts,
     inspect,
+    read_error,
     shortfall_s,
     stored_size,
 )
@@ -35,6 +36,8 @@ _ENCODING_VERSION = 2
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
 _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
+_MOST_PLACES = 10
+"""Damaged places that a note lists."""
 _NOTES = {"gap": "the file has no pictures there", "damaged": "they cannot be decoded"}
 """Reasons of missing stretches in the private report."""
 
@@ -142,8 +145,10 @@ def encode_video(
             recording.require_unchanged(identity)
             try:
                 encoded = _encode_into(recording, settings, folder, accept)
-            except BadVideoError:
+            except BadVideoError as error:
                 recording.require_unchanged()  # else the change is the reason
+                if not error.may_pass:
+                    _require_again(error, recording, settings, folder, accept)
                 raise
     accept(encoded.end_s, encoded.native_fps)
     return encoded
@@ -166,6 +171,28 @@ def _encode_into(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return _read(folder)
+
+
+def _require_again(
+    judgment: BadVideoError,
+    recording: Recording,
+    settings: EncodeSettings,
+    folder: Path,
+    accept: Accept,
+) -> None:
+    """Check that a second try ends as the first one did. A hidden read error would not recur.
+
+    Raises:
+        BadVideoError: It ends otherwise, so a later try may succeed.
+    """
+    try:
+        _encode_into(recording, settings, folder, accept)
+        finding = "a second try had no error"
+    except BadVideoError as error:
+        if str(error) == str(judgment):
+            return
+        finding = str(error)
+    raise read_error(f"{judgment}, but then: {finding}")
 
 
 def _partial_folder(folder: Path) -> Path:
@@ -200,7 +227,9 @@ def _encode(
     )
     try:
         with writing_to(folder.parent):
-            segments, complaints = _write_clips(recording, facts, sampler, frames, settings, folder)
+            segments, complaints, damaged_s = _write_clips(
+                recording, facts, sampler, frames, settings, folder
+            )
     except FfmpegError as error:
         raise BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}") from None
 
@@ -226,7 +255,11 @@ def _encode(
         end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s),
         dropped=dropped,
         complaints=complaints,
-        notes=[*facts.notes, *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES)],
+        notes=[
+            *facts.notes,
+            *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES),
+            *_damage_notes(damaged_s, facts),
+        ],
     )
 
 
@@ -237,11 +270,11 @@ def _write_clips(
     frames: FrameFormat,
     settings: EncodeSettings,
     folder: Path,
-) -> tuple[list[EncodedClip], int]:
+) -> tuple[list[EncodedClip], int, list[float]]:
     """Decode the recording once and write all of its clips, also those that are too short.
 
     Returns:
-        The clips, and the number of complaints of the decoder.
+        The clips, the number of complaints of the decoder, and about when they came, seconds.
     """
     clips: list[EncodedClip] = []
     size = (frames.width, frames.height)
@@ -269,7 +302,7 @@ def _write_clips(
             writer.write(shown.data, shown.count)
         if writer is not None:
             clips += writer.close()
-        return clips, pictures.complaints
+        return clips, pictures.complaints, pictures.damaged_s
 
 
 def _select_clips(
@@ -302,6 +335,17 @@ def _truncated(found_s: float, expected_s: float) -> BadVideoError:
 
 def _note(stretch: DroppedStretch) -> str:
     return f"{stretch.start_s:.2f} to {stretch.end_s:.2f} s are left out: {_NOTES[stretch.reason]}"
+
+
+def _damage_notes(times_s: list[float], facts: RecordingFacts) -> Iterator[str]:
+    """Yield a sentence about the places at which the decoder complained."""
+    if not times_s:
+        return
+    places = sorted({round(time_s) for time_s in times_s})
+    listed = ", ".join(map(str, places[:_MOST_PLACES]))
+    more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
+    early = "" if facts.has_times else ", and the file has no timestamps: the rest may be early"
+    yield f"damaged data near {listed} s{more}: pictures may be missing there{early}"
 
 
 def _encoding(settings: EncodeSettings) -> list[str]:

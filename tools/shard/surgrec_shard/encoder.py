@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from surgrec.errors import SetupError
-from surgrec.recordings import find_program
+from surgrec.recordings import find_program, starting
 from surgrec_shard.disk import writing_to
 
 _LIBRARIES = ("libavcodec", "libavfilter", "libswscale")
@@ -36,10 +36,14 @@ def encoder_versions() -> dict[str, str]:
         StorageError: The temporary folder cannot be written.
     """
     program = find_program("ffmpeg")
-    banner = subprocess.run(
-        [program, "-version"], capture_output=True, text=True, check=True
-    ).stdout
-    versions = {name: _version(banner, name) for name in _LIBRARIES}
+    with starting(program):
+        banner = subprocess.run([program, "-version"], capture_output=True, text=True, check=False)
+    if banner.returncode:
+        reason = " ".join(banner.stderr.split())[:300] or f"exit status {banner.returncode}"
+        raise SetupError(
+            f"{program} does not run ({reason}); install ffmpeg again, or allow it more memory"
+        )
+    versions = {name: _version(banner.stdout, name) for name in _LIBRARIES}
 
     temporary = Path(tempfile.gettempdir())
     with (
@@ -48,7 +52,8 @@ def encoder_versions() -> dict[str, str]:
     ):
         clip = Path(folder) / "probe.mp4"
         command = [program, "-v", "error", "-nostdin", *_PROBE, "probe.mp4"]
-        subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        with starting(program):
+            subprocess.run(command, cwd=folder, capture_output=True, check=False)
         data = clip.read_bytes() if clip.is_file() else b""
 
     # x264 writes its version into the stream.

@@ -1,0 +1,321 @@
+"""ffmpeg and ffprobe as subprocesses with limits, whose log is read while they run."""
+
+import collections
+import contextlib
+import errno
+import functools
+import os
+import re
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from surgrec.errors import MachineError, SetupError
+from surgrec.recordings._recording import BadVideoError
+
+MEMORY_BYTES = 4 << 30
+"""Address space of one ffmpeg: enough for 8K video."""
+STALL_S = 600.0
+"""Longest time without progress."""
+COMPLAINT_BYTES = 256 << 20
+"""Most text that one ffmpeg may write to its log."""
+FILE_BYTES = 16 << 30
+"""Largest file that one ffmpeg may write."""
+
+_CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
+_STOPPED = 255
+"""Exit status of ffmpeg after SIGINT or SIGTERM, which it handles."""
+_NOT_LOADED = 127
+"""Exit status of a program whose libraries cannot be loaded."""
+_EXHAUSTED = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+_DISK_FULL = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
+_NO_MEMORY = (os.strerror(errno.ENOMEM), "malloc of size", "Out of memory")
+_NO_MEMORY_TO_LOAD = (os.strerror(errno.ENOMEM), "failed to map segment")
+_READ_FAILURES = tuple(
+    os.strerror(number)
+    for number in (
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.EREMOTEIO, errno.ENODEV),
+        *(errno.ENOTCONN, errno.EHOSTDOWN, errno.ECONNRESET, errno.ENODATA),
+    )
+)
+"""What a disk or a network says when a file cannot be read for now."""
+_GXF_END = os.strerror(errno.EPERM)
+"""What the demuxer of GXF says at the end of a whole file."""
+_LEVEL = re.compile(
+    r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*(?:x26[45] )?\[(?P<level>[a-z]+)\]:? ?(?P<text>.*)"
+)
+_DEMUXED = re.compile(r" *Input stream #0:(\d+) \(video\): (\d+) packets read \((\d+) bytes\)")
+
+
+@functools.cache
+def find_program(name: str) -> str:
+    """Return the path of ffmpeg or ffprobe.
+
+    Raises:
+        SetupError: The program is not installed.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise SetupError(
+            f"{name} is not installed; install ffmpeg (Debian, Ubuntu: apt-get install ffmpeg)"
+        )
+    return os.path.abspath(path)
+
+
+@contextlib.contextmanager
+def starting(program: str) -> Iterator[None]:
+    """Turn a failure to start a program inside the `with` block into one sentence.
+
+    Raises:
+        MachineError: Memory, processes, threads or open files ran out.
+        SetupError: The program cannot be run.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "no memory"
+        if isinstance(error, OSError) and error.errno not in _EXHAUSTED:
+            raise SetupError(
+                f"{program} cannot be started ({reason}); install ffmpeg again "
+                "(Debian, Ubuntu: apt-get install ffmpeg)"
+            ) from error
+        raise MachineError(
+            f"{program} cannot be started because the machine ran out of memory, processes or open "
+            f"files ({reason}); use fewer --workers or --processes, and run the same command again"
+        ) from error
+
+
+class FfmpegProcess:
+    """A running ffmpeg or ffprobe with limits on memory, on time without progress, and on output.
+
+    Use it in a `with` block; at its end the process is gone.
+
+    Args:
+        program: `ffmpeg` or `ffprobe`.
+        arguments: Its arguments.
+        descriptors: Descriptors that the process inherits.
+        folder: Its working folder.
+        is_fed: Whether `write` feeds it; else its standard output is read.
+
+    Raises:
+        MachineError: Memory, processes, threads or open files ran out.
+        SetupError: The program is not installed, or cannot be run.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        descriptors: Sequence[int] = (),
+        folder: Path | None = None,
+        is_fed: bool = False,
+    ) -> None:
+        self._program = program
+        words = [find_program(program), *arguments]
+        with starting(program), contextlib.ExitStack() as undo:
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if is_fed else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=descriptors,
+                cwd=folder,
+                umask=0o077,
+            )
+            undo.callback(self._end)
+            self._limit(resource.RLIMIT_AS, MEMORY_BYTES)
+            self._file_bytes = self._limit(resource.RLIMIT_FSIZE, FILE_BYTES)
+            self.log = ComplaintLog(self._process)
+            undo.pop_all()
+
+    def _limit(self, kind: int, limit: int) -> int:
+        """Set a limit of the process, unless a smaller one holds. Return the one that holds."""
+        own = resource.getrlimit(kind)
+        soft, hard = (limit if value < 0 else min(value, limit) for value in own)  # -1: unlimited
+        with contextlib.suppress(ProcessLookupError):  # it has already ended
+            resource.prlimit(self._process.pid, kind, (soft, hard))
+        return soft
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self.log.join()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """Return the pipe of its standard input."""
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """Return the pipe of its standard output."""
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def read_some(self, descriptor: int, size: int) -> bytes:
+        """Return up to `size` bytes of a pipe as soon as there are any; none at its end.
+
+        Raises:
+            BadVideoError: No output for too long.
+        """
+        deadline = time.monotonic() + STALL_S
+        while not select.select([descriptor], [], [], 1.0)[0]:
+            if time.monotonic() > deadline:
+                raise self._stalled()
+        return os.read(descriptor, size)
+
+    def write(self, data: bytes) -> None:
+        """Write data to its standard input.
+
+        Raises:
+            BrokenPipeError: The process has ended.
+            BadVideoError: The process takes no input for too long.
+        """
+        descriptor, rest = self.stdin.fileno(), memoryview(data)
+        os.set_blocking(descriptor, False)
+        while rest:
+            deadline = time.monotonic() + STALL_S
+            while not select.select([], [descriptor], [], 1.0)[1]:
+                if time.monotonic() > deadline:
+                    raise self._stalled()
+            rest = rest[os.write(descriptor, rest) :]
+
+    def wait(self) -> int:
+        """Wait for the end of the process and return its exit status. Judge all but the status.
+
+        Raises:
+            BadVideoError: The process does not end, or needs too much memory, or writes too much.
+            SetupError: It was stopped by a signal, or cannot be loaded.
+            OSError: The disk is full.
+        """
+        try:
+            status = self._process.wait(STALL_S)
+        except subprocess.TimeoutExpired:
+            raise self._stalled() from None
+        self.log.join()
+        log, name = self.log, self._program
+
+        if log.is_too_long:
+            raise BadVideoError("absurd", f"{name} complains about the file without end")
+        if log.lacks_memory or status == -signal.SIGKILL:
+            raise BadVideoError(
+                "out_of_memory",
+                f"{name} ran out of memory on the file; give it up to {MEMORY_BYTES >> 30} GiB, "
+                "use fewer --workers or --processes, and run the same command again",
+                may_pass=True,
+            )
+        if log.disk_failure:
+            raise OSError(log.disk_failure, os.strerror(log.disk_failure))
+        if status == -signal.SIGXFSZ:
+            if self._file_bytes < FILE_BYTES:  # a limit of the user
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            raise BadVideoError("absurd", f"a clip has more than {FILE_BYTES / 1e9:.3g} GB")
+        if status == _NOT_LOADED:
+            raise SetupError(
+                f"{name} cannot be started ({log.reason()}); install ffmpeg again "
+                "(Debian, Ubuntu: apt-get install ffmpeg)"
+            )
+        if (status < 0 and -status not in _CRASHES) or status == _STOPPED:
+            raise SetupError(f"{name} was stopped by a signal; run the same command again")
+        return status
+
+    def _stalled(self) -> BadVideoError:
+        return BadVideoError(
+            "stalled",
+            f"{self._program} made no progress for {STALL_S:g} s; check the disk of the file, "
+            "and run the same command again",
+            may_pass=True,
+        )
+
+
+class ComplaintLog:
+    """The log of an ffmpeg, read by a thread while the process runs.
+
+    Args:
+        process: The process, with a pipe as its standard error.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.errors = 0
+        """Number of complaints about damage."""
+        self.corrupt_pictures = 0
+        """Number of pictures that were decoded from damaged data so far."""
+        self.loses_sync = False
+        """Whether the demuxer of MPEG transport streams gave up on unreadable bytes."""
+        self.ends_early = False
+        """Whether a demuxer found that the end of the file is missing."""
+        self.demuxed: dict[int, tuple[int, int]] = {}
+        """Packets and bytes that were read of each video stream, if ffmpeg tells them."""
+        self.read_failure = ""
+        self.disk_failure = 0
+        """Error number of a full disk."""
+        self.lacks_memory = False
+        self.is_too_long = False
+        self._first: collections.Counter[str] = collections.Counter()
+        self._process = process
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end of the log."""
+        self._thread.join()
+
+    def reason(self, file: str = "") -> str:
+        """Return the first two distinct complaints, without addresses and the file's name."""
+        lines = [(line.replace(file, "") if file else line).strip(" :") for line in self._first]
+        return "; ".join([line for line in lines if line][:2]) or "no reason given"
+
+    def _read(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        total = 0
+        with stderr:
+            while raw := stderr.readline(1 << 16):
+                total += len(raw)
+                if total > COMPLAINT_BYTES and not self.is_too_long:
+                    self.is_too_long = True
+                    self._process.kill()
+                self._take(raw.decode("utf-8", errors="replace").rstrip("\n"))
+
+    def _take(self, line: str) -> None:
+        """Take a line. Only its level tells a complaint from text that is in the file."""
+        found = _LEVEL.match(line)
+        level, text = found.group("level", "text") if found else ("", line.strip())
+        if level in ("warning", "error", "fatal", "panic"):
+            self.corrupt_pictures += "corrupt decoded frame" in text
+            self.ends_early |= "File ended prematurely" in text or "partial file" in text
+            self.loses_sync |= "max resync size reached" in text
+        if level in ("error", "fatal", "panic"):
+            self._take_error(text.strip())
+        elif level == "verbose" and (packets := _DEMUXED.match(text)):
+            stream, count, size = map(int, packets.groups())
+            self.demuxed[stream] = count, size
+        elif "error while loading shared libraries" in line:
+            self.lacks_memory |= any(words in line for words in _NO_MEMORY_TO_LOAD)
+            self._first[line[:400]] += 1
+
+    def _take_error(self, text: str) -> None:
+        self.errors += not text.endswith(_GXF_END)
+        self.lacks_memory |= any(words in text for words in _NO_MEMORY)
+        failure = next((words for words in _READ_FAILURES if text.endswith(words)), "")
+        self.read_failure = self.read_failure or failure
+        full = next((number for words, number in _DISK_FULL.items() if words in text), 0)
+        self.disk_failure = self.disk_failure or full
+        if len(self._first) < 16:
+            self._first[text[:400]] += 1
