@@ -64,6 +64,8 @@ def _count_mp4s(recording: Recording) -> int:
     """Return how many mp4 files follow each other in a file."""
     at, found = 0, 0
     for _ in range(_MOST_BOXES):
+        if at >= recording.identity.size:
+            break
         header = os.pread(recording.fileno(), 16, at)
         length = int.from_bytes(header[:4], "big")
         if length == 1:

@@ -24,6 +24,8 @@ def refers_to_other_files(descriptor: int) -> bool:
     """
     offset, end = 0, os.fstat(descriptor).st_size
     for _ in range(_MOST_BOXES):
+        if offset >= end:
+            return False
         header = os.pread(descriptor, 16, offset)
         kind, start, size = _header(header, end - offset)
         if not 8 <= size <= end - offset or not kind.isascii():

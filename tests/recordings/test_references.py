@@ -136,3 +136,12 @@ def test_a_build_names_such_a_movie_and_opens_no_other_file(tmp_path: Path, movi
     assert statuses.pop("good.mp4") == "packed"
     assert set(statuses.values()) == {"external_data"}
     assert os.stat(other).st_atime_ns == before
+
+
+@pytest.mark.parametrize("size", [(1 << 63) - 1, (1 << 64) - 1])
+def test_a_box_that_ends_beyond_any_file_refers_to_nothing(size: int, tmp_path: Path) -> None:
+    """The first bytes of a raw HEVC stream look like such a box."""
+    path = tmp_path / "raw.hevc"
+    path.write_bytes(struct.pack(">I4sQ", 1, b"\x40\x01\x0c\x01", size) + bytes(100))
+    with path.open("rb") as file:
+        assert not refers_to_other_files(file.fileno())
