@@ -2,22 +2,27 @@
 
 import errno
 import mmap
+import threading
 
 from surgrec.errors import MachineError
 
 _SPARE_BYTES = 256 << 20
 """Memory that must be free after a failure. With less, FFmpeg may call good data invalid."""
 _ERRNOS = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC)
+_AMPLE_BYTES = 1 << 30
+"""Memory that must be free for FFmpeg's lack of it to be the fault of damaged data."""
 _TEXTS = (
-    "allocate memory",
+    "can't allocate memory",
     "bad_alloc",
     "out of memory",
     "not enough memory",
     "too many open files",
     "can't start new thread",
-    "resource temporarily unavailable",
     "no space left on device",
 )
+
+_LACKS_MEMORY, _LACKS_THREADS = "cannot allocate memory", "resource temporarily unavailable"
+"""FFmpeg also says so of damaged data, for example of a table with 2^30 entries."""
 
 
 def require_machine(
@@ -34,12 +39,15 @@ def require_machine(
         MachineError: Memory, threads, open files or disk space ran out.
     """
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    words = str(error).lower()
     is_machine = (
         isinstance(error, MemoryError)
         or getattr(error, "errno", None) in _ERRNOS
-        or any(part in str(error).lower() for part in _TEXTS)
+        or any(part in words for part in _TEXTS)
+        or not _has_memory(_AMPLE_BYTES if _LACKS_MEMORY in words else _SPARE_BYTES)
+        or (_LACKS_THREADS in words and not _has_threads())
     )
-    if is_machine or not _has_spare_memory():
+    if is_machine:
         raise MachineError(
             f"{context} because the machine ran out of memory or other means "
             f"({text.partition('; ')[0]}); start fewer processes ({fewer_processes}), or give the "
@@ -47,9 +55,19 @@ def require_machine(
         ) from error
 
 
-def _has_spare_memory() -> bool:
+def _has_memory(size: int) -> bool:
     try:
-        mmap.mmap(-1, _SPARE_BYTES).close()
+        mmap.mmap(-1, size).close()
     except (OSError, MemoryError):
         return False
+    return True
+
+
+def _has_threads() -> bool:
+    thread = threading.Thread(target=int)
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
     return True

@@ -219,7 +219,6 @@ for spare_mb in (0, 1, 2, 4, 8, 16, 32, 64):
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         OSError(errno.EMFILE, "Too many open files"),
         OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError("avcodec_open2 failed: Cannot allocate memory"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("std::bad_alloc"),
         RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
@@ -235,3 +234,47 @@ def test_a_failure_of_the_machine_is_told_from_bad_data(error: Exception) -> Non
 def test_bad_data_is_no_failure_of_the_machine() -> None:
     require_machine(RuntimeError("Invalid data found when processing input"), "a batch")
     require_machine(ValueError("no frame at 7 s"), "a batch")
+
+
+@pytest.mark.parametrize("box", ["stsz", "stts"])
+def test_a_clip_with_an_absurd_table_is_damaged_although_ffmpeg_lacks_memory(
+    box: str, mp4: bytes
+) -> None:
+    damaged = bytearray(mp4)
+    at = mp4.index(box.encode()) + 8  # the size of all pictures, or the number of entries
+    damaged[at : at + 4] = (0x3FFFFFFF).to_bytes(4, "big")
+    with pytest.raises(SampleError, match="Cannot allocate memory"):
+        decode(bytes(damaged), [0.0])
+
+
+def test_a_decoder_without_data_is_no_failure_of_the_machine() -> None:
+    reason = "Could not push packet to decoder: Resource temporarily unavailable"
+    require_machine(RuntimeError(reason), "a batch")
+
+
+def test_ffmpegs_lack_of_means_is_the_machines_where_nothing_is_left() -> None:
+    program = """
+import os, resource
+from surgrec.clips.machine import require_machine
+from surgrec.errors import MachineError
+
+def judge(reason):
+    try:
+        require_machine(RuntimeError(reason), "a batch")
+    except MachineError as error:
+        print(error)
+
+resource.setrlimit(resource.RLIMIT_AS, (900 << 20, -1))
+judge("Could not open codec: Cannot allocate memory")
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+if not os.getuid():
+    os.setuid(65534)  # no limit of processes holds for root
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+judge("Could not open codec: Resource temporarily unavailable")
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    lines = run.stdout.splitlines()
+    assert len(lines) == 2, run.stderr
+    assert all(line.startswith("a batch because the machine ran out of") for line in lines)
