@@ -170,8 +170,12 @@ class VideoFile(VideoReader):
 
 
 def _require_machine(error: BadVideoError, path: Path) -> None:
-    """Raise MachineError if a video cannot be used because memory or open files ran out."""
-    require_machine(error, f"{printable_name(path)} cannot be decoded", "--processes")
+    """Raise MachineError if a video cannot be used because this process lacks means.
+
+    A video on which ffmpeg alone ran out of memory is left out as by a build, and tried again.
+    """
+    if error.reason != "out_of_memory":
+        require_machine(error, f"{printable_name(path)} cannot be decoded", "--processes")
 
 
 def _groups(frames: list[_Square | BadVideoError], path: Path) -> Iterator[DecodedFrames]:

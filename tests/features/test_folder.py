@@ -20,7 +20,7 @@ from surgrec.features import EncoderChoice, Features, extract, read_features
 from surgrec.features._corpora import CorpusVideos
 from surgrec.features._folder import VideoFile, VideoFolder
 from surgrec.features._videos import DecodedFrames
-from surgrec.recordings import _ffmpeg
+from surgrec.recordings import _process
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
 from tests.support.tool import build_folder, ffmpeg, ffprobe, run_here
@@ -358,7 +358,7 @@ def test_a_file_that_cannot_be_opened_costs_one_video(
 @pytest.mark.parametrize(
     "script", ["kill -KILL $$", "echo '[error] Cannot allocate memory' >&2; exit 1"]
 )
-def test_a_lack_of_memory_is_no_unreadable_video(
+def test_a_video_for_which_ffmpeg_lacks_memory_is_left_out_and_tried_again(
     program: str,
     script: str,
     folder: Path,
@@ -367,17 +367,31 @@ def test_a_lack_of_memory_is_no_unreadable_video(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failing = tmp_path / program
-    failing.write_text(f"#!/bin/sh\n{script}\n")
+    find = _process.find_program
+    wide = f'case "$(readlink $file)" in *wide*) {script};; esac'
+    file = 'for word; do case "$word" in file:*) file="${word#file:}";; esac; done'
+    failing.write_text(f'#!/bin/sh\n{file}\n{wide}\nexec {find(program)} "$@"\n')
     failing.chmod(0o755)
-    find = _ffmpeg.find_program
-    monkeypatch.setattr(
-        _ffmpeg, "find_program", lambda name: str(failing) if name == program else find(name)
-    )
-    with pytest.raises(MachineError, match=r"a\.mp4 cannot be decoded .*\(--processes\)"):
-        list(
-            extract([str(folder / "case 1")], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out")
+    videos = tmp_path / "videos"
+    for name in ("wide.mp4", "small.mp4"):
+        videos.mkdir(exist_ok=True)
+        shutil.copy(folder / "case 1" / "a.mp4", videos / name)
+    with (videos / "wide.mp4").open("ab") as file:
+        file.write(b"\0\0\0\x08free")  # files of equal bytes share their features
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            _process, "find_program", lambda name: str(failing) if name == program else find(name)
         )
-    assert not list((tmp_path / "out").rglob("*.safetensors"))
+        status = features([str(videos)], encoder=run_dir, out=out, device="cpu")
+    assert status == SOME_FAILED
+    result = read_features(out)
+    assert {row.video for row in result.rows} == {"small.mp4"}
+    assert {window.video for window in result.failed} == {"wide.mp4"}
+    assert all("ran out of memory" in window.reason for window in result.failed)
+    assert features([str(videos)], encoder=run_dir, out=out, device="cpu") == 0
+    assert not read_features(out).failed
 
 
 def test_a_lack_of_open_files_is_no_unreadable_video(folder: Path) -> None:
