@@ -8,6 +8,9 @@ from surgrec.recordings._recording import Recording
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
+_INDEX_BYTES = 16 << 20
+"""Longest index at the end of a file that is looked for."""
 _SMALLEST_SHARE = 0.98
 """Share of the stated bytes that a whole file has at least."""
 _LARGEST_TAIL = 0.05
@@ -17,6 +20,8 @@ _MOST_BOXES = 10_000
 
 def lacks_bytes(recording: Recording) -> bool:
     """Return whether an AVI, ASF or FLV file is shorter than its container says."""
+    if has_index_at_end(recording):
+        return False
     head = os.pread(recording.fileno(), 4096, 0)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _is_below(recording, int.from_bytes(head[4:8], "little"))
@@ -24,6 +29,19 @@ def lacks_bytes(recording: Recording) -> bool:
         at = head.find(_ASF_FILE_PROPERTIES)
         return at > 0 and _is_below(recording, int.from_bytes(head[at + 40 : at + 48], "little"))
     return head[:3] == b"FLV" and _ends_inside_a_tag(recording)
+
+
+def has_index_at_end(recording: Recording) -> bool:
+    """Return whether the end of an AVI or ASF file is there: the index of its packets."""
+    head, size = os.pread(recording.fileno(), 16, 0), recording.identity.size
+    name = b"idx1" if head[:4] == b"RIFF" else _ASF_INDEX
+    if head[:4] != b"RIFF" and head != _ASF:
+        return False
+    start = max(0, size - _INDEX_BYTES)
+    tail = os.pread(recording.fileno(), _INDEX_BYTES, start)
+    at = tail.rfind(name)
+    length = int.from_bytes(tail[at + len(name) : at + len(name) + 4], "little")
+    return at >= 0 and length <= len(tail) - at
 
 
 def _is_below(recording: Recording, stated: int) -> bool:

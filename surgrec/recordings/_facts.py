@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from surgrec.recordings._demux import Demuxed, VideoStream, demux, positive_fraction
-from surgrec.recordings._endings import lacks_bytes, unread_notes
+from surgrec.recordings._endings import has_index_at_end, lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._recording import BadVideoError, Recording
@@ -124,6 +124,7 @@ def inspect(recording: Recording) -> RecordingFacts:
         joinable=demuxed.container.get("format_name") in _JOINABLE,
         counts=demuxed.container.get("format_name") in _COUNTING,
         listed=_listed(entries, demuxed.container.get("format_name", "")) - chosen.hidden,
+        is_whole=has_index_at_end(recording),
     )
     if timeline.rate > _HIGHEST_RATE:
         raise BadVideoError(

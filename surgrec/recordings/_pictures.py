@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -12,11 +13,14 @@ from surgrec.recordings._ffmpeg import Ffmpeg, read_error
 from surgrec.recordings._process import starting
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._timeline import VideoClock
+from surgrec.recordings._trust import PictureJudge
 
 PixelFormat = Literal["yuv420p", "rgb24"]
 _BYTES_PER_PIXEL = {"yuv420p": 1.5, "rgb24": 3.0}
 _MARK = "surgrec"
 """Key of the metadata with which ffmpeg prints the time of a picture."""
+_DECODED, _CHOSEN = b"0", b"1"
+"""Its values: a decoded picture, and one of those whose pixels follow."""
 _SCALER = "flags=bicubic+accurate_rnd+bitexact"
 
 
@@ -28,8 +32,8 @@ class Picture:
     """When it appears, seconds of the video."""
     data: bytes
     """Its pixels: planes of yuv420p, or rows of rgb24."""
-    is_corrupt: bool
-    """Whether it was decoded from damaged data."""
+    is_trusted: bool
+    """Whether it shows its own time: not behind damage up to the next keyframe."""
 
 
 class PictureReader:
@@ -57,6 +61,7 @@ class PictureReader:
         rate: float | None = None,
     ) -> None:
         self._clock = VideoClock(facts.timeline)
+        self._judge = PictureJudge(facts.timeline)
         self._bytes = round(size[0] * size[1] * _BYTES_PER_PIXEL[pixels])
         self._recording, self._facts = recording, facts
         with starting("ffmpeg"):
@@ -95,22 +100,26 @@ class PictureReader:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
-        corrupt = errors = 0
-        time_s = 0.0
-        for container_s in self._times():
+        errors, time_s = 0, 0.0
+        judged: deque[tuple[int, float, bool]] = deque()
+        for mark, container_us in self._marks():
+            if mark == _DECODED:
+                time_s = self._clock.time_of(container_us / 1e6)
+                is_corrupt = self._process.log.next_is_corrupt()
+                judged.append((container_us, time_s, self._judge.trusts(time_s, is_corrupt)))
+                continue
+
+            # Pictures leave the filters in the order in which they were decoded.
+            while len(judged) > 1 and judged[0][0] != container_us:
+                judged.popleft()
             data = self._read_exactly(self._bytes)
             if data is None:
                 break
-            time_s = self._clock.time_of(container_s)
+            _, time_s, is_trusted = judged[0]
             if self._process.log.errors > errors:
                 errors = self._process.log.errors
                 self.damaged_s.append(time_s)
-            yield Picture(
-                time_s=time_s,
-                data=data,
-                is_corrupt=self._process.log.corrupt_pictures > corrupt,
-            )
-            corrupt = self._process.log.corrupt_pictures
+            yield Picture(time_s=time_s, data=data, is_trusted=is_trusted)
         self._process.finish()
         self.complaints = self._process.log.errors
         if self.complaints > errors:
@@ -136,14 +145,19 @@ class PictureReader:
             counts = [f"{count} packets of {size} bytes" for count, size in {*passes, found}]
             raise read_error(f"its video has {' or '.join(sorted(counts))}")
 
-    def _times(self) -> Iterator[float]:
-        """Yield the container's time of each picture, seconds. ffmpeg prints it before the data."""
-        rest = b""
+    def _marks(self) -> Iterator[tuple[bytes, int]]:
+        """Yield mark and container's time of each picture, microseconds.
+
+        ffmpeg prints a line with the time, then one with the mark, before the data.
+        """
+        rest, container_us = b"", 0
         while chunk := self._process.read_some(self._times_descriptor, 4096):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if line.startswith(b"frame:"):
-                    yield _microseconds(line) / 1e6
+                    container_us = _microseconds(line)
+                elif line.startswith(_MARK.encode()):
+                    yield line.rpartition(b"=")[2], container_us
 
     def _read_exactly(self, size: int) -> bytes | None:
         parts, missing = [], size
@@ -161,6 +175,8 @@ _INPUT_OPTIONS = (
     "-copyts",
     # If pictures change their size or format midway, the same filters continue.
     *("-reinit_filter", "0", "-noautorotate"),
+    # The log has an entry for each decoded picture.
+    "-debug_ts",
     *("-threads", "1", "-flags", "+bitexact"),
 )
 
@@ -189,15 +205,12 @@ def _filters(
     rate: float | None,
     times_descriptor: int,
 ) -> Iterator[str]:
-    yield from _deinterlacing(facts)
+    yield from _deinterlacing(facts, times_descriptor)
 
-    yield "settb=1/1000000"
     if rate is not None:
         bins = f"floor(t*{rate!r})-floor(prev_selected_t*{rate!r})"
         yield f"select='isnan(prev_selected_t)+not(eq({bins},0))'"
-    yield "metadata=delete"
-    yield f"metadata=add:key={_MARK}:value=1"
-    yield f"metadata=print:key={_MARK}:file='pipe\\:{times_descriptor}':direct=1"
+    yield from _printed(_CHOSEN, times_descriptor)
 
     yield "setpts=N"
     yield from facts.turn
@@ -207,8 +220,8 @@ def _filters(
     yield "setsar=1"
 
 
-def _deinterlacing(facts: RecordingFacts) -> Iterator[str]:
-    """Yield the filters that make the pictures progressive."""
+def _deinterlacing(facts: RecordingFacts, times_descriptor: int) -> Iterator[str]:
+    """Yield the filters that make the pictures progressive, and print when each was decoded."""
     stretches = facts.fields.stretches
     if not stretches:
         fields, deinterlacers = -1, ["yadif=deint=interlaced"]
@@ -228,7 +241,16 @@ def _deinterlacing(facts: RecordingFacts) -> Iterator[str]:
                 deinterlacers.append(f"yadif=deint=all:parity={scan}:enable='{'+'.join(spans)}'")
     # Pictures whose size or format changes midway become like the first ones, field by field.
     yield f"scale={facts.coded_width}:{facts.coded_height}:interl={fields}:{_SCALER}"
+    yield from _printed(_DECODED, times_descriptor)
     yield from deinterlacers
+
+
+def _printed(mark: bytes, times_descriptor: int) -> Iterator[str]:
+    """Yield the filters that print the time of each picture, with a mark."""
+    yield "settb=1/1000000"
+    yield "metadata=delete"
+    yield f"metadata=add:key={_MARK}:value={mark.decode()}"
+    yield f"metadata=print:key={_MARK}:file='pipe\\:{times_descriptor}':direct=1"
 
 
 def _microseconds(line: bytes) -> int:

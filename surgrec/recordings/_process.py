@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import os
+import queue
 import re
 import resource
 import select
@@ -254,8 +255,6 @@ class ComplaintLog:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.errors = 0
         """Number of complaints about damage."""
-        self.corrupt_pictures = 0
-        """Number of pictures that were decoded from damaged data so far."""
         self.loses_sync = False
         """Whether the demuxer of MPEG transport streams gave up on unreadable bytes."""
         self.ends_early = False
@@ -268,6 +267,8 @@ class ComplaintLog:
         self.lacks_memory = False
         self.is_too_long = False
         self._first: collections.Counter[str] = collections.Counter()
+        self._decoded: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._is_corrupt = False
         self._process = process
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -275,6 +276,13 @@ class ComplaintLog:
     def join(self) -> None:
         """Wait for the end of the log."""
         self._thread.join()
+
+    def next_is_corrupt(self) -> bool:
+        """Return whether the next decoded picture comes from damaged data. Waits for its entry.
+
+        ffmpeg writes such entries with its option `-debug_ts`.
+        """
+        return self._decoded.get()
 
     def reason(self, file: str = "") -> str:
         """Return the first two distinct complaints, without addresses and the file's name."""
@@ -287,18 +295,31 @@ class ComplaintLog:
         total = 0
         with stderr:
             while raw := stderr.readline(1 << 16):
+                if b"[info]" in raw and self._take_entry(raw):
+                    continue
                 total += len(raw)
                 if total > COMPLAINT_BYTES and not self.is_too_long:
                     self.is_too_long = True
                     self._process.kill()
                 self._take(raw.decode("utf-8", errors="replace").rstrip("\n"))
+        self._decoded.put(self._is_corrupt)  # nobody waits for ever
+
+    def _take_entry(self, raw: bytes) -> bool:
+        """Take a line, if it is no complaint. A complaint about a picture comes before its entry."""
+        found = _LEVEL.match(raw.decode("ascii", errors="replace"))
+        if found is None or found["level"] != "info":
+            return False
+        if found["text"].startswith("decoder -> "):
+            self._decoded.put(self._is_corrupt)
+            self._is_corrupt = False
+        return True
 
     def _take(self, line: str) -> None:
         """Take a line. Only its level tells a complaint from text that is in the file."""
         found = _LEVEL.match(line)
         level, text = found.group("level", "text") if found else ("", line.strip())
         if level in ("warning", "error", "fatal", "panic"):
-            self.corrupt_pictures += "corrupt decoded frame" in text
+            self._is_corrupt |= "corrupt decoded frame" in text
             self.ends_early |= "File ended prematurely" in text or "partial file" in text
             self.loses_sync |= "max resync size reached" in text
         if level in ("error", "fatal", "panic"):

@@ -9,6 +9,7 @@ can be decoded, and runs on over joins. A missing stretch keeps its length in it
 leave this room are of the video's clock, in seconds.
 """
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -28,12 +29,22 @@ LONGEST_PICTURE_S = 10.0
 """A longer interval between pictures is always a gap, and may be a join."""
 LONGEST_GAP_S = 12 * 3600.0
 """No recording pauses longer: such a jump of the timestamps is an error, not a gap."""
+MISSING_PICTURES = 3
+"""Pictures in a row whose loss matters. One or two leave small flaws."""
+_LATE_S = 0.2
+_STEADY = 0.98
+"""Share of usual intervals between packets from which longer ones tell of lost packets."""
+_TORN_S = 4e-3
+_REORDERED = 16
+"""Packets within which pictures may appear in another order."""
 _MISSING_BYTES = 0.25
 """Share of a gap's bytes that must lie in the file for the gap to be damage and not a join."""
+_HEADER_BYTES = 16
+"""Bytes by which the distance of sound packets may vary."""
 _RATE_WINDOW = 16
 """Intervals over which a rate must hold."""
 _SAME_RATE = 0.08
-_HAIR_S = 0.1
+_HAIR_S, _ROUNDED_S = 0.1, 2e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +96,18 @@ class Join:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """A stretch behind lost packets, up to the next keyframe, seconds of the video.
+
+    A decoder continues there from pictures of another time.
+    """
+
+    start_s: float
+    end_s: float
+    """Infinite if no keyframe follows, or if the clock is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timeline:
     """The clock of one video stream."""
 
@@ -95,10 +118,7 @@ class Timeline:
     pieces: tuple[Piece, ...]
     gaps: tuple[Gap, ...]
     joins: tuple[Join, ...]
-    damage_s: Float64[np.ndarray, " d"]
-    """When the pictures appear that follow unreadable bytes, ascending."""
-    lost_s: float | None
-    """Where a container without timestamps loses the clock for good, seconds; None if nowhere."""
+    doubts: tuple[Doubt, ...]
     rate: Fraction
     """The highest rate of pictures that holds for a while, 1/s."""
     average_rate: float
@@ -114,6 +134,11 @@ class Timeline:
         """Return the end of the last picture, seconds of the video."""
         last = self.pieces[-1]
         return max(last.end_s + last.offset_s, float(self.pictures_s[-1]))
+
+    @property
+    def usual_s(self) -> float:
+        """Return for how long a picture before missing ones is shown, seconds."""
+        return min(1 / self.average_rate, PAUSE_S)
 
     @property
     def spans(self) -> tuple[tuple[float, float], ...]:
@@ -135,17 +160,31 @@ class Timeline:
         index = int(np.searchsorted(self.keys_s, time_s - 1e-3))
         return float(self.keys_s[index]) if index < len(self.keys_s) else math.inf
 
-    def is_damaged(self, start_s: float, end_s: float) -> bool:
-        """Return whether bytes of the file are unreadable between two times."""
-        return bool(np.any((self.damage_s > start_s) & (self.damage_s < end_s + JUMP_BACK_S)))
-
-    def join_between(self, start_s: float, end_s: float) -> float | None:
-        """Return where recordings were joined after one time and before or at another, seconds."""
-        return next((j.at_s for j in self.joins if start_s < j.at_s <= end_s + 1e-3), None)
-
     def is_gap(self, start_s: float, end_s: float) -> bool:
         """Return whether a gap lies between two times."""
         return any(gap.start_s < end_s and start_s < gap.end_s for gap in self.gaps)
+
+    def is_missing(self, before_s: float, after_s: float, spacing_s: float = 0.0) -> bool:
+        """Return whether pictures between two shown ones are missing or cannot be decoded.
+
+        Args:
+            before_s: When the first one appears, seconds.
+            after_s: When the second one appears, seconds.
+            spacing_s: Time between pictures that are asked for, seconds.
+        """
+        return after_s - before_s > max(PAUSE_S, 3 * spacing_s) and (
+            self.is_gap(before_s, after_s)
+            or self.count_between(before_s, after_s) >= MISSING_PICTURES
+        )
+
+    def is_start(self, time_s: float) -> bool:
+        """Return whether a first picture at this time also stands for the time before it."""
+        return time_s <= max(_LATE_S, min(2.5 / self.average_rate, PAUSE_S))
+
+    def is_doubtful(self, time_s: float) -> bool:
+        """Return whether a picture at this time follows lost packets, before the next keyframe."""
+        place = bisect.bisect_right(self.doubts, time_s, key=lambda doubt: doubt.start_s)
+        return place > 0 and time_s < self.doubts[place - 1].end_s
 
 
 class VideoClock:
@@ -162,10 +201,10 @@ class VideoClock:
 
     def time_of(self, container_s: float) -> float:
         """Return the time in the video of the next decoded picture, seconds."""
-        for index in range(self._index, len(self._pieces)):
+        for index, hair_s in self._candidates():
             piece = self._pieces[index]
             time_s = container_s + piece.offset_s
-            is_inside = piece.start_s - _HAIR_S <= container_s <= piece.end_s + _HAIR_S
+            is_inside = piece.start_s - abs(hair_s) <= container_s <= piece.end_s + hair_s
             if is_inside and time_s > self._last_s - JUMP_BACK_S:
                 self._index = index
                 break
@@ -174,6 +213,14 @@ class VideoClock:
             time_s = container_s + self._pieces[self._index].offset_s
         self._last_s = max(self._last_s, time_s)
         return max(time_s, 0.0)
+
+    def _candidates(self) -> Iterator[tuple[int, float]]:
+        """Yield pieces in which a picture may be, and how far outside of them, seconds."""
+        # Where one piece begins at the end of another, its first picture is in it.
+        for index in range(self._index, min(self._index + 2, len(self._pieces))):
+            yield index, -_ROUNDED_S
+        for index in range(self._index, len(self._pieces)):
+            yield index, _HAIR_S
 
 
 @dataclass(kw_only=True)
@@ -201,6 +248,7 @@ def make_timeline(
     joinable: bool = False,
     counts: bool = False,
     listed: int = 0,
+    is_whole: bool = False,
 ) -> Timeline:
     """Return the clock of a video stream.
 
@@ -211,12 +259,14 @@ def make_timeline(
         joinable: Whether the container's clock may jump by design, as that of MPEG streams does.
         counts: Whether the container has no timestamps: its clock counts pictures.
         listed: Number of pictures that the container lists; 0 if it lists none.
+        is_whole: Whether the end of the file is there: listed pictures that are not found were lost
+            within it.
     """
     packets = _with_all_times(packets, average_rate)
     usual_s = _usual_interval(packets.order_s, float(average_rate))
 
     # A piece has its own offset from the container's clock to the video's clock.
-    lost = _lost_pictures(packets, usual_s, listed) if counts else {}
+    lost = _lost_pictures(packets, usual_s, listed, is_whole) if counts else {}
     runs = _runs(packets, usual_s, lost)
     _set_offsets(runs, joinable=joinable)
     lost_s = None
@@ -228,7 +278,7 @@ def make_timeline(
     joins = tuple(
         Join(at_s=after.start_s + after.offset_s, before_s=before.end_s, after_s=after.start_s)
         for before, after in itertools.pairwise(runs)
-        if abs(before.offset_s - after.offset_s) > _HAIR_S and after.first not in lost
+        if _is_join(before, after) and after.first not in lost
     )
 
     ends = [run.first for run in runs[1:]] + [len(packets)]
@@ -240,17 +290,24 @@ def make_timeline(
     )
     times = np.round(np.maximum(times, 0.0), 6)
     pictures = np.unique(times)
+    is_gap = _are_gaps(pictures, usual_s)
+
+    holes = _lost_packets(packets, usual_s)
+    holes[list(lost)] = True
+    torn_s = times[np.flatnonzero(holes[1:])]
+    holes[
+        [after.first for before, after in itertools.pairwise(runs) if _is_join(before, after)]
+    ] = 1
 
     return Timeline(
         pictures_s=pictures,
         keys_s=np.unique(times[packets.are_keys]),
-        damage_s=np.unique(times[_follows_damage(packets)]),
-        lost_s=lost_s,
+        doubts=tuple(_doubts(packets, times, holes, torn_s, lost_s)),
         pieces=tuple(pieces),
-        gaps=tuple(_gaps(pictures, usual_s)),
+        gaps=tuple(_gaps(pictures, is_gap, usual_s)),
         joins=joins,
         rate=_highest_rate(pictures, average_rate, nominal_rate),
-        average_rate=_average_rate(pictures, usual_s),
+        average_rate=_average_rate(np.diff(pictures)[~is_gap], usual_s),
     )
 
 
@@ -289,18 +346,23 @@ def _usual_interval(order_s: Float64[np.ndarray, " n"], average_rate: float) -> 
     return float(np.median(intervals)) if len(intervals) else min(1 / average_rate, PAUSE_S)
 
 
-def _lost_pictures(packets: Packets, usual_s: float, listed: int) -> dict[int, float]:
+def _lost_pictures(
+    packets: Packets, usual_s: float, listed: int, is_whole: bool
+) -> dict[int, float]:
     """Return how many pictures were lost before each packet behind unreadable bytes.
 
-    A clock that counts pictures stands still over such bytes. The number of listed pictures tells
+    A clock that counts pictures stands still over lost ones. The number of listed pictures tells
     the loss; where nothing is listed, it is 0, and the clock is lost.
     """
-    skipped = _skipped_bytes(packets)
-    holes = np.flatnonzero(_follows_damage(packets) & (skipped > 0))
-    total = float(skipped[holes].sum())
     if 0 < listed <= len(packets):
         return {}
-    missing = max(0, listed - len(packets))
+    skipped = _skipped_bytes(packets)
+    holes = np.flatnonzero(_follows_damage(packets, usual_s) & (skipped > 0))
+    if listed and is_whole and not len(holes):
+        # Of removed packets few bytes are left, but more than lie between others.
+        skipped = skipped - np.percentile(skipped, 99)
+        holes = np.flatnonzero(skipped >= min(skipped.max(), _HEADER_BYTES))
+    missing, total = max(0, listed - len(packets)), float(skipped[holes].sum())
     return {int(hole): float(round(missing * skipped[hole] / total)) for hole in holes}
 
 
@@ -312,7 +374,7 @@ def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_
     is_back = order[1:] < highest[:-1] - JUMP_BACK_S
 
     # Only the first packet of those that are behind the highest is a jump.
-    is_jump = (is_back & (steps < -JUMP_BACK_S)) | (steps > max(PAUSE_S, UNUSUAL * usual_s))
+    is_jump = (is_back & (steps < -JUMP_BACK_S)) | _is_pause(steps, usual_s)
     starts = sorted({0, *(np.flatnonzero(is_jump) + 1).tolist(), *lost})
     ends = [*starts[1:], len(order)]
 
@@ -328,14 +390,18 @@ def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_
     return runs
 
 
+def _is_pause(steps: Float64[np.ndarray, " m"], usual_s: float) -> Bool[np.ndarray, " m"]:
+    """Return which steps between packets are unusually long."""
+    return steps > max(PAUSE_S, UNUSUAL * usual_s)
+
+
 def _byte_rate(packets: Packets, is_jump: Bool[np.ndarray, " m"]) -> float:
-    """Return the bytes of the file per second of video, sound included."""
-    known = np.flatnonzero(packets.positions >= 0)
-    steps = np.diff(packets.order_s)
-    seconds = float(steps[~is_jump & (steps > 0)].sum())
-    if len(known) < 2 or seconds <= 0:
-        return 0.0
-    return float(packets.positions[known[-1]] - packets.positions[known[0]]) / seconds
+    """Return the bytes of the file per second of video, sound included, without jumps."""
+    steps, distances = np.diff(packets.order_s), np.diff(packets.positions)
+    is_known = (packets.positions[1:] >= 0) & (packets.positions[:-1] >= 0)
+    counted = is_known & ~is_jump & (steps > 0)
+    seconds = float(steps[counted].sum())
+    return max(0.0, float(distances[counted].sum()) / seconds) if seconds > 0 else 0.0
 
 
 def _skipped_bytes(packets: Packets) -> Float64[np.ndarray, " n"]:
@@ -347,16 +413,63 @@ def _skipped_bytes(packets: Packets) -> Float64[np.ndarray, " n"]:
     return skipped
 
 
-def _follows_damage(packets: Packets) -> Bool[np.ndarray, " n"]:
+def _follows_damage(packets: Packets, usual_s: float) -> Bool[np.ndarray, " n"]:
     """Return which packets follow unreadable bytes that are worth a second of video."""
-    no_jumps = np.zeros(max(len(packets) - 1, 0), dtype=np.bool_)
-    byte_rate = _byte_rate(packets, no_jumps)
+    byte_rate = _byte_rate(packets, _is_pause(np.diff(packets.order_s), usual_s))
     is_damaged = _skipped_bytes(packets) > (byte_rate * PAUSE_S if byte_rate > 0 else np.inf)
 
     # Where positions are unknown, any pause may be damage.
     is_unknown = (packets.positions[1:] < 0) | (packets.positions[:-1] < 0)
     is_damaged[1:] |= is_unknown & (np.diff(packets.order_s) > PAUSE_S)
     return is_damaged
+
+
+def _lost_packets(packets: Packets, usual_s: float) -> Bool[np.ndarray, " n"]:
+    """Return which packets follow lost ones.
+
+    In a recording with a steady rate, a long step tells of lost packets. With a variable rate, only
+    unreadable bytes do.
+    """
+    lost = _follows_damage(packets, usual_s)
+    steps = np.diff(packets.order_s)
+    is_usual = (steps > 0.5 * usual_s) & (steps < 1.5 * usual_s)
+    if len(steps) and float(is_usual.mean()) >= _STEADY:
+        lost[1:] |= steps > (MISSING_PICTURES + 0.5) * usual_s
+    return lost
+
+
+def _doubts(
+    packets: Packets,
+    times: Float64[np.ndarray, " n"],
+    holes: Bool[np.ndarray, " n"],
+    torn_s: Float64[np.ndarray, " t"],
+    lost_s: float | None,
+) -> Iterator[Doubt]:
+    """Yield the stretches from each hole to the next keyframe, ascending and apart.
+
+    The packet before a hole may be torn: its picture is doubtful, too.
+    """
+    keys = np.flatnonzero(packets.are_keys)
+    found = [(time_s, time_s + _TORN_S) for time_s in torn_s.tolist()]
+    if lost_s is not None:
+        found.append((lost_s, math.inf))
+    for hole in np.flatnonzero(holes).tolist():
+        place = int(np.searchsorted(keys, hole))
+        key = int(keys[place]) if place < len(keys) else len(times)
+        end_s = float(times[key]) if key < len(times) else math.inf
+        # Pictures behind the keyframe in the file may appear before it.
+        found.append((float(times[hole : key + _REORDERED].min()), end_s))
+
+    last_s = -math.inf
+    for start_s, end_s in sorted(found):
+        if max(start_s, last_s) < end_s:
+            yield Doubt(start_s=max(start_s, last_s), end_s=end_s)
+            last_s = end_s
+
+
+def _is_join(before: _Run, after: _Run) -> bool:
+    """Return whether the clock was set between two runs."""
+    return abs(before.offset_s - after.offset_s) > _HAIR_S
 
 
 def _set_offsets(runs: list[_Run], *, joinable: bool) -> None:
@@ -390,23 +503,28 @@ def _is_excursion(runs: list[_Run], index: int, kept: float, end_s: float) -> bo
     return away_s > PAUSE_S and abs(after.start_s + kept - end_s - run.length_s) < PAUSE_S
 
 
-def _gaps(pictures_s: Float64[np.ndarray, " n"], usual_s: float) -> Iterator[Gap]:
-    """Yield the intervals between pictures that no single picture fills."""
+def _are_gaps(pictures_s: Float64[np.ndarray, " n"], usual_s: float) -> Bool[np.ndarray, " m"]:
+    """Return which intervals between pictures no single picture fills."""
     intervals = np.diff(pictures_s)
     before = np.concatenate([[usual_s], intervals[:-1]])
     after = np.concatenate([intervals[1:], [usual_s]])
     neighbors = np.maximum(before, after)
-    is_gap = (intervals > LONGEST_PICTURE_S) | (
+    is_gap: Bool[np.ndarray, " m"] = (intervals > LONGEST_PICTURE_S) | (
         (intervals > PAUSE_S) & (intervals > UNUSUAL * neighbors)
     )
+    return is_gap
+
+
+def _gaps(
+    pictures_s: Float64[np.ndarray, " n"], is_gap: Bool[np.ndarray, " m"], usual_s: float
+) -> Iterator[Gap]:
+    before = np.concatenate([[usual_s], np.diff(pictures_s)[:-1]])
     for index in np.flatnonzero(is_gap):
         shown_s = min(float(before[index]), PAUSE_S)
         yield Gap(start_s=float(pictures_s[index]) + shown_s, end_s=float(pictures_s[index + 1]))
 
 
-def _average_rate(pictures_s: Float64[np.ndarray, " n"], usual_s: float) -> float:
-    intervals = np.diff(pictures_s)
-    intervals = intervals[intervals <= LONGEST_PICTURE_S]
+def _average_rate(intervals: Float64[np.ndarray, " m"], usual_s: float) -> float:
     return 1 / float(intervals.mean()) if len(intervals) else 1 / usual_s
 
 

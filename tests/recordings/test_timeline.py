@@ -1,5 +1,7 @@
 """The clock of a recording, from the times and places of its packets."""
 
+import math
+from dataclasses import replace
 from fractions import Fraction
 
 import hypothesis.strategies as st
@@ -40,15 +42,19 @@ def timeline_of(
     joinable: bool = False,
     counts: bool = False,
     listed: int = 0,
+    is_whole: bool = False,
     average: Fraction = Fraction(RATE),
+    keys: "np.ndarray | None" = None,  # type: ignore[type-arg]
 ) -> Timeline:
+    found = packets(times, holes=holes)
     return make_timeline(
-        packets(times, holes=holes),
+        found if keys is None else replace(found, are_keys=keys),
         average_rate=average,
         nominal_rate=Fraction(RATE),
         joinable=joinable,
         counts=counts,
         listed=listed,
+        is_whole=is_whole,
     )
 
 
@@ -81,7 +87,8 @@ def test_a_step_forward_over_unreadable_bytes_is_a_gap() -> None:
     timeline = timeline_of(times, joinable=True, holes={300: 18 * RATE * 100})
     assert timeline.duration_s == pytest.approx(42)
     assert timeline.is_gap(13.0, 14.0)
-    assert timeline.is_damaged(12.0, 30.0)
+    # The packet behind the hole has a keyframe. The one before it may be torn.
+    assert [doubt.start_s for doubt in timeline.doubts] == [pytest.approx(299 / RATE)]
 
 
 def test_a_step_of_more_than_half_a_day_is_no_gap() -> None:
@@ -121,7 +128,29 @@ def test_a_clock_that_counts_pictures_is_set_behind_lost_ones() -> None:
         (pytest.approx(10), pytest.approx(23))
     ]
     unknown = timeline_of(found, holes={250: 30_000}, counts=True)
-    assert unknown.lost_s == pytest.approx(10)
+    assert (unknown.doubts[-1].start_s, unknown.doubts[-1].end_s) == (pytest.approx(10), math.inf)
+
+
+def test_removed_packets_leave_a_trace_that_sets_the_clock() -> None:
+    timeline = timeline_of(steady(17), holes={250: 60}, counts=True, listed=750, is_whole=True)
+    assert timeline.duration_s == pytest.approx(30)
+    assert [(gap.start_s, gap.end_s) for gap in timeline.gaps] == [
+        (pytest.approx(10), pytest.approx(23))
+    ]
+
+
+def test_behind_lost_packets_pictures_are_doubtful_up_to_a_keyframe() -> None:
+    times = np.delete(steady(24), np.arange(260, 270))
+    keys = np.isin(np.round(times * RATE), np.arange(0, 600, RATE))
+    timeline = timeline_of(times, keys=keys)
+    torn, behind = timeline.doubts
+    assert torn.start_s == pytest.approx(259 / RATE)
+    assert (behind.start_s, behind.end_s) == (pytest.approx(270 / RATE), pytest.approx(275 / RATE))
+
+
+def test_pauses_of_a_variable_rate_are_no_lost_packets() -> None:
+    times = np.cumsum(np.tile([0.04, 0.04, 0.2, 0.5], 100))
+    assert not timeline_of(times).doubts
 
 
 def test_packets_without_any_times_follow_each_other_at_the_stated_rate() -> None:

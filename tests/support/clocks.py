@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 from surgrec_shard.sampling import Missing, Sampler
 
-from surgrec.recordings import PictureReader, Recording, RecordingFacts, inspect
+from surgrec.recordings import (
+    BadVideoError,
+    PictureReader,
+    Recording,
+    RecordingFacts,
+    inspect,
+    read_frames,
+)
 from tests.support.tool import ffmpeg
 
 WIDTH, HEIGHT = 128, 64
@@ -119,9 +126,36 @@ def stored_of(path: Path, fps: float = 8.0) -> Stored:
 
 def shown_time(data: bytes) -> float:
     """Return the time that a picture of a clock shows, seconds."""
-    luma = np.frombuffer(data, np.uint8)[: WIDTH * HEIGHT].reshape(HEIGHT, _BITS, -1)
+    return _stripes_time(np.frombuffer(data, np.uint8)[: WIDTH * HEIGHT].reshape(HEIGHT, _BITS, -1))
+
+
+def frames_at(path: Path, times_s: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> list[float]:
+    """Return the time that a folder's features show at each time; NaN where they leave it out.
+
+    Args:
+        path: A clock whose picture is square.
+        times_s: Seconds of the video, ascending.
+    """
+    with Recording(path) as recording:
+        frames = read_frames(recording, inspect(recording), times_s, short_side_px=HEIGHT)
+        return [
+            np.nan
+            if isinstance(frame, BadVideoError)
+            else _stripes_time(frame[..., 1].reshape(HEIGHT, _BITS, -1))
+            for frame in frames
+        ]
+
+
+def _stripes_time(luma: "np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]") -> float:
     bits = luma.mean(axis=(0, 2)) > 128
     return float((bits * (1 << np.arange(_BITS))).sum()) / 100
+
+
+def remove(path: Path, *, start: float, end: float) -> Path:
+    """Remove a part of a file, given in shares of it."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * start)] + data[int(len(data) * end) :])
+    return path
 
 
 def overwrite(

@@ -29,10 +29,10 @@ from surgrec.recordings import (
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
-from surgrec_shard.sampling import Sampler, corrupt_spans
+from surgrec_shard.sampling import Sampler
 
 _CLIPS_FILE = "clips.json"
-_ENCODING_VERSION = 2
+_ENCODING_VERSION = 3
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
 _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
@@ -237,6 +237,12 @@ def _encode(
     if facts.duration_s - sampler.end_s > shortfall_s(facts.duration_s):
         raise _truncated(sampler.end_s, facts.duration_s)
     clips, dropped = _select_clips(segments, sampler, settings)
+    if not clips and sampler.missing:
+        raise BadVideoError(
+            "undecodable",
+            f"damage or gaps leave no {settings.min_clip_s:g} s in a row; copy the file again, or "
+            "lower encode.min_clip_s",
+        )
     if not clips:
         raise BadVideoError(
             "too_short",
@@ -309,20 +315,15 @@ def _select_clips(
     segments: list[EncodedClip], sampler: Sampler, settings: EncodeSettings
 ) -> tuple[list[EncodedClip], list[DroppedStretch]]:
     """Divide the written clips into those to keep and dropped stretches; add missing stretches."""
-    spoiled = corrupt_spans(sampler.corrupt)
     shortest_s = settings.min_clip_s - 0.5 / float(sampler.rate)
     clips = []
     dropped = [DroppedStretch(**asdict(missing)) for missing in sampler.missing]
     for clip in segments:
-        end_s = clip.start_s + clip.duration_s
-        if any(start_s < end_s and clip.start_s < until_s for start_s, until_s in spoiled):
-            reason = "damaged"
-        elif clip.duration_s < shortest_s:
-            reason = "short_tail"
-        else:
+        if clip.duration_s >= shortest_s:
             clips.append(clip)
-            continue
-        dropped.append(DroppedStretch(start_s=clip.start_s, end_s=round(end_s, 6), reason=reason))
+        else:
+            end_s = round(clip.start_s + clip.duration_s, 6)
+            dropped.append(DroppedStretch(start_s=clip.start_s, end_s=end_s, reason="short_tail"))
     return clips, sorted(dropped, key=lambda stretch: stretch.start_s)
 
 
