@@ -69,17 +69,24 @@ def unread_notes(recording: Recording, end: int, container: str) -> Iterator[str
     """
     size = recording.identity.size
     if "mp4" in container:
-        if _count_mp4s(recording) > 1:
+        found, readable = _read_boxes(recording)
+        if found > 1:
             yield "a second mp4 was appended to the file: only the first is read"
+        if size - readable > _LARGEST_TAIL * size:
+            yield _unread_note(size - readable, size)
     elif end and size - end > _LARGEST_TAIL * size:
         # Sound may go on after the picture.
         tail = size - max(end, _last_packet_end(recording))
         if tail > _LARGEST_TAIL * size:
-            yield f"the last {tail / 1e6:.1f} MB of the file ({tail / size:.0%}) cannot be read"
+            yield _unread_note(tail, size)
 
 
-def _count_mp4s(recording: Recording) -> int:
-    """Return how many mp4 files follow each other in a file."""
+def _unread_note(tail: int, size: int) -> str:
+    return f"the last {tail / 1e6:.1f} MB of the file ({tail / size:.0%}) cannot be read"
+
+
+def _read_boxes(recording: Recording) -> tuple[int, int]:
+    """Return how many mp4 files follow each other in a file, and where their boxes end."""
     at, found = 0, 0
     for _ in range(_MOST_BOXES):
         if at >= recording.identity.size:
@@ -88,11 +95,13 @@ def _count_mp4s(recording: Recording) -> int:
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
-        if len(header) < 8 or length < 8:
-            break
+        if length == 0 and header[4:8] == b"mdat":
+            return found, recording.identity.size  # up to the end of the file
+        if len(header) < 8 or length < 8 or not header[4:8].isalnum():
+            return found, at
         found += header[4:8] == b"ftyp"
         at += length
-    return found
+    return found, recording.identity.size
 
 
 def _last_packet_end(recording: Recording) -> int:
