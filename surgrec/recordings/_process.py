@@ -305,7 +305,7 @@ class ComplaintLog:
         self._decoded.put(self._is_corrupt)  # nobody waits for ever
 
     def _take_entry(self, raw: bytes) -> bool:
-        """Take a line, if it is no complaint. A complaint about a picture comes before its entry."""
+        """Take a line that is no complaint. Complaints about a picture come before its entry."""
         found = _LEVEL.match(raw.decode("ascii", errors="replace"))
         if found is None or found["level"] != "info":
             return False

@@ -292,7 +292,7 @@ def make_timeline(
     pictures = np.unique(times)
     is_gap = _are_gaps(pictures, usual_s)
 
-    holes = _lost_packets(packets, usual_s)
+    holes = _lost_packets(packets, usual_s, joinable=joinable)
     holes[list(lost)] = True
     torn_s = times[np.flatnonzero(holes[1:])]
     holes[
@@ -424,17 +424,21 @@ def _follows_damage(packets: Packets, usual_s: float) -> Bool[np.ndarray, " n"]:
     return is_damaged
 
 
-def _lost_packets(packets: Packets, usual_s: float) -> Bool[np.ndarray, " n"]:
+def _lost_packets(packets: Packets, usual_s: float, *, joinable: bool) -> Bool[np.ndarray, " n"]:
     """Return which packets follow lost ones.
 
-    In a recording with a steady rate, a long step tells of lost packets. With a variable rate, only
-    unreadable bytes do.
+    In a recording with a steady rate, a long step tells of lost packets, unless the packets lie
+    close together in the file: then the recorder paused. With a variable rate, only unreadable
+    bytes tell of them. The packets of MPEG streams are scattered.
     """
     lost = _follows_damage(packets, usual_s)
     steps = np.diff(packets.order_s)
     is_usual = (steps > 0.5 * usual_s) & (steps < 1.5 * usual_s)
     if len(steps) and float(is_usual.mean()) >= _STEADY:
-        lost[1:] |= steps > (MISSING_PICTURES + 0.5) * usual_s
+        skipped = _skipped_bytes(packets)
+        is_close = (skipped >= 0) & (skipped <= 2 * np.percentile(skipped, 99) + _HEADER_BYTES)
+        is_close &= (packets.positions >= 0) & (not joinable)
+        lost[1:] |= (steps > (MISSING_PICTURES + 0.5) * usual_s) & ~is_close[1:]
     return lost
 
 

@@ -142,7 +142,9 @@ def test_removed_packets_leave_a_trace_that_sets_the_clock() -> None:
 def test_behind_lost_packets_pictures_are_doubtful_up_to_a_keyframe() -> None:
     times = np.delete(steady(24), np.arange(260, 270))
     keys = np.isin(np.round(times * RATE), np.arange(0, 600, RATE))
-    timeline = timeline_of(times, keys=keys)
+    assert not timeline_of(times, keys=keys).doubts  # the recorder paused
+    timeline = timeline_of(times, keys=keys, holes={260: 60})
+    assert timeline_of(times, keys=keys, joinable=True).doubts == timeline.doubts
     torn, behind = timeline.doubts
     assert torn.start_s == pytest.approx(259 / RATE)
     assert (behind.start_s, behind.end_s) == (pytest.approx(270 / RATE), pytest.approx(275 / RATE))
