@@ -298,7 +298,6 @@ KINDS = [
             "files from 1901": mtimes(-2.1e9),
             "files without a time": mtimes(0),
             "the limit of 64 open files": limited(resource.RLIMIT_NOFILE, 64),
-            "a limit of memory below that of an ffmpeg": limited(resource.RLIMIT_AS, 3 << 30),
             "a kill at its start": killed_after(0.5),
             "a kill while it encodes": killed_after(1.2),
             "a lost shard": after_a_build(

@@ -6,8 +6,10 @@ import subprocess
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from surgrec.recordings import BadVideoError, Recording, inspect, read_frames
 from tests.support.tool import QUICK, build_folder, digests, read_report, run_here, same_key
 from tests.support.videos import make_video
 
@@ -116,6 +118,21 @@ def test_a_video_with_one_read_error_is_packed_whole_by_the_next_build(
     program: str, clean: Callable[[Collection[str]], Path], arm: Arm, tmp_path: Path
 ) -> None:
     require_healing(QUICKEST, clean(QUICKEST), lambda: arm(program, 60), tmp_path)
+
+
+def test_frames_of_a_video_that_was_read_short_end_in_a_read_error(
+    clean: Callable[[Collection[str]], Path], arm: Arm, tmp_path: Path
+) -> None:
+    shutil.copytree(clean(QUICKEST) / "videos", tmp_path / "videos")
+    marks = arm("ffprobe", 60)
+    with Recording(tmp_path / "videos" / "b.mp4") as recording:
+        facts = inspect(recording)
+        assert facts.duration_s < 5.5
+        frames = list(read_frames(recording, facts, np.array([0.0, 1.0]), short_side_px=64))
+    assert len(list(marks.iterdir())) == 2
+    assert not isinstance(frames[0], BadVideoError)
+    assert isinstance(frames[1], BadVideoError)
+    assert (frames[1].reason, frames[1].may_pass) == ("read_error", True)
 
 
 @pytest.mark.slow
