@@ -1,15 +1,17 @@
 """Videos before sharding: from a manifest, or from a folder of video files."""
 
 import difflib
+import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from surgrec.annotations import PLAIN, LabelFiles, LabelMapping, read_mapping
 from surgrec.csv_table import read_csv_rows
-from surgrec.errors import ManifestError
+from surgrec.errors import ConfigError, ManifestError
 from surgrec.user_patterns import UserPattern
 from surgrec.video_folder import FoundVideos, printable_name
 
@@ -17,7 +19,9 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
 KNOWN_DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic", "open", "microscopy", "other")
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
-OPTIONAL_COLUMNS = ("procedure", "view", "license", "labels", "public")
+OPTIONAL_COLUMNS = ("procedure", "view", "license", "labels", "mapping", "public")
+PLAIN_SUFFIXES = (".csv", ".tsv")
+"""Suffixes of files of labels that need no mapping."""
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
@@ -42,8 +46,8 @@ class Video:
     """Such as `left`, for several videos of one case."""
     license: str = ""
     """Terms of use, stored with every clip."""
-    labels: Path | None = None
-    """Annotation file of the video."""
+    labels: tuple[LabelFiles, ...] = ()
+    """Annotation files of the video, with their mappings."""
     public: bool = False
     """Store the case name unchanged in the corpus; by default a pseudonym replaces it."""
 
@@ -94,6 +98,7 @@ def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Vid
     rows = read_csv_rows(
         path, required=REQUIRED_COLUMNS, optional=OPTIONAL_COLUMNS, ignored=ignore_columns
     )
+    mapping_of = functools.cache(read_mapping)
     for line, row in rows:
         context = f"{path}, line {line}"
         if not row["path"]:
@@ -101,8 +106,8 @@ def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Vid
                 f"{context}: the path is empty; enter a video file or remove the row"
             )
         try:
-            videos.append(_video(path.parent, row))
-        except ManifestError as error:
+            videos.append(_video(path.parent, row, mapping_of))
+        except (ManifestError, ConfigError) as error:
             raise ManifestError(f"{context}: {error}") from None
 
     if not videos:
@@ -148,13 +153,22 @@ def videos_of_folder(
     ]
 
 
-def _video(folder: Path, row: dict[str, str]) -> Video:
+def _video(folder: Path, row: dict[str, str], mapping_of: Callable[[Path], LabelMapping]) -> Video:
     split = row["split"]
     if split not in SPLITS:
         raise ManifestError(f"split is {split!r}; use {_splits()}")
     public = row.get("public", "").lower()
     if public not in ("", "true", "false"):
         raise ManifestError(f"public is {row['public']!r}; use true or false")
+
+    labels, mapping = row.get("labels"), row.get("mapping")
+    if mapping and not labels:
+        raise ManifestError(f"mapping is {mapping!r}, but labels is empty; fill in both")
+    if labels and not mapping and Path(labels).suffix.lower() not in PLAIN_SUFFIXES:
+        raise ManifestError(
+            f"{labels} has the suffix {Path(labels).suffix!r}, but a file of labels without a "
+            f"mapping ends in {' or '.join(PLAIN_SUFFIXES)}; name a mapping in the column mapping"
+        )
 
     return Video(
         path=folder / row["path"],
@@ -165,7 +179,14 @@ def _video(folder: Path, row: dict[str, str]) -> Video:
         procedure=row.get("procedure", ""),
         view=row.get("view", ""),
         license=row.get("license", ""),
-        labels=folder / row["labels"] if row.get("labels") else None,
+        labels=(
+            LabelFiles(
+                paths=(folder / labels,),
+                mapping=mapping_of(folder / mapping) if mapping else PLAIN,
+            ),
+        )
+        if labels
+        else (),
         public=public == "true",
     )
 

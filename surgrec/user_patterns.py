@@ -20,7 +20,7 @@ _WALL_S = 120.0
 
 _PROGRAM = """
 import json, re, resource, sys
-cpu_s, memory_bytes, expression, texts = json.load(sys.stdin)
+cpu_s, memory_bytes, expression, is_named, texts = json.load(sys.stdin)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
 resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
@@ -29,10 +29,10 @@ try:
 except (re.error, OverflowError, RecursionError, ValueError) as error:
     print(json.dumps(str(error)))
     sys.exit()
-print(pattern.groups, flush=True)
+print(json.dumps(list(pattern.groupindex) if is_named else pattern.groups), flush=True)
 for text in texts:
     match = pattern.search(text)
-    print(json.dumps(match and match.group(1)), flush=True)
+    print(json.dumps(match and (match.groupdict("") if is_named else match.group(1))), flush=True)
 """
 
 
@@ -53,11 +53,11 @@ class UserPattern:
 
     def __init__(self, text: str, name: str) -> None:
         self.text, self._name = text, name
-        if len(text) > _MOST_CHARACTERS:
+        groups, _ = _search(text, name, (), is_named=False)
+        if groups != 1:
             raise ManifestError(
-                f"{name} has {len(text)} characters; give at most {_MOST_CHARACTERS}"
+                f"{name} {text!r} has {groups} groups; put parentheses around the case only"
             )
-        self.search(())
 
     def search(self, texts: Sequence[str]) -> list[str | None]:
         """Return what the group matches first in each text; None where nothing matches.
@@ -65,34 +65,69 @@ class UserPattern:
         Raises:
             ManifestError: The search takes too long, or too much memory.
         """
-        cpu_s = _CPU_S + len(texts) // _TEXTS_PER_S
-        request = json.dumps([cpu_s, _MEMORY_BYTES, self.text, list(texts)])
-        command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _PROGRAM]
-        try:
-            answer = subprocess.run(
-                command, input=request, capture_output=True, text=True, timeout=_WALL_S, check=False
-            )
-            lines = answer.stdout.splitlines()
-            is_complete = answer.returncode == 0
-        except subprocess.TimeoutExpired as error:
-            lines, is_complete = (error.stdout or b"").decode().splitlines(), False
+        return _search(self.text, self._name, texts, is_named=False)[1]
 
-        answers: list[Any] = [json.loads(line) for line in lines]
-        first, found = (answers[0], answers[1:]) if answers else (1, [])
-        if isinstance(first, str):
-            raise ManifestError(
-                f"{self._name} {self.text!r} is not a regular expression of Python ({first}); "
-                "correct it"
-            )
-        if first != 1:
-            raise ManifestError(
-                f"{self._name} {self.text!r} has {first} groups; put parentheses around the case "
-                "only"
-            )
-        if not is_complete:
-            place = f" for {cut(texts[len(found)])}" if len(found) < len(texts) else ""
-            raise ManifestError(
-                f"{self._name} {self.text!r} needs too much time or memory{place}; simplify it, "
-                "such as (a+)+ to (a+)"
-            )
-        return found
+
+class NamedPattern:
+    r"""An expression of Python with named groups.
+
+    Args:
+        text: The expression.
+        name: Name of the option, for errors.
+
+    Raises:
+        ManifestError: It is no such expression.
+
+    Example:
+        >>> NamedPattern(r"(?P<case>case\d+)/", "pattern").search(["2024/case07/left.mp4"])
+        [{'case': 'case07'}]
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        self.text, self._name = text, name
+        self.names: list[str] = _search(text, name, (), is_named=True)[0]
+        if not self.names:
+            raise ManifestError(f"{name} {text!r} has no named group; write (?P<name>...)")
+
+    def search(self, texts: Sequence[str]) -> list[dict[str, str] | None]:
+        """Return the named groups that match first in each text; None where nothing matches.
+
+        Raises:
+            ManifestError: The search takes too long, or too much memory.
+        """
+        return _search(self.text, self._name, texts, is_named=True)[1]
+
+
+def _search(
+    expression: str, name: str, texts: Sequence[str], *, is_named: bool
+) -> tuple[Any, list[Any]]:
+    """Return what an expression says of its groups, and what it matches in each text."""
+    if len(expression) > _MOST_CHARACTERS:
+        raise ManifestError(
+            f"{name} has {len(expression)} characters; give at most {_MOST_CHARACTERS}"
+        )
+    cpu_s = _CPU_S + len(texts) // _TEXTS_PER_S
+    request = json.dumps([cpu_s, _MEMORY_BYTES, expression, is_named, list(texts)])
+    command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _PROGRAM]
+    try:
+        answer = subprocess.run(
+            command, input=request, capture_output=True, text=True, timeout=_WALL_S, check=False
+        )
+        lines = answer.stdout.splitlines()
+        is_complete = answer.returncode == 0
+    except subprocess.TimeoutExpired as error:
+        lines, is_complete = (error.stdout or b"").decode().splitlines(), False
+
+    answers: list[Any] = [json.loads(line) for line in lines]
+    first, found = (answers[0], answers[1:]) if answers else (1, [])
+    if isinstance(first, str):
+        raise ManifestError(
+            f"{name} {expression!r} is not a regular expression of Python ({first}); correct it"
+        )
+    if not is_complete:
+        place = f" for {cut(texts[len(found)])}" if len(found) < len(texts) else ""
+        raise ManifestError(
+            f"{name} {expression!r} needs too much time or memory{place}; simplify it, "
+            "such as (a+)+ to (a+)"
+        )
+    return first, found

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from surgrec.annotations import PLAIN, LabelFiles
 from surgrec.errors import ManifestError
 from surgrec.manifest import Video, read_manifest, videos_of_folder
 from surgrec.video_folder import search_folder
@@ -33,7 +34,7 @@ def test_a_manifest_lists_videos_with_paths_relative_to_its_folder(tmp_path: Pat
             procedure="cholecystectomy",
             view="left",
             license="CC0",
-            labels=tmp_path / "labels/a.csv",
+            labels=(LabelFiles(paths=(tmp_path / "labels/a.csv",), mapping=PLAIN),),
             public=True,
         ),
         Video(

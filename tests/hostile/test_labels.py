@@ -110,7 +110,11 @@ MANY = [f"phase,{n / 10_000},{(n + 1) / 10_000},v{n % 7}" for n in range(20_000)
 
 KINDS = [
     # Not text, or not a file.
-    Kind(name="labels in UTF-16", make=of_text(f"{HEADER}\nphase,0,3,a\n".encode("utf-16"))),
+    Kind(
+        name="labels in UTF-16",
+        make=of_text(f"{HEADER}\nphase,0,3,a\n".encode("utf-16")),
+        right=stored((0.0, 3.0, "a"), overlaps=0),
+    ),
     Kind(name="labels in Latin-1", make=of_text(f"{HEADER}\nphase,0,3,Ö\n".encode("latin-1"))),
     Kind(name="labels with a NUL byte", make=of_rows("phase,0,3,a\0b")),
     Kind(name="labels of random bytes", make=of_text(bytes(range(256)) * 40)),

@@ -136,18 +136,18 @@ MANIFESTS: dict[str, tuple[str | bytes, str]] = {
 }
 LABELS: dict[str, tuple[str | bytes, str]] = {
     "no header": ("phase,0,1,a\n", "has no column"),
-    "times that are text": (TASK + "phase,zero,1,a\n", "numbers of seconds"),
-    "times that are not numbers": (TASK + "phase,nan,1,a\n", "start_s is nan"),
-    "an end at infinity": (TASK + "phase,0,inf,a\n", "end_s is inf"),
-    "an end that overflows": (TASK + "phase,0,1e999,a\n", "end_s is inf"),
+    "times that are text": (TASK + "phase,zero,1,a\n", "a number of seconds"),
+    "times that are not numbers": (TASK + "phase,nan,1,a\n", "start_s is 'nan'"),
+    "an end at infinity": (TASK + "phase,0,inf,a\n", "end_s is 'inf'"),
+    "an end that overflows": (TASK + "phase,0,1e999,a\n", "end_s is 1e999, outside the video"),
     "a start below zero": (TASK + "phase,-1,1,a\n", "start_s is -1"),
     "an end before its start": (TASK + "phase,5,1,a\n", "end_s must not be before start_s"),
-    "clock times": (TASK + "phase,00:00:01,00:00:05,a\n", "numbers of seconds"),
-    "a decimal comma": (TASK + 'phase,"0,5","1,5",a\n', "numbers of seconds"),
-    "a task without a name": (TASK + ",0,1,a\n", "fill in both"),
-    "a value that is empty": (TASK + "phase,0,1,\n", "fill in both"),
+    "clock times": (TASK + "phase,00:00:01,00:00:05,a\n", "a number of seconds"),
+    "a decimal comma": (TASK + 'phase,"0,5","1,5",a\n', "a number of seconds"),
+    "a task without a name": (TASK + ",0,1,a\n", "the task is empty"),
+    "a value that is empty": (TASK + "phase,0,1,\n", "value is empty"),
     "NUL characters": ((TASK + "phase,0,1,a\0\n").encode(), "NUL bytes"),
-    "UTF-32": ((TASK + "phase,0,1,a\n").encode("utf-32"), "UTF-8"),
+    "UTF-32": ((TASK + "phase,0,1,a\n").encode("utf-32"), READ),
 }
 EXPRESSIONS: dict[str, tuple[str, str]] = {
     "nested repeats": ("(a+)+$", "needs too much time"),

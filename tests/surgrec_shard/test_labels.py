@@ -7,11 +7,16 @@ import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.label_checks import LabelCounts, count_oddities
 
-from surgrec.annotations import read_labels
+from surgrec.annotations import PLAIN, LabelFiles, VideoLabels
+from surgrec.annotations import read_labels as read_files
 from tests.support.tool import QUICK, read_report, refusal, run_here, write_csv
 from tests.support.videos import make_video
 
 HEADER = "task,start_s,end_s,value"
+
+
+def read_labels(path: Path) -> VideoLabels:
+    return read_files([LabelFiles(paths=(path,), mapping=PLAIN)])
 
 
 def build(folder: Path, *label_files: Sequence[str]) -> "tuple[object, dict[str, dict[str, str]]]":
@@ -98,3 +103,56 @@ def test_overlaps_gaps_and_zero_lengths_are_counted_by_task(tmp_path: Path) -> N
 def test_labels_of_one_segment_or_none_have_no_oddities(tmp_path: Path, lines: list[str]) -> None:
     (tmp_path / "labels.csv").write_text("\n".join([HEADER, *lines]) + "\n")
     assert count_oddities(read_labels(tmp_path / "labels.csv"), 6.0) == LabelCounts()
+
+
+MAPPING = """
+grammar: frames
+time: Frame
+unit: frame
+tracks:
+- {task: phase, column: Phase, names: {0: access, 1: closure}, ignore: [9]}
+"""
+
+
+def test_frame_numbers_are_looked_up_in_the_clock_of_a_video_of_variable_rate(
+    tmp_path: Path,
+) -> None:
+    # Thirty frames at ten per second, then thirty at five per second.
+    slower = ("-vf", "setpts='if(lt(N,30),N,2*N-30)/10/TB'", "-fps_mode", "vfr")
+    make_video(tmp_path / "a.mp4", seconds=6, arguments=slower)
+    (tmp_path / "m.yaml").write_text(MAPPING)
+    values = [0] * 20 + [9] * 20 + [1] * 20
+    lines = [f"{frame}\t{value}" for frame, value in enumerate(values)]
+    (tmp_path / "a.txt").write_text("\n".join(["Frame\tPhase", *lines]) + "\n")
+    row = {"path": "a.mp4", "source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
+    manifest = write_csv(tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": "m.yaml"}])
+
+    run = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    assert run.returncode == 0, run.stderr
+    rows = parquet.read_table(tmp_path / "corpus/lap/labels.parquet").to_pylist()
+    found = [(row["value"], row["start_s"], row["end_s"]) for row in rows]
+    assert found == [("access", 0.0, 2.0), ("closure", 5.0, pytest.approx(9.0, abs=0.2))]
+    report = read_report(tmp_path / "corpus.private")["a.mp4"]
+    assert (report["label_gaps"], report["label_left_out"]) == ("1", "0")
+
+
+def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(MAPPING.replace("Frame", "frame_id"))
+    (tmp_path / "a.txt").write_text("Frame\tPhase\n0\t0\n")
+    make_video(tmp_path / "a.mp4", seconds=2)
+    row = {"path": "a.mp4", "source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
+    build = ("build", "--out", tmp_path / "corpus", *QUICK, "--manifest")
+    manifest = write_csv(tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": "m.yaml"}])
+    assert "a.txt has no column frame_id (its columns are Frame, Phase)" in refusal(
+        run_here(*build, manifest)
+    )
+    write_csv(manifest, [{**row, "labels": "a.txt", "mapping": ""}])
+    assert "a.txt has the suffix '.txt', but a file of labels without a mapping" in refusal(
+        run_here(*build, manifest)
+    )
+    write_csv(manifest, [{**row, "labels": "", "mapping": "m.yaml"}])
+    assert "videos.csv, line 2: mapping is 'm.yaml', but labels is empty" in refusal(
+        run_here(*build, manifest)
+    )
+    write_csv(manifest, [{**row, "labels": "a.txt", "mapping": "none.yaml"}])
+    assert "none.yaml cannot be read" in refusal(run_here(*build, manifest))

@@ -159,7 +159,7 @@ def test_the_manifest_can_be_read_like_any_other(corpus: Path) -> None:
     videos = read_manifest(corpus / "videos.csv")
     assert {video.domain for video in videos} == {"laparoscopy", "endoscopy", "cataract", "robotic"}
     assert all(
-        video.path.is_file() and video.labels is not None and video.labels.is_file()
+        video.path.is_file() and all(path.is_file() for path in video.labels[0].paths)
         for video in videos
     )
     assert {video.license for video in videos} == {"CC0-1.0"}

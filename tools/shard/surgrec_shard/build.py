@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from surgrec.annotations import VideoLabels, read_labels
+from surgrec.annotations import VideoLabels
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError, FileIdentity, Recording
@@ -21,6 +21,7 @@ from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
 from surgrec_shard.groups import Group, PackSettings, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.label_checks import require_fitting_labels
+from surgrec_shard.labels import labels_of
 from surgrec_shard.pack import pack_group
 from surgrec_shard.pending import PendingVideos
 from surgrec_shard.private import PrivateFolder
@@ -158,21 +159,23 @@ class Build:
         failures = []
 
         with ThreadPoolExecutor(self._config.workers) as pool:
-            hashed = pool.map(self._hash, videos)
-            for number, (video, result) in enumerate(zip(videos, hashed, strict=True), 1):
+            read = pool.map(self._read, videos)
+            for number, (video, result) in enumerate(zip(videos, read, strict=True), 1):
                 self._progress("reading", number, len(videos))
                 if isinstance(result, VideoFailure):
                     failures.append(result)
                     continue
 
-                sha256, identity = result
+                sha256, identity, annotations = result
                 first = planned.get((video.source, sha256))
                 if first is not None:
                     detail = f"the file has the same bytes as {first.video.path}, which is used"
                     error = BadVideoError("duplicate", detail)
                     failures.append(_failure(video, sha256[:12], error))
                     continue
-                planned[video.source, sha256] = self._plan_video(video, sha256, identity)
+                planned[video.source, sha256] = self._plan_video(
+                    video, sha256, identity, annotations
+                )
         return list(planned.values()), failures
 
     def _left_out(self) -> list[VideoFailure]:
@@ -189,22 +192,24 @@ class Build:
             for left_out in self._config.left_out
         ]
 
-    def _hash(self, video: Video) -> tuple[str, FileIdentity] | VideoFailure:
-        """Return the SHA-256 and the identity of a video file, or why it cannot be read."""
+    def _read(self, video: Video) -> tuple[str, FileIdentity, VideoLabels] | VideoFailure:
+        """Return SHA-256, identity and labels of a video file, or why it cannot be read."""
         try:
             with Recording(video.path) as recording:
-                return self._config.private.sha256(recording), recording.identity
+                sha256 = self._config.private.sha256(recording)
+                return sha256, recording.identity, labels_of(video, recording)
         except BadVideoError as error:
             return _failure(video, "", error)
 
-    def _plan_video(self, video: Video, sha256: str, identity: FileIdentity) -> PlannedVideo:
+    def _plan_video(
+        self, video: Video, sha256: str, identity: FileIdentity, annotations: VideoLabels
+    ) -> PlannedVideo:
         if not video.case:
             case = sha256[:12]
         elif self._config.public or video.public:
             case = video.case
         else:
             case = self._config.private.pseudonym(video.source, video.case)
-        annotations = read_labels(video.labels) if video.labels else VideoLabels()
         return PlannedVideo(
             video=video, sha256=sha256, case=case, annotations=annotations, identity=identity
         )

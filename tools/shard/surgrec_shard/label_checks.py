@@ -27,6 +27,8 @@ class LabelCounts:
     """Labels that end at their start."""
     label_late_ends: int = 0
     """Labels that end after the video, so little that they are stored up to its end."""
+    label_left_out: int = 0
+    """Values that the mapping leaves out."""
 
 
 def count_oddities(annotations: VideoLabels, end_s: float) -> LabelCounts:
@@ -52,6 +54,7 @@ def count_oddities(annotations: VideoLabels, end_s: float) -> LabelCounts:
         label_gaps=gaps,
         label_zero_lengths=annotations.zero_lengths,
         label_late_ends=sum(label.end_s > end_s + _HAIR_S for label in annotations.labels),
+        label_left_out=annotations.left_out,
     )
 
 
@@ -69,17 +72,17 @@ def require_fitting_labels(planned: PlannedVideo, end_s: float, fps: float) -> N
     latest_s = end_s + max(_OVERSHOOT_S, _OVERSHOOT_SHARE * end_s)
     annotations = planned.annotations
     late = [
-        (line, label)
-        for line, label in zip(annotations.lines, annotations.labels, strict=True)
+        (place, label)
+        for place, label in zip(annotations.places, annotations.labels, strict=True)
         if label.end_s > latest_s
     ]
     if not late:
         return
 
-    line, label = min(late, key=lambda row: row[0])
+    place, label = late[0]
     raise BadVideoError(
         "labels",
-        f"{planned.video.labels}, line {line}: a label ends at {label.end_s:g} s, but the video "
+        f"{place}: a label ends at {label.end_s:g} s, but the video "
         f"lasts {end_s:.1f} s ({len(late)} of {len(annotations.labels)} labels end after it); "
         f"{_likely_cause(annotations.labels, end_s, latest_s, fps)}",
     )
