@@ -4,8 +4,9 @@ Results go to standard output, everything else to standard error.
 """
 
 import json
+import string
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -25,8 +26,10 @@ __all__ = [
     "say",
     "spinner",
     "stage_progress",
+    "strip",
 ]
 
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 SOME_FAILED = 3
 """Exit status of a command that finished but had to leave something out."""
 
@@ -74,6 +77,41 @@ def result_table(
     for column in right:
         table.add_column(column, justify="right", no_wrap=not wrap)
     return table
+
+
+def strip(
+    segments: Sequence[tuple[float, float, str]], whole_s: float, *, width: int
+) -> tuple[str, dict[str, str]]:
+    """Return segments over time as one line of letters, readable without colors.
+
+    Args:
+        segments: Start and end in seconds, and value.
+        whole_s: Time that the line shows, seconds.
+        width: Characters of the line.
+
+    Returns:
+        The line, with `.` where nothing is and `+` where several values are, and the letter of
+        each value in the order of their first segments. Values behind the 62nd share `#`.
+    """
+    legend: dict[str, str] = {}
+    for _, _, value in segments:
+        legend.setdefault(value, _LETTERS[len(legend)] if len(legend) < len(_LETTERS) else "#")
+
+    # A character shows the value that covers most of its time.
+    covered: list[dict[str, float]] = [{} for _ in range(width)]
+    step_s = whole_s / width
+    for start_s, end_s, value in segments:
+        first = min(int(start_s / step_s), width - 1) if step_s else 0
+        last = min(int(end_s / step_s), width - 1) if step_s else 0
+        for index in range(first, last + 1):
+            part_s = min(end_s, (index + 1) * step_s) - max(start_s, index * step_s)
+            if part_s > 0:
+                covered[index][value] = covered[index].get(value, 0.0) + part_s
+    line = ""
+    for values in covered:
+        shared = sum(values.values()) > 1.5 * step_s
+        line += "+" if shared else legend[max(values, key=values.__getitem__)] if values else "."
+    return line, legend
 
 
 def progress_bars() -> Progress:

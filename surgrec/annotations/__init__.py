@@ -12,10 +12,12 @@ from surgrec.annotations._mapping import (
     LabelFiles,
     LabelMapping,
     Track,
+    fill,
+    numbers_as_text,
     parse_mapping,
     read_mapping,
 )
-from surgrec.annotations._read import read_labels, values_of_column
+from surgrec.annotations._read import read_column, read_labels
 
 __all__ = [
     "PLAIN",
@@ -26,8 +28,10 @@ __all__ = [
     "Track",
     "VideoClock",
     "VideoLabels",
+    "fill",
+    "numbers_as_text",
     "parse_mapping",
+    "read_column",
     "read_labels",
     "read_mapping",
-    "values_of_column",
 ]

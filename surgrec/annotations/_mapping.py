@@ -94,6 +94,8 @@ class LabelMapping:
     """Number of the first frame or tick."""
     every: float = 1.0
     """Distance from one tick to the next, in the unit. Ticks that are missing are gaps."""
+    every_s: float = 0.0
+    """Instead of `every`: what a tick labels, seconds. For frame numbers of a slower clock."""
     end_included: bool = False
     """Whether the frame or tick that `end` names belongs to the segment."""
     delimiter: str = ""
@@ -184,16 +186,21 @@ class LabelMapping:
             )
         if self.grammar == "frames" and (self.unit != "frame" or self.every != 1):
             raise ManifestError("the grammar frames needs `unit: frame` and every frame; use ticks")
-        if not 0 < self.every < float("inf"):
-            raise ManifestError(f"every is {self.every}; give a number above 0")
-        if self.unit == "frame" and self.every != int(self.every):
-            raise ManifestError(f"every is {self.every}; give a whole number of frames")
-        if self.fps != "video" and not 0 < self.fps <= 1000:
-            raise ManifestError(f"fps is {self.fps}; give a number up to 1000, or video")
+        self._check_numbers()
         if bool(self.start_part) != bool(self.end_part):
             raise ManifestError("start_part and end_part belong together; name both columns")
         if self.start_part and not self.has_segments:
             raise ManifestError("start_part and end_part need segments; remove them")
+
+    def _check_numbers(self) -> None:
+        if not 0 < self.every < float("inf"):
+            raise ManifestError(f"every is {self.every}; give a number above 0")
+        if not 0 <= self.every_s < float("inf"):
+            raise ManifestError(f"every_s is {self.every_s}; give a number above 0")
+        if self.unit == "frame" and self.every != int(self.every):
+            raise ManifestError(f"every is {self.every}; give a whole number of frames")
+        if self.fps != "video" and not 0 < self.fps <= 1000:
+            raise ManifestError(f"fps is {self.fps}; give a number up to 1000, or video")
 
     def _check_text(self) -> None:
         if len(self.delimiter) > 1 or self.delimiter in ("\n", "\r", '"'):
@@ -257,16 +264,21 @@ def parse_mapping(value: Any, context: str) -> LabelMapping:
     Raises:
         ManifestError: The values are no mapping of annotation files.
     """
-    plain = _with_text(value)
+    plain = numbers_as_text(value)
     return typed(plain, LabelMapping, context, error=ManifestError, remedy=_REMEDY)
 
 
-def _with_text(value: Any, is_text: bool = False) -> Any:
-    """Return plain values in which whole numbers are text where cells and names stand."""
+def numbers_as_text(value: Any, is_text: bool = False) -> Any:
+    """Return plain values in which whole numbers are text where cells and names of a mapping stand.
+
+    Args:
+        value: Content of a YAML file that is a mapping, or holds one.
+        is_text: Whether all whole numbers in it are text.
+    """
     if isinstance(value, dict):
-        return {key: _with_text(item, is_text or key in _TEXTS) for key, item in value.items()}
+        return {key: numbers_as_text(item, is_text or key in _TEXTS) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_text(item, is_text) for item in value]
+        return [numbers_as_text(item, is_text) for item in value]
     return str(value) if is_text and type(value) is int else value
 
 

@@ -5,7 +5,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from surgrec.annotations._labels import Label, VideoClock, VideoLabels
 from surgrec.annotations._mapping import LabelFiles, LabelMapping, Track, fill
@@ -18,6 +18,8 @@ _MOST_DIGITS = 40
 _LATEST_S = 1e9
 """Latest time in a file: 30 years."""
 _HAIR = 1e-6
+_LATE = 0.05
+"""Share of `every_s` by which a tick may be late: the frame next to its time is a whole number."""
 _WORDS = {
     "s": "a number of seconds",
     "ms": "a number of milliseconds",
@@ -73,28 +75,33 @@ def read_labels(files: Sequence[LabelFiles], clock: VideoClock | None = None) ->
     )
 
 
-def values_of_column(files: LabelFiles, column: str) -> set[str]:
-    """Return the different cells of a column, such as the names of videos in a shared file.
+def read_column(files: LabelFiles, column: str) -> list[str]:
+    """Return the cells of a column, such as the names of videos in a file for many.
 
     Raises:
         ManifestError: A file cannot be read, or has no such column.
     """
     track = Track(task="any", column=column)
-    mapping = LabelMapping(
-        grammar="json" if files.mapping.is_json else "list",
+    is_json = files.mapping.is_json
+    mapping = replace(
+        files.mapping,
+        grammar=files.mapping.grammar if is_json else "list",
         tracks=[track],
-        time=column if files.mapping.is_json else "",
-        at=files.mapping.at,
-        delimiter=files.mapping.delimiter,
-        header=files.mapping.header,
-        columns=files.mapping.columns,
-        encoding=files.mapping.encoding,
+        time=column if is_json else "",
+        start="",
+        end="",
+        unit="s",
+        every=1.0,
+        only={},
+        start_part="",
+        end_part="",
+        path="",
     )
-    return {
-        str(row.cells[column])
+    return [
+        _plain(_text(row, column))
         for source in open_sources(LabelFiles(paths=files.paths, mapping=mapping))
         for row in rows_of(source, mapping, [track])
-    }
+    ]
 
 
 def _read(files: LabelFiles, clock: VideoClock | None) -> _Found:
@@ -160,6 +167,9 @@ class _Reader:
     def _values(self, row: Row, track: Track, names: Mapping[str, str]) -> Iterator[str]:
         """Yield the values of a track in a row, by their names."""
         for value, columns in track.flags.items():
+            if any(_text(row, column) in track.ignore for column in columns):
+                self._found.left_out += 1
+                continue
             numbers = [_number(_text(row, column), row.place, column) for column in columns]
             if sum(numbers) >= 0.5 * len(numbers):
                 yield value
@@ -263,13 +273,18 @@ class _Reader:
         self, task: str, value: str, ticks: list[tuple[float, str]]
     ) -> Iterator[tuple[str, Label]]:
         """Yield a label for each run of ticks without a gap."""
-        every = self._mapping.every
+        every, every_s = self._mapping.every, self._mapping.every_s
         ticks.sort(key=lambda tick: tick[0])
         first, place = ticks[0]
         for (tick, _), (following, next_place) in itertools.pairwise([*ticks, (math.inf, "")]):
-            if following <= tick + every * (1 + _HAIR):
+            end_s = self._seconds(tick) + every_s if every_s else self._seconds(tick + every)
+            if following < math.inf and (
+                self._seconds(following) <= end_s + _LATE * every_s
+                if every_s
+                else following <= tick + every * (1 + _HAIR)
+            ):
                 continue
-            start_s, end_s = self._seconds(first), self._seconds(tick + every)
+            start_s = self._seconds(first)
             yield place, Label(task=task, start_s=start_s, end_s=end_s, value=value)
             first, place = following, next_place
 

@@ -197,10 +197,10 @@ def _known(
     missing = [name for name in columns if name not in header and name not in source.names]
     if missing:
         nearest = difflib.get_close_matches(missing[0], header, n=1)
-        hint = f"; is {nearest[0]!r} meant?" if nearest else ""
+        hint = f", is {nearest[0]!r} meant?" if nearest else ""
         raise ManifestError(
             f"{source.path} has no column {', '.join(missing)} (its columns are "
-            f"{', '.join(header[:20]) or 'empty'}){hint or '; correct the mapping or the file'}"
+            f"{', '.join(header[:20]) or 'empty'}{hint}); correct the mapping or the file"
         )
     extra = [name for name in header if name not in columns]
     if extra and mapping.extra_columns == "refuse":

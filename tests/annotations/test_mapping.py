@@ -260,6 +260,28 @@ def test_segments_over_several_parts_are_cut_at_the_ends_of_this_part(tmp_path: 
         assert rows(read(tmp_path, text, mapping, clock=TEN, names={"part": part})) == labels
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("one,0,2,1,A", "line 2: p is 'one'; write the number of a part"),
+        ("2,0,1,1,A", "line 2: q is 1, before p 2; correct the row"),
+    ],
+)
+def test_parts_that_are_no_order_are_refused(tmp_path: Path, row: str, message: str) -> None:
+    mapping = {**SEGMENTS, "start_part": "p", "end_part": "q"}
+    text = f"p,s,q,e,Phase\n{row}\n"
+    with pytest.raises(ManifestError, match=message):
+        read(tmp_path, text, mapping, clock=TEN, names={"part": "1"})
+    with pytest.raises(ManifestError, match="give a pattern with the group"):
+        read(tmp_path, text, mapping, clock=TEN)
+
+
+def test_frame_numbers_of_a_slower_clock_label_seconds(tmp_path: Path) -> None:
+    mapping = {**FRAMES, "grammar": "ticks", "fps": 30, "every_s": 5}
+    text = "Frame,Phase\n0,A\n149,A\n300,A\n600,A\n"
+    assert rows(read(tmp_path, text, mapping)) == [("phase", 0, 15, "A"), ("phase", 20, 25, "A")]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "   "])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

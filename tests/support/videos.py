@@ -9,6 +9,7 @@ from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.private import PrivateFolder
 
+from surgrec.annotations import PLAIN, LabelFiles
 from surgrec.manifest import Video
 from surgrec.storage import open_store
 
@@ -122,7 +123,7 @@ def make_tiny_corpus(folder: Path) -> Path:
             case=name,
             split=split,  # type: ignore[arg-type]  # one of the literals, as the calls below show
             license="CC0",
-            labels=labels if source == "alpha" else None,
+            labels=(LabelFiles(paths=(labels,), mapping=PLAIN),) if source == "alpha" else (),
         )
 
     videos = [

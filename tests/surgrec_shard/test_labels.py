@@ -133,7 +133,7 @@ def test_frame_numbers_are_looked_up_in_the_clock_of_a_video_of_variable_rate(
     found = [(row["value"], row["start_s"], row["end_s"]) for row in rows]
     assert found == [("access", 0.0, 2.0), ("closure", 5.0, pytest.approx(9.0, abs=0.2))]
     report = read_report(tmp_path / "corpus.private")["a.mp4"]
-    assert (report["label_gaps"], report["label_left_out"]) == ("1", "0")
+    assert (report["label_gaps"], report["label_left_out"]) == ("1", "20")
 
 
 def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(tmp_path: Path) -> None:
@@ -143,8 +143,9 @@ def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(tmp_path: Pa
     row = {"path": "a.mp4", "source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
     build = ("build", "--out", tmp_path / "corpus", *QUICK, "--manifest")
     manifest = write_csv(tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": "m.yaml"}])
-    assert "a.txt has no column frame_id (its columns are Frame, Phase)" in refusal(
-        run_here(*build, manifest)
+    assert (
+        "a.txt has no column frame_id (its columns are Frame, Phase, is 'Frame' meant?)"
+        in refusal(run_here(*build, manifest))
     )
     write_csv(manifest, [{**row, "labels": "a.txt", "mapping": ""}])
     assert "a.txt has the suffix '.txt', but a file of labels without a mapping" in refusal(

@@ -44,6 +44,12 @@ COMMANDS = {
         positional="corpus",
         many=True,
     ),
+    "labels": Command(
+        function="surgrec_shard.commands.labels:labels",
+        summary="Show the labels that a mapping makes of annotation files.",
+        positional="files",
+        many=True,
+    ),
     "phantom": Command(
         function="surgrec_shard.commands.phantom:phantom",
         summary="Render procedural videos that resemble surgery, with labels.",
