@@ -4,11 +4,13 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException, LineTooLong
 from typing import Any, TypeVar
 
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     ConnectionError,
     CredentialRetrievalError,
     HTTPClientError,
@@ -18,7 +20,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage._deadline import Deadline
@@ -142,6 +144,8 @@ def _is_temporary(error: Exception) -> bool:
         is_overloaded = status >= 500 and status not in (_NOT_IMPLEMENTED, _STORAGE_FULL)
         return is_overloaded or error_code(error.response) in _TEMPORARY
 
+    if _excess_of_headers(error):
+        return False
     if isinstance(error, BotoCoreError):
         of_connection = isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
         return of_connection and "CERTIFICATE_VERIFY_FAILED" not in str(error)
@@ -152,9 +156,21 @@ def _is_temporary(error: Exception) -> bool:
 def _permanent_error(error: Exception, context: str) -> StorageError:
     """Return the error for a failure that no retry can heal: what happened and what to do."""
     code = error_code(error.response) if isinstance(error, ClientError) else ""
+    if isinstance(error, ClientError) and _is_foreign(error):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
+        return StorageError(
+            f"{context}: the answer with status {status} is not that of an object store, but "
+            "perhaps of a proxy or a web server; check AWS_ENDPOINT_URL and the proxy"
+        )
     if code in _MESSAGES:
         kind = MissingError if code in _MISSING else StorageError
         return kind(f"{context} {_MESSAGES[code]}")
+
+    if excess := _excess_of_headers(error):
+        return StorageError(
+            f"{context}: the headers of the answer are too long or too many ({excess}); check the "
+            "store and the proxy before it"
+        )
 
     if isinstance(
         error,
@@ -165,6 +181,29 @@ def _permanent_error(error: Exception, context: str) -> StorageError:
         )
     return StorageError(
         f"{context}: {_cause(error)}; check the store, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+    )
+
+
+def _excess_of_headers(error: Exception) -> str:
+    """Return what http.client says of headers beyond its limits; empty for another failure."""
+    closed = error.kwargs.get("error") if isinstance(error, ConnectionClosedError) else None
+    cause = closed.args[-1] if isinstance(closed, ProtocolError) else None
+    is_excess = isinstance(cause, LineTooLong) or type(cause) is HTTPException
+    return str(cause) if is_excess else ""
+
+
+def _is_foreign(error: ClientError) -> bool:
+    """Return whether an error came with a body that is not the XML of S3.
+
+    Without XML, botocore takes the status for the code; in other XML, such as HTML, it finds none.
+    Only an answer to HEAD has no body.
+    """
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    code, message = error_code(error.response), error.response.get("Error", {}).get("Message")
+    return (
+        (code.isdigit() or not (code or message))
+        and not error.operation_name.startswith("Head")
+        and headers.get("content-length") != "0"
     )
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from surgrec.errors import StorageError
+from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, Store, open_store
-from tests.support.s3 import Fault, FaultyS3, Habit
+from tests.support.s3 import Fault, FaultyHandler, FaultyS3, Habit
 
 DATA = bytes(range(251)) * 4000
 
@@ -146,3 +146,65 @@ def test_a_store_that_drips_bytes_is_given_up(
     faulty_s3.habits.add(habit)
     with pytest.raises(StorageError, match=r"x/shard\.tar: \d+ requests? failed within \d\.\d s"):
         store.read_range("shard.tar", 0, 500_000)
+
+
+@pytest.fixture
+def patient(store: Store) -> Store:
+    """The store for a busy machine: its answers need no timeout."""
+    return open_store("s3://corpora/x", policy=RetryPolicy(deadline_s=30.0, read_timeout_s=20.0))
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Answer every GET with these bytes."""
+
+    def do_get(handler: FaultyHandler) -> None:
+        handler.begin("")
+        handler.close_connection = True
+        handler.send(data)
+
+    monkeypatch.setattr(FaultyHandler, "do_GET", do_get)
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ("".join(f"X{number}: 1\r\n" for number in range(5000)), "got more than 100 headers"),
+        (f"X-Long: {'x' * 200_000}\r\n", "got more than 65536 bytes when reading header line"),
+    ],
+    ids=["many", "long"],
+)
+def test_headers_beyond_the_limits_are_named_at_once(
+    headers: str, words: str, patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, f"HTTP/1.1 200 OK\r\n{headers}Content-Length: 0\r\n\r\n".encode())
+    with pytest.raises(StorageError, match=r"x/shard.tar: the headers of the answer are too") as e:
+        patient.read("shard.tar")
+    assert f"({words})" in str(e.value)
+    assert len(faulty_s3.requests) == 1
+
+
+FOREIGN = [
+    "HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\n\r\n<html>no</html>",
+    "HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n<Error><Code>NoSuch",
+    "HTTP/1.1 404 Not Found\r\n\r\nnothing is here",
+    "HTTP/1.1 404 Not Found\r\nContent-Length: 22\r\n\r\n{'detail':'Not Found'}",
+]
+
+
+@pytest.mark.parametrize("data", FOREIGN)
+def test_a_404_that_is_not_of_s3_does_not_prove_absence(
+    data: str, patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, data.encode())
+    for ask in (lambda: patient.read("a"), lambda: patient.list("")):
+        with pytest.raises(StorageError, match="status 404 is not that of an object store") as e:
+            ask()
+        assert not isinstance(e.value, MissingError)
+
+
+def test_a_404_without_a_body_means_absence(
+    patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(MissingError, match="x/a does not exist"):
+        patient.read("a")
