@@ -137,8 +137,13 @@ def audit_pretraining(
     names = {(video.source, video.case): video.case_name for video in test}
     overlap = find_overlap(pretraining, sources)
     seen = {name for case, name in names.items() if case in overlap.cases}
-    uncertain = sources if pretraining.unknown else overlap.uncertain
-    unknown = {name for (source, _), name in names.items() if source in uncertain} - seen
+    unknown = {
+        name
+        for case, name in names.items()
+        if pretraining.unknown
+        or case in overlap.namesakes
+        or case[0] in overlap.uncertain | overlap.incomparable
+    } - seen
 
     overrides = []
     if seen:
@@ -152,7 +157,7 @@ def audit_pretraining(
     if unknown:
         finding = (
             f"whether the encoder was pretrained on {len(unknown)} of {len(names)} test cases is "
-            f"unknown ({_why_unknown(pretraining, overlap)})"
+            f"unknown ({_why_unknown(pretraining, overlap, unknown)})"
         )
         if not (allow_unknown or allow_overlap):
             raise ConfigError(
@@ -170,14 +175,32 @@ def audit_pretraining(
     return PretrainingAudit(checks=checks, overrides=overrides)
 
 
-def _why_unknown(pretraining: PretrainingData, overlap: Overlap) -> str:
+def _why_unknown(pretraining: PretrainingData, overlap: Overlap, unknown: set[str]) -> str:
+    """Return the reasons for which an overlap is unknown, as parts of a sentence."""
     if pretraining.unknown:
         verb = "has" if len(pretraining.unknown) == 1 else "have"
         return f"{some_of(pretraining.unknown)} {verb} no record of training videos"
-    return (
-        f"the cases of {some_of(overlap.uncertain)} have other names than in the pretraining, and "
-        "videos of drawn cases are missing"
-    )
+
+    def of_unknown(sources: set[str]) -> set[str]:
+        return {name for name in sources if any(case.startswith(f"{name}/") for case in unknown)}
+
+    reasons = []
+    namesakes = {"/".join(case) for case in overlap.namesakes} & unknown
+    if namesakes:
+        reasons.append(
+            f"it drew cases of the names of {some_of(namesakes)} from a source of another name"
+        )
+    if of_unknown(overlap.uncertain):
+        reasons.append(
+            f"the cases of {some_of(of_unknown(overlap.uncertain))} have other names than in the "
+            "pretraining, and videos of drawn cases are missing"
+        )
+    if of_unknown(overlap.incomparable):
+        reasons.append(
+            f"the pseudonyms of {some_of(of_unknown(overlap.incomparable))} cannot be compared "
+            "with those of drawn cases, of which the opened corpora have no video"
+        )
+    return ", and ".join(reasons)
 
 
 def audit_label_times(labels: LabelsByVideo, sources: Mapping[str, Source]) -> Check:

@@ -1,13 +1,15 @@
 """The record of the videos and cases that weights were trained on, by digests that stay the same.
 
-A video keeps its digest when clips are withdrawn, sources are renamed or a corpus is encoded again.
-The record holds digests of the names that the corpus holds, so it discloses less than the corpus.
+A video is found when clips are withdrawn, sources are renamed or a corpus is encoded again. The
+record holds digests of the names that the corpus holds, so it discloses less than the corpus. The
+digests are keyed by the drawn data: records of other data cannot be compared with each other.
 """
 
 import base64
 import binascii
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,9 @@ from surgrec.errors import CheckpointError
 from surgrec.shards import Source
 from surgrec.stream import Stream
 
-_DIGEST_BYTES = 6
+_DIGEST_BYTES, _KEY_BYTES = 6, 16
+_PSEUDONYM = re.compile("[0-9a-f]{12}")
+_KEY = re.compile(f"([0-9a-f]{{{2 * _KEY_BYTES}}})?")
 _MOST_VIDEOS = 4_000_000
 """An encoder file could not hold the digests of more: the header of a safetensors file is limited
 to 100 MB."""
@@ -37,28 +41,65 @@ class DrawnSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DrawnRecord:
+    """The record of one run."""
+
+    key: bytes
+    """Key of its digests; empty in files of earlier versions."""
+    sources: Mapping[str, DrawnSource]
+    """Drawn videos by name of the source."""
+    pseudonymous: frozenset[str]
+    """Sources whose case names are pseudonyms, or may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainingData:
     """Everything that weights were trained on, initial weights included."""
 
-    sources: tuple[tuple[str, DrawnSource], ...]
-    """Drawn videos by name of the source. A name occurs once for each run that drew from it."""
+    records: tuple[DrawnRecord, ...]
+    """One record for each run."""
     unknown: tuple[str, ...]
     """Names of the weights whose training data nobody recorded."""
 
 
-def identity_digests(kind: str, names: Collection[str]) -> UInt64[np.ndarray, " n"]:
-    """Return the digests by which videos or cases are recorded: 48 bits of a SHA-256.
+@dataclass(frozen=True, kw_only=True)
+class NamedVideos:
+    """Videos of a source by their names in the index; both lists have one entry per video."""
+
+    videos: Sequence[str]
+    """Names of the videos."""
+    cases: Sequence[str]
+    """Names of their cases."""
+
+    @property
+    def has_pseudonyms(self) -> bool:
+        """Whether a case name looks like a pseudonym. A case without a name has its video's."""
+        names = set(self.cases) - set(self.videos)
+        return any(_PSEUDONYM.fullmatch(name) for name in names)
+
+    def digests(self, key: bytes) -> DrawnSource:
+        """Return the digests of the videos and their cases, in ascending order of the videos."""
+        videos = identity_digests("video", self.videos, key)
+        cases = identity_digests("case", self.cases, key)
+        order = np.lexsort((cases, videos))
+        return DrawnSource(videos=videos[order], cases=cases[order])
+
+
+def identity_digests(kind: str, names: Collection[str], key: bytes) -> UInt64[np.ndarray, " n"]:
+    """Return the digests by which videos or cases are recorded: 48 bits of a keyed BLAKE2b.
 
     Among a million videos, a thousand others have one equal digest with a probability of 4e-6.
 
     Args:
         kind: `video` or `case`.
         names: Their names in the index: digests of files, pseudonyms or public names.
+        key: Key of the record. Records of earlier versions have none: 48 bits of a SHA-256.
     """
-    digests = [
-        hashlib.sha256(f"{kind}\0{name}".encode()).digest()[:_DIGEST_BYTES] for name in names
-    ]
-    return _from_bytes(b"".join(digests))
+    texts = [f"{kind}\0{name}".encode() for name in names]
+    if key:
+        digests = [hashlib.blake2b(each, key=key, digest_size=_DIGEST_BYTES) for each in texts]
+        return _from_bytes(b"".join(each.digest() for each in digests))
+    return _from_bytes(b"".join(hashlib.sha256(each).digest()[:_DIGEST_BYTES] for each in texts))
 
 
 def record_drawn(
@@ -73,7 +114,8 @@ def record_drawn(
 
     Returns:
         `sources`: for each source, base64 of 12 bytes per video: its digest and that of its case.
-        None if the digests of all videos do not fit into an encoder file.
+        `key`: the key of the digests, in hexadecimal digits. `pseudonymous`: the sources whose case
+        names are pseudonyms. None if the digests of all videos do not fit into an encoder file.
     """
     rows: dict[str, list[Int64[np.ndarray, " _"]]] = {}
     drawn = stream.order.drawn_samples(positions)
@@ -84,36 +126,34 @@ def record_drawn(
         found = compute.is_in(column, value_set=pa.array(list(keys), column.type))
         rows.setdefault(source, []).append(np.flatnonzero(found.to_numpy(zero_copy_only=False)))
 
-    packed = {
-        name: _pack(drawn_videos(stream.sources[name], np.concatenate(parts)))
+    named = {
+        name: named_videos(stream.sources[name], np.concatenate(parts))
         for name, parts in sorted(rows.items())
     }
-    num_videos = sum(map(len, packed.values())) // (2 * _DIGEST_BYTES)
-    if num_videos > _MOST_VIDEOS:
+    key = _key_of(stream.sources[name] for name in named)
+    packed = {name: _pack(videos.digests(key)) for name, videos in named.items() if videos.videos}
+    if sum(map(len, packed.values())) > _MOST_VIDEOS * 2 * _DIGEST_BYTES:
         return None
     return {
-        "sources": {
-            name: base64.b64encode(data).decode("ascii") for name, data in packed.items() if data
-        }
+        "key": key.hex(),
+        "pseudonymous": [name for name in packed if named[name].has_pseudonyms],
+        "sources": {name: base64.b64encode(data).decode("ascii") for name, data in packed.items()},
     }
 
 
-def drawn_videos(source: Source, rows: Int64[np.ndarray, " n"]) -> DrawnSource:
-    """Return the digests of the videos and cases in these rows of a source's index."""
+def named_videos(source: Source, rows: Int64[np.ndarray, " n"] | None = None) -> NamedVideos:
+    """Return the videos and cases in these rows of a source's index, or in all rows."""
     video, case = (source.index.column(name).dictionary_encode() for name in ("video", "case"))
     num_cases = len(case.dictionary)
 
     # Number the pairs of video and case that occur.
-    video_codes, case_codes = (
-        np.asarray(column.indices)[rows].astype(np.int64) for column in (video, case)
-    )
+    codes = [np.asarray(column.indices).astype(np.int64) for column in (video, case)]
+    video_codes, case_codes = codes if rows is None else [each[rows] for each in codes]
     pairs = np.unique(video_codes * num_cases + case_codes)
-    videos = video.dictionary.take(pa.array(pairs // max(num_cases, 1))).to_pylist()
-    cases = case.dictionary.take(pa.array(pairs % max(num_cases, 1))).to_pylist()
-
-    digests = identity_digests("video", videos), identity_digests("case", cases)
-    order = np.lexsort(digests[::-1])
-    return DrawnSource(videos=digests[0][order], cases=digests[1][order])
+    return NamedVideos(
+        videos=video.dictionary.take(pa.array(pairs // max(num_cases, 1))).to_pylist(),
+        cases=case.dictionary.take(pa.array(pairs % max(num_cases, 1))).to_pylist(),
+    )
 
 
 def pretraining_data(provenance: Mapping[str, Any], name: str) -> PretrainingData:
@@ -127,14 +167,14 @@ def pretraining_data(provenance: Mapping[str, Any], name: str) -> PretrainingDat
     Raises:
         CheckpointError: The record is damaged.
     """
-    sources: list[tuple[str, DrawnSource]] = []
+    records = []
     unknown = []
     for weights, record in _records(provenance, name):
         if record is None:
             unknown.append(weights)
         else:
-            sources += _unpack_sources(record, weights)
-    return PretrainingData(sources=tuple(sources), unknown=tuple(unknown))
+            records.append(_unpack_record(record, weights))
+    return PretrainingData(records=tuple(records), unknown=tuple(unknown))
 
 
 def summarize_drawn(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +183,7 @@ def summarize_drawn(provenance: Mapping[str, Any]) -> dict[str, Any]:
     if summary.get("drawn") is not None:
         summary["drawn"] = {
             name: {"videos": len(np.unique(drawn.videos)), "cases": len(np.unique(drawn.cases))}
-            for name, drawn in _unpack_sources(summary["drawn"], "the encoder")
+            for name, drawn in _unpack_record(summary["drawn"], "the encoder").sources.items()
         }
     if isinstance(summary.get("init_from"), Mapping):
         summary["init_from"] = summarize_drawn(summary["init_from"])
@@ -162,11 +202,31 @@ def _records(provenance: Mapping[str, Any], name: str) -> Iterator[tuple[str, An
             name = str(weights.get("name"))
 
 
-def _unpack_sources(record: Any, name: str) -> list[tuple[str, DrawnSource]]:
+def _key_of(sources: Iterable[Source]) -> bytes:
+    """Return the key of a record: a digest of the data that the run could draw."""
+    digest = hashlib.blake2b(digest_size=_KEY_BYTES)
+    for source in sources:
+        digest.update(f"{source.name}\0{source.entry.digest}\0".encode())
+    return digest.digest()
+
+
+def _unpack_record(record: Any, name: str) -> DrawnRecord:
     sources = record.get("sources") if isinstance(record, Mapping) else None
     if not isinstance(sources, Mapping):
         raise _damaged(name, "it has no mapping 'sources'")
-    return [(source, _unpack(text, f"{name}, source {source}")) for source, text in sources.items()]
+    key = record.get("key", "")
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise _damaged(name, f"its key is not {2 * _KEY_BYTES} hexadecimal digits")
+    pseudonymous = record.get("pseudonymous", list(sources))
+    if not isinstance(pseudonymous, list) or not set(map(str, pseudonymous)) <= sources.keys():
+        raise _damaged(name, "'pseudonymous' is not a list of its sources")
+    return DrawnRecord(
+        key=bytes.fromhex(key),
+        sources={
+            source: _unpack(text, f"{name}, source {source}") for source, text in sources.items()
+        },
+        pseudonymous=frozenset(map(str, pseudonymous)),
+    )
 
 
 def _pack(drawn: DrawnSource) -> bytes:

@@ -1,5 +1,7 @@
 """Audit of an evaluation: leaks, pretraining overlap, odd labels."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,10 +23,12 @@ from surgrec.evaluation._audit import (
 )
 from surgrec.evaluation._labeled_windows import PartWindows
 from surgrec.evaluation._split import CaseVideo, Parts, corpus_videos
+from surgrec.manifest import Video
 from surgrec.runs.drawn import pretraining_data, record_drawn
 from surgrec.shards import Clip, Source, VideoLabel, open_corpus
 from surgrec.stream import Level, Mixture, Stream
 from tests.support.samples import CLIP, make_clips, write_corpus
+from tests.support.videos import build_corpus, make_video
 
 
 def videos(*names: str) -> list[CaseVideo]:
@@ -258,8 +262,12 @@ LATER = {
     "one corrected case name": LaterCorpus(
         [case_clip("1b", 1), case_clip("2", 2), case_clip("3", 3), case_clip("9", 9)], 3, 4
     ),
-    "another source with equal case names": LaterCorpus(
-        [case_clip("1", 101), case_clip("2", 102)], 0, 2, source="omega"
+    "renamed source, other videos of two of its cases": LaterCorpus(
+        [case_clip("1", 101), case_clip("2", 102), case_clip("9", 109)],
+        0,
+        3,
+        source="omega",
+        unknown=2,
     ),
     "videos copied to the same case of the same source": LaterCorpus(
         [case_clip("1", 101), case_clip("2", 102), case_clip("9", 109)], 2, 3
@@ -284,6 +292,103 @@ def test_drawn_cases_are_found_in_a_corpus_that_changed_since(tmp_path: Path, na
         SEEN: (later.seen, later.of),
         UNKNOWN: (later.unknown, later.of),
     }
+
+
+def pseudonyms(source: str, *videos: int, key: int = 1) -> dict[str, list[Clip]]:
+    """Return clips of cases whose names look like those of a private corpus."""
+    return {
+        source: [
+            case_clip(f"{key:06x}{video % 10:06x}", video, source=source, split="test")
+            for video in videos
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("later", "seen", "unknown"),
+    [
+        # A renamed source has other pseudonyms, as has another key.
+        (pseudonyms("omega", 11, 12, key=2), 0, 2),
+        (pseudonyms("alpha", 11, 12, key=2), 0, 2),
+        (pseudonyms("omega", 11, 12), 0, 2),
+        # Known pseudonyms are of the same key and source.
+        (pseudonyms("alpha", 11, 14), 1, 0),
+        # Videos of the pretraining show that its source is another one.
+        (pseudonyms("alpha", 1, 2) | pseudonyms("omega", 14, 15, key=2), 2, 0),
+        # Public case names of a source of its own, with a case that the pretraining cannot have.
+        ({"omega": [case_clip("video01", 11, source="omega", split="test")]}, 0, 0),
+    ],
+)
+def test_pseudonyms_that_cannot_be_compared_are_unknown(
+    tmp_path: Path, later: dict[str, list[Clip]], seen: int, unknown: int
+) -> None:
+    drawn = [replace(clip, split="train") for clip in pseudonyms("alpha", 1, 2, 3)["alpha"]]
+    then = open_corpus([write_corpus(tmp_path / "then", {"alpha": drawn})])
+    now = open_corpus([write_corpus(tmp_path / "now", later)])
+    claimed = json.loads(json.dumps(provenance(then, ["alpha"])))
+    allowed = {"allow_overlap": True, "allow_unknown": True}
+    audit = pretraining_audit(corpus_videos(now), claimed, now, **allowed)
+    of = sum(map(len, later.values()))
+    assert counts(audit.checks) == {SEEN: (seen, of), UNKNOWN: (unknown, of)}
+    if unknown:
+        with pytest.raises(
+            ConfigError, match=r"is unknown \((the pseudonyms of|it drew cases of the names)"
+        ):
+            pretraining_audit(corpus_videos(now), claimed, now)
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_another_video_of_a_case_in_a_renamed_source_is_never_no_overlap(
+    tmp_path: Path, public: bool
+) -> None:
+    corpora = (("then", "alpha", "train", "testsrc2"), ("now", "omega", "test", "testsrc"))
+    for name, source, split, pattern in corpora:
+        path = make_video(tmp_path / f"{name}.mp4", pattern=pattern)
+        video = Video(
+            path=path,
+            source=source,
+            domain="laparoscopy",
+            case="c1",
+            split=split,
+            license="CC0",
+            labels=None,
+        )
+        build_corpus(tmp_path / name, [video], private=tmp_path / "private", public=public)
+    then, now = (open_corpus([tmp_path / name]) for name in ("then", "now"))
+    with pytest.raises(ConfigError, match="pretrained on 1 of 1 test cases is unknown"):
+        pretraining_audit(corpus_videos(now), provenance(then, ["alpha"]), now)
+
+
+def test_the_digests_of_a_record_are_keyed_by_the_drawn_data(tmp_path: Path) -> None:
+    """Nobody finds a video or a case in two records by an equal digest, or by a table."""
+    clips = [case_clip("1", 1), case_clip("2", 2)]
+    more = [*clips, case_clip("3", 3)]
+    records = []
+    for name, drawn in (("one", clips), ("two", more)):
+        sources = open_corpus([write_corpus(tmp_path / name, {"alpha": drawn})])
+        records.append(provenance(sources, ["alpha"])["drawn"])
+        assert provenance(sources, ["alpha"])["drawn"] == records[-1], "a resume writes it again"
+    digests = [base64.b64decode(record["sources"]["alpha"]) for record in records]
+    words = [{data[at : at + 6] for at in range(0, len(data), 6)} for data in digests]
+    assert [len(each) for each in words] == [4, 6]
+    assert not words[0] & words[1]
+
+    for kind, name in (("video", f"{1:012x}"), ("case", "1")):
+        unkeyed = hashlib.sha256(f"{kind}\0{name}".encode()).digest()[:6]
+        assert unkeyed not in words[0] | words[1]
+
+
+def test_a_record_of_an_earlier_version_without_a_key_is_read(tmp_path: Path) -> None:
+    clips = [case_clip("1", 1, split="test"), case_clip("2", 2, split="test")]
+    sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips})])
+    pairs = b"".join(
+        hashlib.sha256(f"{kind}\0{name}".encode()).digest()[:6]
+        for kind, name in (("video", f"{1:012x}"), ("case", "1"))
+    )
+    record = {"sources": {"alpha": base64.b64encode(pairs).decode()}}
+    claimed = {"drawn": record, "init_from": None}
+    audit = pretraining_audit(corpus_videos(sources), claimed, sources, allow_overlap=True)
+    assert counts(audit.checks) == {SEEN: (1, 2), UNKNOWN: (0, 2)}
 
 
 @pytest.mark.parametrize("missing", ["drawn", "initial weights", "their initial weights"])
@@ -340,6 +445,10 @@ def test_the_initial_weights_of_a_run_count_as_its_pretraining(tiny_corpus: Path
         ({"sources": {"alpha": 7}}, "not base64"),
         ({"sources": {"alpha": "ä"}}, "not base64"),
         ({"sources": {"alpha": "AAAA"}}, "3 bytes are not pairs of digests"),
+        ({"sources": {}, "key": 7}, "its key is not 32 hexadecimal digits"),
+        ({"sources": {}, "key": "ab"}, "its key is not 32 hexadecimal digits"),
+        ({"sources": {}, "pseudonymous": "alpha"}, "'pseudonymous' is not a list of its sources"),
+        ({"sources": {}, "pseudonymous": ["b"]}, "'pseudonymous' is not a list of its sources"),
     ],
 )
 def test_a_damaged_record_is_refused_by_name(record: Any, problem: str) -> None:

@@ -261,6 +261,38 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Sequence[object]], str]] = {
         ),
         pretrained(2, 2),
     ),
+    "new videos of drawn cases in a renamed source are unknown": (
+        later(clip("1", 101, "omega"), clip("2", 102, "omega")),
+        unknown(2, 2, "it drew cases of the names of omega/1, omega/2 from a source of another"),
+    ),
+    "a drawn case name in a source beside the renamed one is unknown": (
+        later(clip("8", 8), clip("3", 103, "omega")),
+        unknown(1, 2, "it drew cases of the names of omega/3"),
+    ),
+    "new pseudonyms of a renamed private source are unknown": (
+        with_chain(
+            clip("a" * 12, 7, "omega"),
+            clip("b" * 12, 8, "omega"),
+            records=lambda folder: [drawn(folder, [clip("c" * 12, 1), clip("d" * 12, 2)])],
+        ),
+        unknown(2, 2, "the pseudonyms of omega cannot be compared with those of drawn cases"),
+    ),
+    "new pseudonyms of a source of the same name are unknown": (
+        with_chain(
+            clip("a" * 12, 7),
+            clip("b" * 12, 8),
+            records=lambda folder: [drawn(folder, [clip("c" * 12, 1), clip("d" * 12, 2)])],
+        ),
+        unknown(2, 2, "the pseudonyms of alpha cannot be compared with those of drawn cases"),
+    ),
+    "a key of another length is refused": (
+        damaged({"sources": {}, "key": "ab"}),
+        "its key is not 32 hexadecimal digits",
+    ),
+    "pseudonymous sources that are a text are refused": (
+        damaged({"sources": {}, "pseudonymous": "a"}),
+        "'pseudonymous' is not a list",
+    ),
     "a drawn video in a second corpus is found": (two_corpora, pretrained(1, 4)),
     "the substitute of a bad sample was drawn": (substitute_only, pretrained(2, 2)),
     "a case name of many lines is named on one": (
@@ -382,24 +414,6 @@ KINDS = [
     Kind(
         name="a pretraining on other cases is stated",
         make=real(drawn_from("alpha", "gamma")),
-        right=states(0, 0),
-    ),
-    Kind(
-        name="equal case names of another source are no overlap",
-        make=real(
-            lambda folder: {
-                "drawn": drawn(
-                    folder,
-                    [
-                        clip(case, 700 + number, "elsewhere")
-                        for number, case in enumerate(
-                            open_corpus([real_corpus()])["beta"].index.column("case").to_pylist()
-                        )
-                    ],
-                ),
-                "init_from": None,
-            }
-        ),
         right=states(0, 0),
     ),
     Kind(

@@ -162,6 +162,6 @@ def test_the_drawn_videos_stay_known_over_runs_exports_and_imports(
 
     for path in (tmp_path / "second/encoder.safetensors", vit):
         data = pretraining_data(encoder_provenance(path), "vit")
-        assert [name for name, _ in data.sources] == ["beta", "gamma"]
+        assert [name for each in data.records for name in each.sources] == ["beta", "gamma"]
         assert data.unknown == ()
     assert '"drawn"' not in (tmp_path / "hf/README.md").read_text(encoding="utf-8")
