@@ -28,7 +28,7 @@ _EVERY_S = 1.0
 """Seconds between two looks for a failure."""
 _HEARD_S = 10.0
 """Longest time that a failed rank waits for the others to hear of it, and they for its message."""
-_LINGER_S = 1.0
+_LINGER_S = 3.0
 """Time for which rank 0 keeps the store open after it heard of a failure."""
 _SILENT_S = 4.0
 """Time without a sign of life after which a rank whose connection broke has ended."""
@@ -101,6 +101,7 @@ class _Watch(threading.Thread):
         self._prog = prog
         self._stopped = threading.Event()
         self._store: Store | None = None
+        self._rank, self._world_size = 0, 1
         self._unchanged: Counter[int] = Counter()
         self._last: dict[int, int] = {}
 
@@ -109,26 +110,28 @@ class _Watch(threading.Thread):
         while not dist.is_initialized():
             if self._stopped.wait(_EVERY_S / 10):
                 return
-        if dist.get_world_size() == 1:
+        self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
+        if self._world_size == 1:
             return
 
         try:
             self._store = _open_store()
             looks = 0
             while dist.is_initialized():
-                self._store.add(f"{_ALIVE}/{dist.get_rank()}", 1)
+                self._store.add(f"{_ALIVE}/{self._rank}", 1)
                 failure = _heard(self._store)
                 if failure:
                     self._end(failure)
                 looks += 1
-                if dist.get_rank() == 0 and looks % _LOOKS == 0:
+                if self._rank == 0 and looks % _LOOKS == 0:
                     self._check_alive(self._store)
                 if self._stopped.wait(_EVERY_S):
                     return
         except dist.DistError:
             # The store of a launcher may end before a run that saves; the store of rank 0 may not.
             is_of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-            if not is_of_launcher and not self._stopped.wait(_HEARD_S):
+            is_over = is_of_launcher or self._stopped.wait(_HEARD_S) or not dist.is_initialized()
+            if not is_over:
                 self._end(_ended_silently([0]))
 
     def stop(self) -> None:
@@ -151,18 +154,43 @@ class _Watch(threading.Thread):
                 store.add(_HEARD, 1)
                 return
             if _is_lost_connection(error):
-                failure = _failure_of_others(store)
+                failure = self._failure_of_others(store)
                 if failure:
+                    self._linger()
                     raise OtherRankError(failure) from error
-            store.compare_set(_FAILED, "", _told(dist.get_rank(), error))
-            _wait_until_heard(store)
+            store.compare_set(_FAILED, "", _told(self._rank, error))
+            self._wait_until_heard(store)
         except dist.DistError:
             if _is_lost_connection(error):
                 raise OtherRankError(_ended_silently([0])) from error
 
+    def _wait_until_heard(self, store: Store) -> None:
+        deadline = time.monotonic() + _HEARD_S
+        while store.add(_HEARD, 0) < self._world_size - 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def _failure_of_others(self, store: Store) -> str:
+        """Return what ended this rank's connection: a message, or which ranks ended without one."""
+        others = [rank for rank in range(self._world_size) if rank != self._rank]
+        first = {rank: store.add(f"{_ALIVE}/{rank}", 0) for rank in others}
+        began = time.monotonic()
+        while time.monotonic() < began + _HEARD_S:
+            store.add(f"{_ALIVE}/{self._rank}", 1)
+            failure = _heard(store)
+            if failure:
+                return failure
+            if time.monotonic() > began + _SILENT_S:
+                silent = [
+                    rank for rank in others if store.add(f"{_ALIVE}/{rank}", 0) == first[rank]
+                ]
+                if silent:
+                    store.compare_set(_FAILED, "", _ended_silently(silent))
+            time.sleep(0.1)
+        return ""
+
     def _check_alive(self, store: Store) -> None:
         """End this rank, and so all others, if one has given no sign of life for long."""
-        for rank in range(1, dist.get_world_size()):
+        for rank in range(1, self._world_size):
             signs = store.add(f"{_ALIVE}/{rank}", 0)
             self._unchanged[rank] += _LOOKS if signs == self._last.get(rank) else 0
             if signs != self._last.get(rank):
@@ -171,11 +199,15 @@ class _Watch(threading.Thread):
         if silent:
             store.compare_set(_FAILED, "", _ended_silently(silent))
 
+    def _linger(self) -> None:
+        """Let the others read the failure from a store that ends with rank 0."""
+        if self._rank == 0:
+            time.sleep(_LINGER_S)
+
     def _end(self, failure: str) -> NoReturn:
         """End this process, whatever its main thread waits for."""
         print_error(self._prog, failure)
-        if dist.get_rank() == 0:
-            time.sleep(_LINGER_S)
+        self._linger()
         with suppress(psutil.Error):
             for worker in psutil.Process().children(recursive=True):
                 worker.kill()
@@ -198,33 +230,10 @@ def _heard(store: Store) -> str:
     return failure.decode()
 
 
-def _wait_until_heard(store: Store) -> None:
-    deadline = time.monotonic() + _HEARD_S
-    while store.add(_HEARD, 0) < dist.get_world_size() - 1 and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
 def _is_lost_connection(error: BaseException) -> bool:
     """Whether an error of a collective can follow from the end of another rank."""
     is_gloo = isinstance(error, RuntimeError) and "gloo" in str(error)
     return is_gloo or isinstance(error, dist.DistError)
-
-
-def _failure_of_others(store: Store) -> str:
-    """Return what ended this rank's connection: a message, or which ranks ended without one."""
-    others = [rank for rank in range(dist.get_world_size()) if rank != dist.get_rank()]
-    first = {rank: store.add(f"{_ALIVE}/{rank}", 0) for rank in others}
-    began = time.monotonic()
-    while time.monotonic() < began + _HEARD_S:
-        failure = _heard(store)
-        if failure:
-            return failure
-        if time.monotonic() > began + _SILENT_S:
-            silent = [rank for rank in others if store.add(f"{_ALIVE}/{rank}", 0) == first[rank]]
-            if silent:
-                store.compare_set(_FAILED, "", _ended_silently(silent))
-        time.sleep(0.1)
-    return ""
 
 
 def _told(rank: int, error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Two ranks, of which one fails in each of several ways: `python rank_program.py FOLDER`.
+"""A few ranks, of which one fails in each of several ways: `python rank_program.py FOLDER`.
 
 Torch is imported once; then all ranks are forked, as `srun` starts them: nothing kills them.
 """
@@ -66,6 +66,10 @@ CASES = [
 outside a meeting."""
 
 
+WORLD_SIZES = {"1: a kill": 3}
+"""Number of ranks in a case, unless it is 2."""
+
+
 def recipe(case: str) -> Callable[[NoOptions], None]:
     """Return a recipe that meets once, and then fails."""
     place, fault = case.split(": ")
@@ -94,7 +98,7 @@ def start(case: str, rank: int, port: int, output: Path) -> int:
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
+        WORLD_SIZE=str(WORLD_SIZES.get(case, 2)),
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
         ACCELERATE_USE_CPU="true",
@@ -121,7 +125,7 @@ def main() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        for rank in (0, 1):
+        for rank in range(WORLD_SIZES.get(case, 2)):
             output = folder / f"{case}-{rank}"
             ranks[start(case, rank, port, output)] = (case, output)
 
