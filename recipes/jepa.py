@@ -2,12 +2,14 @@
 
     accelerate launch recipes/jepa.py --config jepa_vitl16 --corpus s3://b/corpus --run_dir runs/a
     accelerate launch --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir runs/tiny
-    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/jepa.py ...  # 2 processes, no GPU
+    python -m surgrec.training.torchrun --nproc_per_node 8 recipes/jepa.py ...  # 8 GPUs
     accelerate launch -m surgrec.recipes.jepa ...                            # after pip install
 
-After a kill, the same command with `--resume true` continues the run, on any number of processes
-that divides the global batch. Method: V-JEPA (Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2
-(Assran et al. 2025, arXiv:2506.09985) and V-JEPA 2.1.
+Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, plain torchrun and
+`accelerate launch` save, too, but end with status 1. After a kill, the same command with `--resume
+true` continues the run, on any number of processes that divides the global batch. Method: V-JEPA
+(Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2 (Assran et al. 2025, arXiv:2506.09985) and V-JEPA
+2.1.
 """
 
 from dataclasses import dataclass

@@ -2,12 +2,13 @@
 
     accelerate launch recipes/mae.py --config mae_vitb16 --corpus s3://b/corpus --run_dir runs/a
     accelerate launch --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir runs/tiny
-    ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 recipes/mae.py ...  # 2 processes, no GPU
+    python -m surgrec.training.torchrun --nproc_per_node 8 recipes/mae.py ...  # 8 GPUs
     accelerate launch -m surgrec.recipes.mae ...                            # after pip install
 
-After a kill, the same command with `--resume true` continues the run, on any number of processes
-that divides the global batch. Method: VideoMAE (Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2
-(Wang et al. 2023, arXiv:2303.16727).
+Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, plain torchrun and
+`accelerate launch` save, too, but end with status 1. After a kill, the same command with `--resume
+true` continues the run, on any number of processes that divides the global batch. Method: VideoMAE
+(Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2 (Wang et al. 2023, arXiv:2303.16727).
 """
 
 from dataclasses import dataclass

@@ -22,6 +22,12 @@ _ANCESTORS = 3
 """Parents that may be the launcher: scripts may stand between it and this process."""
 _OFF = {"", "0", "false", "f", "no", "n", "none", "off"}
 _TORCHRUN = {"torchrun", "torch.distributed.run", "surgrec.training.torchrun"}
+_ACCELERATE = {
+    "accelerate",
+    "accelerate.commands.accelerate_cli",
+    "accelerate_cli.py",
+    "surgrec.training.accelerate",
+}
 _PR_SET_PDEATHSIG = 1
 
 # Of each setting of accelerate that a recipe does not implement: its variables of the environment,
@@ -43,7 +49,7 @@ _VALUES = {
         ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"],
         "gradient_accumulation_steps",
     ),
-    _CLIPPING: ([], "gradient_clipping"),
+    _CLIPPING: (["ACCELERATE_GRADIENT_CLIPPING"], "gradient_clipping"),
 }
 _TYPES = {
     "FSDP": "FSDP",
@@ -144,8 +150,8 @@ def check_launch(precision: str) -> None:
         if name in _SWITCHES and value not in _OFF:
             raise SetupError(
                 f"{setting.place} asks for {name}, which this recipe does not implement; "
-                f"{setting.undo}, and start one process per GPU with `accelerate launch "
-                f"--multi_gpu --num_processes N {program_of_command()} ...`"
+                f"{setting.undo}, and start one process per GPU with `python -m "
+                f"surgrec.training.torchrun --nproc_per_node N {program_of_command()} ...`"
             )
 
 
@@ -160,9 +166,8 @@ def check_world(num_processes: int, launched: Mapping[str, int]) -> None:
             program = program_of_command()
             raise SetupError(
                 f"{launcher} asked for {expected} processes, but this run has {num_processes}; "
-                f"start one process per GPU with `accelerate launch --multi_gpu --num_processes N "
-                f"{program} ...`, or N processes on CPUs with `ACCELERATE_USE_CPU=true torchrun "
-                f"--nproc_per_node N {program} ...`"
+                f"start one process per GPU with `python -m surgrec.training.torchrun "
+                f"--nproc_per_node N {program} ...`, and with ACCELERATE_USE_CPU=true for CPUs"
             )
 
 
@@ -239,8 +244,7 @@ def _after_launch(words: list[str]) -> list[str] | None:
         is_launch = name in ("accelerate-launch", "accelerate.commands.launch")
         if is_launch or Path(word).parts[-3:] == ("accelerate", "commands", "launch.py"):
             return words[index + 1 :]
-        is_cli = name in ("accelerate", "accelerate.commands.accelerate_cli", "accelerate_cli.py")
-        if is_cli and words[index + 1 : index + 2] == ["launch"]:
+        if name in _ACCELERATE and words[index + 1 : index + 2] == ["launch"]:
             return words[index + 2 :]
     return None
 

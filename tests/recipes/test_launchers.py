@@ -16,6 +16,24 @@ LAUNCHERS = {
     "torchrun": [sys.executable, "-m", "surgrec.training.torchrun", "--nproc_per_node", "2"],
     "accelerate": [str(BIN / "accelerate"), "launch", "--cpu"],
 }
+TWO_PROCESSES = (
+    "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nuse_cpu: true\n"
+    "mixed_precision: 'no'\nnum_processes: 2\nnum_machines: 1\nmachine_rank: 0\n"
+)
+"""A config of accelerate with which it starts two processes on CPUs, by torchrun."""
+SAVES = """
+import pathlib, signal, sys, time
+
+stopped = []
+signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+folder = pathlib.Path(sys.argv[1])
+(folder / f"up-{len(list(folder.glob('up-*')))}-{time.time_ns()}").touch()
+while not stopped:
+    time.sleep(0.05)
+time.sleep(1)
+(folder / f"saved-{time.time_ns()}").touch()
+"""
+"""A program that needs a second to save after SIGTERM."""
 ENDLESS = ["--steps", 100_000, "--save_every", 100_000, "--log.every", 2, "--global_batch", 4]
 
 
@@ -42,6 +60,78 @@ def test_sigterm_to_the_launcher_saves_and_ends_without_a_traceback(
     _, alive = psutil.wait_procs(ranks, timeout=60)
     assert not alive
     assert files.checkpoint_steps() == [len(read_rows(files.metrics))]
+
+
+@pytest.mark.slow
+def test_plain_torchrun_ends_with_1_after_a_save_that_a_resume_continues_exactly(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    plain = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    files = RunFiles(tmp_path / "run")
+    process = start(launched(plain, tiny_corpus, files.run_dir, *ENDLESS))
+    until(process, lambda: len(read_rows(files.metrics)) >= 2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "SignalException" in errors
+    done = len(read_rows(files.metrics))
+    assert files.checkpoint_steps() == [done]
+
+    # The resumed run and one without a stop have the same losses.
+    steps = [*ENDLESS, "--steps", done + 2]
+    status, errors = finish(launched(plain, tiny_corpus, files.run_dir, *steps, "--resume", "true"))
+    assert status == 0, errors
+    status, errors = finish(launched(plain, tiny_corpus, tmp_path / "whole", *steps))
+    assert status == 0, errors
+    resumed, whole = (
+        [
+            (row["loss"], row["samples_sha256"])
+            for row in read_rows(tmp_path / name / "metrics.jsonl")
+        ]
+        for name in ("run", "whole")
+    )
+    assert len(whole) == done + 2
+    assert resumed == whole
+
+
+@pytest.mark.parametrize(
+    ("command", "ranks", "status", "last_line"),
+    [
+        (
+            ["surgrec.training.accelerate", "launch", "--config_file", "two.yaml"],
+            2,
+            128 + signal.SIGTERM,
+            "accelerate: stopped by SIGTERM, after all ranks had ended",
+        ),
+        (
+            ["surgrec.training.accelerate", "launch", "--cpu"],
+            1,
+            128 + signal.SIGTERM,
+            "accelerate: stopped by SIGTERM, after all ranks had ended",
+        ),
+        (
+            ["accelerate.commands.launch", "--config_file", "two.yaml"],
+            2,
+            1,
+            "torch.distributed.elastic.multiprocessing.api.SignalException: Process {pid} got "
+            "signal: 15",
+        ),
+    ],
+)
+def test_launchers_end_after_their_ranks_with_the_documented_status(
+    tmp_path: Path, command: list[str], ranks: int, status: int, last_line: str
+) -> None:
+    (tmp_path / "two.yaml").write_text(TWO_PROCESSES, encoding="utf-8")
+    (tmp_path / "saves.py").write_text(SAVES, encoding="utf-8")
+    words = [str(tmp_path / word) if word == "two.yaml" else word for word in command]
+    process = start([sys.executable, "-m", *words, str(tmp_path / "saves.py"), str(tmp_path)])
+    until(process, lambda: len(list(tmp_path.glob("up-*"))) == ranks)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert len(list(tmp_path.glob("saved-*"))) == ranks, "the launcher waited for them"
+    assert process.returncode == status, errors
+    assert errors.splitlines()[-1] == last_line.format(pid=process.pid)
+    assert ("Traceback" in errors) == (status == 1)
 
 
 @pytest.mark.slow

@@ -72,6 +72,7 @@ def test_a_refused_launch_names_the_command_to_use(
         ("ACCELERATE_USE_PARALLELISM_CONFIG", "true", "asks for a parallelism config"),
         ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "asks for compilation"),
         ("ACCELERATE_DOWNCAST_BF16", "true", "asks for bf16 weights"),
+        ("ACCELERATE_GRADIENT_CLIPPING", "0.5", "asks for clipped gradients"),
     ],
 )
 def test_a_variable_for_what_no_recipe_does_is_refused_by_name(
@@ -132,6 +133,7 @@ ACCELERATE = {
     "module": ["python", "-m", "accelerate.commands.launch"],
     "cli": ["python", "-m", "accelerate.commands.accelerate_cli", "launch"],
     "file": ["python", "/lib/accelerate/commands/launch.py"],
+    "ours": ["python", "-m", "surgrec.training.accelerate", "launch"],
 }
 
 
