@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgrec.recordings import BadVideoError, Recording, inspect, read_frames
+from surgrec.recordings import BadVideoError, PictureReader, Recording, inspect, read_frames
 from tests.support.tool import QUICK, build_folder, digests, read_report, run_here, same_key
 from tests.support.videos import make_video
 
@@ -147,3 +147,25 @@ def test_read_errors_anywhere_in_any_container_pass(
 ) -> None:
     names = tuple(CONTAINERS)
     require_healing(names, clean(names), lambda: arm(program, percent), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("percent", [40, 97])
+def test_pictures_are_complete_or_end_in_a_read_error(
+    percent: int, clean: Callable[[Collection[str]], Path], arm: Arm, tmp_path: Path
+) -> None:
+    shutil.copytree(clean(tuple(CONTAINERS)) / "videos", tmp_path / "videos")
+    recordings = {name: Recording(tmp_path / "videos" / name) for name in CONTAINERS}
+    facts = {name: inspect(recording) for name, recording in recordings.items()}
+    marks = arm("ffmpeg", percent)
+    outcomes = {}
+    for name, recording in recordings.items():
+        with recording, PictureReader(recording, facts[name], size=(64, 64)) as reader:
+            try:
+                count = sum(1 for _ in reader)
+                is_whole = count == len(facts[name].timeline.pictures_s)
+                outcomes[name] = "whole" if is_whole else f"{count} pictures"
+            except BadVideoError as error:
+                outcomes[name] = error.reason if error.may_pass else str(error)
+    assert set(outcomes.values()) <= {"whole", "read_error"}, outcomes
+    assert len(list(marks.iterdir())) == len(CONTAINERS) + 1
