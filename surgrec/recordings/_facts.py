@@ -44,7 +44,7 @@ _SWALLOWING = frozenset(("h264", "hevc", "mpegvideo", "m4v", "nut"))
 """Formats in which a packet ends where the next one begins, behind any unreadable bytes."""
 _LARGEST_OTHER = 1.5
 """Size of a picture that refers to others, as a multiple of the usual size of those that do not."""
-_SMALLEST_PX, _LARGEST_PX, _HIGHEST_RATE = 16, 32768, 1000
+_SMALLEST_PX, _LARGEST_PX = 16, 32768
 _TOLD_S = 0.5
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
 """Accepted difference from a stated duration, which is rounded by a frame or two."""
@@ -126,10 +126,6 @@ def inspect(recording: Recording) -> RecordingFacts:
         listed=_listed(entries, demuxed.container.get("format_name", "")) - chosen.hidden,
         is_whole=has_index_at_end(recording),
     )
-    if timeline.rate > _HIGHEST_RATE:
-        raise BadVideoError(
-            "no_video", f"the video stream has {float(timeline.rate):g} frames per second"
-        )
 
     matrix = _matrix(entries)
     coded_width, coded_height = _coded_size(entries)
@@ -255,6 +251,11 @@ def _notes(
         yield (
             f"the clock of the file jumps at {join.at_s:.2f} s "
             f"(from {join.before_s:.2f} s to {join.after_s:.2f} s): times run on"
+        )
+    if timeline.burst_rate is not None:
+        yield (
+            f"for a moment, the clock of the file shows {timeline.burst_rate:.0f} pictures per "
+            f"second: the rate is {float(timeline.rate):g}, at which every picture is kept"
         )
     if fields.note:
         yield fields.note

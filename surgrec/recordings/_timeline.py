@@ -41,9 +41,16 @@ _MISSING_BYTES = 0.25
 """Share of a gap's bytes that must lie in the file for the gap to be damage and not a join."""
 _HEADER_BYTES = 16
 """Bytes by which the distance of sound packets may vary."""
-_RATE_WINDOW = 16
-"""Intervals over which a rate must hold."""
-_SAME_RATE = 0.08
+HIGHEST_RATE = 1000.0
+"""Pictures per second. Clocks that run faster are believed no more."""
+_RATE_S = 1.0
+"""Seconds over which a rate must hold. Pictures that come faster for a moment are a burst."""
+_LOW, _HIGH, _SAME_LAG_S = 0.92, 1.02, 0.05
+"""A stated rate is near the measured one, which jitter raises, and delays pictures as little."""
+_LONGEST_LAG_S = 0.9
+"""Longest delay of a picture that waits until those before it have been shown."""
+_BURST_PICTURES, _BURST = 4, 4.0
+"""Intervals of a burst, and how many times faster than the rate they are."""
 _HAIR_S, _ROUNDED_S = 0.1, 2e-3
 
 
@@ -120,7 +127,10 @@ class Timeline:
     joins: tuple[Join, ...]
     doubts: tuple[Doubt, ...]
     rate: Fraction
-    """The highest rate of pictures that holds for a while, 1/s."""
+    """The highest rate of pictures that holds for a second, 1/s; at most 1000.
+
+    Frames at this rate show every picture, in order, less than a second late.
+    """
     average_rate: float
     """Pictures per second, without the gaps."""
 
@@ -139,6 +149,15 @@ class Timeline:
     def usual_s(self) -> float:
         """Return for how long a picture before missing ones is shown, seconds."""
         return min(1 / self.average_rate, PAUSE_S)
+
+    @property
+    def burst_rate(self) -> float | None:
+        """Return the rate of pictures for a moment, 1/s, if it is far above the rate."""
+        if len(self.pictures_s) <= _BURST_PICTURES:
+            return None
+        lengths = self.pictures_s[_BURST_PICTURES:] - self.pictures_s[:-_BURST_PICTURES]
+        fastest = _BURST_PICTURES / max(float(lengths.min()), 1e-6)
+        return fastest if fastest > _BURST * self.rate else None
 
     @property
     def spans(self) -> tuple[tuple[float, float], ...]:
@@ -306,7 +325,7 @@ def make_timeline(
         pieces=tuple(pieces),
         gaps=tuple(_gaps(pictures, is_gap, usual_s)),
         joins=joins,
-        rate=_highest_rate(pictures, average_rate, nominal_rate),
+        rate=_highest_rate(np.sort(times), average_rate, nominal_rate),
         average_rate=_average_rate(np.diff(pictures)[~is_gap], usual_s),
     )
 
@@ -533,16 +552,42 @@ def _average_rate(intervals: Float64[np.ndarray, " m"], usual_s: float) -> float
 
 
 def _highest_rate(
-    pictures_s: Float64[np.ndarray, " n"], average_rate: Fraction, nominal_rate: Fraction
+    times_s: Float64[np.ndarray, " n"], average_rate: Fraction, nominal_rate: Fraction
 ) -> Fraction:
-    """Return the highest rate that holds over some pictures, as a stated rate if one is close."""
-    window = min(_RATE_WINDOW, len(pictures_s) - 1)
-    if window < 1:
-        return average_rate
-    shortest_s = float((pictures_s[window:] - pictures_s[:-window]).min()) / window
-    measured = 1 / min(max(shortest_s, 1e-6), LONGEST_PICTURE_S)
+    """Return the highest rate that holds for a second, as a stated rate if one is as good.
 
+    Frames at the rate keep every picture: one that waits until those before it have been shown is
+    less than a second late.
+
+    Args:
+        times_s: When each picture appears, ascending. Pictures may share a time.
+        average_rate: The container's average rate, 1/s.
+        nominal_rate: The rate that the container or the codec states, 1/s.
+    """
+    if len(times_s) < 2 or times_s[-1] <= times_s[0]:
+        return min(average_rate, Fraction(HIGHEST_RATE))
+    last = len(times_s) - 1
+    ends = np.minimum(np.searchsorted(times_s, times_s + _RATE_S - _ROUNDED_S), last)
+    # A second that begins near the end is complete without pictures, unless nothing is longer.
+    shortest_s = min(float(times_s[-1] - times_s[0]), _RATE_S - _ROUNDED_S)
+    spans_s = np.maximum(times_s[ends] - times_s, shortest_s)
+    rates = (ends - np.arange(last + 1)) / spans_s
+    highest = min(max(float(rates.max()), 1 / LONGEST_PICTURE_S), HIGHEST_RATE)
+    # A burst before a pause needs more.
+    while highest < HIGHEST_RATE and _lag_s(times_s, highest) > _LONGEST_LAG_S:
+        highest = min(1.1 * highest, HIGHEST_RATE)
+
+    longest_lag_s = _lag_s(times_s, highest) + _SAME_LAG_S
     for stated in (average_rate, nominal_rate):
-        if abs(measured / float(stated) - 1) < _SAME_RATE:
+        is_close = _LOW * highest < stated < _HIGH * highest
+        if is_close and stated <= HIGHEST_RATE and _lag_s(times_s, float(stated)) <= longest_lag_s:
             return stated
-    return Fraction(measured).limit_denominator(1001)
+    return Fraction(highest).limit_denominator(1001)
+
+
+def _lag_s(times_s: Float64[np.ndarray, " n"], rate: float) -> float:
+    """Return the longest delay of a picture if each one is a frame of its own, seconds."""
+    numbers = np.arange(len(times_s))
+    frames = np.floor(times_s * rate + 0.5)
+    frames = np.maximum.accumulate(frames - numbers) + numbers
+    return float((frames / rate - times_s).max())
