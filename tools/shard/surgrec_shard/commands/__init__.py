@@ -50,6 +50,12 @@ COMMANDS = {
         positional="files",
         many=True,
     ),
+    "check-source": Command(
+        function="surgrec_shard.commands.check_source:check_source",
+        summary="Compare a copy of a published data set with its preset, before a build.",
+        positional="words",
+        many=True,
+    ),
     "phantom": Command(
         function="surgrec_shard.commands.phantom:phantom",
         summary="Render procedural videos that resemble surgery, with labels.",

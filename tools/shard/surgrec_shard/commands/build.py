@@ -13,6 +13,7 @@ from surgrec.video_folder import LeftOut, search_folder
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
+from surgrec_shard.presets import read_preset, videos_of_preset
 from surgrec_shard.private import PrivateFolder
 
 _SHOWN_FAILURES = 20
@@ -23,6 +24,8 @@ def build(
     out: str,
     manifest: Path | None = None,
     videos: Path | None = None,
+    preset: str = "",
+    protocol: str = "",
     source: str = "",
     domain: str = "",
     split: Split = "train",
@@ -45,10 +48,14 @@ def build(
     Args:
         out: The corpus: a folder, or s3://bucket/prefix.
         manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
-            Optional columns: procedure, view, license, labels, public.
+            Optional columns: procedure, view, license, labels, mapping, public.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
             Videos are recognized by their content. Linked folders are searched too, hidden ones are
             not.
+        preset: With --videos: name of a published data set (`surgrec-shard check-source list` shows
+            them), or a YAML file like theirs. It gives cases, labels, license and splits instead of
+            the options below.
+        protocol: With --preset: name of the split. Default: the first one of the preset.
         source: With --videos: name of the source.
         domain: With --videos: laparoscopy, endoscopy, cataract, robotic, ...
         split: With --videos: the stored split.
@@ -74,9 +81,20 @@ def build(
     work = work or private / "work"
     _check_folders(store, videos, private, work)
 
-    to_build, left_out = _read_videos(
-        manifest, videos, source, domain, split, license, case_from, ignore_columns
-    )
+    if preset:
+        others = (source, domain, license, case_from, ignore_columns)
+        if videos is None or manifest is not None or any(others) or split != "train":
+            raise ConfigError(
+                "--preset needs --videos FOLDER, and gives what --manifest, --source, --domain, "
+                "--split, --license, --case_from and --ignore_columns would give; remove these"
+            )
+        to_build, left_out = videos_of_preset(read_preset(preset), videos, protocol)
+    elif protocol:
+        raise ConfigError("--protocol names a split of a preset; give --preset NAME as well")
+    else:
+        to_build, left_out = _read_videos(
+            manifest, videos, source, domain, split, license, case_from, ignore_columns
+        )
     config = BuildConfig(
         videos=to_build,
         left_out=left_out,

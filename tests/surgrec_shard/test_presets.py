@@ -1,0 +1,206 @@
+"""Presets: a tree in the published layout of each set is read back right, and can be built."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from surgrec_shard.presets import FOLDER, find_source, preset_names, read_preset
+
+from surgrec.annotations import VideoClock, read_labels
+from surgrec.errors import ConfigError, ManifestError
+from surgrec.manifest import KNOWN_DOMAINS
+from tests.support.tool import QUICK, read_report, refusal, run_here
+from tests.support.videos import make_video
+from tests.surgrec_shard.preset_layouts import LAYOUTS
+
+CLOCK = VideoClock(pictures_s=np.arange(250) / 25, end_s=10.0)
+
+
+def write(folder: Path, tree: Mapping[str, str], video: Path | None = None) -> Path:
+    """Write a tree; a video takes the place of each empty file that is named like one."""
+    for name, content in tree.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if video and path.suffix in (".mp4", ".avi"):
+            path.write_bytes(video.read_bytes() + name.encode())
+        else:
+            path.write_text(content, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 10 s at 25 frames per second, rendered once."""
+    return make_video(tmp_path_factory.mktemp("video") / "a.mp4", seconds=10, rate=25)
+
+
+def test_each_preset_has_a_layout_here() -> None:
+    assert sorted(LAYOUTS) == preset_names()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_tree_in_the_published_layout_is_read_back_right(name: str, tmp_path: Path) -> None:
+    layout, preset = LAYOUTS[name], read_preset(name)
+    assert preset.name == name
+    assert preset.domain in KNOWN_DOMAINS
+    found = find_source(preset, write(tmp_path, layout.tree), layout.protocol)
+
+    by_path = {each.path.relative_to(tmp_path).as_posix(): each for each in found.recordings}
+    assert sorted(by_path) == sorted(layout.found)
+    for path, (case, view, split, labels) in layout.found.items():
+        each = by_path[path]
+        assert (each.case, each.view, each.split, each.missing) == (case, view, split, ())
+        pictures = each.pictures
+        clock = VideoClock(pictures_s=np.arange(pictures) * 1.0, end_s=pictures * 1.0)
+        read = read_labels(each.labels, clock if pictures else CLOCK)
+        assert [
+            (label.task, pytest.approx(label.start_s), pytest.approx(label.end_s), label.value)
+            for label in read.labels
+        ] == [*labels]
+    left_out = [each.path.relative_to(tmp_path).as_posix() for each in found.left_out]
+    assert left_out == [*layout.left_out]
+
+
+def test_a_preset_builds_a_corpus_with_cases_labels_license_and_split(
+    tmp_path: Path, video: Path
+) -> None:
+    folder = write(tmp_path / "cholec80", LAYOUTS["cholec80"].tree, video)
+    shutil.copy(video, folder / "videos/other.mp4")
+    words = ("build", "--preset", "cholec80", "--videos", folder, "--out", tmp_path / "corpus")
+    run = run_here(*words, *QUICK)
+    assert run.returncode == 3, run.stderr
+
+    report = read_report(tmp_path / "corpus.private")
+    assert report["other.mp4"]["status"] == "not_in_preset"
+    assert [report[f"video{number}.mp4"]["status"] for number in ("01", "41")] == ["packed"] * 2
+    rows = parquet.read_table(tmp_path / "corpus/cholec80/index.parquet").to_pylist()
+    assert {(row["case"], row["split"], row["license"], row["procedure"]) for row in rows} == {
+        ("01", "train", "CC BY-NC-SA, on request", "cholecystectomy"),
+        ("41", "test", "CC BY-NC-SA, on request", "cholecystectomy"),
+    }
+    labels = parquet.read_table(tmp_path / "corpus/cholec80/labels.parquet").to_pylist()
+    assert {(row["task"], row["start_s"], row["end_s"], row["value"]) for row in labels} == {
+        ("phase", 0.0, 2.0, "Preparation"),
+        ("phase", 2.0, 3.0, "CalotTriangleDissection"),
+        ("tool", 0.0, 2.0, "Grasper"),
+        ("tool", 1.0, 3.0, "Hook"),
+        ("phase", 0.0, 0.04, "Preparation"),
+    }
+
+
+def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree)
+    out = ("--out", tmp_path / "corpus")
+    build = ("build", *out, "--videos", folder, "--preset")
+    told = refusal(run_here(*build, "cholec8"))
+    assert "there is no preset 'cholec8'; did you mean 'cholec80'?" in told
+    told = refusal(run_here(*build, "cholec80", "--protocol", "x"))
+    assert "cholec80 has no split 'x'; choose from endonet, tecno, val8" in told
+    told = refusal(run_here(*build, "cholec80", "--domain", "laparoscopy"))
+    assert "--preset needs --videos FOLDER, and gives what" in told
+    told = refusal(run_here(*build, "cataract101"))
+    assert "holds no file that cataract101 describes" in told
+    told = refusal(run_here(*build, "cholect50"))
+    assert "cholect50 consists of pictures, and a build takes videos" in told
+    told = refusal(run_here("build", *out, "--videos", folder, "--protocol", "tecno"))
+    assert "give --preset NAME as well" in told
+
+    (folder / "tool_annotations/video41-tool.txt").unlink()
+    told = refusal(run_here(*build, "cholec80"))
+    assert "1 of 2 videos lack annotation files (the first, " in told
+    assert "tool_annotations/video41-tool.txt" in told
+
+
+def test_a_preset_of_the_user_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_text(
+        "{name: ours, title: Ours, domain: laparoscopy, license: none, case_is: a patient, "
+        "origin: frames from 0, videos: [{pattern: '(?P<id>\\d+)/op.mp4$', case: '{id}'}], "
+        "splits: {main: {status: ours, parts: {train: '*', test: 7-9}}}}"
+    )
+    folder = write(tmp_path / "set", {"07/op.mp4": "", "12/op.mp4": ""})
+    found = find_source(read_preset(str(path)), folder)
+    assert [(each.case, each.split) for each in found.recordings] == [
+        ("07", "test"),
+        ("12", "train"),
+    ]
+    path.write_text("{name: ours}")
+    with pytest.raises(ManifestError, match=r"ours\.yaml lacks the field"):
+        read_preset(str(path))
+    with pytest.raises(ConfigError, match="there is no preset 'ours'; choose from aixsuture"):
+        read_preset("ours")
+
+
+def test_a_complete_copy_passes_the_check(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree, video)
+    preset = tmp_path / "two.yaml"
+    text = (FOLDER / "cholec80.yaml").read_text()
+    preset.write_text(text[: text.index("expected:")] + "expected: {videos: 2, cases: 2}\n")
+    run = run_here("check-source", preset, folder)
+    assert run.returncode == 0, run.stdout
+    assert "all is there" in run.stdout
+
+    found = json.loads(run_here("check-source", preset, folder, "--json").stdout)
+    totals = {row["what"]: (row["expected"], row["found"]) for row in found["totals"]}
+    assert totals["videos"] == (2, 2)
+    assert totals["hours"] == (None, 0.01)
+    assert totals["phase: seconds"] == (None, 3)
+    assert totals["tool: classes"] == (None, 2)
+    assert found["splits"] == {"test": 1, "train": 1}
+    assert (found["is_complete"], found["missing"], found["odd"]) == (True, [], [])
+
+
+def test_what_a_copy_lacks_is_named(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree, video)
+    (folder / "tool_annotations/video01-tool.txt").unlink()
+    (folder / "videos/video41.mp4").unlink()
+    (folder / "videos/video02.mp4").write_bytes(b"no video")
+    (folder / "phase_annotations/video02-phase.txt").write_text("Frame\tPhase\n0\t\n")
+    (folder / "tool_annotations/video02-tool.txt").write_text("Frame\n")
+    shutil.copy(video, folder / "videos/other.mp4")
+
+    run = run_here("check-source", "cholec80", folder, "--json")
+    assert run.returncode == 3
+    found = json.loads(run.stdout)
+    assert not found["is_complete"]
+    missing = "\n".join(found["missing"])
+    assert "videos/video01.mp4: no tool_annotations/video01-tool.txt" in missing
+    assert "videos/video02.mp4: the video cannot be read" in missing
+    assert "video02-phase.txt, line 2: Phase is empty" in missing
+    odd = "\n".join(found["odd"])
+    assert "phase_annotations/video41-phase.txt: its recording is not there" in odd
+    assert "videos/other.mp4: no pattern of the preset cholec80 matches its path" in odd
+    videos = next(row for row in found["totals"] if row["what"] == "videos")
+    assert (videos["expected"], videos["found"], videos["is_less"]) == (80, 2, True)
+
+    table = run_here("check-source", "cholec80", folder).stdout
+    assert "something is missing" in table
+    assert refusal(run_here("check-source", "cholec80", tmp_path / "none")).endswith(
+        "none is not a folder; give the folder of the data set"
+    )
+
+
+def test_videos_that_a_shared_file_names_and_a_copy_lacks_are_told(
+    tmp_path: Path, video: Path
+) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cataract101"].tree, video)
+    run = run_here("check-source", "cataract101", folder, "--json")
+    assert run.returncode == 3
+    found = json.loads(run.stdout)
+    assert found["missing"] == ["1 recordings that annotations.csv names: 270"]
+    rows = next(row for row in found["totals"] if row["what"] == "rows of annotations")
+    assert (rows["expected"], rows["found"]) == (1266, 3)
+
+
+def test_all_presets_are_listed_with_the_status_of_their_splits() -> None:
+    rows = {
+        row["name"]: row for row in json.loads(run_here("check-source", "list", "--json").stdout)
+    }
+    assert sorted(rows) == preset_names()
+    assert rows["cholec80"]["splits"]["tecno"] == "convention"
+    assert rows["cataract101"]["splits"] == {"ours": "ours"}
+    assert "cholec80" in run_here("check-source", "list").stdout

@@ -1,0 +1,533 @@
+"""Presets: published data sets as data. A preset names videos, cases, labels, splits and totals.
+
+Each is a file of `sources/`. The class `Preset` says what a file may hold.
+"""
+
+import difflib
+import hashlib
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from surgrec.annotations import (
+    LabelFiles,
+    LabelMapping,
+    Track,
+    VideoClock,
+    fill,
+    numbers_as_text,
+    parse_mapping,
+    read_column,
+    read_labels,
+)
+from surgrec.errors import ConfigError, ManifestError
+from surgrec.json_files import typed
+from surgrec.manifest import SPLITS, Split, Video
+from surgrec.user_patterns import NamedPattern
+from surgrec.video_folder import LeftOut, printable_name, search_folder
+from surgrec.yaml_files import read_yaml
+
+FOLDER = Path(__file__).parent / "sources"
+SplitOf = Callable[[Mapping[str, str]], str]
+_SPELLINGS = {"validation": "val", "valid": "val", "dev": "val", "testing": "test"}
+_REMEDY = "correct the preset"
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_GENERATED = "_"
+"""First letter of groups that find a file but do not tell recordings apart, such as `_frame`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRule:
+    """Which files are videos, and what their paths say."""
+
+    pattern: str
+    """Expression with named groups, searched in the path relative to the folder. In sets of
+    pictures, groups that begin with `_` differ within one recording."""
+    case: str
+    """Name of the case; `{name}` stands for a group."""
+    view: str = ""
+    """As `case`; such as `left`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseTable:
+    """A file that says the case of each recording."""
+
+    file: str
+    key: str
+    """Column of what `case` of the video rule names."""
+    column: str
+    """Column of the case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRule:
+    """Where the annotation files of a recording are, and how they are read."""
+
+    files: str
+    """Path relative to the folder, or below any folder in it. `{name}` stands for a group of the
+    recording's path, `*` for any name. Empty: the path of the recording itself holds the class."""
+    mapping: LabelMapping
+    optional: bool = False
+    """Whether some recordings have no such file."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether one file holds the labels of many recordings."""
+        return bool(self.mapping.only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """A rule over cases."""
+
+    status: Literal["official", "convention", "ours"]
+    """Who made it: the authors of the set, later publications, or this project."""
+    of: str = "{case}"
+    """What `parts` lists; `{name}` stands for a group of the recording's path."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """For each stored split the names in it, separated by spaces. `1-40` is a range; `*` is all
+    others."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Instead of `parts`: shares of the cases, which a digest of each case's name decides."""
+    lists: dict[str, str] = field(default_factory=dict)
+    """Instead of `parts`: files whose first column lists the names."""
+    table: str = ""
+    """Instead of `parts`: a file with the columns `key` and `column`, the name and its split."""
+    key: str = ""
+    column: str = ""
+
+    def __post_init__(self) -> None:
+        given = [bool(self.parts), bool(self.shares), bool(self.lists), bool(self.table)]
+        if sum(given) != 1:
+            raise ManifestError(f"a split needs one of parts, shares, lists and table; {_REMEDY}")
+        unknown = {*self.parts, *self.shares, *self.lists} - set(SPLITS)
+        if unknown:
+            raise ManifestError(f"a split has the part {', '.join(unknown)}; {_REMEDY}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Totals that the authors of the set published."""
+
+    videos: int | None = None
+    cases: int | None = None
+    hours: float | None = None
+    pictures: int | None = None
+    rows: int | None = None
+    """Rows of the shared annotation file."""
+    label_s: dict[str, float] = field(default_factory=dict)
+    """Labeled seconds of each task."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Number of values of each task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A published data set."""
+
+    name: str
+    """Also the name of the source."""
+    title: str
+    domain: str
+    license: str
+    case_is: str
+    """What a case is: a patient, an operation, a trial."""
+    origin: str
+    """Number of the first frame, and the clock of the labels."""
+    videos: list[VideoRule]
+    case_table: CaseTable | None = None
+    labels: list[LabelRule] = field(default_factory=list)
+    splits: dict[str, SplitRule] = field(default_factory=dict)
+    """The first one is the default."""
+    expected: Expected = field(default_factory=Expected)
+    media: Literal["videos", "pictures"] = "videos"
+    procedure: str = ""
+    traps: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRecording:
+    """A recording of a preset that was found in a folder."""
+
+    path: Path
+    """The video, or the first picture."""
+    names: Mapping[str, str]
+    case: str
+    view: str
+    split: str
+    """Empty if the rule has no place for the case."""
+    labels: tuple[LabelFiles, ...]
+    missing: tuple[str, ...]
+    """Annotation files that are not there."""
+    pictures: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSource:
+    """What a folder holds of a preset."""
+
+    recordings: list[FoundRecording]
+    left_out: list[LeftOut]
+    """Videos that the preset does not know, and what could not be searched."""
+    unused: list[str]
+    """Annotation files whose recording is not there."""
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_preset(name: str) -> Preset:
+    """Return a preset by its name, or from a YAML file of the user.
+
+    Raises:
+        ConfigError: There is no such preset, or the file is not YAML.
+        ManifestError: The file is no preset.
+    """
+    names = preset_names()
+    if name in names:
+        return _read(FOLDER / f"{name}.yaml")
+    if name.endswith((".yaml", ".yml")):
+        return _read(Path(name))
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; choose from {', '.join(names)}"
+    raise ConfigError(f"there is no preset {name!r}{hint}")
+
+
+def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource:
+    """Return what a folder holds of a preset. Nothing is decoded.
+
+    Args:
+        preset: The preset.
+        folder: The user's copy of the data set.
+        protocol: Name of the split. Default: the first one of the preset.
+
+    Raises:
+        ConfigError: The preset has no such split.
+        ManifestError: The folder holds no recording of the preset.
+    """
+    rule = _split_rule(preset, protocol)
+    found, left_out = _matches(preset, folder)
+    if not found:
+        first = f" (such as {left_out[0].path})" if left_out else ""
+        raise ManifestError(
+            f"{folder} holds no file that {preset.name} describes{first}; give the folder of the "
+            f"data set, whose paths match {' or '.join(rule.pattern for rule in preset.videos)}"
+        )
+
+    files = _Files(folder)
+    split_of = _split_function(rule, files)
+    table = preset.case_table
+    case_of = _table(files, table) if table else {}
+    recordings = []
+    used: set[Path] = set()
+    for (video, paths), names in found:
+        case = fill(video.case, names, preset.name)
+        if table:
+            if plain_name(case) not in case_of:
+                raise ManifestError(f"{table.file} has no row of {case}; add it")
+            case = case_of[plain_name(case)]
+        names = {**names, "case": case}
+        labels, missing = [], []
+        for label in preset.labels:
+            matching = files.find(label.files, names) if label.files else ()
+            used.update(matching)
+            if matching or not label.files:
+                labels.append(LabelFiles(paths=matching, mapping=label.mapping, names=names))
+            elif not label.optional:
+                missing.append(fill(label.files, names, preset.name))
+        recordings.append(
+            FoundRecording(
+                path=paths[0],
+                names=names,
+                case=case,
+                view=fill(video.view, names, preset.name),
+                split=split_of(names),
+                labels=tuple(labels),
+                missing=tuple(missing),
+                pictures=len(paths) if preset.media == "pictures" else 0,
+            )
+        )
+    return FoundSource(recordings=recordings, left_out=left_out, unused=files.unused(preset, used))
+
+
+def videos_of_preset(
+    preset: Preset, folder: Path, protocol: str = ""
+) -> tuple[list[Video], list[LeftOut]]:
+    """Return the videos of a data set with their metadata, and what is left out.
+
+    Raises:
+        ConfigError: The preset has pictures instead of videos, or no such split.
+        ManifestError: The folder holds no video of the preset, or lacks annotation files.
+    """
+    if preset.media == "pictures":
+        raise ConfigError(
+            f"{preset.name} consists of pictures, and a build takes videos; make a video of each "
+            "recording and list it in a manifest"
+        )
+    found = find_source(preset, folder, protocol)
+    lacking = [recording for recording in found.recordings if recording.missing]
+    if lacking:
+        first = lacking[0]
+        raise ManifestError(
+            f"{len(lacking)} of {len(found.recordings)} videos lack annotation files (the first, "
+            f"{first.path}: {first.missing[0]}); `surgrec-shard check-source {preset.name} "
+            f"{folder}` lists them: complete the copy, or remove these videos"
+        )
+
+    videos, left_out = [], list(found.left_out)
+    for recording in found.recordings:
+        if not recording.split:
+            detail = f"the split has no place for the case {recording.case}"
+            left_out.append(LeftOut(path=recording.path, reason="no_split", detail=detail))
+            continue
+        split: Split = recording.split  # type: ignore[assignment]  # checked with the rule
+        videos.append(
+            Video(
+                path=recording.path,
+                source=preset.name,
+                domain=preset.domain,
+                case=recording.case,
+                split=split,
+                procedure=preset.procedure,
+                view=recording.view,
+                license=preset.license,
+                labels=recording.labels,
+                public=True,
+            )
+        )
+    if not videos:
+        raise ManifestError(f"{folder}: the split has no place for any case; give another one")
+    return videos, left_out
+
+
+def _read(path: Path) -> Preset:
+    content = numbers_as_text(read_yaml(path))
+    # Mappings are read first, so that their errors name them.
+    if isinstance(content, dict) and isinstance(content.get("labels"), list):
+        for number, label in enumerate(content["labels"]):
+            if isinstance(label, dict):
+                parse_mapping(label.get("mapping"), f"{path}: labels[{number}].mapping")
+    preset: Preset = typed(content, Preset, str(path), error=ManifestError, remedy=_REMEDY)
+    return preset
+
+
+def _split_rule(preset: Preset, protocol: str) -> SplitRule | None:
+    if not protocol:
+        return next(iter(preset.splits.values()), None)
+    if protocol not in preset.splits:
+        raise ConfigError(
+            f"{preset.name} has no split {protocol!r}; choose from "
+            f"{', '.join(preset.splits) or 'none'}"
+        )
+    return preset.splits[protocol]
+
+
+def _matches(
+    preset: Preset, folder: Path
+) -> tuple[list[tuple[tuple[VideoRule, list[Path]], dict[str, str]]], list[LeftOut]]:
+    """Return the recordings of a folder: rule, files, and what their paths say."""
+    if not folder.is_dir():
+        raise ManifestError(f"{folder} is not a folder; give the folder of the data set")
+    left_out: list[LeftOut] = []
+    if preset.media == "pictures":
+        paths = [path for path in _files_below(folder) if path.suffix.lower() in _PICTURES]
+    else:
+        found = search_folder(folder)
+        paths, left_out = found.paths, list(found.left_out)
+
+    texts = [printable_name(path.relative_to(folder)) for path in paths]
+    answers = [NamedPattern(rule.pattern, "pattern").search(texts) for rule in preset.videos]
+    grouped: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[VideoRule, list[Path]]] = {}
+    for path, *groups_of_rules in zip(paths, *answers, strict=True):
+        matches = zip(preset.videos, groups_of_rules, strict=True)
+        rule, groups = next(((rule, each) for rule, each in matches if each), (None, {}))
+        if rule is not None:
+            names = _names(preset, path, groups)
+            grouped.setdefault((rule.pattern, tuple(names.items())), (rule, []))[1].append(path)
+        elif preset.media == "videos":
+            detail = f"no pattern of the preset {preset.name} matches its path"
+            left_out.append(LeftOut(path=path, reason="not_in_preset", detail=detail))
+
+    recordings = []
+    for (_, names_of), (rule, members) in grouped.items():
+        recordings.append(
+            ((rule, members[:1] if preset.media == "videos" else members), dict(names_of))
+        )
+        if preset.media == "videos":
+            left_out += [
+                LeftOut(
+                    path=path,
+                    reason="not_in_preset",
+                    detail=f"its path says the same as that of {members[0]}, which is used",
+                )
+                for path in members[1:]
+            ]
+    return recordings, left_out
+
+
+def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, str]:
+    """Return what tells a recording from others: the groups of its path, and its own name."""
+    if preset.media == "pictures":
+        return {name: text for name, text in groups.items() if not name.startswith(_GENERATED)}
+    return {"file": path.name, "stem": path.stem, **groups}
+
+
+class _Files:
+    """The files below a folder, found by templates of their paths."""
+
+    def __init__(self, folder: Path) -> None:
+        self._by_name: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+        for path in _files_below(folder):
+            self._by_name[path.name].append((path.relative_to(folder).as_posix(), path))
+
+    def find(self, template: str, names: Mapping[str, str]) -> tuple[Path, ...]:
+        """Return the files whose path ends like a template, sorted."""
+        expression = _path_expression(template, names)
+        last = template.rpartition("/")[2]
+        candidates: Iterable[tuple[str, Path]]
+        if "*" in last:
+            candidates = [each for same in self._by_name.values() for each in same]
+        else:
+            candidates = self._by_name.get(fill(last, names, "the preset"), [])
+        return tuple(sorted(path for text, path in candidates if expression.search(text)))
+
+    def one(self, template: str) -> tuple[Path, ...]:
+        """Return the only file of a path.
+
+        Raises:
+            ManifestError: It is not there, or several times.
+        """
+        found = self.find(template, {})
+        if len(found) != 1:
+            raise ManifestError(
+                f"{len(found)} files are called {template}, which holds the split; give a complete "
+                "copy, or another split"
+            )
+        return found
+
+    def unused(self, preset: Preset, used: set[Path]) -> list[str]:
+        """Return annotation files that belong to no recording."""
+        found = []
+        for label in preset.labels:
+            if not label.files:
+                continue
+            expression = _path_expression(label.files, defaultdict(lambda: "*"))
+            found += [
+                text
+                for same in self._by_name.values()
+                for text, path in same
+                if path not in used and expression.search(text)
+            ]
+        return sorted(set(found))
+
+
+def _path_expression(template: str, names: Mapping[str, str]) -> re.Pattern[str]:
+    """Return the expression of a template: `*` is any name; a name in braces is its group."""
+    parts = []
+    for part in re.split(r"(\{[^{}]+\}|\*)", template):
+        if part.startswith("{") and part.endswith("}"):
+            name = names[part[1:-1]]
+            parts.append("[^/]*" if name == "*" else re.escape(name))
+        else:
+            parts.append("[^/]*" if part == "*" else re.escape(part))
+    return re.compile(f"(?:^|/){''.join(parts)}$")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Return the files below a folder, sorted, without hidden ones. Links are followed once."""
+    found = []
+    visited: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
+    return found
+
+
+def _split_function(rule: SplitRule | None, files: "_Files") -> SplitOf:
+    """Return the function that gives the stored split of a recording; empty if it has none."""
+    if rule is None:
+        return lambda names: "train"
+    if rule.shares:
+        shares = rule.shares
+        return lambda names: _by_digest(fill(rule.of, names, "of"), shares)
+
+    parts = {split: text.split() for split, text in rule.parts.items()}
+    if rule.lists:
+        listing = LabelMapping(
+            grammar="list", tracks=[Track(task="name", column="1")], header=False
+        )
+        parts = {
+            split: read_column(LabelFiles(paths=files.one(path), mapping=listing), "1")
+            for split, path in rule.lists.items()
+        }
+    if rule.table:
+        parts = _parts_of_table(rule, files)
+    split_of_name: dict[str, str] = {}
+    others = ""
+    for split, tokens in parts.items():
+        for token in tokens:
+            if token == "*":
+                others = split
+            for name in _names_of(token):
+                split_of_name[name] = split
+    return lambda names: split_of_name.get(plain_name(fill(rule.of, names, "of")), others)
+
+
+def _parts_of_table(rule: SplitRule, files: "_Files") -> dict[str, list[str]]:
+    """Return the names of each split from a file with a column of names and one of splits."""
+    parts: dict[str, list[str]] = defaultdict(list)
+    table = CaseTable(file=rule.table, key=rule.key, column=rule.column)
+    for name, value in _table(files, table).items():
+        split = _SPELLINGS.get(value.lower(), value.lower())
+        if split not in SPLITS:
+            raise ManifestError(f"{rule.table}: the split {value!r} is not known; correct it")
+        parts[split].append(name)
+    return parts
+
+
+def _table(files: "_Files", table: CaseTable) -> dict[str, str]:
+    """Return a column of a file by its key."""
+    track = Track(task=f"{{{table.key}}}", column=table.column)
+    mapping = LabelMapping(grammar="list", tracks=[track])
+    clock = VideoClock(pictures_s=np.zeros(1), end_s=1.0)
+    read = read_labels([LabelFiles(paths=files.one(table.file), mapping=mapping)], clock)
+    return {plain_name(label.task): label.value for label in read.labels}
+
+
+def _names_of(token: str) -> list[str]:
+    """Return the names that a word of a split lists: `7`, `1-40`, or `train1-25`."""
+    match = re.fullmatch(r"([A-Za-z]*)([0-9]{1,6})-([0-9]{1,6})", token)
+    if match is None:
+        return [plain_name(token)]
+    return [f"{match[1]}{number}" for number in range(int(match[2]), int(match[3]) + 1)]
+
+
+def _by_digest(name: str, shares: Mapping[str, float]) -> str:
+    """Return the split of a name: a digest of the name falls into its share."""
+    digest = hashlib.sha256(name.encode()).digest()
+    point = int.from_bytes(digest[:8]) / 2**64 * sum(shares.values())
+    for split, share in shares.items():
+        if point < share:
+            return split
+        point -= share
+    return list(shares)[-1]
+
+
+def plain_name(name: str) -> str:
+    """Return a name whose number has no leading zeros: `BBP05` is `BBP5`."""
+    match = re.fullmatch(r"([A-Za-z]*)([0-9]{1,18})", name)
+    return f"{match[1]}{int(match[2])}" if match else name
