@@ -24,7 +24,7 @@ _ENCODING = re.compile(
     r"|koi8-\w"
 )
 _FIELD = re.compile(r"\{([^{}]+)\}")
-_TEXTS = ("names", "ignore", "columns", "column", "flags", "only")
+_TEXTS = ("names", "ignore", "columns", "column", "flags", "only", "time", "start", "end")
 """Fields whose whole numbers are meant as text."""
 _REMEDY = "correct the mapping"
 
@@ -299,7 +299,7 @@ def fill(template: str, values: Mapping[str, str], context: str) -> str:
         if name not in values:
             raise ManifestError(
                 f"{context}: nothing is called {name!r} (known: {', '.join(values) or 'nothing'}); "
-                f"correct {template!r} in the mapping"
+                f"correct {template!r}"
             )
         return values[name]
 

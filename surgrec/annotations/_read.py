@@ -355,6 +355,8 @@ def _named(text: str, names: Mapping[str, str], place: str, column: str, track: 
 
 
 def _task_of(row: Row, track: Track) -> str:
+    if "{" not in track.task:
+        return track.task
     cells = {name: cell for name, cell in row.cells.items() if isinstance(cell, str)}
     task = fill(track.task, cells, row.place)
     if not task:

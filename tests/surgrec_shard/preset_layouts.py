@@ -123,6 +123,35 @@ LAYOUTS: dict[str, Layout] = {
             "videos/VID08/000000.png": ("08", "", "train", []),
         },
     ),
+    "cholect45": Layout(
+        tree={
+            "data/VID79/000000.png": "",
+            "data/VID79/000001.png": "",
+            **{
+                f"{kind}/VID79.txt": lines(
+                    ",".join(["0", "1", *["0"] * (number - 1)]),
+                    ",".join(["1", *["0"] * (number - 1), "1"]),
+                )
+                for kind, number in (("triplet", 100), ("instrument", 6), ("verb", 10))
+            },
+            "target/VID79.txt": lines(",".join(["0"] * 16), ",".join(["1"] * 3 + ["0"] * 13)),
+        },
+        found={
+            "data/VID79/000000.png": (
+                *("79", "", "test"),
+                [
+                    ("instrument", 0, 1, "0"),
+                    ("triplet", 0, 1, "0"),
+                    ("verb", 0, 1, "0"),
+                    ("instrument", 1, 2, "5"),
+                    ("target", 1, 2, "0"),
+                    ("target", 1, 2, "1"),
+                    ("triplet", 1, 2, "99"),
+                    ("verb", 1, 2, "9"),
+                ],
+            )
+        },
+    ),
     "m2cai16-workflow": Layout(
         protocol="cuhk",
         tree={
