@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from surgrec.errors import ManifestError
-from surgrec.user_patterns import UserPattern
+from surgrec.user_patterns import NamedPattern, UserPattern
 
 SUBJECTS = [
     "2024/case07/left.mp4",
@@ -87,3 +87,31 @@ def test_many_names_are_searched_in_one_process() -> None:
     names = [f"case{number}/op.mp4" for number in range(100_000)]
     found = UserPattern(r"case(\d+)/", "case_from").search(names)
     assert found == [str(number) for number in range(100_000)]
+
+
+def test_named_groups_are_found_in_each_text() -> None:
+    pattern = NamedPattern(r"(?P<case>\d+)/(?P<side>left)?", "pattern")
+    assert pattern.names == ["case", "side"]
+    assert pattern.search(["07/left.mp4", "08/x.mp4", "none"]) == [
+        {"case": "07", "side": "left"},
+        {"case": "08", "side": ""},
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (r"(\d+)", r"has no named group; write \(\?P<name>\.\.\.\)"),
+        ("(?P<a>", "is not a regular expression of Python"),
+        ("(?P<a>x)" + "y" * 1000, "has 1008 characters"),
+    ],
+)
+def test_an_expression_without_named_groups_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        NamedPattern(text, "pattern")
+
+
+def test_a_named_expression_cannot_hang() -> None:
+    with pytest.raises(ManifestError, match="needs too much time or memory"):
+        NamedPattern("(?P<a>(a+)+)$", "pattern").search(["a" * 60 + "b"])

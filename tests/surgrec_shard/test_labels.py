@@ -157,3 +157,17 @@ def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(tmp_path: Pa
     )
     write_csv(manifest, [{**row, "labels": "a.txt", "mapping": "none.yaml"}])
     assert "none.yaml cannot be read" in refusal(run_here(*build, manifest))
+
+
+def test_a_broken_video_with_frame_numbers_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(MAPPING)
+    (tmp_path / "a.txt").write_text("Frame\tPhase\n0\t0\n")
+    make_video(tmp_path / "a.mp4", seconds=2)
+    (tmp_path / "b.mp4").write_bytes(b"no video" * 100)
+    row = {"source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
+    rows = [{"path": f"{name}.mp4", **row, "labels": "a.txt", "mapping": "m.yaml"} for name in "ab"]
+    manifest = write_csv(tmp_path / "videos.csv", rows)
+    run = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    assert run.returncode == 3, run.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert [report[name]["status"] for name in ("a.mp4", "b.mp4")] == ["packed", "unreadable"]

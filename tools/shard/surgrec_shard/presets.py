@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,7 @@ SplitOf = Callable[[Mapping[str, str]], str]
 _SPELLINGS = {"validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 _REMEDY = "correct the preset"
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_TEXTS_AT_ONCE = 200_000
 _GENERATED = "_"
 """First letter of groups that find a file but do not tell recordings apart, such as `_frame`."""
 
@@ -107,6 +108,8 @@ class SplitRule:
         given = [bool(self.parts), bool(self.shares), bool(self.lists), bool(self.table)]
         if sum(given) != 1:
             raise ManifestError(f"a split needs one of parts, shares, lists and table; {_REMEDY}")
+        if any(not 0 < share <= 1 for share in self.shares.values()):
+            raise ManifestError(f"a split has the shares {self.shares}; give numbers from 0 to 1")
         unknown = {*self.parts, *self.shares, *self.lists} - set(SPLITS)
         if unknown:
             raise ManifestError(f"a split has the part {', '.join(unknown)}; {_REMEDY}")
@@ -150,6 +153,10 @@ class Preset:
     media: Literal["videos", "pictures"] = "videos"
     procedure: str = ""
     traps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.videos:
+            raise ManifestError(f"a preset needs at least one rule of videos; {_REMEDY}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +240,7 @@ def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource
         case = fill(video.case, names, preset.name)
         if table:
             if plain_name(case) not in case_of:
-                raise ManifestError(f"{table.file} has no row of {case}; add it")
+                raise ManifestError(f"{table.file} has no row of {case}; add it there")
             case = case_of[plain_name(case)]
         names = {**names, "case": case}
         labels, missing = [], []
@@ -345,7 +352,7 @@ def _matches(
         paths, left_out = found.paths, list(found.left_out)
 
     texts = [printable_name(path.relative_to(folder)) for path in paths]
-    answers = [NamedPattern(rule.pattern, "pattern").search(texts) for rule in preset.videos]
+    answers = [_search(NamedPattern(rule.pattern, "pattern"), texts) for rule in preset.videos]
     grouped: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[VideoRule, list[Path]]] = {}
     for path, *groups_of_rules in zip(paths, *answers, strict=True):
         matches = zip(preset.videos, groups_of_rules, strict=True)
@@ -372,6 +379,14 @@ def _matches(
                 for path in members[1:]
             ]
     return recordings, left_out
+
+
+def _search(pattern: NamedPattern, texts: Sequence[str]) -> list[dict[str, str] | None]:
+    """Return what a pattern finds in any number of texts: memory for a search is limited."""
+    found: list[dict[str, str] | None] = []
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        found += pattern.search(texts[start : start + _TEXTS_AT_ONCE])
+    return found
 
 
 def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, str]:
@@ -420,7 +435,7 @@ class _Files:
         for label in preset.labels:
             if not label.files:
                 continue
-            expression = _path_expression(label.files, defaultdict(lambda: "*"))
+            expression = _path_expression(label.files, None)
             found += [
                 text
                 for same in self._by_name.values()
@@ -430,13 +445,18 @@ class _Files:
         return sorted(set(found))
 
 
-def _path_expression(template: str, names: Mapping[str, str]) -> re.Pattern[str]:
-    """Return the expression of a template: `*` is any name; a name in braces is its group."""
+def _path_expression(template: str, names: Mapping[str, str] | None) -> re.Pattern[str]:
+    """Return the expression of a template: `*` is any name; a name in braces is its group.
+
+    Args:
+        template: The template.
+        names: The groups. None: any name stands for each.
+    """
     parts = []
     for part in re.split(r"(\{[^{}]+\}|\*)", template):
-        if part.startswith("{") and part.endswith("}"):
-            name = names[part[1:-1]]
-            parts.append("[^/]*" if name == "*" else re.escape(name))
+        if part.startswith("{"):
+            name = fill(part, names, template) if names is not None else ""
+            parts.append("[^/]*" if names is None else re.escape(name))
         else:
             parts.append("[^/]*" if part == "*" else re.escape(part))
     return re.compile(f"(?:^|/){''.join(parts)}$")
