@@ -179,9 +179,21 @@ def test_what_a_copy_lacks_is_named(tmp_path: Path, video: Path) -> None:
 
     table = run_here("check-source", "cholec80", folder).stdout
     assert "something is missing" in table
+    assert "split endonet (official): 2 train" in table
     assert refusal(run_here("check-source", "cholec80", tmp_path / "none")).endswith(
         "none is not a folder; give the folder of the data set"
     )
+
+
+def test_labels_of_a_longer_video_are_told_before_a_build(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["autolaparo"].tree, video)
+    rows = "".join(f"{second}\t1\n" for second in range(1, 21))
+    (folder / "labels/label_01.txt").write_text(f"Frame\tPhase\n{rows}")
+    run = run_here("check-source", "autolaparo", folder, "--json")
+    assert run.returncode == 3
+    assert json.loads(run.stdout)["missing"] == [
+        "videos/01.mp4: labels end at 20.0 s, but the video lasts 10.0 s; a build leaves it out"
+    ]
 
 
 def test_videos_that_a_shared_file_names_and_a_copy_lacks_are_told(

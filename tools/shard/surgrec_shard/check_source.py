@@ -13,6 +13,7 @@ import numpy as np
 from surgrec.annotations import LabelFiles, VideoClock, fill, read_column, read_labels
 from surgrec.errors import ManifestError
 from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
+from surgrec_shard.label_checks import latest_end_s
 from surgrec_shard.presets import FoundRecording, FoundSource, Preset, find_source, plain_name
 
 _PROBE = (
@@ -105,6 +106,12 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
         except ManifestError as error:
             missing.append(str(error))
             continue
+        last_s = max((label.end_s for label in labels), default=0.0)
+        if header.duration_s and last_s > latest_end_s(header.duration_s):
+            missing.append(
+                f"{recording.path.relative_to(folder)}: labels end at {last_s:.1f} s, but the "
+                f"video lasts {header.duration_s:.1f} s; a build leaves it out"
+            )
         for label in labels:
             label_s[label.task] += label.end_s - label.start_s
             classes[label.task].add(label.value)

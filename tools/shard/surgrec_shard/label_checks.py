@@ -69,7 +69,7 @@ def require_fitting_labels(planned: PlannedVideo, end_s: float, fps: float) -> N
     Raises:
         BadVideoError: Names the first such line, the length of the video and the likely cause.
     """
-    latest_s = end_s + max(_OVERSHOOT_S, _OVERSHOOT_SHARE * end_s)
+    latest_s = latest_end_s(end_s)
     annotations = planned.annotations
     late = [
         (place, label)
@@ -86,6 +86,11 @@ def require_fitting_labels(planned: PlannedVideo, end_s: float, fps: float) -> N
         f"lasts {end_s:.1f} s ({len(late)} of {len(annotations.labels)} labels end after it); "
         f"{_likely_cause(annotations.labels, end_s, latest_s, fps)}",
     )
+
+
+def latest_end_s(end_s: float) -> float:
+    """Return the latest end of labels that is accepted for a video of this length, seconds."""
+    return end_s + max(_OVERSHOOT_S, _OVERSHOOT_SHARE * end_s)
 
 
 def labels_within(labels: Sequence[Label], end_s: float) -> list[Label]:

@@ -49,7 +49,9 @@ def check_source(words: list[str], *, protocol: str = "", json: bool = False) ->
         table.add_row(escape(visible(total.what)), published, f"{total.found:g}{mark}")
     print_result(table)
     splits = ", ".join(f"{count} {split}" for split, count in found.splits.items())
-    print_result(escape(f"split {protocol or next(iter(preset.splits), 'none')}: {splits}"))
+    name = protocol or next(iter(preset.splits), "")
+    status = preset.splits[name].status if name else "none"
+    print_result(escape(f"split {name} ({status}): {splits}"))
     _print_list("missing", found.missing)
     _print_list("odd", found.odd)
     _print_list("note", found.traps)
