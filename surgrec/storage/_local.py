@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,11 +15,14 @@ from typing import BinaryIO, TypeVar
 from surgrec.errors import MissingError, StorageError
 from surgrec.regular_files import check_mode, open_regular
 from surgrec.storage._deadline import Deadline
+from surgrec.storage._lock import acquire
 from surgrec.storage._owner_file import check_owned
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
 from surgrec.storage._watch import watched
 
+LOCK = f"{TEMPORARY}lock"
+"""Locked while a file is replaced under a condition."""
 ABANDONED_S = 3600.0
 """Seconds without a write after which a temporary file belongs to a killed process."""
 COPY_BYTES = 1 << 20
@@ -28,6 +32,8 @@ ENTRY_BYTES = 4096
 """Progress of each file in a listing, bytes."""
 
 ResultType = TypeVar("ResultType")
+_replacing = threading.Lock()
+"""A lock of the kernel belongs to a process, so its threads need another one."""
 
 
 class LocalStore(Store):
@@ -76,6 +82,25 @@ class LocalStore(Store):
         """Write through a temporary file and a rename."""
         self._replace(name, len(data), lambda file: file.write(data))
 
+    def replace(self, name: str, data: bytes, version: str | None) -> bool:
+        """Write through a temporary file and a rename, while no other process replaces a file."""
+        folder = Path(self.address)
+        with _as_storage_errors(self.address, writing_bytes=len(data)):
+            folder.mkdir(parents=True, exist_ok=True)
+        with _replacing, acquire(folder, doing="replacing a file", name=LOCK):
+            try:
+                found = self.version(name)
+            except MissingError:
+                found = None
+            if found == version:
+                self.write(name, data)
+            Path(folder, LOCK).unlink(missing_ok=True)
+        return found == version
+
+    def can_replace(self) -> bool:
+        """Return True: the folder is locked meanwhile."""
+        return True
+
     def upload(self, name: str, path: Path) -> None:
         """Copy through a temporary file and a rename."""
         with _as_storage_errors(str(path)):
@@ -89,6 +114,14 @@ class LocalStore(Store):
         check_owned()
         with _as_storage_errors(self.locate(name)):
             self._path(name).unlink(missing_ok=True)
+
+    def remove_unfinished(self, prefix: str) -> None:
+        """Unlink temporary files, however new they are."""
+        folder = Path(self._folder(prefix))
+        with _as_storage_errors(self.address):
+            for path in _files_below(folder):
+                if path.name.startswith(TEMPORARY):
+                    path.unlink(missing_ok=True)
 
     def check_writable(self) -> None:
         """Raise StorageError if nothing can be written; remove files of killed processes."""

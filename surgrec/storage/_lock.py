@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from surgrec.errors import ConfigError, StorageError
@@ -101,7 +102,17 @@ def try_acquire(folder: Path, *, name: str = LOCK_FILE) -> FolderLock | None:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return None
         raise _unwritable(path, error) from error
+    if not _is_at(descriptor, path):  # its last owner has removed it meanwhile
+        os.close(descriptor)
+        return None
     return FolderLock(lambda: os.close(descriptor))
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file still has its path."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    return False
 
 
 def _own(folder: Path, name: str) -> FolderLock | None:

@@ -110,12 +110,36 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def replace(self, name: str, data: bytes, version: str | None) -> bool:
+        """Write a file like `write`, but only if nobody else has written it meanwhile.
+
+        Args:
+            name: Name of the file.
+            data: Its new content.
+            version: What `version` returned; None if the file did not exist.
+
+        Returns:
+            Whether it was written.
+        """
+
+    @abstractmethod
+    def can_replace(self) -> bool:
+        """Return whether `replace` is safe here: some object stores ignore its condition."""
+
+    @abstractmethod
     def upload(self, name: str, path: Path) -> None:
         """Copy a local file of any size to a name, as atomically as `write`."""
 
     @abstractmethod
     def delete(self, name: str) -> None:
         """Remove a file, if it exists."""
+
+    @abstractmethod
+    def remove_unfinished(self, prefix: str) -> None:
+        """Remove the bytes of writes that were killed, under names that begin with `prefix`.
+
+        A write that is still running fails.
+        """
 
     def check_writable(self) -> None:
         """Raise StorageError now, rather than after hours, if nothing can be written here."""

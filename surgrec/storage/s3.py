@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +23,7 @@ from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 from s3transfer.subscribers import BaseSubscriber  # type: ignore[import-untyped]
 
-from surgrec.errors import StorageError
+from surgrec.errors import MissingError, StorageError
 from surgrec.storage._deadline import MIN_BYTES_PER_S, Deadline
 from surgrec.storage._download import (
     Download,
@@ -49,6 +50,11 @@ EMPTY_PAGES = 1000
 """Pages without a new name in a row after which a listing is given up."""
 CHUNK_BYTES = 1 << 16
 """Bytes per read of a body: the most that a broken connection loses. Other sizes are no faster."""
+
+_CONFLICTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "404")
+"""Codes of a conditional PUT that was not done. An object that If-Match asks for may be gone."""
+_UNKNOWN_CONDITION = ("NotImplemented", "501", "InvalidArgument", "InvalidRequest")
+_NO_ETAG = f'"{0:032x}"'
 
 ResultType = TypeVar("ResultType")
 
@@ -167,6 +173,48 @@ class S3Store(Store):
             self.locate(name), "put_object", Key=self._key(name), Body=data, sent_bytes=len(data)
         )
 
+    def replace(self, name: str, data: bytes, version: str | None) -> bool:
+        """PUT the object with If-Match or If-None-Match."""
+        check_owned()
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+
+        def attempt(deadline: Deadline) -> bool:
+            call = partial(
+                self._client().put_object,
+                Bucket=self.bucket,
+                Key=self._key(name),
+                Body=data,
+                **condition,
+            )
+            try:
+                self._watched(call, deadline)
+            except ClientError as error:
+                if error_code(error.response) in _CONFLICTS:
+                    return False
+                raise
+            return True
+
+        # A retry may meet the object of a try whose answer was lost.
+        return self._retry(self.locate(name), attempt, len(data)) or self._has(name, data)
+
+    def can_replace(self) -> bool:
+        """Try both conditions with an object of its own."""
+        name = f"{TEMPORARY}condition-{uuid.uuid4().hex}"
+        try:
+            return (
+                self.replace(name, b"1", None)
+                and not self.replace(name, b"2", None)
+                and not self.replace(name, b"3", _NO_ETAG)
+                and self.replace(name, b"4", self.version(name))
+            )
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and error_code(cause.response) in _UNKNOWN_CONDITION:
+                return False
+            raise
+        finally:
+            self.delete(name)
+
     def upload(self, name: str, path: Path) -> None:
         """Upload the file, in parts if it is large, and check the stored size."""
         check_owned()
@@ -198,10 +246,37 @@ class S3Store(Store):
         check_owned()
         self._call(self.locate(name), "delete_object", Key=self._key(name))
 
+    def remove_unfinished(self, prefix: str) -> None:
+        """Abort unfinished uploads in parts, whose parts would stay in the bucket."""
+        folder, start = self._folder(prefix), self._key("") + prefix
+        following: dict[str, Any] = {}
+        while True:
+            page = self._call(folder, "list_multipart_uploads", Prefix=start, **following)
+            for upload in page.get("Uploads", []):
+                if upload["Key"].startswith(start):
+                    self._call(
+                        folder,
+                        "abort_multipart_upload",
+                        Key=upload["Key"],
+                        UploadId=upload["UploadId"],
+                    )
+            if not page.get("IsTruncated") or "NextKeyMarker" not in page:
+                return
+            following = {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+            }
+
     def check_writable(self) -> None:
         """Raise StorageError within 20 s if nothing can be written here."""
         hurried = replace(self.policy, deadline_s=min(self.policy.deadline_s, CHECK_DEADLINE_S))
         Store.check_writable(S3Store(self.address, hurried))
+
+    def _has(self, name: str, data: bytes) -> bool:
+        try:
+            return self.size(name) == len(data) and self.read(name) == data
+        except MissingError:
+            return False
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import boto3
 import pytest
 
 from surgrec.errors import MissingError, StorageError
@@ -197,3 +198,52 @@ def test_a_store_that_was_used_before_a_fork_serves_parent_and_children(store: S
     for child in children:
         child.join(timeout=30)
     assert [child.exitcode for child in children] == [0, 0]
+
+
+def test_a_file_is_replaced_only_while_it_has_the_version_that_was_seen(store: Store) -> None:
+    assert store.can_replace()
+    assert store.replace("corpus.json", b"one", None)
+    assert not store.replace("corpus.json", b"two", None), "another process has created it"
+    seen = store.version("corpus.json")
+    assert store.replace("corpus.json", b"three", seen)
+    assert not store.replace("corpus.json", b"four", seen), "another process has replaced it"
+    assert store.read("corpus.json") == b"three"
+    seen = store.version("corpus.json")
+    store.delete("corpus.json")
+    assert not store.replace("corpus.json", b"five", seen)
+    assert store.list() == []
+
+
+def test_of_writers_at_the_same_time_each_sees_the_others(store: Store) -> None:
+    store.write("counts", b"")
+
+    def add(number: int) -> None:
+        own = open_store(store.address)
+        while True:
+            seen = own.version("counts")
+            if own.replace("counts", own.read("counts") + bytes([number]), seen):
+                return
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(24)))
+    assert sorted(store.read("counts")) == list(range(24))
+
+
+def test_bytes_of_killed_writes_are_removed_at_once(store: Store, tmp_path: Path) -> None:
+    store.write("lap/a.tar", b"whole")
+    if store.is_local:
+        (Path(store.address) / "lap" / ".tmp-0815").write_bytes(b"part of a clip")
+        store.remove_unfinished("lap/")
+        assert [path.name for path in Path(store.address, "lap").iterdir()] == ["a.tar"]
+        return
+
+    client = boto3.client("s3")
+    bucket, _, prefix = store.address.removeprefix("s3://").partition("/")
+    for name in ("lap/b.tar", "other/c.tar"):
+        key = f"{prefix}/{name}"
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=SHARD * 6)
+    store.remove_unfinished("lap/")
+    left = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+    assert [upload["Key"] for upload in left] == [f"{prefix}/other/c.tar"]
+    assert store.read("lap/a.tar") == b"whole"
