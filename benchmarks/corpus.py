@@ -17,7 +17,9 @@ from surgrec.shards import (
     Shard,
     ShardWriter,
     open_corpus,
+    settle_tables,
     shard_name,
+    unlisted_files,
     write_source,
 )
 from surgrec.storage import Store, open_store
@@ -173,7 +175,7 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
         }
         copies = _copies(originals, videos, -(-clips // len(sources)))
         shards, samples = _write_shards(name, copies, Path(out.address))
-        entries[name] = write_source(
+        entry = write_source(
             out,
             name,
             samples=samples,
@@ -183,6 +185,9 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
             videos_failed=source.entry.videos_failed,
             plan=source.entry.plan,
         )
+        entries[name] = settle_tables(out, name, entry)
+    for file in list(unlisted_files(out, entries)):
+        out.delete(file)
     small_file = CorpusFile.read(small)
     assert small_file is not None, "it was opened above"
     replace(small_file, sources=entries).write(out)

@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
 KNOWN_DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic", "open", "microscopy", "other")
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
-OPTIONAL_COLUMNS = ("procedure", "view", "license", "labels", "mapping", "public")
+OPTIONAL_COLUMNS = ("patient", "procedure", "view", "license", "labels", "mapping", "public")
 PLAIN_SUFFIXES = (".csv", ".tsv")
 """Suffixes of files of labels that need no mapping."""
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -49,7 +49,9 @@ class Video:
     labels: tuple[LabelFiles, ...] = ()
     """Annotation files of the video, with their mappings."""
     public: bool = False
-    """Store the case name unchanged in the corpus; by default a pseudonym replaces it."""
+    """Store names unchanged in the corpus; by default pseudonyms replace them."""
+    patient: str = ""
+    """Name of the patient, if several cases or sources may show the same one."""
 
     def __post_init__(self) -> None:
         if not SOURCE_NAME.fullmatch(self.source):
@@ -188,6 +190,7 @@ def _video(folder: Path, row: dict[str, str], mapping_of: Callable[[Path], Label
         if labels
         else (),
         public=public == "true",
+        patient=row.get("patient", ""),
     )
 
 

@@ -1,6 +1,10 @@
 """The shard format, for writers and readers. README.md specifies it. No torch."""
 
-from surgrec.shards._corpus import Source, open_corpus, read_corpus_labels
+from surgrec.shards._corpus import (
+    Source,
+    open_corpus,
+    read_corpus_labels,
+)
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
 from surgrec.shards._index import Dropped, VideoLabel
 from surgrec.shards._write import Shard, ShardWriter

@@ -10,9 +10,21 @@ from surgrec.errors import ShardError
 from surgrec.parquet import read_parquet
 from surgrec.shards import _index_cache
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
-from surgrec.shards._index import SourceIndex, VideoLabel, labels_from_parquet
+from surgrec.shards._index import (
+    Dropped,
+    SourceIndex,
+    VideoLabel,
+    dropped_from_parquet,
+    labels_from_parquet,
+)
 from surgrec.shards.check_index import check_index
-from surgrec.shards.layout import CORPUS_FILE, DROPPED_FILE, INDEX_FILE, LABELS_FILE, table_name
+from surgrec.shards.layout import (
+    CORPUS_FILE,
+    DROPPED_FILE,
+    INDEX_FILE,
+    LABELS_FILE,
+    table_name,
+)
 from surgrec.storage import RetryPolicy, Store, open_store
 
 _INDEX_THREADS = 8
@@ -28,13 +40,29 @@ class Source:
     index: SourceIndex
     store: Store
 
+    @classmethod
+    def open(cls, store: Store, name: str, entry: SourceEntry) -> "Source":
+        """Open a source of a `corpus.json` that has been read. Its index is not cached.
+
+        Raises:
+            MissingError: The index does not exist.
+            ShardError: The index breaks the format, or does not match its entry.
+        """
+        return cls(name=name, entry=entry, index=_read_index(store, name, entry), store=store)
+
     def missing_tables(self) -> list[str]:
         """Return the file names of tables that the store lacks."""
-        return [
-            table
-            for table in (LABELS_FILE, DROPPED_FILE)
-            if not self.store.exists(_table(self.name, self.entry, table))
-        ]
+        return self.entry.missing_tables(self.store, self.name)
+
+    def dropped(self) -> list[Dropped]:
+        """Return what no shard of the source contains.
+
+        Raises:
+            MissingError: The file does not exist.
+            ShardError: The file breaks the format.
+        """
+        name = _table(self.name, self.entry, DROPPED_FILE)
+        return dropped_from_parquet(self.store.read(name), self.store.locate(name))
 
 
 def open_corpus(

@@ -1,22 +1,27 @@
 """`corpus.json`: the sources of a corpus, their shards, and the settings they were built with."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from surgrec.errors import MissingError, ShardError
+from surgrec.errors import MissingError, ShardError, StorageError
 from surgrec.json_files import MAX_BYTES, decode_json, typed
 from surgrec.shards._write import Shard
+from surgrec.shards.history import Change
 from surgrec.shards.layout import (
     CORPUS_FILE,
     SCHEMA_VERSION,
+    TABLES,
     check_source_name,
     is_tables_suffix,
+    table_name,
 )
 from surgrec.storage import Store
 
+_CHANGE_TRIES = 100
 _REMEDY = "copy the corpus or build it again"
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -42,7 +47,15 @@ class SourceEntry:
     plan: str
     """Digest of the requested videos, cases, splits, labels and settings."""
     tables: str = ""
-    """Suffix in the names of its tables; not empty only while a build replaces the source."""
+    """Suffix in the names of its tables; not empty only while a build writes the source."""
+
+    def missing_tables(self, store: Store, name: str) -> list[str]:
+        """Return the file names of tables of the source `name` that the store lacks."""
+        return [
+            table
+            for table in TABLES
+            if not store.exists(f"{name}/{table_name(table, self.tables)}")
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +68,10 @@ class CorpusFile:
     encoder: dict[str, str] = field(default_factory=dict)
     """What decides the bytes of clips; a corpus never mixes two."""
     sources: dict[str, SourceEntry] = field(default_factory=dict)
+    key: str = ""
+    """Fingerprint of the private key that made the names of videos and cases."""
+    history: list[Change] = field(default_factory=list)
+    """Changes of published sources, the oldest first. A new source is no change."""
 
     @classmethod
     def read(cls, store: Store) -> "CorpusFile | None":
@@ -97,5 +114,43 @@ class CorpusFile:
 
     def write(self, store: Store) -> None:
         """Write `corpus.json`. Call it last: until then, readers see the corpus as before."""
-        text = json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
-        store.write(CORPUS_FILE, text.encode("utf-8"))
+        store.write(CORPUS_FILE, self._bytes())
+
+    @classmethod
+    def change(
+        cls,
+        store: Store,
+        change: "Callable[[CorpusFile | None], CorpusFile]",
+        *,
+        is_alone: bool = False,
+    ) -> "CorpusFile":
+        """Write `corpus.json` so that no change of another process is lost. Return its content.
+
+        Args:
+            store: The corpus root.
+            change: Returns the new content for the present one, which is None if there is none. It
+                is called again if another process has written meanwhile.
+            is_alone: No other process writes meanwhile, so the store need not support conditions.
+
+        Raises:
+            StorageError: Other processes write all the time.
+        """
+        for _ in range(_CHANGE_TRIES):
+            # The version comes first: content that is newer than it will not be replaced.
+            try:
+                version = store.version(CORPUS_FILE)
+            except MissingError:
+                version = None
+            content = change(cls.read(store))
+            if is_alone:
+                content.write(store)
+                return content
+            if store.replace(CORPUS_FILE, content._bytes(), version):
+                return content
+        raise StorageError(
+            f"{store.locate(CORPUS_FILE)} was written by others at each of {_CHANGE_TRIES} tries; "
+            "end the other builds, and run the same command again"
+        )
+
+    def _bytes(self) -> bytes:
+        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode("utf-8")

@@ -232,6 +232,21 @@ def labels_from_parquet(data: bytes, context: str) -> list[VideoLabel]:
     return [VideoLabel(**row) for row in table.to_pylist()]
 
 
+def dropped_from_parquet(data: bytes, context: str) -> list[Dropped]:
+    """Return the rows of `dropped.parquet`.
+
+    Args:
+        data: All bytes of the file.
+        context: Address of the file, for messages.
+
+    Raises:
+        ShardError: The bytes are not a valid parquet file, or a column is missing or of another
+            type.
+    """
+    table = _with_schema(read_parquet(data, context), row_schema(Dropped), context)
+    return [Dropped(**row) for row in table.to_pylist()]
+
+
 def _with_schema(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
     """Return the columns of a schema, cast to its types. Refuse empty cells."""
     missing = [column for column in schema.names if column not in table.column_names]

@@ -31,12 +31,12 @@ def write_source(
     dropped: Sequence[Dropped],
     videos_failed: int,
     plan: str,
-    replaces: bool = False,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
     Call it when all shards of the source are in the store. Tables that `corpus.json` lists stay
-    readable: those that replace them get other names, until `settle_tables`.
+    readable, also those of another build of this source: the new ones have other names, until
+    `settle_tables`.
 
     Args:
         store: The corpus root.
@@ -47,14 +47,13 @@ def write_source(
         dropped: Segments of video that no shard contains.
         videos_failed: Number of videos that could not be used.
         plan: Digest of the request that the source was built from.
-        replaces: Whether `corpus.json` lists the source already.
     """
     tables = {
         LABELS_FILE: rows_to_parquet(VideoLabel, labels),
         DROPPED_FILE: rows_to_parquet(Dropped, dropped),
         INDEX_FILE: samples_to_parquet(samples),
     }
-    suffix = f"-{hashlib.sha256(b''.join(tables.values())).hexdigest()[:8]}" if replaces else ""
+    suffix = f"-{hashlib.sha256(b''.join(tables.values())).hexdigest()[:8]}"
     for table, data in tables.items():
         store.write(f"{name}/{table_name(table, suffix)}", data)
 
@@ -74,7 +73,7 @@ def write_source(
 
 
 def settle_tables(store: Store, name: str, entry: SourceEntry) -> SourceEntry:
-    """Give the tables of a replaced source their usual names, and return its new entry.
+    """Give the tables of a new or changed source their usual names, and return its new entry.
 
     Call it when `corpus.json` lists the entry: until it lists the new one, it lists the other
     names, which stay.
@@ -105,5 +104,6 @@ def unlisted_files(
     for name in store.list(prefix):
         file = name.removesuffix(".idx")
         base = file.rpartition("/")[2]
-        if (is_shard_name(base) or is_suffixed_table(base)) and file not in listed:
+        of_source = is_shard_name(base) or is_suffixed_table(base) or base in TABLES
+        if of_source and file not in listed:
             yield name

@@ -37,7 +37,7 @@ class Clip:
     procedure: str
     case: str
     video: str
-    """First 12 hex digits of the SHA-256 of the video file."""
+    """12 hex digits: a keyed digest of the video file, or its SHA-256 if the source is public."""
     view: str
     split: str
     start_s: float

@@ -315,6 +315,16 @@ KINDS = [
             "lost groups": after_a_build(
                 lambda folder: shutil.rmtree(folder / "corpus.private" / "groups")
             ),
+            "cut plans": after_a_build(cut("corpus.private/plans/*.json", 50)),
+            "lost plans": after_a_build(
+                lambda folder: shutil.rmtree(folder / "corpus.private" / "plans")
+            ),
+            "a lost index": after_a_build(
+                lambda folder: (folder / "corpus/lap/index.parquet").unlink()
+            ),
+            "a lost table of dropped stretches": after_a_build(
+                lambda folder: (folder / "corpus/lap/dropped.parquet").unlink()
+            ),
             "a private folder in new folders": with_words("--private", "{folder}/deep/er/private"),
             "a work folder on another disk": small(9000, "--work", "{folder}/disk/work"),
         }.items()
@@ -363,6 +373,9 @@ KINDS = [
             ),
             "a corpus.json of zeros": after_a_build(
                 lambda folder: (folder / "corpus/corpus.json").write_bytes(bytes(500))
+            ),
+            "a new key": after_a_build(
+                lambda folder: (folder / "corpus.private/key").write_text("5a" * 32)
             ),
             "a lost key": after_a_build(
                 lambda folder: os.truncate(folder / "corpus.private/key", 0)

@@ -12,6 +12,7 @@ from surgrec_shard.private import PrivateFolder
 from surgrec.annotations import PLAIN, LabelFiles
 from surgrec.manifest import Video
 from surgrec.storage import open_store
+from tests.support.tool import fixed_key
 
 TINY_ENCODING = EncodeSettings(
     short_side_px=64, fps=8.0, clip_s=4.0, min_clip_s=2.0, crf=30, preset="ultrafast"
@@ -71,17 +72,19 @@ def build_corpus(
     pack: PackSettings = TINY_PACKING,
     public: bool = False,
     workers: int = 1,
+    remove_unlisted: bool = False,
 ) -> BuildResult:
     """Build videos into the corpus at `out` without progress output."""
     config = BuildConfig(
         videos=videos,
         store=open_store(out),
-        private=PrivateFolder(private),
+        private=PrivateFolder(fixed_key(private)),
         work=private / "work",
         encode=encode,
         pack=pack,
         public=public,
         workers=workers,
+        remove_unlisted=remove_unlisted,
     )
     return Build(config, lambda stage, done, total: None).run()
 

@@ -353,7 +353,7 @@ def test_what_a_folder_search_leaves_out_is_told_everywhere(tmp_path: Path) -> N
     }
     assert run_here(*build).returncode == 3, "it is told again"
 
-    # The folder comes back: its videos are taken without --replace.
+    # The folder comes back: its videos are taken.
     make_video(tmp_path / "unmounted" / "late.mp4", seconds=2, pattern="mandelbrot")
     built = run_here(*build)
     assert built.returncode == 0, built.stderr

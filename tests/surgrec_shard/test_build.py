@@ -120,6 +120,7 @@ def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -
 
     kill_when(encoding, (*build, "--out", tmp_path / "a"), alone=True)
     assert run_here(*build, "--out", tmp_path / "a").returncode == 0
+    same_key(tmp_path / "a.private", tmp_path / "b.private")
     assert run_here(*build, "--out", tmp_path / "b").returncode == 0
     assert shards(tmp_path / "a") == shards(tmp_path / "b")
 
@@ -269,43 +270,35 @@ def test_other_settings_are_refused_for_an_existing_corpus(
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_other_videos_or_another_key_are_refused_for_an_existing_source(
-    hospital: Hospital, tmp_path: Path
-) -> None:
+def test_another_key_is_refused_for_an_existing_corpus(hospital: Hospital, tmp_path: Path) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
-    other = build_of(hospital, tmp_path, key=False)
-    assert "has a source 'cat' that was built from other videos" in refusal(run_here(*other))
-    fewer = hospital.manifest.with_name("fewer.csv")
-    fewer.write_text("".join(hospital.manifest.read_text().splitlines(keepends=True)[:-1]))
-    shutil.rmtree(tmp_path / "private")
-    build = [
-        fewer if argument == hospital.manifest else argument
-        for argument in build_of(hospital, tmp_path)
-    ]
-    assert "has a source 'cat' that was built from other videos" in refusal(run_here(*build))
+    sentence = refusal(run_here(*build_of(hospital, tmp_path, key=False)))
+    key = json.loads((tmp_path / "corpus" / "corpus.json").read_text())["key"]
+    assert f"{tmp_path / 'corpus'} was built with the key {key}" in sentence
+    assert "give the folder of that key with --private" in sentence
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 
 
-def test_replace_rebuilds_one_source_and_keeps_the_others(
+def test_videos_that_are_no_longer_listed_are_removed_by_a_flag_only(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     shutil.copytree(hospital.corpus, tmp_path / "corpus")
     private = same_key(hospital.private, tmp_path / "private")
     only_cat = hospital.manifest.with_name("one_cat.csv")
     lines = hospital.manifest.read_text().splitlines()
-    only_cat.write_text("\n".join([lines[0], lines[-1]]))  # the case of the other cat was withdrawn
+    only_cat.write_text("\n".join([lines[0], lines[-1]]))
     build = (
-        "build",
-        "--manifest",
-        only_cat,
-        "--out",
-        tmp_path / "corpus",
-        "--private",
-        private,
-        *QUICK,
+        *("build", "--manifest", only_cat, "--out", tmp_path / "corpus"),
+        *("--private", private, *QUICK),
     )
-    replaced = run_here(*build, "--replace", "true")
-    assert replaced.returncode == 0, replaced.stderr
+    sentence = refusal(run_here(*build))
+    assert "has 1 videos of the source 'cat' that this build does not list" in sentence
+    assert "--remove_unlisted true" in sentence
+    assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+    removed = run_here(*build, "--remove_unlisted", "true")
+    assert removed.returncode == 0, removed.stderr
+    assert "0 videos encoded" in removed.stderr
     corpus = json.loads((tmp_path / "corpus/corpus.json").read_text())
     assert (corpus["sources"]["cat"]["videos"], corpus["sources"]["lap"]["videos"]) == (1, 5)
     assert run_here("verify", tmp_path / "corpus", "--decode", "true").returncode == 0

@@ -72,7 +72,7 @@ def test_a_file_replaced_after_its_hash_is_left_out_and_taken_by_the_next_build(
     dropped = parquet.read_table(corpus / "lap" / "dropped.parquet").to_pylist()
     assert [row["reason"] for row in dropped] == ["changed"]
 
-    # The next build takes the new bytes, without --replace, and gives what a new build would give.
+    # The next build takes the new bytes, and gives what a new build would give.
     again = run_here(*a_build(videos))
     assert again.returncode == 0, again.stderr
     private = same_key(videos.parent / "corpus.private", videos.parent / "fresh.private")
@@ -139,11 +139,13 @@ def test_a_missing_file_is_taken_by_the_next_build_once_it_exists(
     (videos / "b.mp4").rename(tmp_path / "away.mp4")
     assert run_here(*build).returncode == 3
 
-    # Only the missing file may come without --replace.
+    # The missing file may come, but no stored one may go.
     (videos / "a.mp4").rename(tmp_path / "a.mp4")
     shutil.copy(tmp_path / "other.mp4", videos / "a.mp4")
     (tmp_path / "away.mp4").rename(videos / "b.mp4")
-    assert "was built from other videos" in refusal(run_here(*build))
+    assert "has 1 videos of the source 'lap' that this build does not list" in refusal(
+        run_here(*build)
+    )
     (tmp_path / "a.mp4").replace(videos / "a.mp4")
     built = run_here(*build)
     assert built.returncode == 0, built.stderr

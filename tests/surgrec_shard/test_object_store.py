@@ -55,7 +55,7 @@ def test_a_build_into_a_bucket_has_the_bytes_of_the_local_one(
 def test_a_missing_bucket_is_reported_before_anything_is_encoded(
     hospital: Hospital, s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert s3_address.startswith("s3://corpora/")
     build = (
         "build",
@@ -68,7 +68,7 @@ def test_a_missing_bucket_is_reported_before_anything_is_encoded(
     sentence = refusal(run_here(*build))
     assert "s3://nowhere-bucket/corpus" in sentence
     assert "a bucket that does not exist" in sentence
-    assert [path.name for path in tmp_path.iterdir()] == ["nowhere-bucket-corpus.private"]
+    assert [path.name for path in tmp_path.rglob("*.private")] == ["nowhere-bucket-corpus.private"]
     assert not list(tmp_path.rglob("*.mp4"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
-import surgrec_shard.build
+import surgrec_shard.convergence
 from surgrec_shard.private import PrivateFolder
 
 from surgrec.errors import StorageError
@@ -25,6 +25,7 @@ from tests.support.tool import (
     write_csv,
 )
 from tests.support.videos import make_video
+from tests.surgrec_shard.conftest import everything
 
 PATIENT = "Anna-Musterfrau-1962"
 TITLE, TRACK, SUBTITLE, CHAPTER = (
@@ -264,7 +265,7 @@ def test_a_private_folder_or_key_of_another_user_is_refused(tmp_path: Path) -> N
 
     # A link of this user is fine: the folder may be on another disk.
     (tmp_path / "link").symlink_to(private)
-    assert PrivateFolder(tmp_path / "link").pseudonym("s", "c") == PrivateFolder(private).pseudonym(
+    assert PrivateFolder(tmp_path / "link").case_name("s", "c") == PrivateFolder(private).case_name(
         "s", "c"
     )
     os.chown(tmp_path / "link", 65534, 65534, follow_symlinks=False)
@@ -296,7 +297,7 @@ def test_unfinished_clips_are_closed_to_other_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    pack_group = surgrec_shard.build.pack_group
+    pack_group = surgrec_shard.convergence.pack_group
 
     def look(*arguments: Any, **options: Any) -> Any:
         for path in (tmp_path / "work").glob("*/videos/*/*/*.mp4"):
@@ -304,7 +305,7 @@ def test_unfinished_clips_are_closed_to_other_users(
             seen.append(all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders))
         return pack_group(*arguments, **options)
 
-    monkeypatch.setattr("surgrec_shard.build.pack_group", look)
+    monkeypatch.setattr("surgrec_shard.convergence.pack_group", look)
     assert run_here(*a_build(tmp_path), "--work", tmp_path / "work").returncode == 0
     assert seen
     assert all(seen)
@@ -350,19 +351,6 @@ def a_build(folder: Path) -> tuple[object, ...]:
 def spellings(word: str) -> list[bytes]:
     """Return a word in the encodings that containers use."""
     return [word.encode(), word.encode("utf-16-le"), word.encode("utf-16-be")]
-
-
-def everything(folder: Path) -> bytes:
-    """Return the bytes and names of all files of a folder, and decompressed parquet files."""
-    parts = []
-    for path in sorted(folder.rglob("*")):
-        parts.append(path.relative_to(folder).as_posix().encode())
-        if path.is_file():
-            parts.append(path.read_bytes())
-        if path.suffix == ".parquet":
-            table = parquet.read_table(path)
-            parts.append(repr((table.to_pylist(), table.schema.metadata)).encode())
-    return b"\n".join(parts)
 
 
 def unpack(corpus: Path, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""`--replace` keeps a readable corpus at every moment: the old source or the new one."""
+"""A build that changes a source keeps a readable corpus: the old source or the new one."""
 
 import hashlib
 import shutil
@@ -48,7 +48,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(originals: Path, manifest: str, out: str | Path, private: Path) -> Any:
     return run_here(
         *("build", "--manifest", originals / manifest, "--out", out, "--private", private),
-        *("--replace", "true", "--workers", 1, *QUICK),
+        *("--remove_unlisted", "true", "--workers", 1, *QUICK),
     )
 
 

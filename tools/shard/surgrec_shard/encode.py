@@ -154,15 +154,21 @@ def encode_video(
     return encoded
 
 
-def _encode_into(
-    recording: Recording, settings: EncodeSettings, folder: Path, accept: Accept
-) -> EncodedVideo:
-    facts = inspect(recording)
-    accept(facts.duration_s, facts.fps)
+def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVideo:
+    """Return the clips of a video in a folder, which appears complete or not at all.
+
+    Args:
+        folder: Folder for the clips. If it exists, its clips are read.
+        fill: Writes the clips into another folder, which then gets this name.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    if (folder / _CLIPS_FILE).is_file():
+        return _read(folder)
     partial = _partial_folder(folder)
     try:
-        encoded = _encode(recording, facts, settings, partial)
-        recording.require_unchanged()
+        encoded = fill(partial)
         text = json.dumps({**asdict(encoded), "folder": ""})
         with writing_to(folder.parent):
             (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")
@@ -171,6 +177,20 @@ def _encode_into(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return _read(folder)
+
+
+def _encode_into(
+    recording: Recording, settings: EncodeSettings, folder: Path, accept: Accept
+) -> EncodedVideo:
+    facts = inspect(recording)
+    accept(facts.duration_s, facts.fps)
+
+    def fill(partial: Path) -> EncodedVideo:
+        encoded = _encode(recording, facts, settings, partial)
+        recording.require_unchanged()
+        return encoded
+
+    return spool_video(folder, fill)
 
 
 def _require_again(

@@ -1,6 +1,8 @@
 """Records of finished groups, with which a killed build continues. They are private."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -32,6 +34,8 @@ class VideoFailure:
 class PackedGroup:
     """A group whose shards are in the store."""
 
+    config: str
+    """Digest of the encoding settings."""
     shards: list[Shard] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
@@ -75,28 +79,41 @@ class GroupRecords:
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
         """Return a finished group, or None if it has no record or lacks a shard in the store."""
-        path = self._path(group)
-        try:
-            with open_owned(path, "r") as file:
-                packed = decode_json(
-                    file.read(),
-                    PackedGroup,
-                    str(path),
-                    error=ShardError,
-                    remedy="the group is packed again",
-                    file_names=True,
-                )
-        except FileNotFoundError:
-            return None
-        except ShardError as error:  # cut by a power failure, or written by an earlier version
-            say(f"[yellow]warning[/yellow] {escape(str(error))}")
-            return None
-        if not all(is_stored(store, group.source, shard) for shard in packed.shards):
+        packed = _read(self._path(group))
+        if packed is None or not all(
+            is_stored(store, group.source, shard) for shard in packed.shards
+        ):
             return None
         return packed
 
+    def of_source(self, source: str) -> Iterator[PackedGroup]:
+        """Yield all finished groups of a source, also those of earlier plans."""
+        name = re.compile(rf"{source}-(train|val|test)-\d{{5}}-[0-9a-f]{{16}}\.json")
+        for path in sorted(self._folder.glob(f"{source}-*.json")):
+            packed = _read(path) if name.fullmatch(path.name) else None
+            if packed is not None:
+                yield packed
+
     def _path(self, group: Group) -> Path:
         return self._folder / f"{group.name}-{group.digest()[:16]}.json"
+
+
+def _read(path: Path) -> PackedGroup | None:
+    try:
+        with open_owned(path, "r") as file:
+            return decode_json(
+                file.read(),
+                PackedGroup,
+                str(path),
+                error=ShardError,
+                remedy="the group is packed again",
+                file_names=True,
+            )
+    except FileNotFoundError:
+        return None
+    except ShardError as error:  # cut by a power failure, or written by an earlier version
+        say(f"[yellow]warning[/yellow] {escape(str(error))}")
+        return None
 
 
 def is_stored(store: Store, source: str, shard: Shard) -> bool:

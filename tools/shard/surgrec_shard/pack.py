@@ -12,6 +12,7 @@ from surgrec.storage import Store
 from surgrec_shard.clip_writer import EncodedClip
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo
+from surgrec_shard.group_records import is_stored
 from surgrec_shard.groups import Group, PlannedVideo
 
 _TAR_OVERHEAD_BYTES = 4096
@@ -72,8 +73,9 @@ def pack_group(
             shards.append(replace(shard, name=name))
             samples += [replace(sample, shard=name) for sample in writer.samples]
             # The shard comes last: a shard in the store has its offsets beside it.
-            store.upload(f"{group.source}/{name}.idx", offsets)
-            store.upload(f"{group.source}/{name}", path)
+            if not is_stored(store, group.source, shards[-1]):
+                store.upload(f"{group.source}/{name}.idx", offsets)
+                store.upload(f"{group.source}/{name}", path)
         finally:
             offsets.unlink(missing_ok=True)
             path.unlink(missing_ok=True)

@@ -11,16 +11,17 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
-from surgrec.errors import StorageError
+from surgrec.errors import ShardError, StorageError
 from surgrec.json_files import decode_json
 from surgrec.recordings import Recording
-from surgrec.storage import FolderLock, acquire, make_owned_folder, open_owned
+from surgrec.shards import CorpusFile
+from surgrec.storage import FolderLock, Store, acquire, make_owned_folder, open_owned
 from surgrec.terminal import escape, say
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
@@ -57,12 +58,35 @@ class PrivateFolder:
         self._key = self._read_or_create_key()
         self._hashes = self._read_hashes()
 
-    def pseudonym(self, source: str, case: str) -> str:
-        """Return a case's name in the corpus: 12 hex digits.
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits that tell this key from others, and nothing about it."""
+        return self._keyed("\0fingerprint")
 
-        Only the holder of the key can link it to the case.
+    def case_name(self, source: str, case: str, patient: str = "") -> str:
+        """Return the pseudonym of a case: 12 hex digits.
+
+        A patient has one pseudonym in all sources, a case without a patient one in its source. Only
+        the holder of the key can link a pseudonym to its case.
         """
-        return self._keyed(f"{source}\0{case}")
+        return self._keyed(f"\0patient\0{patient}" if patient else f"{source}\0{case}")
+
+    def video_name(self, sha256: str) -> str:
+        """Return the name of a video: 12 hex digits. Whoever has the file cannot compute it."""
+        return self._keyed(f"\0video\0{sha256}")
+
+    def require_key_of(self, corpus: CorpusFile, store: Store) -> None:
+        """Refuse a corpus that was built with another key.
+
+        Raises:
+            ShardError: The key has another fingerprint than that in `corpus.json`.
+        """
+        if corpus.key and corpus.key != self.fingerprint:
+            raise ShardError(
+                f"{store.address} was built with the key {corpus.key}, but {self.path / _KEY_FILE} "
+                f"has the fingerprint {self.fingerprint}; give the folder of that key with "
+                "--private, or build into another --out: another key would rename all cases"
+            )
 
     def folder_in(self, work: Path) -> Path:
         """Create and return a folder for unfinished clips, which no other user can open.
@@ -99,6 +123,31 @@ class PrivateFolder:
             ):
                 log.write(line + "\n")
         return self._hashes[identity]
+
+    def files_of(self, names: Collection[str]) -> set[str]:
+        """Return the paths of all files that had these names in a corpus."""
+        return {
+            file.rsplit("|", 3)[0]
+            for file, sha256 in self._hashes.items()
+            if self.video_name(sha256) in names or sha256[:12] in names
+        }
+
+    def forget(self, names: Collection[str], paths: Collection[str]) -> None:
+        """Remove the digests of videos, by their names in a corpus or their paths."""
+        resolved = {str(Path(path).resolve()) for path in paths} | self.files_of(names)
+        kept = {
+            file: sha256
+            for file, sha256 in self._hashes.items()
+            if file.rsplit("|", 3)[0] not in resolved
+        }
+        path = self.path / _HASHES_FILE
+        partial = path.with_suffix(".partial")
+        with writing_to(self.path, MOVE_PRIVATE):
+            with open_owned(partial, "w") as log:
+                for file, sha256 in kept.items():
+                    log.write(json.dumps({"file": file, "sha256": sha256}) + "\n")
+            partial.replace(path)
+        self._hashes = kept
 
     def write_report(self, name: str, rows: Sequence[Mapping[str, object]]) -> Path:
         """Write a CSV file that may show paths and case names. Return its path.
@@ -166,6 +215,19 @@ class PrivateFolder:
                 "damaged lines; their videos are hashed again"
             )
         return hashes
+
+
+def default_private_folder(store: Store) -> Path:
+    """Return the private folder of a corpus, if none is given.
+
+    It is beside a local corpus, and in the user's data folder for an object store: the current
+    folder may be another one in the next build.
+    """
+    if store.is_local:
+        return Path(store.address.rstrip("/") + ".private")
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    name = store.address.partition("://")[2].strip("/").replace("/", "-")
+    return data / "surgrec" / f"{name}.private"
 
 
 def _write_new_key(path: Path) -> None:

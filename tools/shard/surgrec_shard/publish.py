@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from surgrec.shards import SourceEntry, VideoLabel, unlisted_files, write_source
 from surgrec.storage import Store
-from surgrec_shard.group_records import PackedGroup, VideoFailure
-from surgrec_shard.groups import Group, source_plan_digest
+from surgrec_shard.group_records import PackedGroup
+from surgrec_shard.groups import Group
 from surgrec_shard.label_checks import labels_within
 
 
@@ -14,9 +14,9 @@ def publish_source(
     store: Store,
     groups: Sequence[Group],
     packed: Mapping[str, PackedGroup],
-    failures: Sequence[VideoFailure],
     *,
-    replaces: bool,
+    unplanned: int,
+    plan: str,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
@@ -24,13 +24,12 @@ def publish_source(
         store: The corpus root.
         groups: All groups of the source.
         packed: Packed groups by name.
-        failures: Failures of all sources.
-        replaces: Whether `corpus.json` lists the source already.
+        unplanned: Number of videos that are in no group, because they could not be read.
+        plan: Digest of the plan of the source.
     """
-    source = groups[0].source
-    samples = [sample for group in groups for sample in packed[group.name].samples]
+    members = [packed[group.name] for group in groups]
     # A label may end a little after its video: only the time of the video is published.
-    ends = dict(end for group in groups for end in packed[group.name].video_ends().items())
+    ends = dict(end for member in members for end in member.video_ends().items())
     labels = [
         VideoLabel(video=video.id, case=video.case, split=group.split, **asdict(label))
         for group in groups
@@ -41,19 +40,24 @@ def publish_source(
 
     return write_source(
         store,
-        source,
-        samples=samples,
-        shards=[shard for group in groups for shard in packed[group.name].shards],
+        groups[0].source,
+        samples=[sample for member in members for sample in member.samples],
+        shards=[shard for member in members for shard in member.shards],
         labels=labels,
-        dropped=[row for group in groups for row in packed[group.name].dropped],
-        videos_failed=sum(failure.source == source for failure in failures),
-        plan=source_plan_digest(groups),
-        replaces=replaces,
+        dropped=[row for member in members for row in member.dropped],
+        videos_failed=unplanned + sum(len(member.failures) for member in members),
+        plan=plan,
     )
 
 
-def remove_unlisted(store: Store, source: str, entry: SourceEntry) -> None:
-    """Remove shards and tables that another build of this source left."""
-    for name in unlisted_files(store, {source: entry}, f"{source}/"):
+def remove_unlisted(store: Store, source: str, entry: SourceEntry | None) -> None:
+    """Remove shards and tables of a source that its entry does not list.
+
+    Args:
+        store: The corpus root.
+        source: Name of the source.
+        entry: Its entry; None if the corpus has the source no more.
+    """
+    for name in unlisted_files(store, {source: entry} if entry else {}, f"{source}/"):
         if name.count("/") == 1:  # never touch folders below that of the source
             store.delete(name)

@@ -33,6 +33,11 @@ COMMANDS = {
         function="surgrec_shard.commands.build:build",
         summary="Build shards from videos.",
     ),
+    "remove": Command(
+        function="surgrec_shard.commands.remove:remove",
+        summary="Remove a case, a patient, a video or a source, with every byte.",
+        positional="corpus",
+    ),
     "verify": Command(
         function="surgrec_shard.commands.verify:verify",
         summary="Read every shard once and check it against the index.",
@@ -55,6 +60,11 @@ COMMANDS = {
         summary="Compare a copy of a published data set with its preset, before a build.",
         positional="words",
         many=True,
+    ),
+    "provenance": Command(
+        function="surgrec_shard.commands.provenance:provenance",
+        summary="Show on one page where the videos of a corpus come from.",
+        positional="corpus",
     ),
     "phantom": Command(
         function="surgrec_shard.commands.phantom:phantom",

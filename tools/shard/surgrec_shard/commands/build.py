@@ -14,7 +14,7 @@ from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.presets import read_preset, videos_of_preset
-from surgrec_shard.private import PrivateFolder
+from surgrec_shard.private import PrivateFolder, default_private_folder
 
 _SHOWN_FAILURES = 20
 
@@ -36,11 +36,15 @@ def build(
     private: Path | None = None,
     work: Path | None = None,
     workers: Annotated[int, Range(0, 1024)] = 0,
-    replace: bool = False,
+    remove_unlisted: bool = False,
+    only_builder: bool = False,
     encode: EncodeSettings = EncodeSettings(),
     pack: PackSettings = PackSettings(),
 ) -> int:
     """Build shards from videos. To continue a killed build, run the same command again.
+
+    The sources of the listed videos become what the list says: new videos are encoded, and changed
+    labels, splits, licenses or cases are written without encoding any video. Other sources stay.
 
     Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used, a
     folder could not be searched, or it is not known what a file is.
@@ -48,7 +52,7 @@ def build(
     Args:
         out: The corpus: a folder, or s3://bucket/prefix.
         manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
-            Optional columns: procedure, view, license, labels, mapping, public.
+            Optional columns: patient, procedure, view, license, labels, mapping, public.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
             Videos are recognized by their content. Linked folders are searched too, hidden ones are
             not.
@@ -66,18 +70,20 @@ def build(
         public: Store case names unchanged. By default, pseudonyms made with a private key replace
             them.
         private: Folder for the key, the names behind the pseudonyms, and reports with paths. Never
-            share it. Default: CORPUS.private beside a local corpus, ./BUCKET-PREFIX.private for an
-            object store.
+            share it. Default: CORPUS.private beside a local corpus,
+            ~/.local/share/surgrec/BUCKET-PREFIX.private for an object store.
         work: Folder for unfinished work, preferably on a fast local disk. Default: inside
             --private.
         workers: Videos encoded at once; 0: one per core.
-        replace: Replace sources that were built from other videos, cases or labels. No run may
-            read them meanwhile.
+        remove_unlisted: Remove videos that the corpus has in a listed source, but that are not
+            listed themselves. No run may read the source meanwhile.
+        only_builder: No other build writes to the corpus meanwhile; needed for stores without
+            conditional writes.
         encode: How clips are stored.
         pack: How clips are packed into shards.
     """
     store = open_store(out)
-    private = private or _private_folder(store)
+    private = private or default_private_folder(store)
     work = work or private / "work"
     _check_folders(store, videos, private, work)
 
@@ -105,7 +111,8 @@ def build(
         pack=pack,
         public=public,
         workers=workers or len(os.sched_getaffinity(0)),
-        replace=replace,
+        remove_unlisted=remove_unlisted,
+        is_alone=only_builder,
     )
     with stage_progress() as progress:
         result = Build(config, progress).run()
@@ -163,13 +170,6 @@ def _check_folders(store: Store, videos: Path | None, private: Path, work: Path)
             )
 
 
-def _private_folder(store: Store) -> Path:
-    """Return the default folder: see the help of `private`."""
-    if store.is_local:
-        return Path(store.address.rstrip("/") + ".private")
-    return Path(store.address.partition("://")[2].strip("/").replace("/", "-") + ".private")
-
-
 def _print_result(result: BuildResult, store: Store) -> None:
     for failure in result.failures[:_SHOWN_FAILURES]:
         say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
@@ -181,4 +181,9 @@ def _print_result(result: BuildResult, store: Store) -> None:
             f"{name}: {entry.samples} clips of {entry.videos} videos, {entry.hours:.2f} h, "
             f"{entry.bytes / 1e6:.1f} MB in {len(entry.shards)} shards"
         )
+    work = result.work
+    say(
+        f"{work.videos_encoded} videos encoded, {work.clips_reused} stored clips reused, "
+        f"{work.groups_packed} groups packed"
+    )
     say(escape(f"corpus: {store.address}\nprivate report on every video: {result.report}"))

@@ -1,0 +1,401 @@
+"""Convergence: a corpus becomes what a plan says, with as little work as possible.
+
+Only groups that changed are packed again, and only videos without stored clips are encoded.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from surgrec.errors import ShardError, StorageError
+from surgrec.recordings import BadVideoError
+from surgrec.shards import CorpusFile, Dropped, SourceEntry, settle_tables
+from surgrec.shards.history import Change
+from surgrec.storage import Store
+from surgrec_shard.encode import EncodedVideo
+from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
+from surgrec_shard.groups import Group, PlannedVideo, make_groups, source_plan_digest
+from surgrec_shard.label_checks import require_fitting_labels
+from surgrec_shard.pack import pack_group
+from surgrec_shard.plan_videos import failure_of
+from surgrec_shard.private import PrivateFolder
+from surgrec_shard.publish import publish_source, remove_unlisted
+from surgrec_shard.saved_plans import SavedPlans, SourcePlan
+from surgrec_shard.stored_videos import StoredVideos
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the stage, the number of finished items, and the number of all items."""
+Encode = Callable[[PlannedVideo, Path], EncodedVideo]
+"""Encodes a video without stored clips into a folder. Raises BadVideoError."""
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Counts of the work of a command."""
+
+    videos_encoded: int = 0
+    clips_reused: int = 0
+    groups_packed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The folders and the store that a command works in."""
+
+    store: Store
+    """The corpus root."""
+    private: PrivateFolder
+    work: Path
+    """Local folder for encoded videos and the shard being written, of mode 0700."""
+
+
+class Convergence:
+    """Makes sources of a corpus what their plans say.
+
+    Args:
+        command: Name of the command, for the history of the corpus.
+        places: Where it works.
+        corpus: The content of `corpus.json`, or what a new one begins with.
+        plans: The plan of each source that may change.
+        workers: Videos read or encoded at once.
+        is_alone: No other command writes to the corpus meanwhile.
+        progress: Called after every finished video.
+
+    Raises:
+        StorageError: The store has no conditional writes, and other commands may write.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        places: Places,
+        corpus: CorpusFile,
+        plans: Mapping[str, SourcePlan],
+        *,
+        workers: int,
+        is_alone: bool,
+        progress: Progress,
+    ) -> None:
+        self._is_alone = is_alone
+        self._command, self._places, self._corpus = command, places, corpus
+        self._plans, self._workers, self._progress = plans, workers, progress
+        self._store, self._private = places.store, places.private
+        if not is_alone and not self._store.can_replace():
+            raise StorageError(
+                f"{self._store.address} is in a store without conditional writes (If-Match, "
+                "If-None-Match), in which two builds may lose each other's sources; make sure that "
+                "no other build writes there, and give --only_builder true"
+            )
+        self._records = GroupRecords(self._private.path / "groups")
+        self.stored = cache(self._stored)
+        """Returns the stored videos of a source."""
+        self.work = Work()
+
+        self.groups: dict[str, list[Group]] = {
+            source: make_groups(plan.videos, plan.config, plan.pack)
+            for source, plan in plans.items()
+        }
+        self.unfinished = {source for source in self.groups if not self._is_complete(source)}
+        """Sources that are not yet as planned."""
+
+        self.packed: dict[str, PackedGroup] = {}
+        """Packed groups by name."""
+        self.waiting: list[Group] = []
+        """Groups that are not packed."""
+        for group in (group for groups in self.groups.values() for group in groups):
+            record = self._records.read(group, self._store)
+            if record is not None:
+                self.packed[group.name] = record
+                self._remove_encodings(group)
+            elif group.source in self.unfinished:
+                self.waiting.append(group)
+
+    def saved_plan(self, source: str) -> SourcePlan | None:
+        """Return what the source was built from, or None if the private folder does not know."""
+        entry = self._corpus.sources.get(source)
+        plans = SavedPlans(self._private.path / "plans")
+        return plans.read(source, entry.plan) if entry else None
+
+    def pack(self, encode: Encode) -> None:
+        """Pack the waiting groups, from stored clips where there are any.
+
+        Args:
+            encode: Encodes a video without stored clips.
+        """
+        total = sum(len(group.videos) for group in self.waiting)
+        done = 0
+        for group in self.waiting:
+            self.stored(group.source)  # now, and not in several threads
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            for group, encodings in self._encode_ahead(pool, encode):
+                encoded: dict[str, EncodedVideo] = {}
+                failures: list[VideoFailure] = []
+                for video, encoding in zip(group.videos, encodings, strict=True):
+                    try:
+                        encoded[video.id] = encoding.result()
+                    except BadVideoError as error:
+                        failures.append(failure_of(video.video, video.id, error))
+                    done += 1
+                    self._progress("encoding", done, total)
+
+                # A record promises that the shards are in the store, so it is written after them.
+                packed = self._pack(group, encoded, failures)
+                self._count(group, encoded)
+                self.packed[group.name] = packed
+                if packed.is_final:
+                    self._records.write(group, packed)
+                    self._remove_encodings(group)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def publish(self) -> CorpusFile:
+        """Write the tables of all changed sources, then `corpus.json`. Return its content.
+
+        A kill at any moment leaves a readable corpus: nothing that `corpus.json` lists is changed.
+        """
+        entries: dict[str, SourceEntry | None] = {}
+        self._save_plans()
+        for source in sorted(self.unfinished):
+            digest = self._digest(source)
+            if any(self.packed[group.name].samples for group in self.groups[source]):
+                entries[source] = self._publish_source(source, digest)
+            elif source in self._corpus.sources:
+                entries[source] = None
+        changes = [
+            change for source, entry in entries.items() if (change := self._change(source, entry))
+        ]
+        before = self._corpus
+        corpus = self._write_entries(entries, changes)
+
+        # The new files are listed, so the old ones and their names are free.
+        settled = {
+            source: settle_tables(self._store, source, corpus.sources[source])
+            for source in self.groups
+            if source in corpus.sources and corpus.sources[source].tables
+        }
+        corpus = self._write_entries(settled, [])
+        for source in self.groups:
+            if source in corpus.sources or source in before.sources:
+                remove_unlisted(self._store, source, corpus.sources.get(source))
+        self._remove_old_plans(before, corpus)
+        return corpus
+
+    def _stored(self, source: str) -> StoredVideos:
+        return StoredVideos(
+            self._store,
+            source,
+            self._corpus.sources.get(source),
+            config=self._plans[source].config,
+            records=self._records.of_source(source),
+            wanted={
+                video.id
+                for group in self.waiting
+                if group.source == source
+                for video in group.videos
+            },
+        )
+
+    def _is_complete(self, source: str) -> bool:
+        """Return whether the corpus has the source from the same plan, with all of its files."""
+        entry = self._corpus.sources.get(source)
+        if entry is None:
+            self._check_spelling(self._corpus, source)
+            return False
+        return (
+            entry.plan == source_plan_digest(self.groups[source])
+            and all(is_stored(self._store, source, shard) for shard in entry.shards)
+            and not entry.missing_tables(self._store, source)
+        )
+
+    def _check_spelling(self, corpus: CorpusFile, source: str) -> None:
+        """Refuse a new source whose folder some file systems take for another source's."""
+        for other in corpus.sources:
+            if other != source and other.lower() == source.lower():
+                raise ShardError(
+                    f"{self._store.address} has the source {other!r}, which differs from "
+                    f"{source!r} only in upper and lower case, and some file systems cannot hold "
+                    "both; rename this source"
+                )
+
+    def _encode_ahead(
+        self, pool: ThreadPoolExecutor, encode: Encode
+    ) -> Iterator[tuple[Group, list[Future[EncodedVideo]]]]:
+        """Yield each group with its started encodings, while the next group is encoded as well.
+
+        The work folder therefore holds at most two groups.
+        """
+
+        def start(group: Group) -> list[Future[EncodedVideo]]:
+            return [pool.submit(self._clips_of, video, encode) for video in group.videos]
+
+        groups = self.waiting
+        started = start(groups[0]) if groups else []
+        for index, group in enumerate(groups):
+            current = started
+            started = start(groups[index + 1]) if index + 1 < len(groups) else []
+            yield group, current
+
+    def _clips_of(self, video: PlannedVideo, encode: Encode) -> EncodedVideo:
+        """Return the clips of a video: stored ones if there are any."""
+        stored = self.stored(video.video.source)
+        folder = self._encoding_folder(video)
+        if video.id in stored:
+            require_fitting_labels(video, stored.end_s(video.id), stored.native_fps(video.id))
+            return stored.restore(video.id, folder)
+        failure = stored.failures.get(video.id)
+        if failure is not None:
+            raise BadVideoError(failure.reason, failure.detail)
+        return encode(video, folder)
+
+    def _count(self, group: Group, encoded: Mapping[str, EncodedVideo]) -> None:
+        """Count the work that a group took."""
+        stored = self.stored(group.source)
+        self.work.groups_packed += 1
+        for name, video in encoded.items():
+            if name in stored:
+                self.work.clips_reused += len(video.clips)
+            else:
+                self.work.videos_encoded += 1
+
+    def _encoding_folder(self, video: PlannedVideo) -> Path:
+        config = self._plans[video.video.source].config
+        return self._places.work / "videos" / config / f"{video.video.source}-{video.id}"
+
+    def _remove_encodings(self, group: Group) -> None:
+        """Remove the encoded videos of a packed group, also those that an earlier kill left."""
+        for video in group.videos:
+            shutil.rmtree(self._encoding_folder(video), ignore_errors=True)
+
+    def _pack(
+        self, group: Group, encoded: Mapping[str, EncodedVideo], failures: list[VideoFailure]
+    ) -> PackedGroup:
+        plan = self._plans[group.source]
+        shards, samples = pack_group(
+            group,
+            encoded,
+            config=plan.config,
+            shard_bytes=plan.pack.shard_bytes,
+            store=self._store,
+            work=self._places.work,
+        )
+
+        # Dropped: stretches without clips, and whole videos that could not be used.
+        stretches = [
+            Dropped(video=name, **asdict(stretch))
+            for name, video in encoded.items()
+            for stretch in video.dropped
+        ]
+        whole_videos = [
+            Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
+            for failure in failures
+        ]
+
+        return PackedGroup(
+            config=plan.config,
+            shards=shards,
+            samples=samples,
+            dropped=stretches + whole_videos,
+            failures=failures,
+            damaged={name: video.complaints for name, video in encoded.items() if video.complaints},
+            notes={name: video.notes for name, video in encoded.items() if video.notes},
+        )
+
+    def _digest(self, source: str) -> str:
+        groups = self.groups[source]
+        is_final = all(self.packed[group.name].is_final for group in groups)
+        return source_plan_digest(groups, is_final=is_final)
+
+    def _publish_source(self, source: str, digest: str) -> SourceEntry:
+        return publish_source(
+            self._store,
+            self.groups[source],
+            self.packed,
+            unplanned=len(self._plans[source].unplanned),
+            plan=digest,
+        )
+
+    def _change(self, source: str, entry: SourceEntry | None) -> Change | None:
+        """Return the change of a published source, or None if nothing changes."""
+        before = self._corpus.sources.get(source)
+        if before is None or (entry and (entry.digest, entry.plan) == (before.digest, before.plan)):
+            return None
+        samples = (
+            sample for group in self.groups[source] for sample in self.packed[group.name].samples
+        )
+        now = {sample.clip.video for sample in samples}
+        published = self.stored(source).published
+        return Change(
+            at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            command=self._command,
+            source=source,
+            videos_added=len(now - published),
+            videos_removed=len(published - now),
+            digest_before=before.digest,
+            digest_after=entry.digest if entry else "",
+        )
+
+    def _write_entries(
+        self, entries: Mapping[str, SourceEntry | None], changes: Sequence[Change]
+    ) -> CorpusFile:
+        """Add, replace or remove sources in `corpus.json`. Return its content."""
+
+        def change(now: CorpusFile | None) -> CorpusFile:
+            # Another build may have created the corpus, or added a source, meanwhile.
+            now = now or replace(self._corpus, sources={}, history=[])
+            self._private.require_key_of(now, self._store)
+            if (now.settings, now.encoder) != (self._corpus.settings, self._corpus.encoder):
+                raise ShardError(
+                    f"another build has created {self._store.address} meanwhile, with other "
+                    "settings; run the same command again to see them"
+                )
+            for source in entries:
+                self._check_spelling(now, source)
+                if now.sources.get(source) != self._corpus.sources.get(source):
+                    raise ShardError(
+                        f"another build has changed the source {source!r} of {self._store.address} "
+                        "meanwhile; run the same command again"
+                    )
+            sources: dict[str, SourceEntry | None] = {**now.sources, **entries}
+            return replace(
+                now,
+                key=self._private.fingerprint,
+                sources={name: entry for name, entry in sources.items() if entry is not None},
+                history=[*now.history, *changes],
+            )
+
+        if entries:
+            corpus = CorpusFile.change(self._store, change, is_alone=self._is_alone)
+        else:
+            corpus = CorpusFile.read(self._store) or self._corpus
+        self._corpus = replace(
+            self._corpus,
+            sources={
+                **self._corpus.sources,
+                **{name: entry for name, entry in corpus.sources.items() if name in entries},
+            },
+        )
+        return corpus
+
+    def _save_plans(self) -> None:
+        """Save what each source is built from, before it is published."""
+        plans = SavedPlans(self._private.path / "plans")
+        for source, plan in self._plans.items():
+            if source in self.unfinished:
+                plans.write(source, self._digest(source), plan)
+            else:
+                plans.write(source, self._corpus.sources[source].plan, plan)
+
+    def _remove_old_plans(self, before: CorpusFile, after: CorpusFile) -> None:
+        """Remove saved plans from which the corpus is no longer built."""
+        plans = SavedPlans(self._private.path / "plans")
+        for source in self.unfinished:
+            entry, now = before.sources.get(source), after.sources.get(source)
+            if entry is not None and (now is None or now.plan != entry.plan):
+                plans.remove(source, entry.plan)
+            if now is None:
+                plans.remove(source, self._digest(source))

@@ -1,0 +1,97 @@
+"""Purging: nothing about removed videos stays in the private folder and the work folder."""
+
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from surgrec.storage import open_owned
+from surgrec_shard.disk import MOVE_PRIVATE, writing_to
+from surgrec_shard.interrupted import RemovedVideos
+from surgrec_shard.private import PrivateFolder
+
+_Row = dict[str, str]
+
+
+def purge(private: PrivateFolder, work: Path, removed: RemovedVideos) -> list[str]:
+    """Remove what a private folder knows about removed videos. It may be called again.
+
+    Args:
+        private: The private folder.
+        work: Its folder for unfinished clips.
+        removed: The videos.
+
+    Returns:
+        The paths of their files, which stay.
+    """
+    names = {name for videos in removed.videos.values() for name in videos}
+    reports = {path: _read(path) for path in sorted(private.path.glob("videos-*.csv"))}
+    paths = private.files_of(names) | {
+        row["path"] for rows in reports.values() for row in rows if _is_of(row, removed)
+    }
+
+    # The digests of the files come last: they give the paths again after a kill.
+    for path, rows in reports.items():
+        kept = [row for row in rows if not _shows(row, removed, paths)]
+        if kept and kept != rows:
+            private.write_report(path.name, kept)
+        elif not kept:
+            _unlink(path)
+        _unlink(path.with_suffix(".partial"))
+    for path in _files_that_name(private.path, removed):
+        _unlink(path)
+    _empty(work, removed)
+    private.forget(names, paths)
+    return sorted(paths)
+
+
+def _read(path: Path) -> list[_Row]:
+    with open_owned(path, "r", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _is_of(row: _Row, removed: RemovedVideos) -> bool:
+    """Return whether a row is about a removed video, or about an unreadable file of its case."""
+    name, source = row["corpus_video"], row["source"]
+    if name:
+        return name in removed.videos.get(source, ())
+    return bool(row["case"]) and row["case"] in removed.cases.get(source, ())
+
+
+def _shows(row: _Row, removed: RemovedVideos, paths: set[str]) -> bool:
+    """Return whether a row shows anything of a removed video, such as of its copy."""
+    if _is_of(row, removed):
+        return True
+    is_of_source = row["source"] in removed.videos
+    return is_of_source and (row["path"] in paths or any(path in row["detail"] for path in paths))
+
+
+def _files_that_name(folder: Path, removed: RemovedVideos) -> Iterator[Path]:
+    """Yield records and plans that name a removed video, and unfinished ones."""
+    for kind in ("groups", "plans"):
+        for path in sorted((folder / kind).glob("*")):
+            if path.suffix == ".partial":
+                yield path
+                continue
+            with open_owned(path, "r") as file:
+                text = file.read()
+            if any(
+                path.name.startswith(f"{source}-") and any(name in text for name in names)
+                for source, names in removed.videos.items()
+            ):
+                yield path
+
+
+def _empty(work: Path, removed: RemovedVideos) -> None:
+    """Remove clips and shards of a killed build."""
+    for source, names in removed.videos.items():
+        for name in names:
+            for folder in work.glob(f"videos/*/{source}-{name}*"):
+                shutil.rmtree(folder, ignore_errors=True)
+    for shard in (*work.glob("*.tar"), *work.glob("*.tar.idx")):
+        _unlink(shard)
+
+
+def _unlink(path: Path) -> None:
+    with writing_to(path.parent, MOVE_PRIVATE):
+        path.unlink(missing_ok=True)
