@@ -13,7 +13,13 @@ from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._references import refers_to_other_files
-from surgrec.recordings._timeline import PAUSE_S, UNUSUAL, Timeline, make_timeline
+from surgrec.recordings._timeline import (
+    LONGEST_PICTURE_S,
+    PAUSE_S,
+    UNUSUAL,
+    Timeline,
+    make_timeline,
+)
 
 _JOINABLE = frozenset(("mpegts", "mpeg"))
 """Containers whose clock may jump by design."""
@@ -45,6 +51,10 @@ _SWALLOWING = frozenset(("h264", "hevc", "mpegvideo", "m4v", "nut"))
 _LARGEST_OTHER = 1.5
 """Size of a picture that refers to others, as a multiple of the usual size of those that do not."""
 _SMALLEST_PX, _LARGEST_PX = 16, 32768
+_MOVING_RATE = 0.9
+"""Pictures per second from which a stream moves: those of slides come more slowly."""
+_MOST = 0.5
+"""Share of the longest moving stream's duration from which a stream is preferred."""
 _TOLD_S = 0.5
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
 """Accepted difference from a stated duration, which is rounded by a frame or two."""
@@ -55,7 +65,7 @@ class RecordingFacts:
     """Properties of a recording as displayed: upright, with square pixels."""
 
     stream: int
-    """Index of the video stream in the file: of those that move, the one with the most pixels."""
+    """Index of the video stream in the file."""
     width: int
     height: int
     """Size of the picture as displayed, pixels."""
@@ -79,6 +89,8 @@ class RecordingFacts:
     """Duration that the container states, seconds."""
     input_options: tuple[str, ...]
     """ffmpeg's options with which it reads the file to its end."""
+    choice: str
+    """Which one of several video streams is taken; empty if the file has one."""
     notes: tuple[str, ...]
     """Sentences for the private report."""
 
@@ -96,8 +108,9 @@ class RecordingFacts:
 def inspect(recording: Recording) -> RecordingFacts:
     """Return the properties of the video of a recording. Reads the whole file once.
 
-    Of several video streams, the one with the most pixels is taken, of equal ones the first. Cover
-    pictures and thumbnails are never taken; a single picture only if nothing else is there.
+    Of several video streams, those with about a picture per second or more that last for most of
+    the longest one are preferred; of them, the one with the most pixels is taken, of equal ones the
+    first. Cover pictures and thumbnails are never taken; slides only if nothing else is there.
 
     Raises:
         BadVideoError: The file is not a video, has no video stream, or cannot be read for now.
@@ -114,7 +127,7 @@ def inspect(recording: Recording) -> RecordingFacts:
     streams = [stream for stream in demuxed.streams if _is_video(stream)]
     if not streams:
         raise BadVideoError("no_video", "the file has no video stream")
-    chosen = max(streams, key=_rank)  # the first of equals
+    chosen = _choose(streams)
     entries = chosen.entries
 
     timeline = make_timeline(
@@ -169,8 +182,9 @@ def inspect(recording: Recording) -> RecordingFacts:
         is_cut=_is_cut(recording, chosen, stated_s, demuxed, timeline),
         stated_s=stated_s,
         input_options=demuxed.input_options,
+        choice=_choice(streams, chosen),
         notes=(
-            *_notes(streams, chosen, timeline, fields),
+            *_notes(_choice(streams, chosen), timeline, fields),
             *_damage_notes(chosen, timeline, demuxed.container.get("format_name", "")),
             *_ending_notes(recording, demuxed, chosen, stated_s, timeline),
             *unread_notes(recording, chosen.end, demuxed.container.get("format_name", "")),
@@ -188,8 +202,36 @@ def _is_video(stream: VideoStream) -> bool:
     )
 
 
-def _rank(stream: VideoStream) -> tuple[bool, int]:
-    return len(stream.packets) > 1, _pixels(stream)
+def _choose(streams: Sequence[VideoStream]) -> VideoStream:
+    """Return the video of a recording: the others show slides, a part of it, or fewer pixels."""
+    longest_s = max(map(_moving_s, streams))
+
+    def rank(stream: VideoStream) -> tuple[bool, bool, int]:
+        is_whole = _moving_s(stream) >= _MOST * longest_s
+        return is_whole, len(stream.packets) > 1, _pixels(stream)
+
+    return max(streams, key=rank)  # the first of equals
+
+
+def _moving_s(stream: VideoStream) -> float:
+    """Return for how long a stream lasts, seconds; 0 if its pictures are slides."""
+    times = np.where(
+        np.isnan(stream.packets.order_s), stream.packets.times_s, stream.packets.order_s
+    )
+    steps = np.diff(times[~np.isnan(times)])
+    if not len(steps):
+        return (len(stream.packets) - 1) / float(_rate(stream.entries, "avg_frame_rate"))
+    lasts_s = float(np.clip(steps, 0.0, LONGEST_PICTURE_S).sum())
+    return lasts_s if len(stream.packets) - 1 >= _MOVING_RATE * lasts_s else 0.0
+
+
+def _choice(streams: Sequence[VideoStream], chosen: VideoStream) -> str:
+    """Return which one of several streams is taken; empty if there is one."""
+    if len(streams) == 1:
+        return ""
+    sizes = ", ".join("{} x {}".format(*_coded_size(stream.entries)) for stream in streams)
+    number = next(index for index, stream in enumerate(streams, 1) if stream is chosen)
+    return f"{len(streams)} video streams ({sizes}): number {number} is taken"
 
 
 def _pixels(stream: VideoStream) -> int:
@@ -239,14 +281,10 @@ def shortfall_s(expected_s: float) -> float:
     return max(_SHORTFALL_S, _SHORTFALL_SHARE * expected_s)
 
 
-def _notes(
-    streams: Sequence[VideoStream], chosen: VideoStream, timeline: Timeline, fields: Fields
-) -> Iterator[str]:
+def _notes(choice: str, timeline: Timeline, fields: Fields) -> Iterator[str]:
     """Yield what the private report should say about the recording."""
-    if len(streams) > 1:
-        sizes = ", ".join("{} x {}".format(*_coded_size(stream.entries)) for stream in streams)
-        number = next(index for index, stream in enumerate(streams, 1) if stream is chosen)
-        yield f"{len(streams)} video streams ({sizes}): number {number} is taken"
+    if choice:
+        yield choice
     for join in timeline.joins:
         yield (
             f"the clock of the file jumps at {join.at_s:.2f} s "

@@ -217,6 +217,32 @@ def test_of_several_streams_the_largest_is_taken_and_told(tmp_path: Path) -> Non
     assert facts.notes == ("2 video streams (64 x 64, 128 x 64): number 2 is taken",)
 
 
+SLIDES = ("-f", "lavfi", "-t", 6, "-i", "color=red:size=400x400:rate=1/2")
+PART = ("-f", "lavfi", "-t", 1, "-i", "color=red:size=128x64:rate=25")
+LARGE_PART = ("-f", "lavfi", "-t", 4, "-i", "color=red:size=256x128:rate=25")
+
+
+@pytest.mark.parametrize(
+    ("other", "suffix", "taken"),
+    [
+        (SLIDES, ".mkv", 1),
+        (PART, ".mp4", 1),
+        (PART, ".ts", 1),
+        (LARGE_PART, ".mp4", 0),
+    ],
+    ids=["slides", "part", "part_ts", "large_part"],
+)
+def test_a_stream_that_lasts_and_moves_is_taken(
+    other: tuple[object, ...], suffix: str, taken: int, tmp_path: Path
+) -> None:
+    real = record_clock(tmp_path / f"real{suffix}", seconds=6)
+    video = tmp_path / f"both{suffix}"
+    maps = ("-map", 0, "-map", 1, "-c:v:0", "libx264", "-preset", "ultrafast", "-c:v:1", "copy")
+    ffmpeg(*other, "-i", real, *maps, "-bf", 0, video)
+    with Recording(video) as recording:
+        assert inspect(recording).stream == taken
+
+
 @pytest.mark.parametrize("suffix", mostly_slow(".ts", ".mpg"))
 def test_a_change_of_size_in_interlaced_video_loses_nothing(suffix: str, tmp_path: Path) -> None:
     interlaced = (*MPEG2, "-flags", "+ilme+ildct", "-top", "1")

@@ -94,6 +94,16 @@ def test_a_video_shorter_than_the_shortest_clip_is_bad(tmp_path: Path) -> None:
     assert not list((tmp_path / "spool").iterdir())
 
 
+def test_a_refusal_tells_which_of_several_streams_was_taken(tmp_path: Path) -> None:
+    video = make_video(
+        tmp_path / "two.mp4", seconds=1.5, arguments=("-map", "0", "-map", "0", "-s:v:1", "48x32")
+    )
+    told = r"shortest clip is 2 s; .* \(2 video streams \(96 x 64, 48 x 32\): number 1 is taken\)"
+    with pytest.raises(BadVideoError, match=told) as error:
+        encode_video(video, SETTINGS, tmp_path / "spool" / "two")
+    assert error.value.reason == "too_short"
+
+
 def test_a_finished_video_is_read_back_and_not_encoded_again(tmp_path: Path) -> None:
     video = make_video(tmp_path / "one.mp4", seconds=4)
     first = encode_video(video, SETTINGS, tmp_path / "spool" / "one")

@@ -183,14 +183,21 @@ def _encode_into(
     recording: Recording, settings: EncodeSettings, folder: Path, accept: Accept
 ) -> EncodedVideo:
     facts = inspect(recording)
-    accept(facts.duration_s, facts.fps)
 
     def fill(partial: Path) -> EncodedVideo:
         encoded = _encode(recording, facts, settings, partial)
         recording.require_unchanged()
         return encoded
 
-    return spool_video(folder, fill)
+    try:
+        accept(facts.duration_s, facts.fps)
+        return spool_video(folder, fill)
+    except BadVideoError as error:
+        if not facts.choice:
+            raise
+        # The reason may lie in the choice of the stream.
+        detail = f"{error} ({facts.choice})"
+        raise BadVideoError(error.reason, detail, may_pass=error.may_pass) from None
 
 
 def _require_again(
