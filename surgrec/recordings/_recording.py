@@ -32,6 +32,8 @@ class FileIdentity(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
+    """Time of the last write even if a program set the modification time back."""
 
 
 class Recording:
@@ -54,7 +56,7 @@ class Recording:
             # A pipe would wait for its writer.
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise BadVideoError("missing", "the file does not exist") from None
+            raise BadVideoError("missing", "the file does not exist", may_pass=True) from None
         except OSError as error:
             raise _unreadable(error) from None
 
@@ -143,10 +145,12 @@ class Recording:
     def _identity(self) -> FileIdentity:
         state = os.fstat(self._descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise BadVideoError("unreadable", "the path is not a regular file")
+            raise BadVideoError("unreadable", "the path is not a regular file", may_pass=True)
         if state.st_size == 0:
-            raise BadVideoError("empty", "the file is empty")
-        return FileIdentity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+            raise BadVideoError("empty", "the file is empty", may_pass=True)
+        return FileIdentity(
+            state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+        )
 
 
 def _unreadable(error: OSError) -> BadVideoError:

@@ -20,7 +20,7 @@ LOCK_FILE = "lock"
 
 _WAIT_S = 10.0  # a job that was just killed needs a moment to end
 _POLL_S = 0.2
-_NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP))
+_NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL))
 
 _log = logging.getLogger(__name__)
 

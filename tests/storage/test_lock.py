@@ -72,7 +72,7 @@ def test_a_folder_that_another_process_has_locked_is_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("no_locks")
-@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 def test_without_locks_an_owner_file_refuses_a_second_process(tmp_path: Path, error: int) -> None:
     with held_by_another(tmp_path, error) as other:
         with pytest.raises(

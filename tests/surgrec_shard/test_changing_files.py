@@ -115,18 +115,47 @@ def test_a_file_that_grows_while_it_is_hashed_is_left_out(
     assert (caught.value.reason, caught.value.may_pass) == ("changed", True)
 
 
-def test_clips_come_from_the_opened_file_if_another_takes_its_path(
-    videos: Path, tmp_path: Path
-) -> None:
+def test_an_opened_file_that_another_replaces_has_changed(videos: Path, tmp_path: Path) -> None:
     with Recording(videos / "a.mp4") as recording:
-        before = recording.sha256()
-        (tmp_path / "other.mp4").replace(videos / "a.mp4")
-        assert recording.sha256() == before
         recording.require_unchanged()
-    with Recording(videos / "a.mp4") as other:
-        assert other.sha256() != before
+        (tmp_path / "other.mp4").replace(videos / "a.mp4")
         with pytest.raises(BadVideoError, match="replaced or written"):
-            other.require_unchanged(recording.identity)
+            recording.require_unchanged()
+    with (
+        Recording(videos / "a.mp4") as other,
+        pytest.raises(BadVideoError, match="replaced or written"),
+    ):
+        other.require_unchanged(recording.identity)
+
+
+def written_in_place(path: Path, content: Path) -> None:
+    """Write a file of the same size as `rsync --inplace --times` does."""
+    state = path.stat()
+    path.write_bytes(content.read_bytes()[: state.st_size].ljust(state.st_size, b"\0"))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.unlink(),
+        lambda path: os.truncate(path, 0),
+        lambda path: written_in_place(path, path.parent.parent / "other.mp4"),
+    ],
+    ids=["vanishes", "becomes empty", "is written in place"],
+)
+def test_a_file_that_is_spoiled_after_its_hash_is_taken_once_it_is_back(
+    videos: Path,
+    before_encoding: Callable[[str, Callable[[], object]], None],
+    change: Callable[[Path], object],
+) -> None:
+    content = (videos / "b.mp4").read_bytes()
+    before_encoding("b.mp4", lambda: change(videos / "b.mp4"))
+    assert run_here(*a_build(videos)).returncode == 3
+    (videos / "b.mp4").write_bytes(content)
+    again = run_here(*a_build(videos))
+    assert again.returncode == 0, again.stderr
+    assert read_report(videos.parent / "corpus.private")["b.mp4"]["status"] == "packed"
 
 
 def test_a_missing_file_is_taken_by_the_next_build_once_it_exists(

@@ -50,9 +50,10 @@ def test_a_video_whose_labels_end_late_is_left_out_with_line_and_unit(tmp_path: 
         ["phase,0,30,access", "phase,30,60,closure"],
         ["phase,0,3000,access", "phase,3000,6000,closure"],
         ["phase,0,3,access", "phase,3,11.5,closure"],
+        ["phase,0,3,access", "phase,7,9,closure"],
     )
     assert run.returncode == 3, run.stderr
-    assert [row["status"] for row in report.values()] == ["packed", "labels", "labels", "labels"]
+    assert [row["status"] for row in report.values()] == ["packed", *["labels"] * 4]
     details = [row["detail"] for row in report.values()]
     assert (
         f"{tmp_path}/1.csv, line 2: a label ends at 30 s, but the video lasts 6.0 s" in details[1]
@@ -62,6 +63,7 @@ def test_a_video_whose_labels_end_late_is_left_out_with_line_and_unit(tmp_path: 
     assert "look like milliseconds, so divide them by 1000" in details[2]
     assert "3.csv, line 3: a label ends at 11.5 s" in details[3]
     assert "another unit than seconds, or of another video" in details[3]
+    assert "4.csv, line 3: a label ends at 9 s" in details[4]
     assert not list((tmp_path / "corpus.private").glob("work/videos/*/*"))
     assert details[1] in " ".join(run.stdout.split()) + " ".join(run.stderr.split())
 

@@ -8,7 +8,7 @@ from surgrec.annotations import Label, VideoLabels
 from surgrec.recordings import BadVideoError
 from surgrec_shard.groups import PlannedVideo
 
-_OVERSHOOT_S, _OVERSHOOT_SHARE = 5.0, 0.02
+_OVERSHOOT_S, _OVERSHOOT_SHARE, _MOST_OVERSHOOT_S = 1.0, 0.02, 5.0
 """Accepted end of labels after the end of the video: published labels end a little late."""
 _LEAST_SHARE = 0.5
 """Share of the video that labels cover in their true unit, at least, to suggest that unit."""
@@ -26,7 +26,8 @@ class LabelCounts:
     label_zero_lengths: int = 0
     """Labels that end at their start."""
     label_late_ends: int = 0
-    """Labels that end after the video, so little that they are stored up to its end."""
+    """Labels that end a little after the video: stored up to its end, or not at all if they begin
+    after it."""
     label_left_out: int = 0
     """Values that the mapping leaves out."""
 
@@ -90,7 +91,7 @@ def require_fitting_labels(planned: PlannedVideo, end_s: float, fps: float) -> N
 
 def latest_end_s(end_s: float) -> float:
     """Return the latest end of labels that is accepted for a video of this length, seconds."""
-    return end_s + max(_OVERSHOOT_S, _OVERSHOOT_SHARE * end_s)
+    return end_s + min(_OVERSHOOT_S + _OVERSHOOT_SHARE * end_s, _MOST_OVERSHOOT_S)
 
 
 def labels_within(labels: Sequence[Label], end_s: float) -> list[Label]:

@@ -106,14 +106,15 @@ class PrivateFolder:
     def sha256(self, recording: Recording) -> str:
         """Return the SHA-256 of a recording, from the folder if the file has not changed since.
 
-        A file is known by its path, size, modification time and inode. Hashing a large corpus
-        takes hours.
+        A file is known by its path, size, inode, and times of modification and change. Hashing a
+        large corpus takes hours.
 
         Raises:
             BadVideoError: The file changed while it was read, or cannot be read.
         """
         state = recording.identity
-        identity = f"{recording.path.resolve()}|{state.size}|{state.mtime_ns}|{state.inode}"
+        times = f"{state.mtime_ns}|{state.ctime_ns}"
+        identity = f"{recording.path.resolve()}|{state.size}|{times}|{state.inode}"
         if identity not in self._hashes:
             self._hashes[identity] = recording.sha256()
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
