@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from surgrec_shard.private import PrivateFolder, default_private_folder
 
-from surgrec.errors import ShardError
+from surgrec.errors import ConfigError, ShardError
 from surgrec.manifest import Video
 from surgrec.shards import open_corpus
 from surgrec.storage import Store, file_sha256, open_store
@@ -120,6 +120,20 @@ def test_the_private_folder_of_a_bucket_does_not_depend_on_the_current_folder(
         found.add(default_private_folder(open_store("s3://corpora/surgery/1")))
     assert found == {tmp_path / "home/.local/share/surgrec/corpora-surgery-1.private"}
     assert default_private_folder(open_store("out")) == tmp_path / "b" / "out.private"
+
+
+def test_without_a_home_the_private_folder_of_a_bucket_must_be_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    monkeypatch.delenv("HOME")
+
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(ConfigError, match=r"no home folder .* s3://corpora/surgery; .* --private"):
+        default_private_folder(open_store("s3://corpora/surgery"))
 
 
 @pytest.mark.usefixtures("one_encoding")

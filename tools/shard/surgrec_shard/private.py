@@ -17,7 +17,7 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
-from surgrec.errors import ShardError, StorageError
+from surgrec.errors import ConfigError, ShardError, StorageError
 from surgrec.json_files import decode_json
 from surgrec.recordings import Recording
 from surgrec.shards import CorpusFile
@@ -223,12 +223,27 @@ def default_private_folder(store: Store) -> Path:
 
     It is beside a local corpus, and in the user's data folder for an object store: the current
     folder may be another one in the next build.
+
+    Raises:
+        ConfigError: The user has no home folder.
     """
     if store.is_local:
         return Path(store.address.rstrip("/") + ".private")
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     name = store.address.partition("://")[2].strip("/").replace("/", "-")
-    return data / "surgrec" / f"{name}.private"
+    return _data_folder(store) / "surgrec" / f"{name}.private"
+
+
+def _data_folder(store: Store) -> Path:
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if data.is_absolute():
+        return data
+    try:
+        return Path.home() / ".local" / "share"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise ConfigError(
+            f"this user has no home folder for the private folder of {store.address}; give a "
+            "folder that stays, such as one on a mounted disk, as --private"
+        ) from error
 
 
 def _write_new_key(path: Path) -> None:
