@@ -285,12 +285,13 @@ def make_timeline(
     usual_s = _usual_interval(packets.order_s, float(average_rate))
 
     # A piece has its own offset from the container's clock to the video's clock.
-    lost = _lost_pictures(packets, usual_s, listed, is_whole) if counts else {}
+    period_s = 1 / float(average_rate)
+    lost = _lost_pictures(packets, usual_s, period_s, listed, is_whole) if counts else {}
     runs = _runs(packets, usual_s, lost)
     _set_offsets(runs, joinable=joinable)
     lost_s = None
     for run in runs:
-        run.offset_s += usual_s * sum(count for index, count in lost.items() if index <= run.first)
+        run.offset_s += period_s * sum(count for index, count in lost.items() if index <= run.first)
         if lost_s is None and lost.get(run.first, 1.0) == 0.0:
             lost_s = run.start_s + run.offset_s
     pieces = [Piece(start_s=run.start_s, end_s=run.end_s, offset_s=run.offset_s) for run in runs]
@@ -366,22 +367,31 @@ def _usual_interval(order_s: Float64[np.ndarray, " n"], average_rate: float) -> 
 
 
 def _lost_pictures(
-    packets: Packets, usual_s: float, listed: int, is_whole: bool
+    packets: Packets, usual_s: float, period_s: float, listed: int, is_whole: bool
 ) -> dict[int, float]:
     """Return how many pictures were lost before each packet behind unreadable bytes.
 
     A clock that counts pictures stands still over lost ones. The number of listed pictures tells
-    the loss; where nothing is listed, it is 0, and the clock is lost.
+    the loss; where nothing is listed, it is 0, and the clock is lost. A picture that the recorder
+    dropped is listed, without a packet, and the clock counts it.
     """
-    if 0 < listed <= len(packets):
+    counted = round(float(packets.order_s[-1] - min(packets.order_s[0], 0.0)) / period_s) + 1
+    missing = listed - max(counted, len(packets))
+    if listed > 0 and missing <= 0:
         return {}
     skipped = _skipped_bytes(packets)
     holes = np.flatnonzero(_follows_damage(packets, usual_s) & (skipped > 0))
-    if listed and is_whole and not len(holes):
+    if listed <= 0:
+        return dict.fromkeys(holes.tolist(), 0.0)
+
+    # The clock has run on over the empty packets of dropped pictures.
+    stands = np.concatenate([[False], np.diff(packets.order_s) < 1.5 * period_s])
+    if is_whole and not len(holes) and stands.any():
         # Of removed packets few bytes are left, but more than lie between others.
-        skipped = skipped - np.percentile(skipped, 99)
-        holes = np.flatnonzero(skipped >= min(skipped.max(), _HEADER_BYTES))
-    missing, total = max(0, listed - len(packets)), float(skipped[holes].sum())
+        traces = np.where(stands, skipped - np.percentile(skipped[stands], 99), 0.0)
+        holes = np.flatnonzero(traces >= max(1.0, min(traces.max(), _HEADER_BYTES)))
+        skipped = traces
+    total = float(skipped[holes].sum())
     return {int(hole): float(round(missing * skipped[hole] / total)) for hole in holes}
 
 
