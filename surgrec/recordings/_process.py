@@ -145,6 +145,9 @@ class FfmpegProcess:
             resource.prlimit(self._process.pid, kind, (soft, hard))
         return soft
 
+    def __enter__(self) -> "FfmpegProcess":
+        return self
+
     def __exit__(self, *_: object) -> None:
         self._end()
         self.log.join()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from tests.support.tool import (
     QUICK,
@@ -35,6 +36,10 @@ def test_one_worker_and_two_build_the_same_bytes(hospital: Hospital, tmp_path: P
     assert built.returncode == 0, built.stderr
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
     assert len([name for name in digests(hospital.corpus) if name.endswith(".tar")]) >= 5
+
+    # The rest of one video is joined to the clip before it.
+    index = parquet.read_table(hospital.corpus / "lap" / "index.parquet").to_pylist()
+    assert [row["duration_s"] for row in index if row["duration_s"] > 2] == [2.5]
 
 
 def test_a_killed_build_continues_and_ends_with_the_same_bytes(

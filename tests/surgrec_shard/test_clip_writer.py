@@ -17,7 +17,9 @@ def encode(folder: Path, *, side: int = 64, pictures: int = 16) -> None:
     frames = FrameFormat(width=side, height=side, rate=Fraction(8), colors=())
     data = np.random.default_rng(0).bytes(side * side * 3 // 2)
     folder.mkdir()
-    with ClipWriter(folder, frames, ENCODING, clip_s=1.0, first_frame=0, first_clip=0) as writer:
+    with ClipWriter(
+        folder, frames, ENCODING, clip_s=1.0, min_clip_s=0.5, first_frame=0, first_clip=0
+    ) as writer:
         for _ in range(pictures):
             writer.write(data, 1)
         assert sum(clip.num_frames for clip in writer.close()) == pictures

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from surgrec_shard import encode
-from surgrec_shard.encode import DroppedStretch, EncodedVideo, EncodeSettings, encode_video
+from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
 
 from surgrec.errors import ConfigError
 from surgrec.recordings import BadVideoError
@@ -79,11 +79,36 @@ def test_the_gop_is_as_set(gop: int, b_frames: int, tmp_path: Path) -> None:
     assert ("B" in types) == (b_frames > 0)
 
 
-def test_a_short_tail_is_left_out_and_told(tmp_path: Path) -> None:
-    video = make_video(tmp_path / "one.mp4", seconds=9.5, rate=10)
+@pytest.mark.parametrize(("rate", "b_frames"), [("10", 0), ("30000/1001", 2)])
+def test_a_short_rest_is_joined_to_the_clip_before_it(
+    rate: str, b_frames: int, tmp_path: Path
+) -> None:
+    video = make_clock(tmp_path / "one.mkv", seconds=9.5, rate=rate)
+    settings = replace(SETTINGS, fps=0.0, b_frames=b_frames)
+    encoded = encode_video(video, settings, tmp_path / "spool" / "one")
+    assert not encoded.dropped
+    first, last = encoded.clips
+    assert last.start_s == pytest.approx(first.duration_s)
+    assert last.start_s + last.duration_s == pytest.approx(9.5, abs=0.04)
+    assert {path.name for path in encoded.folder.glob("*.mp4")} == {first.file, last.file}
+
+    # Every frame is there, at a constant rate, and shows its own time.
+    path = encoded.folder / last.file
+    shown = (brightness(path) - brightness(encoded.folder / first.file)[0]) / RISE
+    assert len(shown) == last.num_frames
+    assert np.abs(shown - last.start_s - np.arange(len(shown)) / encoded.fps).max() < 0.1
+    times = ffprobe(path, "-show_entries", "frame=pts_time")["frames"]
+    moments = np.array([float(frame["pts_time"]) for frame in times])
+    assert moments == pytest.approx(np.arange(len(shown)) / encoded.fps, abs=1e-4)
+
+
+def test_a_short_stretch_before_a_gap_is_left_out_and_told(tmp_path: Path) -> None:
+    keep = "select='lt(t,1)+gt(t,4)'"
+    video = make_video(
+        tmp_path / "one.mkv", seconds=9, rate=10, arguments=("-vf", keep, "-fps_mode", "vfr")
+    )
     encoded = encode_video(video, SETTINGS, tmp_path / "spool" / "one")
-    assert [(clip.start_s, clip.num_frames) for clip in encoded.clips] == [(0.0, 32), (4.0, 32)]
-    assert encoded.dropped == [DroppedStretch(start_s=8.0, end_s=9.5, reason="short_tail")]
+    assert [stretch.reason for stretch in encoded.dropped] == ["short_tail", "gap"]
 
 
 def test_a_video_shorter_than_the_shortest_clip_is_bad(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 import csv
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from surgrec.errors import SetupError
 from surgrec.recordings import FfmpegProcess
 
-_SEGMENTS_FILE = "segments.csv"
+_SEGMENTS_FILE, _PARTS_FILE = "segments.csv", "parts.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class ClipWriter:
         frames: The format of the frames.
         encoding: ffmpeg's options of the encoder.
         clip_s: Seconds per clip.
+        min_clip_s: Shortest rest that becomes a clip of its own, seconds. A shorter one is joined
+            to the clip before it.
         first_frame: Number of the stretch's first frame in the video.
         first_clip: Number of the stretch's first clip.
     """
@@ -53,11 +55,13 @@ class ClipWriter:
         encoding: list[str],
         *,
         clip_s: float,
+        min_clip_s: float,
         first_frame: int,
         first_clip: int,
     ) -> None:
         self._folder, self._frames = folder, frames
-        self._first_frame = first_frame
+        self._first_frame, self._written = first_frame, 0
+        self._shortest_s = min_clip_s - 0.5 / float(frames.rate)
         self._process = FfmpegProcess(
             "ffmpeg",
             [
@@ -86,8 +90,9 @@ class ClipWriter:
         try:
             for _ in range(count):
                 self._process.write(data)
+            self._written += count
         except BrokenPipeError:
-            self._judge()
+            self._judge(self._process)
 
     def close(self) -> list[EncodedClip]:
         """Finish the stretch and return its clips.
@@ -99,13 +104,35 @@ class ClipWriter:
         """
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._judge()
-        return self._clips()
+        self._judge(self._process)
+        clips = self._clips()
+        if len(clips) > 1 and clips[-1].duration_s < self._shortest_s:
+            clips[-2:] = [self._joined(*clips[-2:])]
+        return clips
 
-    def _judge(self) -> None:
+    def _joined(self, clip: EncodedClip, rest: EncodedClip) -> EncodedClip:
+        """Append the rest of the stretch to the clip before it. Its pictures stay as they are."""
+        parts, whole = self._folder / _PARTS_FILE, "joined.mp4"
+        parts.write_text(f"file {clip.file}\nfile {rest.file}\n", encoding="utf-8")
+        arguments = [
+            *("-v", "level+error", "-nostdin", "-y", "-f", "concat", "-i", _PARTS_FILE),
+            *("-map_metadata", "-1", "-c", "copy", "-fflags", "+bitexact"),
+            *("-movflags", "+faststart", whole),
+        ]
+        with FfmpegProcess("ffmpeg", arguments, folder=self._folder) as process:
+            self._judge(process)
+        (self._folder / rest.file).unlink()
+        (self._folder / whole).rename(self._folder / clip.file)
+        return replace(
+            clip,
+            duration_s=round(clip.duration_s + rest.duration_s, 6),
+            num_frames=clip.num_frames + rest.num_frames,
+        )
+
+    def _judge(self, process: FfmpegProcess) -> None:
         """Raise the reason of a process that has failed. It is never the fault of the video."""
-        if status := self._process.wait():
-            reason = self._process.log.reason()
+        if status := process.wait():
+            reason = process.log.reason()
             raise SetupError(
                 f"ffmpeg cannot encode ({reason}; exit status {status}); check its encoders"
             )
@@ -118,6 +145,10 @@ class ClipWriter:
                 (row[0], round(float(row[1]) * rate), round(float(row[2]) * rate))
                 for row in csv.reader(file)
             ]
+        # B-frames delay the times of all segments, but not the first start.
+        delay = rows[-1][2] - self._written
+        starts = [0, *(start - delay for _, start, _ in rows[1:])]
+        ends = [*starts[1:], self._written]
         return [
             EncodedClip(
                 file=name,
@@ -125,7 +156,7 @@ class ClipWriter:
                 duration_s=round(float((end - start) / rate), 6),
                 num_frames=end - start,
             )
-            for name, start, end in rows
+            for (name, _, _), start, end in zip(rows, starts, ends, strict=True)
         ]
 
 

@@ -32,7 +32,7 @@ from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.sampling import Sampler
 
 _CLIPS_FILE = "clips.json"
-_ENCODING_VERSION = 3
+_ENCODING_VERSION = 4
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
 _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
@@ -51,9 +51,9 @@ class EncodeSettings:
     fps: Annotated[float, Range(0, 1000)] = 8.0
     """Stored frames per second of video, at most the native rate; 0 keeps the native rate."""
     clip_s: Annotated[float, Range(0, 86_400, above=True)] = 10.0
-    """Seconds per clip."""
+    """Seconds per clip. The last clip of a stretch may be longer, by less than `min_clip_s`."""
     min_clip_s: Annotated[float, Range(0, 86_400, above=True)] = 4.0
-    """Shortest last clip of a video, seconds; a shorter one is dropped and counted."""
+    """Shortest clip, seconds; a shorter rest is joined to the clip before it, if there is one."""
     crf: Annotated[int, Range(0, 51)] = 23
     """x264 quality, 0 to 51: a lower value gives better and larger clips."""
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "medium"
@@ -327,6 +327,7 @@ def _write_clips(
                         frames,
                         _encoding(settings),
                         clip_s=settings.clip_s,
+                        min_clip_s=settings.min_clip_s,
                         first_frame=shown.first,
                         first_clip=len(clips),
                     )
