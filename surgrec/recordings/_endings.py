@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+from surgrec.recordings._boxes import HEADER_BYTES, box_header
 from surgrec.recordings._ffmpeg import FfmpegError, run_ffprobe
 from surgrec.recordings._recording import Recording
 
@@ -15,7 +16,7 @@ _SMALLEST_SHARE = 0.98
 """Share of the stated bytes that a whole file has at least."""
 _LARGEST_TAIL = 0.05
 """Share of a file that may follow its last packet: an index."""
-_MOST_BOXES = 10_000
+_MOST_BOXES = 1_000_000
 
 
 def lacks_bytes(recording: Recording) -> bool:
@@ -87,21 +88,18 @@ def _unread_note(tail: int, size: int) -> str:
 
 def _read_boxes(recording: Recording) -> tuple[int, int]:
     """Return how many mp4 files follow each other in a file, and where their boxes end."""
-    at, found = 0, 0
+    at, found, size = 0, 0, recording.identity.size
+    mended = dict(recording.mended)
     for _ in range(_MOST_BOXES):
-        if at >= recording.identity.size:
+        if at >= size:
             break
-        header = os.pread(recording.fileno(), 16, at)
-        length = int.from_bytes(header[:4], "big")
-        if length == 1:
-            length = int.from_bytes(header[8:16], "big")
-        if length == 0 and header[4:8] == b"mdat":
-            return found, recording.identity.size  # up to the end of the file
-        if len(header) < 8 or length < 8 or not header[4:8].isalnum():
+        header = mended.get(at) or os.pread(recording.fileno(), HEADER_BYTES, at)
+        kind, _, length = box_header(header, size - at)
+        if length < 8 or not kind.isalnum():
             return found, at
-        found += header[4:8] == b"ftyp"
+        found += kind == b"ftyp"
         at += length
-    return found, recording.identity.size
+    return found, size
 
 
 def _last_packet_end(recording: Recording) -> int:

@@ -11,7 +11,7 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,asf,mpeg,mpegts,mpegvideo,mxf,flv,ogg,dv,"
     "h264,hevc,m4v,gxf,nut,ivf,obu,yuv4mpegpipe,mjpeg,jpeg_pipe,rm,dhav,wtv"
 )
-_INPUT_LIMITS = ("-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
+_INPUT_LIMITS = ("-format_whitelist", _CONTAINERS)
 
 OUTPUT_BYTES = 4 << 30
 """Most text about one recording: that of 30,000,000 packets."""
@@ -80,7 +80,7 @@ class Ffmpeg(FfmpegProcess):
         options = ["-v", "level+verbose" if counts_packets else "level+warning"]
         options += ["-hide_banner", *(_UNATTENDED if program == "ffmpeg" else ())]
         options += [*input_options, *_INPUT_LIMITS, *recording.input_arguments(), *arguments]
-        descriptors = (recording.fileno(), *descriptors)
+        descriptors = (*recording.descriptors, *descriptors)
         super().__init__(program, options, descriptors=descriptors)
 
     def __enter__(self) -> "Ffmpeg":

@@ -1,11 +1,15 @@
 """An opened recording: the file that ffprobe and ffmpeg read."""
 
+import contextlib
+import functools
 import hashlib
 import os
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
+
+from surgrec.recordings._fragments import Header, mended_headers
 
 _PART_BYTES = 1 << 20
 
@@ -52,6 +56,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._undo = contextlib.ExitStack()
         try:
             # A pipe would wait for its writer.
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -60,6 +65,7 @@ class Recording:
         except OSError as error:
             raise _unreadable(error) from None
 
+        self._undo.callback(os.close, self._descriptor)
         try:
             self.identity = self._identity()
         except BadVideoError:
@@ -71,13 +77,51 @@ class Recording:
         return self._descriptor
 
     def input_arguments(self) -> list[str]:
-        """Return ffmpeg's arguments that name the file by its descriptor.
+        """Return ffmpeg's arguments that name the file by its descriptor. The last is its name.
 
         The path, which may contain a patient's name, is not visible in a list of processes. The
-        process must inherit the descriptor. It reads the opened file, also if another one takes its
-        path.
+        process must inherit `descriptors`. It reads the opened file, also if another one takes its
+        path. Damaged headers between the fragments of an MP4 file are replaced.
+
+        Raises:
+            BadVideoError: The file cannot be read.
         """
-        return ["-i", f"file:/proc/self/fd/{self._descriptor}"]
+        if not self.mended:
+            return ["-protocol_whitelist", "file", "-i", _address(self._descriptor)]
+
+        parts, at = [], 0
+        for number, header in enumerate(self.mended):
+            if at < header.position:
+                parts.append(_part(self._descriptor, at, header.position))
+            parts.append(_part(self._headers, 8 * number, 8 * number + 8))
+            at = header.position + 8
+        parts.append(_part(self._descriptor, at, self.identity.size))
+        return ["-protocol_whitelist", "file,concat,subfile", "-i", f"concat:{'|'.join(parts)}"]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors that ffmpeg must inherit."""
+        return (self._descriptor, self._headers) if self.mended else (self._descriptor,)
+
+    @functools.cached_property
+    def mended(self) -> tuple[Header, ...]:
+        """Return the headers that replace damaged ones for ffmpeg.
+
+        Raises:
+            BadVideoError: The file cannot be read.
+        """
+        try:
+            return mended_headers(self._descriptor)
+        except OSError as error:
+            raise _unreadable(error) from None
+
+    @functools.cached_property
+    def _headers(self) -> int:
+        """Return the descriptor of a file in memory with the headers, one after the other."""
+        descriptor = os.memfd_create("headers")
+        self._undo.callback(os.close, descriptor)
+        os.write(descriptor, b"".join(header.data for header in self.mended))
+        return descriptor
 
     def sha256(self) -> str:
         """Return the SHA-256 of the file.
@@ -129,7 +173,7 @@ class Recording:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        self._undo.close()
 
     def __enter__(self) -> "Recording":
         return self
@@ -155,3 +199,12 @@ class Recording:
 
 def _unreadable(error: OSError) -> BadVideoError:
     return BadVideoError("unreadable", f"the file cannot be read: {error.strerror}", may_pass=True)
+
+
+def _address(descriptor: int) -> str:
+    return f"file:/proc/self/fd/{descriptor}"
+
+
+def _part(descriptor: int, start: int, end: int) -> str:
+    """Return ffmpeg's address of a part of a file."""
+    return f"subfile,,start,{start},end,{end},,:{_address(descriptor)}"

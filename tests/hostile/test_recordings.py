@@ -204,6 +204,17 @@ def duration_tag(value: bytes) -> Callable[[], bytes]:
     return lambda: replaced(clock(".mkv"), DURATION, value.ljust(18, b"\0"), 9)
 
 
+NO_FRAGMENT = b"\0\0\1\0moof\0\0\0\x10mfhd" + bytes(240)
+
+
+def fragmented() -> bytes:
+    return clock(".mp4", "-movflags", "+frag_keyframe+empty_moov")
+
+
+def nameless_fragments() -> bytes:
+    return replaced(fragmented(), b"mdat", bytes(4), 9)
+
+
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{}\n#EXT-X-ENDLIST\n"
 KINDS = [
     # Metadata
@@ -254,6 +265,8 @@ KINDS = [
     hostile("unit_of_time_is_tiny", lambda: box_edit(b"mdhd", 12, b"\xff\xff\xff\xff"), short),
     hostile("offsets_behind_the_end", lambda: box_edit(b"stco", 8, b"\x7f\0\0\0"), told),
     hostile("edit_list_of_a_year", lambda: box_edit(b"elst", 8, b"\x7f\xff\xff\xff"), whole),
+    hostile("fragments_whose_data_have_no_name", nameless_fragments, whole),
+    hostile("two_hundred_broken_fragments", lambda: fragmented() + 200 * NO_FRAGMENT, whole),
     hostile("shuffled_transport_stream", shuffled(".ts", 188 * 8), short, ".ts"),
     hostile("shuffled_program_stream", shuffled(".mpg", 2048), short, ".mpg"),
     hostile("shuffled_tags", shuffled(".flv", 4096), short, ".flv"),

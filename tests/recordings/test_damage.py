@@ -21,12 +21,21 @@ KINDS: dict[str, Callable[..., Path]] = {
     "removed": remove,
 }
 FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
+PIECES = ("-frag_duration", "300000")
+"""Fragments that do not begin with a keyframe."""
 RECORDINGS = {
     **{suffix: (suffix, ()) for suffix in (".mp4", ".mov", ".mkv", ".avi", ".ts", ".mpg")},
     **{suffix: (suffix, ()) for suffix in (".flv", ".wmv")},
     "fragmented.mp4": (".mp4", FRAGMENTED),
+    "absolute.mp4": (".mp4", ("-movflags", "+frag_keyframe+empty_moov")),
+    "pieces.mp4": (".mp4", ("-movflags", "+empty_moov+default_base_moof", *PIECES)),
 }
-CHEAP = ((".ts", 250, "removed"), (".avi", 12, "removed"), (".mp4", 250, "noise"))
+CHEAP = (
+    (".ts", 250, "removed"),
+    (".avi", 12, "removed"),
+    (".mp4", 250, "noise"),
+    ("fragmented.mp4", 12, "removed"),
+)
 
 
 def cases() -> list[object]:
@@ -65,6 +74,12 @@ def test_damage_costs_its_stretch_and_shows_no_other_time(
             # The index of an mp4 is behind its pictures, where its header does not point any more.
             assert (kind, name) in (("removed", ".mp4"), ("removed", ".mov"))
             return
+
+        # Fragments with absolute places point to others, as the index of an mp4 does.
+        if (kind, name) == ("removed", "absolute.mp4"):
+            assert stored.facts.is_cut
+            assert stored.late_s.max() < LATE_S
+            continue
 
         # A picture is held for a second at most.
         assert stored.late_s.max() < LATE_S
