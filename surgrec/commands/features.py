@@ -24,7 +24,8 @@ def features(
     """Extract features of all videos of corpora, or of a folder of video files.
 
     To continue a killed extraction, run the same command again. Exit status 0: every window has a
-    feature. Exit status 3: some windows were left out; features.json names them with the reason.
+    feature, except those that touch a gap without pictures, which features.json lists. Exit status
+    3: other windows were left out; features.json names them with the reason.
 
     Args:
         data: One or several corpora (folders, or s3://bucket/prefix), or one folder of video
@@ -58,7 +59,7 @@ def features(
         allow_repeated_frames=allow_repeated_frames,
     )
 
-    windows = computed = failed = repeating = 0
+    windows = computed = failed = in_gaps = repeating = 0
     described = ""
     with progress_bars() as bars:
         bar = bars.add_task("videos", visible=False)
@@ -66,6 +67,7 @@ def features(
             described = f" of {video.encoder}"
             windows += video.windows
             failed += video.failed
+            in_gaps += video.in_gaps
             repeating += video.repeats_frames
             computed += 0 if video.reused else video.windows
             rate = f"videos, {computed / (bars.tasks[bar].elapsed or 1.0):.1f} windows/s"
@@ -76,5 +78,9 @@ def features(
     left_out = f"; {failed} left out, features.json gives the reasons" if failed else ""
     if repeating:
         say(f"features: frames repeat in {repeating} videos with fewer frames per second")
+    if in_gaps:
+        say(
+            f"features: {in_gaps} windows touch gaps without pictures; features.json lists the gaps"
+        )
     say(escape(f"features: {out}, {windows} windows{described}{left_out}"))
     return SOME_FAILED if failed else 0

@@ -58,6 +58,8 @@ class Extracted:
     """Windows of this video with a feature."""
     failed: int
     """Windows of this video that were left out; 1 if the whole video is unreadable."""
+    in_gaps: int
+    """Windows of this video that touch a stretch without pictures."""
     reused: bool
     """Whether its features existed already."""
     repeats_frames: bool
@@ -129,6 +131,7 @@ def extract(
                 total=len(videos.entries),
                 windows=len(outcome.starts),
                 failed=len(outcome.header.failed),
+                in_gaps=sum(gap.windows for gap in outcome.header.gaps),
                 reused=outcome.reused,
                 repeats_frames=outcome.header.repeats_frames,
                 encoder=described,
@@ -208,6 +211,17 @@ def _write_tables(
         for failure in outcome.header.failed
     ]
 
+    gaps = [
+        {
+            "source": outcome.entry.source,
+            "case": outcome.entry.case,
+            "video": outcome.entry.video,
+            **vars(gap),
+        }
+        for outcome in outcomes
+        for gap in outcome.header.gaps
+    ]
+
     made_by = {tuple(sorted(outcome.header.made_by.items())) for outcome in outcomes}
     counts = {
         "cases": len({(outcome.entry.source, outcome.entry.case) for outcome in outcomes}),
@@ -218,6 +232,7 @@ def _write_tables(
         ),
         "windows": len(rows),
         "windows_failed": sum(failure.start_s is not None for failure in failed),
+        "windows_in_gaps": sum(gap.windows for outcome in outcomes for gap in outcome.header.gaps),
         "videos_with_repeated_frames": dict(
             Counter(outcome.entry.source for outcome in outcomes if outcome.header.repeats_frames)
         ),
@@ -227,6 +242,7 @@ def _write_tables(
         "data": {**data, "digest": _data_digest(outcomes)},
         "made_by": [dict(items) for items in sorted(made_by, key=str)],
         "counts": counts,
+        "gaps": gaps,
     }
     write_tables(store, rows, failed, {**facts, **facts_of_data})
 

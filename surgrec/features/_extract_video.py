@@ -15,9 +15,9 @@ from torch import Tensor
 
 from surgrec.errors import SampleError
 from surgrec.features._encoders import FrozenEncoder
-from surgrec.features._files import Failure, VideoFeatures
+from surgrec.features._files import Failure, Gap, VideoFeatures
 from surgrec.features._videos import DecodedFrames, VideoReader
-from surgrec.features._windows import all_times, window_starts, window_times
+from surgrec.features._windows import all_times, window_starts, window_times, windows_in_gaps
 from surgrec.normalize import normalize
 from surgrec.stream.sampling_checks import repeats_frames
 
@@ -64,6 +64,7 @@ def video_features(
     features: list[Float32[Tensor, "b d"]] = [torch.zeros(0, frozen.encoder.config.width)]
     starts: list[Float64[np.ndarray, " b"]] = [np.zeros(0)]
     failed: list[Failure] = []
+    gaps: list[Gap] = []
 
     # An unreadable video has no windows, and one failure.
     repeats = False
@@ -75,7 +76,15 @@ def video_features(
                 f"{frozen.sampling.fps:g}, so frames would repeat: give a lower --fps, or "
                 "--allow_repeated_frames true"
             )
-        all_starts = window_starts(reader.spans, frozen.sampling.span_s, stride_s)
+        spans = reader.spans
+        all_starts = window_starts(spans, frozen.sampling.span_s, stride_s)
+        gaps = [
+            Gap(start_s=start_s, end_s=end_s, windows=windows)
+            for (start_s, end_s), windows in windows_in_gaps(
+                spans, frozen.sampling.span_s, stride_s
+            )
+        ]
+        failed = [Failure(start_s=spans[-1][1], reason=reason) for reason in reader.unread]
     except SampleError as error:
         all_starts, failed = np.zeros(0), [Failure(start_s=None, reason=str(error))]
 
@@ -99,6 +108,7 @@ def video_features(
         features=torch.cat(features),
         start_s=np.concatenate(starts),
         failed=tuple(failed),
+        gaps=tuple(gaps),
         repeats_frames=repeats,
     )
 

@@ -35,6 +35,16 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A stretch of a video without pictures, seconds."""
+
+    start_s: float
+    end_s: float
+    windows: int
+    """Windows that it costs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VideoFeatures:
     """The features of one video's windows."""
 
@@ -43,6 +53,8 @@ class VideoFeatures:
     """Start of each window, in seconds of the video."""
     failed: tuple[Failure, ...]
     """Windows that were left out."""
+    gaps: tuple[Gap, ...] = ()
+    """Stretches without pictures that cost windows."""
     repeats_frames: bool = False
     """Whether the video has fewer frames per second than a window, so that some repeat."""
 
@@ -58,6 +70,7 @@ class FeaturesHeader:
     made_by: dict[str, Any]
     """Versions, device and batch: they may change the last bits of a feature."""
     failed: tuple[Failure, ...]
+    gaps: tuple[Gap, ...] = ()
     repeats_frames: bool = False
     """Whether the video has fewer frames per second than a window."""
 
@@ -77,6 +90,7 @@ def write_features_file(
         digest=digest,
         made_by=dict(made_by),
         failed=video.failed,
+        gaps=video.gaps,
         repeats_frames=video.repeats_frames,
     )
 
@@ -110,6 +124,7 @@ class _Header(TypedDict):
     digest: str
     made_by: dict[str, str | int]
     failed: list[dict[str, Any]]
+    gaps: NotRequired[list[dict[str, Any]]]
     repeats_frames: NotRequired[bool]
 
 
@@ -140,10 +155,18 @@ def _read(path: Path, names: Collection[str]) -> tuple[FeaturesHeader, dict[str,
         error=CheckpointError,
         remedy=_REMEDY,
     )
+    gaps = typed(
+        header.get("gaps", []),
+        list[Gap],
+        f"{context}, gaps",
+        error=CheckpointError,
+        remedy=_REMEDY,
+    )
     return FeaturesHeader(
         settings=header["settings"],
         digest=header["digest"],
         made_by=header["made_by"],
         failed=tuple(failed),
+        gaps=tuple(gaps),
         repeats_frames=header.get("repeats_frames", False),
     ), tensors

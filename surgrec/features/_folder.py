@@ -118,6 +118,11 @@ class VideoFile(VideoReader):
         """
         return self._facts.timeline.spans
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Sentences about an end of the file that is missing or cannot be read."""
+        return self._facts.unread
+
     def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
         """Decode the frames on screen at these times, from the beginning of the file."""
         (groups,) = self.decode_in_order(times, iter([times]))

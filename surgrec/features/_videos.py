@@ -62,6 +62,15 @@ class VideoReader(ABC):
             SampleError: The whole video is unreadable.
         """
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Sentences about an end of the video that is missing or cannot be read.
+
+        Raises:
+            SampleError: The whole video is unreadable.
+        """
+        return ()
+
     @abstractmethod
     def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
         """Decode the frames on screen at these times.

@@ -1,7 +1,8 @@
 """The windows of a video, and the times of their frames. Pure: times in, times out."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float64
@@ -69,14 +70,39 @@ def window_starts(
             "give a larger --stride_s"
         )
 
-    ranges = [
-        np.arange(
-            math.ceil((start_s - HAIR_S) / stride_s),
-            math.floor((end_s - span_s + HAIR_S) / stride_s) + 1,
-        )
-        for start_s, end_s in spans
-    ]
-    return np.concatenate([np.zeros(0), *ranges]) * stride_s
+    numbers = [np.arange(*_numbers(span, span_s, stride_s)) for span in spans]
+    return np.concatenate([np.zeros(0), *numbers]) * stride_s
+
+
+def windows_in_gaps(
+    spans: Sequence[TimeSpan], span_s: float, stride_s: float
+) -> Iterator[tuple[TimeSpan, int]]:
+    """Yield the gaps of a video that cost windows, and how many: those that touch it.
+
+    A window that touches several gaps counts for the first. A video begins at 0.
+
+    Args:
+        spans: Parts of the video without a gap, ascending.
+        span_s: Seconds of a window.
+        stride_s: Seconds from one start to the next.
+    """
+    if not spans:
+        return
+    _, end = _numbers((0.0, spans[-1][1]), span_s, stride_s)
+    for span, following in itertools.pairwise(((0.0, 0.0), *spans)):
+        first = max(_numbers(span, span_s, stride_s))
+        count = min(_numbers(following, span_s, stride_s)[0], end) - first
+        if count > 0:
+            yield (span[1], following[0]), count
+
+
+def _numbers(span: TimeSpan, span_s: float, stride_s: float) -> tuple[int, int]:
+    """Return the number of the first window in a span, and of the first one behind it."""
+    start_s, end_s = span
+    return (
+        math.ceil((start_s - HAIR_S) / stride_s),
+        math.floor((end_s - span_s + HAIR_S) / stride_s) + 1,
+    )
 
 
 def all_times(

@@ -93,6 +93,8 @@ class RecordingFacts:
     """Which one of several video streams is taken; empty if the file has one."""
     notes: tuple[str, ...]
     """Sentences for the private report."""
+    unread: tuple[str, ...]
+    """Sentences about an end of the video that is missing or cannot be read."""
 
     @property
     def fps(self) -> float:
@@ -162,7 +164,10 @@ def inspect(recording: Recording) -> RecordingFacts:
             starts_anywhere=demuxed.container.get("format_name") in _JOINABLE,
         )
     )
+    container = demuxed.container.get("format_name", "")
     stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
+    is_cut = _is_cut(recording, chosen, stated_s, demuxed, timeline)
+    unread = tuple(unread_notes(recording, chosen.end, container))
     return RecordingFacts(
         stream=chosen.index,
         width=width,
@@ -179,16 +184,17 @@ def inspect(recording: Recording) -> RecordingFacts:
         timeline=timeline,
         has_times=demuxed.container.get("format_name") not in _COUNTING,
         packets=chosen.read,
-        is_cut=_is_cut(recording, chosen, stated_s, demuxed, timeline),
+        is_cut=is_cut,
         stated_s=stated_s,
         input_options=demuxed.input_options,
         choice=_choice(streams, chosen),
         notes=(
             *_notes(_choice(streams, chosen), timeline, fields),
-            *_damage_notes(chosen, timeline, demuxed.container.get("format_name", "")),
+            *_damage_notes(chosen, timeline, container),
             *_ending_notes(recording, demuxed, chosen, stated_s, timeline),
-            *unread_notes(recording, chosen.end, demuxed.container.get("format_name", "")),
+            *unread,
         ),
+        unread=(*(["the end of the file is missing; copy it again"] if is_cut else ()), *unread),
     )
 
 

@@ -80,6 +80,7 @@ def test_every_window_of_every_video_has_its_row_and_its_feature(
         "videos_too_short": 0,
         "windows": 210,
         "windows_failed": 0,
+        "windows_in_gaps": 0,
         "videos_with_repeated_frames": {},
     }
     assert {row.end_s - row.start_s for row in features.rows} == {1.0}

@@ -1,6 +1,7 @@
 """Features of a folder of video files, without a corpus."""
 
 import os
+import re
 import resource
 import shutil
 import struct
@@ -23,10 +24,12 @@ from surgrec.features._videos import DecodedFrames
 from surgrec.recordings import _process
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
+from tests.support.clocks import overwrite
 from tests.support.tool import build_folder, ffmpeg, ffprobe, run_here
 from tests.support.videos import make_video
 
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")
+FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov", "-c:v", "libx264")
 
 
 @pytest.fixture(scope="module")
@@ -437,6 +440,29 @@ def test_a_damaged_stretch_leaves_its_windows_out(run_dir: Path, tmp_path: Path)
     choice = EncoderChoice(path=run_dir)
     (extracted,) = extract([str(path.parent)], choice, CONFIG, tmp_path / "out")
     assert extracted.windows > 3
+
+    # Every window has a feature, a failure, or a gap that names it.
+    facts = read_features(tmp_path / "out").facts
+    (gap,) = facts["gaps"]
+    assert (gap["source"], gap["video"], gap["windows"]) == ("videos", "a.mkv", extracted.in_gaps)
+    assert 3 < gap["start_s"] < 5 < gap["end_s"] <= 9
+    assert facts["counts"]["windows_in_gaps"] == extracted.in_gaps > 0
+    assert extracted.windows + extracted.failed + extracted.in_gaps == 23
+
+
+def test_an_end_that_cannot_be_read_is_a_failure_with_its_reason(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    path = clock(tmp_path / "videos" / "a.mp4", seconds=12, arguments=FRAGMENTED)
+    overwrite(path, start=0.5, end=1.0, seed=0)
+    (extracted,) = extract(
+        [str(path.parent)], EncoderChoice(path=run_dir), CONFIG, tmp_path / "out"
+    )
+    (failed,) = read_features(tmp_path / "out").failed
+    assert failed.start_s is not None
+    assert 4 < failed.start_s < 8
+    assert re.fullmatch(r"the last 0\.\d MB of the file \(\d\d%\) cannot be read", failed.reason)
+    assert extracted.windows > 5
 
 
 def test_a_folder_without_a_video_is_refused(tmp_path: Path) -> None:

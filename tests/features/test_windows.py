@@ -5,7 +5,13 @@ import pytest
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import SampleError
-from surgrec.features._windows import TimeSpan, joined, window_starts, window_times
+from surgrec.features._windows import (
+    TimeSpan,
+    joined,
+    window_starts,
+    window_times,
+    windows_in_gaps,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,24 @@ def test_windows_start_at_grid_times_at_which_a_whole_window_fits(
     spans: list[TimeSpan], span_s: float, stride_s: float, starts: list[float]
 ) -> None:
     np.testing.assert_allclose(window_starts(spans, span_s, stride_s), starts, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("spans", "gaps"),
+    [
+        ([(0.0, 9.0)], []),
+        ([(0.0, 4.0), (5.5, 9.0)], [((4.0, 5.5), 3)]),  # 3, 4 and 5
+        ([(2.5, 9.0)], [((0.0, 2.5), 3)]),  # 0, 1 and 2
+        ([(0.0, 4.0), (5.0, 5.5), (6.0, 9.0)], [((4.0, 5.0), 2), ((5.5, 6.0), 1)]),
+        ([(0.0, 4.0), (8.0, 9.0)], [((4.0, 8.0), 5)]),  # 3 to 7: no later one fits
+        ([(0.0, 1e9), (2e9, 3e9)], [((1e9, 2e9), 1_000_000_001)]),
+        ([], []),
+    ],
+)
+def test_windows_that_a_gap_costs_are_counted(
+    spans: list[TimeSpan], gaps: list[tuple[TimeSpan, int]]
+) -> None:
+    assert list(windows_in_gaps(spans, 2.0, 1.0)) == gaps
 
 
 def test_a_video_with_millions_of_windows_is_refused() -> None:
