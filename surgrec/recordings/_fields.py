@@ -114,6 +114,13 @@ def common_scan(scans: Iterable[Scan | None]) -> Scan | None:
     return "progressive" if is_progressive else None
 
 
+def may_be_interlaced(scans: Iterable[Scan | None]) -> bool:
+    """Return whether consecutive pictures seem to have fields, in whichever order."""
+    found = [scan for scan in scans if scan is not None]
+    progressive = found.count("progressive")
+    return len(found) - progressive >= max(_ENOUGH, progressive)
+
+
 def stretches(scans: Sequence[Scan | None], *, most: int) -> tuple[Stretch, ...]:
     """Return the stretches of one scan that explain the pictures best.
 

@@ -2,14 +2,18 @@
 
 The rule has one place, which is `find_fields`:
 
+0. Pictures of fewer than 200 lines are as flagged: no camera interlaces so few, and detail that
+   moves by whole lines looks like fields.
 1. A few pictures at several places of the file are looked at. Where their content agrees with the
    flags that the decoder gives them, or is unclear, the flags hold for the whole file.
 2. If the content contradicts the flags, and is clear and the same at all places, it holds for the
-   whole file.
+   whole file. Fields in an unclear order contradict the flag of progressive pictures.
 3. Else every picture is looked at, and each stretch has its own scan. An unclear stretch, in which
    nothing moves, has that of its neighbor.
 
-A stretch that is shorter than the distance of two places may be missed by the first step.
+A stretch between two places may be missed by the first step. Places begin with keyframes. They are
+about 15 s apart, or as far as the keyframes; in a video of less than 75 s, a fifth of its length,
+but 2 s at least. The last one is at the last keyframe.
 """
 
 import itertools
@@ -20,7 +24,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from surgrec.recordings._ffmpeg import Ffmpeg, FfmpegError
-from surgrec.recordings._fields import Gray, Scan, Stretch, common_scan, scan_of, stretches
+from surgrec.recordings._fields import (
+    Gray,
+    Scan,
+    Stretch,
+    common_scan,
+    may_be_interlaced,
+    scan_of,
+    stretches,
+)
 from surgrec.recordings._recording import Recording
 from surgrec.recordings._timeline import Packets, Timeline
 
@@ -28,8 +40,10 @@ _COLUMNS = 80
 """Width to which pictures are reduced. Their lines stay."""
 _PICTURES = 14
 """Consecutive pictures at a place."""
-_PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 20.0, 60
-"""Up to 5 places, 2 s apart or more; long videos have one every 20 s, and up to 60."""
+_FEWEST_LINES = 200
+"""Lines from which pictures may be interlaced against their flags."""
+_PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 15.0, 2_000
+"""Up to 5 intervals of 2 s or more; long videos have a place every 15 s, for 8 hours."""
 _LONGEST_SKIP = 100
 """Pictures that may be decoded to reach a place."""
 _MOST_STRETCHES = 200
@@ -71,12 +85,15 @@ class Scanned:
 class _Place:
     scan: Scan | None
     """What the content tells."""
+    may_be_interlaced: bool
     flags: frozenset[Scan]
     """What the decoder says about the pictures."""
 
     @property
     def is_contradiction(self) -> bool:
-        return self.scan is not None and self.flags != {self.scan}
+        if self.scan is None:
+            return self.may_be_interlaced and self.flags == {"progressive"}
+        return self.flags != {self.scan}
 
 
 def find_fields(video: Scanned) -> Fields:
@@ -85,6 +102,9 @@ def find_fields(video: Scanned) -> Fields:
     Raises:
         BadVideoError: The file cannot be read for now, or needs too much memory or time.
     """
+    if video.height < _FEWEST_LINES:
+        return Fields()
+
     # A time does not tell the place in a file whose clock jumps.
     by_bytes = video.starts_anywhere and bool((video.packets.positions >= 0).all())
     reaches_all = by_bytes or not video.timeline.joins
@@ -116,10 +136,11 @@ class _Seek:
 
 
 def _seeks(video: Scanned, *, by_bytes: bool) -> Iterator[_Seek]:
-    """Yield the places to look at: pictures with which a decoder can begin, spread evenly."""
+    """Yield the places to look at: keyframes spread evenly, with the first and the last."""
     packets, duration_s = video.packets, video.timeline.duration_s
     number = max(1, min(_PLACES, duration_s / _CLOSE_S), min(_MOST_PLACES, duration_s / _FAR_S))
-    wanted = np.arange(int(number)) * len(packets) // int(number)
+    last = max(0, len(packets) - _PICTURES)
+    wanted = np.linspace(0, last, int(number) + 1).astype(np.int64)
     # A recording that was joined to another one may differ from it.
     joins_s = [join.at_s for join in video.timeline.joins[:_MOST_PLACES]]
     wanted = np.append(wanted, np.searchsorted(video.timeline.pictures_s, joins_s) + _PICTURES)
@@ -172,8 +193,10 @@ def _look(video: Scanned, seek: _Seek) -> _Place:
         "bff": lines.count(f"{_MARK}=bff".encode()),
     }
     flagged["progressive"] = len(pictures) - sum(flagged.values())
+    scans = list(_scans(iter(pictures)))
     return _Place(
-        scan=common_scan(_scans(iter(pictures))),
+        scan=common_scan(scans),
+        may_be_interlaced=may_be_interlaced(scans),
         flags=frozenset(scan for scan, count in flagged.items() if count > 0),
     )
 

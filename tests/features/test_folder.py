@@ -114,7 +114,10 @@ def same_in_both(folder: Path, kind: str) -> Path:
         return path
     if kind == "interlaced in parts":
         path.parent.mkdir()
-        waves = "color=size=128x64:rate={},geq=lum='128+100*sin((X+{}*N)/12)':cb=128:cr=128"
+        waves = (
+            "color=size=128x4:rate={},geq=lum='128+100*sin((X+{}*N)/12)':cb=128:cr=128,"
+            "scale=128:208:flags=neighbor"
+        )
         still, combed = waves.format(16, 6), waves.format(32, 3) + ",tinterlace=interleave_top"
         sources = [
             w for source in (still, combed) for w in ("-f", "lavfi", "-t", "4", "-i", source)

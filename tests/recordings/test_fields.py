@@ -10,6 +10,7 @@ from surgrec.recordings._fields import (
     Scan,
     Stretch,
     common_scan,
+    may_be_interlaced,
     scan_of,
     stretches,
 )
@@ -83,6 +84,13 @@ def test_film_pulled_down_to_fields_is_interlaced() -> None:
         picture[1::2] = bottom[1::2]
         pictures.append(picture)
     assert common_scan(scans_of(pictures)) == "tff"
+
+
+def test_fields_in_an_unclear_order_are_fields() -> None:
+    scans: list[Scan | None] = [None, *["tff"] * 6, *["bff"] * 4, "progressive", None]
+    assert common_scan(scans) is None
+    assert may_be_interlaced(scans)
+    assert not may_be_interlaced([None, *["progressive"] * 6, *["bff"] * 4])
 
 
 def test_stretches_begin_where_the_scan_changes() -> None:
