@@ -74,7 +74,18 @@ def timeline_of(times: np.ndarray, average: float) -> Timeline:
     return make_timeline(packets, average_rate=rate, nominal_rate=rate)
 
 
-@pytest.mark.parametrize("name", CLOCKS)
+QUICK_CLOCKS = ("25", "29.97", "24 in ms", "stated 23", "5, then 25", "jitter in ms", "dropped") + (
+    "pairs at one time",
+    "bursts of 3",
+    "bursts of 20",
+    "stalls of 1 s",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK_CLOCKS else slow) for name in CLOCKS],
+)
 def test_every_picture_becomes_a_frame_near_its_time(name: str) -> None:
     times, average, highest = CLOCKS[name]
     timeline = timeline_of(times, average)
@@ -91,6 +102,21 @@ def test_every_picture_becomes_a_frame_near_its_time(name: str) -> None:
     firsts = np.array([frame.first for frame in frames]) / float(timeline.rate)
     late_s = np.abs(firsts - (times - times[0]))
     assert late_s.max() < (1.0 if "burst" in name or "stall" in name else 0.15)
+    # Frames catch up behind a burst, which is some seconds before this picture.
+    assert late_s[times <= 75][-1] < 2.5 / average or "then a burst" in name
+
+
+@pytest.mark.parametrize("step_s", [1e-5, 0.004])
+def test_a_burst_of_nearly_equal_times_has_a_usable_rate(step_s: float) -> None:
+    times = np.concatenate([steady(25, 8), 8 + step_s * np.arange(20), 8.04 + steady(25, 8)])
+    timeline = timeline_of(times, 25)
+    assert 40 < timeline.rate < 60
+    frames = Sampler(timeline=timeline, rate=timeline.rate).frames(
+        Picture(time_s=float(time), data=b"", is_trusted=True) for time in times
+    )
+    late_s = np.array([float(frame.first / timeline.rate) for frame in frames]) - times
+    assert len(late_s) == len(times)
+    assert np.abs(late_s[times > 10]).max() < 0.05
 
 
 def test_a_clock_that_runs_wild_has_a_rate_of_1000() -> None:
