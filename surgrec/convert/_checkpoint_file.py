@@ -5,6 +5,7 @@ No code in a file is executed: a pickle may build only tensors and the types of 
 
 import argparse
 import hashlib
+import lzma
 import pathlib
 import pickle
 import re
@@ -60,6 +61,7 @@ _DAMAGED = (
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
 )
 
 _WRAPPERS = re.compile(

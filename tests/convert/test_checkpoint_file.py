@@ -234,12 +234,30 @@ def test_a_pickle_bomb_is_refused_before_it_unpickles(tmp_path):
         read_checkpoint_file(path)
 
 
-def test_a_compressed_archive_is_read(tmp_path):
+COMPRESSIONS = (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_damaged_compressed_bytes_are_one_sentence(tmp_path, compression):
+    path = tmp_path / "damaged.pth"
+    write_archive(path, b"\x80\x02}.", [("data/0", bytes(range(256)) * 40)], compression)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("archive/data/0")
+        start = entry.header_offset + 30 + len(entry.filename)
+    data = bytearray(path.read_bytes())
+    data[start + 12 : start + 60] = b"\xff" * 48
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"damaged\.pth is not a readable PyTorch file"):
+        read_checkpoint_file(path)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_compressed_archive_is_read(tmp_path, compression):
     tensors = random_tensors(vjepa_encoder(24, 1, 96, 2))
     torch.save({"encoder": tensors}, tmp_path / "plain.pth")
     with zipfile.ZipFile(tmp_path / "plain.pth") as plain:
         entries = [(info.filename, plain.read(info)) for info in plain.infolist()]
-    with zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+    with zipfile.ZipFile(tmp_path / "packed.pth", "w", compression) as packed:
         for name, data in entries:
             packed.writestr(name, data)
     read = read_checkpoint_file(tmp_path / "packed.pth").content["encoder"]
