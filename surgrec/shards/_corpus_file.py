@@ -1,6 +1,7 @@
 """`corpus.json`: the sources of a corpus, their shards, and the settings they were built with."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
@@ -109,6 +110,12 @@ class CorpusFile:
                 raise ShardError(
                     f"{context}: sources.{name}.tables is {entry.tables!r:.40}, an invalid suffix; "
                     f"{_REMEDY}"
+                )
+            counts = Counter(shard.name for shard in entry.shards)
+            twice = [shard for shard, count in counts.items() if count > 1]
+            if twice:
+                raise ShardError(
+                    f"{context}: sources.{name}.shards lists {twice[0]!r:.80} twice; {_REMEDY}"
                 )
         return content
 

@@ -13,7 +13,7 @@ from surgrec.shards import (
     ShardWriter,
     SourceEntry,
     shard_name,
-    source_digest,
+    source_totals,
 )
 from surgrec.shards._index import samples_to_parquet
 from surgrec.shards.layout import INDEX_FILE
@@ -84,16 +84,7 @@ def write_corpus(
             samples += added
         store.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
         entries[name] = SourceEntry(
-            domain=clips[0].domain,
-            shards=shards,
-            samples=len(samples),
-            videos=1,
-            videos_failed=0,
-            cases=1,
-            hours=round(sum(clip.duration_s for clip in clips) / 3600, 6),
-            bytes=sum(shard.bytes for shard in shards),
-            digest=source_digest((sample.key, sample.sha256) for sample in samples),
-            plan="plan",
+            shards=shards, videos_failed=0, plan="plan", **source_totals(samples, shards)
         )
     CorpusFile(settings={"fps": 8.0}, encoder={"ffmpeg": "5.1"}, sources=entries).write(store)
     return root

@@ -1,7 +1,9 @@
 """`verify` finds every kind of damage, each planted here, and nothing in a sound corpus."""
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from surgrec_shard.verify import Findings, verify
 
 from surgrec.errors import ShardError
 from surgrec.manifest import Video
+from surgrec.shards import open_corpus
 from surgrec.shards._write import idx_path
 from tests.support.tool import run_here
 from tests.support.videos import build_corpus, make_video
@@ -128,9 +131,13 @@ def lose_the_labels(corpus: Path) -> None:
 
 
 def change_the_digest(corpus: Path) -> None:
+    change_the_entry(corpus, digest="0" * 64)
+
+
+def change_the_entry(corpus: Path, **values: object) -> None:
     path = corpus / "corpus.json"
     content = json.loads(path.read_text())
-    content["sources"]["lap"]["digest"] = "0" * 64
+    content["sources"]["lap"] |= values
     path.write_text(json.dumps(content))
 
 
@@ -139,7 +146,8 @@ def change_the_digest(corpus: Path) -> None:
     [
         (flip_a_byte_of_a_clip, "the mp4 does not have the digest of the index"),
         (flip_a_byte_of_a_tar_header, "has the SHA-256"),
-        (truncate_a_shard, "cannot be read to its end"),
+        (flip_a_byte_of_a_tar_header, "cannot be read to its end"),
+        (truncate_a_shard, "bytes, but corpus.json lists"),
         (empty_a_shard, "has 0 bytes, but corpus.json lists"),
         (lose_a_shard, "does not exist"),
         (lose_an_idx, ".tar.idx does not exist"),
@@ -159,6 +167,47 @@ def test_damage_is_found(damage: Callable[[Path], None], message: str, corpus: P
     problems = check(corpus).problems
     assert any(message in problem for problem in problems), problems
     assert all("/cat/" not in problem for problem in problems), "in the damaged source alone"
+
+
+@pytest.mark.parametrize(
+    ("total", "wrong", "right"),
+    [
+        ("hours", 99.0, "0.004444"),
+        ("cases", 77, "1"),
+        ("videos", 5, "1"),
+        ("bytes", 1, None),
+        ("domain", "robotic", "other"),
+    ],
+)
+def test_a_wrong_total_in_corpus_json_is_found(
+    total: str, wrong: object, right: str | None, corpus: Path
+) -> None:
+    shards = (corpus / "lap").glob("*.tar")
+    right = right or str(sum(path.stat().st_size for path in shards))
+    change_the_entry(corpus, **{total: wrong})
+    whose = "shards have" if total == "bytes" else "index has"
+    assert check(corpus).problems == [
+        f"{corpus}/lap: the {whose} the {total} {right}, but corpus.json lists {wrong}"
+    ]
+
+
+def test_a_shard_that_is_listed_twice_is_refused(corpus: Path) -> None:
+    path = corpus / "corpus.json"
+    shards = json.loads(path.read_text())["sources"]["lap"]["shards"]
+    change_the_entry(corpus, shards=[*shards, shards[0]])
+    with pytest.raises(ShardError, match=rf"sources\.lap\.shards lists '{shards[0]['name']}' twi"):
+        open_corpus(corpus)
+
+
+@pytest.mark.parametrize("suffix", ["", ".idx"])
+def test_a_file_of_another_size_is_not_copied(suffix: str, corpus: Path) -> None:
+    shard = first_shard(corpus)
+    os.truncate(f"{shard}{suffix}", 300 << 30)
+    start = time.monotonic()
+    (problem,) = check(corpus).problems
+    assert time.monotonic() - start < 20
+    assert problem.startswith(f"{shard}: the {suffix or 'shard'} ")
+    assert f"{300 << 30} bytes" in problem
 
 
 @pytest.mark.parametrize(

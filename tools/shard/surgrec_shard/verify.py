@@ -17,7 +17,7 @@ from surgrec.shards import (
     Shard,
     Source,
     open_corpus,
-    source_digest,
+    source_totals,
     unlisted_files,
 )
 from surgrec.shards.layout import read_clip_json
@@ -26,6 +26,8 @@ from surgrec_shard.disk import writing_to
 
 _COPY_BYTES = 64 << 20
 """Bytes per read when a shard is copied."""
+_HOURS = 2e-6
+"""Largest difference of hours, which `corpus.json` lists with six decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +95,20 @@ def _check_source(source: Source, samples_of: dict[str, list[Sample]]) -> Iterat
         difference = sorted(set(samples_of) ^ listed)
         yield f"{context}: only the index or only corpus.json lists {', '.join(difference)}"
 
-    digest = source_digest(
-        (sample.key, sample.sha256) for samples in samples_of.values() for sample in samples
-    )
-    if digest != source.entry.digest:
-        yield (
-            f"{context}: the index has the digest {digest[:12]}, but corpus.json lists "
-            f"{source.entry.digest[:12]}"
-        )
+    samples = [sample for samples in samples_of.values() for sample in samples]
+    if not samples:
+        yield f"{context}: the index has no samples"
+        return
+    for total, found in source_totals(samples, source.entry.shards).items():
+        stored = getattr(source.entry, total)
+        # The order of the rows decides the last digit of a sum.
+        is_same = abs(found - stored) <= _HOURS if total == "hours" else found == stored
+        if not is_same:
+            whose = "the shards have" if total == "bytes" else "the index has"
+            yield (
+                f"{context}: {whose} the {total} {found!s:.12}, but corpus.json lists "
+                f"{stored!s:.12}"
+            )
     for table in source.missing_tables():
         yield f"{context}: {table} is missing"
 
@@ -108,20 +116,27 @@ def _check_source(source: Source, samples_of: dict[str, list[Sample]]) -> Iterat
 def _check_shard(source: Source, shard: Shard, samples: list[Sample], decode_all: bool) -> Findings:
     """Check one shard against its samples in the index. A missing shard does not count as read."""
     name = f"{source.name}/{shard.name}"
+    try:
+        wrong = list(_check_sizes(source, name, shard))
+    except MissingError as error:
+        return Findings(problems=[str(error)])
+    if wrong:
+        return Findings(problems=wrong)
+
     with (
         writing_to(Path(tempfile.gettempdir()), "set TMPDIR to another disk"),
         tempfile.TemporaryDirectory() as temporary,
     ):
         folder = Path(temporary)
         try:
-            path, digest = _copy(source, name, folder / "shard.tar")
+            path, digest = _copy(source, name, shard.bytes, folder / "shard.tar")
             offsets = source.store.read(f"{name}.idx")
         except MissingError as error:
             return Findings(problems=[str(error)])
 
         to_decode = samples if decode_all else samples[:1]
         problems = [
-            *_check_bytes(path, digest, shard),
+            *_check_digest(digest, shard),
             *_check_offsets(offsets, samples),
             *_check_members(path, samples),
         ]
@@ -130,10 +145,9 @@ def _check_shard(source: Source, shard: Shard, samples: list[Sample], decode_all
     return Findings(shards=1, samples=len(samples), decoded=len(to_decode), problems=problems)
 
 
-def _copy(source: Source, name: str, path: Path) -> tuple[Path, str]:
-    """Copy a shard to a local path. Return the path and the SHA-256."""
+def _copy(source: Source, name: str, size: int, path: Path) -> tuple[Path, str]:
+    """Copy a shard of `size` bytes to a local path. Return the path and the SHA-256."""
     digest = hashlib.sha256()
-    size = source.store.size(name)
     with path.open("wb") as copy:
         for start in range(0, size, _COPY_BYTES):
             data = source.store.read_range(name, start, min(_COPY_BYTES, size - start))
@@ -142,10 +156,18 @@ def _copy(source: Source, name: str, path: Path) -> tuple[Path, str]:
     return path, digest.hexdigest()
 
 
-def _check_bytes(path: Path, digest: str, shard: Shard) -> Iterator[str]:
-    size = path.stat().st_size
+def _check_sizes(source: Source, name: str, shard: Shard) -> Iterator[str]:
+    """Compare sizes before anything is copied: a file of any size may have the name."""
+    size = source.store.size(name)
     if size != shard.bytes:
         yield f"the shard has {size} bytes, but corpus.json lists {shard.bytes}"
+
+    size, expected = source.store.size(f"{name}.idx"), 8 * (shard.samples + 1)
+    if size != expected:
+        yield f"the .idx does not have the offsets of the index: {size} bytes, not {expected}"
+
+
+def _check_digest(digest: str, shard: Shard) -> Iterator[str]:
     if digest != shard.sha256:
         yield f"the shard has the SHA-256 {digest[:12]}, but corpus.json lists {shard.sha256[:12]}"
 
