@@ -84,6 +84,11 @@ class Checkpoints:
         """Return the steps that have a checkpoint, in ascending order."""
         return RunFiles(self.run_dir).checkpoint_steps()
 
+    def unfinished(self, step: int) -> Path:
+        """Return the folder in which a save collects the files of a checkpoint."""
+        path = self._path(step)
+        return path.with_name(f".{path.name}.partial")
+
     def save(
         self,
         step: int,
@@ -107,7 +112,7 @@ class Checkpoints:
         """
         check_owned()
         path = self._path(step)
-        partial = path.with_name(f".{path.name}.partial")
+        partial = self.unfinished(step)
         try:
             self._remove_unfinished()
             partial.mkdir(parents=True)
@@ -169,8 +174,10 @@ class Checkpoints:
                 "resume with the same settings, or start in another run_dir"
             )
 
-        for name, digest in facts["files"].items():
-            _check_file(path, name, digest)
+        # Every file that is loaded must have its digest, and every listed file must be there.
+        needed = [*(f"{name}.safetensors" for name in state.modules), _OPTIMIZER_FILE]
+        for name in dict.fromkeys([*needed, *facts["files"]]):
+            _check_file(path, name, facts["files"].get(name))
 
         for name, module in state.modules.items():
             file = path / f"{name}.safetensors"
@@ -290,6 +297,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check_file(path: Path, name: str, digest: str | None) -> None:
+    """Refuse a file without its digest, or with another one."""
     if Path(name).name != name or not (path / name).is_file() or file_sha256(path / name) != digest:
         raise CheckpointError(
             f"{path / name} is missing or damaged; remove the folder {path} to resume from the "

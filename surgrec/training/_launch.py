@@ -15,6 +15,7 @@ from surgrec.errors import ConfigError, SetupError, reason
 from surgrec.models import ENCODER_SIZES
 from surgrec.runs import RunFiles
 from surgrec.storage import acquire
+from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints
 from surgrec.training._launcher import (
     check_launch,
@@ -22,6 +23,7 @@ from surgrec.training._launcher import (
     launched_processes,
     program_of_command,
 )
+from surgrec.training._lost import require_nothing_lost
 from surgrec.training._ranks import on_main, ranks_end_together
 
 Precision = Literal["no", "bf16"]
@@ -99,30 +101,45 @@ def start_accelerator(precision: Precision) -> Accelerator:
     return accelerator
 
 
-def start_run(accelerator: Accelerator, checkpoints: Checkpoints, *, resume: bool) -> int:
+def start_run(
+    accelerator: Accelerator, checkpoints: Checkpoints, *, resume: bool, first_save: int
+) -> int:
     """Create and lock the run folder and return the first step.
 
     The first step is 0, or the step of the newest checkpoint. The main process reads the folder and
     broadcasts the answer: over NFS, ranks may see different states of a folder.
 
+    Args:
+        accelerator: Connects the ranks.
+        checkpoints: Checkpoints in the run folder.
+        resume: Whether a run in the folder is continued.
+        first_save: Steps before the first checkpoint, if the folder does not tell it.
+
     Raises:
         ConfigError: The folder already contains a run and `resume` is false, or another process
             is training there.
+        CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
         StorageError: The folder cannot be locked.
     """
-    return on_main(accelerator, lambda: _first_step(checkpoints, resume=resume))
+    return on_main(
+        accelerator, lambda: _first_step(checkpoints, resume=resume, first_save=first_save)
+    )
 
 
-def _first_step(checkpoints: Checkpoints, *, resume: bool) -> int:
+def _first_step(checkpoints: Checkpoints, *, resume: bool, first_save: int) -> int:
     run_dir = checkpoints.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     acquire(run_dir, doing="training")
 
     steps = checkpoints.steps()
+    if not steps:
+        require_nothing_lost(checkpoints, first_save)
     if not resume and (steps or RunFiles(run_dir).metrics.exists()):
         last = f"a checkpoint of step {steps[-1]}" if steps else "no checkpoint"
         raise ConfigError(
             f"{run_dir} already holds a run, with {last}; continue it with --resume true, or "
             "choose another run_dir"
         )
+    if resume and not steps:
+        say(escape(f"{run_dir} has no checkpoint yet; the run starts at step 0"))
     return steps[-1] if steps else 0

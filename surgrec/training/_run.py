@@ -20,7 +20,7 @@ from surgrec.clips import VIEWS_VERSION, ClipBatch, clip_batches
 from surgrec.errors import CheckpointError
 from surgrec.json_files import typed
 from surgrec.masks import MASKS_VERSION
-from surgrec.models import ENCODER_FILE, Encoder, encoder_provenance, save_encoder
+from surgrec.models import ENCODER_FILE, Encoder, save_encoder
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
 from surgrec.runs import record_start
@@ -37,6 +37,7 @@ from surgrec.training._checkpoint import Checkpoints, TrainingState
 from surgrec.training._data import RunData, open_data
 from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
+from surgrec.training._lost import encoder_step
 from surgrec.training._metrics import RunLog, progress_bar
 from surgrec.training._ranks import on_main
 from surgrec.training._run_config import RunConfig
@@ -94,6 +95,7 @@ class Run:
             SetupError: The processes do not see each other.
             ConfigError: The folder already contains a run and `resume` is false, or another
                 process is training there.
+            CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
         """
         accelerator = start_accelerator(config.precision)
         checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
@@ -102,7 +104,12 @@ class Run:
             recipe=recipe,
             accelerator=accelerator,
             checkpoints=checkpoints,
-            first_step=start_run(accelerator, checkpoints, resume=config.resume),
+            first_step=start_run(
+                accelerator,
+                checkpoints,
+                resume=config.resume,
+                first_save=min(config.save_every, config.steps),
+            ),
             _log=RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log),
         )
 
@@ -340,7 +347,7 @@ class Run:
     def _complete_encoder(self) -> None:
         """Write the encoder file if it is not of the checkpoint that the run continues."""
         run_dir = self.config.run_dir
-        if self.first_step and _encoder_step(run_dir / ENCODER_FILE) != self.first_step:
+        if self.first_step and encoder_step(run_dir / ENCODER_FILE) != self.first_step:
             self._write_encoder(self.first_step, run_dir / ENCODER_FILE)
 
     def _save(self, done: int) -> None:
@@ -377,11 +384,3 @@ class Run:
                 f"stopped as requested, with a checkpoint after {done} of {self.config.steps} "
                 "steps; --resume true continues"
             )
-
-
-def _encoder_step(path: Path) -> object:
-    """Return the step of an encoder file, or None if it is missing or damaged."""
-    try:
-        return encoder_provenance(path).get("step")
-    except CheckpointError:
-        return None

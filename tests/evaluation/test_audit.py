@@ -351,7 +351,6 @@ def test_another_video_of_a_case_in_a_renamed_source_is_never_no_overlap(
             case="c1",
             split=split,
             license="CC0",
-            labels=None,
         )
         build_corpus(tmp_path / name, [video], private=tmp_path / "private", public=public)
     then, now = (open_corpus([tmp_path / name]) for name in ("then", "now"))

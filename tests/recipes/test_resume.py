@@ -1,6 +1,7 @@
 """A resume goes on with the same samples, views and masks, or is refused with the difference."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,6 @@ def test_a_source_built_again_with_another_domain_is_refused(tmp_path: Path) -> 
             case=source,
             split="train",
             license="CC0",
-            labels=None,
         )
         for source, domain, pattern in (
             ("alpha", "laparoscopy", "testsrc2"),
@@ -174,3 +174,96 @@ def test_a_run_goes_on_with_a_smaller_learning_rate_and_records_it(
     # The history stays when nothing changes.
     train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 4)
     assert encoder_provenance(tmp_path / "encoder.safetensors")["tuned"] == [record]
+
+
+def files_of(run_dir: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(run_dir)): path.read_bytes()
+        for path in run_dir.rglob("*")
+        if path.is_file()
+    }
+
+
+def checkpoints_as_file(run_dir: Path) -> None:
+    (run_dir / "checkpoints").write_text("x", encoding="utf-8")
+
+
+def without_encoder(run_dir: Path) -> None:
+    (run_dir / "encoder.safetensors").unlink()
+
+
+def with_damaged_encoder(run_dir: Path) -> None:
+    (run_dir / "encoder.safetensors").write_bytes(b"")
+
+
+def without_log(run_dir: Path) -> None:
+    (run_dir / "metrics.jsonl").unlink()
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda run_dir: None, "has an encoder file of step 2, but no checkpoint"),
+        (without_log, "has an encoder file of step 2, but no checkpoint"),
+        (with_damaged_encoder, "has an encoder file, but no checkpoint"),
+        (without_encoder, "has rows of 2 steps, which reach the first save"),
+        (lambda run_dir: (run_dir / "checkpoints").mkdir(), "has an encoder file of step 2"),
+        (checkpoints_as_file, "checkpoints is not a folder; move it away"),
+        (
+            lambda run_dir: (run_dir / "checkpoints").symlink_to("/unmounted/scratch"),
+            "is a link to /unmounted/scratch, where no folder is; mount",
+        ),
+        (
+            lambda run_dir: (run_dir / "checkpoints").symlink_to("checkpoints"),
+            "is a link to checkpoints, where no folder is",
+        ),
+    ],
+)
+def test_a_run_whose_checkpoints_are_gone_is_refused_and_kept(
+    tiny_corpus: Path, tmp_path: Path, edit: Callable[[Path], object], words: str
+) -> None:
+    run_dir = tmp_path / "run"
+    train("jepa", tiny_corpus, run_dir)
+    shutil.rmtree(run_dir / "checkpoints")
+    edit(run_dir)
+    before = files_of(run_dir)
+    for resume in ("true", "false"):
+        with pytest.raises(CheckpointError) as refused:
+            train("jepa", tiny_corpus, run_dir, "--steps", 1, "--resume", resume)
+        assert words in str(refused.value)
+        assert files_of(run_dir) == before
+
+
+def test_a_run_killed_before_or_in_its_first_save_starts_again(
+    tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    resume = ("--resume", "true")
+    train("jepa", tiny_corpus, run_dir, *resume)
+    assert "has no checkpoint yet; the run starts at step 0" in capsys.readouterr().err
+    metrics, saved = run_dir / "metrics.jsonl", (run_dir / "encoder.safetensors").read_bytes()
+    first_row = metrics.read_text(encoding="utf-8").splitlines(keepends=True)[0]
+
+    def killed_before_the_save() -> None:
+        shutil.rmtree(run_dir / "checkpoints")
+        without_encoder(run_dir)
+        metrics.write_text(first_row, encoding="utf-8")
+
+    def killed_in_the_save() -> None:
+        checkpoint = run_dir / "checkpoints/step-00000002"
+        checkpoint.rename(checkpoint.with_name(".step-00000002.partial"))
+        without_encoder(run_dir)
+
+    def killed_behind_the_encoder_file() -> None:
+        checkpoint = run_dir / "checkpoints/step-00000002"
+        checkpoint.rename(checkpoint.with_name(".step-00000002.partial"))
+
+    for kill in (killed_before_the_save, killed_in_the_save, killed_behind_the_encoder_file):
+        kill()
+        # An earlier save than the one that the killed run was to make.
+        train("jepa", tiny_corpus, run_dir, *resume, "--save_every", 1)
+        assert "has no checkpoint yet; the run starts at step 0" in capsys.readouterr().err
+        assert (run_dir / "encoder.safetensors").read_bytes() == saved
+        assert len(read_rows(metrics)) == 2
+        shutil.rmtree(run_dir)
+        train("jepa", tiny_corpus, run_dir)

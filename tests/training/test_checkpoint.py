@@ -137,6 +137,27 @@ def test_a_forged_state_file_is_refused_in_one_sentence(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+@pytest.mark.parametrize("digest", [None, ""])
+def test_a_file_without_its_digest_is_not_loaded(
+    tmp_path: Path, name: str, digest: str | None
+) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    path = Checkpoints(tmp_path, keep=2).save(10, a_state(model, optimizer)) / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    state["files"].pop(name)
+    if digest is not None:
+        state["files"][name] = digest
+    path.write_text(json.dumps(state), encoding="utf-8")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    train(model, optimizer, 1)
+    after = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=f"{name} is missing or damaged"):
+        Checkpoints(tmp_path, keep=2).load(10, a_state(model, optimizer))
+    assert not torch.equal(before["0.weight"], after["0.weight"])
+    assert torch.equal(model.state_dict()["0.weight"], after["0.weight"]), "nothing was loaded"
+
+
 def test_folders_with_absurd_names_are_no_checkpoints(tmp_path: Path) -> None:
     model, optimizer = a_run(seed=0, steps=1)
     checkpoints = Checkpoints(tmp_path, keep=2)
