@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from surgrec.errors import ManifestError
-from surgrec.recordings import (
+from surgrec.recordings import BadVideoError
+from surgrec.recordings.content import (
     HEAD_BYTES,
-    BadVideoError,
     begins_like_other,
     begins_like_video,
     has_moving_picture,

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from surgrec.recordings._process import FfmpegProcess
 from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings.process import FfmpegProcess
 
 # Demuxers of video files. Playlists (hls, concat), images, text and network formats are excluded:
 # opening a file that claims to be a video must never open a second file.

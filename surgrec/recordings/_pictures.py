@@ -10,10 +10,10 @@ from typing import Literal
 from surgrec.recordings._demux import demux
 from surgrec.recordings._facts import RecordingFacts
 from surgrec.recordings._ffmpeg import Ffmpeg, read_error
-from surgrec.recordings._process import starting
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._timeline import VideoClock
 from surgrec.recordings._trust import PictureJudge
+from surgrec.recordings.process import starting
 
 PixelFormat = Literal["yuv420p", "rgb24"]
 _BYTES_PER_PIXEL = {"yuv420p": 1.5, "rgb24": 3.0}

@@ -21,7 +21,7 @@ from surgrec.features import EncoderChoice, Features, extract, read_features
 from surgrec.features._corpora import CorpusVideos
 from surgrec.features._folder import VideoFile, VideoFolder
 from surgrec.features._videos import DecodedFrames
-from surgrec.recordings import _process
+from surgrec.recordings import process
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
 from tests.support.clocks import overwrite
@@ -373,7 +373,7 @@ def test_a_video_for_which_ffmpeg_lacks_memory_is_left_out_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failing = tmp_path / program
-    find = _process.find_program
+    find = process.find_program
     wide = f'case "$(readlink $file)" in *wide*) {script};; esac'
     file = 'for word; do case "$word" in file:*) file="${word#file:}";; esac; done'
     failing.write_text(f'#!/bin/sh\n{file}\n{wide}\nexec {find(program)} "$@"\n')
@@ -388,7 +388,7 @@ def test_a_video_for_which_ffmpeg_lacks_memory_is_left_out_and_tried_again(
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(
-            _process, "find_program", lambda name: str(failing) if name == program else find(name)
+            process, "find_program", lambda name: str(failing) if name == program else find(name)
         )
         status = features([str(videos)], encoder=run_dir, out=out, device="cpu")
     assert status == SOME_FAILED

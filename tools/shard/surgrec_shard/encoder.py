@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from surgrec.errors import SetupError
-from surgrec.recordings import find_program, starting
+from surgrec.recordings.process import find_program, starting
 from surgrec_shard.disk import writing_to
 
 _LIBRARIES = ("libavcodec", "libavfilter", "libswscale")
