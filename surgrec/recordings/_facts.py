@@ -17,6 +17,7 @@ from surgrec.recordings._timeline import (
     LONGEST_PICTURE_S,
     PAUSE_S,
     UNUSUAL,
+    Packets,
     Timeline,
     make_timeline,
 )
@@ -46,8 +47,12 @@ _COLORS = (
 """ffprobe's key, the option of setparams, and values that can be stored."""
 _TRANSPOSE = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
 """ffmpeg's names of the exchange of rows and columns, by the signs of b and c of the matrix."""
-_SWALLOWING = frozenset(("h264", "hevc", "mpegvideo", "m4v", "nut"))
+_RAW = frozenset(("h264", "hevc", "mpegvideo", "m4v", "mjpeg", "obu"))
+"""Formats without a container: nothing tells the time of pictures behind damage."""
+_SWALLOWING = _RAW | {"nut"}
 """Formats in which a packet ends where the next one begins, behind any unreadable bytes."""
+_ZEROS = bytes(1024)
+"""Unreadable bytes that no picture contains."""
 _LARGEST_OTHER = 1.5
 """Size of a picture that refers to others, as a multiple of the usual size of those that do not."""
 _SMALLEST_PX, _LARGEST_PX = 16, 32768
@@ -79,8 +84,6 @@ class RecordingFacts:
     fields: Fields
     """Interlacing by content, where the file does not tell it or contradicts it."""
     timeline: Timeline
-    has_times: bool
-    """Whether the container has timestamps; else lost pictures make the later ones early."""
     packets: tuple[int, int]
     """Number of the stream's packets, and of their bytes."""
     is_cut: bool
@@ -132,6 +135,7 @@ def inspect(recording: Recording) -> RecordingFacts:
     chosen = _choose(streams)
     entries = chosen.entries
 
+    container = demuxed.container.get("format_name", "")
     timeline = make_timeline(
         chosen.packets,
         average_rate=_rate(entries, "avg_frame_rate", "r_frame_rate"),
@@ -140,6 +144,7 @@ def inspect(recording: Recording) -> RecordingFacts:
         counts=demuxed.container.get("format_name") in _COUNTING,
         listed=_listed(entries, demuxed.container.get("format_name", "")) - chosen.hidden,
         is_whole=has_index_at_end(recording),
+        swollen=_zeroed(recording, chosen) if container in _RAW else None,
     )
 
     matrix = _matrix(entries)
@@ -182,7 +187,6 @@ def inspect(recording: Recording) -> RecordingFacts:
         ),
         fields=fields,
         timeline=timeline,
-        has_times=demuxed.container.get("format_name") not in _COUNTING,
         packets=chosen.read,
         is_cut=is_cut,
         stated_s=stated_s,
@@ -315,18 +319,43 @@ def _damage_notes(stream: VideoStream, timeline: Timeline, container: str) -> It
     if container == "dv" and (packets.sizes != packets.sizes[0]).any():
         first = int(np.argmax(packets.sizes != packets.sizes[0]))
         yield f"the data near {second(first)} is not of the format before: it may be damaged"
-    if container not in _SWALLOWING or not packets.are_keys.any():
+    if container not in _SWALLOWING:
         return
 
     byte_rate = float(packets.sizes.sum()) / timeline.duration_s
-    usual = float(np.median(packets.sizes[packets.are_keys]))
-    largest = usual * np.where(packets.are_keys, UNUSUAL, _LARGEST_OTHER)
-    for index in np.flatnonzero(packets.sizes > np.maximum(largest, PAUSE_S * byte_rate)).tolist():
+    for index in _swollen(packets, byte_rate):
         size = int(packets.sizes[index])
         yield (
             f"{size / 1e3:.0f} kB near {second(index)} are unreadable, "
             f"about {size / byte_rate:.1f} s of video"
         )
+
+
+def _zeroed(recording: Recording, stream: VideoStream) -> list[int]:
+    """Return the packets of a raw stream that hold zeros behind their pictures."""
+    packets = stream.packets
+    rate = float(_rate(stream.entries, "avg_frame_rate", "r_frame_rate"))
+    byte_rate = float(packets.sizes.sum()) / len(packets) * rate
+    return [
+        index
+        for index in _swollen(packets, byte_rate)
+        if _ZEROS
+        in os.pread(
+            recording.fileno(), int(packets.sizes[index]), max(0, int(packets.positions[index]))
+        )
+    ]
+
+
+def _swollen(packets: Packets, byte_rate: float) -> list[int]:
+    """Return the packets that are too large for a picture, and hold a second of video."""
+    if not packets.are_keys.any():
+        return []
+    usual = float(np.median(packets.sizes[packets.are_keys]))
+    largest = usual * np.where(packets.are_keys, UNUSUAL, _LARGEST_OTHER)
+    found: list[int] = np.flatnonzero(
+        packets.sizes > np.maximum(largest, PAUSE_S * byte_rate)
+    ).tolist()
+    return found
 
 
 def _ending_notes(

@@ -105,8 +105,8 @@ class PictureReader:
         for mark, container_us in self._marks():
             if mark == _DECODED:
                 time_s = self._clock.time_of(container_us / 1e6)
-                is_corrupt = self._process.log.next_is_corrupt()
-                judged.append((container_us, time_s, self._judge.trusts(time_s, is_corrupt)))
+                decoded = self._process.log.next_decoded()
+                judged.append((container_us, time_s, self._judge.trusts(time_s, *decoded)))
                 continue
 
             # Pictures leave the filters in the order in which they were decoded.

@@ -12,7 +12,7 @@ leave this room are of the video's clock, in seconds.
 import bisect
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -133,6 +133,8 @@ class Timeline:
     """
     average_rate: float
     """Pictures per second, without the gaps."""
+    is_bare: bool = False
+    """Whether nothing tells how many pictures are lost in damage: the clock is lost behind it."""
 
     @property
     def start_s(self) -> float:
@@ -268,6 +270,7 @@ def make_timeline(
     counts: bool = False,
     listed: int = 0,
     is_whole: bool = False,
+    swollen: Sequence[int] | None = None,
 ) -> Timeline:
     """Return the clock of a video stream.
 
@@ -280,6 +283,8 @@ def make_timeline(
         listed: Number of pictures that the container lists; 0 if it lists none.
         is_whole: Whether the end of the file is there: listed pictures that are not found were lost
             within it.
+        swollen: Of a raw stream: indices of packets that hold unreadable bytes behind their
+            pictures. None for other formats.
     """
     packets = _with_all_times(packets, average_rate)
     usual_s = _usual_interval(packets.order_s, float(average_rate))
@@ -287,6 +292,7 @@ def make_timeline(
     # A piece has its own offset from the container's clock to the video's clock.
     period_s = 1 / float(average_rate)
     lost = _lost_pictures(packets, usual_s, period_s, listed, is_whole) if counts else {}
+    lost |= {index + 1: 0.0 for index in swollen or () if index + 1 < len(packets)}
     runs = _runs(packets, usual_s, lost)
     _set_offsets(runs, joinable=joinable)
     lost_s = None
@@ -328,6 +334,7 @@ def make_timeline(
         joins=joins,
         rate=_highest_rate(np.sort(times), average_rate, nominal_rate),
         average_rate=_average_rate(np.diff(pictures)[~is_gap], usual_s),
+        is_bare=swollen is not None,
     )
 
 

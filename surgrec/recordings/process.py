@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from surgrec.errors import MachineError, SetupError
 from surgrec.recordings._recording import BadVideoError
@@ -248,6 +248,15 @@ class FfmpegProcess:
         )
 
 
+class DecodedFrom(NamedTuple):
+    """The data of a decoded picture, as the log tells."""
+
+    is_corrupt: bool
+    """Whether it is damaged."""
+    follows_error: bool = False
+    """Whether the decoder complained since the picture before."""
+
+
 class ComplaintLog:
     """The log of an ffmpeg, read by a thread while the process runs.
 
@@ -270,8 +279,8 @@ class ComplaintLog:
         self.lacks_memory = False
         self.is_too_long = False
         self._first: collections.Counter[str] = collections.Counter()
-        self._decoded: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._is_corrupt = False
+        self._decoded: queue.SimpleQueue[DecodedFrom] = queue.SimpleQueue()
+        self._is_corrupt, self._told = False, 0
         self._process = process
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -280,8 +289,8 @@ class ComplaintLog:
         """Wait for the end of the log."""
         self._thread.join()
 
-    def next_is_corrupt(self) -> bool:
-        """Return whether the next decoded picture comes from damaged data. Waits for its entry.
+    def next_decoded(self) -> DecodedFrom:
+        """Return what the log says about the next decoded picture. Waits for its entry.
 
         ffmpeg writes such entries with its option `-debug_ts`.
         """
@@ -305,7 +314,7 @@ class ComplaintLog:
                     self.is_too_long = True
                     self._process.kill()
                 self._take(raw.decode("utf-8", errors="replace").rstrip("\n"))
-        self._decoded.put(self._is_corrupt)  # nobody waits for ever
+        self._put_decoded()  # nobody waits for ever
 
     def _take_entry(self, raw: bytes) -> bool:
         """Take a line that is no complaint. Complaints about a picture come before its entry."""
@@ -313,9 +322,13 @@ class ComplaintLog:
         if found is None or found["level"] != "info":
             return False
         if found["text"].startswith("decoder -> "):
-            self._decoded.put(self._is_corrupt)
-            self._is_corrupt = False
+            self._put_decoded()
         return True
+
+    def _put_decoded(self) -> None:
+        follows_error, self._told = self.errors > self._told, self.errors
+        self._decoded.put(DecodedFrom(is_corrupt=self._is_corrupt, follows_error=follows_error))
+        self._is_corrupt = False
 
     def _take(self, line: str) -> None:
         """Take a line. Only its level tells a complaint from text that is in the file."""

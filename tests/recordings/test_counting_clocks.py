@@ -1,11 +1,12 @@
 """Containers without timestamps, whose clock counts pictures: AVI, MXF and raw streams."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.clocks import record_clock, remove, stored_of
+from tests.support.clocks import overwrite, record_clock, remove, stored_of
 
 FEW = "select='not(eq(mod(n,5),3))',"
 HOLE = "select='not(between(t,8,11))',"
@@ -46,3 +47,22 @@ def test_bytes_removed_from_an_avi_with_dropped_pictures_cost_their_stretch(
     assert stored.facts.duration_s == pytest.approx(20, abs=0.3)
     assert stored.late_s.max() < 0.15
     assert stored.late_s.min() > -1.05
+
+
+@pytest.mark.parametrize("damage", [remove, overwrite])
+def test_behind_damage_in_a_raw_stream_no_picture_gets_a_time(
+    damage: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = record_clock(
+        tmp_path / "clock.h264",
+        seconds=12,
+        size="128x64",
+        filters=",noise=alls=6:allf=t",
+        arguments=("-c:v", "libx264", "-preset", "ultrafast", "-g", "25"),
+    )
+    stored = stored_of(damage(whole, start=0.4, end=0.6))
+    assert np.abs(stored.late_s).max() < 0.15
+    assert 4 < stored.seconds < 5.5
+    (missing,) = stored.missing
+    assert missing.start_s == pytest.approx(stored.seconds, abs=0.1)
+    assert missing.end_s == pytest.approx(stored.facts.duration_s, abs=0.1)

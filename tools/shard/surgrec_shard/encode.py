@@ -373,8 +373,8 @@ def _damage_notes(times_s: list[float], facts: RecordingFacts) -> Iterator[str]:
     places = sorted({round(time_s) for time_s in times_s})
     listed = ", ".join(map(str, places[:_MOST_PLACES]))
     more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
-    early = "" if facts.has_times else ", and the file has no timestamps: the rest may be early"
-    yield f"damaged data near {listed} s{more}: pictures may be missing there{early}"
+    rest = "; the file has no timestamps: the rest is left out" if facts.timeline.is_bare else ""
+    yield f"damaged data near {listed} s{more}: pictures may be missing there{rest}"
 
 
 def _encoding(settings: EncodeSettings) -> list[str]:
