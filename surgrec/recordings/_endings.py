@@ -32,6 +32,17 @@ def lacks_bytes(recording: Recording) -> bool:
     return head[:3] == b"FLV" and _ends_inside_a_tag(recording)
 
 
+def is_unfinished(recording: Recording) -> bool:
+    """Return whether the recorder of an AVI or FLV file stopped before it wrote the size."""
+    head = os.pread(recording.fileno(), 4096, 0)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return head[4:8] in (bytes(4), b"\xff" * 4) and not has_index_at_end(recording)
+    if head[:3] != b"FLV" or not _ends_inside_a_tag(recording):
+        return False
+    at = head.find(b"\x00\x08duration\x00")
+    return at < 0 or head[at + 11 : at + 19] == bytes(8)
+
+
 def has_index_at_end(recording: Recording) -> bool:
     """Return whether the end of an AVI or ASF file is there: the index of its packets."""
     head, size = os.pread(recording.fileno(), 16, 0), recording.identity.size
@@ -70,8 +81,8 @@ def unread_notes(recording: Recording, end: int, container: str) -> Iterator[str
     """
     size = recording.identity.size
     if "mp4" in container:
-        found, readable = _read_boxes(recording)
-        if found > 1:
+        second, readable = _read_boxes(recording)
+        if second and end <= second:
             yield "a second mp4 was appended to the file: only the first is read"
         if size - readable > _LARGEST_TAIL * size:
             yield _unread_note(size - readable, size)
@@ -87,8 +98,8 @@ def _unread_note(tail: int, size: int) -> str:
 
 
 def _read_boxes(recording: Recording) -> tuple[int, int]:
-    """Return how many mp4 files follow each other in a file, and where their boxes end."""
-    at, found, size = 0, 0, recording.identity.size
+    """Return where an appended mp4 begins in a file, 0 if none does, and where its boxes end."""
+    at, second, size = 0, 0, recording.identity.size
     mended = dict(recording.mended)
     for _ in range(_MOST_BOXES):
         if at >= size:
@@ -96,10 +107,11 @@ def _read_boxes(recording: Recording) -> tuple[int, int]:
         header = mended.get(at) or os.pread(recording.fileno(), HEADER_BYTES, at)
         kind, _, length = box_header(header, size - at)
         if length < 8 or not kind.isalnum():
-            return found, at
-        found += kind == b"ftyp"
+            return second, at
+        if kind == b"ftyp" and not second:
+            second = at
         at += length
-    return found, size
+    return second, size
 
 
 def _last_packet_end(recording: Recording) -> int:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from surgrec.recordings._demux import Demuxed, VideoStream, demux, positive_fraction
-from surgrec.recordings._endings import has_index_at_end, lacks_bytes, unread_notes
+from surgrec.recordings._endings import has_index_at_end, is_unfinished, lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._recording import BadVideoError, Recording
@@ -61,6 +61,7 @@ _MOVING_RATE = 0.9
 _MOST = 0.5
 """Share of the longest moving stream's duration from which a stream is preferred."""
 _TOLD_S = 0.5
+_UNFINISHED = "the recorder did not finish the file: the end of the video may be missing"
 _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
 """Accepted difference from a stated duration, which is rounded by a frame or two."""
 
@@ -170,9 +171,15 @@ def inspect(recording: Recording) -> RecordingFacts:
         )
     )
     container = demuxed.container.get("format_name", "")
+    is_left = is_unfinished(recording)
     stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
-    is_cut = _is_cut(recording, chosen, stated_s, demuxed, timeline)
-    unread = tuple(unread_notes(recording, chosen.end, container))
+    stated_s = None if is_left else stated_s  # a guess of ffmpeg
+    is_cut = not is_left and _is_cut(recording, chosen, stated_s, demuxed, timeline)
+    unread = (
+        *([_UNFINISHED] if is_left else ()),
+        *_ending_notes(demuxed, stated_s, timeline, is_cut=is_cut),
+        *unread_notes(recording, chosen.end, container),
+    )
     return RecordingFacts(
         stream=chosen.index,
         width=width,
@@ -195,10 +202,9 @@ def inspect(recording: Recording) -> RecordingFacts:
         notes=(
             *_notes(_choice(streams, chosen), timeline, fields),
             *_damage_notes(chosen, timeline, container),
-            *_ending_notes(recording, demuxed, chosen, stated_s, timeline),
             *unread,
         ),
-        unread=(*(["the end of the file is missing; copy it again"] if is_cut else ()), *unread),
+        unread=unread,
     )
 
 
@@ -359,17 +365,16 @@ def _swollen(packets: Packets, byte_rate: float) -> list[int]:
 
 
 def _ending_notes(
-    recording: Recording,
-    demuxed: Demuxed,
-    stream: VideoStream,
-    stated_s: float | None,
-    timeline: Timeline,
+    demuxed: Demuxed, stated_s: float | None, timeline: Timeline, *, is_cut: bool
 ) -> Iterator[str]:
-    """Yield what the private report should say about the end of the recording."""
+    """Yield a sentence if the end of the recording is missing.
+
+    A stated duration alone proves nothing: it may be that of the sound, or end behind a join.
+    """
     missing_s = (stated_s or 0.0) - timeline.duration_s
-    is_own = "duration" in stream.entries and stream.entries["duration"] != "N/A"
-    if missing_s > _TOLD_S and (is_own or demuxed.ends_early or lacks_bytes(recording)):
-        yield f"data is missing at the end of the file, about {missing_s:.1f} s"
+    if is_cut or (demuxed.ends_early and missing_s > _TOLD_S):
+        length = f", about {missing_s:.1f} s" if missing_s > _TOLD_S and not timeline.joins else ""
+        yield f"data is missing at the end of the file{length}; copy it again"
 
 
 def _unreadable(recording: Recording, complaint: str) -> BadVideoError:

@@ -13,7 +13,7 @@ from surgrec.storage import Store
 from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
 from surgrec_shard.convergence import Convergence, Places, Progress, Work
-from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
+from surgrec_shard.encode import UNREAD_END, EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import PackSettings, PlannedVideo
@@ -56,6 +56,8 @@ class BuildResult:
     corpus: CorpusFile
     failures: list[VideoFailure]
     """Videos, and folders that could not be searched."""
+    unread_ends: dict[Path, str]
+    """Packed videos whose end is missing or cannot be read, and their notes."""
     report: Path
     """The private list of all videos."""
     work: Work
@@ -137,7 +139,13 @@ class Build:
             if removed.videos:
                 purge_removed(self._places, corpus, removed)
                 begun.end()
-        return BuildResult(corpus=corpus, failures=failures, report=report, work=converging.work)
+        return BuildResult(
+            corpus=corpus,
+            failures=failures,
+            unread_ends=_unread_ends(packed.values(), planned),
+            report=report,
+            work=converging.work,
+        )
 
     def _read_corpus(self) -> CorpusFile:
         """Return the corpus in the store, or an empty one with the settings of this build."""
@@ -269,6 +277,19 @@ class Build:
             )
             for left_out in self._config.left_out
         ]
+
+
+def _unread_ends(
+    packed: Collection[PackedGroup], planned: Sequence[PlannedVideo]
+) -> dict[Path, str]:
+    """Return the notes of the videos whose end is not in the corpus, by today's path."""
+    paths = {video.id: video.video.path for video in planned}
+    return {
+        paths[row.video]: "; ".join(group.notes.get(row.video, []))
+        for group in packed
+        for row in group.dropped
+        if row.reason == UNREAD_END
+    }
 
 
 def _with_current_paths(

@@ -38,6 +38,8 @@ _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
 _MOST_PLACES = 10
 """Damaged places that a note lists."""
+UNREAD_END = "unread_end"
+"""Reason of a stretch behind the end: a part of the file that is missing or cannot be read."""
 _NOTES = {"gap": "the file has no pictures there", "damaged": "they cannot be decoded"}
 """Reasons of missing stretches in the private report."""
 
@@ -88,7 +90,7 @@ class DroppedStretch:
     start_s: float
     end_s: float
     reason: str
-    """`short_tail`, `gap` (no pictures in the file) or `damaged` (undecodable)."""
+    """`short_tail`, `gap` (no pictures in the file), `damaged` (undecodable) or `unread_end`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +266,10 @@ def _encode(
     if facts.duration_s - sampler.end_s > shortfall_s(facts.duration_s):
         raise _truncated(sampler.end_s, facts.duration_s)
     clips, dropped = _select_clips(segments, sampler, settings)
+    if facts.unread:
+        # Its length is unknown.
+        end_s = max([sampler.end_s, *(stretch.end_s for stretch in dropped)])
+        dropped.append(DroppedStretch(start_s=end_s, end_s=end_s, reason=UNREAD_END))
     if not clips and sampler.missing:
         raise BadVideoError(
             "undecodable",
@@ -356,10 +362,10 @@ def _select_clips(
 
 
 def _truncated(found_s: float, expected_s: float) -> BadVideoError:
-    return BadVideoError(
-        "truncated",
-        f"only {found_s:.1f} s of {expected_s:.1f} s can be decoded; copy the file again",
-    )
+    found = f"only {found_s:.1f} s of {expected_s:.1f} s can be decoded"
+    if expected_s < found_s + 0.1:
+        found = f"the end of the file is missing, behind {found_s:.1f} s"
+    return BadVideoError("truncated", f"{found}; copy the file again")
 
 
 def _note(stretch: DroppedStretch) -> str:

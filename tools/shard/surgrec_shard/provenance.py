@@ -146,7 +146,7 @@ def _source(source: Source) -> SourceProvenance:
     whole = Counter[str]()
     stretches: dict[str, float] = defaultdict(float)
     for row in source.dropped():
-        if row.start_s == row.end_s:
+        if row.end_s == 0:
             whole[row.reason] += 1
         else:
             stretches[row.reason] += (row.end_s - row.start_s) / 3600

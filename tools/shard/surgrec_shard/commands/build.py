@@ -117,7 +117,7 @@ def build(
     with stage_progress() as progress:
         result = Build(config, progress).run()
     _print_result(result, store)
-    return SOME_FAILED if result.failures else 0
+    return SOME_FAILED if result.failures or result.unread_ends else 0
 
 
 def _read_videos(
@@ -175,6 +175,10 @@ def _print_result(result: BuildResult, store: Store) -> None:
         say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
     if len(result.failures) > _SHOWN_FAILURES:
         say(f"[yellow]skipped[/yellow] {len(result.failures) - _SHOWN_FAILURES} more videos")
+    for path, note in list(result.unread_ends.items())[:_SHOWN_FAILURES]:
+        say(f"[yellow]without its end[/yellow] {escape(f'{path}: {note}')}")
+    if len(result.unread_ends) > _SHOWN_FAILURES:
+        say(f"[yellow]without its end[/yellow] {len(result.unread_ends) - _SHOWN_FAILURES} more")
 
     for name, entry in result.corpus.sources.items():
         say(

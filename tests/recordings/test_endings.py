@@ -1,0 +1,76 @@
+"""What is told about the end of a recording: a missing one, and a part that is not read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.clocks import record_clock, stored_of
+from tests.support.tool import ffmpeg, run_here
+
+FLV_DURATION = b"\x00\x08duration\x00"
+QUICK = ("--encode.short_side_px", "64", "--encode.preset", "ultrafast", "--workers", "1")
+
+
+def crashed_avi(path: Path) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + bytes(4) + data[8 : int(len(data) * 0.66)])
+    return path
+
+
+def crashed_flv(path: Path) -> Path:
+    data = bytearray(path.read_bytes())
+    at = data.index(FLV_DURATION) + len(FLV_DURATION)
+    data[at : at + 8] = bytes(8)
+    path.write_bytes(data[: int(len(data) * 0.66)])
+    return path
+
+
+def joined(path: Path) -> Path:
+    path.write_bytes(path.read_bytes() * 2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change", "note"),
+    [
+        (".avi", crashed_avi, "the recorder did not finish the file"),
+        (".flv", crashed_flv, "the recorder did not finish the file"),
+        (".flv", joined, "cannot be read"),
+        (".mp4", joined, "only the first is read"),
+    ],
+)
+def test_what_can_be_read_is_packed_and_an_unread_end_is_told(
+    suffix: str, change: Callable[[Path], Path], note: str, tmp_path: Path
+) -> None:
+    (tmp_path / "videos").mkdir()
+    video = record_clock(tmp_path / "videos" / f"a{suffix}", seconds=8, size="64x64")
+    stored = stored_of(change(video))
+    assert np.abs(stored.late_s).max() < 0.15
+    assert stored.seconds > 4.5
+
+    words = ("--source", "s", "--domain", "laparoscopy", "--out", tmp_path / "corpus")
+    built = run_here("build", "--videos", tmp_path / "videos", *words, *QUICK)
+    assert built.returncode == 3
+    assert note in " ".join(built.stderr.split())
+    rows = pq.read_table(tmp_path / "corpus" / "s" / "dropped.parquet").to_pylist()
+    end_s = max(row["end_s"] for row in rows)
+    assert end_s == pytest.approx(stored.end_s, abs=0.2)
+    assert [row["start_s"] for row in rows if row["reason"] == "unread_end"] == [end_s]
+
+
+def test_nothing_is_missing_where_the_sound_or_the_clock_goes_on(tmp_path: Path) -> None:
+    sound = ("-f", "lavfi", "-t", "12", "-i", "sine")
+    longer = record_clock(
+        tmp_path / "sound.mkv", seconds=6, size="64x64", inputs=sound, arguments=("-c:a", "aac")
+    )
+    first = record_clock(tmp_path / "first.ts", seconds=4, size="64x64")
+    behind = tmp_path / "behind.ts"
+    ffmpeg("-i", first, "-c", "copy", "-output_ts_offset", "60000", behind)
+    first.write_bytes(first.read_bytes() + behind.read_bytes() + first.read_bytes())
+    for video in (longer, first):
+        facts = stored_of(video).facts
+        assert not facts.unread
+        assert not [note for note in facts.notes if "missing" in note]
