@@ -121,7 +121,8 @@ def inspect(recording: Recording) -> RecordingFacts:
     Raises:
         BadVideoError: The file is not a video, has no video stream, or cannot be read for now.
     """
-    if refers_to_other_files(recording.fileno()):
+    is_external = refers_to_other_files(recording.fileno())
+    if is_external:
         raise BadVideoError(
             "external_data",
             "its pictures are in another file, to which it refers; export a self-contained movie",
@@ -130,6 +131,12 @@ def inspect(recording: Recording) -> RecordingFacts:
         demuxed = demux(recording)
     except FfmpegError as error:
         raise _unreadable(recording, str(error)) from None
+    if is_external is None and "mov" in demuxed.container.get("format_name", "").split(","):
+        raise BadVideoError(
+            "external_data",
+            "its index is not found within the first boxes, so its pictures may be in another "
+            "file; export a self-contained movie",
+        )
     streams = [stream for stream in demuxed.streams if _is_video(stream)]
     if not streams:
         raise BadVideoError("no_video", "the file has no video stream")

@@ -2,12 +2,13 @@
 
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from surgrec.recordings import BadVideoError, Recording, inspect
+from surgrec.recordings import BadVideoError, Recording, _references, inspect
 from surgrec.recordings._references import refers_to_other_files
 from tests.support.tool import QUICK, build_folder, read_report, run_here
 from tests.support.videos import make_video
@@ -64,6 +65,34 @@ EXTERNAL: dict[str, Callable[[str], list[bytes]]] = {
         reference(b"url ", f"file://{path}\0".encode()),
     ],
 }
+
+
+def compressed(movie: bytes) -> bytes:
+    """Return a movie box in the compressed form of old QuickTime files."""
+    data = struct.pack(">I", len(movie)) + zlib.compress(movie)
+    return box(b"moov", box(b"cmov", box(b"dcom", b"zlib") + box(b"cmvd", data)))
+
+
+def nested(movie: bytes) -> bytes:
+    """Return a movie box whose tracks lie behind it."""
+    at = movie.index(b"trak") - 4
+    return box(b"moov", movie[8:at]) + movie[at:]
+
+
+PLACES: dict[str, Callable[[bytes], bytes]] = {
+    "compressed": compressed,
+    "compressed in a free box": lambda movie: compressed(movie).replace(b"moov", b"free", 1),
+    "in a free box": lambda movie: movie.replace(b"moov", b"free", 1),
+    "in user data": lambda movie: box(b"udta", movie),
+    "behind a kind that is not ASCII": lambda movie: box(b"\xa9abc", b"x") + movie,
+    "behind many boxes": lambda movie: box(b"free", b"") * 10_001 + movie,
+    "before a box that is too small": lambda movie: movie + struct.pack(">I4s", 3, b"abcd"),
+    "with a size beyond the file": lambda movie: struct.pack(">I", len(movie) + 9) + movie[4:],
+    "with a size beyond any file": lambda movie: (
+        struct.pack(">I4sQ", 1, b"moov", (1 << 63) - 1) + movie[8:]
+    ),
+    "with tracks behind it": nested,
+}
 INTERNAL = {
     "url": [reference(b"url ", b"", flags=1)],
     "alias": [reference(b"alis", b"", flags=1)],
@@ -88,6 +117,55 @@ def test_a_movie_with_its_pictures_in_another_file_is_refused(
         inspect(recording)
     assert caught.value.reason == "external_data"
     assert "other.mov" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_reference_is_found_wherever_ffmpeg_reads_it(
+    tmp_path: Path, movie: bytes, place: str
+) -> None:
+    path = tmp_path / "a.mov"
+    for is_external, references in ((True, EXTERNAL["alias"]("/x/other.mov")), (False, None)):
+        data = movie if references is None else with_references(movie, references)
+        start = data.index(b"moov") - 4
+        path.write_bytes(data[:start] + PLACES[place](data[start:]))
+        with Recording(path) as recording:
+            if is_external:
+                with pytest.raises(BadVideoError) as caught:
+                    inspect(recording)
+                assert caught.value.reason == "external_data"
+            else:
+                assert inspect(recording).width == 96, "ffmpeg reads the file"
+
+
+def test_a_movie_box_behind_too_many_boxes_is_refused(
+    tmp_path: Path, movie: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_references, "_MOST_BOXES", 1000)
+    path = tmp_path / "a.mov"
+    start = movie.index(b"moov") - 4
+    path.write_bytes(movie[:start] + box(b"free", b"") * 1000 + movie[start:])
+    with Recording(path) as recording, pytest.raises(BadVideoError) as caught:
+        inspect(recording)
+    assert caught.value.reason == "external_data"
+    assert "its index is not found within the first boxes" in str(caught.value)
+
+
+def test_a_movie_of_many_fragments_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fragments = ("-c:v", "mpeg4", "-g", "1", "-movflags", "frag_keyframe+empty_moov")
+    path = make_video(tmp_path / "a.mp4", seconds=20, arguments=fragments)
+    for most in range(100, 110):
+        monkeypatch.setattr(_references, "_MOST_BOXES", most)
+        with path.open("rb") as file:
+            assert refers_to_other_files(file.fileno()) is False
+
+
+def test_a_compressed_movie_box_is_inflated_up_to_a_limit(tmp_path: Path, movie: bytes) -> None:
+    path = tmp_path / "a.mov"
+    start = movie.index(b"moov") - 4
+    for is_bomb, padding in ((False, b""), (True, box(b"free", bytes(1 << 28)))):
+        path.write_bytes(movie[:start] + compressed(padding + movie[start:]))
+        with path.open("rb") as file:
+            assert refers_to_other_files(file.fileno()) is (None if is_bomb else False)
 
 
 @pytest.mark.parametrize("kind", INTERNAL)
