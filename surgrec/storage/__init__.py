@@ -17,6 +17,7 @@ imported by its full name, because it needs boto3 and a server program.
 """
 
 from surgrec.storage._address import open_store
+from surgrec.storage._blocked import in_the_way
 from surgrec.storage._digest import file_sha256
 from surgrec.storage._disk_cache import DiskCache, WholeFile
 from surgrec.storage._lock import FolderLock, acquire, try_acquire
@@ -37,6 +38,7 @@ __all__ = [
     "acquire",
     "check_owned",
     "file_sha256",
+    "in_the_way",
     "make_owned_folder",
     "open_owned",
     "open_store",

@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 
 from surgrec.errors import MissingError, StorageError
 from surgrec.regular_files import check_mode, open_regular
+from surgrec.storage._blocked import in_the_way
 from surgrec.storage._deadline import Deadline
 from surgrec.storage._lock import acquire
 from surgrec.storage._owner_file import check_owned
@@ -208,6 +209,9 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
                 f"disk full writing {context}: {writing_bytes} bytes needed; "
                 "free space and run again"
             ) from error
+
+        if found := in_the_way(Path(error.filename or context), error):
+            raise StorageError(f"{found}, or choose another folder") from error
 
         reason = error.strerror or str(error)
         raise StorageError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from surgrec.errors import StorageError
+from surgrec.storage._blocked import in_the_way
 from surgrec.storage._owner_file import check_owned
 
 _FLAGS = {
@@ -47,6 +48,8 @@ def make_owned_folder(path: Path) -> None:
                 )
         _check_mode(path, status)
     except OSError as error:
+        if found := in_the_way(path, error):
+            raise StorageError(f"{found}, or choose another folder") from error
         raise StorageError(
             f"{path} cannot be used ({error.strerror}); choose a folder that you can write"
         ) from error

@@ -11,10 +11,10 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from surgrec.cli import parse, run_main
 from surgrec.clips import loader_failures_explained
-from surgrec.errors import ConfigError, SetupError, reason
+from surgrec.errors import ConfigError, SetupError, StorageError, reason
 from surgrec.models import ENCODER_SIZES
 from surgrec.runs import RunFiles
-from surgrec.storage import acquire
+from surgrec.storage import acquire, in_the_way
 from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints
 from surgrec.training._launcher import (
@@ -119,7 +119,7 @@ def start_run(
         ConfigError: The folder already contains a run and `resume` is false, or another process
             is training there.
         CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
-        StorageError: The folder cannot be locked.
+        StorageError: The folder cannot be created or locked.
     """
     return on_main(
         accelerator, lambda: _first_step(checkpoints, resume=resume, first_save=first_save)
@@ -128,6 +128,8 @@ def start_run(
 
 def _first_step(checkpoints: Checkpoints, *, resume: bool, first_save: int) -> int:
     run_dir = checkpoints.run_dir
+    if found := in_the_way(run_dir):
+        raise StorageError(f"{found}, or choose another run_dir")
     run_dir.mkdir(parents=True, exist_ok=True)
     acquire(run_dir, doing="training")
 

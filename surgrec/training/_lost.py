@@ -6,6 +6,7 @@ from pathlib import Path
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import ENCODER_FILE, encoder_provenance
 from surgrec.runs import RunFiles, read_rows
+from surgrec.storage import in_the_way
 from surgrec.training._checkpoint import Checkpoints
 from surgrec.yaml_files import read_yaml
 
@@ -25,16 +26,8 @@ def require_nothing_lost(checkpoints: Checkpoints, first_save: int) -> None:
         ConfigError: The log has a damaged row.
     """
     run_dir, folder = checkpoints.run_dir, checkpoints.folder
-    if os.path.lexists(folder) and not folder.is_dir():
-        if folder.is_symlink():
-            raise CheckpointError(
-                f"{folder} is a link to {os.readlink(folder)}, where no folder is; mount or "
-                "create that folder, or choose another run_dir"
-            )
-        raise CheckpointError(
-            f"{folder} is not a folder; move it away and restore the checkpoints, or choose "
-            "another run_dir"
-        )
+    if found := in_the_way(folder):
+        raise CheckpointError(f"{found}, or choose another run_dir")
 
     remedy = (
         "a start at step 0 would overwrite the run; restore the folder "

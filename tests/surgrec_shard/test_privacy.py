@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import surgrec_shard.convergence
 from surgrec_shard.private import PrivateFolder
 
 from surgrec.errors import StorageError
+from surgrec.storage import open_store
 from tests.support.tool import (
     QUICK,
     build_folder,
@@ -319,6 +321,40 @@ def test_a_shared_work_folder_is_left_as_it_is_and_used_by_two_keys(tmp_path: Pa
     assert len(folders) == 2
     assert stat.S_IMODE(work.stat().st_mode) == 0o1777
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            "/unmounted/scratch",
+            "is a link to /unmounted/scratch, where no folder is; mount or create",
+        ),
+        ("work", "is a link to work, where no folder is"),
+        (None, "is not a folder; move it away"),
+    ],
+)
+def test_a_folder_whose_place_is_taken_is_refused_by_its_cause(
+    tmp_path: Path, target: str | None, words: str
+) -> None:
+    private = PrivateFolder(tmp_path / "private")
+    place = tmp_path / "work"
+    if target is None:
+        place.write_text("x", encoding="utf-8")
+    else:
+        place.symlink_to(target)
+    makers: list[Callable[[], object]] = [
+        lambda: private.folder_in(place),
+        lambda: private.folder_in(place / "inner"),
+        lambda: PrivateFolder(place),
+        lambda: PrivateFolder(place / "inner"),
+        lambda: open_store(str(place)).write("a", b"a"),
+        lambda: open_store(str(place / "inner")).write("a", b"a"),
+    ]
+    for make in makers:
+        with pytest.raises(StorageError) as refused:
+            make()
+        assert f"{place} {words}" in str(refused.value)
 
 
 def test_no_list_of_processes_shows_a_path_of_a_video(tmp_path: Path) -> None:

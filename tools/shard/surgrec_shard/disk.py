@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from surgrec.errors import StorageError
+from surgrec.storage import in_the_way
 
 OTHER_WORK = "give --work a folder on another disk"
 MOVE_PRIVATE = "move this folder to another disk and name it with --private"
@@ -28,6 +29,8 @@ def writing_to(folder: Path, remedy: str = OTHER_WORK) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder, remedy) from error
+        if found := in_the_way(folder, error):
+            raise StorageError(f"{found}, or {remedy}") from error
         raise StorageError(
             f"{folder}: {error.strerror}; check the folder, its permissions and its disk"
         ) from error
