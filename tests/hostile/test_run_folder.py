@@ -178,6 +178,17 @@ def replaced_by_file(name: str) -> Edit:
     return edit
 
 
+def unmounted_checkpoints(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / "checkpoints")
+    (run_dir / "checkpoints").symlink_to("/unmounted/scratch")
+
+
+def no_digests(run_dir: Path) -> None:
+    path = run_dir / NEWEST / "state.json"
+    state = json.loads(path.read_text(encoding="utf-8")) | {"files": {}}
+    path.write_text(json.dumps(state), encoding="utf-8")
+
+
 def later_step(run_dir: Path) -> None:
     (run_dir / NEWEST).rename(run_dir / "checkpoints/step-00000009")
 
@@ -254,6 +265,11 @@ KINDS = [
     folder_kind("another recipe", nothing, recipe="mae"),
     folder_kind("other initial weights", nothing, "--init_from", "encoder.safetensors"),
     folder_kind("a file in place of the checkpoints", replaced_by_file("checkpoints")),
+    folder_kind(
+        "checkpoints that are gone", lambda run_dir: shutil.rmtree(run_dir / "checkpoints")
+    ),
+    folder_kind("checkpoints on a disk that is not mounted", unmounted_checkpoints),
+    folder_kind("a checkpoint without digests", no_digests),
     folder_kind("a start over a run", nothing, "--resume", "false"),
     folder_kind(
         "masks of another version", identity(lambda saved: saved["versions"].update(masks=2))
