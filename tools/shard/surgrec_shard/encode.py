@@ -32,7 +32,7 @@ from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.sampling import Sampler
 
 _CLIPS_FILE = "clips.json"
-_ENCODING_VERSION = 4
+_ENCODING_VERSION = 5
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
 _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
