@@ -9,6 +9,13 @@ from botocore.exceptions import IncompleteReadError
 from surgrec.errors import StorageError
 from surgrec.storage._failures import CHANGED
 
+_ENCODED = {
+    "gzip": b"\x1f\x8b",
+    "x-gzip": b"\x1f\x8b",
+    "deflate": b"\x78",
+    "zstd": b"\x28\xb5\x2f\xfd",
+}
+"""First bytes of a body, by its Content-Encoding."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -24,6 +31,8 @@ class Download:
     """Headers that change with the object; empty before the first answer."""
     chunks: list[bytes] = field(default_factory=list)
     uses_if_match: bool = True
+    encoding: str = ""
+    """Content-Encoding of the last answer."""
 
     def __post_init__(self) -> None:
         self.start = self.reached = self.position
@@ -62,7 +71,7 @@ class Download:
             StorageError: The answer is of another version or of another range, or its bytes are
                 not those of the object.
         """
-        encoding = headers.get("content-encoding", "").lower()
+        self.encoding = encoding = headers.get("content-encoding", "").strip().lower()
         is_changed = content_length(headers) is None or is_weak(headers.get("etag", ""))
         if encoding not in ("", "identity", "aws-chunked") and is_changed:
             raise StorageError(
@@ -86,6 +95,20 @@ class Download:
             raise StorageError(
                 f"{context} is in a store that serves no byte ranges; copy the corpus to "
                 "another store"
+            )
+
+    def check_encoding(self, data: bytes, context: str) -> None:
+        """Refuse a body that is truly compressed: Content-Encoding alone may be a stored fact.
+
+        Raises:
+            StorageError: The bytes begin as the Content-Encoding says.
+        """
+        encoded = _ENCODED.get(self.encoding)
+        if self.start == 0 and encoded and data.startswith(encoded):
+            raise StorageError(
+                f"{context} arrives with the Content-Encoding {self.encoding!r}, and its bytes are "
+                "compressed; switch this off in the proxy before the store, or store the file "
+                "without compression"
             )
 
     def add(self, chunk: bytes) -> int:

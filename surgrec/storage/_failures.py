@@ -72,7 +72,13 @@ _TEMPORARY = {
     "429",
 }
 _NOT_IMPLEMENTED, _STORAGE_FULL = 501, 507
-_FAILURES = (BotoCoreError, ClientError, ResponseParserError, HTTPError)
+
+
+class ForeignAnswerError(Exception):
+    """A success whose body is not that of S3."""
+
+
+_FAILURES = (BotoCoreError, ClientError, ResponseParserError, HTTPError, ForeignAnswerError)
 
 _log = logging.getLogger(__name__)
 ResultType = TypeVar("ResultType")
@@ -144,7 +150,7 @@ def _is_temporary(error: Exception) -> bool:
         is_overloaded = status >= 500 and status not in (_NOT_IMPLEMENTED, _STORAGE_FULL)
         return is_overloaded or error_code(error.response) in _TEMPORARY
 
-    if _excess_of_headers(error):
+    if isinstance(error, ForeignAnswerError) or _excess_of_headers(error):
         return False
     if isinstance(error, BotoCoreError):
         of_connection = isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
@@ -156,8 +162,11 @@ def _is_temporary(error: Exception) -> bool:
 def _permanent_error(error: Exception, context: str) -> StorageError:
     """Return the error for a failure that no retry can heal: what happened and what to do."""
     code = error_code(error.response) if isinstance(error, ClientError) else ""
-    if isinstance(error, ClientError) and _is_foreign(error):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
+    is_foreign = isinstance(error, ForeignAnswerError)
+    if is_foreign or (isinstance(error, ClientError) and _is_foreign(error)):
+        status = 200
+        if isinstance(error, ClientError):
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "?")
         return StorageError(
             f"{context}: the answer with status {status} is not that of an object store, but "
             "perhaps of a proxy or a web server; check AWS_ENDPOINT_URL and the proxy"

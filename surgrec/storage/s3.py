@@ -2,12 +2,14 @@
 
 import functools
 import os
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError
 from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 from s3transfer.subscribers import BaseSubscriber  # type: ignore[import-untyped]
 
 from surgrec.errors import MissingError, StorageError
@@ -32,7 +35,7 @@ from surgrec.storage._download import (
     opaque,
     version_facts,
 )
-from surgrec.storage._failures import error_code, retry_until_deadline
+from surgrec.storage._failures import ForeignAnswerError, error_code, retry_until_deadline
 from surgrec.storage._owner_file import check_owned
 from surgrec.storage._presigned import Answer, PresignedGets
 from surgrec.storage._retry import RetryPolicy
@@ -53,6 +56,12 @@ CHUNK_BYTES = 1 << 16
 
 _CONFLICTS = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "404")
 """Codes of a conditional PUT that was not done. An object that If-Match asks for may be gone."""
+_ROOTS = {
+    "ListObjectsV2": b"ListBucketResult",
+    "ListMultipartUploads": b"ListMultipartUploadsResult",
+    "CreateMultipartUpload": b"InitiateMultipartUploadResult",
+}
+"""Root elements of answers whose emptiness would be taken for a fact."""
 _UNKNOWN_CONDITION = ("NotImplemented", "501", "InvalidArgument", "InvalidRequest")
 _NO_ETAG = f'"{0:032x}"'
 
@@ -388,7 +397,9 @@ class S3Store(Store):
 
         self._retry(context, attempt)
         self.counters.add(bytes_read=sum(map(len, download.chunks)))
-        return b"".join(download.chunks)
+        data = b"".join(download.chunks)
+        download.check_encoding(data, context)
+        return data
 
     def _request(self, key: str, download: Download) -> Answer:
         """Send the next GET of a download."""
@@ -448,6 +459,28 @@ def _service_models(data_path: str | None) -> Any:
     return create_loader(data_path)
 
 
+def _check_root(name: bytes, response: tuple[Any, Any] | None, **_: Any) -> None:
+    """Refuse a success with another root element.
+
+    botocore reads well-formed HTML as an empty answer, and takes what is no XML for status 500.
+    """
+    if response is None or response[0].raw.status != 200:  # the status as it came
+        return
+    root = rb"(%b|Error)[\s/>]" % name
+    before = rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<([\w-]+:)?"
+    if not re.match(before + root, response[0].content, flags=re.DOTALL):
+        raise ForeignAnswerError
+
+
+def _time_or_none(value: Any) -> datetime | None:
+    """Return a time of an answer, or None if it is none: only its text is used here."""
+    try:
+        time_of_answer: datetime = parse_timestamp(value)
+    except (ValueError, RuntimeError, OverflowError):
+        return None
+    return time_of_answer
+
+
 def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, PresignedGets]:
     """Return a new client and its presigned GETs.
 
@@ -463,6 +496,10 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
         settings = botocore.session.Session(profile=profile if is_named else None)
         settings.register_component(
             "data_loader", _service_models(settings.get_config_variable("data_path"))
+        )
+
+        settings.get_component("response_parser_factory").set_parser_defaults(
+            timestamp_parser=_time_or_none
         )
 
         # A named profile determines the endpoint: the environment may belong to another store.
@@ -482,6 +519,9 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
         client = boto3.session.Session(botocore_session=settings).client(
             "s3", config=config, endpoint_url=endpoint
         )
+        for operation in _ROOTS:
+            check = partial(_check_root, _ROOTS[operation])
+            client.meta.events.register_first(f"needs-retry.s3.{operation}", check)
     except ValueError as error:
         raise StorageError(
             f"the settings of the S3 client are invalid ({error}); "

@@ -1,5 +1,6 @@
 """Hostile answers of object stores and proxies: the counts are right, or one sentence says why."""
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -145,6 +146,9 @@ OBJECTS: dict[str, bytes | Callable[[bytes], bytes]] = {
     "a body in gzip that is none": lambda data: head(Content_Encoding="gzip") + data,
     "a body in brotli": lambda data: head(Content_Encoding="br", ETag='W/"x"') + data,
     "bytes that were rotated": lambda data: sized("200 OK", data[7:] + data[:7]),
+    "a body in gzip with a strong ETag": lambda data: sized(
+        "200 OK", gzip.compress(data), Content_Encoding="gzip", ETag='"x"'
+    ),
     "bytes of another length": lambda data: sized("200 OK", data[:-1]),
     "an ETag with other letters": lambda data: sized("200 OK", data, ETag='"é"'),
     "an ETag of 8 kB": lambda data: sized("200 OK", data, ETag='"' + "x" * 8000 + '"'),
@@ -219,6 +223,7 @@ GOOD_OBJECTS = (
 )
 """Answers that carry the whole object."""
 GOOD_LISTINGS = ("contents without a key", "an empty key", "keys outside of the prefix")
+FOREIGN_LISTINGS = ("nothing", "no XML", "another document", "a bomb of entities")
 BAD_HABITS: tuple[Habit, ...] = ("same_token", "ignores_start_after", "compressed", "drips")
 BAD_HABITS += ("drips_headers",)
 """Habits with which an answer is never whole."""
@@ -248,7 +253,13 @@ KINDS: list[Kind] = [
         if callable(data)
     ),
     *(
-        answer(f"listings: {what}", verify, raw=raw("", data), works=what in GOOD_LISTINGS)
+        answer(
+            f"listings: {what}",
+            verify,
+            raw=raw("", data),
+            works=what in GOOD_LISTINGS,
+            says="is not that of an object store" if what in FOREIGN_LISTINGS else "",
+        )
         for what, data in LISTINGS.items()
     ),
     *(

@@ -1,5 +1,7 @@
 """Stores and proxies with peculiar answers: each is read right, or refused in one sentence."""
 
+import gzip
+
 import pytest
 
 from surgrec.errors import MissingError, StorageError
@@ -200,6 +202,66 @@ def test_a_404_that_is_not_of_s3_does_not_prove_absence(
         with pytest.raises(StorageError, match="status 404 is not that of an object store") as e:
             ask()
         assert not isinstance(e.value, MissingError)
+
+
+NO_LISTINGS = {
+    "nothing": b"",
+    "a web page": b"<!DOCTYPE html><html><body>Please log in</body></html>",
+    "a strict web page": b'<?xml version="1.0"?>\n<html><body/></html>',
+    "JSON": b"{}",
+    "entities": b'<!DOCTYPE x [<!ENTITY a "aaaa">'
+    + b"".join(b'<!ENTITY %c "%b">' % (98 + n, b"&%c;" % (97 + n) * 20) for n in range(8))
+    + b"]><ListBucketResult><Name>&i;</Name></ListBucketResult>",
+}
+
+
+@pytest.mark.parametrize("body", NO_LISTINGS.values(), ids=NO_LISTINGS)
+def test_a_success_that_is_no_listing_is_refused_at_once(
+    body: bytes, patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, sized(body))
+    for ask in (lambda: patient.list(""), lambda: patient.remove_unfinished("")):
+        with pytest.raises(StorageError, match="status 200 is not that of an object store"):
+            ask()
+    assert len(faulty_s3.requests) == 2
+
+
+def test_a_listing_may_have_a_declaration_a_prefix_and_no_names(
+    patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '<?xml version="1.0"?>\n<!-- a store -->\n<s:ListBucketResult xmlns:s="http://s"/>'
+    answer_with(monkeypatch, sized(b"\xef\xbb\xbf" + text.encode()))
+    assert patient.list("") == []
+
+
+def sized(body: bytes, headers: str = "") -> bytes:
+    """Return a whole answer with this body."""
+    return f"HTTP/1.1 200 OK\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
+def test_compressed_bytes_with_a_strong_etag_are_refused(
+    encoding: str, patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = f'Content-Encoding: {encoding}\r\nETag: "strong"\r\n'
+    answer_with(monkeypatch, sized(gzip.compress(DATA), headers))
+    with pytest.raises(StorageError, match=r"x/a arrives with the Content-Encoding 'x?-?gzip', an"):
+        patient.read("a")
+    assert len(faulty_s3.requests) == 1
+
+    answer_with(monkeypatch, sized(DATA, headers))  # a stored header that says nothing true
+    assert patient.read("a") == DATA
+
+
+@pytest.mark.parametrize("date", ["yesterday", "9" * 30, "Sat, 99 Nov 2026 08:00:00 GMT", "-1e400"])
+def test_a_date_that_is_none_is_no_fault(date: str, patient: Store, faulty_s3: FaultyS3) -> None:
+    faulty_s3.modified = date
+    faulty_s3.habits.add("no_etag")
+    assert patient.size("shard.tar") == len(DATA)
+    assert patient.read("shard.tar") == DATA
+    assert date in patient.version("shard.tar")
+    assert all(request.method in ("GET", "HEAD") for request in faulty_s3.requests)
+    assert len(faulty_s3.requests) == 3
 
 
 def test_a_404_without_a_body_means_absence(
