@@ -26,6 +26,12 @@ SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
+CASE_BYTES = 1000
+"""Longest name of a case in a corpus, in UTF-8."""
+CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f" "\u2028\u2029]"
+"""Regular expression of characters that no name of a case in a corpus has: it is one line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Video:
     """One video file with its metadata."""
@@ -69,6 +75,13 @@ class Video:
         if nearest and self.domain not in KNOWN_DOMAINS:
             raise ManifestError(
                 f"{self.path}: domain {self.domain!r} looks like a misspelling; use {nearest[0]!r}"
+            )
+
+        stored = (self.patient or self.case) if self.public else ""
+        if len(stored.encode()) > CASE_BYTES or re.search(CONTROL_CHARACTERS, stored):
+            raise ManifestError(
+                f"{self.path}: the public name of its case, {stored!r:.80}, is not one line of at "
+                f"most {CASE_BYTES} bytes; use another name"
             )
 
         if self.split not in SPLITS:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,19 @@ def test_a_manifest_lists_videos_with_paths_relative_to_its_folder(tmp_path: Pat
             path=Path("/elsewhere/b.avi"), source="beta", domain="cataract", case="", split="val"
         ),
     ]
+
+
+@pytest.mark.parametrize("case", ["a\tb", "a\nb", "x" * 1001])
+def test_a_public_case_is_one_line(tmp_path: Path, case: str) -> None:
+    def video(**values: Any) -> Video:
+        return Video(
+            path=tmp_path / "a.mp4", source="a", domain="cataract", split="train", **values
+        )
+
+    for names in ({"case": case}, {"case": "", "patient": case}):
+        with pytest.raises(ManifestError, match=r"a\.mp4: the public name of its case, '.*is not"):
+            video(**names, public=True)
+        assert not video(**names).public  # a pseudonym replaces it
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int64, UInt8
 from pyarrow import compute
 
 from surgrec.errors import ShardError
-from surgrec.manifest import SPLITS
+from surgrec.manifest import CASE_BYTES, CONTROL_CHARACTERS, SPLITS
 from surgrec.shards._corpus_file import SourceEntry
 from surgrec.shards.layout import is_shard_name
 
@@ -21,6 +21,9 @@ _MOST_PIXELS = 1 << 16
 _MOST_SECONDS = 1e7
 _KEY_BYTES = 95
 _KEY_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_VIDEO_BYTES = 12
+_ROUNDING = 1e-3
+"""Largest share of its frames by which a clip may differ from its duration and rate."""
 _PART_BYTES = 16 << 20
 _HEX = b"0123456789abcdef"
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
@@ -81,6 +84,13 @@ def _problems(
             yield f"has {numeric} {values[row]} in row {row}, not {least:g} to {most:g}"
             return
 
+    # Writers round rates and durations.
+    frames = column("num_frames").to_numpy()
+    expected = column("duration_s").to_numpy() * column("fps").to_numpy()
+    yield from _first(
+        np.abs(frames - expected) > 1 + _ROUNDING * expected,
+        lambda row: f"{frames[row]} frames, but its duration and rate give {expected[row]:.1f}",
+    )
     yield from _range_problems(column, entry)
 
 
@@ -98,19 +108,20 @@ def _text_problems(column: Callable[[str], Any], name: str) -> Iterator[str]:
         yield f"is the index of the source {others.pop()!r}, not of {name!r}"
         return
 
-    keys, digests = column("key"), column("sha256")
-    for array, letters, shortest, longest in (
-        (keys, _KEY_LETTERS, 1, _KEY_BYTES),
-        (digests, _HEX, 64, 64),
+    keys = column("key")
+    for what, array, letters, shortest, longest in (
+        ("a sample key", keys, _KEY_LETTERS, 1, _KEY_BYTES),
+        ("a SHA-256", column("sha256"), _HEX, 64, 64),
+        ("a video", column("video"), _HEX, _VIDEO_BYTES, _VIDEO_BYTES),
     ):
         ends, data = text_buffers(array)
         lengths = np.diff(ends)
         is_wrong = (lengths < shortest) | (lengths > longest)
         if is_wrong.any() or _has_other(data[ends[0] : ends[-1]], letters):
-            what = "a sample key" if array is keys else "a SHA-256"
             yield f"has {what} with letters or a length that none has"
             return
 
+    yield from _case_problems(column("case"))
     if not compute.all(compute.starts_with(keys, f"{name}_")).as_py() and len(keys):
         row = compute.index(compute.starts_with(keys, f"{name}_"), False).as_py()
         yield f"has the sample key {keys[row].as_py()!r} in row {row}, not one of {name}"
@@ -118,6 +129,25 @@ def _text_problems(column: Callable[[str], Any], name: str) -> Iterator[str]:
         counts = compute.value_counts(keys)
         twice = counts.filter(compute.greater(counts.field("counts"), 1))[0]["values"].as_py()
         yield f"has the sample key {twice!r} twice"
+
+
+def _case_problems(cases: pa.StringArray) -> Iterator[str]:
+    """Check that each case is one line of text: a public one has any letters."""
+    ends, data = text_buffers(cases)
+    lengths = np.diff(ends)
+    is_wrong = (lengths < 1) | (lengths > CASE_BYTES)
+    if is_wrong.any():
+        row = int(np.argmax(is_wrong))
+        yield f"has a case of {lengths[row]} bytes in row {row}, not 1 to {CASE_BYTES}"
+        return
+
+    # Pseudonyms need no search: it is slow, and no letter of theirs is a control character.
+    if not _has_other(data[ends[0] : ends[-1]], _HEX):
+        return
+    names = cases.unique()
+    wrong = names.filter(compute.match_substring_regex(names, CONTROL_CHARACTERS))
+    if len(wrong):
+        yield f"has the case {wrong[0].as_py()!r:.80}, which has a control character"
 
 
 def _has_other(data: UInt8[np.ndarray, " n"], letters: bytes) -> bool:

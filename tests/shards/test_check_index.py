@@ -83,6 +83,20 @@ WRONG: list[tuple[str, Callable[[list[Any]], Any], str]] = [
     ("source", second("beta"), r"is the index of the source 'beta', not of 'alpha'"),
     ("shard", second("alpha-train-00000009.tar"), r"which corpus\.json does not list"),
     ("shard", second("alpha-train-00000001.tar"), r"has 3 rows of alpha-train-00000000\.tar, but"),
+    ("video", second("../../../PWN"), r"has a video with letters or a length that none has"),
+    ("video", second("0123456789a"), r"has a video with letters or a length"),
+    ("video", second("0123456789a\0"), r"has a video with letters"),
+    ("video", second("0123456789a\n"), r"has a video with letters"),
+    ("video", second("0" * 10**7), r"has a video with letters or a length"),
+    ("case", second(""), r"has a case of 0 bytes in row 1, not 1 to 1000"),
+    ("case", second("x" * 10**7), r"has a case of 10000000 bytes in row 1"),
+    ("case", second("a\0b"), r"has the case 'a\\x00b', which has a control character"),
+    ("case", second("a\nb"), r"has the case 'a\\nb', which"),
+    ("case", second("a\x9bb"), r"has the case 'a\\x9bb', which"),
+    ("case", second("a\u2028b"), r"has the case 'a\\u2028b', which"),
+    ("num_frames", second(2**39), r"in row 1 549755813888 frames, but .* rate give 80\.0"),
+    ("num_frames", second(78), r"in row 1 78 frames, but its duration and rate give 80\.0"),
+    ("duration_s", second(20.0), r"in row 1 80 frames, but its duration and rate give 160\.0"),
     ("case", not_utf8, r"has a case that is not UTF-8"),
     ("split", not_utf8, r"has a split that is not UTF-8"),
     ("key", not_utf8, r"has a sample key with letters"),
@@ -96,6 +110,18 @@ def test_a_wrong_row_is_refused_with_its_value(
     change(root, column, new)
     with pytest.raises(ShardError, match=rf"^{root}/alpha/index\.parquet .*{sentence}"):
         open_corpus(root)
+
+
+@pytest.mark.parametrize("case", ["症例　1", "Müller/3", "a b", "x" * 1000, "👩‍⚕️", "../case"])
+def test_a_case_may_have_any_letters(root: Path, case: str) -> None:
+    change(root, "case", second(case))
+    assert open_corpus(root)["alpha"].index.sample(1).clip.case == case
+
+
+def test_rounded_durations_and_rates_agree_with_frames(root: Path) -> None:
+    change(root, "fps", second(7.992))
+    change(root, "num_frames", second(79))
+    assert open_corpus(root)["alpha"].index.sample(1).clip.num_frames == 79
 
 
 def test_verify_refuses_samples_that_overlap(root: Path) -> None:
