@@ -207,6 +207,26 @@ def duration_tag(value: bytes) -> Callable[[], bytes]:
 NO_FRAGMENT = b"\0\0\1\0moof\0\0\0\x10mfhd" + bytes(240)
 
 
+def behind_larger_stream(rate: str, seconds: float) -> Callable[[], bytes]:
+    """Return the maker of a recording whose first video stream is another one."""
+
+    def make() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            video = Path(folder) / "clock.mkv"
+            video.write_bytes(clock(".mkv"))
+            larger = (
+                "-f",
+                "lavfi",
+                "-t",
+                str(seconds),
+                "-i",
+                f"color=red:size=400x300:rate={rate}",
+            )
+            return rendered(".mkv", *larger, "-i", str(video), "-map", "0", "-map", "1")
+
+    return make
+
+
 def fragmented() -> bytes:
     return clock(".mp4", "-movflags", "+frag_keyframe+empty_moov")
 
@@ -317,6 +337,9 @@ KINDS = [
     hostile(
         "size_in_the_container_only", lambda: box_edit(b"avc1", 24, b"\xff\xff\xff\xff"), short
     ),
+    # Streams
+    hostile("slides_before_the_video", behind_larger_stream("1/2", SECONDS), whole, ".mkv"),
+    hostile("one_second_of_a_larger_stream", behind_larger_stream("25", 1), whole, ".mkv"),
     # Times
     hostile("jumps_of_29_hours", timed("PTS+floor(T*7)*104400/TB"), short, ".mkv"),
     hostile("steps_back_and_forth", timed("if(mod(N,2),N,N+9000)/25/TB", ".flv"), short, ".flv"),
