@@ -295,12 +295,12 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Sequence[object]], str]] = {
     ),
     "a drawn video in a second corpus is found": (two_corpora, pretrained(1, 4)),
     "the substitute of a bad sample was drawn": (substitute_only, pretrained(2, 2)),
-    "a case name of many lines is named on one": (
-        later(clip("a\nerror: b\x1b[31m\u202e", 1), clip("9", 9)),
+    "a case name that turns the direction of text is named": (
+        later(clip("a error: b\u202e", 1), clip("9", 9)),
         pretrained(1, 2),
     ),
-    "a case name of ten thousand letters is cut short": (
-        later(clip("c" * 10_000, 1), clip("9", 9)),
+    "a case name of a thousand letters is cut short": (
+        later(clip("c" * 1000, 1), clip("9", 9)),
         pretrained(1, 2),
     ),
     # Initial weights.
