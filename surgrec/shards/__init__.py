@@ -8,7 +8,7 @@ from surgrec.shards._corpus import (
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
 from surgrec.shards._index import Dropped, VideoLabel
 from surgrec.shards._write import Shard, ShardWriter
-from surgrec.shards._write_source import settle_tables, source_totals, unlisted_files, write_source
+from surgrec.shards._write_source import settle_tables, unlisted_files, write_source
 from surgrec.shards.layout import Clip, Sample, shard_name, source_digest
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "settle_tables",
     "shard_name",
     "source_digest",
-    "source_totals",
     "unlisted_files",
     "write_source",
 ]

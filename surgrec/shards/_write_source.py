@@ -1,10 +1,8 @@
 """Publishing a source: its tables, its entry in `corpus.json`, and its unlisted files."""
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict
 
 from surgrec.shards._corpus_file import SourceEntry
 from surgrec.shards._index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
@@ -17,9 +15,9 @@ from surgrec.shards.layout import (
     Sample,
     is_shard_name,
     is_suffixed_table,
-    source_digest,
     table_name,
 )
+from surgrec.shards.totals import source_totals
 from surgrec.storage import Store
 
 
@@ -65,31 +63,6 @@ def write_source(
         plan=plan,
         tables=suffix,
         **source_totals(samples, shards),
-    )
-
-
-class SourceTotals(TypedDict):
-    """The part of `SourceEntry` that the index and the shards decide."""
-
-    domain: str
-    samples: int
-    videos: int
-    cases: int
-    hours: float
-    bytes: int
-    digest: str
-
-
-def source_totals(samples: Sequence[Sample], shards: Sequence[Shard]) -> SourceTotals:
-    """Return what `corpus.json` lists of the samples, at least one, and the shards of a source."""
-    return SourceTotals(
-        domain=samples[0].clip.domain,
-        samples=len(samples),
-        videos=len({sample.clip.video for sample in samples}),
-        cases=len({sample.clip.case for sample in samples}),
-        hours=round(math.fsum(sample.clip.duration_s for sample in samples) / 3600, 6),
-        bytes=sum(shard.bytes for shard in shards),
-        digest=source_digest((sample.key, sample.sha256) for sample in samples),
     )
 
 

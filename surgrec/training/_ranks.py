@@ -100,6 +100,7 @@ class _Watch(threading.Thread):
         super().__init__(name="ranks", daemon=True)
         self._prog = prog
         self._stopped = threading.Event()
+        self._opened = threading.Event()
         self._store: Store | None = None
         self._rank, self._world_size = 0, 1
         self._unchanged: Counter[int] = Counter()
@@ -116,6 +117,7 @@ class _Watch(threading.Thread):
 
         try:
             self._store = _open_store()
+            self._opened.set()
             looks = 0
             while dist.is_initialized():
                 self._store.add(f"{_ALIVE}/{self._rank}", 1)
@@ -135,9 +137,9 @@ class _Watch(threading.Thread):
                 self._end(_ended_silently([0]))
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop looking. A thread that waits for a store that has ended is left behind."""
         self._stopped.set()
-        self.join()
+        self.join(_HEARD_S)
 
     def tell(self, error: BaseException) -> None:
         """Tell the other ranks of an error, and wait until they have heard of it.
@@ -145,9 +147,13 @@ class _Watch(threading.Thread):
         Raises:
             OtherRankError: The error follows from the end of another rank.
         """
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            self._opened.wait(_HEARD_S)  # an error right after the start must be told, too
         self.stop()
         store = self._store
         if store is None:
+            if _is_lost_connection(error):
+                raise OtherRankError(_ended_silently([0])) from error
             return
         try:
             if isinstance(error, OtherRankError):

@@ -13,10 +13,10 @@ from surgrec.shards import (
     ShardWriter,
     SourceEntry,
     shard_name,
-    source_totals,
 )
 from surgrec.shards._index import samples_to_parquet
 from surgrec.shards.layout import INDEX_FILE
+from surgrec.shards.totals import source_totals
 from surgrec.storage import open_store
 
 CLIP = Clip(

@@ -17,10 +17,10 @@ from surgrec.shards import (
     Shard,
     Source,
     open_corpus,
-    source_totals,
     unlisted_files,
 )
 from surgrec.shards.layout import read_clip_json
+from surgrec.shards.totals import source_totals
 from surgrec.storage import open_store
 from surgrec_shard.disk import writing_to
 
