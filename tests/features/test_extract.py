@@ -140,6 +140,7 @@ def test_a_stopped_extraction_continues_with_the_next_video(
     assert content(tmp_path / "out") == content(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_processes_resume_to_the_bytes_of_an_undisturbed_run(
     tiny_corpus: Path, run_dir: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

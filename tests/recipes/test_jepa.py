@@ -61,6 +61,7 @@ def killed_run(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return run_dir
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_bit_identical_losses(
     tiny_corpus: Path, whole_run: Path, killed_run: Path, tmp_path: Path
 ) -> None:
