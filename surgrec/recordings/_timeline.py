@@ -433,9 +433,11 @@ def _is_pause(steps: Float64[np.ndarray, " m"], usual_s: float) -> Bool[np.ndarr
 
 def _byte_rate(packets: Packets, is_jump: Bool[np.ndarray, " m"]) -> float:
     """Return the bytes of the file per second of video, sound included, without jumps."""
-    steps, distances = np.diff(packets.order_s), np.diff(packets.positions)
-    is_known = (packets.positions[1:] >= 0) & (packets.positions[:-1] >= 0)
-    counted = is_known & ~is_jump & (steps > 0)
+    # Program streams tell the places of some packets only.
+    known = np.flatnonzero(packets.positions >= 0)
+    jumps = np.concatenate([[0], np.cumsum(is_jump)])
+    steps, distances = np.diff(packets.order_s[known]), np.diff(packets.positions[known])
+    counted = (np.diff(jumps[known]) == 0) & (steps > 0)
     seconds = float(steps[counted].sum())
     return max(0.0, float(distances[counted].sum()) / seconds) if seconds > 0 else 0.0
 
