@@ -591,7 +591,8 @@ def _highest_rate(
     shortest_s = min(float(times_s[-1] - times_s[0]), _RATE_S - _ROUNDED_S)
     spans_s = np.maximum(times_s[ends] - times_s, shortest_s)
     rates = (ends - np.arange(last + 1)) / spans_s
-    highest = min(max(float(rates.max()), 1 / LONGEST_PICTURE_S), HIGHEST_RATE)
+    # A frame of a lower rate would show its picture over a gap.
+    highest = min(max(float(rates.max()), 1 / PAUSE_S), HIGHEST_RATE)
     # A burst before a pause needs more.
     while highest < HIGHEST_RATE and _lag_s(times_s, highest) > _LONGEST_LAG_S:
         highest = min(1.1 * highest, HIGHEST_RATE)
