@@ -443,9 +443,15 @@ def _byte_rate(packets: Packets, is_jump: Bool[np.ndarray, " m"]) -> float:
 
 
 def _skipped_bytes(packets: Packets) -> Float64[np.ndarray, " n"]:
-    """Return the bytes of the file between each packet and the one before; 0 if unknown."""
+    """Return the bytes of the file between each packet and the one before; 0 if unknown.
+
+    Packets of one block, as of ASF, have its place in common.
+    """
     skipped = np.zeros(len(packets))
-    ends = packets.positions + packets.sizes
+    begins_block = np.concatenate([[True], np.diff(packets.positions) != 0])
+    sizes = np.cumsum(packets.sizes)
+    before_block = np.maximum.accumulate(np.where(begins_block, sizes - packets.sizes, 0))
+    ends = packets.positions + sizes - before_block
     known = (packets.positions[1:] >= 0) & (packets.positions[:-1] >= 0)
     skipped[1:][known] = (packets.positions[1:] - ends[:-1])[known]
     return skipped

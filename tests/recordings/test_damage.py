@@ -38,17 +38,9 @@ CHEAP = (
 )
 
 
-def marks(name: str, gop: int, kind: str) -> list[pytest.MarkDecorator]:
-    """Return the marks of a case."""
-    known = pytest.mark.xfail(reason="pictures behind removed bytes of a WMV are up to 3 s late")
-    return [pytest.mark.slow] * ((name, gop, kind) not in CHEAP) + [known] * (
-        (name, kind) == (".wmv", "removed")
-    )
-
-
 def cases() -> list[object]:
     return [
-        pytest.param(name, gop, kind, marks=marks(name, gop, kind))
+        pytest.param(name, gop, kind, marks=() if (name, gop, kind) in CHEAP else pytest.mark.slow)
         for name in RECORDINGS
         for gop in GOPS
         for kind in KINDS
