@@ -379,7 +379,9 @@ def _ending_notes(
     A stated duration alone proves nothing: it may be that of the sound, or end behind a join.
     """
     missing_s = (stated_s or 0.0) - timeline.duration_s
-    if is_cut or (demuxed.ends_early and missing_s > _TOLD_S):
+    # MXF states a number of pictures.
+    is_proof = demuxed.ends_early or demuxed.container.get("format_name") == "mxf"
+    if is_cut or (is_proof and missing_s > _TOLD_S):
         length = f", about {missing_s:.1f} s" if missing_s > _TOLD_S and not timeline.joins else ""
         yield f"data is missing at the end of the file{length}; copy it again"
 
