@@ -20,9 +20,10 @@ _MOST_BOXES = 1_000_000
 
 
 def lacks_bytes(recording: Recording) -> bool:
-    """Return whether an AVI, ASF or FLV file is shorter than its container says."""
-    if has_index_at_end(recording):
-        return False
+    """Return whether a file without an index at its end is shorter than its container says.
+
+    It tells this of AVI, ASF and FLV files.
+    """
     head = os.pread(recording.fileno(), 4096, 0)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _is_below(recording, int.from_bytes(head[4:8], "little"))
@@ -33,10 +34,13 @@ def lacks_bytes(recording: Recording) -> bool:
 
 
 def is_unfinished(recording: Recording) -> bool:
-    """Return whether the recorder of an AVI or FLV file stopped before it wrote the size."""
+    """Return whether a file without an index at its end was left before its size was written.
+
+    It tells this of AVI and FLV files.
+    """
     head = os.pread(recording.fileno(), 4096, 0)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return head[4:8] in (bytes(4), b"\xff" * 4) and not has_index_at_end(recording)
+        return head[4:8] in (bytes(4), b"\xff" * 4)
     if head[:3] != b"FLV" or not _ends_inside_a_tag(recording):
         return False
     at = head.find(b"\x00\x08duration\x00")

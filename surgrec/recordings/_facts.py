@@ -131,7 +131,8 @@ def inspect(recording: Recording) -> RecordingFacts:
         demuxed = demux(recording)
     except FfmpegError as error:
         raise _unreadable(recording, str(error)) from None
-    if is_external is None and "mov" in demuxed.container.get("format_name", "").split(","):
+    container = demuxed.container.get("format_name", "")
+    if is_external is None and "mov" in container.split(","):
         raise BadVideoError(
             "external_data",
             "its index is not found within the first boxes, so its pictures may be in another "
@@ -143,15 +144,15 @@ def inspect(recording: Recording) -> RecordingFacts:
     chosen = _choose(streams)
     entries = chosen.entries
 
-    container = demuxed.container.get("format_name", "")
+    has_index = has_index_at_end(recording)
     timeline = make_timeline(
         chosen.packets,
         average_rate=_rate(entries, "avg_frame_rate", "r_frame_rate"),
         nominal_rate=_rate(entries, "r_frame_rate", "avg_frame_rate"),
-        joinable=demuxed.container.get("format_name") in _JOINABLE,
-        counts=demuxed.container.get("format_name") in _COUNTING,
-        listed=_listed(entries, demuxed.container.get("format_name", "")) - chosen.hidden,
-        is_whole=has_index_at_end(recording),
+        joinable=container in _JOINABLE,
+        counts=container in _COUNTING,
+        listed=_listed(entries, container) - chosen.hidden,
+        is_whole=has_index,
         swollen=_zeroed(recording, chosen) if container in _RAW else None,
     )
 
@@ -174,14 +175,20 @@ def inspect(recording: Recording) -> RecordingFacts:
             input_options=demuxed.input_options,
             packets=chosen.packets,
             timeline=timeline,
-            starts_anywhere=demuxed.container.get("format_name") in _JOINABLE,
+            starts_anywhere=container in _JOINABLE,
         )
     )
-    container = demuxed.container.get("format_name", "")
-    is_left = is_unfinished(recording)
+    is_left = not has_index and is_unfinished(recording)
     stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
     stated_s = None if is_left else stated_s  # a guess of ffmpeg
-    is_cut = not is_left and _is_cut(recording, chosen, stated_s, demuxed, timeline)
+    is_cut = not is_left and _is_cut(
+        chosen,
+        stated_s,
+        demuxed,
+        timeline,
+        lacks_bytes=not has_index and lacks_bytes(recording),
+    )
+    choice = _choice(streams, chosen)
     unread = (
         *([_UNFINISHED] if is_left else ()),
         *_ending_notes(demuxed, stated_s, timeline, is_cut=is_cut),
@@ -205,9 +212,9 @@ def inspect(recording: Recording) -> RecordingFacts:
         is_cut=is_cut,
         stated_s=stated_s,
         input_options=demuxed.input_options,
-        choice=_choice(streams, chosen),
+        choice=choice,
         notes=(
-            *_notes(_choice(streams, chosen), timeline, fields),
+            *_notes(choice, timeline, fields),
             *_damage_notes(chosen, timeline, container),
             *unread,
         ),
@@ -278,11 +285,12 @@ def _rate(entries: Mapping[str, str], *names: str) -> Fraction:
 
 
 def _is_cut(
-    recording: Recording,
     stream: VideoStream,
     stated_s: float | None,
     demuxed: Demuxed,
     timeline: Timeline,
+    *,
+    lacks_bytes: bool,
 ) -> bool:
     """Return whether data is missing at the end of the file.
 
@@ -295,7 +303,7 @@ def _is_cut(
         2, _SHORTFALL_SHARE * listed
     )
     return (is_short and (demuxed.ends_early or lacks_pictures)) or (
-        lacks_bytes(recording) and (is_short or lacks_pictures or stated_s is None)
+        lacks_bytes and (is_short or lacks_pictures or stated_s is None)
     )
 
 
