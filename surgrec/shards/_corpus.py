@@ -10,13 +10,7 @@ from surgrec.errors import ShardError
 from surgrec.parquet import read_parquet
 from surgrec.shards import _index_cache
 from surgrec.shards._corpus_file import CorpusFile, SourceEntry
-from surgrec.shards._index import (
-    Dropped,
-    SourceIndex,
-    VideoLabel,
-    dropped_from_parquet,
-    labels_from_parquet,
-)
+from surgrec.shards._index import Dropped, SourceIndex, VideoLabel, rows_from_parquet
 from surgrec.shards.check_index import check_index
 from surgrec.shards.layout import (
     CORPUS_FILE,
@@ -62,7 +56,7 @@ class Source:
             ShardError: The file breaks the format.
         """
         name = _table(self.name, self.entry, DROPPED_FILE)
-        return dropped_from_parquet(self.store.read(name), self.store.locate(name))
+        return rows_from_parquet(Dropped, self.store.read(name), self.store.locate(name))
 
 
 def open_corpus(
@@ -127,7 +121,7 @@ def read_corpus_labels(source: Source) -> list[VideoLabel]:
         ShardError: The file of labels breaks the format.
     """
     name = _table(source.name, source.entry, LABELS_FILE)
-    return labels_from_parquet(source.store.read(name), source.store.locate(name))
+    return rows_from_parquet(VideoLabel, source.store.read(name), source.store.locate(name))
 
 
 def _open_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:

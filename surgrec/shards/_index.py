@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,8 @@ class Dropped:
     reason: str
     """One word."""
 
+
+RowType = TypeVar("RowType", VideoLabel, Dropped)
 
 _INDEX_SCHEMA = pa.schema([*row_schema(Sample, skip=("clip",)), *row_schema(Clip)])
 
@@ -208,19 +210,18 @@ def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
     return parquet_bytes(pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA))
 
 
-def rows_to_parquet(
-    row_type: type[VideoLabel] | type[Dropped], rows: Sequence[VideoLabel | Dropped]
-) -> bytes:
+def rows_to_parquet(row_type: type[RowType], rows: Sequence[RowType]) -> bytes:
     """Return `labels.parquet` or `dropped.parquet`, sorted by its columns from left to right."""
     schema = row_schema(row_type)
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     return parquet_bytes(table.sort_by([(name, "ascending") for name in schema.names]))
 
 
-def labels_from_parquet(data: bytes, context: str) -> list[VideoLabel]:
-    """Return the rows of `labels.parquet`.
+def rows_from_parquet(row_type: type[RowType], data: bytes, context: str) -> list[RowType]:
+    """Return the rows of `labels.parquet` or `dropped.parquet`.
 
     Args:
+        row_type: What a row is.
         data: All bytes of the file.
         context: Address of the file, for messages.
 
@@ -228,23 +229,8 @@ def labels_from_parquet(data: bytes, context: str) -> list[VideoLabel]:
         ShardError: The bytes are not a valid parquet file, or a column is missing or of another
             type.
     """
-    table = _with_schema(read_parquet(data, context), row_schema(VideoLabel), context)
-    return [VideoLabel(**row) for row in table.to_pylist()]
-
-
-def dropped_from_parquet(data: bytes, context: str) -> list[Dropped]:
-    """Return the rows of `dropped.parquet`.
-
-    Args:
-        data: All bytes of the file.
-        context: Address of the file, for messages.
-
-    Raises:
-        ShardError: The bytes are not a valid parquet file, or a column is missing or of another
-            type.
-    """
-    table = _with_schema(read_parquet(data, context), row_schema(Dropped), context)
-    return [Dropped(**row) for row in table.to_pylist()]
+    table = _with_schema(read_parquet(data, context), row_schema(row_type), context)
+    return [row_type(**row) for row in table.to_pylist()]
 
 
 def _with_schema(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:

@@ -13,7 +13,7 @@ from surgrec.parquet import read_parquet
 from surgrec.shards import Dropped, Sample, VideoLabel
 from surgrec.shards._index import (
     SourceIndex,
-    labels_from_parquet,
+    rows_from_parquet,
     rows_to_parquet,
     samples_to_parquet,
 )
@@ -186,7 +186,7 @@ def test_labels_and_dropped_segments_read_back_sorted() -> None:
         vars(dropped[0])
     ]
     assert sorted(
-        labels_from_parquet(rows_to_parquet(VideoLabel, labels), "INDEX"), key=repr
+        rows_from_parquet(VideoLabel, rows_to_parquet(VideoLabel, labels), "INDEX"), key=repr
     ) == sorted(labels, key=repr)
     empty = read_parquet(rows_to_parquet(Dropped, []), "INDEX")
     assert (empty.num_rows, empty.column_names) == (0, ["video", "start_s", "end_s", "reason"])
@@ -194,7 +194,7 @@ def test_labels_and_dropped_segments_read_back_sorted() -> None:
 
 def test_labels_without_a_column_or_a_value_are_refused() -> None:
     with pytest.raises(ShardError, match="INDEX has no column case, split, task, value; "):
-        labels_from_parquet(rows_to_parquet(Dropped, []), "INDEX")
+        rows_from_parquet(VideoLabel, rows_to_parquet(Dropped, []), "INDEX")
     label = VideoLabel(
         video="v", case="c", split="train", task="phase", start_s=0.0, end_s=1.0, value="x"
     )
@@ -202,4 +202,4 @@ def test_labels_without_a_column_or_a_value_are_refused() -> None:
     buffer = io.BytesIO()
     parquet.write_table(table.append_column("value", pa.array([None], pa.string())), buffer)
     with pytest.raises(ShardError, match="INDEX has rows without value"):
-        labels_from_parquet(buffer.getvalue(), "INDEX")
+        rows_from_parquet(VideoLabel, buffer.getvalue(), "INDEX")
