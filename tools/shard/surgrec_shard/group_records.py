@@ -1,18 +1,17 @@
 """Records of finished groups, with which a killed build continues. They are private."""
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.json_files import decode_json
 from surgrec.shards import Dropped, Sample, Shard
-from surgrec.storage import Store, make_owned_folder, open_owned
+from surgrec.storage import Store, make_owned_folder
 from surgrec.terminal import escape, say
-from surgrec_shard.disk import writing_to
+from surgrec_shard.disk import OTHER_WORK
 from surgrec_shard.groups import Group
+from surgrec_shard.private_json import read_private_json, write_private_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +70,7 @@ class GroupRecords:
 
     def write(self, group: Group, packed: PackedGroup) -> None:
         """Record a group whose shards are in the store."""
-        partial = self._path(group).with_suffix(".partial")
-        with writing_to(self._folder):
-            with open_owned(partial, "w") as file:
-                json.dump(asdict(packed), file, default=str)
-            partial.replace(self._path(group))
+        write_private_json(self._path(group), packed, OTHER_WORK)
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
         """Return a finished group, or None if it has no record or lacks a shard in the store."""
@@ -100,17 +95,8 @@ class GroupRecords:
 
 def _read(path: Path) -> PackedGroup | None:
     try:
-        with open_owned(path, "r") as file:
-            return decode_json(
-                file.read(),
-                PackedGroup,
-                str(path),
-                error=ShardError,
-                remedy="the group is packed again",
-                file_names=True,
-            )
-    except FileNotFoundError:
-        return None
+        remedy = "the group is packed again"
+        return read_private_json(path, PackedGroup, error=ShardError, remedy=remedy)
     except ShardError as error:  # cut by a power failure, or written by an earlier version
         say(f"[yellow]warning[/yellow] {escape(str(error))}")
         return None

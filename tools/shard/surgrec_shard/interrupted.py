@@ -1,15 +1,14 @@
 """Removals that have begun: with this record, a killed one is finished. It is private."""
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from surgrec.errors import StorageError
-from surgrec.json_files import decode_json
-from surgrec.storage import Store, make_owned_folder, open_owned
+from surgrec.storage import Store, make_owned_folder
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
+from surgrec_shard.private_json import read_private_json, write_private_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,27 +47,13 @@ class BegunRemoval:
         Raises:
             StorageError: The record is damaged.
         """
-        try:
-            with open_owned(self._path, "r") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return RemovedVideos()
-        return decode_json(
-            text,
-            RemovedVideos,
-            str(self._path),
-            error=StorageError,
-            remedy="remove it, and run the removal again",
-            file_names=True,
-        )
+        remedy = "remove it, and run the removal again"
+        begun = read_private_json(self._path, RemovedVideos, error=StorageError, remedy=remedy)
+        return begun or RemovedVideos()
 
     def begin(self, removed: RemovedVideos) -> None:
         """Record what is removed, before anything of it is."""
-        partial = self._path.with_suffix(".partial")
-        with writing_to(self._folder, MOVE_PRIVATE):
-            with open_owned(partial, "w") as file:
-                json.dump(asdict(removed), file)
-            partial.replace(self._path)
+        write_private_json(self._path, removed)
 
     def end(self) -> None:
         """Remove the record: nothing of what it lists is left."""

@@ -1,16 +1,15 @@
 """Saved plans: what each published source was built from. They are private."""
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from surgrec.errors import StorageError
-from surgrec.json_files import decode_json
 from surgrec.manifest import Video
-from surgrec.storage import make_owned_folder, open_owned
+from surgrec.storage import make_owned_folder
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 from surgrec_shard.group_records import VideoFailure
 from surgrec_shard.groups import PackSettings, PlannedVideo
+from surgrec_shard.private_json import read_private_json, write_private_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +48,8 @@ class SavedPlans:
         unplanned = [
             replace(other, video=replace(other.video, labels=())) for other in plan.unplanned
         ]
-        path = self._path(source, digest)
-        partial = path.with_suffix(".partial")
-        with writing_to(self._folder, MOVE_PRIVATE):
-            with open_owned(partial, "w") as file:
-                json.dump(
-                    asdict(replace(plan, videos=videos, unplanned=unplanned)), file, default=str
-                )
-            partial.replace(path)
+        saved = replace(plan, videos=videos, unplanned=unplanned)
+        write_private_json(self._path(source, digest), saved)
 
     def read(self, source: str, digest: str) -> SourcePlan | None:
         """Return the plan of a source with this digest, or None if the folder does not have it.
@@ -64,19 +57,11 @@ class SavedPlans:
         Raises:
             StorageError: The file is damaged.
         """
-        path = self._path(source, digest)
-        try:
-            with open_owned(path, "r") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return None
-        return decode_json(
-            text,
+        return read_private_json(
+            self._path(source, digest),
             SourcePlan,
-            str(path),
             error=StorageError,
             remedy="remove it, and run the build of this source again",
-            file_names=True,
         )
 
     def remove(self, source: str, digest: str) -> None:
