@@ -198,8 +198,9 @@ class _Watch(threading.Thread):
         """End this rank, and so all others, if one has given no sign of life for long."""
         for rank in range(1, self._world_size):
             signs = store.add(f"{_ALIVE}/{rank}", 0)
-            self._unchanged[rank] += _LOOKS if signs == self._last.get(rank) else 0
-            if signs != self._last.get(rank):
+            if signs == self._last.get(rank):
+                self._unchanged[rank] += _LOOKS
+            else:
                 self._last[rank], self._unchanged[rank] = signs, 0
         silent = [rank for rank, looks in self._unchanged.items() if looks >= _SILENT_LOOKS]
         if silent:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from surgrec.errors import ShardError, StorageError
@@ -117,8 +117,7 @@ class Convergence:
     def saved_plan(self, source: str) -> SourcePlan | None:
         """Return what the source was built from, or None if the private folder does not know."""
         entry = self._corpus.sources.get(source)
-        plans = SavedPlans(self._private.path / "plans")
-        return plans.read(source, entry.plan) if entry else None
+        return self._saved_plans.read(source, entry.plan) if entry else None
 
     def pack(self, encode: Encode) -> None:
         """Pack the waiting groups, from stored clips where there are any.
@@ -184,6 +183,10 @@ class Convergence:
                 remove_unlisted(self._store, source, corpus.sources.get(source))
         self._remove_old_plans(before, corpus)
         return corpus
+
+    @cached_property
+    def _saved_plans(self) -> SavedPlans:
+        return SavedPlans(self._private.path / "plans")
 
     def _stored(self, source: str) -> StoredVideos:
         return StoredVideos(
@@ -383,7 +386,7 @@ class Convergence:
 
     def _save_plans(self) -> None:
         """Save what each source is built from, before it is published."""
-        plans = SavedPlans(self._private.path / "plans")
+        plans = self._saved_plans
         for source, plan in self._plans.items():
             if source in self.unfinished:
                 plans.write(source, self._digest(source), plan)
@@ -392,7 +395,7 @@ class Convergence:
 
     def _remove_old_plans(self, before: CorpusFile, after: CorpusFile) -> None:
         """Remove saved plans from which the corpus is no longer built."""
-        plans = SavedPlans(self._private.path / "plans")
+        plans = self._saved_plans
         for source in self.unfinished:
             entry, now = before.sources.get(source), after.sources.get(source)
             if entry is not None and (now is None or now.plan != entry.plan):
