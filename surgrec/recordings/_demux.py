@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from surgrec.recordings._ffmpeg import Ffmpeg
+from surgrec.recordings._packets import Packets
 from surgrec.recordings._recording import BadVideoError, Recording
-from surgrec.recordings._timeline import Packets
 
 MOST_PACKETS = 30_000_000
 """Packets of a video of 60 frames per second that lasts five days."""

@@ -11,16 +11,10 @@ from surgrec.recordings._demux import Demuxed, VideoStream, demux, positive_frac
 from surgrec.recordings._endings import has_index_at_end, is_unfinished, lacks_bytes, unread_notes
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
+from surgrec.recordings._packets import LONGEST_PICTURE_S, PAUSE_S, UNUSUAL, Packets
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._references import refers_to_other_files
-from surgrec.recordings._timeline import (
-    LONGEST_PICTURE_S,
-    PAUSE_S,
-    UNUSUAL,
-    Packets,
-    Timeline,
-    make_timeline,
-)
+from surgrec.recordings._timeline import Timeline, make_timeline
 
 _JOINABLE = frozenset(("mpegts", "mpeg"))
 """Containers whose clock may jump by design."""

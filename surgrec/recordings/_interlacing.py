@@ -33,8 +33,9 @@ from surgrec.recordings._fields import (
     scan_of,
     stretches,
 )
+from surgrec.recordings._packets import Packets
 from surgrec.recordings._recording import Recording
-from surgrec.recordings._timeline import Packets, Timeline
+from surgrec.recordings._timeline import Timeline
 
 _COLUMNS = 80
 """Width to which pictures are reduced. Their lines stay."""

@@ -17,60 +17,35 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
-JUMP_BACK_S = 0.5
-"""A step back that is larger is a join. Recorders write smaller ones by mistake."""
-PAUSE_S = 1.0
-"""A shorter interval between pictures is never a gap."""
-UNUSUAL = 4.0
-"""An interval is a gap only if it is this many times longer than its neighbors."""
-LONGEST_PICTURE_S = 10.0
-"""A longer interval between pictures is always a gap, and may be a join."""
+from surgrec.recordings._packets import (
+    JUMP_BACK_S,
+    LONGEST_PICTURE_S,
+    MISSING_PICTURES,
+    PAUSE_S,
+    UNUSUAL,
+    Packets,
+    byte_rate,
+    is_pause,
+    lost_packets,
+    lost_pictures,
+    usual_interval,
+    with_all_times,
+)
+from surgrec.recordings._rates import highest_rate
+
 LONGEST_GAP_S = 12 * 3600.0
 """No recording pauses longer: such a jump of the timestamps is an error, not a gap."""
-MISSING_PICTURES = 3
-"""Pictures in a row whose loss matters. One or two leave small flaws."""
 _LATE_S = 0.2
-_STEADY = 0.98
-"""Share of usual intervals between packets from which longer ones tell of lost packets."""
 _TORN_S = 4e-3
 _REORDERED = 16
 """Packets within which pictures may appear in another order."""
 _MISSING_BYTES = 0.25
 """Share of a gap's bytes that must lie in the file for the gap to be damage and not a join."""
-_HEADER_BYTES = 16
-"""Bytes by which the distance of sound packets may vary."""
-HIGHEST_RATE = 1000.0
-"""Pictures per second. Clocks that run faster are believed no more."""
-_RATE_S = 1.0
-"""Seconds over which a rate must hold. Pictures that come faster for a moment are a burst."""
-_LOW, _HIGH, _SAME_LAG_S = 0.92, 1.02, 0.05
-"""A stated rate is near the measured one, which jitter raises, and delays pictures as little."""
-_LONGEST_LAG_S = 0.9
-"""Longest delay of a picture that waits until those before it have been shown."""
 _BURST_PICTURES, _BURST = 4, 4.0
 """Intervals of a burst, and how many times faster than the rate they are."""
 _HAIR_S, _ROUNDED_S = 0.1, 2e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packets:
-    """The packets of the pictures that a player shows, in the order of the file."""
-
-    times_s: Float64[np.ndarray, " n"]
-    """When the picture appears; NaN if the container does not say it."""
-    order_s: Float64[np.ndarray, " n"]
-    """When the picture is decoded, which ascends in a sound file; NaN if unknown."""
-    positions: Int64[np.ndarray, " n"]
-    """First byte in the file; -1 if unknown."""
-    sizes: Int64[np.ndarray, " n"]
-    """Bytes."""
-    are_keys: Bool[np.ndarray, " n"]
-    """Whether a decoder can begin with the picture."""
-
-    def __len__(self) -> int:
-        return len(self.times_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,12 +261,12 @@ def make_timeline(
         swollen: Of a raw stream: indices of packets that hold unreadable bytes behind their
             pictures. None for other formats.
     """
-    packets = _with_all_times(packets, average_rate)
-    usual_s = _usual_interval(packets.order_s, float(average_rate))
+    packets = with_all_times(packets, average_rate)
+    usual_s = usual_interval(packets.order_s, float(average_rate))
 
     # A piece has its own offset from the container's clock to the video's clock.
     period_s = 1 / float(average_rate)
-    lost = _lost_pictures(packets, usual_s, period_s, listed, is_whole) if counts else {}
+    lost = lost_pictures(packets, usual_s, period_s, listed, is_whole) if counts else {}
     lost |= {index + 1: 0.0 for index in swollen or () if index + 1 < len(packets)}
     runs = _runs(packets, usual_s, lost)
     _set_offsets(runs, joinable=joinable)
@@ -318,7 +293,7 @@ def make_timeline(
     pictures = np.unique(times)
     is_gap = _are_gaps(pictures, usual_s)
 
-    holes = _lost_packets(packets, usual_s, joinable=joinable)
+    holes = lost_packets(packets, usual_s, joinable=joinable)
     holes[list(lost)] = True
     torn_s = times[np.flatnonzero(holes[1:])]
     holes[
@@ -332,74 +307,10 @@ def make_timeline(
         pieces=tuple(pieces),
         gaps=tuple(_gaps(pictures, is_gap, usual_s)),
         joins=joins,
-        rate=_highest_rate(np.sort(times), average_rate, nominal_rate),
+        rate=highest_rate(np.sort(times), average_rate, nominal_rate),
         average_rate=_average_rate(np.diff(pictures)[~is_gap], usual_s),
         is_bare=swollen is not None,
     )
-
-
-def _with_all_times(packets: Packets, average_rate: Fraction) -> Packets:
-    """Return packets that all have times: raw streams have none, and MPEG streams few."""
-    times, order = packets.times_s, packets.order_s
-    order = np.where(np.isnan(order), times, order)
-    times = np.where(np.abs(times - order) > LONGEST_PICTURE_S, np.nan, times)  # damaged
-    if np.isnan(times).all():
-        times = order
-    if np.isnan(times).all():
-        times = np.arange(len(times)) / float(average_rate)
-        order = times
-    elif np.isnan(order).any():
-        # Untimed pictures lie between their neighbors.
-        known = np.flatnonzero(~np.isnan(order))
-        steps = np.arange(len(order)) / float(average_rate)
-        nearest = known[np.maximum(np.searchsorted(known, np.arange(len(order)), "right") - 1, 0)]
-        order = np.where(np.isnan(order), order[nearest] + steps - steps[nearest], order)
-    # Pictures appear some time after they are decoded; the first one tells how much.
-    delays = (times - order)[~np.isnan(times)]
-    delay_s = float(np.clip(delays[0], 0.0, JUMP_BACK_S))
-    return Packets(
-        times_s=np.where(np.isnan(times), order + delay_s, times),
-        order_s=order,
-        positions=packets.positions,
-        sizes=packets.sizes,
-        are_keys=packets.are_keys,
-    )
-
-
-def _usual_interval(order_s: Float64[np.ndarray, " n"], average_rate: float) -> float:
-    """Return the median interval between pictures, seconds."""
-    intervals = np.diff(order_s)
-    intervals = intervals[(intervals > 1e-6) & (intervals <= LONGEST_PICTURE_S)]
-    return float(np.median(intervals)) if len(intervals) else min(1 / average_rate, PAUSE_S)
-
-
-def _lost_pictures(
-    packets: Packets, usual_s: float, period_s: float, listed: int, is_whole: bool
-) -> dict[int, float]:
-    """Return how many pictures were lost before each packet behind unreadable bytes.
-
-    A clock that counts pictures stands still over lost ones. The number of listed pictures tells
-    the loss; where nothing is listed, it is 0, and the clock is lost. A picture that the recorder
-    dropped is listed, without a packet, and the clock counts it.
-    """
-    counted = round(float(packets.order_s[-1] - min(packets.order_s[0], 0.0)) / period_s) + 1
-    missing = listed - max(counted, len(packets))
-    if listed > 0 and missing <= 0:
-        return {}
-    skipped = _skipped_bytes(packets)
-    holes = np.flatnonzero(_follows_damage(packets, usual_s) & (skipped > 0))
-    if listed <= 0:
-        return dict.fromkeys(holes.tolist(), 0.0)
-
-    # The clock has run on over the empty packets of dropped pictures.
-    stands = np.concatenate([[False], np.diff(packets.order_s) < 1.5 * period_s])
-    if is_whole and not len(holes) and stands.any():
-        # Of removed packets few bytes are left, but more than lie between others.
-        traces = np.where(stands, skipped - np.percentile(skipped[stands], 99), 0.0)
-        holes = np.flatnonzero(traces >= max(1.0, min(traces.max(), _HEADER_BYTES)))
-        skipped = traces
-    total = float(skipped[holes].sum())
-    return {int(hole): float(round(missing * skipped[hole] / total)) for hole in holes}
 
 
 def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_Run]:
@@ -410,80 +321,22 @@ def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_
     is_back = order[1:] < highest[:-1] - JUMP_BACK_S
 
     # Only the first packet of those that are behind the highest is a jump.
-    is_jump = (is_back & (steps < -JUMP_BACK_S)) | _is_pause(steps, usual_s)
+    is_jump = (is_back & (steps < -JUMP_BACK_S)) | is_pause(steps, usual_s)
     starts = sorted({0, *(np.flatnonzero(is_jump) + 1).tolist(), *lost})
     ends = [*starts[1:], len(order)]
 
-    byte_rate, skipped = _byte_rate(packets, is_jump), _skipped_bytes(packets)
+    usual_bytes = byte_rate(packets, is_jump)
     runs = []
     for first, end in zip(starts, ends, strict=True):
         start_s, last_s = float(times[first:end].min()), float(times[first:end].max())
         run = _Run(first=first, start_s=start_s, end_s=last_s + min(usual_s, PAUSE_S))
         if first:
             gap_s = float(order[first] - order[first - 1])
-            run.is_contiguous = bool(skipped[first] < _MISSING_BYTES * byte_rate * gap_s)
+            run.is_contiguous = bool(
+                packets.skipped_bytes[first] < _MISSING_BYTES * usual_bytes * gap_s
+            )
         runs.append(run)
     return runs
-
-
-def _is_pause(steps: Float64[np.ndarray, " m"], usual_s: float) -> Bool[np.ndarray, " m"]:
-    """Return which steps between packets are unusually long."""
-    return steps > max(PAUSE_S, UNUSUAL * usual_s)
-
-
-def _byte_rate(packets: Packets, is_jump: Bool[np.ndarray, " m"]) -> float:
-    """Return the bytes of the file per second of video, sound included, without jumps."""
-    # Program streams tell the places of some packets only.
-    known = np.flatnonzero(packets.positions >= 0)
-    jumps = np.concatenate([[0], np.cumsum(is_jump)])
-    steps, distances = np.diff(packets.order_s[known]), np.diff(packets.positions[known])
-    counted = (np.diff(jumps[known]) == 0) & (steps > 0)
-    seconds = float(steps[counted].sum())
-    return max(0.0, float(distances[counted].sum()) / seconds) if seconds > 0 else 0.0
-
-
-def _skipped_bytes(packets: Packets) -> Float64[np.ndarray, " n"]:
-    """Return the bytes of the file between each packet and the one before; 0 if unknown.
-
-    Packets of one block, as of ASF, have its place in common.
-    """
-    skipped = np.zeros(len(packets))
-    begins_block = np.concatenate([[True], np.diff(packets.positions) != 0])
-    sizes = np.cumsum(packets.sizes)
-    before_block = np.maximum.accumulate(np.where(begins_block, sizes - packets.sizes, 0))
-    ends = packets.positions + sizes - before_block
-    known = (packets.positions[1:] >= 0) & (packets.positions[:-1] >= 0)
-    skipped[1:][known] = (packets.positions[1:] - ends[:-1])[known]
-    return skipped
-
-
-def _follows_damage(packets: Packets, usual_s: float) -> Bool[np.ndarray, " n"]:
-    """Return which packets follow unreadable bytes that are worth a second of video."""
-    byte_rate = _byte_rate(packets, _is_pause(np.diff(packets.order_s), usual_s))
-    is_damaged = _skipped_bytes(packets) > (byte_rate * PAUSE_S if byte_rate > 0 else np.inf)
-
-    # Where positions are unknown, any pause may be damage.
-    is_unknown = (packets.positions[1:] < 0) | (packets.positions[:-1] < 0)
-    is_damaged[1:] |= is_unknown & (np.diff(packets.order_s) > PAUSE_S)
-    return is_damaged
-
-
-def _lost_packets(packets: Packets, usual_s: float, *, joinable: bool) -> Bool[np.ndarray, " n"]:
-    """Return which packets follow lost ones.
-
-    In a recording with a steady rate, a long step tells of lost packets, unless the packets lie
-    close together in the file: then the recorder paused. With a variable rate, only unreadable
-    bytes tell of them. The packets of MPEG streams are scattered.
-    """
-    lost = _follows_damage(packets, usual_s)
-    steps = np.diff(packets.order_s)
-    is_usual = (steps > 0.5 * usual_s) & (steps < 1.5 * usual_s)
-    if len(steps) and float(is_usual.mean()) >= _STEADY:
-        skipped = _skipped_bytes(packets)
-        is_close = (skipped >= 0) & (skipped <= 2 * np.percentile(skipped, 99) + _HEADER_BYTES)
-        is_close &= (packets.positions >= 0) & (not joinable)
-        lost[1:] |= (steps > (MISSING_PICTURES + 0.5) * usual_s) & ~is_close[1:]
-    return lost
 
 
 def _doubts(
@@ -574,46 +427,3 @@ def _gaps(
 
 def _average_rate(intervals: Float64[np.ndarray, " m"], usual_s: float) -> float:
     return 1 / float(intervals.mean()) if len(intervals) else 1 / usual_s
-
-
-def _highest_rate(
-    times_s: Float64[np.ndarray, " n"], average_rate: Fraction, nominal_rate: Fraction
-) -> Fraction:
-    """Return the highest rate that holds for a second, as a stated rate if one is as good.
-
-    Frames at the rate keep every picture: one that waits until those before it have been shown is
-    less than a second late.
-
-    Args:
-        times_s: When each picture appears, ascending. Pictures may share a time.
-        average_rate: The container's average rate, 1/s.
-        nominal_rate: The rate that the container or the codec states, 1/s.
-    """
-    if len(times_s) < 2 or times_s[-1] <= times_s[0]:
-        return min(average_rate, Fraction(HIGHEST_RATE))
-    last = len(times_s) - 1
-    ends = np.minimum(np.searchsorted(times_s, times_s + _RATE_S - _ROUNDED_S), last)
-    # A second that begins near the end is complete without pictures, unless nothing is longer.
-    shortest_s = min(float(times_s[-1] - times_s[0]), _RATE_S - _ROUNDED_S)
-    spans_s = np.maximum(times_s[ends] - times_s, shortest_s)
-    rates = (ends - np.arange(last + 1)) / spans_s
-    # A frame of a lower rate would show its picture over a gap.
-    highest = min(max(float(rates.max()), 1 / PAUSE_S), HIGHEST_RATE)
-    # A burst before a pause needs more.
-    while highest < HIGHEST_RATE and _lag_s(times_s, highest) > _LONGEST_LAG_S:
-        highest = min(1.1 * highest, HIGHEST_RATE)
-
-    longest_lag_s = _lag_s(times_s, highest) + _SAME_LAG_S
-    for stated in (average_rate, nominal_rate):
-        is_close = _LOW * highest < stated < _HIGH * highest
-        if is_close and stated <= HIGHEST_RATE and _lag_s(times_s, float(stated)) <= longest_lag_s:
-            return stated
-    return Fraction(highest).limit_denominator(1001)
-
-
-def _lag_s(times_s: Float64[np.ndarray, " n"], rate: float) -> float:
-    """Return the longest delay of a picture if each one is a frame of its own, seconds."""
-    numbers = np.arange(len(times_s))
-    frames = np.floor(times_s * rate + 0.5)
-    frames = np.maximum.accumulate(frames - numbers) + numbers
-    return float((frames / rate - times_s).max())

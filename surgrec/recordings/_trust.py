@@ -2,7 +2,8 @@
 
 import math
 
-from surgrec.recordings._timeline import MISSING_PICTURES, PAUSE_S, UNUSUAL, Timeline
+from surgrec.recordings._packets import MISSING_PICTURES, PAUSE_S, UNUSUAL
+from surgrec.recordings._timeline import Timeline
 
 _HAIR_S = 2e-3
 """Containers round times; Matroska rounds to milliseconds."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from surgrec.recordings._timeline import Packets, Timeline, VideoClock, make_timeline
+from surgrec.recordings._packets import Packets
+from surgrec.recordings._timeline import Timeline, VideoClock, make_timeline
 
 RATE = 25
 

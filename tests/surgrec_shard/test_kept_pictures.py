@@ -8,7 +8,8 @@ import pytest
 from surgrec_shard.sampling import Sampler
 
 from surgrec.recordings import Picture
-from surgrec.recordings._timeline import Packets, Timeline, VideoClock, make_timeline
+from surgrec.recordings._packets import Packets
+from surgrec.recordings._timeline import Timeline, VideoClock, make_timeline
 from tests.support.clocks import X264, record_clock, stored_of
 from tests.support.tool import QUICK, build_folder, read_report, run_here
 
