@@ -9,12 +9,14 @@ Example:
 from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
 from surgrec.recordings._ffmpeg import FfmpegError, read_error, run_ffprobe
 from surgrec.recordings._frames import read_frames, stored_size
+from surgrec.recordings._packets import PAUSE_S
 from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
 from surgrec.recordings._timeline import Timeline
 from surgrec.recordings.process import find_program
 
 __all__ = [
+    "PAUSE_S",
     "BadVideoError",
     "FfmpegError",
     "FileIdentity",

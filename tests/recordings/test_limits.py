@@ -64,9 +64,11 @@ def test_limits_of_an_ffmpeg_cost_one_video(
 
 
 def test_an_ffmpeg_is_refused_more_memory_than_its_limit(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "MEMORY_BYTES", 1 << 20)
+    # The limit comes just after the start: on a busy machine a short run could end before.
+    pretend("sleep 0.5; exec {real} $@", tmp_path, monkeypatch)
+    monkeypatch.setattr(process, "MEMORY_BYTES", 64 << 20)
     with recording, pytest.raises(BadVideoError) as error:
         inspect(recording)
     assert (error.value.reason, error.value.may_pass) == ("out_of_memory", True)

@@ -9,10 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from surgrec.recordings import Picture, Timeline
-
-PAUSE_S = 1.0
-"""Pictures that are further apart may have a gap between them."""
+from surgrec.recordings import PAUSE_S, Picture, Timeline
 
 
 @dataclass(frozen=True, kw_only=True)
