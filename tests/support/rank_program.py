@@ -119,6 +119,8 @@ def start(case: str, rank: int, port: int, output: Path) -> int:
 def main() -> None:
     """Run all cases at once, and write the status, the time and the output of each rank."""
     folder = Path(sys.argv.pop())
+    # Jobs in the background of a shell ignore Ctrl-C, and their processes inherit this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     ranks = {}
     for case in CASES:
