@@ -99,7 +99,8 @@ def disk_fails(site: Site) -> list[Loaded]:
     job.until(lambda: len(_cached(site)) > 2)
     for path in _cached(site):
         change_a_byte(path)
-        if subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True).returncode:
+        chattr = subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True)
+        if chattr.returncode and path.exists():  # else the job has removed it meanwhile
             job.kill()
             missing("only root may make a file that cannot be removed")
     loaded = job.finish(DEADLINE_S)
