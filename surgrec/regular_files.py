@@ -68,7 +68,7 @@ def check_mode(mode: int, path: str | os.PathLike[str]) -> None:
     """Check the mode of a file, from `stat`.
 
     Raises:
-        OSError: The mode is not of a regular file. `strerror` says of what it is.
+        OSError: The mode is not of a regular file. `strerror` names the kind of file.
     """
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))

@@ -101,7 +101,7 @@ class NamedPattern:
 def _search(
     expression: str, name: str, texts: Sequence[str], *, is_named: bool
 ) -> tuple[Any, list[Any]]:
-    """Return what an expression says of its groups, and what it matches in each text."""
+    """Return the groups of an expression, and its match in each text."""
     if len(expression) > _MOST_CHARACTERS:
         raise ManifestError(
             f"{name} has {len(expression)} characters; give at most {_MOST_CHARACTERS}"

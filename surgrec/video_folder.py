@@ -97,7 +97,7 @@ class FoundVideos:
 
 
 def search_folder(folder: Path) -> FoundVideos:
-    """Return every video file under a folder, and what was not taken.
+    """Return every video file under a folder, and the files that were not taken.
 
     Linked folders are searched, each folder once. A file is a video by its content. A file with the
     suffix of a video is taken in any case, so that the reason is told why it cannot be used.

@@ -31,7 +31,7 @@ _REMEDY = "correct the mapping"
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """One task: where its values are in a row, and what they are called."""
+    """One task: the place of its values in a row, and their names."""
 
     task: str
     """Name of the task. `{column}` in it stands for the cell of that column."""
@@ -77,7 +77,7 @@ class LabelMapping:
     """How the rows of annotation files become labels."""
 
     grammar: Grammar
-    """What a row means: see the README of this room."""
+    """Meaning of a row: see the README of this room."""
     tracks: list[Track]
     """The tasks. Side tracks that overlap the main one are tracks of their own."""
     time: str = ""
@@ -95,7 +95,7 @@ class LabelMapping:
     every: float = 1.0
     """Distance from one tick to the next, in the unit. Ticks that are missing are gaps."""
     every_s: float = 0.0
-    """Instead of `every`: what a tick labels, seconds. For frame numbers of a slower clock."""
+    """Instead of `every`: the length of a tick, seconds. For frame numbers of a slower clock."""
     end_included: bool = False
     """Whether the frame or tick that `end` names belongs to the segment."""
     delimiter: str = ""

@@ -30,7 +30,7 @@ _WORDS = {
 
 @dataclass(kw_only=True)
 class _Found:
-    """What was read so far."""
+    """The labels that were read so far."""
 
     segments: list[tuple[str, Label]] = field(default_factory=list)
     """Place and label, also those of length zero."""

@@ -51,7 +51,7 @@ def find_overlap(pretraining: PretrainingData, sources: Mapping[str, Source]) ->
 
 
 def _compare(record: DrawnRecord, opened: Mapping[str, NamedVideos], overlap: Overlap) -> None:
-    """Add what one record tells of the opened sources."""
+    """Add the findings of one record on the opened sources."""
     digests = {name: videos.digests(record.key) for name, videos in opened.items()}
     everywhere = np.unique(_joined([videos.videos for videos in digests.values()]))
     recorded_cases = _joined([drawn.cases for drawn in record.sources.values()])

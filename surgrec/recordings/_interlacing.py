@@ -60,7 +60,7 @@ class Fields:
     stretches: tuple[Stretch, ...] = ()
     """By the numbers of the decoded pictures. Empty: as the decoder flags each picture."""
     note: str = ""
-    """A sentence for the private report if this is not what the file says."""
+    """A sentence for the private report if the file says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +85,10 @@ class Scanned:
 @dataclass(frozen=True, kw_only=True)
 class _Place:
     scan: Scan | None
-    """What the content tells."""
+    """The scan by content."""
     may_be_interlaced: bool
     flags: frozenset[Scan]
-    """What the decoder says about the pictures."""
+    """The scans by the flags of the decoder."""
 
     @property
     def is_contradiction(self) -> bool:
@@ -167,7 +167,7 @@ def _seeks(video: Scanned, *, by_bytes: bool) -> Iterator[_Seek]:
 
 
 def _look(video: Scanned, seek: _Seek) -> _Place:
-    """Return what the pictures at a place, and their flags, tell about their scan."""
+    """Return the scan at a place, by the pictures and by their flags."""
     reading, writing = os.pipe()
     try:
         marks = "".join(
@@ -272,7 +272,7 @@ _WORDS: dict[Scan, str] = {
 
 
 def _note(found: tuple[Stretch, ...], flags: frozenset[Scan], timeline: Timeline) -> str:
-    """Return what the private report should say about interlacing that the file does not tell."""
+    """Return a sentence for the private report about interlacing that the file does not tell."""
     if len(found) > 1:
         times = timeline.pictures_s[[min(s.first, len(timeline.pictures_s) - 1) for s in found]]
         parts = (f"{_WORDS[s.scan]} from {at:.2f} s" for s, at in zip(found, times, strict=True))

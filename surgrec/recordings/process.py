@@ -46,9 +46,9 @@ _READ_FAILURES = tuple(
         *(errno.ENOTCONN, errno.EHOSTDOWN, errno.ECONNRESET, errno.ENODATA),
     )
 )
-"""What a disk or a network says when a file cannot be read for now."""
+"""Errors of a disk or a network on which a file cannot be read for now."""
 _GXF_END = os.strerror(errno.EPERM)
-"""What the demuxer of GXF says at the end of a whole file."""
+"""Message of the demuxer of GXF at the end of a whole file."""
 _LEVEL = re.compile(
     r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*(?:x26[45] )?\[(?P<level>[a-z]+)\]:? ?(?P<text>.*)"
 )
@@ -290,7 +290,7 @@ class ComplaintLog:
         self._thread.join()
 
     def next_decoded(self) -> DecodedFrom:
-        """Return what the log says about the next decoded picture. Waits for its entry.
+        """Return the entry of the log about the next decoded picture. Waits for it.
 
         ffmpeg writes such entries with its option `-debug_ts`.
         """

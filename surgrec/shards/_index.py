@@ -221,7 +221,7 @@ def rows_from_parquet(row_type: type[RowType], data: bytes, context: str) -> lis
     """Return the rows of `labels.parquet` or `dropped.parquet`.
 
     Args:
-        row_type: What a row is.
+        row_type: Type of a row.
         data: All bytes of the file.
         context: Address of the file, for messages.
 

@@ -1,4 +1,4 @@
-"""What is in the way of a folder that cannot be created."""
+"""Links and files in the way of a folder that cannot be created."""
 
 import errno
 import os

@@ -81,7 +81,7 @@ class OwnerFile:
 
     Args:
         path: The file.
-        mine: What it says.
+        mine: Its content.
     """
 
     def __init__(self, path: Path, mine: Owner) -> None:
@@ -189,7 +189,7 @@ def _take(path: Path, owner_path: Path, mine: Owner) -> bool:
     Args:
         path: The owner file, or a claim.
         owner_path: The owner file.
-        mine: What this process writes.
+        mine: The content that this process writes.
     """
     try:
         _write(path, mine)

@@ -1,4 +1,4 @@
-"""What is told about the end of a recording: a missing one, and a part that is not read."""
+"""The end of a recording: a missing one is told, and so is a part that is not read."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -31,7 +31,7 @@ LAST_LINES = {
         f"machine, and {GO_ON}"
     ),
 }
-"""What the rank that did not fail says at its end."""
+"""Last line of the rank that did not fail."""
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class BuildResult:
     report: Path
     """The private list of all videos."""
     work: Work
-    """Counts of what was done."""
+    """Counts of the work."""
 
 
 class Build:

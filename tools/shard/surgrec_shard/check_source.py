@@ -47,7 +47,7 @@ class Findings:
     missing: list[str] = field(default_factory=list)
     """Files that should be there."""
     odd: list[str] = field(default_factory=list)
-    """What was found and is not expected."""
+    """Files that are not expected."""
     traps: list[str] = field(default_factory=list)
 
     @property
@@ -58,7 +58,7 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class _Header:
-    """What the header of a video says."""
+    """Facts from the header of a video."""
 
     duration_s: float = 0.0
     fps: float = 0.0

@@ -42,7 +42,7 @@ class BegunRemoval:
         self._path = folder / f"{name}.json"
 
     def read(self) -> RemovedVideos:
-        """Return what a removal that has not ended was to remove.
+        """Return the videos of a removal that has not ended.
 
         Raises:
             StorageError: The record is damaged.

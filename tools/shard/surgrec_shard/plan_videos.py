@@ -68,7 +68,7 @@ def failure_of(video: Video, name: str, error: BadVideoError) -> VideoFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class _ReadVideo:
-    """What the file of a video says."""
+    """The content of a video file."""
 
     sha256: str
     identity: FileIdentity

@@ -141,7 +141,7 @@ class Preset:
     domain: str
     license: str
     case_is: str
-    """What a case is: a patient, an operation, a trial."""
+    """Meaning of a case: a patient, an operation, a trial."""
     origin: str
     """Number of the first frame, and the clock of the labels."""
     videos: list[VideoRule]
@@ -178,7 +178,7 @@ class FoundRecording:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSource:
-    """What a folder holds of a preset."""
+    """The files of a preset in a folder."""
 
     recordings: list[FoundRecording]
     left_out: list[LeftOut]
@@ -210,7 +210,7 @@ def read_preset(name: str) -> Preset:
 
 
 def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource:
-    """Return what a folder holds of a preset. Nothing is decoded.
+    """Return the files of a preset in a folder. Nothing is decoded.
 
     Args:
         preset: The preset.
@@ -269,7 +269,7 @@ def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource
 def videos_of_preset(
     preset: Preset, folder: Path, protocol: str = ""
 ) -> tuple[list[Video], list[LeftOut]]:
-    """Return the videos of a data set with their metadata, and what is left out.
+    """Return the videos of a data set with their metadata, and the files left out.
 
     Raises:
         ConfigError: The preset has pictures instead of videos, or no such split.
@@ -382,7 +382,7 @@ def _matches(
 
 
 def _search(pattern: NamedPattern, texts: Sequence[str]) -> list[dict[str, str] | None]:
-    """Return what a pattern finds in any number of texts: memory for a search is limited."""
+    """Return the matches of a pattern in any number of texts: memory for a search is limited."""
     found: list[dict[str, str] | None] = []
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         found += pattern.search(texts[start : start + _TEXTS_AT_ONCE])

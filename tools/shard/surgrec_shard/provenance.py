@@ -1,4 +1,4 @@
-"""Provenance: where the videos of a corpus come from, and what was left out or removed."""
+"""Provenance: the origin of the videos of a corpus, and those left out or removed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping

@@ -54,7 +54,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """What a removal has done."""
+    """The result of a removal."""
 
     videos: dict[str, list[str]]
     """Names of the removed videos, by source."""
@@ -108,7 +108,7 @@ class Removal:
                 raise ShardError(f"{self._store.address} contains no corpus; check the address")
             self._private.require_key_of(corpus, self._store)
 
-            # Select, together with what an interrupted removal has left.
+            # Select, together with the rest of an interrupted removal.
             begun = BegunRemoval(self._private.path / "removals", self._store)
             plans = self._read_plans(corpus)
             removed = begun.read().joined(self._select(plans))
@@ -233,7 +233,7 @@ def unlisted_videos(
     listed: Sequence[PlannedVideo],
     source: str,
 ) -> RemovedVideos:
-    """Return what a source has lost against its last build.
+    """Return the videos that a source has lost since its last build.
 
     Args:
         before: What the source was built from, if known.

@@ -1,4 +1,4 @@
-"""`surgrec-shard labels`: what a mapping makes of an annotation file."""
+"""`surgrec-shard labels`: the labels that a mapping makes of an annotation file."""
 
 from collections import defaultdict
 from collections.abc import Sequence

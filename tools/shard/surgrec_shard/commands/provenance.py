@@ -10,7 +10,7 @@ from surgrec_shard.disk import writing_to
 
 
 def provenance(corpus: str, *, html: Path | None = None, json: bool = False) -> None:
-    """Show where the videos of a corpus come from, and what was left out, added and removed.
+    """Show the origin of the videos of a corpus, and those left out, added and removed.
 
     Args:
         corpus: A folder, or s3://bucket/prefix.
