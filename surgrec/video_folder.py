@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +73,19 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FolderFiles:
+    """The files below a folder. None is opened."""
+
+    folder: Path
+    paths: list[Path] = field(default_factory=list)
+    """Folder by folder, each sorted by name. Links that lead to no folder are among them."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Folders that cannot be opened, and those that were searched by another path."""
+    hidden: int = 0
+    """Hidden files and folders: their names begin with a dot, and they are not searched."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FoundVideos:
     """The result of a search."""
 
@@ -105,18 +118,63 @@ def search_folder(folder: Path) -> FoundVideos:
     Raises:
         ManifestError: The folder is missing or contains no video.
     """
-    if not folder.is_dir():
-        raise ManifestError(f"{folder} is not a folder; give the folder that contains the videos")
+    return search_files(files_below(folder))
 
-    search = _Search()
-    for path in search.files_below(folder):
+
+def files_below(folder: Path) -> FolderFiles:
+    """Return the files below a folder. Linked folders are searched, each folder once.
+
+    Raises:
+        ManifestError: The folder is missing.
+    """
+    if not folder.is_dir():
+        raise ManifestError(f"{folder} is not a folder; give the folder of the recordings")
+
+    paths, left_out, hidden = [], [], 0
+    visited: dict[tuple[int, int], Path] = {}
+    folders = [folder]
+    while folders:
+        parent = folders.pop()
+        try:
+            first = visited.setdefault(_identity(parent), parent)
+            if first != parent:
+                detail = f"the folder is {first}, which is searched"
+                left_out.append(LeftOut(path=parent, reason="duplicate", detail=detail))
+                continue
+            entries = sorted(os.scandir(parent), key=lambda entry: entry.name)
+        except OSError as error:
+            detail = f"the folder cannot be opened: {error.strerror}"
+            left_out.append(LeftOut(path=parent, reason="unreadable", detail=detail))
+            continue
+
+        subfolders = []
+        for entry in entries:
+            path = parent / entry.name
+            if entry.name.startswith("."):
+                hidden += 1
+            elif _is_folder(entry):
+                subfolders.append(path)
+            else:
+                paths.append(path)
+        folders += reversed(subfolders)
+    return FolderFiles(folder=folder, paths=paths, left_out=left_out, hidden=hidden)
+
+
+def search_files(files: FolderFiles) -> FoundVideos:
+    """Return the videos among the files of a folder, as `search_folder` does.
+
+    Raises:
+        ManifestError: None of the files is a video.
+    """
+    search = _Search(files.left_out)
+    for path in files.paths:
         search.sort(path)
     search.probe()
     found = FoundVideos(
-        folder=folder,
+        folder=files.folder,
         paths=sorted(search.taken),
         left_out=search.left_out,
-        hidden=len(search.hidden),
+        hidden=files.hidden,
         companions=dict(search.companions),
     )
     if not found.paths:
@@ -124,7 +182,7 @@ def search_folder(folder: Path) -> FoundVideos:
         besides = [f"left out: {first.path}: {first.detail}"] if first else []
         besides += found.counts()
         raise ManifestError(
-            f"{folder} and its subfolders contain no video file"
+            f"{files.folder} and its subfolders contain no video file"
             f"{' (' + '; '.join(besides) + ')' if besides else ''}; give a folder of files "
             "such as .mp4, .mkv, .avi or .mpg"
         )
@@ -141,40 +199,15 @@ def printable_name(path: Path) -> str:
 
 
 class _Search:
-    """One search: the folders that were visited, and what was left out."""
+    """One search: the videos that were found, and what was left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, left_out: Sequence[LeftOut]) -> None:
         self.taken: list[Path] = []
-        self.left_out: list[LeftOut] = []
+        self.left_out = list(left_out)
         self.companions: Counter[str] = Counter()
         self._unsure: list[tuple[Path, bool]] = []
         """Files of which the beginning does not tell, and whether they are of another kind if they
         are no videos."""
-        self.hidden: set[Path] = set()
-        self._visited: dict[tuple[int, int], Path] = {}
-
-    def files_below(self, folder: Path) -> Iterator[Path]:
-        """Yield the files below a folder, in any order, each folder once."""
-        folders = [folder]
-        while folders:
-            folder = folders.pop()
-            try:
-                if self._is_visited(folder):
-                    continue
-                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-            except OSError as error:
-                detail = f"the folder cannot be opened: {error.strerror}"
-                self._leave_out(folder, "unreadable", detail)
-                continue
-
-            for entry in entries:
-                path = folder / entry.name
-                if entry.name.startswith("."):
-                    self.hidden.add(path)
-                elif _is_folder(entry):
-                    folders.append(path)
-                else:
-                    yield path
 
     def sort(self, path: Path) -> None:
         """Take a file, count it, leave it out, or keep it for `probe`."""
@@ -233,18 +266,13 @@ class _Search:
     def _count(self, path: Path) -> None:
         self.companions[path.suffix.lower() or _NO_SUFFIX] += 1
 
-    def _is_visited(self, folder: Path) -> bool:
-        """Return whether a folder was visited before, by another path."""
-        status = folder.stat()
-        identity = status.st_dev, status.st_ino
-        first = self._visited.setdefault(identity, folder)
-        if first == folder:
-            return False
-        self._leave_out(folder, "duplicate", f"the folder is {first}, which is searched")
-        return True
-
     def _leave_out(self, path: Path, reason: str, detail: str) -> None:
         self.left_out.append(LeftOut(path=path, reason=reason, detail=detail))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

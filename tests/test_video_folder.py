@@ -9,6 +9,7 @@ import pytest
 
 from surgrec.errors import ManifestError
 from surgrec.video_folder import printable_name, search_folder
+from tests.support.files import lock_folder
 from tests.support.tool import ffmpeg
 from tests.support.videos import make_video
 
@@ -142,6 +143,20 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     assert {left_out.path.name for left_out in found.left_out} >= {"loop"}
     assert {left_out.reason for left_out in found.left_out} == {"duplicate"}
     assert len(found.left_out) == 2
+
+
+def test_a_folder_that_cannot_be_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("good/op.mp4", "locked/op.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    lock_folder(tmp_path / "locked", monkeypatch)
+    found = search_folder(tmp_path)
+    (locked,) = found.left_out
+    assert [path.name for path in found.paths] == ["op.mp4"]
+    assert (locked.path.name, locked.reason) == ("locked", "unreadable")
+    assert locked.detail == "the folder cannot be opened: Permission denied"
 
 
 def test_dangling_links_and_link_loops_are_told(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from surgrec_shard.check_source import check_source
 from surgrec_shard.presets import FOLDER, find_source, preset_names, read_preset
 
 from surgrec.annotations import VideoClock, read_labels
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.manifest import KNOWN_DOMAINS
+from tests.support.files import lock_folder
 from tests.support.tool import QUICK, read_report, refusal, run_here
 from tests.support.videos import make_video
 from tests.surgrec_shard.preset_layouts import LAYOUTS
@@ -181,8 +183,20 @@ def test_what_a_copy_lacks_is_named(tmp_path: Path, video: Path) -> None:
     assert "something is missing" in table
     assert "split endonet (official): 2 train" in table
     assert refusal(run_here("check-source", "cholec80", tmp_path / "none")).endswith(
-        "none is not a folder; give the folder of the data set"
+        "none is not a folder; give the folder of the recordings"
     )
+
+
+@pytest.mark.parametrize(("name", "locked"), [("cholect50", "VID08"), ("cholec80", "other")])
+def test_a_folder_that_cannot_be_opened_is_odd(
+    name: str, locked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "set", LAYOUTS[name].tree)
+    (folder / "videos" / locked).mkdir(exist_ok=True)
+    lock_folder(folder / "videos" / locked, monkeypatch)
+    found = check_source(read_preset(name), folder)
+    odd = f"videos/{locked}: the folder cannot be opened: Permission denied"
+    assert odd in found.odd
 
 
 def test_labels_of_a_longer_video_are_told_before_a_build(tmp_path: Path, video: Path) -> None:

@@ -5,7 +5,6 @@ Each is a file of `sources/`. The class `Preset` says what a file may hold.
 
 import difflib
 import hashlib
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +29,13 @@ from surgrec.errors import ConfigError, ManifestError
 from surgrec.json_files import typed
 from surgrec.manifest import SPLITS, Split, Video
 from surgrec.user_patterns import NamedPattern
-from surgrec.video_folder import LeftOut, printable_name, search_folder
+from surgrec.video_folder import (
+    FolderFiles,
+    LeftOut,
+    files_below,
+    printable_name,
+    search_files,
+)
 from surgrec.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parent / "sources"
@@ -222,15 +227,16 @@ def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource
         ManifestError: The folder holds no recording of the preset.
     """
     rule = _split_rule(preset, protocol)
-    found, left_out = _matches(preset, folder)
+    all_files = files_below(folder)
+    found, left_out = _matches(preset, all_files)
     if not found:
-        first = f" (such as {left_out[0].path})" if left_out else ""
+        first = f" (left out: {left_out[0].path}: {left_out[0].detail})" if left_out else ""
         raise ManifestError(
             f"{folder} holds no file that {preset.name} describes{first}; give the folder of the "
             f"data set, whose paths match {' or '.join(rule.pattern for rule in preset.videos)}"
         )
 
-    files = _Files(folder)
+    files = _Files(all_files)
     split_of = _split_function(rule, files)
     table = preset.case_table
     case_of = _table(files, table) if table else {}
@@ -339,19 +345,17 @@ def _split_rule(preset: Preset, protocol: str) -> SplitRule | None:
 
 
 def _matches(
-    preset: Preset, folder: Path
+    preset: Preset, files: FolderFiles
 ) -> tuple[list[tuple[tuple[VideoRule, list[Path]], dict[str, str]]], list[LeftOut]]:
     """Return the recordings of a folder: rule, files, and what their paths say."""
-    if not folder.is_dir():
-        raise ManifestError(f"{folder} is not a folder; give the folder of the data set")
-    left_out: list[LeftOut] = []
     if preset.media == "pictures":
-        paths = [path for path in _files_below(folder) if path.suffix.lower() in _PICTURES]
+        paths = [path for path in files.paths if path.suffix.lower() in _PICTURES]
+        left_out = list(files.left_out)
     else:
-        found = search_folder(folder)
-        paths, left_out = found.paths, list(found.left_out)
+        videos = search_files(files)
+        paths, left_out = videos.paths, list(videos.left_out)
 
-    texts = [printable_name(path.relative_to(folder)) for path in paths]
+    texts = [printable_name(path.relative_to(files.folder)) for path in paths]
     answers = [_search(NamedPattern(rule.pattern, "pattern"), texts) for rule in preset.videos]
     grouped: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[VideoRule, list[Path]]] = {}
     for path, *groups_of_rules in zip(paths, *answers, strict=True):
@@ -399,10 +403,10 @@ def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, s
 class _Files:
     """The files below a folder, found by templates of their paths."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, files: FolderFiles) -> None:
         self._by_name: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-        for path in _files_below(folder):
-            self._by_name[path.name].append((path.relative_to(folder).as_posix(), path))
+        for path in files.paths:
+            self._by_name[path.name].append((path.relative_to(files.folder).as_posix(), path))
 
     def find(self, template: str, names: Mapping[str, str]) -> tuple[Path, ...]:
         """Return the files whose path ends like a template, sorted."""
@@ -460,21 +464,6 @@ def _path_expression(template: str, names: Mapping[str, str] | None) -> re.Patte
         else:
             parts.append("[^/]*" if part == "*" else re.escape(part))
     return re.compile(f"(?:^|/){''.join(parts)}$")
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Return the files below a folder, sorted, without hidden ones. Links are followed once."""
-    found = []
-    visited: set[tuple[int, int]] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
-    return found
 
 
 def _split_function(rule: SplitRule | None, files: "_Files") -> SplitOf:
