@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
 from surgrec.annotations import PLAIN, LabelFiles, LabelMapping, read_mapping
 from surgrec.csv_table import read_csv_rows
 from surgrec.errors import ConfigError, ManifestError
+from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE, PictureFiles
 from surgrec.user_patterns import UserPattern
 from surgrec.video_folder import FoundVideos, printable_name
 
@@ -19,7 +21,9 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
 KNOWN_DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic", "open", "microscopy", "other")
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
-OPTIONAL_COLUMNS = ("patient", "procedure", "view", "license", "labels", "mapping", "public")
+OPTIONAL_COLUMNS = (
+    *("patient", "procedure", "view", "license", "labels", "mapping", "public", "fps"),
+)
 PLAIN_SUFFIXES = (".csv", ".tsv")
 """Suffixes of files of labels that need no mapping."""
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -34,10 +38,10 @@ CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f" "\u2028\u2029]"
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """One video file with its metadata."""
+    """One video with its metadata."""
 
     path: Path
-    """The file. Its path stays on the machine that builds the corpus."""
+    """The file, or the folder of the pictures. It stays on the machine that builds the corpus."""
     source: str
     """The dataset that contains it."""
     domain: str
@@ -58,6 +62,8 @@ class Video:
     """Store names unchanged in the corpus; by default pseudonyms replace them."""
     patient: str = ""
     """Name of the patient, if several cases or sources may show the same one."""
+    pictures: PictureFiles | None = None
+    """The pictures, if the video is given as such."""
 
     def __post_init__(self) -> None:
         if not SOURCE_NAME.fullmatch(self.source):
@@ -204,7 +210,22 @@ def _video(folder: Path, row: dict[str, str], mapping_of: Callable[[Path], Label
         else (),
         public=public == "true",
         patient=row.get("patient", ""),
+        pictures=PictureFiles(rate=_rate(row["fps"])) if row.get("fps") else None,
     )
+
+
+def _rate(text: str) -> float:
+    """Return a rate of pictures, 1/s: `25`, `29.97` or `30000/1001`."""
+    try:
+        rate = float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        rate = 0.0
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ManifestError(
+            f"fps is {text!r:.40}; give the rate of a folder of pictures, a number from "
+            f"{LOWEST_RATE:g} to {HIGHEST_RATE:g}, and leave it empty for a video file"
+        )
+    return rate
 
 
 def _check_sources(path: Path, videos: Sequence[Video]) -> None:

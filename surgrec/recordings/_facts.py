@@ -14,7 +14,8 @@ from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._packets import LONGEST_PICTURE_S, PAUSE_S, UNUSUAL, Packets
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._references import refers_to_other_files
-from surgrec.recordings._timeline import Timeline, make_timeline
+from surgrec.recordings._timeline import Timeline, make_timeline, timeline_of_pictures
+from surgrec.recordings.picture_files import PictureSequence, usual_step
 
 _JOINABLE = frozenset(("mpegts", "mpeg"))
 """Containers whose clock may jump by design."""
@@ -41,6 +42,12 @@ _COLORS = (
 """ffprobe's key, the option of setparams, and values that can be stored."""
 _TRANSPOSE = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
 """ffmpeg's names of the exchange of rows and columns, by the signs of b and c of the matrix."""
+_UPRIGHT: dict[int, tuple[str, ...]] = {
+    **{1: (), 2: ("hflip",), 3: ("hflip", "vflip"), 4: ("vflip",)},
+    **{5: ("transpose=cclock_flip",), 6: ("transpose=clock",)},
+    **{7: ("transpose=clock_flip",), 8: ("transpose=cclock",)},
+}
+"""ffmpeg's filters that turn a picture upright, by its orientation of EXIF."""
 _RAW = frozenset(("h264", "hevc", "mpegvideo", "m4v", "mjpeg", "obu"))
 """Formats without a container: nothing tells the time of pictures behind damage."""
 _SWALLOWING = _RAW | {"nut"}
@@ -115,6 +122,8 @@ def inspect(recording: Recording) -> RecordingFacts:
     Raises:
         BadVideoError: The file is not a video, has no video stream, or cannot be read for now.
     """
+    if isinstance(recording, PictureSequence):
+        return _facts_of_pictures(recording)
     is_external = refers_to_other_files(recording.fileno())
     if is_external:
         raise BadVideoError(
@@ -153,10 +162,7 @@ def inspect(recording: Recording) -> RecordingFacts:
     matrix = _matrix(entries)
     coded_width, coded_height = _coded_size(entries)
     width, height = _display_size(entries, coded_width, coded_height, is_turned=matrix[0] == 0)
-    if min(width, height, coded_width, coded_height) < _SMALLEST_PX or (
-        max(width, height) > _LARGEST_PX
-    ):
-        raise BadVideoError("no_video", f"the picture has {width} x {height} pixels")
+    _require_size(width, height, coded_width, coded_height)
 
     # ffprobe takes a read error for the end of the file.
     recording.require_readable(chosen.end)
@@ -214,6 +220,41 @@ def inspect(recording: Recording) -> RecordingFacts:
         ),
         unread=unread,
     )
+
+
+def _facts_of_pictures(recording: PictureSequence) -> RecordingFacts:
+    """Return the properties of a video that is given as pictures."""
+    contents = recording.contents
+    still = contents.still
+    is_turned = still.orientation >= 5  # rows and columns change places
+    width, height = (still.height, still.width) if is_turned else (still.width, still.height)
+    _require_size(still.width, still.height)
+    step = usual_step(contents.numbers)
+    return RecordingFacts(
+        stream=0,
+        width=width,
+        height=height,
+        coded_width=still.width,
+        coded_height=still.height,
+        turn=_UPRIGHT[still.orientation],
+        # JFIF, part 1: the matrix of BT.601.
+        colors=("colorspace=bt470bg",) if still.format == "jpeg" else (),
+        fields=Fields(),
+        timeline=timeline_of_pictures(contents.numbers, contents.are_used, step, recording.rate),
+        packets=contents.packets,
+        is_cut=False,
+        stated_s=None,
+        input_options=("-c:v", "bmp") if still.format == "bmp" else (),
+        choice="",
+        notes=contents.notes,
+        unread=(),
+    )
+
+
+def _require_size(*sides: int) -> None:
+    """Refuse a picture that is too small or too large."""
+    if min(sides) < _SMALLEST_PX or max(sides) > _LARGEST_PX:
+        raise BadVideoError("no_video", f"the picture has {sides[0]} x {sides[1]} pixels")
 
 
 def _is_video(stream: VideoStream) -> bool:

@@ -1,9 +1,10 @@
 """ffmpeg and ffprobe that read a recording, which may be hostile."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from surgrec.recordings._recording import BadVideoError, Recording
-from surgrec.recordings.process import FfmpegProcess
+from surgrec.recordings.process import Feeder, FfmpegProcess, starting
 
 # Demuxers of video files. Playlists (hls, concat), images, text and network formats are excluded:
 # opening a file that claims to be a video must never open a second file.
@@ -81,10 +82,28 @@ class Ffmpeg(FfmpegProcess):
         options += ["-hide_banner", *(_UNATTENDED if program == "ffmpeg" else ())]
         options += [*input_options, *_INPUT_LIMITS, *recording.input_arguments(), *arguments]
         descriptors = (*recording.descriptors, *descriptors)
-        super().__init__(program, options, descriptors=descriptors)
+        data = recording.feed()
+        if data is None:
+            self._feeder = None
+            super().__init__(program, options, descriptors=descriptors)
+            return
+
+        with starting(program), contextlib.ExitStack() as undo:
+            self._feeder = Feeder(data)
+            undo.callback(self._feeder.join)
+            stdin = self._feeder.reading
+            super().__init__(program, options, descriptors=descriptors, stdin=stdin)
+            undo.callback(super().__exit__)
+            self._feeder.start()
+            undo.pop_all()
 
     def __enter__(self) -> "Ffmpeg":
         return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._feeder is not None:
+            self._feeder.join()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its standard output as it comes.
@@ -108,10 +127,14 @@ class Ffmpeg(FfmpegProcess):
 
         Raises:
             FfmpegError: It failed because of the file.
-            BadVideoError: The file cannot be read for now, or needs too much memory.
+            BadVideoError: The file cannot be read for now, has changed, or needs too much memory.
             SetupError: It was stopped by a signal, or cannot be loaded.
         """
         status = self.wait()
+        if self._feeder is not None:
+            self._feeder.join()
+            if self._feeder.failure is not None:
+                raise self._feeder.failure
         # A demuxer also says so where the end of the file is missing.
         if self.log.read_failure and not self.log.ends_early:
             raise read_error(self.log.read_failure)

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -98,6 +99,10 @@ class Recording:
         parts.append(_part(self._descriptor, at, self.identity.size))
         return ["-protocol_whitelist", "file,concat,subfile", "-i", f"concat:{'|'.join(parts)}"]
 
+    def feed(self) -> Iterator[bytes] | None:
+        """Return what ffmpeg reads from its standard input; None if it opens the file itself."""
+        return None
+
     @property
     def descriptors(self) -> tuple[int, ...]:
         """Return the descriptors that ffmpeg must inherit."""
@@ -188,6 +193,13 @@ class Recording:
 
     def _identity(self) -> FileIdentity:
         state = os.fstat(self._descriptor)
+        if stat.S_ISDIR(state.st_mode):
+            raise BadVideoError(
+                "unreadable",
+                "the path is a folder, not a video file; of a folder of pictures, give the rate in "
+                "the column fps of a manifest",
+                may_pass=True,
+            )
         if not stat.S_ISREG(state.st_mode):
             raise BadVideoError("unreadable", "the path is not a regular file", may_pass=True)
         if state.st_size == 0:

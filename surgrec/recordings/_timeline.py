@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from surgrec.recordings._packets import (
     JUMP_BACK_S,
@@ -110,6 +110,8 @@ class Timeline:
     """Pictures per second, without the gaps."""
     is_bare: bool = False
     """Whether nothing tells how many pictures are lost in damage: the clock is lost behind it."""
+    is_separate: bool = False
+    """Whether the pictures are files of their own: each one that is lost is known."""
 
     @property
     def start_s(self) -> float:
@@ -145,8 +147,11 @@ class Timeline:
 
     def count_between(self, start_s: float, end_s: float) -> int:
         """Return the number of pictures that should appear between two times, both excluded."""
-        first = np.searchsorted(self.pictures_s, start_s + 1e-3, side="right")
-        return max(0, int(np.searchsorted(self.pictures_s, end_s - 1e-3, side="left") - first))
+        return _count_between(self.pictures_s, start_s, end_s)
+
+    def count_keys_between(self, start_s: float, end_s: float) -> int:
+        """Return the number of pictures between two times with which a decoder can begin."""
+        return _count_between(self.keys_s, start_s, end_s)
 
     def next_key_s(self, time_s: float) -> float:
         """Return when a decoder that has lost its way shows true pictures again, seconds.
@@ -170,7 +175,8 @@ class Timeline:
         """
         return after_s - before_s > max(PAUSE_S, 3 * spacing_s) and (
             self.is_gap(before_s, after_s)
-            or self.count_between(before_s, after_s) >= MISSING_PICTURES
+            or self.count_between(before_s, after_s)
+            >= (1 if self.is_separate else MISSING_PICTURES)
         )
 
     def is_start(self, time_s: float) -> bool:
@@ -311,6 +317,46 @@ def make_timeline(
         average_rate=_average_rate(np.diff(pictures)[~is_gap], usual_s),
         is_bare=swollen is not None,
     )
+
+
+def timeline_of_pictures(
+    numbers: Int64[np.ndarray, " n"], are_used: Bool[np.ndarray, " n"], step: int, rate: float
+) -> Timeline:
+    """Return the clock of pictures that are files of their own.
+
+    A gap is where a number is missing and more than a second passes between two pictures.
+
+    Args:
+        numbers: Numbers of the pictures, from 0, ascending.
+        are_used: Which of them are decoded.
+        step: Usual difference between them.
+        rate: How many numbers pass per second.
+    """
+    times = np.round(numbers / rate, 6)
+    usual_s = step / rate
+    is_gap = (np.diff(numbers) > step) & (np.diff(times) > PAUSE_S)
+    usual_rate = 1 / Fraction(usual_s).limit_denominator(10**6)
+    end_s = float(times[-1]) + min(usual_s, PAUSE_S)
+    return Timeline(
+        pictures_s=times,
+        keys_s=times[are_used],
+        pieces=(Piece(start_s=0.0, end_s=end_s, offset_s=0.0),),
+        gaps=tuple(
+            Gap(start_s=float(times[index]) + min(usual_s, PAUSE_S), end_s=float(times[index + 1]))
+            for index in np.flatnonzero(is_gap)
+        ),
+        joins=(),
+        doubts=(),
+        rate=highest_rate(times, usual_rate, usual_rate),
+        average_rate=1 / usual_s,
+        is_separate=True,
+    )
+
+
+def _count_between(times_s: Float64[np.ndarray, " n"], start_s: float, end_s: float) -> int:
+    """Return how many times lie between two others, both excluded."""
+    first = np.searchsorted(times_s, start_s + 1e-3, side="right")
+    return max(0, int(np.searchsorted(times_s, end_s - 1e-3, side="left") - first))
 
 
 def _runs(packets: Packets, usual_s: float, lost: Mapping[int, float]) -> list[_Run]:

@@ -15,7 +15,7 @@ class PictureJudge:
     A picture is trusted if it was decoded from sound data. Behind a hole in the packets, and behind
     lost pictures, a decoder continues from pictures of another time: there the next trusted picture
     is one with which a decoder can begin. Behind damage in a raw stream no picture is trusted:
-    nothing tells its time.
+    nothing tells its time. A picture that is a file of its own depends on no other.
 
     Args:
         timeline: The clock of the recording.
@@ -23,7 +23,7 @@ class PictureJudge:
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self._sound_s = -1.0
+        self._sound_s = self._decoded_s = -1.0
         self._first_s = math.inf
         self._resume_s = 0.0
 
@@ -36,6 +36,11 @@ class PictureJudge:
             follows_error: Whether the decoder complained since the picture before.
         """
         timeline, before_s = self._timeline, self._sound_s
+        if timeline.is_separate:
+            # Of several pictures since the last decoded one, a complaint is about a lost one.
+            is_own = not timeline.count_keys_between(self._decoded_s, time_s)
+            self._decoded_s = time_s
+            return not (is_corrupt or (follows_error and is_own))
         lost = timeline.count_between(before_s, time_s)
         if timeline.is_bare and before_s >= 0:
             # A decoder may skip pictures beside the first keyframe, but no later ones.

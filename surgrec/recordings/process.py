@@ -104,6 +104,7 @@ class FfmpegProcess:
         descriptors: Descriptors that the process inherits.
         folder: Its working folder.
         is_fed: Whether `write` feeds it; else its standard output is read.
+        stdin: Of a process that is not fed: descriptor of its standard input.
 
     Raises:
         MachineError: Memory, processes, threads or open files ran out.
@@ -118,13 +119,14 @@ class FfmpegProcess:
         descriptors: Sequence[int] = (),
         folder: Path | None = None,
         is_fed: bool = False,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self._program = program
         words = [find_program(program), *arguments]
         with starting(program), contextlib.ExitStack() as undo:
             self._process = subprocess.Popen(
                 words,
-                stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if is_fed else stdin,
                 stdout=subprocess.DEVNULL if is_fed else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=descriptors,
@@ -246,6 +248,47 @@ class FfmpegProcess:
             "and run the same command again",
             may_pass=True,
         )
+
+
+class Feeder:
+    """Writes data to the standard input of a process, from a thread.
+
+    The process is started with `stdin=feeder.reading`; then `start` is called.
+
+    Args:
+        chunks: The data. An iterator may raise BadVideoError.
+    """
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.failure: BadVideoError | None = None
+        """Why the data is not complete, known after `join`."""
+        self.reading, self._writing = os.pipe()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def start(self) -> None:
+        """Begin to write. The process has the only reading end now."""
+        os.close(self.reading)
+        self.reading = -1
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until all is written, or the process reads no more."""
+        if self.reading >= 0:  # the process did not start
+            os.close(self.reading)
+            os.close(self._writing)
+        elif self._thread.ident is not None:
+            self._thread.join()
+
+    def _write(self) -> None:
+        try:
+            with os.fdopen(self._writing, "wb") as pipe:
+                for chunk in self._chunks:
+                    pipe.write(chunk)
+        except BrokenPipeError:
+            pass
+        except BadVideoError as error:
+            self.failure = error
 
 
 class DecodedFrom(NamedTuple):

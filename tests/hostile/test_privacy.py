@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,6 +83,41 @@ def manifest(folder: Path, row: dict[str, str], *words: object) -> list[object]:
         writer.writerow(row)
     where = ("--manifest", folder / "videos.csv", "--out", folder / "corpus")
     return ["surgrec-shard", "build", *where, *QUICK, *words]
+
+
+def pictures(kind: str, change: Callable[[bytes], bytes], name: str = "a") -> Make:
+    """Make a folder of pictures, each of them with the name in it."""
+
+    def make(folder: Path) -> Sequence[object]:
+        frames = folder / name
+        frames.mkdir()
+        codec = ("-q:v", 2) if kind == "jpg" else ()
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x64:rate=8:duration=2", *codec,
+               frames / f"{name}-%d.{kind}")  # fmt: skip
+        for path in frames.iterdir():
+            path.write_bytes(change(path.read_bytes()))
+        return manifest(folder, {"path": name, "fps": "8"})
+
+    return make
+
+
+def segment(marker: int, content: bytes) -> Callable[[bytes], bytes]:
+    """Add a segment to the beginning of a JPEG."""
+    added = struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+    return lambda data: data[:2] + added + data[2:]
+
+
+def exif(tag: int) -> bytes:
+    """EXIF data with the name in one tag."""
+    entry = struct.pack(">HHHII", 1, tag, 2, len(NAME) + 1, 26)
+    return b"Exif\0\0MM\0*" + struct.pack(">I", 8) + entry + bytes(4) + NAME.encode() + b"\0"
+
+
+def chunk(kind: bytes, content: bytes) -> Callable[[bytes], bytes]:
+    """Add a chunk behind the header of a PNG."""
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    added = struct.pack(">I", len(content)) + kind + content + checksum
+    return lambda data: data[:33] + added + data[33:]
 
 
 def chapters(folder: Path) -> Sequence[object]:
@@ -371,6 +407,20 @@ KINDS = [
             "the name of the labels": labels_file,
             "paths and the private folder": in_paths,
             "the case": lambda folder: manifest(folder, {"case": NAME}),
+            "the artist of a JPEG": pictures("jpg", segment(0xE1, exif(0x13B))),
+            "the place of a JPEG": pictures("jpg", segment(0xE1, exif(0x1B))),
+            "the comment of a JPEG": pictures("jpg", segment(0xFE, NAME.encode())),
+            "the color profile of a JPEG": pictures(
+                "jpg", segment(0xE2, b"ICC_PROFILE\0\1\1" + NAME.encode())
+            ),
+            "XMP of a JPEG": pictures(
+                "jpg", segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + NAME.encode())
+            ),
+            "bytes behind a JPEG": pictures("jpg", lambda data: data + NAME.encode()),
+            "a text of a PNG": pictures("png", chunk(b"tEXt", b"Patient\0" + NAME.encode())),
+            "EXIF of a PNG": pictures("png", chunk(b"eXIf", exif(0x13B)[6:])),
+            "bytes behind a BMP": pictures("bmp", lambda data: data + NAME.encode()),
+            "names of pictures": pictures("jpg", lambda data: data, NAME),
             "an ignored column": lambda folder: manifest(
                 folder, {"surgeon": NAME}, "--ignore_columns", "[surgeon]"
             ),

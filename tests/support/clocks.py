@@ -16,6 +16,7 @@ from surgrec.recordings import (
     inspect,
     read_frames,
 )
+from surgrec.recordings.picture_files import PictureFiles, open_recording
 from tests.support.tool import ffmpeg
 
 WIDTH, HEIGHT = 128, 64
@@ -92,13 +93,18 @@ def record_clock(
     return path
 
 
-def stored_of(path: Path, fps: float = 8.0) -> Stored:
+def stored_of(path: Path, fps: float = 8.0, pictures: PictureFiles | None = None) -> Stored:
     """Return what a build would store of a recording, without encoding it.
+
+    Args:
+        path: The recording.
+        fps: Frames stored per second; 0: all.
+        pictures: The pictures, if the recording is given as such.
 
     Raises:
         BadVideoError: The recording cannot be used.
     """
-    with Recording(path) as recording:
+    with open_recording(path, pictures) as recording:
         facts = inspect(recording)
         native = facts.timeline.rate
         rate = min(Fraction(fps), native) if fps else native

@@ -262,6 +262,7 @@ class Build:
             folder,
             video.identity,
             partial(require_fitting_labels, video),
+            video.video.pictures,
         )
 
     def _left_out(self) -> list[VideoFailure]:

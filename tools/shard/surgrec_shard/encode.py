@@ -26,6 +26,7 @@ from surgrec.recordings import (
     shortfall_s,
     stored_size,
 )
+from surgrec.recordings.picture_files import PictureFiles, open_recording
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
@@ -125,15 +126,17 @@ def encode_video(
     folder: Path,
     identity: FileIdentity | None = None,
     accept: Accept = lambda end_s, fps: None,
+    pictures: PictureFiles | None = None,
 ) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.
 
     Args:
-        path: The video file.
+        path: The video file, or the folder of its pictures.
         settings: How clips are stored.
         folder: Folder for the clips. If it exists, its clips are read and nothing is encoded.
         identity: Identity of the file when it was hashed.
         accept: Judges the length of the video: before it is encoded, and afterwards again.
+        pictures: The pictures, if the video is given as such.
 
     Raises:
         BadVideoError: The file has changed, is not a video, is truncated, is shorter than the
@@ -143,7 +146,7 @@ def encode_video(
     if (folder / _CLIPS_FILE).is_file():
         encoded = _read(folder)
     else:
-        with Recording(path) as recording:
+        with open_recording(path, pictures) as recording:
             recording.require_unchanged(identity)
             try:
                 encoded = _encode_into(recording, settings, folder, accept)

@@ -7,7 +7,8 @@ from functools import partial
 
 from surgrec.annotations import VideoLabels
 from surgrec.manifest import Video
-from surgrec.recordings import BadVideoError, FileIdentity, Recording
+from surgrec.recordings import BadVideoError, FileIdentity
+from surgrec.recordings.picture_files import open_recording
 from surgrec_shard.group_records import VideoFailure
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.labels import labels_of
@@ -78,7 +79,7 @@ class _ReadVideo:
 def _read(private: PrivateFolder, video: Video) -> _ReadVideo | BadVideoError:
     """Return SHA-256, identity and labels of a video file, or why it cannot be read."""
     try:
-        with Recording(video.path) as recording:
+        with open_recording(video.path, video.pictures) as recording:
             return _ReadVideo(
                 sha256=private.sha256(recording),
                 identity=recording.identity,

@@ -40,14 +40,12 @@ class SavedPlans:
 
     def write(self, source: str, digest: str, plan: SourcePlan) -> None:
         """Save the plan of a source, before it is published."""
-        # The labels are saved, but not the files that they came from.
+        # The labels are saved, but not the files that they came from, nor the list of pictures.
         videos = [
-            replace(video, video=replace(video.video, labels=()), identity=None)
+            replace(video, video=_without_files(video.video), identity=None)
             for video in plan.videos
         ]
-        unplanned = [
-            replace(other, video=replace(other.video, labels=())) for other in plan.unplanned
-        ]
+        unplanned = [replace(other, video=_without_files(other.video)) for other in plan.unplanned]
         saved = replace(plan, videos=videos, unplanned=unplanned)
         write_private_json(self._path(source, digest), saved)
 
@@ -71,3 +69,8 @@ class SavedPlans:
 
     def _path(self, source: str, digest: str) -> Path:
         return self._folder / f"{source}-{digest[:16]}.json"
+
+
+def _without_files(video: Video) -> Video:
+    """Return a video without the lists of its annotation files and of its pictures."""
+    return replace(video, labels=(), pictures=None)

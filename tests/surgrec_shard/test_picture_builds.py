@@ -1,0 +1,85 @@
+"""A folder of pictures becomes clips as a video of them would."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+
+from tests.support.tool import QUICK, ffmpeg, read_report, run_here, write_csv
+
+
+def make_pictures(folder: Path, seconds: int, rate: int = 8, kind: str = "jpg") -> Path:
+    """Write pictures `p0.jpg`, `p1.jpg`, ... with distinct content."""
+    folder.mkdir(parents=True)
+    source = ("-f", "lavfi", "-i", f"testsrc2=size=96x64:rate={rate}:duration={seconds}")
+    ffmpeg(*source, "-q:v", 2, "-start_number", 0, folder / f"p%d.{kind}")
+    return folder
+
+
+def row(path: str, **values: str) -> dict[str, str]:
+    plain = {"source": "lap", "domain": "laparoscopy", "case": path, "split": "train", "fps": ""}
+    return {"path": path, **plain, **values}
+
+
+def clips_of(corpus: Path, name: str) -> list[dict[str, Any]]:
+    video = read_report(corpus.with_name(f"{corpus.name}.private"))[name]["corpus_video"]
+    rows = parquet.read_table(corpus / "lap" / "index.parquet").to_pylist()
+    return sorted(
+        (row for row in rows if row["video"] == video), key=lambda clip: float(clip["start_s"])
+    )
+
+
+def test_a_manifest_lists_folders_of_pictures_beside_videos(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "frames", seconds=6)
+    for number in range(16, 33):
+        (folder / f"p{number}.jpg").unlink()
+    (folder / "p44.jpg").write_bytes(b"")
+    ffmpeg("-framerate", 8, "-i", folder / "p%d.jpg", "-c", "copy", tmp_path / "video.mkv")
+    manifest = write_csv(tmp_path / "m.csv", [row("frames", fps="8"), row("video.mkv")])
+    corpus = tmp_path / "corpus"
+
+    built = run_here("build", "--manifest", manifest, "--out", corpus, *QUICK)
+    assert built.returncode == 0, built.stderr
+    clips = clips_of(corpus, "frames")
+    assert [(clip["start_s"], clip["duration_s"]) for clip in clips] == [(0, 2), (4.125, 1.875)]
+    (of_video,) = clips_of(corpus, "video.mkv")
+    assert clips[0]["native_fps"] == of_video["native_fps"] == 8
+    dropped = parquet.read_table(corpus / "lap" / "dropped.parquet").to_pylist()
+    assert [(each["start_s"], each["end_s"], each["reason"]) for each in dropped] == [
+        (2, 4.125, "gap")
+    ]
+    notes = read_report(tmp_path / "corpus.private")["frames"]["notes"]
+    assert "17 pictures are missing, by their numbers, at 1 places (15 to 33)" in notes
+    assert "1 pictures are left out (p44.jpg: the file is empty)" in notes
+
+    # The same folder again costs nothing; another rate is another video.
+    again = run_here("build", "--manifest", manifest, "--out", corpus, *QUICK)
+    assert "0 videos encoded" in again.stderr
+    write_csv(manifest, [row("frames", fps="4"), row("video.mkv")])
+    other = run_here("build", "--manifest", manifest, "--out", corpus, *QUICK)
+    assert "other bytes now" in other.stderr
+
+
+def test_a_folder_without_a_rate_is_left_out_with_the_remedy(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "frames", seconds=2)
+    make_pictures(tmp_path / "good", seconds=2)
+    (tmp_path / "empty").mkdir()
+    rows = [row("frames"), row("good", fps="8"), row("good/p0.jpg", fps="8"), row("empty", fps="8")]
+    manifest = write_csv(tmp_path / "m.csv", rows)
+
+    built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    assert built.returncode == 3, built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert report["good"]["status"] == "packed"
+    assert "give the rate in the column fps" in report["frames"]["detail"]
+    assert "it is not a folder of pictures" in report["p0.jpg"]["detail"]
+    assert "has no jpg, png or bmp pictures" in report["empty"]["detail"]
+
+
+@pytest.mark.parametrize("fps", ["fast", "0", "-1", "nan", "1e9", "1/0"])
+def test_a_rate_of_pictures_is_a_positive_number(fps: str, tmp_path: Path) -> None:
+    manifest = write_csv(tmp_path / "m.csv", [row("frames", fps=fps)])
+    built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
+    assert built.returncode == 1
+    assert f"m.csv, line 2: fps is {fps!r}; give the rate of a folder of pictures" in built.stderr
