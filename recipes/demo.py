@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from surgrec.cli import run_main
+from surgrec.cli import with_errors_as_one_line
 from surgrec.errors import SetupError
 from surgrec.runs import read_rows
 from surgrec.storage.seaweed import BUCKET, Account, run_seaweed
@@ -195,4 +195,4 @@ def find_real_videos() -> bool:
 if __name__ == "__main__":
     # SIGTERM stops the server as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run_main("demo", main, to_go_on="make demo starts again")
+    with_errors_as_one_line("demo", main, to_go_on="make demo starts again")

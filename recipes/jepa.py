@@ -36,6 +36,7 @@ from surgrec.training import (
     collapse_diagnostics,
     ema_copy,
     run_recipe,
+    schedule_value,
     set_step,
     update_ema,
 )
@@ -88,7 +89,7 @@ def main(config: JepaConfig) -> None:
         optimizer.zero_grad()
 
         # Let the target encoder follow the context encoder.
-        momentum = config.momentum.at(step)
+        momentum = schedule_value(config.momentum, step)
         update_ema(target, encoder, momentum)
 
         run.record(

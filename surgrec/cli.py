@@ -147,10 +147,10 @@ def run(
     command = commands[name]
     arguments = _arguments(f"{prog} {name}", command, words[1:])
     to_go_on = "the same command continues where it stopped"
-    run_main(prog, lambda: command.load()(**arguments), to_go_on=to_go_on)
+    with_errors_as_one_line(prog, lambda: command.load()(**arguments), to_go_on=to_go_on)
 
 
-def run_main(
+def with_errors_as_one_line(
     prog: str, main: Callable[[], int | None], *, to_go_on: str = "start it again"
 ) -> NoReturn:
     """Run `main` and exit with its status.

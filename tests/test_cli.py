@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from surgrec import __version__
-from surgrec.cli import Command, parse, run, run_main, write_yaml
+from surgrec.cli import Command, parse, run, with_errors_as_one_line, write_yaml
 from surgrec.config_values import as_plain
 from surgrec.errors import ConfigError, StorageError
 
@@ -344,7 +344,7 @@ def test_a_surgrec_error_is_one_line_and_exit_status_1(
         "lab: error: the disk full is full; free space\n",
     )
     with pytest.raises(SystemExit, match="1"):
-        run_main("recipe", lambda: develop(out="full"))
+        with_errors_as_one_line("recipe", lambda: develop(out="full"))
     assert capsys.readouterr().err == "recipe: error: the disk full is full; free space\n"
 
 
@@ -357,7 +357,7 @@ def test_an_interrupt_is_one_line_and_exit_status_130(capsys: pytest.CaptureFixt
 
 def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
-        run_main("lab", lambda: 1 // 0)
+        with_errors_as_one_line("lab", lambda: 1 // 0)
 
 
 @pytest.mark.parametrize(
@@ -408,10 +408,10 @@ def test_a_wrong_command_line_is_one_line_and_exit_status_2(
 def test_a_reader_that_has_seen_enough_is_no_failure(lines: int) -> None:
     """`surgrec order ... | head -1` ends quietly, also if the last flush fails."""
     program = (
-        "from surgrec.cli import run_main\n"
+        "from surgrec.cli import with_errors_as_one_line\n"
         "def main():\n"
         f"    for number in range({lines}): print(number)\n"
-        "run_main('lab', main)\n"
+        "with_errors_as_one_line('lab', main)\n"
     )
     reader, writer = os.pipe()
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}

@@ -17,9 +17,9 @@ from surgrec.evaluation._run import (
     extract_features,
 )
 from surgrec.evaluation._scores import METRICS, PRIMARY
-from surgrec.evaluation._split import read_split
 from surgrec.evaluation._terminal_table import print_evaluation
 from surgrec.evaluation.probes import CLASSIFIER_LABELS, PROBES
+from surgrec.evaluation.split import read_split
 
 __all__ = [
     "CLASSIFIER_LABELS",

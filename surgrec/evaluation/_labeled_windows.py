@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from surgrec.evaluation._scores import GroundTruth
-from surgrec.evaluation._split import CaseVideo
 from surgrec.evaluation._window_labels import UNLABELED
+from surgrec.evaluation.split import CaseVideo
 from surgrec.features import FailedWindow, WindowRow
 
 

@@ -31,7 +31,6 @@ from surgrec.evaluation._run_probes import (
     random_name,
     run_probes,
 )
-from surgrec.evaluation._split import Parts, Split, corpus_videos, divide
 from surgrec.evaluation._verdicts import compare
 from surgrec.evaluation._window_labels import (
     LabelsByVideo,
@@ -39,6 +38,7 @@ from surgrec.evaluation._window_labels import (
     task_labels,
     window_values,
 )
+from surgrec.evaluation.split import Parts, Split, corpus_videos, divide
 from surgrec.features import (
     EncoderChoice,
     ExtractConfig,

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.evaluation._split import CaseVideo
+from surgrec.evaluation.split import CaseVideo
 from surgrec.features import MOST_WINDOWS, WindowRow
 from surgrec.shards import Source, VideoLabel, read_corpus_labels
 

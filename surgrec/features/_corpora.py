@@ -10,7 +10,7 @@ from torch import Tensor
 
 from surgrec.clips import ClipSampling, central_crop, decode_clip, torchcodec_classes
 from surgrec.errors import ConfigError, SampleError, ShardError
-from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
+from surgrec.features._videos import Piece, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import HAIR_S, TimeSpan, joined
 from surgrec.shards import Sample, Source, open_corpus, source_digest
 from surgrec.stream import Fetcher
@@ -122,19 +122,19 @@ class JoinedClips(VideoReader):
             gap_s=max(1 / sample.clip.fps for sample in self._samples),
         )
 
-    def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
-        """Decode the frames on screen at these times, one group per clip."""
+    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
+        """Decode the frames on screen at these times, one piece per clip."""
         # The clip of a time is the last one that starts before it.
         owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
         clips = [int(clip) for clip in np.unique(owner)]
         fetched = self._fetcher.fetch([self._samples[clip] for clip in clips])
 
-        groups = []
+        pieces = []
         for clip, mp4 in zip(clips, fetched, strict=True):
             indices = np.flatnonzero(owner == clip)
             frames = _decoded(self._samples[clip], mp4, times[indices])
-            groups.append(DecodedFrames(indices=indices, frames=frames))
-        return groups
+            pieces.append(Piece(indices=indices, frames=frames))
+        return pieces
 
 
 def _decoded(

@@ -20,7 +20,8 @@ from surgrec.features._open_videos import open_videos
 from surgrec.features._processes import run_job
 from surgrec.features._table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
 from surgrec.ranges import Range, check_ranges
-from surgrec.storage import TEMPORARY, Store, acquire, open_store
+from surgrec.storage import TEMPORARY, Store, open_store
+from surgrec.storage.lock import hold
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -155,7 +156,7 @@ def _devices(config: ExtractConfig) -> list[str]:
 def _held(out: Path) -> Iterator[None]:
     """Create the folder, and lock it against other processes."""
     out.mkdir(parents=True, exist_ok=True)
-    lock = acquire(out, doing="writing features")
+    lock = hold(out, doing="writing features")
     try:
         # Remove unfinished files of a killed command: no other process writes here.
         for partial in out.glob(f"**/{TEMPORARY}*"):

@@ -16,7 +16,7 @@ from torch import Tensor
 from surgrec.errors import SampleError
 from surgrec.features._encoders import FrozenEncoder
 from surgrec.features._files import Failure, Gap, VideoFeatures
-from surgrec.features._videos import DecodedFrames, VideoReader
+from surgrec.features._videos import Piece, VideoReader
 from surgrec.features._windows import all_times, window_starts, window_times, windows_in_gaps
 from surgrec.normalize import normalize
 from surgrec.stream.sampling_checks import repeats_frames
@@ -89,8 +89,8 @@ def video_features(
         all_starts, failed = np.zeros(0), [Failure(start_s=None, reason=str(error))]
 
     needed = all_times(all_starts, frozen.sampling)
-    for chunk, groups in _decoded_ahead(reader, needed, _chunks(all_starts, frozen, batch)):
-        reasons = _reasons(chunk, groups)
+    for chunk, pieces in _decoded_ahead(reader, needed, _chunks(all_starts, frozen, batch)):
+        reasons = _reasons(chunk, pieces)
         failed += [
             Failure(start_s=float(chunk.starts[window]), reason=reason)
             for window, reason in reasons.items()
@@ -100,7 +100,7 @@ def video_features(
             [window for window in range(len(chunk.starts)) if window not in reasons], dtype=np.int64
         )
         if len(good):
-            clips = _model_clips(chunk.frames[good], groups, frozen.encoder.config.crop_px, device)
+            clips = _model_clips(chunk.frames[good], pieces, frozen.encoder.config.crop_px, device)
             features.append(mean_tokens(frozen, clips, precision))
             starts.append(chunk.starts[good])
 
@@ -140,7 +140,7 @@ def _chunks(
 
 def _decoded_ahead(
     reader: VideoReader, needed: Float64[np.ndarray, " n"], chunks: Iterator[_Chunk]
-) -> Iterator[tuple[_Chunk, list[DecodedFrames]]]:
+) -> Iterator[tuple[_Chunk, list[Piece]]]:
     """Yield chunks with their frames; a thread decodes the next chunk meanwhile."""
     started: deque[_Chunk] = deque()
 
@@ -150,24 +150,24 @@ def _decoded_ahead(
             yield chunk.times
 
     with (
-        closing(reader.decode_in_order(needed, times())) as decoded,
+        closing(reader.pieces_in_order(needed, times())) as decoded,
         ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder,
     ):
         upcoming = decoder.submit(next, decoded, None)
-        while (groups := upcoming.result()) is not None:
+        while (pieces := upcoming.result()) is not None:
             chunk = started.popleft()
             upcoming = decoder.submit(next, decoded, None)
-            yield chunk, groups
+            yield chunk, pieces
 
 
-def _reasons(chunk: _Chunk, groups: list[DecodedFrames]) -> dict[int, str]:
+def _reasons(chunk: _Chunk, pieces: list[Piece]) -> dict[int, str]:
     """Return the first reason why a window is unreadable, by its number in the chunk."""
     reasons: dict[int, str] = {}
-    for group in groups:
-        if isinstance(group.frames, SampleError):
-            touched = np.isin(chunk.frames, group.indices).any(axis=1)
+    for piece in pieces:
+        if isinstance(piece.frames, SampleError):
+            touched = np.isin(chunk.frames, piece.indices).any(axis=1)
             reasons |= {
-                int(window): str(group.frames)
+                int(window): str(piece.frames)
                 for window in np.flatnonzero(touched)
                 if window not in reasons
             }
@@ -176,15 +176,15 @@ def _reasons(chunk: _Chunk, groups: list[DecodedFrames]) -> dict[int, str]:
 
 def _model_clips(
     frames: Int64[np.ndarray, "b t"],
-    groups: list[DecodedFrames],
+    pieces: list[Piece],
     crop_px: int,
     device: torch.device,
 ) -> Float[Tensor, "b c t h w"]:
     """Return the windows as input of the encoder. A frame that windows share is resized once."""
     shown = [
-        (group.indices, group.frames)
-        for group in groups
-        if not isinstance(group.frames, SampleError)
+        (piece.indices, piece.frames)
+        for piece in pieces
+        if not isinstance(piece.frames, SampleError)
     ]
     row_of = {
         int(index): row

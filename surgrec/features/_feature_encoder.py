@@ -14,10 +14,10 @@ from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encode
 from surgrec.features._extract import DeviceName
 from surgrec.features._extract_video import mean_tokens, video_features
 from surgrec.features._files import VideoFeatures
-from surgrec.features._folder import VideoFile
 from surgrec.features._open_videos import open_videos
 from surgrec.features._videos import VideoReader
 from surgrec.features._windows import require_stride
+from surgrec.features.folder import VideoFile
 from surgrec.normalize import normalize
 
 _BATCH = 16

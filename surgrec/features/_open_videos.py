@@ -5,8 +5,8 @@ from pathlib import Path
 
 from surgrec.errors import ConfigError, MissingError
 from surgrec.features._corpora import CorpusVideos
-from surgrec.features._folder import VideoFolder
 from surgrec.features._videos import VideoSet
+from surgrec.features.folder import VideoFolder
 from surgrec.shards.layout import CORPUS_FILE
 from surgrec.storage import open_store
 

@@ -27,13 +27,13 @@ class VideoEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedFrames:
-    """Frames that were decoded together, or the reason why they could not be."""
+class Piece:
+    """Frames of a video that were decoded together, or the reason why they could not be."""
 
     indices: Int64[np.ndarray, " k"]
     """Indices of the frames among the requested times."""
     frames: UInt8[Tensor, "k c _ _"] | SampleError
-    """The central square, RGB in [0, 255]. Its size may differ between groups of frames."""
+    """The central square, RGB in [0, 255]. Its size may differ between pieces."""
 
 
 class VideoReader(ABC):
@@ -72,22 +72,22 @@ class VideoReader(ABC):
         return ()
 
     @abstractmethod
-    def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
+    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
         """Decode the frames on screen at these times.
 
         Args:
             times: Seconds of the video, ascending.
 
         Returns:
-            Groups of frames. Each time belongs to exactly one group.
+            The frames in pieces. Each time belongs to exactly one piece.
 
         Raises:
             StorageError: The store cannot be read: an outage, never a bad sample.
         """
 
-    def decode_in_order(
+    def pieces_in_order(
         self, needed: Float64[np.ndarray, " n"], chunks: Iterator[Float64[np.ndarray, " _"]]
-    ) -> Generator[list[DecodedFrames]]:
+    ) -> Generator[list[Piece]]:
         """Decode the frames on screen at chunks of times.
 
         Args:
@@ -96,13 +96,13 @@ class VideoReader(ABC):
                 of the one before it, but not before its beginning.
 
         Yields:
-            The groups of frames of each chunk, as `decode` returns them.
+            The pieces of each chunk, as `pieces` returns them.
 
         Raises:
             StorageError: The store cannot be read: an outage, never a bad sample.
         """
         for times in chunks:
-            yield self.decode(times)
+            yield self.pieces(times)
 
 
 class VideoSet(ABC):

@@ -21,7 +21,8 @@ import pyarrow as pa
 from surgrec.errors import StorageError, reason
 from surgrec.regular_files import open_regular
 from surgrec.shards._index import SourceIndex
-from surgrec.storage import Store, make_owned_folder, try_acquire
+from surgrec.storage import Store, make_owned_folder
+from surgrec.storage.lock import try_hold
 
 CACHED_FROM = 200_000
 """Fewest rows of a cached index. Reading a smaller one takes less than half a second."""
@@ -101,7 +102,7 @@ def _alone(path: Path) -> Iterator[None]:
     """Wait until no other process makes this file."""
     lock_name = f"{path.name}.lock"
     deadline = time.monotonic() + _WAIT_S
-    while (lock := try_acquire(path.parent, name=lock_name)) is None:
+    while (lock := try_hold(path.parent, name=lock_name)) is None:
         if time.monotonic() > deadline:
             break
         time.sleep(_POLL_S)

@@ -12,6 +12,8 @@ Example:
     >>> store.read_range("cholec80/notes.txt", 1, 4)
     b'ello'
 
+`surgrec.storage.lock` locks folders.
+
 `surgrec.storage.seaweed` starts a real S3 server for the demo, the tests and the benchmarks. It is
 imported by its full name, because it needs boto3 and a server program.
 """
@@ -20,7 +22,6 @@ from surgrec.storage._address import open_store
 from surgrec.storage._blocked import in_the_way
 from surgrec.storage._digest import file_sha256
 from surgrec.storage._disk_cache import DiskCache, WholeFile
-from surgrec.storage._lock import FolderLock, acquire, try_acquire
 from surgrec.storage._owned import make_owned_folder, open_owned
 from surgrec.storage._owner_file import check_owned
 from surgrec.storage._retry import PATIENT, RetryPolicy
@@ -31,16 +32,13 @@ __all__ = [
     "TEMPORARY",
     "Counters",
     "DiskCache",
-    "FolderLock",
     "RetryPolicy",
     "Store",
     "WholeFile",
-    "acquire",
     "check_owned",
     "file_sha256",
     "in_the_way",
     "make_owned_folder",
     "open_owned",
     "open_store",
-    "try_acquire",
 ]

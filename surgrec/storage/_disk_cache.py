@@ -17,8 +17,8 @@ from pathlib import Path
 from surgrec.errors import CacheError, StorageError
 from surgrec.regular_files import open_regular
 from surgrec.storage._digest import file_sha256
-from surgrec.storage._lock import FolderLock, try_acquire
 from surgrec.storage._store import TEMPORARY, Store
+from surgrec.storage.lock import FolderLock, try_hold
 
 _SUFFIX = ".tar"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -111,7 +111,7 @@ class DiskCache:
                 f"{path}: {error.strerror}; remove it, or choose another cache_dir"
             ) from error
 
-    def try_acquire(self) -> FolderLock | None:
+    def try_hold(self) -> FolderLock | None:
         """Lock the folder for adding and removing until this process ends.
 
         Incomplete files of killed processes are removed.
@@ -123,7 +123,7 @@ class DiskCache:
             CacheError: The lock file cannot be written.
         """
         try:
-            lock = try_acquire(self.folder)
+            lock = try_hold(self.folder)
         except StorageError as error:
             raise CacheError(str(error)) from error
         if lock is not None:

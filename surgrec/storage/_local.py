@@ -16,11 +16,11 @@ from surgrec.errors import MissingError, StorageError
 from surgrec.regular_files import check_mode, open_regular
 from surgrec.storage._blocked import in_the_way
 from surgrec.storage._deadline import Deadline
-from surgrec.storage._lock import acquire
 from surgrec.storage._owner_file import check_owned
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
 from surgrec.storage._watch import watched
+from surgrec.storage.lock import hold
 
 LOCK = f"{TEMPORARY}lock"
 """Locked while a file is replaced under a condition."""
@@ -88,7 +88,7 @@ class LocalStore(Store):
         folder = Path(self.address)
         with _as_storage_errors(self.address, writing_bytes=len(data)):
             folder.mkdir(parents=True, exist_ok=True)
-        with _replacing, acquire(folder, doing="replacing a file", name=LOCK):
+        with _replacing, hold(folder, doing="replacing a file", name=LOCK):
             try:
                 found = self.version(name)
             except MissingError:

@@ -105,7 +105,7 @@ def _fill(
 
     try:
         # Wait until no other job fills this folder.
-        while cache.try_acquire() is None and is_wanted():
+        while cache.try_hold() is None and is_wanted():
             time.sleep(_IDLE_S)
 
         # Make the demands here: they take a second of processor time with millions of samples.

@@ -11,7 +11,7 @@ from surgrec.training._optimizer import OptimizerConfig, build_optimizer, clip_g
 from surgrec.training._run import Run
 from surgrec.training._run_config import RunConfig
 from surgrec.training._run_weights import read_saved_weights
-from surgrec.training._schedule import ScheduleConfig
+from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 __all__ = [
     "Checkpoints",
@@ -25,6 +25,7 @@ __all__ = [
     "ema_copy",
     "read_saved_weights",
     "run_recipe",
+    "schedule_value",
     "set_step",
     "update_ema",
 ]

@@ -9,12 +9,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from surgrec.cli import parse, run_main
+from surgrec.cli import parse, with_errors_as_one_line
 from surgrec.clips import loader_failures_explained
 from surgrec.errors import ConfigError, SetupError, StorageError, reason
 from surgrec.models import ENCODER_SIZES
 from surgrec.runs import RunFiles
-from surgrec.storage import acquire, in_the_way
+from surgrec.storage import in_the_way
+from surgrec.storage.lock import hold
 from surgrec.terminal import escape, say
 from surgrec.training._checkpoint import Checkpoints
 from surgrec.training._launcher import (
@@ -52,7 +53,7 @@ def run_recipe(
     name = Path(file).stem
     explained = ranks_end_together(name)(loader_failures_explained()(main))
     hint = "--resume true continues from the last checkpoint"
-    run_main(name, lambda: explained(config), to_go_on=hint)
+    with_errors_as_one_line(name, lambda: explained(config), to_go_on=hint)
 
 
 def parse_recipe(
@@ -131,7 +132,7 @@ def _first_step(checkpoints: Checkpoints, *, resume: bool, first_save: int) -> i
     if found := in_the_way(run_dir):
         raise StorageError(f"{found}, or choose another run_dir")
     run_dir.mkdir(parents=True, exist_ok=True)
-    acquire(run_dir, doing="training")
+    hold(run_dir, doing="training")
 
     steps = checkpoints.steps()
     if not steps:

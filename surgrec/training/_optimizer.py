@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.ranges import Range, check_ranges
-from surgrec.training._schedule import ScheduleConfig
+from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 VJEPA2_LR = ScheduleConfig(value=5.25e-4, start=1e-4, warmup_steps=12_000)
 VJEPA2_WEIGHT_DECAY = ScheduleConfig(value=0.04)
@@ -71,8 +71,10 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
 def set_step(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int) -> None:
     """Set the scheduled learning rate and weight decay of a step."""
     for group in optimizer.param_groups:
-        group["lr"] = config.lr.at(step)
-        group["weight_decay"] = config.weight_decay.at(step) if group["decayed"] else 0.0
+        group["lr"] = schedule_value(config.lr, step)
+        group["weight_decay"] = (
+            schedule_value(config.weight_decay, step) if group["decayed"] else 0.0
+        )
 
 
 def clip_gradients(module: nn.Module, config: OptimizerConfig, step: int) -> Float[Tensor, ""]:

@@ -22,7 +22,7 @@ from surgrec.evaluation._audit import (
     require_task,
 )
 from surgrec.evaluation._labeled_windows import PartWindows
-from surgrec.evaluation._split import CaseVideo, Parts, corpus_videos
+from surgrec.evaluation.split import CaseVideo, Parts, corpus_videos
 from surgrec.manifest import Video
 from surgrec.runs.drawn import pretraining_data, record_drawn
 from surgrec.shards import Clip, Source, VideoLabel, open_corpus

@@ -7,7 +7,6 @@ import pytest
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.evaluation._split import corpus_videos
 from surgrec.evaluation._window_labels import (
     UNLABELED,
     require_one_value,
@@ -15,6 +14,7 @@ from surgrec.evaluation._window_labels import (
     values_at,
     window_values,
 )
+from surgrec.evaluation.split import corpus_videos
 from surgrec.features import WindowRow
 from surgrec.shards import VideoLabel, open_corpus
 

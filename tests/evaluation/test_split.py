@@ -6,7 +6,7 @@ import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation import read_split
-from surgrec.evaluation._split import CaseVideo, Rule, choose, corpus_videos, divide
+from surgrec.evaluation.split import CaseVideo, Rule, choose, corpus_videos, divide
 from surgrec.shards import open_corpus
 
 VIDEOS = [

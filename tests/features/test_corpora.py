@@ -56,13 +56,13 @@ def test_clips_join_to_the_timeline_of_their_video(tiny_corpus: Path) -> None:
     assert len(stored) == 160
 
     times = np.array([3.5, 3.75, 3.99, 4.0, 4.25, 7.875, 8.0, 8.1, 19.9, 20.0])
-    groups = reader.decode(times)
-    assert [group.indices.tolist() for group in groups] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
-    for group in groups:
-        assert isinstance(group.frames, torch.Tensor)
-        on_screen = np.minimum(np.floor(times[group.indices] * 8 + 1e-6), 159)
+    pieces = reader.pieces(times)
+    assert [piece.indices.tolist() for piece in pieces] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
+    for piece in pieces:
+        assert isinstance(piece.frames, torch.Tensor)
+        on_screen = np.minimum(np.floor(times[piece.indices] * 8 + 1e-6), 159)
         expected = stored[on_screen][..., 16:80]  # the central square
-        assert torch.equal(group.frames, expected)
+        assert torch.equal(piece.frames, expected)
 
 
 def test_times_of_stored_clips_equal_times_in_the_original_video(
@@ -73,9 +73,9 @@ def test_times_of_stored_clips_equal_times_in_the_original_video(
     original = VideoDecoder(tiny_corpus.parent / "videos/alpha/alpha-one.mp4")[:].float()
     times = np.arange(2.5, 17.5, 0.75)
     for entry in (entry for entry in corpora.entries if entry.source == "alpha"):
-        groups = [group.frames for group in corpora.open(entry).decode(times)]
+        pieces = [piece.frames for piece in corpora.open(entry).pieces(times)]
         stored = torch.cat(
-            [frames for frames in groups if isinstance(frames, torch.Tensor)]
+            [frames for frames in pieces if isinstance(frames, torch.Tensor)]
         ).float()
         assert len(stored) == len(times)
 

@@ -99,9 +99,9 @@ def test_a_feature_is_the_mean_token_of_the_central_square_across_clips(
 ) -> None:
     corpora = CorpusVideos([str(tiny_corpus)])
     entry = corpora.entries[0]
-    groups = corpora.open(entry).decode(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
-    assert len(groups) == 2
-    shown = [group.frames for group in groups if isinstance(group.frames, torch.Tensor)]
+    pieces = corpora.open(entry).pieces(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
+    assert len(pieces) == 2
+    shown = [piece.frames for piece in pieces if isinstance(piece.frames, torch.Tensor)]
     frames = torch.cat([normalize(square, 32, CPU) for square in shown])
     with torch.inference_mode():
         tokens = open_encoder(EncoderChoice(path=run_dir), CPU).encoder(
@@ -302,7 +302,7 @@ def test_extraction_restores_the_number_of_threads(
 def test_a_folder_locked_by_another_command_is_refused(
     tiny_corpus: Path, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.2)
+    monkeypatch.setattr("surgrec.storage.lock._WAIT_S", 0.2)
     hold_lock = (
         "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
         "print('held', flush=True); input()"

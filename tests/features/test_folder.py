@@ -19,8 +19,8 @@ from surgrec.commands.features import features
 from surgrec.errors import MachineError, ManifestError, SampleError
 from surgrec.features import EncoderChoice, Features, extract, read_features
 from surgrec.features._corpora import CorpusVideos
-from surgrec.features._folder import VideoFile, VideoFolder
-from surgrec.features._videos import DecodedFrames
+from surgrec.features._videos import Piece
+from surgrec.features.folder import VideoFile, VideoFolder
 from surgrec.recordings import process
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
@@ -135,13 +135,13 @@ def same_in_both(folder: Path, kind: str) -> Path:
 
 def frames_of(path: Path, times: np.ndarray) -> torch.Tensor:
     """Return the frames of a video file at these times."""
-    return one_group(VideoFile(path).decode(times))
+    return one_piece(VideoFile(path).pieces(times))
 
 
-def one_group(groups: list[DecodedFrames]) -> torch.Tensor:
-    (group,) = groups
-    assert isinstance(group.frames, torch.Tensor), group.frames
-    return group.frames
+def one_piece(pieces: list[Piece]) -> torch.Tensor:
+    (piece,) = pieces
+    assert isinstance(piece.frames, torch.Tensor), piece.frames
+    return piece.frames
 
 
 def values_of(features: Features, video: str) -> torch.Tensor:
@@ -230,7 +230,7 @@ def test_frames_are_the_same_for_any_chunks(folder: Path, size: int) -> None:
     path, needed = folder / "case 1/a.mp4", np.arange(40) * 0.125
     overlapping = [needed[max(0, first - 5) : first + size] for first in range(0, 40, size)]
     found = [
-        one_group(groups) for groups in VideoFile(path).decode_in_order(needed, iter(overlapping))
+        one_piece(pieces) for pieces in VideoFile(path).pieces_in_order(needed, iter(overlapping))
     ]
     whole = frames_of(path, needed)
     for first, frames in zip(range(0, 40, size), found, strict=True):
@@ -281,9 +281,9 @@ def test_a_folder_and_a_corpus_show_the_same_pictures(tmp_path: Path, kind: str)
     times = np.arange(8, 32) / 8
     stored = torch.cat(
         [
-            group.frames
-            for group in corpora.open(corpora.entries[0]).decode(times)
-            if isinstance(group.frames, torch.Tensor)
+            piece.frames
+            for piece in corpora.open(corpora.entries[0]).pieces(times)
+            if isinstance(piece.frames, torch.Tensor)
         ]
     )
     shown = frames_of(path, times)
@@ -434,11 +434,11 @@ def test_a_damaged_stretch_leaves_its_windows_out(run_dir: Path, tmp_path: Path)
     path.write_bytes(data)
 
     times = np.arange(0.5, 11.5, 0.25)
-    groups = VideoFile(path).decode(times)
-    assert any(isinstance(group.frames, SampleError) for group in groups)
-    for group in groups:
-        if isinstance(group.frames, torch.Tensor):
-            late_s = np.abs(times[group.indices] - burnt_s(group.frames))
+    pieces = VideoFile(path).pieces(times)
+    assert any(isinstance(piece.frames, SampleError) for piece in pieces)
+    for piece in pieces:
+        if isinstance(piece.frames, torch.Tensor):
+            late_s = np.abs(times[piece.indices] - burnt_s(piece.frames))
             assert np.median(late_s) < 0.1
     choice = EncoderChoice(path=run_dir)
     (extracted,) = extract([str(path.parent)], choice, CONFIG, tmp_path / "out")

@@ -13,6 +13,7 @@ import pytest
 
 from surgrec.config_values import as_plain
 from surgrec.objectives import mae_masks
+from surgrec.training import schedule_value
 from tests.support.documents import documented_commands, parse_config
 from tests.support.processes import ROOT, load_recipe
 
@@ -289,9 +290,11 @@ def test_a_jepa_has_its_published_values(recipes: dict[str, ModuleType], name: s
         steps,
     )
     for step, (rate, decay, momentum) in schedules.items():
-        assert config.optimizer.lr.at(step) == pytest.approx(rate, rel=1e-3), step
-        assert config.optimizer.weight_decay.at(step) == pytest.approx(decay, rel=1e-3), step
-        assert config.momentum.at(step) == pytest.approx(momentum, abs=1e-6), step
+        assert schedule_value(config.optimizer.lr, step) == pytest.approx(rate, rel=1e-3), step
+        assert schedule_value(config.optimizer.weight_decay, step) == pytest.approx(
+            decay, rel=1e-3
+        ), step
+        assert schedule_value(config.momentum, step) == pytest.approx(momentum, abs=1e-6), step
     blocks = [
         (mask.num_blocks, mask.spatial_scale, mask.temporal_scale)
         for mask in config.objective.masks
@@ -355,11 +358,12 @@ def test_a_continued_run_takes_the_whole_published_model_and_cools_down(
         "so that all of its weights fit"
     )
     assert (config.augment, config.sampling_fps) == (origin.augment, origin.sampling_fps)
-    rate = [config.optimizer.lr.at(step) for step in (0, 500, 6_000, config.steps)]
+    rate = [schedule_value(config.optimizer.lr, step) for step in (0, 500, 6_000, config.steps)]
     assert rate[0] < 2e-6 < rate[2] < rate[1]
     assert rate[3] == pytest.approx(1e-6)
     assert (
-        rate[1] / config.global_batch <= origin.optimizer.lr.at(12_000) / origin.global_batch * 1.01
+        rate[1] / config.global_batch
+        <= schedule_value(origin.optimizer.lr, 12_000) / origin.global_batch * 1.01
     )
 
 
@@ -442,8 +446,8 @@ def test_an_mae_has_its_published_values(recipes: dict[str, ModuleType], name: s
         config.steps: low,
     }
     for step, expected in by_step.items():
-        assert lr.at(round(step)) == pytest.approx(expected, rel=1e-3), step
-    assert [config.optimizer.weight_decay.at(step) for step in (0, config.steps)] == [
+        assert schedule_value(lr, round(step)) == pytest.approx(expected, rel=1e-3), step
+    assert [schedule_value(config.optimizer.weight_decay, step) for step in (0, config.steps)] == [
         0.05,
         0.05,
     ]

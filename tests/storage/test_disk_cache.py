@@ -129,7 +129,7 @@ import sys
 from pathlib import Path
 from surgrec.storage import DiskCache
 cache = DiskCache(Path(sys.argv[1]), 50_000_000)
-print(cache.try_acquire() is not None, flush=True)
+print(cache.try_hold() is not None, flush=True)
 sys.stdin.read()
 """
 
@@ -145,12 +145,12 @@ def test_one_process_adds_and_the_next_cleans_up_after_a_killed_one(
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "True\n"
-    assert cache.try_acquire() is None
+    assert cache.try_hold() is None
     half = cache.folder / f".tmp-{SHA256}.tar"
     half.write_bytes(DATA[:1000])
     holder.kill()
     holder.communicate()
-    lock = cache.try_acquire()
+    lock = cache.try_hold()
     assert lock is not None
     assert not half.exists()
     lock.release()

@@ -17,16 +17,17 @@ from pathlib import Path
 import pytest
 
 from surgrec.errors import ConfigError, StorageError
-from surgrec.storage import _owner_file, acquire, check_owned
+from surgrec.storage import _owner_file, check_owned
+from surgrec.storage.lock import hold
 
 HOLDER = """
 import errno, fcntl, os, sys
 from pathlib import Path
-from surgrec.storage import acquire
+from surgrec.storage.lock import hold
 if sys.argv[2] != "0":
     def refuse(*arguments): raise OSError(int(sys.argv[2]), os.strerror(int(sys.argv[2])))
     fcntl.lockf = refuse
-lock = acquire(Path(sys.argv[1]), doing="training")
+lock = hold(Path(sys.argv[1]), doing="training")
 print("locked", flush=True)
 if input() == "release":
     lock.release()
@@ -35,7 +36,7 @@ if input() == "release":
 
 @pytest.fixture(autouse=True)
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.5)
+    monkeypatch.setattr("surgrec.storage.lock._WAIT_S", 0.5)
 
 
 @contextmanager
@@ -66,9 +67,9 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_another_process_has_locked_is_refused(tmp_path: Path) -> None:
     with held_by_another(tmp_path) as other:
         with pytest.raises(ConfigError, match=f"another process is training in {tmp_path}"):
-            acquire(tmp_path, doing="training")
+            hold(tmp_path, doing="training")
         other.kill()  # releases the lock, however the process ends
-    acquire(tmp_path, doing="training").release()
+    hold(tmp_path, doing="training").release()
 
 
 @pytest.mark.usefixtures("no_locks")
@@ -78,12 +79,12 @@ def test_without_locks_an_owner_file_refuses_a_second_process(tmp_path: Path, er
         with pytest.raises(
             ConfigError, match=f"is training in {tmp_path} \\(process {other.pid} of "
         ):
-            acquire(tmp_path, doing="training")
+            hold(tmp_path, doing="training")
 
         # A killed process leaves its file, but everyone on the machine sees that it has ended.
         other.kill()
     assert (tmp_path / "lock.owner").exists()
-    with acquire(tmp_path, doing="training"):
+    with hold(tmp_path, doing="training"):
         assert json.loads((tmp_path / "lock.owner").read_text())["pid"] == os.getpid()
     assert os.listdir(tmp_path) == ["lock"]
 
@@ -103,13 +104,13 @@ def test_a_silent_owner_on_another_machine_loses_the_folder(
     row = {"token": "a", "host": "node7", "machine": "another", "pid": 1, "started": "5"}
     owner.write_text(json.dumps(row))
     with pytest.raises(ConfigError, match=r"process 1 of node7, last seen [01] s ago"):
-        acquire(tmp_path, doing="training")
+        hold(tmp_path, doing="training")
 
     # Silent for a while: the process may have ended, so wait instead of refusing at once.
     monkeypatch.setattr("surgrec.storage._owner_file.SILENT_S", 13.0)
     before = owner.stat().st_mtime - 11
     os.utime(owner, (before, before))
-    with acquire(tmp_path, doing="training"):
+    with hold(tmp_path, doing="training"):
         assert json.loads(owner.read_text())["pid"] == os.getpid()
 
 
@@ -121,16 +122,16 @@ def test_a_damaged_owner_file_counts_as_a_process_until_it_is_old(
     owner = tmp_path / "lock.owner"
     owner.write_text(content)
     with pytest.raises(ConfigError, match="another process"):
-        acquire(tmp_path, doing="training")
+        hold(tmp_path, doing="training")
     os.utime(owner, (1e9, 1e9))
-    acquire(tmp_path, doing="training").release()
+    hold(tmp_path, doing="training").release()
 
 
 @pytest.mark.usefixtures("no_locks")
 def test_an_owner_keeps_its_file_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surgrec.storage._owner_file.HEARTBEAT_S", 0.02)
     owner = tmp_path / "lock.owner"
-    with acquire(tmp_path, doing="training"):
+    with hold(tmp_path, doing="training"):
         os.utime(owner, (1e9, 1e9))
         for _ in range(200):
             if owner.stat().st_mtime > 1e9:
@@ -251,7 +252,7 @@ def test_a_paused_owner_finds_its_loss_before_it_writes(
         assert other.stdout.readline() == "locked\n"
         other.send_signal(signal.SIGSTOP)
         time.sleep(0.8)
-        with acquire(tmp_path, doing="training"):
+        with hold(tmp_path, doing="training"):
             os.kill(other.pid, signal.SIGCONT)
             said, _ = other.communicate("\n", timeout=20)
             assert (tmp_path / "lock.owner").exists()  # it is not removed at the exit
@@ -266,12 +267,12 @@ def test_a_process_that_locks_a_folder_twice_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("surgrec.storage._owner_file.SILENT_S", 0.0)
-    with acquire(tmp_path, doing="training"), acquire(tmp_path, doing="training"):
+    with hold(tmp_path, doing="training"), hold(tmp_path, doing="training"):
         check_owned()
 
 
 def test_a_lock_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match=f"{tmp_path}/lock: the lock file cannot be written"):
-        acquire(tmp_path, doing="training")
+        hold(tmp_path, doing="training")
     assert not (tmp_path / "elsewhere").exists()

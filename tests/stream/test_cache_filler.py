@@ -238,7 +238,7 @@ def test_the_filler_ends_with_a_run_that_was_killed(
     )
     assert job.stdout is not None
     assert job.stdout.readline() == "filled\n"
-    assert cache.try_acquire() is None
+    assert cache.try_hold() is None
     os.kill(job.pid, signal.SIGKILL)
     job.communicate()
-    wait_for(lambda: cache.try_acquire() is not None)
+    wait_for(lambda: cache.try_hold() is not None)

@@ -357,7 +357,7 @@ def test_a_second_build_at_the_same_time_is_refused(
     hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = build_of(hospital, tmp_path)
-    monkeypatch.setattr("surgrec.storage._lock._WAIT_S", 0.2)
+    monkeypatch.setattr("surgrec.storage.lock._WAIT_S", 0.2)
     hold = (
         "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
         "print('held', flush=True); input()"

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from surgrec.errors import ConfigError
-from surgrec.training import ScheduleConfig
+from surgrec.training import ScheduleConfig, schedule_value
 from surgrec.training._optimizer import VJEPA2_LR, VJEPA2_WEIGHT_DECAY
 from tests.support.processes import load_recipe
 
@@ -71,14 +71,14 @@ VIDEOMAE_LR = ScheduleConfig(
     ],
 )
 def test_published_schedules_have_their_values(schedule, step, value):
-    assert schedule.at(step) == pytest.approx(value, rel=1e-3)
+    assert schedule_value(schedule, step) == pytest.approx(value, rel=1e-3)
 
 
 def test_a_schedule_is_continuous():
     schedule = ScheduleConfig(
         start=0.0, value=1.0, warmup_steps=10, decay="linear", end=0.0, end_step=30
     )
-    values = [schedule.at(step) for step in range(40)]
+    values = [schedule_value(schedule, step) for step in range(40)]
     assert values[10] == 1.0
     assert values[20] == 0.5
     assert max(abs(after - before) for before, after in itertools.pairwise(values)) <= 0.1 + 1e-12

@@ -21,7 +21,8 @@ from surgrec.errors import ConfigError, ShardError, StorageError
 from surgrec.json_files import decode_json
 from surgrec.recordings import Recording
 from surgrec.shards import CorpusFile
-from surgrec.storage import FolderLock, Store, acquire, make_owned_folder, open_owned
+from surgrec.storage import Store, make_owned_folder, open_owned
+from surgrec.storage.lock import FolderLock, hold
 from surgrec.terminal import escape, say
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
@@ -173,7 +174,7 @@ class PrivateFolder:
         Raises:
             ConfigError: Another build has locked it.
         """
-        return acquire(self.path, doing="building", remedy=_WAIT)
+        return hold(self.path, doing="building", remedy=_WAIT)
 
     def _keyed(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:12]
@@ -183,7 +184,7 @@ class PrivateFolder:
         with writing_to(self.path, MOVE_PRIVATE):
             # Two first builds at the same time must not create two keys.
             if not os.path.lexists(path):
-                with acquire(self.path, doing="creating a key", name="key.lock", remedy=_WAIT):
+                with hold(self.path, doing="creating a key", name="key.lock", remedy=_WAIT):
                     if not os.path.lexists(path):
                         _write_new_key(path)
             with open_owned(path, "r") as file:

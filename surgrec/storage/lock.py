@@ -46,7 +46,7 @@ class FolderLock:
         self.release()
 
 
-def acquire(
+def hold(
     folder: Path,
     *,
     doing: str,
@@ -69,7 +69,7 @@ def acquire(
         StorageError: The lock file cannot be written.
     """
     deadline = time.monotonic() + _WAIT_S
-    while (lock := try_acquire(folder, name=name)) is None:
+    while (lock := try_hold(folder, name=name)) is None:
         owner = read_owner(_owner_path(folder, name))
         is_silent = owner is not None and owner.silent_s > 2 * HEARTBEAT_S
         if time.monotonic() > deadline and not is_silent:
@@ -80,7 +80,7 @@ def acquire(
     return lock
 
 
-def try_acquire(folder: Path, *, name: str = LOCK_FILE) -> FolderLock | None:
+def try_hold(folder: Path, *, name: str = LOCK_FILE) -> FolderLock | None:
     """Lock a folder without waiting. Return None if another process holds the lock.
 
     Raises:

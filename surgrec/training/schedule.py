@@ -14,7 +14,7 @@ class ScheduleConfig:
 
     Example:
         >>> lr = ScheduleConfig(start=0.0, value=1e-3, warmup_steps=10)
-        >>> lr.at(5), lr.at(10)
+        >>> schedule_value(lr, 5), schedule_value(lr, 10)
         (0.0005, 0.001)
 
     In a config, a number alone stands for a schedule of this constant value.
@@ -82,18 +82,19 @@ class ScheduleConfig:
         """Step at which the decay starts."""
         return self.warmup_steps if self.decay_start is None else self.decay_start
 
-    def at(self, step: int) -> float:
-        """Return the value at a step, counted from 0."""
-        if self.start is not None and step < self.warmup_steps:
-            return _interpolate(self.start, self.value, step / self.warmup_steps)
-        if self.end is None or self.end_step is None:
-            return self.value
 
-        begin = self.first_decay_step
-        progress = min(1.0, max(0, step - begin) / (self.end_step - begin))
-        if self.decay == "cosine":
-            progress = 0.5 * (1.0 - math.cos(math.pi * progress))
-        return _interpolate(self.value, self.end, progress)
+def schedule_value(schedule: ScheduleConfig, step: int) -> float:
+    """Return the value of a schedule at a step, counted from 0."""
+    if schedule.start is not None and step < schedule.warmup_steps:
+        return _interpolate(schedule.start, schedule.value, step / schedule.warmup_steps)
+    if schedule.end is None or schedule.end_step is None:
+        return schedule.value
+
+    begin = schedule.first_decay_step
+    progress = min(1.0, max(0, step - begin) / (schedule.end_step - begin))
+    if schedule.decay == "cosine":
+        progress = 0.5 * (1.0 - math.cos(math.pi * progress))
+    return _interpolate(schedule.value, schedule.end, progress)
 
 
 def _interpolate(first: float, last: float, progress: float) -> float:

@@ -18,7 +18,7 @@ from torch import Tensor
 from surgrec.clips import ClipSampling
 from surgrec.clips.machine import require_machine
 from surgrec.errors import SampleError
-from surgrec.features._videos import DecodedFrames, VideoEntry, VideoReader, VideoSet
+from surgrec.features._videos import Piece, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import TimeSpan
 from surgrec.recordings import (
     BadVideoError,
@@ -123,14 +123,14 @@ class VideoFile(VideoReader):
         """Sentences about an end of the file that is missing or cannot be read."""
         return self._facts.unread
 
-    def decode(self, times: Float64[np.ndarray, " t"]) -> list[DecodedFrames]:
+    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
         """Decode the frames on screen at these times, from the beginning of the file."""
-        (groups,) = self.decode_in_order(times, iter([times]))
-        return groups
+        (pieces,) = self.pieces_in_order(times, iter([times]))
+        return pieces
 
-    def decode_in_order(
+    def pieces_in_order(
         self, needed: Float64[np.ndarray, " n"], chunks: Iterator[Float64[np.ndarray, " _"]]
-    ) -> Generator[list[DecodedFrames]]:
+    ) -> Generator[list[Piece]]:
         """Decode the file once for all chunks of times, which may overlap."""
         with closing(self._frames(needed)) as frames:
             kept: dict[int, _Square | BadVideoError] = {}
@@ -142,7 +142,7 @@ class VideoFile(VideoReader):
                     taken += 1
                 for place in [place for place in kept if place < places[0]]:
                     del kept[place]
-                yield list(_groups([kept[place] for place in places], self._path))
+                yield list(_pieces([kept[place] for place in places], self._path))
 
     def _frames(self, needed: Float64[np.ndarray, " n"]) -> Generator[_Square | BadVideoError]:
         """Yield the frame at each time. A file that changed meanwhile has none."""
@@ -183,8 +183,8 @@ def _require_machine(error: BadVideoError, path: Path) -> None:
         require_machine(error, f"{printable_name(path)} cannot be decoded", "--processes")
 
 
-def _groups(frames: list[_Square | BadVideoError], path: Path) -> Iterator[DecodedFrames]:
-    """Yield the decoded frames as one group, and a group per reason why others are missing.
+def _pieces(frames: list[_Square | BadVideoError], path: Path) -> Iterator[Piece]:
+    """Yield the decoded frames as one piece, and a piece per reason why others are missing.
 
     Raises:
         MachineError: Memory or open files ran out.
@@ -193,8 +193,8 @@ def _groups(frames: list[_Square | BadVideoError], path: Path) -> Iterator[Decod
     if good:
         squares = np.stack([frame for frame in frames if not isinstance(frame, BadVideoError)])
         tensor: Tensor = rearrange(torch.from_numpy(squares), "k h w c -> k c h w")
-        yield DecodedFrames(indices=np.array(good), frames=tensor)
+        yield Piece(indices=np.array(good), frames=tensor)
     for index, frame in enumerate(frames):
         if isinstance(frame, BadVideoError):
             _require_machine(frame, path)
-            yield DecodedFrames(indices=np.array([index]), frames=SampleError(str(frame)))
+            yield Piece(indices=np.array([index]), frames=SampleError(str(frame)))
