@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
+from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
 
@@ -87,7 +88,7 @@ def _without_range(hint: Any, name: str) -> Iterator[str]:
 
 def test_every_number_of_every_config_has_a_range(recipes: dict[str, ModuleType]) -> None:
     configs = [recipes["jepa"].JepaConfig, recipes["mae"].MaeConfig, Mixture]
-    configs += [ExtractConfig, EncoderChoice, EncodeSettings, PackSettings]
+    configs += [ExtractConfig, EncoderChoice, EncodeSettings, PackSettings, CurateSettings]
     without = {name for config in configs for name in numbers_without_range(config)}
     # Blocks are checked against the depth.
     assert without == {"encoder.levels"}

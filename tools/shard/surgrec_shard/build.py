@@ -13,6 +13,7 @@ from surgrec.storage import Store
 from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
 from surgrec_shard.convergence import Convergence, Places, Progress, Work
+from surgrec_shard.curation import CurateSettings, Curation
 from surgrec_shard.encode import UNREAD_END, EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import PackedGroup, VideoFailure
@@ -43,6 +44,7 @@ class BuildConfig:
     """Store all case names unchanged."""
     workers: int
     """Videos encoded at once."""
+    curate: CurateSettings = CurateSettings()
     remove_unlisted: bool = False
     """Remove videos of the sources to build that are not among the videos to build."""
     is_alone: bool = False
@@ -150,7 +152,7 @@ class Build:
     def _read_corpus(self) -> CorpusFile:
         """Return the corpus in the store, or an empty one with the settings of this build."""
         config = self._config
-        settings = asdict(config.encode) | asdict(config.pack)
+        settings = asdict(config.encode) | asdict(config.pack) | config.curate.changes()
         corpus = CorpusFile.read(config.store)
         if corpus is None:
             key = config.private.fingerprint
@@ -162,9 +164,9 @@ class Build:
         ):
             if saved != current:
                 differences = ", ".join(
-                    f"{key} {saved.get(key)} (now {current[key]})"
-                    for key in current
-                    if saved.get(key) != current[key]
+                    f"{key} {saved.get(key)} (now {current.get(key)})"
+                    for key in saved | current
+                    if saved.get(key) != current.get(key)
                 )
                 raise ShardError(
                     f"{config.store.address} was built with other {name}: {differences}; "
@@ -177,7 +179,7 @@ class Build:
         self, planned: Sequence[PlannedVideo], unplanned: Sequence[UnplannedVideo]
     ) -> dict[str, SourcePlan]:
         """Return the plan of each source that has readable videos."""
-        digest = self._config.encode.digest()
+        digest = self._config.curate.digest_with(self._config.encode.digest())
         return {
             source: SourcePlan(
                 config=digest,
@@ -263,6 +265,7 @@ class Build:
             video.identity,
             partial(require_fitting_labels, video),
             video.video.pictures,
+            Curation(settings=self._config.curate.of_split(video.video.split)),
         )
 
     def _left_out(self) -> list[VideoFailure]:

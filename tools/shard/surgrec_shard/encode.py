@@ -28,6 +28,7 @@ from surgrec.recordings import (
 )
 from surgrec.recordings.picture_files import PictureFiles, open_recording
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
+from surgrec_shard.curation import Curation, Curator
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.sampling import Sampler
@@ -91,7 +92,8 @@ class DroppedStretch:
     start_s: float
     end_s: float
     reason: str
-    """`short_tail`, `gap` (no pictures in the file), `damaged` (undecodable) or `unread_end`."""
+    """`short_tail`, `gap` (no pictures in the file), `damaged` (undecodable), `unread_end`, or a
+    reason of curation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +129,7 @@ def encode_video(
     identity: FileIdentity | None = None,
     accept: Accept = lambda end_s, fps: None,
     pictures: PictureFiles | None = None,
+    curation: Curation = Curation(),
 ) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.
 
@@ -137,10 +140,11 @@ def encode_video(
         identity: Identity of the file when it was hashed.
         accept: Judges the length of the video: before it is encoded, and afterwards again.
         pictures: The pictures, if the video is given as such.
+        curation: Which stretches are not stored.
 
     Raises:
         BadVideoError: The file has changed, is not a video, is truncated, is shorter than the
-            shortest clip, or is not accepted.
+            shortest clip, is not accepted, or curation leaves no clip of it.
         StorageError: The disk is full.
     """
     if (folder / _CLIPS_FILE).is_file():
@@ -149,11 +153,11 @@ def encode_video(
         with open_recording(path, pictures) as recording:
             recording.require_unchanged(identity)
             try:
-                encoded = _encode_into(recording, settings, folder, accept)
+                encoded = _encode_into(recording, settings, folder, accept, curation)
             except BadVideoError as error:
                 recording.require_unchanged()  # else the change is the reason
                 if not error.may_pass:
-                    _require_again(error, recording, settings, folder, accept)
+                    _require_again(error, recording, settings, folder, accept, curation)
                 raise
     accept(encoded.end_s, encoded.native_fps)
     return encoded
@@ -185,12 +189,16 @@ def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVi
 
 
 def _encode_into(
-    recording: Recording, settings: EncodeSettings, folder: Path, accept: Accept
+    recording: Recording,
+    settings: EncodeSettings,
+    folder: Path,
+    accept: Accept,
+    curation: Curation,
 ) -> EncodedVideo:
     facts = inspect(recording)
 
     def fill(partial: Path) -> EncodedVideo:
-        encoded = _encode(recording, facts, settings, partial)
+        encoded = _encode(recording, facts, settings, partial, curation)
         recording.require_unchanged()
         return encoded
 
@@ -211,6 +219,7 @@ def _require_again(
     settings: EncodeSettings,
     folder: Path,
     accept: Accept,
+    curation: Curation,
 ) -> None:
     """Check that a second try ends as the first one did. A hidden read error would not recur.
 
@@ -218,7 +227,7 @@ def _require_again(
         BadVideoError: It ends otherwise, so a later try may succeed.
     """
     try:
-        _encode_into(recording, settings, folder, accept)
+        _encode_into(recording, settings, folder, accept, curation)
         finding = "a second try had no error"
     except BadVideoError as error:
         if str(error) == str(judgment):
@@ -241,7 +250,11 @@ def _partial_folder(folder: Path) -> Path:
 
 
 def _encode(
-    recording: Recording, facts: RecordingFacts, settings: EncodeSettings, folder: Path
+    recording: Recording,
+    facts: RecordingFacts,
+    settings: EncodeSettings,
+    folder: Path,
+    curation: Curation,
 ) -> EncodedVideo:
     if facts.is_cut:
         raise _truncated(facts.duration_s, facts.stated_s or facts.duration_s)
@@ -258,9 +271,9 @@ def _encode(
         picture_rate=picture_rate if picture_rate < facts.fps else None,
     )
     try:
-        with writing_to(folder.parent):
+        with writing_to(folder.parent), Curator(curation, frames, folder) as curator:
             segments, complaints, damaged_s = _write_clips(
-                recording, facts, sampler, frames, settings, folder
+                recording, facts, sampler, curator, frames, settings, folder
             )
     except FfmpegError as error:
         raise BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}") from None
@@ -268,11 +281,13 @@ def _encode(
     # A video that ends before its last picture is a truncated copy.
     if facts.duration_s - sampler.end_s > shortfall_s(facts.duration_s):
         raise _truncated(sampler.end_s, facts.duration_s)
-    clips, dropped = _select_clips(segments, sampler, settings)
+    clips, dropped = _select_clips(segments, sampler, curator, settings)
     if facts.unread:
         # Its length is unknown.
         end_s = max([sampler.end_s, *(stretch.end_s for stretch in dropped)])
         dropped.append(DroppedStretch(start_s=end_s, end_s=end_s, reason=UNREAD_END))
+    if not clips and curator.dropped:
+        raise curator.refusal(settings.min_clip_s)
     if not clips and sampler.missing:
         raise BadVideoError(
             "undecodable",
@@ -294,7 +309,7 @@ def _encode(
         native_fps=facts.fps,
         native_width=facts.width,
         native_height=facts.height,
-        end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s),
+        end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s, curator.end_s),
         dropped=dropped,
         complaints=complaints,
         notes=[
@@ -309,6 +324,7 @@ def _write_clips(
     recording: Recording,
     facts: RecordingFacts,
     sampler: Sampler,
+    curator: Curator,
     frames: FrameFormat,
     settings: EncodeSettings,
     folder: Path,
@@ -325,7 +341,7 @@ def _write_clips(
         ExitStack() as stack,
     ):
         writer: ClipWriter | None = None
-        for shown in sampler.frames(pictures):
+        for shown in curator.kept(sampler.frames(pictures)):
             if shown.starts:
                 if writer is not None:
                     clips += writer.close()
@@ -349,12 +365,13 @@ def _write_clips(
 
 
 def _select_clips(
-    segments: list[EncodedClip], sampler: Sampler, settings: EncodeSettings
+    segments: list[EncodedClip], sampler: Sampler, curator: Curator, settings: EncodeSettings
 ) -> tuple[list[EncodedClip], list[DroppedStretch]]:
-    """Divide the written clips into those to keep and dropped stretches; add missing stretches."""
+    """Divide the written clips into those to keep and dropped stretches; add all others."""
     shortest_s = settings.min_clip_s - 0.5 / float(sampler.rate)
     clips = []
     dropped = [DroppedStretch(**asdict(missing)) for missing in sampler.missing]
+    dropped += [DroppedStretch(**asdict(stretch)) for stretch in curator.dropped]
     for clip in segments:
         if clip.duration_s >= shortest_s:
             clips.append(clip)

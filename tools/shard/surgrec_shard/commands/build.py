@@ -11,6 +11,7 @@ from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
 from surgrec.video_folder import LeftOut, search_folder
 from surgrec_shard.build import Build, BuildConfig, BuildResult
+from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.presets import read_preset, videos_of_preset
@@ -40,6 +41,7 @@ def build(
     only_builder: bool = False,
     encode: EncodeSettings = EncodeSettings(),
     pack: PackSettings = PackSettings(),
+    curate: CurateSettings = CurateSettings(),
 ) -> int:
     """Build shards from videos. To continue a killed build, run the same command again.
 
@@ -81,6 +83,7 @@ def build(
             conditional writes.
         encode: How clips are stored.
         pack: How clips are packed into shards.
+        curate: Which stretches of a video are not stored.
     """
     store = open_store(out)
     private = private or default_private_folder(store)
@@ -109,6 +112,7 @@ def build(
         work=work,
         encode=encode,
         pack=pack,
+        curate=curate,
         public=public,
         workers=workers or len(os.sched_getaffinity(0)),
         remove_unlisted=remove_unlisted,

@@ -1,0 +1,232 @@
+"""Curation drops black, white, constant, frozen and blurred stretches, each with its reason."""
+
+import subprocess
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from surgrec_shard.clip_writer import FrameFormat
+from surgrec_shard.curation import CurateSettings, Curation, Curator
+from surgrec_shard.curation import _frame_queue as frame_queue
+from surgrec_shard.sampling import Frames
+
+from surgrec.errors import ConfigError
+from tests.support.tool import QUICK, build_folder, ffmpeg, read_report, refusal, run_here
+
+ALL = ("black", "white", "constant", "frozen", "blurred")
+EVERYTHING = tuple(word for reason in ALL for word in (f"--curate.{reason}", "true"))
+WIDTH, HEIGHT, RATE = 64, 48, 8
+FORMAT = FrameFormat(width=WIDTH, height=HEIGHT, rate=Fraction(RATE), colors=())
+STRETCHES = {
+    "black": (4, 8),
+    "frozen": (12, 16),
+    "constant": (16, 19),
+    "blurred": (23, 27),
+    "white": (27, 30),
+}
+"""Seconds of `make_mixed`."""
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_mixed(tmp_path_factory.mktemp("videos") / "mixed.mp4")
+
+
+def test_stretches_are_dropped_with_their_reason_and_second(mixed: Path, tmp_path: Path) -> None:
+    run = build(mixed, tmp_path, *EVERYTHING)
+    assert run.returncode == 0, run.stderr
+    assert dropped(tmp_path) == [(start, end, reason) for reason, (start, end) in STRETCHES.items()]
+    clips = clip_times(tmp_path)
+    assert [start for start, _ in clips] == [0, 2, 8, 10, 19, 21]
+    assert all(length == 2.0 for _, length in clips)
+    assert read_report(tmp_path / "private")["mixed.mp4"]["status"] == "packed"
+
+
+def test_nothing_is_dropped_by_default(mixed: Path, tmp_path: Path) -> None:
+    assert build(mixed, tmp_path).returncode == 0
+    assert dropped(tmp_path) == []
+    assert sum(length for _, length in clip_times(tmp_path)) == pytest.approx(30)
+
+
+def test_videos_of_other_splits_are_stored_whole(mixed: Path, tmp_path: Path) -> None:
+    assert build(mixed, tmp_path, *EVERYTHING, "--split", "test").returncode == 0
+    assert dropped(tmp_path) == []
+
+
+def test_splits_and_the_shortest_stretch_are_a_choice(mixed: Path, tmp_path: Path) -> None:
+    choice = ("--split", "test", "--curate.splits", "[train, test]", "--curate.min_drop_s", "3.5")
+    run = build(mixed, tmp_path, *EVERYTHING, *choice)
+    assert run.returncode == 0, run.stderr
+    assert [reason for *_, reason in dropped(tmp_path)] == ["black", "frozen", "blurred"]
+
+
+def test_a_video_of_which_nothing_is_left_is_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    ffmpeg("-f", "lavfi", "-i", "color=black:s=64x48:r=8:d=6", folder / "dark.mp4")
+    make_scene(folder / "good.mp4", seconds=4)
+    run = build_all(folder, tmp_path, "--curate.black", "true")
+    assert run.returncode == 3
+    assert "curation drops 6.0 s black, which leaves no 1 s in a row" in run.stderr
+    assert read_report(tmp_path / "private")["dark.mp4"]["status"] == "curated:black"
+    assert dropped(tmp_path) == [(0, 0, "curated:black")]
+
+
+def test_a_corpus_is_not_mixed_from_two_curations(tmp_path: Path) -> None:
+    video = make_scene(tmp_path / "videos" / "scene.mp4", seconds=2)
+    assert build(video, tmp_path).returncode == 0
+    told = refusal(build(video, tmp_path, "--curate.black", "true"))
+    assert "other settings: curate.black None (now True)" in told
+    again = tmp_path / "again"
+    assert build(video, again, "--curate.black", "true").returncode == 0
+    assert "curate.black True (now None)" in refusal(build(video, again))
+
+
+def test_curation_changes_the_digest_only_if_it_is_on() -> None:
+    digests = [
+        CurateSettings(**changed).digest_with("encoding")  # type: ignore[arg-type]
+        for changed in ({}, {"black": True}, {"black": True, "min_drop_s": 5.0}, {"white": True})
+    ]
+    assert digests[0] == "encoding"
+    assert len(set(digests)) == 4
+    assert CurateSettings(black=True).digest_with("other") not in digests
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"min_drop_s": 0.5}, {"blur_limit": 1.1}, {"black_level": float("nan")}]
+)
+def test_impossible_limits_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        CurateSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_span_is_judged_like_the_whole_video(tmp_path: Path) -> None:
+    pictures = [*scene(11), *black(37), *scene(30), *black(50), *scene(8)]
+    whole = curate(pictures, tmp_path)
+    span = curate(pictures, tmp_path, first=7 * RATE)
+    assert whole.stretches == [(2.0, 6.0, "black"), (10.0, 16.0, "black")]
+    assert span.stretches == whole.stretches[1:]
+    assert span.kept == [number for number in whole.kept if number >= 7 * RATE]
+
+
+def test_every_frame_is_kept_once_or_dropped_and_encoders_start_anew(tmp_path: Path) -> None:
+    found = curate([*scene(16), *black(40), *scene(16), *black(16), *scene(5)], tmp_path)
+    assert found.stretches == [(2.0, 7.0, "black")]
+    assert found.kept == [*range(16), *range(56, 93)]
+    assert found.starts == [0, 56]
+
+
+def test_a_held_picture_is_divided_where_blocks_end(tmp_path: Path) -> None:
+    held = [Frames(data=picture(0), first=0, count=100, starts=True)]
+    settings = CurateSettings(frozen=True, min_drop_s=4.0)
+    with Curator(Curation(settings=settings), FORMAT, tmp_path) as curator:
+        assert list(curator.kept(held)) == []
+    assert [(row.start_s, row.end_s) for row in curator.dropped] == [(0.0, 12.5)]
+
+
+def test_a_long_stretch_does_not_wait_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, append = 0, frame_queue.FrameQueue.append
+
+    def counted(queue: frame_queue.FrameQueue, frames: Frames) -> None:
+        nonlocal most
+        append(queue, frames)
+        most = max(most, len(queue._frames))
+
+    monkeypatch.setattr(frame_queue.FrameQueue, "append", counted)
+    monkeypatch.setattr(frame_queue, "_MEMORY_BYTES", 10_000)  # the rest waits in a file
+    found = curate([*scene(8), *black(800), *scene(8), *black(16), *scene(8)], tmp_path)
+    assert found.kept == [*range(8), *range(808, 840)]
+    assert most <= 4 * RATE
+    assert list(tmp_path.iterdir()) == []
+
+
+class Curated:
+    """What a curator did with pictures."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+        self.starts: list[int] = []
+        self.stretches: list[tuple[float, float, str]] = []
+
+
+def curate(pictures: list[bytes], folder: Path, first: int = 0) -> Curated:
+    frames = (
+        Frames(data=data, first=number, count=1, starts=number == first)
+        for number, data in enumerate(pictures)
+        if number >= first
+    )
+    found = Curated()
+    curation = Curation(settings=CurateSettings(black=True))
+    with Curator(curation, FORMAT, folder) as curator:
+        for part in curator.kept(frames):
+            assert part.data == pictures[part.first], "each frame keeps its picture"
+            found.kept.append(part.first)
+            found.starts += [part.first] if part.starts else []
+    found.stretches = [(row.start_s, row.end_s, row.reason) for row in curator.dropped]
+    return found
+
+
+def picture(seed: int) -> bytes:
+    random = np.random.default_rng(seed)
+    return random.integers(30, 220, WIDTH * HEIGHT * 3 // 2, dtype=np.uint8).tobytes()
+
+
+def scene(frames: int) -> Iterator[bytes]:
+    return (picture(number) for number in range(frames))
+
+
+def black(frames: int) -> list[bytes]:
+    luma, chroma = WIDTH * HEIGHT, WIDTH * HEIGHT // 2
+    return [bytes([16]) * luma + bytes([128]) * chroma] * frames
+
+
+def make_scene(path: Path, *, seconds: float) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    source = f"mandelbrot=size=128x96:rate=10:start_scale=2,noise=alls=8:allf=t,trim=0:{seconds}"
+    ffmpeg("-f", "lavfi", "-i", source, "-crf", "12", "-preset", "veryfast", path)
+    return path
+
+
+def make_mixed(path: Path) -> Path:
+    """Render 30 s: scenes of 4 s, and between them the stretches of `STRETCHES`."""
+    scenes = make_scene(path.with_name("scenes.mkv"), seconds=16)
+    one = "s=128x96:r=10,format=yuv420p"
+    graph = f"""
+        [0:v]format=yuv420p,split=5[a][b][c][d][e];
+        [a]trim=0:4,setpts=PTS-STARTPTS[scene1]; color=black:d=4:{one}[black];
+        [b]trim=4:8,setpts=PTS-STARTPTS[scene2];
+        [c]trim=8:8.1,setpts=PTS-STARTPTS,tpad=stop_mode=clone:stop_duration=3.9[frozen];
+        color=0x2040c0:d=3:{one}[constant];
+        [d]trim=8:12,setpts=PTS-STARTPTS[scene3];
+        [e]trim=12:16,setpts=PTS-STARTPTS,gblur=sigma=8[blurred]; color=white:d=3:{one}[white];
+        [scene1][black][scene2][frozen][constant][scene3][blurred][white]concat=n=8:v=1[out]
+    """
+    options = ("-map", "[out]", "-r", "10", "-crf", "12", "-preset", "veryfast")
+    ffmpeg("-i", scenes, "-filter_complex", graph, *options, path)
+    scenes.unlink()
+    return path
+
+
+def build(video: Path, folder: Path, *options: object) -> "subprocess.CompletedProcess[str]":
+    return build_all(video.parent, folder, *options)
+
+
+def build_all(videos: Path, folder: Path, *options: object) -> "subprocess.CompletedProcess[str]":
+    places = ("--out", folder / "corpus", "--private", folder / "private")
+    size = ("--encode.short_side_px", "96")
+    return run_here(*build_folder(videos), *places, *QUICK, *size, *options)
+
+
+def dropped(folder: Path) -> list[tuple[float, float, str]]:
+    rows = pq.read_table(folder / "corpus" / "lap" / "dropped.parquet").to_pylist()
+    return sorted((row["start_s"], row["end_s"], row["reason"]) for row in rows)
+
+
+def clip_times(folder: Path) -> list[tuple[float, float]]:
+    table = pq.read_table(folder / "corpus" / "lap" / "index.parquet")
+    return sorted(zip(table["start_s"].to_pylist(), table["duration_s"].to_pylist(), strict=True))

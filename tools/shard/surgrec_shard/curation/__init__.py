@@ -1,0 +1,12 @@
+"""Curation: which stretches of a video are not stored, by its pictures or by a list.
+
+Example:
+    >>> curator = Curator(Curation(settings=CurateSettings(black=True)), frames, folder)
+    >>> for part in curator.kept(frames_of_the_video):
+    ...     writer.write(part.data, part.count)
+"""
+
+from surgrec_shard.curation._curator import CURATED, CuratedStretch, Curator
+from surgrec_shard.curation._settings import CurateSettings, Curation
+
+__all__ = ["CURATED", "CurateSettings", "CuratedStretch", "Curation", "Curator"]

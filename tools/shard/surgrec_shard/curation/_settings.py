@@ -1,0 +1,77 @@
+"""The settings of curation."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from surgrec.config_values import as_plain
+from surgrec.manifest import Split
+from surgrec.ranges import Range, check_ranges
+
+_CURATION_VERSION = 1
+"""Raise it with every change here that changes which frames are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurateSettings:
+    """Which stretches of a video are not stored. By default all are."""
+
+    black: bool = False
+    """Drop stretches in which nearly the whole picture is black."""
+    white: bool = False
+    """Drop stretches in which nearly the whole picture is white."""
+    constant: bool = False
+    """Drop stretches in which nearly the whole picture has one color."""
+    frozen: bool = False
+    """Drop stretches in which the picture does not change."""
+    blurred: bool = False
+    """Drop stretches in which the picture is blurred."""
+    min_drop_s: Annotated[float, Range(1, 86_400)] = 3.0
+    """Shortest stretch that is dropped, seconds."""
+    black_level: Annotated[float, Range(0, 1)] = 0.08
+    """Brightness that 98 % of the pixels of a black picture have at most, 0 to 1."""
+    white_level: Annotated[float, Range(0, 1)] = 0.92
+    """Brightness that 98 % of the pixels of a white picture have at least, 0 to 1."""
+    frozen_change: Annotated[float, Range(0, 1)] = 0.0015
+    """Mean change of brightness in half a second that a frozen picture has at most, 0 to 1."""
+    blur_limit: Annotated[float, Range(0, 1)] = 0.65
+    """Blur from which a picture is blurred, as in the index: 0 sharp, 1 without detail."""
+    splits: tuple[Split, ...] = ("train",)
+    """Stored splits whose videos lose stretches; evaluation needs the videos as they are."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def drops(self) -> bool:
+        """Whether pictures can be a reason to drop a stretch."""
+        return self.black or self.white or self.constant or self.frozen or self.blurred
+
+    def of_split(self, split: Split) -> "CurateSettings":
+        """Return the settings for a video of this stored split."""
+        if split in self.splits:
+            return self
+        return replace(self, black=False, white=False, constant=False, frozen=False, blurred=False)
+
+    def changes(self) -> dict[str, object]:
+        """Return the settings that are not the defaults, as JSON, for `corpus.json`."""
+        values, defaults = as_plain(self), as_plain(CurateSettings())
+        return {
+            f"curate.{name}": value for name, value in values.items() if value != defaults[name]
+        }
+
+    def digest_with(self, encoding: str) -> str:
+        """Return the digest of an encoding with this curation; of none, that of the encoding."""
+        changes = self.changes()
+        if not changes:
+            return encoding
+        text = json.dumps([_CURATION_VERSION, encoding, changes], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curation:
+    """The curation of one video."""
+
+    settings: CurateSettings = CurateSettings()
