@@ -145,6 +145,7 @@ def videos_of_folder(
     split: Split = "train",
     license: str = "",
     case_from: str = "",
+    view_from: str = "",
 ) -> list[Video]:
     """Return the videos that a search of a folder found, with their metadata.
 
@@ -156,11 +157,13 @@ def videos_of_folder(
         license: Terms of use of all videos.
         case_from: A regular expression with one group, searched in the path relative to the folder;
             the group is the case. Empty: each video is a separate case.
+        view_from: As `case_from`; the group is the view, which may be empty.
 
     Raises:
-        ManifestError: The expression does not match a path.
+        ManifestError: An expression does not match a path.
     """
-    cases = _cases(found, case_from) if case_from else [""] * len(found.paths)
+    cases = _groups(found, case_from, "case_from", "case")
+    views = _groups(found, view_from, "view_from", "view")
     return [
         Video(
             path=path,
@@ -169,8 +172,10 @@ def videos_of_folder(
             case=case,
             split=split,
             license=license,
+            view=view,
+            pictures=found.pictures.get(path),
         )
-        for path, case in zip(found.paths, cases, strict=True)
+        for path, case, view in zip(found.paths, cases, views, strict=True)
     ]
 
 
@@ -248,18 +253,26 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
             )
 
 
-def _cases(found: FoundVideos, case_from: str) -> list[str]:
-    """Return the case that an expression finds in the path of each video."""
-    pattern = UserPattern(case_from, "case_from")
+def _groups(found: FoundVideos, expression: str, option: str, what: str) -> list[str]:
+    """Return the case or the view that an expression finds in the path of each video.
+
+    Without an expression, it is the group of this name of the pictures, if there is one.
+    """
+    if not expression:
+        return [found.names.get(path, {}).get(what, "") for path in found.paths]
+    if any(what in names for names in found.names.values()):
+        raise ManifestError(f"frames_from finds the {what} already; remove --{option}")
+
+    pattern = UserPattern(expression, option)
     names = [printable_name(path.relative_to(found.folder)) for path in found.paths]
-    cases = []
-    for name, case in zip(names, pattern.search(names), strict=True):
-        if not case:
+    groups = []
+    for name, group in zip(names, pattern.search(names), strict=True):
+        if group is None or (what == "case" and not group):
             raise ManifestError(
-                f"case_from {pattern.text!r} finds no case in {name}; change the expression"
+                f"{option} {pattern.text!r} finds no {what} in {name}; change the expression"
             )
-        cases.append(case)
-    return cases
+        groups.append(group)
+    return groups
 
 
 def _domains() -> str:

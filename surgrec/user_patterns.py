@@ -15,6 +15,7 @@ _MOST_CHARACTERS = 1000
 _CPU_S = 2
 _TEXTS_PER_S = 10_000
 """Texts that every further second of processor time is allowed for; it searches far more."""
+_TEXTS_AT_ONCE = 200_000
 _MEMORY_BYTES = 1 << 30
 _WALL_S = 120.0
 
@@ -65,7 +66,7 @@ class UserPattern:
         Raises:
             ManifestError: The search takes too long, or too much memory.
         """
-        return _search(self.text, self._name, texts, is_named=False)[1]
+        return _found(self.text, self._name, texts, is_named=False)
 
 
 class NamedPattern:
@@ -95,7 +96,16 @@ class NamedPattern:
         Raises:
             ManifestError: The search takes too long, or too much memory.
         """
-        return _search(self.text, self._name, texts, is_named=True)[1]
+        return _found(self.text, self._name, texts, is_named=True)
+
+
+def _found(expression: str, name: str, texts: Sequence[str], *, is_named: bool) -> list[Any]:
+    """Return the matches of an expression in any number of texts: memory is limited."""
+    found: list[Any] = []
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        some = texts[start : start + _TEXTS_AT_ONCE]
+        found += _search(expression, name, some, is_named=is_named)[1]
+    return found
 
 
 def _search(

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from surgrec.recordings.content import (
     is_dicom_video,
     may_be_video,
 )
+from surgrec.recordings.picture_files import PictureFiles
 from surgrec.regular_files import open_regular
 
 # fmt: off
@@ -52,7 +53,8 @@ _COMPANIONS = frozenset((
 # fmt: on
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
-_NO_SUFFIX = "without a suffix"
+NO_SUFFIX = "without a suffix"
+"""Stands for the suffix of files that have none."""
 _UNKNOWN = (
     "neither a video that can be read nor another known kind of file; if it is a video, "
     "convert it with ffmpeg"
@@ -83,6 +85,8 @@ class FolderFiles:
     """Folders that cannot be opened, and those that were searched by another path."""
     hidden: int = 0
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
+    excluded: list[LeftOut] = field(default_factory=list)
+    """For each reason of the user, one entry with the number of files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,21 +96,35 @@ class FoundVideos:
     folder: Path
     paths: list[Path] = field(default_factory=list)
     """The videos, sorted. Links that lead to nothing are among them if they have the suffix."""
+    pictures: dict[Path, PictureFiles] = field(default_factory=dict)
+    """The pictures of a video that is given as such, by its path."""
+    names: dict[Path, dict[str, str]] = field(default_factory=dict)
+    """What the paths of these pictures say, by named groups."""
     left_out: list[LeftOut] = field(default_factory=list)
     hidden: int = 0
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
     companions: dict[str, int] = field(default_factory=dict)
     """Number of files that are no videos, such as text and pictures, by suffix."""
+    excluded: list[LeftOut] = field(default_factory=list)
+    """What the user excluded: for each reason, one entry with the number of files."""
 
     def counts(self) -> Iterator[str]:
         """Yield a sentence about the files that are no videos, and one about hidden ones."""
         if self.companions:
-            kinds = sorted(self.companions.items(), key=lambda item: (-item[1], item[0]))
-            words = ", ".join(f"{count} {kind}" for kind, count in kinds[:_SHOWN_KINDS])
-            rest = sum(count for _, count in kinds[_SHOWN_KINDS:])
-            yield f"no videos, by content: {words}{f', {rest} others' if rest else ''}"
+            what = "no pictures" if self.pictures else "no videos, by content"
+            yield f"{what}: {counted(self.companions)}"
         if self.hidden:
             yield f"{self.hidden} hidden files and folders are not searched"
+        for each in self.excluded:
+            yield each.detail
+
+
+def counted(kinds: Mapping[str, int]) -> str:
+    """Return numbers of files by suffix, as words."""
+    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    words = ", ".join(f"{count} {kind}" for kind, count in order[:_SHOWN_KINDS])
+    rest = sum(count for _, count in order[_SHOWN_KINDS:])
+    return f"{words}{f', {rest} others' if rest else ''}"
 
 
 def search_folder(folder: Path) -> FoundVideos:
@@ -176,17 +194,27 @@ def search_files(files: FolderFiles) -> FoundVideos:
         left_out=search.left_out,
         hidden=files.hidden,
         companions=dict(search.companions),
+        excluded=files.excluded,
     )
-    if not found.paths:
-        first = search.left_out[0] if search.left_out else None
-        besides = [f"left out: {first.path}: {first.detail}"] if first else []
-        besides += found.counts()
-        raise ManifestError(
-            f"{files.folder} and its subfolders contain no video file"
-            f"{' (' + '; '.join(besides) + ')' if besides else ''}; give a folder of files "
-            "such as .mp4, .mkv, .avi or .mpg"
-        )
+    require_videos(found, "video file", "such as .mp4, .mkv, .avi or .mpg")
     return found
+
+
+def require_videos(found: FoundVideos, what: str, such: str) -> None:
+    """Refuse a folder without videos, and say what is in it.
+
+    Raises:
+        ManifestError: Nothing was found.
+    """
+    if found.paths:
+        return
+    first = found.left_out[0] if found.left_out else None
+    besides = [f"left out: {first.path}: {first.detail}"] if first else []
+    besides += found.counts()
+    raise ManifestError(
+        f"{found.folder} and its subfolders contain no {what}"
+        f"{' (' + '; '.join(besides) + ')' if besides else ''}; give a folder of files {such}"
+    )
 
 
 def printable_name(path: Path) -> str:
@@ -264,7 +292,7 @@ class _Search:
                     self._leave_out(path, "unknown", _UNKNOWN)
 
     def _count(self, path: Path) -> None:
-        self.companions[path.suffix.lower() or _NO_SUFFIX] += 1
+        self.companions[path.suffix.lower() or NO_SUFFIX] += 1
 
     def _leave_out(self, path: Path, reason: str, detail: str) -> None:
         self.left_out.append(LeftOut(path=path, reason=reason, detail=detail))

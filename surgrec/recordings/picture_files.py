@@ -44,7 +44,9 @@ class PictureFiles:
     rate: float
     """How many numbers of pictures pass per second, from `LOWEST_RATE` to `HIGHEST_RATE`."""
     files: tuple[tuple[int, Path], ...] = ()
-    """Number and file of each picture. Empty: all pictures of the folder."""
+    """Number and file of each picture. Empty: pictures of the folder."""
+    names: tuple[str, ...] = ()
+    """Names of those pictures of the folder. Empty: all."""
 
 
 class _Listed(NamedTuple):
@@ -231,7 +233,9 @@ class PictureSequence(Recording):
 
         shown = [entry.name for entry in entries if not entry.name.startswith(".")]
         names = [name for name in shown if Path(name).suffix.lower() in PICTURE_SUFFIXES]
-        self._others = [name for name in shown if name not in set(names)]
+        self._others = sorted(set(shown) - set(names))
+        if self._pictures.names:
+            names = sorted(set(names) & set(self._pictures.names))
         if not names:
             raise BadVideoError(
                 "no_pictures", "the folder has no jpg, png or bmp pictures; give one that has"

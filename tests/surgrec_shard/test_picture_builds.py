@@ -83,3 +83,101 @@ def test_a_rate_of_pictures_is_a_positive_number(fps: str, tmp_path: Path) -> No
     built = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert built.returncode == 1
     assert f"m.csv, line 2: fps is {fps!r}; give the rate of a folder of pictures" in built.stderr
+
+
+FOLDER = ("--source", "lap", "--domain", "laparoscopy", *QUICK)
+
+
+def test_each_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    make_pictures(videos / "c1" / "left", seconds=2)
+    make_pictures(videos / "c1" / "right", seconds=3)
+    make_pictures(videos / "c2" / "trash", seconds=4)
+    for name in ("notes.txt", "other.mp4", "c1/left/thumb.png"):
+        (videos / name).write_bytes((videos / "c1" / "left" / "p0.jpg").read_bytes())
+
+    words = ("--frame_fps", 8, "--exclude", "['trash', 'thumb.png']")
+    names = ("--case_from", "^([^/]+)/", "--view_from", "/(left|right)$")
+    out = ("--out", tmp_path / "corpus")
+    built = run_here("build", "--videos", videos, *words, *names, *out, *FOLDER)
+    assert built.returncode == 3, built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert {name: row["status"] for name, row in report.items()} == {
+        "left": "packed",
+        "right": "packed",
+        "other.mp4": "no_picture",
+        "trash": "excluded",
+        "thumb.png": "excluded",
+    }
+    assert report["trash"]["detail"] == "32 files match --exclude 'trash': 32 .jpg"
+    assert "no pictures: 1 .txt" in built.stderr
+    rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
+    assert {(row["view"], row["duration_s"]) for row in rows} == {
+        ("left", 2),
+        ("right", 2),
+        ("right", 1),
+    }
+    assert len({row["case"] for row in rows}) == 1
+
+    # On purpose: nothing is missing.
+    (videos / "other.mp4").unlink()
+    assert run_here("build", "--videos", videos, *words, *names, *out, *FOLDER).returncode == 0
+
+
+def test_a_flat_dump_is_divided_by_an_expression(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    for name, seconds in (("c1_v1", 2), ("c1_v2", 3), ("c2_v1", 4)):
+        for path in make_pictures(tmp_path / name, seconds).iterdir():
+            path.rename(dump / f"{name}_{path.stem[1:]}_x2.jpg")
+    (dump / "cover.jpg").write_bytes((dump / "c1_v1_0_x2.jpg").read_bytes())
+
+    expression = r"^(?P<case>c\d)_(?P<video>v\d)_(?P<frame>\d+)_x2"
+    words = ("--videos", dump, "--frame_fps", 8, "--frames_from", expression)
+    built = run_here("build", *words, "--out", tmp_path / "corpus", *FOLDER)
+    assert built.returncode == 3, built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert {name: (row["case"], row["status"]) for name, row in report.items()} == {
+        "c1_v1_0_x2.jpg": ("c1", "packed"),
+        "c1_v2_0_x2.jpg": ("c1", "packed"),
+        "c2_v1_0_x2.jpg": ("c2", "packed"),
+        "cover.jpg": ("", "not_matched"),
+    }
+    assert "1 pictures do not match frames_from" in report["cover.jpg"]["detail"]
+    rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
+    assert sorted(row["duration_s"] for row in rows) == [1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--frames_from", r"(?P<frame>\d+)"), "--frames_from needs --frame_fps"),
+        (("--frame_fps", 8, "--frames_from", r"(?P<case>\d+)"), "no group for the number of a pic"),
+        (("--frame_fps", 8, "--frames_from", "(?P<frame>p)"), "finds the number 'p' in f/p0.jpg"),
+        (("--frame_fps", 8, "--frames_from", "(?P<frame>x)"), "contain no picture of a video"),
+        (("--frame_fps", 0.001), "frame_fps is 0.001; give 0.01 or more"),
+        (("--frame_fps", 8, "--include", "*.mp4"), "--include '*.mp4' matches none of the 8 files"),
+        (("--frame_fps", 8, "--view_from", "(left)"), "view_from '(left)' finds no view in f"),
+        (
+            (
+                "--frame_fps",
+                8,
+                "--case_from",
+                "(f)",
+                "--frames_from",
+                r"(?P<case>f).*(?P<frame>\d)",
+            ),
+            "frames_from finds the case already; remove --case_from",
+        ),
+        ((), "contain no video file (no videos, by content: 8 .jpg)"),
+    ],
+)
+def test_options_of_pictures_that_do_not_fit_are_refused(
+    words: tuple[object, ...], message: str, tmp_path: Path
+) -> None:
+    make_pictures(tmp_path / "videos" / "f", seconds=1)
+    built = run_here(
+        "build", "--videos", tmp_path / "videos", *words, "--out", tmp_path / "corpus", *FOLDER
+    )
+    assert built.returncode == 1
+    assert message in built.stderr

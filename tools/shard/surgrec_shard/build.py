@@ -33,6 +33,8 @@ class BuildConfig:
     videos: Sequence[Video]
     left_out: Sequence[LeftOut] = ()
     """Files and folders that could not be searched for videos."""
+    excluded: Sequence[LeftOut] = ()
+    """What the user does not want; only the report tells it."""
     store: Store
     """The corpus root."""
     private: PrivateFolder
@@ -126,8 +128,9 @@ class Build:
             packed = converging.packed
             failures = [video.failure for video in unplanned]
             failures += _with_current_paths(packed.values(), planned)
-            failures += self._left_out()
-            report = write_report(config.private, config.videos, planned, packed, failures)
+            failures += self._as_failures(config.left_out)
+            told = [*failures, *self._as_failures(config.excluded)]
+            report = write_report(config.private, config.videos, planned, packed, told)
             has_samples = any(group.samples for group in packed.values())
             if converging.unfinished == converging.groups.keys() and not has_samples:
                 first = failures[0]
@@ -217,7 +220,8 @@ class Build:
             listed = [video for group in converging.groups[source] for video in group.videos]
             unlisted = len(published - {video.id for video in listed})
             unread = [video.failure for video in unplanned if video.video.source == source]
-            unread = [failure for failure in unread if not failure.video] + self._left_out()
+            unread = [failure for failure in unread if not failure.video]
+            unread += self._as_failures(config.left_out)
 
             if unlisted and unread:
                 raise ShardError(
@@ -268,8 +272,8 @@ class Build:
             Curation(settings=self._config.curate.of_split(video.video.split)),
         )
 
-    def _left_out(self) -> list[VideoFailure]:
-        """Return what could not be searched, as failures of the only source of a folder."""
+    def _as_failures(self, entries: Sequence[LeftOut]) -> list[VideoFailure]:
+        """Return what was not taken as failures of the only source of a folder."""
         source = self._config.videos[0].source
         return [
             VideoFailure(
@@ -279,7 +283,7 @@ class Build:
                 reason=left_out.reason,
                 detail=left_out.detail,
             )
-            for left_out in self._config.left_out
+            for left_out in entries
         ]
 
 

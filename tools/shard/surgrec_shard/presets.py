@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -43,7 +43,6 @@ SplitOf = Callable[[Mapping[str, str]], str]
 _SPELLINGS = {"validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 _REMEDY = "correct the preset"
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
-_TEXTS_AT_ONCE = 200_000
 _GENERATED = "_"
 """First letter of groups that find a file but do not tell recordings apart, such as `_frame`."""
 
@@ -356,7 +355,7 @@ def _matches(
         paths, left_out = videos.paths, list(videos.left_out)
 
     texts = [printable_name(path.relative_to(files.folder)) for path in paths]
-    answers = [_search(NamedPattern(rule.pattern, "pattern"), texts) for rule in preset.videos]
+    answers = [NamedPattern(rule.pattern, "pattern").search(texts) for rule in preset.videos]
     grouped: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[VideoRule, list[Path]]] = {}
     for path, *groups_of_rules in zip(paths, *answers, strict=True):
         matches = zip(preset.videos, groups_of_rules, strict=True)
@@ -383,14 +382,6 @@ def _matches(
                 for path in members[1:]
             ]
     return recordings, left_out
-
-
-def _search(pattern: NamedPattern, texts: Sequence[str]) -> list[dict[str, str] | None]:
-    """Return the matches of a pattern in any number of texts: memory for a search is limited."""
-    found: list[dict[str, str] | None] = []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        found += pattern.search(texts[start : start + _TEXTS_AT_ONCE])
-    return found
 
 
 def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, str]:

@@ -1,15 +1,19 @@
 """`surgrec-shard build`: videos to shards."""
 
 import os
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 from surgrec.errors import ConfigError
+from surgrec.file_globs import select_files
 from surgrec.manifest import Split, Video, read_manifest, videos_of_folder
+from surgrec.picture_folder import search_pictures
 from surgrec.ranges import Range
+from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE
 from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
-from surgrec.video_folder import LeftOut, search_folder
+from surgrec.video_folder import FoundVideos, LeftOut, files_below, search_files
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
@@ -32,6 +36,11 @@ def build(
     split: Split = "train",
     license: str = "",
     case_from: str = "",
+    view_from: str = "",
+    include: str | list[str] = "",
+    exclude: str | list[str] = "",
+    frame_fps: Annotated[float, Range(0, HIGHEST_RATE)] = 0.0,
+    frames_from: str = "",
     ignore_columns: list[str] = [],  # noqa: B006 - only read; a tuple would not parse as a list
     public: bool = False,
     private: Path | None = None,
@@ -68,6 +77,16 @@ def build(
         license: With --videos: terms of use, stored with every clip.
         case_from: With --videos: regular expression with one group, searched in each path; the
             group is the case.
+        view_from: As case_from: the group is the view, such as left, and may be empty.
+        include: With --videos: glob of the files to take, such as '**/*.mp4', or a list of globs,
+            such as "['*.mp4', '*.avi']". Relative to the folder; one that matches a folder holds
+            for all in it.
+        exclude: With --videos: glob, or list of globs, of files not to take.
+        frame_fps: With --videos: the videos are given as pictures, those of each folder are one.
+            How many numbers of pictures pass per second.
+        frames_from: With --frame_fps: regular expression, searched in the path of each picture,
+            with the named groups frame (its number) and, as needed, case, view and video. Pictures
+            whose other groups are equal are one video.
         ignore_columns: Columns of the manifest to skip. Other unknown columns are refused.
         public: Store case names unchanged. By default, pseudonyms made with a private key replace
             them.
@@ -90,23 +109,50 @@ def build(
     work = work or private / "work"
     _check_folders(store, videos, private, work)
 
+    of_folder = _FolderOptions(
+        source=source,
+        domain=domain,
+        split=split,
+        license=license,
+        case_from=case_from,
+        view_from=view_from,
+        include=_listed(include),
+        exclude=_listed(exclude),
+        frame_fps=frame_fps,
+        frames_from=frames_from,
+    )
+    excluded: list[LeftOut] = []
     if preset:
-        others = (source, domain, license, case_from, ignore_columns)
-        if videos is None or manifest is not None or any(others) or split != "train":
+        if videos is None or manifest is not None or of_folder.given or ignore_columns:
             raise ConfigError(
-                "--preset needs --videos FOLDER, and gives what --manifest, --source, --domain, "
-                "--split, --license, --case_from and --ignore_columns would give; remove these"
+                f"--preset needs --videos FOLDER, and gives what --manifest, {_FOLDER_OPTIONS} and "
+                "--ignore_columns would give; remove these"
             )
         to_build, left_out = videos_of_preset(read_preset(preset), videos, protocol)
     elif protocol:
         raise ConfigError("--protocol names a split of a preset; give --preset NAME as well")
+    elif manifest is not None:
+        if videos is not None:
+            raise ConfigError("give either --manifest FILE.csv or --videos FOLDER, not both")
+        if of_folder.given:
+            raise ConfigError(
+                f"{', '.join(of_folder.given)} need --videos; with --manifest, fill its columns "
+                "instead"
+            )
+        to_build, left_out = read_manifest(manifest, ignore_columns=ignore_columns), []
     else:
-        to_build, left_out = _read_videos(
-            manifest, videos, source, domain, split, license, case_from, ignore_columns
-        )
+        if videos is None:
+            raise ConfigError("give either --manifest FILE.csv or --videos FOLDER")
+        if ignore_columns:
+            raise ConfigError(
+                "--ignore_columns needs --manifest; a folder of videos has no columns"
+            )
+        to_build, found = _search(videos, of_folder)
+        left_out, excluded = found.left_out, found.excluded
     config = BuildConfig(
         videos=to_build,
         left_out=left_out,
+        excluded=excluded,
         store=store,
         private=PrivateFolder(private),
         work=work,
@@ -124,41 +170,62 @@ def build(
     return SOME_FAILED if result.failures or result.unread_ends else 0
 
 
-def _read_videos(
-    manifest: Path | None,
-    videos: Path | None,
-    source: str,
-    domain: str,
-    split: Split,
-    license: str,
-    case_from: str,
-    ignore_columns: list[str],
-) -> tuple[list[Video], list[LeftOut]]:
-    """Return the videos of the manifest or of the folder, and what was left out of the folder."""
-    if manifest is not None and videos is not None:
-        raise ConfigError("give either --manifest FILE.csv or --videos FOLDER, not both")
+@dataclass(frozen=True, kw_only=True)
+class _FolderOptions:
+    """The options of a folder of videos, as in `build`."""
 
-    if manifest is not None:
-        if source or domain or split != "train" or license or case_from:
-            raise ConfigError(
-                "--source, --domain, --split, --license and --case_from need --videos; "
-                "with --manifest, fill its columns instead"
-            )
-        return read_manifest(manifest, ignore_columns=ignore_columns), []
+    source: str
+    domain: str
+    split: Split
+    license: str
+    case_from: str
+    view_from: str
+    include: list[str]
+    exclude: list[str]
+    frame_fps: float
+    frames_from: str
 
-    if videos is None:
-        raise ConfigError("give either --manifest FILE.csv or --videos FOLDER")
-    if ignore_columns:
-        raise ConfigError("--ignore_columns needs --manifest; a folder of videos has no columns")
-    if not source or not domain:
+    @property
+    def given(self) -> list[str]:
+        """Return the options that differ from their defaults."""
+        values = {name: value for name, value in asdict(self).items() if name != "split"}
+        given = [name for name, value in values.items() if value]
+        return [f"--{name}" for name in (*given, *(["split"] if self.split != "train" else []))]
+
+
+_FOLDER_OPTIONS = ", ".join(f"--{each.name}" for each in fields(_FolderOptions))
+
+
+def _listed(globs: str | list[str]) -> list[str]:
+    return globs if isinstance(globs, list) else [globs] if globs else []
+
+
+def _search(folder: Path, options: _FolderOptions) -> tuple[list[Video], FoundVideos]:
+    """Return the videos of a folder with their metadata, and what was found there."""
+    if not options.source or not options.domain:
         raise ConfigError("--videos needs --source NAME and --domain NAME")
-    found = search_folder(videos)
+    if options.frames_from and not options.frame_fps:
+        raise ConfigError("--frames_from needs --frame_fps, the rate of the pictures' numbers")
+    if 0 < options.frame_fps < LOWEST_RATE:
+        raise ConfigError(f"frame_fps is {options.frame_fps:g}; give {LOWEST_RATE:g} or more")
+
+    files = select_files(files_below(folder), options.include, options.exclude)
+    if options.frame_fps:
+        found = search_pictures(files, options.frame_fps, options.frames_from)
+    else:
+        found = search_files(files)
     for line in found.counts():
         say(escape(line))
     named = videos_of_folder(
-        found, source=source, domain=domain, split=split, license=license, case_from=case_from
+        found,
+        source=options.source,
+        domain=options.domain,
+        split=options.split,
+        license=options.license,
+        case_from=options.case_from,
+        view_from=options.view_from,
     )
-    return named, found.left_out
+    return named, found
 
 
 def _check_folders(store: Store, videos: Path | None, private: Path, work: Path) -> None:

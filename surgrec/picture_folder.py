@@ -1,0 +1,105 @@
+"""Search a folder for videos that are given as pictures."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from surgrec.errors import ManifestError
+from surgrec.recordings.picture_files import PICTURE_SUFFIXES, PictureFiles
+from surgrec.user_patterns import NamedPattern
+from surgrec.video_folder import (
+    NO_SUFFIX,
+    VIDEO_SUFFIXES,
+    FolderFiles,
+    FoundVideos,
+    LeftOut,
+    printable_name,
+    require_videos,
+)
+
+_NO_PICTURE = "a video file, where videos are given as pictures; build it without --frame_fps"
+_MOST_DIGITS = 18
+
+
+def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> FoundVideos:
+    """Return the videos that are given as pictures in the files of a folder.
+
+    Args:
+        files: The files.
+        rate: How many numbers of pictures pass per second.
+        frames_from: An expression with named groups, searched in the path relative to the folder.
+            `frame` is the number of a picture; pictures whose other groups are equal are a video.
+            Empty: the pictures of each folder are a video.
+
+    Raises:
+        ManifestError: None of the files is a picture, or the expression has no number.
+    """
+    companions: Counter[str] = Counter()
+    left_out = list(files.left_out)
+    found = []
+    for path in files.paths:
+        suffix = path.suffix.lower()
+        if suffix in PICTURE_SUFFIXES:
+            found.append(path)
+        elif suffix in VIDEO_SUFFIXES:
+            left_out.append(LeftOut(path=path, reason="no_picture", detail=_NO_PICTURE))
+        else:
+            companions[suffix or NO_SUFFIX] += 1
+
+    pictures: dict[Path, PictureFiles] = {}
+    names: dict[Path, dict[str, str]] = {}
+    if not frames_from:
+        folders = defaultdict(list)
+        for path in found:
+            folders[path.parent].append(path.name)
+        pictures = {
+            parent: PictureFiles(rate=rate, names=tuple(chosen) if files.excluded else ())
+            for parent, chosen in folders.items()
+        }
+    else:
+        sequences, unmatched = _sequences(files.folder, found, frames_from)
+        for groups, numbered in sequences:
+            pictures[numbered[0][1]] = PictureFiles(rate=rate, files=tuple(numbered))
+            names[numbered[0][1]] = groups
+        if unmatched:
+            detail = f"{len(unmatched)} pictures do not match frames_from {frames_from!r}"
+            left_out.append(LeftOut(path=unmatched[0], reason="not_matched", detail=detail))
+    result = FoundVideos(
+        folder=files.folder,
+        paths=sorted(pictures),
+        pictures=pictures,
+        names=names,
+        left_out=left_out,
+        hidden=files.hidden,
+        companions=dict(companions),
+        excluded=files.excluded,
+    )
+    require_videos(result, "picture of a video", "such as .jpg, .png or .bmp")
+    return result
+
+
+def _sequences(
+    folder: Path, paths: Sequence[Path], frames_from: str
+) -> tuple[list[tuple[dict[str, str], list[tuple[int, Path]]]], list[Path]]:
+    """Return the groups of each video with its numbered pictures, and pictures without a match."""
+    pattern = NamedPattern(frames_from, "frames_from")
+    if "frame" not in pattern.names:
+        raise ManifestError(
+            f"frames_from {frames_from!r} has no group for the number of a picture; add one, "
+            r"such as (?P<frame>\d+)"
+        )
+    texts = [printable_name(path.relative_to(folder)) for path in paths]
+    numbered: dict[tuple[tuple[str, str], ...], list[tuple[int, Path]]] = defaultdict(list)
+    unmatched = []
+    for path, text, groups in zip(paths, texts, pattern.search(texts), strict=True):
+        if groups is None:
+            unmatched.append(path)
+            continue
+        number = groups.pop("frame")
+        if not (number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS):
+            raise ManifestError(
+                f"frames_from {frames_from!r} finds the number {number!r:.40} in {text}; change "
+                "the expression"
+            )
+        numbered[tuple(groups.items())].append((int(number), path))
+    return [(dict(groups), sorted(files)) for groups, files in numbered.items()], unmatched
