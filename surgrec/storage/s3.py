@@ -176,11 +176,13 @@ class S3Store(Store):
         return sorted(name for name in names if not _is_hidden(name))
 
     def write(self, name: str, data: bytes) -> None:
-        """PUT the object."""
+        """PUT the object. Without an ETag in the answer, its size is checked."""
         check_owned()
-        self._call(
+        answer = self._call(
             self.locate(name), "put_object", Key=self._key(name), Body=data, sent_bytes=len(data)
         )
+        if not answer.get("ETag"):
+            self._check_stored(name, len(data))
 
     def replace(self, name: str, data: bytes, version: str | None) -> bool:
         """PUT the object with If-Match or If-None-Match."""
@@ -196,11 +198,13 @@ class S3Store(Store):
                 **condition,
             )
             try:
-                self._watched(call, deadline)
+                answer = self._watched(call, deadline)
             except ClientError as error:
                 if error_code(error.response) in _CONFLICTS:
                     return False
                 raise
+            if not answer.get("ETag"):
+                self._check_stored(name, len(data))
             return True
 
         # A retry may meet the object of a try whose answer was lost.
@@ -244,11 +248,7 @@ class S3Store(Store):
                 f"{path} cannot be uploaded to {context} ({error.strerror}); check the file"
             ) from error
 
-        stored = self.size(name)
-        if stored != size:
-            raise StorageError(
-                f"{context} has {stored} bytes after an upload of {size} bytes; run again"
-            )
+        self._check_stored(name, size)
 
     def delete(self, name: str) -> None:
         """DELETE the object."""
@@ -280,6 +280,19 @@ class S3Store(Store):
         """Raise StorageError within 20 s if nothing can be written here."""
         hurried = replace(self.policy, deadline_s=min(self.policy.deadline_s, CHECK_DEADLINE_S))
         Store.check_writable(S3Store(self.address, hurried))
+
+    def _check_stored(self, name: str, size: int) -> None:
+        """Raise StorageError if the store does not have an object in the size that was sent."""
+        try:
+            found = f"has {self.size(name)} bytes"
+        except MissingError:
+            found = "does not exist"
+        if found != f"has {size} bytes":
+            raise StorageError(
+                f"{self.locate(name)} {found} after an upload of {size} bytes that was answered "
+                "with success; check AWS_ENDPOINT_URL, and the proxy before the store, and run "
+                "again"
+            )
 
     def _has(self, name: str, data: bytes) -> bool:
         try:
@@ -472,6 +485,12 @@ def _check_root(name: bytes, response: tuple[Any, Any] | None, **_: Any) -> None
         raise ForeignAnswerError
 
 
+def _check_no_body(response: tuple[Any, Any] | None, **_: Any) -> None:
+    """Refuse a success of an upload that comes with a page: a proxy or a login page sent it."""
+    if response is not None and response[0].raw.status == 200 and response[0].content.strip():
+        raise ForeignAnswerError
+
+
 def _time_or_none(value: Any) -> datetime | None:
     """Return a time of an answer, or None if it is none: only its text is used here."""
     try:
@@ -522,6 +541,8 @@ def _connect(policy: RetryPolicy, attempts: int, profile: str) -> tuple[Any, Pre
         for operation in _ROOTS:
             check = partial(_check_root, _ROOTS[operation])
             client.meta.events.register_first(f"needs-retry.s3.{operation}", check)
+        for operation in ("PutObject", "UploadPart"):
+            client.meta.events.register_first(f"needs-retry.s3.{operation}", _check_no_body)
     except ValueError as error:
         raise StorageError(
             f"the settings of the S3 client are invalid ({error}); "

@@ -1,6 +1,8 @@
 """Stores and proxies with peculiar answers: each is read right, or refused in one sentence."""
 
 import gzip
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -237,6 +239,75 @@ def test_a_listing_may_have_a_declaration_a_prefix_and_no_names(
 def sized(body: bytes, headers: str = "") -> bytes:
     """Return a whole answer with this body."""
     return f"HTTP/1.1 200 OK\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+
+
+def answer_puts(
+    monkeypatch: pytest.MonkeyPatch, body: bytes = b"", *, share: float | None = None
+) -> None:
+    """Answer every PUT with success and a body, without an ETag; store a share of its bytes."""
+
+    def do_put(handler: FaultyHandler) -> None:
+        _, key, _ = handler.target()
+        data = handler.rfile.read(int(handler.headers["Content-Length"]))
+        if share is not None:
+            handler.state.objects[key] = data[: round(share * len(data))]
+        handler.begin(key)
+        handler.answer(200, body)
+
+    monkeypatch.setattr(FaultyHandler, "do_PUT", do_put)
+
+
+def uploads(store: Store, path: Path) -> list[Callable[[], object]]:
+    path.write_bytes(DATA)
+    return [
+        lambda: store.write("a", DATA),
+        lambda: store.replace("a", DATA, None),
+        lambda: store.upload("a", path),
+    ]
+
+
+def test_an_upload_that_a_web_page_answers_is_refused_at_once(
+    patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer_puts(monkeypatch, PAGE)
+    for upload in uploads(patient, tmp_path / "a"):
+        with pytest.raises(
+            StorageError,
+            match=r"s3://corpora/x/a: the answer with status 200 is not that of an object store",
+        ):
+            upload()
+    assert len(faulty_s3.requests) == 3
+
+
+@pytest.mark.parametrize(("share", "found"), [(None, "does not exist"), (0.5, "has 502000 bytes")])
+def test_an_upload_of_which_the_store_has_less_is_refused(
+    share: float | None,
+    found: str,
+    patient: Store,
+    faulty_s3: FaultyS3,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    answer_puts(monkeypatch, share=share)
+    for upload in uploads(patient, tmp_path / "a"):
+        with pytest.raises(
+            StorageError,
+            match=f"s3://corpora/x/a {found} after an upload of {len(DATA)} bytes that was "
+            "answered with success; check AWS_ENDPOINT_URL",
+        ):
+            upload()
+
+
+def test_an_upload_to_a_store_without_etags_works(
+    patient: Store, faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer_puts(monkeypatch, share=1.0)
+    for upload in uploads(patient, tmp_path / "a"):
+        upload()
+        assert faulty_s3.objects.pop("x/a") == DATA
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
