@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
+from surgrec_shard.group_records import GroupRecords, PackedGroup
+from surgrec_shard.groups import PackSettings, make_groups
 
+from surgrec.errors import StorageError
 from tests.support.small_disk import small_disk
 from tests.support.tool import QUICK, digests, refusal, run_here, run_tool, same_key
 from tests.surgrec_shard.conftest import Hospital
+from tests.surgrec_shard.test_groups import planned
 
 
 @pytest.mark.parametrize("is_packing", [False, True], ids=["while encoding", "while packing"])
@@ -61,6 +65,19 @@ def test_a_full_private_disk_makes_no_video_a_bad_one(hospital: Hospital, tmp_pa
         grow()
         assert run_here(*build, "--private", private).returncode == 0
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
+
+
+def test_a_full_disk_of_group_records_names_the_private_folder(tmp_path: Path) -> None:
+    (group,) = make_groups([planned(0)], "settings", PackSettings())
+    packed = PackedGroup(config="x", notes={"video": ["note" * 10_000]})
+    with small_disk(tmp_path / "disk", 12):
+        records = GroupRecords(tmp_path / "disk" / "groups")
+        with pytest.raises(StorageError) as caught:
+            records.write(group, packed)
+    assert str(caught.value) == (
+        f"the disk of {tmp_path}/disk/groups is full; free disk space, or move the private folder "
+        "to another disk and name it with --private, and run the same command again"
+    )
 
 
 def build_of(hospital: Hospital, folder: Path) -> list[object]:

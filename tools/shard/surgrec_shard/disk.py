@@ -9,7 +9,7 @@ from surgrec.errors import StorageError
 from surgrec.storage import in_the_way
 
 OTHER_WORK = "give --work a folder on another disk"
-MOVE_PRIVATE = "move this folder to another disk and name it with --private"
+MOVE_PRIVATE = "move the private folder to another disk and name it with --private"
 OTHER_OUT = "choose another --out"
 
 

@@ -9,7 +9,6 @@ from surgrec.errors import MissingError, ShardError
 from surgrec.shards import Dropped, Sample, Shard
 from surgrec.storage import Store, make_owned_folder
 from surgrec.terminal import escape, say
-from surgrec_shard.disk import OTHER_WORK
 from surgrec_shard.groups import Group
 from surgrec_shard.private_json import read_private_json, write_private_json
 
@@ -70,7 +69,7 @@ class GroupRecords:
 
     def write(self, group: Group, packed: PackedGroup) -> None:
         """Record a group whose shards are in the store."""
-        write_private_json(self._path(group), packed, OTHER_WORK)
+        write_private_json(self._path(group), packed)
 
     def read(self, group: Group, store: Store) -> PackedGroup | None:
         """Return a finished group, or None if it has no record or lacks a shard in the store."""

@@ -16,21 +16,18 @@ if TYPE_CHECKING:
 ContentType = TypeVar("ContentType")
 
 
-def write_private_json(
-    path: Path, content: "DataclassInstance", remedy: str = MOVE_PRIVATE
-) -> None:
+def write_private_json(path: Path, content: "DataclassInstance") -> None:
     """Write a dataclass as JSON.
 
     Args:
         path: The file, in a private folder.
         content: The dataclass. Paths in it become texts.
-        remedy: Advice for a full disk.
 
     Raises:
         StorageError: The file cannot be written.
     """
     partial = path.with_suffix(".partial")
-    with writing_to(path.parent, remedy):
+    with writing_to(path.parent, MOVE_PRIVATE):
         with open_owned(partial, "w") as file:
             json.dump(asdict(content), file, default=str)
         partial.replace(path)
