@@ -44,3 +44,14 @@ def one_line(text: str, at_most: int, *, mark: str = " ... ") -> str:
         return text
     end = at_most // 3
     return f"{text[: at_most - end - len(mark)]}{mark}{text[-end:]}"
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 video`, `2 videos`.
+
+    Args:
+        count: The number.
+        singular: The noun for one.
+        plural: The noun for other numbers. Default: `singular` and an s.
+    """
+    return f"{count} {singular if count == 1 else plural or f'{singular}s'}"

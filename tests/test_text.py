@@ -2,7 +2,7 @@
 
 import pytest
 
-from surgrec.text import one_line, visible
+from surgrec.text import counted, one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,12 @@ def test_a_long_line_keeps_its_start_and_its_end() -> None:
     assert line.startswith("start x")
     assert line.endswith("x end")
     assert " ... " in line
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [counted(number, "video") for number in (0, 1, 2)] == [
+        "0 videos",
+        "1 video",
+        "2 videos",
+    ]
+    assert counted(2, "process", "processes") == "2 processes"

@@ -16,7 +16,8 @@ from surgrec_shard.verify import Findings, verify
 
 from surgrec.errors import ShardError
 from surgrec.manifest import Video
-from surgrec.shards import open_corpus
+from surgrec.shards import Dropped, open_corpus
+from surgrec.shards._index import rows_to_parquet
 from surgrec.shards._write import idx_path
 from tests.support.tool import run_here
 from tests.support.videos import build_corpus, make_video
@@ -130,6 +131,15 @@ def lose_the_labels(corpus: Path) -> None:
     (corpus / "lap" / "labels.parquet").unlink()
 
 
+def lose_a_count_of_failed_videos(corpus: Path) -> None:
+    row = Dropped(video="0" * 12, start_s=0.0, end_s=0.0, reason="truncated")
+    (corpus / "lap" / "dropped.parquet").write_bytes(rows_to_parquet(Dropped, [row]))
+
+
+def damage_the_dropped_rows(corpus: Path) -> None:
+    (corpus / "lap" / "dropped.parquet").write_bytes(b"PAR1 no table PAR1")
+
+
 def change_the_digest(corpus: Path) -> None:
     change_the_entry(corpus, digest="0" * 64)
 
@@ -159,6 +169,11 @@ def change_the_entry(corpus: Path, **values: object) -> None:
         ),
         (swap_two_shards, "has the SHA-256"),
         (lose_the_labels, "labels.parquet is missing"),
+        (
+            lose_a_count_of_failed_videos,
+            "dropped.parquet lists 1 whole video, but corpus.json has only 0 as videos_failed",
+        ),
+        (damage_the_dropped_rows, "/dropped.parquet"),
         (change_the_digest, "corpus.json lists 000000000000"),
     ],
 )

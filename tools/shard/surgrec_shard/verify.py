@@ -22,6 +22,7 @@ from surgrec.shards import (
 from surgrec.shards.layout import read_clip_json
 from surgrec.shards.totals import source_totals
 from surgrec.storage import open_store
+from surgrec.text import counted
 from surgrec_shard.disk import writing_to
 
 _COPY_BYTES = 64 << 20
@@ -109,8 +110,25 @@ def _check_source(source: Source, samples_of: dict[str, list[Sample]]) -> Iterat
                 f"{context}: {whose} the {total} {found!s:.12}, but corpus.json lists "
                 f"{stored!s:.12}"
             )
+    yield from _check_failed(source, context)
     for table in source.missing_tables():
         yield f"{context}: {table} is missing"
+
+
+def _check_failed(source: Source, context: str) -> Iterator[str]:
+    """Check the number of failed videos: no table lists those that could not even be read."""
+    try:
+        whole = sum(row.end_s == 0 for row in source.dropped())
+    except MissingError:  # told with the other tables
+        return
+    except ShardError as error:
+        yield str(error)
+        return
+    if whole > source.entry.videos_failed:
+        yield (
+            f"{context}: dropped.parquet lists {counted(whole, 'whole video')}, but corpus.json "
+            f"has only {source.entry.videos_failed} as videos_failed"
+        )
 
 
 def _check_shard(source: Source, shard: Shard, samples: list[Sample], decode_all: bool) -> Findings:
