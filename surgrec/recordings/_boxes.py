@@ -28,7 +28,9 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def box_header(data: bytes, left: int) -> tuple[bytes, int, int]:
-    """Return the kind of a box, the size of its header, and its size; 0 if there is no box.
+    """Return the kind of a box, the size of its header, and its size as stated; 0 for no box.
+
+    A size that is smaller than the header, or below 0, is a fault of the file.
 
     Args:
         data: First 16 bytes of the box, or fewer.
@@ -38,5 +40,5 @@ def box_header(data: bytes, left: int) -> tuple[bytes, int, int]:
         return b"", 8, 0
     size, kind = int.from_bytes(data[:4], "big"), data[4:8]
     if size == 1 and len(data) == HEADER_BYTES:
-        return kind, 16, int.from_bytes(data[8:16], "big")
+        return kind, 16, int.from_bytes(data[8:16], "big", signed=True)
     return kind, 8, size or left

@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Callable
 
-from surgrec.recordings._boxes import HEADER_BYTES, boxes
+from surgrec.recordings._boxes import HEADER_BYTES, box_header, boxes
 
 Read = Callable[[int, int], bytes]
 """Returns up to a number of bytes from a place."""
@@ -89,7 +89,10 @@ class _Search:
                     return False
                 raise _LimitError
 
-            kind, start, size = _header(read(HEADER_BYTES, offset), end - offset)
+            # As in ffmpeg, the header of a long box alone stands for the rest, and a box ends with
+            # the enclosing one.
+            kind, start, size = box_header(read(HEADER_BYTES, offset), end - offset)
+            size = end - offset if (start, size) == (16, 8) else min(size, end - offset)
             if size < start:
                 return False
             if kind in self._hidden and read(8, offset + start)[4:] in (b"mvhd", b"cmov"):
@@ -130,22 +133,6 @@ class _Search:
         self._bytes_left -= size
         if self._bytes_left < 0:
             raise _LimitError
-
-
-def _header(data: bytes, left: int) -> tuple[bytes, int, int]:
-    """Return the kind of a box, the size of its header, and its size, clipped as by ffmpeg.
-
-    A size below that of the header ends the enclosing box.
-
-    Args:
-        data: First 16 bytes of the box, or fewer.
-        left: Bytes to the end of the enclosing box.
-    """
-    size, kind, start = int.from_bytes(data[:4], "big"), data[4:8], 8
-    if size == 1 and len(data) == HEADER_BYTES:
-        size, start = int.from_bytes(data[8:16], "big", signed=True), 16
-        return kind, start, left if size == 8 else min(size, left)
-    return kind, start, min(size or left, left)
 
 
 def _names_other_file(references: bytes) -> bool:

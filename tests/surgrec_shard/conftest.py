@@ -73,6 +73,20 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     return hospital
 
 
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    """A mapping of files with a row per frame: a number, and the number of a phase."""
+    path = tmp_path / "m.yaml"
+    path.write_text("""
+grammar: frames
+time: Frame
+unit: frame
+tracks:
+- {task: phase, column: Phase, names: {0: access, 1: closure}, ignore: [9]}
+""")
+    return path
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Return a function that makes videos by number: one picture, but bytes of their own."""

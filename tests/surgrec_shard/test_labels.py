@@ -107,27 +107,19 @@ def test_labels_of_one_segment_or_none_have_no_oddities(tmp_path: Path, lines: l
     assert count_oddities(read_labels(tmp_path / "labels.csv"), 6.0) == LabelCounts()
 
 
-MAPPING = """
-grammar: frames
-time: Frame
-unit: frame
-tracks:
-- {task: phase, column: Phase, names: {0: access, 1: closure}, ignore: [9]}
-"""
-
-
 def test_frame_numbers_are_looked_up_in_the_clock_of_a_video_of_variable_rate(
-    tmp_path: Path,
+    tmp_path: Path, mapping: Path
 ) -> None:
     # Thirty frames at ten per second, then thirty at five per second.
     slower = ("-vf", "setpts='if(lt(N,30),N,2*N-30)/10/TB'", "-fps_mode", "vfr")
     make_video(tmp_path / "a.mp4", seconds=6, arguments=slower)
-    (tmp_path / "m.yaml").write_text(MAPPING)
     values = [0] * 20 + [9] * 20 + [1] * 20
     lines = [f"{frame}\t{value}" for frame, value in enumerate(values)]
     (tmp_path / "a.txt").write_text("\n".join(["Frame\tPhase", *lines]) + "\n")
     row = {"path": "a.mp4", "source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
-    manifest = write_csv(tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": "m.yaml"}])
+    manifest = write_csv(
+        tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": mapping.name}]
+    )
 
     run = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert run.returncode == 0, run.stderr
@@ -138,13 +130,17 @@ def test_frame_numbers_are_looked_up_in_the_clock_of_a_video_of_variable_rate(
     assert (report["label_gaps"], report["label_left_out"]) == ("1", "20")
 
 
-def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_text(MAPPING.replace("Frame", "frame_id"))
+def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(
+    tmp_path: Path, mapping: Path
+) -> None:
+    mapping.write_text(mapping.read_text().replace("Frame", "frame_id"))
     (tmp_path / "a.txt").write_text("Frame\tPhase\n0\t0\n")
     make_video(tmp_path / "a.mp4", seconds=2)
     row = {"path": "a.mp4", "source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
     build = ("build", "--out", tmp_path / "corpus", *QUICK, "--manifest")
-    manifest = write_csv(tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": "m.yaml"}])
+    manifest = write_csv(
+        tmp_path / "videos.csv", [{**row, "labels": "a.txt", "mapping": mapping.name}]
+    )
     assert (
         "a.txt has no column frame_id (its columns are Frame, Phase, is 'Frame' meant?)"
         in refusal(run_here(*build, manifest))
@@ -161,13 +157,16 @@ def test_a_mapping_that_does_not_fit_refuses_the_build_with_its_row(tmp_path: Pa
     assert "none.yaml cannot be read" in refusal(run_here(*build, manifest))
 
 
-def test_a_broken_video_with_frame_numbers_is_left_out_and_told(tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_text(MAPPING)
+def test_a_broken_video_with_frame_numbers_is_left_out_and_told(
+    tmp_path: Path, mapping: Path
+) -> None:
     (tmp_path / "a.txt").write_text("Frame\tPhase\n0\t0\n")
     make_video(tmp_path / "a.mp4", seconds=2)
     (tmp_path / "b.mp4").write_bytes(b"no video" * 100)
     row = {"source": "lap", "domain": "laparoscopy", "case": "", "split": "train"}
-    rows = [{"path": f"{name}.mp4", **row, "labels": "a.txt", "mapping": "m.yaml"} for name in "ab"]
+    rows = [
+        {"path": f"{name}.mp4", **row, "labels": "a.txt", "mapping": mapping.name} for name in "ab"
+    ]
     manifest = write_csv(tmp_path / "videos.csv", rows)
     run = run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus", *QUICK)
     assert run.returncode == 3, run.stderr

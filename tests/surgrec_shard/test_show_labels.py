@@ -9,27 +9,20 @@ from surgrec.terminal import strip
 from tests.support.tool import refusal, run_here
 from tests.support.videos import make_video
 
-MAPPING = """
-grammar: frames
-time: Frame
-unit: frame
-tracks:
-- {task: phase, column: Phase, names: {0: access, 1: closure}, ignore: [9]}
-"""
-
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "m.yaml").write_text(MAPPING)
+def folder(tmp_path: Path, mapping: Path) -> Path:
     values = [0] * 20 + [9] * 10 + [1] * 10
     rows = "".join(f"{frame}\t{value}\n" for frame, value in enumerate(values))
     (tmp_path / "a.txt").write_text(f"Frame\tPhase\n{rows}")
     return tmp_path
 
 
-def test_labels_are_shown_as_a_table_and_a_strip_over_the_video(folder: Path) -> None:
+def test_labels_are_shown_as_a_table_and_a_strip_over_the_video(
+    folder: Path, mapping: Path
+) -> None:
     video = make_video(folder / "a.mp4", seconds=4)
-    words = ("labels", "--mapping", folder / "m.yaml", folder / "a.txt", "--video", video)
+    words = ("labels", "--mapping", mapping, folder / "a.txt", "--video", video)
     run = run_here(*words)
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
@@ -48,8 +41,8 @@ def test_labels_are_shown_as_a_table_and_a_strip_over_the_video(folder: Path) ->
     assert found["labels"][1]["place"] == f"{folder}/a.txt, line 32"
 
 
-def test_labels_of_frames_without_the_video_are_refused(folder: Path) -> None:
-    run = run_here("labels", folder / "a.txt", "--mapping", folder / "m.yaml")
+def test_labels_of_frames_without_the_video_are_refused(folder: Path, mapping: Path) -> None:
+    run = run_here("labels", folder / "a.txt", "--mapping", mapping)
     assert "the mapping needs the clock of the video; give --video FILE" in refusal(run)
 
 
