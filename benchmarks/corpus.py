@@ -4,7 +4,7 @@ import hashlib
 import random
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,9 +72,11 @@ def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus
     return corpus
 
 
-def prepare_originals(corpus: Corpus, seconds: float = 30.0) -> None:
-    """Encode the originals in every resolution; takes some minutes the first time."""
-    for form in ORIGINALS:
+def prepare_originals(
+    corpus: Corpus, forms: Iterable[str] = tuple(ORIGINALS), seconds: float = 30.0
+) -> None:
+    """Encode the originals in some resolutions; takes some minutes the first time."""
+    for form in forms:
         _encode_originals(corpus, form, seconds)
 
 

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import errno
+import fcntl
 import functools
 import os
 import queue
@@ -29,6 +30,8 @@ COMPLAINT_BYTES = 256 << 20
 """Most text that one ffmpeg may write to its log."""
 FILE_BYTES = 16 << 30
 """Largest file that one ffmpeg may write."""
+_PIPE_BYTES = 1 << 20
+"""Size of the pipe of pictures."""
 
 _CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
 _STOPPED = 255
@@ -52,6 +55,7 @@ _GXF_END = os.strerror(errno.EPERM)
 _LEVEL = re.compile(
     r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*(?:x26[45] )?\[(?P<level>[a-z]+)\]:? ?(?P<text>.*)"
 )
+_ENTRY = re.compile(rb"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*(?:x26[45] )?\[info\]:? ?")
 _DEMUXED = re.compile(r" *Input stream #0:(\d+) \(video\): (\d+) packets read \((\d+) bytes\)")
 
 
@@ -136,6 +140,10 @@ class FfmpegProcess:
             undo.callback(self._end)
             self._limit(resource.RLIMIT_AS, MEMORY_BYTES)
             self._file_bytes = self._limit(resource.RLIMIT_FSIZE, FILE_BYTES)
+            # Larger pipes need fewer changes between processes; a user's limit may forbid them.
+            with contextlib.suppress(OSError):
+                pipe = self.stdin if is_fed else self.stdout
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             self.log = ComplaintLog(self._process)
             undo.pop_all()
 
@@ -361,12 +369,10 @@ class ComplaintLog:
 
     def _take_entry(self, raw: bytes) -> bool:
         """Take a line that is no complaint. Complaints about a picture come before its entry."""
-        found = _LEVEL.match(raw.decode("ascii", errors="replace"))
-        if found is None or found["level"] != "info":
-            return False
-        if found["text"].startswith("decoder -> "):
+        found = _ENTRY.match(raw)
+        if found is not None and raw.startswith(b"decoder -> ", found.end()):
             self._put_decoded()
-        return True
+        return found is not None
 
     def _put_decoded(self) -> None:
         follows_error, self._told = self.errors > self._told, self.errors

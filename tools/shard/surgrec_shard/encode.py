@@ -350,7 +350,7 @@ def _write_clips(
                     ClipWriter(
                         folder,
                         frames,
-                        _encoding(settings),
+                        encoder_options(settings),
                         clip_s=settings.clip_s,
                         min_clip_s=settings.min_clip_s,
                         first_frame=shown.first,
@@ -403,7 +403,7 @@ def _damage_notes(times_s: list[float], facts: RecordingFacts) -> Iterator[str]:
     yield f"damaged data near {listed} s{more}: pictures may be missing there{rest}"
 
 
-def _encoding(settings: EncodeSettings) -> list[str]:
+def encoder_options(settings: EncodeSettings) -> list[str]:
     """Return ffmpeg's options of the encoder. Its bytes do not depend on the processor."""
     tune = ["-tune", settings.tune] if settings.tune != "none" else []
     return [
