@@ -6,9 +6,10 @@ Example:
     25.0
 """
 
-from surgrec.recordings._facts import RecordingFacts, inspect, shortfall_s
+from surgrec.recordings._facts import shortfall_s
 from surgrec.recordings._ffmpeg import FfmpegError, read_error, run_ffprobe
 from surgrec.recordings._frames import read_frames, stored_size
+from surgrec.recordings._inspect import RecordingFacts, inspect
 from surgrec.recordings._packets import PAUSE_S
 from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording

@@ -1,6 +1,9 @@
 """The boxes of QuickTime and MP4 files. Source: ISO/IEC 14496-12, section 4.2."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Read = Callable[[int, int], bytes]
+"""Returns up to a number of bytes from a place."""
 
 HEADER_BYTES = 16
 """Longest header of a box."""

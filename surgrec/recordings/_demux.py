@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 
 from surgrec.recordings._ffmpeg import Ffmpeg
 from surgrec.recordings._packets import Packets
-from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._recording import BadVideoError, Part
 
 MOST_PACKETS = 30_000_000
 """Packets of a video of 60 frames per second that lasts five days."""
@@ -95,26 +95,26 @@ class _Columns:
         )
 
 
-def demux(recording: Recording) -> Demuxed:
+def demux(part: Part) -> Demuxed:
     """Return the video streams of a recording, with their packets in the order of the file.
 
     Raises:
         FfmpegError: The file cannot be demuxed.
         BadVideoError: It lists an absurd number of packets, or cannot be read for now.
     """
-    demuxed, loses_sync = _demux(recording, ())
+    demuxed, loses_sync = _demux(part, ())
     if loses_sync and demuxed.container.get("format_name") == "mpegts":
         # Over any number of unreadable bytes: the default gives up after 64 KiB.
-        demuxed, _ = _demux(recording, ("-f", "mpegts", "-resync_size", str(2**31 - 1)))
+        demuxed, _ = _demux(part, ("-f", "mpegts", "-resync_size", str(2**31 - 1)))
     return demuxed
 
 
-def _demux(recording: Recording, input_options: Sequence[str]) -> tuple[Demuxed, bool]:
+def _demux(part: Part, input_options: Sequence[str]) -> tuple[Demuxed, bool]:
     """Return the video streams, and whether the demuxer lost the way in unreadable bytes."""
     columns: dict[str, _Columns] = defaultdict(_Columns)
     entries, container = [], {}
     total = 0
-    with Ffmpeg("ffprobe", recording, _ARGUMENTS, input_options=input_options) as process:
+    with Ffmpeg("ffprobe", part, _ARGUMENTS, input_options=input_options) as process:
         for line in _lines(process.chunks()):
             fields = line.split("|")
             if fields[0] == "packet" and len(fields) >= 7:

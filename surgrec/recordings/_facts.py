@@ -1,6 +1,5 @@
-"""Properties of a recording. A few pictures are decoded to look for interlacing."""
+"""Properties of one recording. A few pictures are decoded to look for interlacing."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +11,7 @@ from surgrec.recordings._endings import has_index_at_end, is_unfinished, lacks_b
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._packets import LONGEST_PICTURE_S, PAUSE_S, UNUSUAL, Packets
-from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._recording import BadVideoError, Part
 from surgrec.recordings._references import refers_to_other_files
 from surgrec.recordings._timeline import Timeline, make_timeline, timeline_of_pictures
 from surgrec.recordings.picture_files import PictureSequence, usual_step
@@ -68,9 +67,12 @@ _SHORTFALL_S, _SHORTFALL_SHARE = 2.0, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordingFacts:
-    """Properties of a recording as displayed: upright, with square pixels."""
+class PartFacts:
+    """Properties of one recording as displayed: upright, with square pixels."""
 
+    start: int
+    end: int | None
+    """Its first byte in the file, and the byte behind its last one; None: the end of the file."""
     stream: int
     """Index of the video stream in the file."""
     width: int
@@ -89,7 +91,7 @@ class RecordingFacts:
     packets: tuple[int, int]
     """Number of the stream's packets, and of their bytes."""
     is_cut: bool
-    """Whether data is missing at the end of the file."""
+    """Whether data is missing at its end."""
     stated_s: float | None
     """Duration that the container states, seconds."""
     input_options: tuple[str, ...]
@@ -101,19 +103,9 @@ class RecordingFacts:
     unread: tuple[str, ...]
     """Sentences about an end of the video that is missing or cannot be read."""
 
-    @property
-    def fps(self) -> float:
-        """Return the highest rate of pictures that the recording really has, 1/s."""
-        return float(self.timeline.rate)
 
-    @property
-    def duration_s(self) -> float:
-        """Return the length of the video, from its first to the end of its last picture."""
-        return self.timeline.duration_s
-
-
-def inspect(recording: Recording) -> RecordingFacts:
-    """Return the properties of the video of a recording. Reads the whole file once.
+def inspect_part(part: Part) -> PartFacts:
+    """Return the properties of the video of one recording. Reads all of it once.
 
     Of several video streams, those with about a picture per second or more that last for most of
     the longest one are preferred; of them, the one with the most pixels is taken, of equal ones the
@@ -122,18 +114,18 @@ def inspect(recording: Recording) -> RecordingFacts:
     Raises:
         BadVideoError: The file is not a video, has no video stream, or cannot be read for now.
     """
-    if isinstance(recording, PictureSequence):
-        return _facts_of_pictures(recording)
-    is_external = refers_to_other_files(recording.fileno())
+    if isinstance(part, PictureSequence):
+        return _facts_of_pictures(part)
+    is_external = refers_to_other_files(part.read, part.size)
     if is_external:
         raise BadVideoError(
             "external_data",
             "its pictures are in another file, to which it refers; export a self-contained movie",
         )
     try:
-        demuxed = demux(recording)
+        demuxed = demux(part)
     except FfmpegError as error:
-        raise _unreadable(recording, str(error)) from None
+        raise _unreadable(part, str(error)) from None
     container = demuxed.container.get("format_name", "")
     if is_external is None and "mov" in container.split(","):
         raise BadVideoError(
@@ -147,7 +139,7 @@ def inspect(recording: Recording) -> RecordingFacts:
     chosen = _choose(streams)
     entries = chosen.entries
 
-    has_index = has_index_at_end(recording)
+    has_index = has_index_at_end(part)
     timeline = make_timeline(
         chosen.packets,
         average_rate=_rate(entries, "avg_frame_rate", "r_frame_rate"),
@@ -156,7 +148,7 @@ def inspect(recording: Recording) -> RecordingFacts:
         counts=container in _COUNTING,
         listed=_listed(entries, container) - chosen.hidden,
         is_whole=has_index,
-        swollen=_zeroed(recording, chosen) if container in _RAW else None,
+        swollen=_zeroed(part, chosen) if container in _RAW else None,
     )
 
     matrix = _matrix(entries)
@@ -165,10 +157,10 @@ def inspect(recording: Recording) -> RecordingFacts:
     _require_size(width, height, coded_width, coded_height)
 
     # ffprobe takes a read error for the end of the file.
-    recording.require_readable(chosen.end)
+    part.require_readable(chosen.end)
     fields = find_fields(
         Scanned(
-            recording=recording,
+            part=part,
             stream=chosen.index,
             ordinal=next(n for n, stream in enumerate(demuxed.streams) if stream is chosen),
             height=coded_height,
@@ -178,7 +170,7 @@ def inspect(recording: Recording) -> RecordingFacts:
             starts_anywhere=container in _JOINABLE,
         )
     )
-    is_left = not has_index and is_unfinished(recording)
+    is_left = not has_index and is_unfinished(part)
     stated_s = _number(entries.get("duration")) or _number(demuxed.container.get("duration"))
     stated_s = None if is_left else stated_s  # a guess of ffmpeg
     is_cut = not is_left and _is_cut(
@@ -186,15 +178,17 @@ def inspect(recording: Recording) -> RecordingFacts:
         stated_s,
         demuxed,
         timeline,
-        lacks_bytes=not has_index and lacks_bytes(recording),
+        lacks_bytes=not has_index and lacks_bytes(part),
     )
     choice = _choice(streams, chosen)
     unread = (
         *([_UNFINISHED] if is_left else ()),
         *_ending_notes(demuxed, stated_s, timeline, is_cut=is_cut),
-        *unread_notes(recording, chosen.end, container),
+        *unread_notes(part, chosen.end, container),
     )
-    return RecordingFacts(
+    return PartFacts(
+        start=part.start,
+        end=part.end,
         stream=chosen.index,
         width=width,
         height=height,
@@ -222,7 +216,7 @@ def inspect(recording: Recording) -> RecordingFacts:
     )
 
 
-def _facts_of_pictures(recording: PictureSequence) -> RecordingFacts:
+def _facts_of_pictures(recording: PictureSequence) -> PartFacts:
     """Return the properties of a video that is given as pictures."""
     contents = recording.contents
     still = contents.still
@@ -230,7 +224,9 @@ def _facts_of_pictures(recording: PictureSequence) -> RecordingFacts:
     width, height = (still.height, still.width) if is_turned else (still.width, still.height)
     _require_size(still.width, still.height)
     step = usual_step(contents.numbers)
-    return RecordingFacts(
+    return PartFacts(
+        start=0,
+        end=None,
         stream=0,
         width=width,
         height=height,
@@ -387,7 +383,7 @@ def _damage_notes(stream: VideoStream, timeline: Timeline, container: str) -> It
         )
 
 
-def _zeroed(recording: Recording, stream: VideoStream) -> list[int]:
+def _zeroed(part: Part, stream: VideoStream) -> list[int]:
     """Return the packets of a raw stream that hold zeros behind their pictures."""
     packets = stream.packets
     rate = float(_rate(stream.entries, "avg_frame_rate", "r_frame_rate"))
@@ -395,10 +391,7 @@ def _zeroed(recording: Recording, stream: VideoStream) -> list[int]:
     return [
         index
         for index in _swollen(packets, byte_rate)
-        if _ZEROS
-        in os.pread(
-            recording.fileno(), int(packets.sizes[index]), max(0, int(packets.positions[index]))
-        )
+        if _ZEROS in part.read(int(packets.sizes[index]), max(0, int(packets.positions[index])))
     ]
 
 
@@ -429,13 +422,13 @@ def _ending_notes(
         yield f"data is missing at the end of the file{length}; copy it again"
 
 
-def _unreadable(recording: Recording, complaint: str) -> BadVideoError:
+def _unreadable(part: Part, complaint: str) -> BadVideoError:
     """Return the error for a file that ffprobe cannot read.
 
     ffprobe has the same complaint about a truncated mp4 and about a text file: no moov atom.
     The truncated mp4 still begins like an mp4.
     """
-    begins_like_mp4 = os.pread(recording.fileno(), 8, 0)[4:] == b"ftyp"
+    begins_like_mp4 = part.read(8, 0)[4:] == b"ftyp"
     if begins_like_mp4 and "moov atom not found" in complaint:
         return BadVideoError(
             "truncated",

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._recording import BadVideoError, Part
 from surgrec.recordings.process import Feeder, FfmpegProcess, starting
 
 # Demuxers of video files. Playlists (hls, concat), images, text and network formats are excluded:
@@ -24,24 +24,24 @@ class FfmpegError(Exception):
     """ffmpeg or ffprobe refused a file. The text is its last complaint, without the file's name."""
 
 
-def run_ffprobe(recording: Recording, arguments: Sequence[str]) -> str:
+def run_ffprobe(part: Part, arguments: Sequence[str]) -> str:
     """Return the output of ffprobe about a recording.
 
     Raises:
         FfmpegError: ffprobe cannot read the file.
         BadVideoError: The file cannot be read for now, or needs too much memory or time.
     """
-    with Ffmpeg("ffprobe", recording, arguments) as process:
+    with Ffmpeg("ffprobe", part, arguments) as process:
         output = process.read_all()
         process.finish()
     return output.decode("utf-8", errors="replace")
 
 
-def run_ffmpeg(recording: Recording, input_options: Sequence[str], output: Sequence[str]) -> str:
+def run_ffmpeg(part: Part, input_options: Sequence[str], output: Sequence[str]) -> str:
     """Run ffmpeg on one input and return what it writes to its standard output.
 
     Args:
-        recording: The input.
+        part: The input.
         input_options: Options before the input.
         output: Options after the input, and the output.
 
@@ -49,7 +49,7 @@ def run_ffmpeg(recording: Recording, input_options: Sequence[str], output: Seque
         FfmpegError: ffmpeg cannot decode the file.
         BadVideoError: The file cannot be read for now, or needs too much memory or time.
     """
-    with Ffmpeg("ffmpeg", recording, output, input_options=input_options) as process:
+    with Ffmpeg("ffmpeg", part, output, input_options=input_options) as process:
         text = process.read_all()
         process.finish()
     return text.decode("utf-8", errors="replace")
@@ -60,7 +60,7 @@ class Ffmpeg(FfmpegProcess):
 
     Args:
         program: `ffmpeg` or `ffprobe`.
-        recording: The input.
+        part: The input.
         arguments: Options after the input, and the output.
         input_options: Options before the input.
         descriptors: Descriptors that the process inherits.
@@ -70,19 +70,19 @@ class Ffmpeg(FfmpegProcess):
     def __init__(
         self,
         program: str,
-        recording: Recording,
+        part: Part,
         arguments: Sequence[str],
         *,
         input_options: Sequence[str] = (),
         descriptors: Sequence[int] = (),
         counts_packets: bool = False,
     ) -> None:
-        self._recording = recording
+        self._part = part
         options = ["-v", "level+verbose" if counts_packets else "level+warning"]
         options += ["-hide_banner", *(_UNATTENDED if program == "ffmpeg" else ())]
-        options += [*input_options, *_INPUT_LIMITS, *recording.input_arguments(), *arguments]
-        descriptors = (*recording.descriptors, *descriptors)
-        data = recording.feed()
+        options += [*input_options, *_INPUT_LIMITS, *part.input_arguments(), *arguments]
+        descriptors = (*part.descriptors, *descriptors)
+        data = part.feed()
         if data is None:
             self._feeder = None
             super().__init__(program, options, descriptors=descriptors)
@@ -143,7 +143,7 @@ class Ffmpeg(FfmpegProcess):
         if status < 0:
             raise FfmpegError(f"{self._program} crashed on the file with signal {-status}")
         if status:
-            raise FfmpegError(self.log.reason(self._recording.input_arguments()[-1]))
+            raise FfmpegError(self.log.reason(self._part.input_arguments()[-1]))
 
 
 def read_error(finding: str) -> BadVideoError:

@@ -4,10 +4,9 @@ The fragments behind the damage are whole. ffmpeg finds them if a sound header r
 the damage: of a `free` box, or of media data that end where the next fragment begins.
 """
 
-import os
 from typing import NamedTuple
 
-from surgrec.recordings._boxes import HEADER_BYTES, box_header, find_boxes
+from surgrec.recordings._boxes import HEADER_BYTES, Read, box_header, find_boxes
 
 _MARK = b"moof\x00\x00\x00\x10mfhd"
 """How a fragment begins, behind its size. Source: ISO/IEC 14496-12, sections 8.8.4 and 8.8.5."""
@@ -27,22 +26,22 @@ class Header(NamedTuple):
     """8 bytes."""
 
 
-def mended_headers(descriptor: int) -> tuple[Header, ...]:
+def mended_headers(read: Read, end: int) -> tuple[Header, ...]:
     """Return the headers with which ffmpeg reads over damage, ascending; none for sound files.
 
     Args:
-        descriptor: The open file, of any kind.
+        read: Reads the file, of any kind.
+        end: Its size, bytes.
     """
     headers: list[Header] = []
-    end = os.fstat(descriptor).st_size
     at, media, is_fragmented = 0, None, False
     for _ in range(_MOST_BOXES):
         if at >= end:
             break
-        kind, start, size = box_header(os.pread(descriptor, HEADER_BYTES, at), end - at)
-        if _is_sound(descriptor, at, kind, size, end):
+        kind, start, size = box_header(read(HEADER_BYTES, at), end - at)
+        if _is_sound(read, at, kind, size, end):
             if kind == b"moov":
-                movie = os.pread(descriptor, min(size - start, _MOVIE_BYTES), at + start)
+                movie = read(min(size - start, _MOVIE_BYTES), at + start)
                 is_fragmented = any(True for _ in find_boxes(movie, (b"mvex",)))
             media = at if kind == b"mdat" else None
             at += size
@@ -51,7 +50,7 @@ def mended_headers(descriptor: int) -> tuple[Header, ...]:
         # Behind removed bytes, the stated length of media data may reach over the next fragment.
         if not is_fragmented or len(headers) == MOST_HEADERS:
             break
-        fragment = _next_fragment(descriptor, 8 + (at if media is None else media), end)
+        fragment = _next_fragment(read, 8 + (at if media is None else media), end)
         if fragment is None:
             break
         place = at if media is None or fragment > at else media
@@ -64,11 +63,11 @@ def mended_headers(descriptor: int) -> tuple[Header, ...]:
     return tuple(headers)
 
 
-def _is_sound(descriptor: int, at: int, kind: bytes, size: int, end: int) -> bool:
+def _is_sound(read: Read, at: int, kind: bytes, size: int, end: int) -> bool:
     """Return whether a box lies within the file. A fragment must consist of whole boxes."""
     if not (8 <= size <= end - at and kind.isalnum()):
         return False
-    return kind != b"moof" or _is_whole(os.pread(descriptor, min(size, _MOVIE_BYTES), at))
+    return kind != b"moof" or _is_whole(read(min(size, _MOVIE_BYTES), at))
 
 
 def _is_whole(box: bytes) -> bool:
@@ -84,10 +83,10 @@ def _is_whole(box: bytes) -> bool:
     return True
 
 
-def _next_fragment(descriptor: int, start: int, end: int) -> int | None:
+def _next_fragment(read: Read, start: int, end: int) -> int | None:
     """Return the position of the first fragment that begins at a position or behind it."""
     while start < end:
-        data = os.pread(descriptor, _PART_BYTES, start)
+        data = read(_PART_BYTES, start)
         place = data.find(_MARK, 4)
         if place >= 0:
             return start + place - 4

@@ -7,8 +7,8 @@ from contextlib import suppress
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from surgrec.recordings._facts import RecordingFacts
 from surgrec.recordings._ffmpeg import FfmpegError
+from surgrec.recordings._inspect import RecordingFacts
 from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._timeline import Timeline

@@ -34,7 +34,7 @@ from surgrec.recordings._fields import (
     stretches,
 )
 from surgrec.recordings._packets import Packets
-from surgrec.recordings._recording import Recording
+from surgrec.recordings._recording import Part
 from surgrec.recordings._timeline import Timeline
 
 _COLUMNS = 80
@@ -67,7 +67,7 @@ class Fields:
 class Scanned:
     """A video stream whose interlacing is asked for."""
 
-    recording: Recording
+    part: Part
     stream: int
     """Its index in the file."""
     ordinal: int
@@ -250,7 +250,7 @@ def _pictures(
     options = ["-copyts", "-reinit_filter", "0", "-noautorotate", "-threads", "1", *input_options]
     with Ffmpeg(
         "ffmpeg",
-        video.recording,
+        video.part,
         [*output, "-f", "rawvideo", "pipe:1"],
         input_options=options,
         descriptors=() if mark is None else (mark,),

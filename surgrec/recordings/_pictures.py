@@ -4,13 +4,15 @@ import math
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from surgrec.recordings._demux import demux
-from surgrec.recordings._facts import RecordingFacts
+from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import Ffmpeg, read_error
-from surgrec.recordings._recording import BadVideoError, Recording
+from surgrec.recordings._inspect import RecordingFacts
+from surgrec.recordings._recording import BadVideoError, Part, Recording
 from surgrec.recordings._timeline import VideoClock
 from surgrec.recordings._trust import PictureJudge
 from surgrec.recordings.process import starting
@@ -60,17 +62,60 @@ class PictureReader:
         pixels: PixelFormat = "yuv420p",
         rate: float | None = None,
     ) -> None:
+        self._recording, self._facts = recording, facts
+        self._size, self._pixels, self._rate = size, pixels, rate
+        self._running = ExitStack()
+        self.complaints = 0
+        """Number of complaints of the decoder, complete after the last picture."""
+        self.damaged_s: list[float] = []
+        """About when they came, seconds of the video, ascending."""
+
+    def __enter__(self) -> "PictureReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._running.close()
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield the pictures.
+
+        Raises:
+            FfmpegError: ffmpeg cannot decode the file.
+            BadVideoError: The file cannot be read for now, or needs too much memory or time.
+        """
+        for facts, start_s in zip(self._facts.parts, self._facts.starts_s, strict=True):
+            part = self._recording.part(facts.start, facts.end)
+            decoder = _Decoder(part, facts, self._size, self._pixels, self._rate)
+            self._running.enter_context(decoder)
+            for picture in decoder:
+                yield replace(picture, time_s=picture.time_s + start_s) if start_s else picture
+            self._running.close()
+            self.complaints += decoder.complaints
+            self.damaged_s += [start_s + time_s for time_s in decoder.damaged_s]
+
+
+class _Decoder:
+    """A running ffmpeg that decodes one recording of a file. Use it in a `with` block."""
+
+    def __init__(
+        self,
+        part: Part,
+        facts: PartFacts,
+        size: tuple[int, int],
+        pixels: PixelFormat,
+        rate: float | None,
+    ) -> None:
         self._clock = VideoClock(facts.timeline)
         self._judge = PictureJudge(facts.timeline)
         self._bytes = round(size[0] * size[1] * _BYTES_PER_PIXEL[pixels])
-        self._recording, self._facts = recording, facts
+        self._part, self._facts = part, facts
         with starting("ffmpeg"):
             reading, writing = os.pipe()
         self._times_descriptor = reading
         try:
             self._process = Ffmpeg(
                 "ffmpeg",
-                recording,
+                part,
                 _output(facts, size, pixels, rate, writing),
                 input_options=(*_INPUT_OPTIONS, *facts.input_options),
                 descriptors=(writing,),
@@ -86,7 +131,7 @@ class PictureReader:
         self.damaged_s: list[float] = []
         """About when they came, seconds of the video, ascending."""
 
-    def __enter__(self) -> "PictureReader":
+    def __enter__(self) -> "_Decoder":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -138,7 +183,7 @@ class PictureReader:
             return
 
         # Behind damage ffmpeg may read on where ffprobe always stops.
-        streams = {stream.index: stream for stream in demux(self._recording).streams}
+        streams = {stream.index: stream for stream in demux(self._part).streams}
         again = streams[self._facts.stream].read if self._facts.stream in streams else (0, 0)
         passes = {self._facts.packets, again}
         if len(passes) > 1 or found < self._facts.packets:
@@ -182,7 +227,7 @@ _INPUT_OPTIONS = (
 
 
 def _output(
-    facts: RecordingFacts,
+    facts: PartFacts,
     size: tuple[int, int],
     pixels: PixelFormat,
     rate: float | None,
@@ -199,7 +244,7 @@ def _output(
 
 
 def _filters(
-    facts: RecordingFacts,
+    facts: PartFacts,
     size: tuple[int, int],
     pixels: PixelFormat,
     rate: float | None,
@@ -220,7 +265,7 @@ def _filters(
     yield "setsar=1"
 
 
-def _deinterlacing(facts: RecordingFacts, times_descriptor: int) -> Iterator[str]:
+def _deinterlacing(facts: PartFacts, times_descriptor: int) -> Iterator[str]:
     """Yield the filters that make the pictures progressive, and print when each was decoded."""
     stretches = facts.fields.stretches
     if not stretches:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from surgrec.recordings._beginnings import find_beginnings
 from surgrec.recordings._fragments import Header, mended_headers
 
 _PART_BYTES = 1 << 20
@@ -41,7 +42,102 @@ class FileIdentity(NamedTuple):
     """Time of the last write even if a program set the modification time back."""
 
 
-class Recording:
+class Part:
+    """Consecutive bytes of an open file, which ffmpeg reads as a file of their own.
+
+    Args:
+        descriptor: The open file.
+        start: Its first byte in the file.
+        end: The byte behind its last one; None: all of the file.
+        undo: Closes what the part opens.
+    """
+
+    def __init__(
+        self, descriptor: int, start: int, end: int | None, undo: contextlib.ExitStack
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.size = (os.fstat(descriptor).st_size if end is None else end) - start
+        self._descriptor, self._undo = descriptor, undo
+
+    def read(self, count: int, at: int) -> bytes:
+        """Return up to `count` bytes from the place `at`.
+
+        Raises:
+            BadVideoError: They cannot be read.
+        """
+        try:
+            return os.pread(self._descriptor, max(0, min(count, self.size - at)), self.start + at)
+        except OSError as error:
+            raise _unreadable(error) from None
+
+    def require_readable(self, start: int) -> None:
+        """Read from a place to the end.
+
+        Args:
+            start: The place, bytes.
+
+        Raises:
+            BadVideoError: It cannot be read.
+        """
+        while data := self.read(_PART_BYTES, start):
+            start += len(data)
+
+    def input_arguments(self) -> list[str]:
+        """Return ffmpeg's arguments that name the file by its descriptor. The last is its name.
+
+        The path, which may contain a patient's name, is not visible in a list of processes. The
+        process must inherit `descriptors`. It reads the opened file, also if another one takes its
+        path. Damaged headers between the fragments of an MP4 file are replaced.
+
+        Raises:
+            BadVideoError: The file cannot be read.
+        """
+        if not self.mended:
+            if self.start == 0 and self.end is None:
+                return ["-protocol_whitelist", "file", "-i", _address(self._descriptor)]
+            return ["-protocol_whitelist", "file,subfile", "-i", self._address(0, self.size)]
+
+        parts, at = [], 0
+        for number, header in enumerate(self.mended):
+            if at < header.position:
+                parts.append(self._address(at, header.position))
+            parts.append(_subfile(self._headers, 8 * number, 8 * number + 8))
+            at = header.position + 8
+        parts.append(self._address(at, self.size))
+        return ["-protocol_whitelist", "file,concat,subfile", "-i", f"concat:{'|'.join(parts)}"]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors that ffmpeg must inherit."""
+        return (self._descriptor, self._headers) if self.mended else (self._descriptor,)
+
+    def feed(self) -> Iterator[bytes] | None:
+        """Return what ffmpeg reads from its standard input; None if it opens the file itself."""
+        return None
+
+    @functools.cached_property
+    def mended(self) -> tuple[Header, ...]:
+        """Return the headers that replace damaged ones for ffmpeg.
+
+        Raises:
+            BadVideoError: The file cannot be read.
+        """
+        return mended_headers(self.read, self.size)
+
+    @functools.cached_property
+    def _headers(self) -> int:
+        """Return the descriptor of a file in memory with the headers, one after the other."""
+        descriptor = os.memfd_create("headers")
+        self._undo.callback(os.close, descriptor)
+        os.write(descriptor, b"".join(header.data for header in self.mended))
+        return descriptor
+
+    def _address(self, start: int, end: int) -> str:
+        return _subfile(self._descriptor, self.start + start, self.start + end)
+
+
+class Recording(Part):
     """A video file, open for reading. Use it in a `with` block.
 
     Args:
@@ -57,76 +153,34 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._undo = contextlib.ExitStack()
+        undo = contextlib.ExitStack()
         try:
             # A pipe would wait for its writer.
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise BadVideoError("missing", "the file does not exist", may_pass=True) from None
         except OSError as error:
             raise _unreadable(error) from None
 
-        self._undo.callback(os.close, self._descriptor)
+        undo.callback(os.close, descriptor)
+        super().__init__(descriptor, 0, None, undo)
         try:
             self.identity = self._identity()
         except BadVideoError:
             self.close()
             raise
 
-    def fileno(self) -> int:
-        """Return the open descriptor."""
-        return self._descriptor
-
-    def input_arguments(self) -> list[str]:
-        """Return ffmpeg's arguments that name the file by its descriptor. The last is its name.
-
-        The path, which may contain a patient's name, is not visible in a list of processes. The
-        process must inherit `descriptors`. It reads the opened file, also if another one takes its
-        path. Damaged headers between the fragments of an MP4 file are replaced.
+    def beginnings(self) -> list[int]:
+        """Return where the recordings of the file begin, ascending; at least [0].
 
         Raises:
             BadVideoError: The file cannot be read.
         """
-        if not self.mended:
-            return ["-protocol_whitelist", "file", "-i", _address(self._descriptor)]
+        return find_beginnings(self.read, self.size)
 
-        parts, at = [], 0
-        for number, header in enumerate(self.mended):
-            if at < header.position:
-                parts.append(_part(self._descriptor, at, header.position))
-            parts.append(_part(self._headers, 8 * number, 8 * number + 8))
-            at = header.position + 8
-        parts.append(_part(self._descriptor, at, self.identity.size))
-        return ["-protocol_whitelist", "file,concat,subfile", "-i", f"concat:{'|'.join(parts)}"]
-
-    def feed(self) -> Iterator[bytes] | None:
-        """Return what ffmpeg reads from its standard input; None if it opens the file itself."""
-        return None
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """Return the descriptors that ffmpeg must inherit."""
-        return (self._descriptor, self._headers) if self.mended else (self._descriptor,)
-
-    @functools.cached_property
-    def mended(self) -> tuple[Header, ...]:
-        """Return the headers that replace damaged ones for ffmpeg.
-
-        Raises:
-            BadVideoError: The file cannot be read.
-        """
-        try:
-            return mended_headers(self._descriptor)
-        except OSError as error:
-            raise _unreadable(error) from None
-
-    @functools.cached_property
-    def _headers(self) -> int:
-        """Return the descriptor of a file in memory with the headers, one after the other."""
-        descriptor = os.memfd_create("headers")
-        self._undo.callback(os.close, descriptor)
-        os.write(descriptor, b"".join(header.data for header in self.mended))
-        return descriptor
+    def part(self, start: int, end: int | None) -> Part:
+        """Return a part of the file, which is usable as long as this one is open."""
+        return Part(self._descriptor, start, end, self._undo)
 
     def sha256(self) -> str:
         """Return the SHA-256 of the file.
@@ -135,29 +189,11 @@ class Recording:
             BadVideoError: The file changed while it was read, or cannot be read.
         """
         digest, offset = hashlib.sha256(), 0
-        try:
-            while data := os.pread(self._descriptor, _PART_BYTES, offset):
-                digest.update(data)
-                offset += len(data)
-        except OSError as error:
-            raise _unreadable(error) from None
+        while data := self.read(_PART_BYTES, offset):
+            digest.update(data)
+            offset += len(data)
         self.require_unchanged()
         return digest.hexdigest()
-
-    def require_readable(self, start: int) -> None:
-        """Read the file from a place to its end.
-
-        Args:
-            start: The place, bytes.
-
-        Raises:
-            BadVideoError: It cannot be read.
-        """
-        try:
-            while data := os.pread(self._descriptor, _PART_BYTES, start):
-                start += len(data)
-        except OSError as error:
-            raise _unreadable(error) from None
 
     def require_unchanged(self, since: FileIdentity | None = None) -> None:
         """Check that the file is as it was when it was opened.
@@ -217,6 +253,6 @@ def _address(descriptor: int) -> str:
     return f"file:/proc/self/fd/{descriptor}"
 
 
-def _part(descriptor: int, start: int, end: int) -> str:
+def _subfile(descriptor: int, start: int, end: int) -> str:
     """Return ffmpeg's address of a part of a file."""
     return f"subfile,,start,{start},end,{end},,:{_address(descriptor)}"

@@ -3,14 +3,9 @@
 ffmpeg does not open the other file: it reads the same places of this one, whose pictures differ.
 """
 
-import os
 import zlib
-from collections.abc import Callable
 
-from surgrec.recordings._boxes import HEADER_BYTES, box_header, boxes
-
-Read = Callable[[int, int], bytes]
-"""Returns up to a number of bytes from a place."""
+from surgrec.recordings._boxes import HEADER_BYTES, Read, box_header, boxes
 
 _CONTAINERS = frozenset(
     (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"udta", b"edts", b"moof", b"traf", b"mvex")
@@ -28,7 +23,7 @@ _IS_SELF = 1
 """Flag of a data reference: the data is in this file."""
 
 
-def refers_to_other_files(descriptor: int) -> bool | None:
+def refers_to_other_files(read: Read, size: int) -> bool | None:
     """Return whether a track of a QuickTime or MP4 file has its pictures in another file.
 
     Boxes are found as ffmpeg finds them, whatever their kinds and sizes.
@@ -36,16 +31,12 @@ def refers_to_other_files(descriptor: int) -> bool | None:
     compressed movie resources.
 
     Args:
-        descriptor: The open file, of any kind.
+        read: Reads the file, of any kind.
+        size: Its size, bytes.
 
     Returns:
         None if no movie box is found within the limits.
     """
-    size = os.fstat(descriptor).st_size
-
-    def read(count: int, offset: int) -> bytes:
-        return os.pread(descriptor, count, offset)
-
     try:
         for hidden in _HIDDEN:
             search = _Search(hidden)

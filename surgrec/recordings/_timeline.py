@@ -13,7 +13,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -187,6 +187,63 @@ class Timeline:
         """Return whether a picture at this time follows lost packets, before the next keyframe."""
         place = bisect.bisect_right(self.doubts, time_s, key=lambda doubt: doubt.start_s)
         return place > 0 and time_s < self.doubts[place - 1].end_s
+
+
+def join_timelines(timelines: Sequence[Timeline]) -> tuple[Timeline, tuple[float, ...]]:
+    """Return one clock for recordings that follow each other, and when each begins in it, seconds.
+
+    Times run on, unless the container's clock of a recording continues that of the one before.
+    """
+    if len(timelines) == 1:
+        return timelines[0], (0.0,)
+    starts = [0.0]
+    for before, after in itertools.pairwise(timelines):
+        gap_s = after.start_s - before.pieces[-1].end_s
+        kept_s = gap_s if 0 < gap_s <= LONGEST_GAP_S else 0.0
+        starts.append(starts[-1] + before.duration_s + kept_s)
+    shifted = [_shifted(each, start_s) for each, start_s in zip(timelines, starts, strict=True)]
+
+    gaps = [shifted[0].gaps]
+    joins = [shifted[0].joins]
+    for before, after in itertools.pairwise(shifted):
+        start_s, end_s = before.duration_s, float(after.pictures_s[0])
+        gaps += [
+            (Gap(start_s=start_s, end_s=end_s),) if end_s - start_s > PAUSE_S else (),
+            after.gaps,
+        ]
+        join = Join(at_s=end_s, before_s=before.pieces[-1].end_s, after_s=after.start_s)
+        joins += [(join,), after.joins]
+    pictures = sum(len(each.pictures_s) for each in timelines)
+    joined = Timeline(
+        pictures_s=np.concatenate([each.pictures_s for each in shifted]),
+        keys_s=np.concatenate([each.keys_s for each in shifted]),
+        pieces=tuple(itertools.chain.from_iterable(each.pieces for each in shifted)),
+        gaps=tuple(itertools.chain.from_iterable(gaps)),
+        joins=tuple(itertools.chain.from_iterable(joins)),
+        doubts=tuple(itertools.chain.from_iterable(each.doubts for each in shifted)),
+        rate=max(each.rate for each in timelines),
+        average_rate=pictures / sum(len(each.pictures_s) / each.average_rate for each in timelines),
+        is_bare=any(each.is_bare for each in timelines),
+        is_separate=any(each.is_separate for each in timelines),
+    )
+    return joined, tuple(starts)
+
+
+def _shifted(timeline: Timeline, by_s: float) -> Timeline:
+    """Return a clock that begins at a later time."""
+    return replace(
+        timeline,
+        pictures_s=np.round(timeline.pictures_s + by_s, 6),
+        keys_s=np.round(timeline.keys_s + by_s, 6),
+        pieces=tuple(replace(each, offset_s=each.offset_s + by_s) for each in timeline.pieces),
+        gaps=tuple(
+            Gap(start_s=gap.start_s + by_s, end_s=gap.end_s + by_s) for gap in timeline.gaps
+        ),
+        joins=tuple(replace(each, at_s=each.at_s + by_s) for each in timeline.joins),
+        doubts=tuple(
+            Doubt(start_s=each.start_s + by_s, end_s=each.end_s + by_s) for each in timeline.doubts
+        ),
+    )
 
 
 class VideoClock:

@@ -114,6 +114,14 @@ class PictureSequence(Recording):
         """Return no descriptors: ffmpeg opens no file."""
         return ()
 
+    def beginnings(self) -> list[int]:
+        """Return one beginning: the pictures are one recording."""
+        return [0]
+
+    def part(self, start: int, end: int | None) -> "PictureSequence":
+        """Return all of it."""
+        return self
+
     def feed(self) -> Iterator[bytes]:
         """Yield the pictures as one stream, each with its time.
 

@@ -28,8 +28,9 @@ def crashed_flv(path: Path) -> Path:
     return path
 
 
-def joined(path: Path) -> Path:
-    path.write_bytes(path.read_bytes() * 2)
+def without_types(path: Path) -> Path:
+    """Join two recordings as old QuickTime files, whose beginnings look like their middles."""
+    path.write_bytes(path.read_bytes().replace(b"ftyp", b"free") * 2)
     return path
 
 
@@ -38,8 +39,7 @@ def joined(path: Path) -> Path:
     [
         (".avi", crashed_avi, "the recorder did not finish the file"),
         (".flv", crashed_flv, "the recorder did not finish the file"),
-        (".flv", joined, "cannot be read"),
-        (".mp4", joined, "only the first is read"),
+        (".mp4", without_types, "only the first is read"),
     ],
 )
 def test_what_can_be_read_is_packed_and_an_unread_end_is_told(

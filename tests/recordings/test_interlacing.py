@@ -66,7 +66,7 @@ def combing_of(path: Path) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
 def scans_of(path: Path) -> list[str]:
     """Return the scans that content decided, in order."""
     with Recording(path) as recording:
-        return [stretch.scan for stretch in inspect(recording).fields.stretches]
+        return [stretch.scan for stretch in inspect(recording).parts[0].fields.stretches]
 
 
 PATTERNS = {

@@ -83,7 +83,7 @@ def test_a_clean_aperture_is_not_stretched(tmp_path: Path) -> None:
     with Recording(with_clean_aperture(video, 40, 40)) as recording:
         facts = inspect(recording)
     assert (facts.width, facts.height) == (40, 40)
-    assert (facts.coded_width, facts.coded_height) == (40, 40)
+    assert (facts.parts[0].coded_width, facts.parts[0].coded_height) == (40, 40)
 
 
 def test_full_range_is_stored_as_limited_range(tmp_path: Path) -> None:

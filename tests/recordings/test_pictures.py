@@ -213,7 +213,7 @@ def test_of_several_streams_the_largest_is_taken_and_told(tmp_path: Path) -> Non
     assert_whole(video, 4)
     with Recording(video) as recording:
         facts = inspect(recording)
-    assert facts.stream == 1
+    assert facts.parts[0].stream == 1
     assert facts.notes == ("2 video streams (64 x 64, 128 x 64): number 2 is taken",)
 
 
@@ -240,7 +240,7 @@ def test_a_stream_that_lasts_and_moves_is_taken(
     maps = ("-map", 0, "-map", 1, "-c:v:0", "libx264", "-preset", "ultrafast", "-c:v:1", "copy")
     ffmpeg(*other, "-i", real, *maps, "-bf", 0, video)
     with Recording(video) as recording:
-        assert inspect(recording).stream == taken
+        assert inspect(recording).parts[0].stream == taken
 
 
 @pytest.mark.parametrize("suffix", mostly_slow(".ts", ".mpg"))
@@ -251,15 +251,6 @@ def test_a_change_of_size_in_interlaced_video_loses_nothing(suffix: str, tmp_pat
         tmp_path / f"b{suffix}", seconds=4, start_s=4, size="256x128", arguments=interlaced
     )
     assert_whole(joined(tmp_path / f"both{suffix}", first, second), 8)
-
-
-@slow
-def test_an_appended_second_file_is_told(tmp_path: Path) -> None:
-    one = record_clock(tmp_path / "one.mp4", seconds=4)
-    with Recording(joined(tmp_path / "two.mp4", one, one)) as recording:
-        assert inspect(recording).notes == (
-            "a second mp4 was appended to the file: only the first is read",
-        )
 
 
 def test_a_jump_of_29_hours_stores_no_frame_for_it(tmp_path: Path) -> None:
