@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import surgrec_shard.removal
+from surgrec_shard.private import PrivateFolder
 from surgrec_shard.purge import purge
 
 from surgrec.annotations import PLAIN, LabelFiles
 from surgrec.errors import ShardError
 from surgrec.manifest import Video
+from surgrec.recordings import Recording
 from surgrec.shards import open_corpus
 from surgrec.storage import Store, open_store
 from tests.support.tool import digests, fixed_key, refusal, run_here
@@ -158,6 +160,23 @@ def test_no_byte_of_a_removed_case_is_left(clinic: Clinic, out: str, tmp_path: P
     changes = open_store(out).read("corpus.json").decode()
     assert changes.count('"command": "remove"') == 2
     assert run_here("verify", out, "--decode", "true").returncode == 0
+
+
+def test_a_file_of_the_case_that_had_other_bytes_before_leaves_no_digest(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    out, private = tmp_path / "corpus", fixed_key(tmp_path / "private")
+    build_corpus(out, clinic.videos, private=private)
+    file = tmp_path / "videos" / FILE
+    shutil.copy(clinic.others[1].path, file)
+    with PrivateFolder(private).lock(), Recording(file) as recording:
+        PrivateFolder(private).sha256(recording)
+
+    removed = remove(str(out), private, "--patient", PATIENT)
+    assert removed.returncode == 0, removed.stderr
+    assert FILE.encode() not in everything(private)
+    shown = removed.stderr + removed.stdout
+    assert f"{file}|" not in shown
 
 
 def test_a_removal_gives_the_bytes_of_a_build_without_the_case(

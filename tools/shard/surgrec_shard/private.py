@@ -28,6 +28,8 @@ from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
 _KEY_FILE, _HASHES_FILE = "key", "hashes.jsonl"
 _KEY = re.compile("[0-9a-f]{64}")
+_FACTS_OF_FILE = 4
+"""Numbers behind the path of a file in a row of `hashes.jsonl`."""
 _WAIT = "wait until it is done, then run this one again"
 
 
@@ -35,7 +37,7 @@ class _HashRow(TypedDict):
     """The digest of a file, as a row of `hashes.jsonl`."""
 
     file: str
-    """Path, size, time and inode of the file."""
+    """Path, size, times of modification and change, and inode of the file, joined by `|`."""
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -129,7 +131,7 @@ class PrivateFolder:
     def files_of(self, names: Collection[str]) -> set[str]:
         """Return the paths of all files that had these names in a corpus."""
         return {
-            file.rsplit("|", 3)[0]
+            _path_of(file)
             for file, sha256 in self._hashes.items()
             if self.video_name(sha256) in names or sha256[:12] in names
         }
@@ -138,9 +140,7 @@ class PrivateFolder:
         """Remove the digests of videos, by their names in a corpus or their paths."""
         resolved = {str(Path(path).resolve()) for path in paths} | self.files_of(names)
         kept = {
-            file: sha256
-            for file, sha256 in self._hashes.items()
-            if file.rsplit("|", 3)[0] not in resolved
+            file: sha256 for file, sha256 in self._hashes.items() if _path_of(file) not in resolved
         }
         path = self.path / _HASHES_FILE
         partial = path.with_suffix(".partial")
@@ -217,6 +217,11 @@ class PrivateFolder:
                 "damaged lines; their videos are hashed again"
             )
         return hashes
+
+
+def _path_of(file: str) -> str:
+    """Return the path in a `file` of `hashes.jsonl`. A path may contain `|` itself."""
+    return file.rsplit("|", _FACTS_OF_FILE)[0]
 
 
 def default_private_folder(store: Store) -> Path:
