@@ -25,7 +25,8 @@ def features(
 
     To continue a killed extraction, run the same command again. Exit status 0: every window has a
     feature, except those that touch a gap without pictures, which features.json lists. Exit status
-    3: other windows were left out; features.json names them with the reason.
+    3: other windows were left out, or videos are shorter than a window; features.json names them
+    with the reason.
 
     Args:
         data: One or several corpora (folders, or s3://bucket/prefix), or one folder of video
@@ -59,7 +60,7 @@ def features(
         allow_repeated_frames=allow_repeated_frames,
     )
 
-    windows = computed = failed = in_gaps = repeating = 0
+    windows = computed = failed = in_gaps = repeating = too_short = 0
     described = ""
     with progress_bars() as bars:
         bar = bars.add_task("videos", visible=False)
@@ -69,6 +70,7 @@ def features(
             failed += video.failed
             in_gaps += video.in_gaps
             repeating += video.repeats_frames
+            too_short += video.is_too_short
             computed += 0 if video.reused else video.windows
             rate = f"videos, {computed / (bars.tasks[bar].elapsed or 1.0):.1f} windows/s"
             bars.update(
@@ -82,5 +84,10 @@ def features(
         say(
             f"features: {in_gaps} windows touch gaps without pictures; features.json lists the gaps"
         )
+    if too_short:
+        say(
+            f"features: videos shorter than a window: {too_short}; features.json lists them; a "
+            "larger --fps makes windows shorter"
+        )
     say(escape(f"features: {out}, {windows} windows{described}{left_out}"))
-    return SOME_FAILED if failed else 0
+    return SOME_FAILED if failed or too_short else 0

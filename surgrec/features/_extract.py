@@ -61,6 +61,8 @@ class Extracted:
     """Windows of this video that were left out; 1 if the whole video is unreadable."""
     in_gaps: int
     """Windows of this video that touch a stretch without pictures."""
+    is_too_short: bool
+    """Whether this video is shorter than a window."""
     reused: bool
     """Whether its features existed already."""
     repeats_frames: bool
@@ -133,6 +135,7 @@ def extract(
                 windows=len(outcome.starts),
                 failed=len(outcome.header.failed),
                 in_gaps=sum(gap.windows for gap in outcome.header.gaps),
+                is_too_short=_is_too_short(outcome),
                 reused=outcome.reused,
                 repeats_frames=outcome.header.repeats_frames,
                 encoder=described,
@@ -223,14 +226,22 @@ def _write_tables(
         for gap in outcome.header.gaps
     ]
 
+    too_short = [
+        {
+            "source": outcome.entry.source,
+            "case": outcome.entry.case,
+            "video": outcome.entry.video,
+        }
+        for outcome in outcomes
+        if _is_too_short(outcome)
+    ]
+
     made_by = {tuple(sorted(outcome.header.made_by.items())) for outcome in outcomes}
     counts = {
         "cases": len({(outcome.entry.source, outcome.entry.case) for outcome in outcomes}),
         "videos": len(outcomes),
         "videos_failed": sum(failure.start_s is None for failure in failed),
-        "videos_too_short": sum(
-            not len(outcome.starts) and not outcome.header.failed for outcome in outcomes
-        ),
+        "videos_too_short": len(too_short),
         "windows": len(rows),
         "windows_failed": sum(failure.start_s is not None for failure in failed),
         "windows_in_gaps": sum(gap.windows for outcome in outcomes for gap in outcome.header.gaps),
@@ -244,8 +255,15 @@ def _write_tables(
         "made_by": [dict(items) for items in sorted(made_by, key=str)],
         "counts": counts,
         "gaps": gaps,
+        "too_short": too_short,
     }
     write_tables(store, rows, failed, {**facts, **facts_of_data})
+
+
+def _is_too_short(outcome: Outcome) -> bool:
+    """Return whether a readable video has no window, and none was left out."""
+    left_out = outcome.header.failed or outcome.header.gaps
+    return not len(outcome.starts) and not left_out
 
 
 def _data_digest(outcomes: Sequence[Outcome]) -> str:

@@ -30,6 +30,7 @@ from surgrec.features._corpora import CorpusVideos
 from surgrec.normalize import normalize
 from surgrec.shards import Sample, open_corpus
 from tests.features.conftest import CONFIG, content, save_run
+from tests.support.tool import surgrec_here
 
 CPU = torch.device("cpu")
 
@@ -263,8 +264,19 @@ def test_videos_shorter_than_a_window_are_counted(
 ) -> None:
     choice = EncoderChoice(path=run_dir, fps=0.4)  # windows of 10 s; one video of beta lasts 8 s
     list(extract([str(tiny_corpus)], choice, CONFIG, tmp_path / "out"))
-    counts = read_features(tmp_path / "out").facts["counts"]
+    facts = read_features(tmp_path / "out").facts
+    counts = facts["counts"]
     assert (counts["videos"], counts["videos_too_short"], counts["videos_failed"]) == (6, 1, 0)
+    assert [video["source"] for video in facts["too_short"]] == ["beta"]
+
+
+def test_a_video_shorter_than_a_window_is_told_with_status_3(
+    tiny_corpus: Path, run_dir: Path, tmp_path: Path
+) -> None:
+    words = ("features", tiny_corpus, "--encoder", run_dir, "--out", tmp_path / "out")
+    done = surgrec_here(*words, "--fps", 0.4, "--stride_s", 5)
+    assert done.returncode == 3
+    assert "videos shorter than a window: 1; features.json lists them" in done.stderr
 
 
 def test_random_weights_give_the_same_features_every_time(
