@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from surgrec import __version__
 from surgrec.config_files import merge_configs, read_config, read_layers
 from surgrec.config_values import as_plain, default_of, fields_in_full, to_type
-from surgrec.errors import ConfigError, SurgrecError, cut, shown
+from surgrec.errors import ConfigError, SurgrecError, cut, is_lack_of_memory, shown
 from surgrec.options import Options, Presets, preset, unset
 from surgrec.ranges import check_value, type_hints
 from surgrec.text import one_line
@@ -24,6 +24,8 @@ ConfigType = TypeVar("ConfigType")
 
 _MOST_CHARACTERS = 1_400
 """Longest message: the names in it may have any length."""
+_REASON_CHARACTERS = 200
+_LESS_MEMORY = "use a smaller model or batch, or fewer processes, or give the job more memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,8 @@ def with_errors_as_one_line(
 ) -> NoReturn:
     """Run `main` and exit with its status.
 
-    A SurgrecError is one line on standard error and status 1. Ctrl-C is one line and status 130.
+    A SurgrecError is one line on standard error and status 1, as is a lack of memory. Ctrl-C is one
+    line and status 130.
 
     Args:
         prog: Name of the program in messages.
@@ -174,6 +177,11 @@ def with_errors_as_one_line(
         # `| head` has read enough: discard the output that Python still wants to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        found = next(iter(str(error).splitlines()), "") or type(error).__name__
+        _exit(prog, f"error: memory ran out ({cut(found, _REASON_CHARACTERS)}); {_LESS_MEMORY}", 1)
     except OSError as error:
         # No permission, a full disk: an error that nothing closer to it turned into a sentence.
         path = error.filename or "a file"

@@ -19,6 +19,15 @@ Each message is one sentence: what was found, where, and what to do.
 Any other exception is a bug.
 """
 
+_LACK_OF_MEMORY = (
+    "can't allocate memory",
+    "bad_alloc",
+    "out of memory",
+    "not enough memory",
+    "alloc_failed",
+)
+"""Words of torch, CUDA, FFmpeg and the C++ library, in lower case."""
+
 
 class SurgrecError(Exception):
     """A problem that the user can solve. Commands print it as one line and exit with status 1."""
@@ -76,6 +85,12 @@ class SetupError(SurgrecError):
 
 class MachineError(SurgrecError):
     """A machine that runs out of memory, threads or open files. It is never a bad sample."""
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, of this machine or of its GPU."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(part in words for part in _LACK_OF_MEMORY)
 
 
 def reason(error: BaseException) -> str:

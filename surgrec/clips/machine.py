@@ -4,7 +4,7 @@ import errno
 import mmap
 import threading
 
-from surgrec.errors import MachineError
+from surgrec.errors import MachineError, is_lack_of_memory
 
 _SPARE_BYTES = 256 << 20
 """Memory that must be free after a failure. With less, FFmpeg may call good data invalid."""
@@ -12,10 +12,6 @@ _ERRNOS = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOSPC)
 _AMPLE_BYTES = 1 << 30
 """Memory that must be free for FFmpeg's lack of it to be the fault of damaged data."""
 _TEXTS = (
-    "can't allocate memory",
-    "bad_alloc",
-    "out of memory",
-    "not enough memory",
     "too many open files",
     "can't start new thread",
     "no space left on device",
@@ -41,7 +37,7 @@ def require_machine(
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
     words = str(error).lower()
     is_machine = (
-        isinstance(error, MemoryError)
+        is_lack_of_memory(error)
         or getattr(error, "errno", None) in _ERRNOS
         or any(part in words for part in _TEXTS)
         or not _has_memory(_AMPLE_BYTES if _LACKS_MEMORY in words else _SPARE_BYTES)
