@@ -82,8 +82,17 @@ class Options:
                 if not rest or rest[0].startswith("--"):
                     raise ConfigError(f"--{cut(name)} needs a value")
                 text = rest.pop(0)
+            self._require_once(name, hint, parts)
             parts.given.append((name, text))
         return parts
+
+    def _require_once(self, name: str, hint: Any, parts: Words) -> None:
+        """Refuse a second list: it is unclear whether it replaces the first or continues it."""
+        is_list = any((get_origin(member) or member) is list for member in members(hint))
+        if is_list and any(name == given for given, _ in parts.given):
+            raise ConfigError(
+                f"--{name} is given twice; give one list, such as --{name} \"['A', 'B']\""
+            )
 
     def hint_of(self, key: str) -> Any:
         """Return the type of an option, given its dotted name.

@@ -185,6 +185,7 @@ def test_a_wrong_yaml_is_one_line_that_names_what_is_wrong(
         (["--optics.light", "green"], "green"),
         (["extra"], "extra"),
         (["--config", "/none.yaml"], "/none.yaml"),
+        (["--corpus", "a", "--corpus", "b"], "--corpus is given twice; give one list"),
     ],
 )
 def test_a_wrong_flag_is_one_line_that_names_what_is_wrong(
@@ -352,6 +353,28 @@ def test_an_interrupt_is_one_line_and_exit_status_130(capsys: pytest.CaptureFixt
     code, _, errors = outcome(capsys, "develop", "--out", "interrupted")
     assert code == 130
     assert errors.startswith("lab: interrupted")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nMore about it"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line_and_exit_status_1(
+    capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(SystemExit, match="1"):
+        with_errors_as_one_line("jepa", fail)
+    errors = capsys.readouterr().err
+    assert errors.startswith("jepa: error: memory ran out (")
+    assert "); use a smaller model or batch" in errors
     assert errors.count("\n") == 1
 
 
