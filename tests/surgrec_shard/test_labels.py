@@ -1,5 +1,6 @@
 """Labels against their video: units, ends, overlaps and gaps."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,6 +100,14 @@ def test_overlaps_gaps_and_zero_lengths_are_counted_by_task(tmp_path: Path) -> N
     assert count_oddities(read_labels(tmp_path / "0.csv"), 6.0) == counts
     row = report["0.mp4"]
     assert (row["label_overlaps"], row["label_gaps"], row["label_zero_lengths"]) == ("2", "1", "1")
+
+
+def test_labels_that_end_in_the_first_tenth_of_a_video_are_told(tmp_path: Path) -> None:
+    """Minutes, or numbers of samples, are times inside the video."""
+    (tmp_path / "labels.csv").write_text(f"{HEADER}\nphase,0,0.8,a\nphase,0.8,1.66,b\n")
+    labels = read_labels(tmp_path / "labels.csv")
+    assert count_oddities(labels, 100.0) == LabelCounts(labels_end_early=1)
+    assert count_oddities(labels, 2.0) == count_oddities(labels, math.inf) == LabelCounts()
 
 
 @pytest.mark.parametrize("lines", [[], ["phase,0,6,only"]])

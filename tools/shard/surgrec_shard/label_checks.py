@@ -1,5 +1,6 @@
 """Checks of labels against their video: their unit, overlaps and gaps. Pure functions."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ _OVERSHOOT_S, _OVERSHOOT_SHARE, _MOST_OVERSHOOT_S = 1.0, 0.02, 5.0
 """Accepted end of labels after the end of the video: published labels end a little late."""
 _LEAST_SHARE = 0.5
 """Share of the video that labels cover in their true unit, at least, to suggest that unit."""
+_EARLY_SHARE = 0.1
+"""Share of the video in which all labels end, at most, to doubt their unit."""
 _HAIR_S = 1e-6
 
 
@@ -28,6 +31,9 @@ class LabelCounts:
     label_late_ends: int = 0
     """Labels that end a little after the video: stored up to its end, or not at all if they begin
     after it."""
+    labels_end_early: int = 0
+    """1 if all labels end in the first tenth of the video: their unit may be longer than seconds,
+    such as minutes or numbers of samples."""
     label_left_out: int = 0
     """Values that the mapping leaves out."""
 
@@ -55,6 +61,7 @@ def count_oddities(annotations: VideoLabels, end_s: float) -> LabelCounts:
         label_gaps=gaps,
         label_zero_lengths=annotations.zero_lengths,
         label_late_ends=sum(label.end_s > end_s + _HAIR_S for label in annotations.labels),
+        labels_end_early=int(_end_early(annotations.labels, end_s)),
         label_left_out=annotations.left_out,
     )
 
@@ -99,6 +106,11 @@ def labels_within(labels: Sequence[Label], end_s: float) -> list[Label]:
     return [
         replace(label, end_s=min(label.end_s, end_s)) for label in labels if label.start_s < end_s
     ]
+
+
+def _end_early(labels: Sequence[Label], end_s: float) -> bool:
+    last_s = max((label.end_s for label in labels), default=math.inf)
+    return math.isfinite(end_s) and last_s < _EARLY_SHARE * end_s
 
 
 def _likely_cause(labels: Sequence[Label], end_s: float, latest_s: float, fps: float) -> str:

@@ -107,7 +107,7 @@ def _print_labels(
 
     video = f"video {_clock_time(end_s)}" if end_s is not None else "no video given"
     counted = ", ".join(
-        f"{value} {name.removeprefix('label_').replace('_', ' ')}"
+        f"{value} {name.removeprefix('label_').removeprefix('labels_').replace('_', ' ')}"
         for name, value in asdict(counts).items()
         if value
     )
