@@ -43,21 +43,27 @@ class StopRequest:
             self._watch_file and self._version() not in (None, self._old_file)
         )
 
-    def clear(self) -> None:
-        """Remove the file. If it cannot be removed, the next start ignores it by its age."""
+    def clear(self) -> bool:
+        """Remove the file. Return whether it is gone: the next start ignores it by its age."""
         if self._watch_file:
             with suppress(OSError):
                 self._file.unlink(missing_ok=True)
+        return self._version() is None
 
     def _ignore_file_before(self, time_s: float) -> None:
         version = self._version()
         if version is None or version[1] >= time_s * 1e9:
             return
         self._old_file = version
-        self.clear()
-        say(
-            f"[yellow]warning[/yellow] {escape(str(self._file))} is older than this start, so it "
+        result = (
             "was removed and does not stop the run; create it again to stop"
+            if self.clear()
+            else "does not stop the run, but it cannot be removed; remove it, then create it again "
+            "to stop"
+        )
+        say(
+            f"[yellow]warning[/yellow] {escape(str(self._file))} is older than this start: it "
+            f"{result}"
         )
 
     def _version(self) -> tuple[int, int] | None:

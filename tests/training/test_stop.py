@@ -45,9 +45,21 @@ def test_a_file_from_before_the_start_is_removed_and_told(
     stop = StopRequest(run_dir, watch_file=True, age_s=60.0)
     assert not stop
     assert not stale.exists()
-    assert "STOP is older than this start, so it was removed" in capsys.readouterr().err
+    assert "STOP is older than this start: it was removed" in capsys.readouterr().err
     stale.touch()
     assert stop, "the next one counts"
+
+
+def test_an_old_request_that_cannot_be_removed_is_ignored_and_told(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = run_dir / "STOP"
+    stale.mkdir()
+    an_hour_ago = time.time() - 3600
+    os.utime(stale, (an_hour_ago, an_hour_ago))
+    assert not StopRequest(run_dir, watch_file=True, age_s=60.0)
+    assert stale.exists()
+    assert "it does not stop the run, but it cannot be removed" in capsys.readouterr().err
 
 
 def test_a_file_created_while_the_launcher_starts_python_counts(run_dir: Path) -> None:
