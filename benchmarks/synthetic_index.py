@@ -79,6 +79,7 @@ def _table(name: str, domain: str, rows: int, random: np.random.Generator) -> pa
         pa.array(number % 3, pa.int32()), pa.array(["one", "two", "three"])
     )
     numbers = {"start_s": 0.0, "duration_s": 10.0, "fps": 8.0, "native_fps": 30.0}
+    numbers |= {"blur": 0.4, "brightness": 0.5, "motion": 0.05}
     counts = {
         "num_frames": 80,
         "width": 456,

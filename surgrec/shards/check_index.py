@@ -38,6 +38,9 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("duration_s", 1e-6, _MOST_SECONDS),
     ("fps", 1e-6, 1e6),
     ("native_fps", 1e-6, 1e6),
+    ("blur", 0, 1),
+    ("brightness", 0, 1),
+    ("motion", 0, 1),
 )
 """Least and most of each number. No clip comes near the upper ones."""
 

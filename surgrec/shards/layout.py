@@ -12,7 +12,7 @@ from surgrec.errors import ShardError
 from surgrec.json_files import decode_json, typed
 from surgrec.manifest import SOURCE_NAME
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 CORPUS_FILE = "corpus.json"
 INDEX_FILE = "index.parquet"
 LABELS_FILE = "labels.parquet"
@@ -56,6 +56,12 @@ class Clip:
     license: str
     config: str
     """Digest of the encoding settings."""
+    blur: float
+    """0: sharp; 1: without detail. Mean over two frames per second, as the next two."""
+    brightness: float
+    """0: black; 1: white."""
+    motion: float
+    """Mean change of brightness in half a second, 0 to 1."""
 
     @property
     def key(self) -> str:

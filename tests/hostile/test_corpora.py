@@ -126,7 +126,7 @@ PUT: dict[str, Callable[[Path], object]] = {
 }
 JSON_TEXTS: dict[str, bytes] = {
     "no JSON": b"not json",
-    "half of a JSON": b'{"schema_version": 3, "sources": {',
+    "half of a JSON": b'{"schema_version": 4, "sources": {',
     "a list": b"[]",
     "a number": b"17",
     "null": b"null",
@@ -134,13 +134,13 @@ JSON_TEXTS: dict[str, bytes] = {
     "zeros after a power cut": bytes(4096),
     "100,000 nested lists": b"[" * 100_000,
     "100,000 nested objects": b'{"a":' * 100_000,
-    "no UTF-8": b'{"schema_version": 3, "sources": {"\xff": 1}}',
-    "UTF-16": '{"schema_version": 3}'.encode("utf-16"),
+    "no UTF-8": b'{"schema_version": 4, "sources": {"\xff": 1}}',
+    "UTF-16": '{"schema_version": 4}'.encode("utf-16"),
     "a number of 5,000 digits": b'{"schema_version": ' + b"9" * 5000 + b"}",
-    "a float for the version": b'{"schema_version": 3.0}',
+    "a float for the version": b'{"schema_version": 4.0}',
     "a text for the version": b'{"schema_version": "3"}',
     "a later version": b'{"schema_version": 99}',
-    "a key twice": b'{"schema_version": 3, "schema_version": 1}',
+    "a key twice": b'{"schema_version": 4, "schema_version": 1}',
 }
 ENTRIES: dict[str, Damage] = {
     "sources as a list": on_json(lambda content: content.update(sources=[])),
@@ -178,6 +178,8 @@ TABLES: dict[str, Damage] = {
     "each row twice": on_table(lambda table: pa.concat_tables([table, table])),
     "no columns": on_table(lambda table: table.select([])),
     "a column less": on_table(lambda table: table.drop_columns(["mp4_offset"])),
+    "a blur that is NaN": on_column("blur", lambda values: [float("nan"), *values[1:]]),
+    "a motion above 1": on_column("motion", lambda values: [*values[:-1], 1.5]),
     "a column twice": on_table(lambda table: table.append_column("key", table.column("key"))),
     "numbers as texts": on_table(
         lambda table: table.set_column(

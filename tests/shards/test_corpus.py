@@ -100,15 +100,15 @@ def test_two_roots_with_a_source_of_the_same_name_are_refused(root: Path, tmp_pa
         (
             ["schema_version"],
             1,
-            "has schema version 1, but this version of SurgRec reads version 3; "
+            "has schema version 1, but this version of SurgRec reads version 4; "
             "build the corpus again",
         ),
         (["schema_version"], ..., "has no schema version, but this version of SurgRec reads"),
-        (["schema_version"], 4, "has schema version 4, .* reads version 3; update SurgRec"),
+        (["schema_version"], 5, "has schema version 5, .* reads version 4; update SurgRec"),
         (
             ["schema_version"],
             "2",
-            "has schema version '2', but this version of SurgRec reads version 3",
+            "has schema version '2', but this version of SurgRec reads version 4",
         ),
         (["sources"], [], "sources is a list, not an object"),
         (["sources", "../x"], {"shards": []}, "'../x' is not a valid source name"),

@@ -39,6 +39,9 @@ CLIP = Clip(
     crop="0,0,960,640",
     license="CC0",
     config="ba9876543210",
+    blur=0.45,
+    brightness=0.5,
+    motion=0.05,
 )
 
 

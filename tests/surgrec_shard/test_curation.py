@@ -51,6 +51,21 @@ def test_nothing_is_dropped_by_default(mixed: Path, tmp_path: Path) -> None:
     assert sum(length for _, length in clip_times(tmp_path)) == pytest.approx(30)
 
 
+def test_each_clip_tells_its_blur_brightness_and_motion(mixed: Path, tmp_path: Path) -> None:
+    assert build(mixed, tmp_path).returncode == 0
+    measured = measures(tmp_path)
+    assert measured[4]["brightness"] == measured[6]["brightness"] == 0.0
+    assert measured[28]["brightness"] == 1.0
+    assert measured[14]["motion"] < 0.001 < 0.01 < measured[0]["motion"]
+    assert measured[0]["blur"] < 0.65 <= measured[24]["blur"]
+    assert 0.2 < measured[0]["brightness"] < 0.9
+
+    # Another license packs the stored clips again, with the measures of the first build.
+    again = build(mixed, tmp_path, "--license", "CC0-1.0")
+    assert "0 videos encoded, 15 stored clips reused" in again.stderr + again.stdout
+    assert measures(tmp_path) == measured
+
+
 def test_videos_of_other_splits_are_stored_whole(mixed: Path, tmp_path: Path) -> None:
     assert build(mixed, tmp_path, *EVERYTHING, "--split", "test").returncode == 0
     assert dropped(tmp_path) == []
@@ -225,6 +240,13 @@ def build_all(videos: Path, folder: Path, *options: object) -> "subprocess.Compl
 def dropped(folder: Path) -> list[tuple[float, float, str]]:
     rows = pq.read_table(folder / "corpus" / "lap" / "dropped.parquet").to_pylist()
     return sorted((row["start_s"], row["end_s"], row["reason"]) for row in rows)
+
+
+def measures(folder: Path) -> dict[float, dict[str, float]]:
+    """Return the measures of each clip by its start, seconds."""
+    columns = ["start_s", "blur", "brightness", "motion"]
+    table = pq.read_table(folder / "corpus" / "lap" / "index.parquet", columns=columns)
+    return {row["start_s"]: row for row in table.to_pylist()}
 
 
 def clip_times(folder: Path) -> list[tuple[float, float]]:

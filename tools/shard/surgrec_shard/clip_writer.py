@@ -20,6 +20,10 @@ class EncodedClip:
     start_s: float
     duration_s: float
     num_frames: int
+    blur: float = 0.0
+    brightness: float = 0.0
+    motion: float = 0.0
+    """Means over the measured frames, 0 to 1; 0 if none was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

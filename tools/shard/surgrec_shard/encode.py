@@ -34,7 +34,7 @@ from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.sampling import Sampler
 
 _CLIPS_FILE = "clips.json"
-_ENCODING_VERSION = 5
+_ENCODING_VERSION = 6
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
 _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
@@ -374,7 +374,7 @@ def _select_clips(
     dropped += [DroppedStretch(**asdict(stretch)) for stretch in curator.dropped]
     for clip in segments:
         if clip.duration_s >= shortest_s:
-            clips.append(clip)
+            clips.append(curator.measured(clip))
         else:
             end_s = round(clip.start_s + clip.duration_s, 6)
             dropped.append(DroppedStretch(start_s=clip.start_s, end_s=end_s, reason="short_tail"))

@@ -104,6 +104,9 @@ class StoredVideos:
                     start_s=sample.clip.start_s,
                     duration_s=sample.clip.duration_s,
                     num_frames=sample.clip.num_frames,
+                    blur=sample.clip.blur,
+                    brightness=sample.clip.brightness,
+                    motion=sample.clip.motion,
                 )
             )
 

@@ -6,13 +6,14 @@ first, and that in its middle. Blocks with the same finding form a stretch, whic
 is long enough.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from surgrec.recordings import BadVideoError
-from surgrec_shard.clip_writer import FrameFormat
+from surgrec_shard.clip_writer import EncodedClip, FrameFormat
 from surgrec_shard.curation._frame_queue import FrameQueue
 from surgrec_shard.curation._measures import (
     Change,
@@ -135,6 +136,21 @@ class Curator:
         yield from self._end_block()
         yield from self._end_run()
 
+    def measured(self, clip: EncodedClip) -> EncodedClip:
+        """Return a clip of the kept frames with the means of its measures, to 4 digits."""
+        first = round(clip.start_s * self._frames.rate)
+        low, high = (
+            bisect_left(self._measured, frame, key=lambda each: each.frame)
+            for frame in (first, first + clip.num_frames)
+        )
+        inside = self._measured[low:high]
+        return replace(
+            clip,
+            blur=_mean([each.measures.blur for each in inside]),
+            brightness=_mean([each.measures.brightness for each in inside]),
+            motion=_mean([each.change.motion for each in inside if each.change is not None]),
+        )
+
     @property
     def end_s(self) -> float:
         """The end of the last dropped stretch, seconds."""
@@ -233,3 +249,7 @@ class Curator:
         }
         found = (reason for reason, is_found in findings.items() if is_found)
         return next(found, "") if frames else self._run.finding
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 4) if values else 0.0

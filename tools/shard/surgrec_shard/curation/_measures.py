@@ -11,7 +11,7 @@ _BLACK, _RANGE = 16, 219
 """Luma of black, and from there to white, in yuv420p of limited range."""
 _SHARE = 0.02
 """Share of the pixels at either end that does not count: a clock or a few words."""
-_LINES = 64
+_LINES = 32
 """About how many lines, and as many columns, show how blurred a frame is."""
 _BOX = 9
 """Pixels over which a line is blurred again."""
