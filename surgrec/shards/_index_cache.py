@@ -7,7 +7,6 @@ right.
 
 import hashlib
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,8 +20,9 @@ import pyarrow as pa
 from surgrec.errors import StorageError, reason
 from surgrec.regular_files import open_regular
 from surgrec.shards._index import SourceIndex
-from surgrec.storage import Store, make_owned_folder
+from surgrec.storage import Store
 from surgrec.storage.lock import try_hold
+from surgrec.storage.user_cache import user_cache_folder
 
 CACHED_FROM = 200_000
 """Fewest rows of a cached index. Reading a smaller one takes less than half a second."""
@@ -75,26 +75,10 @@ def cached_index(
 def cache_folder() -> Path:
     """Return the folder of this user's indexes, which only this user can open.
 
-    It is in SURGREC_CACHE, or else in the user's cache folder, or else, if there is none, among the
-    temporary files.
-
     Raises:
         StorageError: It cannot be made, or belongs to another user.
     """
-    own = f"indexes-of-user-{os.geteuid()}"
-    chosen = os.environ.get("SURGREC_CACHE")
-    if chosen:
-        make_owned_folder(Path(chosen) / own)
-        return Path(chosen) / own
-
-    # Containers run users without a home, or with one that they cannot write.
-    with suppress(RuntimeError, StorageError):
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        make_owned_folder(home / "surgrec" / own)
-        return home / "surgrec" / own
-    folder = Path(tempfile.gettempdir()) / f"surgrec-{own}"
-    make_owned_folder(folder)
-    return folder
+    return user_cache_folder("indexes")
 
 
 @contextmanager
