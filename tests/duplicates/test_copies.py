@@ -1,0 +1,79 @@
+"""Copies among hashes: stretches, speeds, gaps, and what is none."""
+
+import numpy as np
+from jaxtyping import UInt64
+
+from surgrec.duplicates import CopyRules, VideoHashes, find_copies
+
+
+def random_hashes(count: int, seed: int) -> UInt64[np.ndarray, "n 1 4"]:
+    random = np.random.default_rng(seed)
+    return random.integers(0, 2**64, (count, 1, 4), dtype=np.uint64)
+
+
+def noisy(hashes: UInt64[np.ndarray, "n 1 4"], seed: int) -> UInt64[np.ndarray, "n 1 4"]:
+    """Flip each bit with a probability of 1/16."""
+    random = np.random.default_rng(seed)
+    flips = [random.integers(0, 2**64, hashes.shape, dtype=np.uint64) for _ in range(4)]
+    return hashes ^ (flips[0] & flips[1] & flips[2] & flips[3])
+
+
+def video(hashes: UInt64[np.ndarray, "n 1 4"], *, first_s: int = 0) -> VideoHashes:
+    return VideoHashes(seconds=np.arange(first_s, first_s + len(hashes)), hashes=hashes)
+
+
+def test_a_stretch_is_found_with_its_times_in_both_videos() -> None:
+    original = random_hashes(300, 0)
+    excerpt = np.concatenate([random_hashes(40, 1), noisy(original[100:120], 2)])
+    (copy,) = find_copies([video(original), video(excerpt)])
+    assert (copy.video, copy.start_s, copy.end_s) == (0, 100, 120)
+    assert (copy.other, copy.other_start_s, copy.other_end_s) == (1, 40, 60)
+    assert (copy.seconds, round(copy.speed, 2)) == (20, 1.0)
+    assert 0.85 < copy.similarity < 0.9
+
+
+def test_against_others_videos_are_not_compared_with_each_other() -> None:
+    original = random_hashes(60, 0)
+    twins = [video(original), video(noisy(original, 1))]
+    assert len(find_copies(twins)) == 1
+    assert find_copies(twins, [video(random_hashes(60, 3))]) == []
+    copies = find_copies(twins, [video(noisy(original, 4))])
+    assert [(copy.video, copy.other) for copy in copies] == [(0, 0), (1, 0)]
+
+
+def test_a_copy_at_double_speed_is_found() -> None:
+    original = random_hashes(80, 0)
+    (copy,) = find_copies([video(noisy(original[10:50:2], 1))], [video(original)])
+    assert round(copy.speed, 1) == 2.0
+    assert (copy.other_start_s, copy.other_end_s) == (10, 50)
+
+
+def test_a_short_gap_does_not_divide_a_copy_but_a_long_one_does() -> None:
+    original, other = random_hashes(60, 0), random_hashes(60, 1)
+    short, long = other.copy(), other.copy()
+    for copied in (short, long):
+        copied[10:20], copied[23:33] = original[10:20], original[23:33]
+    long[23:33] = other[23:33]
+    long[30:40] = original[30:40]
+    spans = [
+        [(copy.start_s, copy.end_s) for copy in find_copies([video(original)], [video(copied)])]
+        for copied in (short, long)
+    ]
+    assert spans == [[(10, 33)], [(10, 20), (30, 40)]]
+
+
+def test_fewer_seconds_than_the_rule_are_no_copy() -> None:
+    original = random_hashes(60, 0)
+    others = [video(np.concatenate([random_hashes(20, 1), original[30:37]]))]
+    assert find_copies([video(original)], others, rules=CopyRules(min_s=8)) == []
+    assert len(find_copies([video(original)], others, rules=CopyRules(min_s=7))) == 1
+
+
+def test_many_unrelated_videos_have_no_copies() -> None:
+    videos = [video(random_hashes(100, seed)) for seed in range(60)]
+    assert find_copies(videos) == []
+
+
+def test_no_videos_have_no_copies() -> None:
+    assert find_copies([]) == []
+    assert find_copies([video(random_hashes(0, 0))], [video(random_hashes(9, 0))]) == []
