@@ -20,6 +20,7 @@ from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import PackSettings, PlannedVideo
 from surgrec_shard.interrupted import BegunRemoval, RemovedVideos
 from surgrec_shard.label_checks import require_fitting_labels
+from surgrec_shard.overlaps import OverlapFinder
 from surgrec_shard.plan_videos import plan_videos
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.removal import purge_removed, unlisted_videos
@@ -49,6 +50,8 @@ class BuildConfig:
     curate: CurateSettings = CurateSettings()
     remove_unlisted: bool = False
     """Remove videos of the sources to build that are not among the videos to build."""
+    exclude_overlap_with: str = ""
+    """Root of a corpus for evaluation; videos that it has are left out, with their cases."""
     is_alone: bool = False
     """No other build writes to the corpus meanwhile."""
 
@@ -111,20 +114,21 @@ class Build:
                 workers=config.workers,
                 progress=lambda done: self._progress("reading", done, len(config.videos)),
             )
-            converging = Convergence(
-                "build",
-                self._places,
-                corpus,
-                self._source_plans(planned, unplanned),
-                workers=config.workers,
-                is_alone=config.is_alone,
-                progress=self._progress,
-            )
+            finder = self._overlap_finder()
+            if finder:
+                planned = finder.remembered(planned)
+            converging = self._convergence(corpus, planned, unplanned)
             removed = begun.read().joined(self._unlisted(converging, unplanned))
             self._require_fitting_labels(converging)
 
             # Encode and pack, then report on every video before anything is published.
             converging.pack(self._encode)
+            if finder and (marked := finder.found(planned, converging)) != planned:
+                # The other videos of changed groups are packed again from their clips.
+                planned, encoded = marked, converging.work.videos_encoded
+                converging = self._convergence(corpus, planned, unplanned)
+                converging.work.videos_encoded = encoded
+                converging.pack(self._encode)
             packed = converging.packed
             failures = [video.failure for video in unplanned]
             failures += _with_current_paths(packed.values(), planned)
@@ -150,6 +154,33 @@ class Build:
             unread_ends=_unread_ends(packed.values(), planned),
             report=report,
             work=converging.work,
+        )
+
+    def _overlap_finder(self) -> OverlapFinder | None:
+        config = self._config
+        if not config.exclude_overlap_with:
+            return None
+        return OverlapFinder(
+            config.exclude_overlap_with,
+            self._places,
+            workers=config.workers,
+            progress=self._progress,
+        )
+
+    def _convergence(
+        self,
+        corpus: CorpusFile,
+        planned: Sequence[PlannedVideo],
+        unplanned: Sequence[UnplannedVideo],
+    ) -> Convergence:
+        return Convergence(
+            "build",
+            self._places,
+            corpus,
+            self._source_plans(planned, unplanned),
+            workers=self._config.workers,
+            is_alone=self._config.is_alone,
+            progress=self._progress,
         )
 
     def _read_corpus(self) -> CorpusFile:

@@ -17,7 +17,13 @@ from surgrec.shards import CorpusFile, Dropped, SourceEntry, settle_tables
 from surgrec.shards.history import Change
 from surgrec.storage import Store
 from surgrec_shard.encode import EncodedVideo
-from surgrec_shard.group_records import GroupRecords, PackedGroup, VideoFailure, is_stored
+from surgrec_shard.group_records import (
+    OVERLAP,
+    GroupRecords,
+    PackedGroup,
+    VideoFailure,
+    is_stored,
+)
 from surgrec_shard.groups import Group, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.label_checks import require_fitting_labels
 from surgrec_shard.pack import pack_group
@@ -113,6 +119,10 @@ class Convergence:
                 self._remove_encodings(group)
             elif group.source in self.unfinished:
                 self.waiting.append(group)
+
+    def entry(self, source: str) -> SourceEntry | None:
+        """Return what `corpus.json` lists of the source, or None if it does not list it."""
+        return self._corpus.sources.get(source)
 
     def saved_plan(self, source: str) -> SourcePlan | None:
         """Return what the source was built from, or None if the private folder does not know."""
@@ -247,6 +257,8 @@ class Convergence:
         """Return the clips of a video: stored ones if there are any."""
         stored = self.stored(video.video.source)
         folder = self._encoding_folder(video)
+        if video.overlap:
+            raise BadVideoError(OVERLAP, video.overlap)
         if video.id in stored:
             require_fitting_labels(video, stored.end_s(video.id), stored.native_fps(video.id))
             return stored.restore(video.id, folder)

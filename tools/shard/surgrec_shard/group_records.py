@@ -12,6 +12,9 @@ from surgrec.terminal import escape, say
 from surgrec_shard.groups import Group
 from surgrec_shard.private_json import read_private_json, write_private_json
 
+OVERLAP = "overlap"
+"""Reason of a video that overlaps a corpus for evaluation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFailure:

@@ -45,6 +45,8 @@ class PlannedVideo:
     annotations: VideoLabels = VideoLabels()
     identity: FileIdentity | None = None
     """Identity of the file that was hashed; None if it need not be compared."""
+    overlap: str = ""
+    """Why the video is left out: it overlaps a corpus for evaluation. A private sentence."""
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -64,6 +66,7 @@ class PlannedVideo:
             "view": video.view,
             "license": video.license,
             "labels": [asdict(label) for label in self.labels],
+            **({"left_out": "overlap"} if self.overlap else {}),
         }
 
 

@@ -67,8 +67,8 @@ def _shows(row: _Row, removed: RemovedVideos, paths: set[str]) -> bool:
 
 
 def _files_that_name(folder: Path, removed: RemovedVideos) -> Iterator[Path]:
-    """Yield records and plans that name a removed video, and unfinished ones."""
-    for kind in ("groups", "plans"):
+    """Yield records, plans and overlaps that name a removed video, and unfinished ones."""
+    for kind in ("groups", "plans", "overlaps"):
         for path in sorted((folder / kind).glob("*")):
             if path.suffix == ".partial":
                 yield path

@@ -18,7 +18,7 @@ from surgrec.storage import Store
 from surgrec_shard.clip_writer import EncodedClip
 from surgrec_shard.curation import CURATED
 from surgrec_shard.encode import DroppedStretch, EncodedVideo, spool_video
-from surgrec_shard.group_records import PackedGroup, VideoFailure, is_stored
+from surgrec_shard.group_records import OVERLAP, PackedGroup, VideoFailure, is_stored
 
 
 class StoredVideos:
@@ -63,7 +63,8 @@ class StoredVideos:
                 self.failures |= {
                     failure.video: failure
                     for failure in record.failures
-                    if not failure.may_pass and not failure.reason.startswith(("labels", CURATED))
+                    if not failure.may_pass
+                    and not failure.reason.startswith(("labels", OVERLAP, CURATED))
                 }
                 self._add(record.shards, record.samples, record.dropped)
         self.published = self._add_published(entry) if entry else frozenset[str]()

@@ -21,7 +21,8 @@ _EXIT_STATUS = """
 Exit status:
 
     0    done
-    1    refused or failed, with one sentence on standard error; or problems found (verify)
+    1    refused or failed, with one sentence on standard error; or problems found (verify,
+         dedup)
     2    wrong command line
     3    done, but some videos were skipped; the output names them (build)
     130  interrupted; the same command continues
@@ -41,6 +42,11 @@ COMMANDS = {
     "verify": Command(
         function="surgrec_shard.commands.verify:verify",
         summary="Read every shard once and check it against the index.",
+        positional="corpus",
+    ),
+    "dedup": Command(
+        function="surgrec_shard.commands.dedup:dedup",
+        summary="Find near-duplicates in a corpus, or between two.",
         positional="corpus",
     ),
     "info": Command(

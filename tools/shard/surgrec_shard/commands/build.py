@@ -47,6 +47,7 @@ def build(
     work: Path | None = None,
     workers: Annotated[int, Range(0, 1024)] = 0,
     remove_unlisted: bool = False,
+    exclude_overlap_with: str = "",
     only_builder: bool = False,
     encode: EncodeSettings = EncodeSettings(),
     pack: PackSettings = PackSettings(),
@@ -98,6 +99,8 @@ def build(
         workers: Videos encoded at once; 0: one per core.
         remove_unlisted: Remove videos that the corpus has in a listed source, but that are not
             listed themselves. No run may read the source meanwhile.
+        exclude_overlap_with: A corpus for evaluation. Videos that show the same as one of its
+            videos are left out, with the other videos of their cases.
         only_builder: No other build writes to the corpus meanwhile; needed for stores without
             conditional writes.
         encode: How clips are stored.
@@ -162,6 +165,7 @@ def build(
         public=public,
         workers=workers or len(os.sched_getaffinity(0)),
         remove_unlisted=remove_unlisted,
+        exclude_overlap_with=exclude_overlap_with,
         is_alone=only_builder,
     )
     with stage_progress() as progress:
