@@ -185,6 +185,7 @@ def inspect_part(part: Part) -> PartFacts:
         *([_UNFINISHED] if is_left else ()),
         *_ending_notes(demuxed, stated_s, timeline, is_cut=is_cut),
         *unread_notes(part, chosen.end, container),
+        *([part.order.note] if part.order.is_lossy else ()),
     )
     return PartFacts(
         start=part.start,
@@ -210,6 +211,7 @@ def inspect_part(part: Part) -> PartFacts:
         notes=(
             *_notes(choice, timeline, fields),
             *_damage_notes(chosen, timeline, container),
+            *([part.order.note] if part.order.spans else ()),
             *unread,
         ),
         unread=unread,

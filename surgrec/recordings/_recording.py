@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from surgrec.recordings._beginnings import find_beginnings
+from surgrec.recordings._fragment_order import Order, find_order
 from surgrec.recordings._fragments import Header, mended_headers
 
 _PART_BYTES = 1 << 20
@@ -88,23 +89,27 @@ class Part:
 
         The path, which may contain a patient's name, is not visible in a list of processes. The
         process must inherit `descriptors`. It reads the opened file, also if another one takes its
-        path. Damaged headers between the fragments of an MP4 file are replaced.
+        path. Damaged headers between the fragments of an MP4 file are replaced,
+        and the fragments are read in the order of their times.
 
         Raises:
             BadVideoError: The file cannot be read.
         """
-        if not self.mended:
+        if not self.mended and not self.order.spans:
             if self.start == 0 and self.end is None:
                 return ["-protocol_whitelist", "file", "-i", _address(self._descriptor)]
             return ["-protocol_whitelist", "file,subfile", "-i", self._address(0, self.size)]
 
-        parts, at = [], 0
-        for number, header in enumerate(self.mended):
-            if at < header.position:
-                parts.append(self._address(at, header.position))
-            parts.append(_subfile(self._headers, 8 * number, 8 * number + 8))
-            at = header.position + 8
-        parts.append(self._address(at, self.size))
+        parts = []
+        for at, end in self.order.spans or ((0, self.size),):
+            for number, header in enumerate(self.mended):
+                if not at <= header.position < end:
+                    continue
+                if at < header.position:
+                    parts.append(self._address(at, header.position))
+                parts.append(_subfile(self._headers, 8 * number, 8 * number + 8))
+                at = header.position + 8
+            parts.append(self._address(at, end))
         return ["-protocol_whitelist", "file,concat,subfile", "-i", f"concat:{'|'.join(parts)}"]
 
     @property
@@ -124,6 +129,17 @@ class Part:
             BadVideoError: The file cannot be read.
         """
         return mended_headers(self.read, self.size)
+
+    @functools.cached_property
+    def order(self) -> Order:
+        """Return how ffmpeg reads the fragments of an MP4 file in the order of their times.
+
+        Raises:
+            BadVideoError: The file cannot be read.
+        """
+        return find_order(
+            self.read, self.size, {header.position: header.data for header in self.mended}
+        )
 
     @functools.cached_property
     def _headers(self) -> int:

@@ -234,6 +234,20 @@ def fragmented() -> bytes:
     return clock(".mp4", "-movflags", "+frag_keyframe+empty_moov")
 
 
+def backward_fragments() -> bytes:
+    """Return an mp4 whose fragments lie in reverse order."""
+    data = fragmented().partition(b"mfra")[0][:-4]
+    starts = [at - 4 for at in range(len(data)) if data.startswith(b"moof", at)]
+    ends = [*starts[1:], len(data)]
+    fragments = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+    return data[: starts[0]] + b"".join(reversed(fragments))
+
+
+def twice(*suffixes: str) -> Callable[[], bytes]:
+    """Return the maker of recordings of 2 s, one behind the other in a file."""
+    return lambda: b"".join(clock(suffix, seconds=SECONDS / 2) for suffix in suffixes)
+
+
 def nameless_fragments() -> bytes:
     return replaced(fragmented(), b"mdat", bytes(4), 9)
 
@@ -290,6 +304,17 @@ KINDS = [
     hostile("edit_list_of_a_year", lambda: box_edit(b"elst", 8, b"\x7f\xff\xff\xff"), whole),
     hostile("fragments_whose_data_have_no_name", nameless_fragments, whole),
     hostile("two_hundred_broken_fragments", lambda: fragmented() + 200 * NO_FRAGMENT, whole),
+    hostile("fragments_in_reverse_order", backward_fragments, whole),
+    hostile("an_mp4_behind_an_mp4", twice(".mp4", ".mp4"), whole),
+    hostile("an_flv_behind_an_mov", twice(".mov", ".flv"), whole, ".mov"),
+    hostile("an_asf_behind_an_asf", twice(".wmv", ".wmv"), whole, ".wmv"),
+    hostile("an_mxf_behind_an_mxf", twice(".mxf", ".mxf"), whole, ".mxf"),
+    hostile(
+        "foreign_media_behind_a_video",
+        lambda: clock(".mp4") + external(b"url ", b"file:../other.mp4\0")(),
+        whole,
+    ),
+    hostile("a_playlist_behind_a_video", lambda: clock(".flv") + HLS.encode(), whole, ".flv"),
     hostile("shuffled_transport_stream", shuffled(".ts", 188 * 8), short, ".ts"),
     hostile("shuffled_program_stream", shuffled(".mpg", 2048), short, ".mpg"),
     hostile("shuffled_tags", shuffled(".flv", 4096), short, ".flv"),
