@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from surgrec.errors import ManifestError
-from surgrec.video_folder import NO_SUFFIX, FolderFiles, LeftOut, counted
+from surgrec.text import counted
+from surgrec.video_folder import NO_SUFFIX, FolderFiles, LeftOut, by_suffix
 
 _WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
@@ -58,9 +59,9 @@ def select_files(
         takes = [glob.matches(files.folder, path) for glob in included]
         refusing = [glob.text for glob in excluded if glob.matches(files.folder, path)]
         if takes and not any(takes):
-            counts["match no --include", "*"][path.suffix.lower() or NO_SUFFIX] += 1
+            counts["no --include matches", "*"][path.suffix.lower() or NO_SUFFIX] += 1
         elif refusing:
-            reason = f"match --exclude {refusing[0]!r}"
+            reason = f"--exclude {refusing[0]!r} matches"
             counts[reason, refusing[0]][path.suffix.lower() or NO_SUFFIX] += 1
         else:
             paths.append(path)
@@ -73,15 +74,16 @@ def select_files(
     ]
     for glob in (*included, *excluded):
         if not glob.hits:
+            number = counted(len(files.paths), "file")
             raise ManifestError(
-                f"{glob.option} {glob.text!r} matches none of the {len(files.paths)} files below "
+                f"{glob.option} {glob.text!r} matches none of {number} below "
                 f"{files.folder}; correct it, such as '**/*.mp4', or remove it"
             )
     reasons = [
         LeftOut(
             path=files.folder / glob_text,
             reason="excluded",
-            detail=f"{sum(kinds.values())} files {reason}: {counted(kinds)}",
+            detail=f"{counted(sum(kinds.values()), 'file')} that {reason}: {by_suffix(kinds)}",
         )
         for (reason, glob_text), kinds in counts.items()
     ]

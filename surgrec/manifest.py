@@ -4,18 +4,19 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
-from surgrec.annotations import PLAIN, LabelFiles, LabelMapping, read_mapping
-from surgrec.csv_table import read_csv_rows
+from surgrec.annotations import PLAIN, LabelFiles, LabelMapping, Track, read_mapping
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE, PictureFiles
+from surgrec.table_files import read_table_rows
 from surgrec.user_patterns import UserPattern
 from surgrec.video_folder import FoundVideos, printable_name
+from surgrec.video_lists import ListedVideo, read_video_list
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -27,6 +28,10 @@ OPTIONAL_COLUMNS = (
 PLAIN_SUFFIXES = (".csv", ".tsv")
 """Suffixes of files of labels that need no mapping."""
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
+ListUnit = Literal["s", "frame"]
+_LISTED = Track(task="label", column="label")
+_WHOLE = LabelMapping(grammar="folder", tracks=[_LISTED])
+"""The mapping of a label that holds for a whole video."""
 _DOMAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
@@ -94,13 +99,19 @@ class Video:
             raise ManifestError(f"{self.path}: split is {self.split!r}; use {_splits()}")
 
 
-def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Video]:
+def read_manifest(
+    path: Path,
+    *,
+    ignore_columns: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Video]:
     """Return the videos of a manifest, in the order of its rows.
 
     Args:
-        path: A CSV file with a header; the delimiter is `,`, `;` or a tab. Paths in it are relative
-            to its folder.
+        path: A CSV file with a header, whose delimiter is `,`, `;` or a tab, or a file with a JSON
+            object on each line. Paths in it are relative to its folder.
         ignore_columns: Columns to skip. All other unknown columns are refused.
+        tell: Called with a sentence if the file is not UTF-8.
 
     Raises:
         ManifestError: The file is missing or empty, a column is missing or unknown, or a row is
@@ -112,12 +123,16 @@ def read_manifest(path: Path, *, ignore_columns: Sequence[str] = ()) -> list[Vid
     """
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long
         raise ManifestError(
-            f"{path} is a folder, not a CSV file; for a folder of videos use --videos"
+            f"{path} is a folder, not a manifest; for a folder of videos use --videos"
         )
 
     videos = []
-    rows = read_csv_rows(
-        path, required=REQUIRED_COLUMNS, optional=OPTIONAL_COLUMNS, ignored=ignore_columns
+    rows = read_table_rows(
+        path,
+        required=REQUIRED_COLUMNS,
+        optional=OPTIONAL_COLUMNS,
+        ignored=ignore_columns,
+        tell=tell,
     )
     mapping_of = functools.cache(read_mapping)
     for line, row in rows:
@@ -162,8 +177,10 @@ def videos_of_folder(
     Raises:
         ManifestError: An expression does not match a path.
     """
-    cases = _groups(found, case_from, "case_from", "case")
-    views = _groups(found, view_from, "view_from", "view")
+    names = [printable_name(path.relative_to(found.folder)) for path in found.paths]
+    of_pictures = [found.names.get(path, {}) for path in found.paths]
+    cases = _groups(names, case_from, "case", of_pictures)
+    views = _groups(names, view_from, "view", of_pictures)
     return [
         Video(
             path=path,
@@ -177,6 +194,65 @@ def videos_of_folder(
         )
         for path, case, view in zip(found.paths, cases, views, strict=True)
     ]
+
+
+def videos_of_list(
+    path: Path,
+    *,
+    source: str,
+    domain: str,
+    split: Split = "train",
+    license: str = "",
+    case_from: str = "",
+    view_from: str = "",
+    unit: ListUnit = "s",
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Video]:
+    """Return the videos of a list without a header, with their labels as the task `label`.
+
+    Args:
+        path: The list. Paths in it are relative to its folder.
+        source: Source of all videos.
+        domain: Domain of all videos.
+        split: Stored split of all videos.
+        license: Terms of use of all videos.
+        case_from: As for `videos_of_folder`, searched in the paths as they are written.
+        view_from: As `case_from`.
+        unit: Unit of the starts and ends of segments.
+        tell: Called with a sentence if the file is not UTF-8.
+
+    Raises:
+        ManifestError: The list cannot be read, or an expression does not match a path.
+    """
+    listed = read_video_list(path, tell)
+    names = [printable_name(Path(video.path)) for video in listed]
+    cases = _groups(names, case_from, "case")
+    views = _groups(names, view_from, "view")
+    segments = LabelMapping(
+        grammar="segments", tracks=[_LISTED], start="start", end="end", unit=unit
+    )
+    return [
+        Video(
+            path=path.parent / video.path,
+            source=source,
+            domain=domain,
+            case=case,
+            split=split,
+            license=license,
+            view=view,
+            labels=_labels_of(video, segments),
+        )
+        for video, case, view in zip(listed, cases, views, strict=True)
+    ]
+
+
+def _labels_of(video: ListedVideo, segments: LabelMapping) -> tuple[LabelFiles, ...]:
+    """Return the labels of a video of a list."""
+    whole = dict.fromkeys(value for _, value in video.labels)
+    return (
+        *(LabelFiles(mapping=_WHOLE, names={"label": value}) for value in whole),
+        *([LabelFiles(mapping=segments, rows=tuple(video.segments))] if video.segments else []),
+    )
 
 
 def _video(folder: Path, row: dict[str, str], mapping_of: Callable[[Path], LabelMapping]) -> Video:
@@ -253,26 +329,31 @@ def _check_sources(path: Path, videos: Sequence[Video]) -> None:
             )
 
 
-def _groups(found: FoundVideos, expression: str, option: str, what: str) -> list[str]:
+def _groups(
+    names: Sequence[str], expression: str, what: str, of_pictures: Sequence[Mapping[str, str]] = ()
+) -> list[str]:
     """Return the case or the view that an expression finds in the path of each video.
 
-    Without an expression, it is the group of this name of the pictures, if there is one.
+    Args:
+        names: The paths.
+        expression: The expression. Empty: the group of the pictures, if there is one.
+        what: `case` or `view`.
+        of_pictures: The groups of videos that are given as pictures.
     """
     if not expression:
-        return [found.names.get(path, {}).get(what, "") for path in found.paths]
-    if any(what in names for names in found.names.values()):
-        raise ManifestError(f"frames_from finds the {what} already; remove --{option}")
+        return [groups.get(what, "") for groups in of_pictures] or [""] * len(names)
+    if any(what in groups for groups in of_pictures):
+        raise ManifestError(f"frames_from finds the {what} already; remove --{what}_from")
 
-    pattern = UserPattern(expression, option)
-    names = [printable_name(path.relative_to(found.folder)) for path in found.paths]
-    groups = []
+    pattern = UserPattern(expression, f"{what}_from")
+    found = []
     for name, group in zip(names, pattern.search(names), strict=True):
         if group is None or (what == "case" and not group):
             raise ManifestError(
-                f"{option} {pattern.text!r} finds no {what} in {name}; change the expression"
+                f"{what}_from {pattern.text!r} finds no {what} in {name}; change the expression"
             )
-        groups.append(group)
-    return groups
+        found.append(group)
+    return found
 
 
 def _domains() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from surgrec.errors import ManifestError
 from surgrec.recordings.picture_files import PICTURE_SUFFIXES, PictureFiles
+from surgrec.text import counted
 from surgrec.user_patterns import NamedPattern
 from surgrec.video_folder import (
     NO_SUFFIX,
@@ -62,7 +63,8 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
             pictures[numbered[0][1]] = PictureFiles(rate=rate, files=tuple(numbered))
             names[numbered[0][1]] = groups
         if unmatched:
-            detail = f"{len(unmatched)} pictures do not match frames_from {frames_from!r}"
+            number = counted(len(unmatched), "picture")
+            detail = f"{number} that frames_from {frames_from!r} does not match"
             left_out.append(LeftOut(path=unmatched[0], reason="not_matched", detail=detail))
     result = FoundVideos(
         folder=files.folder,

@@ -1,11 +1,21 @@
 """Text of unknown origin as readers may see it: names from corpora, files and command lines."""
 
+import codecs
 import unicodedata
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of characters without a shape: controls, directions, halves of pairs, ..."""
 _JOINERS = "\u200c\u200d"
 """Characters without a shape that ordinary text of some scripts has."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks, the longer ones first."""
 
 
 def visible(text: str, *, kept: str = "") -> str:
@@ -55,3 +65,8 @@ def counted(count: int, singular: str, plural: str = "") -> str:
         plural: The noun for other numbers. Default: `singular` and an s.
     """
     return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
+
+
+def marked_encoding(data: bytes) -> str:
+    """Return the encoding that a byte order mark at the beginning of a text names; else nothing."""
+    return next((name for mark, name in _MARKS if data.startswith(mark)), "")

@@ -112,14 +112,14 @@ class FoundVideos:
         """Yield a sentence about the files that are no videos, and one about hidden ones."""
         if self.companions:
             what = "no pictures" if self.pictures else "no videos, by content"
-            yield f"{what}: {counted(self.companions)}"
+            yield f"{what}: {by_suffix(self.companions)}"
         if self.hidden:
             yield f"{self.hidden} hidden files and folders are not searched"
         for each in self.excluded:
             yield each.detail
 
 
-def counted(kinds: Mapping[str, int]) -> str:
+def by_suffix(kinds: Mapping[str, int]) -> str:
     """Return numbers of files by suffix, as words."""
     order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     words = ", ".join(f"{count} {kind}" for kind, count in order[:_SHOWN_KINDS])

@@ -1,11 +1,14 @@
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from surgrec.annotations import PLAIN, LabelFiles
+from surgrec.annotations import PLAIN, LabelFiles, VideoClock, read_labels
 from surgrec.errors import ManifestError
-from surgrec.manifest import Video, read_manifest, videos_of_folder
+from surgrec.manifest import Video, read_manifest, videos_of_folder, videos_of_list
+from surgrec.recordings.picture_files import PictureFiles
 from surgrec.video_folder import search_folder
 
 HEADER = "path,source,domain,case,split"
@@ -72,6 +75,140 @@ def test_files_that_spreadsheets_write_are_read(
         ("a.mp4", "case 1", "train"),
         ("größe.mp4", "case 2", "test"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("utf-8", ""),
+        ("utf-8-sig", ""),
+        ("utf-16", "is read as utf-16"),
+        ("utf-32", "is read as utf-32"),
+        ("cp1252", "is read as cp1252; if names look wrong, save it in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_encodings_are_found_and_told(tmp_path: Path, encoding: str, told: str, end: str) -> None:
+    row = "größe – 1.mp4,alpha,laparoscopy,Fall „7“,train"
+    path = write(tmp_path, HEADER, row, end=end, encoding=encoding)
+    lines: list[str] = []
+    (video,) = read_manifest(path, tell=lines.append)
+    assert (video.path.name, video.case) == ("größe – 1.mp4", "Fall „7“")
+    assert len(lines) == bool(told)
+    assert told in "".join(lines)
+
+
+def test_json_lines_are_a_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "videos.jsonl"
+    row = {"path": "ä.mp4", "source": "alpha", "domain": "open", "case": 7, "split": "train"}
+    rows = [
+        row,
+        row | {"path": "frames", "case": None, "split": "val", "public": True, "fps": 12.5},
+        row | {"path": "c.mp4", "view": "left", "ward": [3]},
+    ]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        text = "\r\n".join(json.dumps(each, ensure_ascii=False) for each in rows) + "\r\n\r\n"
+        path.write_bytes(text.encode(encoding))
+        videos = read_manifest(path, ignore_columns=["ward"])
+        assert [(each.path.name, each.case, each.split, each.public) for each in videos] == [
+            ("ä.mp4", "7", "train", False),
+            ("frames", "", "val", True),
+            ("c.mp4", "7", "train", False),
+        ]
+        assert videos[1].pictures == PictureFiles(rate=12.5)
+        assert videos[2].view == "left"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"path": "a.mp4"', "line 2 is not valid JSON"),
+        ("[1]", "line 2 is a list, not an object; write one JSON object on each line"),
+        ('{"path": "b", "path": "a"}', "line 2 has the key 'path' twice"),
+        (
+            '{"path": "a", "source": "s", "domain": "open", "case": ""}',
+            r"line 2 has no column split \(its object is path, source, domain, case\); add it",
+        ),
+        (
+            '{"path": "a", "source": "s", "domain": "open", "case": "", "split": "x", "veiw": 1}',
+            r"line 2 has an unknown column 'veiw' \(did you mean 'view'\?\)",
+        ),
+        (
+            '{"path": ["a"], "source": "s", "domain": "open", "case": "", "split": "train"}',
+            "line 2: path is a list or an object; write a text",
+        ),
+    ],
+)
+def test_a_wrong_line_of_json_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "videos.jsonl"
+    row = {"path": "a", "source": "s", "domain": "open", "case": "", "split": "train"}
+    path.write_text(f"{json.dumps(row)}\n{line}\n")
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(path)
+
+
+def test_a_spreadsheet_is_no_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "videos.csv"
+    path.write_bytes(b"PK\x03\x04 and more")
+    with pytest.raises(ManifestError, match="is a spreadsheet or a zip archive; save its table"):
+        read_manifest(path)
+
+
+def clip_labels(video: Video, rate: float = 10.0, seconds: float = 8.0) -> list[tuple[object, ...]]:
+    clock = VideoClock(pictures_s=np.arange(int(rate * seconds)) / rate, end_s=seconds)
+    labels = read_labels(video.labels, clock).labels
+    return [(each.task, each.start_s, each.end_s, each.value) for each in labels]
+
+
+def test_a_list_without_a_header_gives_videos_and_labels(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(
+        'c1/a.mp4 3\n"c2/my video.mp4"\t2 4.5 suturing\n/data/b.mp4 0\n\n'
+        '"c2/my video.mp4" 5 6 knot\nc1/a.mp4 3\n'
+    )
+    videos = videos_of_list(path, source="alpha", domain="open", case_from="([^/]+)/[^/]+$")
+    assert [(str(each.path), each.case) for each in videos] == [
+        (f"{tmp_path}/c1/a.mp4", "c1"),
+        (f"{tmp_path}/c2/my video.mp4", "c2"),
+        ("/data/b.mp4", "data"),
+    ]
+    assert [clip_labels(video) for video in videos] == [
+        [("label", 0.0, 8.0, "3")],
+        [("label", 2.0, 4.5, "suturing"), ("label", 5.0, 6.0, "knot")],
+        [("label", 0.0, 8.0, "0")],
+    ]
+
+    path.write_text('a.mp4,3\n"b, 1.mp4",20,45,suturing\n')
+    videos = videos_of_list(path, source="alpha", domain="open", unit="frame")
+    assert [each.path.name for each in videos] == ["a.mp4", "b, 1.mp4"]
+    assert clip_labels(videos[1]) == [("label", 2.0, 4.5, "suturing")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no videos"),
+        ("a.mp4 1\na.mp4\n", r"line 2: 'a.mp4' has 1 words; write `path label`"),
+        ("my video.mp4 1\n", "line 1: 'my video.mp4 1' has 3 words"),
+        ('a.mp4 1\n"my video.mp4 1\n', "line 2: .* a quote that is not closed"),
+        ("a.mp4,\n", "line 1: .* has 1 words"),
+    ],
+)
+def test_a_line_of_a_list_with_another_form_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        videos_of_list(path, source="alpha", domain="open")
+
+
+def test_times_of_a_list_that_are_no_numbers_name_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("my nice video.mp4 1\n")
+    (video,) = videos_of_list(path, source="alpha", domain="open")
+    with pytest.raises(ManifestError, match=r"train.txt, line 1: start is 'nice'; write a number"):
+        clip_labels(video)
 
 
 def test_columns_may_have_any_order_and_rows_may_be_blank(tmp_path: Path) -> None:
@@ -183,13 +320,8 @@ def test_an_optional_column_may_be_ignored_but_not_a_required_one(tmp_path: Path
 def test_a_manifest_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"none.csv does not exist"):
         read_manifest(tmp_path / "none.csv")
-    with pytest.raises(ManifestError, match=rf"{tmp_path} is a folder, not a CSV file; .*--videos"):
+    with pytest.raises(ManifestError, match=rf"{tmp_path} is a folder, not a manifest; .*--videos"):
         read_manifest(tmp_path)
-    for encoding in ("utf-16", "latin-1"):
-        with pytest.raises(ManifestError, match=r"videos.csv is not UTF-8 text"):
-            read_manifest(
-                write(tmp_path, HEADER, "größe.mp4,alpha,laparoscopy,c,train", encoding=encoding)
-            )
     with pytest.raises(ManifestError, match=r"cannot be read \(File name too long\)"):
         read_manifest(tmp_path / ("a" * 300))
 

@@ -232,6 +232,8 @@ class LabelFiles:
     mapping: LabelMapping
     names: Mapping[str, str] = field(default_factory=dict)
     """Named groups of the video's path, such as its case and its part."""
+    rows: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    """Instead of files: place and cells of each row."""
 
 
 PLAIN = LabelMapping(

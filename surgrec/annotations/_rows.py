@@ -39,6 +39,8 @@ class Source:
     """Content of a JSON file."""
     names: Mapping[str, str]
     """Named groups of the video's path and of the file's path."""
+    rows: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    """Place and cells of rows that are in no file."""
 
 
 def open_sources(files: LabelFiles) -> Iterator[Source]:
@@ -48,6 +50,9 @@ def open_sources(files: LabelFiles) -> Iterator[Source]:
         ManifestError: A file cannot be read, or its path does not match the mapping.
     """
     mapping = files.mapping
+    if files.rows:
+        yield Source(path=Path(), text="", content=None, names=files.names, rows=files.rows)
+        return
     is_folder = mapping.grammar == "folder"
     paths = [*(files.paths or ([Path()] if is_folder else []))][: 1 if is_folder else None]
     for path, groups in zip(paths, _groups(mapping, paths), strict=True):
@@ -73,6 +78,9 @@ def rows_of(source: Source, mapping: LabelMapping, tracks: Sequence[Track]) -> I
         ManifestError: A column is missing, or a row is malformed.
     """
     columns = list(dict.fromkeys(name for track in tracks for name in mapping.used_columns(track)))
+    if source.rows:
+        yield from (Row(place=place, cells=cells) for place, cells in source.rows)
+        return
     if mapping.grammar == "folder":
         yield Row(place=str(source.path), cells=source.names)
         return

@@ -1,6 +1,5 @@
 """The text of an annotation file, and its delimiter."""
 
-import codecs
 import csv
 import io
 import itertools
@@ -9,16 +8,9 @@ from pathlib import Path
 
 from surgrec.errors import ManifestError, reason
 from surgrec.regular_files import read_regular
+from surgrec.text import marked_encoding
 
 _MOST_BYTES = 1 << 27
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""Byte order marks, the longer ones first."""
 _BINARY = (
     (b"PK\x03\x04", "is a spreadsheet or a zip archive", "save its table as CSV"),
     (b"\xd0\xcf\x11\xe0", "is an old spreadsheet", "save its table as CSV"),
@@ -55,7 +47,7 @@ def read_text(path: Path, encoding: str = "") -> str:
     for begin, finding, remedy in _BINARY:
         if data.startswith(begin):
             raise ManifestError(f"{path} {finding}; {remedy}")
-    marked = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    marked = marked_encoding(data)
     name = marked or encoding or "utf-8"
     try:
         text = data.decode(name).removeprefix("\ufeff")

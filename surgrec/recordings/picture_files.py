@@ -23,6 +23,7 @@ from surgrec.recordings import _matroska
 from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
 from surgrec.recordings._still_formats import BadStillError, Still, read_still
 from surgrec.regular_files import open_regular_file
+from surgrec.text import counted
 
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp"))
 """Suffixes of the pictures of which a video may consist."""
@@ -172,8 +173,8 @@ class PictureSequence(Recording):
             packets=(len(used), sum(sizes[picture] for picture in used)),
             notes=(
                 *self._notes(numbers),
-                *_listing("pictures are left out", _fault_lines(faults, self._listed)),
-                *_listing("other files and folders lie beside the pictures", self._others),
+                *_listing(("picture", "pictures"), "left out", _fault_lines(faults, self._listed)),
+                *_listing(("other file", "other files"), "beside the pictures", self._others),
             ),
         )
 
@@ -282,11 +283,8 @@ class PictureSequence(Recording):
         missing = int((np.diff(numbers) // step - 1).clip(min=0).sum())
         if missing:
             places = [f"{numbers[hole]} to {numbers[hole + 1]}" for hole in holes]
-            yield from _listing(
-                f"{missing} pictures are missing, by their numbers, at {len(places)} places",
-                places,
-                is_counted=True,
-            )
+            number = counted(missing, "picture")
+            yield f"{number} missing, by the numbers ({_first(places)})"
 
 
 def number_of(name: str) -> int:
@@ -342,12 +340,16 @@ def _fault_lines(faults: dict[_Listed, str], listed: Sequence[_Listed]) -> list[
     return [f"{each.path.name}: {faults[each]}" for each in listed if each in faults]
 
 
-def _listing(what: str, lines: Sequence[str], *, is_counted: bool = False) -> Iterator[str]:
+def _listing(nouns: tuple[str, str], what: str, lines: Sequence[str]) -> Iterator[str]:
     """Yield one sentence with the first of some lines."""
     if lines:
-        more = f", and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
-        count = "" if is_counted else f"{len(lines)} "
-        yield f"{count}{what} ({', '.join(lines[:_TOLD])}{more})"
+        number = counted(len(lines), *nouns)
+        yield f"{number} {what} ({_first(lines)})"
+
+
+def _first(lines: Sequence[str]) -> str:
+    more = f", and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
+    return f"{', '.join(lines[:_TOLD])}{more}"
 
 
 def _named(still: Still) -> str:

@@ -34,6 +34,17 @@ def manifest(content: str | bytes, *words: str) -> Make:
     return make
 
 
+def listed(content: str) -> Make:
+    """The build of a list without a header."""
+
+    def make(folder: Path) -> Sequence[object]:
+        (folder / "l.txt").write_text(content)
+        words = ("surgrec-shard", "build", "--video_list", "l.txt", "--out", "corpus")
+        return [*words, "--source", "lap", "--domain", "laparoscopy"]
+
+    return make
+
+
 def labels(content: str | bytes) -> Make:
     """The build of one file whose labels are these."""
 
@@ -88,8 +99,17 @@ MANIFESTS: dict[str, tuple[str | bytes, str]] = {
     "line ends of Windows": (f"{HEADER}\r\n{ROW}\r\n", READ),
     "line ends of an old Mac": (f"{HEADER}\r{ROW}\r", READ),
     "spaces around cells": (f"{HEADER}\n{ROW}\n".replace(",", " , "), READ),
-    "UTF-16": (f"{HEADER}\n{ROW}\n".encode("utf-16"), "is not UTF-8 text"),
-    "Latin-1": (f"{HEADER}\nö.mp4,lap,laparoscopy,one,train\n".encode("latin-1"), "not UTF-8"),
+    "UTF-16": (f"{HEADER}\n{ROW}\n".encode("utf-16"), "is read as utf-16"),
+    "UTF-16 without a mark": (f"{HEADER}\n{ROW}\n".encode("utf-16-le"), "NUL bytes"),
+    "half a character in UTF-16": (f"{HEADER}\n{ROW}\n".encode("utf-16") + b"x", "is no text"),
+    "Latin-1": (f"{HEADER}\nö.mp4,lap,laparoscopy,one,train\n".encode("latin-1"), "as cp1252"),
+    "noise": (bytes(range(1, 256)) * 40, "is no text"),
+    "a zip archive": (b"PK\x03\x04" + bytes(99), "a spreadsheet or a zip archive"),
+    "an object that is not closed": ("{" + f"{HEADER}\n{ROW}\n", "not valid JSON"),
+    "objects 100 levels deep": ('{"a":' * 100 + "1" + "}" * 100, "64 levels"),
+    "an object of other columns": ('{"a": 1}\n', "has no column path"),
+    "a rate of pictures without end": (f"{HEADER},fps\n{ROW},inf\n", "fps is 'inf'"),
+    "a rate of pictures of a video": (f"{HEADER},fps\n{ROW},25\n", READ),
     "a NUL character": (f"{HEADER}\na\0.mp4,lap,laparoscopy,one,train\n", "NUL bytes"),
     "a column twice": (f"{HEADER},case\n{ROW},two\n", "the column case twice"),
     "a column missing": ("path,source,domain,case\na.mp4,lap,laparoscopy,one\n", "column split"),
@@ -172,12 +192,25 @@ PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a terabyte": (sparse, "larger than"),
     "a folder": (lambda folder: folder, "is a folder"),
 }
+LISTS: dict[str, tuple[str, str]] = {
+    "a word": ("a.mp4\n", "has 1 words"),
+    "paths with spaces": ("a b.mp4 1\n", "has 3 words"),
+    "a quote that is not closed": ('"a.mp4 1\n', "a quote that is not closed"),
+    "many quotes": ('"' * 9999 + "\n", "a quote that is not closed"),
+    "a path of no characters": ('"" 1\n', "has 2 words"),
+    "100,000 words": ("a " * 100_000 + "\n", "has 100000 words"),
+    "a segment that ends before its start": ("a.mp4 5 1 x\n", READ),
+}
 KINDS: list[Kind] = [
     *(
         Worded(
             name=f"a manifest with {name} ends in one sentence", make=manifest(text), words=words
         )
         for name, (text, words) in MANIFESTS.items()
+    ),
+    *(
+        Worded(name=f"a list with {name} ends in one sentence", make=listed(text), words=words)
+        for name, (text, words) in LISTS.items()
     ),
     *(
         Worded(name=f"labels with {name} end in one sentence", make=labels(text), words=words)

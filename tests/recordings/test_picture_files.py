@@ -94,9 +94,7 @@ def test_missing_numbers_are_a_gap_that_is_told(tmp_path: Path) -> None:
     (missing,) = result.missing
     assert (missing.start_s, missing.end_s, missing.reason) == (2.0, 4.0, "gap")
     assert result.largest_error_s < 0.05  # one missing picture is too short for a gap
-    assert result.facts.notes == (
-        "51 pictures are missing, by their numbers, at 2 places (49 to 100, 119 to 121)",
-    )
+    assert result.facts.notes == ("51 pictures missing, by the numbers (49 to 100, 119 to 121)",)
 
 
 def test_one_missing_picture_of_a_slow_series_is_no_frozen_one(tmp_path: Path) -> None:
@@ -110,9 +108,7 @@ def test_one_missing_picture_of_a_slow_series_is_no_frozen_one(tmp_path: Path) -
         (7.0, 8.0, "damaged"),
     ]
     assert result.largest_error_s < 0.01
-    assert result.facts.notes[-1] == (
-        "1 pictures are left out (f7.png: the end of the file is missing)"
-    )
+    assert result.facts.notes[-1] == ("1 picture left out (f7.png: the end of the file is missing)")
 
 
 def cut(path: Path) -> None:
@@ -166,7 +162,7 @@ def test_an_odd_picture_is_left_out_and_told(
     ]
     assert result.largest_error_s < 0.01
     (note,) = result.facts.notes
-    assert f"1 pictures are left out (f2.{kind}: " in note
+    assert f"1 picture left out (f2.{kind}: " in note
     assert words in note
 
 
@@ -297,6 +293,4 @@ def test_other_files_beside_the_pictures_are_told(tmp_path: Path) -> None:
     folder = pictures_of_clock(tmp_path / "pictures", seconds=1)
     (folder / "labels.txt").write_text("a")
     (folder / ".hidden").write_text("a")
-    assert stored(folder).facts.notes == (
-        "1 other files and folders lie beside the pictures (labels.txt)",
-    )
+    assert stored(folder).facts.notes == ("1 other file beside the pictures (labels.txt)",)

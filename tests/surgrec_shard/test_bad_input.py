@@ -203,9 +203,13 @@ def test_a_container_with_the_wrong_suffix_is_read(tmp_path: Path) -> None:
             1,
             "--ignore_columns needs --manifest",
         ),
-        ((), 1, "give either --manifest FILE.csv or --videos FOLDER"),
-        (("--manifest", "m.csv", "--videos", "empty"), 1, "give either"),
-        (("--manifest", "m.csv", "--source", "lap"), 1, "--source, --domain, --split"),
+        ((), 1, "give one of --manifest FILE, --videos FOLDER and --video_list FILE"),
+        (("--manifest", "m.csv", "--videos", "empty"), 1, "give one of --manifest"),
+        (
+            ("--manifest", "m.csv", "--source", "lap"),
+            1,
+            "--source cannot be used here: with",
+        ),
         (("--manifest", "nowhere.csv"), 1, "nowhere.csv does not exist"),
         (
             ("--manifest", "unknown.csv"),

@@ -50,8 +50,8 @@ def test_a_manifest_lists_folders_of_pictures_beside_videos(tmp_path: Path) -> N
         (2, 4.125, "gap")
     ]
     notes = read_report(tmp_path / "corpus.private")["frames"]["notes"]
-    assert "17 pictures are missing, by their numbers, at 1 places (15 to 33)" in notes
-    assert "1 pictures are left out (p44.jpg: the file is empty)" in notes
+    assert "17 pictures missing, by the numbers (15 to 33)" in notes
+    assert "1 picture left out (p44.jpg: the file is empty)" in notes
 
     # The same folder again costs nothing; another rate is another video.
     again = run_here("build", "--manifest", manifest, "--out", corpus, *QUICK)
@@ -109,7 +109,7 @@ def test_each_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
         "trash": "excluded",
         "thumb.png": "excluded",
     }
-    assert report["trash"]["detail"] == "32 files match --exclude 'trash': 32 .jpg"
+    assert report["trash"]["detail"] == "32 files that --exclude 'trash' matches: 32 .jpg"
     assert "no pictures: 1 .txt" in built.stderr
     rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
     assert {(row["view"], row["duration_s"]) for row in rows} == {
@@ -143,7 +143,7 @@ def test_a_flat_dump_is_divided_by_an_expression(tmp_path: Path) -> None:
         "c2_v1_0_x2.jpg": ("c2", "packed"),
         "cover.jpg": ("", "not_matched"),
     }
-    assert "1 pictures do not match frames_from" in report["cover.jpg"]["detail"]
+    assert "1 picture that frames_from" in report["cover.jpg"]["detail"]
     rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()
     assert sorted(row["duration_s"] for row in rows) == [1, 2, 2, 2, 2]
 
@@ -156,7 +156,7 @@ def test_a_flat_dump_is_divided_by_an_expression(tmp_path: Path) -> None:
         (("--frame_fps", 8, "--frames_from", "(?P<frame>p)"), "finds the number 'p' in f/p0.jpg"),
         (("--frame_fps", 8, "--frames_from", "(?P<frame>x)"), "contain no picture of a video"),
         (("--frame_fps", 0.001), "frame_fps is 0.001; give 0.01 or more"),
-        (("--frame_fps", 8, "--include", "*.mp4"), "--include '*.mp4' matches none of the 8 files"),
+        (("--frame_fps", 8, "--include", "*.mp4"), "--include '*.mp4' matches none of 8 files"),
         (("--frame_fps", 8, "--view_from", "(left)"), "view_from '(left)' finds no view in f"),
         (
             (

@@ -1,24 +1,20 @@
 """`surgrec-shard build`: videos to shards."""
 
 import os
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 from surgrec.errors import ConfigError
-from surgrec.file_globs import select_files
-from surgrec.manifest import Split, Video, read_manifest, videos_of_folder
-from surgrec.picture_folder import search_pictures
+from surgrec.manifest import ListUnit, Split
 from surgrec.ranges import Range
-from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE
+from surgrec.recordings.picture_files import HIGHEST_RATE
 from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
-from surgrec.video_folder import FoundVideos, LeftOut, files_below, search_files
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
-from surgrec_shard.presets import read_preset, videos_of_preset
+from surgrec_shard.inputs import Inputs
 from surgrec_shard.private import PrivateFolder, default_private_folder
 
 _SHOWN_FAILURES = 20
@@ -29,6 +25,8 @@ def build(
     out: str,
     manifest: Path | None = None,
     videos: Path | None = None,
+    video_list: Path | None = None,
+    list_unit: ListUnit = "s",
     preset: str = "",
     protocol: str = "",
     source: str = "",
@@ -63,20 +61,24 @@ def build(
 
     Args:
         out: The corpus: a folder, or s3://bucket/prefix.
-        manifest: CSV file that lists videos. Required columns: path, source, domain, case, split.
-            Optional columns: patient, procedure, view, license, labels, mapping, public.
+        manifest: CSV file, or JSON lines, that lists videos. Required columns: path, source,
+            domain, case, split.
+            Optional columns: patient, procedure, view, license, labels, mapping, public, fps.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
             Videos are recognized by their content. Linked folders are searched too, hidden ones are
             not.
+        video_list: List of videos without a header, instead of a manifest: a line is `path label`,
+            or `path start end label` for a segment. Needs --source and --domain.
+        list_unit: Unit of the segments of a list: s or frame.
         preset: With --videos: name of a published data set (`surgrec-shard check-source list` shows
             them), or a YAML file like theirs. It gives cases, labels, license and splits instead of
             the options below.
         protocol: With --preset: name of the split. Default: the first one of the preset.
-        source: With --videos: name of the source.
-        domain: With --videos: laparoscopy, endoscopy, cataract, robotic, ...
-        split: With --videos: the stored split.
-        license: With --videos: terms of use, stored with every clip.
-        case_from: With --videos: regular expression with one group, searched in each path; the
+        source: With --videos or --video_list: name of the source.
+        domain: Likewise: laparoscopy, endoscopy, cataract, robotic, ...
+        split: Likewise: the stored split.
+        license: Likewise: terms of use, stored with every clip.
+        case_from: Likewise: regular expression with one group, searched in each path; the
             group is the case.
         view_from: As case_from: the group is the view, such as left, and may be empty.
         include: With --videos: glob of the files to take, such as '**/*.mp4', or a list of globs,
@@ -112,50 +114,29 @@ def build(
     work = work or private / "work"
     _check_folders(store, videos, private, work)
 
-    of_folder = _FolderOptions(
+    chosen = Inputs(
+        manifest=manifest,
+        videos=videos,
+        video_list=video_list,
+        list_unit=list_unit,
+        preset=preset,
+        protocol=protocol,
         source=source,
         domain=domain,
         split=split,
         license=license,
         case_from=case_from,
         view_from=view_from,
-        include=_listed(include),
-        exclude=_listed(exclude),
+        include=_globs(include),
+        exclude=_globs(exclude),
         frame_fps=frame_fps,
         frames_from=frames_from,
-    )
-    excluded: list[LeftOut] = []
-    if preset:
-        if videos is None or manifest is not None or of_folder.given or ignore_columns:
-            raise ConfigError(
-                f"--preset needs --videos FOLDER, and gives what --manifest, {_FOLDER_OPTIONS} and "
-                "--ignore_columns would give; remove these"
-            )
-        to_build, left_out = videos_of_preset(read_preset(preset), videos, protocol)
-    elif protocol:
-        raise ConfigError("--protocol names a split of a preset; give --preset NAME as well")
-    elif manifest is not None:
-        if videos is not None:
-            raise ConfigError("give either --manifest FILE.csv or --videos FOLDER, not both")
-        if of_folder.given:
-            raise ConfigError(
-                f"{', '.join(of_folder.given)} need --videos; with --manifest, fill its columns "
-                "instead"
-            )
-        to_build, left_out = read_manifest(manifest, ignore_columns=ignore_columns), []
-    else:
-        if videos is None:
-            raise ConfigError("give either --manifest FILE.csv or --videos FOLDER")
-        if ignore_columns:
-            raise ConfigError(
-                "--ignore_columns needs --manifest; a folder of videos has no columns"
-            )
-        to_build, found = _search(videos, of_folder)
-        left_out, excluded = found.left_out, found.excluded
+        ignore_columns=ignore_columns,
+    ).read(lambda line: say(escape(line)))
     config = BuildConfig(
-        videos=to_build,
-        left_out=left_out,
-        excluded=excluded,
+        videos=chosen.videos,
+        left_out=chosen.left_out,
+        excluded=chosen.excluded,
         store=store,
         private=PrivateFolder(private),
         work=work,
@@ -174,62 +155,9 @@ def build(
     return SOME_FAILED if result.failures or result.unread_ends else 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FolderOptions:
-    """The options of a folder of videos, as in `build`."""
-
-    source: str
-    domain: str
-    split: Split
-    license: str
-    case_from: str
-    view_from: str
-    include: list[str]
-    exclude: list[str]
-    frame_fps: float
-    frames_from: str
-
-    @property
-    def given(self) -> list[str]:
-        """Return the options that differ from their defaults."""
-        values = {name: value for name, value in asdict(self).items() if name != "split"}
-        given = [name for name, value in values.items() if value]
-        return [f"--{name}" for name in (*given, *(["split"] if self.split != "train" else []))]
-
-
-_FOLDER_OPTIONS = ", ".join(f"--{each.name}" for each in fields(_FolderOptions))
-
-
-def _listed(globs: str | list[str]) -> list[str]:
+def _globs(globs: str | list[str]) -> list[str]:
+    """Return one glob or a list of globs as a list."""
     return globs if isinstance(globs, list) else [globs] if globs else []
-
-
-def _search(folder: Path, options: _FolderOptions) -> tuple[list[Video], FoundVideos]:
-    """Return the videos of a folder with their metadata, and what was found there."""
-    if not options.source or not options.domain:
-        raise ConfigError("--videos needs --source NAME and --domain NAME")
-    if options.frames_from and not options.frame_fps:
-        raise ConfigError("--frames_from needs --frame_fps, the rate of the pictures' numbers")
-    if 0 < options.frame_fps < LOWEST_RATE:
-        raise ConfigError(f"frame_fps is {options.frame_fps:g}; give {LOWEST_RATE:g} or more")
-
-    files = select_files(files_below(folder), options.include, options.exclude)
-    if options.frame_fps:
-        found = search_pictures(files, options.frame_fps, options.frames_from)
-    else:
-        found = search_files(files)
-    for line in found.counts():
-        say(escape(line))
-    named = videos_of_folder(
-        found,
-        source=options.source,
-        domain=options.domain,
-        split=options.split,
-        license=options.license,
-        case_from=options.case_from,
-        view_from=options.view_from,
-    )
-    return named, found
 
 
 def _check_folders(store: Store, videos: Path | None, private: Path, work: Path) -> None:
