@@ -125,6 +125,18 @@ def is_shard_name(name: str) -> bool:
     return _SHARD.fullmatch(name) is not None
 
 
+def split_of_shard(name: str) -> str:
+    """Return the stored split of a shard, by its file name.
+
+    Raises:
+        ShardError: The name has not the form of `shard_name`.
+    """
+    found = _SHARD.fullmatch(name)
+    if found is None:
+        raise ShardError(f"{name!r:.80} is not a name of a shard; {_REMEDY}")
+    return found["split"]
+
+
 def table_name(table: str, suffix: str) -> str:
     """Return the file name of a table, such as `index.parquet` or `index-1f3a9c07.parquet`.
 

@@ -17,6 +17,7 @@ from surgrec.shards import CorpusFile, Dropped, SourceEntry, settle_tables
 from surgrec.shards.history import Change
 from surgrec.storage import Store
 from surgrec_shard.encode import EncodedVideo
+from surgrec_shard.exports import remove_exports
 from surgrec_shard.group_records import (
     OVERLAP,
     GroupRecords,
@@ -179,6 +180,8 @@ class Convergence:
             change for source, entry in entries.items() if (change := self._change(source, entry))
         ]
         before = self._corpus
+        if entries:
+            remove_exports(self._store)
         corpus = self._write_entries(entries, changes)
 
         # The new files are listed, so the old ones and their names are free.

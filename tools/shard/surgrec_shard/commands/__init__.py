@@ -55,6 +55,11 @@ COMMANDS = {
         positional="corpus",
         many=True,
     ),
+    "export": Command(
+        function="surgrec_shard.commands.export:export",
+        summary="Write the files with which Energon or wids reads a corpus.",
+        positional="corpus",
+    ),
     "labels": Command(
         function="surgrec_shard.commands.labels:labels",
         summary="Show the labels that a mapping makes of annotation files.",
