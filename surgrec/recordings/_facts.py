@@ -11,6 +11,7 @@ from surgrec.recordings._endings import has_index_at_end, is_unfinished, lacks_b
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._interlacing import Fields, Scanned, find_fields
 from surgrec.recordings._packets import LONGEST_PICTURE_S, PAUSE_S, UNUSUAL, Packets
+from surgrec.recordings._picture_numbers import broken_numbers
 from surgrec.recordings._recording import BadVideoError, Part
 from surgrec.recordings._references import refers_to_other_files
 from surgrec.recordings._timeline import Timeline, make_timeline, timeline_of_pictures
@@ -49,6 +50,10 @@ _UPRIGHT: dict[int, tuple[str, ...]] = {
 """ffmpeg's filters that turn a picture upright, by its orientation of EXIF."""
 _RAW = frozenset(("h264", "hevc", "mpegvideo", "m4v", "mjpeg", "obu"))
 """Formats without a container: nothing tells the time of pictures behind damage."""
+_NUMBERED = frozenset(("h264", "hevc"))
+"""Raw formats whose pictures have numbers."""
+_MOST_PLACES = 10
+"""Places that a note lists."""
 _SWALLOWING = _RAW | {"nut"}
 """Formats in which a packet ends where the next one begins, behind any unreadable bytes."""
 _ZEROS = bytes(1024)
@@ -210,7 +215,7 @@ def inspect_part(part: Part) -> PartFacts:
         choice=choice,
         notes=(
             *_notes(choice, timeline, fields),
-            *_damage_notes(chosen, timeline, container),
+            *_damage_notes(part, chosen, timeline, container),
             *([part.order.note] if part.order.spans else ()),
             *unread,
         ),
@@ -363,8 +368,10 @@ def _notes(choice: str, timeline: Timeline, fields: Fields) -> Iterator[str]:
         yield fields.note
 
 
-def _damage_notes(stream: VideoStream, timeline: Timeline, container: str) -> Iterator[str]:
-    """Yield sentences about packets that hold damaged data, by their sizes."""
+def _damage_notes(
+    part: Part, stream: VideoStream, timeline: Timeline, container: str
+) -> Iterator[str]:
+    """Yield sentences about damaged data, by the sizes and numbers of pictures."""
     packets, pictures = stream.packets, timeline.pictures_s
 
     def second(index: int) -> str:
@@ -373,6 +380,18 @@ def _damage_notes(stream: VideoStream, timeline: Timeline, container: str) -> It
     if container == "dv" and (packets.sizes != packets.sizes[0]).any():
         first = int(np.argmax(packets.sizes != packets.sizes[0]))
         yield f"the data near {second(first)} is not of the format before: it may be damaged"
+    if container in _NUMBERED:
+        breaks = broken_numbers(part.read, part.size, container)
+        places = list(
+            dict.fromkeys(round(float(pictures[min(n, len(pictures) - 1)])) for n in breaks)
+        )
+        if places:
+            more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
+            listed = ", ".join(map(str, places[:_MOST_PLACES]))
+            yield (
+                f"the pictures near {listed} s{more} do not have the next numbers: data may have "
+                "been removed there"
+            )
     if container not in _SWALLOWING:
         return
 

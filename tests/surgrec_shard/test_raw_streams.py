@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from surgrec.recordings import Recording, inspect
 from tests.support.clocks import MPEG2, X264, record_clock
 from tests.support.tool import QUICK, build_folder, read_report, run_here
 
@@ -58,3 +59,32 @@ def test_what_a_damaged_raw_recording_loses_has_a_place_in_the_report(
         if not PLACE.search(row["notes"]) and row["status"] == "packed"
     }
     assert not silent
+
+
+def removed_notes(path: Path) -> str:
+    with Recording(path) as recording:
+        return "; ".join(inspect(recording).notes)
+
+
+@pytest.mark.parametrize("gop", [25, 250])
+@pytest.mark.parametrize("suffix", [".h264", ".hevc"])
+def test_bytes_removed_from_a_raw_stream_have_a_place(
+    suffix: str, gop: int, tmp_path: Path
+) -> None:
+    x265 = ("-c:v", "libx265", "-preset", "ultrafast")
+    codec = {
+        ".h264": ("-c:v", "libx264", "-preset", "ultrafast", "-g", str(gop)),
+        ".hevc": (*x265, "-x265-params", f"log-level=0:keyint={gop}"),
+    }[suffix]
+    noise = ",noise=alls=6:allf=t"
+    path = record_clock(
+        tmp_path / f"a{suffix}", seconds=12, size="64x64", filters=noise, arguments=codec
+    )
+    assert not removed_notes(path)
+    whole = path.read_bytes()
+    for share in (0.21, 0.38, 0.57):
+        start = int(share * len(whole))
+        path.write_bytes(whole[:start] + whole[start + int(0.17 * len(whole)) :])
+        found = re.findall(r"near (\d+)", removed_notes(path))
+        assert found, share
+        assert abs(int(found[0]) - 12 * share) < 1.6
