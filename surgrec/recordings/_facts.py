@@ -453,7 +453,8 @@ def _unreadable(part: Part, complaint: str) -> BadVideoError:
     if begins_like_mp4 and "moov atom not found" in complaint:
         return BadVideoError(
             "truncated",
-            "the end of the mp4, with its index (moov), is missing; copy the file again",
+            "bytes of the mp4 are missing, often its end: its index (moov) is not found; copy the "
+            "file again",
         )
     return BadVideoError("unreadable", f"ffmpeg cannot read the file as a video ({complaint})")
 

@@ -181,7 +181,7 @@ def test_an_unreadable_file_is_counted_with_its_reason(out: Path) -> None:
         ("text.mp4", None),
         ("unknown.bin", None),
     ]
-    assert "the end of the mp4" in result.failed[0].reason
+    assert "bytes of the mp4 are missing" in result.failed[0].reason
     assert "ffmpeg cannot read the file as a video" in result.failed[1].reason
     assert "neither a video that can be read" in result.failed[2].reason
     counts = result.facts["counts"]
