@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from surgrec.archives import ARCHIVE_SUFFIXES, archive_with
 from surgrec.errors import ManifestError
 from surgrec.recordings.picture_files import PICTURE_SUFFIXES, PictureFiles
 from surgrec.text import counted
@@ -44,6 +45,8 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
             found.append(path)
         elif suffix in VIDEO_SUFFIXES:
             left_out.append(LeftOut(path=path, reason="no_picture", detail=_NO_PICTURE))
+        elif detail := _archive(path, suffix):
+            left_out.append(LeftOut(path=path, reason="archive", detail=detail))
         else:
             companions[suffix or NO_SUFFIX] += 1
 
@@ -78,6 +81,16 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
     )
     require_videos(result, "picture of a video", "such as .jpg, .png or .bmp")
     return result
+
+
+def _archive(path: Path, suffix: str) -> str:
+    """Return what an archive holds; empty for other files, and if it holds no pictures."""
+    if suffix not in ARCHIVE_SUFFIXES:
+        return ""
+    try:
+        return archive_with(path, PICTURE_SUFFIXES)
+    except OSError as error:
+        return f"the archive cannot be read: {error.strerror}"
 
 
 def _sequences(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from surgrec.archives import ARCHIVE_SUFFIXES, archive_with
 from surgrec.errors import ManifestError
 from surgrec.recordings import BadVideoError
 from surgrec.recordings.content import (
@@ -263,6 +264,8 @@ class _Search:
             is_other = suffix in _SOUNDS or begins_like_other(head)
             if suffix not in _SOUNDS and begins_like_video(head):
                 self.taken.append(path)
+            elif suffix in ARCHIVE_SUFFIXES:
+                self._sort_archive(path)
             elif suffix in _COMPANIONS or _is_text(head):
                 self._count(path)
             elif is_dicom_video(head):
@@ -276,6 +279,12 @@ class _Search:
                 self._leave_out(path, "unknown", _UNKNOWN)
         finally:
             os.close(descriptor)
+
+    def _sort_archive(self, path: Path) -> None:
+        if detail := archive_with(path, VIDEO_SUFFIXES):
+            self._leave_out(path, "archive", detail)
+        else:
+            self._count(path)
 
     def probe(self) -> None:
         """Take the files in which ffprobe finds a video, of those that `sort` kept."""

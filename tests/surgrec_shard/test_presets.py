@@ -103,7 +103,7 @@ def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
     told = refusal(run_here(*build, "cholec80", "--protocol", "x"))
     assert "cholec80 has no split 'x'; choose from endonet, tecno, val8" in told
     told = refusal(run_here(*build, "cholec80", "--domain", "laparoscopy"))
-    assert "--domain cannot be used here: --preset gives cases" in told
+    assert "--domain cannot be used here: a preset gives cases" in told
     told = refusal(run_here(*build, "cataract101"))
     assert "holds no file that cataract101 describes" in told
     told = refusal(run_here(*build, "cholect50"))

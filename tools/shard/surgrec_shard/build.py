@@ -25,6 +25,7 @@ from surgrec_shard.plan_videos import plan_videos
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.removal import purge_removed, unlisted_videos
 from surgrec_shard.saved_plans import SourcePlan, UnplannedVideo
+from surgrec_shard.twins import find_twins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class BuildResult:
     """The private list of all videos."""
     work: Work
     """Counts of the work."""
+    twins: int = 0
+    """Number of videos that may be copies of each other, which the report names."""
 
 
 class Build:
@@ -134,7 +137,8 @@ class Build:
             failures += _with_current_paths(packed.values(), planned)
             failures += self._as_failures(config.left_out)
             told = [*failures, *self._as_failures(config.excluded)]
-            report = write_report(config.private, config.videos, planned, packed, told)
+            twins = find_twins(planned, packed)
+            report = write_report(config.private, config.videos, planned, packed, told, twins)
             has_samples = any(group.samples for group in packed.values())
             if converging.unfinished == converging.groups.keys() and not has_samples:
                 first = failures[0]
@@ -154,6 +158,7 @@ class Build:
             unread_ends=_unread_ends(packed.values(), planned),
             report=report,
             work=converging.work,
+            twins=len(twins),
         )
 
     def _overlap_finder(self) -> OverlapFinder | None:

@@ -19,6 +19,7 @@ def write_report(
     planned: Sequence[PlannedVideo],
     packed: Mapping[str, PackedGroup],
     failures: Sequence[VideoFailure],
+    twins: Mapping[str, str],
 ) -> Path:
     """Write the list as CSV into the private folder and return its path.
 
@@ -31,6 +32,7 @@ def write_report(
         packed: The packed groups by name.
         failures: The videos that could not be used, duplicates included, and folders that could
             not be searched.
+        twins: A sentence about the twin of a video, by its name.
     """
     planned_of = {id(video.video): video for video in planned}
     failure_of = {
@@ -60,7 +62,7 @@ def write_report(
                 "status": failure.reason if failure else "packed",
                 "detail": failure.detail if failure else "",
                 "damaged_places": damaged.get(plan.id, 0) if plan else 0,
-                "notes": "; ".join(notes.get(plan.id, [])) if plan else "",
+                "notes": _notes(plan.id, notes, twins) if plan else "",
                 **asdict(
                     count_oddities(plan.annotations, ends.get(plan.id, math.inf))
                     if plan
@@ -81,6 +83,11 @@ def write_report(
         if failure.path not in listed
     ]
     return private.write_report(_file_name({video.source for video in videos}), rows)
+
+
+def _notes(name: str, notes: Mapping[str, Sequence[str]], twins: Mapping[str, str]) -> str:
+    """Return all sentences about a video."""
+    return "; ".join((*notes.get(name, ()), *([twins[name]] if name in twins else ())))
 
 
 def _file_name(sources: Collection[str]) -> str:

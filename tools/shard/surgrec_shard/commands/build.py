@@ -183,6 +183,11 @@ def _print_result(result: BuildResult, store: Store) -> None:
     if len(result.unread_ends) > _SHOWN_FAILURES:
         say(f"[yellow]without its end[/yellow] {len(result.unread_ends) - _SHOWN_FAILURES} more")
 
+    if result.twins:
+        say(
+            f"{result.twins} videos may be copies of each other, by name and length; the report "
+            "names them"
+        )
     for name, entry in result.corpus.sources.items():
         say(
             f"{name}: {entry.samples} clips of {entry.videos} videos, {entry.hours:.2f} h, "
