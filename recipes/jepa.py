@@ -5,8 +5,9 @@
     python -m surgrec.training.torchrun --nproc_per_node 8 recipes/jepa.py ...  # 8 GPUs
     accelerate launch -m surgrec.recipes.jepa ...                            # after pip install
 
-Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, plain torchrun and
-`accelerate launch` save, too, but end with status 1. After a kill, the same command with `--resume
+Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, all processes save.
+Plain torchrun then ends with status 1, and so does `accelerate launch` with several processes;
+`python -m surgrec.training.torchrun` ends with 143. After a kill, the same command with `--resume
 true` continues the run, on any number of processes that divides the global batch. Method: V-JEPA
 (Bardes et al. 2024, arXiv:2404.08471), V-JEPA 2 (Assran et al. 2025, arXiv:2506.09985) and V-JEPA
 2.1.

@@ -5,8 +5,9 @@
     python -m surgrec.training.torchrun --nproc_per_node 8 recipes/mae.py ...  # 8 GPUs
     accelerate launch -m surgrec.recipes.mae ...                            # after pip install
 
-Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, plain torchrun and
-`accelerate launch` save, too, but end with status 1. After a kill, the same command with `--resume
+Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, all processes save.
+Plain torchrun then ends with status 1, and so does `accelerate launch` with several processes;
+`python -m surgrec.training.torchrun` ends with 143. After a kill, the same command with `--resume
 true` continues the run, on any number of processes that divides the global batch. Method: VideoMAE
 (Tong et al. 2022, arXiv:2203.12602) and VideoMAE v2 (Wang et al. 2023, arXiv:2303.16727).
 """
