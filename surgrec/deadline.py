@@ -1,4 +1,4 @@
-"""The one deadline of all storage: a fixed time, plus time for the bytes that arrive."""
+"""The one deadline of all reads and requests: a fixed time, plus time for the bytes that arrive."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ MIN_BYTES_PER_S = 16 * 1024.0
 
 
 class Deadline:
-    """The end of one operation on a store, its retries included.
+    """The end of one operation on a store or a file, its retries included.
 
     An operation may last `allowed_s`. Bytes that arrive move the end, as far as MIN_BYTES_PER_S
     allows, but never beyond `allowed_s` from now. So a transfer of n bytes ends within

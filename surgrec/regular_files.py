@@ -1,11 +1,21 @@
-"""Open files for reading without waiting: a pipe, a socket or a link loop is an OSError."""
+"""Open files for reading without waiting: a pipe, a socket or a link loop is an OSError.
+
+A disk or network share that does not answer is one, too: see `read_regular`.
+"""
 
 import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from surgrec.deadline import Deadline
+from surgrec.watch import watched
+
+ALLOWED_S = 300.0
+"""Seconds for which a disk or network share may not answer."""
+_PART_BYTES = 1 << 24
 _KINDS = (
     (stat.S_ISFIFO, "named pipe"),
     (stat.S_ISSOCK, "socket"),
@@ -49,14 +59,39 @@ def read_regular(path: Path, limit: int) -> bytes:
         limit: Largest size that is read, in bytes.
 
     Raises:
-        OSError: As `open_regular`, or the file is larger than the limit.
+        OSError: As `open_regular`, or the file is larger than the limit, or its disk or network
+            share does not answer.
     """
-    with open_regular_file(path) as file:
+    deadline = Deadline(ALLOWED_S)
+    try:
+        return watched(partial(_read, path, limit, deadline), deadline)
+    except TimeoutError as error:
+        words = f"its disk or network share has not answered for {ALLOWED_S:g} s"
+        raise TimeoutError(errno.ETIMEDOUT, words, str(path)) from error
+
+
+def _read(path: Path, limit: int, deadline: Deadline) -> bytes:
+    parts, left = [], limit + 1
+    with os.fdopen(open_after_lease(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(limit + 1) if size <= limit else b""
-    if max(size, len(data)) > limit:
+        while size <= limit and left > 0 and (part := file.read(min(left, _PART_BYTES))):
+            deadline.add(len(part))
+            parts.append(part)
+            left -= len(part)
+    if size > limit or left <= 0:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
-    return data
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def open_after_lease(path: str | os.PathLike[str]) -> int:
+    """Open as `open_regular`, but wait until another process gives up its lease on the file.
+
+    The system ends the lease after some time. Call this with a deadline.
+    """
+    try:
+        return open_regular(path)
+    except BlockingIOError:
+        return os.open(path, os.O_RDONLY)
 
 
 def open_regular_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from surgrec.storage._deadline import Deadline
+from surgrec.deadline import Deadline
 
 ResultType = TypeVar("ResultType")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surgrec.storage._deadline import MIN_BYTES_PER_S, Deadline
+from surgrec.deadline import MIN_BYTES_PER_S, Deadline
 
 
 class Clock:

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from surgrec.storage._deadline import Deadline
-from surgrec.storage._watch import watched
+from surgrec.deadline import Deadline
+from surgrec.watch import watched
 
 
 def test_a_result_and_an_error_are_those_of_the_call() -> None:

@@ -22,8 +22,8 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError, ProtocolError
 
+from surgrec.deadline import Deadline
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage._deadline import Deadline
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TOO_SHORT, Counters
 

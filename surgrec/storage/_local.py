@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from surgrec.deadline import Deadline
 from surgrec.errors import MissingError, StorageError
-from surgrec.regular_files import check_mode, open_regular
+from surgrec.regular_files import check_mode, open_after_lease
 from surgrec.storage._blocked import in_the_way
-from surgrec.storage._deadline import Deadline
 from surgrec.storage._owner_file import check_owned
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, TOO_SHORT, Store, check_range
-from surgrec.storage._watch import watched
 from surgrec.storage.lock import hold
+from surgrec.watch import watched
 
 LOCK = f"{TEMPORARY}lock"
 """Locked while a file is replaced under a condition."""
@@ -222,7 +222,7 @@ def _as_storage_errors(context: str, writing_bytes: int | None = None) -> Iterat
 def _read(path: Path, offset: int, size: int | None, deadline: Deadline) -> bytes:
     """Return `size` bytes, fewer only at the end of the file; all of them if the size is None."""
     # Open the file anew every time: 1 us, where reading 100 kB from the page cache takes 8 us.
-    descriptor = _open(path)
+    descriptor = open_after_lease(path)
     try:
         # A damaged index may ask for more bytes than memory holds.
         end = os.fstat(descriptor).st_size
@@ -237,13 +237,6 @@ def _read(path: Path, offset: int, size: int | None, deadline: Deadline) -> byte
     finally:
         os.close(descriptor)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _open(path: Path) -> int:
-    try:
-        return open_regular(path)
-    except BlockingIOError:  # another process has a lease on the file, and gives it up now
-        return os.open(path, os.O_RDONLY)
 
 
 def _list(folder: Path, deadline: Deadline) -> list[Path]:

@@ -26,8 +26,8 @@ from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp
 from s3transfer.subscribers import BaseSubscriber  # type: ignore[import-untyped]
 
+from surgrec.deadline import MIN_BYTES_PER_S, Deadline
 from surgrec.errors import MissingError, StorageError
-from surgrec.storage._deadline import MIN_BYTES_PER_S, Deadline
 from surgrec.storage._download import (
     Download,
     content_length,
@@ -40,7 +40,7 @@ from surgrec.storage._owner_file import check_owned
 from surgrec.storage._presigned import Answer, PresignedGets
 from surgrec.storage._retry import RetryPolicy
 from surgrec.storage._store import TEMPORARY, Store, check_name, check_range
-from surgrec.storage._watch import watched
+from surgrec.watch import watched
 
 CHECK_DEADLINE_S = 20.0
 """Deadline of `check_writable`, seconds."""

@@ -1,6 +1,5 @@
 """Folders: addresses, atomic writes under kill and full disk."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 
 from surgrec.errors import MissingError, StorageError
 from surgrec.storage import RetryPolicy, open_store
-from tests.support.needs import missing
+from tests.support.files import leased
 from tests.support.small_disk import small_disk
 
 UPLOAD = """
@@ -157,27 +156,6 @@ def test_new_files_have_the_permissions_the_user_asked_for(tmp_path: Path) -> No
     finally:
         os.umask(before)
     assert (tmp_path / "corpus.json").stat().st_mode & 0o777 == 0o640
-
-
-@contextlib.contextmanager
-def leased(path: Path) -> Iterator[None]:
-    """Hold a lease on a file in another process: whoever opens it waits until it is released."""
-    program = """
-import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print("leased", flush=True)
-sys.stdin.read()
-"""
-    command = [sys.executable, "-c", program, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        try:
-            assert holder.stdout is not None
-            if not holder.stdout.readline():
-                missing("this file system has no leases")
-            yield
-        finally:
-            holder.kill()
 
 
 def test_a_read_that_hangs_ends_in_a_sentence(tmp_path: Path) -> None:
