@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from surgrec.errors import ManifestError, cut
+from surgrec.text import counted
 
 _MOST_CHARACTERS = 1000
 _CPU_S = 2
@@ -57,7 +58,8 @@ class UserPattern:
         groups, _ = _search(text, name, (), is_named=False)
         if groups != 1:
             raise ManifestError(
-                f"{name} {text!r} has {groups} groups; put parentheses around the case only"
+                f"{name} {text!r} has {counted(groups, 'group')}; put parentheses around the case "
+                "only"
             )
 
     def search(self, texts: Sequence[str]) -> list[str | None]:

@@ -115,7 +115,10 @@ class FoundVideos:
             what = "no pictures" if self.pictures else "no videos, by content"
             yield f"{what}: {by_suffix(self.companions)}"
         if self.hidden:
-            yield f"{self.hidden} hidden files and folders are not searched"
+            words = (
+                "hidden file or folder is" if self.hidden == 1 else "hidden files and folders are"
+            )
+            yield f"{self.hidden} {words} not searched"
         for each in self.excluded:
             yield each.detail
 

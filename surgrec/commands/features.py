@@ -5,6 +5,7 @@ from typing import Literal
 
 from surgrec.commands._train_extra import train_extra
 from surgrec.terminal import SOME_FAILED, escape, progress_bars, say
+from surgrec.text import counted
 
 
 def features(
@@ -79,15 +80,15 @@ def features(
 
     left_out = f"; {failed} left out, features.json gives the reasons" if failed else ""
     if repeating:
-        say(f"features: frames repeat in {repeating} videos with fewer frames per second")
+        videos = counted(repeating, "video")
+        say(f"features: frames repeat in {videos} with fewer frames per second")
     if in_gaps:
-        say(
-            f"features: {in_gaps} windows touch gaps without pictures; features.json lists the gaps"
-        )
+        touch = counted(in_gaps, "window touches", "windows touch")
+        say(f"features: {touch} gaps without pictures; features.json lists the gaps")
     if too_short:
         say(
             f"features: videos shorter than a window: {too_short}; features.json lists them; a "
             "larger --fps makes windows shorter"
         )
-    say(escape(f"features: {out}, {windows} windows{described}{left_out}"))
+    say(escape(f"features: {out}, {counted(windows, 'window')}{described}{left_out}"))
     return SOME_FAILED if failed or too_short else 0

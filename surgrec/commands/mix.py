@@ -9,6 +9,7 @@ from surgrec.runs import read_run
 from surgrec.shards import open_corpus
 from surgrec.stream import DrawPlan, Mixture, Stream
 from surgrec.terminal import escape, print_json, print_result, result_table, say
+from surgrec.text import counted
 
 
 def mix(
@@ -59,7 +60,7 @@ def mix(
         print_json([vars(source) for source in plan.sources])
     else:
         kind = "planned" if logged is None else f"consumed by {run}"
-        _print_plan(plan, f"{samples} samples, {kind}")
+        _print_plan(plan, f"{counted(samples, 'sample')}, {kind}")
 
     if logged is not None:
         return _compare(planned, plan)

@@ -11,6 +11,7 @@ from surgrec.evaluation._window_labels import LabelsByVideo
 from surgrec.evaluation.split import CaseVideo, Parts, some_of
 from surgrec.runs.drawn import PretrainingData
 from surgrec.shards import Source
+from surgrec.text import counted
 
 HEADERS = ("phase", "label", "class", "frame")
 """Words of a table header that public benchmarks contain as if they were labels."""
@@ -34,7 +35,8 @@ def audit_split(parts: Parts) -> list[Check]:
     train, test = _cases(parts.train), _cases(parts.test)
     if train == test:
         raise ConfigError(
-            f"train and test are the same {len(test)} cases; name other cases for one of them"
+            f"train and test are the same {counted(len(test), 'case')}; name other cases for one "
+            "of them"
         )
 
     trained_videos = {video.video for video in parts.train}

@@ -17,6 +17,7 @@ from surgrec.features import WindowRow
 from surgrec.json_files import read_json
 from surgrec.parquet import parquet_bytes
 from surgrec.storage import open_store
+from surgrec.text import counted
 
 FORMAT = 1
 EVALUATIONS_FOLDER = "evaluation"
@@ -181,7 +182,7 @@ def verdict_sentence(verdict: Mapping[str, Any]) -> str:
     classifier = CLASSIFIER_LABELS[verdict["classifier"]]
     rank = "" if verdict["primary"] else " (secondary)"
     metric = verdict["metric"].replace("_", " ").replace("f1", "F1")
-    return f"{classifier}{rank}, {metric}: {result} over {verdict['cases']} cases"
+    return f"{classifier}{rank}, {metric}: {result} over {counted(verdict['cases'], 'case')}"
 
 
 def _read(path: Path) -> dict[str, Any]:

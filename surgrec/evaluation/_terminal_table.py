@@ -7,6 +7,7 @@ from surgrec.evaluation._results import verdict_sentence
 from surgrec.evaluation._scores import METRICS
 from surgrec.evaluation.probes import CLASSIFIER_LABELS
 from surgrec.terminal import escape, print_result, result_table
+from surgrec.text import counted
 
 _FEATURES = {"trained": "trained", "random": "random init", "none": ""}
 
@@ -21,9 +22,10 @@ def print_evaluation(evaluation: Mapping[str, Any]) -> None:
     _print_scores(evaluation)
     train, test = evaluation["counts"]["train"], evaluation["counts"]["test"]
     print_result(
-        f"n: {test['windows']} test windows of {test['cases']} cases ({test['unlabeled']} more "
-        f"without a label, {test['failed']} failed); {train['windows']} train windows of "
-        f"{train['cases']} cases ({train['unlabeled']} without a label, {train['failed']} failed)"
+        f"n: {counted(test['windows'], 'test window')} of {counted(test['cases'], 'case')} "
+        f"({test['unlabeled']} more without a label, {test['failed']} failed); "
+        f"{counted(train['windows'], 'train window')} of {counted(train['cases'], 'case')} "
+        f"({train['unlabeled']} without a label, {train['failed']} failed)"
     )
     for verdict in evaluation["verdicts"]:
         print_result(f"[bold]{escape(verdict_sentence(verdict))}[/bold]")

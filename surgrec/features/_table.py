@@ -17,6 +17,7 @@ from surgrec.features._files import read_values
 from surgrec.json_files import read_json, typed
 from surgrec.parquet import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
+from surgrec.text import counted
 
 _REMEDY = "remove the folder and extract the features again"
 WINDOWS_FILE, FEATURES_FILE = "windows.parquet", "features.json"
@@ -137,7 +138,7 @@ def _read_values(out: Path, rows: Sequence[WindowRow], width: int) -> Float32[Te
         stored = files[row.file].shape
         if not 0 <= row.row < stored[0] or stored[1] != width:
             raise CheckpointError(
-                f"{out / row.file} has {stored[0]} features of width {stored[1]}, but "
+                f"{out / row.file} has {counted(stored[0], 'feature')} of width {stored[1]}, but "
                 f"{WINDOWS_FILE} asks for row {row.row} of width {width}; {_REMEDY}"
             )
     values = [files[row.file][row.row] for row in rows]

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from surgrec.errors import SetupError
+from surgrec.text import counted
 
 _ANCESTORS = 3
 """Parents that may be the launcher: scripts may stand between it and this process."""
@@ -165,9 +166,10 @@ def check_world(num_processes: int, launched: Mapping[str, int]) -> None:
         if expected != num_processes:
             program = program_of_command()
             raise SetupError(
-                f"{launcher} asked for {expected} processes, but this run has {num_processes}; "
-                f"start one process per GPU with `python -m surgrec.training.torchrun "
-                f"--nproc_per_node N {program} ...`, and with ACCELERATE_USE_CPU=true for CPUs"
+                f"{launcher} asked for {counted(expected, 'process', 'processes')}, but this run "
+                f"has {num_processes}; start one process per GPU with "
+                f"`python -m surgrec.training.torchrun --nproc_per_node N {program} ...`, and with "
+                "ACCELERATE_USE_CPU=true for CPUs"
             )
 
 

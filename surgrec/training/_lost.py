@@ -7,6 +7,7 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.models import ENCODER_FILE, encoder_provenance
 from surgrec.runs import RunFiles, read_rows
 from surgrec.storage import in_the_way
+from surgrec.text import counted
 from surgrec.training._checkpoint import Checkpoints
 from surgrec.yaml_files import read_yaml
 
@@ -49,8 +50,8 @@ def require_nothing_lost(checkpoints: Checkpoints, first_save: int) -> None:
     logged = max((row["step"] + 1 for row in rows), default=0)
     if rows and logged + (not folder.exists()) > _first_save(files.config, first_save):
         raise CheckpointError(
-            f"{files.metrics} has rows of {logged} steps, which reach the first save, but "
-            f"{run_dir} has no checkpoint, and {remedy}"
+            f"{files.metrics} has rows of {counted(logged, 'step')}, which reach the first save, "
+            f"but {run_dir} has no checkpoint, and {remedy}"
         )
 
 

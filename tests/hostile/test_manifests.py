@@ -12,7 +12,7 @@ from tests.hostile.harness import Kind, try_kind
 Make = Callable[[Path], Sequence[object]]
 HEADER = "path,source,domain,case,split"
 ROW = "a.mp4,lap,laparoscopy,one,train"
-READ = "none of the 1 videos can be used"
+READ = "none of 1 video can be used"
 """The manifest was read, and its only video, which does not exist, was listed."""
 
 

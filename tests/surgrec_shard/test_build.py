@@ -297,7 +297,7 @@ def test_videos_that_are_no_longer_listed_are_removed_by_a_flag_only(
         *("--private", private, *QUICK),
     )
     sentence = refusal(run_here(*build))
-    assert "has 1 videos of the source 'cat' that this build does not list" in sentence
+    assert "has 1 video of the source 'cat' that this build does not list" in sentence
     assert "--remove_unlisted true" in sentence
     assert digests(tmp_path / "corpus") == digests(hospital.corpus)
 

@@ -172,7 +172,7 @@ def test_a_missing_file_is_taken_by_the_next_build_once_it_exists(
     (videos / "a.mp4").rename(tmp_path / "a.mp4")
     shutil.copy(tmp_path / "other.mp4", videos / "a.mp4")
     (tmp_path / "away.mp4").rename(videos / "b.mp4")
-    assert "has 1 videos of the source 'lap' that this build does not list" in refusal(
+    assert "has 1 video of the source 'lap' that this build does not list" in refusal(
         run_here(*build)
     )
     (tmp_path / "a.mp4").replace(videos / "a.mp4")

@@ -71,7 +71,7 @@ def test_a_video_whose_labels_end_late_is_left_out_with_line_and_unit(tmp_path: 
 
 def test_labels_that_all_end_late_refuse_the_build(tmp_path: Path) -> None:
     run, report = build(tmp_path, ["phase,0,30,access", "phase,30,60,closure"])
-    assert "none of the 1 videos can be used (the first, " in refusal(run)
+    assert "none of 1 video can be used (the first, " in refusal(run)
     assert "0.csv, line 2: a label ends at 30 s, but the video lasts 6.0 s" in refusal(run)
     assert report["0.mp4"]["status"] == "labels"
 

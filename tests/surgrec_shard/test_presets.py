@@ -217,7 +217,7 @@ def test_videos_that_a_shared_file_names_and_a_copy_lacks_are_told(
     run = run_here("check-source", "cataract101", folder, "--json")
     assert run.returncode == 3
     found = json.loads(run.stdout)
-    assert found["missing"] == ["1 recordings that annotations.csv names: 270"]
+    assert found["missing"] == ["1 recording that annotations.csv names: 270"]
     rows = next(row for row in found["totals"] if row["what"] == "rows of annotations")
     assert (rows["expected"], rows["found"]) == (1266, 3)
 

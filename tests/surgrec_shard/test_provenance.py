@@ -40,7 +40,7 @@ def test_the_page_counts_what_is_stored_missing_and_removed(corpus: Path) -> Non
     shown = run_here("provenance", corpus)
     assert shown.returncode == 0, shown.stderr
     for line in (
-        "1 sources, 3 videos, 0.01 h",
+        "1 source, 3 videos, 0.01 h",
         "- stored: 3 videos (2 train, 1 val) of 3 cases",
         "- licenses: not stated 0.0022 h, <CC0> 0.0044 h",
         "- procedures: cholecystectomy 0.0067 h",

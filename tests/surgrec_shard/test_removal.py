@@ -265,7 +265,7 @@ def test_a_build_asks_to_finish_an_interrupted_removal(
         patch.setattr(surgrec_shard.removal, "purge", kill)
         with pytest.raises(KilledError):
             remove(str(out), private, "--case", "3")
-    with pytest.raises(ShardError, match="the removal of 1 videos was interrupted"):
+    with pytest.raises(ShardError, match="the removal of 1 video was interrupted"):
         build_corpus(out, clinic.others, private=private)
     assert surgrec_shard.removal.purge is purge
     assert remove(str(out), private, "--case", "3").returncode == 0

@@ -30,7 +30,7 @@ def test_labels_are_shown_as_a_table_and_a_strip_over_the_video(
     assert first == ["phase", "access", "0.00", "2.00", "0:00:00", "0:00:02"]
     assert "A" * 30 + "." * 15 + "B" * 15 in lines
     assert "  A  access: 2.0 s" in lines
-    assert lines[-1] == "2 labels, video 0:00:04, 1 gaps, 10 left out"
+    assert lines[-1] == "2 labels, video 0:00:04, 1 gap, 10 left out"
 
     found = json.loads(run_here(*words, "--json").stdout)
     assert (found["video_s"], found["counts"]["label_gaps"]) == (4.0, 1)

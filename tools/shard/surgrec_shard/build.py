@@ -10,6 +10,7 @@ from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError
 from surgrec.shards import CorpusFile
 from surgrec.storage import Store
+from surgrec.text import counted
 from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
 from surgrec_shard.convergence import Convergence, Places, Progress, Work
@@ -143,7 +144,7 @@ class Build:
             if converging.unfinished == converging.groups.keys() and not has_samples:
                 first = failures[0]
                 raise ManifestError(
-                    f"none of the {len(config.videos)} videos can be used "
+                    f"none of {counted(len(config.videos), 'video')} can be used "
                     f"(the first, {first.path}: {first.detail}); {report} lists the reason for each"
                 )
             if removed.videos:
@@ -236,8 +237,8 @@ class Build:
         if begun.videos and not is_finished_here:
             number = sum(map(len, begun.videos.values()))
             raise ShardError(
-                f"the removal of {number} videos was interrupted; finish it with the same command, "
-                "then build"
+                f"the removal of {counted(number, 'video')} was interrupted; finish it with the "
+                "same command, then build"
             )
 
     def _unlisted(
@@ -261,17 +262,17 @@ class Build:
 
             if unlisted and unread:
                 raise ShardError(
-                    f"{config.store.address} has {unlisted} videos of the source {source!r} that "
-                    f"are not among the readable ones of this build; {len(unread)} cannot be read "
-                    f"(the first, {unread[0].path}: {unread[0].detail}); make them readable, or "
-                    "no longer list them"
+                    f"{config.store.address} has {counted(unlisted, 'video')} of the source "
+                    f"{source!r} beyond the readable ones of this build; {len(unread)} cannot be "
+                    f"read (the first, {unread[0].path}: {unread[0].detail}); make them readable, "
+                    "or no longer list them"
                 )
             if unlisted and not config.remove_unlisted:
                 raise ShardError(
-                    f"{config.store.address} has {unlisted} videos of the source {source!r} that "
-                    "this build does not list, or whose files have other bytes now; list these "
-                    "files again, or remove the videos with --remove_unlisted true while no run "
-                    "reads the source"
+                    f"{config.store.address} has {counted(unlisted, 'video')} of the source "
+                    f"{source!r} that this build does not list, or whose files have other bytes "
+                    "now; list these files again, or remove the videos with --remove_unlisted true "
+                    "while no run reads the source"
                 )
             if config.remove_unlisted:
                 removed = removed.joined(

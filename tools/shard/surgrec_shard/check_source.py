@@ -13,6 +13,7 @@ import numpy as np
 from surgrec.annotations import LabelFiles, VideoClock, fill, read_column, read_labels
 from surgrec.errors import ManifestError
 from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
+from surgrec.text import counted
 from surgrec_shard.label_checks import latest_end_s
 from surgrec_shard.presets import FoundRecording, FoundSource, Preset, find_source, plain_name
 
@@ -194,7 +195,8 @@ def _shared_files(preset: Preset, found: FoundSource) -> tuple[list[str], int]:
         absent = sorted(set(cells) - there)
         if absent:
             missing.append(
-                f"{len(absent)} recordings that {rule.files} names: {', '.join(absent[:10])}"
+                f"{counted(len(absent), 'recording')} that {rule.files} names: "
+                f"{', '.join(absent[:10])}"
                 f"{', ...' if len(absent) > 10 else ''}"
             )
     return missing, rows

@@ -398,7 +398,7 @@ def _damage_notes(times_s: list[float], facts: RecordingFacts) -> Iterator[str]:
         return
     places = sorted({round(time_s) for time_s in times_s})
     listed = ", ".join(map(str, places[:_MOST_PLACES]))
-    more = f" and {len(places) - _MOST_PLACES} more places" if len(places) > _MOST_PLACES else ""
+    more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
     rest = "; the file has no timestamps: the rest is left out" if facts.timeline.is_bare else ""
     yield f"damaged data near {listed} s{more}: pictures may be missing there{rest}"
 

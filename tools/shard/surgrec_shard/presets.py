@@ -28,6 +28,7 @@ from surgrec.annotations import (
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.json_files import typed
 from surgrec.manifest import SPLITS, Split, Video
+from surgrec.text import counted
 from surgrec.user_patterns import NamedPattern
 from surgrec.video_folder import (
     FolderFiles,
@@ -419,8 +420,8 @@ class _Files:
         found = self.find(template, {})
         if len(found) != 1:
             raise ManifestError(
-                f"{len(found)} files are called {template}, which holds the split; give a complete "
-                "copy, or another split"
+                f"{counted(len(found), 'file is', 'files are')} called {template}, which holds the "
+                "split; give a complete copy, or another split"
             )
         return found
 

@@ -10,6 +10,7 @@ from surgrec.errors import ShardError
 from surgrec.shards import CorpusFile, Source
 from surgrec.shards.history import Change
 from surgrec.storage import Store
+from surgrec.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,8 @@ def as_text(provenance: Provenance) -> str:
     lines = [f"# Provenance of {provenance.corpus}", ""]
     hours = sum(source.hours for source in provenance.sources)
     lines += [
-        f"{len(provenance.sources)} sources, "
-        f"{sum(source.videos for source in provenance.sources)} videos, {hours:.2f} h. "
+        f"{counted(len(provenance.sources), 'source')}, "
+        f"{counted(sum(source.videos for source in provenance.sources), 'video')}, {hours:.2f} h. "
         f"Names of cases and videos were made with the private key {provenance.key or 'unknown'}.",
         "",
     ]
@@ -172,8 +173,14 @@ def _facts(source: SourceProvenance) -> list[tuple[str, str]]:
     """Return names and values of a source, as words."""
     splits = ", ".join(f"{count} {split}" for split, count in source.videos_per_split.items())
     return [
-        ("stored", f"{source.videos} videos ({splits}) of {source.cases} cases"),
-        ("length", f"{source.hours:.4f} h in {source.clips} clips, {source.bytes / 1e6:.1f} MB"),
+        (
+            "stored",
+            f"{counted(source.videos, 'video')} ({splits}) of {counted(source.cases, 'case')}",
+        ),
+        (
+            "length",
+            f"{source.hours:.4f} h in {counted(source.clips, 'clip')}, {source.bytes / 1e6:.1f} MB",
+        ),
         ("licenses", _hours(source.licenses)),
         ("procedures", _hours(source.procedures)),
         ("videos not stored", _counts(source.dropped_videos)),
@@ -185,9 +192,9 @@ def _facts(source: SourceProvenance) -> list[tuple[str, str]]:
 
 def _change(change: Change) -> str:
     return (
-        f"{change.at} {change.command} of {change.source}: {change.videos_added} videos added, "
-        f"{change.videos_removed} removed; digest {change.digest_before[:12]} before, "
-        f"{change.digest_after[:12] or 'none'} after"
+        f"{change.at} {change.command} of {change.source}: "
+        f"{counted(change.videos_added, 'video')} added, {change.videos_removed} removed; "
+        f"digest {change.digest_before[:12]} before, {change.digest_after[:12] or 'none'} after"
     )
 
 

@@ -10,6 +10,7 @@ from surgrec.ranges import Range
 from surgrec.recordings.picture_files import HIGHEST_RATE
 from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
+from surgrec.text import counted
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
@@ -177,7 +178,7 @@ def _print_result(result: BuildResult, store: Store) -> None:
     for failure in result.failures[:_SHOWN_FAILURES]:
         say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
     if len(result.failures) > _SHOWN_FAILURES:
-        say(f"[yellow]skipped[/yellow] {len(result.failures) - _SHOWN_FAILURES} more videos")
+        say(f"[yellow]skipped[/yellow] {len(result.failures) - _SHOWN_FAILURES} more")
     for path, note in list(result.unread_ends.items())[:_SHOWN_FAILURES]:
         say(f"[yellow]without its end[/yellow] {escape(f'{path}: {note}')}")
     if len(result.unread_ends) > _SHOWN_FAILURES:
@@ -190,12 +191,14 @@ def _print_result(result: BuildResult, store: Store) -> None:
         )
     for name, entry in result.corpus.sources.items():
         say(
-            f"{name}: {entry.samples} clips of {entry.videos} videos, {entry.hours:.2f} h, "
-            f"{entry.bytes / 1e6:.1f} MB in {len(entry.shards)} shards"
+            f"{name}: {counted(entry.samples, 'clip')} of {counted(entry.videos, 'video')}, "
+            f"{entry.hours:.2f} h, {entry.bytes / 1e6:.1f} MB in "
+            f"{counted(len(entry.shards), 'shard')}"
         )
     work = result.work
     say(
-        f"{work.videos_encoded} videos encoded, {work.clips_reused} stored clips reused, "
-        f"{work.groups_packed} groups packed"
+        f"{counted(work.videos_encoded, 'video')} encoded, "
+        f"{counted(work.clips_reused, 'stored clip')} reused, "
+        f"{counted(work.groups_packed, 'group')} packed"
     )
     say(escape(f"corpus: {store.address}\nprivate report on every video: {result.report}"))

@@ -11,7 +11,7 @@ from surgrec.errors import ConfigError, ManifestError
 from surgrec.ranges import Range
 from surgrec.recordings import BadVideoError, Recording
 from surgrec.terminal import escape, print_json, print_result, result_table, strip
-from surgrec.text import visible
+from surgrec.text import counted, visible
 from surgrec_shard.label_checks import LabelCounts, count_oddities
 from surgrec_shard.labels import clock_of
 
@@ -103,15 +103,17 @@ def _print_labels(
     for task, segments in list(by_task.items())[:_MOST_TASKS]:
         _print_strip(task, segments, whole_s)
     if len(by_task) > _MOST_TASKS:
-        print_result(f"... and {len(by_task) - _MOST_TASKS} more tasks")
+        print_result(f"... and {len(by_task) - _MOST_TASKS} more")
 
     video = f"video {_clock_time(end_s)}" if end_s is not None else "no video given"
-    counted = ", ".join(
-        f"{value} {name.removeprefix('label_').removeprefix('labels_').replace('_', ' ')}"
+    named = {
+        name.removeprefix("label_").removeprefix("labels_").replace("_", " "): value
         for name, value in asdict(counts).items()
-        if value
+    }
+    odd = ", ".join(
+        counted(value, words.removesuffix("s"), words) for words, value in named.items() if value
     )
-    print_result(f"\n{len(found.labels)} labels, {video}, {counted or 'nothing odd'}")
+    print_result(f"\n{counted(len(found.labels), 'label')}, {video}, {odd or 'nothing odd'}")
 
 
 def _print_strip(task: str, segments: Sequence[tuple[float, float, str]], whole_s: float) -> None:

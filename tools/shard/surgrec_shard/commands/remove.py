@@ -8,6 +8,7 @@ from surgrec.errors import ConfigError
 from surgrec.ranges import Range
 from surgrec.storage import open_store
 from surgrec.terminal import escape, say, stage_progress
+from surgrec.text import counted
 from surgrec_shard.convergence import Places
 from surgrec_shard.private import PrivateFolder, default_private_folder
 from surgrec_shard.removal import Removal, Removed, Selection
@@ -80,9 +81,10 @@ def remove(
 
 def _print(removed: Removed) -> None:
     for source, videos in removed.videos.items():
-        say(escape(f"{source}: removed {len(videos)} videos: {', '.join(videos) or 'none stored'}"))
+        names = ", ".join(videos) or "none stored"
+        say(escape(f"{source}: removed {counted(len(videos), 'video')}: {names}"))
     say(escape(f"cases: {', '.join(removed.cases) or 'none stored'}"))
-    say(escape(f"{removed.clips} clips, {removed.hours:.2f} h"))
+    say(escape(f"{counted(removed.clips, 'clip')}, {removed.hours:.2f} h"))
     for source, (before, after) in removed.changes.items():
         say(escape(f"{source}: digest {before[:12]} before, {after[:12] or 'none'} after"))
     for path in removed.originals:

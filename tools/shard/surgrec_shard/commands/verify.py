@@ -1,6 +1,7 @@
 """`surgrec-shard verify`: every byte of a corpus against its digests and its index."""
 
 from surgrec.terminal import escape, say, stage_progress
+from surgrec.text import counted
 from surgrec_shard import verify as verification
 
 
@@ -19,10 +20,10 @@ def verify(corpus: str, decode: bool = False) -> int:
         say(f"[red]problem[/red] {escape(problem)}")
 
     number = len(findings.problems)
-    verdict = "1 problem" if number == 1 else f"{number or 'no'} problems"
+    verdict = counted(number, "problem") if number else "no problems"
     say(
-        f"{findings.shards} shards and {findings.samples} samples read, "
-        f"{findings.decoded} clips decoded: {verdict}"
+        f"{counted(findings.shards, 'shard')} and {counted(findings.samples, 'sample')} read, "
+        f"{counted(findings.decoded, 'clip')} decoded: {verdict}"
     )
     if number:
         say("copy the named files again, or remove them and run the same build again")
