@@ -1,6 +1,8 @@
 """Configs as plain values, and back: dataclasses as mappings, lists, text and numbers.
 
-Nothing is imported or executed, whatever the values are.
+Nothing is imported or executed, whatever the values are. `json_files.typed` is another converter,
+of files in which every value is given: it has no defaults of nested configs and no short forms, and
+converts a whole value at once. This one names the option and the nearest known name.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -91,7 +93,7 @@ def to_type(hint: Any, value: Any, place: str = "", default: Any = MISSING) -> A
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
         value = _as_written_for(plain, value)
     try:
-        return msgspec.convert(value, plain, dec_hook=_path)
+        return msgspec.convert(value, plain, dec_hook=as_path)
     except msgspec.ValidationError:
         raise ConfigError(f"{place} is {shown(value)}; give {words_for(hint)}") from None
 
@@ -259,11 +261,11 @@ def _as_written_for(hint: Any, value: float) -> float | int:
     return int(value) if int in kinds and float not in kinds else value
 
 
-def _path(kind: type, value: object) -> object:
+def as_path(kind: type, value: object) -> object:
     """Convert text to a path, which msgspec does not know."""
     if kind is Path and isinstance(value, str) and "\0" not in value:
         return Path(value)
-    raise ValueError
+    raise ValueError(f"{shown(value)} is no path")
 
 
 def _join(place: str, name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar, is_typeddict
 
 import msgspec
 
+from surgrec.config_values import as_path
 from surgrec.errors import SurgrecError, reason
 from surgrec.regular_files import open_regular_file, read_regular
 from surgrec.terminal import escape, say
@@ -183,7 +184,7 @@ def typed(
         SurgrecError: Of class `error`. The value does not have the type.
     """
     try:
-        result = msgspec.convert(value, kind, dec_hook=_as_path)
+        result = msgspec.convert(value, kind, dec_hook=as_path)
     except msgspec.ValidationError as problem:
         raise error(f"{context}{_difference(value, kind, str(problem))}; {remedy}") from None
     except SurgrecError as problem:  # a dataclass checks its own values
@@ -284,13 +285,6 @@ def _check_characters(value: object) -> None:
         raise _InvalidError("has half of a surrogate pair in place of a character") from None
 
 
-def _as_path(kind: type, value: object) -> object:
-    """Convert a text to a path, which msgspec does not know."""
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise TypeError(f"`{kind}` cannot be read from JSON")
-
-
 def _difference(value: object, kind: Any, message: str) -> str:
     """Return a message of msgspec as the rest of a sentence: `: a.b is a text, not a list`."""
     fault, _, place = message.partition(" - at `$")
@@ -331,7 +325,7 @@ def _first_fault(value: Any, kind: Any, message: str, path: list[Any]) -> str:
 
     def is_refused(count: int) -> bool:
         try:
-            msgspec.convert(_keep_keys(value, path, keys[:count]), kind, dec_hook=_as_path)
+            msgspec.convert(_keep_keys(value, path, keys[:count]), kind, dec_hook=as_path)
         except msgspec.ValidationError as error:
             return str(error) == message
         return False

@@ -97,6 +97,10 @@ def test_a_text_that_is_not_json_is_refused(text: bytes, words: str) -> None:
             '{"parts": {"a": [{"name": "x", "size": 1, "seize": 1}]}}',
             "a.json has the unknown field parts.a[0].seize;",
         ),
+        (
+            '{"parts": {"a": [{"name": "x", "size": 1, "path": "b\\u0000"}]}}',
+            "a.json: parts.a[0].path has the fault: 'b\\x00' is no path;",
+        ),
         ('{"parts": {"a": [{"name": "x", "size": -1}]}}', "a.json: size is -1; give 0 or more"),
     ],
 )
