@@ -23,7 +23,7 @@ SPLITS: tuple[str, ...] = get_args(Split)
 KNOWN_DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic", "open", "microscopy", "other")
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
 OPTIONAL_COLUMNS = (
-    *("patient", "procedure", "view", "license", "labels", "mapping", "public", "fps"),
+    *("patient", "procedure", "view", "license", "labels", "mapping", "public", "fps", "drop"),
 )
 PLAIN_SUFFIXES = (".csv", ".tsv")
 """Suffixes of files of labels that need no mapping."""
@@ -67,6 +67,8 @@ class Video:
     """Store names unchanged in the corpus; by default pseudonyms replace them."""
     patient: str = ""
     """Name of the patient, if several cases or sources may show the same one."""
+    drop: Path | None = None
+    """CSV file of stretches that are not stored."""
     pictures: PictureFiles | None = None
     """The pictures, if the video is given as such."""
 
@@ -291,6 +293,7 @@ def _video(folder: Path, row: dict[str, str], mapping_of: Callable[[Path], Label
         else (),
         public=public == "true",
         patient=row.get("patient", ""),
+        drop=folder / row["drop"] if row.get("drop") else None,
         pictures=PictureFiles(rate=_rate(row["fps"])) if row.get("fps") else None,
     )
 

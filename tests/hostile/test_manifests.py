@@ -56,6 +56,17 @@ def labels(content: str | bytes) -> Make:
     return make
 
 
+def dropped(content: str | bytes) -> Make:
+    """The build of one video, parts of which a list drops."""
+
+    def make(folder: Path) -> Sequence[object]:
+        (folder / "a.mp4").write_bytes(b"no video" * 100)
+        (folder / "d.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return manifest(f"{HEADER},drop\n{ROW},d.csv\n")(folder)
+
+    return make
+
+
 def expression(text: str) -> Make:
     """The build of a folder whose cases an expression finds."""
 
@@ -201,7 +212,25 @@ LISTS: dict[str, tuple[str, str]] = {
     "100,000 words": ("a " * 100_000 + "\n", "has 100000 words"),
     "a segment that ends before its start": ("a.mp4 5 1 x\n", READ),
 }
+STRETCH = "start_s,end_s,reason\n"
+STRETCHES: dict[str, tuple[str | bytes, str]] = {
+    "nothing": ("", "has no column"),
+    "a header alone": (STRETCH, READ),
+    "a stretch backward": (f"{STRETCH}5,4,x\n", "ends at 4 s, but starts at 5 s"),
+    "a stretch of no length": (f"{STRETCH}5,5,x\n", "ends at 5 s, but starts at 5 s"),
+    "NaN": (f"{STRETCH}nan,4,x\n", "start_s is 'nan', not a number of seconds"),
+    "infinity": (f"{STRETCH}1,inf,x\n", "end_s is 'inf', not a number of seconds"),
+    "a clock time": (f"{STRETCH}00:01:00,00:02:00,x\n", "start_s is '00:01:00', not a number"),
+    "5,000 digits": (f"{STRETCH}1,{'9' * 5000},x\n", "not a number of seconds"),
+    "a name as the reason": (f"{STRETCH}1,2,Mr Smith\n", "is not one word"),
+    "a formula as the reason": (f"{STRETCH}1,2,=cmd\n", "is not one word"),
+    "a video as the list": (b"\0\0\0 ftypisom", "NUL bytes"),
+}
 KINDS: list[Kind] = [
+    *(
+        Worded(name=f"a list of stretches with {name}", make=dropped(text), words=words)
+        for name, (text, words) in STRETCHES.items()
+    ),
     *(
         Worded(
             name=f"a manifest with {name} ends in one sentence", make=manifest(text), words=words

@@ -20,7 +20,7 @@ from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import PackSettings, PlannedVideo
 from surgrec_shard.interrupted import BegunRemoval, RemovedVideos
-from surgrec_shard.label_checks import require_fitting_labels
+from surgrec_shard.label_checks import require_fitting_labels, require_fitting_list
 from surgrec_shard.overlaps import OverlapFinder
 from surgrec_shard.plan_videos import plan_videos
 from surgrec_shard.private import PrivateFolder
@@ -118,6 +118,7 @@ class Build:
                 workers=config.workers,
                 progress=lambda done: self._progress("reading", done, len(config.videos)),
             )
+            planned = [self._with_curation(video) for video in planned]
             finder = self._overlap_finder()
             if finder:
                 planned = finder.remembered(planned)
@@ -304,10 +305,17 @@ class Build:
             self._config.encode,
             folder,
             video.identity,
-            partial(require_fitting_labels, video),
+            partial(_require_fitting, video),
             video.video.pictures,
-            Curation(settings=self._config.curate.of_split(video.video.split)),
+            self._curation_of(video),
         )
+
+    def _curation_of(self, video: PlannedVideo) -> Curation:
+        settings = self._config.curate.of_split(video.video.split)
+        return Curation(settings=settings, listed=video.listed)
+
+    def _with_curation(self, video: PlannedVideo) -> PlannedVideo:
+        return replace(video, curation=self._curation_of(video).identity(self._config.curate))
 
     def _as_failures(self, entries: Sequence[LeftOut]) -> list[VideoFailure]:
         """Return what was not taken as failures of the only source of a folder."""
@@ -322,6 +330,12 @@ class Build:
             )
             for left_out in entries
         ]
+
+
+def _require_fitting(video: PlannedVideo, end_s: float, fps: float) -> None:
+    """Refuse labels and a list of stretches that are not those of the video."""
+    require_fitting_labels(video, end_s, fps)
+    require_fitting_list(video, end_s)
 
 
 def _unread_ends(

@@ -16,6 +16,7 @@ from surgrec.recordings import BadVideoError
 from surgrec.shards import CorpusFile, Dropped, SourceEntry, settle_tables
 from surgrec.shards.history import Change
 from surgrec.storage import Store
+from surgrec_shard.curation import own_config
 from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.exports import remove_exports
 from surgrec_shard.group_records import (
@@ -209,7 +210,7 @@ class Convergence:
             config=self._plans[source].config,
             records=self._records.of_source(source),
             wanted={
-                video.id
+                video.id: own_config(self._plans[source].config, video.curation)
                 for group in self.waiting
                 if group.source == source
                 for video in group.videos
@@ -281,7 +282,7 @@ class Convergence:
                 self.work.videos_encoded += 1
 
     def _encoding_folder(self, video: PlannedVideo) -> Path:
-        config = self._plans[video.video.source].config
+        config = own_config(self._plans[video.video.source].config, video.curation)
         return self._places.work / "videos" / config / f"{video.video.source}-{video.id}"
 
     def _remove_encodings(self, group: Group) -> None:

@@ -11,6 +11,7 @@ from surgrec.annotations import Label, VideoLabels
 from surgrec.manifest import Video
 from surgrec.ranges import Range, check_ranges
 from surgrec.recordings import FileIdentity
+from surgrec_shard.curation import ListedStretch
 
 _PACKING_VERSION = 2
 """Raise it with every change of grouping or packing that changes the bytes of a shard."""
@@ -47,6 +48,10 @@ class PlannedVideo:
     """Identity of the file that was hashed; None if it need not be compared."""
     overlap: str = ""
     """Why the video is left out: it overlaps a corpus for evaluation. A private sentence."""
+    listed: tuple[ListedStretch, ...] = ()
+    """Stretches that are not stored."""
+    curation: str = ""
+    """Digest of what decides its clips beside the settings of the build; empty: nothing."""
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -67,6 +72,7 @@ class PlannedVideo:
             "license": video.license,
             "labels": [asdict(label) for label in self.labels],
             **({"left_out": "overlap"} if self.overlap else {}),
+            **({"curation": self.curation} if self.curation else {}),
         }
 
 

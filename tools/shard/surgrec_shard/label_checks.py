@@ -96,6 +96,21 @@ def require_fitting_labels(planned: PlannedVideo, end_s: float, fps: float) -> N
     )
 
 
+def require_fitting_list(planned: PlannedVideo, end_s: float) -> None:
+    """Refuse a list of stretches to drop that ends after its video: it is in another unit.
+
+    Raises:
+        BadVideoError: Names the list, the stretch and the length of the video.
+    """
+    for stretch in planned.listed:
+        if stretch.end_s > latest_end_s(end_s):
+            raise BadVideoError(
+                "drop",
+                f"{planned.video.drop}: the stretch from {stretch.start_s:g} to {stretch.end_s:g} "
+                f"s ends behind the video, which lasts {end_s:.1f} s; give seconds of this video",
+            )
+
+
 def latest_end_s(end_s: float) -> float:
     """Return the latest end of labels that is accepted for a video of this length, seconds."""
     return end_s + min(_OVERSHOOT_S + _OVERSHOOT_SHARE * end_s, _MOST_OVERSHOOT_S)

@@ -10,6 +10,7 @@ from surgrec.annotations import Label
 from surgrec.shards import Clip, Sample, Shard, ShardWriter, shard_name
 from surgrec.storage import Store
 from surgrec_shard.clip_writer import EncodedClip
+from surgrec_shard.curation import own_config
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.group_records import is_stored
@@ -88,7 +89,7 @@ def describe_clips(planned: PlannedVideo, encoded: EncodedVideo, config: str) ->
     Args:
         planned: The video with its names.
         encoded: Its clips.
-        config: Digest of the encoding settings.
+        config: Digest of the encoding settings of its source.
     """
     video = planned.video
 
@@ -113,7 +114,7 @@ def describe_clips(planned: PlannedVideo, encoded: EncodedVideo, config: str) ->
                 native_height=encoded.native_height,
                 crop=f"0,0,{encoded.native_width},{encoded.native_height}",
                 license=video.license,
-                config=config,
+                config=own_config(config, planned.curation),
                 blur=clip.blur,
                 brightness=clip.brightness,
                 motion=clip.motion,

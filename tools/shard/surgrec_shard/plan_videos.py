@@ -9,6 +9,7 @@ from surgrec.annotations import VideoLabels
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError, FileIdentity
 from surgrec.recordings.picture_files import open_recording
+from surgrec_shard.curation import ListedStretch, read_listed
 from surgrec_shard.group_records import VideoFailure
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.labels import labels_of
@@ -74,6 +75,7 @@ class _ReadVideo:
     sha256: str
     identity: FileIdentity
     annotations: VideoLabels
+    listed: tuple[ListedStretch, ...]
 
 
 def _read(private: PrivateFolder, video: Video) -> _ReadVideo | BadVideoError:
@@ -84,6 +86,7 @@ def _read(private: PrivateFolder, video: Video) -> _ReadVideo | BadVideoError:
                 sha256=private.sha256(recording),
                 identity=recording.identity,
                 annotations=labels_of(video, recording),
+                listed=read_listed(video.drop) if video.drop else (),
             )
     except BadVideoError as error:
         return error
@@ -98,7 +101,12 @@ def _plan(video: Video, read: _ReadVideo, private: PrivateFolder, *, public: boo
     else:
         case = private.case_name(video.source, video.case, video.patient)
     return PlannedVideo(
-        video=video, id=name, case=case, annotations=read.annotations, identity=read.identity
+        video=video,
+        id=name,
+        case=case,
+        annotations=read.annotations,
+        identity=read.identity,
+        listed=read.listed,
     )
 
 

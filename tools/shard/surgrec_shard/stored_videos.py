@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from surgrec_shard.curation import CURATED
 from surgrec_shard.encode import DroppedStretch, EncodedVideo, spool_video
 from surgrec_shard.group_records import OVERLAP, PackedGroup, VideoFailure, is_stored
 
+_OF_THIS_BUILD = ("labels", "drop", OVERLAP, CURATED)
+"""Beginnings of the reasons that other input than the file decides: it may have changed."""
+
 
 class StoredVideos:
     """The videos of one source whose clips are in the store, from an earlier build.
@@ -28,9 +31,10 @@ class StoredVideos:
         store: The corpus root.
         source: Name of the source.
         entry: Its entry in `corpus.json`; None if it has none.
-        config: Digest of the encoding settings; clips of other settings are not used.
+        config: Digest of the encoding settings of the source.
         records: Finished groups of this source, also of earlier plans.
-        wanted: Names of the videos to look for.
+        wanted: For each video to look for, by name, the digest of its encoding; clips of another
+            one are not used.
 
     Raises:
         ShardError: The index of the source breaks the format.
@@ -44,9 +48,9 @@ class StoredVideos:
         *,
         config: str,
         records: Iterable[PackedGroup],
-        wanted: Collection[str],
+        wanted: Mapping[str, str],
     ) -> None:
-        self._store, self._source, self._config = store, source, config
+        self._store, self._source = store, source
         self._wanted = wanted
         self._is_stored = cache(partial(is_stored, store, source))
         self._samples: dict[str, list[Sample]] = {}
@@ -58,15 +62,14 @@ class StoredVideos:
 
         for record in records:
             if record.config == config:
-                self._damaged |= record.damaged
-                self._notes |= record.notes
                 self.failures |= {
                     failure.video: failure
                     for failure in record.failures
-                    if not failure.may_pass
-                    and not failure.reason.startswith(("labels", OVERLAP, CURATED))
+                    if not failure.may_pass and not failure.reason.startswith(_OF_THIS_BUILD)
                 }
-                self._add(record.shards, record.samples, record.dropped)
+                added = self._add(record.shards, record.samples, record.dropped)
+                self._damaged |= {video: record.damaged.get(video, 0) for video in added}
+                self._notes |= {video: record.notes.get(video, []) for video in added}
         self.published = self._add_published(entry) if entry else frozenset[str]()
         """Names of the videos that `corpus.json` lists with at least one clip."""
 
@@ -153,12 +156,12 @@ class StoredVideos:
 
     def _add(
         self, shards: Iterable[Shard], samples: Iterable[Sample], dropped: Iterable[Dropped]
-    ) -> None:
-        """Add the wanted videos that are stored whole, with all of their shards."""
+    ) -> Collection[str]:
+        """Add the wanted videos that are stored whole, with all of their shards. Return them."""
         shard_of = {shard.name: shard for shard in shards}
         by_video: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
-            if sample.clip.video in self._wanted and sample.clip.config == self._config:
+            if self._wanted.get(sample.clip.video) == sample.clip.config:
                 by_video[sample.clip.video].append(sample)
 
         usable = {
@@ -173,3 +176,4 @@ class StoredVideos:
                 self._dropped[row.video].append(
                     DroppedStretch(start_s=row.start_s, end_s=row.end_s, reason=row.reason)
                 )
+        return usable.keys()

@@ -64,7 +64,8 @@ def build(
         out: The corpus: a folder, or s3://bucket/prefix.
         manifest: CSV file, or JSON lines, that lists videos. Required columns: path, source,
             domain, case, split.
-            Optional columns: patient, procedure, view, license, labels, mapping, public, fps.
+            Optional columns: patient, procedure, view, license, labels, mapping, public, fps,
+            drop.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
             Videos are recognized by their content. Linked folders are searched too, hidden ones are
             not.

@@ -7,6 +7,16 @@ Example:
 """
 
 from surgrec_shard.curation._curator import CURATED, CuratedStretch, Curator
-from surgrec_shard.curation._settings import CurateSettings, Curation
+from surgrec_shard.curation._listed import ListedStretch, read_listed
+from surgrec_shard.curation._settings import CurateSettings, Curation, own_config
 
-__all__ = ["CURATED", "CurateSettings", "CuratedStretch", "Curation", "Curator"]
+__all__ = [
+    "CURATED",
+    "CurateSettings",
+    "CuratedStretch",
+    "Curation",
+    "Curator",
+    "ListedStretch",
+    "own_config",
+    "read_listed",
+]

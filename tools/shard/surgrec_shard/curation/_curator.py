@@ -15,6 +15,7 @@ from pathlib import Path
 from surgrec.recordings import BadVideoError
 from surgrec_shard.clip_writer import EncodedClip, FrameFormat
 from surgrec_shard.curation._frame_queue import FrameQueue
+from surgrec_shard.curation._listed import ListedFilter
 from surgrec_shard.curation._measures import (
     Change,
     FrameMeasures,
@@ -39,7 +40,7 @@ class CuratedStretch:
     start_s: float
     end_s: float
     reason: str
-    """`black`, `white`, `constant`, `frozen` or `blurred`."""
+    """`black`, `white`, `constant`, `frozen`, `blurred`, `listed` or `listed:` and a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class Curator:
 
     def __init__(self, curation: Curation, frames: FrameFormat, folder: Path) -> None:
         self._settings, self._frames = curation.settings, frames
+        self._listed = ListedFilter(curation.listed, frames.rate)
         self._block_frames = max(2, round(frames.rate))
         self._measured: list[_Measured] = []
         self._last: Plane | None = None
@@ -117,6 +119,7 @@ class Curator:
         Raises:
             OSError: The disk is full.
         """
+        frames = self._listed.kept(frames)
         for part in (part for held in frames for part in self._parts(held)):
             measured = list(self._measure(part))
             self._measured += measured
@@ -135,6 +138,8 @@ class Curator:
             self._block.measured += measured
         yield from self._end_block()
         yield from self._end_run()
+        for first, end, reason in self._listed.dropped():
+            self._record(first, end, reason)
 
     def measured(self, clip: EncodedClip) -> EncodedClip:
         """Return a clip of the kept frames with the means of its measures, to 4 digits."""
@@ -166,7 +171,7 @@ class Curator:
         return BadVideoError(
             f"{CURATED}{most[0][0]}",
             f"curation drops {reasons}, which leaves no {min_clip_s:g} s in a row; look at the "
-            "video, and change the options --curate if it is good",
+            "video, and change the options --curate or its list of stretches if it is good",
         )
 
     def _parts(self, frames: Frames) -> Iterator[Frames]:
@@ -217,7 +222,7 @@ class Curator:
         """Record the run as dropped, or yield its frames."""
         run, self._run = self._run, _Run()
         if run.finding and run.num_frames >= self._fewest_frames:
-            self._record(run)
+            self._record(run.first, run.end, run.finding)
             self._is_cut = True
         for part in self._held.take(run.parts):
             yield replace(part, starts=part.starts or self._is_cut)
@@ -227,9 +232,9 @@ class Curator:
     def _fewest_frames(self) -> float:
         return self._settings.min_drop_s * float(self._frames.rate) - 0.5
 
-    def _record(self, run: _Run) -> None:
-        start_s, end_s = (round(float(n / self._frames.rate), 6) for n in (run.first, run.end))
-        self.dropped.append(CuratedStretch(start_s=start_s, end_s=end_s, reason=run.finding))
+    def _record(self, first: int, end: int, reason: str) -> None:
+        start_s, end_s = (round(float(frame / self._frames.rate), 6) for frame in (first, end))
+        self.dropped.append(CuratedStretch(start_s=start_s, end_s=end_s, reason=reason))
 
     def _judge(self, measured: Sequence[_Measured]) -> str:
         """Return the reason to drop a block, or an empty text."""

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 from surgrec.config_values import as_plain
 from surgrec.manifest import Split
 from surgrec.ranges import Range, check_ranges
+from surgrec_shard.curation._listed import ListedStretch
 
 _CURATION_VERSION = 1
 """Raise it with every change here that changes which frames are dropped."""
@@ -75,3 +76,22 @@ class Curation:
     """The curation of one video."""
 
     settings: CurateSettings = CurateSettings()
+    listed: tuple[ListedStretch, ...] = ()
+    """Stretches that are dropped in any case."""
+
+    def identity(self, settings: CurateSettings) -> str:
+        """Return what this video has beside the settings of the build: a digest; empty: nothing."""
+        own = [self.settings != settings, [asdict(stretch) for stretch in self.listed]]
+        if not any(own):
+            return ""
+        return hashlib.sha256(json.dumps(own).encode("utf-8")).hexdigest()[:12]
+
+
+def own_config(config: str, curation: str) -> str:
+    """Return the digest of the encoding of one video.
+
+    Args:
+        config: Digest of the encoding settings of its source.
+        curation: What the video has beside them; empty: nothing.
+    """
+    return hashlib.sha256(f"{config} {curation}".encode()).hexdigest()[:12] if curation else config
