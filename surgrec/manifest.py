@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from surgrec.annotations import PLAIN, LabelFiles, LabelMapping, Track, read_mapping
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE, PictureFiles
+from surgrec.recordings.view import Box, parse_boxes
 from surgrec.table_files import read_table_rows
 from surgrec.user_patterns import UserPattern
 from surgrec.video_folder import FoundVideos, printable_name
@@ -23,7 +24,18 @@ SPLITS: tuple[str, ...] = get_args(Split)
 KNOWN_DOMAINS = ("laparoscopy", "endoscopy", "cataract", "robotic", "open", "microscopy", "other")
 REQUIRED_COLUMNS = ("path", "source", "domain", "case", "split")
 OPTIONAL_COLUMNS = (
-    *("patient", "procedure", "view", "license", "labels", "mapping", "public", "fps", "drop"),
+    *(
+        "patient",
+        "procedure",
+        "view",
+        "license",
+        "labels",
+        "mapping",
+        "public",
+        "fps",
+        "drop",
+        "mask",
+    ),
 )
 PLAIN_SUFFIXES = (".csv", ".tsv")
 """Suffixes of files of labels that need no mapping."""
@@ -69,6 +81,8 @@ class Video:
     """Name of the patient, if several cases or sources may show the same one."""
     drop: Path | None = None
     """CSV file of stretches that are not stored."""
+    mask: tuple[Box, ...] = ()
+    """Boxes that are painted black."""
     pictures: PictureFiles | None = None
     """The pictures, if the video is given as such."""
 
@@ -294,6 +308,7 @@ def _video(folder: Path, row: dict[str, str], mapping_of: Callable[[Path], Label
         public=public == "true",
         patient=row.get("patient", ""),
         drop=folder / row["drop"] if row.get("drop") else None,
+        mask=parse_boxes(row.get("mask", ""), "mask"),
         pictures=PictureFiles(rate=_rate(row["fps"])) if row.get("fps") else None,
     )
 

@@ -12,6 +12,7 @@ from surgrec.recordings._inspect import RecordingFacts
 from surgrec.recordings._pictures import Picture, PictureReader
 from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._timeline import Timeline
+from surgrec.recordings.view import Box
 
 Pixels = UInt8[np.ndarray, "s s 3"]
 """The central square of a picture, RGB."""
@@ -20,17 +21,19 @@ _HAIR_S = 1e-3
 """Containers round the times of pictures; Matroska rounds to milliseconds."""
 
 
-def stored_size(facts: RecordingFacts, short_side_px: int) -> tuple[int, int]:
-    """Return width and height of a recording as it is stored, pixels.
+def stored_size(picture: RecordingFacts | Box, short_side_px: int) -> tuple[int, int]:
+    """Return width and height of a recording, or of a part of its picture, as it is stored, pixels.
 
     Pixels are square, and both sides are even. A smaller picture is not enlarged.
 
     Args:
-        facts: Properties of the recording.
+        picture: The recording or the part.
         short_side_px: Longest shorter side.
     """
-    scale = min(1.0, short_side_px / min(facts.width, facts.height))
-    return max(2, round(facts.width * scale / 2) * 2), max(2, round(facts.height * scale / 2) * 2)
+    scale = min(1.0, short_side_px / min(picture.width, picture.height))
+    return max(2, round(picture.width * scale / 2) * 2), max(
+        2, round(picture.height * scale / 2) * 2
+    )
 
 
 def read_frames(

@@ -3,9 +3,10 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from surgrec.recordings._demux import demux
@@ -16,6 +17,7 @@ from surgrec.recordings._recording import BadVideoError, Part, Recording
 from surgrec.recordings._timeline import VideoClock
 from surgrec.recordings._trust import PictureJudge
 from surgrec.recordings.process import starting
+from surgrec.recordings.view import View
 
 PixelFormat = Literal["yuv420p", "rgb24"]
 _BYTES_PER_PIXEL = {"yuv420p": 1.5, "rgb24": 3.0}
@@ -47,6 +49,8 @@ class PictureReader:
         size: Width and height of the returned pictures, pixels.
         pixels: Their format: limited range for yuv420p, full range for rgb24.
         rate: Pictures that are wanted per second of video; others may be skipped. None: all.
+        view: The part of the pictures that is shown.
+        keys_only: Decode keyframes only, which is much faster.
 
     Example:
         >>> with PictureReader(recording, facts, size=(456, 256)) as pictures:
@@ -61,9 +65,12 @@ class PictureReader:
         size: tuple[int, int],
         pixels: PixelFormat = "yuv420p",
         rate: float | None = None,
+        view: View = View(),
+        keys_only: bool = False,
     ) -> None:
         self._recording, self._facts = recording, facts
         self._size, self._pixels, self._rate = size, pixels, rate
+        self._view, self._keys_only = view, keys_only
         self._running = ExitStack()
         self.complaints = 0
         """Number of complaints of the decoder, complete after the last picture."""
@@ -83,9 +90,11 @@ class PictureReader:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
+        shown = list(self._view.filters(self._facts.width, self._facts.height))
         for facts, start_s in zip(self._facts.parts, self._facts.starts_s, strict=True):
             part = self._recording.part(facts.start, facts.end)
-            decoder = _Decoder(part, facts, self._size, self._pixels, self._rate)
+            filters = partial(_filters, facts, self._size, self._pixels, self._rate, shown)
+            decoder = _Decoder(part, facts, self._size, self._pixels, filters, self._keys_only)
             self._running.enter_context(decoder)
             for picture in decoder:
                 yield replace(picture, time_s=picture.time_s + start_s) if start_s else picture
@@ -103,7 +112,8 @@ class _Decoder:
         facts: PartFacts,
         size: tuple[int, int],
         pixels: PixelFormat,
-        rate: float | None,
+        filters: Callable[[int], Iterator[str]],
+        keys_only: bool,
     ) -> None:
         self._clock = VideoClock(facts.timeline)
         self._judge = PictureJudge(facts.timeline)
@@ -116,8 +126,12 @@ class _Decoder:
             self._process = Ffmpeg(
                 "ffmpeg",
                 part,
-                _output(facts, size, pixels, rate, writing),
-                input_options=(*_INPUT_OPTIONS, *facts.input_options),
+                _output(facts, pixels, filters(writing)),
+                input_options=(
+                    *_INPUT_OPTIONS,
+                    *(_KEYS_ONLY if keys_only else ()),
+                    *facts.input_options,
+                ),
                 descriptors=(writing,),
                 counts_packets=True,
             )
@@ -226,19 +240,15 @@ _INPUT_OPTIONS = (
 )
 
 
-def _output(
-    facts: PartFacts,
-    size: tuple[int, int],
-    pixels: PixelFormat,
-    rate: float | None,
-    times_descriptor: int,
-) -> list[str]:
+_KEYS_ONLY = ("-skip_frame", "nokey")
+
+
+def _output(facts: PartFacts, pixels: PixelFormat, filters: Iterable[str]) -> list[str]:
     """Return the arguments that decode and filter the pictures."""
-    filters = ",".join(_filters(facts, size, pixels, rate, times_descriptor))
     return [
         *("-map", f"0:{facts.stream}", "-an", "-sn", "-dn"),
         *("-filter_threads", "1", "-max_error_rate", "1"),
-        *("-vf", filters, "-pix_fmt", pixels, "-fps_mode", "passthrough"),
+        *("-vf", ",".join(filters), "-pix_fmt", pixels, "-fps_mode", "passthrough"),
         *("-c:v", "rawvideo", "-f", "rawvideo", "pipe:1"),
     ]
 
@@ -248,6 +258,7 @@ def _filters(
     size: tuple[int, int],
     pixels: PixelFormat,
     rate: float | None,
+    shown: Sequence[str],
     times_descriptor: int,
 ) -> Iterator[str]:
     yield from _deinterlacing(facts, times_descriptor)
@@ -259,6 +270,7 @@ def _filters(
 
     yield "setpts=N"
     yield from facts.turn
+    yield from shown
     out_range = "tv" if pixels == "yuv420p" else "pc"
     yield f"scale={size[0]}:{size[1]}:{_SCALER}:out_range={out_range}"
     yield f"format={pixels}"

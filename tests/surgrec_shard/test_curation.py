@@ -141,7 +141,7 @@ def test_listed_stretches_are_dropped_in_every_split(tmp_path: Path) -> None:
     assert "0 videos encoded" in build_manifest(manifest).stderr
     manifest = make_listed(tmp_path, "start_s;end_s\n0;5\n")
     run = build_manifest(manifest)
-    assert "1 videos encoded" in run.stderr
+    assert "1 video encoded" in run.stderr
     assert dropped(tmp_path) == [(0, 5, "listed")]
 
 

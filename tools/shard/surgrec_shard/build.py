@@ -312,7 +312,7 @@ class Build:
 
     def _curation_of(self, video: PlannedVideo) -> Curation:
         settings = self._config.curate.of_split(video.video.split)
-        return Curation(settings=settings, listed=video.listed)
+        return Curation(settings=settings, listed=video.listed, masks=video.video.mask)
 
     def _with_curation(self, video: PlannedVideo) -> PlannedVideo:
         return replace(video, curation=self._curation_of(video).identity(self._config.curate))

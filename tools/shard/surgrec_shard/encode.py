@@ -27,6 +27,7 @@ from surgrec.recordings import (
     stored_size,
 )
 from surgrec.recordings.picture_files import PictureFiles, open_recording
+from surgrec.recordings.view import Box, View
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.curation import Curation, Curator
 from surgrec_shard.disk import writing_to
@@ -108,6 +109,8 @@ class EncodedVideo:
     native_fps: float
     native_width: int
     native_height: int
+    crop: str
+    """The stored part of the native frame, `x,y,width,height`."""
     end_s: float
     """End of the video, seconds."""
     dropped: list[DroppedStretch]
@@ -258,7 +261,12 @@ def _encode(
 ) -> EncodedVideo:
     if facts.is_cut:
         raise _truncated(facts.duration_s, facts.stated_s or facts.duration_s)
-    width, height = stored_size(facts, settings.short_side_px)
+    try:
+        curated = curation.view(recording, facts)
+    except FfmpegError as error:
+        raise _undecodable(error) from None
+    shown = curated.view.crop or Box(x=0, y=0, width=facts.width, height=facts.height)
+    width, height = stored_size(shown, settings.short_side_px)
     native = facts.timeline.rate
     rate = min(Fraction(settings.fps).limit_denominator(10**6), native) if settings.fps else native
     frames = FrameFormat(width=width, height=height, rate=rate, colors=facts.colors)
@@ -273,10 +281,10 @@ def _encode(
     try:
         with writing_to(folder.parent), Curator(curation, frames, folder) as curator:
             segments, complaints, damaged_s = _write_clips(
-                recording, facts, sampler, curator, frames, settings, folder
+                recording, facts, curated.view, sampler, curator, frames, settings, folder
             )
     except FfmpegError as error:
-        raise BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}") from None
+        raise _undecodable(error) from None
 
     # A video that ends before its last picture is a truncated copy.
     if facts.duration_s - sampler.end_s > shortfall_s(facts.duration_s):
@@ -309,11 +317,13 @@ def _encode(
         native_fps=facts.fps,
         native_width=facts.width,
         native_height=facts.height,
+        crop=str(shown),
         end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s, curator.end_s),
         dropped=dropped,
         complaints=complaints,
         notes=[
             *facts.notes,
+            *curated.notes,
             *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES),
             *_damage_notes(damaged_s, facts),
         ],
@@ -323,6 +333,7 @@ def _encode(
 def _write_clips(
     recording: Recording,
     facts: RecordingFacts,
+    view: View,
     sampler: Sampler,
     curator: Curator,
     frames: FrameFormat,
@@ -337,7 +348,9 @@ def _write_clips(
     clips: list[EncodedClip] = []
     size = (frames.width, frames.height)
     with (
-        PictureReader(recording, facts, size=size, rate=sampler.picture_rate) as pictures,
+        PictureReader(
+            recording, facts, size=size, rate=sampler.picture_rate, view=view
+        ) as pictures,
         ExitStack() as stack,
     ):
         writer: ClipWriter | None = None
@@ -379,6 +392,10 @@ def _select_clips(
             end_s = round(clip.start_s + clip.duration_s, 6)
             dropped.append(DroppedStretch(start_s=clip.start_s, end_s=end_s, reason="short_tail"))
     return clips, sorted(dropped, key=lambda stretch: stretch.start_s)
+
+
+def _undecodable(error: FfmpegError) -> BadVideoError:
+    return BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}")
 
 
 def _truncated(found_s: float, expected_s: float) -> BadVideoError:

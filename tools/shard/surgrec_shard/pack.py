@@ -112,7 +112,7 @@ def describe_clips(planned: PlannedVideo, encoded: EncodedVideo, config: str) ->
                 native_fps=encoded.native_fps,
                 native_width=encoded.native_width,
                 native_height=encoded.native_height,
-                crop=f"0,0,{encoded.native_width},{encoded.native_height}",
+                crop=encoded.crop,
                 license=video.license,
                 config=own_config(config, planned.curation),
                 blur=clip.blur,

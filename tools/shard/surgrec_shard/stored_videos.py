@@ -20,7 +20,7 @@ from surgrec_shard.curation import CURATED
 from surgrec_shard.encode import DroppedStretch, EncodedVideo, spool_video
 from surgrec_shard.group_records import OVERLAP, PackedGroup, VideoFailure, is_stored
 
-_OF_THIS_BUILD = ("labels", "drop", OVERLAP, CURATED)
+_OF_THIS_BUILD = ("labels", "drop", "mask", OVERLAP, CURATED)
 """Beginnings of the reasons that other input than the file decides: it may have changed."""
 
 
@@ -124,6 +124,7 @@ class StoredVideos:
             native_fps=clip.native_fps,
             native_width=clip.native_width,
             native_height=clip.native_height,
+            crop=clip.crop,
             end_s=self.end_s(video),
             dropped=self._dropped[video],
             complaints=self._damaged.get(video, 0),

@@ -3,12 +3,15 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from surgrec.config_values import as_plain
 from surgrec.manifest import Split
 from surgrec.ranges import Range, check_ranges
+from surgrec.recordings import Recording, RecordingFacts
+from surgrec.recordings.view import Box, parse_boxes
 from surgrec_shard.curation._listed import ListedStretch
+from surgrec_shard.curation._view import CuratedView, find_view
 
 _CURATION_VERSION = 1
 """Raise it with every change here that changes which frames are dropped."""
@@ -38,11 +41,18 @@ class CurateSettings:
     """Mean change of brightness in half a second that a frozen picture has at most, 0 to 1."""
     blur_limit: Annotated[float, Range(0, 1)] = 0.65
     """Blur from which a picture is blurred, as in the index: 0 sharp, 1 without detail."""
+    crop: Literal["none", "border", "circle"] = "none"
+    """Cut off what shows nothing: black borders, or all outside the circular field of a scope."""
+    max_cut: Annotated[float, Range(0, 1)] = 0.8
+    """Largest share of the picture that a crop may cut off; a larger one is not made."""
+    mask: str = ""
+    """Boxes that are painted black, such as names: `x,y,width,height;...`, pixels of the video."""
     splits: tuple[Split, ...] = ("train",)
     """Stored splits whose videos lose stretches; evaluation needs the videos as they are."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        parse_boxes(self.mask, "curate.mask")
 
     @property
     def drops(self) -> bool:
@@ -79,9 +89,24 @@ class Curation:
     listed: tuple[ListedStretch, ...] = ()
     """Stretches that are dropped in any case."""
 
+    masks: tuple[Box, ...] = ()
+    """Boxes of this video that are painted black, beside those of the settings."""
+
+    def view(self, recording: Recording, facts: RecordingFacts) -> CuratedView:
+        """Return the view of the video.
+
+        Raises:
+            BadVideoError: The file cannot be decoded.
+            FfmpegError: ffmpeg cannot decode the file.
+        """
+        settings = self.settings
+        masks = (*parse_boxes(settings.mask, "curate.mask"), *self.masks)
+        return find_view(recording, facts, masks, crop=settings.crop, max_cut=settings.max_cut)
+
     def identity(self, settings: CurateSettings) -> str:
         """Return what this video has beside the settings of the build: a digest; empty: nothing."""
-        own = [self.settings != settings, [asdict(stretch) for stretch in self.listed]]
+        listed = [asdict(stretch) for stretch in self.listed]
+        own = [self.settings != settings, listed, *map(str, self.masks)]
         if not any(own):
             return ""
         return hashlib.sha256(json.dumps(own).encode("utf-8")).hexdigest()[:12]
