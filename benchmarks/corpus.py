@@ -143,7 +143,7 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
 
 
 def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
-    """Build the first form of the originals with the tool and its defaults."""
+    """Build the first form of the originals with the tool, into clips of 10 s."""
     originals = sorted((corpus.originals / next(iter(ORIGINALS))).glob("*.mp4"))
     rows = [f"{path},{path.stem},laparoscopy,{path.stem},train" for path in originals]
     manifest = corpus.folder / "videos.csv"
@@ -160,6 +160,8 @@ def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
         str(out),
         "--public",
         "true",
+        "--encode.clip_s",
+        "10",
         *options,
     ]
     subprocess.run(build, check=True, stdin=subprocess.DEVNULL)

@@ -13,9 +13,13 @@ import pytest
 
 from surgrec.config_values import as_plain
 from surgrec.objectives import mae_masks
+from surgrec.shards import open_corpus
+from surgrec.stream import Stream
 from surgrec.training import schedule_value
 from tests.support.documents import documented_commands, parse_config
 from tests.support.processes import ROOT, load_recipe
+from tests.support.tool import build_folder, run_here
+from tests.support.videos import make_video
 
 CONFIGS = ROOT / "recipes/configs"
 FILES = {path.stem: path for path in CONFIGS.rglob("*.yaml")}
@@ -262,6 +266,27 @@ def test_a_config_resolves_to_the_values_on_record(
     resolved = dict(flat(as_plain(config)))
     assert {key: resolved[key] for key in expected} == expected
     assert resolved.keys() - expected.keys() == {"corpus", "run_dir"}
+
+
+@pytest.fixture(scope="module")
+def default_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus with the default length of clips, of a video with a shorter rest."""
+    folder = tmp_path_factory.mktemp("default")
+    video = make_video(folder / "videos" / "one.mp4", seconds=40)
+    small = ("--encode.short_side_px", 64, "--encode.preset", "ultrafast")
+    built = run_here(*build_folder(video.parent), *small, "--out", folder / "corpus")
+    assert built.returncode == 0, built.stderr
+    return folder / "corpus"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.endswith("_cooldown")))
+def test_a_default_corpus_feeds_a_cooldown(
+    recipes: dict[str, ModuleType], name: str, default_corpus: Path
+) -> None:
+    config = parsed(recipes, name)
+    stream = Stream(open_corpus(default_corpus), config.mixture, seed=0)
+    assert stream.require_sampling(config.encoder.num_frames, config.sampling_fps) == []
+    assert [stratum.size for stratum in stream.order.strata] == [2], "not the rest of 8 s"
 
 
 def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

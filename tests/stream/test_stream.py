@@ -113,7 +113,7 @@ def test_clips_shorter_than_a_training_clip_are_refused_or_left_out(
 
 
 def test_the_remedies_for_clips_that_are_all_too_short_work(tmp_path: Path) -> None:
-    """The cooldown configs need 16 s; a corpus has clips of 10 s by default. Here: 8 s and 4 s."""
+    """A training clip of 8 s, and stored clips of 4 s."""
     video = make_video(tmp_path / "videos" / "one.mp4", seconds=20)
     build = (*build_folder(video.parent), *QUICK, "--encode.clip_s", 4, "--encode.min_clip_s", 2)
     assert run_here(*build, "--out", tmp_path / "short").returncode == 0

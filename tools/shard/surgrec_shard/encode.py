@@ -55,8 +55,9 @@ class EncodeSettings:
     """Length of the shorter side, pixels; smaller videos keep their size."""
     fps: Annotated[float, Range(0, 1000)] = 8.0
     """Stored frames per second of video, at most the native rate; 0 keeps the native rate."""
-    clip_s: Annotated[float, Range(0, 86_400, above=True)] = 10.0
-    """Seconds per clip. The last clip of a stretch may be longer, by less than `min_clip_s`."""
+    clip_s: Annotated[float, Range(0, 86_400, above=True)] = 16.0
+    """Seconds per clip; 16 hold 64 frames at 4 per second. The last clip of a stretch may be
+    longer, by less than `min_clip_s`."""
     min_clip_s: Annotated[float, Range(0, 86_400, above=True)] = 4.0
     """Shortest clip, seconds; a shorter rest is joined to the clip before it, if there is one."""
     crf: Annotated[int, Range(0, 51)] = 23
