@@ -107,7 +107,7 @@ def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
     told = refusal(run_here(*build, "cataract101"))
     assert "holds no file that cataract101 describes" in told
     told = refusal(run_here(*build, "cholect50"))
-    assert "cholect50 consists of pictures, and a build takes videos" in told
+    assert "cholect50 consists of pictures, and --preset builds videos" in told
     told = refusal(run_here("build", *out, "--videos", folder, "--protocol", "tecno"))
     assert "give --preset NAME as well" in told
 

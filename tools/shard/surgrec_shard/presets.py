@@ -283,8 +283,9 @@ def videos_of_preset(
     """
     if preset.media == "pictures":
         raise ConfigError(
-            f"{preset.name} consists of pictures, and a build takes videos; make a video of each "
-            "recording and list it in a manifest"
+            f"{preset.name} consists of pictures, and --preset builds videos; list the folders of "
+            "pictures in a manifest with their rate in the column fps, or build them with "
+            "--frame_fps and --frames_from"
         )
     found = find_source(preset, folder, protocol)
     lacking = [recording for recording in found.recordings if recording.missing]
