@@ -18,7 +18,7 @@ _SEED_BITS = 56
 """Most different bits of the pairs from which copies are searched."""
 _MATCH_BITS = 66
 """Most different bits of seconds that match."""
-_MEAN_BITS = 54.0
+_MEAN_BITS = 52.0
 """Most different bits of the seconds of a copy, on average."""
 _NEW_BITS = 10
 """Least different bits of a second that adds evidence: a still picture proves nothing."""
@@ -101,10 +101,10 @@ def find_copies(
         workers: Threads.
         progress: Called with the number of finished and of all steps.
     """
-    searches = _searches(videos, others)
-    total, done, copies = len(searches) * (TABLES + 1), 0, list[Copy]()
+    total, done = _number_of_searches(videos, others) * (TABLES + 1), 0
+    copies: list[Copy] = []
     with ThreadPoolExecutor(workers) as pool:
-        for search in searches:
+        for search in _searches(videos, others):
             seeds = []
             for found in pool.map(partial(_seeds_of, search), range(TABLES)):
                 seeds.append(found)
@@ -166,23 +166,32 @@ class _Line(NamedTuple):
         return self.speed * seconds + self.offset_s
 
 
-def _searches(videos: Sequence[VideoHashes], others: Sequence[VideoHashes] | None) -> list[_Search]:
-    """Return what to search: every window of either side among the whole pictures of the other."""
-    every = [*videos, *(others or ())]
-    windows = range(min([len(WINDOWS), *(each.hashes.shape[1] for each in every)]))
+def _searches(
+    videos: Sequence[VideoHashes], others: Sequence[VideoHashes] | None
+) -> Iterator[_Search]:
+    """Yield what to search: every window of either side among the whole pictures of the other."""
     whole = _bank(videos, 0)
     other_whole = whole if others is None else _bank(others, 0)
-    searches = []
-    for window in windows:
-        part = _bank(videos, window)
-        sides = [(part, other_whole, False)]
+    for window in _windows(videos, others):
+        sides = [(videos, other_whole, False)]
         if others is not None and window:
-            sides.append((_bank(others, window), whole, True))
-        for queries, references, is_reversed in sides:
-            flipped = queries._replace(hashes=mirrored(queries.hashes))
-            for bank, is_mirrored in ((queries, False), (flipped, True)):
-                searches.append(_Search(bank, references, others is None, is_mirrored, is_reversed))
-    return searches
+            sides.append((others, whole, True))
+        for queried, references, is_reversed in sides:
+            bank = _bank(queried, window) if window else whole
+            yield _Search(bank, references, others is None, False, is_reversed)
+            bank = bank._replace(hashes=mirrored(bank.hashes))
+            yield _Search(bank, references, others is None, True, is_reversed)
+
+
+def _number_of_searches(videos: Sequence[VideoHashes], others: Sequence[VideoHashes] | None) -> int:
+    windows = len(_windows(videos, others))
+    return 2 * windows if others is None else 2 + 4 * max(0, windows - 1)
+
+
+def _windows(videos: Sequence[VideoHashes], others: Sequence[VideoHashes] | None) -> range:
+    """Return the numbers of the windows that all videos have."""
+    every = [*videos, *(others or ())]
+    return range(min([len(WINDOWS), *(each.hashes.shape[1] for each in every)]))
 
 
 def _bank(videos: Sequence[VideoHashes], window: int) -> _Bank:

@@ -1,6 +1,7 @@
 """The part of a video's pictures that shows the patient: without borders and dark corners."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
@@ -11,10 +12,12 @@ _BRIGHTEST_BLACK = 64.0
 """Borders are darker than this gray level, also in a copy with other brightness."""
 _ABOVE_BLACK = 12.0
 """Gray levels above the border at which a pixel is lit."""
-_CORNER = 0.06
-"""Side of a corner that must be lit, as a share of the region's."""
-_SMALLEST = 0.6
-"""Smallest side of the square, as a share of the lit area's shorter side. A circle needs 0.71."""
+_FEWEST_POINTS = 16
+"""Points of an edge from which a circle is fitted."""
+_ROUGHEST = 0.03
+"""Typical distance of these points from the circle, as a share of its radius."""
+_LEAST_OUTSIDE = 0.03
+"""Share of the picture that lies outside a circle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,32 +62,87 @@ def picture_region(frames: UInt8[np.ndarray, "n h w"]) -> Region:
     sampled = frames[:: max(1, len(frames) // _SAMPLES)]
     lit = _lit_pixels(sampled)
 
-    # Text on a border lights few pixels of its rows and columns.
-    rows, columns = lit.sum(axis=1), lit.sum(axis=0)
-    rows_inside = np.flatnonzero(rows > 0.3 * rows.max())
-    columns_inside = np.flatnonzero(columns > 0.3 * columns.max())
-    if not len(rows_inside):
-        rows_inside, columns_inside = np.arange(lit.shape[0]), np.arange(lit.shape[1])
-    top, bottom = float(rows_inside[0]), float(rows_inside[-1] + 1)
-    left, right = float(columns_inside[0]), float(columns_inside[-1] + 1)
-    box = Region(
+    # The square inside a circle does not depend on how much of the circle a copy shows. Text on a
+    # border lights few pixels of its rows.
+    circle = _circle(lit)
+    if circle is not None:
+        return _square_inside(circle, lit.shape[0], lit.shape[1])
+    return _box(lit)
+
+
+def _box(lit: Bool[np.ndarray, "h w"]) -> Region:
+    """Return the rows and columns that are lit more than a third of the most lit one."""
+    spans = []
+    for counts in (lit.sum(axis=1), lit.sum(axis=0)):
+        inside = np.flatnonzero(counts > 0.3 * counts.max())
+        if not len(inside):
+            inside = np.arange(len(counts))
+        spans.append((float(inside[0]), float(inside[-1] + 1)))
+    (top, bottom), (left, right) = spans
+    return Region(
         center_y=(top + bottom) / 2,
         center_x=(left + right) / 2,
         half_height=(bottom - top) / 2,
         half_width=(right - left) / 2,
     )
 
-    # A rectangular picture is used whole. In a circle, the square inside does not depend on how
-    # much of the circle a copy shows.
-    if _has_lit_corners(lit, box):
-        return box
-    half = min(box.half_height, box.half_width)
-    square = replace(box, half_height=half, half_width=half)
-    for share in np.arange(1.0, _SMALLEST, -0.02).tolist():
-        region = square.part(Window(height=share, width=share))
-        if _has_lit_corners(lit, region):
-            return region
-    return square.part(Window(height=_SMALLEST, width=_SMALLEST))
+
+class _Circle(NamedTuple):
+    """A circle, pixels."""
+
+    y: float
+    x: float
+    radius: float
+
+
+def _circle(lit: Bool[np.ndarray, "h w"]) -> _Circle | None:
+    """Return the circle whose edge the lit area has inside the picture, or None.
+
+    It is fitted by least squares (Kasa, 1976), then again without the points that lie far from it.
+    """
+    height, width = lit.shape
+    rows = np.flatnonzero(lit.any(axis=1))
+    left = lit[rows].argmax(axis=1)
+    right = width - lit[rows, ::-1].argmax(axis=1)
+    y, x = np.concatenate([rows, rows]) + 0.5, np.concatenate([left, right]).astype(np.float64)
+    is_edge = (x > 1) & (x < width - 1)
+    y, x = y[is_edge], x[is_edge]
+    for _ in range(3):
+        if len(y) < _FEWEST_POINTS:
+            return None
+        matrix = np.stack([2 * y, 2 * x, np.ones(len(y))], axis=1)
+        (center_y, center_x, rest), *_ = np.linalg.lstsq(matrix, y**2 + x**2, rcond=None)
+        radius = float(np.sqrt(max(rest + center_y**2 + center_x**2, 0.0)))
+        errors = np.abs(np.hypot(y - center_y, x - center_x) - radius)
+        typical = float(np.median(errors))
+        is_near = errors <= max(3 * typical, 1.0)
+        y, x = y[is_near], x[is_near]
+    is_inside = 0 < center_y < height and 0 < center_x < width
+    if not is_inside or typical > _ROUGHEST * radius or not height / 4 < radius < width:
+        return None
+    circle = _Circle(float(center_y), float(center_x), radius)
+    return circle if _separates(circle, lit) else None
+
+
+def _separates(circle: _Circle, lit: Bool[np.ndarray, "h w"]) -> bool:
+    """Return whether the picture is lit inside the circle and black everywhere outside."""
+    y, x = np.ogrid[0.5 : lit.shape[0], 0.5 : lit.shape[1]]
+    inside = np.hypot(y - circle.y, x - circle.x) < circle.radius
+    outside_share = 1 - float(inside.mean())
+    return (
+        outside_share > _LEAST_OUTSIDE
+        and float(lit[inside].mean()) > 0.85
+        and float(lit[~inside].mean()) < 0.1
+    )
+
+
+def _square_inside(circle: _Circle, height: int, width: int) -> Region:
+    """Return the square inside a circle and the picture, around the center of the circle."""
+    to_edge = min(circle.y, height - circle.y, circle.x, width - circle.x)
+    half = max(min(circle.radius * np.sqrt(0.5), to_edge), 4.0)
+    return Region(
+        center_y=circle.y, center_x=circle.x, half_height=float(half), half_width=float(half)
+    )
 
 
 def _lit_pixels(frames: UInt8[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:
@@ -98,15 +156,3 @@ def _lit_pixels(frames: UInt8[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:
 
 def _mean(values: np.ndarray) -> Float64[np.ndarray, "h w"]:
     return np.asarray(values.mean(axis=0), dtype=np.float64)
-
-
-def _has_lit_corners(lit: Bool[np.ndarray, "h w"], region: Region) -> bool:
-    top, left = int(region.center_y - region.half_height), int(region.center_x - region.half_width)
-    bottom = int(np.ceil(region.center_y + region.half_height))
-    right = int(np.ceil(region.center_x + region.half_width))
-    size = max(2, int(_CORNER * 2 * region.half_height))
-    return all(
-        lit[y, x].mean() > 0.7
-        for y in (slice(top, top + size), slice(bottom - size, bottom))
-        for x in (slice(left, left + size), slice(right - size, right))
-    )

@@ -17,6 +17,8 @@ TABLES = 16
 """Words and rotations that hashes are sorted by."""
 _NEIGHBORS = 6
 """Hashes to each side that a hash is compared with."""
+_WORD_BITS = 15
+"""Most different bits of the sorted word; the others are read only then."""
 _CHUNK = 1 << 17
 
 Rows = Int64[np.ndarray, " _"]
@@ -60,15 +62,17 @@ def find_seeds(
 def _neighbors(
     query_keys: UInt64[np.ndarray, " q"], keys: UInt64[np.ndarray, " r"]
 ) -> Iterator[tuple[Rows, Rows]]:
-    """Yield rows of queries with the positions of one of their neighbors among sorted keys."""
+    """Yield rows of queries with the positions of near neighbors among sorted keys."""
     query_order = np.argsort(query_keys)
+    sorted_queries = query_keys[query_order]
     for start in range(0, len(query_order), _CHUNK):
         rows = query_order[start : start + _CHUNK]
-        place = np.searchsorted(keys, query_keys[rows])
+        wanted = sorted_queries[start : start + _CHUNK]
+        place = np.searchsorted(keys, wanted)
         for step in range(-_NEIGHBORS, _NEIGHBORS + 1):
-            position = place + step
-            is_inside = (position >= 0) & (position < len(keys))
-            yield rows[is_inside], position[is_inside]
+            position = np.clip(place + step, 0, len(keys) - 1)
+            is_near = np.bitwise_count(keys[position] ^ wanted) <= _WORD_BITS
+            yield rows[is_near], position[is_near]
 
 
 def _keys(hashes: Hashes, table: int) -> UInt64[np.ndarray, " n"]:
