@@ -1,7 +1,7 @@
 """Parquet tables of a source: the index, the labels by video time, and the dropped segments."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -111,12 +111,29 @@ class SourceIndex:
         return digest.hexdigest()
 
     def rows(
-        self, *, splits: Sequence[str], min_duration_s: float = 0.0
+        self,
+        *,
+        splits: Sequence[str],
+        min_duration_s: float = 0.0,
+        limits: Mapping[str, tuple[float, float]] | None = None,
     ) -> Int64[np.ndarray, " n"]:
-        """Return the rows of these splits whose clips last at least `min_duration_s`, ascending."""
+        """Return the rows that fit, ascending.
+
+        Args:
+            splits: Their stored splits.
+            min_duration_s: Shortest clip, seconds.
+            limits: Smallest and largest value by numeric column.
+
+        Raises:
+            ShardError: A column of `limits` is missing, not numeric, or has empty cells.
+        """
         split = compute.is_in(self._columns["split"], value_set=pa.array(list(splits), pa.string()))
-        long_enough = self._columns["duration_s"].to_numpy() >= min_duration_s - 1e-6
-        return np.flatnonzero(split.to_numpy(zero_copy_only=False) & long_enough).astype(np.int64)
+        fits = split.to_numpy(zero_copy_only=False)
+        fits &= self._columns["duration_s"].to_numpy() >= min_duration_s - 1e-6
+        for column, (smallest, largest) in (limits or {}).items():
+            values = self._numbers(column)
+            fits &= (values >= smallest) & (values <= largest)
+        return np.flatnonzero(fits).astype(np.int64)
 
     def partition(
         self, rows: Int64[np.ndarray, " n"], columns: Sequence[str]
@@ -168,17 +185,31 @@ class SourceIndex:
         return digest.hexdigest()
 
     def _strings(self, column: str) -> Any:
+        use = "by which a level divides samples"
+        return self._full_column(column, use).cast(pa.string())
+
+    def _numbers(self, column: str) -> Any:
+        values = self._full_column(column, "which the mixture limits")
+        if not pa.types.is_integer(values.type) and not pa.types.is_floating(values.type):
+            raise ShardError(
+                f"the column {column} of {self._context} has no numbers; limit another column, or "
+                "use it as a level"
+            )
+        return values.to_numpy()
+
+    def _full_column(self, column: str, use: str) -> Any:
+        """Return a column without empty cells."""
         if column not in self._columns:
             raise ShardError(
-                f"{self._context} has no column {column!r}, by which a level divides samples; "
+                f"{self._context} has no column {column!r}, {use}; "
                 f"use one of {', '.join(sorted(self._columns))}"
             )
         if self._columns[column].null_count:
             raise ShardError(
-                f"{self._context} has rows without {column}, by which a level divides samples; "
-                "fill the column, or use another level"
+                f"{self._context} has rows without {column}, {use}; "
+                "fill the column, or use another one"
             )
-        return self._columns[column].cast(pa.string())
+        return self._columns[column]
 
 
 def _from_rows(table: pa.Table, context: str, keys_digest: bytes) -> SourceIndex:

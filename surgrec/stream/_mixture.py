@@ -9,6 +9,7 @@ from surgrec.manifest import SPLITS
 from surgrec.ranges import Range, check_ranges
 
 Weight: TypeAlias = Annotated[float, Range(0, 10**9)]
+Limit: TypeAlias = Annotated[float, Range(-(10**18), 10**18)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,9 @@ class Mixture:
     """Stored splits to draw from."""
     min_duration_s: Annotated[float, Range(0, 10**9)] = 0.0
     """Leave out clips shorter than this, seconds."""
+    limits: dict[str, tuple[Limit, Limit]] = field(default_factory=dict)
+    """Smallest and largest value of numeric index columns, such as `{blur: [0, 0.6]}`. Leave out
+    all other clips."""
     block: Annotated[int, Range(1, 10**7)] = 1024
     """Samples in a mixing block. The shares are exact in every block."""
     shuffle_block: Annotated[int, Range(1, 10**9)] = 256
@@ -90,6 +94,12 @@ class Mixture:
                 f"one or several of {', '.join(SPLITS)}"
             )
         _check_levels(self.levels)
+        for column, (smallest, largest) in self.limits.items():
+            if smallest > largest:
+                raise MixtureError(
+                    f"mixture: limits of {column} are {smallest:g} and {largest:g}; give the "
+                    "smallest value, then the largest"
+                )
 
         starts = [stage.start_block for stage in resolved_stages(self)]
         if sorted(set(starts)) != starts:

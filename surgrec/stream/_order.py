@@ -47,7 +47,10 @@ _MIXING, _SHUFFLING, _SUBSTITUTE, _SAMPLE = 11, 12, 13, 14
 _CACHED_BLOCKS = 64
 ORDER_VERSION = 1
 """Version of the order; raise it with every change of the sample at a position."""
-_FIXED_FIELDS = ("splits", "min_duration_s", "block", "shuffle_block", "shuffle_window")
+_FIXED_FIELDS = (
+    *("splits", "min_duration_s", "limits"),
+    *("block", "shuffle_block", "shuffle_window"),
+)
 """Fields of the mixture that hold for the whole run; stages cannot change them."""
 
 

@@ -86,8 +86,8 @@ def shares(
             )
         if factor > 0 and not sizes[source]:
             raise MixtureError(
-                f"mixture: {source} has weight {factor:g}, but no sample of min_duration_s or more "
-                f"in the stored split {' or '.join(splits)}; set its weight to 0"
+                f"mixture: {source} has weight {factor:g}, but no sample in the stored split "
+                f"{' or '.join(splits)} fits min_duration_s and limits; set its weight to 0"
             )
 
     # Divide among the strata that are drawn, level by level; then apply weights and normalize.
@@ -97,7 +97,8 @@ def shares(
     if not drawn:
         raise MixtureError(
             f"mixture: no sample can be drawn from the stored split {' or '.join(splits)}; check "
-            "splits, weights and min_duration_s, and count the clips with `surgrec-shard info`"
+            "splits, weights, min_duration_s and limits, and count the clips with "
+            "`surgrec-shard info`"
         )
     level_shares = _divide(drawn, stage.levels)
     weighted = np.array(

@@ -150,7 +150,9 @@ def _stratify(
 ) -> Iterator[tuple[Stratum, Int64[np.ndarray, " _"]]]:
     """Divide the admitted samples of a source into strata; yield each with its index rows."""
     index = source.index
-    source_rows = index.rows(splits=mixture.splits, min_duration_s=mixture.min_duration_s)
+    source_rows = index.rows(
+        splits=mixture.splits, min_duration_s=mixture.min_duration_s, limits=mixture.limits
+    )
     source_rows_digest = index.rows_digest(source_rows)
     source_clips_digest = index.columns_digest(_VIEW_COLUMNS, source_rows)
 

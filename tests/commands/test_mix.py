@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from surgrec.runs import append_rows
+from surgrec.shards import open_corpus
 from tests.support.tool import refusal, surgrec_here
 
 BATCH = 8
@@ -36,6 +37,29 @@ def test_mix_compares_the_samples_of_a_run_with_its_plan(tiny_corpus: Path, tmp_
     other = surgrec_here("mix", tiny_corpus, "--run", tmp_path)
     assert other.returncode == 1
     assert "the draws differ from the plan in alpha, beta, gamma" in other.stderr
+
+
+def test_a_mixture_file_limits_the_clips_by_their_motion(tiny_corpus: Path, tmp_path: Path) -> None:
+    def clips(limits: str) -> int:
+        (tmp_path / "mixture.yaml").write_text(f"block: 16\nlimits: {limits}\n")
+        words = ("mix", tiny_corpus, "--mixture", tmp_path / "mixture.yaml", "--samples", 100)
+        shown = surgrec_here(*words, "--json", "true")
+        assert shown.returncode == 0, shown.stderr
+        return sum(row["samples"] for row in json.loads(shown.stdout))
+
+    values = [
+        value
+        for source in open_corpus([tiny_corpus]).values()
+        for split, value in zip(
+            source.index.column("split").to_pylist(),
+            source.index.column("motion").to_pylist(),
+            strict=True,
+        )
+        if split == "train"
+    ]
+    limit = sorted(values)[len(values) // 2]
+    assert clips("{motion: [0, 1]}") == len(values)
+    assert clips(f"{{motion: [0, {limit}]}}") == sum(value <= limit for value in values)
 
 
 def test_mix_refuses_or_warns_about_repeats_beyond_max_repeats(tiny_corpus: Path) -> None:

@@ -99,6 +99,23 @@ def test_rows_are_chosen_by_split_and_duration() -> None:
     assert index.rows(splits=["train"], min_duration_s=7.0).tolist() == []
 
 
+def test_rows_are_limited_by_numeric_columns() -> None:
+    table = table_with(blur=pa.array([0.1, 0.5, 0.9, 0.5], type=pa.float64()))
+    table = table.append_column("cluster", pa.array([3, 1, 2, 0]))
+    index = SourceIndex(table.append_column("bad", pa.array([1, None, 2, 3])), "INDEX")
+    splits = ("train", "val", "test")
+    assert index.rows(splits=splits, limits={"blur": (0.1, 0.5)}).tolist() == [0, 1, 3]
+    both = {"blur": (0.4, 1.0), "cluster": (1.0, 2.0)}
+    assert index.rows(splits=splits, limits=both).tolist() == [1, 2]
+    for column, message in (
+        ("cluser", "INDEX has no column 'cluser', which the mixture limits; use one of bad, blur"),
+        ("bad", "INDEX has rows without bad, which the mixture limits"),
+        ("case", "the column case of INDEX has no numbers"),
+    ):
+        with pytest.raises(ShardError, match=message):
+            index.rows(splits=splits, limits={column: (0.0, 1.0)})
+
+
 def test_the_digest_of_rows_changes_with_their_choice_and_their_order() -> None:
     index = read_index(samples_to_parquet(make_samples(12)))
     digests = {

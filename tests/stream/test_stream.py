@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import pickle
 import re
@@ -211,6 +212,31 @@ def test_a_level_over_a_missing_column_is_refused_with_the_columns(
         r"use one of .*case, .*procedure",
     ):
         Stream(open_corpus([tiny_corpus]), Mixture(levels=[Level(by="cluster", alpha=0.0)]), seed=0)
+
+
+def test_only_clips_within_the_limits_are_drawn(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    values = sorted(
+        value for source in sources.values() for value in source.index.column("motion").to_pylist()
+    )
+    middle = values[len(values) // 2]
+    stream = Stream(sources, Mixture(limits={"motion": (0.0, middle)}), seed=0)
+    drawn = [stream.sample(draw).clip.motion for draw in stream.draws(np.arange(2000))]
+    assert max(drawn) <= middle
+    assert len(set(drawn)) > 1
+
+
+def test_limits_are_part_of_the_identity_and_checked(tiny_corpus: Path) -> None:
+    sources = open_corpus([tiny_corpus])
+    identities = [
+        json.dumps(Stream(sources, Mixture(limits=limits), seed=0).order.identity(100))
+        for limits in ({}, {"blur": (0.0, 1.0)})
+    ]
+    assert identities[0] != identities[1]
+    with pytest.raises(MixtureError, match=r"limits of blur are 1 and 0; give the smallest value"):
+        Mixture(limits={"blur": (1.0, 0.0)})
+    with pytest.raises(MixtureError, match="check splits, weights, min_duration_s and limits"):
+        Stream(sources, Mixture(limits={"blur": (0.0, 0.0)}), seed=0)
 
 
 def test_repeats_beyond_the_cap_are_refused_or_told(tiny_corpus: Path) -> None:
