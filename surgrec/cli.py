@@ -92,6 +92,7 @@ def parse(
             _print_config_help(prog, options, config_type)
         if words.positional:
             raise ConfigError(f"{shown(words.positional[0])} belongs to no option; remove it")
+        _warn_of_repeated(prog, options.repeated_lists(words))
 
         # Files first, so that flags win over them wherever they stand.
         tree = _read_files([text for key, text in words.given if key == "config"], options, configs)
@@ -198,6 +199,16 @@ def _print_line(prog: str, message: str) -> None:
     print(f"{prog}: {one_line(message, _MOST_CHARACTERS)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def _warn_of_repeated(prog: str, names: Sequence[str]) -> None:
+    """Tell lists that are given twice: the first one is lost."""
+    for name in names:
+        _print_line(
+            prog,
+            f"warning: --{name} is given twice, and the last one counts; for several values give "
+            f"one list, such as --{name} \"['A', 'B']\"",
+        )
+
+
 def _exit(prog: str, message: str, status: int) -> NoReturn:
     _print_line(prog, message)
     sys.exit(status)
@@ -242,6 +253,7 @@ def _arguments(prog: str, command: Command, argv: Sequence[str]) -> dict[str, An
         words = options.split(argv)
         if words.asks_for == "help":
             _print_command_help(prog, options, command)
+        _warn_of_repeated(prog, options.repeated_lists(words))
         tree: dict[str, Any] = {}
         for key, text in words.given:
             options.set(tree, key, text, _read_group)

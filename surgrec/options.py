@@ -3,6 +3,7 @@
 Words never name code: an option takes text, a number, a list, a mapping, or a YAML file.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, replace
 from difflib import get_close_matches
@@ -82,17 +83,15 @@ class Options:
                 if not rest or rest[0].startswith("--"):
                     raise ConfigError(f"--{cut(name)} needs a value")
                 text = rest.pop(0)
-            self._require_once(name, hint, parts)
             parts.given.append((name, text))
         return parts
 
-    def _require_once(self, name: str, hint: Any, parts: Words) -> None:
-        """Refuse a second list: it is unclear whether it replaces the first or continues it."""
-        is_list = any((get_origin(member) or member) is list for member in members(hint))
-        if is_list and any(name == given for given, _ in parts.given):
-            raise ConfigError(
-                f"--{name} is given twice; give one list, such as --{name} \"['A', 'B']\""
-            )
+    def repeated_lists(self, words: Words) -> list[str]:
+        """Return the options with a list that are given several times. The last list counts."""
+        counts = Counter(name for name, _ in words.given)
+        return [
+            name for name, count in counts.items() if count > 1 and _is_list(self.hint_of(name))
+        ]
 
     def hint_of(self, key: str) -> Any:
         """Return the type of an option, given its dotted name.
@@ -203,6 +202,10 @@ def plain_of(text: str, hint: Any, key: str, read: Callable[[str, str], Any]) ->
     if {str, Path, Literal} & kinds and not (list in kinds and text.lstrip().startswith("[")):
         return text
     return parse_yaml(text, f"--{key}") if text.strip() else text
+
+
+def _is_list(hint: Any) -> bool:
+    return any((get_origin(member) or member) is list for member in members(hint))
 
 
 def _number_or_text(text: str) -> float | str:

@@ -185,13 +185,20 @@ def test_a_wrong_yaml_is_one_line_that_names_what_is_wrong(
         (["--optics.light", "green"], "green"),
         (["extra"], "extra"),
         (["--config", "/none.yaml"], "/none.yaml"),
-        (["--corpus", "a", "--corpus", "b"], "--corpus is given twice; give one list"),
     ],
 )
 def test_a_wrong_flag_is_one_line_that_names_what_is_wrong(
     capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
     assert message in refusal(capsys, "--folder", "x", *argv)
+
+
+def test_a_list_that_is_given_twice_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--folder", "x", "--corpus", "a", "--pictures", "1", "--pictures", "2"]
+    assert parse(Camera, [*words, "--corpus", "b"], prog="camera").corpus == "b"
+    errors = capsys.readouterr().err
+    assert errors.startswith("camera: warning: --corpus is given twice, and the last one counts")
+    assert errors.count("\n") == 1
 
 
 def test_help_shows_the_docstring_of_every_field(capsys: pytest.CaptureFixture[str]) -> None:
