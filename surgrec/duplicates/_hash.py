@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt64
 
 from surgrec.duplicates._region import Region, Window, picture_region
 
-HASH_VERSION = 2
+HASH_VERSION = 3
 """Raise it with every change here or in `_region.py` that changes a hash."""
 HEIGHT_PX = 96
 """Height of the pictures that are hashed."""

@@ -12,6 +12,8 @@ _BRIGHTEST_BLACK = 64.0
 """Borders are darker than this gray level, also in a copy with other brightness."""
 _ABOVE_BLACK = 12.0
 """Gray levels above the border at which a pixel is lit."""
+_LIT_SHARE = 0.2
+"""How often a pixel of the picture is lit, as a share of the most often lit tenth."""
 _FEWEST_POINTS = 16
 """Points of an edge from which a circle is fitted."""
 _ROUGHEST = 0.03
@@ -146,11 +148,14 @@ def _square_inside(circle: _Circle, height: int, width: int) -> Region:
 
 
 def _lit_pixels(frames: UInt8[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:
-    """Return which pixels are lit about as often as others. A few white frames do not matter."""
+    """Return which pixels are lit now and then. A few white frames do not matter.
+
+    The corners of a picture are dark for long times, but a border is black in all of them.
+    """
     mean = _mean(frames.astype(np.float32))
     black = min(float(np.percentile(mean, 1)), _BRIGHTEST_BLACK)
     share = _mean(frames > black + _ABOVE_BLACK)
-    lit: Bool[np.ndarray, "h w"] = share > 0.5 * np.percentile(share, 90)
+    lit: Bool[np.ndarray, "h w"] = share > _LIT_SHARE * np.percentile(share, 90)
     return lit
 
 
