@@ -86,7 +86,7 @@ def test_order_follows_the_mixture_file(tiny_corpus: Path, tmp_path: Path) -> No
             "levels: [{by: hospital, alpha: 1}]",
             (),
             1,
-            "no column 'hospital', by which a level divides samples; use one of case",
+            "no column 'hospital', by which a level divides samples; use one of ",
         ),
         ("block: 2", (), 1, "block is 2, but domain and source divide the samples into 3 strata"),
         ("splits: [test]", (), 1, "no sample can be drawn from the stored split test"),

@@ -123,7 +123,7 @@ def test_a_lack_of_open_files_is_no_fault_of_a_video(recording: Recording, spare
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + spare, hard))
         try:
             with pytest.raises(MachineError, match="ran out of memory, processes or open files"):
-                PictureReader(recording, facts, size=(64, 64))
+                next(iter(PictureReader(recording, facts, size=(64, 64))))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for descriptor in taken:

@@ -37,7 +37,7 @@ def test_the_same_clips_give_the_same_bytes(tmp_path: Path) -> None:
 def test_the_bytes_of_a_shard_never_change(shard: Path) -> None:
     assert (
         hashlib.sha256(shard.read_bytes()).hexdigest()
-        == "75a0ce5e63f65e82497ea7efdec4faf96681da3f0aeb13689973a674e83e15b1"
+        == "84396f980ff783288d49d58ccb6909ef3d91c41f032576b80340d2eae4dbe626"
     )
 
 
