@@ -44,7 +44,7 @@ class Throughput:
 
 
 class Cost(NamedTuple):
-    """What a contender needed, seconds."""
+    """Time that a contender needed, seconds."""
 
     wall_s: float
     cpu_s: float

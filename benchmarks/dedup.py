@@ -53,7 +53,7 @@ CHANGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class DedupConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     folder: Path
     part: Literal["cases", "search"] = "cases"

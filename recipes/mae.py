@@ -34,8 +34,8 @@ from surgrec.training import (
     set_step,
 )
 
-# VideoMAE's published values. The head of mae_vitb16.yaml gives the source of each, and what is
-# known of SurgRec-MAE.
+# VideoMAE's published values. The head of mae_vitb16.yaml gives the source of each, and the known
+# values of SurgRec-MAE.
 VIDEOMAE_VIEW = AugmentConfig(crop="multi_scale", flip=0.0)
 VIDEOMAE_LR = ScheduleConfig(
     value=1.2e-3, start=0.0, warmup_steps=4700, decay="cosine", end=8e-5, end_step=94_000

@@ -1,4 +1,4 @@
-"""Archives in a folder of videos: they are not opened, but what they hold is told."""
+"""Archives in a folder of videos: searched for the names of wanted files, but never extracted."""
 
 import itertools
 import os

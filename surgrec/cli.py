@@ -94,7 +94,7 @@ def parse(
             raise ConfigError(f"{shown(words.positional[0])} belongs to no option; remove it")
         _warn_of_repeated(prog, options.repeated_lists(words))
 
-        # Files first, so that flags win over them wherever they stand.
+        # Files first, so that flags win over them in any order.
         tree = _read_files([text for key, text in words.given if key == "config"], options, configs)
         for key, text in words.given:
             if key != "config":

@@ -99,7 +99,7 @@ def to_type(hint: Any, value: Any, place: str = "", default: Any = MISSING) -> A
 
 
 def config_in(hint: Any) -> type | None:
-    """Return the dataclass that a type stands for, alone or with None; None for other types."""
+    """Return the dataclass that a type names, alone or with None; None for other types."""
     others = [each for each in members(hint) if each is not NoneType]
     only = others[0] if len(others) == 1 else None
     return only if isinstance(only, type) and is_dataclass(only) else None
@@ -130,7 +130,7 @@ def in_full(
 ) -> Any:
     """Return a plain value with every short form of a nested config written out.
 
-    A number stands for a schedule of this constant value, text for the file that `read` returns.
+    A number is a schedule of this constant value; text names a file, which `read` returns.
 
     Args:
         hint: Type of the value.

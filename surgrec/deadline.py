@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 MIN_BYTES_PER_S = 16 * 1024.0
-"""Rate of progress at which a deadline stands still. Whatever is slower ends."""
+"""Rate of progress at which the deadline moves as fast as the clock. A slower operation ends."""
 
 
 class Deadline:

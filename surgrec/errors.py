@@ -1,6 +1,6 @@
 """The errors that a user can solve.
 
-Each message is one sentence: what was found, where, and what to do.
+Each message is one sentence: the finding, its place and the remedy.
 
     SurgrecError
     ├── ConfigError            a setting, or a combination of settings, cannot work

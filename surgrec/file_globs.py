@@ -38,9 +38,9 @@ def select_files(
 ) -> FolderFiles:
     """Return the files that the user wants. The others are counted in `excluded`.
 
-    A glob is matched with the path relative to the folder: `*` and `?` stand for parts of a name,
-    `**` for any number of folders. One without `/` is matched with each name in the path. One that
-    matches a folder holds for everything in it.
+    A glob is matched with the path relative to the folder: `*` and `?` match parts of a name, `**`
+    any number of folders. One without `/` is matched with each name in the path. One that matches a
+    folder holds for everything in it.
 
     Args:
         files: The files.

@@ -140,7 +140,7 @@ def decode_json(
         kind: Type of the value, see `typed`.
         context: Name of the file, for messages.
         error: Class of the error.
-        remedy: What the user can do: the end of the error's sentence.
+        remedy: The remedy, as the end of the error's sentence.
         file_names: Whether texts may hold file names that are not UTF-8, as Python escapes them
             (PEP 383).
         any_number: Whether numbers may be NaN, infinite, or of more than 64 bits, as Python writes
@@ -178,7 +178,7 @@ def typed(
         kind: A dataclass, a TypedDict, or a type built from basic types.
         context: Name of the file, for messages.
         error: Class of the error.
-        remedy: What the user can do: the end of the error's sentence.
+        remedy: The remedy, as the end of the error's sentence.
 
     Raises:
         SurgrecError: Of class `error`. The value does not have the type.

@@ -50,7 +50,7 @@ class Options:
     """Options that end the program."""
 
     def split(self, words: Sequence[str]) -> Words:
-        """Take a command line apart. A boolean option may stand alone: `--json` means true.
+        """Take a command line apart. A boolean option needs no value: `--json` means true.
 
         Raises:
             ConfigError: An option is unknown, or has no value.
@@ -191,7 +191,7 @@ def nested_names(hint: Any, key: str) -> list[str]:
 
 
 def plain_of(text: str, hint: Any, key: str, read: Callable[[str, str], Any]) -> Any:
-    """Return the plain value that a word stands for, as its type asks for it."""
+    """Return the plain value of a word, as its type asks for it."""
     if is_optional(hint) and text == "null":
         return None
     kinds = {get_origin(member) or member for member in members(hint)}

@@ -84,7 +84,7 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
 
 
 def _archive(path: Path, suffix: str) -> str:
-    """Return what an archive holds; empty for other files, and if it holds no pictures."""
+    """Return a sentence about an archive that has or may have pictures; empty for other files."""
     if suffix not in ARCHIVE_SUFFIXES:
         return ""
     try:

@@ -58,8 +58,8 @@ def read_table_rows(
 def read_text(path: Path, tell: Callable[[str], None] = lambda line: None) -> str:
     """Return the text of a file, without its byte order mark.
 
-    Its encoding is that of its byte order mark, else UTF-8. What is not valid as UTF-8 is read as
-    cp1252, in which Western versions of Windows write.
+    Its encoding is that of its byte order mark, else UTF-8. Text that is not valid as UTF-8 is read
+    as cp1252, in which Western versions of Windows write.
 
     Args:
         path: The file.

@@ -63,7 +63,7 @@ class UserPattern:
             )
 
     def search(self, texts: Sequence[str]) -> list[str | None]:
-        """Return what the group matches first in each text; None where nothing matches.
+        """Return the first match of the group in each text; None if nothing matches.
 
         Raises:
             ManifestError: The search takes too long, or too much memory.

@@ -1,4 +1,4 @@
-"""Search a folder for video files, by name and by content, and tell what was left out."""
+"""Search a folder for video files, by name and by content, and list the files left out."""
 
 import os
 import stat
@@ -55,7 +55,7 @@ _COMPANIONS = frozenset((
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 NO_SUFFIX = "without a suffix"
-"""Stands for the suffix of files that have none."""
+"""Name for the suffix of files that have none."""
 _UNKNOWN = (
     "neither a video that can be read nor another known kind of file; if it is a video, "
     "convert it with ffmpeg"
@@ -100,14 +100,14 @@ class FoundVideos:
     pictures: dict[Path, PictureFiles] = field(default_factory=dict)
     """The pictures of a video that is given as such, by its path."""
     names: dict[Path, dict[str, str]] = field(default_factory=dict)
-    """What the paths of these pictures say, by named groups."""
+    """Named groups of the paths of these pictures."""
     left_out: list[LeftOut] = field(default_factory=list)
     hidden: int = 0
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
     companions: dict[str, int] = field(default_factory=dict)
     """Number of files that are no videos, such as text and pictures, by suffix."""
     excluded: list[LeftOut] = field(default_factory=list)
-    """What the user excluded: for each reason, one entry with the number of files."""
+    """Files that the user excluded: for each reason, one entry with their number."""
 
     def counts(self) -> Iterator[str]:
         """Yield a sentence about the files that are no videos, and one about hidden ones."""
@@ -205,7 +205,7 @@ def search_files(files: FolderFiles) -> FoundVideos:
 
 
 def require_videos(found: FoundVideos, what: str, such: str) -> None:
-    """Refuse a folder without videos, and say what is in it.
+    """Refuse a folder without videos, and name its content.
 
     Raises:
         ManifestError: Nothing was found.
@@ -231,7 +231,7 @@ def printable_name(path: Path) -> str:
 
 
 class _Search:
-    """One search: the videos that were found, and what was left out."""
+    """One search: the videos that were found, and the entries left out."""
 
     def __init__(self, left_out: Sequence[LeftOut]) -> None:
         self.taken: list[Path] = []

@@ -18,7 +18,7 @@ from surgrec.regular_files import read_regular
 
 _MOST_BYTES = 4_000_000
 _MOST_VALUES = 100_000
-"""Values of a file after its aliases are replaced by what they stand for."""
+"""Values of a file after its aliases are replaced by their values."""
 _DEEPEST = 50
 """Levels of nesting."""
 _MOST_DIGITS = 40
@@ -38,7 +38,7 @@ _TAGGED: dict[str, tuple[tuple[type, ...], str]] = {
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE|yes|Yes|YES|on|On|ON")
 _FALSE = re.compile(r"false|False|FALSE|no|No|NO|off|Off|OFF")
-# As in Python, one "_" may stand between digits. Other text with "_" is no number.
+# As in Python, one "_" between digits is allowed. Other text with "_" is no number.
 _DIGITS = r"[0-9](_?[0-9])*"
 _INTEGER = re.compile(r"[-+]?(0|[1-9](_?[0-9])*|0x(_?[0-9a-fA-F])+|0o(_?[0-7])+|0b(_?[01])+)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
@@ -229,7 +229,7 @@ class _Builder:
         return bool(self._open) and self._open[-1].is_mapping and self._open[-1].key is None
 
     def _add(self, value: Any, size: int, line: int) -> None:
-        """Put a value, or the key of the next one, where it belongs."""
+        """Put a value, or the key of the next one, into the innermost open collection."""
         if not self._open:
             self._result = value
             return
@@ -322,7 +322,7 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
         return True
 
     def text(self, text: str) -> yaml.ScalarNode:
-        """Represent text, with quotes where it needs them."""
+        """Represent text, with quotes if it needs them."""
         try:
             is_plain = isinstance(plain_scalar(text), str)
         except _NumberError:

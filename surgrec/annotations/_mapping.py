@@ -34,7 +34,7 @@ class Track:
     """One task: the place of its values in a row, and their names."""
 
     task: str
-    """Name of the task. `{column}` in it stands for the cell of that column."""
+    """Name of the task. `{column}` in it is replaced by the cell of that column."""
     column: str = ""
     """Column of the value. In JSON also a path, such as `ds.0`."""
     columns: list[str] = field(default_factory=list)
@@ -99,24 +99,24 @@ class LabelMapping:
     end_included: bool = False
     """Whether the frame or tick that `end` names belongs to the segment."""
     delimiter: str = ""
-    """Character between cells; a space stands for any number of spaces and tabs. Default: found
-    in the first lines."""
+    """Character between cells; a space matches any number of spaces and tabs. Default: found in
+    the first lines."""
     header: bool | None = None
     """Whether the first line names the columns. Default: found by its content."""
     columns: list[str] = field(default_factory=list)
     """Names of the columns, for files without a header."""
     encoding: str = ""
-    """Such as `latin-1`. Default: UTF-8, or what a byte order mark says."""
+    """Such as `latin-1`. Default: the encoding of the byte order mark, else UTF-8."""
     extra_columns: Literal["skip", "refuse"] = "skip"
-    """What to do with columns that the mapping does not name."""
+    """Treatment of columns that the mapping does not name."""
     at: str = ""
     """Path of the rows in a JSON file, such as `annotations`."""
     path: str = ""
     """Expression with named groups, searched in the path of each annotation file. The groups are
     further columns."""
     only: dict[str, str] = field(default_factory=dict)
-    """Columns and the cells that the rows of this video have. `{name}` stands for a named group of
-    the video's path."""
+    """Columns and the cells that the rows of this video have. `{name}` is replaced by a named group
+    of the video's path."""
     start_part: str = ""
     """Column of the part of the recording in which a segment starts."""
     end_part: str = ""
@@ -271,7 +271,7 @@ def parse_mapping(value: Any, context: str) -> LabelMapping:
 
 
 def numbers_as_text(value: Any, is_text: bool = False) -> Any:
-    """Return plain values in which whole numbers are text where cells and names of a mapping stand.
+    """Return plain values in which whole numbers used as cells and names of a mapping are text.
 
     Args:
         value: Content of a YAML file that is a mapping, or holds one.

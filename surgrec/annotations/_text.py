@@ -74,7 +74,7 @@ def split_rows(
     Args:
         path: The file, for messages.
         text: Its text.
-        delimiter: Character between cells; a space stands for any number of spaces and tabs. Empty:
+        delimiter: Character between cells; a space matches any number of spaces and tabs. Empty:
             found in the first lines.
         width: Number of columns if it is known, else 0. With spaces as the delimiter, the last
             column takes the rest of the line.

@@ -69,7 +69,7 @@ def torchcodec_classes() -> tuple[Any, Any]:
 
 
 def _missing_torchcodec(text: str) -> str:
-    """Return why torchcodec cannot be used, and what to do.
+    """Return the reason why torchcodec cannot be used, and the remedy.
 
     Its error lists one failure per version of FFmpeg. Those about FFmpeg's own libraries are
     expected for all versions that are not installed, so another failure is the real one.

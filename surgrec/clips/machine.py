@@ -28,7 +28,7 @@ def require_machine(
 
     Args:
         error: The failure, for example of a decoder.
-        context: What failed, for the message.
+        context: The operation that failed, for the message.
         fewer_processes: Setting that starts fewer processes, for the message.
 
     Raises:

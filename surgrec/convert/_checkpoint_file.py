@@ -39,7 +39,7 @@ NOTE = "surgrec"
 metadata of safetensors."""
 
 NAME_THE_FORMAT = "name its format with --format (in a recipe --init_format)"
-"""Remedy in errors about a file that lacks what its format should have."""
+"""Remedy in errors about a file that lacks a part of its format."""
 
 STATE_DICT_METADATA = "_metadata"
 """Attribute of PyTorch's state dicts for facts beside the tensors. It holds the note of a file

@@ -47,7 +47,7 @@ def import_weights(weights: Pretrained, out: Path, sampling_fps: float | None) -
     provenance = {
         "init_from": asdict(weights.origin),
         "config": {"sampling_fps": fps},
-        "drawn": {"sources": {}},  # an import draws nothing; init_from says what the file drew
+        "drawn": {"sources": {}},  # an import draws nothing; init_from has the draws of the file
         "surgrec": __version__,
     }
     save_pretrained(weights, out, provenance)

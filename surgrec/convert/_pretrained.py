@@ -116,7 +116,7 @@ class Pretrained:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """Facts that a file of weights may lack. None stands for the published value."""
+    """Facts that a file of weights may lack. None: the published value."""
 
     num_heads: int | None = None
     """Attention heads of the encoder."""

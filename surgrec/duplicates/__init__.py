@@ -1,6 +1,6 @@
 """Near-duplicates: stretches of video that show the same seconds. No torch.
 
-A hash stands for a second of a video. Stretches are copies if many of their seconds in a row match.
+A hash describes a second of a video. Stretches are copies if many of their seconds in a row match.
 
 Example:
     >>> hashes = [hash_video(frames, times_s) for frames, times_s in videos]

@@ -169,7 +169,7 @@ class _Line(NamedTuple):
 def _searches(
     videos: Sequence[VideoHashes], others: Sequence[VideoHashes] | None
 ) -> Iterator[_Search]:
-    """Yield what to search: every window of either side among the whole pictures of the other."""
+    """Yield the searches: every window of either side among the whole pictures of the other."""
     whole = _bank(videos, 0)
     other_whole = whole if others is None else _bank(others, 0)
     for window in _windows(videos, others):
@@ -329,7 +329,7 @@ def _bits_along(
 ) -> tuple[Int64[np.ndarray, " n"], Rows]:
     """Return the different bits of each second and the better one before or behind on the line.
 
-    The second array has the rows of the reference; where it has none, there are 256 bits.
+    The second array has the rows of the reference. A second without a row has 256 different bits.
     """
     seconds, hashes = query
     reference_seconds, reference_hashes = reference

@@ -20,7 +20,7 @@ class KnownOverlap:
     what: str
     """The overlap in words."""
     documented: str
-    """Where it is documented."""
+    """The publication or page that documents it."""
 
     def sentence(self) -> str:
         """Return the overlap and its source as a line."""

@@ -113,7 +113,7 @@ class PretrainingAudit:
 
     checks: list[Check]
     overrides: list[str]
-    """Sentences for every report: the option that was needed, and what it allows."""
+    """Sentences for every report: the option that was needed, and its effect."""
 
 
 def audit_pretraining(

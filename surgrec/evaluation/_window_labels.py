@@ -13,7 +13,7 @@ from surgrec.features import MOST_WINDOWS, WindowRow
 from surgrec.shards import Source, VideoLabel, read_corpus_labels
 
 UNLABELED = ""
-"""Stands for a missing label; a label is never empty."""
+"""Marks a missing label; a label is never empty."""
 
 _SAME_TIME_S = 1e-6
 

@@ -18,7 +18,7 @@ from surgrec.yaml_files import parse_yaml, read_yaml_bytes
 
 _RANGE = re.compile(r"(\{[0-9]+\.\.[0-9]+\})")
 _MOST_NAMES, _MOST_DIGITS = 100_000, 12
-"""Limits of the ranges of a rule: names that they stand for, digits of a number."""
+"""Limits of the ranges of a rule: their number of names, digits of a number."""
 _MOST_LETTERS = 60
 """Longest name in a message."""
 _WILDCARDS = frozenset("*?[")
@@ -213,7 +213,7 @@ def _numbers(ends: str) -> list[str]:
 
 
 def _check_ranges(patterns: Sequence[str], context: str) -> None:
-    """Refuse ranges that run backwards or stand for too many names, before they are expanded."""
+    """Refuse ranges that run backwards or have too many names, before they are expanded."""
     total = 0
     for pattern in patterns:
         names = 1

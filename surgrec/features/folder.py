@@ -41,7 +41,10 @@ _Square = UInt8[np.ndarray, "s s 3"]
 
 
 class VideoFolder(VideoSet):
-    """Every video file below a folder; each is its own case. So is what could not be searched."""
+    """Every video file below a folder; each is its own case.
+
+    Places that could not be searched are listed like videos.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -33,7 +33,7 @@ class VideoStream:
     index: int
     """Its number among the streams of the file."""
     entries: dict[str, str]
-    """What ffprobe says about it."""
+    """Its properties from ffprobe."""
     packets: Packets
     """Those whose pictures are shown."""
     hidden: int
@@ -55,7 +55,7 @@ class Demuxed:
 
     streams: list[VideoStream]
     container: dict[str, str]
-    """What ffprobe says about the file."""
+    """Properties of the file from ffprobe."""
     ends_early: bool
     """Whether the demuxer found that the end of the file is missing."""
     input_options: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Whether data is missing at the end of a file, by what its container says about its size."""
+"""Missing data at the end of a file, found by the size that its container states."""
 
 from collections.abc import Iterator
 

@@ -351,7 +351,7 @@ def shortfall_s(expected_s: float) -> float:
 
 
 def _notes(choice: str, timeline: Timeline, fields: Fields) -> Iterator[str]:
-    """Yield what the private report should say about the recording."""
+    """Yield the notes of the private report about the recording."""
     if choice:
         yield choice
     for join in timeline.joins:

@@ -38,7 +38,7 @@ def run_ffprobe(part: Part, arguments: Sequence[str]) -> str:
 
 
 def run_ffmpeg(part: Part, input_options: Sequence[str], output: Sequence[str]) -> str:
-    """Run ffmpeg on one input and return what it writes to its standard output.
+    """Run ffmpeg on one input and return its standard output.
 
     Args:
         part: The input.

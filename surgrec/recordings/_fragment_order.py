@@ -143,7 +143,7 @@ def _scales(movie: bytes) -> dict[int, int]:
 
 
 def _merged(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Return spans without empty ones, joined where they follow each other."""
+    """Return the spans that are not empty, with adjacent ones joined."""
     merged: list[tuple[int, int]] = []
     for start, end in spans:
         if merged and merged[-1][1] == start:

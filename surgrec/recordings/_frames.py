@@ -106,7 +106,7 @@ def _frame(
         is_missing = timeline.is_missing(shown.time_s, until_s)
         if not is_missing or time_s < shown.time_s + timeline.usual_s - _HAIR_S:
             return _square(shown, size)
-    # The first picture also stands for a moment before it.
+    # The first picture also shows a moment before it.
     elif following is not None and timeline.is_start(following.time_s):
         return _square(following, size)
     return BadVideoError("damaged", f"the picture at {time_s:.3f} s is damaged or missing")

@@ -116,9 +116,9 @@ def lost_pictures(
 ) -> dict[int, float]:
     """Return how many pictures were lost before each packet behind unreadable bytes.
 
-    A clock that counts pictures stands still over lost ones. The number of listed pictures tells
-    the loss; where nothing is listed, it is 0, and the clock is lost. A picture that the recorder
-    dropped is listed, without a packet, and the clock counts it.
+    A clock that counts pictures does not advance over lost ones. The number of listed pictures
+    tells the loss; where nothing is listed, it is 0, and the clock is lost. A picture that the
+    recorder dropped is listed, without a packet, and the clock counts it.
     """
     counted = round(float(packets.order_s[-1] - min(packets.order_s[0], 0.0)) / period_s) + 1
     missing = listed - max(counted, len(packets))

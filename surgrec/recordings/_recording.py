@@ -33,7 +33,7 @@ class BadVideoError(Exception):
 
 
 class FileIdentity(NamedTuple):
-    """What tells an unchanged file from a replaced or growing one."""
+    """Properties of a file that change if it is replaced or written."""
 
     device: int
     inode: int
@@ -50,7 +50,7 @@ class Part:
         descriptor: The open file.
         start: Its first byte in the file.
         end: The byte behind its last one; None: all of the file.
-        undo: Closes what the part opens.
+        undo: Closes the files that the part opens.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Part:
         return (self._descriptor, self._headers) if self.mended else (self._descriptor,)
 
     def feed(self) -> Iterator[bytes] | None:
-        """Return what ffmpeg reads from its standard input; None if it opens the file itself."""
+        """Return the standard input of ffmpeg; None if ffmpeg opens the file itself."""
         return None
 
     @functools.cached_property

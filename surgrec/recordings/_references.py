@@ -80,8 +80,8 @@ class _Search:
                     return False
                 raise _LimitError
 
-            # As in ffmpeg, the header of a long box alone stands for the rest, and a box ends with
-            # the enclosing one.
+            # As in ffmpeg, a long box may have only a header, and a box ends with the enclosing
+            # one.
             kind, start, size = box_header(read(HEADER_BYTES, offset), end - offset)
             size = end - offset if (start, size) == (16, 8) else min(size, end - offset)
             if size < start:

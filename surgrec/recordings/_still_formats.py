@@ -19,7 +19,7 @@ _CUT = "the end of the file is missing"
 
 @dataclass(frozen=True, kw_only=True)
 class Still:
-    """What the header of a picture says."""
+    """Properties of a picture, from its header."""
 
     format: Format
     width: int
@@ -34,7 +34,7 @@ class BadStillError(Exception):
 
 
 def read_still(data: bytes) -> Still:
-    """Return what a picture is, by its content.
+    """Return the properties of a picture, by its content.
 
     Args:
         data: The whole file.

@@ -180,7 +180,7 @@ class Timeline:
         )
 
     def is_start(self, time_s: float) -> bool:
-        """Return whether a first picture at this time also stands for the time before it."""
+        """Return whether a first picture at this time also shows the time before it."""
         return time_s <= max(_LATE_S, min(2.5 / self.average_rate, PAUSE_S))
 
     def is_doubtful(self, time_s: float) -> bool:
@@ -275,7 +275,7 @@ class VideoClock:
 
     def _candidates(self) -> Iterator[tuple[int, float]]:
         """Yield pieces in which a picture may be, and how far outside of them, seconds."""
-        # Where one piece begins at the end of another, its first picture is in it.
+        # If one piece begins at the end of another, its first picture is in it.
         for index in range(self._index, min(self._index + 2, len(self._pieces))):
             yield index, -_ROUNDED_S
         for index in range(self._index, len(self._pieces)):
@@ -499,7 +499,7 @@ def _set_offsets(runs: list[_Run], *, joinable: bool) -> None:
 
 
 def _is_excursion(runs: list[_Run], index: int, kept: float, end_s: float) -> bool:
-    """Return whether the clock returns, after this run, to where it would have been."""
+    """Return whether the clock leaves its course in this run and resumes it afterwards."""
     if index + 1 == len(runs):
         return False
     run, after = runs[index], runs[index + 1]

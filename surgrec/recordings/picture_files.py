@@ -60,7 +60,7 @@ class _Listed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PictureContents:
-    """What the pictures of a video are."""
+    """Properties of the pictures of a video."""
 
     still: Still
     """Format, size and orientation of those that are used: those that most pictures have."""
@@ -137,7 +137,7 @@ class PictureSequence(Recording):
 
     @functools.cached_property
     def contents(self) -> PictureContents:
-        """What the pictures are, after each has been read once.
+        """The properties of the pictures, after each has been read once.
 
         Raises:
             BadVideoError: None can be used, or one cannot be read for now.
@@ -196,7 +196,7 @@ class PictureSequence(Recording):
         """Do nothing: each file is open only while it is read."""
 
     def _identity(self) -> FileIdentity:
-        """Return what changes with any picture, with their number, and with the rate."""
+        """Return an identity that changes with any picture, with their number and the rate."""
         listed = self._list()
         digest = hashlib.sha256(repr((self.rate, listed)).encode("utf-8", "surrogateescape"))
         return FileIdentity(

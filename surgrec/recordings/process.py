@@ -365,7 +365,7 @@ class ComplaintLog:
                     self.is_too_long = True
                     self._process.kill()
                 self._take(raw.decode("utf-8", errors="replace").rstrip("\n"))
-        self._put_decoded()  # nobody waits for ever
+        self._put_decoded()  # no reader waits for ever
 
     def _take_entry(self, raw: bytes) -> bool:
         """Take a line that is no complaint. Complaints about a picture come before its entry."""

@@ -55,7 +55,7 @@ class StartRow(Row):
 
 
 class QuarantineRow(Row):
-    """A row of `quarantine.jsonl`, as far as it names what was drawn."""
+    """The fields of a row of `quarantine.jsonl` that name the drawn samples."""
 
     source: str
     substitute: str

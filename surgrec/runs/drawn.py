@@ -59,7 +59,7 @@ class PretrainingData:
     records: tuple[DrawnRecord, ...]
     """One record for each run."""
     unknown: tuple[str, ...]
-    """Names of the weights whose training data nobody recorded."""
+    """Names of the weights whose training data is not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

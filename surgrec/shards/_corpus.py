@@ -49,7 +49,7 @@ class Source:
         return self.entry.missing_tables(self.store, self.name)
 
     def dropped(self) -> list[Dropped]:
-        """Return what no shard of the source contains.
+        """Return the videos and stretches that no shard of the source contains.
 
         Raises:
             MissingError: The file does not exist.

@@ -67,7 +67,7 @@ class CorpusFile:
     settings: dict[str, Any] = field(default_factory=dict)
     """How the clips were encoded and packed."""
     encoder: dict[str, str] = field(default_factory=dict)
-    """What decides the bytes of clips; a corpus never mixes two."""
+    """Facts that decide the bytes of clips; a corpus never mixes two encoders."""
     sources: dict[str, SourceEntry] = field(default_factory=dict)
     key: str = ""
     """Fingerprint of the private key that made the names of videos and cases."""

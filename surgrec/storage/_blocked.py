@@ -12,7 +12,7 @@ def in_the_way(folder: Path, error: OSError | None = None) -> str | None:
 
     Args:
         folder: The folder; the folders above it are looked at, too.
-        error: What the creation raised, if it was tried; another kind has another cause.
+        error: The error of the creation, if it was tried; another kind has another cause.
 
     Returns:
         The finding and the remedy; None if nothing is in the way.

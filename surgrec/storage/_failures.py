@@ -160,7 +160,7 @@ def _is_temporary(error: Exception) -> bool:
 
 
 def _permanent_error(error: Exception, context: str) -> StorageError:
-    """Return the error for a failure that no retry can heal: what happened and what to do."""
+    """Return the error for a failure that no retry can heal, with its cause and the remedy."""
     code = error_code(error.response) if isinstance(error, ClientError) else ""
     is_foreign = isinstance(error, ForeignAnswerError)
     if is_foreign or (isinstance(error, ClientError) and _is_foreign(error)):
@@ -194,7 +194,7 @@ def _permanent_error(error: Exception, context: str) -> StorageError:
 
 
 def _excess_of_headers(error: Exception) -> str:
-    """Return what http.client says of headers beyond its limits; empty for another failure."""
+    """Return http.client's message on headers beyond its limits; empty for another failure."""
     closed = error.kwargs.get("error") if isinstance(error, ConnectionClosedError) else None
     cause = closed.args[-1] if isinstance(closed, ProtocolError) else None
     is_excess = isinstance(cause, LineTooLong) or type(cause) is HTTPException

@@ -1,6 +1,6 @@
 """Folders and files that only their owner can open: modes 0700 and 0600, links not followed.
 
-Other users of a machine must not read what they hold, and must not have written it.
+Other users of a machine must not read their content, and must not have written it.
 """
 
 import errno

@@ -200,7 +200,8 @@ def _take(path: Path, owner_path: Path, mine: Owner) -> bool:
     if last is None or not last.has_ended():
         return False
 
-    # The one who creates the claim succeeds this owner. If it ends before, its claim is succeeded.
+    # The process that creates the claim succeeds this owner. If it ends before, its claim is
+    # succeeded.
     claim = claim_on(owner_path, last.token)
     if not _take(claim, owner_path, mine):
         return False

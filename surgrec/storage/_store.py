@@ -111,7 +111,7 @@ class Store(ABC):
 
     @abstractmethod
     def replace(self, name: str, data: bytes, version: str | None) -> bool:
-        """Write a file like `write`, but only if nobody else has written it meanwhile.
+        """Write a file like `write`, but only if no other process has written it meanwhile.
 
         Args:
             name: Name of the file.

@@ -475,7 +475,7 @@ def _service_models(data_path: str | None) -> Any:
 def _check_root(name: bytes, response: tuple[Any, Any] | None, **_: Any) -> None:
     """Refuse a success with another root element.
 
-    botocore reads well-formed HTML as an empty answer, and takes what is no XML for status 500.
+    botocore reads well-formed HTML as an empty answer, and other text than XML as status 500.
     """
     if response is None or response[0].raw.status != 200:  # the status as it came
         return

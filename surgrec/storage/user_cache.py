@@ -16,7 +16,7 @@ def user_cache_folder(content: str) -> Path:
     temporary files.
 
     Args:
-        content: What the folder holds, such as `indexes`.
+        content: The kind of files in the folder, such as `indexes`.
 
     Raises:
         StorageError: It cannot be made, or belongs to another user.

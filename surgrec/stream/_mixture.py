@@ -84,7 +84,7 @@ class Mixture:
     """Largest mean number of draws per sample of a source. It never changes the order. None: no
     limit."""
     over_max_repeats: Literal["refuse", "warn"] = "refuse"
-    """What happens to a run that exceeds `max_repeats`: it is refused, or starts with a warning."""
+    """Treatment of a run that exceeds `max_repeats`: it is refused, or starts with a warning."""
 
     def __post_init__(self) -> None:
         check_ranges(self, context="mixture: ", error=MixtureError)

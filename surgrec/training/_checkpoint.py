@@ -152,7 +152,7 @@ class Checkpoints:
         return path
 
     def _remove_unfinished(self) -> None:
-        """Remove what a killed save left behind. Only the process that trains here saves."""
+        """Remove the files of a killed save. Only the process that trains here saves."""
         for left in self.folder.glob(".step-*"):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -85,8 +85,8 @@ def start_accelerator(precision: Precision) -> Accelerator:
     """Return an Accelerator over as many processes as the launcher was asked for.
 
     Raises:
-        SetupError: The launcher or the environment asks for what a recipe does not do, or the
-            processes do not see each other; each would overwrite the run of the others.
+        SetupError: The launcher or the environment sets an option that a recipe does not implement,
+            or the processes do not see each other; each would overwrite the run of the others.
     """
     check_launch(precision)
     timeout = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)

@@ -1,7 +1,7 @@
-"""The launcher of this process: what it was asked for, and what of it a recipe does not implement.
+"""The launcher of this process: its settings, and those that a recipe does not implement.
 
 Accelerate reads variables of the environment, and `accelerate launch` reads options and a config
-file of the user. A recipe does what they ask for, or refuses to start: it ignores none of them.
+file of the user. A recipe follows all of them, or refuses to start: it ignores none of them.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from surgrec.errors import SetupError
 from surgrec.text import counted
 
 _ANCESTORS = 3
-"""Parents that may be the launcher: scripts may stand between it and this process."""
+"""Parents that may be the launcher: it may have started this process through scripts."""
 _OFF = {"", "0", "false", "f", "no", "n", "none", "off"}
 _TORCHRUN = {"torchrun", "torch.distributed.run", "surgrec.training.torchrun"}
 _ACCELERATE = {
@@ -80,9 +80,9 @@ class _Setting:
 
     value: str
     place: str
-    """Where it is given, as the beginning of a sentence."""
+    """The variable, option or file that gives it, as the beginning of a sentence."""
     undo: str
-    """What a user does to take it back."""
+    """The step of the user that takes it back."""
     is_explicit: bool = False
     """Whether the command line of the launcher gives it."""
 
@@ -109,7 +109,7 @@ def end_with_launcher() -> None:
     """Let the kernel send SIGTERM to this process when its launcher ends.
 
     `accelerate launch` of one process does not pass SIGTERM on: it would leave a training process
-    that nobody watches.
+    without a launcher.
     """
     launcher, _ = _launcher()
     if launcher is not None and launcher.pid == os.getppid():
@@ -117,7 +117,7 @@ def end_with_launcher() -> None:
 
 
 def check_launch(precision: str) -> None:
-    """Refuse a launcher or an environment that asks for what a recipe does not do.
+    """Refuse a launcher or an environment with options that a recipe does not implement.
 
     Args:
         precision: Precision of the run.
@@ -129,7 +129,7 @@ def check_launch(precision: str) -> None:
     for name, setting in _settings(accelerate_launch()).items():
         value = setting.value.lower()
         if name == _PRECISION:
-            # `no` is what accelerate gives if nobody asked for a precision.
+            # accelerate gives `no` if no precision was asked for.
             if value == precision or (value in _OFF and not setting.is_explicit):
                 continue
             known = value if value in ("no", "bf16") else "no or bf16"

@@ -176,7 +176,7 @@ class _Watch(threading.Thread):
             time.sleep(0.1)
 
     def _failure_of_others(self, store: Store) -> str:
-        """Return what ended this rank's connection: a message, or which ranks ended without one."""
+        """Return the failure that ended this rank's connection, or a message on silent ranks."""
         others = [rank for rank in range(self._world_size) if rank != self._rank]
         first = {rank: store.add(f"{_ALIVE}/{rank}", 0) for rank in others}
         began = time.monotonic()

@@ -17,7 +17,7 @@ class ScheduleConfig:
         >>> schedule_value(lr, 5), schedule_value(lr, 10)
         (0.0005, 0.001)
 
-    In a config, a number alone stands for a schedule of this constant value.
+    In a config, a number alone is a schedule of this constant value.
     """
 
     TAKES_NUMBER: ClassVar[bool] = True

@@ -37,7 +37,7 @@ class BuildConfig:
     left_out: Sequence[LeftOut] = ()
     """Files and folders that could not be searched for videos."""
     excluded: Sequence[LeftOut] = ()
-    """What the user does not want; only the report tells it."""
+    """Files that the user excluded; only the report names them."""
     store: Store
     """The corpus root."""
     private: PrivateFolder
@@ -232,7 +232,7 @@ class Build:
         }
 
     def _require_no_begun_removal(self, begun: RemovedVideos) -> None:
-        """Refuse to build what a removal has begun to remove."""
+        """Refuse to build after an interrupted removal, unless this build finishes it."""
         sources = {video.source for video in self._config.videos}
         is_finished_here = self._config.remove_unlisted and begun.videos.keys() <= sources
         if begun.videos and not is_finished_here:
@@ -318,7 +318,7 @@ class Build:
         return replace(video, curation=self._curation_of(video).identity(self._config.curate))
 
     def _as_failures(self, entries: Sequence[LeftOut]) -> list[VideoFailure]:
-        """Return what was not taken as failures of the only source of a folder."""
+        """Return the entries left out as failures of the only source of a folder."""
         source = self._config.videos[0].source
         return [
             VideoFailure(

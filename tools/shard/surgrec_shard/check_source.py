@@ -168,7 +168,11 @@ def _clock(recording: FoundRecording, header: _Header) -> VideoClock:
 
 
 def _shared_files(preset: Preset, found: FoundSource) -> tuple[list[str], int]:
-    """Return what files for many recordings name and the folder lacks, and their rows."""
+    """Check the annotation files that hold many recordings against the folder.
+
+    Returns:
+        A sentence for each file that names missing recordings, and the rows of all these files.
+    """
     missing: list[str] = []
     rows = 0
     for number, rule in enumerate(preset.labels):

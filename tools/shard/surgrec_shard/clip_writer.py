@@ -28,7 +28,7 @@ class EncodedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameFormat:
-    """What an encoder must know about raw frames."""
+    """Format of raw frames, as an encoder needs it."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""Convergence: a corpus becomes what a plan says, with as little work as possible.
+"""Convergence: make a corpus equal to a plan, with as little work as possible.
 
 Only groups that changed are packed again, and only videos without stored clips are encoded.
 """
@@ -62,12 +62,12 @@ class Places:
 
 
 class Convergence:
-    """Makes sources of a corpus what their plans say.
+    """Makes sources of a corpus equal to their plans.
 
     Args:
         command: Name of the command, for the history of the corpus.
-        places: Where it works.
-        corpus: The content of `corpus.json`, or what a new one begins with.
+        places: The corpus and the private folder.
+        corpus: The content of `corpus.json`, or the first content of a new one.
         plans: The plan of each source that may change.
         workers: Videos read or encoded at once.
         is_alone: No other command writes to the corpus meanwhile.
@@ -127,12 +127,12 @@ class Convergence:
         return self._corpus.sources.get(source)
 
     def saved_plan(self, source: str) -> SourcePlan | None:
-        """Return what the source was built from, or None if the private folder does not know."""
+        """Return the plan that the source was built from; None if the private folder lacks it."""
         entry = self._corpus.sources.get(source)
         return self._saved_plans.read(source, entry.plan) if entry else None
 
     def pack(self, encode: Encode) -> None:
-        """Pack the waiting groups, from stored clips where there are any.
+        """Pack the waiting groups, from stored clips if possible.
 
         Args:
             encode: Encodes a video without stored clips.
@@ -401,7 +401,7 @@ class Convergence:
         return corpus
 
     def _save_plans(self) -> None:
-        """Save what each source is built from, before it is published."""
+        """Save the plan of each source before it is published."""
         plans = self._saved_plans
         for source, plan in self._plans.items():
             if source in self.unfinished:

@@ -45,7 +45,7 @@ class Duplicate:
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """What a search found."""
+    """The result of a search."""
 
     videos: int
     """Searched videos."""
@@ -62,7 +62,7 @@ class Duplicates:
         return asdict(self)
 
     def table(self) -> bytes:
-        """Return what was found as a parquet file."""
+        """Return the found pairs as a parquet file."""
         schema = row_schema(Duplicate)
         return parquet_bytes(pa.Table.from_pylist([asdict(row) for row in self.found], schema))
 

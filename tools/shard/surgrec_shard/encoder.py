@@ -1,4 +1,4 @@
-"""The encoder: what decides the bytes of clips, so that a corpus never mixes two."""
+"""The identity of the encoder, which decides the bytes of clips: a corpus never mixes two."""
 
 import functools
 import hashlib
@@ -26,7 +26,7 @@ _PROBE = (
 
 @functools.cache
 def encoder_versions() -> dict[str, str]:
-    """Return what decides encoded bytes: versions of libraries, and the digest of a fixed clip.
+    """Return the versions of libraries that decide encoded bytes, and the digest of a fixed clip.
 
     The version of the ffmpeg package is not among them: a distribution's security update changes
     it, but rarely the bytes.

@@ -51,7 +51,7 @@ class PlannedVideo:
     listed: tuple[ListedStretch, ...] = ()
     """Stretches that are not stored."""
     curation: str = ""
-    """Digest of what decides its clips beside the settings of the build; empty: nothing."""
+    """Digest of its own curation, beside the settings of the build; empty: none."""
 
     @property
     def labels(self) -> tuple[Label, ...]:

@@ -25,17 +25,17 @@ _FILES = ("include", "exclude", "frame_fps", "frames_from")
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenVideos:
-    """The videos of a build, and what was not taken."""
+    """The videos of a build, and the files left out."""
 
     videos: Sequence[Video]
     left_out: Sequence[LeftOut] = ()
     excluded: Sequence[LeftOut] = field(default=())
-    """What the user excluded."""
+    """Files that the user excluded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The options of `surgrec-shard build` that say what to build, as it describes them."""
+    """The options of `surgrec-shard build` that choose the videos. The command describes them."""
 
     manifest: Path | None
     videos: Path | None

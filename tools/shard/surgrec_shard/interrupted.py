@@ -13,7 +13,7 @@ from surgrec_shard.private_json import read_private_json, write_private_json
 
 @dataclass(frozen=True, kw_only=True)
 class RemovedVideos:
-    """What leaves a corpus."""
+    """Videos and cases that leave a corpus."""
 
     videos: dict[str, list[str]] = field(default_factory=dict)
     """Names in the corpus, by source. A source may have none: its files could not be read."""
@@ -21,7 +21,7 @@ class RemovedVideos:
     """Cases without any further video, as the hospital names them, by source."""
 
     def joined(self, other: "RemovedVideos") -> "RemovedVideos":
-        """Return what leaves in both."""
+        """Return the videos and cases of both."""
         return RemovedVideos(
             videos=_joined(self.videos, other.videos), cases=_joined(self.cases, other.cases)
         )
@@ -52,11 +52,11 @@ class BegunRemoval:
         return begun or RemovedVideos()
 
     def begin(self, removed: RemovedVideos) -> None:
-        """Record what is removed, before anything of it is."""
+        """Record the videos before any of them is removed."""
         write_private_json(self._path, removed)
 
     def end(self) -> None:
-        """Remove the record: nothing of what it lists is left."""
+        """Remove the record, after its videos were removed."""
         with writing_to(self._folder, MOVE_PRIVATE):
             self._path.with_suffix(".partial").unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Presets: published data sets as data. A preset names videos, cases, labels, splits and totals.
 
-Each is a file of `sources/`. The class `Preset` says what a file may hold.
+Each is a file of `sources/`. The class `Preset` defines the fields of a file.
 """
 
 import difflib
@@ -50,13 +50,13 @@ _GENERATED = "_"
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRule:
-    """Which files are videos, and what their paths say."""
+    """Which files are videos, and the names in their paths."""
 
     pattern: str
     """Expression with named groups, searched in the path relative to the folder. In sets of
     pictures, groups that begin with `_` differ within one recording."""
     case: str
-    """Name of the case; `{name}` stands for a group."""
+    """Name of the case; `{name}` is replaced by a group."""
     view: str = ""
     """As `case`; such as `left`."""
 
@@ -77,8 +77,9 @@ class LabelRule:
     """Where the annotation files of a recording are, and how they are read."""
 
     files: str
-    """Path relative to the folder, or below any folder in it. `{name}` stands for a group of the
-    recording's path, `*` for any name. Empty: the path of the recording itself holds the class."""
+    """Path relative to the folder, or below any folder in it. `{name}` is replaced by a group of
+    the recording's path; `*` matches any name. Empty: the path of the recording itself holds the
+    class."""
     mapping: LabelMapping
     optional: bool = False
     """Whether some recordings have no such file."""
@@ -94,9 +95,9 @@ class SplitRule:
     """A rule over cases."""
 
     status: Literal["official", "convention", "ours"]
-    """Who made it: the authors of the set, later publications, or this project."""
+    """Its origin: the authors of the set, later publications, or this project."""
     of: str = "{case}"
-    """What `parts` lists; `{name}` stands for a group of the recording's path."""
+    """The names that `parts` lists; `{name}` is replaced by a group of the recording's path."""
     parts: dict[str, str] = field(default_factory=dict)
     """For each stored split the names in it, separated by spaces. `1-40` is a range; `*` is all
     others."""
@@ -187,7 +188,7 @@ class FoundSource:
 
     recordings: list[FoundRecording]
     left_out: list[LeftOut]
-    """Videos that the preset does not know, and what could not be searched."""
+    """Videos that the preset does not know, and places that could not be searched."""
     unused: list[str]
     """Annotation files whose recording is not there."""
 
@@ -348,7 +349,7 @@ def _split_rule(preset: Preset, protocol: str) -> SplitRule | None:
 def _matches(
     preset: Preset, files: FolderFiles
 ) -> tuple[list[tuple[tuple[VideoRule, list[Path]], dict[str, str]]], list[LeftOut]]:
-    """Return the recordings of a folder: rule, files, and what their paths say."""
+    """Return the recordings of a folder: rule, files, and the names in their paths."""
     if preset.media == "pictures":
         paths = [path for path in files.paths if path.suffix.lower() in _PICTURES]
         left_out = list(files.left_out)
@@ -387,7 +388,7 @@ def _matches(
 
 
 def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, str]:
-    """Return what tells a recording from others: the groups of its path, and its own name."""
+    """Return the names that identify a recording: the groups of its path, and its own name."""
     if preset.media == "pictures":
         return {name: text for name, text in groups.items() if not name.startswith(_GENERATED)}
     return {"file": path.name, "stem": path.stem, **groups}
@@ -447,7 +448,7 @@ def _path_expression(template: str, names: Mapping[str, str] | None) -> re.Patte
 
     Args:
         template: The template.
-        names: The groups. None: any name stands for each.
+        names: The groups. None: each matches any name.
     """
     parts = []
     for part in re.split(r"(\{[^{}]+\}|\*)", template):

@@ -75,7 +75,7 @@ class PrivateFolder:
         return self._keyed(f"\0patient\0{patient}" if patient else f"{source}\0{case}")
 
     def video_name(self, sha256: str) -> str:
-        """Return the name of a video: 12 hex digits. Whoever has the file cannot compute it."""
+        """Return the name of a video: 12 hex digits. It cannot be computed without the key."""
         return self._keyed(f"\0video\0{sha256}")
 
     def require_key_of(self, corpus: CorpusFile, store: Store) -> None:

@@ -40,7 +40,7 @@ class SourceProvenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What an ethics board asks about a corpus. It names no patient, file or person."""
+    """The facts of a corpus for an ethics board. They name no patient, file or person."""
 
     corpus: str
     key: str

@@ -14,7 +14,7 @@ _Row = dict[str, str]
 
 
 def purge(private: PrivateFolder, work: Path, removed: RemovedVideos) -> list[str]:
-    """Remove what a private folder knows about removed videos. It may be called again.
+    """Remove the entries of a private folder about removed videos. It may be called again.
 
     Args:
         private: The private folder.

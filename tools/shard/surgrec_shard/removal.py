@@ -1,4 +1,4 @@
-"""Removal: videos leave a corpus with every byte, and so does what the private folder has on them.
+"""Removal of videos, with every byte in the corpus and every entry in the private folder.
 
 No original is read, and no video is encoded: changed groups are packed again from stored clips.
 """
@@ -140,7 +140,7 @@ class Removal:
         )
 
     def _read_plans(self, corpus: CorpusFile) -> dict[str, SourcePlan]:
-        """Return what each source of the corpus was built from."""
+        """Return the plan from which each source of the corpus was built."""
         plans = {}
         for source, entry in corpus.sources.items():
             if self._selection.source in ("", source):
@@ -216,7 +216,7 @@ class Removal:
 
 
 def purge_removed(places: Places, corpus: CorpusFile, removed: RemovedVideos) -> list[str]:
-    """Remove what is left of removed videos, after `corpus.json` lists them no more.
+    """Remove the remaining traces of removed videos, after `corpus.json` lists them no more.
 
     Returns:
         The paths of their files, which stay.
@@ -236,7 +236,7 @@ def unlisted_videos(
     """Return the videos that a source has lost since its last build.
 
     Args:
-        before: What the source was built from, if known.
+        before: The plan from which the source was built, if known.
         published: Names of its stored videos.
         listed: Its videos now.
         source: Its name.

@@ -1,6 +1,6 @@
 """Sampling: from decoded pictures to frames at a constant rate. Pure: pictures in, frames out.
 
-Frame `k` stands for second `k / rate` of the video. Where pictures are missing, the frames stop and
+Frame `k` shows second `k / rate` of the video. Where pictures are missing, the frames stop and
 start again behind the gap: a frozen picture is never stored.
 """
 
@@ -101,7 +101,7 @@ class Sampler:
             self.missing.append(Missing(start_s=0.0, end_s=self.end_s, reason="damaged"))
 
     def _last(self, shown: _Shown) -> Frames:
-        """Return the frames of the last picture, and record what is missing behind it."""
+        """Return the frames of the last picture, and record missing time behind it."""
         duration_s = end_s = self.timeline.duration_s
         if end_s - shown.picture.time_s > max(PAUSE_S / 2, 3 * self._spacing_s):
             end_s = shown.picture.time_s + self._usual_frames() / float(self.rate)
@@ -111,7 +111,7 @@ class Sampler:
         return _held(shown, max(self._frame_at(end_s), shown.frame + 1))
 
     def _first(self, picture: Picture, frame: int) -> _Shown:
-        """Return the first picture. It also stands for a moment before it."""
+        """Return the first picture. It also shows a moment before it."""
         if self.timeline.is_start(picture.time_s):
             return _Shown(picture=picture, frame=0, starts=True)
         self.missing.append(Missing(start_s=0.0, end_s=float(frame / self.rate), reason="damaged"))

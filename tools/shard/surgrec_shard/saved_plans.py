@@ -1,4 +1,4 @@
-"""Saved plans: what each published source was built from. They are private."""
+"""Saved plans, from which the published sources were built. They are private."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path

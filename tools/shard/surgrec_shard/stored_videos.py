@@ -146,7 +146,7 @@ class StoredVideos:
         try:
             source = Source.open(self._store, self._source, entry)
             dropped = source.dropped()
-        except MissingError:  # a table was lost: what the records have is all
+        except MissingError:  # a table was lost: only the records are left
             return frozenset()
         videos = source.index.column("video").to_pylist()
         samples = [

@@ -56,7 +56,7 @@ def find_twins(
 
 
 def _plain_path(video: PlannedVideo) -> str:
-    """Return the path of a video without what tells twins apart."""
+    """Return the path of a video without the words that tell twins apart."""
     path = video.video.path
     text = (path if video.video.pictures else path.with_suffix("")).as_posix().lower()
     return _SEPARATORS.sub("", _QUALITY.sub("", _SEPARATORS.sub(" ", text)))

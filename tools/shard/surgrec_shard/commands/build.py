@@ -54,11 +54,11 @@ def build(
 ) -> int:
     """Build shards from videos. To continue a killed build, run the same command again.
 
-    The sources of the listed videos become what the list says: new videos are encoded, and changed
-    labels, splits, licenses or cases are written without encoding any video. Other sources stay.
+    The sources of the listed videos follow the list: new videos are encoded, and changed labels,
+    splits, licenses or cases are written without encoding any video. Other sources stay.
 
     Exit status 0: every video is in the corpus. Exit status 3: some videos could not be used, a
-    folder could not be searched, or it is not known what a file is.
+    folder could not be searched, or the content of a file is unknown.
 
     Args:
         out: The corpus: a folder, or s3://bucket/prefix.

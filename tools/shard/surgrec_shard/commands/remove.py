@@ -40,9 +40,9 @@ def remove(
 ) -> None:
     """Remove a case, a patient, a video or a source from a corpus, with every byte.
 
-    No original is needed: changed groups are packed again from stored clips. What the private
-    folder knows about the videos is removed, too. After a kill, the corpus is the old or the new
-    one, and the same command finishes the removal. No run may read the changed sources meanwhile.
+    No original is needed: changed groups are packed again from stored clips. The private folder
+    loses its entries about the videos, too. After a kill, the corpus is the old or the new one, and
+    the same command finishes the removal. No run may read the changed sources meanwhile.
 
     Args:
         corpus: A folder, or s3://bucket/prefix.

@@ -88,7 +88,7 @@ class Curator:
     """Judges the frames of one video. Use it in a `with` block.
 
     Args:
-        curation: What to drop.
+        curation: The stretches and measures by which frames are dropped.
         frames: The format of the frames.
         folder: Folder for frames that wait for a decision.
     """

@@ -42,7 +42,7 @@ class CurateSettings:
     blur_limit: Annotated[float, Range(0, 1)] = 0.65
     """Blur from which a picture is blurred, as in the index: 0 sharp, 1 without detail."""
     crop: Literal["none", "border", "circle"] = "none"
-    """Cut off what shows nothing: black borders, or all outside the circular field of a scope."""
+    """Cut off empty margins: black borders, or all outside the circular field of a scope."""
     max_cut: Annotated[float, Range(0, 1)] = 0.8
     """Largest share of the picture that a crop may cut off; a larger one is not made."""
     mask: str = ""
@@ -104,7 +104,7 @@ class Curation:
         return find_view(recording, facts, masks, crop=settings.crop, max_cut=settings.max_cut)
 
     def identity(self, settings: CurateSettings) -> str:
-        """Return what this video has beside the settings of the build: a digest; empty: nothing."""
+        """Return a digest of the video's own lists, masks and settings; empty: it has none."""
         listed = [asdict(stretch) for stretch in self.listed]
         own = [self.settings != settings, listed, *map(str, self.masks)]
         if not any(own):
@@ -117,6 +117,6 @@ def own_config(config: str, curation: str) -> str:
 
     Args:
         config: Digest of the encoding settings of its source.
-        curation: What the video has beside them; empty: nothing.
+        curation: Digest of the video's own curation; empty: none.
     """
     return hashlib.sha256(f"{config} {curation}".encode()).hexdigest()[:12] if curation else config

@@ -20,7 +20,7 @@ _SHORT_SIDE_PX = 540
 
 @dataclass(frozen=True, kw_only=True)
 class CuratedView:
-    """The view of one video, and what the private report says about it."""
+    """The view of one video, and its notes for the private report."""
 
     view: View
     notes: tuple[str, ...]

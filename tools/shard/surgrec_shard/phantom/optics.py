@@ -1,6 +1,6 @@
 """Light, shadow, glints and haze over the tissue, and the field of view.
 
-Soft layers are kept at a quarter of the frame's size, where they cost little.
+Soft layers are kept at a quarter of the frame's size, which costs little time.
 """
 
 import math

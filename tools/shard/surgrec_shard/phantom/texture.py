@@ -73,7 +73,7 @@ def blended(
     above: UInt8[np.ndarray, "h w 3"],
     mask: Float32[np.ndarray, "h w"],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return `above` where the mask is 1, and `below` where it is 0."""
+    """Return `above` for a mask of 1, and `below` for 0."""
     return cv2.blendLinear(below, above, 1 - mask, mask)
 
 
