@@ -70,6 +70,7 @@ def _bare(video: Path, folder: Path, number: int) -> list[str]:
     settings = EncodeSettings()
     with Recording(video) as recording:
         width, height = stored_size(inspect(recording), settings.short_side_px)
+
     scaled = f"scale={width}:{height}:flags=bicubic+accurate_rnd+bitexact"
     return [
         *("ffmpeg", "-v", "error", "-nostdin", "-threads", "1", "-i", str(video)),
@@ -94,6 +95,8 @@ def measure(contender: str, videos: Sequence[Path], cores: Sequence[int]) -> Cos
     with tempfile.TemporaryDirectory(prefix="bench_") as name:
         commands = CONTENDERS[contender](videos, Path(name), len(cores))
         began, cpu_s = time.perf_counter(), sum(os.times()[2:4])
+
+        # Each process runs on the given cores only.
         pin = partial(os.sched_setaffinity, 0, cores)
         run = partial(
             subprocess.run,
@@ -103,6 +106,7 @@ def measure(contender: str, videos: Sequence[Path], cores: Sequence[int]) -> Cos
             stderr=subprocess.DEVNULL,
             preexec_fn=pin,
         )
+
         with ThreadPoolExecutor(len(cores)) as pool:
             list(pool.map(run, commands))
         return Cost(time.perf_counter() - began, sum(os.times()[2:4]) - cpu_s)

@@ -99,18 +99,24 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
     folder = corpus.originals / form
     folder.mkdir(parents=True, exist_ok=True)
     manifest = render_corpus(corpus.folder / "phantom", seed=0, minutes=2.0)
+
+    # One video of each source, of its first case.
     firsts = {
         path.parent.name: path
         for path in sorted(manifest.parent.glob("*/*case01.*"))
         if path.suffix != ".csv"
     }
+
     width, height, fps = ORIGINALS[form]
     fitted = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
+
     for source, video in firsts.items():
         path = folder / f"{source.removeprefix('phantom-')}.mp4"
         if path.exists():
             continue
         partial = path.with_name(f".{path.name}")
+
+        # Repeat the video up to the wanted length.
         command = [
             "ffmpeg",
             "-v",
@@ -138,6 +144,7 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
             "mp4",
             str(partial),
         ]
+
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         partial.rename(path)
 
@@ -150,6 +157,7 @@ def _build(corpus: Corpus, out: Path, options: list[str]) -> None:
     manifest.write_text(
         "\n".join(["path,source,domain,case,split", *rows]) + "\n", encoding="utf-8"
     )
+
     program = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
     build = [
         str(program),
@@ -171,12 +179,15 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
     """Copy the clips of a small corpus until there are enough, each with distinct bytes and key."""
     sources = open_corpus([small.address])
     entries = {}
+
     for name, source in sources.items():
         originals = [source.index.sample(row) for row in range(source.index.num_rows)]
         videos = {
             sample.key: source.store.read_range(_file(sample), sample.mp4_offset, sample.mp4_size)
             for sample in originals
         }
+
+        # Pack copies until the source is as large as wanted.
         copies = _copies(originals, videos, -(-clips // len(sources)))
         shards, samples = _write_shards(name, copies, Path(out.address))
         entry = write_source(
@@ -190,8 +201,11 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
             plan=source.entry.plan,
         )
         entries[name] = settle_tables(out, name, entry)
+
+    # Only the new shards and tables stay.
     for file in list(unlisted_files(out, entries)):
         out.delete(file)
+
     small_file = CorpusFile.read(small)
     assert small_file is not None, "it was opened above"
     replace(small_file, sources=entries).write(out)
@@ -216,6 +230,7 @@ def _write_shards(
     shards: list[Shard] = []
     samples: list[Sample] = []
     writer: ShardWriter | None = None
+
     for clip, mp4 in copies:
         if writer is None:
             file = shard_name(name, "train", 0, len(shards))
@@ -225,6 +240,7 @@ def _write_shards(
             shards.append(writer.close())
             samples += writer.samples
             writer = None
+
     if writer is not None:
         shards.append(writer.close())
         samples += writer.samples

@@ -202,6 +202,7 @@ def _build(config: DedupConfig, name: str, videos: list[tuple[Path, str]]) -> Pa
         Video(path=path, source=name, domain="laparoscopy", case=case, split="train")
         for path, case in videos
     ]
+
     settings = BuildConfig(
         videos=listed,
         store=open_store(corpus),
@@ -212,6 +213,7 @@ def _build(config: DedupConfig, name: str, videos: list[tuple[Path, str]]) -> Pa
         public=True,
         workers=len(os.sched_getaffinity(0)),
     )
+
     Build(settings, lambda stage, done, total: None).run()
     return corpus
 

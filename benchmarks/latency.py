@@ -28,6 +28,7 @@ def delayed(target_port: int, port: int, seconds: float, core: int) -> Iterator[
         str(seconds),
         str(core),
     ]
+
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as proxy:
         try:
             _wait_for(port)

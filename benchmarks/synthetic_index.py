@@ -41,6 +41,7 @@ def _entry(name: str, domain: str, rows: int) -> SourceEntry:
         )
         for number, first in enumerate(range(0, rows, ROWS_PER_SHARD))
     ]
+
     return SourceEntry(
         domain=domain,
         shards=shards,
@@ -66,6 +67,8 @@ def _table(name: str, domain: str, rows: int, random: np.random.Generator) -> pa
     key = np.concatenate(
         [_same(f"{name}_", rows), video, _same("_", rows), _digits(number, 9)], axis=1
     )
+
+    # Columns with one value in all rows, by type.
     constant = {
         "source": name,
         "domain": domain,
@@ -75,11 +78,14 @@ def _table(name: str, domain: str, rows: int, random: np.random.Generator) -> pa
     }
     constant |= {"license": "CC0-1.0", "config": "0123456789ab"}
     words = {column: _text(_same(word, rows)) for column, word in constant.items()}
+
     procedures = pa.DictionaryArray.from_arrays(
         pa.array(number % 3, pa.int32()), pa.array(["one", "two", "three"])
     )
+
     numbers = {"start_s": 0.0, "duration_s": 10.0, "fps": 8.0, "native_fps": 30.0}
     numbers |= {"blur": 0.4, "brightness": 0.5, "motion": 0.05}
+
     counts = {
         "num_frames": 80,
         "width": 456,
@@ -87,6 +93,7 @@ def _table(name: str, domain: str, rows: int, random: np.random.Generator) -> pa
         "native_width": 1280,
         "native_height": 720,
     }
+
     return pa.table(
         {
             "key": _text(key),

@@ -193,6 +193,7 @@ def words_for(hint: Any) -> str:
     parts = []
     for member in members(hint):
         origin, arguments = get_origin(member), get_args(member)
+
         if origin is Literal:
             parts.append("one of " + ", ".join(map(repr, arguments)))
         elif origin is tuple and Ellipsis not in arguments:
@@ -205,6 +206,7 @@ def words_for(hint: Any) -> str:
             parts.append(f"a mapping with {', '.join(each.name for each in fields(member))}")
         else:
             parts.append("null" if member is NoneType else _WORDS.get(member, str(member)))
+
     return " or ".join(parts)
 
 

@@ -65,6 +65,7 @@ def read_json(
         data = read_regular(path, MAX_BYTES)
     except OSError as problem:
         raise error(f"{path} cannot be read ({reason(problem)}); {remedy}") from None
+
     return decode_json(
         data,
         kind,

@@ -195,8 +195,10 @@ def videos_of_folder(
     """
     names = [printable_name(path.relative_to(found.folder)) for path in found.paths]
     of_pictures = [found.names.get(path, {}) for path in found.paths]
+
     cases = _groups(names, case_from, "case", of_pictures)
     views = _groups(names, view_from, "view", of_pictures)
+
     return [
         Video(
             path=path,
@@ -244,9 +246,11 @@ def videos_of_list(
     names = [printable_name(Path(video.path)) for video in listed]
     cases = _groups(names, case_from, "case")
     views = _groups(names, view_from, "view")
+
     segments = LabelMapping(
         grammar="segments", tracks=[_LISTED], start="start", end="end", unit=unit
     )
+
     return [
         Video(
             path=path.parent / video.path,

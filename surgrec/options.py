@@ -101,10 +101,12 @@ class Options:
         """
         if key == self.files or key in self.presets:
             return str
+
         hints, names = (
             self.hints,
             [*self.hints, *self.ending, *([self.files] if self.files else [])],
         )
+
         parts = key.split(".")
         for number, part in enumerate(parts):
             if part not in hints:
@@ -112,6 +114,8 @@ class Options:
             hint = hints[part]
             if number + 1 == len(parts):
                 return hint
+
+            # Continue with the fields of a config. All values of a mapping have one type.
             config_type = config_in(hint)
             if config_type is not None:
                 hints = type_hints(config_type)
@@ -160,8 +164,10 @@ class Options:
             for name, value in preset(self.presets, key, text).items():
                 _assign(tree, f"{group}.{name}", value)
             return
+
         hint = self.hint_of(key)
         value = plain_of(text, hint, key, read)
+
         if config_in(hint) is not None and isinstance(value, Mapping):
             for name, item in value.items():
                 _assign(tree, f"{key}.{name}", item)

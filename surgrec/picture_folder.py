@@ -103,13 +103,16 @@ def _sequences(
             f"frames_from {frames_from!r} has no group for the number of a picture; add one, "
             r"such as (?P<frame>\d+)"
         )
+
     texts = [printable_name(path.relative_to(folder)) for path in paths]
     numbered: dict[tuple[tuple[str, str], ...], list[tuple[int, Path]]] = defaultdict(list)
     unmatched = []
+
     for path, text, groups in zip(paths, texts, pattern.search(texts), strict=True):
         if groups is None:
             unmatched.append(path)
             continue
+
         number = groups.pop("frame")
         if not (number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS):
             raise ManifestError(
@@ -117,4 +120,5 @@ def _sequences(
                 "the expression"
             )
         numbered[tuple(groups.items())].append((int(number), path))
+
     return [(dict(groups), sorted(files)) for groups, files in numbered.items()], unmatched

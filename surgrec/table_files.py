@@ -165,6 +165,7 @@ def _json_rows(path: Path, text: str, expected: _Columns) -> Iterator[tuple[int,
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
+
         place = f"{path}, line {number}"
         row: dict[str, Any] = decode_json(
             line,
@@ -174,6 +175,7 @@ def _json_rows(path: Path, text: str, expected: _Columns) -> Iterator[tuple[int,
             remedy="write one JSON object on each line",
             file_names=True,
         )
+
         expected.check(place, list(row), "object")
         yield (
             number,

@@ -192,6 +192,7 @@ def search_files(files: FolderFiles) -> FoundVideos:
     for path in files.paths:
         search.sort(path)
     search.probe()
+
     found = FoundVideos(
         folder=files.folder,
         paths=sorted(search.taken),
@@ -200,6 +201,7 @@ def search_files(files: FolderFiles) -> FoundVideos:
         companions=dict(search.companions),
         excluded=files.excluded,
     )
+
     require_videos(found, "video file", "such as .mp4, .mkv, .avi or .mpg")
     return found
 
@@ -265,6 +267,7 @@ class _Search:
         try:
             head = os.pread(descriptor, HEAD_BYTES, 0)
             is_other = suffix in _SOUNDS or begins_like_other(head)
+
             if suffix not in _SOUNDS and begins_like_video(head):
                 self.taken.append(path)
             elif suffix in ARCHIVE_SUFFIXES:

@@ -140,6 +140,7 @@ class _Builder:
         """Return the only document of the events, or None if they hold none."""
         for event in events:
             line = event.start_mark.line + 1
+
             if isinstance(event, yaml.DocumentStartEvent):
                 self._documents += 1
                 if self._documents > 1:
@@ -152,6 +153,7 @@ class _Builder:
                 self._begin(event, line)
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._end()
+
         return self._result
 
     def _alias(self, anchor: str, line: int) -> None:

@@ -56,6 +56,7 @@ def convert(job: Job) -> None:
 def _loader(job: Job) -> Any:
     worker_config = WorkerConfig(rank=0, world_size=1, num_workers=job.workers, seed_offset=0)
     path = job.at("stored").replace("s3://", "msc://far/") if job.s3 else job.at("stored")
+
     dataset = get_train_dataset(
         path,
         worker_config=worker_config,
@@ -65,6 +66,7 @@ def _loader(job: Job) -> Any:
         max_samples_per_sequence=100,
         task_encoder=Clips(),
     )
+
     return get_savable_loader(dataset, prefetch_factor=PREFETCH)
 
 

@@ -172,21 +172,26 @@ class LabelMapping:
         needs_time = self.grammar in (*_TICKS, "starts") or (is_json and not self.start)
         if needs_time and not self.time:
             raise ManifestError(f"the grammar {self.grammar} needs `time`; name its column")
+
         if (self.grammar == "segments" or (is_json and self.start)) and not (
             self.start and self.end
         ):
             raise ManifestError(
                 f"the grammar {self.grammar} needs `start` and `end`; name their columns"
             )
+
+        # Columns of another grammar are an error, not ignored.
         unused = [self.start, self.end] if needs_time else [self.time]
         if any(unused) or (self.grammar in _WHOLE and self.time_columns):
             raise ManifestError(
                 f"the grammar {self.grammar} has no use for {', '.join(filter(None, unused))}; "
                 "remove it, or choose another grammar"
             )
+
         if self.grammar == "frames" and (self.unit != "frame" or self.every != 1):
             raise ManifestError("the grammar frames needs `unit: frame` and every frame; use ticks")
         self._check_numbers()
+
         if bool(self.start_part) != bool(self.end_part):
             raise ManifestError("start_part and end_part belong together; name both columns")
         if self.start_part and not self.has_segments:
@@ -205,12 +210,14 @@ class LabelMapping:
     def _check_text(self) -> None:
         if len(self.delimiter) > 1 or self.delimiter in ("\n", "\r", '"'):
             raise ManifestError(f"the delimiter is {self.delimiter!r}; give one character")
+
         repeated = {column for column in self.columns if self.columns.count(column) > 1}
         if repeated or "" in self.columns:
             raise ManifestError(
                 f"columns has {', '.join(map(repr, repeated or ['']))} twice or empty; "
                 "give each column a name of its own"
             )
+
         if not self.encoding:
             return
         try:

@@ -83,6 +83,7 @@ def read_column(files: LabelFiles, column: str) -> list[str]:
     """
     track = Track(task="any", column=column)
     is_json = files.mapping.is_json
+
     mapping = replace(
         files.mapping,
         grammar=files.mapping.grammar if is_json else "list",
@@ -97,6 +98,7 @@ def read_column(files: LabelFiles, column: str) -> list[str]:
         end_part="",
         path="",
     )
+
     return [
         _plain(_text(row, column))
         for source in open_sources(LabelFiles(paths=files.paths, mapping=mapping))
@@ -135,13 +137,16 @@ class _Reader:
             track.task: names_at(source, track.names_at) if track.names_at else track.names
             for track in tracks
         }
+
         wanted = {
             column: _plain(fill(template, source.names, str(source.path)))
             for column, template in mapping.only.items()
         }
+
         for row in rows_of(source, mapping, tracks):
             if any(_plain(_text(row, column)) != text for column, text in wanted.items()):
                 continue
+
             for track in tracks:
                 values = list(self._values(row, track, names[track.task]))
                 if values:
@@ -150,18 +155,22 @@ class _Reader:
     def finish(self) -> _Found:
         """Return all labels, once all files are read."""
         found, mapping = self._found, self._mapping
+
         for (task, value), ticks in found.ticks.items():
             found.segments += self._runs(task, value, ticks)
         found.segments += self._runs_of_starts()
+
         for track in mapping.tracks:
             if track.overlaps == "latest":
                 inside = [row for row in found.segments if row[1].task == track.task]
                 others = [row for row in found.segments if row[1].task != track.task]
                 found.segments = others + _latest(inside)
+
         if mapping.drop_repeats:
             unique = {label: (place, label) for place, label in reversed(found.segments)}
             found.left_out += len(found.segments) - len(unique)
             found.segments = list(unique.values())
+
         return found
 
     def _values(self, row: Row, track: Track, names: Mapping[str, str]) -> Iterator[str]:
@@ -173,6 +182,7 @@ class _Reader:
             numbers = [_number(_text(row, column), row.place, column) for column in columns]
             if sum(numbers) >= 0.5 * len(numbers):
                 yield value
+
         for column in [track.column] if track.column else track.columns:
             cell = row.cells[column]
             for text in (cell,) if isinstance(cell, str) else cell:
@@ -239,11 +249,13 @@ class _Reader:
             number = _clock_seconds(text)
         else:
             number = float(text) if len(text) <= _MOST_DIGITS and _NUMBER.fullmatch(text) else None
+
         if number is None or (mapping.unit == "frame" and number != math.floor(number)):
             raise ManifestError(
                 f"{row.place}: {column} is {shown(text)}; write {_WORDS[mapping.unit]}, or correct "
                 "`unit` in the mapping"
             )
+
         count = number - mapping.origin
         if not 0 <= count <= _LATEST_S * 1000:
             origin = f" (the first is {mapping.origin})" if mapping.origin else ""
@@ -251,6 +263,7 @@ class _Reader:
                 f"{row.place}: {column} is {text}, outside the video{origin}; correct it, or "
                 "`origin` in the mapping"
             )
+
         return count
 
     def _seconds(self, count: float) -> float:
@@ -276,6 +289,7 @@ class _Reader:
         every, every_s = self._mapping.every, self._mapping.every_s
         ticks.sort(key=lambda tick: tick[0])
         first, place = ticks[0]
+
         for (tick, _), (following, next_place) in itertools.pairwise([*ticks, (math.inf, "")]):
             end_s = self._seconds(tick) + every_s if every_s else self._seconds(tick + every)
             if following < math.inf and (
@@ -284,6 +298,7 @@ class _Reader:
                 else following <= tick + every * (1 + _HAIR)
             ):
                 continue
+
             start_s = self._seconds(first)
             yield place, Label(task=task, start_s=start_s, end_s=end_s, value=value)
             first, place = following, next_place

@@ -53,10 +53,13 @@ def open_sources(files: LabelFiles) -> Iterator[Source]:
     if files.rows:
         yield Source(path=Path(), text="", content=None, names=files.names, rows=files.rows)
         return
+
     is_folder = mapping.grammar == "folder"
     paths = [*(files.paths or ([Path()] if is_folder else []))][: 1 if is_folder else None]
+
     for path, groups in zip(paths, _groups(mapping, paths), strict=True):
         text = "" if is_folder else read_text(path, mapping.encoding)
+
         content = None
         if mapping.is_json:
             content = decode_json(
@@ -67,6 +70,7 @@ def open_sources(files: LabelFiles) -> Iterator[Source]:
                 remedy="save it again, or give another grammar",
                 any_number=True,
             )
+
         names = {**files.names, **groups}
         yield Source(path=path, text="" if mapping.is_json else text, content=content, names=names)
 
@@ -210,6 +214,7 @@ def _known(
             f"{source.path} has no column {', '.join(missing)} (its columns are "
             f"{', '.join(header[:20]) or 'empty'}{hint}); correct the mapping or the file"
         )
+
     extra = [name for name in header if name not in columns]
     if extra and mapping.extra_columns == "refuse":
         nearest = difflib.get_close_matches(extra[0], columns, n=1)
@@ -217,6 +222,7 @@ def _known(
         raise ManifestError(
             f"{source.path} has an unknown column {extra[0]!r}{hint}; rename it, or remove it"
         )
+
     return header
 
 

@@ -43,6 +43,7 @@ def require_machine(
         or not _has_memory(_AMPLE_BYTES if _LACKS_MEMORY in words else _SPARE_BYTES)
         or (_LACKS_THREADS in words and not _has_threads())
     )
+
     if is_machine:
         raise MachineError(
             f"{context} because the machine ran out of memory or other means "

@@ -40,6 +40,7 @@ def order(
         positions = rank_positions(
             step, global_batch=global_batch, rank=rank, world_size=world_size
         )
+
         for draw in stream.draws(positions):
             line = {
                 "step": step,

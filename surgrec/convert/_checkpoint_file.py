@@ -344,6 +344,7 @@ def _check_archive(path: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
             f"{path} has {size:,} bytes and would unpack to {unpacked:,}, which weights never do; "
             "give a file of weights"
         )
+
     for entry in entries:
         if entry.filename.endswith("data.pkl") and entry.file_size > _MAX_PICKLE_BYTES:
             raise CheckpointError(

@@ -58,6 +58,7 @@ def model_card(
         f"The video encoder takes clips of {encoder.num_frames} frames of "
         f"{encoder.crop_px} x {encoder.crop_px} pixels."
     )
+
     return _CARD.format(
         library=folder.library,
         license_field=_license_field(license),

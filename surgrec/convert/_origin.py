@@ -39,6 +39,7 @@ def origin_of(
     """
     license, source = _license(file, options, published_license)
     provenance = file.note["provenance"] if file.note else {}
+
     return Origin(
         name=file.name,
         sha256=file.sha256,

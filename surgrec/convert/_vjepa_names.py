@@ -66,11 +66,13 @@ def vjepa_version(config: EncoderConfig) -> Version:
     version = _version_of(config)
     if version is not None:
         return version
+
     if config.positions == "sincos":
         raise ConfigError(
             "V-JEPA has no flat sinusoids, but this encoder does (positions sincos); "
             f"{other_formats(config)}"
         )
+
     published = (PUBLISHED_SIDE, PUBLISHED_LEVELS.get(config.depth), True)
     features = (config.rope_side, config.levels, config.modality_embedding)
     raise ConfigError(

@@ -222,10 +222,14 @@ def _by_pair(search: _Search, seeds: Sequence[tuple[Rows, Rows]]) -> Iterator[_P
     joined = np.unique(
         np.concatenate([rows * len(references.hashes) + found for rows, found in seeds])
     )
+
     rows, found = np.divmod(joined, max(1, len(references.hashes)))
+
+    # Sort the seeds by pair of videos.
     pairs = queries.owners[rows] * len(references.starts) + references.owners[found]
     order = np.argsort(pairs, kind="stable")
     numbers, starts, counts = np.unique(pairs[order], return_index=True, return_counts=True)
+
     for number, start, count in zip(numbers, starts, counts, strict=True):
         if count >= _FEWEST_SEEDS:
             here = order[start : start + count]
@@ -244,17 +248,22 @@ def _copies_of_pair(search: _Search, rules: CopyRules, pair: _Pair) -> list[Copy
     reference = search.references.of_video(pair.reference)
     seconds, reference_seconds = pair.seconds, pair.reference_seconds
     copies = []
+
     for _ in range(_MOST_LINES):
         line, votes = _most_voted(seconds, reference_seconds)
         if votes < _FEWEST_SEEDS:
             break
+
         line = _fitted(line, seconds, reference_seconds)
         line = _best_nearby(line, query, reference, seconds, reference_seconds)
+
         for copy in _runs(line, query, reference, rules):
             copy = replace(
                 copy, video=pair.query, other=pair.reference, is_mirrored=search.is_mirrored
             )
             copies.append(copy.reversed() if search.is_reversed else copy)
+
+        # The seeds that this line does not explain vote for the next one.
         is_far = np.abs(line.at(seconds) - reference_seconds) > _NEAR_S
         if is_far.all():
             break
@@ -307,8 +316,11 @@ def _best_nearby(
     is_near = np.abs(line.at(seconds) - reference_seconds) <= _NEAR_S
     if not is_near.any():
         return line
+
     pivot = float(np.median(seconds[is_near]))
     length_s = max(float(np.ptp(seconds[is_near])), 4.0)
+
+    # Lines through the middle of the seeds, turned and shifted a little.
     lines = [line]
     for turn in (-2.0, -1.0, 0.0, 1.0, 2.0):
         speed = float(np.clip(line.speed + turn / length_s, _SPEEDS[0], _SPEEDS[-1]))
@@ -316,6 +328,7 @@ def _best_nearby(
             _Line(speed, float(line.speed * pivot + line.offset_s + shift - speed * pivot))
             for shift in (-1.0, -0.5, 0.0, 0.5, 1.0)
         ]
+
     return max(lines, key=lambda each: _score(each, query, reference))
 
 
@@ -353,16 +366,20 @@ def _runs(
     """Yield the stretches along a line with enough matching seconds. Videos are not yet named."""
     seconds, hashes = query
     bits, rows = _bits_along(line, query, reference)
+
+    # Runs of matching seconds without a long gap.
     matching = np.flatnonzero(bits <= _MATCH_BITS)
     ends = np.flatnonzero(np.diff(seconds[matching]) > rules.max_gap_s + 1) + 1
     for run in np.split(matching, ends):
         if len(run) < rules.min_s:
             continue
+
         shown = np.unique(rows[run])
         changes = min(_changes(hashes[run]), _changes(reference[1][shown]))
         mean_bits = float(bits[run].mean())
         if changes < rules.min_s or mean_bits > _MEAN_BITS:
             continue
+
         span = np.array([seconds[run[0]], seconds[run[-1]] + 1])
         other_span = line.at(span)
         yield Copy(

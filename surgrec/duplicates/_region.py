@@ -80,6 +80,7 @@ def _box(lit: Bool[np.ndarray, "h w"]) -> Region:
         if not len(inside):
             inside = np.arange(len(counts))
         spans.append((float(inside[0]), float(inside[-1] + 1)))
+
     (top, bottom), (left, right) = spans
     return Region(
         center_y=(top + bottom) / 2,
@@ -103,25 +104,33 @@ def _circle(lit: Bool[np.ndarray, "h w"]) -> _Circle | None:
     It is fitted by least squares (Kasa, 1976), then again without the points that lie far from it.
     """
     height, width = lit.shape
+
     rows = np.flatnonzero(lit.any(axis=1))
     left = lit[rows].argmax(axis=1)
     right = width - lit[rows, ::-1].argmax(axis=1)
     y, x = np.concatenate([rows, rows]) + 0.5, np.concatenate([left, right]).astype(np.float64)
+
+    # The border of the picture is not the edge of the circle.
     is_edge = (x > 1) & (x < width - 1)
     y, x = y[is_edge], x[is_edge]
+
+    # Fit a circle by least squares, and again without points far from it.
     for _ in range(3):
         if len(y) < _FEWEST_POINTS:
             return None
         matrix = np.stack([2 * y, 2 * x, np.ones(len(y))], axis=1)
         (center_y, center_x, rest), *_ = np.linalg.lstsq(matrix, y**2 + x**2, rcond=None)
         radius = float(np.sqrt(max(rest + center_y**2 + center_x**2, 0.0)))
+
         errors = np.abs(np.hypot(y - center_y, x - center_x) - radius)
         typical = float(np.median(errors))
         is_near = errors <= max(3 * typical, 1.0)
         y, x = y[is_near], x[is_near]
+
     is_inside = 0 < center_y < height and 0 < center_x < width
     if not is_inside or typical > _ROUGHEST * radius or not height / 4 < radius < width:
         return None
+
     circle = _Circle(float(center_y), float(center_x), radius)
     return circle if _separates(circle, lit) else None
 

@@ -229,7 +229,9 @@ def _check_ranges(patterns: Sequence[str], context: str) -> None:
                     f"{context}: the range in {shown(pattern)} runs backwards; write the smaller "
                     "number first"
                 )
+
             names = min(names * (int(last) - int(first) + 1), _MOST_NAMES + 1)
+
         total += names
         if total > _MOST_NAMES:
             raise ConfigError(

@@ -96,6 +96,7 @@ def read_features(out: Path) -> Features:
             f"{out} holds no finished features (no {FEATURES_FILE}); "
             "let `surgrec features` finish first"
         )
+
     context = out / FEATURES_FILE
     facts = read_json(context, _FeaturesFile, error=CheckpointError, remedy=_REMEDY)
     if facts["format"] != FORMAT:
@@ -103,6 +104,7 @@ def read_features(out: Path) -> Features:
             f"{context} has format {facts['format']}, but this version of SurgRec reads format "
             f"{FORMAT}; {_REMEDY}"
         )
+
     rows = _read_rows(store)
     failed = typed(
         facts["failed"],
@@ -111,6 +113,7 @@ def read_features(out: Path) -> Features:
         error=CheckpointError,
         remedy=_REMEDY,
     )
+
     width = facts["encoder"]["config"]["width"]
     return Features(
         rows=rows, values=_read_values(out, rows, width), facts=dict(facts), failed=failed

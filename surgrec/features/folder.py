@@ -48,12 +48,15 @@ class VideoFolder(VideoSet):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
         found = search_folder(folder)
         for line in found.counts():
             say(escape(line))
+
         self._problems = {
             entry.path: BadVideoError(entry.reason, entry.detail) for entry in found.left_out
         }
+
         paths = [*found.paths, *self._problems]
         self._paths = {printable_name(path.relative_to(folder)): path for path in paths}
         self.entries = [

@@ -56,12 +56,14 @@ class TubeletGrid:
             ("crop_px (height)", height_px, "patch_size", patch_size),
             ("crop_px (width)", width_px, "patch_size", patch_size),
         )
+
         for name, size, step_name, step in sizes:
             if size < step or size % step:
                 raise ConfigError(
                     f"{name} is {size}, which is not a multiple of {step_name} {step}; change one "
                     "of them"
                 )
+
         return cls(num_frames // tubelet_size, height_px // patch_size, width_px // patch_size)
 
     def __str__(self) -> str:

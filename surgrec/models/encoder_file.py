@@ -172,15 +172,18 @@ def find_encoder_file(path: Path) -> Path:
     """
     if path.is_file():
         return path
+
     if not path.is_dir():
         raise MissingError(
             f"{path} does not exist; give the folder of a run, or an encoder's .safetensors file"
         )
+
     if not (path / ENCODER_FILE).is_file():
         raise MissingError(
             f"{path} has no {ENCODER_FILE}, which a run writes with its first checkpoint; "
             "wait for that checkpoint, or name another run"
         )
+
     return path / ENCODER_FILE
 
 

@@ -67,6 +67,7 @@ def open_tensor_file(path: Path) -> Iterator[TensorFile]:
             else f"is not a readable safetensors file ({reason(error)}); copy or save it again"
         )
         raise CheckpointError(f"{path} {content}") from None
+
     with opened:
         tensors = TensorFile(path, opened)
         check_names(tensors.names, path)
@@ -100,6 +101,7 @@ def check_weights(tensors: Mapping[str, Tensor], origin: str) -> None:
                 f"{origin}: the tensor '{name}' is {kind}; save the weights as dense tensors of "
                 "type float32, float16 or bfloat16"
             )
+
         if not is_finite(tensor):
             raise CheckpointError(
                 f"{origin}: the tensor '{name}' has values that are NaN or infinite; use the "

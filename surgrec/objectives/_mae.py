@@ -166,10 +166,12 @@ def pixel_targets(
         j=encoder.patch_size,
         k=encoder.patch_size,
     )
+
     spread, center = torch.std_mean(pixels, dim=2, keepdim=True)
     normalized: Float32[Tensor, "b n p"] = rearrange(
         (pixels - center) / (spread + _EPS), "b n p c -> b n (p c)"
     )
+
     return normalized
 
 

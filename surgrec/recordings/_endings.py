@@ -105,15 +105,19 @@ def _read_boxes(part: Part) -> tuple[int, int]:
     at, second, size = 0, 0, part.size
     first: int | None = None
     mended = dict(part.mended)
+
     for _ in range(_MOST_BOXES):
         if at >= size:
             break
+
         header = mended.get(at) or part.read(HEADER_BYTES, at)
         kind, _, length = box_header(header, size - at)
         if length < 8 or not kind.isalnum():
             return second, at
+
         if kind == b"moov":
             first, second = (at, second) if first is None else (first, second or at)
+
         at += length
     return second, size
 

@@ -354,16 +354,19 @@ def _notes(choice: str, timeline: Timeline, fields: Fields) -> Iterator[str]:
     """Yield the notes of the private report about the recording."""
     if choice:
         yield choice
+
     for join in timeline.joins:
         yield (
             f"the clock of the file jumps at {join.at_s:.2f} s "
             f"(from {join.before_s:.2f} s to {join.after_s:.2f} s): times run on"
         )
+
     if timeline.burst_rate is not None:
         yield (
             f"for a moment, the clock of the file shows {timeline.burst_rate:.0f} pictures per "
             f"second: the rate is {float(timeline.rate):g}, at which every picture is kept"
         )
+
     if fields.note:
         yield fields.note
 

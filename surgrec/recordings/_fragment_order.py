@@ -54,22 +54,28 @@ def find_order(read: Read, end: int, mended: Mapping[int, bytes]) -> Order:
     movie, fragments, rest = _fragments(read, end, mended)
     if not _is_out_of_order(fragments):
         return Order()
+
+    # Sort the fragments by their earliest time in seconds.
     scales = _scales(movie)
     first_s = [
         min((time / scales.get(track, 1) for track, time in fragment.times.items()), default=0.0)
         for fragment in fragments
     ]
+
     ordered = [fragments[n] for n in sorted(range(len(fragments)), key=first_s.__getitem__)]
     moved = sum(before is not after for before, after in zip(fragments, ordered, strict=True))
+
     spans = _merged(
         [(0, fragments[0].start), *((each.start, each.end) for each in ordered), (rest, end)]
     )
+
     if _overlaps(read, ordered, movie) or len(spans) > _MOST_SPANS:
         return Order(
             note="the fragments of the file do not lie in the order of their times, and cannot be "
             "sorted: parts of the video may be missing or at wrong times",
             is_lossy=True,
         )
+
     return Order(
         spans=spans,
         note=f"{moved} of {len(fragments)} fragments of the file do not lie in the order of their "
@@ -86,11 +92,13 @@ def _fragments(
     """
     movie, fragments = b"", list[_Fragment]()
     at, begins, rest = 0, 0, 0
+
     for _ in range(_MOST_BOXES):
         header = mended.get(at) or read(HEADER_BYTES, at)
         kind, start, size = box_header(header, end - at)
         if not (start <= size <= end - at and kind.isalnum()):
             break
+
         if kind == b"moov" and not movie:
             movie = read(min(size - start, _MOST_BYTES), at + start)
             if not any(True for _ in find_boxes(movie, (b"mvex",))):
@@ -103,7 +111,9 @@ def _fragments(
                 fragments[-1].times.setdefault(track, time)
         elif kind == b"mdat" and fragments:
             fragments[-1].end = rest = begins = at + size
+
         at += size
+
     return movie, [fragment for fragment in fragments if fragment.end], rest
 
 
@@ -159,12 +169,14 @@ def _overlaps(read: Read, ordered: Sequence[_Fragment], movie: bytes) -> bool:
         int.from_bytes(each[4:8], "big"): int.from_bytes(each[12:16], "big")
         for each in find_boxes(movie, (b"mvex", b"trex"))
     }
+
     lengths: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for fragment in ordered:
         for at in fragment.movies:
             size = box_header(read(HEADER_BYTES, at), _MOST_BYTES)[2]
             for track, time, traf in _tracks(read(min(size, _MOST_BYTES), at)):
                 lengths[track].append((time, _length(traf, usual.get(track, 0))))
+
     return any(
         after < time + (1 - _OVERLAP) * length or after == time
         for parts in lengths.values()

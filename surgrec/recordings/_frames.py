@@ -57,10 +57,12 @@ def read_frames(
     size = stored_size(facts, short_side_px)
     yielded = 0
     failure = BadVideoError("undecodable", "the pictures of the file cannot be decoded")
+
     try:
         with PictureReader(recording, facts, size=size, pixels="rgb24") as reader:
             pictures = iter(reader)
             for frame in _frames(pictures, times_s.tolist(), facts.timeline, size):
+                # Read to the end before the last frame, so that no read error is missed.
                 if yielded + 1 == len(times_s):
                     with suppress(FfmpegError):
                         deque(pictures, maxlen=0)
@@ -70,6 +72,7 @@ def read_frames(
         failure = BadVideoError("undecodable", f"ffmpeg cannot decode the file: {error}")
     except BadVideoError as error:
         failure = error
+
     for _ in range(yielded, len(times_s)):
         yield failure
 

@@ -245,9 +245,11 @@ def _pictures(
     """
     stream = f"v:{video.ordinal}" if "-skip_initial_bytes" in input_options else str(video.stream)
     reduced = f"format=gray,scale={_COLUMNS}:{video.height}:flags=area:interl=1"
+
     output = ["-filter_complex", f"[0:{stream}]{graph}{reduced}[out]", "-map", "[out]"]
     output += ["-fps_mode", "passthrough", *(["-frames:v", str(most)] if most else [])]
     options = ["-copyts", "-reinit_filter", "0", "-noautorotate", "-threads", "1", *input_options]
+
     with Ffmpeg(
         "ffmpeg",
         video.part,
@@ -261,6 +263,7 @@ def _pictures(
             while len(data) >= size:
                 yield np.frombuffer(data[:size], np.uint8).reshape(-1, _COLUMNS).astype(np.int16)
                 data = data[size:]
+
         process.finish()
 
 

@@ -21,17 +21,21 @@ def header(format: str, width: int, height: int) -> bytes:
     """
     size = struct.pack("<IiiHH", 40, width, height, 1, 24)
     codec = size + _FOURCC[format] + bytes(20)
+
     ebml = (
         *(_number("4286", 1), _number("42f7", 1), _number("42f2", 4), _number("42f3", 8)),
         *(_element("4282", b"matroska"), _number("4287", 4), _number("4285", 2)),
     )
+
     video = _element("e0", _number("b0", width), _number("ba", height))
     track = (
         *(_number("d7", 1), _number("73c5", 1), _number("83", 1)),
         *(_element("86", b"V_MS/VFW/FOURCC"), _element("63a2", codec), video),
     )
+
     info = _element("1549a966", _number("2ad7b1", _MICROSECOND_NS))
     tracks = _element("1654ae6b", _element("ae", *track))
+
     return _element("1a45dfa3", *ebml) + bytes.fromhex("18538067") + _UNKNOWN_SIZE + info + tracks
 
 

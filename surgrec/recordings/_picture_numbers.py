@@ -159,15 +159,22 @@ def _hevc_sequence(bits: _Bits) -> tuple[int, bool]:
     bits.take(96)
     present = [(bits.take(1), bits.take(1)) for _ in range(layers)]
     bits.take(2 * (8 - layers) if layers else 0)
+
     for has_profile, has_level in present:
         bits.take(88 * has_profile + 8 * has_level)
+
+    # Identifier, color format, size and conformance window.
     bits.take_golomb()
     has_planes = bits.take_golomb() == 3 and bool(bits.take(1))
     bits.take_golomb()
     bits.take_golomb()
+
     if bits.take(1):
         for _ in range(4):
             bits.take_golomb()
+
+    # Bit depths.
     bits.take_golomb()
     bits.take_golomb()
+
     return bits.take_golomb() + 4, has_planes

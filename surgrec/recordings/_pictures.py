@@ -119,9 +119,12 @@ class _Decoder:
         self._judge = PictureJudge(facts.timeline)
         self._bytes = round(size[0] * size[1] * _BYTES_PER_PIXEL[pixels])
         self._part, self._facts = part, facts
+
+        # ffmpeg writes the time of each picture to a pipe.
         with starting("ffmpeg"):
             reading, writing = os.pipe()
         self._times_descriptor = reading
+
         try:
             self._process = Ffmpeg(
                 "ffmpeg",
@@ -140,6 +143,7 @@ class _Decoder:
             raise
         finally:
             os.close(writing)
+
         self.complaints = 0
         """Number of complaints of the decoder, complete after the last picture."""
         self.damaged_s: list[float] = []

@@ -252,10 +252,12 @@ class Recording(Part):
                 "the column fps of a manifest",
                 may_pass=True,
             )
+
         if not stat.S_ISREG(state.st_mode):
             raise BadVideoError("unreadable", "the path is not a regular file", may_pass=True)
         if state.st_size == 0:
             raise BadVideoError("empty", "the file is empty", may_pass=True)
+
         return FileIdentity(
             state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
         )

@@ -44,6 +44,7 @@ def read_still(data: bytes) -> Still:
     """
     if not data:
         raise BadStillError("the file is empty")
+
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg(data)
@@ -100,15 +101,19 @@ def _png(data: bytes) -> Still:
         length, kind = struct.unpack_from(">I4s", data, at)
         chunk = memoryview(data)[at + 4 : at + 8 + length]
         (stated,) = struct.unpack_from(">I", data, at + 8 + length)
+
         if zlib.crc32(chunk) != stated:
             raise BadStillError("its data is damaged (a checksum differs)")
+
         if kind == b"IHDR":
             size = struct.unpack_from(">II", chunk, 4)
         elif kind == b"eXIf":
             orientation = _orientation(bytes(chunk[4:]))
         elif kind == b"IEND":
             break
+
         at += 12 + length
+
     if size is None:
         raise BadStillError("its header does not state a size")
     return Still(format="png", width=size[0], height=size[1], orientation=orientation)
@@ -130,6 +135,7 @@ def _orientation(exif: bytes) -> int:
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return 1
+
     try:
         (at,) = struct.unpack_from(f"{order}I", exif, 4)
         (count,) = struct.unpack_from(f"{order}H", exif, at)

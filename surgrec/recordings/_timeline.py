@@ -391,9 +391,11 @@ def timeline_of_pictures(
     """
     times = np.round(numbers / rate, 6)
     usual_s = step / rate
+
     is_gap = (np.diff(numbers) > step) & (np.diff(times) > PAUSE_S)
     usual_rate = 1 / Fraction(usual_s).limit_denominator(10**6)
     end_s = float(times[-1]) + min(usual_s, PAUSE_S)
+
     return Timeline(
         pictures_s=times,
         keys_s=times[are_used],

@@ -100,8 +100,10 @@ def may_be_video(descriptor: int) -> bool:
     data = os.pread(descriptor, _SEARCHED_BYTES, 0)
     if _has_brand(data, _PICTURE_BRANDS):
         return False
+
     if data.startswith(_JPEG):
         return _NEXT_JPEG in os.pread(descriptor, _PICTURE_BYTES, 0)
+
     return (
         _has_brand(data, _SOUND_BRANDS)
         or _MXF_KEY in data
@@ -128,6 +130,7 @@ def has_moving_picture(path: Path) -> bool:
             text = run_ffprobe(recording, ("-show_entries", entries, "-of", "compact"))
     except FfmpegError:
         return False
+
     return any(
         "codec_type=video" in fields
         and fields.isdisjoint(

@@ -265,10 +265,12 @@ class PictureSequence(Recording):
                 is_same = state == picture.state == _state_of(os.fstat(file.fileno()))
         except OSError as error:
             raise _unreadable(error) from None
+
         if not is_same:
             raise _changed(picture.path)
         if len(data) > _MOST_BYTES:
             raise BadVideoError("absurd", f"the picture {picture.path} has more than 256 MiB")
+
         return data
 
     def _notes(self, numbers: Int64[np.ndarray, " n"]) -> Iterator[str]:
@@ -279,8 +281,10 @@ class PictureSequence(Recording):
                 f"the pictures have numbers in steps of {step}: one for each "
                 f"{step / self.rate:.3g} s"
             )
+
         holes = np.flatnonzero(np.diff(numbers) > step).tolist()
         missing = int((np.diff(numbers) // step - 1).clip(min=0).sum())
+
         if missing:
             places = [f"{numbers[hole]} to {numbers[hole + 1]}" for hole in holes]
             number = counted(missing, "picture")
@@ -320,6 +324,7 @@ def _require_order(listed: Sequence[_Listed], rate: float) -> None:
                 f"the pictures {before.path.name} and {after.path.name} have the same number "
                 f"{after.number}; rename them, or give an expression that finds the number",
             )
+
         if (after.number - before.number) / rate > _LONGEST_HOLE_S:
             raise BadVideoError(
                 "unnumbered",
@@ -327,6 +332,7 @@ def _require_order(listed: Sequence[_Listed], rate: float) -> None:
                 f"hours at {rate:g} numbers per second; the last number of a name must count "
                 "pictures",
             )
+
     step = usual_step(np.array([picture.number for picture in listed], dtype=np.int64))
     if step / rate > _LONGEST_STEP_S:
         raise BadVideoError(

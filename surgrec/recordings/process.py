@@ -91,6 +91,7 @@ def starting(program: str) -> Iterator[None]:
                 f"{program} cannot be started ({reason}); install ffmpeg again "
                 "(Debian, Ubuntu: apt-get install ffmpeg)"
             ) from error
+
         raise MachineError(
             f"{program} cannot be started because the machine ran out of memory, processes or open "
             f"files ({reason}); use fewer --workers or --processes, and run the same command again"
@@ -324,14 +325,17 @@ class ComplaintLog:
         """Whether a demuxer found that the end of the file is missing."""
         self.demuxed: dict[int, tuple[int, int]] = {}
         """Packets and bytes that were read of each video stream, if ffmpeg tells them."""
+
         self.read_failure = ""
         self.disk_failure = 0
         """Error number of a full disk."""
         self.lacks_memory = False
         self.is_too_long = False
+
         self._first: collections.Counter[str] = collections.Counter()
         self._decoded: queue.SimpleQueue[DecodedFrom] = queue.SimpleQueue()
         self._is_corrupt, self._told = False, 0
+
         self._process = process
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -383,10 +387,12 @@ class ComplaintLog:
         """Take a line. Only its level tells a complaint from text that is in the file."""
         found = _LEVEL.match(line)
         level, text = found.group("level", "text") if found else ("", line.strip())
+
         if level in ("warning", "error", "fatal", "panic"):
             self._is_corrupt |= "corrupt decoded frame" in text
             self.ends_early |= "File ended prematurely" in text or "partial file" in text
             self.loses_sync |= "max resync size reached" in text
+
         if level in ("error", "fatal", "panic"):
             self._take_error(text.strip())
         elif level == "verbose" and (packets := _DEMUXED.match(text)):

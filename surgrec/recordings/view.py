@@ -63,6 +63,7 @@ def parse_boxes(text: str, context: str) -> tuple[Box, ...]:
                 f"{context} has {part.strip()!r:.40}; give boxes as x,y,width,height in pixels, "
                 "separated by ';'"
             )
+
         x, y, width, height = map(int, found.groups())
         left, top, right, bottom = x - x % 2, y - y % 2, x + width, y + height
         boxes.append(
@@ -73,4 +74,5 @@ def parse_boxes(text: str, context: str) -> tuple[Box, ...]:
                 height=bottom + bottom % 2 - top,
             )
         )
+
     return tuple(boxes)

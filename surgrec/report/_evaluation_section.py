@@ -136,6 +136,7 @@ def _intervals(members: Sequence[Evaluated]) -> dict[str, list[Interval]]:
 def _test_set(members: list[Evaluated]) -> _TestSet:
     evaluation = members[0][1]
     split = evaluation["split"]
+
     return _TestSet(
         members=members,
         counts=[

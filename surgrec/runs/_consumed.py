@@ -60,12 +60,14 @@ def read_metrics(run_dir: Path, kind: type[Any] = MetricsRow) -> list[dict[str, 
             f"{run_dir} holds no run with a logged step ({path.name} is missing or empty); "
             "give the folder of a run"
         )
+
     for before, row in pairwise(rows):
         if row["step"] <= before["step"]:
             raise ConfigError(
                 f"{path}: step {row['step']} follows step {before['step']}, but a run logs each "
                 "step once; restore the file from a copy, or remove the repeated rows"
             )
+
     return rows
 
 

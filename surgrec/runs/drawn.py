@@ -214,12 +214,15 @@ def _unpack_record(record: Any, name: str) -> DrawnRecord:
     sources = record.get("sources") if isinstance(record, Mapping) else None
     if not isinstance(sources, Mapping):
         raise _damaged(name, "it has no mapping 'sources'")
+
     key = record.get("key", "")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise _damaged(name, f"its key is not {2 * _KEY_BYTES} hexadecimal digits")
+
     pseudonymous = record.get("pseudonymous", list(sources))
     if not isinstance(pseudonymous, list) or not set(map(str, pseudonymous)) <= sources.keys():
         raise _damaged(name, "'pseudonymous' is not a list of its sources")
+
     return DrawnRecord(
         key=bytes.fromhex(key),
         sources={

@@ -75,7 +75,9 @@ def run_identity(
     fixed = {
         name: value for name, value in as_plain(config).items() if name not in CHANGEABLE_ON_RESUME
     }
+
     order = stream.order.identity(positions)
+
     return {
         "recipe": recipe,
         "versions": dict(versions),

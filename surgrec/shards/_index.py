@@ -62,6 +62,7 @@ class SourceIndex:
     def __init__(self, table: pa.Table, context: str, *, keys_digest: bytes | None = None) -> None:
         format_columns = _with_schema(table, _INDEX_SCHEMA, context)
         further_columns = table.drop_columns(_INDEX_SCHEMA.names)
+
         self._context = context
         self._columns = {
             name: _as_one_array(part.column(name))
@@ -69,9 +70,11 @@ class SourceIndex:
             for name in part.column_names
         }
         self._cells = {name: _cell_reader(self._columns[name]) for name in _INDEX_SCHEMA.names}
+
         self.num_rows = int(table.num_rows)
         self.reopen: Callable[[], SourceIndex] | None = None
         """Opens the index again, in any process; None if it is not a file of a corpus."""
+
         self.keys_digest = keys_digest or _digest_of_keys(self._columns["key"])
         """SHA-256 of all keys, in the order of the rows."""
 

@@ -95,9 +95,11 @@ def unlisted_files(
         for name, entry in sources.items()
         for table in TABLES
     }
+
     for name in store.list(prefix):
         file = name.removesuffix(".idx")
         base = file.rpartition("/")[2]
         of_source = is_shard_name(base) or is_suffixed_table(base) or base in TABLES
+
         if of_source and file not in listed:
             yield name

@@ -111,11 +111,13 @@ def shard_name(source: str, split: str, group: int, part: int, sha256: str = "")
             f"{source} needs a group {group}, but shard names number groups up to 99999; "
             "raise pack.group_videos"
         )
+
     if part > 999:
         raise ShardError(
             f"{source}: group {group} needs a shard {part}, but shard names number shards up to "
             "999; raise pack.shard_bytes"
         )
+
     digest = f"-{sha256[:8]}" if sha256 else ""
     return f"{source}-{split}-{group:05d}{part:03d}{digest}.tar"
 

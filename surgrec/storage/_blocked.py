@@ -19,6 +19,7 @@ def in_the_way(folder: Path, error: OSError | None = None) -> str | None:
     """
     if error is not None and error.errno not in _TAKEN:
         return None
+
     for place in (*reversed(folder.parents), folder):
         if os.path.isdir(place):
             continue
@@ -28,4 +29,5 @@ def in_the_way(folder: Path, error: OSError | None = None) -> str | None:
                 "that folder, or remove the link"
             )
         return f"{place} is not a folder; move it away" if os.path.lexists(place) else None
+
     return None

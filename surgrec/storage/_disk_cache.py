@@ -58,14 +58,17 @@ class DiskCache:
             CacheError: The folder cannot be created or written, or others can write it.
         """
         probe = self.folder / f"{TEMPORARY}write-check-{os.getpid()}"
+
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.folder.stat()
+
             if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise CacheError(
                     f"{self.folder} belongs to another user, or others can write it; choose a "
                     "cache_dir of your own, such as a new folder in it"
                 )
+
             probe.touch(mode=0o600)
             probe.unlink()
         except OSError as error:

@@ -88,11 +88,13 @@ class LocalStore(Store):
         folder = Path(self.address)
         with _as_storage_errors(self.address, writing_bytes=len(data)):
             folder.mkdir(parents=True, exist_ok=True)
+
         with _replacing, hold(folder, doing="replacing a file", name=LOCK):
             try:
                 found = self.version(name)
             except MissingError:
                 found = None
+
             if found == version:
                 self.write(name, data)
             Path(folder, LOCK).unlink(missing_ok=True)

@@ -197,12 +197,14 @@ class S3Store(Store):
                 Body=data,
                 **condition,
             )
+
             try:
                 answer = self._watched(call, deadline)
             except ClientError as error:
                 if error_code(error.response) in _CONFLICTS:
                     return False
                 raise
+
             if not answer.get("ETag"):
                 self._check_stored(name, len(data))
             return True
@@ -213,6 +215,7 @@ class S3Store(Store):
     def can_replace(self) -> bool:
         """Try both conditions with an object of its own."""
         name = f"{TEMPORARY}condition-{uuid.uuid4().hex}"
+
         try:
             return (
                 self.replace(name, b"1", None)
@@ -258,9 +261,11 @@ class S3Store(Store):
     def remove_unfinished(self, prefix: str) -> None:
         """Abort unfinished uploads in parts, whose parts would stay in the bucket."""
         folder, start = self._folder(prefix), self._key("") + prefix
+
         following: dict[str, Any] = {}
         while True:
             page = self._call(folder, "list_multipart_uploads", Prefix=start, **following)
+
             for upload in page.get("Uploads", []):
                 if upload["Key"].startswith(start):
                     self._call(
@@ -269,6 +274,7 @@ class S3Store(Store):
                         Key=upload["Key"],
                         UploadId=upload["UploadId"],
                     )
+
             if not page.get("IsTruncated") or "NextKeyMarker" not in page:
                 return
             following = {

@@ -113,6 +113,7 @@ class DrawPlan:
             for plan in self.sources
             if limit and plan.epochs > limit
         ]
+
         if not over:
             return ""
         return (

@@ -203,16 +203,19 @@ class Checkpoints:
             error=CheckpointError,
             remedy=f"remove the folder {path} to resume from the previous checkpoint",
         )
+
         if state["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has checkpoint format {state['format']!r}, but this version of "
                 f"SurgRec reads format {FORMAT}; resume with the version that wrote it"
             )
+
         if state["step"] != step:
             raise CheckpointError(
                 f"{path} holds the checkpoint of step {state['step']}; rename the folder to "
                 f"{self._path(state['step']).name}"
             )
+
         return state
 
     def _path(self, step: int) -> Path:

@@ -179,19 +179,24 @@ class _Watch(threading.Thread):
         """Return the failure that ended this rank's connection, or a message on silent ranks."""
         others = [rank for rank in range(self._world_size) if rank != self._rank]
         first = {rank: store.add(f"{_ALIVE}/{rank}", 0) for rank in others}
+
         began = time.monotonic()
         while time.monotonic() < began + _HEARD_S:
             store.add(f"{_ALIVE}/{self._rank}", 1)
+
             failure = _heard(store)
             if failure:
                 return failure
+
             if time.monotonic() > began + _SILENT_S:
                 silent = [
                     rank for rank in others if store.add(f"{_ALIVE}/{rank}", 0) == first[rank]
                 ]
                 if silent:
                     store.compare_set(_FAILED, "", _ended_silently(silent))
+
             time.sleep(0.1)
+
         return ""
 
     def _check_alive(self, store: Store) -> None:

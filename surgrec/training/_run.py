@@ -99,6 +99,7 @@ class Run:
         """
         accelerator = start_accelerator(config.precision)
         checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
+
         return cls(
             config=config,
             recipe=recipe,
@@ -138,6 +139,7 @@ class Run:
             first_step=self.first_step,
             views=views,
         )
+
         self._stream = data.stream
         if self.is_main:
             for row in data.repeated:

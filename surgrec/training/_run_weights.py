@@ -97,9 +97,11 @@ def _head(
     state = _with_prefix(tensors, f"{name}.")
     if not state:
         return None
+
     fields = typed(
         config.get(name, {}), dict, context, error=CheckpointError, remedy="copy the file again"
     )
+
     return Component(
         config=typed(
             {**defaults, **fields},

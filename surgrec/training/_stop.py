@@ -54,6 +54,7 @@ class StopRequest:
         version = self._version()
         if version is None or version[1] >= time_s * 1e9:
             return
+
         self._old_file = version
         result = (
             "was removed and does not stop the run; create it again to stop"
@@ -61,6 +62,7 @@ class StopRequest:
             else "does not stop the run, but it cannot be removed; remove it, then create it again "
             "to stop"
         )
+
         say(
             f"[yellow]warning[/yellow] {escape(str(self._file))} is older than this start: it "
             f"{result}"

@@ -140,10 +140,12 @@ def _header(path: Path) -> _Header:
             text = run_ffprobe(recording, _PROBE)
     except (BadVideoError, FfmpegError) as error:
         return _Header(fault=f"the video cannot be read ({error})")
+
     values = dict(line.partition("=")[::2] for line in text.splitlines())
     duration_s = _positive(values.get("duration", ""))
     above, _, below = values.get("avg_frame_rate", "").partition("/")
     rate = _positive(above) / (_positive(below) or 1.0)
+
     if not rate:
         return _Header(fault="the file has no video stream")
     return _Header(duration_s=duration_s, fps=rate)
@@ -217,6 +219,7 @@ def _totals(
     expected = preset.expected
     hours = sum(header.duration_s for header in headers) / 3600
     is_video = preset.media == "videos"
+
     counts: list[tuple[str, int | float | None, int | float, float]] = [
         ("cases", expected.cases, len({each.case for each in found.recordings}), 0.0),
     ]
@@ -229,8 +232,10 @@ def _totals(
     else:
         pictures = sum(recording.pictures for recording in found.recordings)
         counts.append(("pictures", expected.pictures, pictures, 0.0))
+
     if expected.rows is not None:
         counts.append(("rows of annotations", expected.rows, rows, 0.0))
+
     for task in sorted({*label_s, *expected.label_s, *expected.classes}):
         counts += [
             (
@@ -241,6 +246,7 @@ def _totals(
             ),
             (f"{task}: classes", expected.classes.get(task), len(classes.get(task, ())), 0.0),
         ]
+
     return [
         Total(
             what=what,

@@ -66,6 +66,7 @@ class ClipWriter:
         self._folder, self._frames = folder, frames
         self._first_frame, self._written = first_frame, 0
         self._shortest_s = min_clip_s - 0.5 / float(frames.rate)
+
         self._process = FfmpegProcess(
             "ffmpeg",
             [
@@ -118,15 +119,18 @@ class ClipWriter:
         """Append the rest of the stretch to the clip before it. Its pictures stay as they are."""
         parts, whole = self._folder / _PARTS_FILE, "joined.mp4"
         parts.write_text(f"file {clip.file}\nfile {rest.file}\n", encoding="utf-8")
+
         arguments = [
             *("-v", "level+error", "-nostdin", "-y", "-f", "concat", "-i", _PARTS_FILE),
             *("-map_metadata", "-1", "-c", "copy", "-fflags", "+bitexact"),
             *("-movflags", "+faststart", whole),
         ]
+
         with FfmpegProcess("ffmpeg", arguments, folder=self._folder) as process:
             self._judge(process)
         (self._folder / rest.file).unlink()
         (self._folder / whole).rename(self._folder / clip.file)
+
         return replace(
             clip,
             duration_s=round(clip.duration_s + rest.duration_s, 6),

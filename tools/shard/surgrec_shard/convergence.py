@@ -343,11 +343,13 @@ class Convergence:
         before = self._corpus.sources.get(source)
         if before is None or (entry and (entry.digest, entry.plan) == (before.digest, before.plan)):
             return None
+
         samples = (
             sample for group in self.groups[source] for sample in self.packed[group.name].samples
         )
         now = {sample.clip.video for sample in samples}
         published = self.stored(source).published
+
         return Change(
             at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             command=self._command,
@@ -367,11 +369,13 @@ class Convergence:
             # Another build may have created the corpus, or added a source, meanwhile.
             now = now or replace(self._corpus, sources={}, history=[])
             self._private.require_key_of(now, self._store)
+
             if (now.settings, now.encoder) != (self._corpus.settings, self._corpus.encoder):
                 raise ShardError(
                     f"another build has created {self._store.address} meanwhile, with other "
                     "settings; run the same command again to see them"
                 )
+
             for source in entries:
                 self._check_spelling(now, source)
                 if now.sources.get(source) != self._corpus.sources.get(source):
@@ -379,6 +383,7 @@ class Convergence:
                         f"another build has changed the source {source!r} of {self._store.address} "
                         "meanwhile; run the same command again"
                     )
+
             sources: dict[str, SourceEntry | None] = {**now.sources, **entries}
             return replace(
                 now,

@@ -179,6 +179,7 @@ def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVi
     """
     if (folder / _CLIPS_FILE).is_file():
         return _read(folder)
+
     partial = _partial_folder(folder)
     try:
         encoded = fill(partial)
@@ -189,6 +190,7 @@ def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVi
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
     return _read(folder)
 
 
@@ -373,6 +375,7 @@ def _write_clips(
                 )
             assert writer is not None
             writer.write(shown.data, shown.count)
+
         if writer is not None:
             clips += writer.close()
         return clips, pictures.complaints, pictures.damaged_s

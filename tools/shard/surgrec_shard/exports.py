@@ -58,8 +58,10 @@ def export_energon(store: Store, sources: Mapping[str, Source]) -> list[str]:
     shards = dict(_shards(sources))
     counts = {name: shard.samples for name, shard in shards.items()}
     digests = "".join(f"{name} {source.entry.digest}\n" for name, source in sources.items())
+
     dataset = {"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}
     splits = {"split_parts": _by_split(shards), "exclude": []}
+
     contents = {
         ".info.json": _json({"energon_version": _ENERGON_VERSION, "shard_counts": counts}),
         "dataset.yaml": to_yaml(dataset).encode(),
@@ -67,6 +69,7 @@ def export_energon(store: Store, sources: Mapping[str, Source]) -> list[str]:
         "index.sqlite": _sqlite(list(shards), sources),
         "index.uuid": str(uuid.UUID(hashlib.sha256(digests.encode()).hexdigest()[:32])).encode(),
     }
+
     for name, data in contents.items():
         store.write(f"{_ENERGON_FOLDER}/{name}", data)
     return [f"{_ENERGON_FOLDER}/{name}" for name in contents]
@@ -84,6 +87,7 @@ def export_wids(store: Store, sources: Mapping[str, Source]) -> list[str]:
     """
     shards = dict(_shards(sources))
     splits = _by_split(shards)
+
     for split, names in splits.items():
         rows = [
             {"url": name, "nsamples": shards[name].samples, "filesize": shards[name].bytes}
@@ -91,6 +95,7 @@ def export_wids(store: Store, sources: Mapping[str, Source]) -> list[str]:
         ]
         kind = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": split}
         store.write(_wids_file(split), _json(kind | {"shardlist": rows}))
+
     for split in set(SPLITS) - splits.keys():
         _delete(store, _wids_file(split))
     return [_wids_file(split) for split in splits]

@@ -126,6 +126,7 @@ class Inputs:
     def _of_list(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.video_list is not None
         self._require_unset(_FILES, "only a folder of videos has them")
+
         videos = videos_of_list(
             self.video_list,
             source=self.source,

@@ -77,6 +77,7 @@ class OverlapFinder:
         videos = [
             video for source in converging.groups for video in self._videos_of(source, converging)
         ]
+
         copies = find_copies(
             self._hash(videos),
             self._hashes,
@@ -84,10 +85,12 @@ class OverlapFinder:
             workers=self._workers,
             progress=lambda done, total: self._progress("comparing", done, total),
         )
+
         reasons = {
             (videos[copy.video].source, videos[copy.video].name): self._sentence(copy)
             for copy in sorted(copies, key=lambda copy: copy.seconds)
         }
+
         marked = _with_cases(planned, reasons)
         if marked != list(planned):
             self._remember(marked)

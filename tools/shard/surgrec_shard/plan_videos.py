@@ -94,12 +94,14 @@ def _read(private: PrivateFolder, video: Video) -> _ReadVideo | BadVideoError:
 
 def _plan(video: Video, read: _ReadVideo, private: PrivateFolder, *, public: bool) -> PlannedVideo:
     name = read.sha256[:12] if public else private.video_name(read.sha256)
+
     if not video.case and not video.patient:
         case = name
     elif public:
         case = video.patient or video.case
     else:
         case = private.case_name(video.source, video.case, video.patient)
+
     return PlannedVideo(
         video=video,
         id=name,

@@ -433,6 +433,7 @@ class _Files:
         for label in preset.labels:
             if not label.files:
                 continue
+
             expression = _path_expression(label.files, None)
             found += [
                 text
@@ -440,6 +441,7 @@ class _Files:
                 for text, path in same
                 if path not in used and expression.search(text)
             ]
+
         return sorted(set(found))
 
 

@@ -118,6 +118,7 @@ class PrivateFolder:
         state = recording.identity
         times = f"{state.mtime_ns}|{state.ctime_ns}"
         identity = f"{recording.path.resolve()}|{state.size}|{times}|{state.inode}"
+
         if identity not in self._hashes:
             self._hashes[identity] = recording.sha256()
             line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
@@ -126,6 +127,7 @@ class PrivateFolder:
                 open_owned(self.path / _HASHES_FILE, "a") as log,
             ):
                 log.write(line + "\n")
+
         return self._hashes[identity]
 
     def files_of(self, names: Collection[str]) -> set[str]:
@@ -142,6 +144,7 @@ class PrivateFolder:
         kept = {
             file: sha256 for file, sha256 in self._hashes.items() if _path_of(file) not in resolved
         }
+
         path = self.path / _HASHES_FILE
         partial = path.with_suffix(".partial")
         with writing_to(self.path, MOVE_PRIVATE):
@@ -149,6 +152,7 @@ class PrivateFolder:
                 for file, sha256 in kept.items():
                     log.write(json.dumps({"file": file, "sha256": sha256}) + "\n")
             partial.replace(path)
+
         self._hashes = kept
 
     def write_report(self, name: str, rows: Sequence[Mapping[str, object]]) -> Path:
@@ -211,11 +215,13 @@ class PrivateFolder:
                     hashes[row["file"]] = row["sha256"]
                 except StorageError:
                     damaged += 1
+
         if damaged:
             say(
                 f"[yellow]warning[/yellow] {escape(str(self.path / _HASHES_FILE))} has {damaged} "
                 "damaged lines; their videos are hashed again"
             )
+
         return hashes
 
 

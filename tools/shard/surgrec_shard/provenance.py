@@ -60,6 +60,7 @@ def read_provenance(store: Store) -> Provenance:
     corpus = CorpusFile.read(store)
     if corpus is None:
         raise ShardError(f"{store.address} contains no corpus; check the address")
+
     return Provenance(
         corpus=store.address,
         key=corpus.key,

@@ -73,6 +73,7 @@ def _files_that_name(folder: Path, removed: RemovedVideos) -> Iterator[Path]:
             if path.suffix == ".partial":
                 yield path
                 continue
+
             with open_owned(path, "r") as file:
                 text = file.read()
             if any(

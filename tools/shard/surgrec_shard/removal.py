@@ -142,6 +142,7 @@ class Removal:
     def _read_plans(self, corpus: CorpusFile) -> dict[str, SourcePlan]:
         """Return the plan from which each source of the corpus was built."""
         plans = {}
+
         for source, entry in corpus.sources.items():
             if self._selection.source in ("", source):
                 plan = self._plans.read(source, entry.plan)
@@ -152,24 +153,30 @@ class Removal:
                         "from a list without these videos, with --remove_unlisted true; to leave "
                         "it as it is, name another one with --source"
                     )
+
                 plans[source] = plan
+
         return plans
 
     def _select(self, plans: dict[str, SourcePlan]) -> RemovedVideos:
         """Return the selected videos and cases."""
         videos, cases = {}, {}
+
         for source, plan in plans.items():
             names = {video.id for video in plan.videos if self._selection.has(video)}
             gone = [video.video for video in plan.videos if video.id in names]
+
             gone += [
                 other.video
                 for other in plan.unplanned
                 if self._selection.has_file(other.video, name=other.failure.video)
             ]
+
             left = {video.video.case for video in plan.videos if video.id not in names}
             if gone:
                 videos[source] = sorted(names)
                 cases[source] = sorted({video.case for video in gone} - left - {""})
+
         return RemovedVideos(videos=videos, cases=cases)
 
     def _converge(

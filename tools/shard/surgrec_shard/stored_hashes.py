@@ -74,6 +74,7 @@ def stored_videos(store: Store, source: str, samples: Iterable[Sample]) -> list[
     by_name: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_name[sample.clip.video].append(sample)
+
     return [
         StoredVideo(
             store=store,

@@ -68,6 +68,7 @@ def _print_list(title: str, lines: Sequence[str]) -> None:
 
 def _print_presets(json: bool) -> None:
     presets = [read_preset(name) for name in preset_names()]
+
     if json:
         rows = [
             {
@@ -84,6 +85,7 @@ def _print_presets(json: bool) -> None:
         ]
         print_json(rows)
         return
+
     for preset in presets:
         splits = ", ".join(f"{name} ({rule.status})" for name, rule in preset.splits.items())
         facts = f"{preset.title}: {preset.domain}, {preset.media}, license {preset.license}"

@@ -49,14 +49,17 @@ def dedup(
             workers=workers or len(os.sched_getaffinity(0)),
             progress=progress,
         )
+
     if out is not None:
         with writing_to(out.parent, "choose another --out"):
             out.write_bytes(duplicates.table())
         say(escape(f"list: {out}"))
+
     if json:
         print_json(duplicates.as_json())
     else:
         _print(duplicates)
+
     return 1 if duplicates.found else 0
 
 
@@ -86,6 +89,7 @@ def _table(rows: list[Duplicate]) -> Table:
         left=("video", "time", "shows the same as", "time", "note"),
         right=("speed", "seconds", "similarity"),
     )
+
     for row in rows:
         is_same_case = (row.source, row.case) == (row.other_source, row.other_case)
         notes = ["same case"] * is_same_case + ["mirrored"] * row.mirrored
@@ -99,4 +103,5 @@ def _table(rows: list[Duplicate]) -> Table:
             str(row.seconds),
             f"{row.similarity:.2f}",
         )
+
     return table

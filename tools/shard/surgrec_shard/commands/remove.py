@@ -59,6 +59,7 @@ def remove(
     selection = Selection(case=case, patient=patient, video=video, source=source)
     if not selection.words():
         raise ConfigError("give --case NAME, --patient NAME, --video NAME or --source NAME")
+
     store = open_store(corpus)
     folder = private or default_private_folder(store)
     if not (folder / "key").is_file():
@@ -66,8 +67,10 @@ def remove(
             f"{folder} is not a private folder, as it has no key; give the folder that the corpus "
             "was built with as --private"
         )
+
     key = PrivateFolder(folder)
     places = Places(store=store, private=key, work=key.folder_in(work or folder / "work"))
+
     with stage_progress() as progress:
         removed = Removal(
             places,

@@ -149,6 +149,7 @@ class Curator:
             for frame in (first, first + clip.num_frames)
         )
         inside = self._measured[low:high]
+
         return replace(
             clip,
             blur=_mean([each.measures.blur for each in inside]),

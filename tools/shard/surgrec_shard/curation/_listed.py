@@ -46,17 +46,20 @@ def read_listed(path: Path) -> tuple[ListedStretch, ...]:
     for line, row in read_table_rows(path, required=("start_s", "end_s"), optional=("reason",)):
         context = f"{path}, line {line}"
         start_s, end_s = (_seconds(row[name], name, context) for name in ("start_s", "end_s"))
+
         if end_s <= start_s:
             raise ManifestError(
                 f"{context}: the stretch ends at {end_s:g} s, but starts at {start_s:g} s; give "
                 "an end behind the start"
             )
+
         reason = row.get("reason", "")
         if reason and not _REASON.fullmatch(reason):
             raise ManifestError(
                 f"{context}: the reason {reason!r:.60} is not one word of lower-case letters, "
                 "digits, '_' and '-'; use such a word, it is published"
             )
+
         listed.append(ListedStretch(start_s=start_s, end_s=end_s, reason=reason))
     return tuple(sorted(listed, key=lambda stretch: (stretch.start_s, stretch.end_s)))
 

@@ -54,8 +54,10 @@ def find_view(
                 f"the mask {box} is not inside the picture, which has {facts.width} x "
                 f"{facts.height} pixels; give boxes in pixels of this video",
             )
+
     view = View(masks=masks)
     notes = [f"masked: {'; '.join(map(str, masks))}"] if masks else []
+
     if crop != "none":
         pictures = _look(recording, facts, view)
         found = find_crop(pictures, circle=crop == "circle", max_cut=max_cut)
@@ -66,6 +68,7 @@ def find_view(
             if (box.width, box.height) != (facts.width, facts.height):
                 view = replace(view, crop=box)
                 notes.append(f"cropped to {box} of {facts.width} x {facts.height} pixels")
+
     return CuratedView(view=view, notes=tuple(notes))
 
 

@@ -101,6 +101,7 @@ def _wait(
     """Wait for all videos. After a failure, wait only for those that are being rendered."""
     done = total - len(futures)
     progress(done, total)
+
     try:
         for future in as_completed(futures):
             future.result()

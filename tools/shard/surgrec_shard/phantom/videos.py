@@ -161,6 +161,7 @@ def _videos_of_case(
     """Return one video, or two for every fifth case that is long enough."""
     num_parts = 2 if case % 5 == 3 and length_s >= 2 * SHORTEST_VIDEO_S else 1
     num_frames = math.ceil(length_s * source.fps / num_parts)
+
     return [
         PhantomVideo(
             source=source,
