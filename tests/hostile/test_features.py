@@ -224,7 +224,7 @@ KINDS = [
             *(("--device", "tpu"), ("--precision", "fp8"), ("--stride", "1 --fps 4")),
         )
     ),
-    Kind(name="a window longer than any video", make=with_flags("--fps", "1e-9"), right=rows(0)),
+    Kind(name="a window longer than any video", make=with_flags("--fps", "1e-9"), right=rows(0, 3)),
     Kind(
         name="a stride longer than any video", make=with_flags("--stride_s", "1e12"), right=rows(1)
     ),
@@ -332,7 +332,7 @@ KINDS = [
         make=beside_good("loop", lambda path: path.symlink_to(path.parent)),
         right=rows(3, status=3),
     ),
-    Kind(name="a hidden file", make=beside_good(".a.mp4", cut), right=rows(3)),
+    Kind(name="a hidden file", make=beside_good(".a.mp4", cut), right=rows(3, 3)),
     # Names.
     *(
         Kind(
@@ -366,7 +366,7 @@ KINDS = [
     Kind(
         name="a picture of 8 pixels", make=rendered("a.mkv", size="8x8"), right=good_only("8 x 8")
     ),
-    Kind(name="a video of one picture", make=rendered("a.mp4", "-frames:v", "1"), right=rows(3)),
+    Kind(name="a video of one picture", make=rendered("a.mp4", "-frames:v", "1"), right=rows(3, 3)),
     Kind(name="two pictures per second", make=rendered("a.mp4", rate=2), right=good_only("repeat")),
     Kind(
         name="a video turned, with wide pixels",
