@@ -332,7 +332,7 @@ KINDS = [
         make=beside_good("loop", lambda path: path.symlink_to(path.parent)),
         right=rows(3, status=3),
     ),
-    Kind(name="a hidden file", make=beside_good(".a.mp4", cut), right=rows(3, 3)),
+    Kind(name="a hidden file", make=beside_good(".a.mp4", cut), right=rows(3)),
     # Names.
     *(
         Kind(
