@@ -86,8 +86,8 @@ def shares(
             )
         if factor > 0 and not sizes[source]:
             raise MixtureError(
-                f"mixture: {source} has weight {factor:g}, but no sample in the stored split "
-                f"{' or '.join(splits)} fits min_duration_s and limits; set its weight to 0"
+                f"mixture: {source} has weight {factor:g}, but no sample within min_duration_s "
+                f"and limits in the stored split {' or '.join(splits)}; set its weight to 0"
             )
 
     # Divide among the strata that are drawn, level by level; then apply weights and normalize.
