@@ -178,6 +178,7 @@ def test_without_torchcodec_the_error_says_what_to_install() -> None:
         torchcodec_classes()
 
 
+@pytest.mark.slow
 def test_a_lack_of_memory_is_never_the_fault_of_a_sample(mp4: bytes, tmp_path: Path) -> None:
     """The address space of a process is limited more and more until a clip can be decoded."""
     (tmp_path / "clip.mp4").write_bytes(mp4)

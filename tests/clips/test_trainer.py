@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -109,6 +110,7 @@ def test_a_trainer_without_the_state_skips_to_the_same_position(
     assert resumed.model.positions == [6, 7]
 
 
+@pytest.mark.slow
 def test_trainers_in_two_spawned_processes_share_all_positions(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def surgrec(*words: object) -> str:
     return finished.stderr
 
 
+@pytest.mark.slow
 def test_a_published_encoder_is_imported_continued_resumed_and_exported(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:

@@ -176,6 +176,7 @@ def test_the_encoder_file_has_its_provenance(whole_run: Path) -> None:
     assert read_encoder(path).config.width == 96
 
 
+@pytest.mark.slow
 def test_sigterm_and_a_stop_file_save_a_checkpoint_and_stop(
     tiny_corpus: Path, whole_run: Path, tmp_path: Path
 ) -> None:
@@ -210,6 +211,7 @@ def test_sigterm_and_a_stop_file_save_a_checkpoint_and_stop(
     ][:both]
 
 
+@pytest.mark.slow
 def test_one_process_launched_for_two_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
     launch = [
         str(Path(sys.executable).with_name("accelerate")),

@@ -18,7 +18,7 @@ RECORDINGS = {
     "live.mkv": (".mkv", ("-live", "1")),
 }
 """Suffix of each kind of recording, and options of ffmpeg."""
-CHEAP = (".mp4", ".wmv")
+CHEAP = (".mp4",)
 FIRST_S, SECOND_S = 5.0, 4.0
 LATE_S = 0.15
 JOINED = "another recording was joined to the file at {:.2f} s: times run on"

@@ -15,6 +15,7 @@ from surgrec.shards import open_corpus
 from tests.support.phantom_cases import copy_video, render_case
 from tests.support.tool import build_folder, run_here, write_csv
 
+pytestmark = pytest.mark.slow
 _ENCODING = ("--encode.short_side_px", "96", "--encode.preset", "ultrafast", "--workers", "1")
 
 

@@ -98,6 +98,7 @@ def test_exports_list_each_shard_in_its_stored_split(corpus_copy: Path) -> None:
     assert not (corpus_copy / "wids-test.json").exists()
 
 
+@pytest.mark.slow
 def test_the_index_of_energon_finds_the_bytes_of_each_part(
     tiny_corpus: Path, s3_address: str, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ FORMATS = {
     ".dv": ("-c:v", "dvvideo", *PAL),
     ".gxf": ("-c:v", "mpeg2video", "-g", "12", *PAL),
 }
-QUICKEST = (".h264", ".nut")
+QUICKEST = (".h264",)
 DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "noise": lambda data, numbers: numbers.randbytes(len(data)),
     "zeros": lambda data, numbers: bytes(len(data)),

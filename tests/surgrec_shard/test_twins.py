@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.tool import QUICK, build_folder, run_here
 from tests.support.videos import make_video
 
 
+@pytest.mark.slow
 def test_copies_of_other_quality_are_told_and_kept(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     for name, seconds, size, rate in (
