@@ -9,6 +9,7 @@ from rich.table import Table
 from surgrec.duplicates import CopyRules
 from surgrec.ranges import Range
 from surgrec.terminal import escape, print_json, print_result, result_table, say, stage_progress
+from surgrec.text import counted
 from surgrec_shard.dedup import Duplicate, Duplicates, find_duplicates
 from surgrec_shard.disk import writing_to
 
@@ -76,10 +77,11 @@ def _print(duplicates: Duplicates) -> None:
         frozenset(((row.source, row.case), (row.other_source, row.other_case))) for row in found
     }
     different = sum(len(pair) == 2 for pair in cases)
+    copies = counted(len(found), "copy", "copies") if found else "no copies"
     against = f" and {duplicates.other_videos} others" if duplicates.other_videos else ""
     say(
         f"{duplicates.videos} videos{against} compared, {duplicates.seconds} seconds of video: "
-        f"{len(found) or 'no'} copies, in {different} pairs of different cases"
+        f"{copies}, in {counted(different, 'pair')} of different cases"
     )
 
 
