@@ -1,10 +1,11 @@
 """The part of a video's pictures that shows the patient: without borders and dark corners."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
+
+from surgrec.circles import Circle, fit_circle
 
 _SAMPLES = 400
 """Frames that the region is computed from."""
@@ -90,18 +91,10 @@ def _box(lit: Bool[np.ndarray, "h w"]) -> Region:
     )
 
 
-class _Circle(NamedTuple):
-    """A circle, pixels."""
-
-    y: float
-    x: float
-    radius: float
-
-
-def _circle(lit: Bool[np.ndarray, "h w"]) -> _Circle | None:
+def _circle(lit: Bool[np.ndarray, "h w"]) -> Circle | None:
     """Return the circle whose edge the lit area has inside the picture, or None.
 
-    It is fitted by least squares (Kasa, 1976), then again without the points that lie far from it.
+    It is fitted again without the points that lie far from it.
     """
     height, width = lit.shape
 
@@ -114,28 +107,22 @@ def _circle(lit: Bool[np.ndarray, "h w"]) -> _Circle | None:
     is_edge = (x > 1) & (x < width - 1)
     y, x = y[is_edge], x[is_edge]
 
-    # Fit a circle by least squares, and again without points far from it.
     for _ in range(3):
         if len(y) < _FEWEST_POINTS:
             return None
-        matrix = np.stack([2 * y, 2 * x, np.ones(len(y))], axis=1)
-        (center_y, center_x, rest), *_ = np.linalg.lstsq(matrix, y**2 + x**2, rcond=None)
-        radius = float(np.sqrt(max(rest + center_y**2 + center_x**2, 0.0)))
-
-        errors = np.abs(np.hypot(y - center_y, x - center_x) - radius)
+        circle, errors = fit_circle(x, y)
         typical = float(np.median(errors))
         is_near = errors <= max(3 * typical, 1.0)
         y, x = y[is_near], x[is_near]
 
-    is_inside = 0 < center_y < height and 0 < center_x < width
-    if not is_inside or typical > _ROUGHEST * radius or not height / 4 < radius < width:
+    is_inside = 0 < circle.y < height and 0 < circle.x < width
+    is_rough = typical > _ROUGHEST * circle.radius
+    if not is_inside or is_rough or not height / 4 < circle.radius < width:
         return None
-
-    circle = _Circle(float(center_y), float(center_x), radius)
     return circle if _separates(circle, lit) else None
 
 
-def _separates(circle: _Circle, lit: Bool[np.ndarray, "h w"]) -> bool:
+def _separates(circle: Circle, lit: Bool[np.ndarray, "h w"]) -> bool:
     """Return whether the picture is lit inside the circle and black everywhere outside."""
     y, x = np.ogrid[0.5 : lit.shape[0], 0.5 : lit.shape[1]]
     inside = np.hypot(y - circle.y, x - circle.x) < circle.radius
@@ -147,7 +134,7 @@ def _separates(circle: _Circle, lit: Bool[np.ndarray, "h w"]) -> bool:
     )
 
 
-def _square_inside(circle: _Circle, height: int, width: int) -> Region:
+def _square_inside(circle: Circle, height: int, width: int) -> Region:
     """Return the square inside a circle and the picture, around the center of the circle."""
     to_edge = min(circle.y, height - circle.y, circle.x, width - circle.x)
     half = max(min(circle.radius * np.sqrt(0.5), to_edge), 4.0)

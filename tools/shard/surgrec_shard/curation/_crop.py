@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from surgrec.circles import fit_circle
 from surgrec.recordings.view import Box
 
 Gray = UInt8[np.ndarray, "_ _"]
@@ -91,14 +92,12 @@ def _inside_circle(
     if len(points) < _FEWEST_EDGES:
         return None
 
-    # Least squares: x^2 + y^2 = 2 a x + 2 b y + c. A second fit is without the worst points.
+    # A second fit is without the worst points.
     edge = np.array(points, dtype=np.float64)
     for _ in range(2):
-        equations = np.column_stack([2 * edge, np.ones(len(edge))])
-        (a, b, c), *_ = np.linalg.lstsq(equations, (edge**2).sum(axis=1), rcond=None)
-        radius = math.sqrt(max(c + a * a + b * b, 0.0))
-        errors = np.abs(np.hypot(edge[:, 0] - a, edge[:, 1] - b) - radius)
+        circle, errors = fit_circle(edge[:, 0], edge[:, 1])
         edge = edge[errors <= np.quantile(errors, 0.9)]
+    center_x, center_y, radius = circle
     if not radius or float(np.median(errors)) > _LARGEST_ERROR * radius:
         return None
     if radius > bright.shape[1]:  # a straight border
@@ -106,15 +105,15 @@ def _inside_circle(
 
     radius *= _INSIDE
     half = radius / math.sqrt(2)
-    upper, lower = max(float(top), b - half), min(float(bottom), b + half)
-    half_height = max(b - upper, lower - b)
+    upper, lower = max(float(top), center_y - half), min(float(bottom), center_y + half)
+    half_height = max(center_y - upper, lower - center_y)
     if half_height >= radius or upper >= lower:
         return None
     half_width = math.sqrt(radius**2 - half_height**2)
     return (
-        math.ceil(max(float(left), a - half_width)),
+        math.ceil(max(float(left), center_x - half_width)),
         math.ceil(upper),
-        math.floor(min(float(right), a + half_width)),
+        math.floor(min(float(right), center_x + half_width)),
         math.floor(lower),
     )
 
