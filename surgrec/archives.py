@@ -47,6 +47,7 @@ def archive_with(path: Path, suffixes: Collection[str]) -> str:
         try:
             members = _zip_members(file) if suffix == ".zip" else _tar_members(file)
             names = list(itertools.islice(members, _MOST_MEMBERS + 1))
+        # Damaged bytes make zipfile raise any of these, and `_tar_number` a ValueError.
         except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
             return f"a damaged archive ({one_line(str(error), 100)}); {_REMEDY}"
     wanted = [name for name in names if Path(name).suffix.lower() in suffixes]
@@ -74,7 +75,10 @@ def _zip_members(file: BinaryIO) -> Iterator[str]:
 
 
 def _tar_members(file: BinaryIO) -> Iterator[str]:
-    """Yield the names of the files in a tar archive. Source: POSIX.1-2001, pax."""
+    """Yield the names of the files in a tar archive. Source: POSIX.1-2001, pax.
+
+    tarfile reads an extended header of any size into memory, and keeps all members.
+    """
     size, at, long_name = os.fstat(file.fileno()).st_size, 0, ""
     while at + _BLOCK <= size:
         file.seek(at)
