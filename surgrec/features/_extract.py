@@ -205,9 +205,7 @@ def _write_tables(
 
     failed = [
         FailedWindow(
-            source=outcome.entry.source,
-            case=outcome.entry.case,
-            video=outcome.entry.video,
+            **_names_of(outcome),
             start_s=failure.start_s,
             reason=failure.reason,
         )
@@ -216,25 +214,10 @@ def _write_tables(
     ]
 
     gaps = [
-        {
-            "source": outcome.entry.source,
-            "case": outcome.entry.case,
-            "video": outcome.entry.video,
-            **vars(gap),
-        }
-        for outcome in outcomes
-        for gap in outcome.header.gaps
+        {**_names_of(outcome), **vars(gap)} for outcome in outcomes for gap in outcome.header.gaps
     ]
 
-    too_short = [
-        {
-            "source": outcome.entry.source,
-            "case": outcome.entry.case,
-            "video": outcome.entry.video,
-        }
-        for outcome in outcomes
-        if _is_too_short(outcome)
-    ]
+    too_short = [_names_of(outcome) for outcome in outcomes if _is_too_short(outcome)]
 
     made_by = {tuple(sorted(outcome.header.made_by.items())) for outcome in outcomes}
     counts = {
@@ -258,6 +241,12 @@ def _write_tables(
         "too_short": too_short,
     }
     write_tables(store, rows, failed, {**facts, **facts_of_data})
+
+
+def _names_of(outcome: Outcome) -> dict[str, str]:
+    """Return the names by which a list of `features.json` names a video."""
+    entry = outcome.entry
+    return {"source": entry.source, "case": entry.case, "video": entry.video}
 
 
 def _is_too_short(outcome: Outcome) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from surgrec.manifest import Video
-from surgrec_shard.group_records import PackedGroup, VideoFailure
+from surgrec_shard.group_records import PackedGroup, VideoFailure, video_ends
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.label_checks import LabelCounts, count_oddities
 from surgrec_shard.private import PrivateFolder
@@ -41,9 +41,7 @@ def write_report(
     }
     damaged = {video: count for group in packed.values() for video, count in group.damaged.items()}
     notes = {video: lines for group in packed.values() for video, lines in group.notes.items()}
-    ends = {
-        video: end_s for group in packed.values() for video, end_s in group.video_ends().items()
-    }
+    ends = video_ends(packed.values())
 
     rows = []
     for video in videos:

@@ -1,6 +1,6 @@
 """Near-duplicates in a corpus, or between two corpora."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,9 +9,9 @@ import pyarrow as pa
 from surgrec.duplicates import Copy, CopyRules, KnownOverlap, find_copies, known_overlaps
 from surgrec.errors import ConfigError
 from surgrec.parquet import parquet_bytes, row_schema
-from surgrec.shards import Source, open_corpus
+from surgrec.shards import open_corpus
 from surgrec.storage import open_store
-from surgrec_shard.stored_hashes import StoredVideo, hash_videos, videos_of_source
+from surgrec_shard.stored_hashes import StoredVideo, hash_videos, videos_of_sources
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the number of finished items, and the number of all items."""
@@ -108,11 +108,6 @@ def find_duplicates(
         found=[_row(copy, videos, other_videos if against else videos) for copy in copies],
         known=known_overlaps(sources, others or None),
     )
-
-
-def videos_of_sources(sources: Mapping[str, Source]) -> list[StoredVideo]:
-    """Return the videos of all sources."""
-    return [video for source in sources.values() for video in videos_of_source(source)]
 
 
 def _row(copy: Copy, videos: Sequence[StoredVideo], others: Sequence[StoredVideo]) -> Duplicate:

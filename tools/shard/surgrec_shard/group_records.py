@@ -1,7 +1,7 @@
 """Records of finished groups, with which a killed build continues. They are private."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,11 @@ class PackedGroup:
             if dropped.video in ends:
                 ends[dropped.video] = max(ends[dropped.video], dropped.end_s)
         return ends
+
+
+def video_ends(groups: Iterable[PackedGroup]) -> dict[str, float]:
+    """Return the end of each video of some groups, seconds, by its name in the corpus."""
+    return {video: end_s for group in groups for video, end_s in group.video_ends().items()}
 
 
 class GroupRecords:

@@ -15,7 +15,13 @@ from surgrec.storage import make_owned_folder, open_store
 from surgrec_shard.convergence import Convergence, Places, Progress
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.private_json import read_private_json, write_private_json
-from surgrec_shard.stored_hashes import StoredVideo, hash_videos, stored_videos, videos_of_source
+from surgrec_shard.stored_hashes import (
+    StoredVideo,
+    hash_videos,
+    stored_videos,
+    videos_of_source,
+    videos_of_sources,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,7 @@ class OverlapFinder:
 
         # Hash the corpus now: an error in it should not come after hours of encoding.
         sources = open_corpus(address)
-        self._evaluated = [video for each in sources.values() for video in videos_of_source(each)]
+        self._evaluated = videos_of_sources(sources)
         self._hashes = self._hash(self._evaluated)
         lines = [f"{name} {source.entry.digest}" for name, source in sorted(sources.items())]
         text = "\n".join([str(HASH_VERSION), *lines])

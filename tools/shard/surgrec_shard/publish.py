@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from surgrec.shards import SourceEntry, VideoLabel, unlisted_files, write_source
 from surgrec.storage import Store
-from surgrec_shard.group_records import PackedGroup
+from surgrec_shard.group_records import PackedGroup, video_ends
 from surgrec_shard.groups import Group
 from surgrec_shard.label_checks import labels_within
 
@@ -29,7 +29,7 @@ def publish_source(
     """
     members = [packed[group.name] for group in groups]
     # A label may end a little after its video: only the time of the video is published.
-    ends = dict(end for member in members for end in member.video_ends().items())
+    ends = video_ends(members)
     labels = [
         VideoLabel(video=video.id, case=video.case, split=group.split, **asdict(label))
         for group in groups

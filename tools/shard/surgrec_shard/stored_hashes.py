@@ -5,7 +5,7 @@ import tempfile
 import uuid
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,6 +67,11 @@ def videos_of_source(source: Source) -> list[StoredVideo]:
     return stored_videos(
         source.store, source.name, (index.sample(row) for row in range(index.num_rows))
     )
+
+
+def videos_of_sources(sources: Mapping[str, Source]) -> list[StoredVideo]:
+    """Return the videos of all sources."""
+    return [video for source in sources.values() for video in videos_of_source(source)]
 
 
 def stored_videos(store: Store, source: str, samples: Iterable[Sample]) -> list[StoredVideo]:

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from surgrec_shard.group_records import PackedGroup
+from surgrec_shard.group_records import PackedGroup, video_ends
 from surgrec_shard.groups import PlannedVideo
 
 _SAME_S = 0.5
@@ -29,9 +29,7 @@ def find_twins(
         planned: The videos.
         packed: The packed groups by name.
     """
-    ends = {
-        video: end_s for group in packed.values() for video, end_s in group.video_ends().items()
-    }
+    ends = video_ends(packed.values())
     named: dict[tuple[str, str, str], list[PlannedVideo]] = defaultdict(list)
     for video in planned:
         if video.id in ends:
