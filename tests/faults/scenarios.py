@@ -200,7 +200,8 @@ SCENARIOS = [
     Scenario(
         name="worker killed",
         play=play.worker_killed,
-        refused=r"the loader stopped \(DataLoader worker .* killed by signal: Killed",
+        refused=r"the loader stopped \(DataLoader worker .* "
+        r"(killed by signal: Killed|exited unexpectedly)",
     ),
     Scenario(
         name="worker stopped",

@@ -263,5 +263,9 @@ def _write_new_key(path: Path) -> None:
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with open_owned(partial, "w") as file:
-        file.write(secrets.token_hex(32))
+        file.write(_new_key())
     partial.replace(path)
+
+
+def _new_key() -> str:
+    return secrets.token_hex(32)
