@@ -12,7 +12,7 @@ import pytest
 from surgrec.errors import SurgrecError
 from surgrec.shards import open_corpus, read_corpus_labels
 from surgrec.storage import Store, open_store
-from tests.support.tool import QUICK, digests, run_here, same_key, write_csv
+from tests.support.tool import QUICK, digests, fixed_key, run_here, same_key, write_csv
 from tests.support.videos import make_video
 
 WRITES = ("write", "upload", "delete")
@@ -47,7 +47,15 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(originals: Path, manifest: str, out: str | Path, private: Path) -> Any:
     return run_here(
-        *("build", "--manifest", originals / manifest, "--out", out, "--private", private),
+        *(
+            "build",
+            "--manifest",
+            originals / manifest,
+            "--out",
+            out,
+            "--private",
+            fixed_key(private),
+        ),
         *("--remove_unlisted", "true", "--workers", 1, *QUICK),
     )
 
@@ -111,7 +119,7 @@ def test_a_replacing_build_killed_at_many_writes_leaves_the_old_or_the_new_sourc
     out, private = tmp_path / "corpus", tmp_path / "private"
     assert build(originals, "old.csv", out, private).returncode == 0
     states = kill_everywhere(originals, out, private, monkeypatch)
-    assert len(states) > 4
+    assert len(states) > 8
     assert [state for state, _ in groupby(states)] == [states[0], states[-1]]
     assert run_here("verify", out, "--decode", "true").returncode == 0
 
@@ -140,7 +148,7 @@ def test_a_replacing_build_killed_at_each_write_leaves_the_old_or_the_new_source
                 continue
         states.append(read_all(now / "corpus"))
         break
-    assert len(states) > 10
+    assert len(states) > 20
     assert [state for state, _ in groupby(states)] == [states[0], states[-1]]
 
 
