@@ -76,10 +76,13 @@ def uninterrupted(tiny_corpus: Path) -> Content:
 @pytest.mark.parametrize(
     "config",
     [
-        LoaderConfig(num_workers=2, decode_threads=2, prefetch_batches=2),
-        LoaderConfig(num_workers=0, decode_threads=3),
+        pytest.param(
+            LoaderConfig(num_workers=2, decode_threads=2, prefetch_batches=2), id="processes"
+        ),
+        pytest.param(
+            LoaderConfig(num_workers=0, decode_threads=3), id="threads", marks=pytest.mark.slow
+        ),
     ],
-    ids=["processes", "threads"],
 )
 def test_batches_that_are_kept_for_a_while_do_not_change(
     tiny_corpus: Path, config: LoaderConfig

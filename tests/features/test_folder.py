@@ -271,7 +271,10 @@ def test_frames_show_the_moment_that_was_asked_for(tmp_path: Path, kind: str) ->
 
 @pytest.mark.parametrize(
     "kind",
-    ["plain", "turned", "two streams", "interlaced", "interlaced in parts", "wide pixels"],
+    [
+        *("plain", "turned", "two streams", "interlaced", "wide pixels"),
+        pytest.param("interlaced in parts", marks=pytest.mark.slow),
+    ],
 )
 def test_a_folder_and_a_corpus_show_the_same_pictures(tmp_path: Path, kind: str) -> None:
     path = same_in_both(tmp_path, kind)

@@ -37,8 +37,14 @@ def shape(
     ("name", "grid", "size", "kept"),
     [
         ("static_16x224", TubeletGrid(8, 14, 14), 24, [(0.87, 0.89), (0.89, 0.94)]),
-        ("static_16x256", TubeletGrid(8, 16, 16), 24, [(0.88, 0.88), (0.91, 0.93)]),
-        ("static_64x256", TubeletGrid(32, 16, 16), 12, [(0.87, 0.88), (0.85, 0.92)]),
+        pytest.param(
+            *("static_16x256", TubeletGrid(8, 16, 16), 24, [(0.88, 0.88), (0.91, 0.93)]),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("static_64x256", TubeletGrid(32, 16, 16), 12, [(0.87, 0.88), (0.85, 0.92)]),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_two_thousand_groups_keep_the_documented_shares_of_tokens(

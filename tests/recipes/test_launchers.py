@@ -103,11 +103,12 @@ def test_plain_torchrun_ends_with_1_after_a_save_that_a_resume_continues_exactly
             128 + signal.SIGTERM,
             "accelerate: stopped by SIGTERM, after all ranks had ended",
         ),
-        (
+        pytest.param(
             ["surgrec.training.accelerate", "launch", "--cpu"],
             1,
             128 + signal.SIGTERM,
             "accelerate: stopped by SIGTERM, after all ranks had ended",
+            marks=pytest.mark.slow,
         ),
         (
             ["accelerate.commands.launch", "--config_file", "two.yaml"],

@@ -61,8 +61,11 @@ VIDEOMAE_2 = [
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("jepa", VJEPA_1), ("jepa", VJEPA_21), ("mae", VIDEOMAE_2)],
-    ids=["1", "21", "mae2"],
+    [
+        pytest.param("jepa", VJEPA_1, id="1", marks=pytest.mark.slow),
+        pytest.param("jepa", VJEPA_21, id="21"),
+        pytest.param("mae", VIDEOMAE_2, id="mae2"),
+    ],
 )
 def test_a_run_with_all_options_of_a_method_counts_samples(
     tiny_corpus: Path, tmp_path: Path, name: str, options: list[object]

@@ -101,6 +101,7 @@ def test_killed_at_any_moment_a_build_ends_with_the_same_bytes(
         assert not list((folder / "private" / "work").glob("*/videos/*/*/"))
 
 
+@pytest.mark.slow
 def test_an_ffmpeg_that_survives_a_killed_build_does_no_damage(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "long.mp4", seconds=6, size="480x360", rate=25)
     slow = (

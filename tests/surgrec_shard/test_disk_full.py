@@ -14,7 +14,13 @@ from tests.surgrec_shard.conftest import Hospital
 from tests.surgrec_shard.test_groups import planned
 
 
-@pytest.mark.parametrize("is_packing", [False, True], ids=["while encoding", "while packing"])
+@pytest.mark.parametrize(
+    "is_packing",
+    [
+        pytest.param(False, id="while encoding"),
+        pytest.param(True, id="while packing", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_work_disk(is_packing: bool, hospital: Hospital, tmp_path: Path) -> None:
     # The first group, all of `cat`, fits onto the disk when it is packed, but not its shards too.
     clips = parquet.read_table(hospital.corpus / "cat" / "index.parquet")["mp4_size"].to_pylist()

@@ -58,6 +58,7 @@ def test_one_worker_renders_the_bytes_of_two(corpus: Path, tmp_path: Path) -> No
     assert sum(name.endswith((".mp4", ".mkv", ".avi", ".mov")) for name in alone) == 4
 
 
+@pytest.mark.slow
 def test_a_render_killed_and_started_again_ends_with_the_same_bytes(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -312,6 +313,7 @@ def difference(one: Film | Shot, other: Film | Shot) -> float:
     return float(np.abs(one.astype(np.float32) - other).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_the_stills_of_a_pair_are_those_of_no_other_phase(domain: str) -> None:
     stills = {phase: film(domain, phase, case=1).mean(axis=0) for phase in DOMAINS[domain].phases}
