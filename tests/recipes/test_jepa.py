@@ -119,6 +119,7 @@ def test_a_killed_run_resumes_on_one_process_with_the_same_samples(
     )
 
 
+@pytest.mark.slow
 def test_the_run_logs_the_keys_that_the_order_command_prints(
     tiny_corpus: Path, whole_run: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_the_run_logs_the_keys_that_the_order_command_prints(
     assert "the draws match the plan exactly" in verdict
 
 
+@pytest.mark.slow
 def test_every_step_has_a_complete_row(whole_run: Path) -> None:
     rows = read_rows(whole_run / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(STEPS))
@@ -167,6 +169,7 @@ def test_every_step_has_a_complete_row(whole_run: Path) -> None:
     assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
 
 
+@pytest.mark.slow
 def test_the_encoder_file_has_its_provenance(whole_run: Path) -> None:
     path = whole_run / "encoder.safetensors"
     provenance = encoder_provenance(path)
@@ -234,6 +237,7 @@ def test_an_infinite_loss_ends_with_one_sentence(tiny_corpus: Path, tmp_path: Pa
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_refused_resume_changes_nothing_in_the_folder(tiny_corpus: Path, whole_run: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole_run.iterdir() if path.is_file()}
     status, errors = finish(

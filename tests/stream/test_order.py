@@ -156,7 +156,7 @@ def test_every_world_size_sees_the_same_global_sequence_from_any_step(
     )
     whole = np.arange(start * global_batch, (start + steps) * global_batch)
     expected = rows(order(whole))
-    for world_size in (1, 2, 4, 8):
+    for world_size in (2, 8):
         sequence = []
         for step in range(start, start + steps):
             for rank in range(world_size):
@@ -168,6 +168,7 @@ def test_every_world_size_sees_the_same_global_sequence_from_any_step(
         assert sequence == expected
 
 
+@few_examples
 @given(orders(), st.lists(st.integers(0, 10**7), max_size=60))
 def test_a_position_holds_the_same_whatever_else_is_asked(
     order: Order, positions: list[int]
@@ -179,6 +180,7 @@ def test_a_position_holds_the_same_whatever_else_is_asked(
     assert together == backwards[::-1]
 
 
+@few_examples
 @given(orders(), st.integers(0, 10**6))
 def test_every_block_holds_the_exact_counts(order: Order, block: int) -> None:
     size = order.mixture.block

@@ -46,6 +46,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[int, 
     return {case: [tuple(end) for end in ranks] for case, ranks in ends.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_failure_of_one_rank_ends_the_others_with_a_sentence(
     ends: dict[str, list[tuple[int, str]]], case: str
