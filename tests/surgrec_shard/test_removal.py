@@ -18,7 +18,7 @@ from surgrec.manifest import Video
 from surgrec.recordings import Recording
 from surgrec.shards import open_corpus
 from surgrec.storage import Store, open_store
-from tests.support.tool import digests, fixed_key, refusal, run_here
+from tests.support.tool import QUICK, digests, fixed_key, refusal, run_here
 from tests.support.videos import build_corpus
 from tests.surgrec_shard.conftest import Files, everything
 
@@ -226,6 +226,7 @@ def test_a_killed_removal_leaves_the_old_or_the_new_corpus_and_is_finished_by_a_
     build_corpus(first / "corpus", clinic.videos, private=fixed_key(first / "private"))
     case = case_of("", "lap", tmp_path / "videos" / FILE, first / "private")
     names, clips = clips_of(str(first / "corpus"), "lap", case)
+    first = first.rename(tmp_path / "moved")
     old = digests(first / "corpus")
 
     for operation in operations:
@@ -317,3 +318,45 @@ def test_a_removal_that_finds_nothing_or_lacks_its_folder_is_refused(
     (other / "key").chmod(0o600)
     assert "was built with the key" in refusal(remove(str(out), other, "--case", "3"))
     assert digests(out) == before
+
+
+def test_a_removal_leaves_another_corpus_of_the_folder_able_to_remove(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    private = fixed_key(tmp_path / "private")
+    for corpus in (one, other):
+        build_corpus(corpus, clinic.videos, private=private)
+
+    removed = remove(str(one), private, "--patient", PATIENT)
+    assert removed.returncode == 0, removed.stderr
+    assert f"also stored in {other}: remove it there, too" in removed.stderr
+    assert open_corpus(other)["lap"].entry.videos == 6
+
+    removed = remove(str(other), private, "--patient", PATIENT)
+    assert removed.returncode == 0, removed.stderr
+    assert "also stored" not in removed.stderr
+    both = everything(private) + everything(one) + everything(other)
+    assert not [needle for needle in clinic.needles if needle in both]
+    assert digests(one) == digests(other)
+
+
+def test_a_video_is_known_by_its_path_from_another_current_folder(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, private, file = tmp_path / "corpus", fixed_key(tmp_path / "private"), "videos/a.mp4"
+    for folder, video in zip(("here", "there"), files(range(2)), strict=True):
+        (tmp_path / folder / "videos").mkdir(parents=True)
+        shutil.copy(video.path, tmp_path / folder / file)
+        (tmp_path / folder / "list.csv").write_text(
+            f"path,source,domain,case,split\n{file},{folder},other,1,train\n"
+        )
+        monkeypatch.chdir(tmp_path / folder)
+        words = ("--out", out, "--private", private, *QUICK)
+        assert run_here("build", "--manifest", "list.csv", *words).returncode == 0
+
+    removed = remove(str(out), private, "--video", "../here/videos/a.mp4")
+    assert removed.returncode == 0, removed.stderr
+    assert removed.stderr.count("not removed: ") == 1
+    assert set(open_corpus(out)) == {"there"}
+    assert refusal(remove(str(out), private, "--video", "../here/videos/a.mp4"))

@@ -200,7 +200,7 @@ class Convergence:
 
     @cached_property
     def _saved_plans(self) -> SavedPlans:
-        return SavedPlans(self._private.path / "plans")
+        return SavedPlans(self._private.path / "plans", self._store)
 
     def _stored(self, source: str) -> StoredVideos:
         return StoredVideos(

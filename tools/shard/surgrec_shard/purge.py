@@ -9,17 +9,24 @@ from surgrec.storage import open_owned
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 from surgrec_shard.interrupted import RemovedVideos
 from surgrec_shard.private import PrivateFolder
+from surgrec_shard.saved_plans import SavedPlans
 
 _Row = dict[str, str]
 
 
-def purge(private: PrivateFolder, work: Path, removed: RemovedVideos) -> list[str]:
+def purge(
+    private: PrivateFolder, work: Path, removed: RemovedVideos, plans: SavedPlans
+) -> list[str]:
     """Remove the entries of a private folder about removed videos. It may be called again.
+
+    Plans of other corpora stay: these corpora still have the videos, and their own removal needs
+    the names.
 
     Args:
         private: The private folder.
         work: Its folder for unfinished clips.
         removed: The videos.
+        plans: The plans of the corpus.
 
     Returns:
         The paths of their files, which stay.
@@ -38,7 +45,7 @@ def purge(private: PrivateFolder, work: Path, removed: RemovedVideos) -> list[st
         elif not kept:
             _unlink(path)
         _unlink(path.with_suffix(".partial"))
-    for path in _files_that_name(private.path, removed):
+    for path in _files_that_name(private.path, removed, plans):
         _unlink(path)
     _empty(work, removed)
     private.forget(names, paths)
@@ -66,21 +73,21 @@ def _shows(row: _Row, removed: RemovedVideos, paths: set[str]) -> bool:
     return is_of_source and (row["path"] in paths or any(path in row["detail"] for path in paths))
 
 
-def _files_that_name(folder: Path, removed: RemovedVideos) -> Iterator[Path]:
+def _files_that_name(folder: Path, removed: RemovedVideos, plans: SavedPlans) -> Iterator[Path]:
     """Yield records, plans and overlaps that name a removed video, and unfinished ones."""
-    for kind in ("groups", "plans", "overlaps"):
-        for path in sorted((folder / kind).glob("*")):
-            if path.suffix == ".partial":
-                yield path
-                continue
+    records = [path for kind in ("groups", "overlaps") for path in (folder / kind).glob("*")]
+    for path in sorted([*records, *plans.files()]):
+        if path.suffix == ".partial":
+            yield path
+            continue
 
-            with open_owned(path, "r") as file:
-                text = file.read()
-            if any(
-                path.name.startswith(f"{source}-") and any(name in text for name in names)
-                for source, names in removed.videos.items()
-            ):
-                yield path
+        with open_owned(path, "r") as file:
+            text = file.read()
+        if any(
+            path.name.startswith(f"{source}-") and any(name in text for name in names)
+            for source, names in removed.videos.items()
+        ):
+            yield path
 
 
 def _empty(work: Path, removed: RemovedVideos) -> None:

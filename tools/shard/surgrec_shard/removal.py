@@ -66,6 +66,8 @@ class Removed:
     """Digest of each changed source before and after; empty if nothing is left of it."""
     originals: list[str]
     """Paths of the video files, which stay."""
+    other_corpora: list[str]
+    """Addresses of other corpora of the private folder that have removed videos."""
 
 
 class Removal:
@@ -91,7 +93,7 @@ class Removal:
         self._places, self._selection = places, selection
         self._workers, self._is_alone, self._progress = workers, is_alone, progress
         self._store, self._private = places.store, places.private
-        self._plans = SavedPlans(self._private.path / "plans")
+        self._plans = SavedPlans(self._private.path / "plans", self._store)
 
     def run(self) -> Removed:
         """Remove the videos.
@@ -120,6 +122,8 @@ class Removal:
                 )
             touched = {source: plans[source] for source in removed.videos if source in plans}
             cases, clips, hours = self._count(corpus, touched, removed)
+            names = {name for videos in removed.videos.values() for name in videos}
+            other_corpora = self._plans.other_corpora(names)
 
             begun.begin(removed)
             after = self._converge(corpus, touched, removed)
@@ -137,6 +141,7 @@ class Removal:
             hours=hours,
             changes=changes,
             originals=originals,
+            other_corpora=other_corpora,
         )
 
     def _read_plans(self, corpus: CorpusFile) -> dict[str, SourcePlan]:
@@ -231,7 +236,8 @@ def purge_removed(places: Places, corpus: CorpusFile, removed: RemovedVideos) ->
     for source in removed.videos:
         places.store.remove_unfinished(f"{source}/")
         remove_unlisted(places.store, source, corpus.sources.get(source))
-    return purge(places.private, places.work, removed)
+    plans = SavedPlans(places.private.path / "plans", places.store)
+    return purge(places.private, places.work, removed, plans)
 
 
 def unlisted_videos(

@@ -1,11 +1,17 @@
-"""Saved plans, from which the published sources were built. They are private."""
+"""Saved plans, from which the published sources were built. They are private.
 
+Several corpora may share a private folder, so a plan is saved for one corpus.
+"""
+
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from surgrec.errors import StorageError
 from surgrec.manifest import Video
-from surgrec.storage import make_owned_folder
+from surgrec.shards.layout import CORPUS_FILE
+from surgrec.storage import Store, make_owned_folder, open_owned
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 from surgrec_shard.group_records import VideoFailure
 from surgrec_shard.groups import PackSettings, PlannedVideo
@@ -29,13 +35,22 @@ class SourcePlan:
     pack: PackSettings
     videos: list[PlannedVideo]
     unplanned: list[UnplannedVideo] = field(default_factory=list)
+    corpus: str = ""
+    """Address of the corpus; empty before the plan is saved."""
 
 
 class SavedPlans:
-    """The plans of published sources, in a private folder, named by their digests."""
+    """The plans of published sources of a corpus, in a private folder, named by their digests.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: Folder of the plans of all corpora.
+        store: The corpus root.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder, self._address = folder, store.address
+        address = self._address.encode("utf-8", "surrogateescape")
+        self._mark = hashlib.sha256(address).hexdigest()[:8]
         make_owned_folder(folder)
 
     def write(self, source: str, digest: str, plan: SourcePlan) -> None:
@@ -46,29 +61,71 @@ class SavedPlans:
             for video in plan.videos
         ]
         unplanned = [replace(other, video=_without_files(other.video)) for other in plan.unplanned]
-        saved = replace(plan, videos=videos, unplanned=unplanned)
+        saved = replace(plan, videos=videos, unplanned=unplanned, corpus=self._address)
         write_private_json(self._path(source, digest), saved)
 
     def read(self, source: str, digest: str) -> SourcePlan | None:
         """Return the plan of a source with this digest, or None if the folder does not have it.
 
+        A corpus that was moved or copied has the plan of its old address.
+
         Raises:
             StorageError: The file is damaged.
         """
-        return read_private_json(
-            self._path(source, digest),
-            SourcePlan,
-            error=StorageError,
-            remedy="remove it, and run the build of this source again",
-        )
+        own = self._path(source, digest)
+        moved = sorted(self._folder.glob(f"{source}-{digest[:16]}-*.json"))
+        return _read(own if own.exists() or not moved else moved[0])
 
     def remove(self, source: str, digest: str) -> None:
         """Remove the plan of a source, if it exists."""
         with writing_to(self._folder, MOVE_PRIVATE):
             self._path(source, digest).unlink(missing_ok=True)
 
+    def files(self) -> list[Path]:
+        """Return the files of this corpus, and unfinished ones."""
+        return sorted({*self._folder.iterdir()} - self._of_others().keys())
+
+    def other_corpora(self, names: Collection[str]) -> list[str]:
+        """Return the addresses of other corpora whose plans have videos with one of these names.
+
+        Raises:
+            StorageError: A file is damaged.
+        """
+        addresses = set()
+        for path, address in self._of_others().items():
+            with open_owned(path, "r") as file:
+                text = file.read()
+            if any(name in text for name in names):
+                addresses.add(address)
+        return sorted(addresses)
+
+    def _of_others(self) -> dict[Path, str]:
+        """Return the files and the addresses of other corpora. One that was moved is no other."""
+        return {
+            path: plan.corpus
+            for path in self._folder.glob("*.json")
+            if not path.stem.endswith(self._mark)
+            and (plan := _read(path))
+            and plan.corpus != self._address
+            and _may_exist(plan.corpus)
+        }
+
     def _path(self, source: str, digest: str) -> Path:
-        return self._folder / f"{source}-{digest[:16]}.json"
+        return self._folder / f"{source}-{digest[:16]}-{self._mark}.json"
+
+
+def _read(path: Path) -> SourcePlan | None:
+    return read_private_json(
+        path,
+        SourcePlan,
+        error=StorageError,
+        remedy="remove it, and run the build of this source again",
+    )
+
+
+def _may_exist(address: str) -> bool:
+    """Return whether a corpus may be at an address. Object stores are not asked."""
+    return "://" in address or (Path(address) / CORPUS_FILE).exists()
 
 
 def _without_files(video: Video) -> Video:

@@ -116,10 +116,11 @@ def build(
     work = work or private / "work"
     _check_folders(store, videos, private, work)
 
+    # The private folder keeps the paths of videos, which other folders must understand, too.
     chosen = Inputs(
-        manifest=manifest,
-        videos=videos,
-        video_list=video_list,
+        manifest=manifest and manifest.absolute(),
+        videos=videos and videos.absolute(),
+        video_list=video_list and video_list.absolute(),
         list_unit=list_unit,
         preset=preset,
         protocol=protocol,
