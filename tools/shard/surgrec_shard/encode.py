@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -28,6 +28,7 @@ from surgrec.recordings import (
 )
 from surgrec.recordings.picture_files import PictureFiles, open_recording
 from surgrec.recordings.view import Box, View
+from surgrec.text import counted
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.curation import Curation, Curator
 from surgrec_shard.disk import writing_to
@@ -40,7 +41,7 @@ _ENCODING_VERSION = 6
 _PICTURES_PER_FRAME = 2
 """Pictures that the reader returns per stored frame, so that a close one can be chosen."""
 _MOST_PLACES = 10
-"""Damaged places that a note lists."""
+"""Damaged places or shot cuts that a note lists."""
 UNREAD_END = "unread_end"
 """Reason of a stretch behind the end: a part of the file that is missing or cannot be read."""
 _NOTES = {"gap": "the file has no pictures there", "damaged": "they cannot be decoded"}
@@ -297,7 +298,7 @@ def _encode(
         # Its length is unknown.
         end_s = max([sampler.end_s, *(stretch.end_s for stretch in dropped)])
         dropped.append(DroppedStretch(start_s=end_s, end_s=end_s, reason=UNREAD_END))
-    if not clips and curator.dropped:
+    if not clips and (curator.dropped or curator.cuts_s):
         raise curator.refusal(settings.min_clip_s)
     if not clips and sampler.missing:
         raise BadVideoError(
@@ -327,6 +328,7 @@ def _encode(
         notes=[
             *facts.notes,
             *curated.notes,
+            *_shot_notes(curator.cuts_s),
             *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES),
             *_damage_notes(damaged_s, facts),
         ],
@@ -411,6 +413,15 @@ def _truncated(found_s: float, expected_s: float) -> BadVideoError:
 
 def _note(stretch: DroppedStretch) -> str:
     return f"{stretch.start_s:.2f} to {stretch.end_s:.2f} s are left out: {_NOTES[stretch.reason]}"
+
+
+def _shot_notes(cuts_s: Sequence[float] | None) -> Iterator[str]:
+    """Yield a sentence about the shot cuts, if they were looked for."""
+    if cuts_s is None:
+        return
+    places = ", ".join(f"{cut_s:.2f}" for cut_s in cuts_s[:_MOST_PLACES])
+    more = f" and {len(cuts_s) - _MOST_PLACES} more" if len(cuts_s) > _MOST_PLACES else ""
+    yield f"{counted(len(cuts_s), 'shot cut')}{f' at {places} s{more}' if cuts_s else ''}"
 
 
 def _damage_notes(times_s: list[float], facts: RecordingFacts) -> Iterator[str]:

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surgrec.recordings import BadVideoError
+from surgrec.text import counted
 from surgrec_shard.clip_writer import EncodedClip, FrameFormat
 from surgrec_shard.curation._frame_queue import FrameQueue
 from surgrec_shard.curation._listed import ListedFilter
@@ -26,6 +28,9 @@ from surgrec_shard.curation._measures import (
 )
 from surgrec_shard.curation._settings import Curation
 from surgrec_shard.sampling import Frames
+
+if TYPE_CHECKING:
+    from surgrec_shard.curation._shots import ShotCutter
 
 CURATED = "curated:"
 """Begins the reason of a whole video of which curation leaves nothing."""
@@ -106,6 +111,7 @@ class Curator:
         self._is_cut = False
         self.dropped: list[CuratedStretch] = []
         """Dropped stretches, complete after the last frame."""
+        self._shots = _shot_cutter(frames) if self._settings.shots else None
 
     def __enter__(self) -> "Curator":
         return self
@@ -114,11 +120,15 @@ class Curator:
         self._held.close()
 
     def kept(self, frames: Iterable[Frames]) -> Iterator[Frames]:
-        """Yield the frames to store. Behind a dropped stretch an encoder must start anew.
+        """Yield the frames to store. An encoder must start anew at cuts and behind dropped ones.
 
         Raises:
             OSError: The disk is full.
         """
+        stored = self._not_dropped(frames)
+        return stored if self._shots is None else self._shots.kept(stored)
+
+    def _not_dropped(self, frames: Iterable[Frames]) -> Iterator[Frames]:
         frames = self._listed.kept(frames)
         for part in (part for held in frames for part in self._parts(held)):
             measured = list(self._measure(part))
@@ -162,17 +172,24 @@ class Curator:
         """The end of the last dropped stretch, seconds."""
         return max((stretch.end_s for stretch in self.dropped), default=0.0)
 
+    @property
+    def cuts_s(self) -> Sequence[float] | None:
+        """The shot cuts, seconds, complete after the last frame; None: none are looked for."""
+        return self._shots.cuts_s if self._shots is not None else None
+
     def refusal(self, min_clip_s: float) -> BadVideoError:
-        """Return the error of a video without clips, most of which is dropped."""
+        """Return the error of a video without clips, which is dropped or cut to pieces."""
         seconds: dict[str, float] = defaultdict(float)
         for stretch in self.dropped:
             seconds[stretch.reason] += stretch.end_s - stretch.start_s
         most = sorted(seconds.items(), key=lambda item: -item[1])
-        reasons = ", ".join(f"{length:.1f} s {reason}" for reason, length in most)
+        found = [f"{length:.1f} s {reason}" for reason, length in most]
+        if self.cuts_s:
+            found.append(f"every piece between {counted(len(self.cuts_s), 'shot cut')}")
         return BadVideoError(
-            f"{CURATED}{most[0][0]}",
-            f"curation drops {reasons}, which leaves no {min_clip_s:g} s in a row; look at the "
-            "video, and change the options --curate or its list of stretches if it is good",
+            f"{CURATED}{most[0][0] if most else 'shots'}",
+            f"curation drops {', '.join(found)}, which leaves no {min_clip_s:g} s in a row; look "
+            "at the video, and change the options --curate or its list of stretches if it is good",
         )
 
     def _parts(self, frames: Frames) -> Iterator[Frames]:
@@ -255,6 +272,12 @@ class Curator:
         }
         found = (reason for reason, is_found in findings.items() if is_found)
         return next(found, "") if frames else self._run.finding
+
+
+def _shot_cutter(frames: FrameFormat) -> "ShotCutter":
+    from surgrec_shard.curation._shots import ShotCutter  # PySceneDetect is an optional extra
+
+    return ShotCutter(frames)
 
 
 def _mean(values: Sequence[float]) -> float:

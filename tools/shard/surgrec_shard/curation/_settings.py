@@ -31,6 +31,8 @@ class CurateSettings:
     """Drop stretches in which the picture does not change."""
     blurred: bool = False
     """Drop stretches in which the picture is blurred."""
+    shots: bool = False
+    """Begin a new clip at every shot cut; needs PySceneDetect."""
     min_drop_s: Annotated[float, Range(1, 86_400)] = 3.0
     """Shortest stretch that is dropped, seconds."""
     black_level: Annotated[float, Range(0, 1)] = 0.08
@@ -63,14 +65,21 @@ class CurateSettings:
         """Return the settings for a video of this stored split."""
         if split in self.splits:
             return self
-        return replace(self, black=False, white=False, constant=False, frozen=False, blurred=False)
+        stored = replace(self, black=False, white=False, constant=False, frozen=False)
+        return replace(stored, blurred=False, shots=False)
 
     def changes(self) -> dict[str, object]:
-        """Return the settings that are not the defaults, as JSON, for `corpus.json`."""
+        """Return the settings that are not the defaults, as JSON, for `corpus.json`.
+
+        Raises:
+            SetupError: A package that they need is not installed.
+        """
         values, defaults = as_plain(self), as_plain(CurateSettings())
-        return {
+        changed = {
             f"curate.{name}": value for name, value in values.items() if value != defaults[name]
         }
+        # Other versions may find other cuts, and a corpus never mixes two.
+        return changed | ({"curate.shots": shot_detector()} if self.shots else {})
 
     def digest_with(self, encoding: str) -> str:
         """Return the digest of an encoding with this curation; of none, that of the encoding."""
@@ -110,6 +119,17 @@ class Curation:
         if not any(own):
             return ""
         return hashlib.sha256(json.dumps(own).encode("utf-8")).hexdigest()[:12]
+
+
+def shot_detector() -> str:
+    """Return the name and the version of the package that finds shot cuts.
+
+    Raises:
+        SetupError: It is not installed.
+    """
+    from surgrec_shard.curation._shots import DETECTOR  # PySceneDetect is an optional extra
+
+    return DETECTOR
 
 
 def own_config(config: str, curation: str) -> str:
