@@ -146,7 +146,7 @@ def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     index = SourceIndex(read_parquet(data, context, most_rows=len(data)), context)
     _check_num_rows(index, entry, context)
 
-    check_index(index.column, name, entry, context)
+    check_index(index.column, name, entry, context, has_scores=index.has_scores)
     return index
 
 

@@ -13,7 +13,7 @@ from pyarrow import compute
 from surgrec.errors import ShardError
 from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_schema
 from surgrec.shards.check_index import text_buffers
-from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, Clip, Sample
+from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, SCORE, Clip, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class Dropped:
 
 RowType = TypeVar("RowType", VideoLabel, Dropped)
 
-_INDEX_SCHEMA = pa.schema([*row_schema(Sample, skip=("clip",)), *row_schema(Clip)])
+_INDEX_SCHEMA = pa.schema([*row_schema(Sample, skip=("clip",)), *row_schema(Clip, skip=(SCORE,))])
+_SCORE_SCHEMA = pa.schema([(SCORE, pa.float64())])
 
 
 class SourceIndex:
@@ -60,8 +61,11 @@ class SourceIndex:
     """
 
     def __init__(self, table: pa.Table, context: str, *, keys_digest: bytes | None = None) -> None:
-        format_columns = _with_schema(table, _INDEX_SCHEMA, context)
-        further_columns = table.drop_columns(_INDEX_SCHEMA.names)
+        self.has_scores = SCORE in table.column_names
+        """Whether the corpus was built with a model that scores pictures."""
+        schema = pa.schema([*_INDEX_SCHEMA, *(_SCORE_SCHEMA if self.has_scores else ())])
+        format_columns = _with_schema(table, schema, context)
+        further_columns = table.drop_columns(schema.names)
 
         self._context = context
         self._columns = {
@@ -69,7 +73,8 @@ class SourceIndex:
             for part in (format_columns, further_columns)
             for name in part.column_names
         }
-        self._cells = {name: _cell_reader(self._columns[name]) for name in _INDEX_SCHEMA.names}
+        self._cells = {name: _cell_reader(self._columns[name]) for name in schema.names}
+        self._clip_fields = (*CLIP_FIELDS, SCORE) if self.has_scores else CLIP_FIELDS
 
         self.num_rows = int(table.num_rows)
         self.reopen: Callable[[], SourceIndex] | None = None
@@ -91,7 +96,7 @@ class SourceIndex:
     def sample(self, row: int) -> Sample:
         """Return the sample of one row, in 30 us (`benchmarks/index.py`)."""
         cells = self._cells
-        clip = Clip(**{name: cells[name](row) for name in CLIP_FIELDS})
+        clip = Clip(**{name: cells[name](row) for name in self._clip_fields})
         return Sample(clip=clip, **{name: cells[name](row) for name in LOCATION_FIELDS})
 
     def key(self, row: int) -> str:
@@ -241,7 +246,11 @@ def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
     ordered = sorted(samples, key=lambda sample: (sample.shard, sample.offset))
     columns = {name: [getattr(sample, name) for sample in ordered] for name in LOCATION_FIELDS}
     columns |= {name: [getattr(sample.clip, name) for sample in ordered] for name in CLIP_FIELDS}
-    return parquet_bytes(pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA))
+    table = pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA)
+    scores = [sample.clip.model_score for sample in ordered]
+    if any(score is not None for score in scores):
+        table = table.append_column(SCORE, pa.array(scores, pa.float64()))
+    return parquet_bytes(table)
 
 
 def rows_to_parquet(row_type: type[RowType], rows: Sequence[RowType]) -> bytes:

@@ -3,6 +3,7 @@
 It is vectorized: ten million rows take seconds (`benchmarks/index.py`).
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyarrow import compute
 from surgrec.errors import ShardError
 from surgrec.manifest import CASE_BYTES, CONTROL_CHARACTERS, SPLITS
 from surgrec.shards._corpus_file import SourceEntry
-from surgrec.shards.layout import is_shard_name
+from surgrec.shards.layout import SCORE, is_shard_name
 
 _MOST_BYTES = 1 << 50
 _MOST_PIXELS = 1 << 16
@@ -43,6 +44,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("motion", 0, 1),
 )
 """Least and most of each number. No clip comes near the upper ones."""
+_SCORE_BOUNDS = ((SCORE, -sys.float_info.max, sys.float_info.max),)
 
 _TEXTS = (
     *("source", "domain", "procedure", "case", "video", "view"),
@@ -50,7 +52,14 @@ _TEXTS = (
 )
 
 
-def check_index(column: Callable[[str], Any], name: str, entry: SourceEntry, context: str) -> None:
+def check_index(
+    column: Callable[[str], Any],
+    name: str,
+    entry: SourceEntry,
+    context: str,
+    *,
+    has_scores: bool = False,
+) -> None:
     """Check that the rows of an index describe samples of the listed shards.
 
     Byte ranges lie within their shard and do not overlap; numbers are finite and in their range;
@@ -62,11 +71,12 @@ def check_index(column: Callable[[str], Any], name: str, entry: SourceEntry, con
         name: Name of the source.
         entry: Its entry in `corpus.json`.
         context: Address of the index, for messages.
+        has_scores: The index has the column `model_score`.
 
     Raises:
         ShardError: A row breaks the format. The message names the first such row and its value.
     """
-    for problem in _problems(column, name, entry, context):
+    for problem in _problems(column, name, entry, has_scores):
         raise ShardError(
             f"{context} {problem}; undo a renaming, copy the index and corpus.json again, or "
             "build the corpus again"
@@ -74,12 +84,12 @@ def check_index(column: Callable[[str], Any], name: str, entry: SourceEntry, con
 
 
 def _problems(
-    column: Callable[[str], Any], name: str, entry: SourceEntry, context: str
+    column: Callable[[str], Any], name: str, entry: SourceEntry, has_scores: bool
 ) -> Iterator[str]:
     yield from _text_problems(column, name)
 
     # NaN fails, as it is neither above nor below a number.
-    for numeric, least, most in _BOUNDS:
+    for numeric, least, most in (*_BOUNDS, *(_SCORE_BOUNDS if has_scores else ())):
         values = column(numeric).to_numpy()
         is_wrong = ~((values >= least) & (values <= most))
         if is_wrong.any():

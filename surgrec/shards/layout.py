@@ -62,6 +62,8 @@ class Clip:
     """0: black; 1: white."""
     motion: float
     """Mean change of brightness in half a second, 0 to 1."""
+    model_score: float | None = None
+    """Mean score of a user's model; None in a corpus that was built without one."""
 
     @property
     def key(self) -> str:
@@ -87,7 +89,9 @@ class Sample:
     """SHA-256 of the mp4."""
 
 
-CLIP_FIELDS = tuple(field.name for field in fields(Clip))
+SCORE = "model_score"
+"""The only field that a corpus may lack, then in all samples."""
+CLIP_FIELDS = tuple(field.name for field in fields(Clip) if field.name != SCORE)
 LOCATION_FIELDS = tuple(field.name for field in fields(Sample) if field.name != "clip")
 
 
@@ -191,10 +195,12 @@ def check_source_name(name: str, context: str) -> str:
 def clip_json(clip: Clip, labels: Iterable[Label]) -> bytes:
     """Return the content of `<key>.json`.
 
-    Keys and types are constant, without nulls and lists, so that every reader can infer them from
-    the first sample.
+    Keys and types are constant in a corpus, without nulls and lists, so that every reader can infer
+    them from the first sample.
     """
     row = {name: getattr(clip, name) for name in CLIP_FIELDS}
+    if clip.model_score is not None:
+        row[SCORE] = clip.model_score
     row["labels"] = json.dumps([asdict(label) for label in labels], sort_keys=True)
     return json.dumps(row, sort_keys=True, ensure_ascii=True).encode("ascii")
 

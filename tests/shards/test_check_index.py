@@ -112,6 +112,19 @@ def test_a_wrong_row_is_refused_with_its_value(
         open_corpus(root)
 
 
+def test_scores_of_a_model_have_any_sign_but_are_numbers(tmp_path: Path) -> None:
+    clips = [replace(clip, model_score=-3.5) for clip in make_clips(8)]
+    root = write_corpus(tmp_path / "corpus", {"alpha": clips})
+    assert open_corpus(root)["alpha"].index.sample(1).clip.model_score == -3.5
+    for wrong, told in ((float("nan"), "model_score nan in row 1"), (None, "without model_score")):
+        change(root, "model_score", second(wrong))
+        with pytest.raises(ShardError, match=told):
+            open_corpus(root)
+    change(root, "model_score", lambda values: pa.array(["high"] * len(values)))
+    with pytest.raises(ShardError, match="wrong type"):
+        open_corpus(root)
+
+
 @pytest.mark.parametrize("case", ["症例　1", "Müller/3", "a b", "x" * 1000, "👩‍⚕️", "../case"])
 def test_a_case_may_have_any_letters(root: Path, case: str) -> None:
     change(root, "case", second(case))

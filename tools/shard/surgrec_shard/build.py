@@ -14,7 +14,7 @@ from surgrec.text import counted
 from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
 from surgrec_shard.convergence import Convergence, Places, Progress, Work
-from surgrec_shard.curation import CurateSettings, Curation
+from surgrec_shard.curation import CurateSettings, Curation, FrameModel
 from surgrec_shard.encode import UNREAD_END, EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.group_records import PackedGroup, VideoFailure
@@ -91,6 +91,7 @@ class Build:
     def __init__(self, config: BuildConfig, progress: Progress) -> None:
         self._config = config
         self._progress = progress
+        self._model: FrameModel | None = None
         self._places = Places(
             store=config.store, private=config.private, work=config.private.folder_in(config.work)
         )
@@ -100,11 +101,13 @@ class Build:
 
         Raises:
             ManifestError: No video can be used.
+            ConfigError: The model of curation cannot be used.
             ShardError: The corpus has other settings or another key, or videos that are not listed.
             StorageError: A disk or the store cannot be written.
         """
         config = self._config
         config.store.check_writable()
+        self._model = config.curate.open_model()
         with config.private.lock():
             corpus = self._read_corpus()
             begun = BegunRemoval(config.private.path / "removals", config.store)
@@ -193,7 +196,8 @@ class Build:
     def _read_corpus(self) -> CorpusFile:
         """Return the corpus in the store, or an empty one with the settings of this build."""
         config = self._config
-        settings = asdict(config.encode) | asdict(config.pack) | config.curate.changes()
+        settings = asdict(config.encode) | asdict(config.pack)
+        settings |= config.curate.changes(self._model)
         corpus = CorpusFile.read(config.store)
         if corpus is None:
             key = config.private.fingerprint
@@ -220,7 +224,7 @@ class Build:
         self, planned: Sequence[PlannedVideo], unplanned: Sequence[UnplannedVideo]
     ) -> dict[str, SourcePlan]:
         """Return the plan of each source that has readable videos."""
-        digest = self._config.curate.digest_with(self._config.encode.digest())
+        digest = self._config.curate.digest_with(self._config.encode.digest(), self._model)
         return {
             source: SourcePlan(
                 config=digest,
@@ -312,7 +316,9 @@ class Build:
 
     def _curation_of(self, video: PlannedVideo) -> Curation:
         settings = self._config.curate.of_split(video.video.split)
-        return Curation(settings=settings, listed=video.listed, masks=video.video.mask)
+        return Curation(
+            settings=settings, listed=video.listed, masks=video.video.mask, model=self._model
+        )
 
     def _with_curation(self, video: PlannedVideo) -> PlannedVideo:
         return replace(video, curation=self._curation_of(video).identity(self._config.curate))

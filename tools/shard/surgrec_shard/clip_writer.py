@@ -24,6 +24,8 @@ class EncodedClip:
     brightness: float = 0.0
     motion: float = 0.0
     """Means over the measured frames, 0 to 1; 0 if none was measured."""
+    model_score: float | None = None
+    """Mean score of a user's model; None: there is no model."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,7 @@ def describe_clips(planned: PlannedVideo, encoded: EncodedVideo, config: str) ->
                 blur=clip.blur,
                 brightness=clip.brightness,
                 motion=clip.motion,
+                model_score=clip.model_score,
             ),
             labels=labels_of_clip(planned.labels, clip),
             path=encoded.folder / clip.file,

@@ -111,6 +111,7 @@ class StoredVideos:
                     blur=sample.clip.blur,
                     brightness=sample.clip.brightness,
                     motion=sample.clip.motion,
+                    model_score=sample.clip.model_score,
                 )
             )
 

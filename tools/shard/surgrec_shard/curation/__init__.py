@@ -8,6 +8,7 @@ Example:
 
 from surgrec_shard.curation._curator import CURATED, CuratedStretch, Curator
 from surgrec_shard.curation._listed import ListedStretch, read_listed
+from surgrec_shard.curation._model import FrameModel
 from surgrec_shard.curation._settings import CurateSettings, Curation, own_config
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "CuratedStretch",
     "Curation",
     "Curator",
+    "FrameModel",
     "ListedStretch",
     "own_config",
     "read_listed",

@@ -7,7 +7,7 @@ is long enough.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from surgrec_shard.curation._measures import (
     measure,
     planes_of,
 )
+from surgrec_shard.curation._scorer import Scorer
 from surgrec_shard.curation._settings import Curation
 from surgrec_shard.sampling import Frames
 
@@ -45,7 +46,8 @@ class CuratedStretch:
     start_s: float
     end_s: float
     reason: str
-    """`black`, `white`, `constant`, `frozen`, `blurred`, `listed` or `listed:` and a word."""
+    """`black`, `white`, `constant`, `frozen`, `blurred`, or `model` or `listed`, with or without
+    `:` and a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,9 @@ class Curator:
         self._measured: list[_Measured] = []
         self._last: Plane | None = None
 
+        self._scorer = Scorer(curation.model, frames)
+        self._unjudged: deque[_Block] = deque()
+
         self._held = FrameQueue(folder, frames.width * frames.height * 3 // 2)
         self._block = _Block()
         self._run = _Run()
@@ -123,6 +128,7 @@ class Curator:
         """Yield the frames to store. An encoder must start anew at cuts and behind dropped ones.
 
         Raises:
+            BadVideoError: The model gives no score.
             OSError: The disk is full.
         """
         stored = self._not_dropped(frames)
@@ -139,14 +145,14 @@ class Curator:
 
             number = part.first // self._block_frames
             if part.starts or number != self._block.number:
-                yield from self._end_block()
+                yield from self._end_block(is_last=part.starts)
                 if part.starts:
                     yield from self._end_run()
                 self._block = _Block(number=number)
             self._held.append(part)
             self._block.parts += 1
             self._block.measured += measured
-        yield from self._end_block()
+        yield from self._end_block(is_last=True)
         yield from self._end_run()
         for first, end, reason in self._listed.dropped():
             self._record(first, end, reason)
@@ -165,6 +171,7 @@ class Curator:
             blur=_mean([each.measures.blur for each in inside]),
             brightness=_mean([each.measures.brightness for each in inside]),
             motion=_mean([each.change.motion for each in inside if each.change is not None]),
+            model_score=self._scorer.mean(first, first + clip.num_frames),
         )
 
     @property
@@ -216,13 +223,30 @@ class Curator:
                 self._last = None
             since = change(self._last, planes[0]) if self._last is not None else None
             self._last = planes[0]
+            if mark == marks[0] and (mark == start or part.starts):
+                self._scorer.add(mark, start // self._block_frames, planes)
             yield _Measured(frame=mark, measures=measure(*planes), change=since)
 
-    def _end_block(self) -> Iterator[Frames]:
-        """Judge the block that ends. It joins the run before it if both have one finding."""
+    def _end_block(self, *, is_last: bool) -> Iterator[Frames]:
+        """Judge the block that ends, and those before it, unless they wait for their scores.
+
+        Args:
+            is_last: No block of the same stretch follows.
+        """
         block, self._block = self._block, _Block()
-        if not block.parts:
-            return
+        if block.parts:
+            self._unjudged.append(block)
+        if is_last:
+            self._scorer.finish()
+        while self._unjudged and self._is_scored(self._unjudged[0]):
+            yield from self._join(self._unjudged.popleft())
+
+    def _is_scored(self, block: _Block) -> bool:
+        is_known = not block.measured or block.measured[0].frame in self._scorer.scores
+        return is_known or not self._settings.drops_by_model
+
+    def _join(self, block: _Block) -> Iterator[Frames]:
+        """Join a block to the run before it, if both have one finding."""
         finding = self._judge(block.measured)
         if finding != self._run.finding:
             yield from self._end_run()
@@ -269,9 +293,23 @@ class Curator:
             and all(change <= settings.frozen_change for change in changes)
             and (bool(changes) or self._run.finding == "frozen"),
             "blurred": settings.blurred and all(f.blur >= settings.blur_limit for f in frames),
+            self._model_reason: settings.drops_by_model and self._is_found(measured),
         }
         found = (reason for reason, is_found in findings.items() if is_found)
         return next(found, "") if frames else self._run.finding
+
+    def _is_found(self, measured: Sequence[_Measured]) -> bool:
+        """Return whether the score of a block is on the side that is dropped."""
+        settings = self._settings
+        scores = [self._scorer.scores[each.frame] for each in measured[:1]]
+        if settings.model_drop == "above":
+            return all(score >= settings.model_threshold for score in scores)
+        return all(score <= settings.model_threshold for score in scores)
+
+    @property
+    def _model_reason(self) -> str:
+        name = self._settings.model_name
+        return f"model:{name}" if name else "model"
 
 
 def _shot_cutter(frames: FrameFormat) -> "ShotCutter":

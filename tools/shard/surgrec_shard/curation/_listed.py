@@ -12,7 +12,8 @@ from surgrec.errors import ManifestError
 from surgrec.table_files import read_table_rows
 from surgrec_shard.sampling import Frames
 
-_REASON = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+REASON = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+"""A word that is published in `dropped.parquet`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def read_listed(path: Path) -> tuple[ListedStretch, ...]:
             )
 
         reason = row.get("reason", "")
-        if reason and not _REASON.fullmatch(reason):
+        if reason and not REASON.fullmatch(reason):
             raise ManifestError(
                 f"{context}: the reason {reason!r:.60} is not one word of lower-case letters, "
                 "digits, '_' and '-'; use such a word, it is published"

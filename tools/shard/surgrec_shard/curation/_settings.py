@@ -2,15 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from surgrec.config_values import as_plain
+from surgrec.errors import ConfigError, shown
 from surgrec.manifest import Split
 from surgrec.ranges import Range, check_ranges
 from surgrec.recordings import Recording, RecordingFacts
 from surgrec.recordings.view import Box, parse_boxes
-from surgrec_shard.curation._listed import ListedStretch
+from surgrec_shard.curation._listed import REASON, ListedStretch
+from surgrec_shard.curation._model import FrameModel
 from surgrec_shard.curation._view import CuratedView, find_view
 
 _CURATION_VERSION = 1
@@ -49,41 +52,88 @@ class CurateSettings:
     """Largest share of the picture that a crop may cut off; a larger one is not made."""
     mask: str = ""
     """Boxes that are painted black, such as names: `x,y,width,height;...`, pixels of the video."""
+    model: Path | None = None
+    """ONNX model that gives a picture per second a score, such as a filter of times outside the
+    body; docs/curation.md describes its input and output."""
+    model_drop: Literal["above", "below", "none"] = "above"
+    """Scores of the stretches that are dropped, relative to `model_threshold`; none: no score."""
+    model_threshold: float = 0.5
+    """Score from which a stretch is dropped; or, with below, up to which."""
+    model_class: Annotated[int, Range(-1, 99_999)] = -1
+    """For a model with several logits per picture: number of the class whose probability is the
+    score, from 0."""
+    model_name: str = ""
+    """Word for what the model finds, published as the reason `model:WORD`."""
     splits: tuple[Split, ...] = ("train",)
     """Stored splits whose videos lose stretches; evaluation needs the videos as they are."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
         parse_boxes(self.mask, "curate.mask")
+        if self.model_name and not REASON.fullmatch(self.model_name):
+            raise ConfigError(
+                f"model_name is {shown(self.model_name)}; give one word of lower-case letters, "
+                "digits, '_' and '-', which is published"
+            )
+        if self.model is None:
+            self._require_no_model_options()
+
+    def _require_no_model_options(self) -> None:
+        for each in fields(self):
+            if each.name.startswith("model_") and getattr(self, each.name) != each.default:
+                raise ConfigError(
+                    f"{each.name} is {getattr(self, each.name)}, but there is no model; give "
+                    "--curate.model"
+                )
 
     @property
     def drops(self) -> bool:
         """Whether pictures can be a reason to drop a stretch."""
-        return self.black or self.white or self.constant or self.frozen or self.blurred
+        by_measures = self.black or self.white or self.constant or self.frozen or self.blurred
+        return by_measures or self.drops_by_model
+
+    @property
+    def drops_by_model(self) -> bool:
+        """Whether the score of a model can be a reason to drop a stretch."""
+        return self.model is not None and self.model_drop != "none"
 
     def of_split(self, split: Split) -> "CurateSettings":
         """Return the settings for a video of this stored split."""
         if split in self.splits:
             return self
-        stored = replace(self, black=False, white=False, constant=False, frozen=False)
-        return replace(stored, blurred=False, shots=False)
+        kept = replace(self, black=False, white=False, constant=False, frozen=False)
+        kept = replace(kept, blurred=False, shots=False)
+        return replace(kept, model_drop="none") if self.model else kept
 
-    def changes(self) -> dict[str, object]:
+    def open_model(self) -> FrameModel | None:
+        """Return the model, or None if there is none.
+
+        Raises:
+            SetupError: ONNX Runtime is not installed.
+            ConfigError: The model cannot be used.
+        """
+        return FrameModel(self.model, self.model_class) if self.model else None
+
+    def changes(self, model: FrameModel | None = None) -> dict[str, object]:
         """Return the settings that are not the defaults, as JSON, for `corpus.json`.
+
+        Args:
+            model: The opened model, of which the SHA-256 is told, not the path.
 
         Raises:
             SetupError: A package that they need is not installed.
         """
         values, defaults = as_plain(self), as_plain(CurateSettings())
+        values["model"] = model.sha256 if model else None
         changed = {
             f"curate.{name}": value for name, value in values.items() if value != defaults[name]
         }
         # Other versions may find other cuts, and a corpus never mixes two.
         return changed | ({"curate.shots": shot_detector()} if self.shots else {})
 
-    def digest_with(self, encoding: str) -> str:
+    def digest_with(self, encoding: str, model: FrameModel | None = None) -> str:
         """Return the digest of an encoding with this curation; of none, that of the encoding."""
-        changes = self.changes()
+        changes = self.changes(model)
         if not changes:
             return encoding
         text = json.dumps([_CURATION_VERSION, encoding, changes], sort_keys=True)
@@ -100,6 +150,8 @@ class Curation:
 
     masks: tuple[Box, ...] = ()
     """Boxes of this video that are painted black, beside those of the settings."""
+    model: FrameModel | None = None
+    """The model of the settings."""
 
     def view(self, recording: Recording, facts: RecordingFacts) -> CuratedView:
         """Return the view of the video.
