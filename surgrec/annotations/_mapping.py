@@ -81,7 +81,8 @@ class LabelMapping:
     tracks: list[Track]
     """The tasks. Side tracks that overlap the main one are tracks of their own."""
     time: str = ""
-    """Column of the time of a row: its frame, its tick or its start."""
+    """Column of the time of a row: its frame, its tick or its start. A time in several columns is a
+    template, such as `{minute}:{second}`."""
     start: str = ""
     """Column of the start of a segment."""
     end: str = ""
@@ -159,7 +160,8 @@ class LabelMapping:
     @property
     def time_columns(self) -> list[str]:
         """Return the columns of times."""
-        return [column for column in (self.time, self.start, self.end) if column]
+        columns = [column for column in (self.time, self.start, self.end) if column]
+        return [name for column in columns for name in fields_of(column) or [column]]
 
     def used_columns(self, track: Track) -> list[str]:
         """Return all columns that labels of a track need, without repeats."""

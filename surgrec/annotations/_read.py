@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from surgrec.annotations._labels import Label, VideoClock, VideoLabels
-from surgrec.annotations._mapping import LabelFiles, LabelMapping, Track, fill
+from surgrec.annotations._mapping import LabelFiles, LabelMapping, Track, fields_of, fill
 from surgrec.annotations._rows import Cell, Row, Source, names_at, open_sources, rows_of
 from surgrec.errors import ManifestError, shown
 
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]*)?)")
+_CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,6}):([0-9]{1,2}(?:\.[0-9]*)?)")
 _MOST_DIGITS = 40
 _LATEST_S = 1e9
 """Latest time in a file: 30 years."""
@@ -210,10 +210,10 @@ class _Reader:
         start_s, end_s = times
         if end_s < start_s:
             if not mapping.drop_backward:
+                start, end = _time_text(row, mapping.start), _time_text(row, mapping.end)
                 raise ManifestError(
-                    f"{row.place}: {mapping.start} is {_text(row, mapping.start)} and "
-                    f"{mapping.end} is {_text(row, mapping.end)}; {mapping.end} must not be before "
-                    f"{mapping.start}"
+                    f"{row.place}: {mapping.start} is {start} and {mapping.end} is {end}; "
+                    f"{mapping.end} must not be before {mapping.start}"
                 )
             self._found.left_out += len(values)
             return
@@ -244,7 +244,7 @@ class _Reader:
 
     def _count(self, row: Row, column: str) -> float:
         """Return a time of a row in the unit of the mapping, from 0."""
-        mapping, text = self._mapping, _text(row, column)
+        mapping, text = self._mapping, _time_text(row, column)
         if mapping.unit == "HH:MM:SS":
             number = _clock_seconds(text)
         else:
@@ -384,6 +384,14 @@ def _text(row: Row, column: str) -> str:
     if not isinstance(cell, str):
         raise ManifestError(f"{row.place}: {column} is a list; correct the mapping")
     return cell
+
+
+def _time_text(row: Row, column: str) -> str:
+    """Return a time as text, from its column or from the columns of its template."""
+    fields = fields_of(column)
+    if not fields:
+        return _text(row, column)
+    return fill(column, {name: _plain(_text(row, name)) for name in fields}, row.place)
 
 
 def _plain(text: str) -> str:

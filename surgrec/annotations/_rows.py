@@ -104,14 +104,18 @@ def rows_of(source: Source, mapping: LabelMapping, tracks: Sequence[Track]) -> I
 def names_at(source: Source, path: str) -> dict[str, str]:
     """Return the names that a JSON file gives to values.
 
+    They are an object, a list, or a list of objects with `id` and `name`, as categories of COCO.
+
     Raises:
-        ManifestError: There is no mapping of texts at this path.
+        ManifestError: There are no names at this path.
     """
     node = _node(source, path)
-    if isinstance(node, list):
+    if isinstance(node, list) and all(isinstance(item, dict) for item in node):
+        node = {str(item.get("id")): item.get("name") for item in node}
+    elif isinstance(node, list):
         node = {str(number): name for number, name in enumerate(node)}
     if not isinstance(node, dict) or not all(isinstance(name, str) for name in node.values()):
-        raise ManifestError(f"{source.path}: {path} is no object of names; correct `names_at`")
+        raise ManifestError(f"{source.path}: {path} has no names; correct `names_at`")
     return node
 
 

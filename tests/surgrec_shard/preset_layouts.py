@@ -52,6 +52,7 @@ GRASP_IMAGES = [
     }
     for number in range(3)
 ]
+GRASP_STEPS = [{"id": 0, "name": "Idle"}, {"id": 20, "name": "Clip_Pedicles"}]
 COMMON = "index,install_case_part,install_case_time,uninstall_case_part,uninstall_case_time,arm,"
 
 LAYOUTS: dict[str, Layout] = {
@@ -83,6 +84,35 @@ LAYOUTS: dict[str, Layout] = {
                 ],
             ),
             "videos/video41.mp4": ("41", "", "test", [("phase", 0, 0.04, "Preparation")]),
+        },
+    ),
+    "cholec80-cvs": Layout(
+        tree={
+            "videos/video01.mp4": "",
+            "videos/video03.mp4": "",
+            "surgeons_annotations.csv": lines(
+                "video,initial_minute,initial_second,final_minute,final_second,two_structures,"
+                "cystic_plate,hepatocystic_triangle,total,critical_view",
+                *("3,0,2,0,5.5,2,1,2,5,1", "3,0,7,0,6,1,0,0,1,0", "1,100,9.0,101,0,0,0,1,1,0"),
+            ),
+        },
+        found={
+            "videos/video01.mp4": (
+                *("01", "", "val"),
+                [
+                    ("cystic plate", 6009, 6060, "0"),
+                    ("hepatocystic triangle", 6009, 6060, "1"),
+                    ("two structures", 6009, 6060, "0"),
+                ],
+            ),
+            "videos/video03.mp4": (
+                *("03", "", "train"),
+                [
+                    ("cystic plate", 2, 5.5, "1"),
+                    ("hepatocystic triangle", 2, 5.5, "2"),
+                    ("two structures", 2, 5.5, "2"),
+                ],
+            ),
         },
     ),
     "cholect50": Layout(
@@ -379,6 +409,7 @@ LAYOUTS: dict[str, Layout] = {
             "annotations/grasp_long-term_train.json": json.dumps(
                 {
                     "images": GRASP_IMAGES,
+                    "steps_categories": GRASP_STEPS,
                     "annotations": [
                         {"id": number, "image_id": number, "phases": phase, "steps": 20}
                         for number, phase in enumerate((0, 3, 3))
@@ -388,6 +419,7 @@ LAYOUTS: dict[str, Layout] = {
             "annotations/grasp_long-term_test.json": json.dumps(
                 {
                     "images": [{"id": 9, "video_name": "CASE041", "frame_num": 0}],
+                    "steps_categories": GRASP_STEPS,
                     "annotations": [{"id": 9, "image_id": 9, "phases": 10, "steps": 0}],
                 }
             ),
@@ -395,11 +427,15 @@ LAYOUTS: dict[str, Layout] = {
         found={
             "frames/CASE001/000000000.jpg": (
                 *("001", "", "train"),
-                [("phase", 0, 1, "Idle"), ("step", 0, 3, "20"), ("phase", 1, 3, "Retzius space")],
+                [
+                    ("phase", 0, 1, "Idle"),
+                    ("step", 0, 3, "Clip_Pedicles"),
+                    ("phase", 1, 3, "Retzius space"),
+                ],
             ),
             "frames/CASE041/000000000.jpg": (
                 *("041", "", "test"),
-                [("phase", 0, 1, "Bladder neck reconstruction"), ("step", 0, 1, "0")],
+                [("phase", 0, 1, "Bladder neck reconstruction"), ("step", 0, 1, "Idle")],
             ),
         },
     ),
@@ -434,13 +470,23 @@ LAYOUTS: dict[str, Layout] = {
             "Suturing/transcriptions/Suturing_B001.txt": lines(
                 "26 50 G1 ", "51 75 G5 ", "101 125 G8 "
             ),
-            "Suturing/meta_file_Suturing.txt": "",
+            "Suturing/meta_file_Suturing.txt": lines(
+                "Suturing_B001\t\tN\t\t13\t1\t2\t1\t3\t3\t3",
+                "Suturing_D001\t\tE\t\t14\t1\t3\t2\t2\t3\t3",
+                "",
+            ),
         },
         found={
             **{
                 f"Suturing/video/Suturing_B001_capture{camera}.avi": (
                     *("Suturing_B001", f"capture{camera}", "train"),
-                    [("gesture", 1, 2, "G1"), ("gesture", 2, 3, "G5"), ("gesture", 4, 5, "G8")],
+                    [
+                        ("global rating score", 0, 10, "13"),
+                        ("skill", 0, 10, "novice"),
+                        ("gesture", 1, 2, "G1"),
+                        ("gesture", 2, 3, "G5"),
+                        ("gesture", 4, 5, "G8"),
+                    ],
                 )
                 for camera in (1, 2)
             },

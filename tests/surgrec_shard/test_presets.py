@@ -67,6 +67,21 @@ def test_a_tree_in_the_published_layout_is_read_back_right(name: str, tmp_path: 
     assert left_out == [*layout.left_out]
 
 
+def test_an_older_release_in_lower_case_is_read(tmp_path: Path) -> None:
+    tree = {name.lower(): content for name, content in LAYOUTS["heichole"].tree.items()}
+    found = find_source(read_preset("heichole"), write(tmp_path, tree))
+    assert [(each.case, each.view, each.missing) for each in found.recordings] == [
+        ("4", "", ()),
+        ("4", "hd", ()),
+    ]
+    labels = read_labels(found.recordings[0].labels, CLOCK).labels
+    assert labels == read_labels(found.recordings[1].labels, CLOCK).labels
+    assert [label.value for label in labels if label.task == "phase"] == [
+        "Preparation",
+        "CalotTriangleDissection",
+    ]
+
+
 def test_a_preset_builds_a_corpus_with_cases_labels_license_and_split(
     tmp_path: Path, video: Path
 ) -> None:

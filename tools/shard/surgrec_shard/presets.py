@@ -395,12 +395,17 @@ def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, s
 
 
 class _Files:
-    """The files below a folder, found by templates of their paths."""
+    """The files below a folder, found by templates of their paths.
+
+    Copies of a set may spell paths in upper or lower case, so these are equal.
+    """
 
     def __init__(self, files: FolderFiles) -> None:
         self._by_name: dict[str, list[tuple[str, Path]]] = defaultdict(list)
         for path in files.paths:
-            self._by_name[path.name].append((path.relative_to(files.folder).as_posix(), path))
+            self._by_name[path.name.casefold()].append(
+                (path.relative_to(files.folder).as_posix(), path)
+            )
 
     def find(self, template: str, names: Mapping[str, str]) -> tuple[Path, ...]:
         """Return the files whose path ends like a template, sorted."""
@@ -410,7 +415,7 @@ class _Files:
         if "*" in last:
             candidates = [each for same in self._by_name.values() for each in same]
         else:
-            candidates = self._by_name.get(fill(last, names, "the preset"), [])
+            candidates = self._by_name.get(fill(last, names, "the preset").casefold(), [])
         return tuple(sorted(path for text, path in candidates if expression.search(text)))
 
     def one(self, template: str) -> tuple[Path, ...]:
@@ -459,7 +464,7 @@ def _path_expression(template: str, names: Mapping[str, str] | None) -> re.Patte
             parts.append("[^/]*" if names is None else re.escape(name))
         else:
             parts.append("[^/]*" if part == "*" else re.escape(part))
-    return re.compile(f"(?:^|/){''.join(parts)}$")
+    return re.compile(f"(?:^|/){''.join(parts)}$", re.IGNORECASE)
 
 
 def _split_function(rule: SplitRule | None, files: "_Files") -> SplitOf:
