@@ -111,13 +111,16 @@ def try_kind(kind: Kind, parent: Path, *, in_folder: bool = True) -> Run:
     return run
 
 
-def run_command(words: Sequence[object], folder: Path, env: Mapping[str, str]) -> Run:
+def run_command(
+    words: Sequence[object], folder: Path, env: Mapping[str, str], seconds: float = _SECONDS
+) -> Run:
     """Run a command in a child of this process, which has all modules, under limits.
 
     Args:
         words: The command: `surgrec`, `surgrec-shard`, `jepa` or `mae`, then its arguments.
         folder: Working folder of the command. Its output is written beside it.
         env: Environment variables, added to those of the test.
+        seconds: Longest time of the command.
     """
     command = [os.fsencode(word) if isinstance(word, Path) else str(word) for word in words]
     arguments = [os.fsdecode(word) if isinstance(word, bytes) else word for word in command]
@@ -126,7 +129,7 @@ def run_command(words: Sequence[object], folder: Path, env: Mapping[str, str]) -
     child = os.fork()
     if child == 0:
         _be_command(arguments, folder, out, errors, env)
-    status = _wait(child)
+    status = _wait(child, seconds)
     return Run(
         status=status,
         out=out.read_text(encoding="utf-8", errors="replace"),
@@ -212,13 +215,13 @@ def _status_of(program: str) -> int:
     return 0
 
 
-def _wait(child: int) -> int:
+def _wait(child: int, seconds: float) -> int:
     """Wait for a child and stop it with its process group at a limit. Return its exit status.
 
     Raises:
         AssertionError: It took too long, or too much memory.
     """
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + seconds
     pause_s = 0.002
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)

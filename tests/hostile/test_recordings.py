@@ -1,7 +1,7 @@
 """Hostile recordings: metadata, references to other files, broken containers, absurd numbers.
 
-Each lies beside a good video, which must always be packed. The hostile one is named with its reason
-or stored at its true times.
+One build gets all of them beside a good video, which must be packed. Each hostile one is named with
+its reason or stored at its true times.
 """
 
 import functools
@@ -9,16 +9,19 @@ import random
 import struct
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
-from tests.hostile.harness import Kind, Run, try_kind
+from tests.hostile.harness import run_command
 from tests.support.clocks import record_clock
 from tests.support.tool import QUICK, build_folder, ffmpeg, read_report
 
 SECONDS = 4.0
+SECONDS_OF_BUILD = 900.0
+"""Longest time of the build of all recordings; the machine may be busy."""
 CANARY = "patient-0815"
 Check = Callable[[dict[str, str], list[dict[str, object]]], None]
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "25")
@@ -90,36 +93,19 @@ def short(row: dict[str, str], clips: list[dict[str, object]]) -> None:
     assert row["status"] == "packed" or row["detail"]
 
 
-def hostile(name: str, data: Callable[[], bytes], check: Check, suffix: str = ".mp4") -> Kind:
-    """Return the kind of one hostile recording beside a good one."""
+@dataclass(frozen=True)
+class Hostile:
+    """One hostile recording."""
 
-    def make(folder: Path) -> list[object]:
-        videos = folder / "videos"
-        videos.mkdir()
-        (videos / "good.mp4").write_bytes(clock(".mp4", rate=20))
-        (videos / f"hostile{suffix}").write_bytes(data())
-        (folder / "other.mp4").write_bytes(clock(".mp4", rate=16))
-        (folder / "canary.txt").write_text(CANARY)
-        out = ("--out", folder / "corpus", "--workers", "1")
-        return ["surgrec-shard", *build_folder(videos), *out, *QUICK]
+    name: str
+    """Unique in this family; also the name of its file."""
+    data: Callable[[], bytes]
+    check: Check
+    suffix: str = ".mp4"
 
-    def right(folder: Path, run: Run) -> None:
-        report = read_report(folder / "corpus.private")
-        clips = parquet.read_table(folder / "corpus" / "lap" / "index.parquet").to_pylist()
-        by_video = {
-            name: [clip for clip in clips if clip["video"] == row["corpus_video"]]
-            for name, row in report.items()
-        }
-        whole(report["good.mp4"], by_video["good.mp4"])
-        row = report[f"hostile{suffix}"]
-        check(row, by_video[f"hostile{suffix}"])
-        if run.status == 0:
-            assert row["status"] == "packed"
-        else:  # a video is left out, or its end, which a note tells
-            assert row["status"] != "packed" or row["notes"]
-        assert CANARY not in row["detail"]
-
-    return Kind(name=name, make=make, right=right)
+    @property
+    def file(self) -> str:
+        return f"{self.name}{self.suffix}"
 
 
 def text(content: str) -> Callable[[], bytes]:
@@ -255,89 +241,89 @@ def nameless_fragments() -> bytes:
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{}\n#EXT-X-ENDLIST\n"
 KINDS = [
     # Metadata
-    hostile("duration_tag_is_a_number", duration_tag(b"4.000"), whole, ".mkv"),
-    hostile("duration_tag_is_a_word", duration_tag(b"four seconds"), whole, ".mkv"),
-    hostile("duration_tag_is_not_finite", duration_tag(b"nan:inf:1e400"), whole, ".mkv"),
-    hostile("duration_tag_is_negative", duration_tag(b"-9:-9:-9"), whole, ".mkv"),
-    hostile("duration_tag_is_a_day", duration_tag(b"24:00:00.0"), whole, ".mkv"),
-    hostile("duration_tag_is_not_text", duration_tag(b"\xff\xfe\x80:\x01"), whole, ".mkv"),
-    hostile("title_of_a_megabyte", lambda: tagged(".mkv", title="x" * 100_000), whole, ".mkv"),
-    hostile("title_with_lines", lambda: tagged(".mkv", title="a\nframe:0 pts:5\nb"), whole, ".mkv"),
-    hostile("title_with_escapes", lambda: tagged(".mp4", title="\x1b[2J\x1b]0;x\x07"), whole),
-    hostile("title_like_packets", lambda: tagged(".mkv", title="packet|stream_index=0"), whole),
-    hostile("rotate_tag_is_a_word", lambda: tagged(".mkv", rotate="sideways"), whole, ".mkv"),
-    hostile("an_attached_script", attachment, whole, ".mkv"),
-    hostile("three_thousand_chapters", chapters, whole, ".mkv"),
-    hostile("tag_of_the_time_of_pictures", lambda: tagged(".mkv", surgrec="1"), whole, ".mkv"),
+    Hostile("duration_tag_is_a_number", duration_tag(b"4.000"), whole, ".mkv"),
+    Hostile("duration_tag_is_a_word", duration_tag(b"four seconds"), whole, ".mkv"),
+    Hostile("duration_tag_is_not_finite", duration_tag(b"nan:inf:1e400"), whole, ".mkv"),
+    Hostile("duration_tag_is_negative", duration_tag(b"-9:-9:-9"), whole, ".mkv"),
+    Hostile("duration_tag_is_a_day", duration_tag(b"24:00:00.0"), whole, ".mkv"),
+    Hostile("duration_tag_is_not_text", duration_tag(b"\xff\xfe\x80:\x01"), whole, ".mkv"),
+    Hostile("title_of_a_megabyte", lambda: tagged(".mkv", title="x" * 100_000), whole, ".mkv"),
+    Hostile("title_with_lines", lambda: tagged(".mkv", title="a\nframe:0 pts:5\nb"), whole, ".mkv"),
+    Hostile("title_with_escapes", lambda: tagged(".mp4", title="\x1b[2J\x1b]0;x\x07"), whole),
+    Hostile("title_like_packets", lambda: tagged(".mkv", title="packet|stream_index=0"), whole),
+    Hostile("rotate_tag_is_a_word", lambda: tagged(".mkv", rotate="sideways"), whole, ".mkv"),
+    Hostile("an_attached_script", attachment, whole, ".mkv"),
+    Hostile("three_thousand_chapters", chapters, whole, ".mkv"),
+    Hostile("tag_of_the_time_of_pictures", lambda: tagged(".mkv", surgrec="1"), whole, ".mkv"),
     # References to other files
-    hostile("concat_script", text("ffconcat version 1.0\nfile ../other.mp4\n"), told),
-    hostile("concat_script_of_a_device", text("ffconcat version 1.0\nfile /dev/zero\n"), told),
-    hostile("hls_of_a_file", text(HLS.format("../other.mp4")), told),
-    hostile("hls_of_an_address", text(HLS.format("http://127.0.0.1:9/x.ts")), told),
-    hostile("hls_of_a_text", text(HLS.format("../canary.txt")), told, ".ts"),
-    hostile("dash_manifest", text("<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash'/>"), told),
-    hostile("session_description", text("v=0\nm=video 5004 RTP/AVP 96\n"), told),
-    hostile("web_page", text("<html><video src='../other.mp4'></html>"), told),
-    hostile("subtitles", text("1\n00:00:00,000 --> 00:00:04,000\nname\n"), told, ".mkv"),
-    hostile("windows_playlist", text("<asx version='3.0'><ref href='../other.mp4'/></asx>"), told),
-    hostile("media_in_a_file", external(b"url ", b"file:../other.mp4\0"), told, ".mov"),
-    hostile("media_at_an_address", external(b"url ", b"http://127.0.0.1:9/x\0"), told, ".mov"),
-    hostile("media_in_an_alias", external(b"alis", bytes(150) + b"other.mp4"), told, ".mov"),
+    Hostile("concat_script", text("ffconcat version 1.0\nfile ../other.mp4\n"), told),
+    Hostile("concat_script_of_a_device", text("ffconcat version 1.0\nfile /dev/zero\n"), told),
+    Hostile("hls_of_a_file", text(HLS.format("../other.mp4")), told),
+    Hostile("hls_of_an_address", text(HLS.format("http://127.0.0.1:9/x.ts")), told),
+    Hostile("hls_of_a_text", text(HLS.format("../canary.txt")), told, ".ts"),
+    Hostile("dash_manifest", text("<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash'/>"), told),
+    Hostile("session_description", text("v=0\nm=video 5004 RTP/AVP 96\n"), told),
+    Hostile("web_page", text("<html><video src='../other.mp4'></html>"), told),
+    Hostile("subtitles", text("1\n00:00:00,000 --> 00:00:04,000\nname\n"), told, ".mkv"),
+    Hostile("windows_playlist", text("<asx version='3.0'><ref href='../other.mp4'/></asx>"), told),
+    Hostile("media_in_a_file", external(b"url ", b"file:../other.mp4\0"), told, ".mov"),
+    Hostile("media_at_an_address", external(b"url ", b"http://127.0.0.1:9/x\0"), told, ".mov"),
+    Hostile("media_in_an_alias", external(b"alis", bytes(150) + b"other.mp4"), told, ".mov"),
     # Other kinds of file under the name of a video
-    hostile("a_picture", lambda: still("64x64", "-frames:v", "1", suffix=".png")(), told),
-    hostile("an_animation", lambda: rendered(".gif", "-f", "lavfi", "-i", "testsrc2=d=4"), told),
-    hostile("sound", lambda: rendered(".wav", "-f", "lavfi", "-i", "sine=d=4"), told),
-    hostile("an_archive", lambda: b"PK\3\4" + bytes(5000), told),
-    hostile("a_program", lambda: Path("/bin/true").read_bytes(), told),
-    hostile("noise", lambda: random.Random(0).randbytes(200_000), told),
+    Hostile("a_picture", lambda: still("64x64", "-frames:v", "1", suffix=".png")(), told),
+    Hostile("an_animation", lambda: rendered(".gif", "-f", "lavfi", "-i", "testsrc2=d=4"), told),
+    Hostile("sound", lambda: rendered(".wav", "-f", "lavfi", "-i", "sine=d=4"), told),
+    Hostile("an_archive", lambda: b"PK\3\4" + bytes(5000), told),
+    Hostile("a_program", lambda: Path("/bin/true").read_bytes(), told),
+    Hostile("noise", lambda: random.Random(0).randbytes(200_000), told),
     # Broken containers
-    hostile("boxes_in_boxes", lambda: deep(b"moov", 5000), told),
-    hostile("box_without_end", lambda: box_edit(b"moov", -8, b"\xff\xff\xff\xff"), whole),
-    hostile("box_of_no_size", lambda: box_edit(b"trak", -8, bytes(4)), whole),
-    hostile("samples_without_number", lambda: box_edit(b"stsz", 8, b"\x7f\xff\xff\xff"), told),
-    hostile("samples_of_one_size", lambda: box_edit(b"stsz", 4, b"\0\0\0\1\x7f\xff\xff\xff"), told),
-    hostile("times_without_number", lambda: box_edit(b"stts", 8, b"\x7f\xff\xff\xff"), short),
-    hostile("pictures_of_a_day", lambda: box_edit(b"stts", 12, b"\x41\0\0\0"), short),
-    hostile("unit_of_time_is_zero", lambda: box_edit(b"mdhd", 12, bytes(4)), short),
-    hostile("unit_of_time_is_tiny", lambda: box_edit(b"mdhd", 12, b"\xff\xff\xff\xff"), short),
-    hostile("offsets_behind_the_end", lambda: box_edit(b"stco", 8, b"\x7f\0\0\0"), told),
-    hostile("edit_list_of_a_year", lambda: box_edit(b"elst", 8, b"\x7f\xff\xff\xff"), whole),
-    hostile("fragments_whose_data_have_no_name", nameless_fragments, whole),
-    hostile("two_hundred_broken_fragments", lambda: fragmented() + 200 * NO_FRAGMENT, whole),
-    hostile("fragments_in_reverse_order", backward_fragments, whole),
-    hostile("an_mp4_behind_an_mp4", twice(".mp4", ".mp4"), whole),
-    hostile("an_flv_behind_an_mov", twice(".mov", ".flv"), whole, ".mov"),
-    hostile("an_asf_behind_an_asf", twice(".wmv", ".wmv"), whole, ".wmv"),
-    hostile("an_mxf_behind_an_mxf", twice(".mxf", ".mxf"), whole, ".mxf"),
-    hostile(
+    Hostile("boxes_in_boxes", lambda: deep(b"moov", 5000), told),
+    Hostile("box_without_end", lambda: box_edit(b"moov", -8, b"\xff\xff\xff\xff"), whole),
+    Hostile("box_of_no_size", lambda: box_edit(b"trak", -8, bytes(4)), whole),
+    Hostile("samples_without_number", lambda: box_edit(b"stsz", 8, b"\x7f\xff\xff\xff"), told),
+    Hostile("samples_of_one_size", lambda: box_edit(b"stsz", 4, b"\0\0\0\1\x7f\xff\xff\xff"), told),
+    Hostile("times_without_number", lambda: box_edit(b"stts", 8, b"\x7f\xff\xff\xff"), short),
+    Hostile("pictures_of_a_day", lambda: box_edit(b"stts", 12, b"\x41\0\0\0"), short),
+    Hostile("unit_of_time_is_zero", lambda: box_edit(b"mdhd", 12, bytes(4)), short),
+    Hostile("unit_of_time_is_tiny", lambda: box_edit(b"mdhd", 12, b"\xff\xff\xff\xff"), short),
+    Hostile("offsets_behind_the_end", lambda: box_edit(b"stco", 8, b"\x7f\0\0\0"), told),
+    Hostile("edit_list_of_a_year", lambda: box_edit(b"elst", 8, b"\x7f\xff\xff\xff"), whole),
+    Hostile("fragments_whose_data_have_no_name", nameless_fragments, whole),
+    Hostile("two_hundred_broken_fragments", lambda: fragmented() + 200 * NO_FRAGMENT, whole),
+    Hostile("fragments_in_reverse_order", backward_fragments, whole),
+    Hostile("an_mp4_behind_an_mp4", twice(".mp4", ".mp4"), whole),
+    Hostile("an_flv_behind_an_mov", twice(".mov", ".flv"), whole, ".mov"),
+    Hostile("an_asf_behind_an_asf", twice(".wmv", ".wmv"), whole, ".wmv"),
+    Hostile("an_mxf_behind_an_mxf", twice(".mxf", ".mxf"), whole, ".mxf"),
+    Hostile(
         "foreign_media_behind_a_video",
         lambda: clock(".mp4") + external(b"url ", b"file:../other.mp4\0")(),
         whole,
     ),
-    hostile("a_playlist_behind_a_video", lambda: clock(".flv") + HLS.encode(), whole, ".flv"),
-    hostile("shuffled_transport_stream", shuffled(".ts", 188 * 8), short, ".ts"),
-    hostile("shuffled_program_stream", shuffled(".mpg", 2048), short, ".mpg"),
-    hostile("shuffled_tags", shuffled(".flv", 4096), short, ".flv"),
-    hostile("null_packets", lambda: (b"\x47\x1f\xff\x10" + bytes(184)) * 2000, told, ".ts"),
-    hostile(
+    Hostile("a_playlist_behind_a_video", lambda: clock(".flv") + HLS.encode(), whole, ".flv"),
+    Hostile("shuffled_transport_stream", shuffled(".ts", 188 * 8), short, ".ts"),
+    Hostile("shuffled_program_stream", shuffled(".mpg", 2048), short, ".mpg"),
+    Hostile("shuffled_tags", shuffled(".flv", 4096), short, ".flv"),
+    Hostile("null_packets", lambda: (b"\x47\x1f\xff\x10" + bytes(184)) * 2000, told, ".ts"),
+    Hostile(
         "avi_of_no_rate",
         lambda: replaced(clock(".avi"), struct.pack("<II", 1, 25), bytes(8)),
         short,
         ".avi",
     ),
-    hostile(
+    Hostile(
         "avi_of_an_absurd_rate",
         lambda: replaced(clock(".avi"), struct.pack("<II", 1, 25), b"\1\0\0\0\xff\xff\xff\x7f"),
         short,
         ".avi",
     ),
-    hostile(
+    Hostile(
         "matroska_unit_is_zero",
         lambda: replaced(clock(".mkv"), b"\x2a\xd7\xb1\x83\x0f\x42\x40", b"\x2a\xd7\xb1\x83\0\0\0"),
         short,
         ".mkv",
     ),
-    hostile(
+    Hostile(
         "matroska_unit_is_large",
         lambda: replaced(
             clock(".mkv"), b"\x2a\xd7\xb1\x83\x0f\x42\x40", b"\x2a\xd7\xb1\x83\xff\xff\xff"
@@ -345,41 +331,87 @@ KINDS = [
         short,
         ".mkv",
     ),
-    hostile("matroska_in_matroska", lambda: clock(".mkv")[:-2000] + clock(".mkv"), short, ".mkv"),
+    Hostile("matroska_in_matroska", lambda: clock(".mkv")[:-2000] + clock(".mkv"), short, ".mkv"),
     # Sizes
-    hostile("two_hundred_streams", lambda: tracks(200), short, ".mkv"),
-    hostile("a_line", still("4096x16", "-c:v", "mpeg4"), short),
-    hostile("less_than_a_line", still("4096x8", "-c:v", "mpeg4"), told),
-    hostile(
+    Hostile("two_hundred_streams", lambda: tracks(200), short, ".mkv"),
+    Hostile("a_line", still("4096x16", "-c:v", "mpeg4"), short),
+    Hostile("less_than_a_line", still("4096x8", "-c:v", "mpeg4"), told),
+    Hostile(
         "pixels_60000_times_as_wide",
         still("64x64", "-vf", "setsar=60000/1", "-c:v", "mjpeg", suffix=".mov"),
         short,
         ".mov",
     ),
-    hostile(
+    Hostile(
         "a_picture_of_256_megapixels",
         still("16000x16000", "-frames:v", "2", "-c:v", "mjpeg", suffix=".mov"),
         told,
         ".mov",
     ),
-    hostile(
+    Hostile(
         "size_in_the_container_only", lambda: box_edit(b"avc1", 24, b"\xff\xff\xff\xff"), short
     ),
     # Streams
-    hostile("slides_before_the_video", behind_larger_stream("1/2", SECONDS), whole, ".mkv"),
-    hostile("one_second_of_a_larger_stream", behind_larger_stream("25", 1), whole, ".mkv"),
+    Hostile("slides_before_the_video", behind_larger_stream("1/2", SECONDS), whole, ".mkv"),
+    Hostile("one_second_of_a_larger_stream", behind_larger_stream("25", 1), whole, ".mkv"),
     # Times
-    hostile("jumps_of_29_hours", timed("PTS+floor(T*7)*104400/TB"), short, ".mkv"),
-    hostile("steps_back_and_forth", timed("if(mod(N,2),N,N+9000)/25/TB", ".flv"), short, ".flv"),
-    hostile("one_picture_an_hour", timed("N*3600/TB"), short, ".mkv"),
-    hostile("pictures_at_one_time", timed("if(lt(N,2),N,2)/25/TB"), told, ".mkv"),
-    hostile("a_hundred_thousand_pictures_a_second", timed("N/100000/TB", ".mp4"), told),
-    hostile("pictures_that_last_longer_and_longer", timed("pow(1.15,N)/TB"), short, ".mkv"),
-    hostile("a_clock_before_zero", timed("PTS-2/TB"), short, ".mkv"),
-    hostile("one_picture_only", timed("if(lt(N,1),0,NAN)"), told, ".mkv"),
+    Hostile("jumps_of_29_hours", timed("PTS+floor(T*7)*104400/TB"), short, ".mkv"),
+    Hostile("steps_back_and_forth", timed("if(mod(N,2),N,N+9000)/25/TB", ".flv"), short, ".flv"),
+    Hostile("one_picture_an_hour", timed("N*3600/TB"), short, ".mkv"),
+    Hostile("pictures_at_one_time", timed("if(lt(N,2),N,2)/25/TB"), told, ".mkv"),
+    Hostile("a_hundred_thousand_pictures_a_second", timed("N/100000/TB", ".mp4"), told),
+    Hostile("pictures_that_last_longer_and_longer", timed("pow(1.15,N)/TB"), short, ".mkv"),
+    Hostile("a_clock_before_zero", timed("PTS-2/TB"), short, ".mkv"),
+    Hostile("one_picture_only", timed("if(lt(N,1),0,NAN)"), told, ".mkv"),
 ]
 
 
+@dataclass(frozen=True)
+class Built:
+    """The end of a build of all hostile recordings."""
+
+    report: dict[str, dict[str, str]]
+    clips: dict[str, list[dict[str, object]]]
+    """Rows of the index, by video."""
+
+    def check(self, file: str, check: Check) -> None:
+        row = self.report[file]
+        check(row, self.clips.get(row["corpus_video"], []))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Build all hostile recordings beside a good one, with no other file that they lead to."""
+    folder = tmp_path_factory.mktemp("hostile") / "input"
+    videos = folder / "videos"
+    videos.mkdir(parents=True)
+    (videos / "good.mp4").write_bytes(clock(".mp4", rate=20))
+    for kind in KINDS:
+        (videos / kind.file).write_bytes(kind.data())
+    contents = {path.read_bytes() for path in videos.iterdir()}
+    assert len(contents) == 1 + len(KINDS), "two kinds have the same input"
+    (folder / "other.mp4").write_bytes(clock(".mp4", rate=16))
+    (folder / "canary.txt").write_text(CANARY)
+
+    words = (*build_folder(videos), "--out", folder / "corpus", "--workers", 2, *QUICK)
+    run = run_command(("surgrec-shard", *words), folder, {}, seconds=SECONDS_OF_BUILD)
+    assert run.status == 3, run.errors
+    assert "Traceback" not in run.errors + run.out, run.errors
+    assert CANARY not in run.errors + run.out
+
+    clips: dict[str, list[dict[str, object]]] = {}
+    for clip in parquet.read_table(folder / "corpus" / "lap" / "index.parquet").to_pylist():
+        clips.setdefault(clip["video"], []).append(clip)
+    return Built(read_report(folder / "corpus.private"), clips)
+
+
 @pytest.mark.slow
-def test_a_hostile_recording_costs_no_other_video(kind: Kind, tmp_path: Path) -> None:
-    try_kind(kind, tmp_path)
+def test_a_hostile_recording_is_stored_right_or_named(kind: Hostile, built: Built) -> None:
+    built.check(kind.file, kind.check)
+    assert CANARY not in built.report[kind.file]["detail"]
+
+
+@pytest.mark.slow
+def test_hostile_recordings_cost_no_other_video(built: Built) -> None:
+    built.check("good.mp4", whole)
+    assert sorted(built.report) == sorted(["good.mp4", *(kind.file for kind in KINDS)])
