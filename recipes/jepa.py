@@ -74,17 +74,22 @@ def main(config: JepaConfig) -> None:
     model, optimizer = run.restore(objective, optimizer, encoder=target, target_encoder=target)
 
     for step, batch in run.steps(data):
-        clips = to_model_input(batch, config.encoder.crop_px, run.device)
-        masks = jepa_masks(
-            config.objective, config.encoder.grid, seed=config.seed, positions=batch.positions
-        )
         set_step(optimizer, config.optimizer, step)
 
-        # Predict the target encoder's features of the hidden tubelets.
-        with run.autocast():
-            targets = target_features(target, clips)
-            losses = model(clips, targets, masks, step)
-        run.backward(losses["loss"])
+        # Predict the target encoder's features of the hidden tubelets, one part after the other.
+        loss_per_sample, flops = [], 0.0
+        for part, share in run.parts(model, batch):
+            clips = to_model_input(part, config.encoder.crop_px, run.device)
+            masks = jepa_masks(
+                config.objective, config.encoder.grid, seed=config.seed, positions=part.positions
+            )
+            with run.autocast():
+                targets = target_features(target, clips)
+                losses = model(clips, targets, masks, step)
+            run.backward(losses["loss"] * share)
+            loss_per_sample.append(losses["loss_per_sample"])
+            flops += objective.flops(masks)
+
         gradient_norm = clip_gradients(objective, config.optimizer, step)
         optimizer.step()
         optimizer.zero_grad()
@@ -96,8 +101,8 @@ def main(config: JepaConfig) -> None:
         run.record(
             step,
             batch,
-            losses["loss_per_sample"],
-            flops=objective.flops(masks),
+            torch.cat(loss_per_sample),
+            flops=flops,
             momentum=momentum,
             gradient_norm=gradient_norm,
         )

@@ -75,28 +75,32 @@ def main(config: MaeConfig) -> None:
     model, optimizer = run.restore(objective, optimizer, encoder=encoder)
 
     for step, batch in run.steps(data):
-        clips = to_model_input(batch, config.encoder.crop_px, run.device)
-        masks = mae_masks(
-            config.objective,
-            config.encoder.grid,
-            seed=config.seed,
-            positions=batch.positions,
-            views=config.views,
-        )
         set_step(optimizer, config.optimizer, step)
 
-        # Reconstruct the pixels of the hidden tubelets.
-        with run.autocast():
-            losses = model(clips, masks)
-        run.backward(losses["loss"])
+        # Reconstruct the pixels of the hidden tubelets, one part after the other.
+        loss_per_clip, flops = [], 0.0
+        for part, share in run.parts(model, batch):
+            clips = to_model_input(part, config.encoder.crop_px, run.device)
+            masks = mae_masks(
+                config.objective,
+                config.encoder.grid,
+                seed=config.seed,
+                positions=part.positions,
+                views=config.views,
+            )
+            with run.autocast():
+                losses = model(clips, masks)
+            run.backward(losses["loss"] * share)
+            loss_per_clip.append(losses["loss_per_sample"])
+            flops += objective.flops(masks)
+
         gradient_norm = clip_gradients(objective, config.optimizer, step)
         optimizer.step()
         optimizer.zero_grad()
 
         loss_per_sample = reduce(
-            losses["loss_per_sample"], "(b views) -> b", "mean", views=config.views
+            torch.cat(loss_per_clip), "(b views) -> b", "mean", views=config.views
         )
-        flops = objective.flops(masks)
         run.record(step, batch, loss_per_sample, flops=flops, gradient_norm=gradient_norm)
         if run.is_sync_step(step):  # a collective: every rank comes here after the same step
             diagnostics = {"mean_baseline_loss": float(losses["mean_baseline_loss"])}

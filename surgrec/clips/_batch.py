@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,32 @@ class ClipBatch:
     """Bad samples found while this batch was made."""
     read_stats: ReadStats = ReadStats()
     """Reads of this process since its previous batch."""
+
+    def parts(self, count: int) -> "list[ClipBatch]":
+        """Return the batch in parts of about equal size, in order, without a copy.
+
+        The samples of a part are complete: all views of a sample are in one part. Bad samples and
+        reads are those of the whole batch, so the parts have none.
+
+        Args:
+            count: Number of parts, at most the number of samples.
+        """
+        clips_per_sample = len(self.frames) // len(self.keys)
+        bounds = [number * len(self.keys) // count for number in range(count + 1)]
+        parts = []
+        for start, stop in pairwise(bounds):
+            clips = slice(start * clips_per_sample, stop * clips_per_sample)
+            parts.append(
+                ClipBatch(
+                    positions=self.positions[start:stop],
+                    keys=self.keys[start:stop],
+                    sources=self.sources[start:stop],
+                    frames=self.frames[clips],
+                    views=self.views[clips],
+                    quarantined=[],
+                )
+            )
+        return parts
 
     def pin_memory(self) -> "ClipBatch":
         """Return the batch in page-locked memory. torch's DataLoader calls this method."""

@@ -9,6 +9,8 @@ from timm.layers.mlp import Mlp
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor, nn
 
+from surgrec.models.activations import ActivationCheckpointing, checkpointed
+
 NORM_EPS = 1e-6
 """Epsilon of every LayerNorm, as in V-JEPA 2 and VideoMAE. PyTorch's default is 1e-5."""
 
@@ -55,14 +57,30 @@ class Block(nn.Module):
         self.attn = Attention(width, num_heads)
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = Mlp(width, hidden_features=round(width * mlp_ratio))
+        self.activation_checkpointing: ActivationCheckpointing = "none"
 
     def forward(
         self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Return the tokens after attention and MLP."""
+        return checkpointed(self._layers, self.activation_checkpointing, tokens, rope)
+
+    def _layers(
+        self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None
+    ) -> Float[Tensor, "b k d"]:
         tokens = tokens + self.attn(self.norm1(tokens), rope)
         tokens = tokens + self.mlp(self.norm2(tokens))
         return tokens
+
+
+def checkpoint_activations(module: nn.Module, kept: ActivationCheckpointing) -> None:
+    """Set which activations the blocks of a module keep for the backward pass.
+
+    Losses and gradients do not change. See `checkpointed`.
+    """
+    for block in module.modules():
+        if isinstance(block, Block):
+            block.activation_checkpointing = kept
 
 
 def init_linear(module: nn.Module) -> None:

@@ -23,6 +23,8 @@ CHANGEABLE_ON_RESUME = {
     "init_format",
     "init_license",
     "steps",
+    "accumulation",
+    "activation_checkpointing",
     "loader",
     "log",
     "save_every",

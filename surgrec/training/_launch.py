@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from surgrec.cli import parse, with_errors_as_one_line
 from surgrec.clips import loader_failures_explained
@@ -90,8 +90,9 @@ def start_accelerator(precision: Precision) -> Accelerator:
     """
     check_launch(precision)
     timeout = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # no second copy
     try:
-        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout])
+        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout, buckets])
         torch.zeros(1, device=accelerator.device).item()  # fails without such a device
     except (ValueError, RuntimeError, AssertionError, ImportError, OSError) as error:
         raise SetupError(

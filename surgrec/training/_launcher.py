@@ -138,10 +138,10 @@ def check_launch(precision: str) -> None:
                 f"is {precision}; {setting.undo}, and give --precision {known} if you need it"
             )
         if name == _ACCUMULATION and value != "1":
+            parts = value if value.isdecimal() else "N"
             raise SetupError(
-                f"{setting.place} asks for {value} steps of gradient accumulation, but a recipe "
-                f"updates the weights after every global batch; {setting.undo}, and set the batch "
-                "with --global_batch"
+                f"{setting.place} asks for {value} steps of gradient accumulation, which a recipe "
+                f"does by an option of its own; {setting.undo}, and give --accumulation {parts}"
             )
         if name == _CLIPPING and value not in _OFF:
             raise SetupError(

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from surgrec.clips import VIEWS_VERSION, ClipBatch, clip_batches
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, ConfigError
 from surgrec.json_files import typed
 from surgrec.masks import MASKS_VERSION
 from surgrec.models import ENCODER_FILE, Encoder, save_encoder
+from surgrec.models.blocks import checkpoint_activations
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
 from surgrec.runs import record_start
@@ -33,6 +34,7 @@ from surgrec.runs.identity import (
 )
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
+from surgrec.text import counted
 from surgrec.training._checkpoint import Checkpoints, TrainingState
 from surgrec.training._data import RunData, open_data
 from surgrec.training._init_weights import initialize_weights
@@ -56,8 +58,11 @@ class Run:
         >>> optimizer = build_optimizer(objective, config.optimizer)
         >>> model, optimizer = run.restore(objective, optimizer, encoder=encoder)
         >>> for step, batch in run.steps(data):
-        ...     losses = model(...)  # forward, backward and update
-        ...     run.record(step, batch, losses["loss_per_sample"], flops=flops)
+        ...     for part, share in run.parts(model, batch):
+        ...         losses = model(...)
+        ...         run.backward(losses["loss"] * share)
+        ...     optimizer.step()
+        ...     run.record(step, batch, torch.cat(loss_per_sample), flops=flops)
         ...     if run.is_sync_step(step):
         ...         run.sync(step, diagnostics={})
     """
@@ -208,6 +213,8 @@ class Run:
         on_main(self.accelerator, self._complete_encoder)
         self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
 
+        checkpoint_activations(objective, self.config.activation_checkpointing)
+
         # Never prepare the loader: its batches already are one rank's.
         model, optimizer = self.accelerator.prepare(objective, optimizer)
         return model, optimizer
@@ -232,6 +239,31 @@ class Run:
                 self._tell_stopped(step + 1)
                 break
         self.accelerator.end_training()
+
+    def parts(self, model: nn.Module, batch: ClipBatch) -> Iterator[tuple[ClipBatch, float]]:
+        """Yield the parts of a rank's batch, one per pass, and their shares of the batch.
+
+        Gradients of the parts add up, if each loss is multiplied by its share. The ranks exchange
+        them in the last part.
+
+        Args:
+            model: The wrapped objective, from `restore`.
+            batch: From `steps`.
+
+        Raises:
+            ConfigError: The batch has fewer samples than parts.
+        """
+        count = self.config.accumulation
+        if count > len(batch.keys):
+            raise ConfigError(
+                f"accumulation is {count}, but a process has {counted(len(batch.keys), 'sample')} "
+                "per step; give a smaller accumulation"
+            )
+        *first, last = batch.parts(count)
+        for part in first:
+            with self.accelerator.no_sync(model):
+                yield part, len(part.keys) / len(batch.keys)
+        yield last, len(last.keys) / len(batch.keys)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a forward pass in the run's precision."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from surgrec.clips import AugmentConfig, LoaderConfig
 from surgrec.convert import ImportFormat
 from surgrec.models import EncoderConfig
+from surgrec.models.activations import ActivationCheckpointing
 from surgrec.ranges import Range, Seed, check_ranges
 from surgrec.stream import Mixture
 from surgrec.training._launch import Precision
@@ -52,6 +53,13 @@ class RunConfig:
     """Seed of weights, order, views and masks."""
     precision: Precision = "bf16"
     """Autocast of the forward passes."""
+    accumulation: Annotated[int, Range(1, 10**6)] = 1
+    """Parts of a rank's samples that pass through the model one after the other in each step. A
+    part needs the memory of its own samples only. Order, masks and losses stay the same."""
+    activation_checkpointing: ActivationCheckpointing = "none"
+    """Activations that the backward pass computes again instead of keeping them: `none`, all but
+    the results of matrix products and attention (`selective`), or all inside the blocks
+    (`full`)."""
     loader: LoaderConfig = LoaderConfig()
     """Reading and decoding of batches."""
     log: LogConfig = LogConfig()
