@@ -29,7 +29,8 @@ METHODS = {
         "--objective.mask_group",
         3,
     ],  # no rank's share is a multiple of it, so that groups are shared between ranks
-    "mae": ["--views", 2, "--objective.decoder_mask_ratio", 0.5],
+    # Ranks exchange their gradients once per step, whatever the number of parts.
+    "mae": ["--views", 2, "--objective.decoder_mask_ratio", 0.5, "--accumulation", 2],
 }
 
 
