@@ -49,6 +49,8 @@ class SourceEntry:
     """Digest of the requested videos, cases, splits, labels and settings."""
     tables: str = ""
     """Suffix in the names of its tables; not empty only while a build writes the source."""
+    videos_public: _Count = 0
+    """Videos with samples whose names and cases were not made with the private key."""
 
     def missing_tables(self, store: Store, name: str) -> list[str]:
         """Return the file names of tables of the source `name` that the store lacks."""

@@ -31,6 +31,7 @@ def write_source(
     dropped: Sequence[Dropped],
     videos_failed: int,
     plan: str,
+    videos_public: int = 0,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
@@ -47,6 +48,7 @@ def write_source(
         dropped: Segments of video that no shard contains.
         videos_failed: Number of videos that could not be used.
         plan: Digest of the request that the source was built from.
+        videos_public: Number of stored videos whose names were not made with the private key.
     """
     tables = {
         LABELS_FILE: rows_to_parquet(VideoLabel, labels),
@@ -62,6 +64,7 @@ def write_source(
         videos_failed=videos_failed,
         plan=plan,
         tables=suffix,
+        videos_public=videos_public,
         **source_totals(samples, shards),
     )
 

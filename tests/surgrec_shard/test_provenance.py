@@ -1,6 +1,7 @@
 """One page says where the videos of a corpus come from, and what is missing."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -51,6 +52,26 @@ def test_the_page_counts_what_is_stored_missing_and_removed(corpus: Path) -> Non
     ):
         assert line in shown.stdout
     assert "secret" not in shown.stdout
+
+
+def test_the_page_says_which_names_are_public(
+    files: Files, one_encoding: list[Path], tmp_path: Path
+) -> None:
+    out, private = tmp_path / "corpus", fixed_key(tmp_path / "private")
+    videos = [
+        replace(video, source=source, public=public)
+        for video, source, public in zip(
+            files(range(4)),
+            ("all", "some", "some", "none"),
+            (True, True, False, False),
+            strict=True,
+        )
+    ]
+    build_corpus(out, videos, private=private)
+    shown = run_here("provenance", out).stdout
+    assert shown.count("- names: public: cases have their names, and videos their digests") == 1
+    assert shown.count("- names: public for 1 video, pseudonyms for the others") == 1
+    assert shown.count("- names: pseudonyms, made with the private key") == 1
 
 
 def test_the_page_is_json_and_html_too(corpus: Path, tmp_path: Path) -> None:

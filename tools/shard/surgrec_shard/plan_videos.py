@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from surgrec.annotations import VideoLabels
@@ -103,7 +103,7 @@ def _plan(video: Video, read: _ReadVideo, private: PrivateFolder, *, public: boo
         case = private.case_name(video.source, video.case, video.patient)
 
     return PlannedVideo(
-        video=video,
+        video=replace(video, public=public),
         id=name,
         case=case,
         annotations=read.annotations,

@@ -24,6 +24,8 @@ class SourceProvenance:
     procedures: dict[str, float]
     """Hours of each procedure; an empty one was not stated."""
     videos: int
+    public_videos: int
+    """Videos whose names and cases are not pseudonyms."""
     cases: int
     videos_per_split: dict[str, int]
     hours: float
@@ -80,7 +82,7 @@ def as_text(provenance: Provenance) -> str:
     lines += [
         f"{counted(len(provenance.sources), 'source')}, "
         f"{counted(sum(source.videos for source in provenance.sources), 'video')}, {hours:.2f} h. "
-        f"Names of cases and videos were made with the private key {provenance.key or 'unknown'}.",
+        f"The private key of the names of cases and videos is {provenance.key or 'unknown'}.",
         "",
     ]
     for source in provenance.sources:
@@ -158,6 +160,7 @@ def _source(source: Source) -> SourceProvenance:
         licenses=_rounded(licenses),
         procedures=_rounded(procedures),
         videos=entry.videos,
+        public_videos=entry.videos_public,
         cases=entry.cases,
         videos_per_split=dict(sorted(Counter(split_of.values()).items())),
         hours=entry.hours,
@@ -178,6 +181,7 @@ def _facts(source: SourceProvenance) -> list[tuple[str, str]]:
             "stored",
             f"{counted(source.videos, 'video')} ({splits}) of {counted(source.cases, 'case')}",
         ),
+        ("names", _names(source)),
         (
             "length",
             f"{source.hours:.4f} h in {counted(source.clips, 'clip')}, {source.bytes / 1e6:.1f} MB",
@@ -189,6 +193,14 @@ def _facts(source: SourceProvenance) -> list[tuple[str, str]]:
         ("stretches not stored", _hours(source.dropped_hours)),
         ("digest", source.digest),
     ]
+
+
+def _names(source: SourceProvenance) -> str:
+    if not source.public_videos:
+        return "pseudonyms, made with the private key"
+    if source.public_videos == source.videos:
+        return "public: cases have their names, and videos their digests"
+    return f"public for {counted(source.public_videos, 'video')}, pseudonyms for the others"
 
 
 def _change(change: Change) -> str:

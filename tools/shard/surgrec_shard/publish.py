@@ -47,6 +47,9 @@ def publish_source(
         dropped=[row for member in members for row in member.dropped],
         videos_failed=unplanned + sum(len(member.failures) for member in members),
         plan=plan,
+        videos_public=sum(
+            video.video.public and video.id in ends for group in groups for video in group.videos
+        ),
     )
 
 
