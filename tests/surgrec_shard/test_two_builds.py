@@ -93,6 +93,15 @@ def test_a_key_that_comes_second_is_refused(
     assert set(open_corpus(out)) == {"cat"}
 
 
+def test_a_corpus_with_a_key_gets_no_second_one(files: Files, tmp_path: Path) -> None:
+    out, folder = tmp_path / "corpus", files(range(2))[0].path.parent
+    build = (*build_folder(folder), *QUICK, "--out", out, "--private")
+    assert run_here(*build, fixed_key(tmp_path / "a")).returncode == 0
+    sentence = refusal(run_here(*build, tmp_path / "b"))
+    assert f"{tmp_path / 'b'} has no key; give the folder of that key" in sentence
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_store_without_conditional_writes_is_refused_until_its_user_vouches(
     faulty_s3: FaultyS3, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from surgrec.errors import ConfigError
 from surgrec.manifest import ListUnit, Split
 from surgrec.ranges import Range
 from surgrec.recordings.picture_files import HIGHEST_RATE
+from surgrec.shards import CorpusFile
 from surgrec.storage import Store, open_store
 from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
 from surgrec.text import counted
@@ -115,6 +116,7 @@ def build(
     private = private or default_private_folder(store)
     work = work or private / "work"
     _check_folders(store, videos, private, work)
+    _require_key(store, private)
 
     # The private folder keeps the paths of videos, which other folders must understand, too.
     chosen = Inputs(
@@ -156,6 +158,18 @@ def build(
         result = Build(config, progress).run()
     _print_result(result, store)
     return SOME_FAILED if result.failures or result.unread_ends else 0
+
+
+def _require_key(store: Store, private: Path) -> None:
+    """Refuse a folder without a key for a corpus that has one, before a new key is made."""
+    if (private / "key").exists():
+        return
+    corpus = CorpusFile.read(store)
+    if corpus and corpus.key:
+        raise ConfigError(
+            f"{store.address} was built with the key {corpus.key}, and {private} has no key; give "
+            "the folder of that key with --private, or build into another --out"
+        )
 
 
 def _globs(globs: str | list[str]) -> list[str]:

@@ -45,7 +45,7 @@ def labels(
         json: Print all labels and counts as one JSON object.
 
     Example:
-        surgrec-shard labels --mapping cholec80.yaml video01-phase.txt --video video01.mp4
+        surgrec-shard labels --mapping phases.yaml video01-phase.txt --video video01.mp4
     """
     read = LabelFiles(
         paths=tuple(Path(name) for name in files),
