@@ -8,7 +8,7 @@ from pathlib import Path
 
 from surgrec.errors import ManifestError
 from surgrec.text import counted
-from surgrec.video_folder import NO_SUFFIX, FolderFiles, LeftOut, by_suffix
+from surgrec.video_folder import NO_SUFFIX, FolderFiles, LeftOut, by_suffix, open_archives
 
 _WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
@@ -40,7 +40,7 @@ def select_files(
 
     A glob is matched with the path relative to the folder: `*` and `?` match parts of a name, `**`
     any number of folders. One without `/` is matched with each name in the path. One that matches a
-    folder holds for everything in it.
+    folder holds for everything in it. Zip and tar archives are opened, and count as folders.
 
     Args:
         files: The files.
@@ -52,6 +52,10 @@ def select_files(
     """
     included = [_Glob("--include", text) for text in include]
     excluded = [_Glob("--exclude", text) for text in exclude]
+    # An excluded archive is not opened: to search a large one takes time.
+    files = open_archives(
+        files, lambda path: any(glob.matches(files.folder, path) for glob in excluded)
+    )
     paths = []
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for path in files.paths:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from surgrec.archives import ARCHIVE_SUFFIXES, archive_with
+from surgrec.archives import ARCHIVE_SUFFIXES, REMEDY, sealed
 from surgrec.errors import ManifestError
 from surgrec.recordings.picture_files import PICTURE_SUFFIXES, PictureFiles
 from surgrec.text import counted
@@ -45,7 +45,7 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
             found.append(path)
         elif suffix in VIDEO_SUFFIXES:
             left_out.append(LeftOut(path=path, reason="no_picture", detail=_NO_PICTURE))
-        elif detail := _archive(path, suffix):
+        elif detail := _archive_fault(path, suffix, files):
             left_out.append(LeftOut(path=path, reason="archive", detail=detail))
         else:
             companions[suffix or NO_SUFFIX] += 1
@@ -83,14 +83,13 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
     return result
 
 
-def _archive(path: Path, suffix: str) -> str:
-    """Return a sentence about an archive that has or may have pictures; empty for other files."""
+def _archive_fault(path: Path, suffix: str, files: FolderFiles) -> str:
+    """Return a sentence about an archive that may hold pictures; empty for other files."""
     if suffix not in ARCHIVE_SUFFIXES:
         return ""
-    try:
-        return archive_with(path, PICTURE_SUFFIXES)
-    except OSError as error:
-        return f"the archive cannot be read: {error.strerror}"
+    if path in files.members:
+        return f"an archive in an archive; {REMEDY}"
+    return sealed(path, PICTURE_SUFFIXES)
 
 
 def _sequences(

@@ -8,7 +8,7 @@ import os
 import stat
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from surgrec.deadline import Deadline
 from surgrec.watch import watched
@@ -22,6 +22,24 @@ _KINDS = (
     (stat.S_ISCHR, "device"),
     (stat.S_ISBLK, "device"),
 )
+
+
+class FileIdentity(NamedTuple):
+    """Properties of a file that change if it is replaced or written."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    """Time of the last write even if a program set the modification time back."""
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileIdentity":
+        """Return the identity of a file from its status, as `os.stat` gives it."""
+        return cls(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:

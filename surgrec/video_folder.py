@@ -3,12 +3,23 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-from surgrec.archives import ARCHIVE_SUFFIXES, archive_with
+from surgrec.archives import (
+    ARCHIVE_SUFFIXES,
+    REMEDY,
+    ArchiveError,
+    Member,
+    compressed,
+    is_opened,
+    read_archive,
+    read_file,
+    sealed,
+)
 from surgrec.errors import ManifestError
 from surgrec.recordings import BadVideoError
 from surgrec.recordings.content import (
@@ -20,7 +31,7 @@ from surgrec.recordings.content import (
     may_be_video,
 )
 from surgrec.recordings.picture_files import PictureFiles
-from surgrec.regular_files import open_regular
+from surgrec.regular_files import check_regular
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset((
@@ -60,6 +71,7 @@ _UNKNOWN = (
     "neither a video that can be read nor another known kind of file; if it is a video, "
     "convert it with ffmpeg"
 )
+_Kind = Literal["video", "archive", "companion", "dicom", "unsure", "unsure_other", "unknown"]
 _SHOWN_KINDS = 12
 _PROBES = 8
 """Files that ffprobe looks into at once."""
@@ -88,6 +100,8 @@ class FolderFiles:
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
     excluded: list[LeftOut] = field(default_factory=list)
     """For each reason of the user, one entry with the number of files."""
+    members: dict[Path, Member] = field(default_factory=dict)
+    """Those of the files that are in an opened archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,15 +154,20 @@ def search_folder(folder: Path) -> FoundVideos:
     Raises:
         ManifestError: The folder is missing or contains no video.
     """
-    return search_files(files_below(folder))
+    return search_files(open_archives(files_below(folder)))
 
 
 def files_below(folder: Path) -> FolderFiles:
     """Return the files below a folder. Linked folders are searched, each folder once.
 
+    Args:
+        folder: The folder, or a zip or tar archive.
+
     Raises:
         ManifestError: The folder is missing.
     """
+    if is_opened(folder) and os.path.isfile(folder):
+        return FolderFiles(folder=folder, paths=[folder])
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; give the folder of the recordings")
 
@@ -182,13 +201,49 @@ def files_below(folder: Path) -> FolderFiles:
     return FolderFiles(folder=folder, paths=paths, left_out=left_out, hidden=hidden)
 
 
+def open_archives(
+    files: FolderFiles, is_excluded: Callable[[Path], bool] = lambda path: False
+) -> FolderFiles:
+    """Return the files of a folder, with the members of zip and tar archives in their place.
+
+    Args:
+        files: The files.
+        is_excluded: Whether an archive is not opened.
+    """
+    paths: list[Path] = []
+    left_out, hidden = list(files.left_out), files.hidden
+    members: dict[Path, Member] = {}
+    for path in files.paths:
+        if not is_opened(path) or is_excluded(path):
+            paths.append(path)
+            continue
+
+        try:
+            check_regular(path)
+            archive = read_archive(path)
+        except OSError as error:
+            detail = f"the archive cannot be read: {error.strerror}"
+            left_out.append(LeftOut(path=path, reason="unreadable", detail=detail))
+            continue
+
+        left_out += [LeftOut(path=path, reason="archive", detail=fault) for fault in archive.faults]
+        shown = [name for name in archive.members if not f"/{name}".count("/.")]
+        hidden += len(archive.members) - len(shown)
+        inside = {path / name: archive.members[name] for name in sorted(shown)}
+        paths += inside
+        members |= inside
+    return replace(files, paths=paths, left_out=left_out, hidden=hidden, members=members)
+
+
 def search_files(files: FolderFiles) -> FoundVideos:
     """Return the videos among the files of a folder, as `search_folder` does.
+
+    Members of archives are searched if `open_archives` has listed them.
 
     Raises:
         ManifestError: None of the files is a video.
     """
-    search = _Search(files.left_out)
+    search = _Search(files)
     for path in files.paths:
         search.sort(path)
     search.probe()
@@ -235,10 +290,11 @@ def printable_name(path: Path) -> str:
 class _Search:
     """One search: the videos that were found, and the entries left out."""
 
-    def __init__(self, left_out: Sequence[LeftOut]) -> None:
+    def __init__(self, files: FolderFiles) -> None:
         self.taken: list[Path] = []
-        self.left_out = list(left_out)
+        self.left_out = list(files.left_out)
         self.companions: Counter[str] = Counter()
+        self._members = files.members
         self._unsure: list[tuple[Path, bool]] = []
         """Files of which the beginning does not tell, and whether they are of another kind if they
         are no videos."""
@@ -247,13 +303,16 @@ class _Search:
         """Take a file, count it, leave it out, or keep it for `probe`."""
         suffix = path.suffix.lower()
         try:
+            if path in self._members:
+                self._sort_member(path, suffix, self._members[path])
+                return
             mode = path.stat().st_mode
             if suffix in VIDEO_SUFFIXES:
                 self.taken.append(path)
             elif not stat.S_ISREG(mode):
                 self._leave_out(path, "unreadable", "the path is not a regular file")
             else:
-                self._sort_by_content(path, suffix)
+                self._take_by_content(path, suffix)
         except OSError as error:
             if suffix in VIDEO_SUFFIXES:
                 self.taken.append(path)  # the build says why it cannot read the file
@@ -262,35 +321,45 @@ class _Search:
             else:
                 self._leave_out(path, "unreadable", f"the file cannot be read: {error.strerror}")
 
-    def _sort_by_content(self, path: Path, suffix: str) -> None:
-        descriptor = open_regular(path)
+    def _sort_member(self, path: Path, suffix: str, member: Member) -> None:
+        """Sort a file in an archive. One that cannot be read in place is told."""
         try:
-            head = os.pread(descriptor, HEAD_BYTES, 0)
-            is_other = suffix in _SOUNDS or begins_like_other(head)
-
-            if suffix not in _SOUNDS and begins_like_video(head):
+            if member.fault:
+                raise ArchiveError(member.fault)
+            if suffix in ARCHIVE_SUFFIXES:
+                raise ArchiveError(f"an archive in an archive; {REMEDY}")
+            if not member.method and suffix in VIDEO_SUFFIXES:
                 self.taken.append(path)
-            elif suffix in ARCHIVE_SUFFIXES:
-                self._sort_archive(path)
-            elif suffix in _COMPANIONS or _is_text(head):
+            elif not member.method:
+                self._take_by_content(path, suffix)
+            elif suffix in VIDEO_SUFFIXES or _kind(path, suffix) != "companion":
+                raise ArchiveError(compressed(member))
+            else:
                 self._count(path)
-            elif is_dicom_video(head):
-                detail = "a DICOM file with a video in it; extract the video to a file such as .mp4"
-                self._leave_out(path, "dicom", detail)
-            elif suffix in _SOUNDS or may_be_video(descriptor):
-                self._unsure.append((path, is_other))
-            elif is_other:
+        except ArchiveError as error:
+            if suffix in _COMPANIONS - ARCHIVE_SUFFIXES:
                 self._count(path)
             else:
-                self._leave_out(path, "unknown", _UNKNOWN)
-        finally:
-            os.close(descriptor)
+                self._leave_out(path, "archive", str(error))
 
-    def _sort_archive(self, path: Path) -> None:
-        if detail := archive_with(path, VIDEO_SUFFIXES):
-            self._leave_out(path, "archive", detail)
-        else:
+    def _take_by_content(self, path: Path, suffix: str) -> None:
+        kind = _kind(path, suffix)
+        if kind == "video":
+            self.taken.append(path)
+        elif kind == "companion":
             self._count(path)
+        elif kind in ("unsure", "unsure_other"):
+            self._unsure.append((path, kind == "unsure_other"))
+        elif kind == "dicom":
+            detail = "a DICOM file with a video in it; extract the video to a file such as .mp4"
+            self._leave_out(path, "dicom", detail)
+        elif kind == "archive":
+            if detail := sealed(path, VIDEO_SUFFIXES):
+                self._leave_out(path, "archive", detail)
+            else:
+                self._count(path)
+        else:
+            self._leave_out(path, "unknown", _UNKNOWN)
 
     def probe(self) -> None:
         """Take the files in which ffprobe finds a video, of those that `sort` kept."""
@@ -311,6 +380,29 @@ class _Search:
 
     def _leave_out(self, path: Path, reason: str, detail: str) -> None:
         self.left_out.append(LeftOut(path=path, reason=reason, detail=detail))
+
+
+def _kind(path: Path, suffix: str) -> _Kind:
+    """Return what a file is, by its beginning and its suffix.
+
+    Raises:
+        OSError: It cannot be read.
+        ArchiveError: It is in an archive, and damaged.
+    """
+    head, _ = read_file(path, HEAD_BYTES)
+    is_other = suffix in _SOUNDS or begins_like_other(head)
+
+    if suffix not in _SOUNDS and begins_like_video(head):
+        return "video"
+    if suffix in ARCHIVE_SUFFIXES:
+        return "archive"
+    if suffix in _COMPANIONS or _is_text(head):
+        return "companion"
+    if is_dicom_video(head):
+        return "dicom"
+    if suffix in _SOUNDS or may_be_video(lambda count: read_file(path, count)[0]):
+        return "unsure_other" if is_other else "unsure"
+    return "companion" if is_other else "unknown"
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from surgrec.recordings._frames import read_frames, stored_size
 from surgrec.recordings._inspect import RecordingFacts, inspect
 from surgrec.recordings._packets import PAUSE_S
 from surgrec.recordings._pictures import Picture, PictureReader
-from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
+from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._timeline import Timeline
 from surgrec.recordings.process import find_program
+from surgrec.regular_files import FileIdentity
 
 __all__ = [
     "PAUSE_S",

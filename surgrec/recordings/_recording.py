@@ -8,11 +8,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
+from surgrec.archives import ArchiveError, ChangedFileError, open_member
 from surgrec.recordings._beginnings import find_beginnings
 from surgrec.recordings._fragment_order import Order, find_order
 from surgrec.recordings._fragments import Header, mended_headers
+from surgrec.regular_files import FileIdentity
 
 _PART_BYTES = 1 << 20
 
@@ -32,17 +33,6 @@ class BadVideoError(Exception):
         self.may_pass = may_pass
 
 
-class FileIdentity(NamedTuple):
-    """Properties of a file that change if it is replaced or written."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    """Time of the last write even if a program set the modification time back."""
-
-
 class Part:
     """Consecutive bytes of an open file, which ffmpeg reads as a file of their own.
 
@@ -51,15 +41,24 @@ class Part:
         start: Its first byte in the file.
         end: The byte behind its last one; None: all of the file.
         undo: Closes the files that the part opens.
+        inside: Where the file itself begins and ends among the bytes of the descriptor, if it is in
+            an archive.
     """
 
     def __init__(
-        self, descriptor: int, start: int, end: int | None, undo: contextlib.ExitStack
+        self,
+        descriptor: int,
+        start: int,
+        end: int | None,
+        undo: contextlib.ExitStack,
+        inside: tuple[int, int] | None = None,
     ) -> None:
         self.start = start
         self.end = end
-        self.size = (os.fstat(descriptor).st_size if end is None else end) - start
-        self._descriptor, self._undo = descriptor, undo
+        first, behind = inside or (0, os.fstat(descriptor).st_size)
+        self.size = (behind - first if end is None else end) - start
+        self._first = first + start
+        self._descriptor, self._undo, self._inside = descriptor, undo, inside
 
     def read(self, count: int, at: int) -> bytes:
         """Return up to `count` bytes from the place `at`.
@@ -68,7 +67,7 @@ class Part:
             BadVideoError: They cannot be read.
         """
         try:
-            return os.pread(self._descriptor, max(0, min(count, self.size - at)), self.start + at)
+            return os.pread(self._descriptor, max(0, min(count, self.size - at)), self._first + at)
         except OSError as error:
             raise _unreadable(error) from None
 
@@ -96,7 +95,7 @@ class Part:
             BadVideoError: The file cannot be read.
         """
         if not self.mended and not self.order.spans:
-            if self.start == 0 and self.end is None:
+            if self.start == 0 and self.end is None and self._inside is None:
                 return ["-protocol_whitelist", "file", "-i", _address(self._descriptor)]
             return ["-protocol_whitelist", "file,subfile", "-i", self._address(0, self.size)]
 
@@ -150,14 +149,14 @@ class Part:
         return descriptor
 
     def _address(self, start: int, end: int) -> str:
-        return _subfile(self._descriptor, self.start + start, self.start + end)
+        return _subfile(self._descriptor, self._first + start, self._first + end)
 
 
 class Recording(Part):
     """A video file, open for reading. Use it in a `with` block.
 
     Args:
-        path: The file.
+        path: The file. It may be in a zip or tar archive, without compression.
 
     Raises:
         BadVideoError: The file is missing, empty, not a regular file, or not readable.
@@ -170,16 +169,9 @@ class Recording(Part):
     def __init__(self, path: Path) -> None:
         self.path = path
         undo = contextlib.ExitStack()
-        try:
-            # A pipe would wait for its writer.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise BadVideoError("missing", "the file does not exist", may_pass=True) from None
-        except OSError as error:
-            raise _unreadable(error) from None
-
+        descriptor, inside = _open(path)
         undo.callback(os.close, descriptor)
-        super().__init__(descriptor, 0, None, undo)
+        super().__init__(descriptor, 0, None, undo, inside)
         try:
             self.identity = self._identity()
         except BadVideoError:
@@ -196,7 +188,7 @@ class Recording(Part):
 
     def part(self, start: int, end: int | None) -> Part:
         """Return a part of the file, which is usable as long as this one is open."""
-        return Part(self._descriptor, start, end, self._undo)
+        return Part(self._descriptor, start, end, self._undo, self._inside)
 
     def sha256(self) -> str:
         """Return the SHA-256 of the file.
@@ -221,12 +213,7 @@ class Recording(Part):
             BadVideoError: The file was replaced, or it was written.
         """
         if not self.identity == self._identity() == (since or self.identity):
-            raise BadVideoError(
-                "changed",
-                "the file was replaced or written while it was read; when it is complete, run the "
-                "same command again",
-                may_pass=True,
-            )
+            raise _changed()
 
     def close(self) -> None:
         """Close the file."""
@@ -255,12 +242,36 @@ class Recording(Part):
 
         if not stat.S_ISREG(state.st_mode):
             raise BadVideoError("unreadable", "the path is not a regular file", may_pass=True)
-        if state.st_size == 0:
+        if state.st_size == 0 or self.size == 0:
             raise BadVideoError("empty", "the file is empty", may_pass=True)
 
-        return FileIdentity(
-            state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-        )
+        return FileIdentity.of(state)
+
+
+def _open(path: Path) -> tuple[int, tuple[int, int] | None]:
+    """Return a descriptor, and where a file in an archive begins and ends; None: no archive."""
+    try:
+        if opened := open_member(path):
+            return opened[0], opened[1:]
+        # A pipe would wait for its writer.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), None
+    except FileNotFoundError:
+        raise BadVideoError("missing", "the file does not exist", may_pass=True) from None
+    except ArchiveError as error:
+        raise BadVideoError("archive", str(error), may_pass=True) from None
+    except ChangedFileError:
+        raise _changed() from None
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
+def _changed() -> BadVideoError:
+    return BadVideoError(
+        "changed",
+        "the file was replaced or written while it was read; when it is complete, run the same "
+        "command again",
+        may_pass=True,
+    )
 
 
 def _unreadable(error: OSError) -> BadVideoError:

@@ -1,12 +1,13 @@
 """Files recognized as videos by their content, before the whole of it is read."""
 
-import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from surgrec.recordings._ffmpeg import FfmpegError, run_ffprobe
 from surgrec.recordings._recording import Recording
 
+Read = Callable[[int], bytes]
 HEAD_BYTES = 4096
 """Bytes of the beginning of a file that `begins_like_video` needs."""
 _SEARCHED_BYTES = 1 << 16
@@ -88,21 +89,21 @@ def is_dicom_video(head: bytes) -> bool:
     return head[128:132] == b"DICM" and _DICOM_VIDEO.search(head) is not None
 
 
-def may_be_video(descriptor: int) -> bool:
+def may_be_video(read: Read) -> bool:
     """Return whether a file has marks of a video anywhere near its beginning.
 
     A recorder may write a header of its own, or begin within a packet. Other data may have such
     marks by chance: `has_moving_picture` decides.
 
     Args:
-        descriptor: The open file.
+        read: Returns up to so many bytes of the beginning of the file.
     """
-    data = os.pread(descriptor, _SEARCHED_BYTES, 0)
+    data = read(_SEARCHED_BYTES)
     if _has_brand(data, _PICTURE_BRANDS):
         return False
 
     if data.startswith(_JPEG):
-        return _NEXT_JPEG in os.pread(descriptor, _PICTURE_BYTES, 0)
+        return _NEXT_JPEG in read(_PICTURE_BYTES)
 
     return (
         _has_brand(data, _SOUND_BRANDS)

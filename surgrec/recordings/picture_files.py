@@ -19,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from surgrec.archives import ArchiveError, ChangedFileError, archive_of, names_in, read_file
 from surgrec.recordings import _matroska
-from surgrec.recordings._recording import BadVideoError, FileIdentity, Recording
+from surgrec.recordings._recording import BadVideoError, Recording
 from surgrec.recordings._still_formats import BadStillError, Still, read_still
-from surgrec.regular_files import open_regular_file
+from surgrec.regular_files import FileIdentity
 from surgrec.text import counted
 
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp"))
@@ -55,7 +56,7 @@ class _Listed(NamedTuple):
 
     number: int
     path: Path
-    state: tuple[int, int, int, int, int]
+    identity: FileIdentity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +203,9 @@ class PictureSequence(Recording):
         return FileIdentity(
             0,
             int.from_bytes(digest.digest()[:7], "big"),
-            sum(picture.state[2] for picture in listed),
-            max(picture.state[3] for picture in listed),
-            max(picture.state[4] for picture in listed),
+            sum(picture.identity.size for picture in listed),
+            max(picture.identity.mtime_ns for picture in listed),
+            max(picture.identity.ctime_ns for picture in listed),
         )
 
     def _list(self) -> list[_Listed]:
@@ -215,7 +216,7 @@ class PictureSequence(Recording):
         """
         files = self._pictures.files or tuple(self._files_of_folder())
         try:
-            listed = [_Listed(number, path, _state(path)) for number, path in sorted(files)]
+            listed = [_Listed(number, path, _identity(path)) for number, path in sorted(files)]
         except FileNotFoundError as error:
             raise BadVideoError(
                 "missing", f"the picture {error.filename} does not exist", may_pass=True
@@ -228,7 +229,8 @@ class PictureSequence(Recording):
     def _files_of_folder(self) -> Iterator[tuple[int, Path]]:
         """Yield number and path of each picture of the folder."""
         try:
-            entries = sorted(os.scandir(self.path), key=lambda entry: entry.name)
+            inside = names_in(self.path)
+            found = inside if inside is not None else sorted(os.listdir(self.path))
         except FileNotFoundError:
             raise BadVideoError("missing", "the folder does not exist", may_pass=True) from None
         except NotADirectoryError:
@@ -240,7 +242,7 @@ class PictureSequence(Recording):
                 "unreadable", f"the folder cannot be opened: {error.strerror}", may_pass=True
             ) from None
 
-        shown = [entry.name for entry in entries if not entry.name.startswith(".")]
+        shown = [name for name in found if not name.startswith(".")]
         names = [name for name in shown if Path(name).suffix.lower() in PICTURE_SUFFIXES]
         self._others = sorted(set(shown) - set(names))
         if self._pictures.names:
@@ -259,14 +261,16 @@ class PictureSequence(Recording):
             BadVideoError: It has changed, or cannot be read.
         """
         try:
-            with open_regular_file(picture.path) as file:
-                state = _state_of(os.fstat(file.fileno()))
-                data = file.read(_MOST_BYTES + 1)
-                is_same = state == picture.state == _state_of(os.fstat(file.fileno()))
+            data, identity = read_file(picture.path, _MOST_BYTES + 1)
+        except ArchiveError as error:
+            detail = f"the picture {picture.path} cannot be read: {error}"
+            raise BadVideoError("archive", detail, may_pass=True) from None
+        except ChangedFileError:
+            raise _changed(picture.path) from None
         except OSError as error:
             raise _unreadable(error) from None
 
-        if not is_same:
+        if identity != picture.identity:
             raise _changed(picture.path)
         if len(data) > _MOST_BYTES:
             raise BadVideoError("absurd", f"the picture {picture.path} has more than 256 MiB")
@@ -363,12 +367,9 @@ def _named(still: Still) -> str:
     return f"a {still.format} of {still.width} x {still.height}{turned}"
 
 
-def _state(path: Path) -> tuple[int, int, int, int, int]:
-    return _state_of(os.stat(path))
-
-
-def _state_of(status: os.stat_result) -> tuple[int, int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _identity(path: Path) -> FileIdentity:
+    """Return the identity of a picture, or of the archive that holds it."""
+    return FileIdentity.of(os.stat(archive_of(path) or path))
 
 
 def _unreadable(error: OSError) -> BadVideoError:

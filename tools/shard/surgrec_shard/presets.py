@@ -34,6 +34,7 @@ from surgrec.video_folder import (
     FolderFiles,
     LeftOut,
     files_below,
+    open_archives,
     printable_name,
     search_files,
 )
@@ -354,7 +355,7 @@ def _matches(
         paths = [path for path in files.paths if path.suffix.lower() in _PICTURES]
         left_out = list(files.left_out)
     else:
-        videos = search_files(files)
+        videos = search_files(open_archives(files))
         paths, left_out = videos.paths, list(videos.left_out)
 
     texts = [printable_name(path.relative_to(files.folder)) for path in paths]
