@@ -52,26 +52,50 @@ def write_model(
     return path
 
 
-def linear_model(
-    path: Path, weights: np.ndarray, bias: np.ndarray, *, cells: int = 8, side: int = 64
-) -> Path:
-    """Write a model that scores the mean colors of some cells linearly, then by a sigmoid.
+def endless_nodes() -> list[onnx.NodeProto]:
+    """Return nodes that go round in a loop for ever. They need the value `true`, `[True]`."""
+    tensor = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["goes"], ["goes_on"]),
+            helper.make_node("Identity", ["carried"], ["carried_on"]),
+        ],
+        "body",
+        [
+            tensor("turn", TensorProto.INT64, []),
+            tensor("goes", TensorProto.BOOL, [1]),
+            tensor("carried", TensorProto.FLOAT, ["N"]),
+        ],
+        [tensor("goes_on", TensorProto.BOOL, [1]), tensor("carried_on", TensorProto.FLOAT, ["N"])],
+    )
+    return [
+        helper.make_node("ReduceMean", ["pictures"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Loop", ["", "true", "mean"], ["score"], body=body),
+    ]
 
-    Args:
-        path: The file.
-        weights: Of the colors of `cells` x `cells` cells, `(3 * cells * cells, 1)`.
-        bias: `(1,)`.
-        cells: Cells per side.
-        side: Side of the pictures, pixels.
+
+def feature_nodes(cells: int, side: int) -> list[onnx.NodeProto]:
+    """Return nodes from `pictures` to `features`: color and detail of `cells` x `cells` cells.
+
+    The features of a picture of `side` x `side` pixels are `6 * cells * cells` numbers.
     """
     step = side // cells
-    nodes = [
+    pool = {"kernel_shape": [step] * 2, "strides": [step] * 2}
+    return [
         helper.make_node(
-            "AveragePool", ["pictures"], ["cells"], kernel_shape=[step] * 2, strides=[step] * 2
+            "AveragePool", ["pictures"], ["smooth"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]
         ),
-        helper.make_node("Flatten", ["cells"], ["colors"]),
-        helper.make_node("Gemm", ["colors", "weights", "bias"], ["logit"]),
+        helper.make_node("Sub", ["pictures", "smooth"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["detail"]),
+        helper.make_node("Concat", ["pictures", "detail"], ["planes"], axis=1),
+        helper.make_node("AveragePool", ["planes"], ["cells"], **pool),
+        helper.make_node("Flatten", ["cells"], ["features"]),
+    ]
+
+
+def linear_nodes() -> list[onnx.NodeProto]:
+    """Return nodes from `features` to `score`: a logistic regression with `weights` and `bias`."""
+    return [
+        helper.make_node("Gemm", ["features", "weights", "bias"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["score"]),
     ]
-    values = {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}
-    return write_model(path, nodes, values=values, shape=("N", 3, side, side), output=("N", 1))

@@ -24,7 +24,7 @@ from surgrec_shard.sampling import Frames
 from surgrec.errors import ConfigError
 from surgrec.recordings import BadVideoError
 from surgrec.shards import open_corpus
-from tests.support.onnx_models import SIDE, write_model
+from tests.support.onnx_models import SIDE, endless_nodes, write_model
 from tests.support.tool import QUICK, build_folder, ffmpeg, refusal, run_here
 
 WIDTH, HEIGHT, RATE = 64, 48, 8
@@ -304,6 +304,15 @@ def test_a_model_that_does_not_fit_is_refused_in_one_sentence(told: str, tmp_pat
     assert told in text
     assert "; " in text
     assert "\n" not in text
+
+
+def test_a_model_that_never_ends_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surgrec_shard.curation._model._ALLOWED_S", 0.2)
+    path = write_model(tmp_path / "m.onnx", endless_nodes(), values={"true": np.array([True])})
+    with pytest.raises(ConfigError, match=r"fails \(has not answered for 0\.2 s\); export"):
+        FrameModel(path)
 
 
 def test_a_class_for_a_model_with_one_output_is_refused(model: Path) -> None:

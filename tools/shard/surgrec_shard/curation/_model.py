@@ -7,8 +7,10 @@ other pictures of a call, so the spans of a video get the scores of the whole.
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ _MOST_SIDE = 1024
 """Largest side of its pictures."""
 _MOST_PICTURES = 64
 """Most pictures per call that a model may demand."""
+_ALLOWED_S = 120.0
+"""Seconds that a call may last."""
 _PICTURES = 8
 """Pictures per call of a model that takes any number."""
 REMEDY = "export it again as docs/curation.md says"
@@ -94,9 +98,11 @@ class FrameModel:
     def _run(self, batch: _Batch) -> Float64[np.ndarray, " batch"]:
         normalized = (batch - self._mean) / self._std
         try:
-            (output,) = self._session.run(None, {self._input: normalized})
+            with _time_limit() as options:
+                (output,) = self._session.run(None, {self._input: normalized}, options)
         except _errors() as error:
-            raise _FaultError(f"fails ({_words(error)}); {REMEDY}") from None
+            words = f"has not answered for {_ALLOWED_S:g} s" if options.terminate else _words(error)
+            raise _FaultError(f"fails ({words}); {REMEDY}") from None
         return self._chosen(np.asarray(output, dtype=np.float64))
 
     def _chosen(self, output: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, " batch"]:
@@ -156,7 +162,9 @@ def _open(data: bytes) -> Any:
         "session.model_external_initializers_file_folder_path", f"{os.devnull}/"
     )
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except _errors() as error:
         words = _words(error)
         if "external" in words.lower():
@@ -165,6 +173,22 @@ def _open(data: bytes) -> Any:
                 "onnx.save(onnx.load(FILE), NEW_FILE)"
             ) from None
         raise _FaultError(f"is not a model that ONNX Runtime loads ({words}); {REMEDY}") from None
+
+
+@contextmanager
+def _time_limit() -> Iterator[Any]:
+    """Yield options of a call that end it after some time."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    timer = Timer(_ALLOWED_S, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
 
 
 def _errors() -> tuple[type[Exception], ...]:
