@@ -14,7 +14,7 @@ from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import Ffmpeg, read_error
 from surgrec.recordings._inspect import RecordingFacts
 from surgrec.recordings._recording import BadVideoError, Part, Recording
-from surgrec.recordings._timeline import VideoClock
+from surgrec.recordings._timeline import Timeline, VideoClock
 from surgrec.recordings._trust import PictureJudge
 from surgrec.recordings.process import starting
 from surgrec.recordings.view import View
@@ -48,7 +48,8 @@ class PictureReader:
         facts: Its properties.
         size: Width and height of the returned pictures, pixels.
         pixels: Their format: limited range for yuv420p, full range for rgb24.
-        rate: Pictures that are wanted per second of video; others may be skipped. None: all.
+        rate: Pictures that are wanted per second of video; others may be skipped. If the recording
+            is steady, those nearest to the multiples of `1 / rate` are returned. None: all.
         view: The part of the pictures that is shown.
         keys_only: Decode keyframes only, which is much faster.
 
@@ -91,9 +92,10 @@ class PictureReader:
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
         shown = list(self._view.filters(self._facts.width, self._facts.height))
+        chosen = [] if self._rate is None else [_selection(self._facts.timeline, self._rate)]
         for facts, start_s in zip(self._facts.parts, self._facts.starts_s, strict=True):
             part = self._recording.part(facts.start, facts.end)
-            filters = partial(_filters, facts, self._size, self._pixels, self._rate, shown)
+            filters = partial(_filters, facts, self._size, self._pixels, chosen, shown)
             decoder = _Decoder(part, facts, self._size, self._pixels, filters, self._keys_only)
             self._running.enter_context(decoder)
             for picture in decoder:
@@ -261,15 +263,13 @@ def _filters(
     facts: PartFacts,
     size: tuple[int, int],
     pixels: PixelFormat,
-    rate: float | None,
+    chosen: Sequence[str],
     shown: Sequence[str],
     times_descriptor: int,
 ) -> Iterator[str]:
     yield from _deinterlacing(facts, times_descriptor)
 
-    if rate is not None:
-        bins = f"floor(t*{rate!r})-floor(prev_selected_t*{rate!r})"
-        yield f"select='isnan(prev_selected_t)+not(eq({bins},0))'"
+    yield from chosen
     yield from _printed(_CHOSEN, times_descriptor)
 
     yield "setpts=N"
@@ -279,6 +279,19 @@ def _filters(
     yield f"scale={size[0]}:{size[1]}:{_SCALER}:out_range={out_range}"
     yield f"format={pixels}"
     yield "setsar=1"
+
+
+def _selection(timeline: Timeline, rate: float) -> str:
+    """Return the filter that selects the first picture of each bin of `1 / rate` seconds.
+
+    In a steady recording, a bin begins half a step before a multiple of `1 / rate`, so that its
+    first picture is the nearest one.
+    """
+    lead_s = 0.0
+    if timeline.is_steady:
+        lead_s = timeline.pieces[0].offset_s + 0.5 / timeline.average_rate
+    bins = [f"floor(({time}+({lead_s!r}))*{rate!r})" for time in ("t", "prev_selected_t")]
+    return f"select='isnan(prev_selected_t)+not(eq({bins[0]},{bins[1]}))'"
 
 
 def _deinterlacing(facts: PartFacts, times_descriptor: int) -> Iterator[str]:

@@ -125,6 +125,12 @@ class Timeline:
         return max(last.end_s + last.offset_s, float(self.pictures_s[-1]))
 
     @property
+    def is_steady(self) -> bool:
+        """Return whether the clock runs on and the steps between pictures are equal."""
+        steps = np.diff(self.pictures_s)
+        return len(self.pieces) == 1 and len(steps) > 0 and float(np.ptp(steps)) <= _ROUNDED_S
+
+    @property
     def usual_s(self) -> float:
         """Return for how long a picture before missing ones is shown, seconds."""
         return min(1 / self.average_rate, PAUSE_S)

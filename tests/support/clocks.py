@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from surgrec_shard.sampling import Missing, Sampler
+from surgrec_shard.sampling import Missing, Sampler, picture_rate
 
 from surgrec.recordings import (
     BadVideoError,
@@ -108,11 +108,11 @@ def stored_of(path: Path, fps: float = 8.0, pictures: PictureFiles | None = None
         facts = inspect(recording)
         native = facts.timeline.rate
         rate = min(Fraction(fps), native) if fps else native
-        picture_rate = 2 * float(rate) if 2 * rate < native else None
-        sampler = Sampler(timeline=facts.timeline, rate=rate, picture_rate=picture_rate)
+        read_rate = picture_rate(facts.timeline, rate)
+        sampler = Sampler(timeline=facts.timeline, rate=rate, picture_rate=read_rate)
 
         late, shown = [], set()
-        with PictureReader(recording, facts, size=(WIDTH, HEIGHT), rate=picture_rate) as pictures:
+        with PictureReader(recording, facts, size=(WIDTH, HEIGHT), rate=read_rate) as pictures:
             for frames in sampler.frames(pictures):
                 time_s = shown_time(frames.data)
                 shown.add(time_s)

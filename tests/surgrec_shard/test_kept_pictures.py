@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from surgrec_shard.sampling import Sampler
+from surgrec_shard.sampling import Sampler, picture_rate
 
 from surgrec.recordings import Picture
 from surgrec.recordings._packets import Packets
@@ -152,3 +152,37 @@ def test_a_build_keeps_the_pictures_of_a_burst_and_tells_it(tmp_path: Path) -> N
     assert run.returncode == 0, run.stderr
     row = read_report(tmp_path / "corpus.private")["burst.mkv"]
     assert "pictures per second: the rate is" in row["notes"]
+
+
+@pytest.mark.parametrize("filters", ["", ",setpts=PTS+7.013/TB"])
+def test_frames_of_a_steady_recording_show_the_nearest_picture(
+    filters: str, tmp_path: Path
+) -> None:
+    video = record_clock(tmp_path / "a.mkv", seconds=4, filters=filters)
+    stored = stored_of(video, 7.0)
+    assert stored.facts.timeline.is_steady
+    assert stored.pictures == len(stored.late_s) == 28
+    # Pictures are 0.04 s apart, and the clock shows 1/100 s.
+    assert stored.largest_error_s <= 0.021
+
+
+def test_frames_of_an_unsteady_recording_show_the_nearer_of_two_pictures(tmp_path: Path) -> None:
+    # At 11 pictures per second, the lead of the mean rate would pass over nearer pictures.
+    slower = "setpts='if(lt(N,50),N/25,2+(N-50)/11)/TB'"
+    video = record_clock(
+        tmp_path / "a.mkv",
+        seconds=4,
+        before=f"settb=1/1000,{slower},",
+        arguments=(*X264, "-enc_time_base", "1/1000", "-vsync", "passthrough"),
+    )
+    stored = stored_of(video, 7.0)
+    assert not stored.facts.timeline.is_steady
+    assert stored.largest_error_s <= 0.04
+
+
+def test_a_low_rate_reads_two_pictures_per_frame_of_a_steady_recording() -> None:
+    timeline = timeline_of(steady(25), 25)
+    assert timeline.is_steady
+    assert picture_rate(timeline, Fraction(6)) == 6
+    assert picture_rate(timeline, Fraction(5)) == 10
+    assert picture_rate(timeline_of(steady(25)[[0, *range(2, 100)]], 25), Fraction(6)) == 12

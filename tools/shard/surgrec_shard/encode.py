@@ -33,13 +33,11 @@ from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.curation import Curation, Curator
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
-from surgrec_shard.sampling import Sampler
+from surgrec_shard.sampling import Sampler, picture_rate
 
 _CLIPS_FILE = "clips.json"
-_ENCODING_VERSION = 6
+_ENCODING_VERSION = 7
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
-_PICTURES_PER_FRAME = 2
-"""Pictures that the reader returns per stored frame, so that a close one can be chosen."""
 _MOST_PLACES = 10
 """Damaged places or shot cuts that a note lists."""
 UNREAD_END = "unread_end"
@@ -276,11 +274,10 @@ def _encode(
     frames = FrameFormat(width=width, height=height, rate=rate, colors=facts.colors)
 
     # One pass: pictures become frames, and frames become clips.
-    picture_rate = _PICTURES_PER_FRAME * float(rate)
     sampler = Sampler(
         timeline=facts.timeline,
         rate=rate,
-        picture_rate=picture_rate if picture_rate < facts.fps else None,
+        picture_rate=picture_rate(facts.timeline, rate),
     )
     try:
         with writing_to(folder.parent), Curator(curation, frames, folder) as curator:

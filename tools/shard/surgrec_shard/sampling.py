@@ -11,6 +11,11 @@ from typing import Literal
 
 from surgrec.recordings import PAUSE_S, Picture, Timeline
 
+_PICTURES_PER_FRAME = 2
+"""Pictures that are read per frame of an unsteady recording, so that the nearer one is taken."""
+_MOST_SPACINGS = 3
+"""Times between pictures that are asked for, within which pictures are not missing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
@@ -31,6 +36,19 @@ class Missing:
     start_s: float
     end_s: float
     reason: Literal["gap", "damaged"]
+
+
+def picture_rate(timeline: Timeline, rate: Fraction) -> float | None:
+    """Return how many pictures per second are read for frames at a rate; None: all.
+
+    Of a steady recording, the reader returns the nearest picture to each frame. At low rates, these
+    pictures would be too far apart to tell that others are missing.
+    """
+    most = _PICTURES_PER_FRAME * float(rate)
+    if most >= timeline.rate:
+        return None
+    tells_missing = _MOST_SPACINGS / float(rate) <= PAUSE_S / 2
+    return float(rate) if timeline.is_steady and tells_missing else most
 
 
 @dataclass(kw_only=True)
@@ -103,7 +121,7 @@ class Sampler:
     def _last(self, shown: _Shown) -> Frames:
         """Return the frames of the last picture, and record missing time behind it."""
         duration_s = end_s = self.timeline.duration_s
-        if end_s - shown.picture.time_s > max(PAUSE_S / 2, 3 * self._spacing_s):
+        if end_s - shown.picture.time_s > max(PAUSE_S / 2, _MOST_SPACINGS * self._spacing_s):
             end_s = shown.picture.time_s + self._usual_frames() / float(self.rate)
         if duration_s - end_s > PAUSE_S:
             self.missing.append(Missing(start_s=end_s, end_s=duration_s, reason="damaged"))
