@@ -5,7 +5,8 @@ The rule has one place, which is `find_fields`:
 0. Pictures of fewer than 200 lines are as flagged: no camera interlaces so few, and detail that
    moves by whole lines looks like fields.
 1. A few pictures at several places of the file are looked at. Where their content agrees with the
-   flags that the decoder gives them, or is unclear, the flags hold for the whole file.
+   flags that the decoder gives them, or is unclear, the flags hold for the whole file. If the first
+   pictures at a place all are flagged as progressive, and clearly are, no others are needed.
 2. If the content contradicts the flags, and is clear and the same at all places, it holds for the
    whole file. Fields in an unclear order contradict the flag of progressive pictures.
 3. Else every picture is looked at, and each stretch has its own scan. An unclear stretch, in which
@@ -18,7 +19,7 @@ but 2 s at least. The last one is at the last keyframe.
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,8 @@ _COLUMNS = 80
 """Width to which pictures are reduced. Their lines stay."""
 _PICTURES = 14
 """Consecutive pictures at a place."""
+_FIRST_PICTURES = 8
+"""Those that suffice if all are clearly progressive. Of pulled-down film, two would not be."""
 _FEWEST_LINES = 200
 """Lines from which pictures may be interlaced against their flags."""
 _PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 15.0, 2_000
@@ -89,6 +92,8 @@ class _Place:
     may_be_interlaced: bool
     flags: frozenset[Scan]
     """The scans by the flags of the decoder."""
+    is_plain: bool
+    """Whether all of enough pictures are progressive, by content and by flags."""
 
     @property
     def is_contradiction(self) -> bool:
@@ -110,7 +115,7 @@ def find_fields(video: Scanned) -> Fields:
     by_bytes = video.starts_anywhere and bool((video.packets.positions >= 0).all())
     reaches_all = by_bytes or not video.timeline.joins
     seeks = list(_seeks(video, by_bytes=by_bytes)) if reaches_all else [_Seek()]
-    places = [_look(video, seek) for seek in seeks]
+    places = list(_places(video, seeks))
 
     if reaches_all and not any(place.is_contradiction for place in places):
         return Fields()
@@ -166,8 +171,19 @@ def _seeks(video: Scanned, *, by_bytes: bool) -> Iterator[_Seek]:
             yield _Seek(options=options, skip=skip)
 
 
-def _look(video: Scanned, seek: _Seek) -> _Place:
-    """Return the scan at a place, by the pictures and by their flags."""
+def _places(video: Scanned, seeks: Iterable[_Seek]) -> Iterator[_Place]:
+    """Yield what is at each place. After a place that is not plain, all pictures are looked at."""
+    number = _FIRST_PICTURES
+    for seek in seeks:
+        place = _look(video, seek, number)
+        if number < _PICTURES and not place.is_plain:
+            number = _PICTURES
+            place = _look(video, seek, number)
+        yield place
+
+
+def _look(video: Scanned, seek: _Seek, number: int) -> _Place:
+    """Return the scan at a place, by that many pictures and by their flags."""
     reading, writing = os.pipe()
     try:
         marks = "".join(
@@ -175,11 +191,11 @@ def _look(video: Scanned, seek: _Seek) -> _Place:
             f"metadata=mode=print:key={_MARK}:file='pipe\\:{writing}':direct=1,nullsink;"
             for name, kind in (("tff", "TOPFIRST"), ("bff", "BOTTOMFIRST"))
         )
-        end = seek.skip + _PICTURES
+        end = seek.skip + number
         graph = f"trim=start_frame={seek.skip}:end_frame={end},split=3[all][tff][bff];{marks}[all]"
         options = (*seek.options, *video.input_options)
         try:
-            pictures = list(_pictures(video, options, graph, most=_PICTURES, mark=writing))
+            pictures = list(_pictures(video, options, graph, most=number, mark=writing))
         except FfmpegError:
             pictures = []
         finally:
@@ -195,10 +211,13 @@ def _look(video: Scanned, seek: _Seek) -> _Place:
     }
     flagged["progressive"] = len(pictures) - sum(flagged.values())
     scans = list(_scans(iter(pictures)))
+    flags = frozenset(scan for scan, count in flagged.items() if count > 0)
+    are_plain = len(scans) >= _FIRST_PICTURES and set(scans[1:-1]) == {"progressive"}
     return _Place(
         scan=common_scan(scans),
         may_be_interlaced=may_be_interlaced(scans),
-        flags=frozenset(scan for scan, count in flagged.items() if count > 0),
+        flags=flags,
+        is_plain=are_plain and flags == {"progressive"},
     )
 
 
