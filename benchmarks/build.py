@@ -50,14 +50,17 @@ class Cost(NamedTuple):
     cpu_s: float
 
 
-def build(videos: Sequence[Path], folder: Path, workers: int) -> list[list[str]]:
-    """Return the command that builds a corpus of the videos."""
+def build(
+    videos: Sequence[Path], folder: Path, workers: int, switches: Sequence[str] = ()
+) -> list[list[str]]:
+    """Return the command that builds a corpus of the videos, with some switches of curation."""
     manifest = folder / "videos.csv"
     rows = [f"{path},bench,laparoscopy,{path.parent.name}-{path.stem},train" for path in videos]
     manifest.write_text("\n".join(["path,source,domain,case,split", *rows]), encoding="utf-8")
     program = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
     out = str(folder / "corpus")
     options = ["--manifest", str(manifest), "--out", out, "--workers", str(workers)]
+    options += [word for name in switches for word in (f"--curate.{name}", "true")]
     return [[str(program), "build", *options]]
 
 
@@ -87,6 +90,7 @@ def _bare(video: Path, folder: Path, number: int) -> list[str]:
 CONTENDERS: Mapping[str, Callable[[Sequence[Path], Path, int], list[list[str]]]] = {
     "ffmpeg": bare,
     "build": build,
+    "curated build": partial(build, switches=("black", "white", "constant", "frozen", "blurred")),
 }
 
 
@@ -141,14 +145,16 @@ def main(config: Throughput) -> None:
         rate = f"{seconds / wall_s:.1f} s of video per second"
         print(f"{name}, {count} cores: {rate}, {cpu_s / seconds * 1000:.0f} CPU ms per second")
 
-    for count in (1, config.cores):
+    for name, count in jobs:
+        if name == "ffmpeg":
+            continue
         _print_ratio(
-            f"build / ffmpeg, {count} cores",
-            [row["ffmpeg", count].wall_s / row["build", count].wall_s for row in rows],
+            f"{name} / ffmpeg, {count} cores",
+            [row["ffmpeg", count].wall_s / row[name, count].wall_s for row in rows],
         )
         _print_ratio(
             f"the same in processor time, {count} cores",
-            [row["ffmpeg", count].cpu_s / row["build", count].cpu_s for row in rows],
+            [row["ffmpeg", count].cpu_s / row[name, count].cpu_s for row in rows],
         )
     _print_ratio(
         "scaling of build / scaling of ffmpeg",
