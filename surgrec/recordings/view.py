@@ -22,6 +22,24 @@ class Box:
         """Return `x,y,width,height`."""
         return f"{self.x},{self.y},{self.width},{self.height}"
 
+    def joined(self, other: "Box") -> "Box":
+        """Return the smallest box around both."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        right = max(self.x + self.width, other.x + other.width)
+        bottom = max(self.y + self.height, other.y + other.height)
+        return Box(x=x, y=y, width=right - x, height=bottom - y)
+
+    def overlap(self, other: "Box") -> int:
+        """Return how many pixels both have in common."""
+        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(0, across) * max(0, down)
+
+    def likeness(self, other: "Box") -> float:
+        """Return the pixels that both have in common, as a share of those of either."""
+        common = self.overlap(other)
+        return common / (self.width * self.height + other.width * other.height - common)
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:

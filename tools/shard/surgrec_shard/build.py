@@ -22,6 +22,7 @@ from surgrec_shard.groups import PackSettings, PlannedVideo
 from surgrec_shard.interrupted import BegunRemoval, RemovedVideos
 from surgrec_shard.label_checks import require_fitting_labels, require_fitting_list
 from surgrec_shard.overlaps import OverlapFinder
+from surgrec_shard.overlay_report import OverlayRecords, OverlaySummary
 from surgrec_shard.plan_videos import plan_videos
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.removal import purge_removed, unlisted_videos
@@ -73,6 +74,8 @@ class BuildResult:
     """Counts of the work."""
     twins: int = 0
     """Number of videos that may be copies of each other, which the report names."""
+    overlays: OverlaySummary | None = None
+    """None: they were not looked for."""
 
 
 class Build:
@@ -91,6 +94,8 @@ class Build:
     def __init__(self, config: BuildConfig, progress: Progress) -> None:
         self._config = config
         self._progress = progress
+        looks = config.curate.overlays != "off"
+        self._overlays = OverlayRecords(config.private) if looks else None
         self._model: FrameModel | None = None
         self._places = Places(
             store=config.store, private=config.private, work=config.private.folder_in(config.work)
@@ -143,6 +148,7 @@ class Build:
             failures += self._as_failures(config.left_out)
             told = [*failures, *self._as_failures(config.excluded)]
             twins = find_twins(planned, packed)
+            overlays = self._report_overlays(planned, packed.values())
             report = write_report(config.private, config.videos, planned, packed, told, twins)
             has_samples = any(group.samples for group in packed.values())
             if converging.unfinished == converging.groups.keys() and not has_samples:
@@ -164,6 +170,7 @@ class Build:
             report=report,
             work=converging.work,
             twins=len(twins),
+            overlays=overlays,
         )
 
     def _overlap_finder(self) -> OverlapFinder | None:
@@ -304,7 +311,7 @@ class Build:
             ) from None
 
     def _encode(self, video: PlannedVideo, folder: Path) -> EncodedVideo:
-        return encode_video(
+        encoded = encode_video(
             video.video.path,
             self._config.encode,
             folder,
@@ -313,6 +320,22 @@ class Build:
             video.video.pictures,
             self._curation_of(video),
         )
+        if self._overlays:
+            self._overlays.keep(video, encoded)
+        return encoded
+
+    def _report_overlays(
+        self, planned: Sequence[PlannedVideo], packed: Collection[PackedGroup]
+    ) -> OverlaySummary | None:
+        """List the static overlays of all packed videos, also of those with stored clips."""
+        if not self._overlays:
+            return None
+        names = {sample.clip.video for group in packed for sample in group.samples}
+        videos = [video for video in planned if video.id in names]
+        self._overlays.look_at_others(
+            videos, self._curation_of, workers=self._config.workers, progress=self._progress
+        )
+        return self._overlays.report(videos)
 
     def _curation_of(self, video: PlannedVideo) -> Curation:
         settings = self._config.curate.of_split(video.video.split)

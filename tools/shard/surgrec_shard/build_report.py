@@ -80,7 +80,8 @@ def write_report(
         for failure in failures
         if failure.path not in listed
     ]
-    return private.write_report(_file_name({video.source for video in videos}), rows)
+    name = sources_name({video.source for video in videos})
+    return private.write_report(f"videos-{name}.csv", rows)
 
 
 def _notes(name: str, notes: Mapping[str, Sequence[str]], twins: Mapping[str, str]) -> str:
@@ -88,9 +89,9 @@ def _notes(name: str, notes: Mapping[str, Sequence[str]], twins: Mapping[str, st
     return "; ".join((*notes.get(name, ()), *([twins[name]] if name in twins else ())))
 
 
-def _file_name(sources: Collection[str]) -> str:
-    """Return a name that lists the sources, or their digest if the list is too long for a file."""
+def sources_name(sources: Collection[str]) -> str:
+    """Return the names of the sources for a file, or their digest if they are too long for it."""
     names = "-".join(sorted(sources))
     if len(names) > 200:
         names = hashlib.sha256(names.encode()).hexdigest()[:12]
-    return f"videos-{names}.csv"
+    return names

@@ -30,7 +30,7 @@ from surgrec.recordings.picture_files import PictureFiles, open_recording
 from surgrec.recordings.view import Box, View
 from surgrec.text import counted
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
-from surgrec_shard.curation import Curation, Curator
+from surgrec_shard.curation import CuratedView, Curation, Curator
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
 from surgrec_shard.sampling import Sampler, picture_rate
@@ -40,6 +40,8 @@ _ENCODING_VERSION = 7
 """Raise it with every change here that changes the bytes of a clip. Builds then start again."""
 _MOST_PLACES = 10
 """Damaged places or shot cuts that a note lists."""
+OVERLAYS_PICTURE = "overlays.png"
+"""Picture of a video with its static overlays, in the folder of its clips. It may show names."""
 UNREAD_END = "unread_end"
 """Reason of a stretch behind the end: a part of the file that is missing or cannot be read."""
 _NOTES = {"gap": "the file has no pictures there", "damaged": "they cannot be decoded"}
@@ -98,6 +100,19 @@ class DroppedStretch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StaticOverlays:
+    """Text and logos that stay over a whole video, found in a few of its pictures."""
+
+    boxes: list[str]
+    """`x,y,width,height` of each, pixels of the video."""
+    unclear: str
+    """Why they cannot be told; empty: they can."""
+    width: int
+    height: int
+    """Size of the video, pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncodedVideo:
     """The clips of a video."""
 
@@ -119,6 +134,8 @@ class EncodedVideo:
     """Number of damaged places that the decoder skipped."""
     notes: list[str]
     """Sentences for the private report."""
+    overlays: StaticOverlays | None = None
+    """None: they were not looked for. If there are any, `OVERLAYS_PICTURE` shows them."""
 
 
 Accept = Callable[[float, float], None]
@@ -164,6 +181,36 @@ def encode_video(
                 raise
     accept(encoded.end_s, encoded.native_fps)
     return encoded
+
+
+def look_for_overlays(
+    path: Path,
+    picture: Path,
+    identity: FileIdentity | None,
+    pictures: PictureFiles | None,
+    curation: Curation,
+) -> StaticOverlays | None:
+    """Look for the static overlays of a video without encoding it.
+
+    Args:
+        path: The video file, or the folder of its pictures.
+        picture: Where to write the picture that shows them, if there are any.
+        identity: Identity of the file when it was hashed.
+        pictures: The pictures, if the video is given as such.
+        curation: Whether to look, and which masks are known.
+
+    Returns:
+        The overlays; None: the curation does not look for them.
+
+    Raises:
+        BadVideoError: The file has changed, or cannot be decoded.
+        StorageError: The disk is full.
+    """
+    with open_recording(path, pictures) as recording:
+        recording.require_unchanged(identity)
+        facts = inspect(recording)
+        with writing_to(picture.parent):
+            return _write_overlays(_view(curation, recording, facts), facts, picture)
 
 
 def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVideo:
@@ -263,10 +310,9 @@ def _encode(
 ) -> EncodedVideo:
     if facts.is_cut:
         raise _truncated(facts.duration_s, facts.stated_s or facts.duration_s)
-    try:
-        curated = curation.view(recording, facts)
-    except FfmpegError as error:
-        raise _undecodable(error) from None
+    curated = _view(curation, recording, facts)
+    with writing_to(folder.parent):
+        overlays = _write_overlays(curated, facts, folder / OVERLAYS_PICTURE)
     shown = curated.view.crop or Box(x=0, y=0, width=facts.width, height=facts.height)
     width, height = stored_size(shown, settings.short_side_px)
     native = facts.timeline.rate
@@ -329,6 +375,31 @@ def _encode(
             *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES),
             *_damage_notes(damaged_s, facts),
         ],
+        overlays=overlays,
+    )
+
+
+def _view(curation: Curation, recording: Recording, facts: RecordingFacts) -> CuratedView:
+    try:
+        return curation.view(recording, facts)
+    except FfmpegError as error:
+        raise _undecodable(error) from None
+
+
+def _write_overlays(
+    curated: CuratedView, facts: RecordingFacts, picture: Path
+) -> StaticOverlays | None:
+    """Return the overlays of a view, and write the picture that shows them."""
+    seen = curated.overlays
+    if seen is None:
+        return None
+    if seen.boxes:
+        seen.write_picture(picture)
+    return StaticOverlays(
+        boxes=[str(box) for box in seen.boxes],
+        unclear=seen.unclear,
+        width=facts.width,
+        height=facts.height,
     )
 
 

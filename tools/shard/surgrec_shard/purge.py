@@ -8,6 +8,7 @@ from pathlib import Path
 from surgrec.storage import open_owned
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 from surgrec_shard.interrupted import RemovedVideos
+from surgrec_shard.overlay_report import forget_overlays
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.saved_plans import SavedPlans
 
@@ -32,7 +33,7 @@ def purge(
         The paths of their files, which stay.
     """
     names = {name for videos in removed.videos.values() for name in videos}
-    reports = {path: _read(path) for path in sorted(private.path.glob("videos-*.csv"))}
+    reports = {path: _read(path) for path in sorted(_reports(private.path))}
     paths = private.files_of(names) | {
         row["path"] for rows in reports.values() for row in rows if _is_of(row, removed)
     }
@@ -47,9 +48,16 @@ def purge(
         _unlink(path.with_suffix(".partial"))
     for path in _files_that_name(private.path, removed, plans):
         _unlink(path)
+    for source, videos in removed.videos.items():
+        forget_overlays(private, source, videos)
     _empty(work, removed)
     private.forget(names, paths)
     return sorted(paths)
+
+
+def _reports(folder: Path) -> Iterator[Path]:
+    for kind in ("videos", "overlays"):
+        yield from folder.glob(f"{kind}-*.csv")
 
 
 def _read(path: Path) -> list[_Row]:

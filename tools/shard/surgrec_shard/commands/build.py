@@ -17,9 +17,11 @@ from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.inputs import Inputs
+from surgrec_shard.overlay_report import OverlaySummary
 from surgrec_shard.private import PrivateFolder, default_private_folder
 
 _SHOWN_FAILURES = 20
+_SHOWN_OVERLAYS = 5
 
 
 def build(
@@ -156,7 +158,7 @@ def build(
     )
     with stage_progress() as progress:
         result = Build(config, progress).run()
-    _print_result(result, store)
+    _print_result(result, store, is_masked=curate.overlays == "mask")
     return SOME_FAILED if result.failures or result.unread_ends else 0
 
 
@@ -190,7 +192,38 @@ def _check_folders(store: Store, videos: Path | None, private: Path, work: Path)
             )
 
 
-def _print_result(result: BuildResult, store: Store) -> None:
+def _print_overlays(overlays: OverlaySummary, *, is_masked: bool) -> None:
+    """Print how many videos show text or logos that stay, and the boxes of most videos."""
+    if overlays.unclear:
+        videos = counted(overlays.unclear, "video")
+        say(escape(f"static overlays cannot be told in {videos}: {overlays.report} says why"))
+    if not overlays.shared:
+        return
+    advice = (
+        "they are painted black"
+        if is_masked
+        else "paint them black with --curate.overlays mask, or boxes of them with --curate.mask"
+    )
+    videos = counted(overlays.num_videos, "video")
+    say(
+        escape(
+            f"text or logos stay in {videos}: {overlays.report} lists them, with pictures; {advice}"
+        )
+    )
+    for overlay in overlays.shared[:_SHOWN_OVERLAYS]:
+        width, height = overlay.size
+        view = f" {overlay.view}" if overlay.view else ""
+        say(
+            escape(
+                f"  {overlay.box} of {width} x {height} pixels in "
+                f"{counted(len(overlay.videos), 'video')} of {overlay.source}{view}"
+            )
+        )
+    if len(overlays.shared) > _SHOWN_OVERLAYS:
+        say(f"  {len(overlays.shared) - _SHOWN_OVERLAYS} more")
+
+
+def _print_result(result: BuildResult, store: Store, *, is_masked: bool) -> None:
     for failure in result.failures[:_SHOWN_FAILURES]:
         say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
     if len(result.failures) > _SHOWN_FAILURES:
@@ -205,6 +238,8 @@ def _print_result(result: BuildResult, store: Store) -> None:
             f"{result.twins} videos may be copies of each other, by name and length; the report "
             "names them"
         )
+    if result.overlays:
+        _print_overlays(result.overlays, is_masked=is_masked)
     for name, entry in result.corpus.sources.items():
         say(
             f"{name}: {counted(entry.samples, 'clip')} of {counted(entry.videos, 'video')}, "

@@ -10,11 +10,13 @@ from surgrec_shard.curation._curator import CURATED, CuratedStretch, Curator
 from surgrec_shard.curation._listed import ListedStretch, read_listed
 from surgrec_shard.curation._model import FrameModel
 from surgrec_shard.curation._settings import CurateSettings, Curation, own_config
+from surgrec_shard.curation._view import CuratedView
 
 __all__ = [
     "CURATED",
     "CurateSettings",
     "CuratedStretch",
+    "CuratedView",
     "Curation",
     "Curator",
     "FrameModel",

@@ -64,6 +64,8 @@ class CurateSettings:
     score, from 0."""
     model_name: str = ""
     """Word for what the model finds, published as the reason `model:WORD`."""
+    overlays: Literal["off", "report", "mask"] = "off"
+    """Look for text and logos that stay: show them in the private report, or paint them black."""
     splits: tuple[Split, ...] = ("train",)
     """Stored splits whose videos lose stretches; evaluation needs the videos as they are."""
 
@@ -125,6 +127,8 @@ class CurateSettings:
         """
         values, defaults = as_plain(self), as_plain(CurateSettings())
         values["model"] = model.sha256 if model else None
+        # A report changes nothing that is stored, so it may begin and end at any time.
+        values["overlays"] = "mask" if self.overlays == "mask" else "off"
         changed = {
             f"curate.{name}": value for name, value in values.items() if value != defaults[name]
         }
@@ -162,7 +166,14 @@ class Curation:
         """
         settings = self.settings
         masks = (*parse_boxes(settings.mask, "curate.mask"), *self.masks)
-        return find_view(recording, facts, masks, crop=settings.crop, max_cut=settings.max_cut)
+        return find_view(
+            recording,
+            facts,
+            masks,
+            crop=settings.crop,
+            max_cut=settings.max_cut,
+            overlays=settings.overlays,
+        )
 
     def identity(self, settings: CurateSettings) -> str:
         """Return a digest of the video's own lists, masks and settings; empty: it has none."""

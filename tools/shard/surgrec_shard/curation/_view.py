@@ -1,14 +1,12 @@
-"""The view of one video: its masks, and a crop that a first look at its pictures finds."""
+"""The view of one video: its masks, and the overlays and the crop that a first look finds."""
 
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from surgrec.recordings import BadVideoError, PictureReader, Recording, RecordingFacts, stored_size
 from surgrec.recordings.view import Box, View
-from surgrec_shard.curation._crop import Gray, find_crop
-from surgrec_shard.curation._measures import planes_of
+from surgrec_shard.curation._crop import find_crop
+from surgrec_shard.curation._seen_overlays import Look, SeenOverlays, see_overlays
 
 _PICTURES = 32
 """Pictures that are looked at, spread over the video."""
@@ -24,6 +22,8 @@ class CuratedView:
 
     view: View
     notes: tuple[str, ...]
+    overlays: SeenOverlays | None = None
+    """None: they were not looked for."""
 
 
 def find_view(
@@ -33,6 +33,7 @@ def find_view(
     *,
     crop: str,
     max_cut: float,
+    overlays: str = "off",
 ) -> CuratedView:
     """Return the view of a video. A crop that is not sure is refused, and told.
 
@@ -42,6 +43,7 @@ def find_view(
         masks: Boxes that are painted black.
         crop: `border`, `circle` or `none`.
         max_cut: Largest share of the picture that is cut.
+        overlays: `report` looks for static overlays, `mask` also paints them black; `off`.
 
     Raises:
         BadVideoError: A mask is outside the picture, or the file cannot be decoded.
@@ -57,23 +59,34 @@ def find_view(
 
     view = View(masks=masks)
     notes = [f"masked: {'; '.join(map(str, masks))}"] if masks else []
+    if crop == "none" and overlays == "off":
+        return CuratedView(view=view, notes=tuple(notes))
+
+    # One look serves both.
+    look = _look(recording, facts, view)
+    seen = None
+    if overlays != "off":
+        seen = see_overlays(look, masks)
+        if overlays == "mask":
+            view = replace(view, masks=(*masks, *seen.boxes))
+            look = look.painted(seen.boxes)
+        notes += seen.notes(is_masked=overlays == "mask")
 
     if crop != "none":
-        pictures = _look(recording, facts, view)
-        found = find_crop(pictures, circle=crop == "circle", max_cut=max_cut)
+        found = find_crop(look.lumas, circle=crop == "circle", max_cut=max_cut)
         if isinstance(found, str):
             notes.append(f"not cropped: {found}")
         else:
-            box = _enlarged(found, pictures[0].shape, (facts.width, facts.height))
-            if (box.width, box.height) != (facts.width, facts.height):
+            box = _enlarged(found, look.size, look.whole)
+            if (box.width, box.height) != look.whole:
                 view = replace(view, crop=box)
                 notes.append(f"cropped to {box} of {facts.width} x {facts.height} pixels")
 
-    return CuratedView(view=view, notes=tuple(notes))
+    return CuratedView(view=view, notes=tuple(notes), overlays=seen)
 
 
-def _look(recording: Recording, facts: RecordingFacts, view: View) -> list[Gray]:
-    """Return the luma of a few pictures, of keyframes if there are enough of them."""
+def _look(recording: Recording, facts: RecordingFacts, view: View) -> Look:
+    """Return a few pictures, of keyframes if there are enough of them."""
     size = stored_size(facts, _SHORT_SIDE_PX)
     keys = sum(len(part.timeline.keys_s) for part in facts.parts)
     rate = _PICTURES / max(facts.duration_s, 1.0)
@@ -81,12 +94,16 @@ def _look(recording: Recording, facts: RecordingFacts, view: View) -> list[Gray]
     with PictureReader(
         recording, facts, size=size, rate=rate, view=view, keys_only=is_sparse
     ) as pictures:
-        return [np.array(planes_of(picture.data, *size)[0]) for picture in pictures]
+        return Look(
+            pictures=tuple(bytes(picture.data) for picture in pictures),
+            size=size,
+            whole=(facts.width, facts.height),
+        )
 
 
-def _enlarged(box: Box, shape: tuple[int, ...], size: tuple[int, int]) -> Box:
+def _enlarged(box: Box, size: tuple[int, int], whole: tuple[int, int]) -> Box:
     """Return a box of a smaller picture in pixels of the whole one, even, and not larger."""
-    across, down = size[0] / shape[1], size[1] / shape[0]
+    across, down = whole[0] / size[0], whole[1] / size[1]
     left, top = math.ceil(box.x * across), math.ceil(box.y * down)
     right, bottom = (
         math.floor((box.x + box.width) * across),
