@@ -92,7 +92,8 @@ class Build:
     """
 
     def __init__(self, config: BuildConfig, progress: Progress) -> None:
-        self._config = config
+        public = [replace(video, public=video.public or config.public) for video in config.videos]
+        self._config = replace(config, videos=public)
         self._progress = progress
         looks = config.curate.overlays != "off"
         self._overlays = OverlayRecords(config.private) if looks else None
@@ -122,7 +123,6 @@ class Build:
             planned, unplanned = plan_videos(
                 config.videos,
                 config.private,
-                public=config.public,
                 workers=config.workers,
                 progress=lambda done: self._progress("reading", done, len(config.videos)),
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from surgrec.annotations import VideoLabels
@@ -21,7 +21,6 @@ def plan_videos(
     videos: Sequence[Video],
     private: PrivateFolder,
     *,
-    public: bool,
     workers: int,
     progress: Callable[[int], None],
 ) -> tuple[list[PlannedVideo], list[UnplannedVideo]]:
@@ -32,7 +31,6 @@ def plan_videos(
     Args:
         videos: All videos of a build.
         private: The folder of the key.
-        public: Whether all names are stored unchanged.
         workers: Videos read at once.
         progress: Called with the number of videos that are done.
     """
@@ -47,7 +45,7 @@ def plan_videos(
                 unplanned.append(_unplanned(video, "", result))
                 continue
 
-            plan = _plan(video, result, private, public=public or video.public)
+            plan = _plan(video, result, private)
             first = planned.setdefault((video.source, result.sha256), plan)
             if first is not plan:
                 detail = f"the file has the same bytes as {first.video.path}, which is used"
@@ -92,18 +90,18 @@ def _read(private: PrivateFolder, video: Video) -> _ReadVideo | BadVideoError:
         return error
 
 
-def _plan(video: Video, read: _ReadVideo, private: PrivateFolder, *, public: bool) -> PlannedVideo:
-    name = read.sha256[:12] if public else private.video_name(read.sha256)
+def _plan(video: Video, read: _ReadVideo, private: PrivateFolder) -> PlannedVideo:
+    name = read.sha256[:12] if video.public else private.video_name(read.sha256)
 
     if not video.case and not video.patient:
         case = name
-    elif public:
+    elif video.public:
         case = video.patient or video.case
     else:
         case = private.case_name(video.source, video.case, video.patient)
 
     return PlannedVideo(
-        video=replace(video, public=public),
+        video=video,
         id=name,
         case=case,
         annotations=read.annotations,
