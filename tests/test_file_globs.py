@@ -33,6 +33,7 @@ def chosen(folder: Path, include: list[str], exclude: list[str]) -> list[str]:
         (["day/"], ["day/trash"], ["day/a.mp4", "day/x [1].mp4"]),
         (["day/**"], ["x ?1?.mp4"], ["day/a.mp4", "day/trash/c.mp4"]),
         (["x [1].mp4"], [], ["day/x [1].mp4"]),
+        (["**/" * 200 + "*" * 300 + ".AVI"], [], ["b.AVI"]),
         (["?.mp4", "*.AVI"], ["**/c.*"], ["a.mp4", "b.AVI", "day/a.mp4", "trash/d.mp4"]),
     ],
 )
@@ -57,3 +58,10 @@ def test_a_glob_that_matches_nothing_is_refused(folder: Path, glob: str) -> None
     for options in ({"include": [glob]}, {"exclude": [glob]}):
         with pytest.raises(ManifestError, match=r"matches none of 7 files|is empty; give a glob"):
             select_files(files_below(folder), **options)
+
+
+@pytest.mark.slow
+def test_a_glob_that_would_never_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ("a" * 200)).touch()
+    with pytest.raises(ManifestError, match="has too many wildcards"):
+        select_files(files_below(tmp_path), ["*a" * 20 + "b"], [])
