@@ -70,7 +70,7 @@ def select_files(
         exclude: Globs of those files not to take.
 
     Raises:
-        ManifestError: A glob matches no file.
+        ManifestError: A glob matches no file, or its search takes too long.
     """
     included = [_Glob("--include", text) for text in include]
     excluded = [_Glob("--exclude", text) for text in exclude]

@@ -194,5 +194,5 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
 def read_report(private: Path) -> dict[str, dict[str, str]]:
     """Return the rows of the private list of all videos, by file name."""
     (path,) = private.glob("videos-*.csv")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {Path(row["path"]).name: row for row in csv.DictReader(file)}

@@ -58,7 +58,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_another_reader_agrees_with_the_index_on_keys_and_bytes(
     reader: str, readers: Path, tiny_corpus: Path, tmp_path: Path
 ) -> None:
-    corpus = Path(shutil.copytree(tiny_corpus, tmp_path / "corpus"))
+    corpus = Path(shutil.copytree(tiny_corpus, tmp_path / "our corpus"))
     if reader != "datasets":
         export(corpus, reader)
     caches = {"WIDS_CACHE": str(tmp_path / "wids"), "HF_HOME": str(tmp_path / "hf")}
