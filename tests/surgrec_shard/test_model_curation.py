@@ -268,6 +268,9 @@ UNWRITABLE: dict[str, Any] = {
     "has an input of the shape ['N', 3, 4096, 4096], not [N, 3,": lambda path: write_model(
         path, shape=("N", 3, 4096, 4096)
     ),
+    "has an input of the shape [64, 3, 1024, 1024], not [N, 3,": lambda path: write_model(
+        path, shape=(64, 3, 1024, 1024)
+    ),
     "has an input of the shape [4096, 3, 8, 8], not [N, 3,": lambda path: write_model(
         path, shape=(4096, 3, 8, 8)
     ),
@@ -381,6 +384,7 @@ def test_a_model_that_fails_later_costs_the_video_and_is_tried_again(tmp_path: P
     model = FrameModel(write_model(tmp_path / "m.onnx", nodes, values=values))
     with pytest.raises(BadVideoError, match=r"the model of curate\.model fails") as caught:
         model.scores({0: np.ones((3, SIDE, SIDE), np.float32)})
+    assert model.scores({5: np.full((3, SIDE, SIDE), 0.31, np.float32)}) == {5: 3.0}
     assert caught.value.may_pass
 
 

@@ -30,7 +30,9 @@ _MOST_SIDE = 1024
 """Largest side of its pictures."""
 _MOST_PICTURES = 64
 """Most pictures per call that a model may demand."""
-_ALLOWED_S = 120.0
+_MOST_PIXELS = 1 << 24
+"""Most pixels of all pictures of a call."""
+_ALLOWED_S = 600.0
 """Seconds that a call may last."""
 _PICTURES = 8
 """Pictures per call of a model that takes any number."""
@@ -79,14 +81,14 @@ class FrameModel:
         """Return the scores of some pictures, to 4 digits, by their places.
 
         Args:
-            pictures: RGB from 0 to 1, by place: 0 to `batch` - 1.
+            pictures: RGB from 0 to 1, at least one, by place: 0 to `batch` - 1.
 
         Raises:
             BadVideoError: The model fails.
         """
-        batch = np.zeros((self.batch, 3, self.height, self.width), dtype=np.float32)
-        for place, picture in pictures.items():
-            batch[place] = picture
+        # One of them fills the other places: a made-up picture may let the model fail.
+        some = next(iter(pictures.values()))
+        batch = np.stack([pictures.get(place, some) for place in range(self.batch)])
         try:
             scores = self._run(batch)
         except _FaultError as fault:
@@ -222,13 +224,13 @@ def _check_input(session: Any) -> tuple[str, int, int, int]:
         and all(isinstance(side, int) and 1 <= side <= _MOST_SIDE for side in shape[2:])
         and (not isinstance(shape[0], int) or 1 <= shape[0] <= _MOST_PICTURES)
     )
-    if not is_fitting:
+    batch = shape[0] if is_fitting and isinstance(shape[0], int) else _PICTURES
+    if not is_fitting or batch * shape[2] * shape[3] > _MOST_PIXELS:
         raise _FaultError(
             f"has an input of the shape {cut(str(shape))}, not [N, 3, height, width] with a fixed "
-            f"height and width of at most {_MOST_SIDE} and an N of at most {_MOST_PICTURES}; "
-            f"{REMEDY}"
+            f"height and width of at most {_MOST_SIDE}, an N of at most {_MOST_PICTURES}, and at "
+            f"most {_MOST_PIXELS:,} pixels per call; {REMEDY}"
         )
-    batch = shape[0] if isinstance(shape[0], int) else _PICTURES
     return str(only.name), batch, shape[2], shape[3]
 
 
