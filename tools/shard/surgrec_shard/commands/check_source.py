@@ -5,15 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from surgrec.errors import ConfigError
-from surgrec.terminal import SOME_FAILED, escape, print_json, print_result, result_table
+from surgrec.terminal import SOME_FAILED, escape, print_json, print_result, result_table, say
 from surgrec.text import visible
 from surgrec_shard import check_source as checks
 from surgrec_shard.presets import preset_names, read_preset
+from surgrec_shard.split_files import write_evaluation_split
 
 _SHOWN = 20
 
 
-def check_source(words: list[str], *, protocol: str = "", json: bool = False) -> int:
+def check_source(
+    words: list[str], *, protocol: str = "", write_split: Path | None = None, json: bool = False
+) -> int:
     """Compare a copy of a published data set with its preset, before hours of encoding.
 
     It reads names, headers of videos and annotation files, and decodes nothing. Exit status 0: all
@@ -23,10 +26,13 @@ def check_source(words: list[str], *, protocol: str = "", json: bool = False) ->
         words: Name of a preset, or a YAML file like those of presets; then the folder. The word
             `list` alone lists all presets.
         protocol: Name of the split. Default: the first one of the preset.
+        write_split: New file for the split as an evaluation split, which `surgrec evaluate --split`
+            reads.
         json: Print one JSON object instead of tables.
 
     Example:
         surgrec-shard check-source cholec80 /data/cholec80
+        surgrec-shard check-source cholec80 /data/cholec80 --write_split tecno.yaml
     """
     if words == ["list"]:
         _print_presets(json)
@@ -34,6 +40,9 @@ def check_source(words: list[str], *, protocol: str = "", json: bool = False) ->
     if len(words) != 2:
         raise ConfigError("give a preset and a folder, or the word list")
     preset, folder = read_preset(words[0]), Path(words[1])
+    if write_split is not None:
+        write_evaluation_split(preset, folder, protocol, write_split)
+        say(escape(f"evaluation split: {write_split}"))
     found = checks.check_source(preset, folder, protocol)
     if json:
         content = {"preset": preset.name, "is_complete": found.is_complete, **asdict(found)}
