@@ -28,6 +28,8 @@ class VideoLabels:
     """Sorted by time."""
     places: tuple[str, ...] = ()
     """Place of each label: its file and line."""
+    dropped: tuple[Label, ...] = ()
+    """Stretches that a build leaves out, by tracks with `drop`. The value is the reason."""
     zero_lengths: int = 0
     """Rows that end at their start. They label no frame, so they are not in `labels`."""
     left_out: int = 0

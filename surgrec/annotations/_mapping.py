@@ -52,6 +52,8 @@ class Track:
     """Path of the rows in a JSON file. Default: that of the mapping."""
     overlaps: Literal["keep", "latest"] = "keep"
     """Where segments overlap: keep all, or only the one that starts last."""
+    drop: bool = False
+    """Whether a build leaves these stretches out. Their values are no labels, but reasons."""
 
     def __post_init__(self) -> None:
         given = [bool(self.column), bool(self.columns), bool(self.flags)]
@@ -63,6 +65,10 @@ class Track:
         if any(not columns for columns in self.flags.values()):
             raise ManifestError(
                 f"the track {self.task!r} has a flag without columns; list its columns"
+            )
+        if self.drop and fields_of(self.task):
+            raise ManifestError(
+                f"the track {self.task!r} has `drop` and a column in its task; give it one name"
             )
 
     def used_columns(self) -> list[str]:

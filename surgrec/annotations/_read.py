@@ -58,10 +58,13 @@ def read_labels(files: Sequence[LabelFiles], clock: VideoClock | None = None) ->
         Label(task='phase', start_s=0.0, end_s=95.5, value='dissection')
     """
     segments: list[tuple[str, Label]] = []
+    dropped: list[Label] = []
     left_out = 0
     for each in files:
         found = _read(each, clock)
-        segments += found.segments
+        reasons = {track.task for track in each.mapping.tracks if track.drop}
+        segments += [row for row in found.segments if row[1].task not in reasons]
+        dropped += [label for _, label in found.segments if label.task in reasons]
         left_out += found.left_out
 
     has_length = [(place, label) for place, label in segments if label.start_s < label.end_s]
@@ -70,6 +73,7 @@ def read_labels(files: Sequence[LabelFiles], clock: VideoClock | None = None) ->
     return VideoLabels(
         labels=tuple(label for _, label in has_length),
         places=tuple(place for place, _ in has_length),
+        dropped=tuple(label for label in dropped if label.start_s < label.end_s),
         zero_lengths=len(segments) - len(has_length),
         left_out=left_out,
     )

@@ -9,7 +9,7 @@ from surgrec.annotations import VideoLabels
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError, FileIdentity
 from surgrec.recordings.picture_files import open_recording
-from surgrec_shard.curation import ListedStretch, read_listed
+from surgrec_shard.curation import ListedStretch, listed_by, read_listed
 from surgrec_shard.group_records import VideoFailure
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.labels import labels_of
@@ -80,11 +80,13 @@ def _read(private: PrivateFolder, video: Video) -> _ReadVideo | BadVideoError:
     """Return SHA-256, identity and labels of a video file, or why it cannot be read."""
     try:
         with open_recording(video.path, video.pictures) as recording:
+            annotations = labels_of(video, recording)
+            listed = (read_listed(video.drop) if video.drop else ()) + listed_by(annotations)
             return _ReadVideo(
                 sha256=private.sha256(recording),
                 identity=recording.identity,
-                annotations=labels_of(video, recording),
-                listed=read_listed(video.drop) if video.drop else (),
+                annotations=annotations,
+                listed=tuple(sorted(listed, key=lambda each: (each.start_s, each.end_s))),
             )
     except BadVideoError as error:
         return error

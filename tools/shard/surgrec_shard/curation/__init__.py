@@ -7,7 +7,7 @@ Example:
 """
 
 from surgrec_shard.curation._curator import CURATED, CuratedStretch, Curator
-from surgrec_shard.curation._listed import ListedStretch, read_listed
+from surgrec_shard.curation._listed import ListedStretch, listed_by, read_listed
 from surgrec_shard.curation._model import FrameModel
 from surgrec_shard.curation._settings import CurateSettings, Curation, own_config
 from surgrec_shard.curation._view import CuratedView
@@ -21,6 +21,7 @@ __all__ = [
     "Curator",
     "FrameModel",
     "ListedStretch",
+    "listed_by",
     "own_config",
     "read_listed",
 ]

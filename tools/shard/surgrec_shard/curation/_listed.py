@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from surgrec.annotations import VideoLabels
 from surgrec.errors import ManifestError
 from surgrec.table_files import read_table_rows
 from surgrec_shard.sampling import Frames
@@ -63,6 +64,25 @@ def read_listed(path: Path) -> tuple[ListedStretch, ...]:
 
         listed.append(ListedStretch(start_s=start_s, end_s=end_s, reason=reason))
     return tuple(sorted(listed, key=lambda stretch: (stretch.start_s, stretch.end_s)))
+
+
+def listed_by(labels: VideoLabels) -> tuple[ListedStretch, ...]:
+    """Return the stretches that the annotations of a video leave out.
+
+    Raises:
+        ManifestError: A reason is not one word.
+    """
+    for label in labels.dropped:
+        if not REASON.fullmatch(label.value):
+            raise ManifestError(
+                f"the track {label.task!r} drops a stretch with the reason {label.value!r:.60}, "
+                "not one word of lower-case letters, digits, '_' and '-'; give such a word in "
+                "`names` of the mapping, it is published"
+            )
+    return tuple(
+        ListedStretch(start_s=label.start_s, end_s=label.end_s, reason=label.value)
+        for label in labels.dropped
+    )
 
 
 class ListedFilter:
