@@ -21,6 +21,8 @@ def features(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     processes: int = 1,
     random_seed: int | None = None,
+    frame_fps: float = 0.0,
+    frames_from: str = "",
 ) -> int:
     """Extract features of all videos of corpora, or of a folder of video files.
 
@@ -43,6 +45,9 @@ def features(
         device: Device of the encoder; auto uses the GPUs, or the CPU if there is no GPU.
         processes: Videos processed at once, each in its own process; processes share the GPUs.
         random_seed: Replace the weights with random ones from this seed, as a baseline.
+        frame_fps: The videos of the folder are given as pictures, those of each folder are one: how
+            many numbers of pictures pass per second.
+        frames_from: With --frame_fps: regular expression as for `surgrec-shard build`.
 
     Example:
         surgrec features /data/corpus --encoder runs/jepa --out features/jepa
@@ -65,7 +70,9 @@ def features(
     described = ""
     with progress_bars() as bars:
         bar = bars.add_task("videos", visible=False)
-        for video in extract(data, choice, config, out):
+        for video in extract(
+            data, choice, config, out, frame_fps=frame_fps, frames_from=frames_from
+        ):
             described = f" of {video.encoder}"
             windows += video.windows
             failed += video.failed

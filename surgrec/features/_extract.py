@@ -77,6 +77,9 @@ def extract(
     config: ExtractConfig,
     out: Path,
     only: Collection[tuple[str, str]] | None = None,
+    *,
+    frame_fps: float = 0.0,
+    frames_from: str = "",
 ) -> Generator[Extracted, None, None]:
     """Write the features of all windows of all videos; yield the progress after each video.
 
@@ -89,6 +92,10 @@ def extract(
         config: Settings of the extraction.
         out: Folder for the features.
         only: Source and video of the videos of a corpus to process; None for all.
+        frame_fps: Of a folder of videos that are given as pictures: how many of their numbers pass
+            per second. 0: the folder has video files.
+        frames_from: Expression with the named group `frame`, which finds the number in the path of
+            a picture. Empty: the pictures of each folder are a video.
 
     Raises:
         ConfigError: The folder has features of another encoder or setting, another process
@@ -102,7 +109,7 @@ def extract(
         ...     print(video.done, "of", video.total)
     """
     devices = _devices(config)
-    videos = open_videos(data, only)
+    videos = open_videos(data, only, frame_fps=frame_fps, frames_from=frames_from)
     frozen = open_encoder(choice, torch.device("cpu"))
     videos.require(frozen.sampling, allow_repeated_frames=config.allow_repeated_frames)
     settings = feature_settings(frozen, config.stride_s, config.precision)

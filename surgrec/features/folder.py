@@ -20,6 +20,7 @@ from surgrec.clips.machine import require_machine
 from surgrec.errors import SampleError
 from surgrec.features._videos import Piece, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import TimeSpan
+from surgrec.picture_folder import search_pictures
 from surgrec.recordings import (
     BadVideoError,
     FileIdentity,
@@ -29,9 +30,10 @@ from surgrec.recordings import (
     inspect,
     read_frames,
 )
+from surgrec.recordings.picture_files import PictureFiles, open_recording
 from surgrec.stream.sampling_checks import RepeatedFrames
 from surgrec.terminal import escape, say
-from surgrec.video_folder import printable_name, search_folder
+from surgrec.video_folder import files_below, open_archives, printable_name, search_folder
 
 SOURCE = "videos"
 """Value of the column `source` for a folder, and name of the folder of its features."""
@@ -41,15 +43,26 @@ _Square = UInt8[np.ndarray, "s s 3"]
 
 
 class VideoFolder(VideoSet):
-    """Every video file below a folder; each is its own case.
+    """Every video below a folder; each is its own case.
 
     Places that could not be searched are listed like videos.
+
+    Args:
+        folder: The folder.
+        frame_fps: If the videos are given as pictures: how many of their numbers pass per second.
+        frames_from: Expression that finds the number in the path of a picture. Empty: the pictures
+            of each folder are a video.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, frame_fps: float = 0.0, frames_from: str = "") -> None:
         self._folder = folder
 
-        found = search_folder(folder)
+        if frame_fps:
+            files = open_archives(files_below(folder))
+            found = search_pictures(files, frame_fps, frames_from)
+        else:
+            found = search_folder(folder)
+        self._pictures = found.pictures
         for line in found.counts():
             say(escape(line))
 
@@ -80,7 +93,7 @@ class VideoFolder(VideoSet):
     def open(self, entry: VideoEntry) -> "VideoFile":
         """Open one video file."""
         path = self._paths[entry.video]
-        return VideoFile(path, self._problems.get(path))
+        return VideoFile(path, self._problems.get(path), self._pictures.get(path))
 
 
 class VideoFile(VideoReader):
@@ -89,16 +102,22 @@ class VideoFile(VideoReader):
     Args:
         path: The file.
         problem: Why it cannot be used, if that is known.
+        pictures: The pictures, if the video is given as such.
     """
 
-    def __init__(self, path: Path, problem: BadVideoError | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        problem: BadVideoError | None = None,
+        pictures: PictureFiles | None = None,
+    ) -> None:
+        self._path, self._pictures = path, pictures
         self._identity: FileIdentity | None = None
         self._problem: BadVideoError | None = None
         try:
             if problem is not None:
                 raise problem
-            with Recording(path) as recording:
+            with open_recording(path, pictures) as recording:
                 self._identity = recording.identity
                 self.digest = recording.sha256()
             self.name = self.digest[:12]
@@ -171,7 +190,7 @@ class VideoFile(VideoReader):
         """Open the file again, and refuse one that has changed."""
         if self._problem is not None:
             raise self._problem
-        recording = Recording(self._path)
+        recording = open_recording(self._path, self._pictures)
         try:
             recording.require_unchanged(self._identity)
         except BadVideoError:

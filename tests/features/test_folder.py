@@ -25,7 +25,7 @@ from surgrec.recordings import process
 from surgrec.terminal import SOME_FAILED
 from tests.features.conftest import CONFIG, content
 from tests.support.clocks import overwrite
-from tests.support.tool import build_folder, ffmpeg, ffprobe, run_here
+from tests.support.tool import build_folder, ffmpeg, ffprobe, refusal, run_here, surgrec_here
 from tests.support.videos import make_video
 
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")
@@ -487,3 +487,18 @@ def test_a_folder_and_a_file_may_have_names_that_are_not_utf8(
     result = read_features(tmp_path / "out")
     assert {row.video for row in result.rows} == {"M\\xfcller.mp4"}
     assert [window.video for window in result.failed] == ["kaputt\\xff.mp4"]
+
+
+def test_videos_that_are_given_as_pictures_have_features(run_dir: Path, tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    for name in ("op1", "op2"):
+        (videos / name).mkdir(parents=True)
+        source = ("-f", "lavfi", "-i", f"testsrc2=s=96x64:r=8:d={3 + int(name[-1])}")
+        ffmpeg(*source, videos / name / "p%d.jpg")
+    words = ("features", videos, "--encoder", run_dir, "--out", out, "--device", "cpu")
+    run = surgrec_here(*words, "--frame_fps", 8)
+    assert run.returncode == 0, run.stderr
+    found = read_features(out)
+    assert {row.video for row in found.rows} == {"op1", "op2"}
+    told = refusal(surgrec_here(*words, "--frames_from", "(?P<frame>[0-9]+)"))
+    assert "frames_from needs frame_fps" in told

@@ -6,10 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from surgrec.annotations import PLAIN, LabelFiles, VideoLabels, read_labels, read_mapping
+from surgrec.annotations import PLAIN, Label, LabelFiles, VideoLabels, read_labels, read_mapping
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.ranges import Range
-from surgrec.recordings import BadVideoError, Recording
+from surgrec.recordings import BadVideoError
+from surgrec.recordings.picture_files import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    PictureFiles,
+    open_recording,
+)
 from surgrec.terminal import escape, print_json, print_result, result_table, strip
 from surgrec.text import counted, visible
 from surgrec_shard.label_checks import LabelCounts, count_oddities
@@ -25,6 +31,7 @@ def labels(
     *,
     mapping: Path | None = None,
     video: Path | None = None,
+    frame_fps: Annotated[float, Range(0, HIGHEST_RATE)] = 0.0,
     names: dict[str, str] = {},  # noqa: B006 - only read
     rows: Annotated[int, Range(1, 10_000)] = 20,
     json: bool = False,
@@ -40,6 +47,7 @@ def labels(
             start_s, end_s and value.
         video: The video, if the times of the labels need its clock. Labels behind its end are
             counted.
+        frame_fps: If the video is a folder of pictures: how many of their numbers pass per second.
         names: Named groups of the video's path, such as {case: "07"}, that the mapping uses.
         rows: Number of labels in the table.
         json: Print all labels and counts as one JSON object.
@@ -53,9 +61,12 @@ def labels(
         names=names,
     )
     clock = None
+    if frame_fps and (video is None or frame_fps < LOWEST_RATE):
+        raise ConfigError(f"--frame_fps needs --video FOLDER, and {LOWEST_RATE:g} or more")
     if video is not None:
+        pictures = PictureFiles(rate=frame_fps) if frame_fps else None
         try:
-            with Recording(video) as recording:
+            with open_recording(video, pictures) as recording:
                 clock = clock_of(recording)
         except BadVideoError as error:
             raise ManifestError(f"{video}: {error}; give another --video") from None
@@ -73,7 +84,10 @@ def labels(
             {**asdict(label), "place": place}
             for label, place in zip(found.labels, found.places, strict=True)
         ]
-        print_json({"video_s": end_s, "counts": asdict(counts), "labels": shown})
+        dropped = [asdict(label) for label in found.dropped]
+        print_json(
+            {"video_s": end_s, "counts": asdict(counts), "labels": shown, "dropped": dropped}
+        )
         return
     _print_labels(found, counts, end_s, rows, ", ".join(files))
 
@@ -95,10 +109,10 @@ def _print_labels(
     if len(found.labels) > rows:
         print_result(f"... and {len(found.labels) - rows} more")
 
-    last_s = max((label.end_s for label in found.labels), default=0.0)
+    last_s = max((label.end_s for label in (*found.labels, *found.dropped)), default=0.0)
     whole_s = max(end_s or 0.0, last_s)
     by_task: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
-    for label in found.labels:
+    for label in (*found.labels, *found.dropped):
         by_task[label.task].append((label.start_s, label.end_s, label.value))
     for task, segments in list(by_task.items())[:_MOST_TASKS]:
         _print_strip(task, segments, whole_s)
@@ -113,7 +127,14 @@ def _print_labels(
     odd = ", ".join(
         counted(value, words.removesuffix("s"), words) for words, value in named.items() if value
     )
+    if found.dropped:
+        number = counted(len(found.dropped), "stretch", "stretches")
+        print_result(f"\na build leaves out {number}, {_seconds(found.dropped):.1f} s")
     print_result(f"\n{counted(len(found.labels), 'label')}, {video}, {odd or 'nothing odd'}")
+
+
+def _seconds(stretches: Sequence[Label]) -> float:
+    return sum(stretch.end_s - stretch.start_s for stretch in stretches)
 
 
 def _print_strip(task: str, segments: Sequence[tuple[float, float, str]], whole_s: float) -> None:
