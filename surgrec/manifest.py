@@ -4,11 +4,11 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from surgrec.annotations import PLAIN, LabelFiles, LabelMapping, Track, read_mapping
 from surgrec.errors import ConfigError, ManifestError
@@ -168,61 +168,67 @@ def read_manifest(
     return videos
 
 
-def videos_of_folder(
-    found: FoundVideos,
-    *,
-    source: str,
-    domain: str,
-    split: Split = "train",
-    license: str = "",
-    case_from: str = "",
-    view_from: str = "",
-) -> list[Video]:
+@dataclass(frozen=True, kw_only=True)
+class SharedMetadata:
+    """Metadata of all videos of a folder or of a list."""
+
+    source: str
+    domain: str
+    split: Split = "train"
+    license: str = ""
+    case_from: str = ""
+    """A regular expression with one group, searched in the path of each video; the group is the
+    case. Empty: each video is a separate case."""
+    view_from: str = ""
+    """As `case_from`; the group is the view, which may be empty."""
+
+    def of_videos(
+        self, names: Sequence[str], of_pictures: Sequence[Mapping[str, str]] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the fields of each video.
+
+        Args:
+            names: The paths of the videos.
+            of_pictures: Named groups of the paths of videos that are given as pictures.
+
+        Raises:
+            ManifestError: An expression does not match a path.
+        """
+        cases = _groups(names, self.case_from, "case", of_pictures)
+        views = _groups(names, self.view_from, "view", of_pictures)
+        for case, view in zip(cases, views, strict=True):
+            yield {
+                "source": self.source,
+                "domain": self.domain,
+                "split": self.split,
+                "license": self.license,
+                "case": case,
+                "view": view,
+            }
+
+
+def videos_of_folder(found: FoundVideos, metadata: SharedMetadata) -> list[Video]:
     """Return the videos that a search of a folder found, with their metadata.
 
     Args:
         found: The videos.
-        source: Source of all videos.
-        domain: Domain of all videos.
-        split: Stored split of all videos.
-        license: Terms of use of all videos.
-        case_from: A regular expression with one group, searched in the path relative to the folder;
-            the group is the case. Empty: each video is a separate case.
-        view_from: As `case_from`; the group is the view, which may be empty.
+        metadata: Metadata of all of them. Expressions are searched in paths relative to the folder.
 
     Raises:
         ManifestError: An expression does not match a path.
     """
     names = [printable_name(path.relative_to(found.folder)) for path in found.paths]
     of_pictures = [found.names.get(path, {}) for path in found.paths]
-
-    cases = _groups(names, case_from, "case", of_pictures)
-    views = _groups(names, view_from, "view", of_pictures)
-
     return [
-        Video(
-            path=path,
-            source=source,
-            domain=domain,
-            case=case,
-            split=split,
-            license=license,
-            view=view,
-            pictures=found.pictures.get(path),
-        )
-        for path, case, view in zip(found.paths, cases, views, strict=True)
+        Video(path=path, pictures=found.pictures.get(path), **fields)
+        for path, fields in zip(found.paths, metadata.of_videos(names, of_pictures), strict=True)
     ]
 
 
 def videos_of_list(
     path: Path,
+    metadata: SharedMetadata,
     *,
-    source: str,
-    domain: str,
-    split: Split = "train",
-    license: str = "",
-    case_from: str = "",
-    view_from: str = "",
     unit: ListUnit = "s",
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Video]:
@@ -230,12 +236,7 @@ def videos_of_list(
 
     Args:
         path: The list. Paths in it are relative to its folder.
-        source: Source of all videos.
-        domain: Domain of all videos.
-        split: Stored split of all videos.
-        license: Terms of use of all videos.
-        case_from: As for `videos_of_folder`, searched in the paths as they are written.
-        view_from: As `case_from`.
+        metadata: Metadata of all videos. Expressions are searched in paths as they are written.
         unit: Unit of the starts and ends of segments.
         tell: Called with a sentence if the file is not UTF-8.
 
@@ -244,25 +245,13 @@ def videos_of_list(
     """
     listed = read_video_list(path, tell)
     names = [printable_name(Path(video.path)) for video in listed]
-    cases = _groups(names, case_from, "case")
-    views = _groups(names, view_from, "view")
-
     segments = LabelMapping(
         grammar="segments", tracks=[_LISTED], start="start", end="end", unit=unit
     )
 
     return [
-        Video(
-            path=path.parent / video.path,
-            source=source,
-            domain=domain,
-            case=case,
-            split=split,
-            license=license,
-            view=view,
-            labels=_labels_of(video, segments),
-        )
-        for video, case, view in zip(listed, cases, views, strict=True)
+        Video(path=path.parent / video.path, labels=_labels_of(video, segments), **fields)
+        for video, fields in zip(listed, metadata.of_videos(names), strict=True)
     ]
 
 

@@ -7,12 +7,22 @@ import pytest
 
 from surgrec.annotations import PLAIN, LabelFiles, VideoClock, read_labels
 from surgrec.errors import ManifestError
-from surgrec.manifest import Video, read_manifest, videos_of_folder, videos_of_list
+from surgrec.manifest import (
+    SharedMetadata,
+    Video,
+    read_manifest,
+    videos_of_folder,
+    videos_of_list,
+)
 from surgrec.recordings.picture_files import PictureFiles
 from surgrec.video_folder import search_folder
 
 HEADER = "path,source,domain,case,split"
 ROW = "a.mp4,alpha,laparoscopy,case 1,train"
+
+
+def metadata(**fields: Any) -> SharedMetadata:
+    return SharedMetadata(source="alpha", domain="open", **fields)
 
 
 def write(folder: Path, *lines: str, end: str = "\n", encoding: str = "utf-8") -> Path:
@@ -166,7 +176,7 @@ def test_a_list_without_a_header_gives_videos_and_labels(tmp_path: Path) -> None
         'c1/a.mp4 3\n"c2/my video.mp4"\t2 4.5 suturing\n/data/b.mp4 0\n\n'
         '"c2/my video.mp4" 5 6 knot\nc1/a.mp4 3\n'
     )
-    videos = videos_of_list(path, source="alpha", domain="open", case_from="([^/]+)/[^/]+$")
+    videos = videos_of_list(path, metadata(case_from="([^/]+)/[^/]+$"))
     assert [(str(each.path), each.case) for each in videos] == [
         (f"{tmp_path}/c1/a.mp4", "c1"),
         (f"{tmp_path}/c2/my video.mp4", "c2"),
@@ -179,7 +189,7 @@ def test_a_list_without_a_header_gives_videos_and_labels(tmp_path: Path) -> None
     ]
 
     path.write_text('a.mp4,3\n"b, 1.mp4",20,45,suturing\n')
-    videos = videos_of_list(path, source="alpha", domain="open", unit="frame")
+    videos = videos_of_list(path, metadata(), unit="frame")
     assert [each.path.name for each in videos] == ["a.mp4", "b, 1.mp4"]
     assert clip_labels(videos[1]) == [("label", 2.0, 4.5, "suturing")]
 
@@ -200,13 +210,13 @@ def test_a_line_of_a_list_with_another_form_is_refused(
     path = tmp_path / "train.txt"
     path.write_text(text)
     with pytest.raises(ManifestError, match=message):
-        videos_of_list(path, source="alpha", domain="open")
+        videos_of_list(path, metadata())
 
 
 def test_times_of_a_list_that_are_no_numbers_name_their_line(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("my nice video.mp4 1\n")
-    (video,) = videos_of_list(path, source="alpha", domain="open")
+    (video,) = videos_of_list(path, metadata())
     with pytest.raises(ManifestError, match=r"train.txt, line 1: start is 'nice'; write a number"):
         clip_labels(video)
 
@@ -338,9 +348,7 @@ def test_a_folder_gives_its_videos_in_the_order_of_their_paths(tmp_path: Path) -
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    videos = videos_of_folder(
-        search_folder(tmp_path), source="alpha", domain="open", split="val", license="CC0"
-    )
+    videos = videos_of_folder(search_folder(tmp_path), metadata(split="val", license="CC0"))
     assert [str(video.path.relative_to(tmp_path)) for video in videos] == [
         "a.avi",
         "b/1.mkv",
@@ -356,9 +364,7 @@ def test_case_from_takes_the_case_from_the_path(tmp_path: Path) -> None:
     for name in ("case12/left.mp4", "case7/right.mp4"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    videos = videos_of_folder(
-        search_folder(tmp_path), source="alpha", domain="open", case_from=r"case(\d+)/"
-    )
+    videos = videos_of_folder(search_folder(tmp_path), metadata(case_from=r"case(\d+)/"))
     assert [video.case for video in videos] == ["12", "7"]
 
 
@@ -377,9 +383,7 @@ def test_a_case_from_that_finds_no_case_is_refused(
 ) -> None:
     (tmp_path / "case1.mp4").touch()
     with pytest.raises(ManifestError, match=message):
-        videos_of_folder(
-            search_folder(tmp_path), source="alpha", domain="open", case_from=case_from
-        )
+        videos_of_folder(search_folder(tmp_path), metadata(case_from=case_from))
 
 
 def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from surgrec_shard.presets import FOLDER, find_source, preset_names, read_preset
 
 from surgrec.annotations import VideoClock, read_labels
 from surgrec.errors import ConfigError, ManifestError
+from surgrec.evaluation.split import CaseVideo, divide, read_split
 from surgrec.manifest import KNOWN_DOMAINS
 from tests.support.files import lock_folder
 from tests.support.tool import QUICK, read_report, refusal, run_here
 from tests.support.videos import make_video
 from tests.surgrec_shard.preset_layouts import LAYOUTS
+from tests.surgrec_shard.test_picture_builds import make_pictures
 
 CLOCK = VideoClock(pictures_s=np.arange(250) / 25, end_s=10.0)
 
@@ -56,7 +58,7 @@ def test_a_tree_in_the_published_layout_is_read_back_right(name: str, tmp_path: 
     for path, (case, view, split, labels) in layout.found.items():
         each = by_path[path]
         assert (each.case, each.view, each.split, each.missing) == (case, view, split, ())
-        pictures = each.pictures
+        pictures = len(each.pictures)
         clock = VideoClock(pictures_s=np.arange(pictures) * 1.0, end_s=pictures * 1.0)
         read = read_labels(each.labels, clock if pictures else CLOCK)
         assert [
@@ -121,8 +123,11 @@ def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
     assert "--domain cannot be used here: a preset gives cases" in told
     told = refusal(run_here(*build, "cataract101"))
     assert "holds no file that cataract101 describes" in told
-    told = refusal(run_here(*build, "cholect50"))
-    assert "cholect50 consists of pictures, and --preset builds videos" in told
+    told = refusal(run_here(*build, "glenda"))
+    assert "glenda consists of pictures, and the rate of their numbers is not published" in told
+    assert "give it with --frame_fps" in told
+    told = refusal(run_here(*build, "cholect50", "--frame_fps", 1))
+    assert "--frame_fps cannot be used here" in told
     told = refusal(run_here("build", *out, "--videos", folder, "--protocol", "tecno"))
     assert "give --preset NAME as well" in told
 
@@ -130,6 +135,79 @@ def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
     told = refusal(run_here(*build, "cholec80"))
     assert "1 of 2 videos lack annotation files (the first, " in told
     assert "tool_annotations/video41-tool.txt" in told
+
+
+def test_a_preset_of_pictures_builds_labels_on_the_clock_of_its_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    make_pictures(folder / "train", seconds=6, rate=1)
+    for number in range(6):  # numbers of the video; the first picture is that of second 4
+        (folder / "train" / f"p{number}.jpg").rename(folder / f"train/1_{100 + 25 * number}.jpg")
+    rows = [f"1,{100 + 25 * number},{float(number > 3)},0,0,1,1,1" for number in range(6)]
+    header = "vid,frame,C1,C2,C3,cvs_annotator_1,cvs_annotator_2,cvs_annotator_3"
+    (folder / "all_metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+
+    corpus = tmp_path / "corpus"
+    words = ("build", "--preset", "endoscapes2023", "--videos", folder, "--out", corpus, *QUICK)
+    built = run_here(*words)
+    assert built.returncode == 0, built.stderr
+    clips = parquet.read_table(corpus / "endoscapes2023/index.parquet").to_pylist()
+    assert {(clip["case"], clip["split"], clip["native_fps"]) for clip in clips} == {
+        ("1", "train", 1.0)
+    }
+    assert sum(clip["duration_s"] for clip in clips) == 6
+    labels = parquet.read_table(corpus / "endoscapes2023/labels.parquet").to_pylist()
+    times = [(label["start_s"], label["end_s"]) for label in labels if label["value"] == "C1"]
+    assert (min(times)[0], max(times)[1]) == (4, 6)
+
+
+def test_a_preset_of_pictures_without_a_rate_takes_that_of_the_user(tmp_path: Path) -> None:
+    frames = tmp_path / "set/DS/pathology/frames/v_7_s_0-9"
+    make_pictures(frames, seconds=3)
+    for picture in list(frames.iterdir()):
+        picture.rename(frames / picture.name.replace("p", "f_", 1))
+    out = ("--out", tmp_path / "corpus", "--frame_fps", 8)
+    built = run_here("build", "--preset", "glenda", "--videos", tmp_path / "set", *out, *QUICK)
+    assert built.returncode == 0, built.stderr
+    clips = parquet.read_table(tmp_path / "corpus/glenda/index.parquet").to_pylist()
+    assert sum(clip["duration_s"] for clip in clips) == 3
+
+
+def test_rates_of_presets_are_those_of_their_labels() -> None:
+    presets = [read_preset(name) for name in preset_names()]
+    rated = {
+        preset.name: {rule.mapping.fps for rule in preset.labels if rule.mapping.unit == "frame"}
+        for preset in presets
+        if preset.frame_fps
+    }
+    assert rated == {preset.name: {preset.frame_fps} for preset in presets if preset.frame_fps}
+    assert len(rated) == 6
+
+
+def test_a_published_split_becomes_an_evaluation_split(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree)
+    path = tmp_path / "split.yaml"
+    words = ("check-source", "cholec80", folder, "--write_split", path)
+    run = run_here(*words)
+    assert f"evaluation split: {path}" in run.stderr
+    split = read_split(path)
+    assert split.name == f"cholec80-endonet-{read_preset('cholec80').splits['endonet'].status}"
+    assert split.rules == {
+        "train": {"sources": ["cholec80"], "cases": ["01"]},
+        "test": {"sources": ["cholec80"], "cases": ["41"]},
+    }
+    videos = [
+        CaseVideo(source="cholec80", case=case, video=case, stored="train")
+        for case in ("01", "41", "80")
+    ]
+    parts = divide(split, videos)
+    assert [video.case for video in (*parts.train, *parts.test)] == ["01", "41"]
+
+    assert "exists; give another --write_split" in refusal(run_here(*words))
+    shutil.rmtree(folder / "videos")
+    (folder / "videos").mkdir()
+    write(folder, {"videos/video01.mp4": ""})
+    told = refusal(run_here(*words[:-1], tmp_path / "new.yaml"))
+    assert "has 1 case of train and 0 cases of test" in told
 
 
 def test_a_preset_of_the_user_is_read_from_a_file(tmp_path: Path) -> None:

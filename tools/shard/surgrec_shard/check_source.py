@@ -162,8 +162,8 @@ def _positive(text: str) -> float:
 def _clock(recording: FoundRecording, header: _Header) -> VideoClock:
     """Return a clock of constant rate: that of the header, or one picture per second."""
     if recording.pictures:
-        times = np.arange(recording.pictures, dtype=np.float64)
-        return VideoClock(pictures_s=times, end_s=float(recording.pictures))
+        count = len(recording.pictures)
+        return VideoClock(pictures_s=np.arange(count, dtype=np.float64), end_s=float(count))
     fps = header.fps or 25.0
     count = min(max(round(header.duration_s * fps), 1), _MOST_FRAMES)
     return VideoClock(pictures_s=np.arange(count) / fps, end_s=count / fps)
@@ -230,7 +230,7 @@ def _totals(
             ("hours", expected.hours, round(hours, 2), _ACCEPTED),
         ]
     else:
-        pictures = sum(recording.pictures for recording in found.recordings)
+        pictures = sum(len(recording.pictures) for recording in found.recordings)
         counts.append(("pictures", expected.pictures, pictures, 0.0))
 
     if expected.rows is not None:

@@ -1,14 +1,14 @@
 """Which videos a build takes: from a manifest, a folder, a list, or a published data set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from surgrec.errors import ConfigError
 from surgrec.file_globs import select_files
 from surgrec.manifest import (
     ListUnit,
-    Split,
+    SharedMetadata,
     Video,
     read_manifest,
     videos_of_folder,
@@ -43,12 +43,7 @@ class Inputs:
     list_unit: ListUnit
     preset: str
     protocol: str
-    source: str
-    domain: str
-    split: Split
-    license: str
-    case_from: str
-    view_from: str
+    metadata: SharedMetadata
     include: list[str]
     exclude: list[str]
     frame_fps: float
@@ -84,26 +79,31 @@ class Inputs:
         place = "--videos" if self.videos is not None else "--video_list"
         if self.ignore_columns:
             raise ConfigError(f"--ignore_columns needs --manifest; {place} has no columns")
-        if not self.source or not self.domain:
+        if not self.metadata.source or not self.metadata.domain:
             raise ConfigError(f"{place} needs --source NAME and --domain NAME")
         return self._of_folder(tell) if self.videos is not None else self._of_list(tell)
 
     def _of_preset(self) -> ChosenVideos:
         if self.videos is None or self.manifest is not None or self.video_list is not None:
             raise ConfigError("--preset needs --videos FOLDER; remove --manifest and --video_list")
+        preset = read_preset(self.preset)
+        needs_rate = preset.media == "pictures" and not preset.frame_fps
+        files = tuple(name for name in _FILES if name != "frame_fps" or not needs_rate)
         self._require_unset(
-            (*_METADATA, *_FILES, "ignore_columns"),
-            "a preset gives cases, labels and splits itself",
+            (*_METADATA, *files, "ignore_columns"),
+            "a preset gives cases, labels, splits and known rates itself",
         )
-        videos, left_out = videos_of_preset(read_preset(self.preset), self.videos, self.protocol)
+        self._require_rate()
+        videos, left_out = videos_of_preset(
+            preset, self.videos, self.protocol, frame_fps=self.frame_fps
+        )
         return ChosenVideos(videos=videos, left_out=left_out)
 
     def _of_folder(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.videos is not None
         if self.frames_from and not self.frame_fps:
             raise ConfigError("--frames_from needs --frame_fps, the rate of the pictures' numbers")
-        if 0 < self.frame_fps < LOWEST_RATE:
-            raise ConfigError(f"frame_fps is {self.frame_fps:g}; give {LOWEST_RATE:g} or more")
+        self._require_rate()
 
         files = select_files(files_below(self.videos), self.include, self.exclude)
         if self.frame_fps:
@@ -112,40 +112,27 @@ class Inputs:
             found = search_files(files)
         for line in found.counts():
             tell(line)
-        videos = videos_of_folder(
-            found,
-            source=self.source,
-            domain=self.domain,
-            split=self.split,
-            license=self.license,
-            case_from=self.case_from,
-            view_from=self.view_from,
-        )
+        videos = videos_of_folder(found, self.metadata)
         return ChosenVideos(videos=videos, left_out=found.left_out, excluded=found.excluded)
 
     def _of_list(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.video_list is not None
         self._require_unset(_FILES, "only a folder of videos has them")
 
-        videos = videos_of_list(
-            self.video_list,
-            source=self.source,
-            domain=self.domain,
-            split=self.split,
-            license=self.license,
-            case_from=self.case_from,
-            view_from=self.view_from,
-            unit=self.list_unit,
-            tell=tell,
-        )
+        videos = videos_of_list(self.video_list, self.metadata, unit=self.list_unit, tell=tell)
         return ChosenVideos(videos=videos)
+
+    def _require_rate(self) -> None:
+        if 0 < self.frame_fps < LOWEST_RATE:
+            raise ConfigError(f"frame_fps is {self.frame_fps:g}; give {LOWEST_RATE:g} or more")
 
     def _require_unset(self, options: Sequence[str], why: str) -> None:
         """Refuse options that have no effect here."""
+        values = {name: getattr(self, name, None) for name in options} | {
+            name: value for name, value in asdict(self.metadata).items() if name in options
+        }
         given = [
-            name
-            for name in options
-            if getattr(self, name) and (name, getattr(self, name)) != ("split", "train")
+            name for name, value in values.items() if value and (name, value) != ("split", "train")
         ]
         if given:
             words = ", ".join(f"--{name}" for name in given)

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,14 @@ from surgrec.annotations import (
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.json_files import typed
 from surgrec.manifest import SPLITS, Split, Video
+from surgrec.recordings import BadVideoError
+from surgrec.recordings.picture_files import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    PICTURE_SUFFIXES,
+    PictureFiles,
+    number_of,
+)
 from surgrec.text import counted
 from surgrec.user_patterns import NamedPattern
 from surgrec.video_folder import (
@@ -44,7 +52,6 @@ FOLDER = Path(__file__).parent / "sources"
 SplitOf = Callable[[Mapping[str, str]], str]
 _SPELLINGS = {"validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 _REMEDY = "correct the preset"
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 _GENERATED = "_"
 """First letter of groups that find a file but do not tell recordings apart, such as `_frame`."""
 
@@ -158,12 +165,21 @@ class Preset:
     """The first one is the default."""
     expected: Expected = field(default_factory=Expected)
     media: Literal["videos", "pictures"] = "videos"
+    frame_fps: float = 0.0
+    """Of a set of pictures: how many of their numbers pass per second. 0: it is not published."""
     procedure: str = ""
     traps: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.videos:
             raise ManifestError(f"a preset needs at least one rule of videos; {_REMEDY}")
+        if self.frame_fps and not LOWEST_RATE <= self.frame_fps <= HIGHEST_RATE:
+            raise ManifestError(
+                f"frame_fps is {self.frame_fps:g}; give a number from {LOWEST_RATE:g} to "
+                f"{HIGHEST_RATE:g}"
+            )
+        if self.frame_fps and self.media == "videos":
+            raise ManifestError("frame_fps needs `media: pictures`; remove it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +187,7 @@ class FoundRecording:
     """A recording of a preset that was found in a folder."""
 
     path: Path
-    """The video, or the first picture."""
+    """The video, or the first of the pictures by name."""
     names: Mapping[str, str]
     case: str
     view: str
@@ -180,7 +196,8 @@ class FoundRecording:
     labels: tuple[LabelFiles, ...]
     missing: tuple[str, ...]
     """Annotation files that are not there."""
-    pictures: int = 0
+    pictures: tuple[tuple[int, Path], ...] = ()
+    """Number and file of each picture, of a set of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +261,7 @@ def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource
     case_of = _table(files, table) if table else {}
     recordings = []
     used: set[Path] = set()
-    for (video, paths), names in found:
+    for video, members, names in found:
         case = fill(video.case, names, preset.name)
         if table:
             if plain_name(case) not in case_of:
@@ -261,33 +278,39 @@ def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource
                 missing.append(fill(label.files, names, preset.name))
         recordings.append(
             FoundRecording(
-                path=paths[0],
+                path=members[0][1],
                 names=names,
                 case=case,
                 view=fill(video.view, names, preset.name),
                 split=split_of(names),
                 labels=tuple(labels),
                 missing=tuple(missing),
-                pictures=len(paths) if preset.media == "pictures" else 0,
+                pictures=tuple(sorted(members)) if preset.media == "pictures" else (),
             )
         )
     return FoundSource(recordings=recordings, left_out=left_out, unused=files.unused(preset, used))
 
 
 def videos_of_preset(
-    preset: Preset, folder: Path, protocol: str = ""
+    preset: Preset, folder: Path, protocol: str = "", frame_fps: float = 0.0
 ) -> tuple[list[Video], list[LeftOut]]:
     """Return the videos of a data set with their metadata, and the files left out.
 
+    Args:
+        preset: The preset.
+        folder: The user's copy of the data set.
+        protocol: Name of the split. Default: the first one of the preset.
+        frame_fps: Of a set of pictures without a published rate: how many numbers pass per second.
+
     Raises:
-        ConfigError: The preset has pictures instead of videos, or no such split.
+        ConfigError: The preset has pictures without a rate, or no such split.
         ManifestError: The folder holds no video of the preset, or lacks annotation files.
     """
-    if preset.media == "pictures":
+    rate = preset.frame_fps or frame_fps
+    if preset.media == "pictures" and not rate:
         raise ConfigError(
-            f"{preset.name} consists of pictures, and --preset builds videos; list the folders of "
-            "pictures in a manifest with their rate in the column fps, or build them with "
-            "--frame_fps and --frames_from"
+            f"{preset.name} consists of pictures, and the rate of their numbers is not published; "
+            "give it with --frame_fps, such as 1 for one number per second"
         )
     found = find_source(preset, folder, protocol)
     lacking = [recording for recording in found.recordings if recording.missing]
@@ -316,13 +339,31 @@ def videos_of_preset(
                 procedure=preset.procedure,
                 view=recording.view,
                 license=preset.license,
-                labels=recording.labels,
+                labels=_on_pictures(recording, rate),
                 public=True,
+                pictures=PictureFiles(rate=rate, files=recording.pictures)
+                if recording.pictures
+                else None,
             )
         )
     if not videos:
         raise ManifestError(f"{folder}: the split has no place for any case; give another one")
     return videos, left_out
+
+
+def _on_pictures(recording: FoundRecording, rate: float) -> tuple[LabelFiles, ...]:
+    """Return the labels of a recording on the clock that begins with its first picture."""
+    if not recording.pictures:
+        return recording.labels
+    first = recording.pictures[0][0]
+    return tuple(
+        replace(
+            files, mapping=replace(files.mapping, origin=files.mapping.origin + first, fps=rate)
+        )
+        if files.mapping.unit == "frame"
+        else files
+        for files in recording.labels
+    )
 
 
 def _read(path: Path) -> Preset:
@@ -349,10 +390,11 @@ def _split_rule(preset: Preset, protocol: str) -> SplitRule | None:
 
 def _matches(
     preset: Preset, files: FolderFiles
-) -> tuple[list[tuple[tuple[VideoRule, list[Path]], dict[str, str]]], list[LeftOut]]:
-    """Return the recordings of a folder: rule, files, and the names in their paths."""
+) -> tuple[list[tuple[VideoRule, list[tuple[int, Path]], dict[str, str]]], list[LeftOut]]:
+    """Return the recordings of a folder: rule, numbered files, and the names in their paths."""
     if preset.media == "pictures":
-        paths = [path for path in files.paths if path.suffix.lower() in _PICTURES]
+        files = open_archives(files)
+        paths = [path for path in files.paths if path.suffix.lower() in PICTURE_SUFFIXES]
         left_out = list(files.left_out)
     else:
         videos = search_files(open_archives(files))
@@ -360,13 +402,17 @@ def _matches(
 
     texts = [printable_name(path.relative_to(files.folder)) for path in paths]
     answers = [NamedPattern(rule.pattern, "pattern").search(texts) for rule in preset.videos]
-    grouped: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[VideoRule, list[Path]]] = {}
+    grouped: dict[
+        tuple[str, tuple[tuple[str, str], ...]], tuple[VideoRule, list[tuple[int, Path]]]
+    ] = {}
     for path, *groups_of_rules in zip(paths, *answers, strict=True):
         matches = zip(preset.videos, groups_of_rules, strict=True)
         rule, groups = next(((rule, each) for rule, each in matches if each), (None, {}))
         if rule is not None:
             names = _names(preset, path, groups)
-            grouped.setdefault((rule.pattern, tuple(names.items())), (rule, []))[1].append(path)
+            grouped.setdefault((rule.pattern, tuple(names.items())), (rule, []))[1].append(
+                (_number(path, groups) if preset.media == "pictures" else 0, path)
+            )
         elif preset.media == "videos":
             detail = f"no pattern of the preset {preset.name} matches its path"
             left_out.append(LeftOut(path=path, reason="not_in_preset", detail=detail))
@@ -374,16 +420,16 @@ def _matches(
     recordings = []
     for (_, names_of), (rule, members) in grouped.items():
         recordings.append(
-            ((rule, members[:1] if preset.media == "videos" else members), dict(names_of))
+            (rule, members[:1] if preset.media == "videos" else members, dict(names_of))
         )
         if preset.media == "videos":
             left_out += [
                 LeftOut(
                     path=path,
                     reason="not_in_preset",
-                    detail=f"its path says the same as that of {members[0]}, which is used",
+                    detail=f"its path says the same as that of {members[0][1]}, which is used",
                 )
-                for path in members[1:]
+                for _, path in members[1:]
             ]
     return recordings, left_out
 
@@ -393,6 +439,14 @@ def _names(preset: Preset, path: Path, groups: Mapping[str, str]) -> dict[str, s
     if preset.media == "pictures":
         return {name: text for name, text in groups.items() if not name.startswith(_GENERATED)}
     return {"file": path.name, "stem": path.stem, **groups}
+
+
+def _number(path: Path, groups: Mapping[str, str]) -> int:
+    """Return the number of a picture: the group `_frame`, else the last number in its name."""
+    try:
+        return number_of(groups.get("_frame", path.name))
+    except BadVideoError as error:
+        raise ManifestError(f"{path}: {error}; correct the group _frame of the preset") from None
 
 
 class _Files:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from surgrec.errors import ConfigError
-from surgrec.manifest import ListUnit, Split
+from surgrec.manifest import ListUnit, SharedMetadata, Split
 from surgrec.ranges import Range
 from surgrec.recordings.picture_files import HIGHEST_RATE
 from surgrec.shards import CorpusFile
@@ -91,7 +91,8 @@ def build(
             for all in it.
         exclude: With --videos: glob, or list of globs, of files not to take.
         frame_fps: With --videos: the videos are given as pictures, those of each folder are one.
-            How many numbers of pictures pass per second.
+            How many numbers of pictures pass per second. With --preset: for a set of pictures
+            whose rate is not published.
         frames_from: With --frame_fps: regular expression, searched in the path of each picture,
             with the named groups frame (its number) and, as needed, case, view and video. Pictures
             whose other groups are equal are one video.
@@ -128,12 +129,14 @@ def build(
         list_unit=list_unit,
         preset=preset,
         protocol=protocol,
-        source=source,
-        domain=domain,
-        split=split,
-        license=license,
-        case_from=case_from,
-        view_from=view_from,
+        metadata=SharedMetadata(
+            source=source,
+            domain=domain,
+            split=split,
+            license=license,
+            case_from=case_from,
+            view_from=view_from,
+        ),
         include=_globs(include),
         exclude=_globs(exclude),
         frame_fps=frame_fps,
