@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from surgrec.archives import is_opened
 from surgrec.errors import ConfigError, MissingError
 from surgrec.features._corpora import CorpusVideos
 from surgrec.features._videos import VideoSet
@@ -19,7 +20,7 @@ def open_videos(
     frame_fps: float = 0.0,
     frames_from: str = "",
 ) -> VideoSet:
-    """Return the videos of one or several corpora, or of exactly one folder of video files.
+    """Return the videos of one or several corpora, or of one folder or archive of videos.
 
     Args:
         data: The addresses.
@@ -52,9 +53,10 @@ def open_videos(
             f"{others[0]} holds no {CORPUS_FILE}; name several corpora, "
             "or one folder of videos alone"
         )
-    if not Path(others[0]).is_dir():
+    folder = Path(others[0])
+    if not (folder.is_dir() or (is_opened(folder) and folder.is_file())):
         raise MissingError(
             f"{others[0]} is neither a corpus (no {CORPUS_FILE}) nor a folder of videos; "
             "check the address"
         )
-    return VideoFolder(Path(others[0]), frame_fps, frames_from)
+    return VideoFolder(folder, frame_fps, frames_from)

@@ -6,6 +6,7 @@ import resource
 import shutil
 import struct
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -502,3 +503,15 @@ def test_videos_that_are_given_as_pictures_have_features(run_dir: Path, tmp_path
     assert {row.video for row in found.rows} == {"op1", "op2"}
     told = refusal(surgrec_here(*words, "--frames_from", "(?P<frame>[0-9]+)"))
     assert "frames_from needs frame_fps" in told
+
+
+def test_videos_in_an_archive_have_the_features_of_their_files(
+    folder: Path, run_dir: Path, out: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "videos.tar", "w") as archive:
+        archive.add(folder / "b.avi", "day/b.avi")
+    words = ("--encoder", run_dir, "--out", tmp_path / "out", "--device", "cpu")
+    run = surgrec_here("features", tmp_path / "videos.tar", *words, "--stride_s", 0.5, "--batch", 8)
+    assert run.returncode == 0, run.stderr
+    found = values_of(read_features(tmp_path / "out"), "day/b.avi")
+    assert torch.equal(found, values_of(read_features(out), "b.avi"))
