@@ -1,6 +1,7 @@
 """Hostile privacy: names of patients in every field, and private folders that others prepared."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -8,24 +9,38 @@ import stat
 import struct
 import subprocess
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
 from surgrec.recordings import find_program
-from tests.hostile.harness import Kind, Run, try_kind
+from tests.hostile.harness import Kind, Run, run_command, try_kind
+from tests.support.in_process import train
 from tests.support.logged_runs import make_run
 from tests.support.needs import missing
 from tests.support.tool import command as shard_command
+from tests.support.tool import run_here, surgrec_here
 
 NAME = "Anna-Canary-1962"
 SIZE = ("--encode.short_side_px", "64", "--encode.clip_s", "2", "--encode.min_clip_s", "1")
 QUICK = (*SIZE, "--encode.preset", "ultrafast", "--workers", "1")
 Make = Callable[[Path], Sequence[object]]
 Right = Callable[[Path, Run], None]
+_numbers = itertools.count()
+Row = dict[str, str]
+Place = Callable[[Path], Row]
+"""Writes a video into an empty folder. Returns its row of a manifest."""
+MAPPING = """
+grammar: starts
+time: start
+unit: s
+tracks: [{task: phase, column: phase}]
+"""
 
 
 # Inputs
@@ -38,7 +53,9 @@ def ffmpeg(*words: object) -> None:
 
 def render(path: Path, *output: object, inputs: Sequence[object] = (), size: str = "96x64") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = ("-f", "lavfi", "-t", 2, "-i", f"testsrc2=size={size}:rate=25")
+    # No two files have the same pictures.
+    pattern = f"testsrc2=size={size}:rate=25,hue=h={7 * next(_numbers)}"
+    source = ("-f", "lavfi", "-t", 2, "-i", pattern)
     ffmpeg(*source, *inputs, "-pix_fmt", "yuv420p", "-preset", "ultrafast", *output, path)
     return path
 
@@ -48,23 +65,22 @@ def build(folder: Path, *words: object) -> list[object]:
     return ["surgrec-shard", "build", *where, "--out", folder / "corpus", *QUICK, *words]
 
 
-def tagged(suffix: str, *output: object, size: str = "96x64") -> Make:
+def tagged(suffix: str, *output: object, size: str = "96x64") -> Place:
     """Make a video with the name in a field of its container."""
 
-    def make(folder: Path) -> Sequence[object]:
-        render(folder / "videos" / f"a.{suffix}", *output, size=size)
-        return build(folder)
+    def make(folder: Path) -> Row:
+        return {"path": render(folder / f"a.{suffix}", *output, size=size).name}
 
     return make
 
 
-def edited(change: Callable[[bytes], bytes]) -> Make:
+def edited(change: Callable[[bytes], bytes]) -> Place:
     """Make an mp4 whose bytes are changed."""
 
-    def make(folder: Path) -> Sequence[object]:
-        path = render(folder / "videos" / "a.mp4")
+    def make(folder: Path) -> Row:
+        path = render(folder / "a.mp4")
         path.write_bytes(change(path.read_bytes()))
-        return build(folder)
+        return {"path": path.name}
 
     return make
 
@@ -85,10 +101,10 @@ def manifest(folder: Path, row: dict[str, str], *words: object) -> list[object]:
     return ["surgrec-shard", "build", *where, *QUICK, *words]
 
 
-def pictures(kind: str, change: Callable[[bytes], bytes], name: str = "a") -> Make:
+def pictures(kind: str, change: Callable[[bytes], bytes], name: str = "a") -> Place:
     """Make a folder of pictures, each of them with the name in it."""
 
-    def make(folder: Path) -> Sequence[object]:
+    def make(folder: Path) -> Row:
         frames = folder / name
         frames.mkdir()
         codec = ("-q:v", 2) if kind == "jpg" else ()
@@ -96,7 +112,7 @@ def pictures(kind: str, change: Callable[[bytes], bytes], name: str = "a") -> Ma
                frames / f"{name}-%d.{kind}")  # fmt: skip
         for path in frames.iterdir():
             path.write_bytes(change(path.read_bytes()))
-        return manifest(folder, {"path": name, "fps": "8"})
+        return {"path": name, "fps": "8"}
 
     return make
 
@@ -120,58 +136,106 @@ def chunk(kind: bytes, content: bytes) -> Callable[[bytes], bytes]:
     return lambda data: data[:33] + added + data[33:]
 
 
-def chapters(folder: Path) -> Sequence[object]:
-    (folder / "chapters.txt").write_text(
-        f";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=1\ntitle={NAME}\n"
-    )
-    words = ("-i", folder / "chapters.txt", "-map_chapters", 1)
-    render(folder / "videos" / "a.mp4", inputs=words[:2])
-    render(folder / "videos" / "b.mkv", *words[2:], inputs=words[:2])
-    return build(folder)
+def chapters(suffix: str, *words: object) -> Place:
+    """Make a video whose chapter has the name."""
+
+    def make(folder: Path) -> Row:
+        (folder / "chapters.txt").write_text(
+            f";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=1\ntitle={NAME}\n"
+        )
+        inputs = ("-i", folder / "chapters.txt")
+        return {"path": render(folder / f"a.{suffix}", *words, inputs=inputs).name}
+
+    return make
 
 
-def subtitles(folder: Path) -> Sequence[object]:
+def subtitles(folder: Path) -> Row:
     (folder / "words.srt").write_text(f"1\n00:00:00,000 --> 00:00:02,000\n{NAME}\n")
     inputs = ("-i", folder / "words.srt", "-map", 0, "-map", 1)
-    render(folder / "videos" / "a.mp4", "-c:s", "mov_text", inputs=inputs)
-    return build(folder)
+    return {"path": render(folder / "a.mp4", "-c:s", "mov_text", inputs=inputs).name}
 
 
-def attachment(folder: Path) -> Sequence[object]:
+def attachment(folder: Path) -> Row:
     (folder / f"{NAME}.txt").write_text(NAME)
     words = ("-attach", folder / f"{NAME}.txt", "-metadata:s:t", "mimetype=text/plain")
-    render(folder / "videos" / "a.mkv", *words)
-    return build(folder)
+    return {"path": render(folder / "a.mkv", *words).name}
 
 
-def cover(folder: Path) -> Sequence[object]:
-    render(folder / "cover.png", "-frames:v", 1)
+def cover(folder: Path) -> Row:
+    picture = render(folder / "cover.png", "-frames:v", 1)
+    picture.write_bytes(chunk(b"tEXt", b"Title\0" + NAME.encode())(picture.read_bytes()))
     inputs = ("-i", folder / "cover.png", "-map", 0, "-map", 1)
     words = ("-disposition:v:1", "attached_pic", "-c:v:1", "copy", "-metadata:s:v:1")
-    render(folder / "videos" / "a.mp4", *words, f"title={NAME}", inputs=inputs)
-    return build(folder)
+    return {"path": render(folder / "a.mp4", *words, f"title={NAME}", inputs=inputs).name}
 
 
-def sound(folder: Path) -> Sequence[object]:
+def sound(folder: Path) -> Row:
     inputs = ("-f", "lavfi", "-t", 2, "-i", "sine", "-metadata:s:a", f"title={NAME}")
-    render(folder / "videos" / "a.mp4", inputs=inputs)
-    return build(folder)
+    return {"path": render(folder / "a.mp4", inputs=inputs).name}
 
 
-def labels_file(folder: Path) -> Sequence[object]:
-    (folder / f"{NAME}.csv").write_text("task,start_s,end_s,value\nphase,0,1,access\n")
-    return manifest(folder, {"labels": f"{NAME}.csv"})
+def beside(column: str, suffix: str, text: str) -> Place:
+    """Make a video and a file with the name, which a column of the manifest names."""
+
+    def make(folder: Path) -> Row:
+        (folder / f"{NAME}.{suffix}").write_text(text)
+        return {"path": render(folder / "a.mp4").name, column: f"{NAME}.{suffix}"}
+
+    return make
 
 
-def in_paths(folder: Path) -> Sequence[object]:
-    render(folder / NAME / "a.mp4")
-    return manifest(folder, {"path": f"{NAME}/a.mp4"}, "--private", folder / f"{NAME}.private")
+def mapped_labels(folder: Path) -> Row:
+    """Make labels whose table has the name in a column that the mapping does not use."""
+    (folder / f"{NAME}.tsv").write_text(f"surgeon\tstart\tphase\n{NAME}\t0\taccess\n")
+    (folder / f"{NAME}.yaml").write_text(MAPPING)
+    files = {"labels": f"{NAME}.tsv", "mapping": f"{NAME}.yaml"}
+    return {"path": render(folder / "a.mp4").name, **files}
+
+
+def with_cells(**cells: str) -> Place:
+    """Make a video with the name in cells of its row."""
+    return lambda folder: {"path": render(folder / "a.mp4").name, **cells}
+
+
+def in_paths(folder: Path) -> Row:
+    render(folder / NAME / f"{NAME}.mp4")
+    return {"path": f"{NAME}/{NAME}.mp4"}
+
+
+def video_list(folder: Path) -> Sequence[object]:
+    render(folder / NAME / "a b.mp4")
+    (folder / f"{NAME}.txt").write_text(f'"{NAME}/a b.mp4" 0 1 access\n')
+    words = ("--video_list", folder / f"{NAME}.txt", "--source", "lap", "--domain", "laparoscopy")
+    return ["surgrec-shard", "build", *words, "--case_from", "^([^/]+)/",
+            "--out", folder / "corpus", *QUICK]  # fmt: skip
+
+
+def flat_dump(folder: Path) -> Sequence[object]:
+    (folder / "videos").mkdir()
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=96x64:rate=8:duration=2", "-q:v", 2,
+           folder / "videos" / f"{NAME}_%d.jpg")  # fmt: skip
+    return build(folder, "--frame_fps", 8, "--frames_from", r"(?P<case>.+)_(?P<frame>\d+)\.jpg$")
 
 
 def failing(folder: Path) -> Sequence[object]:
     render(folder / "videos" / "good.mp4")
     (folder / "videos" / f"{NAME}.mp4").write_text(f"no video of {NAME}")
     return build(folder)
+
+
+def archives(folder: Path) -> Sequence[object]:
+    """Make a tar, which is read in place, and a compressed zip, which is not."""
+    render(folder / "videos" / "good.mp4")
+    render(folder / NAME / f"{NAME}.mp4")
+    for kind in ("tar", "zip"):
+        shutil.make_archive(str(folder / "videos" / NAME), kind, folder, NAME)
+    return build(folder)
+
+
+def excluded(folder: Path) -> Sequence[object]:
+    render(folder / "videos" / "good.mp4")
+    render(folder / "videos" / NAME / "b.mp4")
+    return build(folder, "--exclude", NAME)
 
 
 def broken_link(folder: Path) -> Sequence[object]:
@@ -294,19 +358,29 @@ def spellings() -> list[bytes]:
 
 def corpus_is_silent(folder: Path, run: Run) -> None:
     """Check that no file of the corpus has the name, and that a clip has one bare stream."""
-    tars = 0
-    for path in (folder / "corpus").rglob("*"):
+    files_are_silent(folder / "corpus")
+    tars = list((folder / "corpus").rglob("*.tar"))
+    assert tars, "a clip was packed"
+    for path in tars:
+        check_tar(path)
+
+
+def files_are_silent(folder: Path) -> int:
+    """Check that no file of a folder has the name. Return the number of files."""
+    files = 0
+    for path in folder.rglob("*"):
         data = [str(path.relative_to(folder)).encode()]
         if path.is_file():
+            files += 1
             data.append(path.read_bytes())
         if path.suffix == ".parquet":
             table = parquet.read_table(path)
             data.append(repr((table.to_pylist(), table.schema.metadata)).encode())
-        if path.suffix == ".tar":
-            tars += 1
-            check_tar(path)
+        if path.is_file() and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                data += [archive.read(member) for member in archive.infolist()]
         assert not any(word in part for part in data for word in spellings()), path
-    assert tars, "a clip was packed"
+    return files
 
 
 def check_tar(path: Path) -> None:
@@ -363,70 +437,76 @@ def report_is_silent(folder: Path, run: Run) -> None:
     assert not any(word in page for word in spellings())
 
 
+ROW = {"source": "lap", "domain": "other", "split": "train"}
+FILE_COLUMNS = ("path", "labels", "mapping", "drop")
 TITLE = ("-metadata", f"title={NAME}")
-KINDS = [
-    *(
-        Kind(name=f"a name in {place} does not reach the corpus", make=make, right=corpus_is_silent)
-        for place, make in {
-            "the title of an mp4": tagged("mp4", *TITLE),
-            "the comment of an mp4": tagged("mp4", "-metadata", f"comment={NAME}"),
-            "the place of an mp4": tagged("mp4", "-metadata", f"location=+48+011/{NAME}"),
-            "the track of an mp4": tagged("mp4", "-metadata:s:v", f"handler_name={NAME}"),
-            "a QuickTime key": tagged(
-                "mov", "-movflags", "use_metadata_tags", "-metadata", f"com.hospital.patient={NAME}"
-            ),
-            "a reel name": tagged(
-                "mov", "-timecode", "01:02:03:04", "-metadata:s:v", f"reel_name={NAME}"
-            ),
-            "a fragmented mp4": tagged("mp4", "-movflags", "frag_keyframe+empty_moov", *TITLE),
-            "the title of an mkv": tagged("mkv", *TITLE),
-            "a tag of an mkv stream": tagged("mkv", "-metadata:s:v", f"PATIENT={NAME}"),
-            "the information of an avi": tagged("avi", "-c:v", "mpeg4", *TITLE),
-            "the description of a wmv": tagged("wmv", *TITLE),
-            "the service of a ts": tagged("ts", "-metadata", f"service_name={NAME}"),
-            "the provider of a ts": tagged("ts", "-metadata", f"service_provider={NAME}"),
-            "the metadata of an flv": tagged("flv", *TITLE),
-            "the comments of an ogv": tagged("ogv", "-c:v", "libtheora", *TITLE),
-            "a webm": tagged("webm", "-c:v", "libvpx", *TITLE),
-            "a 3gp": tagged("3gp", "-c:v", "mpeg4", *TITLE),
-            "a nut": tagged("nut", "-c:v", "mpeg4", *TITLE),
-            "an mxf": tagged("mxf", "-c:v", "mpeg2video", "-metadata", f"company_name={NAME}"),
-            "the user data of H.264": tagged(
-                "mp4",
-                "-bsf:v",
-                f"h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+{NAME}",
-            ),
-            "a box behind the video": edited(lambda data: data + box(b"free", NAME.encode())),
-            "an XMP box": edited(lambda data: data + box(b"uuid", b"x" * 16 + NAME.encode())),
-            "a box in UTF-16": edited(lambda data: data + box(b"skip", NAME.encode("utf-16-le"))),
-            "chapters": chapters,
-            "subtitles": subtitles,
-            "an attachment": attachment,
-            "a cover picture": cover,
-            "a sound track": sound,
-            "the name of the labels": labels_file,
-            "paths and the private folder": in_paths,
-            "the case": lambda folder: manifest(folder, {"case": NAME}),
-            "the artist of a JPEG": pictures("jpg", segment(0xE1, exif(0x13B))),
-            "the place of a JPEG": pictures("jpg", segment(0xE1, exif(0x1B))),
-            "the comment of a JPEG": pictures("jpg", segment(0xFE, NAME.encode())),
-            "the color profile of a JPEG": pictures(
-                "jpg", segment(0xE2, b"ICC_PROFILE\0\1\1" + NAME.encode())
-            ),
-            "XMP of a JPEG": pictures(
-                "jpg", segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + NAME.encode())
-            ),
-            "bytes behind a JPEG": pictures("jpg", lambda data: data + NAME.encode()),
-            "a text of a PNG": pictures("png", chunk(b"tEXt", b"Patient\0" + NAME.encode())),
-            "EXIF of a PNG": pictures("png", chunk(b"eXIf", exif(0x13B)[6:])),
-            "bytes behind a BMP": pictures("bmp", lambda data: data + NAME.encode()),
-            "names of pictures": pictures("jpg", lambda data: data, NAME),
-            "an ignored column": lambda folder: manifest(
-                folder, {"surgeon": NAME}, "--ignore_columns", "[surgeon]"
-            ),
-            "the work folder": lambda folder: manifest(folder, {}, "--work", folder / NAME),
-        }.items()
+PLACES: dict[str, Place] = {
+    "the title of an mp4": tagged("mp4", *TITLE),
+    "the comment of an mp4": tagged("mp4", "-metadata", f"comment={NAME}"),
+    "the place of an mp4": tagged("mp4", "-metadata", f"location=+48+011/{NAME}"),
+    "the track of an mp4": tagged("mp4", "-metadata:s:v", f"handler_name={NAME}"),
+    "a QuickTime key": tagged(
+        "mov", "-movflags", "use_metadata_tags", "-metadata", f"com.hospital.patient={NAME}"
     ),
+    "a reel name": tagged("mov", "-timecode", "01:02:03:04", "-metadata:s:v", f"reel_name={NAME}"),
+    "a fragmented mp4": tagged("mp4", "-movflags", "frag_keyframe+empty_moov", *TITLE),
+    "the title of an mkv": tagged("mkv", *TITLE),
+    "a tag of an mkv stream": tagged("mkv", "-metadata:s:v", f"PATIENT={NAME}"),
+    "the information of an avi": tagged("avi", "-c:v", "mpeg4", *TITLE),
+    "the description of a wmv": tagged("wmv", *TITLE),
+    "the service of a ts": tagged("ts", "-metadata", f"service_name={NAME}"),
+    "the provider of a ts": tagged("ts", "-metadata", f"service_provider={NAME}"),
+    "the metadata of an flv": tagged("flv", *TITLE),
+    "the comments of an ogv": tagged("ogv", "-c:v", "libtheora", *TITLE),
+    "a webm": tagged("webm", "-c:v", "libvpx", *TITLE),
+    "a 3gp": tagged("3gp", "-c:v", "mpeg4", *TITLE),
+    "a nut": tagged("nut", "-c:v", "mpeg4", *TITLE),
+    "an mxf": tagged("mxf", "-c:v", "mpeg2video", "-metadata", f"company_name={NAME}"),
+    "the user data of H.264": tagged(
+        "mp4",
+        "-bsf:v",
+        f"h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+{NAME}",
+    ),
+    "a box behind the video": edited(lambda data: data + box(b"free", NAME.encode())),
+    "an XMP box": edited(lambda data: data + box(b"uuid", b"x" * 16 + NAME.encode())),
+    "a box in UTF-16": edited(lambda data: data + box(b"skip", NAME.encode("utf-16-le"))),
+    "chapters of an mp4": chapters("mp4"),
+    "chapters of an mkv": chapters("mkv", "-map_chapters", 1),
+    "subtitles": subtitles,
+    "an attachment": attachment,
+    "a cover picture": cover,
+    "a sound track": sound,
+    "the name of the labels": beside(
+        "labels", "csv", "task,start_s,end_s,value\nphase,0,1,access\n"
+    ),
+    "the name of the list of stretches": beside("drop", "csv", "start_s,end_s\n0,0.5\n"),
+    "labels with a mapping": mapped_labels,
+    "paths": in_paths,
+    "the case": with_cells(case=NAME),
+    "the patient": with_cells(case="1", patient=NAME),
+    "a video with masks": with_cells(case=NAME, mask="0,0,20,10;60,40,36,24"),
+    "the artist of a JPEG": pictures("jpg", segment(0xE1, exif(0x13B))),
+    "the place of a JPEG": pictures("jpg", segment(0xE1, exif(0x1B))),
+    "the comment of a JPEG": pictures("jpg", segment(0xFE, NAME.encode())),
+    "the color profile of a JPEG": pictures(
+        "jpg", segment(0xE2, b"ICC_PROFILE\0\1\1" + NAME.encode())
+    ),
+    "XMP of a JPEG": pictures(
+        "jpg", segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + NAME.encode())
+    ),
+    "bytes behind a JPEG": pictures("jpg", lambda data: data + NAME.encode()),
+    "a text of a PNG": pictures("png", chunk(b"tEXt", b"Patient\0" + NAME.encode())),
+    "EXIF of a PNG": pictures("png", chunk(b"eXIf", exif(0x13B)[6:])),
+    "bytes behind a BMP": pictures("bmp", lambda data: data + NAME.encode()),
+    "names of pictures": pictures("jpg", lambda data: data, NAME),
+    "an ignored column": with_cells(surgeon=NAME),
+}
+"""Where a name is in a video of one manifest."""
+KINDS = [
+    Kind(name="a video list with names is silent", make=video_list, right=corpus_is_silent),
+    Kind(name="a dump of pictures with names is silent", make=flat_dump, right=corpus_is_silent),
+    Kind(name="an excluded folder is silent", make=excluded, right=corpus_is_silent),
+    Kind(name="archives are named in private only", make=archives, right=named_in_private_only),
     Kind(name="a bad video is named in private only", make=failing, right=named_in_private_only),
     Kind(
         name="a broken link is named in private only", make=broken_link, right=named_in_private_only
@@ -435,7 +515,7 @@ KINDS = [
     Kind(name="a report of a private corpus is silent", make=a_report, right=report_is_silent),
     Kind(
         name="all private files are closed to others",
-        make=tagged("mp4"),
+        make=lambda folder: manifest(folder, {}),
         right=everything_private_is_closed,
     ),
     *(
@@ -489,6 +569,80 @@ KINDS = [
         right=victim_is_untouched,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """A corpus of all places of a name, and the folder of what is made of it."""
+
+    folder: Path
+    corpus: Path
+    build: Run
+
+
+def has_name(folder: Path, row: Row) -> bool:
+    """Return whether the name is in a row, in a path, or in the bytes of a video."""
+    path = folder / row["path"]
+    files = [path] if path.is_file() else path.iterdir()
+    words = [*row.values(), *(str(each.relative_to(folder)) for each in folder.rglob("*"))]
+    parts = [file.read_bytes() for file in files] + [word.encode() for word in words]
+    return any(spelling in part for spelling in spellings() for part in parts)
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    """Build one corpus of videos that have the name in one place each."""
+    folder = tmp_path_factory.mktemp("hospital") / "input"
+    lines = []
+    for number, (place, make) in enumerate(PLACES.items()):
+        (folder / str(number)).mkdir(parents=True)
+        row = make(folder / str(number))
+        assert has_name(folder / str(number), row), place
+        files = {key: f"{number}/{row[key]}" for key in FILE_COLUMNS if key in row}
+        lines.append(json.dumps({**ROW, "case": str(number), **row, **files}))
+    (folder / f"{NAME}.jsonl").write_text("\n".join(lines) + "\n")
+
+    words = ("--manifest", folder / f"{NAME}.jsonl", "--out", folder / "corpus", *QUICK)
+    private = ("--private", folder / f"{NAME}.private", "--work", folder / f"{NAME}.work")
+    others = ("--ignore_columns", "[surgeon]", "--curate.crop", "border", "--workers", 2)
+    build = run_command(("surgrec-shard", "build", *words, *private, *others), folder, {}, 300)
+    assert build.status in (0, 3), build.errors
+    return Hospital(folder, folder / "corpus", build)
+
+
+@pytest.mark.slow
+def test_a_name_in_any_place_of_a_video_does_not_reach_the_corpus(hospital: Hospital) -> None:
+    corpus_is_silent(hospital.folder, hospital.build)
+    rows = parquet.read_table(hospital.corpus / "lap" / "index.parquet").to_pylist()
+    assert len({row["video"] for row in rows}) == len(PLACES)
+    assert NAME in next(hospital.folder.glob("*.private/videos-*.csv")).read_text()
+
+
+@pytest.mark.slow
+def test_nothing_that_is_made_of_a_corpus_names_a_patient(hospital: Hospital) -> None:
+    corpus, made = hospital.corpus, hospital.folder / "made"
+    run_dir, encoder = made / "run", made / "run" / "encoder.safetensors"
+    train("jepa", corpus, run_dir, "--save_every", 1, "--mixture.min_duration_s", 2)
+    runs = [
+        run_here("info", corpus),
+        run_here("verify", corpus),
+        run_here("dedup", corpus, "--out", made / "copies.parquet"),
+        run_here("export", corpus, "--format", "energon"),
+        run_here("export", corpus, "--format", "wids"),
+        run_here("provenance", corpus, "--html", made / "page.html"),
+        run_here("provenance", corpus, "--json", "true"),
+        surgrec_here("features", corpus, "--encoder", encoder, "--out", made / "features"),
+        surgrec_here("report", run_dir, "--out", made / "report.html"),
+    ]
+    said = [run.stdout + run.stderr for run in runs]
+    assert all(run.returncode in (0, 3) for run in runs), said
+    said.append(hospital.build.out)
+    assert not any(word in text.encode() for word in spellings() for text in said)
+
+    for path in ("checkpoints", "metrics.jsonl", "encoder.safetensors"):
+        assert (run_dir / path).exists()
+    assert files_are_silent(made) > 10
+    assert files_are_silent(corpus) > 3
 
 
 @pytest.mark.slow
