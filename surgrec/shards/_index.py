@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,14 @@ from pyarrow import compute
 from surgrec.errors import ShardError
 from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_schema
 from surgrec.shards.check_index import text_buffers
-from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, SCORE, Clip, Sample
+from surgrec.shards.layout import (
+    CLIP_FIELDS,
+    DUPLICATE_GROUP,
+    LOCATION_FIELDS,
+    SCORE,
+    Clip,
+    Sample,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,9 @@ class Dropped:
     reason: str
     """One word."""
 
+
+DuplicateGroups: TypeAlias = Mapping[tuple[str, str], int]
+"""The group of each compared clip by its key and SHA-256; 0: it has no copy."""
 
 RowType = TypeVar("RowType", VideoLabel, Dropped)
 
@@ -107,6 +117,24 @@ class SourceIndex:
         """Return one column as an Arrow array."""
         return self._columns[name]
 
+    def duplicate_groups(self) -> dict[tuple[str, str], int] | None:
+        """Return the group of each compared clip; None if the corpus was never searched.
+
+        Raises:
+            ShardError: The column is not of whole numbers.
+        """
+        if DUPLICATE_GROUP not in self._columns:
+            return None
+        column = self._group_column()
+        clips = zip(
+            self._columns["key"].to_pylist(), self._columns["sha256"].to_pylist(), strict=True
+        )
+        return {
+            clip: group
+            for clip, group in zip(clips, column.to_pylist(), strict=True)
+            if group is not None
+        }
+
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
         """Return the digest of these rows and their order, and of all keys of the index."""
         return hashlib.sha256(self.keys_digest + rows.tobytes()).hexdigest()
@@ -117,6 +145,26 @@ class SourceIndex:
         for column in columns:
             digest.update(self._columns[column].to_numpy()[rows].tobytes())
         return digest.hexdigest()
+
+    def groups_of_rows(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """Return the duplicate groups of rows; 0: no copy.
+
+        Raises:
+            ShardError: The corpus was never searched, or clips were added after the search.
+        """
+        if DUPLICATE_GROUP not in self._columns:
+            raise ShardError(
+                f"{self._context} has no column {DUPLICATE_GROUP}, but the mixture has duplicates: "
+                "one; run `surgrec-shard dedup CORPUS --write true` first, or draw all duplicates"
+            )
+        column = self._group_column().take(pa.array(rows))
+        if column.null_count:
+            raise ShardError(
+                f"{column.null_count} of {len(rows)} clips in {self._context} were added after the "
+                "last search for copies, but the mixture has duplicates: one; run `surgrec-shard "
+                "dedup CORPUS --write true` again, or draw all duplicates"
+            )
+        return np.asarray(column.to_numpy(), dtype=np.int64)
 
     def rows(
         self,
@@ -192,6 +240,15 @@ class SourceIndex:
             digest.update(self._columns[name].to_numpy())
         return digest.hexdigest()
 
+    def _group_column(self) -> Any:
+        column = self._columns[DUPLICATE_GROUP]
+        if not pa.types.is_integer(column.type):
+            raise ShardError(
+                f"the column {DUPLICATE_GROUP} of {self._context} has no whole numbers; remove the "
+                "column, and run `surgrec-shard dedup CORPUS --write true`"
+            )
+        return column
+
     def _strings(self, column: str) -> Any:
         use = "by which a level divides samples"
         return self._full_column(column, use).cast(pa.string())
@@ -241,8 +298,13 @@ def _opened_again(
     return index
 
 
-def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
-    """Return `index.parquet`, its rows sorted by shard and offset."""
+def samples_to_parquet(samples: Sequence[Sample], groups: DuplicateGroups | None = None) -> bytes:
+    """Return `index.parquet`, its rows sorted by shard and offset.
+
+    Args:
+        samples: All samples of the source.
+        groups: Groups of its clips; without it, the index has no column of them.
+    """
     ordered = sorted(samples, key=lambda sample: (sample.shard, sample.offset))
     columns = {name: [getattr(sample, name) for sample in ordered] for name in LOCATION_FIELDS}
     columns |= {name: [getattr(sample.clip, name) for sample in ordered] for name in CLIP_FIELDS}
@@ -250,7 +312,16 @@ def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
     scores = [sample.clip.model_score for sample in ordered]
     if any(score is not None for score in scores):
         table = table.append_column(SCORE, pa.array(scores, pa.float64()))
-    return parquet_bytes(table)
+    return parquet_bytes(table if groups is None else with_duplicate_groups(table, groups))
+
+
+def with_duplicate_groups(table: pa.Table, groups: DuplicateGroups) -> pa.Table:
+    """Return an index with the column of groups; a clip that was not compared has an empty cell."""
+    clips = zip(table.column("key").to_pylist(), table.column("sha256").to_pylist(), strict=True)
+    column = pa.array([groups.get(clip) for clip in clips], pa.int64())
+    if DUPLICATE_GROUP in table.column_names:
+        table = table.drop_columns([DUPLICATE_GROUP])
+    return table.append_column(DUPLICATE_GROUP, column)
 
 
 def rows_to_parquet(row_type: type[RowType], rows: Sequence[RowType]) -> bytes:

@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from surgrec.shards._corpus_file import SourceEntry
-from surgrec.shards._index import Dropped, VideoLabel, rows_to_parquet, samples_to_parquet
+from surgrec.shards._index import (
+    Dropped,
+    DuplicateGroups,
+    VideoLabel,
+    rows_to_parquet,
+    samples_to_parquet,
+)
 from surgrec.shards._write import Shard
 from surgrec.shards.layout import (
     DROPPED_FILE,
@@ -32,6 +38,7 @@ def write_source(
     videos_failed: int,
     plan: str,
     videos_public: int = 0,
+    duplicate_groups: DuplicateGroups | None = None,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
@@ -49,22 +56,19 @@ def write_source(
         videos_failed: Number of videos that could not be used.
         plan: Digest of the request that the source was built from.
         videos_public: Number of stored videos whose names were not made with the private key.
+        duplicate_groups: Groups of its clips, if the corpus was searched for copies.
     """
     tables = {
         LABELS_FILE: rows_to_parquet(VideoLabel, labels),
         DROPPED_FILE: rows_to_parquet(Dropped, dropped),
-        INDEX_FILE: samples_to_parquet(samples),
+        INDEX_FILE: samples_to_parquet(samples, duplicate_groups),
     }
-    suffix = f"-{hashlib.sha256(b''.join(tables.values())).hexdigest()[:8]}"
-    for table, data in tables.items():
-        store.write(f"{name}/{table_name(table, suffix)}", data)
-
     return SourceEntry(
         shards=sorted(shards, key=lambda shard: shard.name),
         videos_failed=videos_failed,
         plan=plan,
-        tables=suffix,
         videos_public=videos_public,
+        tables=write_tables(store, name, tables),
         **source_totals(samples, shards),
     )
 
@@ -106,3 +110,11 @@ def unlisted_files(
 
         if of_source and file not in listed:
             yield name
+
+
+def write_tables(store: Store, name: str, tables: Mapping[str, bytes]) -> str:
+    """Write tables under new names, and return the suffix of the names."""
+    suffix = f"-{hashlib.sha256(b''.join(tables.values())).hexdigest()[:8]}"
+    for table, data in tables.items():
+        store.write(f"{name}/{table_name(table, suffix)}", data)
+    return suffix

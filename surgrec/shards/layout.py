@@ -89,6 +89,8 @@ class Sample:
     """SHA-256 of the mp4."""
 
 
+DUPLICATE_GROUP = "duplicate_group"
+"""Column of an index whose corpus was searched for copies; no field of a clip."""
 SCORE = "model_score"
 """The only field that a corpus may lack, then in all samples."""
 CLIP_FIELDS = tuple(field.name for field in fields(Clip) if field.name != SCORE)

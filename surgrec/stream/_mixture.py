@@ -74,6 +74,9 @@ class Mixture:
     limits: dict[str, tuple[Limit, Limit]] = field(default_factory=dict)
     """Smallest and largest value of numeric index columns, such as `{blur: [0, 0.6]}`. Leave out
     all other clips."""
+    duplicates: Literal["all", "one"] = "all"
+    """Which clips of a duplicate group to draw: all, or those of the one video that shows most of
+    it. `surgrec-shard dedup CORPUS --write true` finds the groups."""
     block: Annotated[int, Range(1, 10**7)] = 1024
     """Samples in a mixing block. The shares are exact in every block."""
     shuffle_block: Annotated[int, Range(1, 10**9)] = 256

@@ -9,7 +9,8 @@ from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
 from surgrec.shards import Sample, Source
-from surgrec.stream._mixture import Mixture, level_columns
+from surgrec.stream._duplicates import without_duplicates
+from surgrec.stream._mixture import Mixture, level_columns, resolved_stages
 from surgrec.stream._order import Order
 from surgrec.stream._shares import Stratum
 from surgrec.stream.sampling_checks import (
@@ -57,8 +58,9 @@ class Stream:
         self.sources = sources
         rows_by_name: dict[str, Int64[np.ndarray, " _"]] = {}
         strata = []
+        admitted = _admitted_rows(sources, mixture)
         for source in sources.values():
-            for stratum, rows in _stratify(source, mixture):
+            for stratum, rows in _stratify(source, mixture, admitted[source.name]):
                 strata.append(stratum)
                 rows_by_name[stratum.name] = rows
 
@@ -145,14 +147,33 @@ class Stream:
         return repeated
 
 
+def _admitted_rows(
+    sources: dict[str, Source], mixture: Mixture
+) -> dict[str, Int64[np.ndarray, " _"]]:
+    """Return the rows that the mixture admits, by source."""
+    rows = {
+        name: source.index.rows(
+            splits=mixture.splits, min_duration_s=mixture.min_duration_s, limits=mixture.limits
+        )
+        for name, source in sources.items()
+    }
+    if mixture.duplicates == "all":
+        return rows
+
+    # A source that no stage draws from must not keep the only copy.
+    drawn = {
+        name: rows[name]
+        for name in rows
+        if any(stage.weights.get(name, 1.0) > 0 for stage in resolved_stages(mixture))
+    }
+    return {**rows, **without_duplicates(sources, drawn)}
+
+
 def _stratify(
-    source: Source, mixture: Mixture
+    source: Source, mixture: Mixture, source_rows: Int64[np.ndarray, " n"]
 ) -> Iterator[tuple[Stratum, Int64[np.ndarray, " _"]]]:
     """Divide the admitted samples of a source into strata; yield each with its index rows."""
     index = source.index
-    source_rows = index.rows(
-        splits=mixture.splits, min_duration_s=mixture.min_duration_s, limits=mixture.limits
-    )
     source_rows_digest = index.rows_digest(source_rows)
     source_clips_digest = index.columns_digest(_VIEW_COLUMNS, source_rows)
 

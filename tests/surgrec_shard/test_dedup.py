@@ -191,6 +191,53 @@ def test_a_build_leaves_out_what_the_evaluation_has_with_its_case(
     assert open_corpus(corpus)["web"].entry.videos == 1
 
 
+def test_groups_are_written_kept_by_builds_and_completed_by_the_next_search(
+    hospitals: Hospitals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def groups() -> dict[str, set[int | None]]:
+        table = open_corpus(corpus)["lap"].index.table()
+        names = table.column("case").to_pylist()
+        values = table.column("duplicate_group").to_pylist()
+        return {
+            case: {values[row] for row, name in enumerate(names) if name == case} for case in names
+        }
+
+    rows = [
+        {"path": path, "source": "lap", "case": f"clip-{number}"}
+        for number, path in enumerate(
+            [hospitals.cases[0], hospitals.copies.parent / "fast.mp4", hospitals.cases[4]]
+        )
+    ]
+    corpus, page = tmp_path / "corpus", tmp_path / "page.html"
+    assert build(corpus, rows, "--public", "true").returncode == 0
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run_here("dedup", corpus, "--write", "true", "--html", page)
+    assert result.returncode == 1
+    assert "duplicate_group: 3 clips in 1 group, written into lap" in result.stderr
+    assert groups() == {"clip-0": {1}, "clip-1": {1}, "clip-2": {0}}
+    assert run_here("verify", corpus).returncode == 0
+
+    # All names are whole in a narrow terminal and on the page.
+    videos = set(open_corpus(corpus)["lap"].index.column("video").to_pylist())
+    shown = [name for name in videos if f"lap/{name}" in result.stdout]
+    assert len(shown) == 2
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert all(f"<td>lap/{name}</td>" in page.read_text() for name in shown)
+
+    # A further video was not compared; the others keep their groups.
+    rows.append({"path": hospitals.cases[3], "source": "lap", "case": "clip-3"})
+    assert build(corpus, rows, "--public", "true").returncode == 0
+    assert groups() == {"clip-0": {1}, "clip-1": {1}, "clip-2": {0}, "clip-3": {None}}
+    run_here("dedup", corpus, "--write", "true")
+    assert groups()["clip-3"] == {0}
+    assert run_here("remove", corpus, "--case", "clip-1").returncode == 0
+    assert groups() == {"clip-0": {1}, "clip-2": {0}, "clip-3": {0}}
+
+    result = run_here("dedup", corpus, "--write", "true", "--against", hospitals.copies)
+    assert result.returncode == 1
+    assert "leave out one of them" in result.stderr.replace("\n", " ")
+
+
 def test_a_removed_video_leaves_the_memory_of_overlaps(
     hospitals: Hospitals, tmp_path: Path
 ) -> None:

@@ -336,6 +336,7 @@ class Convergence:
             self.packed,
             unplanned=len(self._plans[source].unplanned),
             plan=digest,
+            duplicate_groups=self.stored(source).duplicate_groups,
         )
 
     def _change(self, source: str, entry: SourceEntry | None) -> Change | None:

@@ -1,6 +1,6 @@
 """Near-duplicates in a corpus, or between two corpora."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,8 +9,9 @@ import pyarrow as pa
 from surgrec.duplicates import Copy, CopyRules, KnownOverlap, find_copies, known_overlaps
 from surgrec.errors import ConfigError
 from surgrec.parquet import parquet_bytes, row_schema
-from surgrec.shards import open_corpus
+from surgrec.shards import Source, open_corpus
 from surgrec.storage import open_store
+from surgrec.text import counted
 from surgrec_shard.stored_hashes import StoredVideo, hash_videos, videos_of_sources
 
 Progress = Callable[[str, int, int], None]
@@ -42,6 +43,11 @@ class Duplicate:
     similarity: float
     """1 if all bits of all matching seconds are equal, 0 for unrelated pictures."""
 
+    def notes(self) -> list[str]:
+        """Return what else a reader of a list should know, in words."""
+        is_same_case = (self.source, self.case) == (self.other_source, self.other_case)
+        return ["same case"] * is_same_case + ["mirrored"] * self.mirrored
+
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
@@ -56,6 +62,20 @@ class Duplicates:
     found: list[Duplicate]
     known: list[KnownOverlap]
     """Documented overlaps of published sets whose names the sources have."""
+
+    def summary(self) -> str:
+        """Return the counts as a line."""
+        cases = {
+            frozenset(((row.source, row.case), (row.other_source, row.other_case)))
+            for row in self.found
+        }
+        different = sum(len(pair) == 2 for pair in cases)
+        copies = counted(len(self.found), "copy", "copies") if self.found else "no copies"
+        against = f" and {self.other_videos} others" if self.other_videos else ""
+        return (
+            f"{self.videos} videos{against} compared, {self.seconds} seconds of video: "
+            f"{copies}, in {counted(different, 'pair')} of different cases"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON."""
@@ -87,8 +107,32 @@ def find_duplicates(
     if against and open_store(corpus) == open_store(against):
         raise ConfigError(f"--against names the same corpus, {corpus}; leave it out")
     sources = open_corpus(corpus)
-    others = open_corpus(against) if against else {}
-    videos, other_videos = videos_of_sources(sources), videos_of_sources(others)
+    others = open_corpus(against) if against else None
+    return compare_sources(sources, others, rules=rules, workers=workers, progress=progress)
+
+
+def compare_sources(
+    sources: Mapping[str, Source],
+    others: Mapping[str, Source] | None = None,
+    *,
+    rules: CopyRules,
+    workers: int,
+    progress: Progress,
+) -> Duplicates:
+    """Return the near-duplicates among the videos of opened sources, or between two corpora.
+
+    Args:
+        sources: All sources of a corpus.
+        others: All sources of another corpus; None: the videos are compared with each other.
+        rules: When two stretches count as copies.
+        workers: Videos decoded at once.
+        progress: Called after each step.
+
+    Raises:
+        ShardError: A clip is damaged.
+        StorageError: A store cannot be read, or the cache cannot be written.
+    """
+    videos, other_videos = videos_of_sources(sources), videos_of_sources(others or {})
 
     every = [*videos, *other_videos]
     hashes = hash_videos(
@@ -96,7 +140,7 @@ def find_duplicates(
     )
     copies = find_copies(
         hashes[: len(videos)],
-        hashes[len(videos) :] if against else None,
+        None if others is None else hashes[len(videos) :],
         rules=rules,
         workers=workers,
         progress=lambda done, total: progress("searching", done, total),
@@ -105,8 +149,8 @@ def find_duplicates(
         videos=len(videos),
         seconds=sum(len(each.seconds) for each in hashes[: len(videos)]),
         other_videos=len(other_videos),
-        found=[_row(copy, videos, other_videos if against else videos) for copy in copies],
-        known=known_overlaps(sources, others or None),
+        found=[_row(copy, videos, videos if others is None else other_videos) for copy in copies],
+        known=known_overlaps(sources, others),
     )
 
 

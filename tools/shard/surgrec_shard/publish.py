@@ -17,6 +17,7 @@ def publish_source(
     *,
     unplanned: int,
     plan: str,
+    duplicate_groups: Mapping[tuple[str, str], int] | None,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
@@ -26,6 +27,7 @@ def publish_source(
         packed: Packed groups by name.
         unplanned: Number of videos that are in no group, because they could not be read.
         plan: Digest of the plan of the source.
+        duplicate_groups: Groups of the clips that were searched for copies, by key and SHA-256.
     """
     members = [packed[group.name] for group in groups]
     # A label may end a little after its video: only the time of the video is published.
@@ -50,6 +52,7 @@ def publish_source(
         videos_public=sum(
             video.video.public and video.id in ends for group in groups for video in group.videos
         ),
+        duplicate_groups=duplicate_groups,
     )
 
 

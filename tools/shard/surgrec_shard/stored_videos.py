@@ -70,6 +70,8 @@ class StoredVideos:
                 added = self._add(record.shards, record.samples, record.dropped)
                 self._damaged |= {video: record.damaged.get(video, 0) for video in added}
                 self._notes |= {video: record.notes.get(video, []) for video in added}
+        self.duplicate_groups: dict[tuple[str, str], int] | None = None
+        """Groups of the clips that were searched for copies; None: there was no search."""
         self.published = self._add_published(entry) if entry else frozenset[str]()
         """Names of the videos that `corpus.json` lists with at least one clip."""
 
@@ -153,6 +155,7 @@ class StoredVideos:
         samples = [
             source.index.sample(row) for row, video in enumerate(videos) if video in self._wanted
         ]
+        self.duplicate_groups = source.index.duplicate_groups()
         self._add(entry.shards, samples, dropped)
         return frozenset(videos)
 
