@@ -3,10 +3,11 @@
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from surgrec.recordings._demux import demux
@@ -14,8 +15,10 @@ from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import Ffmpeg, read_error
 from surgrec.recordings._inspect import RecordingFacts
 from surgrec.recordings._recording import BadVideoError, Part, Recording
+from surgrec.recordings._spans import Chosen, Decoded, SpanDecoding, Spans, find_spans
 from surgrec.recordings._timeline import Timeline, VideoClock
 from surgrec.recordings._trust import PictureJudge
+from surgrec.recordings.decoders import Decoders
 from surgrec.recordings.process import starting
 from surgrec.recordings.view import View
 
@@ -52,6 +55,8 @@ class PictureReader:
             is steady, those nearest to the multiples of `1 / rate` are returned. None: all.
         view: The part of the pictures that is shown.
         keys_only: Decode keyframes only, which is much faster.
+        decoders: Lends further decoders for a long recording. None: one decoder is used.
+        folder: Folder for decoded pictures that wait, in files without names. For `decoders`.
 
     Example:
         >>> with PictureReader(recording, facts, size=(456, 256)) as pictures:
@@ -68,8 +73,11 @@ class PictureReader:
         rate: float | None = None,
         view: View = View(),
         keys_only: bool = False,
+        decoders: Decoders | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._recording, self._facts = recording, facts
+        self._decoders, self._folder = decoders, folder
         self._size, self._pixels, self._rate = size, pixels, rate
         self._view, self._keys_only = view, keys_only
         self._running = ExitStack()
@@ -77,6 +85,8 @@ class PictureReader:
         """Number of complaints of the decoder, complete after the last picture."""
         self.damaged_s: list[float] = []
         """About when they came, seconds of the video, ascending."""
+        self.decoders_used = 1
+        """Most decoders that worked at once."""
 
     def __enter__(self) -> "PictureReader":
         return self
@@ -90,19 +100,95 @@ class PictureReader:
         Raises:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
+            DecodersDisagreeError: Only one decoder may decode this recording.
+            OSError: The disk of the folder is full.
         """
-        shown = list(self._view.filters(self._facts.width, self._facts.height))
-        chosen = [] if self._rate is None else [_selection(self._facts.timeline, self._rate)]
+        if self._decoders is not None and self._decoders.count > 1 and len(self._facts.parts) == 1:
+            spans = self._spans(self._decoders.span_s)
+            if len(spans.spans) > 1:
+                yield from self._pictures_of(spans, self._decoders)
+                return
+
         for facts, start_s in zip(self._facts.parts, self._facts.starts_s, strict=True):
-            part = self._recording.part(facts.start, facts.end)
-            filters = partial(_filters, facts, self._size, self._pixels, chosen, shown)
-            decoder = _Decoder(part, facts, self._size, self._pixels, filters, self._keys_only)
-            self._running.enter_context(decoder)
+            decoder = self._running.enter_context(self._decoder(facts))
             for picture in decoder:
                 yield replace(picture, time_s=picture.time_s + start_s) if start_s else picture
             self._running.close()
             self.complaints += decoder.complaints
             self.damaged_s += [start_s + time_s for time_s in decoder.damaged_s]
+
+    def _decoder(self, facts: PartFacts, seek_s: float | None = None) -> "_Decoder":
+        shown = list(self._view.filters(self._facts.width, self._facts.height))
+        chosen = [] if self._rate is None else [_selection(self._facts.timeline, self._rate)]
+        return _Decoder(
+            self._recording.part(facts.start, facts.end),
+            facts,
+            self._picture_bytes,
+            partial(_output, facts, self._size, self._pixels, chosen, shown),
+            (
+                *(_KEYS_ONLY if self._keys_only else ()),
+                *(() if seek_s is None else (*_SEEK, f"{seek_s:.6f}")),
+            ),
+        )
+
+    @property
+    def _picture_bytes(self) -> int:
+        return round(self._size[0] * self._size[1] * _BYTES_PER_PIXEL[self._pixels])
+
+    def _spans(self, span_s: float) -> Spans:
+        facts = self._facts.parts[0]
+        part = self._recording.part(facts.start, facts.end)
+        return find_spans(part, facts, span_s=span_s, rate=self._rate)
+
+    def _pictures_of(self, spans: Spans, decoders: Decoders) -> Iterator[Picture]:
+        """Yield the pictures of a recording that several decoders may decode."""
+        assert self._folder is not None
+        facts = self._facts.parts[0]
+        decoding = self._running.enter_context(
+            SpanDecoding(
+                spans,
+                partial(self._decoder, facts),
+                decoders,
+                self._folder,
+                picture_bytes=self._picture_bytes,
+            )
+        )
+        dated = _Dated(facts.timeline)
+        for event in decoding.events():
+            if isinstance(event, Decoded):
+                dated.add(event)
+            else:
+                yield dated.picture(event)
+        self._running.close()
+        self.decoders_used = decoding.most_running
+
+
+class _Dated:
+    """The time in the video, and the trust, of decoded pictures.
+
+    Args:
+        timeline: The clock of the recording.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._clock, self._judge = VideoClock(timeline), PictureJudge(timeline)
+        self._decoded: deque[tuple[int, float, bool]] = deque()
+        self.time_s = 0.0
+        """Time of the last picture, seconds of the video."""
+
+    def add(self, event: Decoded) -> None:
+        """Take note of the next decoded picture."""
+        self.time_s = self._clock.time_of(event.container_us / 1e6)
+        is_trusted = self._judge.trusts(self.time_s, event.is_corrupt, event.follows_error)
+        self._decoded.append((event.container_us, self.time_s, is_trusted))
+
+    def picture(self, event: Chosen) -> Picture:
+        """Return the next wanted picture, one of those decoded."""
+        # Pictures leave the filters in the order in which they were decoded.
+        while len(self._decoded) > 1 and self._decoded[0][0] != event.container_us:
+            self._decoded.popleft()
+        _, self.time_s, is_trusted = self._decoded[0]
+        return Picture(time_s=self.time_s, data=event.data, is_trusted=is_trusted)
 
 
 class _Decoder:
@@ -112,14 +198,11 @@ class _Decoder:
         self,
         part: Part,
         facts: PartFacts,
-        size: tuple[int, int],
-        pixels: PixelFormat,
-        filters: Callable[[int], Iterator[str]],
-        keys_only: bool,
+        picture_bytes: int,
+        output: Callable[[int], list[str]],
+        input_options: Sequence[str],
     ) -> None:
-        self._clock = VideoClock(facts.timeline)
-        self._judge = PictureJudge(facts.timeline)
-        self._bytes = round(size[0] * size[1] * _BYTES_PER_PIXEL[pixels])
+        self._bytes = picture_bytes
         self._part, self._facts = part, facts
 
         # ffmpeg writes the time of each picture to a pipe.
@@ -131,12 +214,8 @@ class _Decoder:
             self._process = Ffmpeg(
                 "ffmpeg",
                 part,
-                _output(facts, pixels, filters(writing)),
-                input_options=(
-                    *_INPUT_OPTIONS,
-                    *(_KEYS_ONLY if keys_only else ()),
-                    *facts.input_options,
-                ),
+                output(writing),
+                input_options=(*_INPUT_OPTIONS, *input_options, *facts.input_options),
                 descriptors=(writing,),
                 counts_packets=True,
             )
@@ -150,6 +229,8 @@ class _Decoder:
         """Number of complaints of the decoder, complete after the last picture."""
         self.damaged_s: list[float] = []
         """About when they came, seconds of the video, ascending."""
+        self.complains_at_end = False
+        """Whether it complained behind the last picture, known after the events."""
 
     def __enter__(self) -> "_Decoder":
         return self
@@ -158,6 +239,10 @@ class _Decoder:
         self._process.__exit__(*error)
         os.close(self._times_descriptor)
 
+    def kill(self) -> None:
+        """End it at once; another thread may read its events."""
+        self._process.kill()
+
     def __iter__(self) -> Iterator[Picture]:
         """Yield the pictures.
 
@@ -165,32 +250,39 @@ class _Decoder:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
-        errors, time_s = 0, 0.0
-        judged: deque[tuple[int, float, bool]] = deque()
+        errors, dated = 0, _Dated(self._facts.timeline)
+        for event in self.events():
+            if isinstance(event, Decoded):
+                dated.add(event)
+                continue
+            picture = dated.picture(event)
+            if self._process.log.errors > errors:
+                errors = self._process.log.errors
+                self.damaged_s.append(picture.time_s)
+            yield picture
+        self.complaints = self._process.log.errors
+        if self.complaints > errors:
+            self.damaged_s.append(dated.time_s)
+
+        self._require_all_packets()
+
+    def events(self) -> Iterator[Decoded | Chosen]:
+        """Yield what happens, in order.
+
+        Raises:
+            FfmpegError: ffmpeg cannot decode the file.
+            BadVideoError: The file cannot be read for now, or needs too much memory or time.
+        """
         for mark, container_us in self._marks():
             if mark == _DECODED:
-                time_s = self._clock.time_of(container_us / 1e6)
-                decoded = self._process.log.next_decoded()
-                judged.append((container_us, time_s, self._judge.trusts(time_s, *decoded)))
+                yield Decoded(container_us, *self._process.log.next_decoded())
                 continue
-
-            # Pictures leave the filters in the order in which they were decoded.
-            while len(judged) > 1 and judged[0][0] != container_us:
-                judged.popleft()
             data = self._read_exactly(self._bytes)
             if data is None:
                 break
-            _, time_s, is_trusted = judged[0]
-            if self._process.log.errors > errors:
-                errors = self._process.log.errors
-                self.damaged_s.append(time_s)
-            yield Picture(time_s=time_s, data=data, is_trusted=is_trusted)
+            yield Chosen(container_us, data)
         self._process.finish()
-        self.complaints = self._process.log.errors
-        if self.complaints > errors:
-            self.damaged_s.append(time_s)
-
-        self._require_all_packets()
+        self.complains_at_end = self._process.log.next_decoded().follows_error
 
     def _require_all_packets(self) -> None:
         """Check that two passes over the file found the same: demuxers hide read errors.
@@ -247,10 +339,20 @@ _INPUT_OPTIONS = (
 
 
 _KEYS_ONLY = ("-skip_frame", "nokey")
+# The next argument is a time of the container. All pictures from the keyframe on are returned.
+_SEEK = ("-noaccurate_seek", "-seek_timestamp", "1", "-ss")
 
 
-def _output(facts: PartFacts, pixels: PixelFormat, filters: Iterable[str]) -> list[str]:
+def _output(
+    facts: PartFacts,
+    size: tuple[int, int],
+    pixels: PixelFormat,
+    chosen: Sequence[str],
+    shown: Sequence[str],
+    times_descriptor: int,
+) -> list[str]:
     """Return the arguments that decode and filter the pictures."""
+    filters = _filters(facts, size, pixels, chosen, shown, times_descriptor)
     return [
         *("-map", f"0:{facts.stream}", "-an", "-sn", "-dn"),
         *("-filter_threads", "1", "-max_error_rate", "1"),

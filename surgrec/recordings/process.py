@@ -163,6 +163,10 @@ class FfmpegProcess:
         self._end()
         self.log.join()
 
+    def kill(self) -> None:
+        """End the process at once; another thread may read its output."""
+        self._process.kill()
+
     def _end(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -27,7 +27,7 @@ def make_video(
     *,
     seconds: float = 8.0,
     size: str = "96x64",
-    rate: int = 10,
+    rate: float = 10,
     pattern: str = "testsrc2",
     inputs: Sequence[str] = (),
     arguments: Sequence[str] = (),

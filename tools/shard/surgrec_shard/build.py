@@ -8,6 +8,7 @@ from pathlib import Path
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError
+from surgrec.recordings.decoders import Decoders
 from surgrec.shards import CorpusFile
 from surgrec.storage import Store
 from surgrec.text import counted
@@ -49,7 +50,7 @@ class BuildConfig:
     public: bool
     """Store all case names unchanged."""
     workers: int
-    """Videos encoded at once."""
+    """Videos encoded at once, and decoders of long videos."""
     curate: CurateSettings = CurateSettings()
     remove_unlisted: bool = False
     """Remove videos of the sources to build that are not among the videos to build."""
@@ -98,6 +99,7 @@ class Build:
         looks = config.curate.overlays != "off"
         self._overlays = OverlayRecords(config.private) if looks else None
         self._model: FrameModel | None = None
+        self._decoders = Decoders(config.workers)
         self._places = Places(
             store=config.store, private=config.private, work=config.private.folder_in(config.work)
         )
@@ -138,9 +140,10 @@ class Build:
             converging.pack(self._encode)
             if finder and (marked := finder.found(planned, converging)) != planned:
                 # The other videos of changed groups are packed again from their clips.
-                planned, encoded = marked, converging.work.videos_encoded
+                planned, work = marked, converging.work
                 converging = self._convergence(corpus, planned, unplanned)
-                converging.work.videos_encoded = encoded
+                converging.work.videos_encoded = work.videos_encoded
+                converging.work.videos_by_several = work.videos_by_several
                 converging.pack(self._encode)
             packed = converging.packed
             failures = [video.failure for video in unplanned]
@@ -311,15 +314,17 @@ class Build:
             ) from None
 
     def _encode(self, video: PlannedVideo, folder: Path) -> EncodedVideo:
-        encoded = encode_video(
-            video.video.path,
-            self._config.encode,
-            folder,
-            video.identity,
-            partial(_require_fitting, video),
-            video.video.pictures,
-            self._curation_of(video),
-        )
+        with self._decoders.one_for_a_video():
+            encoded = encode_video(
+                video.video.path,
+                self._config.encode,
+                folder,
+                video.identity,
+                partial(_require_fitting, video),
+                video.video.pictures,
+                self._curation_of(video),
+                self._decoders,
+            )
         if self._overlays:
             self._overlays.keep(video, encoded)
         return encoded

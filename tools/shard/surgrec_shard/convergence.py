@@ -46,6 +46,8 @@ class Work:
     """Counts of the work of a command."""
 
     videos_encoded: int = 0
+    videos_by_several: int = 0
+    """Of the encoded videos, those that several decoders worked on at once."""
     clips_reused: int = 0
     groups_packed: int = 0
 
@@ -248,7 +250,12 @@ class Convergence:
         """
 
         def start(group: Group) -> list[Future[EncodedVideo]]:
-            return [pool.submit(self._clips_of, video, encode) for video in group.videos]
+            # The longest ones first, so that none of them is left to a single worker at the end.
+            started = {
+                video.id: pool.submit(self._clips_of, video, encode)
+                for video in sorted(group.videos, key=_bytes_of, reverse=True)
+            }
+            return [started[video.id] for video in group.videos]
 
         groups = self.waiting
         started = start(groups[0]) if groups else []
@@ -280,6 +287,7 @@ class Convergence:
                 self.work.clips_reused += len(video.clips)
             else:
                 self.work.videos_encoded += 1
+                self.work.videos_by_several += video.decoders > 1
 
     def _encoding_folder(self, video: PlannedVideo) -> Path:
         config = own_config(self._plans[video.video.source].config, video.curation)
@@ -424,3 +432,8 @@ class Convergence:
                 plans.remove(source, entry.plan)
             if now is None:
                 plans.remove(source, self._digest(source))
+
+
+def _bytes_of(video: PlannedVideo) -> int:
+    """Return the size of a video's file; 0 if it is not known."""
+    return video.identity.size if video.identity else 0

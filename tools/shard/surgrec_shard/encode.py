@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,8 +26,9 @@ from surgrec.recordings import (
     shortfall_s,
     stored_size,
 )
+from surgrec.recordings.decoders import Decoders, DecodersDisagreeError
 from surgrec.recordings.picture_files import PictureFiles, open_recording
-from surgrec.recordings.view import Box, View
+from surgrec.recordings.view import Box
 from surgrec.text import counted
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.curation import CuratedView, Curation, Curator
@@ -136,6 +137,8 @@ class EncodedVideo:
     """Sentences for the private report."""
     overlays: StaticOverlays | None = None
     """None: they were not looked for. If there are any, `OVERLAYS_PICTURE` shows them."""
+    decoders: int = 1
+    """Most decoders that worked on it at once."""
 
 
 Accept = Callable[[float, float], None]
@@ -150,6 +153,7 @@ def encode_video(
     accept: Accept = lambda end_s, fps: None,
     pictures: PictureFiles | None = None,
     curation: Curation = Curation(),
+    decoders: Decoders | None = None,
 ) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.
 
@@ -161,6 +165,7 @@ def encode_video(
         accept: Judges the length of the video: before it is encoded, and afterwards again.
         pictures: The pictures, if the video is given as such.
         curation: Which stretches are not stored.
+        decoders: Lends further decoders for a long video. The clips are the same with any number.
 
     Raises:
         BadVideoError: The file has changed, is not a video, is truncated, is shorter than the
@@ -173,11 +178,11 @@ def encode_video(
         with open_recording(path, pictures) as recording:
             recording.require_unchanged(identity)
             try:
-                encoded = _encode_into(recording, settings, folder, accept, curation)
+                encoded = _encode_into(recording, settings, folder, accept, curation, decoders)
             except BadVideoError as error:
                 recording.require_unchanged()  # else the change is the reason
                 if not error.may_pass:
-                    _require_again(error, recording, settings, folder, accept, curation)
+                    _require_again(error, recording, settings, folder, accept, curation, decoders)
                 raise
     accept(encoded.end_s, encoded.native_fps)
     return encoded
@@ -246,17 +251,26 @@ def _encode_into(
     folder: Path,
     accept: Accept,
     curation: Curation,
+    decoders: Decoders | None,
 ) -> EncodedVideo:
     facts = inspect(recording)
 
-    def fill(partial: Path) -> EncodedVideo:
-        encoded = _encode(recording, facts, settings, partial, curation)
+    def fill(partial: Path, decoders: Decoders | None = decoders) -> EncodedVideo:
+        encoded = _encode(recording, facts, settings, partial, curation, decoders)
         recording.require_unchanged()
         return encoded
 
+    def fill_anew(partial: Path) -> EncodedVideo:
+        encoded = fill(partial, None)
+        return replace(encoded, notes=[*encoded.notes, f"decoded anew by one decoder: {found}"])
+
     try:
         accept(facts.duration_s, facts.fps)
-        return spool_video(folder, fill)
+        try:
+            return spool_video(folder, fill)
+        except DecodersDisagreeError as error:
+            found = str(error)
+        return spool_video(folder, fill_anew)
     except BadVideoError as error:
         if not facts.choice:
             raise
@@ -272,6 +286,7 @@ def _require_again(
     folder: Path,
     accept: Accept,
     curation: Curation,
+    decoders: Decoders | None,
 ) -> None:
     """Check that a second try ends as the first one did. A hidden read error would not recur.
 
@@ -279,7 +294,7 @@ def _require_again(
         BadVideoError: It ends otherwise, so a later try may succeed.
     """
     try:
-        _encode_into(recording, settings, folder, accept, curation)
+        _encode_into(recording, settings, folder, accept, curation, decoders)
         finding = "a second try had no error"
     except BadVideoError as error:
         if str(error) == str(judgment):
@@ -307,6 +322,7 @@ def _encode(
     settings: EncodeSettings,
     folder: Path,
     curation: Curation,
+    decoders: Decoders | None,
 ) -> EncodedVideo:
     if facts.is_cut:
         raise _truncated(facts.duration_s, facts.stated_s or facts.duration_s)
@@ -327,9 +343,16 @@ def _encode(
     )
     try:
         with writing_to(folder.parent), Curator(curation, frames, folder) as curator:
-            segments, complaints, damaged_s = _write_clips(
-                recording, facts, curated.view, sampler, curator, frames, settings, folder
+            reader = PictureReader(
+                recording,
+                facts,
+                size=(width, height),
+                rate=sampler.picture_rate,
+                view=curated.view,
+                decoders=decoders,
+                folder=folder,
             )
+            segments = _write_clips(reader, sampler, curator, frames, settings, folder)
     except FfmpegError as error:
         raise _undecodable(error) from None
 
@@ -367,14 +390,15 @@ def _encode(
         crop=str(shown),
         end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s, curator.end_s),
         dropped=dropped,
-        complaints=complaints,
+        complaints=reader.complaints,
         notes=[
             *facts.notes,
             *curated.notes,
             *_shot_notes(curator.cuts_s),
             *(_note(stretch) for stretch in dropped if stretch.reason in _NOTES),
-            *_damage_notes(damaged_s, facts),
+            *_damage_notes(reader.damaged_s, facts),
         ],
+        decoders=reader.decoders_used,
         overlays=overlays,
     )
 
@@ -404,28 +428,16 @@ def _write_overlays(
 
 
 def _write_clips(
-    recording: Recording,
-    facts: RecordingFacts,
-    view: View,
+    reader: PictureReader,
     sampler: Sampler,
     curator: Curator,
     frames: FrameFormat,
     settings: EncodeSettings,
     folder: Path,
-) -> tuple[list[EncodedClip], int, list[float]]:
-    """Decode the recording once and write all of its clips, also those that are too short.
-
-    Returns:
-        The clips, the number of complaints of the decoder, and about when they came, seconds.
-    """
+) -> list[EncodedClip]:
+    """Decode the recording once, and return all of its written clips, also those too short."""
     clips: list[EncodedClip] = []
-    size = (frames.width, frames.height)
-    with (
-        PictureReader(
-            recording, facts, size=size, rate=sampler.picture_rate, view=view
-        ) as pictures,
-        ExitStack() as stack,
-    ):
+    with reader as pictures, ExitStack() as stack:
         writer: ClipWriter | None = None
         for shown in curator.kept(sampler.frames(pictures)):
             if shown.starts:
@@ -448,7 +460,7 @@ def _write_clips(
 
         if writer is not None:
             clips += writer.close()
-        return clips, pictures.complaints, pictures.damaged_s
+        return clips
 
 
 def _select_clips(

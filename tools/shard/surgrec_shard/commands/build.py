@@ -104,7 +104,8 @@ def build(
             ~/.local/share/surgrec/BUCKET-PREFIX.private for an object store.
         work: Folder for unfinished work, preferably on a fast local disk. Default: inside
             --private.
-        workers: Videos encoded at once; 0: one per core.
+        workers: Videos encoded at once; 0: one per core. A long video has several decoders where a
+            worker is idle; the clips are the same.
         remove_unlisted: Remove videos that the corpus has in a listed source, but that are not
             listed themselves. No run may read the source meanwhile.
         exclude_overlap_with: A corpus for evaluation. Videos that show the same as one of its
@@ -250,8 +251,9 @@ def _print_result(result: BuildResult, store: Store, *, is_masked: bool) -> None
             f"{counted(len(entry.shards), 'shard')}"
         )
     work = result.work
+    several = f" ({work.videos_by_several} by several decoders)" if work.videos_by_several else ""
     say(
-        f"{counted(work.videos_encoded, 'video')} encoded, "
+        f"{counted(work.videos_encoded, 'video')} encoded{several}, "
         f"{counted(work.clips_reused, 'stored clip')} reused, "
         f"{counted(work.groups_packed, 'group')} packed"
     )

@@ -1,0 +1,62 @@
+"""Decoders that several videos share: a long video uses those that no other video needs."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SPAN_S = 60.0
+"""Shortest stretch of a recording for a decoder of its own, seconds."""
+
+
+class DecodersDisagreeError(Exception):
+    """Several decoders of a video did not return what one decoder would. One decoder is to be used.
+
+    The text says what was found.
+    """
+
+
+class Decoders:
+    """The right to run a number of decoders at once. Threads may share it.
+
+    Args:
+        count: The number.
+        span_s: Shortest stretch of a recording for a decoder of its own, seconds.
+
+    Example:
+        >>> decoders = Decoders(4)
+        >>> with decoders.one_for_a_video():
+        ...     is_idle = decoders.lend()
+    """
+
+    def __init__(self, count: int, *, span_s: float = SPAN_S) -> None:
+        self.count, self.span_s = count, span_s
+        self._lock = threading.Lock()
+        self._videos = self._lent = 0
+
+    @contextmanager
+    def one_for_a_video(self) -> Iterator[None]:
+        """Use one decoder inside the `with` block. A video never waits for a lent decoder."""
+        with self._lock:
+            self._videos += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._videos -= 1
+
+    def lend(self) -> bool:
+        """Return whether a further decoder may be used: none if all are in use."""
+        with self._lock:
+            is_idle = self._videos + self._lent < self.count
+            self._lent += is_idle
+            return is_idle
+
+    def give_back(self) -> None:
+        """Return a lent decoder."""
+        with self._lock:
+            self._lent -= 1
+
+    def are_enough(self) -> bool:
+        """Return whether no video needs one of the lent decoders."""
+        with self._lock:
+            return self._videos + self._lent <= self.count
