@@ -15,7 +15,7 @@ import random
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -79,6 +79,9 @@ class Planted:
 
 def main() -> None:
     config = parse(DedupConfig)
+    # Files of another plan in the same folder would give wrong figures.
+    plan = f"{config.seed}-{config.cases}-{config.seconds:g}-{config.copies}-{config.copied_s:g}"
+    config = replace(config, folder=config.folder / plan)
     (measure_cases if config.part == "cases" else measure_search)(config)
 
 
