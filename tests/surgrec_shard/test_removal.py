@@ -162,6 +162,21 @@ def test_no_byte_of_a_removed_case_is_left(clinic: Clinic, out: str, tmp_path: P
     assert run_here("verify", out, "--decode", "true").returncode == 0
 
 
+def test_a_plan_of_a_killed_build_that_names_only_the_case_is_removed(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    out, private = tmp_path / "corpus", fixed_key(tmp_path / "private")
+    missing = [video for video in clinic.videos if video.path.name == MISSING]
+    build_corpus(str(out), [*clinic.others, *missing], private=private)
+    (plan,) = (path for path in (private / "plans").iterdir() if path.name.startswith("lap-"))
+    mark = plan.stem.rsplit("-", 1)[1]
+    shutil.copy(plan, plan.with_name(f"lap-{'0' * 16}-{mark}.json"))
+
+    removed = remove(str(out), private, "--case", CASE, "--source", "lap")
+    assert removed.returncode == 0, removed.stderr
+    assert CASE.encode() not in everything(private)
+
+
 def test_a_file_of_the_case_that_had_other_bytes_before_leaves_no_digest(
     clinic: Clinic, tmp_path: Path
 ) -> None:

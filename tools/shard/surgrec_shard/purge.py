@@ -1,6 +1,7 @@
 """Purging: nothing about removed videos stays in the private folder and the work folder."""
 
 import csv
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,10 +93,21 @@ def _files_that_name(folder: Path, removed: RemovedVideos, plans: SavedPlans) ->
         with open_owned(path, "r") as file:
             text = file.read()
         if any(
-            path.name.startswith(f"{source}-") and any(name in text for name in names)
-            for source, names in removed.videos.items()
+            path.name.startswith(f"{source}-") and any(word in text for word in words)
+            for source, words in _words(removed).items()
         ):
             yield path
+
+
+def _words(removed: RemovedVideos) -> dict[str, list[str]]:
+    """Return what names removed videos in a JSON file, by source.
+
+    Unreadable files have no name in the corpus: they are known by their case.
+    """
+    return {
+        source: [*names, *(f'"case": {json.dumps(case)}' for case in removed.cases.get(source, ()))]
+        for source, names in removed.videos.items()
+    }
 
 
 def _empty(work: Path, removed: RemovedVideos) -> None:
