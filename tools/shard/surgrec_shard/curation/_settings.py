@@ -57,7 +57,7 @@ class CurateSettings:
     body; docs/curation.md describes its input and output."""
     model_drop: Literal["above", "below", "none"] = "above"
     """Scores of the stretches that are dropped, relative to `model_threshold`; none: no score."""
-    model_threshold: float = 0.5
+    model_threshold: Annotated[float, Range(-(10**9), 10**9)] = 0.5
     """Score from which a stretch is dropped; or, with below, up to which."""
     model_class: Annotated[int, Range(-1, 99_999)] = -1
     """For a model with several logits per picture: number of the class whose probability is the
