@@ -334,7 +334,10 @@ def test_a_model_is_refused_before_any_video_is_read(video: Path, tmp_path: Path
     [
         ({"model_threshold": 0.3}, "model_threshold is 0.3, but there is no model"),
         ({"model": Path("m.onnx"), "model_name": "Mr Smith"}, "model_name is 'Mr Smith'"),
-        ({"model": Path("m.onnx"), "model_threshold": float("nan")}, "give a finite number"),
+        (
+            {"model": Path("m.onnx"), "model_threshold": float("nan")},
+            "model_threshold is nan; give -1,000,000,000",
+        ),
     ],
 )
 def test_options_of_a_model_that_cannot_work_are_refused(wrong: Any, told: str) -> None:
