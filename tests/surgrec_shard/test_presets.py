@@ -9,7 +9,13 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.check_source import check_source
-from surgrec_shard.presets import FOLDER, find_source, preset_names, read_preset
+from surgrec_shard.presets import (
+    FOLDER,
+    find_source,
+    preset_names,
+    read_preset,
+    videos_of_preset,
+)
 
 from surgrec.annotations import VideoClock, read_labels
 from surgrec.errors import ConfigError, ManifestError
@@ -223,6 +229,12 @@ def test_a_preset_of_the_user_is_read_from_a_file(tmp_path: Path) -> None:
         ("07", "test"),
         ("12", "train"),
     ]
+
+    # Its names are private unless it says otherwise; those of published sets are published.
+    own = read_preset(str(path))
+    assert [each.public for each in videos_of_preset(own, folder)[0]] == [False, False]
+    assert all(read_preset(name).public for name in preset_names())
+
     path.write_text("{name: ours}")
     with pytest.raises(ManifestError, match=r"ours\.yaml lacks the field"):
         read_preset(str(path))

@@ -168,6 +168,8 @@ class Preset:
     frame_fps: float = 0.0
     """Of a set of pictures: how many of their numbers pass per second. 0: it is not published."""
     procedure: str = ""
+    public: bool = False
+    """Whether the names of cases are published, and so are stored unchanged."""
     traps: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -318,7 +320,7 @@ def videos_of_preset(
         first = lacking[0]
         raise ManifestError(
             f"{len(lacking)} of {len(found.recordings)} videos lack annotation files (the first, "
-            f"{first.path}: {first.missing[0]}); `surgrec-shard check-source {preset.name} "
+            f"{first.path}: {first.missing[0]}); `surgrec-shard check-source PRESET "
             f"{folder}` lists them: complete the copy, or remove these videos"
         )
 
@@ -340,7 +342,7 @@ def videos_of_preset(
                 view=recording.view,
                 license=preset.license,
                 labels=_on_pictures(recording, rate),
-                public=True,
+                public=preset.public,
                 pictures=PictureFiles(rate=rate, files=recording.pictures)
                 if recording.pictures
                 else None,
