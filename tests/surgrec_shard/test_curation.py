@@ -17,6 +17,7 @@ from surgrec.errors import ConfigError
 from tests.support.tool import (
     QUICK,
     build_folder,
+    digests,
     ffmpeg,
     read_report,
     refusal,
@@ -168,6 +169,15 @@ def test_a_list_of_another_unit_leaves_the_video_out(tmp_path: Path) -> None:
     told = "the stretch from 250 to 500 s ends behind the video, which lasts 12.0 s"
     assert told in run.stderr
     assert not (tmp_path / "corpus" / "corpus.json").exists()
+
+
+def test_a_changed_list_of_another_unit_loses_no_stored_video(tmp_path: Path) -> None:
+    assert build_manifest(make_listed(tmp_path, "start_s,end_s\n1,2\n")).returncode == 0
+    before = digests(tmp_path / "corpus")
+    told = refusal(build_manifest(make_listed(tmp_path, "start_s,end_s\n1000,2000\n")))
+    assert "ends behind the video" in told
+    assert "the corpus already has this video" in told
+    assert digests(tmp_path / "corpus") == before
 
 
 def test_a_video_that_moves_to_another_split_is_encoded_anew(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from surgrec.storage import Store
 from surgrec.text import counted
 from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
-from surgrec_shard.convergence import Convergence, Places, Progress, Work
+from surgrec_shard.convergence import Convergence, Places, Progress, Work, loss_of_stored
 from surgrec_shard.curation import CurateSettings, Curation, FrameModel
 from surgrec_shard.encode import UNREAD_END, EncodedVideo, EncodeSettings, encode_video
 from surgrec_shard.encoder import encoder_versions
@@ -308,10 +308,7 @@ class Build:
         try:
             require_fitting_labels(video, end_s, fps)
         except BadVideoError as error:
-            raise ShardError(
-                f"{error}; the corpus already has this video, so the build stops before it would "
-                "lose it"
-            ) from None
+            raise loss_of_stored(error) from None
 
     def _encode(self, video: PlannedVideo, folder: Path) -> EncodedVideo:
         with self._decoders.one_for_a_video():

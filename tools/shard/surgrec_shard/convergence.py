@@ -63,6 +63,17 @@ class Places:
     """Local folder for encoded videos and the shard being written, of mode 0700."""
 
 
+_OF_THE_USER = ("labels", "drop", "mask")
+"""Reasons to refuse a video that lie in what the user gives with it."""
+
+
+def loss_of_stored(error: BadVideoError) -> ShardError:
+    """Return the refusal of labels, a list or a mask that do not fit a stored video."""
+    return ShardError(
+        f"{error}; the corpus already has this video, so the build stops before it would lose it"
+    )
+
+
 class Convergence:
     """Makes sources of a corpus equal to their plans.
 
@@ -146,12 +157,15 @@ class Convergence:
         pool = ThreadPoolExecutor(self._workers)
         try:
             for group, encodings in self._encode_ahead(pool, encode):
+                stored = self.stored(group.source)
                 encoded: dict[str, EncodedVideo] = {}
                 failures: list[VideoFailure] = []
                 for video, encoding in zip(group.videos, encodings, strict=True):
                     try:
                         encoded[video.id] = encoding.result()
                     except BadVideoError as error:
+                        if error.reason in _OF_THE_USER and video.id in stored.published:
+                            raise loss_of_stored(error) from None
                         failures.append(failure_of(video.video, video.id, error))
                     done += 1
                     self._progress("encoding", done, total)

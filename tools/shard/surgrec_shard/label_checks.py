@@ -106,8 +106,9 @@ def require_fitting_list(planned: PlannedVideo, end_s: float) -> None:
         if stretch.end_s > latest_end_s(end_s):
             raise BadVideoError(
                 "drop",
-                f"{planned.video.drop}: the stretch from {stretch.start_s:g} to {stretch.end_s:g} "
-                f"s ends behind the video, which lasts {end_s:.1f} s; give seconds of this video",
+                f"{planned.video.drop or 'a track with `drop` of the mapping'}: the stretch from "
+                f"{stretch.start_s:g} to {stretch.end_s:g} s ends behind the video, which lasts "
+                f"{end_s:.1f} s; give times of this video, in the unit that the file is read in",
             )
 
 
