@@ -112,8 +112,9 @@ class Removal:
 
             # Select, together with the rest of an interrupted removal.
             begun = BegunRemoval(self._private.path / "removals", self._store)
-            plans = self._read_plans(corpus)
-            removed = begun.read().joined(self._select(plans))
+            unfinished = begun.read()
+            plans = self._read_plans(corpus, unfinished)
+            removed = unfinished.joined(self._select(plans))
             if not removed.videos:
                 raise ConfigError(
                     f"{self._store.address} has no video of {self._selection.words()}; "
@@ -144,12 +145,12 @@ class Removal:
             other_corpora=other_corpora,
         )
 
-    def _read_plans(self, corpus: CorpusFile) -> dict[str, SourcePlan]:
-        """Return the plan from which each source of the corpus was built."""
+    def _read_plans(self, corpus: CorpusFile, unfinished: RemovedVideos) -> dict[str, SourcePlan]:
+        """Return the plans of the selected sources, and of those that a killed removal began."""
         plans = {}
 
         for source, entry in corpus.sources.items():
-            if self._selection.source in ("", source):
+            if self._selection.source in ("", source) or source in unfinished.videos:
                 plan = self._plans.read(source, entry.plan)
                 if plan is None:
                     raise ShardError(
@@ -168,6 +169,9 @@ class Removal:
         videos, cases = {}, {}
 
         for source, plan in plans.items():
+            if self._selection.source not in ("", source):
+                continue
+
             names = {video.id for video in plan.videos if self._selection.has(video)}
             gone = [video.video for video in plan.videos if video.id in names]
 
