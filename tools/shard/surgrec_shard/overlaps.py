@@ -23,6 +23,9 @@ from surgrec_shard.stored_hashes import (
     videos_of_sources,
 )
 
+_OTHER_VIDEO = "another video of its case overlaps the corpus for evaluation"
+"""Reason of the videos that are left out with their case."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Remembered:
@@ -68,10 +71,11 @@ class OverlapFinder:
     def remembered(self, planned: Sequence[PlannedVideo]) -> list[PlannedVideo]:
         """Return the videos; those that an earlier build found are marked."""
         known = {source: self._read(source) for source in {each.video.source for each in planned}}
-        return [
+        marked = [
             replace(each, overlap=known[each.video.source].videos.get(each.id, ""))
             for each in planned
         ]
+        return _with_cases(marked, {})
 
     def found(self, planned: Sequence[PlannedVideo], converging: Convergence) -> list[PlannedVideo]:
         """Return the videos; those that overlap are marked, with the other videos of their cases.
@@ -131,7 +135,8 @@ class OverlapFinder:
     def _remember(self, marked: Iterable[PlannedVideo]) -> None:
         by_source: dict[str, dict[str, str]] = {}
         for each in marked:
-            if each.overlap:
+            # The case of a video may be corrected later: only copies themselves are remembered.
+            if each.overlap not in ("", _OTHER_VIDEO):
                 by_source.setdefault(each.video.source, {})[each.id] = each.overlap
         for source, videos in by_source.items():
             write_private_json(
@@ -153,10 +158,15 @@ def _with_cases(
         replace(each, overlap=each.overlap or reasons.get((each.video.source, each.id), ""))
         for each in planned
     ]
-    cases = {(each.video.source, each.case) for each in marked if each.overlap}
+    cases = {_case_of(each) for each in marked if each.overlap}
     return [
-        replace(each, overlap="another video of its case overlaps the corpus for evaluation")
-        if not each.overlap and (each.video.source, each.case) in cases
+        replace(each, overlap=_OTHER_VIDEO)
+        if not each.overlap and _case_of(each) in cases
         else each
         for each in marked
     ]
+
+
+def _case_of(planned: PlannedVideo) -> tuple[str, str]:
+    """Return what identifies a case: with a patient, the pseudonym is the same in all sources."""
+    return ("" if planned.video.patient else planned.video.source, planned.case)
