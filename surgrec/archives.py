@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from surgrec.regular_files import FileIdentity, open_regular
-from surgrec.text import one_line
+from surgrec.text import counted, one_line
 
 _OPENED = frozenset((".zip", ".tar"))
 _SEALED = frozenset((".7z", ".rar", ".tgz", ".tbz2", ".txz"))
@@ -285,8 +285,9 @@ def _collected(found: Iterator[tuple[str, Member]], identity: FileIdentity) -> A
         )
     if unnamed:
         faults.append(
-            f"an archive with {len(unnamed)} names that lead out of it (the first, "
-            f"{one_line(unnamed[0], 100)}); extract these files"
+            f"an archive with {counted(len(unnamed), 'name that leads', 'names that lead')} out of "
+            f"it (the first, {one_line(unnamed[0], 100)}); rename these files in the archive, or "
+            "leave it out with --exclude"
         )
     return Archive(identity=identity, members=members, faults=tuple(faults))
 

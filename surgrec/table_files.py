@@ -6,6 +6,7 @@ Every problem is reported with its file and line.
 import csv
 import difflib
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _MOST_COLUMNS = 1000
 _MOST_BYTES = 1 << 30
 """Largest file: ten million rows."""
 _WESTERN = "cp1252"
+_NO_FILE_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half characters that Python does not use for the bytes of file names."""
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """First bytes of files of spreadsheet programs."""
 
@@ -194,6 +197,8 @@ def _cell(value: object, place: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
+        if "\0" in value or _NO_FILE_NAME.search(value):
+            raise ManifestError(f"{place} has a character that no name can have; remove it")
         return value.strip()
     if isinstance(value, (int, float)):
         return str(value)

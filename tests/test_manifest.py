@@ -147,6 +147,14 @@ def test_json_lines_are_a_manifest(tmp_path: Path) -> None:
             '{"path": ["a"], "source": "s", "domain": "open", "case": "", "split": "train"}',
             "line 2: path is a list or an object; write a text",
         ),
+        (
+            r'{"path": "a\u0000", "source": "s", "domain": "open", "case": "", "split": "train"}',
+            "line 2: path has a character that no name can have; remove it",
+        ),
+        (
+            r'{"path": "a", "source": "s", "domain": "open", "case": "c\ud800", "split": "train"}',
+            "line 2: case has a character that no name can have; remove it",
+        ),
     ],
 )
 def test_a_wrong_line_of_json_is_refused(tmp_path: Path, line: str, message: str) -> None:

@@ -25,11 +25,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
+from surgrec.errors import MachineError
 from surgrec.recordings._boxes import HEADER_BYTES, box_header
 from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._recording import BadVideoError, Part
 from surgrec.recordings.decoders import Decoders, DecodersDisagreeError
+from surgrec.recordings.process import starting
 
 _SPOOL_BYTES = 512 << 20
 """Most bytes of decoded pictures of one decoder that wait: three minutes at the defaults."""
@@ -168,13 +170,15 @@ def _has_index(part: Part) -> bool:
         return _CUES in head
     kinds: set[bytes] = set()
     at = 0
-    while at < part.size and len(kinds) < _MOST_BOXES:
+    for _ in range(_MOST_BOXES):
+        if at >= part.size:
+            break
         kind, _, length = box_header(part.read(HEADER_BYTES, at), part.size - at)
         if length < 8 or kind == b"moof":
             return False
         kinds.add(kind)
         at += length
-    return {b"moov", b"mdat"} <= kinds
+    return at >= part.size and {b"moov", b"mdat"} <= kinds
 
 
 class SpanDecoding:
@@ -248,8 +252,14 @@ class SpanDecoding:
         while len(self._lanes) <= self._decoders.count and (number := self._claim()) is not None:
             spool = _Spool(self._folder, self._bytes)
             lane = _Lane(self._spans, number, spool, self._start, self._goes_on, self._ended)
+            try:
+                with starting("a decoder"):
+                    lane.begin(self._threads)
+            except MachineError:
+                self._ended()
+                spool.close()
+                raise
             self._lanes.append(lane)
-            lane.begin(self._threads)
 
     def _claim(self) -> int | None:
         """Return the number of the next span if a decoder for it is idle."""

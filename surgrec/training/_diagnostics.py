@@ -16,17 +16,16 @@ of the smaller of this number and the width."""
 
 
 def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
-    """Return `token_std`, `between_clip_variance` and `rankme` of some clips.
+    """Return `token_std` and `rankme` of some clips, and `between_clip_variance` of several.
 
     Args:
         tokens: Output of the encoder (of a JEPA, the target encoder), before any layer norm of
             the objective.
     """
-    return {
-        "token_std": float(token_std(tokens)),
-        "between_clip_variance": float(between_clip_variance_ratio(tokens)),
-        "rankme": float(rankme(_some_tokens(tokens))),
-    }
+    signs = {"token_std": token_std(tokens), "rankme": rankme(_some_tokens(tokens))}
+    if len(tokens) > 1:
+        signs["between_clip_variance"] = between_clip_variance_ratio(tokens)
+    return {name: float(sign) for name, sign in signs.items()}
 
 
 @torch.no_grad()

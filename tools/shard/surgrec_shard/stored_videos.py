@@ -20,7 +20,7 @@ from surgrec_shard.curation import CURATED
 from surgrec_shard.encode import DroppedStretch, EncodedVideo, spool_video
 from surgrec_shard.group_records import OVERLAP, PackedGroup, VideoFailure, is_stored
 
-_OF_THIS_BUILD = ("labels", "drop", "mask", OVERLAP, CURATED)
+_OF_THIS_BUILD = ("labels", "drop", "mask", "model", OVERLAP, CURATED)
 """Beginnings of the reasons that other input than the file decides: it may have changed."""
 
 

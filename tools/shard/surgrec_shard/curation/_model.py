@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64
 
 from surgrec.errors import ConfigError, SetupError, cut, reason
 from surgrec.recordings import BadVideoError
+from surgrec.recordings.process import starting
 from surgrec.regular_files import read_regular
 
 Rgb = Float32[np.ndarray, "3 height width"]
@@ -186,7 +187,8 @@ def _time_limit() -> Iterator[Any]:
     options.log_severity_level = 4
     timer = Timer(_ALLOWED_S, setattr, (options, "terminate", True))
     timer.daemon = True
-    timer.start()
+    with starting("the time limit of the model"):
+        timer.start()
     try:
         yield options
     finally:

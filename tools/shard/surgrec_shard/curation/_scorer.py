@@ -86,7 +86,7 @@ class Scorer:
             return None
         low, high = (bisect_left(self._frames, frame) for frame in (first, end))
         if low == high:
-            low -= 1
+            low, high = max(0, low - 1), max(1, high)
         inside = [self.scores[frame] for frame in self._frames[low:high]]
         return round(sum(inside) / len(inside), 4)
 
