@@ -26,7 +26,7 @@ test: $(READY)  ## all but the slow tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 cases: $(READY)  ## black-box scripts of faults, if their folder is present
 	[ ! -d $(CASES) ] || PATH="$(abspath $(BIN)):$$PATH" bash scripts/run_cases.sh $(CASES)
