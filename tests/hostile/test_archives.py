@@ -138,7 +138,7 @@ KINDS = [
         "a_name_that_leads_out_is_told",
         ".zip",
         lambda: zipped({"../../up.mp4": video(), "op.mp4": video()}),
-        {"op.mp4": "", "hostile.zip": "1 names that lead out"},
+        {"op.mp4": "", "hostile.zip": "1 name that leads out"},
     ),
     hostile(
         "an_absolute_name_in_a_tar_is_told",
@@ -150,7 +150,7 @@ KINDS = [
         "a_name_with_line_ends_and_colors_is_told",
         ".tar",
         lambda: tarred({"../\n\x1b[31mup.mp4": video()}),
-        {"hostile.tar": "lead out"},
+        {"hostile.tar": "1 name that leads out"},
     ),
     hostile(
         "an_encrypted_video_is_told",
