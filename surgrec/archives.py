@@ -25,6 +25,8 @@ _COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zst"))
 ARCHIVE_SUFFIXES = _OPENED | _SEALED | _COMPRESSED
 """Suffixes of archives and of compressed files."""
 REMEDY = "extract it, or leave it out with --exclude"
+_OF_DAMAGED_BYTES = (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, EOFError)
+"""Exceptions of zipfile and tarfile for damaged bytes. They have no common class."""
 _MOST_MEMBERS = 1_000_000
 _MOST_DIRECTORY_BYTES = 1 << 27
 _BLOCK = 512
@@ -273,11 +275,7 @@ def _collected(found: Iterator[tuple[str, Member]], identity: FileIdentity) -> A
                 members[plain] = replace(member, fault=twice)
             else:
                 members[plain] = member
-    # Damaged bytes make zipfile raise any of these.
-    except (
-        *(ArchiveError, zipfile.BadZipFile, ValueError, struct.error, NotImplementedError),
-        EOFError,
-    ) as error:
+    except (ArchiveError, *_OF_DAMAGED_BYTES) as error:
         which = "the files behind this place are" if members else "its files are"
         faults.append(
             f"a damaged archive ({one_line(str(error), 100)}): {which} not known; copy it again, "
