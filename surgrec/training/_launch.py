@@ -1,7 +1,6 @@
 """Start of a recipe: its command line, its processes and its run folder."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -25,14 +24,10 @@ from surgrec.training._launcher import (
     program_of_command,
 )
 from surgrec.training._lost import require_nothing_lost
-from surgrec.training._ranks import on_main, ranks_end_together
+from surgrec.training._ranks import expect_progress, on_main, ranks_end_together
 
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")
-
-_LONGEST_WAIT = timedelta(hours=1)
-"""Time after which a rank that waits for others gives up. It exceeds the longest save of a
-checkpoint, and the longest wait for a batch. Launchers notice a dead rank at once."""
 
 
 def run_recipe(
@@ -81,15 +76,19 @@ def parse_recipe(
     return parse(config_type, argv, prog=prog, configs=configs, presets=presets)
 
 
-def start_accelerator(precision: Precision) -> Accelerator:
+def start_accelerator(precision: Precision, *, longest_batch_s: int) -> Accelerator:
     """Return an Accelerator over as many processes as the launcher was asked for.
+
+    Args:
+        precision: Precision of the run.
+        longest_batch_s: Longest wait of a rank for a batch; others wait longer for that rank.
 
     Raises:
         SetupError: The launcher or the environment sets an option that a recipe does not implement,
             or the processes do not see each other; each would overwrite the run of the others.
     """
     check_launch(precision)
-    timeout = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
+    timeout = InitProcessGroupKwargs(timeout=expect_progress(longest_batch_s))
     buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # no second copy
     try:
         accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout, buckets])

@@ -36,7 +36,8 @@ def run_launcher(name: str, main: Callable[[], object]) -> NoReturn:
         _end(name, text, 128 + stopped.sigval)
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
-        text = f"rank {rank} ended with status {failure.exitcode}; its message is above"
+        where = "its message" if failure.exitcode > 0 else "the message of another rank"
+        text = f"rank {rank} ended with status {failure.exitcode}; {where} is above"
         _end(name, text, 1)
     except subprocess.CalledProcessError as failed:
         _end(name, f"the process ended with status {failed.returncode}; its message is above", 1)

@@ -2,15 +2,19 @@
 
 The others would wait for the failed rank in their next collective, until a timeout of an hour or
 until a launcher kills them. So each rank has a thread that reads failures from the store through
-which the ranks found each other.
+which the ranks found each other. A second thread ends the rank if that store no longer answers.
 """
 
+import json
 import os
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import NoReturn, TypeVar
 
 import psutil
@@ -33,14 +37,88 @@ _LINGER_S = 3.0
 _SILENT_S = 4.0
 """Time without a sign of life after which a rank whose connection broke has ended."""
 _LOOKS, _SILENT_LOOKS = 10, 300
-"""Looks of the main process between two checks of all ranks, and looks without a sign of life after
-which a rank counts as ended. Looks are counted, not seconds: a job may be suspended as a whole."""
+"""Looks between two checks of other ranks, and looks without a sign of life after which a rank
+counts as ended. Looks are counted, not seconds: a job may be suspended as a whole."""
+_LONGEST_WORK = timedelta(hours=1)
+"""Longest time between two signs of progress, besides the wait for a batch. It exceeds the longest
+save of a checkpoint."""
+_MARGIN = timedelta(minutes=10)
+"""Time by which collectives wait longer, so that a sentence names the rank that they wait for."""
 _MOST_CHARACTERS = 600
-_FAILED, _HEARD, _ALIVE = "failed", "heard", "alive"
+_FAILED, _HEARD, _ALIVE, _SILENT = "failed", "heard", "alive", "silent"
+_PLACE, _PROGRESS = "place", "progress"
+
+
+@dataclass
+class _MainThread:
+    """Progress of the main thread, which may wait in a collective while other threads live."""
+
+    progress: int = 0
+    longest_wait: timedelta = _LONGEST_WORK
+
+
+_main_thread = _MainThread()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The process of a rank."""
+
+    host: str
+    namespace: int
+    """Inode of the namespace of the process, which tells containers with one host name apart."""
+    process: int
+    began: float
+    """Creation time of the process; a later one may have its number."""
+
+    @classmethod
+    def here(cls) -> "_Place":
+        """Return the place of this rank."""
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+        began = psutil.Process().create_time()
+        return cls(socket.gethostname(), namespace, os.getpid(), began)
+
+    def kill(self) -> None:
+        """Kill the process and its descendants if it is of this machine and still exists."""
+        here = _Place.here()
+        if (self.host, self.namespace) != (here.host, here.namespace):
+            return
+        with suppress(psutil.Error):
+            process = psutil.Process(self.process)
+            if process.create_time() == self.began:
+                _kill_descendants(process)
+                process.kill()
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}"
 
 
 class OtherRankError(TrainingError):
     """A failure of another rank, which prints it."""
+
+
+def expect_progress(longest_batch_s: int) -> timedelta:
+    """Set the longest time without progress. Return a timeout for collectives, which exceeds it.
+
+    Args:
+        longest_batch_s: Longest wait for a batch.
+    """
+    _main_thread.longest_wait = _LONGEST_WORK + timedelta(seconds=longest_batch_s)
+    return _main_thread.longest_wait + _MARGIN
+
+
+def note_progress() -> None:
+    """Note that this rank goes on: a batch has arrived, or a step is done."""
+    _main_thread.progress += 1
+
+
+def open_store() -> Store | None:
+    """Return the store of all ranks, with a connection of its own; None for a single process."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return None
+    group = dist.group.WORLD
+    assert group is not None, "the ranks have found each other"
+    return PrefixStore("surgrec", group.get_group_store().clone())
 
 
 def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
@@ -84,6 +162,8 @@ def ranks_end_together(prog: str) -> Iterator[None]:
     """
     watch = _Watch(prog)
     watch.start()
+    guard = threading.Thread(target=watch.guard, name="guard", daemon=True)
+    guard.start()
     try:
         yield
     except BaseException as error:
@@ -105,6 +185,8 @@ class _Watch(threading.Thread):
         self._rank, self._world_size = 0, 1
         self._unchanged: Counter[int] = Counter()
         self._last: dict[int, int] = {}
+        self._looks = 0
+        self._place_of_main: _Place | None = None
 
     def run(self) -> None:
         """Look for failures from the moment at which the ranks have found each other."""
@@ -112,29 +194,49 @@ class _Watch(threading.Thread):
             if self._stopped.wait(_EVERY_S / 10):
                 return
         self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
-        if self._world_size == 1:
-            return
 
         try:
-            self._store = _open_store()
+            self._store = open_store()
+            if self._store is None:
+                return
             self._opened.set()
-            looks = 0
+            self._tell_place(self._store)
             while dist.is_initialized():
-                self._store.add(f"{_ALIVE}/{self._rank}", 1)
-                failure = _heard(self._store)
-                if failure:
-                    self._end(failure)
-                looks += 1
-                if self._rank == 0 and looks % _LOOKS == 0:
-                    self._check_alive(self._store)
+                self._look(self._store)
                 if self._stopped.wait(_EVERY_S):
                     return
         except dist.DistError:
             # The store of a launcher may end before a run that saves; the store of rank 0 may not.
-            is_of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-            is_over = is_of_launcher or self._stopped.wait(_HEARD_S) or not dist.is_initialized()
-            if not is_over:
+            is_over = _is_store_of_launcher() or self._stopped.wait(_HEARD_S)
+            if not is_over and dist.is_initialized():
                 self._end(_ended_silently([0]))
+
+    def guard(self) -> None:
+        """End this rank if a look at the store lasts too long: its process may be frozen."""
+        seen, unchanged = 0, 0
+        while not self._stopped.wait(_EVERY_S):
+            is_waiting = self._opened.is_set() and self.is_alive() and self._looks == seen
+            unchanged = unchanged + 1 if is_waiting else 0
+            seen = self._looks
+            if unchanged >= _SILENT_LOOKS and dist.is_initialized():
+                self._end(self._no_answer())
+
+    def _look(self, store: Store) -> None:
+        """Give a sign of life, and end this rank if another one failed."""
+        store.add(f"{_ALIVE}/{self._rank}", 1)
+        failure = _heard(store)
+        if failure:
+            self._end(failure)
+
+        self._looks += 1
+        if self._looks % _LOOKS == 0:
+            self._check_alive(store)
+            self._check_progress(store)
+
+    def _tell_place(self, store: Store) -> None:
+        store.set(f"{_PLACE}/{self._rank}", json.dumps(asdict(_Place.here())))
+        store.wait([f"{_PLACE}/0"])
+        self._place_of_main = _place(store, 0)
 
     def stop(self) -> None:
         """Stop looking. A thread that waits for a store that has ended is left behind."""
@@ -200,16 +302,52 @@ class _Watch(threading.Thread):
         return ""
 
     def _check_alive(self, store: Store) -> None:
-        """End this rank, and so all others, if one has given no sign of life for long."""
-        for rank in range(1, self._world_size):
+        """End all ranks if one has given no sign of life for long.
+
+        The main process checks all others, and they check the main process.
+        """
+        for rank in range(1, self._world_size) if self._rank == 0 else [0]:
             signs = store.add(f"{_ALIVE}/{rank}", 0)
-            if signs == self._last.get(rank):
-                self._unchanged[rank] += _LOOKS
-            else:
-                self._last[rank], self._unchanged[rank] = signs, 0
+            self._count_unchanged(rank, signs)
         silent = [rank for rank, looks in self._unchanged.items() if looks >= _SILENT_LOOKS]
+        silent = [rank for rank in silent if rank != self._rank]
         if silent:
-            store.compare_set(_FAILED, "", _ended_silently(silent))
+            store.set(_SILENT, json.dumps(silent))
+            store.compare_set(_FAILED, "", f"{_named(store, silent)} {_unheard()}")
+
+    def _check_progress(self, store: Store) -> None:
+        """End all ranks if this one has made no progress for long, and name those it waits for."""
+        progress = _main_thread.progress
+        store.set(f"{_PROGRESS}/{self._rank}", str(progress))
+        self._count_unchanged(self._rank, progress)
+        longest = _main_thread.longest_wait.total_seconds()
+        if self._unchanged[self._rank] * _EVERY_S < longest:
+            return
+
+        reached = {
+            rank: int(store.get(f"{_PROGRESS}/{rank}"))
+            for rank in range(self._world_size)
+            if store.check([f"{_PROGRESS}/{rank}"])
+        }
+        last = [rank for rank, steps in reached.items() if steps == min(reached.values())]
+        store.compare_set(_FAILED, "", f"{_named(store, last)} {_no_progress(longest)}")
+
+    def _count_unchanged(self, rank: int, value: int) -> None:
+        if value == self._last.get(rank):
+            self._unchanged[rank] += _LOOKS
+        else:
+            self._last[rank], self._unchanged[rank] = value, 0
+
+    def _no_answer(self) -> str:
+        """Return a message on the process that keeps the store and no longer answers."""
+        if _is_store_of_launcher():
+            address = ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+            what = f"the launcher at {address}, through which the ranks find each other,"
+        else:
+            what = f"rank 0 ({self._place_of_main})"
+            if self._place_of_main is not None:
+                self._place_of_main.kill()
+        return f"{what} {_unheard()}"
 
     def _linger(self) -> None:
         """Let the others read the failure from a store that ends with rank 0."""
@@ -220,17 +358,41 @@ class _Watch(threading.Thread):
         """End this process, whatever its main thread waits for."""
         print_error(self._prog, failure)
         self._linger()
-        with suppress(psutil.Error):
-            for worker in psutil.Process().children(recursive=True):
-                worker.kill()
+        _kill_descendants(psutil.Process())
         os._exit(1)
 
 
-def _open_store() -> Store:
-    """Return the store of all ranks, with a connection of its own."""
-    group = dist.group.WORLD
-    assert group is not None, "the ranks have found each other"
-    return PrefixStore("surgrec", group.get_group_store().clone())
+def _kill_descendants(process: psutil.Process) -> None:
+    with suppress(psutil.Error):
+        for worker in process.children(recursive=True):
+            worker.kill()
+
+
+def _kill_silent(store: Store) -> None:
+    """Kill the silent ranks of this machine: launchers would wait for them."""
+    for rank in json.loads(store.get(_SILENT)) if store.check([_SILENT]) else []:
+        place = _place(store, rank)
+        if place is not None and place != _Place.here():
+            place.kill()
+
+
+def _is_store_of_launcher() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _place(store: Store, rank: int) -> _Place | None:
+    """Return the place of a rank, or None if it has not told it."""
+    key = f"{_PLACE}/{rank}"
+    return _Place(**json.loads(store.get(key))) if store.check([key]) else None
+
+
+def _named(store: Store, ranks: list[int]) -> str:
+    """Return ranks with their places, as the beginning of a sentence."""
+    names = []
+    for rank in ranks:
+        place = _place(store, rank)
+        names.append(f"{rank} ({place})" if place is not None else str(rank))
+    return f"{'rank' if len(ranks) == 1 else 'ranks'} {', '.join(names)}"
 
 
 def _heard(store: Store) -> str:
@@ -238,6 +400,7 @@ def _heard(store: Store) -> str:
     if not store.check([_FAILED]):
         return ""
     store.add(_HEARD, 1)
+    _kill_silent(store)
     failure: bytes = store.get(_FAILED)
     return failure.decode()
 
@@ -267,4 +430,19 @@ def _ended_silently(ranks: list[int]) -> str:
     return (
         f"{'rank' if len(ranks) == 1 else 'ranks'} {names} ended without a message, as after a "
         "kill or without memory; read the log of the machine, and go on with --resume true"
+    )
+
+
+def _unheard() -> str:
+    minutes = _SILENT_LOOKS * _EVERY_S / 60
+    return (
+        f"gave no sign of life for {minutes:.3g} minutes, as if suspended or on a machine that "
+        "hangs; read the log of the machine, and go on with --resume true"
+    )
+
+
+def _no_progress(seconds: float) -> str:
+    return (
+        f"made no progress for {seconds / 60:.3g} minutes, as with a device or a file system that "
+        "hangs; read the log of the machine, and go on with --resume true"
     )

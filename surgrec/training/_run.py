@@ -41,7 +41,7 @@ from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
 from surgrec.training._lost import encoder_step
 from surgrec.training._metrics import RunLog, progress_bar
-from surgrec.training._ranks import on_main
+from surgrec.training._ranks import note_progress, on_main
 from surgrec.training._run_config import RunConfig
 from surgrec.training._stop import StopRequest
 
@@ -102,7 +102,7 @@ class Run:
                 process is training there.
             CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
         """
-        accelerator = start_accelerator(config.precision)
+        accelerator = start_accelerator(config.precision, longest_batch_s=config.loader.timeout_s)
         checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
 
         return cls(
@@ -233,8 +233,10 @@ class Run:
             self._began = time.perf_counter()
             batch = next(batches)
             self._data_wait_s = time.perf_counter() - self._began
+            note_progress()
 
             yield step, batch
+            note_progress()
             if self._stopped:
                 self._tell_stopped(step + 1)
                 break

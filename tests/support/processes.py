@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,14 @@ def finish(command: list[str]) -> tuple[int, str]:
     process = start(command)
     _, errors = process.communicate(timeout=240)
     return process.returncode, errors
+
+
+def free_port() -> int:
+    """Return a port of this machine that no process listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:

@@ -6,13 +6,13 @@ Torch is imported once; then all ranks are forked, as `srun` starts them: nothin
 import json
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import torch
 import torch.distributed as dist
 
 from surgrec.errors import StorageError
+from surgrec.training import _ranks
 from surgrec.training._launch import run_recipe, start_accelerator
-from surgrec.training._ranks import on_main
+from surgrec.training._ranks import note_progress, on_main
+from tests.support.processes import free_port
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,21 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "a file": lambda: open("/nowhere/file"),  # noqa: SIM115
     "Ctrl-C": interrupt,
     "a kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "a freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "a hang": lambda: time.sleep(3600),
 }
 CASES = [
     "main: nothing",
     *(f"main: {name}" for name in ("a key", "memory", "a lock", "a sentence", "a file", "Ctrl-C")),
     *(f"0: {name}" for name in ("a key", "a kill")),
     *(f"1: {name}" for name in ("a key", "a lock", "a sentence", "Ctrl-C", "a kill")),
+    *("0: a freeze", "1: a freeze", "1: a hang"),
 ]
 """The place of the fault and the fault: on the main process while the others wait, or on a rank
 outside a meeting."""
 
 
-WORLD_SIZES = {"1: a kill": 3}
+WORLD_SIZES = {"1: a kill": 3, "1: a freeze": 3}
 """Number of ranks in a case, unless it is 2."""
 
 
@@ -75,7 +80,7 @@ def recipe(case: str) -> Callable[[NoOptions], None]:
     place, fault = case.split(": ")
 
     def main(config: NoOptions) -> None:
-        accelerator = start_accelerator("no")
+        accelerator = start_accelerator("no", longest_batch_s=0)
         assert on_main(accelerator, lambda: 7) == 7
         if place == "main":
             on_main(accelerator, FAULTS[fault])
@@ -83,6 +88,7 @@ def recipe(case: str) -> Callable[[NoOptions], None]:
             time.sleep(1)
             FAULTS[fault]()
         for _ in range(3000 if fault != "nothing" else 1):
+            note_progress()
             dist.all_reduce(torch.zeros(1))
             time.sleep(0.1)
         accelerator.end_training()
@@ -105,6 +111,8 @@ def start(case: str, rank: int, port: int, output: Path) -> int:
         OMP_NUM_THREADS="1",
     )
     os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY), sys.stderr.fileno())
+    # Minutes and an hour of a user's run, as seconds.
+    _ranks._SILENT_LOOKS, _ranks._LONGEST_WORK = 20, timedelta(seconds=30)
     status = 1
     try:
         run_recipe("recipe.py", NoOptions, recipe(case))
@@ -117,16 +125,14 @@ def start(case: str, rank: int, port: int, output: Path) -> int:
 
 
 def main() -> None:
-    """Run all cases at once, and write the status, the time and the output of each rank."""
+    """Run all cases at once; write the time, and of each rank the status, output and process."""
     folder = Path(sys.argv.pop())
     # Jobs in the background of a shell ignore Ctrl-C, and their processes inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     ranks = {}
     for case in CASES:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         for rank in range(WORLD_SIZES.get(case, 2)):
             output = folder / f"{case}-{rank}"
             ranks[start(case, rank, port, output)] = (case, output)
@@ -134,7 +140,7 @@ def main() -> None:
     ends: dict[str, list[Any]] = {case: [] for case in CASES}
     for process, (case, output) in ranks.items():
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        ends[case].append([status, output.read_text(encoding="utf-8")])
+        ends[case].append([status, output.read_text(encoding="utf-8"), process])
     (folder / "ends.json").write_text(json.dumps([time.monotonic() - began, ends]))
 
 

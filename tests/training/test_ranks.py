@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -30,38 +32,54 @@ LAST_LINES = {
         "rank {} ended without a message, as after a kill or without memory; read the log of the "
         f"machine, and {GO_ON}"
     ),
+    "a freeze": (
+        "rank {} (process {process} on {host}) gave no sign of life for 0.333 minutes, as if "
+        f"suspended or on a machine that hangs; read the log of the machine, and {GO_ON}"
+    ),
+    "a hang": (
+        "rank {} (process {process} on {host}) made no progress for 0.5 minutes, as with a "
+        f"device or a file system that hangs; read the log of the machine, and {GO_ON}"
+    ),
 }
 """Last line of the rank that did not fail."""
 
 
+class End(NamedTuple):
+    """The end of one rank."""
+
+    status: int
+    output: str
+    process: int
+
+
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[int, str]]]:
-    """Status and output of each rank in each case."""
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[End]]:
+    """End of each rank in each case."""
     folder = tmp_path_factory.mktemp("ranks")
     program = str(ROOT / "tests/support/rank_program.py")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     subprocess.run([sys.executable, program, folder], env=environment, timeout=240, check=True)
     seconds, ends = json.loads(Path(folder / "ends.json").read_text(encoding="utf-8"))
     assert seconds < 150, "no rank has waited for the other's last collective"
-    return {case: [tuple(end) for end in ranks] for case, ranks in ends.items()}
+    return {case: [End(*end) for end in ranks] for case, ranks in ends.items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_failure_of_one_rank_ends_the_others_with_a_sentence(
-    ends: dict[str, list[tuple[int, str]]], case: str
+    ends: dict[str, list[End]], case: str
 ) -> None:
     place, fault = case.split(": ")
     failed = 1 if place == "1" else 0
     others = list(ends[case])
-    status, output = others.pop(failed)
-    expected = LAST_LINES[fault].format(failed)
+    status, output, process = others.pop(failed)
+    expected = LAST_LINES[fault].format(failed, process=process, host=socket.gethostname())
     if not expected:
-        assert ends[case] == [(0, ""), (0, "")]
+        assert [end[:2] for end in ends[case]] == [(0, ""), (0, "")]
         return
 
     # A rank that waited says who failed, and nothing else.
-    for other_status, other_output in others:
+    for other_status, other_output, _ in others:
         lines = [line for line in other_output.splitlines() if line.startswith("recipe: ")]
         assert lines == [f"recipe: error: {expected}"]
         assert other_status == 1
@@ -72,8 +90,8 @@ def test_a_failure_of_one_rank_ends_the_others_with_a_sentence(
         assert status == 1
         assert output.splitlines()[0].startswith("Traceback")
         assert expected.split("(")[1].split(")")[0] in output
-    elif fault == "a kill":
-        assert (status, output) == (-9, "")
+    elif fault in ("a kill", "a freeze"):
+        assert (status, output) == (-9, ""), "another rank kills one that is frozen"
     else:
         assert status == (130 if fault == "Ctrl-C" else 1)
         assert len(output.splitlines()) == 1
