@@ -41,9 +41,9 @@ from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
 from surgrec.training._lost import encoder_step
 from surgrec.training._metrics import RunLog, progress_bar
-from surgrec.training._ranks import note_progress, on_main
+from surgrec.training._ranks import note_progress, on_main, open_store
 from surgrec.training._run_config import RunConfig
-from surgrec.training._stop import StopRequest
+from surgrec.training._stop import AgreedStop, StopRequest
 
 
 @dataclass(kw_only=True)
@@ -84,6 +84,7 @@ class Run:
     _state: TrainingState = field(init=False)
     _encoder: Encoder = field(init=False)
     _stop: StopRequest = field(init=False)
+    _agreed_stop: AgreedStop = field(init=False)
     _stopped: bool = field(init=False, default=False)
     _began: float = field(init=False, default=0.0)
     _data_wait_s: float = field(init=False, default=0.0)
@@ -212,6 +213,7 @@ class Run:
         on_main(self.accelerator, lambda: self._record_start(tuned))
         on_main(self.accelerator, self._complete_encoder)
         self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
+        self._agreed_stop = AgreedStop(self._stop, open_store(), self.device)
 
         checkpoint_activations(objective, self.config.activation_checkpointing)
 
@@ -306,8 +308,14 @@ class Run:
         )
 
     def is_sync_step(self, step: int) -> bool:
-        """Whether the ranks sync after this step: every `log.every` steps and at checkpoints."""
-        return self._is_save_step(step) or (step + 1) % self.config.log.every == 0
+        """Whether the ranks sync after this step; every rank asks after every step.
+
+        They sync every `log.every` steps, at checkpoints, and at the step at which they agreed to
+        stop.
+        """
+        is_stop = self._agreed_stop.after(step)
+        is_log_step = (step + 1) % self.config.log.every == 0
+        return is_stop or is_log_step or self._is_save_step(step)
 
     def sync(self, step: int, *, diagnostics: dict[str, float]) -> None:
         """Write the log, agree whether to stop, and save if it is time or a stop was requested.
@@ -323,7 +331,8 @@ class Run:
                 bad samples.
             StorageError: The disk is full.
         """
-        self._stopped = self._log.flush(stop=bool(self._stop), diagnostics=diagnostics)
+        stop = self._agreed_stop.reached or bool(self._stop)
+        self._stopped = self._log.flush(stop=stop, diagnostics=diagnostics)
 
         if self._is_save_step(step) or self._stopped:
             on_main(self.accelerator, lambda: self._save(step + 1))

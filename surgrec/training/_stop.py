@@ -1,14 +1,27 @@
-"""Requests to stop a run: SIGTERM, or a file RUN/STOP."""
+"""Requests to stop a run: SIGTERM, or a file RUN/STOP; and the step after which all ranks stop."""
 
 import os
 import signal
+import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import Store
+
 from surgrec.runs import RunFiles
 from surgrec.terminal import escape, say
 from surgrec.training._launcher import end_with_launcher, job_age_s
+
+_LAST_STEP = "last step"
+"""Key in the store of all ranks."""
+_STEPS_AHEAD = 2
+"""Steps that a process may queue on its GPU beyond the one that the GPU works on."""
+_FILE_EVERY_S = 1.0
+"""Least time between two looks for the file, which may be on NFS."""
 
 
 class StopRequest:
@@ -42,6 +55,11 @@ class StopRequest:
         return self._signaled or (
             self._watch_file and self._version() not in (None, self._old_file)
         )
+
+    @property
+    def signaled(self) -> bool:
+        """Whether this process got SIGTERM."""
+        return self._signaled
 
     def clear(self) -> bool:
         """Remove the file. Return whether it is gone: the next start ignores it by its age."""
@@ -78,3 +96,73 @@ class StopRequest:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signaled = True
+
+
+class AgreedStop:
+    """The step after which all ranks stop: one or a few steps after any of them was asked to.
+
+    A rank that is asked between two steps writes the number of a coming step to the store of all
+    ranks. Every rank reads the store after every step; this takes less than 0.1 ms. No rank can
+    complete a step before all ranks have begun it, because they exchange gradients. On CPUs, the
+    coming step is the next one: each rank that has completed it finds its number in the store. A
+    process with a GPU queues steps in advance, at most `_STEPS_AHEAD`, so the coming step is later
+    by as many.
+
+    Args:
+        request: Whether this rank was asked to stop.
+        store: The store of all ranks; None for a single process.
+        device: Device of this rank.
+    """
+
+    def __init__(self, request: StopRequest, store: Store | None, device: torch.device) -> None:
+        self.reached = False
+        """Whether the last step is done."""
+        self._request = request
+        self._store = store
+        self._is_alone = store is None
+        self._device = device
+        self._ahead = _STEPS_AHEAD if device.type == "cuda" else 0
+        self._queued: deque[torch.cuda.Event] = deque()
+        self._has_asked = False
+        self._look_at_s = 0.0
+
+    def after(self, step: int) -> bool:
+        """Return whether this step is the last one. Every rank calls it after every step.
+
+        Args:
+            step: Number of the step.
+        """
+        if self._is_alone:
+            self.reached = self._is_asked()
+        elif self._store is not None:
+            self._wait_for_device()
+            try:
+                self.reached = self._is_last(step, self._store)
+            except dist.DistError:
+                # The store of a launcher may end before a run that saves. Syncs still agree.
+                self._store = None
+        return self.reached
+
+    def _is_last(self, step: int, store: Store) -> bool:
+        if not self._has_asked and self._is_asked():
+            self._has_asked = True
+            store.compare_set(_LAST_STEP, "", str(step + 1 + self._ahead))
+        return store.check([_LAST_STEP]) and step >= int(store.get(_LAST_STEP))
+
+    def _is_asked(self) -> bool:
+        if self._request.signaled:
+            return True
+        if time.monotonic() < self._look_at_s:
+            return False
+        self._look_at_s = time.monotonic() + _FILE_EVERY_S
+        return bool(self._request)
+
+    def _wait_for_device(self) -> None:
+        """Wait until the GPU has completed the step before the last `_STEPS_AHEAD`."""
+        if self._device.type != "cuda":
+            return
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self._device))
+        self._queued.append(event)
+        if len(self._queued) > self._ahead:
+            self._queued.popleft().synchronize()

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from surgrec.runs import RunFiles, read_rows
-from tests.support.processes import finish, recipe, start, until
+from tests.support.processes import finish, free_port, kill_all, recipe, start, until
 
 BIN = Path(sys.executable).parent
 LAUNCHERS = {
@@ -21,6 +21,19 @@ TWO_PROCESSES = (
     "mixed_precision: 'no'\nnum_processes: 2\nnum_machines: 1\nmachine_rank: 0\n"
 )
 """A config of accelerate with which it starts two processes on CPUs, by torchrun."""
+OF_TWO_MACHINES = """
+compute_environment: LOCAL_MACHINE
+distributed_type: MULTI_GPU
+use_cpu: true
+mixed_precision: 'no'
+num_processes: 2
+num_machines: 2
+machine_rank: {rank}
+main_process_ip: 127.0.0.1
+main_process_port: {port}
+same_network: true
+rdzv_backend: static
+"""
 SAVES = """
 import pathlib, signal, sys, time
 
@@ -60,6 +73,25 @@ def test_sigterm_to_the_launcher_saves_and_ends_without_a_traceback(
     _, alive = psutil.wait_procs(ranks, timeout=60)
     assert not alive
     assert files.checkpoint_steps() == [len(read_rows(files.metrics))]
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_rank_saves_the_same_step_of_all_without_a_sync(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    rarely = [*ENDLESS, "--log.every", 100_000]
+    process = start(launched(LAUNCHERS["torchrun"], tiny_corpus, files.run_dir, *rarely))
+    until(process, files.starts.exists)
+    time.sleep(5)  # some steps
+    _, last = psutil.Process(process.pid).children()
+    last.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    done = len(read_rows(files.metrics))
+    assert files.checkpoint_steps() == [done]
+    assert f"stopped as requested, with a checkpoint after {done} of 100000 steps" in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.slow
@@ -195,3 +227,55 @@ def test_an_error_of_the_main_process_ends_all_ranks_with_its_sentence(
     assert errors.count("jepa: error: ") == 2, errors
     assert errors.splitlines()[-1].startswith("torchrun: rank")
     assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_two_launches_of_accelerate_train_the_run_of_one_launch(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    short = ["--steps", 6, "--log.samples", "true", "--global_batch", 8, "--loader.num_workers", 0]
+    port = free_port()
+    machines = []
+    for rank in range(2):
+        config = tmp_path / f"machine{rank}.yaml"
+        config.write_text(OF_TWO_MACHINES.format(rank=rank, port=port), encoding="utf-8")
+        launcher = [sys.executable, "-m", "surgrec.training.accelerate", "launch"]
+        words = [*launcher, "--config_file", str(config)]
+        machines.append(start(launched(words, tiny_corpus, tmp_path / "two", *short)))
+    status, errors = finish(launched(LAUNCHERS["torchrun"], tiny_corpus, tmp_path / "one", *short))
+    assert status == 0, errors
+    for machine in machines:
+        _, errors = machine.communicate(timeout=240)
+        assert machine.returncode == 0, errors
+
+    (begun,) = read_rows(RunFiles(tmp_path / "two").starts)
+    assert begun["processes"] == 2
+    samples = read_rows(RunFiles(tmp_path / "two").samples)
+    assert len(samples) == 6 * 8
+    assert samples == read_rows(RunFiles(tmp_path / "one").samples), "losses to the last bit"
+
+
+@pytest.mark.slow
+def test_a_killed_machine_ends_the_run_on_the_other_in_one_sentence(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    launcher = [*LAUNCHERS["torchrun"][:3], "--nproc_per_node", "1", "--nnodes", "2"]
+    meet = ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+    first, second = (
+        start(
+            launched([*launcher, *meet, "--node_rank", rank], tiny_corpus, files.run_dir, *ENDLESS)
+        )
+        for rank in ("0", "1")
+    )
+    until(first, lambda: len(read_rows(files.metrics)) >= 2)
+    kill_all(second)
+    killed = time.monotonic()
+    _, errors = first.communicate(timeout=120)
+    assert time.monotonic() - killed < 60
+    assert first.returncode == 1
+    told = [line for line in errors.splitlines() if "error: " in line]
+    assert len(told) == 1, errors
+    assert told[0].startswith("jepa: error: rank 1 ended without a message, as after a kill")
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("torchrun: rank 0 ended with status 1")

@@ -1,18 +1,25 @@
 """A run stops if it is asked to by a signal or by a file that is meant for it."""
 
 import os
+import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from torch.distributed import TCPStore
 
-from surgrec.runs import RunFiles
+from surgrec.runs import RunFiles, read_rows
 from surgrec.training._launcher import age_of
-from surgrec.training._stop import StopRequest
+from surgrec.training._stop import AgreedStop, StopRequest
+from tests.support.in_process import train
 
 
 @pytest.fixture
@@ -105,3 +112,73 @@ def test_the_age_of_a_process_is_exact_to_a_tenth_of_a_second() -> None:
         age_s = age_of(psutil.Process(process.pid))
         assert age_s == pytest.approx(time.monotonic() - before, abs=0.1)
         process.kill()
+
+
+class LaterRequest(StopRequest):
+    """A request to stop that a thread gets during one of its steps; signals are of a process."""
+
+    def __init__(self) -> None:
+        self._signaled = self._watch_file = False
+
+    def ask(self) -> None:
+        self._signaled = True
+
+    def _version(self) -> None:
+        return None
+
+
+def steps_until_the_stop(seed: int, ranks: int) -> list[int]:
+    """Return the last step of each of several threads, which exchange gradients in each step."""
+    chance = random.Random(seed)
+    asked_at = {rank: chance.randrange(1, 30) for rank in chance.sample(range(ranks), 2)}
+    server = TCPStore("127.0.0.1", 0, None, True, timedelta(seconds=30))
+    exchange = threading.Barrier(ranks, timeout=30)
+
+    def rank_steps(rank: int) -> int:
+        request, delays = LaterRequest(), random.Random(f"{seed} {rank}")
+        stop = AgreedStop(request, server.clone(), torch.device("cpu"))
+        for step in range(1000):
+            time.sleep(delays.random() * 1e-3)
+            exchange.wait()
+            time.sleep(delays.random() * 1e-3)
+            if step == asked_at.get(rank):
+                request.ask()
+            if stop.after(step):
+                assert min(asked_at.values()) < step <= min(asked_at.values()) + 1
+                return step
+        return 1000
+
+    with ThreadPoolExecutor(ranks) as pool:
+        return list(pool.map(rank_steps, range(ranks)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_ranks_stop_after_the_same_step_the_next_one(seed: int) -> None:
+    last = steps_until_the_stop(seed, ranks=4)
+    assert len(set(last)) == 1
+    assert last[0] < 31
+
+
+def test_a_run_that_rarely_syncs_saves_and_stops_after_the_step(
+    tiny_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    rarely = ("--steps", 5000, "--save_every", 5000, "--log.every", 5000)
+
+    def ask() -> None:
+        while not files.starts.exists():
+            time.sleep(0.05)
+        files.stop.touch()
+
+    before = signal.getsignal(signal.SIGTERM)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    train("jepa", tiny_corpus, files.run_dir, *rarely)
+    asking.join()
+    signal.signal(signal.SIGTERM, before)
+
+    done = len(read_rows(files.metrics))
+    assert 0 < done < 1000
+    assert files.checkpoint_steps() == [done]
+    assert not files.stop.exists()
+    assert f"with a checkpoint after {done} of 5000 steps" in capsys.readouterr().err
