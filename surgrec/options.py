@@ -205,9 +205,24 @@ def plain_of(text: str, hint: Any, key: str, read: Callable[[str, str], Any]) ->
         is_flow = text.lstrip().startswith("{")
         value = parse_yaml(text, f"--{key}") if is_flow else _number_or_text(text)
         return in_full(hint, value, key, read)
-    if {str, Path, Literal} & kinds and not (list in kinds and text.lstrip().startswith("[")):
-        return text
-    return parse_yaml(text, f"--{key}") if text.strip() else text
+    if not {str, Path, Literal} & kinds:
+        return parse_yaml(text, f"--{key}") if text.strip() else text
+    return _list_of(text, key) if list in kinds and _is_in_brackets(text) else text
+
+
+def _is_in_brackets(text: str) -> bool:
+    """Return whether a word is a list. A word such as `[1].mp4` is text."""
+    return text.strip().startswith("[") and text.strip().endswith("]")
+
+
+def _list_of(text: str, key: str) -> Any:
+    """Return the list that a word in brackets is."""
+    try:
+        return parse_yaml(text, f"--{key}")
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; a word in brackets is a list, so give one text in brackets as \"['[...]']\""
+        ) from None
 
 
 def _is_list(hint: Any) -> bool:

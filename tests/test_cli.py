@@ -193,6 +193,29 @@ def test_a_wrong_flag_is_one_line_that_names_what_is_wrong(
     assert message in refusal(capsys, "--folder", "x", *argv)
 
 
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("[1].mp4", "[1].mp4"),
+        ("[a] b", "[a] b"),
+        ("['[1].mp4', b]", ["[1].mp4", "b"]),
+        ("['[1]']", ["[1]"]),
+        (" [a] ", ["a"]),
+        ("{a: b}", "{a: b}"),
+    ],
+)
+def test_text_that_begins_with_a_bracket_is_no_list(word: str, value: object) -> None:
+    assert parse(Camera, ["--folder", "x", "--corpus", word], prog="camera").corpus == value
+
+
+def test_a_list_that_is_not_yaml_names_the_way_to_give_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = refusal(capsys, "--folder", "x", "--corpus", "[1] to [2]")
+    assert "--corpus is not YAML" in told
+    assert "a word in brackets is a list, so give one text in brackets as \"['[...]']\"" in told
+
+
 def test_a_list_that_is_given_twice_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--folder", "x", "--corpus", "a", "--pictures", "1", "--pictures", "2"]
     assert parse(Camera, [*words, "--corpus", "b"], prog="camera").corpus == "b"
