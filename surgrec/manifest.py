@@ -360,8 +360,10 @@ def _groups(
     found = []
     for name, group in zip(names, pattern.search(names), strict=True):
         if group is None or (what == "case" and not group):
+            optional = r", such as '(?:_(left|right))?\.mp4$' for files with and without a view"
             raise ManifestError(
                 f"{what}_from {pattern.text!r} finds no {what} in {name}; change the expression"
+                f"{optional if what == 'view' else ''}"
             )
         found.append(group)
     return found

@@ -33,8 +33,13 @@ except (re.error, OverflowError, RecursionError, ValueError) as error:
     sys.exit()
 print(json.dumps(list(pattern.groupindex) if is_named else pattern.groups), flush=True)
 for text in texts:
-    match = pattern.search(text)
-    print(json.dumps(match and (match.groupdict("") if is_named else match.group(1))), flush=True)
+    first = pattern.search(text)
+    if is_named or first is None:
+        answer = first and first.groupdict("")
+    else:
+        matches = (match.group(1) for match in pattern.finditer(text))
+        answer = next((group for group in matches if group is not None), "")
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -63,7 +68,9 @@ class UserPattern:
             )
 
     def search(self, texts: Sequence[str]) -> list[str | None]:
-        """Return the first match of the group in each text; None if nothing matches.
+        """Return the first match of the group in each text.
+
+        It is empty if the expression matches without the group, and None if nothing matches.
 
         Raises:
             ManifestError: The search takes too long, or too much memory.

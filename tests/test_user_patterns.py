@@ -52,9 +52,19 @@ def test_an_expression_finds_what_python_finds(text: str) -> None:
             UserPattern(text, "case_from")
         return
 
-    matches = [python.search(subject) for subject in SUBJECTS]
-    expected = [match and match.group(1) for match in matches]
+    expected = []
+    for subject in SUBJECTS:
+        groups = [match.group(1) for match in python.finditer(subject)]
+        used = [group for group in groups if group is not None]
+        expected.append(used[0] if used else "" if groups else None)
     assert UserPattern(text, "case_from").search(SUBJECTS) == expected
+
+
+def test_a_match_without_the_group_is_empty() -> None:
+    names = ["my_op_left.mp4", "my_op.mp4", "op.mp4", "op.avi"]
+    assert UserPattern("_(left|right)?", "view_from").search(names) == ["left", "", None, None]
+    suffix = r"(?:_(left|right))?\.mp4$"
+    assert UserPattern(suffix, "view_from").search(names) == ["left", "", "", None]
 
 
 @pytest.mark.parametrize("text", ["(a+)+$", "(?:a|a)*(b)", "(.*.*.*.*.*.*.*x)", "(a+)+(?=!!)"])
