@@ -4,13 +4,14 @@ The path of a member continues that of its archive: `videos.tar/day/op.mp4`.
 """
 
 import errno
-import functools
 import itertools
 import os
 import struct
 import tarfile
+import threading
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,8 +39,8 @@ _EXTENSIONS = (
 )
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _DEFLATED = zipfile.ZIP_DEFLATED
-_KEPT_ARCHIVES = 4
-"""Archives whose lists of members stay in memory."""
+_KEPT_MEMBERS = 400_000
+"""Members of archives that stay in memory, about 200 MB; those of the last archive always do."""
 
 
 class ChangedFileError(OSError):
@@ -117,7 +118,7 @@ def read_archive(path: Path) -> Archive:
     Raises:
         OSError: The archive cannot be read, or was written meanwhile.
     """
-    return _read_archive(path, FileIdentity.of(os.stat(path)))
+    return _KEPT.read(path, FileIdentity.of(os.stat(path)))
 
 
 def open_member(path: Path) -> tuple[int, int, int] | None:
@@ -210,18 +211,21 @@ def member_bytes(descriptor: int, member: Member, limit: int) -> bytes:
     return data
 
 
-def names_in(path: Path) -> list[str] | None:
-    """Return the names of the files in a folder of an archive; None if it is in none.
+def names_in(path: Path) -> tuple[list[str], tuple[str, ...]] | None:
+    """Return the names of the files in a folder of an archive, and the faults of the archive.
+
+    Returns:
+        None if the folder is in no archive.
 
     Raises:
         OSError: The archive cannot be read.
     """
-    archive = path if is_opened(path) and os.path.isfile(path) else archive_of(path)
-    if archive is None:
+    root = path if is_opened(path) and os.path.isfile(path) else archive_of(path)
+    if root is None:
         return None
-    folder = path.relative_to(archive).as_posix()
-    parts = (name.rpartition("/") for name in read_archive(archive).members)
-    return sorted(name for parent, _, name in parts if (parent or ".") == folder)
+    archive, folder = read_archive(root), path.relative_to(root).as_posix()
+    parts = (name.rpartition("/") for name in archive.members)
+    return sorted(name for parent, _, name in parts if (parent or ".") == folder), archive.faults
 
 
 def _open_member(archive: Path, path: Path) -> tuple[int, Member]:
@@ -246,7 +250,36 @@ def _open_member(archive: Path, path: Path) -> tuple[int, Member]:
     return descriptor, member
 
 
-@functools.lru_cache(_KEPT_ARCHIVES)
+class _KeptArchives:
+    """The archives that were read last, with a limit for their members."""
+
+    def __init__(self) -> None:
+        self._archives: OrderedDict[tuple[Path, FileIdentity], Archive] = OrderedDict()
+        self._members = 0
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, identity: FileIdentity) -> Archive:
+        """Return the files of an archive, which may be kept."""
+        key = path, identity
+        with self._lock:
+            if key in self._archives:
+                self._archives.move_to_end(key)
+                return self._archives[key]
+
+        archive = _read_archive(path, identity)
+        with self._lock:
+            if key not in self._archives:
+                self._archives[key] = archive
+                self._members += len(archive.members) + 1
+            while self._members > _KEPT_MEMBERS and len(self._archives) > 1:
+                _, oldest = self._archives.popitem(last=False)
+                self._members -= len(oldest.members) + 1
+        return archive
+
+
+_KEPT = _KeptArchives()
+
+
 def _read_archive(path: Path, identity: FileIdentity) -> Archive:
     descriptor = open_regular(path)
     try:

@@ -2,14 +2,17 @@ import io
 import os
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from surgrec.archives import ArchiveError, open_member, read_archive, read_file
+import surgrec.archives
+from surgrec.archives import Archive, ArchiveError, open_member, read_archive, read_file
 from surgrec.errors import ManifestError
 from surgrec.file_globs import select_files
+from surgrec.regular_files import FileIdentity
 from surgrec.video_folder import FoundVideos, files_below, search_folder
 
 LONG = "x" * 180 + ".mp4"
@@ -231,3 +234,25 @@ def test_globs_choose_among_the_files_of_an_archive(tmp_path: Path) -> None:
     assert select_files(files_below(tmp_path / "x.tar"), ["*.avi"]).paths == [
         tmp_path / "x.tar" / "d.avi"
     ]
+
+
+@pytest.mark.parametrize(("limit", "readings"), [(100, 20), (20, 60)])
+def test_each_of_many_archives_is_listed_once_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, readings: int
+) -> None:
+    archives = [tmp_path / f"{number}.zip" for number in range(20)]
+    for archive in archives:
+        archive.write_bytes(zip_bytes(["1.jpg", "2.jpg", "3.jpg"]))
+    listed = Counter[Path]()
+
+    def listing(path: Path, identity: FileIdentity) -> Archive:
+        listed[path] += 1
+        return list_archive(path, identity)
+
+    list_archive = surgrec.archives._read_archive
+    monkeypatch.setattr(surgrec.archives, "_read_archive", listing)
+    monkeypatch.setattr(surgrec.archives, "_KEPT_MEMBERS", limit)
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        for archive in archives:
+            assert read_file(archive / name, 1 << 20)[0] == MP4
+    assert listed.total() == readings

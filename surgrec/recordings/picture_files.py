@@ -104,6 +104,7 @@ class PictureSequence(Recording):
         self.rate = pictures.rate
         self._pictures = pictures
         self._others: list[str] = []
+        self._archive_faults: tuple[str, ...] = ()
         self._listed = self._list()
         self.identity = self._identity()
 
@@ -134,7 +135,11 @@ class PictureSequence(Recording):
         yield _matroska.header(still.format, still.width, still.height)
         for index in np.flatnonzero(contents.are_used).tolist():
             time_us = round(int(contents.numbers[index]) / self.rate * 1e6)
-            yield _matroska.picture(time_us, self._read(self._listed[index]))
+            picture = self._listed[index]
+            try:
+                yield _matroska.picture(time_us, self._read(picture))
+            except ArchiveError:
+                raise _changed(picture.path) from None
 
     @functools.cached_property
     def contents(self) -> PictureContents:
@@ -147,11 +152,11 @@ class PictureSequence(Recording):
         sizes: dict[_Listed, int] = {}
         faults: dict[_Listed, str] = {}
         for picture in self._listed:
-            data = self._read(picture)
-            sizes[picture] = len(data)
             try:
+                data = self._read(picture)
+                sizes[picture] = len(data)
                 stills[picture] = read_still(data)
-            except BadStillError as error:
+            except (ArchiveError, BadStillError) as error:
                 faults[picture] = str(error)
         if not stills:
             first, fault = next(iter(faults.items()))
@@ -174,6 +179,7 @@ class PictureSequence(Recording):
             packets=(len(used), sum(sizes[picture] for picture in used)),
             notes=(
                 *self._notes(numbers),
+                *(f"the pictures are in {fault}" for fault in self._archive_faults),
                 *_listing(("picture", "pictures"), "left out", _fault_lines(faults, self._listed)),
                 *_listing(("other file", "other files"), "beside the pictures", self._others),
             ),
@@ -187,7 +193,10 @@ class PictureSequence(Recording):
         """
         digest = hashlib.sha256(b"pictures" + struct.pack(">d", self.rate))
         for picture in self._listed:
-            data = self._read(picture)
+            try:
+                data = self._read(picture)
+            except ArchiveError:  # one picture without bytes
+                data = b""
             number = picture.number - self._listed[0].number
             digest.update(struct.pack(">qq", number, len(data)) + data)
         self.require_unchanged()
@@ -230,7 +239,7 @@ class PictureSequence(Recording):
         """Yield number and path of each picture of the folder."""
         try:
             inside = names_in(self.path)
-            found = inside if inside is not None else sorted(os.listdir(self.path))
+            found, self._archive_faults = inside or (sorted(os.listdir(self.path)), ())
         except FileNotFoundError:
             raise BadVideoError("missing", "the folder does not exist", may_pass=True) from None
         except NotADirectoryError:
@@ -258,13 +267,11 @@ class PictureSequence(Recording):
         """Return the bytes of a picture.
 
         Raises:
+            ArchiveError: It is damaged in its archive, or not read in place.
             BadVideoError: It has changed, or cannot be read.
         """
         try:
             data, identity = read_file(picture.path, _MOST_BYTES + 1)
-        except ArchiveError as error:
-            detail = f"the picture {picture.path} cannot be read: {error}"
-            raise BadVideoError("archive", detail, may_pass=True) from None
         except ChangedFileError:
             raise _changed(picture.path) from None
         except OSError as error:
