@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from surgrec.archives import ARCHIVE_SUFFIXES, REMEDY, sealed
@@ -23,6 +24,39 @@ _NO_PICTURE = "a video file, where videos are given as pictures; build it withou
 _MOST_DIGITS = 18
 
 
+@dataclass(frozen=True, kw_only=True)
+class SortedPictures:
+    """The pictures among the files of a folder, and the other files."""
+
+    paths: list[Path]
+    left_out: list[LeftOut]
+    """Videos, archives that are not opened, and places that could not be searched."""
+    companions: dict[str, int]
+    """Number of other files, by suffix."""
+
+
+def sort_pictures(files: FolderFiles, no_picture: str) -> SortedPictures:
+    """Return the pictures among the files of a folder, by suffix.
+
+    Args:
+        files: The files, with those of opened archives.
+        no_picture: A sentence about a video file.
+    """
+    paths, left_out = [], list(files.left_out)
+    companions: Counter[str] = Counter()
+    for path in files.paths:
+        suffix = path.suffix.lower()
+        if suffix in PICTURE_SUFFIXES:
+            paths.append(path)
+        elif suffix in VIDEO_SUFFIXES:
+            left_out.append(LeftOut(path=path, reason="no_picture", detail=no_picture))
+        elif detail := _archive_fault(path, suffix, files):
+            left_out.append(LeftOut(path=path, reason="archive", detail=detail))
+        else:
+            companions[suffix or NO_SUFFIX] += 1
+    return SortedPictures(paths=paths, left_out=left_out, companions=dict(companions))
+
+
 def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> FoundVideos:
     """Return the videos that are given as pictures in the files of a folder.
 
@@ -36,19 +70,8 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
     Raises:
         ManifestError: None of the files is a picture, or the expression has no number.
     """
-    companions: Counter[str] = Counter()
-    left_out = list(files.left_out)
-    found = []
-    for path in files.paths:
-        suffix = path.suffix.lower()
-        if suffix in PICTURE_SUFFIXES:
-            found.append(path)
-        elif suffix in VIDEO_SUFFIXES:
-            left_out.append(LeftOut(path=path, reason="no_picture", detail=_NO_PICTURE))
-        elif detail := _archive_fault(path, suffix, files):
-            left_out.append(LeftOut(path=path, reason="archive", detail=detail))
-        else:
-            companions[suffix or NO_SUFFIX] += 1
+    sorted_files = sort_pictures(files, _NO_PICTURE)
+    found, left_out = sorted_files.paths, sorted_files.left_out
 
     pictures: dict[Path, PictureFiles] = {}
     names: dict[Path, dict[str, str]] = {}
@@ -76,7 +99,7 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
         names=names,
         left_out=left_out,
         hidden=files.hidden,
-        companions=dict(companions),
+        companions=sorted_files.companions,
         excluded=files.excluded,
     )
     require_videos(result, "picture of a video", "such as .jpg, .png or .bmp")

@@ -393,7 +393,7 @@ LAYOUTS: dict[str, Layout] = {
         tree={
             "DS/pathology/frames/v_2506_s_0-95/f_0.jpg": "",
             "DS/pathology/frames/v_2506_s_0-95/f_10.jpg": "",
-            "DS/pathology/masks/a.png": "",
+            "DS/pathology/masks/endometriosis_a_3.png": "",
         },
         found={
             "DS/pathology/frames/v_2506_s_0-95/f_0.jpg": (

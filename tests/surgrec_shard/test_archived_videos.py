@@ -1,5 +1,6 @@
 """Videos and pictures in archives are built in place, as the same files in a folder would be."""
 
+import csv
 import tarfile
 import zipfile
 from pathlib import Path
@@ -128,3 +129,54 @@ def test_pictures_in_an_archive_build_the_video_of_their_folder(
         built = run_here(*words, "--out", corpora[-1], "--private", private, *QUICK)
         assert built.returncode == 0, built.stderr
     assert digests(corpora[0]) == digests(corpora[1]) == digests(corpora[2])
+
+
+def test_a_damaged_picture_costs_one_frame_in_an_archive_too(tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "plain" / "op", seconds=3)
+    packed = tmp_path / "packed" / "f.zip"
+    packed.parent.mkdir()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for picture in sorted(pictures.iterdir()):
+            archive.write(picture, f"op/{picture.name}")
+        damaged = archive.getinfo("op/p9.jpg").header_offset
+    data = bytearray(packed.read_bytes())
+    data[damaged + 60 : damaged + 200] = b"\xff" * 140
+    packed.write_bytes(data)
+    (pictures / "p9.jpg").write_bytes(b"")
+
+    corpora = []
+    for name in ("plain", "packed"):
+        private = fixed_key(tmp_path / f"key-{name}")
+        corpora.append(tmp_path / f"corpus-{name}")
+        words = (*build_folder(tmp_path / name), "--frame_fps", 8, "--out", corpora[-1])
+        built = run_here(*words, "--private", private, *QUICK)
+        assert built.returncode == 0, built.stderr
+        (row,) = read_report(private).values()
+        assert row["status"] == "packed"
+        assert "1 picture left out (p9.jpg: " in row["notes"]
+    assert "damaged in its archive" in row["notes"]
+    assert digests(corpora[0]) == digests(corpora[1])
+
+
+def test_the_report_tells_a_packed_video_and_the_fault_of_its_archive(tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "plain", seconds=3)
+    packed = tmp_path / "packed" / "f.tar"
+    packed.parent.mkdir()
+    with tarfile.open(packed, "w") as tar:
+        for number in range(24):
+            tar.add(pictures / f"p{number}.jpg", f"p{number}.jpg")
+    with tarfile.open(packed) as tar:
+        last = tar.getmembers()[-1]
+    packed.write_bytes(packed.read_bytes()[: last.offset_data + 100])
+
+    private = tmp_path / "private"
+    words = (*build_folder(packed.parent), "--frame_fps", 8, "--out", tmp_path / "corpus")
+    built = run_here(*words, "--private", private, *QUICK)
+    assert built.returncode == 3, built.stderr
+    (report,) = private.glob("videos-*.csv")
+    with report.open(newline="") as file:
+        rows = [(row["path"], row["status"]) for row in csv.DictReader(file)]
+    assert rows == [(str(packed), "packed"), (str(packed), "archive")]
+    notes = report.read_text()
+    assert "p23.jpg: its archive ends before it does" in notes
+    assert "the pictures are in a damaged archive (its end is missing)" in notes

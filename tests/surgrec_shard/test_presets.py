@@ -9,13 +9,8 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.check_source import check_source
-from surgrec_shard.presets import (
-    FOLDER,
-    find_source,
-    preset_names,
-    read_preset,
-    videos_of_preset,
-)
+from surgrec_shard.found_source import find_source, videos_of_preset
+from surgrec_shard.presets import FOLDER, preset_names, read_preset
 
 from surgrec.annotations import VideoClock, read_labels
 from surgrec.errors import ConfigError, ManifestError
@@ -232,7 +227,7 @@ def test_a_preset_of_the_user_is_read_from_a_file(tmp_path: Path) -> None:
 
     # Its names are private unless it says otherwise; those of published sets are published.
     own = read_preset(str(path))
-    assert [each.public for each in videos_of_preset(own, folder)[0]] == [False, False]
+    assert [each.public for each in videos_of_preset(own, folder).videos] == [False, False]
     assert all(read_preset(name).public for name in preset_names())
 
     path.write_text("{name: ours}")
@@ -335,3 +330,34 @@ def test_all_presets_are_listed_with_the_status_of_their_splits() -> None:
     assert rows["cholec80"]["splits"]["tecno"] == "convention"
     assert rows["cataract101"]["splits"] == {"ours": "ours"}
     assert "cholec80" in run_here("check-source", "list").stdout
+
+
+def test_pictures_that_a_preset_does_not_know_are_told_by_folder(tmp_path: Path) -> None:
+    tree = dict.fromkeys(
+        ("DS/pathology/frames/v_7_s_0-9/f_0.jpg", "DS/new/f_1.jpg", "DS/new/f_2.jpg"), ""
+    )
+    others = {"DS/masks/endometriosis_a_7.png": "", "DS/film.mp4": "", "DS/more.7z": ""}
+    folder = write(tmp_path / "set", tree | others)
+    found = find_source(read_preset("glenda"), folder)
+    told = {each.path.relative_to(folder).as_posix(): each.detail for each in found.left_out}
+    assert told == {
+        "DS/film.mp4": "a video file, and glenda consists of pictures",
+        "DS/more.7z": told["DS/more.7z"],
+        "DS/new": "2 pictures of this folder: no pattern of the preset glenda matches their paths",
+    }
+    assert told["DS/more.7z"].startswith("a compressed archive")
+
+
+def test_optional_annotations_that_are_not_there_are_told(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cataract1k"].tree, video)
+    name = "case_4688/case_4688_annotations*.csv"
+    line = f"videos/case_4688.mp4: no {name}"
+    assert check_source(read_preset("cataract1k"), folder).absent == [line]
+    assert f"optional: {line}" in run_here("check-source", "cataract1k", folder).stdout
+
+    out = ("--out", tmp_path / "corpus", *QUICK)
+    built = run_here("build", "--preset", "cataract1k", "--videos", folder, *out)
+    assert "1 optional annotation file is not there" in built.stderr
+    row = read_report(tmp_path / "corpus.private")[Path(name).name]
+    assert (row["path"], row["status"]) == (str(folder / name), "no_annotation")
+    assert row["detail"].startswith("an optional annotation file of ")

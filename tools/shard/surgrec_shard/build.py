@@ -38,8 +38,8 @@ class BuildConfig:
     videos: Sequence[Video]
     left_out: Sequence[LeftOut] = ()
     """Files and folders that could not be searched for videos."""
-    excluded: Sequence[LeftOut] = ()
-    """Files that the user excluded; only the report names them."""
+    noted: Sequence[LeftOut] = ()
+    """Files that only the report names, such as those that the user excluded."""
     store: Store
     """The corpus root."""
     private: PrivateFolder
@@ -148,11 +148,14 @@ class Build:
             packed = converging.packed
             failures = [video.failure for video in unplanned]
             failures += _with_current_paths(packed.values(), planned)
-            failures += self._as_failures(config.left_out)
-            told = [*failures, *self._as_failures(config.excluded)]
+            left_out = self._as_failures(config.left_out)
+            told = [*left_out, *self._as_failures(config.noted)]
             twins = find_twins(planned, packed)
             overlays = self._report_overlays(planned, packed.values())
-            report = write_report(config.private, config.videos, planned, packed, told, twins)
+            report = write_report(
+                config.private, config.videos, planned, packed, failures, told, twins
+            )
+            failures += left_out
             has_samples = any(group.samples for group in packed.values())
             if converging.unfinished == converging.groups.keys() and not has_samples:
                 first = failures[0]

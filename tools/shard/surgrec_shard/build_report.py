@@ -19,6 +19,7 @@ def write_report(
     planned: Sequence[PlannedVideo],
     packed: Mapping[str, PackedGroup],
     failures: Sequence[VideoFailure],
+    left_out: Sequence[VideoFailure],
     twins: Mapping[str, str],
 ) -> Path:
     """Write the list as CSV into the private folder and return its path.
@@ -30,8 +31,8 @@ def write_report(
         videos: All videos of the build, one row each.
         planned: The videos that have names.
         packed: The packed groups by name.
-        failures: The videos that could not be used, duplicates included, and folders that could
-            not be searched.
+        failures: The videos that could not be used, duplicates included.
+        left_out: Other files, and places that could not be searched.
         twins: A sentence about the twin of a video, by its name.
     """
     planned_of = {id(video.video): video for video in planned}
@@ -68,17 +69,15 @@ def write_report(
                 ),
             }
         )
-    listed = {video.path for video in videos}
     rows += [
         {
             **dict.fromkeys(rows[0], ""),
-            "path": str(failure.path),
-            "source": failure.source,
-            "status": failure.reason,
-            "detail": failure.detail,
+            "path": str(other.path),
+            "source": other.source,
+            "status": other.reason,
+            "detail": other.detail,
         }
-        for failure in failures
-        if failure.path not in listed
+        for other in left_out
     ]
     name = sources_name({video.source for video in videos})
     return private.write_report(f"videos-{name}.csv", rows)

@@ -14,8 +14,10 @@ from surgrec.annotations import LabelFiles, VideoClock, fill, read_column, read_
 from surgrec.errors import ManifestError
 from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
 from surgrec.text import counted
+from surgrec_shard.found_source import FoundRecording, FoundSource, find_source
 from surgrec_shard.label_checks import latest_end_s
-from surgrec_shard.presets import FoundRecording, FoundSource, Preset, find_source, plain_name
+from surgrec_shard.preset_files import plain_name
+from surgrec_shard.presets import Preset
 
 _PROBE = (
     *("-select_streams", "v:0", "-of", "default=noprint_wrappers=1:nokey=0"),
@@ -49,6 +51,8 @@ class Findings:
     """Files that should be there."""
     odd: list[str] = field(default_factory=list)
     """Files that are not expected."""
+    absent: list[str] = field(default_factory=list)
+    """Optional annotation files that are not there."""
     traps: list[str] = field(default_factory=list)
 
     @property
@@ -123,6 +127,11 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
         splits=dict(sorted(Counter(each.split or "none" for each in found.recordings).items())),
         missing=missing + shared_missing,
         odd=odd,
+        absent=[
+            f"{recording.path.relative_to(folder)}: no {name}"
+            for recording in found.recordings
+            for name in recording.absent
+        ],
         traps=preset.traps,
     )
 

@@ -1,7 +1,7 @@
 """Which videos a build takes: from a manifest, a folder, a list, or a published data set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from surgrec.errors import ConfigError
@@ -16,8 +16,10 @@ from surgrec.manifest import (
 )
 from surgrec.picture_folder import search_pictures
 from surgrec.recordings.picture_files import LOWEST_RATE
+from surgrec.text import counted
 from surgrec.video_folder import LeftOut, files_below, search_files
-from surgrec_shard.presets import read_preset, videos_of_preset
+from surgrec_shard.found_source import videos_of_preset
+from surgrec_shard.presets import read_preset
 
 _METADATA = ("source", "domain", "split", "license", "case_from", "view_from")
 _FILES = ("include", "exclude", "frame_fps", "frames_from")
@@ -29,8 +31,9 @@ class ChosenVideos:
 
     videos: Sequence[Video]
     left_out: Sequence[LeftOut] = ()
-    excluded: Sequence[LeftOut] = field(default=())
-    """Files that the user excluded."""
+    noted: Sequence[LeftOut] = ()
+    """Files that only the report names: those that the user excluded, and optional ones that are
+    not there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class Inputs:
         if self.list_unit != "s" and self.video_list is None:
             raise ConfigError("--list_unit needs --video_list; remove it")
         if self.preset:
-            return self._of_preset()
+            return self._of_preset(tell)
 
         given = [self.manifest, self.videos, self.video_list]
         if len(given) - given.count(None) != 1:
@@ -83,7 +86,7 @@ class Inputs:
             raise ConfigError(f"{place} needs --source NAME and --domain NAME")
         return self._of_folder(tell) if self.videos is not None else self._of_list(tell)
 
-    def _of_preset(self) -> ChosenVideos:
+    def _of_preset(self, tell: Callable[[str], None]) -> ChosenVideos:
         if self.videos is None or self.manifest is not None or self.video_list is not None:
             raise ConfigError("--preset needs --videos FOLDER; remove --manifest and --video_list")
         preset = read_preset(self.preset)
@@ -94,10 +97,13 @@ class Inputs:
             "a preset gives cases, labels, splits and known rates itself",
         )
         self._require_rate()
-        videos, left_out = videos_of_preset(
-            preset, self.videos, self.protocol, frame_fps=self.frame_fps
-        )
-        return ChosenVideos(videos=videos, left_out=left_out)
+        found = videos_of_preset(preset, self.videos, self.protocol, frame_fps=self.frame_fps)
+        if found.absent:
+            number = counted(
+                len(found.absent), "optional annotation file is", "optional annotation files are"
+            )
+            tell(f"{number} not there (the first, {found.absent[0].path}); the report lists all")
+        return ChosenVideos(videos=found.videos, left_out=found.left_out, noted=found.absent)
 
     def _of_folder(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.videos is not None
@@ -113,7 +119,7 @@ class Inputs:
         for line in found.counts():
             tell(line)
         videos = videos_of_folder(found, self.metadata)
-        return ChosenVideos(videos=videos, left_out=found.left_out, excluded=found.excluded)
+        return ChosenVideos(videos=videos, left_out=found.left_out, noted=found.excluded)
 
     def _of_list(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.video_list is not None

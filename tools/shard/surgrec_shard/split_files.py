@@ -6,7 +6,8 @@ from pathlib import Path
 
 from surgrec.errors import ConfigError, StorageError
 from surgrec.text import counted
-from surgrec_shard.presets import FoundSource, Preset, find_source
+from surgrec_shard.found_source import FoundSource, find_source
+from surgrec_shard.presets import Preset
 
 _SPECIAL = frozenset("*?[{")
 """Characters that have a meaning in the rules of a split file."""

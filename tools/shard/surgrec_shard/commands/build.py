@@ -147,7 +147,7 @@ def build(
     config = BuildConfig(
         videos=chosen.videos,
         left_out=chosen.left_out,
-        excluded=chosen.excluded,
+        noted=chosen.noted,
         store=store,
         private=PrivateFolder(private),
         work=work,

@@ -63,6 +63,7 @@ def check_source(
     print_result(escape(f"split {name} ({status}): {splits}"))
     _print_list("missing", found.missing)
     _print_list("odd", found.odd)
+    _print_list("optional", found.absent)
     _print_list("note", found.traps)
     print_result("all is there" if found.is_complete else "something is missing")
     return 0 if found.is_complete else SOME_FAILED
