@@ -356,6 +356,37 @@ def test_a_removal_leaves_another_corpus_of_the_folder_able_to_remove(
     assert digests(one) == digests(other)
 
 
+def test_a_corpus_out_of_reach_keeps_its_plans_and_is_told(clinic: Clinic, tmp_path: Path) -> None:
+    one, other, away = (tmp_path / name for name in ("one", "other", "unmounted"))
+    private = fixed_key(tmp_path / "private")
+    for corpus in (one, other):
+        build_corpus(corpus, clinic.videos, private=private)
+    other.rename(away)
+    removed = remove(str(one), private, "--patient", PATIENT)
+    assert removed.returncode == 0, removed.stderr
+    told = " ".join(removed.stderr.split())
+    assert f"also stored in {other}, where no corpus is now: if its disk is not mounted" in told
+    assert told.count(f"{private / 'plans'}/") >= 1
+
+    away.rename(other)
+    removed = remove(str(other), private, "--patient", PATIENT)
+    assert removed.returncode == 0, removed.stderr
+    assert digests(one) == digests(other)
+
+
+def test_a_moved_corpus_takes_its_plans_with_it(clinic: Clinic, tmp_path: Path) -> None:
+    private = fixed_key(tmp_path / "private")
+    build_corpus(tmp_path / "old", clinic.videos, private=private)
+    moved = (tmp_path / "old").rename(tmp_path / "new")
+    removed = remove(str(moved), private, "--patient", PATIENT)
+    assert removed.returncode == 0, removed.stderr
+    told = " ".join(removed.stderr.split())
+    assert f"no corpus is at {tmp_path / 'old'}: {moved} has the same source" in told
+    assert "also stored" not in told
+    content = everything(private) + everything(moved)
+    assert not [needle for needle in clinic.needles if needle in content]
+
+
 def test_a_video_is_known_by_its_path_from_another_current_folder(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """The build: hash, plan, encode, pack, publish. A killed build keeps everything it has finished."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -77,6 +77,8 @@ class BuildResult:
     """Number of videos that may be copies of each other, which the report names."""
     overlays: OverlaySummary | None = None
     """None: they were not looked for."""
+    other_corpora: list[str] = field(default_factory=list)
+    """A sentence for each other corpus of the private folder that has removed videos."""
 
 
 class Build:
@@ -166,8 +168,9 @@ class Build:
             if removed.videos:
                 begun.begin(removed)
             corpus = converging.publish()
+            other_corpora: list[str] = []
             if removed.videos:
-                purge_removed(self._places, corpus, removed)
+                _, other_corpora = purge_removed(self._places, corpus, removed)
                 begun.end()
         return BuildResult(
             corpus=corpus,
@@ -177,6 +180,7 @@ class Build:
             work=converging.work,
             twins=len(twins),
             overlays=overlays,
+            other_corpora=other_corpora,
         )
 
     def _overlap_finder(self) -> OverlapFinder | None:

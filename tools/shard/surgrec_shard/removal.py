@@ -67,7 +67,7 @@ class Removed:
     originals: list[str]
     """Paths of the video files, which stay."""
     other_corpora: list[str]
-    """Addresses of other corpora of the private folder that have removed videos."""
+    """A sentence for each other corpus of the private folder that has removed videos."""
 
 
 class Removal:
@@ -123,12 +123,10 @@ class Removal:
                 )
             touched = {source: plans[source] for source in removed.videos if source in plans}
             cases, clips, hours = self._count(corpus, touched, removed)
-            names = {name for videos in removed.videos.values() for name in videos}
-            other_corpora = self._plans.other_corpora(names)
 
             begun.begin(removed)
             after = self._converge(corpus, touched, removed)
-            originals = purge_removed(self._places, after, removed)
+            originals, other_corpora = purge_removed(self._places, after, removed)
             begun.end()
 
         changes = {
@@ -231,17 +229,20 @@ class Removal:
         return sorted(cases), clips, hours
 
 
-def purge_removed(places: Places, corpus: CorpusFile, removed: RemovedVideos) -> list[str]:
+def purge_removed(
+    places: Places, corpus: CorpusFile, removed: RemovedVideos
+) -> tuple[list[str], list[str]]:
     """Remove the remaining traces of removed videos, after `corpus.json` lists them no more.
 
     Returns:
-        The paths of their files, which stay.
+        The paths of their files, which stay, and a sentence for each other corpus that has them.
     """
     for source in removed.videos:
         places.store.remove_unfinished(f"{source}/")
         remove_unlisted(places.store, source, corpus.sources.get(source))
     plans = SavedPlans(places.private.path / "plans", places.store)
-    return purge(places.private, places.work, removed, plans)
+    names = {name for videos in removed.videos.values() for name in videos}
+    return purge(places.private, places.work, removed, plans), plans.of_other_corpora(names)
 
 
 def unlisted_videos(

@@ -242,6 +242,8 @@ def _print_result(result: BuildResult, store: Store, *, is_masked: bool) -> None
             f"{result.twins} videos may be copies of each other, by name and length; the report "
             "names them"
         )
+    for sentence in result.other_corpora:
+        say(escape(sentence))
     if result.overlays:
         _print_overlays(result.overlays, is_masked=is_masked)
     for name, entry in result.corpus.sources.items():

@@ -90,8 +90,8 @@ def _print(removed: Removed) -> None:
     say(escape(f"{counted(removed.clips, 'clip')}, {removed.hours:.2f} h"))
     for source, (before, after) in removed.changes.items():
         say(escape(f"{source}: digest {before[:12]} before, {after[:12] or 'none'} after"))
-    for address in removed.other_corpora:
-        say(escape(f"also stored in {address}: remove it there, too, with the same --private"))
+    for sentence in removed.other_corpora:
+        say(escape(sentence))
     for path in removed.originals:
         say(escape(f"not removed: {path}"))
     say(_ELSEWHERE.strip())
