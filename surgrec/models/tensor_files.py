@@ -109,6 +109,30 @@ def check_weights(tensors: Mapping[str, Tensor], origin: str) -> None:
             )
 
 
+def require_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Compare a file that was just written with the tensors that it must hold, bit for bit.
+
+    Args:
+        path: A safetensors file.
+        tensors: Contiguous tensors by name, on the CPU.
+
+    Raises:
+        CheckpointError: The file holds other values.
+    """
+    with open_tensor_file(path) as file:
+        for name, tensor in tensors.items():
+            (found,) = file.read([name]).values()
+            if not torch.equal(_bytes(found), _bytes(tensor)):
+                raise CheckpointError(
+                    f"{path}: the disk returns other values of '{name}' than were written; check "
+                    "the disk"
+                )
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1).view(torch.uint8)
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Return whether no value is NaN or infinite."""
     if tensor.is_meta or not tensor.numel():  # no values

@@ -1,7 +1,7 @@
 """The identity of a run, which a resumed run must share, and the provenance of its weights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ CHANGEABLE_ON_RESUME = {
     "log",
     "save_every",
     "keep_checkpoints",
+    "milestone_every",
     "resume",
 }
 """Fields of a recipe's config that a resumed run may change.
@@ -236,14 +237,19 @@ def read_substitutes(run_dir: Path, stream: Stream) -> dict[str, set[str]]:
 
 
 def provenance(
-    identity: Mapping[str, Any], stream: Stream, run_dir: Path, *, step: int, positions: int
+    identity: Mapping[str, Any],
+    stream: Stream,
+    substitutes: Mapping[str, Collection[str]],
+    *,
+    step: int,
+    positions: int,
 ) -> dict[str, Any]:
     """Return the record of how weights were made, as JSON values.
 
     Args:
         identity: Value of `run_identity` at this step.
         stream: Order of the samples.
-        run_dir: Folder of the run, which lists the substitutes of bad samples.
+        substitutes: Keys of the samples that replaced bad ones, from `read_substitutes`.
         step: Number of optimizer steps done.
         positions: Positions of the stream that the run has consumed.
     """
@@ -251,6 +257,6 @@ def provenance(
         **identity,
         "step": step,
         "consumed": stream.order.consumed(positions),
-        "drawn": record_drawn(stream, positions, read_substitutes(run_dir, stream)),
+        "drawn": record_drawn(stream, positions, substitutes),
         "surgrec": __version__,
     }

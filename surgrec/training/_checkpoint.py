@@ -2,13 +2,14 @@
 
 `RUN/checkpoints/step-00000200/` contains one safetensors file per module, the optimizer's state by
 parameter name, and `state.json`. No random state is saved: every random choice is keyed by the seed
-and the position.
+and the position. A save copies the state to host memory; a thread writes the files from there.
 """
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -22,13 +23,19 @@ from torch import Tensor, nn
 from surgrec.errors import CheckpointError, StorageError, TrainingError, reason
 from surgrec.json_files import read_json
 from surgrec.models import ENCODER_FILE, load_strictly
-from surgrec.models.encoder_file import unshared_on_cpu
-from surgrec.models.tensor_files import check_weights, is_finite, open_tensor_file
+from surgrec.models.tensor_files import (
+    check_weights,
+    is_finite,
+    open_tensor_file,
+    require_tensors,
+)
 from surgrec.runs import RunFiles
 from surgrec.runs.identity import different_lines
 from surgrec.storage import check_owned, file_sha256
+from surgrec.training._host_memory import HostMemory
 
-_STATE_FILE, _OPTIMIZER_FILE = "state.json", "optimizer.safetensors"
+_STATE_FILE, _OPTIMIZER, _SUFFIX = "state.json", "optimizer", ".safetensors"
+_OPTIMIZER_FILE = f"{_OPTIMIZER}{_SUFFIX}"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _SHOWN = 20
 """Differences that an error lists; it counts all others."""
@@ -61,24 +68,57 @@ class _StateFile(TypedDict):
     identity: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The state of a run after a step, in host memory. From `Checkpoints.snapshot`."""
+
+    step: int
+    """Number of steps done, which is the number of global batches consumed."""
+    identity: Mapping[str, Any]
+    """JSON values that a run resumed at this step must share."""
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """Tensors by name: of each module, and the optimizer's moments."""
+
+    def encoder(self, modules: Mapping[str, nn.Module], encoder: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors of an encoder, which is one of the saved modules or a part of one."""
+        name, prefix = next(
+            (name, f"{path}." if path else "")
+            for name, module in modules.items()
+            for path, part in module.named_modules()
+            if part is encoder
+        )
+        return {
+            key.removeprefix(prefix): tensor
+            for key, tensor in self.tensors[name].items()
+            if key.startswith(prefix)
+        }
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
     Args:
         run_dir: Folder of the run.
-        keep: Number of newest checkpoints that `save` keeps.
+        keep: Number of newest checkpoints that a save keeps.
+        milestone_every: A save also keeps the checkpoints of all multiples of this step.
 
     Example:
         >>> checkpoints = Checkpoints(Path("runs/a"), keep=3)
+        >>> checkpoints.begin_save(checkpoints.snapshot(4000, state))
+        >>> checkpoints.finish_save()
         >>> checkpoints.steps()
-        [1000, 2000, 3000]
+        [2000, 3000, 4000]
         >>> encoder = checkpoints.tensors(3000, "target_encoder")
     """
 
-    def __init__(self, run_dir: Path, keep: int) -> None:
+    def __init__(self, run_dir: Path, keep: int, milestone_every: int | None = None) -> None:
         self.run_dir = run_dir
         self.folder = RunFiles(run_dir).checkpoints
         self._keep = keep
+        self._milestone_every = milestone_every
+        self._memory = HostMemory()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._saving: Future[None] | None = None
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in ascending order."""
@@ -89,34 +129,80 @@ class Checkpoints:
         path = self._path(step)
         return path.with_name(f".{path.name}.partial")
 
+    def snapshot(self, step: int, state: TrainingState) -> Snapshot:
+        """Copy the state after `step` steps to host memory, tensor by tensor.
+
+        Waits for the save before, which is written from the same memory.
+
+        Raises:
+            StorageError, TrainingError, ConfigError: The save before failed; see `begin_save`.
+        """
+        self.finish_save()
+        live = {name: module.state_dict() for name, module in state.modules.items()}
+        live[_OPTIMIZER] = _optimizer_tensors(state.optimizer, state.trained)
+        tensors = {
+            file: {name: self._memory.copy(f"{file}/{name}", each) for name, each in named.items()}
+            for file, named in live.items()
+        }
+        return Snapshot(step=step, identity=state.identity(step), tensors=tensors)
+
+    def begin_save(
+        self, snapshot: Snapshot, write_encoder: Callable[[Path], None] | None = None
+    ) -> None:
+        """Write a checkpoint and the encoder file in a thread; remove the oldest checkpoints.
+
+        Both are complete on the disk, and compared with the snapshot, before either appears. The
+        encoder file appears first, so it is never older than the newest checkpoint. `require_saved`
+        and `finish_save` raise the error of a save that failed; earlier checkpoints are kept. The
+        interpreter ends after the thread.
+
+        Args:
+            snapshot: State to save.
+            write_encoder: Writes the encoder file to a path. None: no encoder file.
+
+        Raises:
+            StorageError: The folder cannot be created. Later: the disk is full, or returns other
+                bytes than were written.
+            TrainingError: Later: a tensor is not finite.
+            ConfigError: Another process has taken over the run folder.
+        """
+        self.finish_save()
+        check_owned()
+
+        # A run that is killed from here on has lost nothing: the folder is the sign of this save.
+        try:
+            self._remove_unfinished()
+            self.unfinished(snapshot.step).mkdir(parents=True)
+        except OSError as error:
+            raise self._unwritable(snapshot.step, error) from error
+        self._saving = self._writer.submit(self._save, snapshot, write_encoder)
+
+    def require_saved(self) -> None:
+        """Raise the error of a save that has failed. Does not wait for one that still writes."""
+        if self._saving is not None and self._saving.done():
+            self.finish_save()
+
+    def finish_save(self) -> None:
+        """Wait until the begun save is complete, and raise its error; see `begin_save`."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
+
     def save(
         self,
         step: int,
         state: TrainingState,
         write_encoder: Callable[[Path], None] | None = None,
     ) -> Path:
-        """Write the state after `step` steps and the encoder file; remove the oldest checkpoints.
+        """Save the state after `step` steps, and wait; see `begin_save`. Return the folder."""
+        self.begin_save(self.snapshot(step, state), write_encoder)
+        self.finish_save()
+        return self._path(step)
 
-        Both are complete on the disk before either appears. The encoder file appears first, so it
-        is never older than the newest checkpoint.
-
-        Args:
-            step: Number of steps done, which is the number of global batches consumed.
-            state: State to save.
-            write_encoder: Writes the encoder file to a path. None: no encoder file.
-
-        Raises:
-            StorageError: The disk is full. Earlier checkpoints are kept.
-            TrainingError: A tensor is not finite.
-            ConfigError: Another process has taken over the run folder.
-        """
-        check_owned()
-        path = self._path(step)
-        partial = self.unfinished(step)
+    def _save(self, snapshot: Snapshot, write_encoder: Callable[[Path], None] | None) -> None:
+        path, partial = self._path(snapshot.step), self.unfinished(snapshot.step)
         try:
-            self._remove_unfinished()
-            partial.mkdir(parents=True)
-            _write(partial, step, state)
+            _write(partial, snapshot)
             if write_encoder is not None:
                 write_encoder(partial / ENCODER_FILE)
             for file in partial.iterdir():
@@ -134,22 +220,29 @@ class Checkpoints:
             _sync(self.folder)
         except (OSError, SafetensorError, CheckpointError) as error:
             shutil.rmtree(partial, ignore_errors=True)
-            last = max(self.steps(), default=0)
-            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-            raise StorageError(
-                f"the checkpoint {path} cannot be written ({reason(cause)}); check the disk, and "
-                f"resume from step {last}"
-            ) from error
+            raise self._unwritable(snapshot.step, error) from error
         except TrainingError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
+        self._remove_oldest()
+
+    def _unwritable(self, step: int, error: Exception) -> StorageError:
+        last = max(self.steps(), default=0)
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        return StorageError(
+            f"the checkpoint {self._path(step)} cannot be written ({reason(cause)}); check the "
+            f"disk, and resume from step {last}"
+        )
+
+    def _remove_oldest(self) -> None:
         for old in self.steps()[: -self._keep]:
+            if self._milestone_every is not None and old % self._milestone_every == 0:
+                continue
             # Under another name first: a folder that is half removed is no checkpoint.
             removed = self._path(old).with_name(f".{self._path(old).name}.removed")
             self._path(old).rename(removed)
             shutil.rmtree(removed)
-        return path
 
     def _remove_unfinished(self) -> None:
         """Remove the files of a killed save. Only the process that trains here saves."""
@@ -222,33 +315,50 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}"
 
 
-def _write(folder: Path, step: int, state: TrainingState) -> None:
-    for name, module in state.modules.items():
-        _save_tensors(module.state_dict(), folder / f"{name}.safetensors", step)
-    tensors = _optimizer_tensors(state.optimizer, state.trained)
-    _save_tensors(tensors, folder / _OPTIMIZER_FILE, step)
+def _write(folder: Path, snapshot: Snapshot) -> None:
+    """Write the files of a checkpoint, and compare them with the snapshot."""
+    for name, tensors in snapshot.tensors.items():
+        _check_finite(tensors, name, snapshot.step)
+        save_file(dict(tensors), folder / f"{name}{_SUFFIX}")
 
+    digests = {
+        f"{name}{_SUFFIX}": written_sha256(folder / f"{name}{_SUFFIX}", tensors)
+        for name, tensors in snapshot.tensors.items()
+    }
     facts = {
         "format": FORMAT,
-        "step": step,
-        "files": {file.name: file_sha256(file) for file in sorted(folder.iterdir())},
-        "identity": dict(state.identity(step)),
+        "step": snapshot.step,
+        "files": dict(sorted(digests.items())),
+        "identity": dict(snapshot.identity),
     }
     text = json.dumps(facts, indent=1, sort_keys=True)
     (folder / _STATE_FILE).write_text(text, encoding="utf-8")
 
 
-def _save_tensors(tensors: Mapping[str, Tensor], path: Path, step: int) -> None:
-    """Copy tensors to the host, one by one, and write them if all are finite."""
-    copies = unshared_on_cpu(tensors)
-    for name, tensor in copies.items():
+def written_sha256(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a file that was just written, as the disk returns it.
+
+    Raises:
+        CheckpointError: The disk returns other tensors than these.
+        OSError: The file cannot be read.
+    """
+    # Only bytes that are on the disk can leave the memory of the system.
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    digest = file_sha256(path)
+    require_tensors(path, tensors)
+    return digest
+
+
+def _check_finite(tensors: Mapping[str, Tensor], file: str, step: int) -> None:
+    for name, tensor in tensors.items():
         if not is_finite(tensor):
             raise TrainingError(
-                f"'{name}' in {path.stem} is not finite after step {step - 1}, so no checkpoint "
+                f"'{name}' in {file} is not finite after step {step - 1}, so no checkpoint "
                 "was written; go on from the last checkpoint with --resume true and a smaller "
                 "optimizer.lr.value"
             )
-    save_file(copies, path)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> dict[str, Tensor]:

@@ -44,11 +44,13 @@ def require_nothing_lost(checkpoints: Checkpoints, first_save: int) -> None:
                 f"{run_dir} has an encoder file{of_step}, but no checkpoint, and {remedy}"
             )
 
-    # A save that was cut short has created the folder; a finished one is followed by more rows.
+    # A save that was cut short has created the folder. The run goes on while the save writes, but
+    # not beyond the second save, which waits for the first.
     files = RunFiles(run_dir)
     rows = read_rows(files.metrics)
     logged = max((row["step"] + 1 for row in rows), default=0)
-    if rows and logged + (not folder.exists()) > _first_save(files.config, first_save):
+    first = _first_save(files.config, first_save)
+    if rows and logged > (2 * first if folder.exists() else first - 1):
         raise CheckpointError(
             f"{files.metrics} has rows of {counted(logged, 'step')}, which reach the first save, "
             f"but {run_dir} has no checkpoint, and {remedy}"

@@ -5,9 +5,10 @@ calls no method of the recipe.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from surgrec.json_files import typed
 from surgrec.masks import MASKS_VERSION
 from surgrec.models import ENCODER_FILE, Encoder, save_encoder
 from surgrec.models.blocks import checkpoint_activations
+from surgrec.models.encoder_file import write_encoder_file
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
 from surgrec.runs import record_start
@@ -35,7 +37,7 @@ from surgrec.runs.identity import (
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.text import counted
-from surgrec.training._checkpoint import Checkpoints, TrainingState
+from surgrec.training._checkpoint import Checkpoints, TrainingState, written_sha256
 from surgrec.training._data import RunData, open_data
 from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
@@ -104,7 +106,9 @@ class Run:
             CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
         """
         accelerator = start_accelerator(config.precision, longest_batch_s=config.loader.timeout_s)
-        checkpoints = Checkpoints(config.run_dir, config.keep_checkpoints)
+        checkpoints = Checkpoints(
+            config.run_dir, config.keep_checkpoints, milestone_every=config.milestone_every
+        )
 
         return cls(
             config=config,
@@ -320,7 +324,8 @@ class Run:
     def sync(self, step: int, *, diagnostics: dict[str, float]) -> None:
         """Write the log, agree whether to stop, and save if it is time or a stop was requested.
 
-        A collective: every rank calls it after the same step.
+        A collective: every rank calls it after the same step. Only the last save, or that of a
+        stop, is complete at the return; the error of another one is raised by the next sync.
 
         Args:
             step: Number of the step.
@@ -334,8 +339,11 @@ class Run:
         stop = self._agreed_stop.reached or bool(self._stop)
         self._stopped = self._log.flush(stop=stop, diagnostics=diagnostics)
 
+        on_main(self.accelerator, self.checkpoints.require_saved)
         if self._is_save_step(step) or self._stopped:
-            on_main(self.accelerator, lambda: self._save(step + 1))
+            on_main(self.accelerator, lambda: self._begin_save(step + 1))
+        if self._stopped or step + 1 == self.config.steps:
+            on_main(self.accelerator, self.checkpoints.finish_save)
         if self._stopped:
             self._stop.clear()
 
@@ -391,24 +399,35 @@ class Run:
 
     def _complete_encoder(self) -> None:
         """Write the encoder file if it is not of the checkpoint that the run continues."""
-        run_dir = self.config.run_dir
-        if self.first_step and encoder_step(run_dir / ENCODER_FILE) != self.first_step:
-            self._write_encoder(self.first_step, run_dir / ENCODER_FILE)
+        path = self.config.run_dir / ENCODER_FILE
+        if self.first_step and encoder_step(path) != self.first_step:
+            save_encoder(self._encoder, path, self._provenance(self.first_step)())
 
-    def _save(self, done: int) -> None:
-        """Write a checkpoint and the encoder file after `done` steps."""
-        self.checkpoints.save(done, self._state, lambda path: self._write_encoder(done, path))
+    def _begin_save(self, done: int) -> None:
+        """Copy the state after `done` steps; then a thread writes checkpoint and encoder file."""
+        snapshot = self.checkpoints.snapshot(done, self._state)
+        provenance_then = self._provenance(done)
 
-    def _write_encoder(self, done: int, path: Path) -> None:
-        positions = done * self.config.global_batch
-        facts = provenance(
+        def write_encoder(path: Path) -> None:
+            tensors = snapshot.encoder(self._state.modules, self._encoder)
+            write_encoder_file(path, self._encoder.config, tensors, provenance_then())
+            written_sha256(path, tensors)
+
+        self.checkpoints.begin_save(snapshot, write_encoder)
+
+    def _provenance(self, done: int) -> Callable[[], dict[str, Any]]:
+        """Return a function that computes the provenance after `done` steps, which may take long.
+
+        Bad samples of later steps do not count, whenever it is called.
+        """
+        return partial(
+            provenance,
             self._identity(done),
             self._stream,
-            self.config.run_dir,
+            read_substitutes(self.config.run_dir, self._stream),
             step=done,
-            positions=positions,
+            positions=done * self.config.global_batch,
         )
-        save_encoder(self._encoder, path, facts)
 
     def _identity(self, done: int) -> dict[str, Any]:
         """Return the run's identity after `done` steps."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from surgrec.clips import AugmentConfig, LoaderConfig
 from surgrec.convert import ImportFormat
+from surgrec.errors import ConfigError
 from surgrec.models import EncoderConfig
 from surgrec.models.activations import ActivationCheckpointing
 from surgrec.ranges import Range, Seed, check_ranges
@@ -68,11 +69,19 @@ class RunConfig:
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Range(1, 10**6)] = 3
     """Number of newest checkpoints to keep."""
+    milestone_every: Annotated[int, Range(1, 10**9)] | None = None
+    """Steps between two checkpoints that are always kept, a multiple of save_every; None keeps the
+    newest only."""
     resume: bool = False
     """Continue from the newest checkpoint in run_dir; required if run_dir contains a run."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.milestone_every is not None and self.milestone_every % self.save_every:
+            raise ConfigError(
+                f"milestone_every is {self.milestone_every} and save_every is {self.save_every}; "
+                "give a multiple of save_every"
+            )
 
     @property
     def positions(self) -> int:

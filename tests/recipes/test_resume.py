@@ -1,7 +1,10 @@
 """A resume goes on with the same samples, views and masks, or is refused with the difference."""
 
+import errno
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from surgrec.errors import CheckpointError
+from surgrec.errors import CheckpointError, StorageError
 from surgrec.manifest import Video
 from surgrec.models import encoder_provenance
-from surgrec.runs import read_rows
+from surgrec.runs import RunFiles, read_rows
 from surgrec.shards import open_corpus
 from tests.support.in_process import train
 from tests.support.tool import refusal, surgrec_here
@@ -267,3 +270,26 @@ def test_a_run_killed_before_or_in_its_first_save_starts_again(
         assert len(read_rows(metrics)) == 2
         shutil.rmtree(run_dir)
         train("jepa", tiny_corpus, run_dir)
+
+
+def test_a_full_disk_ends_the_run_at_the_next_sync_and_a_resume_goes_on(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first save fails while the training goes on, so the log is ahead of all checkpoints."""
+    words = ("--steps", 4, "--save_every", 3, "--milestone_every", 3, "--keep_checkpoints", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("surgrec.training._checkpoint.save_file", full_disk)
+        with pytest.raises(StorageError, match="No space left on device") as ended:
+            train("mae", tiny_corpus, tmp_path, *words)
+    assert "step-00000003 cannot be written" in str(ended.value)
+    assert "check the disk, and resume from step 0" in str(ended.value)
+    assert len(read_rows(tmp_path / "metrics.jsonl")) == 4, "the step during the save is logged"
+
+    train("mae", tiny_corpus, tmp_path, *words, "--resume", "true")
+    assert RunFiles(tmp_path).checkpoint_steps() == [3, 4], "a milestone and the newest"
+    assert step_of(tmp_path) == 4
+
+
+def full_disk(tensors: object, path: Path) -> None:
+    time.sleep(0.2)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import resource
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,90 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         checkpoints.save(step, a_state(model, optimizer))
     assert checkpoints.steps() == [20, 30]
+
+
+def test_milestones_are_kept_besides_the_newest_checkpoints(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=1, milestone_every=20)
+    for step in (10, 20, 30, 40, 50):
+        checkpoints.save(step, a_state(model, optimizer))
+    assert checkpoints.steps() == [20, 40, 50]
+
+
+def test_the_training_goes_on_while_a_thread_writes_the_state_of_before(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=5)
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    goes_on = threading.Event()
+    snapshot = checkpoints.snapshot(5, a_state(model, optimizer))
+    checkpoints.begin_save(snapshot, lambda path: path.touch() if goes_on.wait(60) else None)
+    expected = train(model, optimizer, 5)
+    checkpoints.require_saved()
+    assert checkpoints.steps() == [], "a save counts when it is complete"
+    goes_on.set()
+    checkpoints.finish_save()
+    assert checkpoints.steps() == [5]
+    other, other_optimizer = a_run(seed=9, steps=2)
+    checkpoints.load(5, a_state(other, other_optimizer))
+    assert train(other, other_optimizer, 5) == expected
+
+
+def test_a_second_save_waits_for_the_first(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    goes_on = threading.Event()
+    snapshot = checkpoints.snapshot(10, a_state(model, optimizer))
+    checkpoints.begin_save(snapshot, lambda path: path.touch() if goes_on.wait(60) else None)
+    threading.Timer(0.2, goes_on.set).start()
+    checkpoints.snapshot(20, a_state(model, optimizer))
+    assert goes_on.is_set(), "its memory is still being written"
+    assert checkpoints.steps() == [10]
+
+
+def test_the_error_of_the_thread_is_raised_once_by_the_next_look(tmp_path: Path) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    ended = threading.Event()
+
+    def fail(path: Path) -> None:
+        ended.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    checkpoints.begin_save(checkpoints.snapshot(10, a_state(model, optimizer)), fail)
+    assert ended.wait(60)
+    with pytest.raises(StorageError, match=r"\(Input/output error\); .* resume from step 0"):
+        until(checkpoints.require_saved)
+    checkpoints.require_saved()
+    checkpoints.save(20, a_state(model, optimizer))
+    assert checkpoints.steps() == [20]
+
+
+def until(look: Callable[[], None]) -> None:
+    """Look until it raises an error, for a minute."""
+    for _ in range(6000):
+        look()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", ["model", "optimizer"])
+def test_a_disk_that_returns_other_bytes_than_were_written_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    model, optimizer = a_run(seed=0, steps=1)
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    checkpoints.save(10, a_state(model, optimizer))
+
+    def save_with_a_flipped_bit(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        save_file(tensors, path)
+        if path.stem == name:
+            content = bytearray(path.read_bytes())
+            content[-1] ^= 1
+            path.write_bytes(content)
+
+    monkeypatch.setattr("surgrec.training._checkpoint.save_file", save_with_a_flipped_bit)
+    with pytest.raises(StorageError, match=f"{name}.safetensors: the disk returns other values of"):
+        checkpoints.save(20, a_state(model, optimizer), write_text)
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000010"]
+    assert not (tmp_path / "encoder.safetensors").exists()
 
 
 def test_an_unfinished_checkpoint_is_not_listed(tmp_path: Path) -> None:

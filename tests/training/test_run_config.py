@@ -78,6 +78,11 @@ def test_an_impossible_run_is_refused(field: str, value: int) -> None:
         dataclasses.replace(RUN, **{field: value})
 
 
+def test_milestones_that_no_save_reaches_are_refused() -> None:
+    with pytest.raises(ConfigError, match="milestone_every is 1500 and save_every is 1000; give a"):
+        dataclasses.replace(RUN, save_every=1000, milestone_every=1500)
+
+
 def test_an_mae_without_views_is_refused() -> None:
     mae = load_recipe("mae")
     with pytest.raises(ConfigError, match="views is 0"):
