@@ -47,10 +47,23 @@ def checkpointed(
     options: dict[str, Any] = {}
     if kept == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
+        forward = partial(_without_cached_weights, forward)
     result: Tensor = checkpoint(
         forward, *inputs, use_reentrant=False, preserve_rng_state=False, **options
     )
     return result
+
+
+def _without_cached_weights(forward: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    """Return `forward(*inputs)`, which rounds its weights itself.
+
+    Autocast keeps rounded weights for the next call. A second call on the same block, such as that
+    of a second mask, would then have fewer operations than its recomputation.
+    """
+    device = next(tensor for tensor in inputs if tensor is not None).device.type
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    with torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=False):
+        return forward(*inputs)
 
 
 def _policy(context: Any, operation: Any, *arguments: Any, **options: Any) -> CheckpointPolicy:
