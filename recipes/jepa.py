@@ -91,12 +91,13 @@ def main(config: JepaConfig) -> None:
             flops += objective.flops(masks)
 
         gradient_norm = clip_gradients(objective, config.optimizer, step)
+        applied = run.skip_unless_finite(gradient_norm)
         optimizer.step()
         optimizer.zero_grad()
 
         # Let the target encoder follow the context encoder.
         momentum = schedule_value(config.momentum, step)
-        update_ema(target, encoder, momentum)
+        update_ema(target, encoder, momentum, applied)
 
         run.record(
             step,

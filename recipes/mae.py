@@ -95,6 +95,7 @@ def main(config: MaeConfig) -> None:
             flops += objective.flops(masks)
 
         gradient_norm = clip_gradients(objective, config.optimizer, step)
+        run.skip_unless_finite(gradient_norm)
         optimizer.step()
         optimizer.zero_grad()
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from markupsafe import Markup
@@ -62,15 +63,19 @@ class Log:
         return kept, f", {len(kept)} of {len(names):,} sources"
 
     def points(self, name: str) -> list[Point]:
-        """Return a value at the steps that logged it. Some values are not logged at every step."""
-        return [(row["step"], row[name]) for row in self.rows if row.get(name) is not None]
+        """Return a value at the steps that logged it, without those at which it was not finite.
+
+        Some values are not logged at every step.
+        """
+        values = [(row["step"], row.get(name)) for row in self.rows]
+        return [(step, value) for step, value in values if value is not None and isfinite(value)]
 
     def source_loss(self, name: str) -> list[Point]:
         """Return the loss of a source at the steps that drew from it."""
         return [
             (row["step"], row["loss_by_source"][name])
             for row in self.rows
-            if name in row["loss_by_source"]
+            if name in row["loss_by_source"] and isfinite(row["loss_by_source"][name])
         ]
 
     def smoothed(self, name: str) -> list[Point]:

@@ -45,6 +45,11 @@ class RunFiles:
         return self.run_dir / "samples.jsonl"
 
     @property
+    def skipped(self) -> Path:
+        """One row per sample of every skipped step."""
+        return self.run_dir / "skipped.jsonl"
+
+    @property
     def quarantine(self) -> Path:
         """One row per bad sample."""
         return self.run_dir / "quarantine.jsonl"
@@ -91,5 +96,5 @@ class RunFiles:
 
     def drop_rows_from(self, step: int) -> None:
         """Drop the rows of `step` and later steps, which a resumed run writes again."""
-        for path in (self.metrics, self.samples, self.quarantine):
+        for path in (self.metrics, self.samples, self.skipped, self.quarantine):
             keep_rows_before(path, step)

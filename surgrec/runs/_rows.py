@@ -28,9 +28,10 @@ class ConsumedRow(Row):
 
 
 class CountedRow(ConsumedRow):
-    """A row of `metrics.jsonl`, as far as it counts good and bad samples."""
+    """A row of `metrics.jsonl`, as far as it counts good and bad samples and skipped steps."""
 
     quarantined: dict[str, Count]
+    skipped: NotRequired[bool]
 
 
 class MetricsRow(ConsumedRow):

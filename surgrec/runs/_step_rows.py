@@ -33,6 +33,8 @@ class StepReport:
     """Seconds of the whole step, wait included: the mean over the steps between two syncs."""
     values: dict[str, float]
     """Values that are equal on every rank, such as the learning rate and the gradient norm."""
+    skipped: bool = False
+    """Whether all ranks skipped the update, since a loss or the gradient was not finite."""
 
 
 def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict
         "consumed": dict(sorted(Counter(sources).items())),
         "samples_sha256": _digest(key for report in reports for key in report.keys),
         **reports[0].values,
+        "skipped": reports[0].skipped,
         "data_wait_s": max(report.data_wait_s for report in reports),
         "step_s": step_s,
         "clips_per_s": sum(report.clips for report in reports) / step_s,
@@ -71,7 +74,7 @@ def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict
 
 
 def sample_rows(reports: Sequence[StepReport]) -> list[dict[str, Any]]:
-    """Return the rows of samples.jsonl for one step: one per sample, slot 0 first.
+    """Return the rows of samples.jsonl or skipped.jsonl for one step: one per sample, slot 0 first.
 
     Args:
         reports: The same step on every rank, in the order of the ranks.

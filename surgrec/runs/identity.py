@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from surgrec import __version__
 from surgrec.config_values import as_plain
@@ -31,15 +31,28 @@ CHANGEABLE_ON_RESUME = {
     "keep_checkpoints",
     "milestone_every",
     "resume",
+    "resume_with_changes",
 }
 """Fields of a recipe's config that a resumed run may change.
 
 The mixture is compared as part of the order, and the initial weights by their digest.
 """
 
-_TUNABLE = ("config.optimizer.lr", "config.optimizer.weight_decay", "config.optimizer.grad_clip")
-"""Beginnings of the values that a resumed run may change if it records the change: a run whose loss
+_OPTIMIZER = "config.optimizer."
+"""Beginning of the values that a resumed run may change if it is told to, and records: a run that
 has diverged goes on with a smaller learning rate."""
+
+
+_NEEDS_CORPUS = "give the corpus as it was"
+_NEEDS_VERSION = "install the version of SurgRec that the last row of starts.jsonl names"
+_REMEDIES = {
+    _OPTIMIZER: "accept the change of the optimizer with --resume_with_changes optimizer",
+    "order.sources.": _NEEDS_CORPUS,
+    "order.strata": _NEEDS_CORPUS,
+    "order.version": _NEEDS_VERSION,
+    "versions.": _NEEDS_VERSION,
+}
+"""Beginnings of differences, and what a user can do about them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +105,11 @@ def run_identity(
 
 
 def compare_identities(
-    saved: Mapping[str, Any], current: Mapping[str, Any], config: object
+    saved: Mapping[str, Any],
+    current: Mapping[str, Any],
+    config: object,
+    *,
+    with_changes: Literal["optimizer"] | None = None,
 ) -> IdentityComparison:
     """Compare the identity in a checkpoint with that of the run that resumes.
 
@@ -103,12 +120,30 @@ def compare_identities(
         saved: The identity in a checkpoint.
         current: The identity of the run that resumes, from `run_identity`.
         config: Its config.
+        with_changes: Part of the config that may differ.
     """
     completed, unknown = _completed(saved, current, config)
     lines = different_lines(completed, {**current, "tuned": None})
-    tuned = [line for line in lines if line.startswith(_TUNABLE)]
-    refused = [line for line in lines if not line.startswith(_TUNABLE)]
+    tuned = [line for line in lines if line.startswith(_OPTIMIZER) and with_changes == "optimizer"]
+    refused = [line for line in lines if line not in tuned]
     return IdentityComparison(refused=refused, tuned=tuned, unknown=unknown)
+
+
+def remedy_for(refused: Sequence[str]) -> str:
+    """Return what a user can do about differences, as the end of a sentence.
+
+    Args:
+        refused: Lines of `IdentityComparison`.
+    """
+    # The counts per mixing block follow from the corpus and the mixture.
+    causes = [line for line in refused if ".counts." not in line] or refused
+    remedies = dict.fromkeys(_remedy(line) for line in causes)
+    return ", ".join(remedies) + ", or start in another run_dir"
+
+
+def _remedy(line: str) -> str:
+    found = (remedy for beginning, remedy in _REMEDIES.items() if line.startswith(beginning))
+    return next(found, "resume with the same settings")
 
 
 def _completed(

@@ -30,9 +30,10 @@ from surgrec.models.tensor_files import (
     require_tensors,
 )
 from surgrec.runs import RunFiles
-from surgrec.runs.identity import different_lines
+from surgrec.runs.identity import different_lines, remedy_for
 from surgrec.storage import check_owned, file_sha256
 from surgrec.training._host_memory import HostMemory
+from surgrec.training._lower_rate import lower_rate_from
 
 _STATE_FILE, _OPTIMIZER, _SUFFIX = "state.json", "optimizer", ".safetensors"
 _OPTIMIZER_FILE = f"{_OPTIMIZER}{_SUFFIX}"
@@ -264,7 +265,7 @@ class Checkpoints:
                 shown.append(f"and {len(differences) - _SHOWN} more")
             raise CheckpointError(
                 f"{path} belongs to a run that differs from this one: {'; '.join(shown)}; "
-                "resume with the same settings, or start in another run_dir"
+                f"{remedy_for(differences)}"
             )
 
         # Every file that is loaded must have its digest, and every listed file must be there.
@@ -318,7 +319,7 @@ class Checkpoints:
 def _write(folder: Path, snapshot: Snapshot) -> None:
     """Write the files of a checkpoint, and compare them with the snapshot."""
     for name, tensors in snapshot.tensors.items():
-        _check_finite(tensors, name, snapshot.step)
+        _check_finite(tensors, name, snapshot.step, folder.parents[1])
         save_file(dict(tensors), folder / f"{name}{_SUFFIX}")
 
     digests = {
@@ -351,13 +352,12 @@ def written_sha256(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return digest
 
 
-def _check_finite(tensors: Mapping[str, Tensor], file: str, step: int) -> None:
+def _check_finite(tensors: Mapping[str, Tensor], file: str, step: int, run_dir: Path) -> None:
     for name, tensor in tensors.items():
         if not is_finite(tensor):
             raise TrainingError(
                 f"'{name}' in {file} is not finite after step {step - 1}, so no checkpoint "
-                "was written; go on from the last checkpoint with --resume true and a smaller "
-                "optimizer.lr.value"
+                f"was written; {lower_rate_from(run_dir, step - 1)}"
             )
 
 

@@ -4,6 +4,7 @@ import copy
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
@@ -15,7 +16,12 @@ def ema_copy(module: ModuleType) -> ModuleType:
 
 
 @torch.no_grad()
-def update_ema(target: nn.Module, source: nn.Module, momentum: float) -> None:
+def update_ema(
+    target: nn.Module,
+    source: nn.Module,
+    momentum: float,
+    applied: Float[Tensor, ""] | None = None,
+) -> None:
     """Update the average: target = momentum * target + (1 - momentum) * source.
 
     Args:
@@ -23,6 +29,8 @@ def update_ema(target: nn.Module, source: nn.Module, momentum: float) -> None:
             0.99925 away.
         source: The module that was copied, not its DDP wrapper.
         momentum: From 0, which copies the source, to 1, which keeps the target.
+        applied: 1, or 0 to keep the target because the step of the source was skipped; on the
+            device, from `Run.skip_unless_finite`. None: 1.
     """
     averaged: list[Tensor] = list(target.parameters())
     current: list[Tensor] = list(source.parameters())
@@ -30,4 +38,8 @@ def update_ema(target: nn.Module, source: nn.Module, momentum: float) -> None:
     assert all(parameter.dtype == torch.float32 for parameter in averaged), (
         "the target must be float32; smaller types round the updates away"
     )
-    torch._foreach_lerp_(averaged, current, 1.0 - momentum)
+    if applied is None:
+        torch._foreach_lerp_(averaged, current, 1.0 - momentum)
+    else:
+        weight = applied * (1.0 - momentum)
+        torch._foreach_lerp_(averaged, current, [weight] * len(averaged))

@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl, samples.jsonl and quarantine.jsonl, and the progress bar.
+"""The log of a run: metrics.jsonl and the lists of samples beside it, and the progress bar.
 
 Losses stay on the device until the ranks exchange their steps at a sync, every few steps, so that
 training never waits for a number in between.
@@ -36,12 +36,15 @@ from surgrec.runs import (
 )
 from surgrec.stream import ReadStats
 from surgrec.terminal import say
+from surgrec.training._lower_rate import lower_rate_from
 from surgrec.training._ranks import on_main
 
 _LINE_EVERY_S = 30.0
 """Seconds between two lines about the progress of a run without a terminal."""
 _TOLERATED_BAD_SAMPLES = 20
 """Bad samples per source that never stop a run, whatever their share."""
+_SKIPPED_AMONG = 1000
+"""Number of newest steps among which skipped steps are counted."""
 
 # Dense bf16 peaks in FLOP/s, from the vendor's data sheets; MFU is null on any other device.
 _PEAK_FLOPS = {
@@ -65,6 +68,9 @@ class LogConfig:
     """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
     quarantine_share: Annotated[float, Range(0, 1)] = 0.01
     """Largest share of bad samples per source. 20 bad samples per source are always tolerated."""
+    max_skipped_steps: Annotated[int, Range(0, 1000)] = 10
+    """Largest number of skipped steps among the last 1,000. A step is skipped if a loss or the
+    gradient is not finite; it changes no weight."""
 
     def __post_init__(self) -> None:
         check_ranges(self, context="log.")
@@ -99,6 +105,7 @@ class StepRecord:
     flops: float
     began: float
     data_wait_s: float
+    applied: Float[Tensor, ""] | None
     values: dict[str, float | Tensor]
 
     def report(self, step_s: float) -> StepReport:
@@ -114,6 +121,7 @@ class StepRecord:
             data_wait_s=self.data_wait_s,
             step_s=step_s,
             values={name: float(value) for name, value in self.values.items()},
+            skipped=self.applied is not None and not self.applied,
         )
 
 
@@ -132,21 +140,23 @@ class RunLog:
     _records: list[StepRecord] = field(default_factory=list)
     _consumed: Counter[str] = field(default_factory=Counter)
     _bad: Counter[str] = field(default_factory=Counter)
+    _skipped: list[int] = field(default_factory=list)
 
     def resume_at(self, step: int) -> None:
         """Drop the rows of steps that the resumed run repeats. A collective.
 
-        Consumed and bad samples of the steps before still count.
+        Consumed and bad samples of the steps before still count, and so do skipped steps.
         """
-        consumed, bad = on_main(self.accelerator, lambda: self._drop_rows_from(step))
-        self._consumed, self._bad = Counter(consumed), Counter(bad)
+        consumed, bad, skipped = on_main(self.accelerator, lambda: self._drop_rows_from(step))
+        self._consumed, self._bad, self._skipped = Counter(consumed), Counter(bad), skipped
 
-    def _drop_rows_from(self, step: int) -> tuple[Counter[str], Mapping[str, int]]:
-        """Drop rows; return the numbers of consumed and of bad samples in the others."""
+    def _drop_rows_from(self, step: int) -> tuple[Counter[str], Mapping[str, int], list[int]]:
+        """Drop rows; return the consumed and bad samples and the skipped steps of the others."""
         files = RunFiles(self.run_dir)
         rows = [row for row in read_rows(files.metrics, CountedRow) if row["step"] < step]
         files.drop_rows_from(step)
-        return consumed_samples(rows), rows[-1]["quarantined"] if rows else {}
+        skipped = [row["step"] for row in rows if row.get("skipped")]
+        return consumed_samples(rows), rows[-1]["quarantined"] if rows else {}, skipped
 
     def add(
         self,
@@ -158,6 +168,7 @@ class RunLog:
         began: float,
         data_wait_s: float,
         values: Mapping[str, float | Tensor],
+        applied: Float[Tensor, ""] | None = None,
     ) -> None:
         """Record one step of this rank, without waiting for the device.
 
@@ -169,6 +180,8 @@ class RunLog:
             began: `time.perf_counter()` before the rank asked for the batch.
             data_wait_s: Seconds until the batch arrived.
             values: Columns that are equal on every rank.
+            applied: 0 if the ranks skipped the step, 1 otherwise, on the device. None: no step is
+                ever skipped.
         """
         self._records.append(
             StepRecord(
@@ -182,6 +195,7 @@ class RunLog:
                 flops=flops,
                 began=began,
                 data_wait_s=data_wait_s,
+                applied=applied,
                 values=dict(values),
             )
         )
@@ -197,8 +211,9 @@ class RunLog:
             Whether any rank was asked to stop.
 
         Raises:
-            TrainingError: A loss or another value of a step is not finite, or a source has more bad
-                samples than `quarantine_share` allows.
+            TrainingError: More steps were skipped than `max_skipped_steps` allows, a value of a
+                step that was not skipped is not finite, or a source has more bad samples than
+                `quarantine_share` allows.
             OSError: The disk is full.
         """
         report = self._report(stop)
@@ -216,7 +231,9 @@ class RunLog:
         on_main(self.accelerator, lambda: self._write(rows, steps, bad_samples))
 
         for reports in steps:
-            self._require_finite(reports)
+            if not reports[0].skipped:
+                self._require_finite(reports)
+        self._require_few_skipped_steps(newest=steps[-1][0].step)
         self._require_few_bad_samples()
         return any(rank.stop for rank in ranks)
 
@@ -237,6 +254,8 @@ class RunLog:
     def _row(self, reports: Sequence[StepReport]) -> dict[str, Any]:
         row = step_row(reports, peak_flops=_peak_flops(self.accelerator.device))
         self._consumed.update(row["consumed"])
+        if row["skipped"]:
+            self._skipped.append(row["step"])
         return row | {"quarantined": dict(sorted(self._bad.items()))}
 
     def _write(
@@ -250,10 +269,13 @@ class RunLog:
         if self.config.samples:
             for reports in steps:
                 append_rows(files.samples, sample_rows(reports))
+        for reports in steps:
+            if reports[0].skipped:
+                append_rows(files.skipped, sample_rows(reports))
         append_rows(files.quarantine, bad_samples)
 
     def _require_finite(self, reports: Sequence[StepReport]) -> None:
-        """Refuse a step whose loss, gradient or other value is not finite.
+        """Refuse a step that was applied although its loss or another value is not finite.
 
         Weights that such a step has updated never reach a checkpoint.
         """
@@ -261,11 +283,21 @@ class RunLog:
         values += [item for report in reports for item in report.values.items()]
         for name, value in values:
             if not math.isfinite(value):
-                raise TrainingError(
-                    f"the {name} of step {reports[0].step} is {value}; go on with --resume true "
-                    "and a smaller optimizer.lr.value, and if that fails again, first remove the "
-                    f"newest folder in {RunFiles(self.run_dir).checkpoints}"
-                )
+                step = reports[0].step
+                remedy = lower_rate_from(self.run_dir, step)
+                raise TrainingError(f"the {name} of step {step} is {value}; {remedy}")
+
+    def _require_few_skipped_steps(self, newest: int) -> None:
+        self._skipped = [step for step in self._skipped if step > newest - _SKIPPED_AMONG]
+        if len(self._skipped) > self.config.max_skipped_steps:
+            first = self._skipped[0]
+            raise TrainingError(
+                f"{len(self._skipped)} of the last {min(newest + 1, _SKIPPED_AMONG)} steps were "
+                f"skipped, the first one step {first}, because a loss or the gradient was not "
+                f"finite, more than log.max_skipped_steps {self.config.max_skipped_steps} allows; "
+                f"{lower_rate_from(self.run_dir, first)}; the samples of these steps are listed in "
+                f"{RunFiles(self.run_dir).skipped}"
+            )
 
     def _require_few_bad_samples(self) -> None:
         for source, bad in self._bad.items():

@@ -88,6 +88,26 @@ def clip_gradients(module: nn.Module, config: OptimizerConfig, step: int) -> Flo
     return norm
 
 
+def skip_unless_finite(
+    optimizer: torch.optim.Optimizer, gradient_norm: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """Let the next step of the optimizer change nothing if the gradient is not finite.
+
+    AdamW then keeps parameters, moments and its count of steps. The device decides, so no rank
+    waits for it.
+
+    Args:
+        optimizer: From `build_optimizer`.
+        gradient_norm: Norm of the whole gradient.
+
+    Returns:
+        1 if the step is applied, 0 if it is skipped; on the device.
+    """
+    applied = gradient_norm.isfinite().float()
+    optimizer.found_inf = 1.0 - applied  # type: ignore[attr-defined]  # read by fused AdamW
+    return applied
+
+
 def _gradient_norm(module: nn.Module) -> Float[Tensor, ""]:
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     return nn.utils.get_total_norm(gradients)

@@ -43,6 +43,7 @@ from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
 from surgrec.training._lost import encoder_step
 from surgrec.training._metrics import RunLog, progress_bar
+from surgrec.training._optimizer import skip_unless_finite
 from surgrec.training._ranks import note_progress, on_main, open_store
 from surgrec.training._run_config import RunConfig
 from surgrec.training._stop import AgreedStop, StopRequest
@@ -63,6 +64,7 @@ class Run:
         ...     for part, share in run.parts(model, batch):
         ...         losses = model(...)
         ...         run.backward(losses["loss"] * share)
+        ...     run.skip_unless_finite(clip_gradients(objective, config.optimizer, step))
         ...     optimizer.step()
         ...     run.record(step, batch, torch.cat(loss_per_sample), flops=flops)
         ...     if run.is_sync_step(step):
@@ -90,6 +92,7 @@ class Run:
     _stopped: bool = field(init=False, default=False)
     _began: float = field(init=False, default=0.0)
     _data_wait_s: float = field(init=False, default=0.0)
+    _applied: Float[Tensor, ""] | None = field(init=False, default=None)
 
     @classmethod
     def start(cls, config: RunConfig, *, recipe: str) -> "Run":
@@ -279,8 +282,26 @@ class Run:
         return context
 
     def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Accumulate gradients, averaged over the ranks."""
-        self.accelerator.backward(loss)
+        """Accumulate gradients, averaged over the ranks.
+
+        A loss that is not finite makes the gradients of all ranks NaN.
+        """
+        # The gradient of an infinite loss may be finite: torch returns 0 for |NaN| and 1 for |inf|.
+        self.accelerator.backward(loss, gradient=1.0 + 0.0 * loss.detach())
+
+    def skip_unless_finite(self, gradient_norm: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Skip the update of this step if a loss or the gradient is not finite.
+
+        All ranks have the same gradient, so they skip the same steps. None waits for its device.
+
+        Args:
+            gradient_norm: Norm of the gradient over all ranks, from `clip_gradients`.
+
+        Returns:
+            1 if the step is applied, 0 if it is skipped, for `update_ema`; on the device.
+        """
+        self._applied = skip_unless_finite(self._state.optimizer, gradient_norm)
+        return self._applied
 
     def record(
         self,
@@ -308,6 +329,7 @@ class Run:
             flops=flops,
             began=self._began,
             data_wait_s=self._data_wait_s,
+            applied=self._applied,
             values={"lr": lr, **values},
         )
 
@@ -332,8 +354,8 @@ class Run:
             diagnostics: Columns for the row of this step; the main process's are written.
 
         Raises:
-            TrainingError: A loss, a gradient or a weight is not finite, or a source has too many
-                bad samples.
+            TrainingError: Too many steps were skipped, a weight is not finite, or a source has too
+                many bad samples.
             StorageError: The disk is full.
         """
         stop = self._agreed_stop.reached or bool(self._stop)
@@ -380,7 +402,9 @@ class Run:
             error=CheckpointError,
             remedy="remove the folder of this checkpoint to resume from the previous one",
         )
-        return compare_identities(saved, current, self.config)
+        return compare_identities(
+            saved, current, self.config, with_changes=self.config.resume_with_changes
+        )
 
     def _check_quarantine(self) -> None:
         """Refuse a list of bad samples that a save could not read."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from surgrec.clips import AugmentConfig, LoaderConfig
 from surgrec.convert import ImportFormat
@@ -74,6 +74,9 @@ class RunConfig:
     newest only."""
     resume: bool = False
     """Continue from the newest checkpoint in run_dir; required if run_dir contains a run."""
+    resume_with_changes: Literal["optimizer"] | None = None
+    """Part of the config that a resumed run may change: `optimizer`, that is AdamW, its schedules
+    and clipping. The run records each change."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

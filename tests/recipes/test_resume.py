@@ -162,11 +162,20 @@ def test_a_run_goes_on_with_a_smaller_learning_rate_and_records_it(
         "--optimizer.lr",
         "{value: 1.0e-5, start: null, warmup_steps: 0}",
     )
-    with pytest.raises(CheckpointError, match=r"optimizer\.eps: saved 1e-08, now 0\.1") as refused:
-        train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 3, "--optimizer.eps", 0.1)
-    assert "optimizer.lr" not in str(refused.value)
+    before = files_of(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"optimizer\.lr\.value: saved .*, now 1e-05"
+    ) as refused:
+        train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 3)
+    assert "; accept the change of the optimizer with --resume_with_changes optimizer, or" in str(
+        refused.value
+    )
+    assert files_of(tmp_path) == before
 
-    train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 3)
+    named = ("--resume_with_changes", "optimizer")
+    with pytest.raises(CheckpointError, match=r"seed: saved 239, now 5; resume with the same"):
+        train("jepa", tiny_corpus, tmp_path, *smaller, *named, "--steps", 3, "--seed", 5)
+    train("jepa", tiny_corpus, tmp_path, *smaller, *named, "--steps", 3)
     assert "goes on with another optimizer: config.optimizer.lr" in capsys.readouterr().err
     (start,) = (row for row in read_rows(tmp_path / "starts.jsonl") if "tuned" in row)
     assert any("config.optimizer.lr.value: saved" in line for line in start["tuned"])
@@ -174,7 +183,7 @@ def test_a_run_goes_on_with_a_smaller_learning_rate_and_records_it(
     (record,) = encoder_provenance(tmp_path / "encoder.safetensors")["tuned"]
     assert record == {"step": 2, "changed": start["tuned"]}
 
-    # The history stays when nothing changes.
+    # The history stays when nothing changes, and the change needs no name any more.
     train("jepa", tiny_corpus, tmp_path, *smaller, "--steps", 4)
     assert encoder_provenance(tmp_path / "encoder.safetensors")["tuned"] == [record]
 

@@ -33,6 +33,18 @@ def test_momentum_1_keeps_the_target_and_0_copies_the_source():
     assert torch.equal(target.weight, source.weight)
 
 
+def test_a_skipped_step_keeps_the_target_and_an_applied_one_is_exact():
+    source = nn.Linear(5, 3)
+    target, plain = ema_copy(source), ema_copy(source)
+    before = target.weight.clone()
+    nn.init.normal_(source.weight)
+    update_ema(target, source, 0.9, torch.tensor(0.0))
+    assert torch.equal(target.weight, before)
+    update_ema(target, source, 0.9, torch.tensor(1.0))
+    update_ema(plain, source, 0.9)
+    assert torch.equal(target.weight, plain.weight)
+
+
 def test_the_target_shares_no_memory_and_takes_no_gradient():
     source = nn.Linear(2, 2)
     target = ema_copy(source)

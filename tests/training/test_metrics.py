@@ -57,7 +57,7 @@ def test_a_flush_writes_each_step_once_with_diagnostics_on_the_last(tmp_path: Pa
 def test_an_infinite_loss_stops_the_run_after_its_row_is_written(tmp_path: Path) -> None:
     log = a_log(tmp_path)
     add(log, 0, a_batch("a", 2), math.nan)
-    with pytest.raises(TrainingError, match=r"the loss of step 0 is nan; go on with --resume true"):
+    with pytest.raises(TrainingError, match=r"the loss of step 0 is nan; start in another run_dir"):
         log.flush(stop=False, diagnostics={})
     assert len(read_rows(tmp_path / "metrics.jsonl")) == 1
 
