@@ -36,6 +36,8 @@ class Duplicate:
     other_end_s: float
     speed: float
     """Seconds of the other video per second of this one."""
+    same_case: int
+    """1 if both are known to show one case or one patient, else 0."""
     mirrored: int
     """1 if left and right are exchanged, else 0."""
     seconds: int
@@ -45,8 +47,7 @@ class Duplicate:
 
     def notes(self) -> list[str]:
         """Return what else a reader of a list should know, in words."""
-        is_same_case = (self.source, self.case) == (self.other_source, self.other_case)
-        return ["same case"] * is_same_case + ["mirrored"] * self.mirrored
+        return ["same case"] * self.same_case + ["mirrored"] * self.mirrored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +69,13 @@ class Duplicates:
         cases = {
             frozenset(((row.source, row.case), (row.other_source, row.other_case)))
             for row in self.found
+            if not row.same_case
         }
-        different = sum(len(pair) == 2 for pair in cases)
         copies = counted(len(self.found), "copy", "copies") if self.found else "no copies"
         against = f" and {self.other_videos} others" if self.other_videos else ""
         return (
             f"{self.videos} videos{against} compared, {self.seconds} seconds of video: "
-            f"{copies}, in {counted(different, 'pair')} of different cases"
+            f"{copies}, in {counted(len(cases), 'pair')} of different cases"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -149,13 +150,36 @@ def compare_sources(
         videos=len(videos),
         seconds=sum(len(each.seconds) for each in hashes[: len(videos)]),
         other_videos=len(other_videos),
-        found=[_row(copy, videos, videos if others is None else other_videos) for copy in copies],
+        found=[
+            _row(
+                copy,
+                videos,
+                videos if others is None else other_videos,
+                keyed=(_keyed(sources), _keyed(sources if others is None else others)),
+            )
+            for copy in copies
+        ],
         known=known_overlaps(sources, others),
     )
 
 
-def _row(copy: Copy, videos: Sequence[StoredVideo], others: Sequence[StoredVideo]) -> Duplicate:
+def _keyed(sources: Mapping[str, Source]) -> set[str]:
+    """Return the sources whose cases are all pseudonyms, which are never equal by chance."""
+    return {name for name, source in sources.items() if not source.entry.videos_public}
+
+
+def _row(
+    copy: Copy,
+    videos: Sequence[StoredVideo],
+    others: Sequence[StoredVideo],
+    *,
+    keyed: tuple[set[str], set[str]],
+) -> Duplicate:
     video, other = videos[copy.video], others[copy.other]
+    # A patient has one pseudonym in all sources; public names count within their source only.
+    is_pseudonym = video.source in keyed[0] and other.source in keyed[1]
+    is_same_case = video.case == other.case and (video.source == other.source or is_pseudonym)
+
     return Duplicate(
         source=video.source,
         video=video.name,
@@ -170,6 +194,7 @@ def _row(copy: Copy, videos: Sequence[StoredVideo], others: Sequence[StoredVideo
         other_start_s=copy.other_start_s,
         other_end_s=copy.other_end_s,
         speed=round(copy.speed, 3),
+        same_case=int(is_same_case),
         mirrored=int(copy.is_mirrored),
         seconds=copy.seconds,
         similarity=round(copy.similarity, 4),
