@@ -13,8 +13,9 @@ Rows = Int64[np.ndarray, " _"]
 def without_duplicates(sources: Mapping[str, Source], rows: Mapping[str, Rows]) -> dict[str, Rows]:
     """Return the rows without copies: each group keeps the clips of one video.
 
-    It is the video with most seconds in the group; of equal ones, the first by source and name. The
-    groups of two corpora have nothing to do with each other.
+    It is the longest video, by the seconds of its rows; of equal ones, the first by source and
+    name. So neighboring groups keep the same video. The groups of two corpora have nothing to do
+    with each other.
 
     Args:
         sources: The sources that are drawn from.
@@ -25,26 +26,27 @@ def without_duplicates(sources: Mapping[str, Source], rows: Mapping[str, Rows]) 
     """
     groups = {name: sources[name].index.groups_of_rows(rows[name]) for name in rows}
 
-    # Seconds of each video in each group.
-    seconds: dict[tuple[str, int], dict[tuple[str, str], float]] = {}
+    # Of the videos in each group, the longest one.
+    kept: dict[tuple[str, int], tuple[float, str, str]] = {}
     for name in rows:
-        index, corpus = sources[name].index, sources[name].store.address
-        durations_s = index.column("duration_s").to_numpy()
+        corpus, seconds = sources[name].store.address, _seconds(sources[name], rows[name])
         for place in np.flatnonzero(groups[name]).tolist():
-            row = int(rows[name][place])
-            videos = seconds.setdefault((corpus, int(groups[name][place])), {})
-            video = (name, index.column("video")[row].as_py())
-            videos[video] = videos.get(video, 0.0) + float(durations_s[row])
+            video = sources[name].index.column("video")[int(rows[name][place])].as_py()
+            group, rank = (corpus, int(groups[name][place])), (-seconds[video], name, video)
+            kept[group] = min(kept.get(group, rank), rank)
 
-    kept = {group: _fullest(videos) for group, videos in seconds.items()}
+    videos = {group: (source, video) for group, (_, source, video) in kept.items()}
     return {
-        name: rows[name][_is_kept(sources[name], rows[name], groups[name], kept)] for name in rows
+        name: rows[name][_is_kept(sources[name], rows[name], groups[name], videos)] for name in rows
     }
 
 
-def _fullest(seconds: Mapping[tuple[str, str], float]) -> tuple[str, str]:
-    """Return the video with most seconds, the first of equal ones."""
-    return min(seconds, key=lambda video: (-round(seconds[video], 3), video))
+def _seconds(source: Source, rows: Rows) -> dict[str, float]:
+    """Return the length of each video in some rows, seconds."""
+    videos = source.index.column("video").take(rows).dictionary_encode()
+    durations_s = source.index.column("duration_s").to_numpy()[rows]
+    totals = np.bincount(videos.indices.to_numpy(), durations_s, len(videos.dictionary)).round(3)
+    return dict(zip(videos.dictionary.to_pylist(), totals.tolist(), strict=True))
 
 
 def _is_kept(

@@ -1,18 +1,57 @@
 """Duplicate groups of clips, from copies of stretches, and their publication in a corpus."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from surgrec.errors import ShardError, StorageError
-from surgrec.shards import CorpusFile, Sample, Source, SourceEntry, settle_tables
+from surgrec.shards import Clip, CorpusFile, Sample, Source, SourceEntry, settle_tables
 from surgrec.shards.duplicate_groups import write_duplicate_groups
 from surgrec.storage import Store
 from surgrec_shard.dedup import Duplicate
 from surgrec_shard.publish import remove_unlisted
 from surgrec_shard.stored_hashes import StoredVideo
 
-_LEAST_SHARE = 0.5
-"""Share of a clip that lies in a copied stretch, from which the clip is a member of its group."""
+_LEAST_COPIED = 0.5
+"""Share of a clip that lies in a copied stretch, from which it joins a group."""
+_LEAST_SHARED = 0.25
+"""Share of a clip that shows seconds of the first clip of its group."""
+
+_Name = tuple[str, str]
+"""Source and name of a video."""
+
+
+class _Tie(NamedTuple):
+    """A copy, as one of its videos sees it. Times are in seconds."""
+
+    start_s: float
+    end_s: float
+    other: _Name
+    other_start_s: float
+    other_end_s: float
+
+    def to_other(self, second: float) -> float:
+        share = (second - self.start_s) / (self.end_s - self.start_s)
+        return self.other_start_s + share * (self.other_end_s - self.other_start_s)
+
+    def from_other(self, second: float) -> float:
+        share = (second - self.other_start_s) / (self.other_end_s - self.other_start_s)
+        return self.start_s + share * (self.end_s - self.start_s)
+
+
+class _Place(NamedTuple):
+    """The seconds of a clip that show seconds of the first clip of its group."""
+
+    first: str
+    """Key of the first clip."""
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
 
 
 def group_clips(
@@ -20,40 +59,42 @@ def group_clips(
 ) -> dict[tuple[str, str], int]:
     """Return the duplicate group of every clip, by key and SHA-256; 0: it has no copy.
 
-    The clips of both stretches of a copy are in one group, and copies that share a clip are one
-    group. A copy that covers less than half of every clip of both videos forms none.
+    A group is a first clip and the clips that show its seconds. Clips of longer videos come first.
+    A clip joins the group of which it shows most, if at least half of it lies in a copy. Seconds
+    are followed from copy to copy, so a title in many videos does not unite their other clips.
 
     Args:
         videos: All videos of the corpus.
         copies: The copies among them.
     """
-    clips = {(video.source, video.name): video.samples for video in videos}
-    parents: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parents.setdefault(key, key) != key:
-            parents[key] = parents[parents[key]]
-            key = parents[key]
-        return key
-
+    by_name = {(video.source, video.name): video for video in videos}
+    ties: dict[_Name, list[_Tie]] = defaultdict(list)
     for copy in copies:
-        here = _covered(clips[copy.source, copy.video], copy.start_s, copy.end_s)
-        there = _covered(
-            clips[copy.other_source, copy.other_video], copy.other_start_s, copy.other_end_s
-        )
-        members = [key for key, share in (here | there).items() if share >= _LEAST_SHARE]
+        here, there = (copy.source, copy.video), (copy.other_source, copy.other_video)
+        span, other_span = (copy.start_s, copy.end_s), (copy.other_start_s, copy.other_end_s)
+        ties[here].append(_Tie(*span, there, *other_span))
+        ties[there].append(_Tie(*other_span, here, *span))
 
-        # A short video may be a copy of a part of one long clip.
-        if members:
-            members += [max(side, key=side.__getitem__) for side in (here, there)]
-        for key in members[1:]:
-            first, second = sorted((root(members[0]), root(key)))
-            parents[second] = first
+    # A clip joins a group of earlier clips, or is the first of its own.
+    places: dict[str, _Place] = {}
+    for video in sorted((by_name[name] for name in ties), key=_longest_first):
+        for sample in video.samples:
+            clip = sample.clip
+            found = [
+                place
+                for tie in ties[video.source, video.name]
+                for place in _places(clip, tie, by_name[tie.other].samples, places)
+            ]
+            own = _Place(sample.key, clip.start_s, clip.start_s + clip.duration_s)
+            places[sample.key] = max(found, key=lambda place: place.length_s, default=own)
 
-    roots = sorted({root(key) for key in list(parents)})
-    numbers = {key: number for number, key in enumerate(roots, start=1)}
+    sizes = Counter(place.first for place in places.values())
+    firsts = sorted(first for first, size in sizes.items() if size > 1)
+    numbers = {first: number for number, first in enumerate(firsts, start=1)}
     return {
-        (sample.key, sample.sha256): numbers[root(sample.key)] if sample.key in parents else 0
+        (sample.key, sample.sha256): numbers.get(places[sample.key].first, 0)
+        if sample.key in places
+        else 0
         for video in videos
         for sample in video.samples
     }
@@ -103,17 +144,42 @@ def publish_groups(
     return changed
 
 
-def _covered(samples: Iterable[Sample], start_s: float, end_s: float) -> dict[str, float]:
-    """Return the share of each clip that lies in a stretch, by key."""
-    return {
-        sample.key: max(
-            0.0,
-            min(end_s, sample.clip.start_s + sample.clip.duration_s)
-            - max(start_s, sample.clip.start_s),
-        )
-        / sample.clip.duration_s
-        for sample in samples
-    }
+def _longest_first(video: StoredVideo) -> tuple[float, str, str]:
+    seconds = sum(sample.clip.duration_s for sample in video.samples)
+    return (-round(seconds, 3), video.source, video.name)
+
+
+def _places(
+    clip: Clip, tie: _Tie, others: Sequence[Sample], places: Mapping[str, _Place]
+) -> Iterator[_Place]:
+    """Yield the places that a clip can have in groups of the other video's clips.
+
+    Args:
+        clip: The clip.
+        tie: A copy of its video.
+        others: The clips of the other video, by time.
+        places: Places of earlier clips.
+    """
+    start_s = max(clip.start_s, tie.start_s)
+    end_s = min(clip.start_s + clip.duration_s, tie.end_s)
+    if end_s - start_s < _LEAST_COPIED * clip.duration_s:
+        return
+
+    # The other clips at the corresponding time, and of their seconds those of their first clip.
+    other_start_s, other_end_s = tie.to_other(start_s), tie.to_other(end_s)
+    begin = bisect_right(others, other_start_s, key=lambda sample: sample.clip.start_s) - 1
+    for sample in others[max(0, begin) :]:
+        if sample.clip.start_s >= other_end_s:
+            break
+        place = places.get(sample.key)
+        if place is not None:
+            shared = _Place(
+                place.first,
+                tie.from_other(max(place.start_s, other_start_s)),
+                tie.from_other(min(place.end_s, other_end_s)),
+            )
+            if shared.length_s >= _LEAST_SHARED * clip.duration_s:
+                yield shared
 
 
 def _of_source(source: Source, groups: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
