@@ -1,6 +1,7 @@
 """A removed case leaves no byte, in the corpus and in the private folder, whatever happens."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,16 @@ def case_of(address: str, source: str, file: Path, private: Path) -> str:
 
 def remove(out: str, private: Path, *words: object) -> Any:
     return run_here("remove", out, "--private", private, "--workers", 1, *words)
+
+
+def records_of(private: Path, corpus: Path) -> dict[str, bytes]:
+    """Return the records of groups of a corpus."""
+    address = json.dumps(open_store(corpus).address)
+    return {
+        path.name: path.read_bytes()
+        for path in (private / "groups").glob("*.json")
+        if f'"corpus": {address}' in path.read_text()
+    }
 
 
 def test_no_byte_of_a_removed_case_is_left(clinic: Clinic, out: str, tmp_path: Path) -> None:
@@ -332,6 +343,14 @@ def test_a_removal_that_finds_nothing_or_lacks_its_folder_is_refused(
     (other / "key").write_text("ab" * 32)
     (other / "key").chmod(0o600)
     assert "was built with the key" in refusal(remove(str(out), other, "--case", "3"))
+
+    # A cut record may be about the same videos in another corpus.
+    cut = private / "groups" / f"lap-train-00000-{'0' * 16}-{'0' * 8}.json"
+    cut.write_text('{"config": "')
+    cut.chmod(0o600)
+    sentence = refusal(remove(str(out), private, "--case", "3"))
+    assert f"{cut}" in sentence
+    assert "remove it, and run the same command again" in sentence
     assert digests(out) == before
 
 
@@ -342,11 +361,17 @@ def test_a_removal_leaves_another_corpus_of_the_folder_able_to_remove(
     private = fixed_key(tmp_path / "private")
     for corpus in (one, other):
         build_corpus(corpus, clinic.videos, private=private)
+    kept = records_of(private, other)
 
     removed = remove(str(one), private, "--patient", PATIENT)
     assert removed.returncode == 0, removed.stderr
     assert f"also stored in {other}: remove it there, too" in removed.stderr
     assert open_corpus(other)["lap"].entry.videos == 6
+
+    # The other corpus still has its records, and the folder the names and digests of its files.
+    assert records_of(private, other) == kept != {}
+    assert all(needle in everything(private) for needle in clinic.needles)
+    assert build_corpus(other, clinic.videos, private=private).work.groups_packed == 0
 
     removed = remove(str(other), private, "--patient", PATIENT)
     assert removed.returncode == 0, removed.stderr

@@ -111,7 +111,7 @@ class Convergence:
                 "If-None-Match), in which two builds may lose each other's sources; make sure that "
                 "no other build writes there, and give --only_builder true"
             )
-        self._records = GroupRecords(self._private.path / "groups")
+        self._records = GroupRecords(self._private.path / "groups", self._store)
         self.stored = cache(self._stored)
         """Returns the stored videos of a source."""
         self.work = Work()
@@ -128,7 +128,7 @@ class Convergence:
         self.waiting: list[Group] = []
         """Groups that are not packed."""
         for group in (group for groups in self.groups.values() for group in groups):
-            record = self._records.read(group, self._store)
+            record = self._records.read(group)
             if record is not None:
                 self.packed[group.name] = record
                 self._remove_encodings(group)

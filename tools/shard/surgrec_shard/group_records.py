@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards import Dropped, Sample, Shard
-from surgrec.storage import Store, make_owned_folder
+from surgrec.storage import Store
 from surgrec.terminal import escape, say
+from surgrec_shard.corpus_files import CorpusFiles
 from surgrec_shard.groups import Group
 from surgrec_shard.private_json import read_private_json, write_private_json
 
@@ -45,6 +46,8 @@ class PackedGroup:
     """Number of damaged places that the decoder skipped, for each video that has any."""
     notes: dict[str, list[str]] = field(default_factory=dict)
     """Sentences for the private report, for each video that has any."""
+    corpus: str = ""
+    """Address of the corpus; empty before the record is written."""
 
     @property
     def is_final(self) -> bool:
@@ -69,35 +72,41 @@ def video_ends(groups: Iterable[PackedGroup]) -> dict[str, float]:
 
 
 class GroupRecords:
-    """Finished groups in a folder, one file each, named by the group's digest."""
+    """Finished groups of a corpus in a folder, one file each, named by the group's digest.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        make_owned_folder(folder)
+    Args:
+        folder: Folder of the records of all corpora.
+        store: The corpus root.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._files, self._store = CorpusFiles(folder, store), store
 
     def write(self, group: Group, packed: PackedGroup) -> None:
         """Record a group whose shards are in the store."""
-        write_private_json(self._path(group), packed)
+        record = replace(packed, corpus=self._files.address)
+        write_private_json(self._files.own(_name(group)), record)
 
-    def read(self, group: Group, store: Store) -> PackedGroup | None:
+    def read(self, group: Group) -> PackedGroup | None:
         """Return a finished group, or None if it has no record or lacks a shard in the store."""
-        packed = _read(self._path(group))
+        packed = _read(self._files.find(_name(group)))
         if packed is None or not all(
-            is_stored(store, group.source, shard) for shard in packed.shards
+            is_stored(self._store, group.source, shard) for shard in packed.shards
         ):
             return None
         return packed
 
     def of_source(self, source: str) -> Iterator[PackedGroup]:
-        """Yield all finished groups of a source, also those of earlier plans."""
-        name = re.compile(rf"{source}-(train|val|test)-\d{{5}}-[0-9a-f]{{16}}\.json")
-        for path in sorted(self._folder.glob(f"{source}-*.json")):
+        """Yield all finished groups of a source, also those of earlier plans and other corpora."""
+        name = re.compile(rf"{source}-(train|val|test)-\d{{5}}-[0-9a-f]{{16}}-[0-9a-f]{{8}}\.json")
+        for path in sorted(self._files.folder.glob(f"{source}-*.json")):
             packed = _read(path) if name.fullmatch(path.name) else None
             if packed is not None:
                 yield packed
 
-    def _path(self, group: Group) -> Path:
-        return self._folder / f"{group.name}-{group.digest()[:16]}.json"
+
+def _name(group: Group) -> str:
+    return f"{group.name}-{group.digest()[:16]}"
 
 
 def _read(path: Path) -> PackedGroup | None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from surgrec.duplicates import HASH_VERSION, Copy, CopyRules, VideoHashes, find_copies
 from surgrec.errors import ConfigError, ShardError
 from surgrec.shards import Source, open_corpus
-from surgrec.storage import make_owned_folder, open_store
+from surgrec.storage import open_store
 from surgrec_shard.convergence import Convergence, Places, Progress
+from surgrec_shard.corpus_files import CorpusFiles
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.private_json import read_private_json, write_private_json
 from surgrec_shard.stored_hashes import (
@@ -33,6 +34,8 @@ class _Remembered:
 
     videos: dict[str, str] = field(default_factory=dict)
     """The reason of each, a sentence."""
+    corpus: str = ""
+    """Address of the corpus that is built."""
 
 
 class OverlapFinder:
@@ -57,8 +60,7 @@ class OverlapFinder:
                 f"--exclude_overlap_with names the corpus that is built, {self._address}; give the "
                 "address of another one"
             )
-        self._folder = places.private.path / "overlaps"
-        make_owned_folder(self._folder)
+        self._files = CorpusFiles(places.private.path / "overlaps", places.store)
 
         # Hash the corpus now: an error in it should not come after hours of encoding.
         sources = open_corpus(address)
@@ -140,11 +142,12 @@ class OverlapFinder:
                 by_source.setdefault(each.video.source, {})[each.id] = each.overlap
         for source, videos in by_source.items():
             write_private_json(
-                self._folder / f"{source}-{self._digest}.json", _Remembered(videos=videos)
+                self._files.own(f"{source}-{self._digest}"),
+                _Remembered(videos=videos, corpus=self._files.address),
             )
 
     def _read(self, source: str) -> _Remembered:
-        path = self._folder / f"{source}-{self._digest}.json"
+        path = self._files.find(f"{source}-{self._digest}")
         remedy = "remove it, and run the same command again"
         found = read_private_json(path, _Remembered, error=ShardError, remedy=remedy)
         return found or _Remembered()

@@ -16,7 +16,7 @@ from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.interrupted import BegunRemoval, RemovedVideos
 from surgrec_shard.publish import remove_unlisted
-from surgrec_shard.purge import purge
+from surgrec_shard.purge import files_of_others, of_other_corpora, purge
 from surgrec_shard.saved_plans import SavedPlans, SourcePlan
 
 
@@ -123,6 +123,9 @@ class Removal:
                 )
             touched = {source: plans[source] for source in removed.videos if source in plans}
             cases, clips, hours = self._count(corpus, touched, removed)
+
+            # A damaged record of another corpus is refused now, before the corpus changes.
+            files_of_others(self._places)
 
             begun.begin(removed)
             after = self._converge(corpus, touched, removed)
@@ -240,9 +243,8 @@ def purge_removed(
     for source in removed.videos:
         places.store.remove_unfinished(f"{source}/")
         remove_unlisted(places.store, source, corpus.sources.get(source))
-    plans = SavedPlans(places.private.path / "plans", places.store)
     names = {name for videos in removed.videos.values() for name in videos}
-    return purge(places.private, places.work, removed, plans), plans.of_other_corpora(names)
+    return purge(places, removed), of_other_corpora(names, places)
 
 
 def unlisted_videos(
