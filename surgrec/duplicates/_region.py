@@ -15,6 +15,10 @@ _ABOVE_BLACK = 12.0
 """Gray levels above the border at which a pixel is lit."""
 _LIT_SHARE = 0.2
 """How often a pixel of the picture is lit, as a share of the most often lit tenth."""
+_STEADIEST_SCENE = 3.0
+"""Standard deviation over time, in gray levels, from which dark pixels are no border."""
+_WHITE = 128.0
+"""Gray level of dark pixels in a white frame, such as a flash or a title."""
 _FEWEST_POINTS = 16
 """Points of an edge from which a circle is fitted."""
 _ROUGHEST = 0.03
@@ -63,7 +67,7 @@ def picture_region(frames: UInt8[np.ndarray, "n h w"]) -> Region:
         frames: Gray pictures of one video.
     """
     sampled = frames[:: max(1, len(frames) // _SAMPLES)]
-    lit = _lit_pixels(sampled)
+    lit = _lit_pixels(sampled) if _has_border(sampled) else np.ones(frames.shape[1:], dtype=bool)
 
     # The square inside a circle does not depend on how much of the circle a copy shows. Text on a
     # border lights few pixels of its rows.
@@ -143,12 +147,23 @@ def _square_inside(circle: Circle, height: int, width: int) -> Region:
     )
 
 
+def _has_border(frames: UInt8[np.ndarray, "n h w"]) -> bool:
+    """Return whether the darkest pixels are a border: dark corners of a scene change with it.
+
+    White frames do not count.
+    """
+    mean = _mean(frames)
+    darkest = frames[:, mean <= np.percentile(mean, 1)]
+    shown = darkest[np.median(darkest, axis=1) < _WHITE]
+    return not len(shown) or float(np.median(shown.std(axis=0))) < _STEADIEST_SCENE
+
+
 def _lit_pixels(frames: UInt8[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:
     """Return which pixels are lit now and then. A few white frames do not matter.
 
     The corners of a picture are dark for long times, but a border is black in all of them.
     """
-    mean = _mean(frames.astype(np.float32))
+    mean = _mean(frames)
     black = min(float(np.percentile(mean, 1)), _BRIGHTEST_BLACK)
     share = _mean(frames > black + _ABOVE_BLACK)
     lit: Bool[np.ndarray, "h w"] = share > _LIT_SHARE * np.percentile(share, 90)

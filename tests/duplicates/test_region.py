@@ -30,6 +30,14 @@ def test_black_borders_are_left_out() -> None:
     assert (region.half_height, region.half_width) == (64, 96)
 
 
+def test_dark_corners_that_change_are_no_border() -> None:
+    frames = endoscope(radius=400)
+    frames[:, :, :20] = np.random.default_rng(1).integers(2, 40, (20, 1, 20))
+    assert picture_region(frames).half_width == 96
+    frames[:, :, :20] = 20  # as dark on average
+    assert picture_region(frames).half_width == 86
+
+
 @pytest.mark.parametrize("cut", [(0, 0), (0, 30), (30, 0), (14, 14)], ids=str)
 def test_a_circle_has_one_square_however_it_is_cut(cut: tuple[int, int]) -> None:
     frames = endoscope()[:, :, cut[0] : 192 - cut[1]]
