@@ -20,6 +20,10 @@ _MATCH_BITS = 66
 """Most different bits of seconds that match."""
 _MEAN_BITS = 52.0
 """Most different bits of the seconds of a copy, on average."""
+_EVIDENCE_BITS = 60.0
+"""A second of a copy is evidence by as many bits as it differs in fewer than these, on average."""
+_LEAST_EVIDENCE = 64.0
+"""Least evidence of a copy, bits: a short one must match better than a long one."""
 _NEW_BITS = 10
 """Least different bits of a second that adds evidence: a still picture proves nothing."""
 _CHANCE_BITS = 127.5
@@ -377,7 +381,8 @@ def _runs(
         shown = np.unique(rows[run])
         changes = min(_changes(hashes[run]), _changes(reference[1][shown]))
         mean_bits = float(bits[run].mean())
-        if changes < rules.min_s or mean_bits > _MEAN_BITS:
+        evidence = (_EVIDENCE_BITS - mean_bits) * changes
+        if changes < rules.min_s or mean_bits > _MEAN_BITS or evidence < _LEAST_EVIDENCE:
             continue
 
         span = np.array([seconds[run[0]], seconds[run[-1]] + 1])

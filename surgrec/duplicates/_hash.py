@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt64
 
 from surgrec.duplicates._region import Region, Window, picture_region
 
-HASH_VERSION = 3
-"""Raise it with every change here or in `_region.py` that changes a hash."""
+HASH_VERSION = 4
+"""Raise it with every change of a hash: here, in `_region.py`, or of the pictures per second."""
 HEIGHT_PX = 96
 """Height of the pictures that are hashed."""
 
@@ -60,7 +60,8 @@ def hash_video(
     """Return the hashes of one video. Black, constant and blurred seconds have none.
 
     Args:
-        frames: Gray pictures, about 2 to 8 per second; may be a memory map.
+        frames: Gray pictures, 6 to 12 per second; may be a memory map. Fewer would be other ones
+            in a shifted copy of a fast scene.
         times_s: Their times, seconds of the video, ascending.
     """
     first, last = (int(times_s[0]), int(times_s[-1])) if len(times_s) else (0, -1)

@@ -1,6 +1,7 @@
 """Copies among hashes: stretches, speeds, gaps, and what is none."""
 
 import numpy as np
+import pytest
 from jaxtyping import UInt64
 
 from surgrec.duplicates import CopyRules, VideoHashes, find_copies
@@ -16,6 +17,15 @@ def noisy(hashes: UInt64[np.ndarray, "n 1 4"], seed: int) -> UInt64[np.ndarray, 
     random = np.random.default_rng(seed)
     flips = [random.integers(0, 2**64, hashes.shape, dtype=np.uint64) for _ in range(4)]
     return hashes ^ (flips[0] & flips[1] & flips[2] & flips[3])
+
+
+def differing(hashes: UInt64[np.ndarray, "n 1 4"], bits: int) -> UInt64[np.ndarray, "n 1 4"]:
+    """Flip as many bits of each hash, others in each."""
+    random = np.random.default_rng(bits)
+    flips = np.zeros((len(hashes), 256), dtype=bool)
+    for row in flips:
+        row[random.permutation(256)[:bits]] = True
+    return hashes ^ np.packbits(flips, axis=1).view(np.uint64)[:, None]
 
 
 def video(hashes: UInt64[np.ndarray, "n 1 4"], *, first_s: int = 0) -> VideoHashes:
@@ -67,6 +77,16 @@ def test_fewer_seconds_than_the_rule_are_no_copy() -> None:
     others = [video(np.concatenate([random_hashes(20, 1), original[30:37]]))]
     assert find_copies([video(original)], others, rules=CopyRules(min_s=8)) == []
     assert len(find_copies([video(original)], others, rules=CopyRules(min_s=7))) == 1
+
+
+@pytest.mark.parametrize(("seconds", "bits", "copies"), [(6, 51, 0), (6, 45, 1), (12, 51, 1)])
+def test_a_short_copy_must_match_better_than_a_long_one(
+    seconds: int, bits: int, copies: int
+) -> None:
+    original = random_hashes(60, 0)
+    copied = differing(original[20 : 20 + seconds], bits)
+    excerpt = np.concatenate([random_hashes(20, 1), copied, random_hashes(20, 2)])
+    assert len(find_copies([video(original)], [video(excerpt)])) == copies
 
 
 def test_many_unrelated_videos_have_no_copies() -> None:

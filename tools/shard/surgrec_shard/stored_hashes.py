@@ -26,8 +26,9 @@ from surgrec.storage.user_cache import user_cache_folder
 from surgrec.terminal import escape, say
 from surgrec_shard.disk import writing_to
 
-_PICTURES_PER_S = 3
-"""Pictures that are hashed, per second of video. A hash is their mean over a few seconds."""
+_PICTURES_PER_S = 8
+"""Pictures that are hashed, per second of video. A hash is their mean over a few seconds: with 3
+pictures per second, the mean of a fast scene depends on the moments at which they were taken."""
 _MORE_TEMPORARY = "set TMPDIR to a folder on another disk"
 _MORE_CACHE = "set SURGREC_CACHE to a folder on another disk"
 
