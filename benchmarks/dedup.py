@@ -1,11 +1,13 @@
 """Near-duplicates: recall on planted copies, false alarms on different cases, ten million hashes.
 
     .venv/bin/python -m benchmarks.dedup --folder DIR
+    .venv/bin/python -m benchmarks.dedup --folder DIR --part hashes
     .venv/bin/python -m benchmarks.dedup --folder DIR --part search
 
 `cases` renders procedural cases of four domains, plants copies of parts of them, builds a corpus of
-each with `surgrec-shard build`, and runs the search on both. `search` looks for planted stretches
-among random hashes.
+each with `surgrec-shard build`, and runs the search on both. `hashes` runs the same search on the
+same files with hashes of pdqhash and of imagehash. `search` looks for planted stretches among
+random hashes.
 """
 
 import itertools
@@ -13,12 +15,14 @@ import json
 import os
 import random
 import resource
+import subprocess
 import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from surgrec_shard.build import Build, BuildConfig
@@ -28,6 +32,7 @@ from surgrec_shard.groups import PackSettings
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.private import PrivateFolder
 
+from benchmarks.environments import python_with
 from surgrec.cli import parse
 from surgrec.duplicates import CopyRules, VideoHashes, find_copies
 from surgrec.manifest import Video
@@ -56,7 +61,7 @@ class DedupConfig:
     """Settings of the measurement."""
 
     folder: Path
-    part: Literal["cases", "search"] = "cases"
+    part: Literal["cases", "hashes", "search"] = "cases"
     cases: int = 24
     """Cases of each domain."""
     seconds: float = 30.0
@@ -82,7 +87,8 @@ def main() -> None:
     # Files of another plan in the same folder would give wrong figures.
     plan = f"{config.seed}-{config.cases}-{config.seconds:g}-{config.copies}-{config.copied_s:g}"
     config = replace(config, folder=config.folder / plan)
-    (measure_cases if config.part == "cases" else measure_search)(config)
+    parts = {"cases": measure_cases, "hashes": compare_hashes, "search": measure_search}
+    parts[config.part](config)
 
 
 def measure_cases(config: DedupConfig) -> None:
@@ -94,39 +100,100 @@ def measure_cases(config: DedupConfig) -> None:
     begin = time.monotonic()
     among = _search(corpus)
     seconds = time.monotonic() - begin
-    same_domain = [
-        pair
-        for pair in itertools.combinations(sorted(cases), 2)
-        if pair[0].rsplit("-", 1)[0] == pair[1].rsplit("-", 1)[0]
-    ]
-    pairs = {frozenset((row.case, row.other_case)) for row in among.found}
     print(f"{len(cases)} cases, {among.seconds} s of video, hashed and searched in {seconds:.0f} s")
-    print(f"pairs of different cases of one domain: {len(same_domain)}, of all: ", end="")
-    print(f"{len(cases) * (len(cases) - 1) // 2}, taken for copies: {len(pairs)}")
+    _print_false_alarms(cases, {frozenset((row.case, row.other_case)) for row in among.found})
 
-    # A copy is recalled if a stretch of its case is named at the right time.
     found = _search(copies, corpus)
+    rows: dict[str, list[_Found]] = {path.stem: [] for path in planted}
+    for row in found.found:
+        rows[row.case].append(_Found(row.other_case, row.other_start_s, row.other_end_s))
+    _print_recall(config, planted, rows, others=len(cases) - 1)
+
+
+def compare_hashes(config: DedupConfig) -> None:
+    """Search with other hashes, in the same files. Mirrored pictures have hashes of their own."""
+    cases = _render(config)
+    planted = _plant(config, cases)
+    python = python_with(
+        ["pdqhash==0.2.8", "imagehash==4.3.2"], config.folder / "environment", same=("numpy",)
+    )
+    folder = config.folder / "picture-hashes"
+    folder.mkdir(exist_ok=True)
+    script = Path(__file__).parent / "contenders" / "picture_hashes.py"
+    files = "\n".join(str(path) for path in [*cases.values(), *planted])
+    subprocess.run([python, str(script), str(folder)], input=files, text=True, check=True)
+
+    for name in ("pdqhash", "imagehash"):
+        originals = [_read_hashes(folder / f"{case}.npz", name) for case in cases]
+        copies = [
+            _read_hashes(folder / f"{path.stem}.npz", f"{name}{suffix}")
+            for suffix in ("", "-mirrored")
+            for path in planted
+        ]
+        stems = list(cases)
+        print(f"\n{name}")
+        among = find_copies(originals)
+        _print_false_alarms(
+            cases, {frozenset((stems[copy.video], stems[copy.other])) for copy in among}
+        )
+        rows: dict[str, list[_Found]] = {path.stem: [] for path in planted}
+        for copy in find_copies(copies, originals):
+            stem = list(rows)[copy.video % len(rows)]
+            rows[stem].append(_Found(stems[copy.other], copy.other_start_s, copy.other_end_s))
+        _print_recall(config, planted, rows, others=len(cases) - 1)
+
+
+def _read_hashes(path: Path, name: str) -> VideoHashes:
+    with np.load(path) as file:
+        hashes = file[name].view(np.uint64)
+    return VideoHashes(seconds=np.arange(len(hashes)), hashes=hashes[:, None])
+
+
+class _Found(NamedTuple):
+    """A stretch of a case that a search names."""
+
+    case: str
+    start_s: float
+    end_s: float
+
+
+def _print_false_alarms(cases: Iterable[str], taken: Collection[frozenset[str]]) -> None:
+    """Print how many pairs of different cases were taken for copies."""
+    pairs = [frozenset(pair) for pair in itertools.combinations(sorted(cases), 2)]
+    same_domain = {pair for pair in pairs if len({name.rsplit("-", 1)[0] for name in pair}) == 1}
+    print(
+        f"different cases taken for copies: {len(same_domain & set(taken))} of {len(same_domain)} "
+        f"pairs of one domain, {len(taken)} of {len(pairs)} pairs of all"
+    )
+
+
+def _print_recall(
+    config: DedupConfig,
+    planted: Mapping[Path, Planted],
+    found: Mapping[str, Sequence[_Found]],
+    *,
+    others: int,
+) -> None:
+    """Print how many copies were found: a stretch of their case is named at the right time."""
     hits: dict[str, list[bool]] = {}
     wrong = 0
     for path, plant in planted.items():
-        rows = [row for row in found.found if row.case == path.stem]
-        wrong += len({row.other_case for row in rows} - {plant.case})
-        right = [
-            row
+        rows = found[path.stem]
+        wrong += len({row.case for row in rows} - {plant.case})
+        is_right = any(
+            row.case == plant.case
+            and row.end_s > plant.start_s - 1
+            and row.start_s < plant.start_s + config.copied_s + 1
             for row in rows
-            if row.other_case == plant.case
-            and row.other_end_s > plant.start_s - 1
-            and row.other_start_s < plant.start_s + config.copied_s + 1
-        ]
-        hits.setdefault(plant.change, []).append(bool(right))
-        if not right:
+        )
+        hits.setdefault(plant.change, []).append(is_right)
+        if not is_right:
             print("missed", plant)
     for change, results in hits.items():
         print(f"{change:28} {sum(results)} of {len(results)}")
     total = sum(len(results) for results in hits.values())
     print(f"recall: {sum(map(sum, hits.values()))} of {total} copies")
-    others = len(planted) * (len(cases) - 1)
-    print(f"copies taken for parts of another case: {wrong} of {others} pairs")
+    print(f"copies taken for parts of another case: {wrong} of {len(planted) * others} pairs")
 
 
 def measure_search(config: DedupConfig) -> None:

@@ -3,16 +3,25 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from surgrec.errors import SetupError
 
 
-def python_with(packages: list[str], folder: Path) -> str:
-    """Return a Python with this torch, torchvision and torchcodec plus `packages`, made once.
+def python_with(
+    packages: list[str],
+    folder: Path,
+    *,
+    same: Sequence[str] = ("torch", "torchvision", "torchcodec"),
+) -> str:
+    """Return a Python with `packages`, made once. Without packages, return this Python.
 
-    Without packages, return this Python.
+    Args:
+        packages: Requirements.
+        folder: Folder of the environment.
+        same: Packages that it has in the same version as this Python.
     """
     if not packages:
         return sys.executable
@@ -27,7 +36,6 @@ def python_with(packages: list[str], folder: Path) -> str:
                 "install it with `pip install uv`"
             )
 
-        same = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "torchcodec")]
         subprocess.run(
             [uv, "venv", "-q", "--allow-existing", "--python", sys.executable, str(folder)],
             check=True,
@@ -41,7 +49,7 @@ def python_with(packages: list[str], folder: Path) -> str:
             "--compile-bytecode",
             "--python",
             str(python),
-            *same,
+            *(f"{name}=={version(name)}" for name in same),
             *packages,
         ]
         subprocess.run(install, check=True)
