@@ -269,6 +269,29 @@ def test_groups_are_written_kept_by_builds_and_completed_by_the_next_search(
     assert "leave out one of them" in result.stderr.replace("\n", " ")
 
 
+def test_a_shared_title_does_not_unite_two_operations(hospitals: Hospitals, tmp_path: Path) -> None:
+    # Both operations begin with the same moving title of 10 s. The first one has a copy.
+    title = render_case(tmp_path / "title", 9, seconds=10)
+    rows = []
+    for case, length_s in (("first", 20.0), ("twin", 12.0), ("second", 20.0)):
+        file, operation = tmp_path / f"{case}.mp4", hospitals.cases[case == "second"]
+        join = f"[1:v]trim=end={length_s},setpts=PTS-STARTPTS[cut];[0:v][cut]concat=n=2"
+        command = ["ffmpeg", "-v", "error", "-i", title, "-i", operation, "-filter_complex", join]
+        subprocess.run([*command, file], check=True)
+        rows.append({"path": file, "source": "lap", "case": case})
+    corpus = tmp_path / "corpus"
+    assert build(corpus, rows, "--public", "true").returncode == 0
+    run_here("dedup", corpus, "--write", "true")
+
+    clips = open_corpus(corpus)["lap"].index.table().to_pylist()
+    groups: dict[str, list[int]] = {}
+    for clip in sorted(clips, key=lambda clip: clip["start_s"]):
+        groups.setdefault(clip["case"], []).append(clip["duplicate_group"])
+    assert groups["first"][:2] == groups["twin"][:2]
+    assert groups["second"][0] == groups["first"][0] != groups["first"][1]
+    assert set(groups["second"][1:]) == {0}
+
+
 def test_a_removed_video_leaves_the_memory_of_overlaps(
     hospitals: Hospitals, tmp_path: Path
 ) -> None:
