@@ -8,6 +8,7 @@ from surgrec_shard.group_records import GroupRecords, PackedGroup
 from surgrec_shard.groups import PackSettings, make_groups
 
 from surgrec.errors import StorageError
+from surgrec.storage import open_store
 from tests.support.small_disk import small_disk
 from tests.support.tool import QUICK, digests, refusal, run_here, run_tool, same_key
 from tests.surgrec_shard.conftest import Hospital
@@ -77,7 +78,7 @@ def test_a_full_disk_of_group_records_names_the_private_folder(tmp_path: Path) -
     (group,) = make_groups([planned(0)], "settings", PackSettings())
     packed = PackedGroup(config="x", notes={"video": ["note" * 10_000]})
     with small_disk(tmp_path / "disk", 12):
-        records = GroupRecords(tmp_path / "disk" / "groups")
+        records = GroupRecords(tmp_path / "disk" / "groups", open_store(tmp_path))
         with pytest.raises(StorageError) as caught:
             records.write(group, packed)
     assert str(caught.value) == (
