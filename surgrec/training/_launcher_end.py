@@ -9,8 +9,12 @@ from contextlib import suppress
 from typing import NoReturn
 
 import psutil
+import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
+
+from surgrec.errors import reason
 
 _LONGEST_SAVE_S = 600
 
@@ -38,6 +42,13 @@ def run_launcher(name: str, main: Callable[[], object]) -> NoReturn:
         rank, failure = failed.get_first_failure()
         where = "its message" if failure.exitcode > 0 else "the message of another rank"
         text = f"rank {rank} ended with status {failure.exitcode}; {where} is above"
+        _end(name, text, 1)
+    except (RendezvousError, dist.DistError) as failed:
+        _end_ranks()
+        text = (
+            f"this machine does not reach the others of the run ({reason(failed)}); start one "
+            "launcher per machine with the same address, and go on with --resume true"
+        )
         _end(name, text, 1)
     except subprocess.CalledProcessError as failed:
         _end(name, f"the process ended with status {failed.returncode}; its message is above", 1)

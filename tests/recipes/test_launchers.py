@@ -7,8 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from torch.distributed import run
 
 from surgrec.runs import RunFiles, read_rows
+from surgrec.training._launcher_end import run_launcher
 from tests.support.processes import finish, free_port, kill_all, recipe, start, until
 
 BIN = Path(sys.executable).parent
@@ -256,26 +258,49 @@ def test_two_launches_of_accelerate_train_the_run_of_one_launch(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("rendezvous", ["static", "c10d"])
 def test_a_killed_machine_ends_the_run_on_the_other_in_one_sentence(
-    tiny_corpus: Path, tmp_path: Path
+    tiny_corpus: Path, tmp_path: Path, killed: int, rendezvous: str
 ) -> None:
-    files = RunFiles(tmp_path / "run")
+    files, port = RunFiles(tmp_path / "run"), str(free_port())
     launcher = [*LAUNCHERS["torchrun"][:3], "--nproc_per_node", "1", "--nnodes", "2"]
-    meet = ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
-    first, second = (
-        start(
-            launched([*launcher, *meet, "--node_rank", rank], tiny_corpus, files.run_dir, *ENDLESS)
-        )
-        for rank in ("0", "1")
-    )
-    until(first, lambda: len(read_rows(files.metrics)) >= 2)
-    kill_all(second)
-    killed = time.monotonic()
-    _, errors = first.communicate(timeout=120)
-    assert time.monotonic() - killed < 60
-    assert first.returncode == 1
-    told = [line for line in errors.splitlines() if "error: " in line]
-    assert len(told) == 1, errors
-    assert told[0].startswith("jepa: error: rank 1 ended without a message, as after a kill")
+    meet = {
+        "static": ["--master_addr", "127.0.0.1", "--master_port", port, "--node_rank"],
+        "c10d": ["--rdzv_backend", "c10d", "--rdzv_endpoint", f"127.0.0.1:{port}", "--node_rank"],
+    }
+    machines = []
+    for rank in range(2):
+        words = [*launcher, *meet[rendezvous], str(rank)]
+        machines.append(start(launched(words, tiny_corpus, files.run_dir, *ENDLESS)))
+        time.sleep(2)  # the first one keeps the store
+    until(machines[1 - killed], lambda: len(read_rows(files.metrics)) >= 2)
+    kill_all(machines.pop(killed))
+    (other,) = machines
+    before = time.monotonic()
+    _, errors = other.communicate(timeout=120)
+    assert time.monotonic() - before < 60
+    assert other.returncode == 1
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("torchrun: rank 0 ended with status 1")
+    told = [line for line in errors.splitlines() if line.startswith("jepa: error: ")]
+    assert len(told) == 1, errors
+    assert "ended without a message, as after a kill" in told[0]
+    assert errors.splitlines()[-1].startswith("torchrun: ")
+
+
+def test_a_launcher_without_the_other_machines_ends_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")
+    words = ["--nnodes", "2", "--node_rank", "1", "--master_port", str(free_port())]
+    words += ["--rdzv_conf", "timeout=1", "program.py"]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with pytest.raises(SystemExit) as end:
+        run_launcher("torchrun", lambda: run.main(words))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert end.value.code == 1
+    assert (
+        "torchrun: this machine does not reach the others of the run ("
+        in (capsys.readouterr().err.splitlines()[-1])
+    )
