@@ -46,7 +46,7 @@ _MARGIN = timedelta(minutes=10)
 """Time by which collectives wait longer, so that a sentence names the rank that they wait for."""
 _MOST_CHARACTERS = 600
 _FAILED, _HEARD, _ALIVE, _SILENT = "failed", "heard", "alive", "silent"
-_PLACE, _PROGRESS = "place", "progress"
+_PLACE, _PROGRESS, _LEFT = "place", "progress", "left"
 
 
 @dataclass
@@ -169,6 +169,8 @@ def ranks_end_together(prog: str) -> Iterator[None]:
     except BaseException as error:
         watch.tell(error)
         raise
+    else:
+        watch.leave()
     finally:
         watch.stop()
 
@@ -243,6 +245,12 @@ class _Watch(threading.Thread):
         self._stopped.set()
         self.join(_HEARD_S)
 
+    def leave(self) -> None:
+        """Tell the other ranks that this one is done: the main process may still save."""
+        if self._store is not None:
+            with suppress(dist.DistError):
+                self._store.set(f"{_LEFT}/{self._rank}", "")
+
     def tell(self, error: BaseException) -> None:
         """Tell the other ranks of an error, and wait until they have heard of it.
 
@@ -306,11 +314,11 @@ class _Watch(threading.Thread):
 
         The main process checks all others, and they check the main process.
         """
-        for rank in range(1, self._world_size) if self._rank == 0 else [0]:
-            signs = store.add(f"{_ALIVE}/{rank}", 0)
-            self._count_unchanged(rank, signs)
-        silent = [rank for rank, looks in self._unchanged.items() if looks >= _SILENT_LOOKS]
-        silent = [rank for rank in silent if rank != self._rank]
+        others = range(1, self._world_size) if self._rank == 0 else [0]
+        for rank in others:
+            self._count_unchanged(rank, store.add(f"{_ALIVE}/{rank}", 0))
+        silent = [rank for rank in others if self._unchanged[rank] >= _SILENT_LOOKS]
+        silent = [rank for rank in silent if not store.check([f"{_LEFT}/{rank}"])]
         if silent:
             store.set(_SILENT, json.dumps(silent))
             store.compare_set(_FAILED, "", f"{_named(store, silent)} {_unheard()}")

@@ -59,9 +59,11 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "a kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "a freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "a hang": lambda: time.sleep(3600),
+    "a long save": lambda: None,
 }
 CASES = [
     "main: nothing",
+    "main: a long save",
     *(f"main: {name}" for name in ("a key", "memory", "a lock", "a sentence", "a file", "Ctrl-C")),
     *(f"0: {name}" for name in ("a key", "a kill")),
     *(f"1: {name}" for name in ("a key", "a lock", "a sentence", "Ctrl-C", "a kill")),
@@ -82,6 +84,11 @@ def recipe(case: str) -> Callable[[NoOptions], None]:
     def main(config: NoOptions) -> None:
         accelerator = start_accelerator("no", longest_batch_s=0)
         assert on_main(accelerator, lambda: 7) == 7
+        if fault == "a long save":
+            for _ in range(36 if dist.get_rank() == 0 else 0):
+                time.sleep(1)
+                note_progress()
+            return
         if place == "main":
             on_main(accelerator, FAULTS[fault])
         elif dist.get_rank() == int(place):

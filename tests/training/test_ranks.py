@@ -16,6 +16,7 @@ from tests.support.rank_program import CASES
 GO_ON = "go on with --resume true"
 LAST_LINES = {
     "nothing": "",
+    "a long save": "",
     "a key": f"rank {{}} failed (KeyError: 'absent'); read the message of that rank, and {GO_ON}",
     "memory": f"rank {{}} failed (MemoryError); read the message of that rank, and {GO_ON}",
     "a lock": (
