@@ -9,8 +9,10 @@ from tests.support.needs import missing
 
 
 @contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[], object]]:
-    """Mount a small disk at a new folder. Yield a function that enlarges it to 20 MB."""
+def small_disk(
+    folder: Path, kilobytes: int, *, larger_megabytes: int = 20
+) -> Iterator[Callable[[], object]]:
+    """Mount a small disk at a new folder. Yield a function that enlarges it."""
     folder.mkdir()
     options = f"size={kilobytes}k,mode=755"
     mounted = subprocess.run(
@@ -21,6 +23,7 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[], object]]:
     if mounted.returncode:
         missing("mounting a small disk needs root and the right to mount")
     try:
-        yield lambda: subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
+        larger = f"remount,size={larger_megabytes}m"
+        yield lambda: subprocess.run(["mount", "-o", larger, str(folder)], check=True)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
