@@ -9,6 +9,7 @@ from surgrec.recordings._recording import Part
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_INDEX = bytes.fromhex("90080033b1e5cf1189f400a0c90349cb")
+_LONGEST_ASF_BLOCK = 1 << 16
 _INDEX_BYTES = 16 << 20
 """Longest index at the end of a file that is looked for."""
 _SMALLEST_SHARE = 0.98
@@ -91,9 +92,30 @@ def unread_notes(part: Part, end: int, container: str) -> Iterator[str]:
             yield _unread_note(size - readable, size)
     elif end and size - end > _LARGEST_TAIL * size:
         # Sound may go on after the picture.
-        tail = size - max(end, _last_packet_end(part))
+        tail = size - max(end, _last_packet_end(part)) - _asf_rest(part)
         if tail > _LARGEST_TAIL * size:
             yield _unread_note(tail, size)
+
+
+def _asf_rest(part: Part) -> int:
+    """Return the bytes behind the last packet of a whole ASF file; 0 for other formats.
+
+    Packets have the place of their block, whose end is padded. Indexes follow the last block.
+    """
+    head, size = part.read(4096, 0), part.size
+    at = head.find(_ASF_FILE_PROPERTIES)
+    if not head.startswith(_ASF) or at < 0:
+        return 0
+    rest = min(int.from_bytes(head[at + 96 : at + 100], "little"), _LONGEST_ASF_BLOCK)
+
+    tail = part.read(_INDEX_BYTES, max(0, size - _INDEX_BYTES))
+    index = tail.find(_ASF_INDEX)
+    while index >= 0 and tail.startswith(_ASF_INDEX, index):
+        length = int.from_bytes(tail[index + 16 : index + 24], "little")
+        if not 24 <= length <= len(tail) - index:
+            break
+        rest, index = rest + length, index + length
+    return rest
 
 
 def _unread_note(tail: int, size: int) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from surgrec.recordings import Recording, inspect
 from tests.support.clocks import record_clock, stored_of
 from tests.support.tool import ffmpeg, run_here
 
@@ -59,6 +60,22 @@ def test_what_can_be_read_is_packed_and_an_unread_end_is_told(
     end_s = max(row["end_s"] for row in rows)
     assert end_s == pytest.approx(stored.end_s, abs=0.2)
     assert [row["start_s"] for row in rows if row["reason"] == "unread_end"] == [end_s]
+
+
+@pytest.mark.parametrize("codec", ["msmpeg4", "wmv1", "wmv2"])
+def test_nothing_is_missing_behind_the_last_block_of_a_whole_wmv(
+    codec: str, tmp_path: Path
+) -> None:
+    source = ("-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=2")
+    whole = tmp_path / "a.wmv"
+    ffmpeg(*source, "-c:v", codec, "-q:v", 5, whole)
+    with Recording(whole) as recording:
+        assert inspect(recording).unread == ()
+
+    # Bytes that follow the index are no part of it.
+    whole.write_bytes(whole.read_bytes() + bytes(range(1, 256)) * 100)
+    with Recording(whole) as recording:
+        assert "MB of the file" in inspect(recording).unread[0]
 
 
 def test_nothing_is_missing_where_the_sound_or_the_clock_goes_on(tmp_path: Path) -> None:
