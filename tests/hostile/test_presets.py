@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,13 @@ def checked(
         return ["surgrec-shard", "check-source", "p.yaml", "set", "--json"]
 
     return make
+
+
+def archived(folder: Path) -> None:
+    """Write the pictures into an archive."""
+    with zipfile.ZipFile(folder / "pictures.zip", "w") as archive:
+        for name in ("07/0.png", "07/1.png"):
+            archive.writestr(name, b"")
 
 
 def split(**rule: Any) -> dict[str, Any]:
@@ -108,6 +116,22 @@ REFUSED: dict[str, Callable[[Path], Sequence[object]]] = {
         {"case_table": {"file": "c.csv", "key": "id", "column": "who"}},
         {**TREE, "c.csv": "id,who\n8,x\n"},
     ),
+    "a preset of videos with other pictures": checked(
+        {"media": "videos", "other_pictures": ["*.png"]}
+    ),
+    "a preset with frames of a video of unknown rate": checked(label(of_video=True)),
+    "a preset with totals of an unknown split": checked(
+        {"expected": {"part_label_s": {"best": {"train": {"phase": 1.0}}}}}
+    ),
+    "a preset with a rate of pictures of no number": checked({"frame_fps": float("nan")}),
+    "a preset with a rate of pictures that is too high": checked({"frame_fps": 1e9}),
+    "a preset with a number of a picture that is text": checked(
+        {"videos": [{**VIDEO, "pattern": r"(?P<id>\d+)/(?P<_frame>\w)\.png$"}]}, {"07/x.png": ""}
+    ),
+    "a preset with a number of a picture that is too long": checked({}, {f"07/{'9' * 40}.png": ""}),
+    "a copy with pictures in an archive alone that is cut": checked(
+        {}, {}, prepare=lambda folder: (folder / "07.zip").write_bytes(b"PK\x03\x04")
+    ),
     "a copy without a file of the set": checked({}, {"readme.txt": ""}),
     "a copy that is empty": checked({}, {}),
 }
@@ -138,6 +162,31 @@ RIGHT: dict[str, tuple[Callable[[Path], Sequence[object]], Callable[[Path, Run],
             {"a[1] {x}/0.png": "", "a[1] {x}.csv": "t,p\n0,a\n"},
         ),
         found(status=0, is_complete=True, splits={"train": 1}),
+    ),
+    "a copy with pictures that are not known": (
+        checked({}, {**TREE, "new/a.png": "", "new/b.jpg": ""}),
+        found(
+            status=0,
+            odd=[
+                "new: 2 pictures of this folder: no pattern of the preset ours matches their paths"
+            ],
+        ),
+    ),
+    "a copy with masks": (
+        checked({"other_pictures": ["masks/*"]}, {**TREE, "masks/a.png": ""}),
+        found(status=0, odd=[]),
+    ),
+    "a copy of pictures with a video": (
+        checked({}, {**TREE, "07/op.mp4": ""}),
+        found(status=0, odd=["07/op.mp4: a video file, and ours consists of pictures"]),
+    ),
+    "a copy without optional annotations": (
+        checked(label(optional=True), {"07/0.png": ""}),
+        found(status=0, missing=[], absent=["07/0.png: no 07.csv"]),
+    ),
+    "a copy with pictures in an archive": (
+        checked({}, {"07.csv": TREE["07.csv"]}, prepare=archived),
+        found(status=0, is_complete=True, odd=[], splits={"test": 1}),
     ),
     "a copy with less than was published": (
         checked({"expected": {"cases": 2}}),
