@@ -86,6 +86,35 @@ LAYOUTS: dict[str, Layout] = {
             "videos/video41.mp4": ("41", "", "test", [("phase", 0, 0.04, "Preparation")]),
         },
     ),
+    "cholec80-frames": Layout(
+        tree={
+            **{f"frames/video01/video01_00000{number}.png": "" for number in (1, 2, 3)},
+            "frames/video41/video41_000001.png": "",
+            "phase_annotations/video01-phase.txt": frames(
+                "Frame\tPhase", ["Preparation"] * 50 + ["CalotTriangleDissection"] * 25, "\t"
+            ),
+            "phase_annotations/video41-phase.txt": frames("Frame\tPhase", ["Preparation"], "\t"),
+            "tool_annotations/video01-tool.txt": lines(
+                TOOLS, "0\t1\t0\t0\t0\t0\t0\t0", "25\t1\t0\t1\t0\t0\t0\t0"
+            ),
+            "tool_annotations/video41-tool.txt": lines(TOOLS),
+        },
+        found={
+            "frames/video01/video01_000001.png": (
+                *("01", "", "train"),
+                [
+                    ("phase", 0, 2, "Preparation"),
+                    ("tool", 0, 2, "Grasper"),
+                    ("tool", 1, 2, "Hook"),
+                    ("phase", 2, 3, "CalotTriangleDissection"),
+                ],
+            ),
+            "frames/video41/video41_000001.png": (
+                *("41", "", "test"),
+                [("phase", 0, 0.04, "Preparation")],
+            ),
+        },
+    ),
     "cholec80-cvs": Layout(
         tree={
             "videos/video01.mp4": "",

@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.check_source import check_source
 from surgrec_shard.found_source import find_source, videos_of_preset
-from surgrec_shard.presets import FOLDER, preset_names, read_preset
+from surgrec_shard.presets import FOLDER, UNKNOWN_LICENSE, preset_names, read_preset
 
 from surgrec.annotations import VideoClock, read_labels
 from surgrec.errors import ConfigError, ManifestError
@@ -176,12 +176,16 @@ def test_a_preset_of_pictures_without_a_rate_takes_that_of_the_user(tmp_path: Pa
 def test_rates_of_presets_are_those_of_their_labels() -> None:
     presets = [read_preset(name) for name in preset_names()]
     rated = {
-        preset.name: {rule.mapping.fps for rule in preset.labels if rule.mapping.unit == "frame"}
+        preset.name: {
+            preset.frame_fps if rule.of_video else rule.mapping.fps
+            for rule in preset.labels
+            if rule.mapping.unit == "frame"
+        }
         for preset in presets
         if preset.frame_fps
     }
     assert rated == {preset.name: {preset.frame_fps} for preset in presets if preset.frame_fps}
-    assert len(rated) == 6
+    assert len(rated) == 7
 
 
 def test_a_published_split_becomes_an_evaluation_split(tmp_path: Path) -> None:
@@ -361,3 +365,38 @@ def test_optional_annotations_that_are_not_there_are_told(tmp_path: Path, video:
     row = read_report(tmp_path / "corpus.private")[Path(name).name]
     assert (row["path"], row["status"]) == (str(folder / name), "no_annotation")
     assert row["detail"].startswith("an optional annotation file of ")
+
+
+def test_frames_of_the_video_are_moved_to_its_first_picture(tmp_path: Path) -> None:
+    folder = write(tmp_path, LAYOUTS["cholec80-frames"].tree)
+    (folder / "frames/video01/video01_000001.png").unlink()
+    rows = "".join(f"{frame}\tPreparation\n" for frame in range(25, 50))
+    (folder / "phase_annotations/video01-phase.txt").write_text(f"Frame\tPhase\n{rows}")
+    (folder / "tool_annotations/video01-tool.txt").write_text("Frame\tGrasper\n")
+    video, _ = videos_of_preset(read_preset("cholec80-frames"), folder).videos
+    assert video.path.name == "video01_000002.png"
+    clock = VideoClock(pictures_s=np.arange(2) * 1.0, end_s=2.0)
+    (label,) = read_labels(video.labels[:1], clock).labels
+    assert (label.start_s, label.end_s) == (0, 1)
+
+
+def test_totals_of_the_parts_of_a_split_are_compared(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["autolaparo"].tree, video)
+    found = check_source(read_preset("autolaparo"), folder)
+    parts = {each.what: each.expected for each in found.totals if "seconds of" in each.what}
+    assert parts == {
+        "phase: seconds of train": 40211,
+        "phase: seconds of val": 14972,
+        "phase: seconds of test": 28060,
+    }
+    of_fold = read_preset("multibypass140").expected.part_label_s
+    assert of_fold == {"val-fold4": {"val": {"phase": 110869}}}
+
+
+def test_an_unknown_license_is_told_alike_in_all_presets(tmp_path: Path) -> None:
+    licenses = [read_preset(name).license for name in preset_names()]
+    assert licenses.count(UNKNOWN_LICENSE) == 14
+    assert not [license for license in licenses if license.startswith("terms of")]
+    folder = write(tmp_path / "set", LAYOUTS["glenda"].tree)
+    found = run_here("check-source", "glenda", folder).stdout
+    assert "license: unknown: ask the authors" in found

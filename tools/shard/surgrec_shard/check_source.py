@@ -54,6 +54,7 @@ class Findings:
     absent: list[str] = field(default_factory=list)
     """Optional annotation files that are not there."""
     traps: list[str] = field(default_factory=list)
+    license: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -104,6 +105,7 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
 
     # Annotations are read on the clock of the header.
     label_s: dict[str, float] = defaultdict(float)
+    part_label_s: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     classes: dict[str, set[str]] = defaultdict(set)
     for recording, header in zip(found.recordings, headers, strict=True):
         try:
@@ -119,11 +121,15 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
             )
         for label in labels:
             label_s[label.task] += label.end_s - label.start_s
+            part_label_s[recording.split][label.task] += label.end_s - label.start_s
             classes[label.task].add(label.value)
 
     shared_missing, rows = _shared_files(preset, found)
     return Findings(
-        totals=_totals(preset, found, headers, rows, label_s, classes),
+        totals=[
+            *_totals(preset, found, headers, rows, label_s, classes),
+            *_totals_of_parts(preset, protocol, part_label_s),
+        ],
         splits=dict(sorted(Counter(each.split or "none" for each in found.recordings).items())),
         missing=missing + shared_missing,
         odd=odd,
@@ -133,6 +139,7 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
             for name in recording.absent
         ],
         traps=preset.traps,
+        license=preset.license,
     )
 
 
@@ -264,4 +271,21 @@ def _totals(
             is_less=published is not None and number < published * (1 - accepted),
         )
         for what, published, number, accepted in counts
+    ]
+
+
+def _totals_of_parts(
+    preset: Preset, protocol: str, part_label_s: dict[str, dict[str, float]]
+) -> list[Total]:
+    """Return the labeled seconds of each part of a split, where they were published."""
+    name = protocol or next(iter(preset.splits), "")
+    return [
+        Total(
+            what=f"{task}: seconds of {part}",
+            expected=published,
+            found=round(part_label_s.get(part, {}).get(task, 0.0)),
+            is_less=part_label_s.get(part, {}).get(task, 0.0) < published * (1 - _ACCEPTED),
+        )
+        for part, tasks in preset.expected.part_label_s.get(name, {}).items()
+        for task, published in tasks.items()
     ]

@@ -197,7 +197,7 @@ def videos_of_preset(
                 procedure=preset.procedure,
                 view=recording.view,
                 license=preset.license,
-                labels=_on_pictures(recording, rate),
+                labels=_on_pictures(preset, recording, rate),
                 public=preset.public,
                 pictures=PictureFiles(rate=rate, files=recording.pictures)
                 if recording.pictures
@@ -218,19 +218,22 @@ def videos_of_preset(
     return PresetVideos(videos=videos, left_out=left_out, absent=absent)
 
 
-def _on_pictures(recording: FoundRecording, rate: float) -> tuple[LabelFiles, ...]:
+def _on_pictures(preset: Preset, recording: FoundRecording, rate: float) -> tuple[LabelFiles, ...]:
     """Return the labels of a recording on the clock that begins with its first picture."""
     if not recording.pictures:
         return recording.labels
     first = recording.pictures[0][0]
-    return tuple(
-        replace(
-            files, mapping=replace(files.mapping, origin=files.mapping.origin + first, fps=rate)
-        )
-        if files.mapping.unit == "frame"
-        else files
-        for files in recording.labels
-    )
+    frames_of_video = {id(rule.mapping) for rule in preset.labels if rule.of_video}
+    moved = []
+    for files in recording.labels:
+        mapping = files.mapping
+        if id(mapping) in frames_of_video and not isinstance(mapping.fps, str):
+            skipped = round((first - preset.first_picture) / rate * mapping.fps)
+            mapping = replace(mapping, origin=mapping.origin + skipped)
+        elif mapping.unit == "frame":
+            mapping = replace(mapping, origin=mapping.origin + first, fps=rate)
+        moved.append(replace(files, mapping=mapping))
+    return tuple(moved)
 
 
 def _matches(preset: Preset, files: FolderFiles) -> tuple[list[_Match], list[LeftOut]]:

@@ -16,6 +16,8 @@ from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE
 from surgrec.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parent / "sources"
+UNKNOWN_LICENSE = "unknown: ask the authors"
+"""License of a set whose terms this project has not seen."""
 _REMEDY = "correct the preset"
 
 
@@ -54,6 +56,8 @@ class LabelRule:
     mapping: LabelMapping
     optional: bool = False
     """Whether some recordings have no such file."""
+    of_video: bool = False
+    """In sets of pictures: whether frames are those of the video from which pictures were taken."""
 
     @property
     def is_shared(self) -> bool:
@@ -104,6 +108,8 @@ class Expected:
     """Rows of the shared annotation file."""
     label_s: dict[str, float] = field(default_factory=dict)
     """Labeled seconds of each task."""
+    part_label_s: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """As `label_s`, for the stored splits of a split of the preset."""
     classes: dict[str, int] = field(default_factory=dict)
     """Number of values of each task."""
 
@@ -130,6 +136,8 @@ class Preset:
     media: Literal["videos", "pictures"] = "videos"
     frame_fps: float = 0.0
     """Of a set of pictures: how many of their numbers pass per second. 0: it is not published."""
+    first_picture: int = 0
+    """Number of the picture with which the video begins, for labels `of_video`."""
     other_pictures: list[str] = field(default_factory=list)
     """Paths of pictures that are no frames, such as masks; templates like `files` of labels."""
     procedure: str = ""
@@ -147,6 +155,11 @@ class Preset:
             )
         if self.frame_fps and self.media == "videos":
             raise ManifestError("frame_fps needs `media: pictures`; remove it")
+        if any(rule.of_video and rule.mapping.fps == "video" for rule in self.labels):
+            raise ManifestError(f"labels of_video need the fps of the video; {_REMEDY}")
+        unknown = self.expected.part_label_s.keys() - self.splits.keys()
+        if unknown:
+            raise ManifestError(f"part_label_s names the split {', '.join(unknown)}; {_REMEDY}")
         if self.other_pictures and self.media == "videos":
             raise ManifestError("other_pictures needs `media: pictures`; remove it")
 

@@ -61,6 +61,7 @@ def check_source(
     name = protocol or next(iter(preset.splits), "")
     status = preset.splits[name].status if name else "none"
     print_result(escape(f"split {name} ({status}): {splits}"))
+    print_result(escape(f"license: {found.license}"))
     _print_list("missing", found.missing)
     _print_list("odd", found.odd)
     _print_list("optional", found.absent)
