@@ -133,7 +133,7 @@ def _flv_length(head: bytes, left: int) -> int:
 
 
 def _mxf_length(head: bytes, left: int) -> int:
-    if not head.startswith(_KLV):
+    if not head.startswith(_KLV) or len(head) <= 16:
         return 0
     first = head[16]
     if first < 0x80:

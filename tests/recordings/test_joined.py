@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from surgrec.recordings import Recording
 from tests.support.clocks import CODECS, X264, frames_at, record_clock, remove, stored_of
 from tests.support.tool import QUICK, build_folder, ffmpeg, read_report, run_here
 
@@ -52,6 +53,16 @@ def test_joined_recordings_are_read_as_one_video(name: str, tmp_path: Path) -> N
 
     times = np.arange(0.1, FIRST_S + SECOND_S - 0.1, 0.5)
     assert np.abs(np.array(frames_at(video, times)) - times).max() < LATE_S
+
+
+def test_a_file_that_is_cut_in_any_header_has_one_beginning(tmp_path: Path) -> None:
+    for suffix, mark in ((".mxf", b"\x06\x0e\x2b\x34"), (".flv", b"\x09\0"), (".avi", b"00dc")):
+        whole = part(tmp_path, suffix, 0, 2)
+        last = whole.rindex(mark)
+        for end in range(last + 1, min(last + 24, len(whole))):
+            (tmp_path / f"cut{suffix}").write_bytes(whole[:end])
+            with Recording(tmp_path / f"cut{suffix}") as recording:
+                assert recording.beginnings() == [0]
 
 
 def test_recordings_of_several_containers_are_read_as_one_video(tmp_path: Path) -> None:
