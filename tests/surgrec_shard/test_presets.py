@@ -111,6 +111,13 @@ def test_a_preset_builds_a_corpus_with_cases_labels_license_and_split(
         ("phase", 0.0, 0.04, "Preparation"),
     }
 
+    # A file that the preset does not know hides no video that is no longer there.
+    (folder / "videos/video41.mp4").unlink()
+    less = run_here(*words, *QUICK, "--remove_unlisted", "true")
+    assert less.returncode == 3, less.stderr
+    rows = parquet.read_table(tmp_path / "corpus/cholec80/index.parquet").to_pylist()
+    assert {row["case"] for row in rows} == {"01"}
+
 
 def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree)

@@ -30,6 +30,9 @@ from surgrec_shard.removal import purge_removed, unlisted_videos
 from surgrec_shard.saved_plans import SourcePlan, UnplannedVideo
 from surgrec_shard.twins import find_twins
 
+_NO_VIDEOS = frozenset(("not_in_preset", "no_split", "no_picture"))
+"""Reasons of files that are left out and hide no video of the source."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
@@ -280,7 +283,9 @@ class Build:
             unlisted = len(published - {video.id for video in listed})
             unread = [video.failure for video in unplanned if video.video.source == source]
             unread = [failure for failure in unread if not failure.video]
-            unread += self._as_failures(config.left_out)
+            unread += self._as_failures(
+                [each for each in config.left_out if each.reason not in _NO_VIDEOS]
+            )
 
             if unlisted and unread:
                 raise ShardError(
