@@ -63,6 +63,7 @@ class Ffmpeg(FfmpegProcess):
         part: The input.
         arguments: Options after the input, and the output.
         input_options: Options before the input.
+        more_inputs: Options before further inputs, which are the same recording.
         descriptors: Descriptors that the process inherits.
         counts_packets: Whether its log tells how many packets were read.
     """
@@ -74,13 +75,16 @@ class Ffmpeg(FfmpegProcess):
         arguments: Sequence[str],
         *,
         input_options: Sequence[str] = (),
+        more_inputs: Sequence[Sequence[str]] = (),
         descriptors: Sequence[int] = (),
         counts_packets: bool = False,
     ) -> None:
         self._part = part
         options = ["-v", "level+verbose" if counts_packets else "level+warning"]
         options += ["-hide_banner", *(_UNATTENDED if program == "ffmpeg" else ())]
-        options += [*input_options, *_INPUT_LIMITS, *part.input_arguments(), *arguments]
+        for before in (input_options, *more_inputs):
+            options += [*before, *_INPUT_LIMITS, *part.input_arguments()]
+        options += arguments
         descriptors = (*part.descriptors, *descriptors)
         data = part.feed()
         if data is None:

@@ -19,7 +19,8 @@ but 2 s at least. The last one is at the last keyframe.
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ from surgrec.recordings._fields import (
     stretches,
 )
 from surgrec.recordings._packets import Packets
-from surgrec.recordings._recording import Part
+from surgrec.recordings._recording import BadVideoError, Part
 from surgrec.recordings._timeline import Timeline
 
 _COLUMNS = 80
@@ -50,6 +51,8 @@ _PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 15.0, 2_000
 """Up to 5 intervals of 2 s or more; long videos have a place every 15 s, for 8 hours."""
 _LONGEST_SKIP = 100
 """Pictures that may be decoded to reach a place."""
+_MOST_AT_ONCE, _LINES_AT_ONCE = 8, 8 * 1080
+"""Places that one process decodes, and lines of their pictures: each needs a decoder."""
 _MOST_STRETCHES = 200
 _TOLD = 8
 """Stretches that the private report lists."""
@@ -171,33 +174,68 @@ def _seeks(video: Scanned, *, by_bytes: bool) -> Iterator[_Seek]:
             yield _Seek(options=options, skip=skip)
 
 
-def _places(video: Scanned, seeks: Iterable[_Seek]) -> Iterator[_Place]:
+def _places(video: Scanned, seeks: Sequence[_Seek]) -> Iterator[_Place]:
     """Yield what is at each place. After a place that is not plain, all pictures are looked at."""
     number = _FIRST_PICTURES
+    at_once = max(1, min(_MOST_AT_ONCE, _LINES_AT_ONCE // video.height))
+    while seeks:
+        done = 0
+        for place in _look(video, seeks[:at_once], number):
+            if number < _PICTURES and not place.is_plain:
+                number = _PICTURES
+                break
+            yield place
+            done += 1
+        seeks = seeks[done:]
+
+
+def _look(video: Scanned, seeks: Sequence[_Seek], number: int) -> list[_Place]:
+    """Return the scan at each place, by that many pictures and by their flags."""
+    if len(seeks) > 1 and video.part.feed() is None:
+        # One process starts faster than several. If one place fails, it hides the others.
+        with suppress(FfmpegError, BadVideoError):
+            pictures, flags = _look_at(video, seeks, number)
+            if len(pictures) == number * len(seeks) and sum(map(len, flags)) <= len(pictures):
+                return [
+                    _place(pictures[at * number : (at + 1) * number], flags[at])
+                    for at in range(len(seeks))
+                ]
+
+    places = []
     for seek in seeks:
-        place = _look(video, seek, number)
-        if number < _PICTURES and not place.is_plain:
-            number = _PICTURES
-            place = _look(video, seek, number)
-        yield place
+        try:
+            pictures, flags = _look_at(video, [seek], number)
+        except FfmpegError:
+            pictures, flags = [], [[]]
+        places.append(_place(pictures, *flags))
+    return places
 
 
-def _look(video: Scanned, seek: _Seek, number: int) -> _Place:
-    """Return the scan at a place, by that many pictures and by their flags."""
+def _look_at(
+    video: Scanned, seeks: Sequence[_Seek], number: int
+) -> tuple[list[Gray], list[list[Scan]]]:
+    """Return the pictures of all places, and the flags of the interlaced ones at each place.
+
+    Raises:
+        FfmpegError: ffmpeg cannot decode the file.
+        BadVideoError: The file cannot be read for now, or needs too much memory or time.
+    """
     reading, writing = os.pipe()
     try:
-        marks = "".join(
-            f"[{name}]select=eq(interlace_type\\,{kind}),metadata=mode=add:key={_MARK}:value={name},"
-            f"metadata=mode=print:key={_MARK}:file='pipe\\:{writing}':direct=1,nullsink;"
-            for name, kind in (("tff", "TOPFIRST"), ("bff", "BOTTOMFIRST"))
-        )
-        end = seek.skip + number
-        graph = f"trim=start_frame={seek.skip}:end_frame={end},split=3[all][tff][bff];{marks}[all]"
-        options = (*seek.options, *video.input_options)
         try:
-            pictures = list(_pictures(video, options, graph, most=number, mark=writing))
-        except FfmpegError:
-            pictures = []
+            graph = "".join(
+                _graph_of_place(video, at, seek, number, writing) for at, seek in enumerate(seeks)
+            )
+            ends = "".join(f"[p{at}]" for at in range(len(seeks)))
+            pictures = list(
+                _pictures(
+                    video,
+                    [(*seek.options, *video.input_options) for seek in seeks],
+                    f"{graph}{ends}{f'concat=n={len(seeks)}' if len(seeks) > 1 else 'null'}",
+                    most=number * len(seeks),
+                    mark=writing,
+                )
+            )
         finally:
             os.close(writing)
         # The lines about so few pictures fit into the pipe.
@@ -205,13 +243,34 @@ def _look(video: Scanned, seek: _Seek, number: int) -> _Place:
     finally:
         os.close(reading)
 
-    flagged: dict[Scan, int] = {
-        "tff": lines.count(f"{_MARK}=tff".encode()),
-        "bff": lines.count(f"{_MARK}=bff".encode()),
-    }
-    flagged["progressive"] = len(pictures) - sum(flagged.values())
+    scans: tuple[Scan, ...] = ("tff", "bff")
+    return pictures, [
+        [scan for scan in scans for _ in range(lines.count(f"{_MARK}={scan}{at}".encode()))]
+        for at in range(len(seeks))
+    ]
+
+
+def _graph_of_place(video: Scanned, at: int, seek: _Seek, number: int, mark: int) -> str:
+    """Return the filters that reduce the pictures of a place, and print the flags of each."""
+    marks = "".join(
+        f"[{name}{at}]select=eq(interlace_type\\,{kind}),"
+        f"metadata=mode=add:key={_MARK}:value={name}{at},"
+        f"metadata=mode=print:key={_MARK}:file='pipe\\:{mark}':direct=1,nullsink;"
+        for name, kind in (("tff", "TOPFIRST"), ("bff", "BOTTOMFIRST"))
+    )
+    trimmed = f"trim=start_frame={seek.skip}:end_frame={seek.skip + number}"
+    return (
+        f"[{at}:{_stream(video, seek.options)}]{trimmed},split=3[all{at}][tff{at}][bff{at}];{marks}"
+        f"[all{at}]{_reduced(video)},setsar=1,setpts=N[p{at}];"
+    )
+
+
+def _place(pictures: Sequence[Gray], interlaced: Sequence[Scan]) -> _Place:
+    """Return the scan of the pictures of a place, of which some are flagged as interlaced."""
     scans = list(_scans(iter(pictures)))
-    flags = frozenset(scan for scan, count in flagged.items() if count > 0)
+    flags = frozenset(interlaced)
+    if len(interlaced) < len(pictures):
+        flags |= {"progressive"}
     are_plain = len(scans) >= _FIRST_PICTURES and set(scans[1:-1]) == {"progressive"}
     return _Place(
         scan=common_scan(scans),
@@ -224,7 +283,9 @@ def _look(video: Scanned, seek: _Seek, number: int) -> _Place:
 def _all_scans(video: Scanned) -> Iterator[Scan | None]:
     """Yield how each picture of a recording was scanned."""
     try:
-        yield from _scans(_pictures(video, video.input_options, ""))
+        yield from _scans(
+            _pictures(video, [video.input_options], f"[0:{_stream(video)}]{_reduced(video)}")
+        )
     except FfmpegError:
         return
 
@@ -241,9 +302,20 @@ def _scans(pictures: Iterator[Gray]) -> Iterator[Scan | None]:
         yield None
 
 
+def _stream(video: Scanned, seek_options: Sequence[str] = ()) -> str:
+    """Return ffmpeg's name of the stream. Behind skipped bytes, streams have other numbers."""
+    is_behind = "-skip_initial_bytes" in (*seek_options, *video.input_options)
+    return f"v:{video.ordinal}" if is_behind else str(video.stream)
+
+
+def _reduced(video: Scanned) -> str:
+    """Return the filters that reduce pictures to a few gray columns."""
+    return f"format=gray,scale={_COLUMNS}:{video.height}:flags=area:interl=1"
+
+
 def _pictures(
     video: Scanned,
-    input_options: tuple[str, ...],
+    inputs: Sequence[Sequence[str]],
     graph: str,
     *,
     most: int | None = None,
@@ -253,8 +325,8 @@ def _pictures(
 
     Args:
         video: The video.
-        input_options: ffmpeg's options before the input.
-        graph: Filters before the reduction.
+        inputs: ffmpeg's options before each input; each is the same file.
+        graph: The filters, without the name of their output.
         most: Number of pictures to decode; None: all.
         mark: A descriptor that the filters write to.
 
@@ -262,18 +334,17 @@ def _pictures(
         FfmpegError: ffmpeg cannot decode the file.
         BadVideoError: The file cannot be read for now, or needs too much memory or time.
     """
-    stream = f"v:{video.ordinal}" if "-skip_initial_bytes" in input_options else str(video.stream)
-    reduced = f"format=gray,scale={_COLUMNS}:{video.height}:flags=area:interl=1"
-
-    output = ["-filter_complex", f"[0:{stream}]{graph}{reduced}[out]", "-map", "[out]"]
+    output = ["-filter_complex", f"{graph}[out]", "-map", "[out]"]
     output += ["-fps_mode", "passthrough", *(["-frames:v", str(most)] if most else [])]
-    options = ["-copyts", "-reinit_filter", "0", "-noautorotate", "-threads", "1", *input_options]
+    common = ("-copyts", "-reinit_filter", "0", "-noautorotate", "-threads", "1")
+    first, *others = [[*common, *options] for options in inputs]
 
     with Ffmpeg(
         "ffmpeg",
         video.part,
         [*output, "-f", "rawvideo", "pipe:1"],
-        input_options=options,
+        input_options=first,
+        more_inputs=others,
         descriptors=() if mark is None else (mark,),
     ) as process:
         size, data = _COLUMNS * video.height, b""

@@ -1,12 +1,15 @@
 """Interlacing is found by content, per stretch, and what is stored has no combs."""
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
 from surgrec.recordings import PictureReader, Recording, inspect
+from tests.support.clocks import overwrite
 from tests.support.tool import QUICK, build_folder, ffmpeg, read_report, run_here
 
 SIZE = "80x208"
@@ -201,3 +204,25 @@ def test_a_build_stores_a_mixed_recording_without_combs(tmp_path: Path) -> None:
         data = (corpus / "lap" / clip["shard"]).read_bytes()
         stored.write_bytes(data[clip["mp4_offset"] :][: clip["mp4_size"]])
         assert combing_of(stored).max() < COMBED
+
+
+def test_one_process_looks_at_several_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = record(tmp_path / "v.mp4", progressive(), seconds=12)
+    started: list[list[str]] = []
+    start = subprocess.Popen
+
+    def counted(words: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        started.append(words)
+        return start(words, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", counted)
+    assert scans_of(video) == []
+    looks = [words for words in started if Path(words[0]).name == "ffmpeg"]
+    assert [words.count("-i") for words in looks] == [6]
+
+
+def test_a_damaged_place_does_not_hide_the_others(tmp_path: Path) -> None:
+    video = overwrite(record(tmp_path / "v.ts", interlaced(), seconds=12), start=0.4, end=0.6)
+    assert scans_of(video) == ["tff"]
