@@ -4,7 +4,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,22 +12,21 @@ from typing import Literal
 
 from surgrec.recordings._demux import demux
 from surgrec.recordings._facts import PartFacts
-from surgrec.recordings._ffmpeg import Ffmpeg, read_error
+from surgrec.recordings._ffmpeg import Ffmpeg, FfmpegError, read_error
 from surgrec.recordings._inspect import RecordingFacts
 from surgrec.recordings._recording import BadVideoError, Part, Recording
 from surgrec.recordings._spans import Chosen, Decoded, SpanDecoding, Spans, find_spans
 from surgrec.recordings._timeline import Timeline, VideoClock
 from surgrec.recordings._trust import PictureJudge
 from surgrec.recordings.decoders import Decoders
-from surgrec.recordings.process import starting
+from surgrec.recordings.process import enlarge_pipe, starting
 from surgrec.recordings.view import View
 
 PixelFormat = Literal["yuv420p", "rgb24"]
 _BYTES_PER_PIXEL = {"yuv420p": 1.5, "rgb24": 3.0}
 _MARK = "surgrec"
-"""Key of the metadata with which ffmpeg prints the time of a picture."""
-_DECODED, _CHOSEN = b"0", b"1"
-"""Its values: a decoded picture, and one of those whose pixels follow."""
+"""Key of the metadata with which ffmpeg prints the time of a wanted picture."""
+_TIMES_BYTES = 1 << 16
 _SCALER = "flags=bicubic+accurate_rnd+bitexact"
 
 
@@ -205,10 +204,14 @@ class _Decoder:
         self._bytes = picture_bytes
         self._part, self._facts = part, facts
 
-        # ffmpeg writes the time of each picture to a pipe.
+        # ffmpeg writes the time of each wanted picture to a pipe.
         with starting("ffmpeg"):
             reading, writing = os.pipe()
+        enlarge_pipe(reading)
+        os.set_blocking(reading, False)
         self._times_descriptor = reading
+        self._chosen_us: deque[int] = deque()
+        self._rest, self._seen = b"", 0
 
         try:
             self._process = Ffmpeg(
@@ -250,18 +253,16 @@ class _Decoder:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
-        errors, dated = 0, _Dated(self._facts.timeline)
+        dated = _Dated(self._facts.timeline)
         for event in self.events():
-            if isinstance(event, Decoded):
-                dated.add(event)
+            if isinstance(event, Chosen):
+                yield dated.picture(event)
                 continue
-            picture = dated.picture(event)
-            if self._process.log.errors > errors:
-                errors = self._process.log.errors
-                self.damaged_s.append(picture.time_s)
-            yield picture
+            dated.add(event)
+            if event.follows_error:
+                self.damaged_s.append(dated.time_s)
         self.complaints = self._process.log.errors
-        if self.complaints > errors:
+        if self.complains_at_end:
             self.damaged_s.append(dated.time_s)
 
         self._require_all_packets()
@@ -273,16 +274,22 @@ class _Decoder:
             FfmpegError: ffmpeg cannot decode the file.
             BadVideoError: The file cannot be read for now, or needs too much memory or time.
         """
-        for mark, container_us in self._marks():
-            if mark == _DECODED:
-                yield Decoded(container_us, *self._process.log.next_decoded())
-                continue
-            data = self._read_exactly(self._bytes)
-            if data is None:
-                break
-            yield Chosen(container_us, data)
+        # ffmpeg tells the time of a picture before it writes its data.
+        while (data := self._read_picture()) is not None:
+            self._take_times()
+            chosen_us = self._chosen_us.popleft()
+            for decoded in self._decoded():
+                yield decoded
+                if decoded.container_us == chosen_us:
+                    break
+            else:
+                self._process.finish()
+                raise FfmpegError(f"the log does not tell of the picture at {chosen_us} us")
+            yield Chosen(chosen_us, data)
+
+        yield from self._decoded()
         self._process.finish()
-        self.complains_at_end = self._process.log.next_decoded().follows_error
+        self.complains_at_end = self._process.log.complains_at_end
 
     def _require_all_packets(self) -> None:
         """Check that two passes over the file found the same: demuxers hide read errors.
@@ -302,24 +309,34 @@ class _Decoder:
             counts = [f"{count} packets of {size} bytes" for count, size in {*passes, found}]
             raise read_error(f"its video has {' or '.join(sorted(counts))}")
 
-    def _marks(self) -> Iterator[tuple[bytes, int]]:
-        """Yield mark and container's time of each picture, microseconds.
+    def _decoded(self) -> Iterator[Decoded]:
+        """Yield the next decoded pictures, as the log tells.
 
-        ffmpeg prints a line with the time, then one with the mark, before the data.
+        Raises:
+            BadVideoError: A picture has no time.
         """
-        rest, container_us = b"", 0
-        while chunk := self._process.read_some(self._times_descriptor, 4096):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                if line.startswith(b"frame:"):
-                    container_us = _microseconds(line)
-                elif line.startswith(_MARK.encode()):
-                    yield line.rpartition(b"=")[2], container_us
+        while entry := self._process.log.next_decoded():
+            if entry.container_us is None:
+                raise BadVideoError("undecodable", "the pictures of the file have no times")
+            yield Decoded(entry.container_us, entry.is_corrupt, entry.follows_error)
 
-    def _read_exactly(self, size: int) -> bytes | None:
-        parts, missing = [], size
+    def _take_times(self) -> bool:
+        """Take the times that the filters have printed. Return whether ffmpeg goes on."""
+        with suppress(BlockingIOError):
+            while chunk := os.read(self._times_descriptor, _TIMES_BYTES):
+                *lines, self._rest = (self._rest + chunk).split(b"\n")
+                self._chosen_us += [_microseconds(line) for line in lines if b"pts:" in line]
+
+        before, self._seen = self._seen, self._process.log.num_decoded
+        return self._seen > before
+
+    def _read_picture(self) -> bytes | None:
+        """Return the data of the next picture; None: there is none."""
+        parts, missing = [], self._bytes
         while missing:
-            part = self._process.read_some(self._process.stdout.fileno(), min(missing, 1 << 20))
+            part = self._process.read_some(
+                self._process.stdout.fileno(), min(missing, 1 << 20), self._take_times
+            )
             if not part:
                 return None
             parts.append(part)
@@ -332,7 +349,7 @@ _INPUT_OPTIONS = (
     "-copyts",
     # If pictures change their size or format midway, the same filters continue.
     *("-reinit_filter", "0", "-noautorotate"),
-    # The log has an entry for each decoded picture.
+    # The log has an entry for each decoded picture, with its time.
     "-debug_ts",
     *("-threads", "1", "-flags", "+bitexact"),
 )
@@ -369,10 +386,14 @@ def _filters(
     shown: Sequence[str],
     times_descriptor: int,
 ) -> Iterator[str]:
-    yield from _deinterlacing(facts, times_descriptor)
+    yield from _deinterlacing(facts)
 
     yield from chosen
-    yield from _printed(_CHOSEN, times_descriptor)
+    yield "settb=1/1000000"
+    # Pictures without metadata are not printed.
+    yield "metadata=delete"
+    yield f"metadata=add:key={_MARK}:value={_MARK}"
+    yield f"metadata=print:key={_MARK}:file='pipe\\:{times_descriptor}':direct=1"
 
     yield "setpts=N"
     yield from facts.turn
@@ -396,8 +417,8 @@ def _selection(timeline: Timeline, rate: float) -> str:
     return f"select='isnan(prev_selected_t)+not(eq({bins[0]},{bins[1]}))'"
 
 
-def _deinterlacing(facts: PartFacts, times_descriptor: int) -> Iterator[str]:
-    """Yield the filters that make the pictures progressive, and print when each was decoded."""
+def _deinterlacing(facts: PartFacts) -> Iterator[str]:
+    """Yield the filters that make the pictures progressive."""
     stretches = facts.fields.stretches
     if not stretches:
         fields, deinterlacers = -1, ["yadif=deint=interlaced"]
@@ -417,16 +438,8 @@ def _deinterlacing(facts: PartFacts, times_descriptor: int) -> Iterator[str]:
                 deinterlacers.append(f"yadif=deint=all:parity={scan}:enable='{'+'.join(spans)}'")
     # Pictures whose size or format changes midway become like the first ones, field by field.
     yield f"scale={facts.coded_width}:{facts.coded_height}:interl={fields}:{_SCALER}"
-    yield from _printed(_DECODED, times_descriptor)
-    yield from deinterlacers
-
-
-def _printed(mark: bytes, times_descriptor: int) -> Iterator[str]:
-    """Yield the filters that print the time of each picture, with a mark."""
     yield "settb=1/1000000"
-    yield "metadata=delete"
-    yield f"metadata=add:key={_MARK}:value={mark.decode()}"
-    yield f"metadata=print:key={_MARK}:file='pipe\\:{times_descriptor}':direct=1"
+    yield from deinterlacers
 
 
 def _microseconds(line: bytes) -> int:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -31,7 +31,13 @@ COMPLAINT_BYTES = 256 << 20
 FILE_BYTES = 16 << 30
 """Largest file that one ffmpeg may write."""
 _PIPE_BYTES = 1 << 20
-"""Size of the pipe of pictures."""
+"""Size of the pipes of pictures, of their times and of the log."""
+_LOG_PIECE = 4096
+"""Bytes of the log for which its reader waits a moment."""
+_LOG_PAUSE_S = 0.005
+_LONGEST_LINE = 1 << 16
+"""Bytes after which a line of the log is cut."""
+_TICK_S = 0.1
 
 _CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
 _STOPPED = 255
@@ -56,6 +62,8 @@ _LEVEL = re.compile(
     r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*(?:x26[45] )?\[(?P<level>[a-z]+)\]:? ?(?P<text>.*)"
 )
 _ENTRY = re.compile(rb"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*(?:x26[45] )?\[info\]:? ?")
+_DECODED = re.compile(rb"decoder -> .*?(?:best_effort_ts|(?<!_)pts):(\S+) .*time_base:(\d+)/(\d+)")
+_NO_TIME = (b"NOPTS", b"-9223372036854775808")
 _DEMUXED = re.compile(r" *Input stream #0:(\d+) \(video\): (\d+) packets read \((\d+) bytes\)")
 
 
@@ -96,6 +104,12 @@ def starting(program: str) -> Iterator[None]:
             f"{program} cannot be started because the machine ran out of memory, processes or open "
             f"files ({reason}); use fewer --workers or --processes, and run the same command again"
         ) from error
+
+
+def enlarge_pipe(descriptor: int) -> None:
+    """Make a pipe larger: fewer changes between processes. A user's limit may forbid it."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 class FfmpegProcess:
@@ -141,10 +155,7 @@ class FfmpegProcess:
             undo.callback(self._end)
             self._limit(resource.RLIMIT_AS, MEMORY_BYTES)
             self._file_bytes = self._limit(resource.RLIMIT_FSIZE, FILE_BYTES)
-            # Larger pipes need fewer changes between processes; a user's limit may forbid them.
-            with contextlib.suppress(OSError):
-                pipe = self.stdin if is_fed else self.stdout
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            enlarge_pipe((self.stdin if is_fed else self.stdout).fileno())
             self.log = ComplaintLog(self._process)
             undo.pop_all()
 
@@ -187,15 +198,24 @@ class FfmpegProcess:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    def read_some(self, descriptor: int, size: int) -> bytes:
+    def read_some(
+        self, descriptor: int, size: int, meanwhile: Callable[[], bool] = lambda: False
+    ) -> bytes:
         """Return up to `size` bytes of a pipe as soon as there are any; none at its end.
 
+        Args:
+            descriptor: The pipe.
+            size: Most bytes.
+            meanwhile: Is called again and again. Returns whether it saw progress.
+
         Raises:
-            BadVideoError: No output for too long.
+            BadVideoError: No output and no progress for too long.
         """
         deadline = time.monotonic() + STALL_S
-        while not select.select([descriptor], [], [], 1.0)[0]:
-            if time.monotonic() > deadline:
+        while not select.select([descriptor], [], [], _TICK_S)[0]:
+            if meanwhile():
+                deadline = time.monotonic() + STALL_S
+            elif time.monotonic() > deadline:
                 raise self._stalled()
         return os.read(descriptor, size)
 
@@ -305,11 +325,13 @@ class Feeder:
 
 
 class DecodedFrom(NamedTuple):
-    """The data of a decoded picture, as the log tells."""
+    """A decoded picture, as the log tells."""
 
+    container_us: int | None
+    """Its time by the container's clock, microseconds; None: it has no time."""
     is_corrupt: bool
-    """Whether it is damaged."""
-    follows_error: bool = False
+    """Whether its data is damaged."""
+    follows_error: bool
     """Whether the decoder complained since the picture before."""
 
 
@@ -337,7 +359,11 @@ class ComplaintLog:
         self.is_too_long = False
 
         self._first: collections.Counter[str] = collections.Counter()
-        self._decoded: queue.SimpleQueue[DecodedFrom] = queue.SimpleQueue()
+        self.num_decoded = 0
+        """Number of decoded pictures, if ffmpeg tells them."""
+        self.complains_at_end = False
+        """Whether the decoder complained behind the last picture, known at the end."""
+        self._decoded: queue.SimpleQueue[DecodedFrom | None] = queue.SimpleQueue()
         self._is_corrupt, self._told = False, 0
 
         self._process = process
@@ -348,8 +374,8 @@ class ComplaintLog:
         """Wait for the end of the log."""
         self._thread.join()
 
-    def next_decoded(self) -> DecodedFrom:
-        """Return the entry of the log about the next decoded picture. Waits for it.
+    def next_decoded(self) -> DecodedFrom | None:
+        """Return the entry of the log about the next decoded picture; None at its end. Waits.
 
         ffmpeg writes such entries with its option `-debug_ts`.
         """
@@ -361,30 +387,51 @@ class ComplaintLog:
         return "; ".join([line for line in lines if line][:2]) or "no reason given"
 
     def _read(self) -> None:
+        total = 0
+        for raw in self._lines():
+            if b"[info]" in raw and self._take_entry(raw):
+                continue
+            total += len(raw)
+            if total > COMPLAINT_BYTES and not self.is_too_long:
+                self.is_too_long = True
+                self._process.kill()
+            self._take(raw.decode("utf-8", errors="replace"))
+        self.complains_at_end = self.errors > self._told
+        self._decoded.put(None)
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield the lines of the log. ffmpeg writes each in several pieces."""
         stderr = self._process.stderr
         assert stderr is not None
-        total = 0
+        enlarge_pipe(stderr.fileno())
         with stderr:
-            while raw := stderr.readline(1 << 16):
-                if b"[info]" in raw and self._take_entry(raw):
-                    continue
-                total += len(raw)
-                if total > COMPLAINT_BYTES and not self.is_too_long:
-                    self.is_too_long = True
-                    self._process.kill()
-                self._take(raw.decode("utf-8", errors="replace").rstrip("\n"))
-        self._put_decoded()  # no reader waits for ever
+            rest = b""
+            while chunk := os.read(stderr.fileno(), _LONGEST_LINE):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+                if len(rest) > _LONGEST_LINE:
+                    yield rest
+                    rest = b""
+                # Fewer and larger pieces need fewer changes between processes.
+                if len(chunk) < _LOG_PIECE:
+                    time.sleep(_LOG_PAUSE_S)
+            if rest:
+                yield rest
 
     def _take_entry(self, raw: bytes) -> bool:
         """Take a line that is no complaint. Complaints about a picture come before its entry."""
         found = _ENTRY.match(raw)
-        if found is not None and raw.startswith(b"decoder -> ", found.end()):
-            self._put_decoded()
+        if found is not None and (picture := _DECODED.match(raw, found.end())):
+            time, *base = picture.groups()
+            self._put_decoded(
+                None if time in _NO_TIME else _microseconds(int(time), *map(int, base))
+            )
         return found is not None
 
-    def _put_decoded(self) -> None:
+    def _put_decoded(self, container_us: int | None) -> None:
         follows_error, self._told = self.errors > self._told, self.errors
-        self._decoded.put(DecodedFrom(is_corrupt=self._is_corrupt, follows_error=follows_error))
+        self.num_decoded += 1
+        self._decoded.put(DecodedFrom(container_us, self._is_corrupt, follows_error))
         self._is_corrupt = False
 
     def _take(self, line: str) -> None:
@@ -415,3 +462,10 @@ class ComplaintLog:
         self.disk_failure = self.disk_failure or full
         if len(self._first) < 16:
             self._first[text[:400]] += 1
+
+
+def _microseconds(units: int, numerator: int, denominator: int) -> int:
+    """Return a time in units of a fraction of a second in microseconds, rounded as ffmpeg does."""
+    twice = 2 * abs(units) * numerator * 1_000_000
+    rounded = (twice + denominator) // (2 * denominator)
+    return rounded if units >= 0 else -rounded
