@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from surgrec_shard.encode import EncodedVideo, encode_video
 
+from surgrec.errors import StorageError
 from surgrec.recordings.decoders import Decoders
 from tests.support.clocks import overwrite
+from tests.support.small_disk import small_disk
 from tests.support.tool import QUICK, command, digests, fixed_key, run_here
 from tests.support.videos import TINY_ENCODING, make_video
 
@@ -32,6 +34,31 @@ def test_clips_are_those_of_one_decoder(is_damaged: bool, tmp_path: Path) -> Non
     assert (several.decoders > 1) != is_damaged
     is_told = any("decoded anew by one decoder" in note for note in several.notes)
     assert is_told == is_damaged
+
+
+def test_a_disk_full_of_waiting_pictures_is_one_sentence(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", seconds=9, arguments=X264)
+    one = encode_video(video, TINY_ENCODING, tmp_path / "one")
+    kilobytes = sum(-(-len(data) // 4096) * 4 for data in files_of(one))
+
+    folder = tmp_path / "disk" / "clips"
+    with small_disk(tmp_path / "disk", 2 * kilobytes + 24) as grow:
+        with pytest.raises(StorageError) as caught:
+            encode_video(video, TINY_ENCODING, folder, decoders=Decoders(3, span_s=2.0))
+        assert str(caught.value) == (
+            f"the disk of {tmp_path}/disk is full; free disk space, or give --work a folder on "
+            "another disk, and run the same command again"
+        )
+        assert not list((tmp_path / "disk").iterdir())
+
+        # One decoder stores no waiting pictures; several work with more space.
+        alone = encode_video(video, TINY_ENCODING, folder, decoders=Decoders(1, span_s=2.0))
+        assert files_of(alone) == files_of(one)
+        shutil.rmtree(folder)
+        grow()
+        several = encode_video(video, TINY_ENCODING, folder, decoders=Decoders(3, span_s=2.0))
+        assert several.decoders > 1
+        assert files_of(several) == files_of(one)
 
 
 @pytest.fixture(scope="module")
