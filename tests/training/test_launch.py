@@ -1,10 +1,12 @@
 """A run refuses what its launcher asks for and a recipe does not do, whoever asks for it."""
 
 import os
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import accelerate
 import pytest
 
 from surgrec.errors import SetupError
@@ -82,6 +84,70 @@ def test_a_variable_for_what_no_recipe_does_is_refused_by_name(
     with pytest.raises(SetupError, match=f"{found}.*; unset {variable}") as refused:
         check_launch("bf16")
     assert f"the variable {variable}={value}" in str(refused.value)
+
+
+READ_BY_ACCELERATE = {
+    "refused unless the recipe does the same": {
+        "DOWNCAST_BF16",
+        "DYNAMO_BACKEND",
+        "GRADIENT_ACCUMULATION_STEPS",
+        "GRADIENT_CLIPPING",
+        "MIXED_PRECISION",
+        "USE_DEEPSPEED",
+        "USE_FSDP",
+        "USE_MEGATRON_LM",
+        "USE_PARALLELISM_CONFIG",
+        "USE_SAGEMAKER",
+    },
+    "read only together with a refused one": {
+        "ALLOW_CP_STANDALONE",
+        "CONFIG_DS_FIELDS",
+        "DEEPSPEED_CONFIG_FILE",
+        "DEEPSPEED_MOE_LAYER_CLS_NAMES",
+        "DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE",
+        "DEEPSPEED_OFFLOAD_OPTIMIZER_NVME_PATH",
+        "DEEPSPEED_OFFLOAD_PARAM_DEVICE",
+        "DEEPSPEED_OFFLOAD_PARAM_NVME_PATH",
+        "DEEPSPEED_ZERO3_INIT",
+        "DEEPSPEED_ZERO3_SAVE_16BIT_MODEL",
+        "DEEPSPEED_ZERO_STAGE",
+        "DYNAMO_",
+        "DYNAMO_MODE",
+        "DYNAMO_USE_DYNAMIC",
+        "DYNAMO_USE_FULLGRAPH",
+        "DYNAMO_USE_REGIONAL_COMPILATION",
+        "FP8_",
+        "FP8_BACKEND",
+        "FP8_OPT_LEVEL",
+        "SAGEMAKER_DISTRIBUTED_TYPE",
+    },
+    "of devices, speed and messages, or for functions that no recipe calls": {
+        "BYPASS_DEVICE_MAP",
+        "CPU_AFFINITY",
+        "DEBUG_MODE",
+        "DEBUG_RDV_FILE",
+        "ENABLE_RICH",
+        "INIT_INCLUDE_BUFFERS",
+        "IN_TPU_POD",
+        "LOG_LEVEL",
+        "NUM_PROCESSES",
+        "TORCH_DEVICE",
+        "USE_CPU",
+    },
+}
+"""Variables ACCELERATE_* that the installed version reads. FSDP_*, MEGATRON_LM_* and
+PARALLELISM_CONFIG_* are read only if the variable USE_* of the same name is set."""
+
+
+def test_every_variable_that_accelerate_reads_is_refused_or_harmless() -> None:
+    sources = Path(accelerate.__file__).parent.rglob("*.py")
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+    found = {name for text in texts for name in re.findall(r"[\"']ACCELERATE_([A-Z0-9_]+)", text)}
+    known = set().union(*READ_BY_ACCELERATE.values())
+    assert sorted(found - known) == [], "decide whether a recipe refuses these"
+    rows = {**_launcher._SWITCHES, **_launcher._VALUES}.values()
+    ours = {name.removeprefix("ACCELERATE_") for names, _ in rows for name in names}
+    assert ours >= READ_BY_ACCELERATE["refused unless the recipe does the same"]
 
 
 def test_variables_that_ask_for_nothing_or_for_the_same_are_taken(
