@@ -8,6 +8,7 @@ Example:
 """
 
 from surgrec.evaluation._bootstrap import LEVEL
+from surgrec.evaluation._online import OnlineProbe, ProbeConfig
 from surgrec.evaluation._results import read_evaluations, verdict_sentence
 from surgrec.evaluation._run import (
     EvaluationConfig,
@@ -28,6 +29,8 @@ __all__ = [
     "PRIMARY",
     "PROBES",
     "EvaluationConfig",
+    "OnlineProbe",
+    "ProbeConfig",
     "audit",
     "default_folder",
     "evaluate",

@@ -132,12 +132,12 @@ class JoinedClips(VideoReader):
         pieces = []
         for clip, mp4 in zip(clips, fetched, strict=True):
             indices = np.flatnonzero(owner == clip)
-            frames = _decoded(self._samples[clip], mp4, times[indices])
+            frames = decoded(self._samples[clip], mp4, times[indices])
             pieces.append(Piece(indices=indices, frames=frames))
         return pieces
 
 
-def _decoded(
+def decoded(
     sample: Sample, mp4: bytes | SampleError, times: Float64[np.ndarray, " k"]
 ) -> Tensor | SampleError:
     """Return the frames of a clip at times of its video.

@@ -1,0 +1,120 @@
+"""Features of an encoder that is in memory, such as that of a run that trains."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float32
+from torch import Tensor
+
+from surgrec.clips import ClipSampling
+from surgrec.errors import SampleError
+from surgrec.features._corpora import decoded
+from surgrec.features._encoders import FrozenEncoder
+from surgrec.features._extract_video import Precision, mean_tokens, video_features
+from surgrec.features._files import VideoFeatures
+from surgrec.features._videos import VideoEntry, VideoSet
+from surgrec.models import Encoder
+from surgrec.normalize import normalize
+from surgrec.shards import Sample, Source
+from surgrec.stream import Fetcher
+
+_BATCH = 16
+"""Windows per forward pass."""
+_FETCH_THREADS = 4
+
+
+@contextmanager
+def frozen(encoder: Encoder, sampling: ClipSampling) -> Iterator[FrozenEncoder]:
+    """Yield an encoder in evaluation mode; restore the mode of each of its modules afterwards.
+
+    Args:
+        encoder: The encoder, on its device. It is not copied.
+        sampling: Frames of a window.
+    """
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    try:
+        yield FrozenEncoder(encoder=encoder, sampling=sampling, provenance={}, facts={})
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def features_of_videos(
+    videos: VideoSet,
+    entries: Sequence[VideoEntry],
+    encoder: FrozenEncoder,
+    *,
+    stride_s: float,
+    precision: Precision,
+    allow_repeated_frames: bool,
+) -> list[VideoFeatures]:
+    """Return the features of all windows of some videos, as `surgrec features` computes them.
+
+    Args:
+        videos: The opened videos.
+        entries: Those to process.
+        encoder: From `frozen`.
+        stride_s: Seconds from one window to the next.
+        precision: Autocast of the forward pass.
+        allow_repeated_frames: Accept a video with fewer frames per second than a window.
+
+    Raises:
+        StorageError: The store cannot be read: an outage, never a bad sample.
+    """
+    return [
+        video_features(
+            videos.open(entry),
+            encoder,
+            stride_s=stride_s,
+            batch=_BATCH,
+            precision=precision,
+            device=_device(encoder),
+            allow_repeated_frames=allow_repeated_frames,
+        )
+        for entry in entries
+    ]
+
+
+def features_of_clips(
+    samples: Sequence[Sample],
+    sources: Mapping[str, Source],
+    encoder: FrozenEncoder,
+    precision: Precision,
+) -> list[Float32[Tensor, " d"] | SampleError]:
+    """Return the feature of the first window of each stored clip, or why it cannot be decoded.
+
+    Args:
+        samples: Clips of a corpus, each at least as long as a window.
+        sources: Opened sources by name.
+        encoder: From `frozen`.
+        precision: Autocast of the forward pass.
+
+    Raises:
+        StorageError: The store cannot be read: an outage, never a bad sample.
+    """
+    fetcher = Fetcher(dict(sources), _FETCH_THREADS)
+    config, offsets = encoder.encoder.config, np.arange(encoder.sampling.num_frames)
+    results: list[Float32[Tensor, " d"] | SampleError] = []
+    for first in range(0, len(samples), _BATCH):
+        chunk = samples[first : first + _BATCH]
+        frames = [
+            decoded(sample, mp4, sample.clip.start_s + offsets / encoder.sampling.fps)
+            for sample, mp4 in zip(chunk, fetcher.fetch(chunk), strict=True)
+        ]
+
+        clips = [
+            rearrange(normalize(clip, config.crop_px, _device(encoder)), "t c h w -> c t h w")
+            for clip in frames
+            if not isinstance(clip, SampleError)
+        ]
+        features = iter(mean_tokens(encoder, torch.stack(clips), precision) if clips else ())
+        results += [clip if isinstance(clip, SampleError) else next(features) for clip in frames]
+    return results
+
+
+def _device(encoder: FrozenEncoder) -> torch.device:
+    return next(encoder.encoder.parameters()).device
