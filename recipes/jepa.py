@@ -108,7 +108,9 @@ def main(config: JepaConfig) -> None:
             gradient_norm=gradient_norm,
         )
         if run.is_sync_step(step):  # a collective: every rank comes here after the same step
-            diagnostics = collapse_diagnostics(targets) if run.is_main else {}
+            diagnostics = {}
+            if run.is_main:
+                diagnostics = collapse_diagnostics(targets) | objective.diagnostics(targets, masks)
             run.sync(step, diagnostics=diagnostics)
 
 

@@ -170,6 +170,42 @@ class JepaObjective(nn.Module, Objective):
             )
         return total
 
+    @torch.no_grad()
+    def diagnostics(
+        self, targets: Float[Tensor, "b n e"], masks: Sequence[GroupMasks]
+    ) -> dict[str, float]:
+        """Return numbers of tokens, and the losses of two predictors that see no clip.
+
+        `context_tokens` and `target_tokens` are means per clip and mask configuration.
+        `zero_baseline_loss` is that of predicting zero, `mean_baseline_loss` that of predicting the
+        mean target, both over all tokens of these clips. The loss of a predictor that learns is
+        below the second one. With a loss on visible tubelets, the losses cannot be compared, so the
+        baselines are left out.
+
+        Args:
+            targets: From `target_features`.
+            masks: From `jepa_masks`, for the same clips.
+        """
+        kept = np.average(
+            [
+                [(mask.context_index.shape[1], mask.target_index.shape[1]) for mask in group.masks]
+                for group in masks
+            ],
+            axis=0,
+            weights=[group.rows.stop - group.rows.start for group in masks],
+        ).mean(axis=0)
+        numbers = {"context_tokens": float(kept[0]), "target_tokens": float(kept[1])}
+        if self.context is not None:
+            return numbers
+
+        width = self.encoder.config.width
+        levels = rearrange(targets.float(), "b n (level d) -> (b n) level d", d=width)
+        normalized = F.layer_norm(levels, (width,))
+        return numbers | {
+            "zero_baseline_loss": float(normalized.abs().mean()),
+            "mean_baseline_loss": float((normalized - normalized.mean(dim=0)).abs().mean()),
+        }
+
     def _clip_losses(
         self,
         tokens: Float[Tensor, "b n d"],

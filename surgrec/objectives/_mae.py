@@ -105,6 +105,20 @@ class MaeObjective(nn.Module, Objective):
         )
         return predictions
 
+    @staticmethod
+    def diagnostics(losses: MaeLosses, masks: Masks) -> dict[str, float]:
+        """Return the loss of predicting each tubelet's mean color, and numbers of tokens.
+
+        Args:
+            losses: Of the clips.
+            masks: From `mae_masks`, for the same clips.
+        """
+        return {
+            "mean_baseline_loss": float(losses["mean_baseline_loss"]),
+            "context_tokens": float(masks.context_index.shape[1]),
+            "target_tokens": float(masks.target_index.shape[1]),
+        }
+
     @property
     def head(self) -> Decoder:
         """The decoder."""

@@ -1,6 +1,7 @@
 """Rows of metrics.jsonl and samples.jsonl, computed from the reports of all ranks."""
 
 import hashlib
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -52,6 +53,7 @@ def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict
 
     # The slowest rank sets the duration of the step.
     step_s = max(report.step_s for report in reports)
+    waits = [report.data_wait_s for report in reports]
     flops = sum(report.flops for report in reports)
 
     return {
@@ -64,7 +66,9 @@ def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict
         "samples_sha256": _digest(key for report in reports for key in report.keys),
         **reports[0].values,
         "skipped": reports[0].skipped,
-        "data_wait_s": max(report.data_wait_s for report in reports),
+        "data_wait_s": max(waits),
+        "data_wait_median_s": statistics.median(waits),
+        "data_wait_rank": waits.index(max(waits)),
         "step_s": step_s,
         "clips_per_s": sum(report.clips for report in reports) / step_s,
         "flops_per_s": flops / step_s,

@@ -1,4 +1,4 @@
-"""Signs of collapse in an encoder's features.
+"""Signs of collapse in an encoder's features, and other numbers about a step.
 
 A JEPA's loss can fall because its targets became easy, so the loss alone does not show collapse.
 A rising loss is normal, since targets get richer. A falling loss with a falling `token_std` or
@@ -7,7 +7,7 @@ A rising loss is normal, since targets get richer. A falling loss with a falling
 
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 MAX_RANK_TOKENS = 512
@@ -26,6 +26,29 @@ def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
     if len(tokens) > 1:
         signs["between_clip_variance"] = between_clip_variance_ratio(tokens)
     return {name: float(sign) for name, sign in signs.items()}
+
+
+@torch.no_grad()
+def update_ratio(optimizer: torch.optim.Optimizer) -> Float32[Tensor, ""]:
+    """Return the norm of AdamW's last update, without weight decay, over the norm of the weights.
+
+    Usual values are around 1e-3. It is computed from the moments, tensor by tensor, so it needs the
+    memory of one tensor, and does not wait for the device.
+    """
+    updates, weights = [], []
+    for group in optimizer.param_groups:
+        beta1, beta2 = group["betas"]
+        for parameter in group["params"]:
+            weights.append(torch.linalg.vector_norm(parameter))
+            if state := optimizer.state.get(parameter):
+                mean = state["exp_avg"] / (1 - beta1 ** state["step"])
+                root = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).sqrt_()
+                update = mean.div_(root.add_(group["eps"]))
+                updates.append(group["lr"] * torch.linalg.vector_norm(update))
+    if not updates:
+        return torch.zeros(())
+    norms: list[Tensor] = [torch.linalg.vector_norm(torch.stack(x)) for x in (updates, weights)]
+    return norms[0] / norms[1]
 
 
 @torch.no_grad()

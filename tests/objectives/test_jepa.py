@@ -368,3 +368,26 @@ def test_one_mask_configuration_is_enough():
     masks = batch_masks(ENCODER.grid, config.masks, seed=0, positions=np.arange(2))
     out = objective(clips_at(np.arange(2)), torch.randn(2, 64, 48), masks)
     assert out["loss_per_sample"].shape == (2,)
+
+
+def test_the_diagnostics_count_tokens_and_score_predictors_that_see_no_clip():
+    objective = objective_with_random_weights()
+    positions = np.arange(6)
+    masks, clips = masks_at(positions), clips_at(positions)
+    targets = target_features(objective.encoder, clips)
+    found = objective.diagnostics(targets, masks)
+
+    # Each of the two groups has three of the six clips, and every clip two masks.
+    kept = [mask for group in masks for mask in group.masks]
+    for name, index in (("context_tokens", "context_index"), ("target_tokens", "target_index")):
+        expected = sum(getattr(mask, index).shape[1] for mask in kept) / len(kept)
+        assert found[name] == pytest.approx(expected)
+
+    normalized = F.layer_norm(targets, targets.shape[-1:]).flatten(0, 1)
+    assert found["zero_baseline_loss"] == pytest.approx(normalized.abs().mean().item(), rel=1e-5)
+    errors = (normalized - normalized.mean(dim=0)).abs()
+    assert found["mean_baseline_loss"] == pytest.approx(errors.mean().item(), rel=1e-5)
+
+    # Predicting the mean is perfect if all targets are equal.
+    equal = objective.diagnostics(targets[:1, :1].expand_as(targets), masks)
+    assert equal["mean_baseline_loss"] == pytest.approx(0.0, abs=1e-5)

@@ -35,6 +35,7 @@ def test_a_row_joins_the_ranks_and_counts_by_source() -> None:
         4.0,
         None,
     )
+    assert (row["data_wait_median_s"], row["data_wait_rank"]) == (0.125, 1)
     counts = {
         name: row["read_stats"][name] for name in ("samples", "retries", "fetch_wait_s", "evicted")
     }
