@@ -17,10 +17,12 @@ from surgrec.runs import (
     Plan,
     RunFiles,
     StartRow,
+    Watched,
     consumed_samples,
     read_metrics,
     read_plan,
     read_rows,
+    read_watched,
 )
 from surgrec.shards import Source, open_corpus
 from surgrec.storage import RetryPolicy
@@ -41,6 +43,8 @@ class LoggedRun:
     """Rows of `metrics.jsonl`, at least one."""
     starts: list[dict[str, Any]]
     """Rows of `starts.jsonl`."""
+    watched: Watched
+    """Rows of drift, probes and alarms."""
     num_bad_samples: int
     plan: Plan
     """Content of `plan.json`."""
@@ -142,6 +146,7 @@ def _read_run(run_dir: Path, name: str) -> LoggedRun:
         name=name,
         rows=read_metrics(run_dir),
         starts=read_rows(RunFiles(run_dir).starts, StartRow),
+        watched=read_watched(run_dir),
         num_bad_samples=len(read_rows(RunFiles(run_dir).quarantine)),
         plan=read_plan(run_dir),
         config=_read_config(RunFiles(run_dir).config),

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from surgrec.evaluation import CLASSIFIER_LABELS, PRIMARY
 from surgrec.report._html import render
 from surgrec.report._logged_run import LoggedRun
 from surgrec.report._plots import Bar, Chart, Line, Point, line_chart, target_chart
@@ -18,6 +19,8 @@ _DIAGNOSTICS = {
     "token_std": "standard deviation of the tokens",
     "rankme": "RankMe of the tokens",
     "between_clip_variance": "share of the variance that lies between clips",
+    "gradient_norm": "norm of the gradient before clipping",
+    "update_ratio": "norm of an update over the norm of the weights",
 }
 """Diagnostics in rows of metrics.jsonl, with chart titles. Each objective logs some of them."""
 
@@ -104,11 +107,13 @@ def training_section(run: LoggedRun) -> Markup:
         shares_chart=_share_chart(run, log),
         loss_charts=[*_loss_charts(run, log, marks), *_diagnostic_charts(run, log, marks)],
         has_rankme=bool(log.points("rankme")),
-        has_mean_baseline=bool(log.points("mean_baseline_loss")),
+        mean_baseline=_mean_baseline(log) if log.points("mean_baseline_loss") else None,
         clips_per_s=statistics.median(row["clips_per_s"] for row in timed.rows),
         waiting=min(max(waiting, 0.0), 1.0),
         mfu=_median([value for _, value in timed.points("mfu")]),
         time_charts=_time_charts(run, timed),
+        alarms=[[row["step"], row["text"]] for row in run.watched.alarms],
+        watch_charts=_watch_charts(run, marks),
     )
 
 
@@ -159,7 +164,8 @@ def _loss_charts(run: LoggedRun, log: Log, marks: Mapping[int, str]) -> list[Cha
     baseline = log.points("mean_baseline_loss")
     if baseline:
         points = smooth(baseline, _FINE * log.window)
-        lines.append(Line(points=points, label="mean color baseline", dashed=True))
+        label = "mean target baseline" if log.points("momentum") else "mean color baseline"
+        lines.append(Line(points=points, label=label, dashed=True))
 
     shown, title_end = log.shown_sources(log.sources)
     by_source = [
@@ -172,6 +178,11 @@ def _loss_charts(run: LoggedRun, log: Log, marks: Mapping[int, str]) -> list[Cha
     ]
 
 
+def _mean_baseline(log: Log) -> str:
+    """Return what the baseline of the loss predicts: of a JEPA, its targets are features."""
+    return "mean target" if log.points("momentum") else "mean color of each tubelet"
+
+
 def _diagnostic_charts(run: LoggedRun, log: Log, marks: Mapping[int, str]) -> list[Chart]:
     return [
         line_chart(
@@ -182,6 +193,35 @@ def _diagnostic_charts(run: LoggedRun, log: Log, marks: Mapping[int, str]) -> li
         )
         for name, title in _DIAGNOSTICS.items()
         if log.points(name)
+    ]
+
+
+def _watch_charts(run: LoggedRun, marks: Mapping[int, str]) -> list[Chart]:
+    """Draw the scores of the probes and the drift over the steps, with the alarms as marks."""
+    marks = {**marks, **{row["step"]: f"alarm: {row['kind']}" for row in run.watched.alarms}}
+    charts = {}
+
+    probes = run.watched.probes
+    if probes:
+        names = ("knn", "logistic", "majority")
+        charts["macro F1 of the probe on held-out cases"] = [
+            Line(
+                points=[(row["step"], row[name][PRIMARY]) for row in probes],
+                label=CLASSIFIER_LABELS[name],
+                dashed=name == "majority",
+            )
+            for name in names
+        ]
+
+    drift = run.watched.drift
+    if drift:
+        charts["likeness of the features to those of the start"] = [
+            Line(points=[(row["step"], row[name]) for row in drift], label=label)
+            for name, label in (("cosine", "cosine"), ("cka", "CKA"))
+        ]
+    return [
+        line_chart(lines, title=title, chart_id=f"{run.name}: {title}", marks=marks)
+        for title, lines in charts.items()
     ]
 
 

@@ -10,6 +10,7 @@ from surgrec.runs._plan import Plan, read_plan
 from surgrec.runs._rows import CountedRow, StartRow, append_rows, read_rows
 from surgrec.runs._start import record_start
 from surgrec.runs._step_rows import StepReport, sample_rows, step_row
+from surgrec.runs._watched import Watched, read_watched
 
 __all__ = [
     "CountedRow",
@@ -17,12 +18,14 @@ __all__ = [
     "RunFiles",
     "StartRow",
     "StepReport",
+    "Watched",
     "append_rows",
     "consumed_samples",
     "read_metrics",
     "read_plan",
     "read_rows",
     "read_run",
+    "read_watched",
     "record_start",
     "sample_rows",
     "step_row",

@@ -50,6 +50,21 @@ class RunFiles:
         return self.run_dir / "skipped.jsonl"
 
     @property
+    def probe(self) -> Path:
+        """One row per probe of the encoder, if the run has a probe."""
+        return self.run_dir / "probe.jsonl"
+
+    @property
+    def drift(self) -> Path:
+        """One row per comparison with the features of the start, if the run has one."""
+        return self.run_dir / "drift.jsonl"
+
+    @property
+    def alarms(self) -> Path:
+        """One row per alarm."""
+        return self.run_dir / "alarms.jsonl"
+
+    @property
     def quarantine(self) -> Path:
         """One row per bad sample."""
         return self.run_dir / "quarantine.jsonl"
@@ -98,3 +113,7 @@ class RunFiles:
         """Drop the rows of `step` and later steps, which a resumed run writes again."""
         for path in (self.metrics, self.samples, self.skipped, self.quarantine):
             keep_rows_before(path, step)
+
+        # These count the steps done, so the rows of the checkpoint itself stay.
+        for path in (self.probe, self.drift, self.alarms):
+            keep_rows_before(path, step + 1)

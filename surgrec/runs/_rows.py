@@ -40,6 +40,11 @@ class MetricsRow(ConsumedRow):
     loss: float
     loss_by_source: dict[str, float]
     data_wait_s: float
+    data_wait_median_s: NotRequired[float]
+    data_wait_rank: NotRequired[Count]
+    momentum: NotRequired[float | None]
+    gradient_norm: NotRequired[float | None]
+    update_ratio: NotRequired[float | None]
     step_s: Annotated[float, Meta(gt=0)]
     clips_per_s: float
     mfu: NotRequired[float | None]
@@ -53,6 +58,30 @@ class StartRow(Row):
     """A row of `starts.jsonl`."""
 
     processes: Count
+
+
+class ProbeRow(Row):
+    """A row of `probe.jsonl`. It has further columns."""
+
+    score: float
+    knn: dict[str, float]
+    logistic: dict[str, float]
+    majority: dict[str, float]
+
+
+class DriftRow(Row):
+    """A row of `drift.jsonl`."""
+
+    cosine: float
+    cka: float
+    pretrained: bool
+
+
+class AlarmRow(Row):
+    """A row of `alarms.jsonl`."""
+
+    kind: str
+    text: str
 
 
 class QuarantineRow(Row):

@@ -27,6 +27,8 @@ CHANGEABLE_ON_RESUME = {
     "activation_checkpointing",
     "loader",
     "log",
+    "probe",
+    "drift",
     "save_every",
     "keep_checkpoints",
     "milestone_every",

@@ -38,6 +38,7 @@ from surgrec.stream import ReadStats
 from surgrec.terminal import say
 from surgrec.training._lower_rate import lower_rate_from
 from surgrec.training._ranks import on_main
+from surgrec.training._trackers import TrackerName, tracked_numbers
 
 _LINE_EVERY_S = 30.0
 """Seconds between two lines about the progress of a run without a terminal."""
@@ -66,6 +67,9 @@ class LogConfig:
     collapse, and stops a run that was asked to stop."""
     samples: bool = False
     """Also write samples.jsonl: step, slot, source, key and loss of every sample."""
+    tracker: TrackerName = "none"
+    """Where the numbers of metrics.jsonl, probe.jsonl and drift.jsonl are shown, too: a folder in
+    the run folder, `tensorboard`, `wandb` (offline) or `mlflow`."""
     quarantine_share: Annotated[float, Range(0, 1)] = 0.01
     """Largest share of bad samples per source. 20 bad samples per source are always tolerated."""
     max_skipped_steps: Annotated[int, Range(0, 1000)] = 10
@@ -137,6 +141,8 @@ class RunLog:
     """Logging of the run."""
     last_row: dict[str, Any] | None = None
     """The newest row of metrics.jsonl."""
+    new_rows: list[dict[str, Any]] = field(default_factory=list)
+    """The rows of the last flush."""
     _records: list[StepRecord] = field(default_factory=list)
     _consumed: Counter[str] = field(default_factory=Counter)
     _bad: Counter[str] = field(default_factory=Counter)
@@ -227,7 +233,7 @@ class RunLog:
         steps = [list(reports) for reports in zip(*(rank.steps for rank in ranks), strict=True)]
         rows = [self._row(reports) for reports in steps]
         rows[-1] |= diagnostics
-        self.last_row = rows[-1]
+        self.last_row, self.new_rows = rows[-1], rows
         on_main(self.accelerator, lambda: self._write(rows, steps, bad_samples))
 
         for reports in steps:
@@ -236,6 +242,11 @@ class RunLog:
         self._require_few_skipped_steps(newest=steps[-1][0].step)
         self._require_few_bad_samples()
         return any(rank.stop for rank in ranks)
+
+    def track(self, values: Mapping[str, Any], step: int) -> None:
+        """Send the numbers of a row to the tracker. Called by the main process."""
+        if self.config.tracker != "none":
+            self.accelerator.log(tracked_numbers(values), step=step)
 
     def _report(self, stop: bool) -> RankReport:
         # Wait for the device, so that the clock measures work and not its queueing.
@@ -266,6 +277,8 @@ class RunLog:
     ) -> None:
         files = RunFiles(self.run_dir)
         append_rows(files.metrics, rows)
+        for row in rows:
+            self.track(row, row["step"])
         if self.config.samples:
             for reports in steps:
                 append_rows(files.samples, sample_rows(reports))

@@ -39,14 +39,17 @@ from surgrec.terminal import escape, say
 from surgrec.text import counted
 from surgrec.training._checkpoint import Checkpoints, TrainingState, written_sha256
 from surgrec.training._data import RunData, open_data
+from surgrec.training._diagnostics import update_ratio
 from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
 from surgrec.training._lost import encoder_step
 from surgrec.training._metrics import RunLog, progress_bar
+from surgrec.training._monitor import Monitor
 from surgrec.training._optimizer import skip_unless_finite
 from surgrec.training._ranks import note_progress, on_main, open_store
 from surgrec.training._run_config import RunConfig
 from surgrec.training._stop import AgreedStop, StopRequest
+from surgrec.training._trackers import require_tracker, start_tracker
 
 
 @dataclass(kw_only=True)
@@ -87,6 +90,7 @@ class Run:
     _tuned: list[dict[str, Any]] = field(init=False, default_factory=list)
     _state: TrainingState = field(init=False)
     _encoder: Encoder = field(init=False)
+    _monitor: Monitor = field(init=False)
     _stop: StopRequest = field(init=False)
     _agreed_stop: AgreedStop = field(init=False)
     _stopped: bool = field(init=False, default=False)
@@ -108,6 +112,7 @@ class Run:
                 process is training there.
             CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
         """
+        require_tracker(config.log.tracker)
         accelerator = start_accelerator(config.precision, longest_batch_s=config.loader.timeout_s)
         checkpoints = Checkpoints(
             config.run_dir, config.keep_checkpoints, milestone_every=config.milestone_every
@@ -214,11 +219,23 @@ class Run:
             self.checkpoints.load(self.first_step, self._state)
             tuned = self._take_over(self.checkpoints.identity(self.first_step))
 
+        self._monitor = Monitor.open(
+            self.config,
+            self.accelerator,
+            self._stream,
+            write_best=self._write_best,
+            log=self._log.track,
+        )
+
         # Damaged logs of earlier steps refuse the start. From here on it may change files.
         on_main(self.accelerator, self._check_quarantine)
         self._log.resume_at(self.first_step)
         on_main(self.accelerator, lambda: self._record_start(tuned))
         on_main(self.accelerator, self._complete_encoder)
+        start_tracker(
+            self.accelerator, self.config.log.tracker, self.config.run_dir, self.first_step
+        )
+        self._monitor.begin(encoder, self.first_step, pretrained=self._init_from is not None)
         self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
         self._agreed_stop = AgreedStop(self._stop, open_store(), self.device)
 
@@ -336,12 +353,12 @@ class Run:
     def is_sync_step(self, step: int) -> bool:
         """Whether the ranks sync after this step; every rank asks after every step.
 
-        They sync every `log.every` steps, at checkpoints, and at the step at which they agreed to
-        stop.
+        They sync every `log.every` steps, at checkpoints, before a measurement of the encoder, and
+        at the step at which they agreed to stop.
         """
         is_stop = self._agreed_stop.after(step)
         is_log_step = (step + 1) % self.config.log.every == 0
-        return is_stop or is_log_step or self._is_save_step(step)
+        return is_stop or is_log_step or self._is_save_step(step) or self._monitor.is_due(step + 1)
 
     def sync(self, step: int, *, diagnostics: dict[str, float]) -> None:
         """Write the log, agree whether to stop, and save if it is time or a stop was requested.
@@ -358,12 +375,14 @@ class Run:
                 many bad samples.
             StorageError: The disk is full.
         """
+        diagnostics = {**diagnostics, "update_ratio": float(update_ratio(self._state.optimizer))}
         stop = self._agreed_stop.reached or bool(self._stop)
         self._stopped = self._log.flush(stop=stop, diagnostics=diagnostics)
 
         on_main(self.accelerator, self.checkpoints.require_saved)
         if self._is_save_step(step) or self._stopped:
             on_main(self.accelerator, lambda: self._begin_save(step + 1))
+        self._monitor.watch(self._encoder, step + 1, self._log.new_rows, measure=not self._stopped)
         if self._stopped or step + 1 == self.config.steps:
             on_main(self.accelerator, self.checkpoints.finish_save)
         if self._stopped:
@@ -426,6 +445,15 @@ class Run:
         path = self.config.run_dir / ENCODER_FILE
         if self.first_step and encoder_step(path) != self.first_step:
             save_encoder(self._encoder, path, self._provenance(self.first_step)())
+
+    def _write_best(self, done: int, path: Path, record: Mapping[str, Any]) -> None:
+        """Write the encoder after `done` steps with the record of its score. A collective."""
+        on_main(
+            self.accelerator,
+            lambda: save_encoder(
+                self._encoder, path, {**self._provenance(done)(), "probe": dict(record)}
+            ),
+        )
 
     def _begin_save(self, done: int) -> None:
         """Copy the state after `done` steps; then a thread writes checkpoint and encoder file."""

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from surgrec.clips import AugmentConfig, LoaderConfig
 from surgrec.convert import ImportFormat
 from surgrec.errors import ConfigError
+from surgrec.evaluation import ProbeConfig
 from surgrec.models import EncoderConfig
 from surgrec.models.activations import ActivationCheckpointing
 from surgrec.ranges import Range, Seed, check_ranges
 from surgrec.stream import Mixture
+from surgrec.training._drift import DriftConfig
 from surgrec.training._launch import Precision
 from surgrec.training._metrics import LogConfig
 from surgrec.training._optimizer import OptimizerConfig
@@ -65,6 +67,10 @@ class RunConfig:
     """Reading and decoding of batches."""
     log: LogConfig = LogConfig()
     """Logging."""
+    probe: ProbeConfig = ProbeConfig()
+    """Scores of the encoder on held-out cases while it trains."""
+    drift: DriftConfig = DriftConfig()
+    """Comparison of the encoder with that of the start."""
     save_every: Annotated[int, Range(1, 10**9)] = 1000
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Range(1, 10**6)] = 3

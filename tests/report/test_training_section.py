@@ -7,6 +7,7 @@ import pytest
 
 from surgrec.report._logged_run import read_runs
 from surgrec.report._training_section import smooth, training_section
+from surgrec.runs import append_rows
 from tests.support.logged_runs import make_run
 
 DIAGNOSTICS = {"token_std": 0.9, "rankme": 12.0, "between_clip_variance": 0.4}
@@ -49,6 +50,30 @@ def test_only_what_was_logged_is_drawn(tiny_corpus: Path, tmp_path: Path) -> Non
     assert "Median model FLOP utilization: 31.0%" in page
     assert "RankMe" not in page
     assert "collapse" not in page
+
+
+def test_probe_drift_and_alarms_are_drawn_over_the_steps(tiny_corpus: Path, tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path / "run", tiny_corpus, None, values={"momentum": 0.9, **DIAGNOSTICS})
+    scores = [(0, 0.50), (15, 0.62), (30, 0.41)]
+    probes = [
+        {"step": step, "score": score}
+        | {name: {"macro_f1": score} for name in ("knn", "logistic")}
+        | {"majority": {"macro_f1": 0.125}}
+        for step, score in scores
+    ]
+    append_rows(run_dir / "probe.jsonl", probes)
+    drift = {"step": 30, "cosine": 0.84, "cka": 0.71, "pretrained": True}
+    append_rows(run_dir / "drift.jsonl", [drift])
+    alarm = {"step": 30, "kind": "probe", "text": "the probe fell <b>far</b>"}
+    append_rows(run_dir / "alarms.jsonl", [alarm])
+
+    page = training_section(read_runs([run_dir])[0])
+    assert page.count("<svg") == 10, "two more than without"
+    assert "Step 30: the probe fell &lt;b&gt;far&lt;/b&gt;." in page
+    assert "macro F1 of the probe on held-out cases" in page
+    assert "alarm: probe" in page, "a mark in the charts"
+    assert "0.84" in page
+    assert "0.41" in page
 
 
 @pytest.mark.parametrize("steps", [1, 2])

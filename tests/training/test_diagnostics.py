@@ -3,7 +3,13 @@ import torch
 from einops import repeat
 
 from surgrec.training import collapse_diagnostics
-from surgrec.training._diagnostics import between_clip_variance_ratio, rankme, token_std
+from surgrec.training._diagnostics import (
+    between_clip_variance_ratio,
+    rankme,
+    token_std,
+    update_ratio,
+)
+from surgrec.training._drift import linear_cka
 
 
 def healthy_tokens(num_clips: int = 8) -> torch.Tensor:
@@ -79,3 +85,27 @@ def test_the_cost_of_rankme_is_bounded_for_any_batch_and_width(monkeypatch):
     )
     collapse_diagnostics(torch.randn(6, 500, 1200, generator=torch.Generator().manual_seed(0)))
     assert sides == [(500, 500)], "of 3,000 tokens, every sixth"
+
+
+def test_the_update_ratio_is_that_of_the_weights_before_and_after_a_step():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.Linear(30, 5))
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3, weight_decay=0.0, eps=1e-8)
+    assert update_ratio(optimizer).item() == 0.0, "no update yet"
+    for _ in range(4):
+        before = torch.cat([each.detach().flatten().clone() for each in module.parameters()])
+        module(torch.randn(8, 20)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = torch.cat([each.detach().flatten() for each in module.parameters()])
+    expected = (after - before).norm() / after.norm()
+    assert update_ratio(optimizer).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_cka_ignores_rotations_and_falls_for_other_features():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 16, generator=generator)
+    rotation, _ = torch.linalg.qr(torch.randn(16, 16, generator=generator))
+    assert linear_cka(features, 3 * features @ rotation + 5) == pytest.approx(1.0, rel=1e-5)
+    assert linear_cka(features, torch.randn(40, 16, generator=generator)) < 0.6
+    assert linear_cka(features, torch.zeros(40, 16)) == 0.0

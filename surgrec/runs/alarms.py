@@ -1,0 +1,224 @@
+"""Alarms: signs in the rows of a run that it is going wrong, each with what to try.
+
+Everything is a pure function of rows, so an alarm can be read back from the files of a run.
+"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+AlarmKind = Literal["collapse", "baseline", "spikes", "loader", "rank", "probe", "drift"]
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Row = TypeVar("Row", bound=Mapping[str, Any])
+
+KEPT_ROWS = 400
+"""Newest rows of metrics.jsonl that the alarms need; of older rows, those with diagnostics."""
+
+COLLAPSE_SHARE = 0.25
+"""A spread or rank of the targets below this share of its highest value is a collapse. Basis:
+benchmarks/alarms.py. With gradients in the target, both fell below a tenth within 200 steps; in a
+healthy run, both stayed above a third for 1,000 steps."""
+_DIAGNOSED = 5
+"""Newest diagnostics whose median is compared, so that a single batch raises no alarm."""
+
+BASELINE_SHARE = 1.0
+"""A loss of at least this share of the loss of predicting the mean is no learning."""
+BASELINE_STEPS = 1000
+"""Steps before that are a warm-up: a new head begins above the baseline."""
+
+SPIKE_FACTOR, SPIKES = 10.0, 3
+"""A gradient norm of this many medians is a spike; fewer spikes than this are single hard batches,
+which clipping or the second moments of AdamW absorb."""
+
+LOADER_SHARE = 0.2
+"""Share of the time in which the ranks wait for data. Twice the tenth from which the loader limits
+a training (surgrec/clips/SPEED.md)."""
+RANK_SHARE, RANK_WAIT = 0.8, 0.1
+"""A rank is slow if it is the last to get its data in this share of the steps, and costs the others
+this share of the time."""
+
+PROBE_LOSS, PROBE_NOISE = 0.1, 0.03
+"""A fall of the score by this share of the best one is an alarm, if it is more than the noise of a
+probe of some hundred windows. Basis: continued pretraining lost a third of a probe's score with a
+falling loss and a constant rank."""
+DRIFT_COSINE = 0.9
+"""Features below this mean cosine with those of the initial weights have drifted. Basis: a surgical
+continued pretraining fell from 1.0 to 0.84 and lost downstream."""
+
+_RECENT = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """A sign that a run is going wrong. One row of alarms.jsonl."""
+
+    step: int
+    """Steps done when it was seen."""
+    kind: AlarmKind
+    """Its kind; a run gives one alarm of each."""
+    text: str
+    """One sentence: the finding and what to try."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row of alarms.jsonl."""
+        return asdict(self)
+
+
+def find_alarms(rows: Rows, drift: Rows = (), probes: Rows = ()) -> list[Alarm]:
+    """Return the alarms that hold after the newest rows, at most one of each kind.
+
+    Args:
+        rows: Rows of metrics.jsonl, ascending: the newest `KEPT_ROWS`, and all with diagnostics.
+        drift: Rows of drift.jsonl.
+        probes: Rows of probe.jsonl.
+
+    Example:
+        >>> [alarm.kind for alarm in find_alarms(read_rows(files.metrics))]
+        ['collapse']
+    """
+    step = max((row["step"] + 1 for row in rows), default=0)
+    step = max([step, *(row["step"] for row in (*drift, *probes))])
+    checks: dict[AlarmKind, Callable[[], str | None]] = {
+        "collapse": lambda: _collapse(rows),
+        "baseline": lambda: _baseline(rows),
+        "spikes": lambda: _spikes(rows),
+        "loader": lambda: _loader(rows),
+        "rank": lambda: _slow_rank(rows),
+        "probe": lambda: _probe(probes, drift),
+        "drift": lambda: _drift(drift, probes),
+    }
+    found = {kind: check() for kind, check in checks.items()}
+    return [Alarm(step=step, kind=kind, text=text) for kind, text in found.items() if text]
+
+
+def kept_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of metrics.jsonl that the alarms need, so that memory stays bounded."""
+    older, newest = rows[:-KEPT_ROWS], rows[-KEPT_ROWS:]
+    return [*(row for row in older if "token_std" in row), *newest]
+
+
+def _collapse(rows: Rows) -> str | None:
+    """Only targets that are features can collapse: those of a run with a momentum."""
+    rows = [row for row in rows if "momentum" in row]
+    for name, label in (("token_std", "spread"), ("rankme", "rank")):
+        values = _values(rows, name)
+        if len(values) < 2 * _DIAGNOSED:
+            continue
+        medians = [
+            statistics.median(values[start : start + _DIAGNOSED])
+            for start in range(len(values) - _DIAGNOSED + 1)
+        ]
+        if medians[-1] < COLLAPSE_SHARE * max(medians):
+            return (
+                f"the targets collapse: their {label} ({name}) is {medians[-1]:.3g}, down from "
+                f"{max(medians):.3g}; go back to a checkpoint before it fell, with a higher "
+                "momentum or a smaller optimizer.lr.value, and check that no gradient reaches the "
+                "target encoder"
+            )
+    return None
+
+
+def _baseline(rows: Rows) -> str | None:
+    baselines = _values(rows[-_RECENT:], "mean_baseline_loss")
+    losses = _values(rows[-_RECENT:], "loss")
+    if not baselines or len(losses) < _RECENT or rows[-1]["step"] < BASELINE_STEPS:
+        return None
+    loss, baseline = statistics.median(losses), statistics.median(baselines)
+    if loss < BASELINE_SHARE * baseline:
+        return None
+    return (
+        f"the model learns nothing: its loss is {loss:.3g}, and predicting the mean gives "
+        f"{baseline:.3g}; look at the clips of the report, and try another optimizer.lr.value or a "
+        "longer warm-up"
+    )
+
+
+def _spikes(rows: Rows) -> str | None:
+    norms = _values(rows[-3 * _RECENT :], "gradient_norm")
+    if len(norms) < 2 * _RECENT:
+        return None
+    usual = statistics.median(norms[:-_RECENT])
+    spikes = [norm for norm in norms[-_RECENT:] if norm > SPIKE_FACTOR * usual]
+    if len(spikes) < SPIKES:
+        return None
+    return (
+        f"the gradient has {len(spikes)} spikes in {_RECENT} steps, up to {max(spikes):.3g}, and "
+        f"its usual norm is {usual:.3g}; resume with optimizer.grad_clip {2 * usual:.2g} or a "
+        "smaller optimizer.lr.value"
+    )
+
+
+def _loader(rows: Rows) -> str | None:
+    share = _wait_share(rows, "data_wait_s")
+    if share is None or share < LOADER_SHARE:
+        return None
+    return (
+        f"the ranks wait for data {share:.0%} of the time; raise loader.num_workers, give the job "
+        "more cores or a cache on a local disk (surgrec/clips/SPEED.md)"
+    )
+
+
+def _slow_rank(rows: Rows) -> str | None:
+    recent = [row for row in rows[-_RECENT:] if "data_wait_rank" in row]
+    lost = _wait_share(
+        [{**row, "lost_s": row["data_wait_s"] - row["data_wait_median_s"]} for row in recent],
+        "lost_s",
+    )
+    if lost is None or lost < RANK_WAIT:
+        return None
+    rank, count = Counter(row["data_wait_rank"] for row in recent).most_common(1)[0]
+    if count < RANK_SHARE * len(recent):
+        return None
+    return (
+        f"rank {rank} is the last to get its data in {count} of {len(recent)} steps, and costs the "
+        f"others {lost:.0%} of the time; check the cores, the network and the disk of its machine"
+    )
+
+
+def _probe(probes: Rows, drift: Rows) -> str | None:
+    """Two probes in a row must be lower: the score of one has noise."""
+    if len(probes) < 3:
+        return None
+    best = max(probes, key=lambda row: row["score"])
+    last = max(row["score"] for row in probes[-2:])
+    if best["score"] - last < max(PROBE_LOSS * best["score"], PROBE_NOISE):
+        return None
+    drifted = f" and the features have drifted (cosine {drift[-1]['cosine']:.2f})" if drift else ""
+    return (
+        f"the probe fell from {best['score']:.3f} at step {best['step']} to {last:.3f}{drifted}; "
+        "use encoder_best.safetensors, and start again with a smaller optimizer.lr.value, a higher "
+        "momentum or fewer steps"
+    )
+
+
+def _drift(drift: Rows, probes: Rows) -> str | None:
+    """Judge the drift of a run without a probe; with one, the drift alone may be progress."""
+    if not drift or probes or not drift[-1]["pretrained"]:
+        return None
+    last = drift[-1]
+    if last["cosine"] >= DRIFT_COSINE:
+        return None
+    return (
+        f"the features have drifted from the initial weights (cosine {last['cosine']:.2f}, CKA "
+        f"{last['cka']:.2f}), which the loss does not show; give a corpus with labels as "
+        "probe.corpus, which tells whether they became worse, or use a smaller optimizer.lr.value"
+    )
+
+
+def _wait_share(rows: Rows, name: str) -> float | None:
+    """Return the share of the time of the newest steps that a column of seconds takes."""
+    recent = rows[-_RECENT:]
+    total_s = sum(_values(recent, "step_s"))
+    if len(recent) < _RECENT or total_s <= 0:
+        return None
+    return sum(_values(recent, name)) / total_s
+
+
+def _values(rows: Rows, name: str) -> list[float]:
+    """Return the finite values of a column."""
+    values = (row.get(name) for row in rows)
+    return [value for value in values if value is not None and math.isfinite(value)]
