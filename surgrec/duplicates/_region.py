@@ -17,6 +17,8 @@ _LIT_SHARE = 0.2
 """How often a pixel of the picture is lit, as a share of the most often lit tenth."""
 _STEADIEST_SCENE = 3.0
 """Standard deviation over time, in gray levels, from which dark pixels are no border."""
+_LEAST_BORDER = 0.1
+"""Share of a side of the picture that a border darkens, such as the corners beside a circle."""
 _WHITE = 128.0
 """Gray level of dark pixels in a white frame, such as a flash or a title."""
 _FEWEST_POINTS = 16
@@ -148,14 +150,25 @@ def _square_inside(circle: Circle, height: int, width: int) -> Region:
 
 
 def _has_border(frames: UInt8[np.ndarray, "n h w"]) -> bool:
-    """Return whether the darkest pixels are a border: dark corners of a scene change with it.
+    """Return whether a side of the picture is dark and stays so: a dark scene changes.
 
     White frames do not count.
     """
     mean = _mean(frames)
     darkest = frames[:, mean <= np.percentile(mean, 1)]
-    shown = darkest[np.median(darkest, axis=1) < _WHITE]
-    return not len(shown) or float(np.median(shown.std(axis=0))) < _STEADIEST_SCENE
+    shown = frames[np.median(darkest, axis=1) < _WHITE]
+    if not len(shown):
+        return True
+
+    edges = (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])
+    sides = [shown[edge].astype(np.float64) for edge in edges]
+    return any(
+        float(
+            np.mean((side.std(axis=0) < _STEADIEST_SCENE) & (side.mean(axis=0) < _BRIGHTEST_BLACK))
+        )
+        >= _LEAST_BORDER
+        for side in sides
+    )
 
 
 def _lit_pixels(frames: UInt8[np.ndarray, "n h w"]) -> Bool[np.ndarray, "h w"]:

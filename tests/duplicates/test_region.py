@@ -38,6 +38,14 @@ def test_dark_corners_that_change_are_no_border() -> None:
     assert picture_region(frames).half_width == 86
 
 
+def test_a_border_is_found_beside_darker_parts_of_the_scene() -> None:
+    frames = endoscope(radius=400)
+    frames[:, -6:] = 30
+    frames[:, 40:60, 40:80] = np.random.default_rng(1).integers(0, 40, (20, 20, 40))
+    region = picture_region(frames)
+    assert region.center_y + region.half_height == 122
+
+
 @pytest.mark.parametrize("cut", [(0, 0), (0, 30), (30, 0), (14, 14)], ids=str)
 def test_a_circle_has_one_square_however_it_is_cut(cut: tuple[int, int]) -> None:
     frames = endoscope()[:, :, cut[0] : 192 - cut[1]]
