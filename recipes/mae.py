@@ -105,9 +105,8 @@ def main(config: MaeConfig) -> None:
         run.record(step, batch, loss_per_sample, flops=flops, gradient_norm=gradient_norm)
         if run.is_sync_step(step):  # a collective: every rank comes here after the same step
             diagnostics = objective.diagnostics(losses, masks)
-            if run.is_main:
-                with torch.no_grad(), run.autocast():
-                    diagnostics |= collapse_diagnostics(encoder(clips[:8]))
+            with torch.no_grad(), run.autocast():  # on all ranks: weights may be sharded
+                diagnostics |= collapse_diagnostics(encoder(clips[:8]))
             run.sync(step, diagnostics=diagnostics)
 
 

@@ -25,6 +25,7 @@ CHANGEABLE_ON_RESUME = {
     "steps",
     "accumulation",
     "activation_checkpointing",
+    "sharding",
     "loader",
     "log",
     "probe",

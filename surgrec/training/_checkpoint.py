@@ -34,10 +34,12 @@ from surgrec.runs.identity import different_lines, remedy_for
 from surgrec.storage import check_owned, file_sha256
 from surgrec.training._host_memory import HostMemory
 from surgrec.training._lower_rate import lower_rate_from
+from surgrec.training._sharding import whole
 
 _STATE_FILE, _OPTIMIZER, _SUFFIX = "state.json", "optimizer", ".safetensors"
 _OPTIMIZER_FILE = f"{_OPTIMIZER}{_SUFFIX}"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+"""Names of the values that AdamW keeps for each parameter."""
 _SHOWN = 20
 """Differences that an error lists; it counts all others."""
 FORMAT = 1
@@ -130,10 +132,17 @@ class Checkpoints:
         path = self._path(step)
         return path.with_name(f".{path.name}.partial")
 
-    def snapshot(self, step: int, state: TrainingState) -> Snapshot:
+    def snapshot(self, step: int, state: TrainingState, *, keep: bool = True) -> Snapshot:
         """Copy the state after `step` steps to host memory, tensor by tensor.
 
-        Waits for the save before, which is written from the same memory.
+        A collective, if the state is sharded: its tensors are gathered, one at a time. So the files
+        do not depend on the sharding. Waits for the save before, which is written from the same
+        memory.
+
+        Args:
+            step: Number of steps done.
+            state: State to copy.
+            keep: Whether this is the process that saves. Others return no tensors.
 
         Raises:
             StorageError, TrainingError, ConfigError: The save before failed; see `begin_save`.
@@ -141,11 +150,15 @@ class Checkpoints:
         self.finish_save()
         live = {name: module.state_dict() for name, module in state.modules.items()}
         live[_OPTIMIZER] = _optimizer_tensors(state.optimizer, state.trained)
-        tensors = {
-            file: {name: self._memory.copy(f"{file}/{name}", each) for name, each in named.items()}
-            for file, named in live.items()
-        }
-        return Snapshot(step=step, identity=state.identity(step), tensors=tensors)
+
+        tensors: dict[str, dict[str, Tensor]] = {file: {} for file in live}
+        for file, named in live.items():
+            for name, tensor in named.items():
+                gathered = whole(tensor)
+                if keep:
+                    tensors[file][name] = self._memory.copy(f"{file}/{name}", gathered)
+        identity = state.identity(step) if keep else {}
+        return Snapshot(step=step, identity=identity, tensors=tensors)
 
     def begin_save(
         self, snapshot: Snapshot, write_encoder: Callable[[Path], None] | None = None
@@ -251,7 +264,7 @@ class Checkpoints:
             shutil.rmtree(left, ignore_errors=True)
 
     def load(self, step: int, state: TrainingState) -> None:
-        """Restore the state that `save` wrote.
+        """Restore the state that `save` wrote, before it is sharded. Moments stay on the host.
 
         Raises:
             CheckpointError: A file is missing or damaged, or belongs to a different run.
@@ -366,7 +379,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer, trained: nn.Module) -> 
         f"{moment}.{name}": optimizer.state[parameter][moment]
         for name, parameter in trained.named_parameters()
         if parameter in optimizer.state
-        for moment in _MOMENTS
+        for moment in MOMENTS
     }
 
 
@@ -379,7 +392,7 @@ def _load_optimizer(
         name: parameter for name, parameter in trained.named_parameters() if parameter.requires_grad
     }
 
-    expected = {f"{moment}.{name}" for name in parameters for moment in _MOMENTS}
+    expected = {f"{moment}.{name}" for name in parameters for moment in MOMENTS}
     if expected != tensors.keys():
         name = min(expected ^ tensors.keys())
         problem = "is missing" if name in expected else "is not part of this optimizer's state"
@@ -387,14 +400,12 @@ def _load_optimizer(
 
     for name, parameter in parameters.items():
         _check_moments(name, parameter, tensors, file)
-        optimizer.state[parameter] = {
-            moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in _MOMENTS
-        }
+        optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
 
 
 def _check_moments(name: str, parameter: Tensor, tensors: Mapping[str, Tensor], file: str) -> None:
     """Refuse moments of another shape, or that are NaN or infinite."""
-    for moment in _MOMENTS:
+    for moment in MOMENTS:
         tensor, shape = tensors[f"{moment}.{name}"], parameter.shape
         if tensor.shape != (() if moment == "step" else shape):
             raise CheckpointError(

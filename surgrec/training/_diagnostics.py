@@ -10,6 +10,8 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from surgrec.training._sharding import whole
+
 MAX_RANK_TOKENS = 512
 """Largest number of tokens in `rankme`. Its cost grows with the number of tokens and with the cube
 of the smaller of this number and the width."""
@@ -33,18 +35,18 @@ def update_ratio(optimizer: torch.optim.Optimizer) -> Float32[Tensor, ""]:
     """Return the norm of AdamW's last update, without weight decay, over the norm of the weights.
 
     Usual values are around 1e-3. It is computed from the moments, tensor by tensor, so it needs the
-    memory of one tensor, and does not wait for the device.
+    memory of one tensor, and does not wait for the device. A collective, if they are sharded.
     """
     updates, weights = [], []
     for group in optimizer.param_groups:
         beta1, beta2 = group["betas"]
         for parameter in group["params"]:
-            weights.append(torch.linalg.vector_norm(parameter))
+            weights.append(whole(torch.linalg.vector_norm(parameter)))
             if state := optimizer.state.get(parameter):
                 mean = state["exp_avg"] / (1 - beta1 ** state["step"])
                 root = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).sqrt_()
                 update = mean.div_(root.add_(group["eps"]))
-                updates.append(group["lr"] * torch.linalg.vector_norm(update))
+                updates.append(group["lr"] * whole(torch.linalg.vector_norm(update)))
     if not updates:
         return torch.zeros(())
     norms: list[Tensor] = [torch.linalg.vector_norm(torch.stack(x)) for x in (updates, weights)]

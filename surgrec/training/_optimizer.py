@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.ranges import Range, check_ranges
+from surgrec.training._sharding import whole
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 VJEPA2_LR = ScheduleConfig(value=5.25e-4, start=1e-4, warmup_steps=12_000)
@@ -110,4 +111,4 @@ def skip_unless_finite(
 
 def _gradient_norm(module: nn.Module) -> Float[Tensor, ""]:
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    return nn.utils.get_total_norm(gradients)
+    return whole(nn.utils.get_total_norm(gradients))

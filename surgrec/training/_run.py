@@ -37,7 +37,13 @@ from surgrec.runs.identity import (
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.text import counted
-from surgrec.training._checkpoint import Checkpoints, TrainingState, written_sha256
+from surgrec.training._checkpoint import (
+    MOMENTS,
+    Checkpoints,
+    Snapshot,
+    TrainingState,
+    written_sha256,
+)
 from surgrec.training._data import RunData, open_data
 from surgrec.training._diagnostics import update_ratio
 from surgrec.training._init_weights import initialize_weights
@@ -48,6 +54,14 @@ from surgrec.training._monitor import Monitor
 from surgrec.training._optimizer import skip_unless_finite
 from surgrec.training._ranks import note_progress, on_main, open_store
 from surgrec.training._run_config import RunConfig
+from surgrec.training._sharding import (
+    is_sharded,
+    place_moments,
+    receive_weights,
+    shard_training,
+    whole,
+    without_exchange,
+)
 from surgrec.training._stop import AgreedStop, StopRequest
 from surgrec.training._trackers import require_tracker, start_tracker
 
@@ -200,7 +214,7 @@ class Run:
             others: Further modules to save and restore, such as `target_encoder`.
 
         Returns:
-            The objective, wrapped in DDP if there are several ranks, and the optimizer.
+            The objective, sharded or wrapped in DDP if there are several ranks, and the optimizer.
 
         Raises:
             CheckpointError: The checkpoint is damaged or belongs to a different run.
@@ -216,8 +230,9 @@ class Run:
         )
         tuned: list[str] = []
         if self.first_step:
-            self.checkpoints.load(self.first_step, self._state)
-            tuned = self._take_over(self.checkpoints.identity(self.first_step))
+            on_main(self.accelerator, lambda: self.checkpoints.load(self.first_step, self._state))
+            saved = on_main(self.accelerator, lambda: self.checkpoints.identity(self.first_step))
+            tuned = self._take_over(saved)
 
         self._monitor = Monitor.open(
             self.config,
@@ -242,8 +257,30 @@ class Run:
         checkpoint_activations(objective, self.config.activation_checkpointing)
 
         # Never prepare the loader: its batches already are one rank's.
+        self._spread()
+        if is_sharded(objective):
+            return objective, self.accelerator.prepare(optimizer)
         model, optimizer = self.accelerator.prepare(objective, optimizer)
         return model, optimizer
+
+    def _spread(self) -> None:
+        """Give the state of the main process to all ranks, which keep all of it or their shards."""
+        optimizer, trained = self._state.optimizer, self._state.trained
+        named = {name: part for name, part in trained.named_parameters() if part.requires_grad}
+        moments = {
+            name: optimizer.state.pop(parameter)
+            for name, parameter in named.items()
+            if parameter in optimizer.state
+        }
+        if self.accelerator.num_processes > 1:
+            receive_weights(self._state.modules.values())
+            if self.config.sharding == "full":
+                shard_training(self._state.modules.values(), trained, optimizer)
+
+        # A checkpoint from before the first step has none.
+        if on_main(self.accelerator, lambda: bool(moments)):
+            shards = dict(trained.named_parameters())
+            place_moments(optimizer, {name: shards[name] for name in named}, moments, MOMENTS)
 
     def steps(self, data: RunData) -> Iterator[tuple[int, ClipBatch]]:
         """Yield each step with this rank's batch, until the last step or until `sync` stops.
@@ -289,7 +326,8 @@ class Run:
             )
         *first, last = batch.parts(count)
         for part in first:
-            with self.accelerator.no_sync(model):
+            alone = without_exchange if is_sharded(model) else self.accelerator.no_sync
+            with alone(model):
                 yield part, len(part.keys) / len(batch.keys)
         yield last, len(last.keys) / len(batch.keys)
 
@@ -381,7 +419,9 @@ class Run:
 
         on_main(self.accelerator, self.checkpoints.require_saved)
         if self._is_save_step(step) or self._stopped:
-            on_main(self.accelerator, lambda: self._begin_save(step + 1))
+            on_main(self.accelerator, self.checkpoints.finish_save)
+            snapshot = self.checkpoints.snapshot(step + 1, self._state, keep=self.is_main)
+            on_main(self.accelerator, lambda: self._begin_save(snapshot))
         self._monitor.watch(self._encoder, step + 1, self._log.new_rows, measure=not self._stopped)
         if self._stopped or step + 1 == self.config.steps:
             on_main(self.accelerator, self.checkpoints.finish_save)
@@ -448,17 +488,20 @@ class Run:
 
     def _write_best(self, done: int, path: Path, record: Mapping[str, Any]) -> None:
         """Write the encoder after `done` steps with the record of its score. A collective."""
+        tensors = {name: whole(tensor) for name, tensor in self._encoder.state_dict().items()}
         on_main(
             self.accelerator,
-            lambda: save_encoder(
-                self._encoder, path, {**self._provenance(done)(), "probe": dict(record)}
+            lambda: write_encoder_file(
+                path,
+                self._encoder.config,
+                tensors,
+                {**self._provenance(done)(), "probe": dict(record)},
             ),
         )
 
-    def _begin_save(self, done: int) -> None:
-        """Copy the state after `done` steps; then a thread writes checkpoint and encoder file."""
-        snapshot = self.checkpoints.snapshot(done, self._state)
-        provenance_then = self._provenance(done)
+    def _begin_save(self, snapshot: Snapshot) -> None:
+        """Let a thread write the checkpoint and the encoder file."""
+        provenance_then = self._provenance(snapshot.step)
 
         def write_encoder(path: Path) -> None:
             tensors = snapshot.encoder(self._state.modules, self._encoder)

@@ -16,6 +16,7 @@ from surgrec.training._drift import DriftConfig
 from surgrec.training._launch import Precision
 from surgrec.training._metrics import LogConfig
 from surgrec.training._optimizer import OptimizerConfig
+from surgrec.training._sharding import Sharding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,9 @@ class RunConfig:
     activation_checkpointing: ActivationCheckpointing = "none"
     """Activations that the backward pass computes again instead of keeping them: `none`, all but
     the results of matrix products and attention (`selective`), or all inside the blocks
+    (`full`)."""
+    sharding: Sharding = "none"
+    """Whether each process keeps all weights, gradients and moments (`none`), or its share of them
     (`full`)."""
     loader: LoaderConfig = LoaderConfig()
     """Reading and decoding of batches."""

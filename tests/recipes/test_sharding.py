@@ -1,0 +1,70 @@
+"""Sharded runs train as unsharded ones, and their checkpoints fit any number of ranks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from surgrec.runs import read_rows
+from tests.support.processes import ROOT
+from tests.support.sharded_program import RESAVED
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders of sharded and unsharded runs."""
+    folder = tmp_path_factory.mktemp("sharded")
+    program = str(ROOT / "tests/support/sharded_program.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    words = [sys.executable, program, str(tiny_corpus), str(folder)]
+    ended = subprocess.run(words, env=environment, timeout=500, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-6000:]
+    return folder
+
+
+def column(run_dir: Path, name: str) -> list[float]:
+    return [row[name] for row in read_rows(run_dir / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize(("name", "rounding"), [("jepa", 1e-5), ("mae", 1e-3)])
+def test_losses_and_gradient_norms_do_not_depend_on_the_sharding(
+    folder: Path, name: str, rounding: float
+) -> None:
+    """Parts, recomputed activations and clipping are used in all runs; the MAE's are in bf16."""
+    whole, sharded = folder / f"{name}-none", folder / f"{name}-full"
+    for key in ("loss", "gradient_norm"):
+        expected = column(whole, key)
+        assert len(set(expected)) == 4, "the weights move"
+        found = column(sharded, key)
+        assert found == pytest.approx(expected, rel=rounding), (found, expected)
+    encoders = [load_file(run_dir / "encoder.safetensors") for run_dir in (whole, sharded)]
+    assert encoders[0].keys() == encoders[1].keys()
+    for key, tensor in encoders[0].items():
+        assert tensor.sub(encoders[1][key]).abs().max() < 1e-4, key
+
+
+def test_a_sharded_run_goes_on_bit_for_bit(folder: Path) -> None:
+    assert column(folder / "jepa-cut", "loss") == column(folder / "jepa-full", "loss")
+    names = ["objective.safetensors", "target_encoder.safetensors", "optimizer.safetensors"]
+    for name in names:
+        path = Path("checkpoints/step-00000004") / name
+        expected = (folder / "jepa-full" / path).read_bytes()
+        assert (folder / "jepa-cut" / path).read_bytes() == expected
+
+
+@pytest.mark.parametrize(("ranks", "sharding"), RESAVED)
+def test_a_checkpoint_of_shards_loads_on_any_number_of_ranks(
+    folder: Path, ranks: int, sharding: str
+) -> None:
+    """The start has loaded it and saved it again."""
+    (saved,) = (folder / f"saved-{ranks}-{sharding}/checkpoints").iterdir()
+    original = folder / "jepa-full/checkpoints/step-00000004"
+    files = sorted(path.name for path in original.glob("*.safetensors"))
+    assert files == ["objective.safetensors", "optimizer.safetensors", "target_encoder.safetensors"]
+    for name in files:
+        assert (saved / name).read_bytes() == (original / name).read_bytes(), name

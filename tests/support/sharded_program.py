@@ -1,0 +1,102 @@
+"""Runs with and without sharding on several ranks: `python sharded_program.py CORPUS FOLDER`.
+
+Torch is imported once; then the ranks of each run are forked.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from surgrec.training import Checkpoints, Run
+from surgrec.training._sharding import local
+from tests.support.in_process import train
+
+MOVING = [
+    *("--global_batch", 8, "--optimizer.grad_clip", 1.0),
+    *("--optimizer.lr", "{value: 1.0e-3, start: null, warmup_steps: 0}"),
+]
+LEAN = ["--accumulation", 2, "--activation_checkpointing", "full"]
+PRECISION = {"jepa": ["--precision", "no"], "mae": ["--precision", "bf16"]}
+STEPS = ["--steps", 4, "--save_every", 2]
+RESAVED = [(1, "full"), (2, "none"), (2, "full"), (4, "none"), (4, "full")]
+"""Ranks and sharding of starts that load a checkpoint of two sharded ranks and save it again."""
+
+
+def on_ranks(count: int, work: Callable[[], None]) -> None:
+    """Run `work` in several forked ranks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [_fork(rank, count, port, work) for rank in range(count)]
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(rank, 0)[1]) for rank in ranks]
+    assert statuses == [0] * count, statuses
+
+
+def _fork(rank: int, count: int, port: int, work: Callable[[], None]) -> int:
+    process = os.fork()
+    if process:
+        return process
+    os.environ.update(ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
+    if count > 1:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    try:
+        work()
+    except BaseException:  # as the interpreter prints it
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def start_and_save(shards: int, out: Path, corpus: Path, run_dir: Path, *options: object) -> None:
+    """Let a start save the loaded state into another folder, instead of training."""
+
+    def steps(run: Run, data: object) -> Iterator[None]:
+        kept = sum(local(tensor).numel() for tensor in run._state.trained.parameters())
+        total = sum(tensor.numel() for tensor in run._state.trained.parameters())
+        assert kept < 1.2 * total / shards, "a rank keeps its share"
+        assert (kept == total) is (shards == 1)
+
+        other = Checkpoints(out, keep=1)
+        snapshot = other.snapshot(run.first_step, run._state, keep=run.is_main)
+        if run.is_main:
+            other.begin_save(snapshot)
+            other.finish_save()
+        return iter(())
+
+    Run.steps = steps  # type: ignore[method-assign, assignment]  # in a forked process
+    train("jepa", corpus, run_dir, *options)
+
+
+def main() -> None:
+    """Run everything; the test reads the run folders."""
+    corpus, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    for name in ("jepa", "mae"):
+        for sharding in ("none", "full"):
+            run_dir = folder / f"{name}-{sharding}"
+            options = [*MOVING, *LEAN, *STEPS, *PRECISION[name], "--sharding", sharding]
+            on_ranks(2, lambda: train(name, corpus, run_dir, *options))  # noqa: B023
+
+    # Go on after the checkpoint of two steps.
+    cut = folder / "jepa-cut"
+    shutil.copytree(folder / "jepa-full", cut)
+    shutil.rmtree(cut / "checkpoints/step-00000004")
+    resumed = [*MOVING, *STEPS, *PRECISION["jepa"], "--resume", "true"]
+    options = [*resumed, *LEAN, "--sharding", "full"]
+    on_ranks(2, lambda: train("jepa", corpus, cut, *options))
+
+    for count, sharding in RESAVED:
+        run_dir, out = folder / f"start-{count}-{sharding}", folder / f"saved-{count}-{sharding}"
+        shutil.copytree(folder / "jepa-full", run_dir)
+        words = [*resumed, "--sharding", sharding]
+        shards = count if sharding == "full" else 1
+        on_ranks(count, partial(start_and_save, shards, out, corpus, run_dir, *words))
+
+
+if __name__ == "__main__":
+    main()
