@@ -43,6 +43,8 @@ class Command:
     """Parameter that is given without a flag."""
     many: bool = False
     """Whether the positional parameter may be given several times."""
+    takes_words: bool = False
+    """Whether the function takes all words behind the command, and parses them itself."""
 
     def load(self) -> Callable[..., int | None]:
         """Return the function, importing it if it is given by name."""
@@ -148,7 +150,9 @@ def run(
         _refuse(prog, _unknown_command(name, commands))
 
     command = commands[name]
-    arguments = _arguments(f"{prog} {name}", command, words[1:])
+    arguments: dict[str, Any] = {"words": words[1:]}
+    if not command.takes_words:
+        arguments = _arguments(f"{prog} {name}", command, words[1:])
     to_go_on = "the same command continues where it stopped"
     with_errors_as_one_line(prog, lambda: command.load()(**arguments), to_go_on=to_go_on)
 

@@ -21,7 +21,7 @@ from surgrec.clips._batch import ClipBatch, clip_at
 ClipLocation: TypeAlias = tuple[int, tuple[int, ...]]
 """Start of a clip in its buffer, bytes, and the shape of the clip."""
 
-_HEADROOM = 5 / 4
+HEADROOM = 5 / 4
 """Buffers are this much larger than the largest batch so far: crops vary, and the next batch may be
 larger."""
 _receivers: "weakref.WeakValueDictionary[int, FrameMemory]" = weakref.WeakValueDictionary()
@@ -126,7 +126,7 @@ class FrameMemory:
     def _grow(self, buffer: int, size: int) -> mmap.mmap | None:
         """Return a buffer of at least `size` bytes, or None if `size` is 0."""
         if os.fstat(self._files[buffer]).st_size < size:
-            os.ftruncate(self._files[buffer], int(size * _HEADROOM))
+            os.ftruncate(self._files[buffer], int(size * HEADROOM))
         return self._map(buffer, size) if size else None
 
     def _map(self, buffer: int, size: int) -> mmap.mmap:

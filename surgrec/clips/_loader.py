@@ -34,7 +34,7 @@ _LAUNCHER_VARIABLES = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 process."""
 _GRACE_S = 5.0
 """Seconds after the timeout in which torch can report it before workers are killed."""
-_BATCHES_IN_USE = 2
+BATCHES_IN_USE = 2
 """Batches that a training loop holds at once: the current one and the previous one."""
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
 """Beginnings of torch's messages about dead or slow workers. Any other RuntimeError is a bug and
@@ -243,7 +243,7 @@ def _in_workers(
 ) -> Generator[ClipBatch | SurgrecError]:
     """Yield batches that worker processes make."""
     config = dataset.config
-    buffers = config.prefetch_batches + _BATCHES_IN_USE
+    buffers = config.prefetch_batches + BATCHES_IN_USE
 
     with closing(FrameMemory(config.workers, buffers)) as memory:
         loader: DataLoader[ClipBatch] = DataLoader(

@@ -33,6 +33,11 @@ COMMANDS = {
         positional="corpus",
         many=True,
     ),
+    "plan": Command(
+        function="surgrec.commands.plan:plan",
+        summary="Show the memory, time and host that a run needs, and the options to fit.",
+        takes_words=True,
+    ),
     "features": Command(
         function="surgrec.commands.features:features",
         summary="Extract features of all videos of corpora, or of a folder of videos.",

@@ -6,7 +6,7 @@ A recipe's loop, forward pass and loss are in the recipe; there is no Trainer cl
 from surgrec.training._checkpoint import Checkpoints
 from surgrec.training._diagnostics import collapse_diagnostics
 from surgrec.training._ema import ema_copy, update_ema
-from surgrec.training._launch import run_recipe
+from surgrec.training._launch import parse_recipe, run_recipe
 from surgrec.training._optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
 from surgrec.training._run import Run
 from surgrec.training._run_config import RunConfig
@@ -23,6 +23,7 @@ __all__ = [
     "clip_gradients",
     "collapse_diagnostics",
     "ema_copy",
+    "parse_recipe",
     "read_saved_weights",
     "run_recipe",
     "schedule_value",

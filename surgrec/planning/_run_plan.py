@@ -1,0 +1,220 @@
+"""What a run needs of its machine, and the flags with which it fits."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from surgrec.clips.loader_memory import DEFAULT_STORED, LoaderMemory, loader_memory
+from surgrec.errors import ConfigError
+from surgrec.models.activations import ActivationCheckpointing
+from surgrec.planning._gpus import GIB, GPUS, Gpu
+from surgrec.planning._methods import method_of
+from surgrec.planning._step_memory import StaticMemory, StepMemory, static_memory, step_memory
+from surgrec.training import RunConfig
+
+MODES: tuple[ActivationCheckpointing, ...] = ("none", "selective", "full")
+"""Kinds of activation checkpointing, from the fastest to the smallest."""
+_ENOUGH_TOKENS = 16_384
+"""Tokens of whole clips in a part that keep a GPU busy: 8 clips of 16 frames of 256 px. A part with
+fewer is chosen only if no kind of checkpointing allows more."""
+_SLOWER: Mapping[ActivationCheckpointing, float] = {"none": 1.0, "selective": 1.05, "full": 4 / 3}
+"""Time of a step relative to one without checkpointing, at most (docs/running.md)."""
+_STORED_FPS = 8.0
+_CPU_S_PER_FRAME = 0.0139 / 20.5
+"""Processor time per stored frame, seconds: 13.9 ms for a clip of 16 frames at 6.25 per second, of
+a corpus with 8 per second, in worker processes (benchmarks/README.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a run fits with one kind of activation checkpointing."""
+
+    checkpointing: ActivationCheckpointing
+    """What the backward pass computes again."""
+    memory: StepMemory
+    """Memory of a part."""
+    largest: int
+    """Most samples of a part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a run needs. Sizes are bytes."""
+
+    gpu: str
+    """Name of the GPU."""
+    gpus: int
+    """Number of GPUs."""
+    samples_per_gpu: int
+    """Samples of a GPU in one step."""
+    usable: int
+    """Memory of a GPU that tensors may take."""
+    static: StaticMemory
+    """Memory that does not depend on the batch."""
+    fits: list[Fit]
+    """One entry per kind of checkpointing."""
+    chosen: Fit
+    """The entry with which the run fits best."""
+    accumulation: int
+    """Parts of a step."""
+    samples_per_part: int
+    """Samples of the largest part."""
+    kept: int
+    """Memory of the largest part at the end of the forward pass, without weights in bf16."""
+    transient: int
+    """Further memory at the worst moment of the backward pass."""
+    peak: int
+    """Greatest memory of a GPU, without the context of CUDA."""
+    loader: LoaderMemory
+    """Host memory of the loader of one GPU."""
+    samples_per_s: float
+    """Samples that all loaders together must bring, per second."""
+    cores: int
+    """Processor cores that decode them."""
+    days: float
+    """Length of the run at the assumed MFU."""
+    mfu: float
+    """Assumed share of the peak rate."""
+    checkpoint: int
+    """Size of one checkpoint."""
+    flags: list[str]
+    """Options to add to the command, as words."""
+
+
+def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
+    """Return what a run needs, and the options with which it fits.
+
+    Options that the config sets are kept: a kind of checkpointing, or more parts.
+
+    Args:
+        config: The recipe's config.
+        gpu: Name of a GPU, from `GPUS`.
+        gpus: Number of GPUs, one process each.
+        mfu: Share of the GPU's peak rate that a step reaches, above 0 to 1.
+
+    Raises:
+        ConfigError: The GPU is unknown or lacks the precision, the number of GPUs does not divide
+            the batch, or the run does not fit.
+    """
+    device = _gpu(gpu, config)
+    if config.global_batch % gpus:
+        raise ConfigError(
+            f"global_batch is {config.global_batch} and gpus is {gpus}, which does not divide it; "
+            f"give --gpus {_divisor(config.global_batch, gpus)}, or another --global_batch"
+        )
+    samples = config.global_batch // gpus
+    views = int(getattr(config, "views", 1))
+
+    # Memory: what is always there, then what each kind of checkpointing adds.
+    with torch.device("meta"):
+        method = method_of(config, samples)
+    static = static_memory(method)
+    available = device.usable_bytes - static.total
+    modes = MODES[MODES.index(config.activation_checkpointing) :]
+    fits = [_fit(config, mode, samples, views, available) for mode in modes]
+    chosen = _choose(fits, samples, config)
+    if not chosen.largest:
+        raise ConfigError(_too_large(config, gpu, device, static, chosen, views))
+    accumulation = max(config.accumulation, math.ceil(samples / chosen.largest))
+    if accumulation > samples:
+        raise ConfigError(
+            f"accumulation is {accumulation}, but a GPU has {samples} samples per step; give a "
+            "smaller accumulation"
+        )
+    part = math.ceil(samples / accumulation)
+    kept = part * views * chosen.memory.kept_per_clip
+
+    # Time: the rate that the GPUs reach, which the loaders must follow.
+    flops_per_sample = method.flops_per_clip * views * _SLOWER[chosen.checkpointing]
+    peak_flops = device.peak_flops(config.precision)
+    assert peak_flops is not None
+    samples_per_s = gpus * mfu * peak_flops / flops_per_sample
+    stored_frames = config.encoder.num_frames * max(1.0, _STORED_FPS / config.sampling_fps)
+
+    loader = loader_memory(
+        config.loader,
+        DEFAULT_STORED.batch(samples, views, config.encoder.num_frames, config.augment),
+        pinned=True,
+    )
+    return RunPlan(
+        gpu=gpu,
+        gpus=gpus,
+        samples_per_gpu=samples,
+        usable=device.usable_bytes,
+        static=static,
+        fits=fits,
+        chosen=chosen,
+        accumulation=accumulation,
+        samples_per_part=part,
+        kept=int(kept),
+        transient=int(part * views * chosen.memory.peak_per_clip - kept),
+        peak=int(static.total + chosen.memory.peak(part * views)),
+        loader=loader,
+        samples_per_s=samples_per_s,
+        cores=math.ceil(samples_per_s * stored_frames * _CPU_S_PER_FRAME),
+        days=config.positions / samples_per_s / 86_400,
+        mfu=mfu,
+        checkpoint=static.parameters + static.moments + static.target,
+        flags=_flags(config, chosen, accumulation),
+    )
+
+
+def _gpu(name: str, config: RunConfig) -> Gpu:
+    if name not in GPUS:
+        raise ConfigError(f"gpu is {name!r}, which is unknown; give one of {', '.join(GPUS)}")
+    if GPUS[name].peak_flops(config.precision) is None:
+        raise ConfigError(
+            f"{name} has no {config.precision}, the precision of the run; give --precision no, or "
+            "another --gpu"
+        )
+    return GPUS[name]
+
+
+def _divisor(batch: int, near: int) -> int:
+    return max(number for number in range(1, min(near, batch) + 1) if batch % number == 0)
+
+
+def _fit(
+    config: RunConfig, mode: ActivationCheckpointing, samples: int, views: int, available: int
+) -> Fit:
+    memory = step_memory(config, mode, samples)
+    largest = memory.largest(available) // views
+    return Fit(checkpointing=mode, memory=memory, largest=largest)
+
+
+def _choose(fits: list[Fit], samples: int, config: RunConfig) -> Fit:
+    """Return the fastest kind that allows parts of a good size, or else the one of the largest."""
+    enough = min(samples, math.ceil(_ENOUGH_TOKENS / config.encoder.grid.num_tokens))
+    good = [fit for fit in fits if fit.largest >= enough]
+    return good[0] if good else max(fits, key=_room)
+
+
+def _room(fit: Fit) -> tuple[int, float]:
+    return fit.largest, -fit.memory.peak_per_clip
+
+
+def _too_large(
+    config: RunConfig, gpu: str, device: Gpu, static: StaticMemory, best: Fit, views: int
+) -> str:
+    needed = static.total + best.memory.peak(views)
+    larger = [name for name, other in GPUS.items() if other.usable_bytes >= needed]
+    remedy = f"give --gpu {larger[-1]}" if larger else "divide the weights among the GPUs"
+    return (
+        f"one sample needs {needed / GIB:.1f} GiB with activation_checkpointing "
+        f"{best.checkpointing}, of which {static.total / GIB:.1f} are weights, gradients and "
+        f"moments, but a {gpu} has {device.usable_bytes / GIB:.1f} for tensors; {remedy}, or "
+        "a smaller encoder or clip"
+    )
+
+
+def _flags(config: RunConfig, chosen: Fit, accumulation: int) -> list[str]:
+    """Return the options by which the plan differs from the config."""
+    wanted: dict[str, Any] = {}
+    if accumulation != config.accumulation:
+        wanted["--accumulation"] = accumulation
+    if chosen.checkpointing != config.activation_checkpointing:
+        wanted["--activation_checkpointing"] = chosen.checkpointing
+    return [str(word) for pair in wanted.items() for word in pair]

@@ -1,0 +1,88 @@
+"""`surgrec plan`: what a run needs, counted from its model."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from surgrec.planning import StepMemory, step_memory
+from tests.support.documents import parse_config
+from tests.support.processes import load_recipe
+from tests.support.tool import refusal, surgrec_here
+
+GIB = 1 << 30
+Parse = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def config() -> Parse:
+    recipes = {name: load_recipe(name) for name in ("jepa", "mae")}
+
+    def parse(name: str, *words: str) -> Any:
+        method = name.partition("_")[0]
+        given = ["--config", name, "--corpus", "c", "--run_dir", "r", *words]
+        return parse_config(recipes, method, given)
+
+    return parse
+
+
+@pytest.mark.parametrize("name", ["mae_tiny", pytest.param("jepa_tiny", marks=pytest.mark.slow)])
+def test_tensors_without_data_give_the_bytes_of_real_ones(config: Parse, name: str) -> None:
+    run = config(name, "--precision", "bf16", "--encoder.depth", "2")
+    without_data = step_memory(run, "none", 4)
+    assert without_data == step_memory(run, "none", 4, fake=False)
+    assert without_data.kept_per_clip > 4 * run.encoder.num_frames * 3 * run.encoder.crop_px**2
+
+
+def test_recomputation_needs_less_memory(config: Parse) -> None:
+    run = config("mae_tiny", "--precision", "bf16")
+    none, selective, full = (step_memory(run, kept, 4) for kept in ("none", "selective", "full"))
+    assert none.kept_per_clip > selective.kept_per_clip > full.kept_per_clip
+    assert none.peak_per_clip > selective.peak_per_clip > full.peak_per_clip
+
+
+def test_a_larger_batch_needs_more_memory_in_proportion(config: Parse) -> None:
+    run = config("mae_tiny", "--precision", "bf16", "--encoder.depth", "2")
+    small, large = step_memory(run, "none", 2), step_memory(run, "none", 4)
+    assert large.kept_per_clip == pytest.approx(small.kept_per_clip, rel=0.01)
+
+
+def test_the_largest_part_is_the_last_one_that_fits() -> None:
+    memory = StepMemory(constant=10, kept_per_clip=3.0, peak_per_clip=4.0)
+    assert (memory.largest(21), memory.largest(22), memory.largest(9)) == (2, 3, 0)
+    assert memory.peak(3) == 22.0
+
+
+def test_a_plan_gives_the_options_with_which_a_run_fits() -> None:
+    words = ("plan", "--config", "mae_tiny", "--gpu", "3090-24", "--gpus", 2, "--precision", "bf16")
+    done = surgrec_here(*words, "--global_batch", 40_000, "--views", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["samples_per_gpu"] == 20_000
+    assert plan["accumulation"] > 1
+    assert plan["flags"] == ["--accumulation", str(plan["accumulation"])]
+    assert plan["peak"] < plan["usable"] < 23.5 * GIB
+    assert plan["samples_per_part"] <= plan["fits"][0]["largest"]
+    assert plan["checkpoint"] == 3 * plan["static"]["parameters"], "weights and two moments"
+
+
+def test_a_plan_that_cannot_be_made_is_refused_in_one_sentence() -> None:
+    tiny = ("plan", "--config", "mae_tiny")
+    assert "unknown; give one of h200-141, h100-80" in refusal(surgrec_here(*tiny, "--gpu", "h100"))
+    assert "give --gpus 4, or another --global_batch" in refusal(surgrec_here(*tiny, "--gpus", 6))
+    assert "give --precision no" in refusal(
+        surgrec_here(*tiny, "--precision", "bf16", "--gpu", "v100-32")
+    )
+    assert "--config is required" in refusal(surgrec_here("plan", "--gpus", 1))
+    wide = ("--encoder", "{width: 32768, depth: 2, num_heads: 64}")
+    assert "divide the weights among the GPUs" in refusal(
+        surgrec_here(*tiny, *wide, "--gpu", "h200-141")
+    )
+
+
+@pytest.mark.slow
+def test_memory_of_vit_l_is_that_counted_before(config: Parse) -> None:
+    memory = step_memory(config("jepa_vitl16"), "none", 24)
+    # 28 GiB with norms in bf16 and masks of mean size; these norms are float32, as on GPUs.
+    assert 28 < 24 * memory.kept_per_clip / GIB < 36
