@@ -23,7 +23,7 @@ from surgrec.config_files import read_config
 from surgrec.config_values import from_plain
 from surgrec.errors import ConfigError
 from surgrec.shards import open_corpus
-from surgrec.stream import Mixture, Stream
+from surgrec.stream import Mixture, Stream, comparable_order
 
 _ENDLESS = 10**9
 """Last step of a loader without `steps`."""
@@ -195,7 +195,8 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
             ConfigError: The state belongs to another corpus, mixture or seed.
         """
         position = int(state["position"])
-        if state["order"] != self._order_digest(position):
+        now = self._order_digest(position), self._order_digest(position, by_admitted=False)
+        if state["order"] not in now:
             raise ConfigError(
                 "the state was saved with another corpus, mixture or seed; "
                 "give the same ones to load_clips, or start without the state"
@@ -255,9 +256,13 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
             )
         return int(os.environ.get("RANK", "0")), int(launched)
 
-    def _order_digest(self, position: int) -> str:
-        """Return a digest of everything that decides the samples before `position`."""
-        identity = self.dataset.stream.order.identity(position)
+    def _order_digest(self, position: int, *, by_admitted: bool = True) -> str:
+        """Return a digest of everything that decides the samples before `position`.
+
+        Earlier versions saved the one that is not by the admitted clips alone.
+        """
+        order = self.dataset.stream.identity(position)
+        identity = comparable_order(order, by_admitted=by_admitted)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def _as_dict(self, batch: ClipBatch) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The identity of a run, which a resumed run must share, and the provenance of its weights."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from surgrec.errors import ConfigError, shown
 from surgrec.runs._files import RunFiles
 from surgrec.runs._rows import QuarantineRow, read_rows
 from surgrec.runs.drawn import record_drawn
-from surgrec.stream import Level, Mixture, Stream
+from surgrec.stream import Level, Mixture, Stream, comparable_order, names_admitted
 
 CHANGEABLE_ON_RESUME = {
     "run_dir",
@@ -56,6 +57,17 @@ _REMEDIES = {
     "versions.": _NEEDS_VERSION,
 }
 """Beginnings of differences, and what a user can do about them."""
+_DIGESTS = {
+    "digest": "other clips, admitted or not, than in the saved run",
+    "rows": "other rows than in the saved run",
+    "admitted": "other admitted clips than in the saved run, or another order of them",
+    "clips": "clips of other durations, sizes or numbers of frames than in the saved run",
+}
+"""Digests in the identity of an order, and the meaning of a difference."""
+_DIGEST_LINE = re.compile(rf'(order\.(?:sources|strata)\..+\.({"|".join(_DIGESTS)})): saved "')
+_PART_LINE = re.compile(
+    r"(order\.(?:sources|strata)\..+): saved (?:(null), now \{|\{.*\}, now null)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +107,7 @@ def run_identity(
         name: value for name, value in as_plain(config).items() if name not in CHANGEABLE_ON_RESUME
     }
 
-    order = stream.order.identity(positions)
+    order = stream.identity(positions)
 
     return {
         "recipe": recipe,
@@ -117,7 +129,8 @@ def compare_identities(
     """Compare the identity in a checkpoint with that of the run that resumes.
 
     A config field that is newer than the checkpoint had its default. The first checkpoints recorded
-    no versions, which were all 1.
+    no versions, which were all 1. Clips that the mixture does not admit count only for checkpoints
+    whose digests are of whole sources.
 
     Args:
         saved: The identity in a checkpoint.
@@ -125,8 +138,13 @@ def compare_identities(
         config: Its config.
         with_changes: Part of the config that may differ.
     """
+    by_admitted = names_admitted(saved["order"])
+    saved, current = (
+        {**each, "order": comparable_order(each["order"], by_admitted=by_admitted)}
+        for each in (saved, current)
+    )
     completed, unknown = _completed(saved, current, config)
-    lines = different_lines(completed, {**current, "tuned": None})
+    lines = [_in_words(line) for line in different_lines(completed, {**current, "tuned": None})]
     tuned = [line for line in lines if line.startswith(_OPTIMIZER) and with_changes == "optimizer"]
     refused = [line for line in lines if line not in tuned]
     return IdentityComparison(refused=refused, tuned=tuned, unknown=unknown)
@@ -142,6 +160,15 @@ def remedy_for(refused: Sequence[str]) -> str:
     causes = [line for line in refused if ".counts." not in line] or refused
     remedies = dict.fromkeys(_remedy(line) for line in causes)
     return ", ".join(remedies) + ", or start in another run_dir"
+
+
+def _in_words(line: str) -> str:
+    """Return a line of `different_lines` with words in place of digests and whole records."""
+    if digest := _DIGEST_LINE.match(line):
+        return f"{digest[1]}: {_DIGESTS[digest[2]]}"
+    if part := _PART_LINE.match(line):
+        return f"{part[1]}: the saved run {'did not draw' if part[2] else 'drew'} from it"
+    return line
 
 
 def _remedy(line: str) -> str:

@@ -52,6 +52,9 @@ DuplicateGroups: TypeAlias = Mapping[tuple[str, str], int]
 
 RowType = TypeVar("RowType", VideoLabel, Dropped)
 
+_DIGESTED_ROWS = 1 << 17
+"""Rows whose keys and digests are copied at once for a digest of clips."""
+
 _INDEX_SCHEMA = pa.schema([*row_schema(Sample, skip=("clip",)), *row_schema(Clip, skip=(SCORE,))])
 _SCORE_SCHEMA = pa.schema([(SCORE, pa.float64())])
 
@@ -90,7 +93,7 @@ class SourceIndex:
         self.reopen: Callable[[], SourceIndex] | None = None
         """Opens the index again, in any process; None if it is not a file of a corpus."""
 
-        self.keys_digest = keys_digest or _digest_of_keys(self._columns["key"])
+        self.keys_digest = keys_digest or _digest_of_texts(self._columns["key"])
         """SHA-256 of all keys, in the order of the rows."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -138,6 +141,18 @@ class SourceIndex:
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
         """Return the digest of these rows and their order, and of all keys of the index."""
         return hashlib.sha256(self.keys_digest + rows.tobytes()).hexdigest()
+
+    def clips_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
+        """Return the digest of the keys and SHA-256 of these rows, in their order.
+
+        The other rows of the index do not matter. A million rows take 0.4 s.
+        """
+        digest = hashlib.sha256()
+        for start in range(0, len(rows), _DIGESTED_ROWS):
+            part = pa.array(rows[start : start + _DIGESTED_ROWS])
+            for column in ("key", "sha256"):
+                digest.update(_digest_of_texts(self._columns[column].take(part)))
+        return digest.hexdigest()
 
     def columns_digest(self, columns: Sequence[str], rows: Int64[np.ndarray, " n"]) -> str:
         """Return the digest of the values of numeric columns in these rows."""
@@ -387,9 +402,9 @@ def _cell_reader(column: Any) -> Callable[[int], Any]:
     return lambda row: str(characters[end(row) : end(row + 1)], "utf-8")
 
 
-def _digest_of_keys(keys: pa.StringArray) -> bytes:
-    """Return the SHA-256 over the lengths of all keys, then over their bytes."""
-    ends, letters = text_buffers(keys)
+def _digest_of_texts(texts: pa.StringArray) -> bytes:
+    """Return the SHA-256 over the lengths of all texts, then over their bytes."""
+    ends, letters = text_buffers(texts)
     digest = hashlib.sha256(np.diff(ends).tobytes())
     digest.update(letters[ends[0] : ends[-1]].data)
     return digest.digest()

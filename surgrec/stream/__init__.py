@@ -10,7 +10,7 @@ from surgrec.stream._cache_filler import FillerStatus, run_cache_filler
 from surgrec.stream._draw_plan import DrawPlan
 from surgrec.stream._fetch import Fetcher, ReadStats
 from surgrec.stream._mixture import Level, Mixture, Stage
-from surgrec.stream._order import rank_positions, sample_key
+from surgrec.stream._order import comparable_order, names_admitted, rank_positions, sample_key
 from surgrec.stream._permutation import hash_int, hash_uniform
 from surgrec.stream._stream import Draw, Stream
 
@@ -24,8 +24,10 @@ __all__ = [
     "ReadStats",
     "Stage",
     "Stream",
+    "comparable_order",
     "hash_int",
     "hash_uniform",
+    "names_admitted",
     "rank_positions",
     "run_cache_filler",
     "sample_key",

@@ -29,9 +29,10 @@ draws of block 0 come before it, and no slot of gamma precedes it in block 1, so
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -52,6 +53,10 @@ _FIXED_FIELDS = (
     *("block", "shuffle_block", "shuffle_window"),
 )
 """Fields of the mixture that hold for the whole run; stages cannot change them."""
+_ADMITTED = "admitted"
+_OF_WHOLE_SOURCE = ("digest", "rows")
+"""Fields of an identity that clips change which the mixture does not admit. Earlier versions
+recorded these alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +164,10 @@ class Order:
         """Return the number of samples of each source in the first `positions` positions."""
         return self._sum_by_source(self.drawn(positions))
 
-    def identity(self, positions: int | None = None) -> dict[str, object]:
+    def identity(self, positions: int | None = None) -> dict[str, Any]:
         """Return everything that the order depends on, as JSON.
 
-        Runs with equal identities draw the same samples.
+        Orders with equal identities draw the same samples.
 
         Args:
             positions: Leave out stages that begin after this many positions. None: keep all stages
@@ -292,6 +297,32 @@ class Order:
         stage_blocks = (blocks - self._start_blocks[stage])[:, None]
         draws_before = self._draws_before_stage[stage] + stage_blocks * self.counts[stage]
         return stratum, np.take_along_axis(draws_before, stratum, axis=1) + number
+
+
+def names_admitted(identity: Mapping[str, Any]) -> bool:
+    """Return whether the saved identity of an order has digests of the admitted clips alone."""
+    return any(_ADMITTED in source for source in identity["sources"].values())
+
+
+def comparable_order(identity: Mapping[str, Any], *, by_admitted: bool = True) -> dict[str, Any]:
+    """Return the values of an order's identity by which runs are compared.
+
+    Args:
+        identity: From `Stream.identity`, maybe as an earlier version saved it.
+        by_admitted: Compare the clips that the mixture admits alone, so that neither other splits
+            nor sources without an admitted clip matter. False: compare as earlier versions did.
+    """
+    left_out = _OF_WHOLE_SOURCE if by_admitted else (_ADMITTED,)
+    parts = {
+        part: {
+            name: {field: value for field, value in values.items() if field not in left_out}
+            for name, values in identity[part].items()
+            if values.get("samples") or not by_admitted
+        }
+        for part in ("sources", "strata")
+        if part in identity
+    }
+    return {**identity, **parts}
 
 
 def rank_positions(

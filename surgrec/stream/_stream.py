@@ -1,8 +1,11 @@
 """The stream of a run over opened corpora: from a position to the row of an index."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -102,6 +105,41 @@ class Stream:
     def key(self, draw: Draw) -> str:
         """Return the sample key of a draw."""
         return self.sources[draw.source].index.key(draw.row)
+
+    def identity(self, positions: int | None = None) -> dict[str, Any]:
+        """Return everything that the samples depend on, as JSON.
+
+        Streams whose identities are equal by `comparable_order` draw the same samples.
+
+        Args:
+            positions: As in `Order.identity`.
+        """
+        identity = self.order.identity(positions)
+        return identity | {
+            part: {
+                name: {**values, "admitted": self._admitted_digests[part][name]}
+                for name, values in identity[part].items()
+            }
+            for part in ("sources", "strata")
+        }
+
+    @cached_property
+    def _admitted_digests(self) -> dict[str, dict[str, str]]:
+        """Digests of the admitted clips by source, and of their places among these by stratum."""
+        strata = self.order.strata
+        digests: dict[str, dict[str, str]] = {"sources": {}, "strata": {}}
+        for name, source in self.sources.items():
+            parts = {
+                stratum.name: rows
+                for stratum, rows in zip(strata, self.rows, strict=True)
+                if stratum.source == name
+            }
+            admitted = np.sort(np.concatenate(list(parts.values())))
+            digests["sources"][name] = source.index.clips_digest(admitted)
+            for stratum_name, rows in parts.items():
+                places = np.searchsorted(admitted, rows)
+                digests["strata"][stratum_name] = hashlib.sha256(places.tobytes()).hexdigest()
+        return digests
 
     def require_sampling(
         self, num_frames: int, fps: float, *, allow_repeated_frames: bool = False

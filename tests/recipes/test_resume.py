@@ -1,8 +1,10 @@
 """A resume goes on with the same samples, views and masks, or is refused with the difference."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from surgrec.errors import CheckpointError, StorageError
+import surgrec
+from surgrec import load_clips
+from surgrec.errors import CheckpointError, ConfigError, StorageError
 from surgrec.manifest import Video
 from surgrec.models import encoder_provenance
 from surgrec.runs import RunFiles, read_rows
@@ -74,6 +78,112 @@ def test_a_source_built_again_with_another_domain_is_refused(tmp_path: Path) -> 
     assert len(read_rows(tmp_path / "flat/metrics.jsonl")) == 3
 
 
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A corpus, and two others: one with another test split, one with another train split."""
+    folder = tmp_path_factory.mktemp("corpora")
+
+    def video(source: str, split: str, pattern: str) -> Video:
+        path = make_video(folder / f"{pattern}.mp4", seconds=8, pattern=pattern)
+        return Video(
+            path=path,
+            source=source,
+            domain="laparoscopy",
+            case=pattern,
+            split=split,  # type: ignore[arg-type]  # one of the literals, as the calls below show
+            license="CC0",
+        )
+
+    train_part, test_part = video("alpha", "train", "testsrc2"), video("alpha", "test", "testsrc")
+    added = [video("alpha", "test", "mandelbrot"), video("beta", "test", "rgbtestsrc")]
+    listed = {
+        "before": [train_part, test_part],
+        "other test": [train_part, *added],
+        "other train": [video("alpha", "train", "smptebars"), test_part],
+    }
+    for name, videos in listed.items():
+        build_corpus(folder / name, videos, private=folder / "private")
+    return {name: folder / name for name in listed}
+
+
+def test_a_changed_test_split_changes_nothing_for_a_run_on_train(
+    corpora: dict[str, Path], tmp_path: Path
+) -> None:
+    train("jepa", corpora["before"], tmp_path / "whole", "--steps", 4)
+    train("jepa", corpora["before"], tmp_path / "run")
+    train("jepa", corpora["other test"], tmp_path / "run", "--steps", 4, "--resume", "true")
+    losses = [
+        [(row["samples_sha256"], row["loss"]) for row in read_rows(tmp_path / name)]
+        for name in ("whole/metrics.jsonl", "run/metrics.jsonl")
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+
+
+def test_a_changed_train_split_is_refused_in_words(
+    corpora: dict[str, Path], tmp_path: Path
+) -> None:
+    train("jepa", corpora["before"], tmp_path)
+    resume = ("--steps", 3, "--resume", "true")
+    with pytest.raises(CheckpointError) as refused:
+        train("jepa", corpora["other train"], tmp_path, *resume)
+    assert str(refused.value).endswith(
+        "differs from this one: order.sources.alpha.admitted: other admitted clips than in the "
+        "saved run, or another order of them; give the corpus as it was, or start in another "
+        "run_dir"
+    )
+
+    # Earlier versions saved digests of whole sources alone.
+    def as_written_before(identity: dict[str, Any]) -> None:
+        del identity["order"]["sources"]["alpha"]["admitted"]
+
+    edit_identity(tmp_path, 2, as_written_before)
+    for name, words in (
+        ("other train", "order.sources.alpha.digest: other clips, admitted or not, than in the"),
+        ("other test", "order.sources.beta: the saved run did not draw from it"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            train("jepa", corpora[name], tmp_path, *resume)
+    train("jepa", corpora["before"], tmp_path, *resume)
+    assert len(read_rows(tmp_path / "metrics.jsonl")) == 3
+
+
+def test_the_state_of_a_loader_belongs_to_the_admitted_clips(corpora: dict[str, Path]) -> None:
+    loaders = {
+        name: load_clips(corpus, batch_size=4, num_frames=4, fps=4.0, crop_px=32, seed=5)
+        for name, corpus in corpora.items()
+    }
+    state = loaders["before"].state_dict()
+    loaders["other test"].load_state_dict(state)
+    with pytest.raises(ConfigError, match="saved with another corpus, mixture or seed"):
+        loaders["other train"].load_state_dict(state)
+
+    # Earlier versions saved the digest of this.
+    identity = loaders["before"].dataset.stream.order.identity(0)
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    loaders["before"].load_state_dict({"position": 0, "order": digest})
+    with pytest.raises(ConfigError, match="saved with another corpus, mixture or seed"):
+        loaders["other test"].load_state_dict({"position": 0, "order": digest})
+
+
+def test_a_checkpoint_of_another_version_names_the_row_with_that_version(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    train("jepa", tiny_corpus, tmp_path)
+    edit_identity(tmp_path, 2, lambda identity: identity["versions"].update(masks=0))
+    edit_identity(tmp_path, 2, lambda identity: identity["order"].update(version=0))
+    starts = read_rows(tmp_path / "starts.jsonl")
+    with pytest.raises(CheckpointError) as refused:
+        train("jepa", tiny_corpus, tmp_path, "--steps", 3, "--resume", "true")
+    assert re.search(
+        r": order\.version: saved 0, now \d; versions\.masks: saved 0, now \d; install the version "
+        r"of SurgRec that the last row of starts\.jsonl names, or start in another run_dir$",
+        str(refused.value),
+    )
+    assert read_rows(tmp_path / "starts.jsonl") == starts, "the refused start is no row"
+    assert starts[-1]["surgrec"] == surgrec.__version__
+
+
 def test_a_checkpoint_without_a_newer_field_resumes_at_its_default(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
@@ -102,7 +212,7 @@ def test_a_checkpoint_of_the_first_version_resumes_with_a_warning(
     def as_first_written(identity: dict[str, Any]) -> None:
         del identity["versions"], identity["order"]["version"]
         for source in identity["order"]["sources"].values():
-            del source["domain"], source["clips"]
+            del source["domain"], source["clips"], source["admitted"]
         for stage in identity["order"]["mixture"]["stages"]:
             del stage["counts"]
 

@@ -106,7 +106,8 @@ def test_a_changed_domain_is_named_with_the_counts_that_it_changes() -> None:
     [
         (
             an_identity(an_order(clips="others")),
-            'order.sources.alpha.clips: saved "clips", now "others"',
+            "order.sources.alpha.clips: clips of other durations, sizes or numbers of frames than "
+            "in the saved run",
         ),
         (an_identity(an_order(), masks=2), "versions.masks: saved 1, now 2"),
         (an_identity(an_order(), views=2), "versions.views: saved 1, now 2"),

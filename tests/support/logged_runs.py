@@ -75,7 +75,7 @@ def make_run(
         }
         provenance = {
             "recipe": recipe,
-            "order": stream.order.identity(),
+            "order": stream.identity(),
             "consumed": stream.order.consumed(8 * steps),
             "init_from": None,
             "config": config,
