@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus import Corpus, prepare_originals
+from corpus import Corpus, lengthened, prepare_originals
 from surgrec_shard.encode import EncodeSettings, encoder_options
 
 from surgrec.cli import parse
@@ -38,9 +38,11 @@ class Throughput:
     rounds: int = 5
     """Rounds; each measures every contender once, in another order."""
     cores: int = 2
-    """Cores of the larger measurement."""
+    """Cores of the larger measurement; 1: there is none."""
     videos: int = 4
     """Videos of each resolution, at most 4."""
+    minutes: float = 0.5
+    """Length of each video, which repeats an original of half a minute."""
 
 
 class Cost(NamedTuple):
@@ -55,7 +57,7 @@ def build(
 ) -> list[list[str]]:
     """Return the command that builds a corpus of the videos, with some switches of curation."""
     manifest = folder / "videos.csv"
-    rows = [f"{path},bench,laparoscopy,{path.parent.name}-{path.stem},train" for path in videos]
+    rows = [f"{path},bench,laparoscopy,{path.parent.name},train" for path in videos]
     manifest.write_text("\n".join(["path,source,domain,case,split", *rows]), encoding="utf-8")
     program = Path(sysconfig.get_path("scripts")) / "surgrec-shard"
     out = str(folder / "corpus")
@@ -119,9 +121,9 @@ def measure(contender: str, videos: Sequence[Path], cores: Sequence[int]) -> Cos
 def main(config: Throughput) -> None:
     """Measure and print."""
     corpus = Corpus(folder=config.folder)
-    prepare_originals(corpus, FORMS)
+    prepare_originals(corpus, FORMS, videos=config.videos)
     videos = [
-        path
+        lengthened(corpus, path, config.minutes)
         for form in FORMS
         for path in sorted((corpus.originals / form).glob("*.mp4"))[: config.videos]
     ]
@@ -129,7 +131,7 @@ def main(config: Throughput) -> None:
     available = sorted(os.sched_getaffinity(0))
     print(f"{len(videos)} videos of {' and '.join(FORMS)}, {seconds / 60:.1f} minutes")
 
-    jobs = [(name, count) for count in (1, config.cores) for name in CONTENDERS]
+    jobs = [(name, count) for count in sorted({1, config.cores}) for name in CONTENDERS]
     rows: list[dict[tuple[str, int], Cost]] = []
     for number in range(config.rounds):
         costs = {}
@@ -156,6 +158,8 @@ def main(config: Throughput) -> None:
             f"the same in processor time, {count} cores",
             [row["ffmpeg", count].cpu_s / row[name, count].cpu_s for row in rows],
         )
+    if config.cores == 1:
+        return
     _print_ratio(
         "scaling of build / scaling of ffmpeg",
         [

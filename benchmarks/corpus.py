@@ -6,6 +6,7 @@ import subprocess
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from surgrec_shard.phantom.render_corpus import render_corpus
@@ -73,11 +74,32 @@ def prepare_corpus(folder: Path, *, clips: int, seconds: float = 30.0) -> Corpus
 
 
 def prepare_originals(
-    corpus: Corpus, forms: Iterable[str] = tuple(ORIGINALS), seconds: float = 30.0
+    corpus: Corpus,
+    forms: Iterable[str] = tuple(ORIGINALS),
+    seconds: float = 30.0,
+    videos: int | None = None,
 ) -> None:
-    """Encode the originals in some resolutions; takes some minutes the first time."""
+    """Encode the originals, or the first few, in some resolutions; takes minutes the first time."""
     for form in forms:
-        _encode_originals(corpus, form, seconds)
+        _encode_originals(corpus, form, seconds, videos)
+
+
+def lengthened(corpus: Corpus, original: Path, minutes: float) -> Path:
+    """Return a video, alone in its folder, that repeats an original of half a minute.
+
+    It is not encoded again, and ends with an original, so that its pictures stay equally far apart.
+    """
+    name = f"{original.parent.name}-{original.stem}-{minutes:g}-minutes"
+    path = corpus.folder / "long" / name / "video.mp4"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial_path = path.with_name(".video.mp4")
+        words = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
+        words += ["-stream_loop", str(round(2 * minutes) - 1), "-i", str(original)]
+        words += ["-c", "copy", str(partial_path)]
+        subprocess.run(words, check=True)
+        partial_path.rename(path)
+    return path
 
 
 def prepare_small_clips(folder: Path, *, clips: int, short_side_px: int) -> Path:
@@ -94,7 +116,7 @@ def prepare_small_clips(folder: Path, *, clips: int, short_side_px: int) -> Path
     return out
 
 
-def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
+def _encode_originals(corpus: Corpus, form: str, seconds: float, videos: int | None = None) -> None:
     """Encode one video of each phantom source: x264 medium, CRF 20, a keyframe every 250 frames."""
     folder = corpus.originals / form
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +132,7 @@ def _encode_originals(corpus: Corpus, form: str, seconds: float) -> None:
     width, height, fps = ORIGINALS[form]
     fitted = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
 
-    for source, video in firsts.items():
+    for source, video in islice(firsts.items(), videos):
         path = folder / f"{source.removeprefix('phantom-')}.mp4"
         if path.exists():
             continue

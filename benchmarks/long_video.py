@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contenders.memory_use import tree_anonymous_mb
-from corpus import Corpus, prepare_originals
+from corpus import Corpus, lengthened, prepare_originals
 
 from surgrec.cli import parse
 
@@ -56,8 +56,9 @@ class Built(NamedTuple):
 def main(config: LongVideo) -> None:
     """Measure and print."""
     corpus = Corpus(folder=config.folder)
-    prepare_originals(corpus, [FORM])
-    video = lengthened(corpus, config.minutes)
+    prepare_originals(corpus, [FORM], videos=1)
+    original = min((corpus.originals / FORM).glob("*.mp4"))
+    video = lengthened(corpus, original, config.minutes)
     print(f"{FORM}: {video.stat().st_size / 1e6:.0f} MB, {config.minutes:g} minutes")
 
     counts = (1, config.workers)
@@ -75,23 +76,9 @@ def main(config: LongVideo) -> None:
         f"{config.workers} workers are {middle:.2f} ({lowest:.2f} to {highest:.2f}) times as fast"
     )
     if config.longer:
-        long = build(lengthened(corpus, config.minutes * config.longer), config.workers)
+        long = build(lengthened(corpus, original, config.minutes * config.longer), config.workers)
         print(f"  {config.longer} times as long, {config.workers} workers: {long}")
         print(f"memory: {builds[config.workers][-1].memory_mb:.0f} and {long.memory_mb:.0f} MB")
-
-
-def lengthened(corpus: Corpus, minutes: float) -> Path:
-    """Return a video that repeats an original up to a length, without encoding it again."""
-    path = corpus.folder / "long" / f"{minutes:g}-minutes" / "video.mp4"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        original = next(iter(sorted((corpus.originals / FORM).glob("*.mp4"))))
-        partial_path = path.with_name(".video.mp4")
-        words = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-stream_loop", "-1"]
-        words += ["-i", str(original), "-t", str(minutes * 60), "-c", "copy", str(partial_path)]
-        subprocess.run(words, check=True)
-        partial_path.rename(path)
-    return path
 
 
 def build(video: Path, workers: int) -> Built:
