@@ -111,6 +111,9 @@ def decode_clip(
 ) -> UInt8[Tensor, "t c h w"]:
     """Decode the frames that are on screen at given times, cropped to a box.
 
+    A clip that cannot be decoded is tried once more: while memory is short, FFmpeg may call good
+    data invalid, and another thread may have freed memory since.
+
     Args:
         mp4: The stored clip.
         times: Seconds from the start of the stored clip.
@@ -126,6 +129,15 @@ def decode_clip(
             decoded.
         MachineError: Memory ran out.
     """
+    try:
+        return _decode_once(mp4, times, box, num_frames, key)
+    except SampleError:
+        return _decode_once(mp4, times, box, num_frames, key)
+
+
+def _decode_once(
+    mp4: bytes, times: Float64[np.ndarray, " t"], box: Box, num_frames: int, key: str
+) -> UInt8[Tensor, "t c h w"]:
     video_decoder, fixed_crop = torchcodec_classes()
     try:
         decoder = video_decoder(

@@ -213,6 +213,24 @@ for spare_mb in (0, 1, 2, 4, 8, 16, 32, 64):
     assert "MachineError alpha: the clip cannot be decoded because the machine ran" in run.stdout
 
 
+def test_a_lack_of_memory_that_has_passed_is_no_bad_sample(
+    mp4: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg says so of good data without memory; another thread has freed some since."""
+    right = decode(mp4, [0.0, 1.0])
+    real, failures = torchcodec_classes(), ["Invalid data found when processing input"]
+
+    def failing_once(*arguments: object, **options: object) -> object:
+        if failures:
+            raise RuntimeError(failures.pop())
+        return real[0](*arguments, **options)
+
+    classes = (failing_once, real[1])
+    monkeypatch.setattr("surgrec.clips._decode.torchcodec_classes", lambda: classes)
+    assert torch.equal(decode(mp4, [0.0, 1.0]), right)
+    assert failures == []
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -1,5 +1,7 @@
 """Read-ahead, cache and retries never change the content of batches."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -202,3 +204,46 @@ def test_a_lack_of_memory_stops_the_loader_in_a_sentence(tiny_corpus: Path, work
     dataset = make_dataset(tiny_corpus, NoMemory, num_workers=workers)
     with pytest.raises(MachineError, match=r"a batch cannot be made because the machine ran out"):
         list(clip_batches(dataset, SAMPLER))
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from surgrec.clips import AugmentConfig, ClipDataset, ClipSampling, LoaderConfig
+from surgrec.clips._dataset import BatchRequest
+from surgrec.errors import MachineError
+from surgrec.shards import open_corpus
+from surgrec.stream import Mixture, Stream
+
+stream = Stream(open_corpus(sys.argv[1]), Mixture(), seed=5)
+loader = LoaderConfig(num_workers=0, decode_threads=2, fetch_threads=1)
+dataset = ClipDataset(stream, ClipSampling(num_frames=8, fps=4.0), AugmentConfig(), loader)
+make = lambda: dataset.batch_or_error(BatchRequest(tuple(range(16)), all_threads=True))
+kept = [make()]
+assert not kept[0].quarantined
+for spare_kb in (0, 64, 256, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10):
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (spare_kb << 10), -1))
+    for _ in range(20):
+        batch = make()
+        kept.append(batch)
+        if isinstance(batch, MachineError):
+            break
+        assert not batch.quarantined, batch.quarantined
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    print(type(batch).__name__, str(batch)[:200] if isinstance(batch, Exception) else "")
+"""
+
+
+@pytest.mark.slow
+def test_no_sample_is_replaced_while_a_loader_lacks_memory(tiny_corpus: Path) -> None:
+    """The address space of a process that makes batches is limited at several sizes."""
+    run = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(tiny_corpus)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "because the machine ran out of memory" in run.stdout
