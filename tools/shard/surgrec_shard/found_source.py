@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from surgrec.annotations import LabelFiles, fill
+import numpy as np
+
+from surgrec.annotations import LabelFiles, LabelMapping, fill
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.manifest import Split, Video
 from surgrec.picture_folder import sort_pictures
 from surgrec.recordings import BadVideoError
-from surgrec.recordings.picture_files import PictureFiles, number_of
+from surgrec.recordings.picture_files import PictureFiles, number_of, usual_step
 from surgrec.text import counted
 from surgrec.user_patterns import NamedPattern
 from surgrec.video_folder import (
@@ -231,9 +233,21 @@ def _on_pictures(preset: Preset, recording: FoundRecording, rate: float) -> tupl
             skipped = round((first - preset.first_picture) / rate * mapping.fps)
             mapping = replace(mapping, origin=mapping.origin + skipped)
         elif mapping.unit == "frame":
-            mapping = replace(mapping, origin=mapping.origin + first, fps=rate)
+            mapping = _at_pictures(mapping, recording.pictures, rate)
         moved.append(replace(files, mapping=mapping))
     return tuple(moved)
+
+
+def _at_pictures(
+    mapping: LabelMapping, pictures: Sequence[tuple[int, Path]], rate: float
+) -> LabelMapping:
+    """Return a mapping in which the label of a picture holds until the next picture."""
+    mapping = replace(mapping, origin=mapping.origin + pictures[0][0], fps=rate)
+    step = usual_step(np.array([number for number, _ in pictures], dtype=np.int64))
+    if not mapping.has_ticks or mapping.every != 1 or mapping.every_s or step == 1:
+        return mapping
+    grammar = "ticks" if mapping.grammar == "frames" else mapping.grammar
+    return replace(mapping, grammar=grammar, every=float(step))
 
 
 def _matches(preset: Preset, files: FolderFiles) -> tuple[list[_Match], list[LeftOut]]:
