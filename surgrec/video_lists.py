@@ -17,6 +17,13 @@ _WORDS = {
     ",": re.compile(r'\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^",][^,]*?))\s*(?:,|$)'),
 }
 
+_HEADERS = [
+    [first, *middle, last]
+    for first in ("path", "file", "filename", "video", "video_path", "name")
+    for middle in ([], ["start", "end"])
+    for last in ("label", "class", "target", "y")
+]
+
 
 @dataclass(kw_only=True)
 class ListedVideo:
@@ -55,6 +62,12 @@ def read_video_list(
             continue
         place = f"{path}, line {number}"
         words = _split(line, words_of, place)
+        if not videos and [word.lower() for word in words] in _HEADERS:
+            raise ManifestError(
+                f"{place}: {cut(line.strip())!r} looks like a header, and a list of videos has "
+                "none; remove the line, or give a table with all columns of a manifest as "
+                "--manifest"
+            )
         if len(words) not in (2, 4) or not words[0]:
             raise ManifestError(
                 f"{place}: {cut(line.strip())!r} has {len(words)} words; write `path label` or "

@@ -380,3 +380,10 @@ def test_nul_bytes_in_a_manifest_are_named(tmp_path: Path) -> None:
     manifest.write_bytes(b"path,source,domain,case,split\na\0.mp4,lap,open,,train\n")
     sentence = refusal(run_here("build", "--manifest", manifest, "--out", tmp_path / "corpus"))
     assert f"{manifest}, line 2: the file has NUL bytes" in sentence
+
+
+def test_a_header_of_a_list_of_videos_is_named(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\nop1/a.mp4,3\n")
+    words = ("--source", "lap", "--domain", "laparoscopy", "--case_from", "^(op.)/")
+    run = run_here("build", "--video_list", tmp_path / "list.csv", "--out", tmp_path / "c", *words)
+    assert "line 1: 'path,label' looks like a header" in refusal(run)
