@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from surgrec_shard.private import PrivateFolder, default_private_folder
 from surgrec_shard.verify import verify
 
+from surgrec.shards import CorpusFile
 from surgrec.storage import open_store
 from tests.support.tool import QUICK, refusal, run_here, run_tool, same_key, surgrec_here
 from tests.surgrec_shard.conftest import Hospital
@@ -68,8 +70,23 @@ def test_a_missing_bucket_is_reported_before_anything_is_encoded(
     sentence = refusal(run_here(*build))
     assert "s3://nowhere-bucket/corpus" in sentence
     assert "a bucket that does not exist" in sentence
-    assert [path.name for path in tmp_path.rglob("*.private")] == ["nowhere-bucket-corpus.private"]
+    (folder,) = tmp_path.rglob("*.private")
+    assert folder.name == "nowhere-bucket%2Fcorpus.private"
     assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_a_private_folder_with_an_earlier_name_stays_with_its_corpus(
+    s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    store = open_store(f"{s3_address}/a/b")
+    place = store.address.partition("://")[2]
+    earlier = tmp_path / "surgrec" / f"{place.replace('/', '-')}.private"
+    key = PrivateFolder(earlier).fingerprint
+    CorpusFile(key=key).write(store)
+    other = open_store(f"{s3_address}/a-b")
+    assert default_private_folder(store) == earlier
+    assert default_private_folder(other).name == f"{place.replace('/', '%2F')[:-5]}a-b.private"
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,16 @@ def test_the_private_folder_of_a_bucket_does_not_depend_on_the_current_folder(
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         found.add(default_private_folder(open_store("s3://corpora/surgery/1")))
-    assert found == {tmp_path / "home/.local/share/surgrec/corpora-surgery-1.private"}
+    assert found == {tmp_path / "home/.local/share/surgrec/corpora%2Fsurgery%2F1.private"}
     assert default_private_folder(open_store("out")) == tmp_path / "b" / "out.private"
+
+
+def test_addresses_with_a_dash_for_a_slash_have_other_private_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    addresses = ("s3://lab/b-c", "s3://lab/b/c", "s3://lab-b/c", "s3://lab/b%2Fc", "s3://lab-b-c")
+    assert len({default_private_folder(open_store(each)) for each in addresses}) == 5
 
 
 def test_without_a_home_the_private_folder_of_a_bucket_must_be_named(

@@ -234,15 +234,24 @@ def default_private_folder(store: Store) -> Path:
     """Return the private folder of a corpus, if none is given.
 
     It is beside a local corpus, and in the user's data folder for an object store: the current
-    folder may be another one in the next build.
+    folder may be another one in the next build. A folder of an earlier version, whose name may
+    stand for several addresses, is used only if the corpus was built with its key.
 
     Raises:
         ConfigError: The user has no home folder.
     """
     if store.is_local:
         return Path(store.address.rstrip("/") + ".private")
-    name = store.address.partition("://")[2].strip("/").replace("/", "-")
-    return _data_folder(store) / "surgrec" / f"{name}.private"
+    place = store.address.partition("://")[2].strip("/")
+    folders = _data_folder(store) / "surgrec"
+    earlier = folders / f"{place.replace('/', '-')}.private"
+    if (earlier / _KEY_FILE).is_file():
+        corpus = CorpusFile.read(store)
+        if corpus and corpus.key == PrivateFolder(earlier).fingerprint:
+            return earlier
+
+    bucket, _, prefix = place.replace("%", "%25").partition("/")
+    return folders / f"{bucket}%2F{prefix.replace('/', '%2F')}.private"
 
 
 def _data_folder(store: Store) -> Path:
