@@ -81,7 +81,7 @@ def select_files(
     skipped = {path for glob in excluded for path in glob.matched}
     files = open_archives(files, skipped.__contains__)
 
-    unsearched = [each.path for each in files.left_out]
+    unsearched = [*(each.path for each in files.left_out), *files.hidden_paths]
     for glob in (*included, *excluded):
         # Each glob sees each file. A folder that cannot be opened may hold files to include.
         glob.find(files.folder, files.paths + (unsearched if glob in excluded else []))
@@ -115,4 +115,9 @@ def select_files(
         )
         for (reason, glob_text), kinds in counts.items()
     ]
-    return replace(files, paths=paths, left_out=left_out, excluded=reasons)
+    hidden_paths = [
+        path for path in files.hidden_paths if not any(path in glob.matched for glob in excluded)
+    ]
+    return replace(
+        files, paths=paths, left_out=left_out, hidden_paths=hidden_paths, excluded=reasons
+    )

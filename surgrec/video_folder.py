@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,8 +30,9 @@ from surgrec.recordings.content import (
     is_dicom_video,
     may_be_video,
 )
-from surgrec.recordings.picture_files import PictureFiles
+from surgrec.recordings.picture_files import PICTURE_SUFFIXES, PictureFiles
 from surgrec.regular_files import check_regular
+from surgrec.text import counted
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset((
@@ -65,6 +66,8 @@ _COMPANIONS = frozenset((
 # fmt: on
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
+_FORK = "._"
+"""Beginning of the names of files with metadata that macOS writes beside others."""
 NO_SUFFIX = "without a suffix"
 """Name for the suffix of files that have none."""
 _UNKNOWN = (
@@ -98,6 +101,8 @@ class FolderFiles:
     """Folders that cannot be opened, and those that were searched by another path."""
     hidden: int = 0
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
+    hidden_paths: list[Path] = field(default_factory=list)
+    """Those of them that are not in an archive."""
     excluded: list[LeftOut] = field(default_factory=list)
     """For each reason of the user, one entry with the number of files."""
     members: dict[Path, Member] = field(default_factory=dict)
@@ -122,6 +127,9 @@ class FoundVideos:
     """Number of files that are no videos, such as text and pictures, by suffix."""
     excluded: list[LeftOut] = field(default_factory=list)
     """Files that the user excluded: for each reason, one entry with their number."""
+    beside: list[LeftOut] = field(default_factory=list)
+    """What a search for videos does not take, although it may be one: pictures, with one entry for
+    each folder, and hidden videos."""
 
     def counts(self) -> Iterator[str]:
         """Yield a sentence about the files that are no videos, and one about hidden ones."""
@@ -171,7 +179,7 @@ def files_below(folder: Path) -> FolderFiles:
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; give the folder of the recordings")
 
-    paths, left_out, hidden = [], [], 0
+    paths, left_out, hidden = [], [], []
     visited: dict[tuple[int, int], Path] = {}
     folders = [folder]
     while folders:
@@ -192,13 +200,15 @@ def files_below(folder: Path) -> FolderFiles:
         for entry in entries:
             path = parent / entry.name
             if entry.name.startswith("."):
-                hidden += 1
+                hidden.append(path)
             elif _is_folder(entry):
                 subfolders.append(path)
             else:
                 paths.append(path)
         folders += reversed(subfolders)
-    return FolderFiles(folder=folder, paths=paths, left_out=left_out, hidden=hidden)
+    return FolderFiles(
+        folder=folder, paths=paths, left_out=left_out, hidden=len(hidden), hidden_paths=hidden
+    )
 
 
 def open_archives(
@@ -255,6 +265,7 @@ def search_files(files: FolderFiles) -> FoundVideos:
         hidden=files.hidden,
         companions=dict(search.companions),
         excluded=files.excluded,
+        beside=[*_of_pictures(search.pictures), *_hidden_videos(files.hidden_paths)],
     )
 
     require_videos(found, "video file", "such as .mp4, .mkv, .avi or .mpg")
@@ -278,6 +289,46 @@ def require_videos(found: FoundVideos, what: str, such: str) -> None:
     )
 
 
+def _of_pictures(folders: Mapping[Path, int]) -> Iterator[LeftOut]:
+    """Yield an entry for each folder of pictures."""
+    for folder, count in folders.items():
+        detail = (
+            f"{counted(count, 'picture')} of this folder, in a search for videos; if they are the "
+            "frames of a video, build them with --frame_fps, else leave them out with --exclude"
+        )
+        yield LeftOut(path=folder, reason="pictures", detail=detail)
+
+
+def _hidden_videos(paths: Sequence[Path]) -> Iterator[LeftOut]:
+    """Yield an entry for each hidden video, and for each hidden folder with videos."""
+    remedy = "rename it without the dot to build it, or leave it out with --exclude"
+    for path in paths:
+        if not path.is_dir():
+            if _is_hidden_video(path):
+                detail = f"a hidden video, which is not taken; {remedy}"
+                yield LeftOut(path=path, reason="hidden", detail=detail)
+            continue
+
+        inside = (Path(parent) / name for parent, _, names in os.walk(path) for name in names)
+        if count := sum(map(_is_hidden_video, inside)):
+            detail = (
+                f"a hidden folder with {counted(count, 'video')}, which is not searched; {remedy}"
+            )
+            yield LeftOut(path=path, reason="hidden", detail=detail)
+
+
+def _is_hidden_video(path: Path) -> bool:
+    """Return whether a hidden file is a video, by its suffix or its first bytes."""
+    if path.name.startswith(_FORK):
+        return False
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    try:
+        return path.is_file() and begins_like_video(read_file(path, HEAD_BYTES)[0])
+    except (OSError, ArchiveError):
+        return False
+
+
 def printable_name(path: Path) -> str:
     r"""Return a path as text that is valid in UTF-8, in which different paths differ.
 
@@ -294,6 +345,8 @@ class _Search:
         self.taken: list[Path] = []
         self.left_out = list(files.left_out)
         self.companions: Counter[str] = Counter()
+        self.pictures: Counter[Path] = Counter()
+        """Number of pictures in each folder."""
         self._members = files.members
         self._unsure: list[tuple[Path, bool]] = []
         """Files of which the beginning does not tell, and whether they are of another kind if they
@@ -376,7 +429,10 @@ class _Search:
                     self._leave_out(path, "unknown", _UNKNOWN)
 
     def _count(self, path: Path) -> None:
-        self.companions[path.suffix.lower() or NO_SUFFIX] += 1
+        suffix = path.suffix.lower()
+        self.companions[suffix or NO_SUFFIX] += 1
+        if suffix in PICTURE_SUFFIXES:
+            self.pictures[path.parent] += 1
 
     def _leave_out(self, path: Path, reason: str, detail: str) -> None:
         self.left_out.append(LeftOut(path=path, reason=reason, detail=detail))

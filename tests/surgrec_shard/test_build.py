@@ -305,6 +305,8 @@ def test_videos_that_are_no_longer_listed_are_removed_by_a_flag_only(
     removed = run_here(*build, "--remove_unlisted", "true")
     assert removed.returncode == 0, removed.stderr
     assert "0 videos encoded" in removed.stderr
+    assert "cat: removed 1 video: " in removed.stderr
+    assert "Models: an encoder file records the videos" in removed.stderr
     corpus = json.loads((tmp_path / "corpus/corpus.json").read_text())
     assert (corpus["sources"]["cat"]["videos"], corpus["sources"]["lap"]["videos"]) == (1, 5)
     assert run_here("verify", tmp_path / "corpus", "--decode", "true").returncode == 0
@@ -485,3 +487,32 @@ def tables(corpus: Path) -> dict[str, str]:
         for name, digest in digests(corpus).items()
         if name.endswith((".parquet", ".json"))
     }
+
+
+def test_pictures_and_hidden_videos_have_rows_in_the_report(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    video = make_video(folder / "a.mp4", seconds=3)
+    for name in ("thumb/1.jpg", "thumb/2.PNG", "thumb/notes.txt", ".old/x/op.mp4", ".git/head"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(video.read_bytes() if path.suffix == ".mp4" else b"text")
+    shutil.copy(video, folder / ".b")
+    (folder / "._a.mp4").write_bytes(b"\0\5\x16\7")
+    build = (
+        *("build", "--videos", folder, "--source", "lap", "--domain", "laparoscopy"),
+        *("--out", tmp_path / "corpus", *QUICK),
+    )
+
+    built = run_here(*build)
+    assert built.returncode == 3, built.stderr
+    report = read_report(tmp_path / "corpus.private")
+    assert {name: row["status"] for name, row in report.items() if name != "a.mp4"} == {
+        "thumb": "pictures",
+        ".old": "hidden",
+        ".b": "hidden",
+    }
+    assert "2 pictures of this folder" in report["thumb"]["detail"]
+    assert "1 video, which is not searched; rename it" in report[".old"]["detail"]
+
+    globs = "['*.jpg', '*.PNG', '.old', '.b']"
+    assert run_here(*build, "--exclude", globs).returncode == 0

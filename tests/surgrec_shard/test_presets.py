@@ -407,3 +407,38 @@ def test_an_unknown_license_is_told_alike_in_all_presets(tmp_path: Path) -> None
     folder = write(tmp_path / "set", LAYOUTS["glenda"].tree)
     found = run_here("check-source", "glenda", folder).stdout
     assert "license: unknown: ask the authors" in found
+
+
+def test_a_label_of_sparse_pictures_holds_until_the_next_one(tmp_path: Path) -> None:
+    tree = {f"frames/CASE001/{number:09}.jpg": "" for number in (0, 30, 60)}
+    images = [
+        {"id": number, "video_name": "CASE001", "frame_num": number} for number in (0, 30, 60)
+    ]
+    rows = [{"id": each["id"], "image_id": each["id"], "phases": 3, "steps": 0} for each in images]
+    steps = [{"id": 0, "name": "Idle"}]
+    tree["annotations/grasp_long-term_train.json"] = json.dumps(
+        {"images": images, "steps_categories": steps, "annotations": rows}
+    )
+    folder = write(tmp_path, tree)
+
+    (video,) = videos_of_preset(read_preset("grasp"), folder, frame_fps=30.0).videos
+    labels = read_labels(video.labels, VideoClock(pictures_s=np.arange(3.0), end_s=3.0)).labels
+    assert [(label.task, label.start_s, label.end_s) for label in labels] == [
+        ("phase", 0, 3),
+        ("step", 0, 3),
+    ]
+
+
+def test_a_copy_of_hyper_kvasir_lacks_no_class(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path, LAYOUTS["hyper-kvasir"].tree, video)
+    totals = check_source(read_preset("hyper-kvasir"), folder).totals
+    assert [(each.what, each.expected) for each in totals if each.is_less] == [("videos", 373)]
+
+
+def test_published_folds_of_both_centers_are_offered() -> None:
+    splits = read_preset("multibypass140").splits
+    for fold in range(5):
+        names = splits[f"val-fold{fold}"].parts["val"].split()
+        centers = [name[:3] for name in dict.fromkeys(names)]
+        assert (centers.count("BBP"), centers.count("SBP")) == (10, 10)
+    assert read_preset("cholec80-cvs").splits["cvs"].status == "official"

@@ -30,7 +30,7 @@ from surgrec_shard.removal import purge_removed, unlisted_videos
 from surgrec_shard.saved_plans import SourcePlan, UnplannedVideo
 from surgrec_shard.twins import find_twins
 
-_NO_VIDEOS = frozenset(("not_in_preset", "no_split", "no_picture"))
+_NO_VIDEOS = frozenset(("not_in_preset", "no_split", "no_picture", "pictures", "hidden"))
 """Reasons of files that are left out and hide no video of the source."""
 
 
@@ -80,6 +80,8 @@ class BuildResult:
     """Number of videos that may be copies of each other, which the report names."""
     overlays: OverlaySummary | None = None
     """None: they were not looked for."""
+    removed: RemovedVideos = field(default_factory=RemovedVideos)
+    """Stored videos that are not listed any more."""
     other_corpora: list[str] = field(default_factory=list)
     """A sentence for each other corpus of the private folder that has removed videos."""
 
@@ -183,6 +185,7 @@ class Build:
             work=converging.work,
             twins=len(twins),
             overlays=overlays,
+            removed=removed,
             other_corpora=other_corpora,
         )
 

@@ -119,7 +119,8 @@ class Inputs:
         for line in found.counts():
             tell(line)
         videos = videos_of_folder(found, self.metadata)
-        return ChosenVideos(videos=videos, left_out=found.left_out, noted=found.excluded)
+        left_out = [*found.left_out, *found.beside]
+        return ChosenVideos(videos=videos, left_out=left_out, noted=found.excluded)
 
     def _of_list(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.video_list is not None

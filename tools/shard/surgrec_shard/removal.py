@@ -19,6 +19,18 @@ from surgrec_shard.publish import remove_unlisted
 from surgrec_shard.purge import files_of_others, of_other_corpora, purge
 from surgrec_shard.saved_plans import SavedPlans, SourcePlan
 
+NOT_REACHED = """
+What this command does not reach:
+- Versions in a bucket that keeps them: delete the noncurrent versions below the corpus.
+- Copies, replicas and backups of the corpus and of the private folder.
+- Caches on nodes: delete the folders of loader.cache_dir and of $SURGREC_CACHE.
+- Features: extract them again from the changed corpus, and delete the old tables and results.
+- Models: an encoder file records the videos that it was trained on. Train again without them, or
+  state that the model saw them.
+- The files of the videos, and their rows in the manifest: the next build of a list that has them
+  takes them again.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:

@@ -19,6 +19,7 @@ from surgrec_shard.groups import PackSettings
 from surgrec_shard.inputs import Inputs
 from surgrec_shard.overlay_report import OverlaySummary
 from surgrec_shard.private import PrivateFolder, default_private_folder
+from surgrec_shard.removal import NOT_REACHED
 
 _SHOWN_FAILURES = 20
 _SHOWN_OVERLAYS = 5
@@ -68,7 +69,7 @@ def build(
         manifest: CSV file, or JSON lines, that lists videos. Required columns: path, source,
             domain, case, split.
             Optional columns: patient, procedure, view, license, labels, mapping, public, fps,
-            drop.
+            drop, mask.
         videos: Folder to search for videos, instead of a manifest. Needs --source and --domain.
             Videos are recognized by their content. Linked folders are searched too, hidden ones are
             not.
@@ -101,7 +102,7 @@ def build(
             them.
         private: Folder for the key, the names behind the pseudonyms, and reports with paths. Never
             share it. Default: CORPUS.private beside a local corpus,
-            ~/.local/share/surgrec/BUCKET-PREFIX.private for an object store.
+            ~/.local/share/surgrec/BUCKET%2FPREFIX.private for an object store.
         work: Folder for unfinished work, preferably on a fast local disk. Default: inside
             --private.
         workers: Videos encoded at once; 0: one per core. A long video has several decoders where a
@@ -227,6 +228,17 @@ def _print_overlays(overlays: OverlaySummary, *, is_masked: bool) -> None:
         say(f"  {len(overlays.shared) - _SHOWN_OVERLAYS} more")
 
 
+def _print_removed(result: BuildResult) -> None:
+    """Print the videos that --remove_unlisted removed, and what it does not reach."""
+    for source, names in result.removed.videos.items():
+        words = ", ".join(names) or "none stored"
+        say(escape(f"{source}: removed {counted(len(names), 'video')}: {words}"))
+    for sentence in result.other_corpora:
+        say(escape(sentence))
+    if result.removed.videos:
+        say(NOT_REACHED.strip())
+
+
 def _print_result(result: BuildResult, store: Store, *, is_masked: bool) -> None:
     for failure in result.failures[:_SHOWN_FAILURES]:
         say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
@@ -242,8 +254,7 @@ def _print_result(result: BuildResult, store: Store, *, is_masked: bool) -> None
             f"{result.twins} videos may be copies of each other, by name and length; the report "
             "names them"
         )
-    for sentence in result.other_corpora:
-        say(escape(sentence))
+    _print_removed(result)
     if result.overlays:
         _print_overlays(result.overlays, is_masked=is_masked)
     for name, entry in result.corpus.sources.items():

@@ -11,19 +11,7 @@ from surgrec.terminal import escape, say, stage_progress
 from surgrec.text import counted
 from surgrec_shard.convergence import Places
 from surgrec_shard.private import PrivateFolder, default_private_folder
-from surgrec_shard.removal import Removal, Removed, Selection
-
-_ELSEWHERE = """
-What this command does not reach:
-- Versions in a bucket that keeps them: delete the noncurrent versions below the corpus.
-- Copies, replicas and backups of the corpus and of the private folder.
-- Caches on nodes: delete the folders of loader.cache_dir and of $SURGREC_CACHE.
-- Features: extract them again from the changed corpus, and delete the old tables and results.
-- Models: an encoder file records the videos that it was trained on. Train again without them, or
-  state that the model saw them.
-- The files of the videos, and their rows in the manifest: the next build of a list that has them
-  takes them again.
-"""
+from surgrec_shard.removal import NOT_REACHED, Removal, Removed, Selection
 
 
 def remove(
@@ -94,4 +82,4 @@ def _print(removed: Removed) -> None:
         say(escape(sentence))
     for path in removed.originals:
         say(escape(f"not removed: {path}"))
-    say(_ELSEWHERE.strip())
+    say(NOT_REACHED.strip())
