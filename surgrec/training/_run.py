@@ -250,14 +250,15 @@ class Run:
         start_tracker(
             self.accelerator, self.config.log.tracker, self.config.run_dir, self.first_step
         )
+
+        # Every rank measures clips of its own, so it needs the loaded weights before.
+        checkpoint_activations(objective, self.config.activation_checkpointing)
+        self._spread()
         self._monitor.begin(encoder, self.first_step, pretrained=self._init_from is not None)
         self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
         self._agreed_stop = AgreedStop(self._stop, open_store(), self.device)
 
-        checkpoint_activations(objective, self.config.activation_checkpointing)
-
         # Never prepare the loader: its batches already are one rank's.
-        self._spread()
         if is_sharded(objective):
             return objective, self.accelerator.prepare(optimizer)
         model, optimizer = self.accelerator.prepare(objective, optimizer)
