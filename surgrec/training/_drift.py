@@ -20,7 +20,6 @@ from accelerate.utils import gather_object
 from jaxtyping import Float32
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import CheckpointError, ConfigError, SampleError
@@ -34,6 +33,7 @@ from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.training._launch import Precision
 from surgrec.training._ranks import on_main
+from surgrec.training._sharding import whole_encoder
 
 REFERENCE_FILE = "drift_reference.safetensors"
 """Name of the file with the features of the start in a run folder."""
@@ -170,10 +170,10 @@ class Drift:
         self, encoder: Encoder, clips: Sequence[tuple[str, str]]
     ) -> list[Float32[Tensor, " d"] | None]:
         """Return the feature of each clip; None if it is gone or cannot be decoded."""
-        rank, ranks = share_of_rank(self.accelerator, encoder)
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         own = [(clip, self._sample(*clip)) for clip in clips[rank::ranks]]
         present = [sample for _, sample in own if sample is not None]
-        with frozen(encoder, self.sampling) as encoder_:
+        with frozen(whole_encoder(encoder), self.sampling) as encoder_:
             found = iter(features_of_clips(present, self.stream.sources, encoder_, self.precision))
         share = [None if sample is None else _unless_bad(next(found)) for _, sample in own]
         shares = gather_object([share]) if ranks > 1 else [share]
@@ -202,16 +202,6 @@ class Drift:
         partial = self.path.with_name(self.path.name + ".partial")
         save_file({_FEATURES: reference.features}, partial, metadata={_HEADER: json.dumps(header)})
         partial.replace(self.path)
-
-
-def share_of_rank(accelerator: Accelerator, encoder: Encoder) -> tuple[int, int]:
-    """Return number and count of the shares of a measurement, of which this rank makes one.
-
-    A forward pass of a sharded encoder is a collective, so each rank makes all of them.
-    """
-    if any(isinstance(parameter, DTensor) for parameter in encoder.parameters()):
-        return 0, 1
-    return accelerator.process_index, accelerator.num_processes
 
 
 def linear_cka(x: Float32[Tensor, "n d"], y: Float32[Tensor, "n e"]) -> float:

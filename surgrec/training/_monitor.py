@@ -21,15 +21,16 @@ from surgrec.runs import RunFiles, Watched, append_rows, read_watched
 from surgrec.runs.alarms import find_alarms, kept_rows
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
-from surgrec.training._drift import Drift, share_of_rank
+from surgrec.training._drift import Drift
 from surgrec.training._ranks import on_main
 from surgrec.training._run_config import RunConfig
+from surgrec.training._sharding import whole_encoder
 
 BEST_ENCODER_FILE = "encoder_best.safetensors"
 """Name of the encoder with the best score of the probe in a run folder."""
 
-WriteBest = Callable[[int, Path, Mapping[str, Any]], None]
-"""Writes the encoder after some steps to a path, with a record of its score."""
+WriteBest = Callable[[Encoder, int, Path, Mapping[str, Any]], None]
+"""Writes a whole encoder after some steps to a path, with a record of its score."""
 
 
 @dataclass(kw_only=True)
@@ -167,8 +168,9 @@ class Monitor:
         """Score the encoder, and keep it if it is the best so far."""
         assert self.probe is not None
         probe, began = self.probe, time.perf_counter()
-        rank, ranks = share_of_rank(self.accelerator, encoder)
-        share = probe.features(encoder, rank=rank, ranks=ranks)
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        measured = whole_encoder(encoder)
+        share = probe.features(measured, rank=rank, ranks=ranks)
         shares = gather_object([share]) if ranks > 1 else [share]
 
         scores = on_main(self.accelerator, lambda: probe.scores(shares))
@@ -182,7 +184,10 @@ class Monitor:
         }
         if is_best:
             record = {"score": row["score"], "step": done, "identity": probe.identity}
-            self.write_best(done, self._best_file, record)
+            on_main(
+                self.accelerator,
+                lambda: self.write_best(measured, done, self._best_file, record),
+            )
         self._probes.append(row)
         on_main(self.accelerator, lambda: self._write(RunFiles(self.config.run_dir).probe, row))
 

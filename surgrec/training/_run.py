@@ -59,7 +59,6 @@ from surgrec.training._sharding import (
     place_moments,
     receive_weights,
     shard_training,
-    whole,
     without_exchange,
 )
 from surgrec.training._stop import AgreedStop, StopRequest
@@ -487,18 +486,11 @@ class Run:
         if self.first_step and encoder_step(path) != self.first_step:
             save_encoder(self._encoder, path, self._provenance(self.first_step)())
 
-    def _write_best(self, done: int, path: Path, record: Mapping[str, Any]) -> None:
-        """Write the encoder after `done` steps with the record of its score. A collective."""
-        tensors = {name: whole(tensor) for name, tensor in self._encoder.state_dict().items()}
-        on_main(
-            self.accelerator,
-            lambda: write_encoder_file(
-                path,
-                self._encoder.config,
-                tensors,
-                {**self._provenance(done)(), "probe": dict(record)},
-            ),
-        )
+    def _write_best(
+        self, encoder: Encoder, done: int, path: Path, record: Mapping[str, Any]
+    ) -> None:
+        """Write the encoder after `done` steps with the record of its score."""
+        save_encoder(encoder, path, {**self._provenance(done)(), "probe": dict(record)})
 
     def _begin_save(self, snapshot: Snapshot) -> None:
         """Let a thread write the checkpoint and the encoder file."""

@@ -87,6 +87,26 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def whole_encoder(encoder: Encoder) -> Encoder:
+    """Return a whole copy of a sharded encoder on this rank's device; any other one as it is.
+
+    Forward passes of the copy are no collectives, so a rank can measure clips of its own. The copy
+    takes the memory of the encoder's weights. A collective, if the encoder is sharded.
+    """
+    if not is_sharded(encoder):
+        return encoder
+    with torch.device("meta"):
+        copy = Encoder(encoder.config)
+    for name, part in copy.named_modules():
+        original = encoder.get_submodule(name)
+        for key, parameter in original.named_parameters(recurse=False):
+            part.register_parameter(key, nn.Parameter(whole(parameter), requires_grad=False))
+        for key, buffer in original.named_buffers(recurse=False):
+            setattr(part, key, buffer)
+    return copy
+
+
+@torch.no_grad()
 def receive_weights(modules: Iterable[nn.Module]) -> None:
     """Give the weights of the main process to all ranks. A collective."""
     for module in modules:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from surgrec.models import encoder_provenance, read_encoder
 from surgrec.runs import read_rows
 from tests.support.processes import ROOT
 from tests.support.sharded_program import RESAVED
 
 pytestmark = pytest.mark.slow
+MEASURED = [("probe.jsonl", "score"), ("drift.jsonl", "cosine")]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,8 @@ def folder(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def column(run_dir: Path, name: str) -> list[float]:
-    return [row[name] for row in read_rows(run_dir / "metrics.jsonl")]
+def column(path: Path, name: str) -> list[float]:
+    return [row[name] for row in read_rows(path)]
 
 
 @pytest.mark.parametrize(("name", "rounding"), [("jepa", 1e-5), ("mae", 1e-3)])
@@ -38,9 +40,9 @@ def test_losses_and_gradient_norms_do_not_depend_on_the_sharding(
     """Parts, recomputed activations and clipping are used in all runs; the MAE's are in bf16."""
     whole, sharded = folder / f"{name}-none", folder / f"{name}-full"
     for key in ("loss", "gradient_norm"):
-        expected = column(whole, key)
+        expected = column(whole / "metrics.jsonl", key)
         assert len(set(expected)) == 4, "the weights move"
-        found = column(sharded, key)
+        found = column(sharded / "metrics.jsonl", key)
         assert found == pytest.approx(expected, rel=rounding), (found, expected)
     encoders = [load_file(run_dir / "encoder.safetensors") for run_dir in (whole, sharded)]
     assert encoders[0].keys() == encoders[1].keys()
@@ -49,12 +51,48 @@ def test_losses_and_gradient_norms_do_not_depend_on_the_sharding(
 
 
 def test_a_sharded_run_goes_on_bit_for_bit(folder: Path) -> None:
-    assert column(folder / "jepa-cut", "loss") == column(folder / "jepa-full", "loss")
+    losses = [column(folder / name / "metrics.jsonl", "loss") for name in ("jepa-cut", "jepa-full")]
+    assert losses[0] == losses[1]
     names = ["objective.safetensors", "target_encoder.safetensors", "optimizer.safetensors"]
     for name in names:
         path = Path("checkpoints/step-00000004") / name
         expected = (folder / "jepa-full" / path).read_bytes()
         assert (folder / "jepa-cut" / path).read_bytes() == expected
+
+
+def test_probe_and_drift_of_a_sharded_run_equal_those_of_an_unsharded_one(folder: Path) -> None:
+    """Each rank measures clips of its own, with a whole copy of the encoder."""
+    whole, sharded = folder / "watched-none", folder / "watched-full"
+    probes, drifts = (column(whole / name, key) for name, key in MEASURED)
+    assert len(probes) == 3
+    assert 1 > drifts[0] > drifts[1] > 0, "the weights move"
+    assert column(sharded / "probe.jsonl", "score") == pytest.approx(probes, abs=1e-6)
+    assert column(sharded / "drift.jsonl", "cosine") == pytest.approx(drifts, rel=1e-5)
+
+    best = [run_dir / "encoder_best.safetensors" for run_dir in (whole, sharded)]
+    records = [encoder_provenance(path) for path in best]
+    assert records[0]["step"] == records[1]["step"]
+    assert records[0]["probe"]["score"] == pytest.approx(records[1]["probe"]["score"], abs=1e-6)
+    tensors = [read_encoder(path).state_dict() for path in best]
+    assert tensors[0].keys() == tensors[1].keys()
+    for key, tensor in tensors[0].items():
+        assert tensor.sub(tensors[1][key]).abs().max() < 1e-4, key
+
+
+@pytest.mark.parametrize("sharding", ["none", "full"])
+@pytest.mark.parametrize(("name", "key"), MEASURED)
+def test_a_resumed_start_measures_the_weights_of_its_checkpoint_on_every_rank(
+    folder: Path, sharding: str, name: str, key: str
+) -> None:
+    undisturbed = column(folder / f"watched-{sharding}" / name, key)
+    assert column(folder / f"watched-cut-{sharding}" / name, key) == undisturbed[-2:]
+
+
+def test_a_checkpoint_of_four_ranks_loads_on_two(folder: Path) -> None:
+    step = Path("checkpoints/step-00000002")
+    original, saved = folder / "jepa-four" / step, folder / "saved-four-to-two" / step
+    for path in original.glob("*.safetensors"):
+        assert (saved / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 @pytest.mark.parametrize(("ranks", "sharding"), RESAVED)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from surgrec.training import Checkpoints, Run
 from surgrec.training._sharding import local
+from tests.support.evaluations import write_labels
 from tests.support.in_process import train
 
 MOVING = [
@@ -23,6 +24,12 @@ MOVING = [
 LEAN = ["--accumulation", 2, "--activation_checkpointing", "full"]
 PRECISION = {"jepa": ["--precision", "no"], "mae": ["--precision", "bf16"]}
 STEPS = ["--steps", 4, "--save_every", 2]
+SHARDINGS = ("none", "full")
+WATCHED = [
+    *("--probe.every", 2, "--probe.clips", 60, "--drift.every", 2, "--drift.clips", 8),
+    *("--encoder.crop_px", 32, "--encoder.num_frames", 4, "--encoder.width", 48),
+    *("--encoder.depth", 2),
+]
 RESAVED = [(1, "full"), (2, "none"), (2, "full"), (4, "none"), (4, "full")]
 """Ranks and sharding of starts that load a checkpoint of two sharded ranks and save it again."""
 
@@ -73,11 +80,35 @@ def start_and_save(shards: int, out: Path, corpus: Path, run_dir: Path, *options
     train("jepa", corpus, run_dir, *options)
 
 
+def watched_runs(corpus: Path, folder: Path) -> None:
+    """Probe a run with and without sharding, and again in a start that goes on in the middle."""
+    labeled = Path(shutil.copytree(corpus, folder / "labeled"))
+    write_labels(labeled)
+    split = folder / "split.yaml"
+    split.write_text(
+        "name: sources\ntrain: {sources: [alpha, gamma]}\ntest: {sources: [beta]}\n",
+        encoding="utf-8",
+    )
+    options = [*MOVING, *STEPS, "--precision", "no", *WATCHED]
+    options += ["--probe.corpus", labeled, "--probe.split", split]
+    for sharding in SHARDINGS:
+        run_dir, cut = folder / f"watched-{sharding}", folder / f"watched-cut-{sharding}"
+        words = [*options, "--sharding", sharding]
+        on_ranks(2, partial(train, "mae", labeled, run_dir, *words))
+
+        # Measurements of the step that the start goes on from are due again.
+        shutil.copytree(run_dir, cut)
+        shutil.rmtree(cut / "checkpoints/step-00000004")
+        (cut / "probe.jsonl").unlink()
+        (cut / "drift.jsonl").unlink()
+        on_ranks(2, partial(train, "mae", labeled, cut, *words, "--resume", "true"))
+
+
 def main() -> None:
     """Run everything; the test reads the run folders."""
     corpus, folder = Path(sys.argv[1]), Path(sys.argv[2])
     for name in ("jepa", "mae"):
-        for sharding in ("none", "full"):
+        for sharding in SHARDINGS:
             run_dir = folder / f"{name}-{sharding}"
             options = [*MOVING, *LEAN, *STEPS, *PRECISION[name], "--sharding", sharding]
             on_ranks(2, lambda: train(name, corpus, run_dir, *options))  # noqa: B023
@@ -89,6 +120,16 @@ def main() -> None:
     resumed = [*MOVING, *STEPS, *PRECISION["jepa"], "--resume", "true"]
     options = [*resumed, *LEAN, "--sharding", "full"]
     on_ranks(2, lambda: train("jepa", corpus, cut, *options))
+
+    watched_runs(corpus, folder)
+
+    # A run of four ranks.
+    four = [*MOVING, *STEPS, *PRECISION["jepa"], "--steps", 2, "--sharding", "full"]
+    on_ranks(4, partial(train, "jepa", corpus, folder / "jepa-four", *four))
+    two = folder / "jepa-four-to-two"
+    shutil.copytree(folder / "jepa-four", two)
+    saved = partial(start_and_save, 2, folder / "saved-four-to-two", corpus, two, *four)
+    on_ranks(2, partial(saved, "--steps", 4, "--resume", "true"))
 
     for count, sharding in RESAVED:
         run_dir, out = folder / f"start-{count}-{sharding}", folder / f"saved-{count}-{sharding}"
