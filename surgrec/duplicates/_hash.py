@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt64
 
 from surgrec.duplicates._region import Region, Window, picture_region
 
-HASH_VERSION = 5
+HASH_VERSION = 6
 """Raise it with every change of a hash: here, in `_region.py`, or of the pictures per second."""
 HEIGHT_PX = 96
 """Height of the pictures that are hashed."""

@@ -1,11 +1,12 @@
 """The part of a video's pictures that shows the patient: without borders and dark corners."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from surgrec.circles import Circle, fit_circle
+from surgrec.circles import Circle, fit_circle, fit_stretch
 
 _SAMPLES = 400
 """Frames that the region is computed from."""
@@ -27,6 +28,19 @@ _ROUGHEST = 0.03
 """Typical distance of these points from the circle, as a share of its radius."""
 _LEAST_OUTSIDE = 0.03
 """Share of the picture that lies outside a circle."""
+_STRETCHES = (0.5, 2.0)
+"""Least and greatest width / height of a field: a copy may have another aspect ratio."""
+_CLEARLY_BETTER = 0.7
+"""Distance of the points from an ellipse, as a share of that from a circle, that shows one."""
+
+
+class _Field(NamedTuple):
+    """An ellipse: a circle in the picture whose rows are stretched."""
+
+    circle: Circle
+    """In rows that are `stretch` times as high."""
+    stretch: float
+    """Width / height of the ellipse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +77,8 @@ class Region:
 def picture_region(frames: UInt8[np.ndarray, "n h w"]) -> Region:
     """Return the lit rectangle of a video, or the largest square inside a lit circle.
 
-    It stays about the same if borders are cut or added.
+    It stays about the same if borders are cut or added. In a picture with another aspect ratio, the
+    circle is an ellipse, and the square the rectangle that shows the same.
 
     Args:
         frames: Gray pictures of one video.
@@ -73,9 +88,9 @@ def picture_region(frames: UInt8[np.ndarray, "n h w"]) -> Region:
 
     # The square inside a circle does not depend on how much of the circle a copy shows. Text on a
     # border lights few pixels of its rows.
-    circle = _circle(lit)
-    if circle is not None:
-        return _square_inside(circle, lit.shape[0], lit.shape[1])
+    field = _field(lit)
+    if field is not None:
+        return _square_inside(field, lit.shape[0], lit.shape[1])
     return _box(lit)
 
 
@@ -97,8 +112,8 @@ def _box(lit: Bool[np.ndarray, "h w"]) -> Region:
     )
 
 
-def _circle(lit: Bool[np.ndarray, "h w"]) -> Circle | None:
-    """Return the circle whose edge the lit area has inside the picture, or None.
+def _field(lit: Bool[np.ndarray, "h w"]) -> _Field | None:
+    """Return the circle or ellipse whose edge the lit area has inside the picture, or None.
 
     It is fitted again without the points that lie far from it.
     """
@@ -116,22 +131,44 @@ def _circle(lit: Bool[np.ndarray, "h w"]) -> Circle | None:
     for _ in range(3):
         if len(y) < _FEWEST_POINTS:
             return None
-        circle, errors = fit_circle(x, y)
+        circle, stretch, errors = _fit(x, y)
         typical = float(np.median(errors))
         is_near = errors <= max(3 * typical, 1.0)
         y, x = y[is_near], x[is_near]
 
-    is_inside = 0 < circle.y < height and 0 < circle.x < width
+    is_inside = 0 < circle.y < height * stretch and 0 < circle.x < width
     is_rough = typical > _ROUGHEST * circle.radius
-    if not is_inside or is_rough or not height / 4 < circle.radius < width:
+    if not is_inside or is_rough or not height * stretch / 4 < circle.radius < width:
         return None
-    return circle if _separates(circle, lit) else None
+    field = _Field(circle, stretch)
+    return field if _separates(field, lit) else None
 
 
-def _separates(circle: Circle, lit: Bool[np.ndarray, "h w"]) -> bool:
-    """Return whether the picture is lit inside the circle and black everywhere outside."""
+def _fit(
+    x: Float64[np.ndarray, " n"], y: Float64[np.ndarray, " n"]
+) -> tuple[Circle, float, Float64[np.ndarray, " n"]]:
+    """Return the circle through some points, 1, and their distances; or those of an ellipse.
+
+    An ellipse must be clearly better: from short arcs, its height is uncertain.
+    """
+    circle, errors = fit_circle(x, y)
+    stretch = fit_stretch(x, y)
+    if stretch is None or not _STRETCHES[0] <= stretch <= _STRETCHES[1]:
+        return circle, 1.0, errors
+
+    ellipse, ellipse_errors = fit_circle(x, y * stretch)
+    typical, ellipse_typical = float(np.median(errors)), float(np.median(ellipse_errors))
+    is_rough = typical > _ROUGHEST * circle.radius
+    if ellipse_typical < (1.0 if is_rough else _CLEARLY_BETTER) * typical:
+        return ellipse, stretch, ellipse_errors
+    return circle, 1.0, errors
+
+
+def _separates(field: _Field, lit: Bool[np.ndarray, "h w"]) -> bool:
+    """Return whether the picture is lit inside the field and black everywhere outside."""
+    circle, stretch = field
     y, x = np.ogrid[0.5 : lit.shape[0], 0.5 : lit.shape[1]]
-    inside = np.hypot(y - circle.y, x - circle.x) < circle.radius
+    inside = np.hypot(y * stretch - circle.y, x - circle.x) < circle.radius
     outside_share = 1 - float(inside.mean())
     return (
         outside_share > _LEAST_OUTSIDE
@@ -140,12 +177,16 @@ def _separates(circle: Circle, lit: Bool[np.ndarray, "h w"]) -> bool:
     )
 
 
-def _square_inside(circle: Circle, height: int, width: int) -> Region:
-    """Return the square inside a circle and the picture, around the center of the circle."""
-    to_edge = min(circle.y, height - circle.y, circle.x, width - circle.x)
+def _square_inside(field: _Field, height: int, width: int) -> Region:
+    """Return the square inside a field and the picture, around the center of the field."""
+    circle, stretch = field
+    to_edge = min(circle.y, height * stretch - circle.y, circle.x, width - circle.x)
     half = max(min(circle.radius * np.sqrt(0.5), to_edge), 4.0)
     return Region(
-        center_y=circle.y, center_x=circle.x, half_height=float(half), half_width=float(half)
+        center_y=circle.y / stretch,
+        center_x=circle.x,
+        half_height=float(half) / stretch,
+        half_width=float(half),
     )
 
 

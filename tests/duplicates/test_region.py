@@ -55,6 +55,17 @@ def test_a_circle_has_one_square_however_it_is_cut(cut: tuple[int, int]) -> None
     assert region.half_height == region.half_width == pytest.approx(60 / 2**0.5, abs=1.5)
 
 
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.9, 1.4])
+def test_a_squeezed_field_has_the_same_region_in_shares_of_the_picture(share: float) -> None:
+    frames = endoscope()
+    rows = ((np.arange(round(128 * share)) + 0.5) / share).astype(int)
+    region, squeezed = picture_region(frames), picture_region(frames[:, rows])
+    assert squeezed.center_y / share == pytest.approx(region.center_y, abs=1)
+    assert squeezed.half_height / share == pytest.approx(region.half_height, abs=1.5)
+    assert squeezed.center_x == pytest.approx(region.center_x, abs=1)
+    assert squeezed.half_width == pytest.approx(region.half_width, abs=1.5)
+
+
 def test_text_beside_a_circle_does_not_move_the_square() -> None:
     frames = endoscope()
     frames[:, 8:14, 2:30] = 255

@@ -117,6 +117,18 @@ def test_a_shifted_copy_of_a_fast_endoscopy_is_found(tmp_path: Path) -> None:
     assert abs(found["other_start_s"] - found["start_s"]) == pytest.approx(2.29, abs=0.8)
 
 
+@pytest.mark.parametrize("squeeze", ["scale=iw:ih*0.75,setsar=1", "scale=iw*0.75:ih,setsar=1"])
+def test_a_copy_of_another_aspect_ratio_is_found(tmp_path: Path, squeeze: str) -> None:
+    case = render_case(tmp_path / "cases", 1, domain="endoscopy", seconds=16)
+    copy = copy_video(case, tmp_path / "copy.mp4", start_s=3.5, filters=squeeze)
+    rows = [{"path": path, "source": "lap", "case": path.stem} for path in (case, copy)]
+    corpus = tmp_path / "corpus"
+    assert build(corpus, rows).returncode == 0
+    (found,) = json.loads(run_here("dedup", corpus, "--json").stdout)["found"]
+    assert abs(found["other_start_s"] - found["start_s"]) == pytest.approx(3.5, abs=0.5)
+    assert found["speed"] == 1
+
+
 def test_one_patient_in_two_sources_is_one_case(hospitals: Hospitals, tmp_path: Path) -> None:
     files = (hospitals.cases[0], hospitals.copies.parent / "fast.mp4")
     rows = [
