@@ -51,9 +51,19 @@ CHANGES = {
     "at 0.7 of the speed": "setpts=PTS/0.7",
     "brighter, less contrast": "eq=gamma=1.4:contrast=0.8",
     "mirrored": "hflip",
+    "squeezed": "scale=iw:ih*0.75,setsar=1",
+    "slightly squeezed": "scale=iw:ih*0.9,setsar=1",
     "cropped, faster, smaller": "crop=iw*0.92:ih*0.92,setpts=PTS/1.2,scale=iw*0.6:-2",
 }
 """Filters of ffmpeg. Every copy is also cut out at a random time and encoded again."""
+SPEEDS = {
+    "1.25 times as fast": 1.25,
+    "1.5 times as fast": 1.5,
+    "twice as fast": 2.0,
+    "at 0.7 of the speed": 0.7,
+    "cropped, faster, smaller": 1.2,
+}
+"""Speeds of the changes that are not 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +116,16 @@ def measure_cases(config: DedupConfig) -> None:
     found = _search(copies, corpus)
     rows: dict[str, list[_Found]] = {path.stem: [] for path in planted}
     for row in found.found:
-        rows[row.case].append(_Found(row.other_case, row.other_start_s, row.other_end_s))
+        rows[row.case].append(
+            _Found(
+                row.other_case,
+                row.other_start_s,
+                row.other_end_s,
+                row.start_s,
+                row.end_s,
+                row.speed,
+            )
+        )
     _print_recall(config, planted, rows, others=len(cases) - 1)
 
 
@@ -139,7 +158,16 @@ def compare_hashes(config: DedupConfig) -> None:
         rows: dict[str, list[_Found]] = {path.stem: [] for path in planted}
         for copy in find_copies(copies, originals):
             stem = list(rows)[copy.video % len(rows)]
-            rows[stem].append(_Found(stems[copy.other], copy.other_start_s, copy.other_end_s))
+            rows[stem].append(
+                _Found(
+                    stems[copy.other],
+                    copy.other_start_s,
+                    copy.other_end_s,
+                    copy.start_s,
+                    copy.end_s,
+                    copy.speed,
+                )
+            )
         _print_recall(config, planted, rows, others=len(cases) - 1)
 
 
@@ -155,6 +183,21 @@ class _Found(NamedTuple):
     case: str
     start_s: float
     end_s: float
+    copy_start_s: float
+    copy_end_s: float
+    speed: float
+
+    def has_times(self, plant: Planted) -> bool:
+        """Return whether both ends are those of the planted copy, to half a second."""
+        speed = SPEEDS.get(plant.change, 1.0)
+        return (
+            abs(self.start_s - plant.start_s - speed * self.copy_start_s) <= 0.5
+            and abs(self.end_s - plant.start_s - speed * self.copy_end_s) <= 0.5
+        )
+
+    def has_speed(self, plant: Planted) -> bool:
+        """Return whether the speed is that of the planted copy, to 5 %."""
+        return abs(self.speed / SPEEDS.get(plant.change, 1.0) - 1) <= 0.05
 
 
 def _print_false_alarms(cases: Iterable[str], taken: Collection[frozenset[str]]) -> None:
@@ -174,23 +217,36 @@ def _print_recall(
     *,
     others: int,
 ) -> None:
-    """Print how many copies were found: a stretch of their case is named at the right time."""
+    """Print how many copies were found: a stretch of their case is named at the right time.
+
+    Of the found ones, print how many have the planted times and speed.
+    """
     hits: dict[str, list[bool]] = {}
+    exact: dict[str, list[tuple[bool, bool]]] = {}
     wrong = 0
     for path, plant in planted.items():
         rows = found[path.stem]
         wrong += len({row.case for row in rows} - {plant.case})
-        is_right = any(
-            row.case == plant.case
+        right = [
+            row
+            for row in rows
+            if row.case == plant.case
             and row.end_s > plant.start_s - 1
             and row.start_s < plant.start_s + config.copied_s + 1
-            for row in rows
-        )
-        hits.setdefault(plant.change, []).append(is_right)
-        if not is_right:
+        ]
+        hits.setdefault(plant.change, []).append(bool(right))
+        exact.setdefault(plant.change, [])
+        if right:
+            longest = max(right, key=lambda row: row.end_s - row.start_s)
+            exact[plant.change].append((longest.has_times(plant), longest.has_speed(plant)))
+        else:
             print("missed", plant)
     for change, results in hits.items():
-        print(f"{change:28} {sum(results)} of {len(results)}")
+        times, speeds = (sum(each[part] for each in exact[change]) for part in (0, 1))
+        print(
+            f"{change:28} {sum(results)} of {len(results)}, "
+            f"{times} with the right times, {speeds} with the right speed"
+        )
     total = sum(len(results) for results in hits.values())
     print(f"recall: {sum(map(sum, hits.values()))} of {total} copies")
     print(f"copies taken for parts of another case: {wrong} of {len(planted) * others} pairs")

@@ -29,6 +29,10 @@ _NEW_BITS = 10
 _CHANCE_BITS = 127.5
 _SPEEDS = np.geomspace(0.5, 2.0, 29)
 _BIN_S, _NEAR_S = 1.5, 2.0
+_SHIFTS_S = np.arange(-2, 2.01, 0.25)
+"""Shifts of a copy that are compared to find its exact times."""
+_CLEARLY_BETTER_S = 0.1
+"""Another speed than 1 must be better by what so long a shift makes worse, and than by chance."""
 _FEWEST_SEEDS = 3
 _MOST_LINES = 32
 """Copies of different offset or speed that are searched in a pair of videos."""
@@ -385,8 +389,15 @@ def _runs(
         if changes < rules.min_s or mean_bits > _MEAN_BITS or evidence < _LEAST_EVIDENCE:
             continue
 
-        span = np.array([seconds[run[0]], seconds[run[-1]] + 1])
-        other_span = line.at(span)
+        # At a cut, a mean covers less time, so the ends tell no times. A stretch ends with a video.
+        inner = run[1:-1] if len(run) > _FEWEST_SEEDS + 2 else run
+        exact = _exact(line, (seconds[inner], hashes[inner]), reference)
+        other_ends = np.array([reference[0][0], reference[0][-1] + 1])
+        first_s, last_s = ((other_ends - exact.offset_s) / exact.speed).tolist()
+        span = np.array(
+            [max(float(seconds[run[0]]), first_s), min(float(seconds[run[-1]]) + 1, last_s)]
+        ).round(1)
+        other_span = exact.at(span)
         yield Copy(
             video=-1,
             start_s=float(span[0]),
@@ -394,11 +405,61 @@ def _runs(
             other=-1,
             other_start_s=round(max(0.0, float(other_span[0])), 1),
             other_end_s=round(float(other_span[1]), 1),
-            speed=line.speed,
+            speed=exact.speed,
             is_mirrored=False,
             seconds=changes,
             similarity=1 - mean_bits / _CHANCE_BITS,
         )
+
+
+def _exact(line: _Line, query: tuple[Seconds, Hashes], reference: tuple[Seconds, Hashes]) -> _Line:
+    """Return the speed and offset at which the seconds of a copy differ least from the other video.
+
+    The speed is 1 unless another one is clearly better: a short copy says little about it.
+    """
+    seconds = query[0]
+    pivot, length_s = float(seconds[[0, -1]].mean()), float(np.ptp(seconds) + 1)
+    place = round(4 * (line.speed * pivot + line.offset_s)) / 4
+
+    def mean_bits(speed: float, shift_s: float) -> float:
+        return _mean_bits(_Line(speed, place + shift_s - speed * pivot), query, reference)
+
+    # The best shift of each speed; the ends of the copy move by up to 1.5 s.
+    speeds = [1.0, *np.clip(line.speed + np.arange(-3, 3.01, 0.5) / length_s, 0.5, 2.0).tolist()]
+    best = [
+        min((mean_bits(speed, shift_s), shift_s) for shift_s in _SHIFTS_S.tolist())
+        for speed in speeds
+    ]
+    bits, shift_s, speed = min((*found, each) for found, each in zip(best, speeds, strict=True))
+    worse = (mean_bits(speed, shift_s - 2) + mean_bits(speed, shift_s + 2)) / 2 - bits
+    by_chance = float(np.sqrt(bits / len(seconds)))
+    if best[0][0] - bits <= max(_CLEARLY_BETTER_S * worse / 2, by_chance):
+        (bits, shift_s), speed = best[0], 1.0
+
+    # Bits grow in proportion to the shift, so those of three shifts tell the exact one.
+    before, after = mean_bits(speed, shift_s - 1), mean_bits(speed, shift_s + 1)
+    rise = max(before, after) - bits
+    if rise > 0:
+        shift_s += float(np.clip((before - after) / (2 * rise), -0.5, 0.5))
+    return _Line(speed, place + shift_s - speed * pivot)
+
+
+def _mean_bits(
+    line: _Line, query: tuple[Seconds, Hashes], reference: tuple[Seconds, Hashes]
+) -> float:
+    """Return the different bits along a line, interpolated between seconds; 256 without any."""
+    seconds, hashes = query
+    reference_seconds, reference_hashes = reference
+    places = line.at(seconds)
+    behind = places - np.floor(places)
+    total, weights = 0.0, 0.0
+    for wanted, weight in ((np.floor(places), 1 - behind), (np.floor(places) + 1, behind)):
+        row = np.minimum(np.searchsorted(reference_seconds, wanted), len(reference_seconds) - 1)
+        exists = np.flatnonzero(reference_seconds[row] == wanted)
+        found = distances(hashes[exists], reference_hashes[row[exists]])
+        total += float(found @ weight[exists])
+        weights += float(weight[exists].sum())
+    return total / weights if weights >= len(seconds) / 2 else 256.0
 
 
 def _changes(hashes: Hashes) -> int:

@@ -58,6 +58,24 @@ def test_a_copy_at_double_speed_is_found() -> None:
     assert (copy.other_start_s, copy.other_end_s) == (10, 50)
 
 
+@pytest.mark.parametrize("seconds", [7, 10, 14])
+@pytest.mark.parametrize("shift_s", [0.0, 0.25, 0.5, 0.75])
+def test_a_short_shifted_copy_has_its_times_and_speed_1(seconds: int, shift_s: float) -> None:
+    # Half of the bits change one after the other in 6 s, and one in 20 by chance.
+    random = np.random.default_rng(0)
+    scenes = random.integers(0, 2, (8, 256))
+    number, share = np.divmod(np.arange(0, 40, 0.25), 6)
+    is_next = share[:, None] / 6 > random.uniform(0, 1, 256)
+    bits = np.where(is_next, scenes[number.astype(int) + 1], scenes[number.astype(int)])
+    bits ^= random.uniform(0, 1, bits.shape) < 0.05
+    every = np.packbits(bits, axis=1).view(np.uint64)[:, None]
+    first = round(4 * (9 + shift_s))
+    (copy,) = find_copies([video(every[::4][:25])], [video(every[first : first + 4 * seconds : 4])])
+    assert copy.speed == 1.0
+    assert copy.start_s == pytest.approx(9 + shift_s, abs=0.4)
+    assert copy.end_s == pytest.approx(9 + shift_s + seconds, abs=0.4)
+
+
 def test_a_short_gap_does_not_divide_a_copy_but_a_long_one_does() -> None:
     original, other = random_hashes(60, 0), random_hashes(60, 1)
     short, long = other.copy(), other.copy()
