@@ -119,6 +119,18 @@ def test_a_clip_joins_the_clip_that_shows_the_same_seconds(tiny_corpus: Path) ->
     assert found == {frozenset({"a1", "b0"}), frozenset({"a2", "b1"}), frozenset({"a3", "b2"})}
 
 
+@pytest.mark.parametrize(
+    ("similarity", "same_case", "groups"), [(0.73, 1, 0), (0.73, 0, 3), (0.85, 1, 3)]
+)
+def test_a_still_view_of_one_case_unites_no_clips(
+    tiny_corpus: Path, similarity: float, same_case: int, groups: int
+) -> None:
+    first, second = videos = made_videos(tiny_corpus, a=40, b=30)
+    copy = shifted(first, second, (12, 40), (2, 30))
+    copy = replace(copy, similarity=similarity, same_case=same_case)
+    assert len(united(videos, copy)) == groups
+
+
 def test_a_title_in_many_videos_unites_only_its_clips(tiny_corpus: Path) -> None:
     # Two operations, each with a copy; all four begin with the same title of 8 s.
     first, twin, second, other_twin = videos = made_videos(tiny_corpus, a=40, b=40, c=30, d=30)

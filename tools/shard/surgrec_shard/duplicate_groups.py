@@ -18,6 +18,8 @@ _LEAST_COPIED = 0.5
 """Share of a clip that lies in a copied stretch, from which it joins a group."""
 _LEAST_SHARED = 0.25
 """Share of a clip that shows seconds of the first clip of its group."""
+_LEAST_SIMILAR = 0.8
+"""Similarity from which stretches of one case count: its parts show the same still views."""
 
 _Name = tuple[str, str]
 """Source and name of a video."""
@@ -62,6 +64,7 @@ def group_clips(
     A group is a first clip and the clips that show its seconds. Clips of longer videos come first.
     A clip joins the group of which it shows most, if at least half of it lies in a copy. Seconds
     are followed from copy to copy, so a title in many videos does not unite their other clips.
+    Copies within a case must be very similar: its videos may show one view at different times.
 
     Args:
         videos: All videos of the corpus.
@@ -70,6 +73,8 @@ def group_clips(
     by_name = {(video.source, video.name): video for video in videos}
     ties: dict[_Name, list[_Tie]] = defaultdict(list)
     for copy in copies:
+        if copy.same_case and copy.similarity < _LEAST_SIMILAR:
+            continue
         here, there = (copy.source, copy.video), (copy.other_source, copy.other_video)
         span, other_span = (copy.start_s, copy.end_s), (copy.other_start_s, copy.other_end_s)
         ties[here].append(_Tie(*span, there, *other_span))
