@@ -244,7 +244,7 @@ class RunLog:
         return any(rank.stop for rank in ranks)
 
     def track(self, values: Mapping[str, Any], step: int) -> None:
-        """Send the numbers of a row to the tracker. Called by the main process."""
+        """Send the numbers of a row after `step` steps. Called by the main process."""
         if self.config.tracker != "none":
             self.accelerator.log(tracked_numbers(values), step=step)
 
@@ -278,7 +278,7 @@ class RunLog:
         files = RunFiles(self.run_dir)
         append_rows(files.metrics, rows)
         for row in rows:
-            self.track(row, row["step"])
+            self.track(row, row["step"] + 1)
         if self.config.samples:
             for reports in steps:
                 append_rows(files.samples, sample_rows(reports))

@@ -42,13 +42,13 @@ def start_tracker(
         accelerator: Connects the ranks; its `log` sends numbers to the tracker.
         name: The tracker.
         run_dir: Folder of the run; the tracker gets a folder within.
-        first_step: Step at which this start begins. TensorBoard drops later steps.
+        first_step: Steps done at this start. TensorBoard drops the numbers of later ones.
     """
     if name == "none":
         return
     run, folder = run_dir.absolute().name, run_dir.absolute()
     if name == "tensorboard":
-        options: dict[str, Any] = {"logging_dir": str(folder), "purge_step": first_step}
+        options: dict[str, Any] = {"logging_dir": str(folder), "purge_step": first_step + 1}
         tracker = LOGGER_TYPE_TO_CLASS[name]("tensorboard", **options)
     elif name == "wandb":
         # A resumed run goes on under its identifier.
