@@ -30,6 +30,8 @@ class Training:
     """Whether gradients reach the target encoder, which makes it collapse."""
     steps: int = 1000
     """Steps of the run."""
+    seed: int = 239
+    """Seed of the run: its weights, order and masks."""
 
 
 def main(training: Training) -> None:
@@ -41,7 +43,7 @@ def main(training: Training) -> None:
         jepa.target_features = jepa.target_features.__wrapped__
 
     words = ["--config", "jepa_tiny", "--corpus", training.corpus, "--steps", str(training.steps)]
-    words += ["--run_dir", str(training.run_dir), *SMALL]
+    words += ["--run_dir", str(training.run_dir), "--seed", str(training.seed), *SMALL]
     sys.argv = ["jepa.py", *words]
     try:
         run_recipe(str(jepa.__file__), jepa.JepaConfig, jepa.main)
