@@ -1,6 +1,6 @@
 """The probe of a run: kNN and a linear head on features of its encoder, while it trains."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +32,7 @@ from surgrec.features import FailedWindow, VideoFeatures, WindowRow, open_videos
 from surgrec.features.in_memory import features_of_videos, frozen
 from surgrec.models import Encoder
 from surgrec.ranges import Range, check_ranges
+from surgrec.runs.drawn import NamedVideos
 from surgrec.shards import open_corpus
 from surgrec.storage import PATIENT
 
@@ -120,6 +121,29 @@ class OnlineProbe:
             },
         }
         """All that decides a score besides the features, as JSON."""
+
+    @property
+    def test_cases(self) -> set[str]:
+        """The held-out cases, as `source/case`."""
+        return {video.case_name for video in self._parts.test}
+
+    def drawn_test_cases(self, drawn: Mapping[str, NamedVideos]) -> list[str]:
+        """Return the held-out cases that a run draws, as `source/case`, sorted.
+
+        A case is drawn if one of its videos is, or if a source of the same name has its case.
+
+        Args:
+            drawn: The videos that the run draws, by name of the source.
+        """
+        videos = {video for named in drawn.values() for video in named.videos}
+        cases = {f"{source}/{case}" for source, named in drawn.items() for case in named.cases}
+        return sorted(
+            {
+                video.case_name
+                for video in self._parts.test
+                if video.video in videos or video.case_name in cases
+            }
+        )
 
     def features(self, encoder: Encoder, *, rank: int, ranks: int) -> list[VideoFeatures]:
         """Return the features of every `ranks`-th video, from `rank` on. Changes no mode.

@@ -117,6 +117,28 @@ def record_drawn(
         `key`: the key of the digests, in hexadecimal digits. `pseudonymous`: the sources whose case
         names are pseudonyms. None if the digests of all videos do not fit into an encoder file.
     """
+    named = drawn_videos(stream, positions, substitutes)
+    key = _key_of(stream.sources[name] for name in named)
+    packed = {name: _pack(videos.digests(key)) for name, videos in named.items() if videos.videos}
+    if sum(map(len, packed.values())) > _MOST_VIDEOS * 2 * _DIGEST_BYTES:
+        return None
+    return {
+        "key": key.hex(),
+        "pseudonymous": [name for name in packed if named[name].has_pseudonyms],
+        "sources": {name: base64.b64encode(data).decode("ascii") for name, data in packed.items()},
+    }
+
+
+def drawn_videos(
+    stream: Stream, positions: int, substitutes: Mapping[str, Collection[str]]
+) -> dict[str, NamedVideos]:
+    """Return the videos of the first positions and of substitutes, by name of the source.
+
+    Args:
+        stream: Order of the samples.
+        positions: Number of positions.
+        substitutes: Keys of samples that replaced bad ones, by source of the stream.
+    """
     rows: dict[str, list[Int64[np.ndarray, " _"]]] = {}
     drawn = stream.order.drawn_samples(positions)
     for stratum, stratum_rows, samples in zip(stream.order.strata, stream.rows, drawn, strict=True):
@@ -126,18 +148,9 @@ def record_drawn(
         found = compute.is_in(column, value_set=pa.array(list(keys), column.type))
         rows.setdefault(source, []).append(np.flatnonzero(found.to_numpy(zero_copy_only=False)))
 
-    named = {
+    return {
         name: named_videos(stream.sources[name], np.concatenate(parts))
         for name, parts in sorted(rows.items())
-    }
-    key = _key_of(stream.sources[name] for name in named)
-    packed = {name: _pack(videos.digests(key)) for name, videos in named.items() if videos.videos}
-    if sum(map(len, packed.values())) > _MOST_VIDEOS * 2 * _DIGEST_BYTES:
-        return None
-    return {
-        "key": key.hex(),
-        "pseudonymous": [name for name in packed if named[name].has_pseudonyms],
-        "sources": {name: base64.b64encode(data).decode("ascii") for name, data in packed.items()},
     }
 
 

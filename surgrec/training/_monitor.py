@@ -19,8 +19,10 @@ from surgrec.evaluation import OnlineProbe
 from surgrec.models import Encoder, encoder_provenance
 from surgrec.runs import RunFiles, Watched, append_rows, read_watched
 from surgrec.runs.alarms import find_alarms, kept_rows
+from surgrec.runs.drawn import drawn_videos
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
+from surgrec.text import counted
 from surgrec.training._drift import Drift
 from surgrec.training._ranks import on_main
 from surgrec.training._run_config import RunConfig
@@ -44,6 +46,8 @@ class Monitor:
     accelerator: Accelerator
     drift: Drift | None
     probe: OnlineProbe | None
+    drawn_cases: list[str]
+    """Held-out cases of the probe that the run draws itself."""
     write_best: WriteBest
     log: Callable[[Mapping[str, Any], int], None]
     """Sends numbers to the tracker, if the run has one."""
@@ -70,6 +74,7 @@ class Monitor:
         """
         sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
         drift = probe = None
+        drawn_cases: list[str] = []
         if config.drift.every is not None:
             drift = Drift(
                 config=config.drift,
@@ -86,6 +91,8 @@ class Monitor:
                 precision=config.precision,
                 allow_repeated_frames=config.allow_repeated_frames,
             )
+            positions = config.steps * config.global_batch
+            drawn_cases = probe.drawn_test_cases(drawn_videos(stream, positions, {}))
             best = _read_best(config.run_dir / BEST_ENCODER_FILE)
             if best is not None and best["identity"] != probe.identity:
                 raise ConfigError(
@@ -98,6 +105,7 @@ class Monitor:
             accelerator=accelerator,
             drift=drift,
             probe=probe,
+            drawn_cases=drawn_cases,
             write_best=write_best,
             log=log,
         )
@@ -122,6 +130,13 @@ class Monitor:
                     "the drift of the features is measured, but not whether they become better; "
                     "give a corpus with labels as probe.corpus"
                 )
+        if self.probe is not None and self.drawn_cases and self.accelerator.is_main_process:
+            say(
+                f"[yellow]warning[/yellow] the run draws {len(self.drawn_cases)} of the "
+                f"{counted(len(self.probe.test_cases), 'held-out case')} of its probe, such as "
+                f"{escape(self.drawn_cases[0])}, so the score says little about unseen cases; give "
+                "a probe.split whose test cases the run does not draw"
+            )
         if self.probe is not None and not self._probes:
             self._probe(encoder, step)
         if step:
@@ -197,7 +212,8 @@ class Monitor:
 
     def _write(self, path: Path, row: Mapping[str, Any]) -> None:
         append_rows(path, [row])
-        self.log({f"{path.stem}_{name}": value for name, value in row.items()}, row["step"])
+        numbers = {name: value for name, value in row.items() if name not in ("step", "from_step")}
+        self.log({f"{path.stem}_{name}": value for name, value in numbers.items()}, row["step"])
 
     def _give_alarms(self) -> None:
         """Print and store each kind of alarm once in a run."""

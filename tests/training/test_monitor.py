@@ -1,5 +1,6 @@
 """A run tells how its encoder does: probe, drift, alarms; and they do not change it."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,10 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
+from surgrec.evaluation import OnlineProbe, ProbeConfig
 from surgrec.models import encoder_provenance, read_encoder
 from surgrec.models.tensor_files import open_tensor_file
 from surgrec.runs import read_rows
+from surgrec.runs.drawn import drawn_videos
+from surgrec.shards import open_corpus
+from surgrec.stream import Mixture, Stream
 from surgrec.training import _monitor
 from tests.support.evaluations import write_labels
 from tests.support.in_process import train
@@ -48,14 +54,16 @@ def labeled(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def probe(labeled: Path) -> list[object]:
     """The options of a probe."""
     split = labeled.parent / "split.yaml"
-    return ["--probe.corpus", labeled, "--probe.split", split, "--probe.every", 2]
+    probe = ["--probe.corpus", labeled, "--probe.split", split, "--probe.every", 2]
+    return [*probe, "--probe.clips", 60]
 
 
 @pytest.fixture(scope="module")
 def watched(labeled: Path, probe: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MAE run with probe and drift. Its encoder is the module that trains."""
     run_dir = tmp_path_factory.mktemp("watched") / "run"
-    train("mae", labeled, run_dir, *SMALL, *DRIFT, *probe)
+    with (run_dir.parent / "stderr").open("w") as file, contextlib.redirect_stderr(file):
+        train("mae", labeled, run_dir, *SMALL, *DRIFT, *probe)
     return run_dir
 
 
@@ -105,6 +113,7 @@ def test_the_drift_is_none_at_first_and_grows_with_training(watched: Path) -> No
     assert {(row["clips"], row["from_step"], row["pretrained"]) for row in rows} == {(8, 0, False)}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_reference_and_its_rows(
     labeled: Path, probe: list[object], watched: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +130,7 @@ def test_a_resumed_run_keeps_its_reference_and_its_rows(
         assert lasting(read_rows(tmp_path / "run" / name)) == lasting(read_rows(watched / name))
 
 
+@pytest.mark.slow
 def test_a_worse_encoder_never_replaces_the_best_one(
     labeled: Path,
     probe: list[object],
@@ -153,6 +163,7 @@ def test_a_worse_encoder_never_replaces_the_best_one(
     assert (tmp_path / "run/encoder_best.safetensors").read_bytes() == best
 
 
+@pytest.mark.slow
 def test_a_drift_without_a_start_counts_from_the_resumed_step(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +173,29 @@ def test_a_drift_without_a_start_counts_from_the_resumed_step(
     assert "the drift is measured from step 2" in errors
     assert "give a corpus with labels as probe.corpus" in errors
     assert read_rows(tmp_path / "run/drift.jsonl")[0]["from_step"] == 2
+
+
+def test_held_out_cases_that_the_run_draws_are_named(labeled: Path) -> None:
+    """The split holds beta out; a run of one step draws no more than four cases."""
+    online = OnlineProbe(
+        ProbeConfig(corpus=str(labeled), split=labeled.parent / "split.yaml", clips=60),
+        ClipSampling(num_frames=4, fps=4.0),
+        precision="no",
+        allow_repeated_frames=False,
+    )
+    stream = Stream(open_corpus([labeled]), Mixture(), seed=0)
+    every = drawn_videos(stream, 1000, {})
+    (drawn,) = online.drawn_test_cases(every)
+    assert drawn in online.test_cases, "the case of the train split; that of val is not drawn"
+    assert drawn.startswith("beta/")
+    assert len(online.test_cases) == 2
+    del every["beta"]
+    assert online.drawn_test_cases(every) == []
+
+
+def test_the_start_warns_of_held_out_cases_that_are_drawn(watched: Path) -> None:
+    errors = (watched.parent / "stderr").read_text(encoding="utf-8")
+    assert re.search(r"the run draws 1 of the 2 held-out cases of its probe, such as beta/", errors)
 
 
 @pytest.mark.parametrize(
