@@ -40,14 +40,18 @@ def denormalize(clips: Float[Tensor, "b c t h w"]) -> Float32[Tensor, "b c t h w
     return (clips.float() * std[:, None] + mean[:, None]) / 255
 
 
-@functools.cache
 def _statistics(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
-    """Return mean and standard deviation of values from 0 to 255.
+    """Return mean and standard deviation of values from 0 to 255."""
+    return _on_host() if device.type == "cpu" else _on_device(device)
 
-    They are copied to each device once: a copy waits for all work that is queued there.
-    """
-    mean, std = (
-        torch.tensor(values, device=device).mul(255)[:, None, None]
-        for values in (RGB_MEAN, RGB_STD)
-    )
+
+def _on_host() -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+    mean, std = (torch.tensor(values).mul(255)[:, None, None] for values in (RGB_MEAN, RGB_STD))
     return mean, std
+
+
+@functools.cache
+def _on_device(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+    """Return the statistics on a device, copied once: a copy waits for all work queued there."""
+    mean, std = _on_host()
+    return mean.to(device), std.to(device)
