@@ -104,6 +104,22 @@ class ClipBatch:
         return _unpickle, (vars(self) | {"frames": packed}, shapes)
 
 
+def joined(parts: Sequence[ClipBatch]) -> ClipBatch:
+    """Return the batch that consists of these parts, in order, without a copy of frames."""
+    first, *others = parts
+    if not others:
+        return first
+    return ClipBatch(
+        positions=np.concatenate([part.positions for part in parts]),
+        keys=[key for part in parts for key in part.keys],
+        sources=[source for part in parts for source in part.sources],
+        frames=[frames for part in parts for frames in part.frames],
+        views=[view for part in parts for view in part.views],
+        quarantined=[bad for part in parts for bad in part.quarantined],
+        read_stats=sum((part.read_stats for part in others), first.read_stats),
+    )
+
+
 def to_model_input(
     batch: ClipBatch, crop_px: int, device: torch.device
 ) -> Float[Tensor, "b c t h w"]:

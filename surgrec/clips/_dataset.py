@@ -3,6 +3,7 @@
 Its only state is a pool of threads and the bytes read ahead.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,9 +23,10 @@ from surgrec.clips._crop import Box, bounding_box
 from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
+from surgrec.clips.loader_memory import RankBatch, StoredClips
 from surgrec.clips.machine import require_machine
 from surgrec.errors import ConfigError, MachineError, SampleError, ShardError, SurgrecError
-from surgrec.shards import Sample
+from surgrec.shards import Sample, Source
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
 
 _START = 1
@@ -42,22 +44,30 @@ StoreFrames: TypeAlias = Callable[[Frames], Frames]
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """The positions of a batch, and a forecast of the next requests to the same process."""
+    """The positions of a part of a batch, and a forecast of what the same process makes next."""
 
     positions: tuple[int, ...]
-    stride: int = 0
-    """Distance from these positions to those of the next request."""
-    remaining: int = 0
-    """Number of requests that follow."""
+    schedule: Sequence[tuple[int, ...]] = ()
+    """The positions of all requests of the rank, in order."""
+    number: int = 0
+    """Place of this request in the schedule."""
+    producers: int = 1
+    """Workers or threads among which the requests go round."""
     all_threads: bool = False
     """Whether all decoding threads make this batch, or the calling thread alone."""
 
     def following(self, count: int) -> list[tuple[int, ...]]:
         """Return the positions of the next requests, at most `count`."""
-        return [
-            tuple(position + number * self.stride for position in self.positions)
-            for number in range(1, min(count, self.remaining) + 1)
-        ]
+        last = min(self.number + count * self.producers, len(self.schedule) - 1)
+        numbers = range(self.number + self.producers, last + 1, self.producers)
+        return [self.schedule[number] for number in numbers]
+
+    @property
+    def oldest(self) -> int:
+        """The first position that another thread of this process may still need."""
+        if not self.schedule:
+            return self.positions[0]
+        return self.schedule[max(0, self.number - self.producers)][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +148,19 @@ class ClipDataset:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the threads, which cannot be pickled and are created again on first use."""
         return vars(self) | {"_processes": {}}
+
+    def rank_batch(self, samples: int) -> RankBatch:
+        """Return what decides the memory of batches of this many samples."""
+        sources = [source for source in self.stream.sources.values() if source.index.num_rows]
+        height, width = max(map(_largest_frame, sources), key=math.prod)
+        mp4_bytes = max(source.index.column("mp4_size").to_numpy().mean() for source in sources)
+        return RankBatch(
+            samples=samples,
+            views=self.views,
+            num_frames=self.sampling.num_frames,
+            augment=self.augment,
+            stored=StoredClips(height=height, width=width, mp4_bytes=float(mp4_bytes)),
+        )
 
     def __getitem__(self, positions: int | Sequence[int]) -> ClipBatch:
         """Return the batch of one or several positions of the stream.
@@ -239,7 +262,7 @@ class ClipDataset:
 
         # Drop reads that were announced but never requested. Recent ones may belong to other
         # threads.
-        oldest = request.positions[0] - request.stride
+        oldest = request.oldest
         for stale in [positions for positions in list(process.read_ahead) if positions[0] < oldest]:
             process.read_ahead.pop(stale, None)
 
@@ -271,7 +294,7 @@ class ClipDataset:
         draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
 
         # Keep recent draws: each thread plans its own batches.
-        oldest = request.positions[0] - request.stride
+        oldest = request.oldest
         recent = {position: draw for position, draw in planned.items() if position >= oldest}
         process.planned = recent | {draw.position: draw for draw in draws}
         return process.planned
@@ -360,6 +383,13 @@ class ClipDataset:
                 readers=ThreadPoolExecutor(readers, thread_name_prefix="read"),
             )
         return self._processes[pid]
+
+
+def _largest_frame(source: Source) -> tuple[int, int]:
+    """Return height and width of the largest frame of a source, pixels."""
+    heights, widths = (source.index.column(name).to_numpy() for name in ("height", "width"))
+    row = int(np.argmax(heights.astype(np.int64) * widths))
+    return int(heights[row]), int(widths[row])
 
 
 def _crop(frames: Frames, box: Box, whole: Box) -> Frames:

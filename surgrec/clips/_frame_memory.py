@@ -17,13 +17,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from surgrec.clips._batch import ClipBatch, clip_at
+from surgrec.clips.loader_memory import HEADROOM
 
 ClipLocation: TypeAlias = tuple[int, tuple[int, ...]]
 """Start of a clip in its buffer, bytes, and the shape of the clip."""
 
-HEADROOM = 5 / 4
-"""Buffers are this much larger than the largest batch so far: crops vary, and the next batch may be
-larger."""
 _receivers: "weakref.WeakValueDictionary[int, FrameMemory]" = weakref.WeakValueDictionary()
 """Every FrameMemory by its id, which survives the fork: PackedBatch finds the parent's side by
 it."""

@@ -21,11 +21,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from surgrec.clips._batch import ClipBatch
+from surgrec.clips._batch import ClipBatch, joined
 from surgrec.clips._dataset import BatchRequest, ClipDataset
 from surgrec.clips._frame_memory import FrameMemory, PackedBatch
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._malloc import keep_freed_memory
+from surgrec.clips.loader_memory import Prefetch, buffers_per_worker, prefetch_within
 from surgrec.errors import ConfigError, StorageError, SurgrecError
 from surgrec.stream import FillerStatus, ReadStats, rank_positions, run_cache_filler
 
@@ -34,8 +35,6 @@ _LAUNCHER_VARIABLES = (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
 process."""
 _GRACE_S = 5.0
 """Seconds after the timeout in which torch can report it before workers are killed."""
-BATCHES_IN_USE = 2
-"""Batches that a training loop holds at once: the current one and the previous one."""
 _LOADER_FAILURES = ("DataLoader worker", "DataLoader timed out", "Pin memory thread")
 """Beginnings of torch's messages about dead or slow workers. Any other RuntimeError is a bug and
 keeps its traceback."""
@@ -86,29 +85,49 @@ class StepSampler:
         return [int(position) for position in positions]
 
 
+@dataclass(frozen=True)
+class _Schedule(Sequence[tuple[int, ...]]):
+    """The positions of the parts of all batches, in order."""
+
+    sampler: StepSampler
+    parts: int
+
+    def __len__(self) -> int:
+        return len(self.sampler) * self.parts
+
+    def __getitem__(self, number: Any) -> Any:
+        step, part = divmod(number, self.parts)
+        positions = self.sampler.positions(self.sampler.start_step + step)
+        first, end = (len(positions) * edge // self.parts for edge in (part, part + 1))
+        return tuple(positions[first:end])
+
+
 @dataclass(frozen=True, kw_only=True)
 class _RequestSampler:
     """Batch requests, each with a forecast for the worker or thread that receives it."""
 
     sampler: StepSampler
     config: LoaderConfig
+    prefetch: Prefetch
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.sampler) * self.prefetch.parts
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        sampler, config = self.sampler, self.config
+        config, parts = self.config, self.prefetch.parts
+        schedule = _Schedule(self.sampler, parts)
         # Requests go to workers in turn (torch), or to threads in turn (`_in_threads`).
         producers = config.workers or config.decode_threads
 
-        for step in range(sampler.start_step, sampler.steps):
-            # Without workers each thread makes whole batches, except the first one: training waits
-            # for it, so all make it.
-            awaited = config.workers > 0 or step == sampler.start_step
+        for number in range(len(schedule)):
+            # Without workers each thread makes whole parts, except those of the first batch:
+            # training waits for it, so all make it.
+            awaited = config.workers > 0 or number < parts
             yield BatchRequest(
-                positions=tuple(sampler.positions(step)),
-                stride=producers * sampler.global_batch,
-                remaining=(sampler.steps - 1 - step) // producers,
+                positions=schedule[number],
+                schedule=schedule,
+                number=number,
+                producers=producers,
                 all_threads=config.decode_threads > 1 and awaited,
             )
 
@@ -152,14 +171,20 @@ def _clip_batches(
             "DataLoader(clips, batch_size=None, num_workers=0)"
         )
     _refuse_second_division(sampler)
-    requests = _RequestSampler(sampler=sampler, config=dataset.config)
+    prefetch = prefetch_within(
+        dataset.config,
+        dataset.rank_batch(sampler.global_batch // sampler.world_size),
+        pinned=pin_memory,
+    )
+    requests = _RequestSampler(sampler=sampler, config=dataset.config, prefetch=prefetch)
     produce = _in_workers if dataset.config.workers else _in_threads
 
     with ExitStack() as resources:
         filler = _start_cache_filler(dataset, sampler, resources)
         counts = filler.counted() if filler else {}
 
-        for batch in resources.enter_context(closing(produce(dataset, requests, pin_memory))):
+        made = resources.enter_context(closing(produce(dataset, requests, pin_memory)))
+        for batch in _whole(made, prefetch.parts):
             if isinstance(batch, SurgrecError):
                 try:
                     raise batch
@@ -176,6 +201,24 @@ def _clip_batches(
                 batch = replace(batch, read_stats=batch.read_stats + ReadStats(**filled))
 
             yield batch
+
+
+def _whole(
+    made: Iterator[ClipBatch | SurgrecError], parts: int
+) -> Iterator[ClipBatch | SurgrecError]:
+    """Yield batches from their parts, and errors as they are."""
+    pending: list[ClipBatch] = []
+    for part in made:
+        if isinstance(part, SurgrecError):
+            failure = [part]
+            del part  # what was yielded must not be held here
+            yield failure.pop()
+            continue
+
+        pending.append(part)
+        del part
+        if len(pending) == parts:
+            yield joined([pending.pop(0) for _ in range(parts)])
 
 
 def _refuse_second_division(sampler: StepSampler) -> None:
@@ -242,8 +285,8 @@ def _in_workers(
     dataset: ClipDataset, requests: _RequestSampler, pin_memory: bool
 ) -> Generator[ClipBatch | SurgrecError]:
     """Yield batches that worker processes make."""
-    config = dataset.config
-    buffers = config.prefetch_batches + BATCHES_IN_USE
+    config, prefetch = dataset.config, requests.prefetch
+    buffers = buffers_per_worker(config, prefetch, pinned=pin_memory)
 
     with closing(FrameMemory(config.workers, buffers)) as memory:
         loader: DataLoader[ClipBatch] = DataLoader(
@@ -251,7 +294,7 @@ def _in_workers(
             batch_sampler=requests,  # type: ignore[arg-type]  # requests instead of index lists
             collate_fn=_identity,
             num_workers=config.workers,
-            prefetch_factor=config.prefetch_batches,
+            prefetch_factor=prefetch.requests,
             timeout=config.timeout_s,
             pin_memory=pin_memory,
             # Forked workers share the memory of the index. Decoders, clients and threads are
@@ -328,7 +371,7 @@ def _in_threads(
     keep_freed_memory()
     pending: deque[Future[ClipBatch | SurgrecError]] = deque()
     producers = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="batch")
-    prefetch = max(config.prefetch_batches, config.decode_threads)
+    prefetch = max(requests.prefetch.requests, config.decode_threads)
 
     def produce(request: BatchRequest) -> ClipBatch | SurgrecError:
         batch = dataset.batch_or_error(request)

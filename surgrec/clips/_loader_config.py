@@ -8,7 +8,7 @@ from typing import Annotated
 from surgrec.ranges import Range, check_ranges
 from surgrec.storage import DiskCache
 
-_MOST_WORKERS = 16
+MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,11 @@ class LoaderConfig:
     """Batches per worker, or per decoding thread, whose bytes are read while earlier ones are
     decoded."""
     prefetch_batches: Annotated[int, Range(1, 10_000)] = 4
-    """Batches per worker that are made in advance; without workers, in total."""
+    """Batches per worker that are made in advance at most; without workers, in total."""
+    memory_gb: Annotated[float, Range(0, 10**6, above=True)] = 16.0
+    """Maximum host memory for frames per rank, gigabytes (10^9 bytes): batches in use and in
+    advance, read-ahead bytes and page-locked copies. If it does not suffice for prefetch_batches,
+    fewer batches are made in advance, or parts of batches."""
     timeout_s: Annotated[int, Range(1, 10**7)] = 600
     """Longest wait for a batch, seconds, before the run stops."""
     cache_dir: Path | None = None
@@ -47,7 +51,7 @@ class LoaderConfig:
         if self.num_workers is not None:
             return self.num_workers
         cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return min(max(cores - 1, 1), _MOST_WORKERS)
+        return min(max(cores - 1, 1), MOST_WORKERS)
 
     @property
     def cache(self) -> DiskCache | None:

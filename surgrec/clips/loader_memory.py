@@ -1,26 +1,26 @@
-"""The host memory of a loader, from its settings and the size of its batches."""
+"""The host memory of a loader, and how far it works ahead within a bound."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
 
 from surgrec.clips._augment import AugmentConfig, draw_view
-from surgrec.clips._frame_memory import HEADROOM
-from surgrec.clips._loader import BATCHES_IN_USE
-from surgrec.clips._loader_config import LoaderConfig
+from surgrec.clips._loader_config import MOST_WORKERS, LoaderConfig
+from surgrec.errors import ConfigError
 
-_PINNED_ROUNDING = 2.0
-"""PyTorch rounds page-locked memory up to a power of two per clip, and keeps it."""
-_VIEWS = 64
-"""Views over whose sizes a mean is taken."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchBytes:
-    """Size of a batch."""
-
-    frames: int
-    """Decoded frames, bytes."""
-    encoded: int
-    """The MP4 clips from which they are decoded, bytes."""
+HEADROOM = 5 / 4
+"""Buffers are this much larger than the largest batch so far: crops vary, and the next batch may be
+larger."""
+_BATCHES_IN_USE = 2
+"""Batches that a training loop holds at once: the current one, and the next one as its parts
+arrive."""
+_VIEWS = 256
+"""Views whose sizes stand for those of all clips."""
+_SIGMAS = 4.0
+"""Standard deviations by which a part may exceed the mean size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +34,54 @@ class StoredClips:
     mp4_bytes: float
     """Mean size of a clip."""
 
-    def batch(
-        self, samples: int, views: int, num_frames: int, augment: AugmentConfig
-    ) -> BatchBytes:
-        """Return the size of a batch of this many samples, with crops of mean size."""
-        boxes = [draw_view(self.height, self.width, augment, key).box for key in range(_VIEWS)]
-        pixels = sum(box.height * box.width for box in boxes) / _VIEWS
-        return BatchBytes(
-            frames=int(samples * views * num_frames * pixels * 3),
-            encoded=int(samples * self.mp4_bytes),
-        )
-
 
 DEFAULT_STORED = StoredClips(height=256, width=456, mp4_bytes=182e6 / 3600 * 16)
 """Clips of 16 s as `surgrec-shard build` stores them by default, 16:9 and 182 MB per hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankBatch:
+    """The batches of one rank, as far as they decide the memory of its loader."""
+
+    samples: int
+    """Samples of a batch."""
+    views: int
+    """Clips per sample."""
+    num_frames: int
+    """Frames of a clip."""
+    augment: AugmentConfig
+    """Distribution of the views."""
+    stored: StoredClips
+    """The corpus."""
+
+    def frames(self, samples: int) -> float:
+        """Return the size of the decoded frames of some samples, bytes."""
+        return _most(self._clips, samples * self.views)
+
+    def pinned(self, samples: int) -> float:
+        """Return the page-locked memory for these frames, bytes.
+
+        PyTorch rounds the memory of each clip up to a power of two, and keeps it.
+        """
+        return _most(2 ** np.ceil(np.log2(self._clips)), samples * self.views)
+
+    @cached_property
+    def _clips(self) -> np.ndarray:
+        """Sizes of some clips, bytes."""
+        stored = self.stored
+        views = (draw_view(stored.height, stored.width, self.augment, n) for n in range(_VIEWS))
+        pixels = np.array([view.box.height * view.box.width for view in views], dtype=np.float64)
+        return pixels * self.num_frames * 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefetch:
+    """How a loader works ahead."""
+
+    parts: int
+    """Parts of a batch. Each is made and sent on its own."""
+    requests: int
+    """Parts per worker that are made in advance; without workers, in total."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +89,7 @@ class LoaderMemory:
     """Host memory of the loader of one rank at most, bytes."""
 
     buffers: int
-    """Decoded batches: those that are made, that wait and that are in use."""
+    """Decoded frames: those that are made, that wait and, without copies, that are in use."""
     pinned: int
     """Copies in page-locked memory, from which a GPU reads."""
     encoded: int
@@ -67,24 +101,104 @@ class LoaderMemory:
         return self.buffers + self.pinned + self.encoded
 
 
-def loader_memory(config: LoaderConfig, batch: BatchBytes, *, pinned: bool) -> LoaderMemory:
-    """Return the memory that a loader with these settings may take.
+def memory_of(
+    config: LoaderConfig, prefetch: Prefetch, batch: RankBatch, *, pinned: bool
+) -> LoaderMemory:
+    """Return the memory that a loader may take.
 
     Args:
         config: Settings of the loader.
-        batch: Size of a batch of one rank.
-        pinned: Whether batches are copied to page-locked memory.
+        prefetch: How it works ahead.
+        batch: Batches of a rank.
+        pinned: Whether frames are copied to page-locked memory.
     """
+    samples = math.ceil(batch.samples / prefetch.parts)
+    in_use = _BATCHES_IN_USE * prefetch.parts
     if config.workers:
-        buffers = HEADROOM * config.workers * (config.prefetch_batches + BATCHES_IN_USE)
-        waiting = config.workers * config.prefetch_batches + BATCHES_IN_USE
         producers = config.workers
+        ahead = producers * prefetch.requests
+        buffers = HEADROOM * producers * buffers_per_worker(config, prefetch, pinned=pinned)
     else:
-        waiting = max(config.prefetch_batches, config.decode_threads) + 1 + BATCHES_IN_USE
-        buffers = config.decode_threads if pinned else waiting
         producers = config.decode_threads
+        ahead = max(prefetch.requests, producers) + 1
+        buffers = producers if pinned else ahead + in_use
     return LoaderMemory(
-        buffers=int(buffers * batch.frames),
-        pinned=int(waiting * batch.frames * _PINNED_ROUNDING) if pinned else 0,
-        encoded=producers * (config.fetch_ahead + 1) * batch.encoded,
+        buffers=int(buffers * batch.frames(samples)),
+        pinned=int((ahead + in_use) * batch.pinned(samples)) if pinned else 0,
+        encoded=int(producers * (config.fetch_ahead + 1) * samples * batch.stored.mp4_bytes),
     )
+
+
+def buffers_per_worker(config: LoaderConfig, prefetch: Prefetch, *, pinned: bool) -> int:
+    """Return how many parts of a worker exist at once.
+
+    Copied frames leave their buffer at once. Otherwise, the parts of the batches in use came from
+    the workers in turn.
+    """
+    in_use = 0 if pinned else math.ceil(_BATCHES_IN_USE * prefetch.parts / config.workers)
+    return prefetch.requests + in_use
+
+
+def prefetch_within(config: LoaderConfig, batch: RankBatch, *, pinned: bool) -> Prefetch:
+    """Return how a loader works ahead within `memory_gb`: as far as configured, or as it can.
+
+    First fewer batches are made in advance. Then a batch is made in parts, so that the workers have
+    less in their hands. Batches and their order do not change.
+
+    Arguments are those of `memory_of`.
+
+    Raises:
+        ConfigError: The batches in use alone need more.
+    """
+    for candidate in _candidates(config, batch.samples):
+        least = memory_of(config, candidate, batch, pinned=pinned).total
+        if least <= config.memory_gb * 1e9:
+            return candidate
+    raise ConfigError(
+        f"loader.memory_gb is {config.memory_gb:g}, but the loader of a process needs "
+        f"{least / 1e9:.2g} GB for batches of {batch.samples} samples; give --loader.memory_gb "
+        f"{_enough(least)}, or more processes, so that each has fewer samples"
+    )
+
+
+def least_memory(
+    config: LoaderConfig, batch: RankBatch, *, pinned: bool
+) -> tuple[LoaderMemory, float | None]:
+    """Return the memory of a loader within its bound, and the bound that it needs instead, if any.
+
+    Arguments are those of `memory_of`. The second value is in gigabytes; None: the bound suffices.
+    """
+    candidates = _candidates(config, batch.samples)
+    for candidate in candidates:
+        memory = memory_of(config, candidate, batch, pinned=pinned)
+        if memory.total <= config.memory_gb * 1e9:
+            return memory, None
+    return memory, _enough(memory.total)
+
+
+def with_most_workers(config: LoaderConfig) -> LoaderConfig:
+    """Return the settings with as many workers as any machine starts, if the machine decides."""
+    return config if config.num_workers is not None else replace(config, num_workers=MOST_WORKERS)
+
+
+def _candidates(config: LoaderConfig, samples: int) -> Iterator[Prefetch]:
+    """Yield ways to work ahead, from the one that is configured to the smallest."""
+    parts = 1
+    while True:
+        for requests in range(config.prefetch_batches, min(config.prefetch_batches, 2) - 1, -1):
+            yield Prefetch(parts=parts, requests=requests)
+        if parts == samples:
+            break
+        parts = min(2 * parts, samples)
+    yield Prefetch(parts=samples, requests=1)
+
+
+def _enough(size: int) -> float:
+    """Return a bound above this size: gigabytes, rounded up."""
+    return math.ceil(size / 1e9) if size >= 10**9 else math.ceil(size / 1e6) / 1e3
+
+
+def _most(sizes: np.ndarray, clips: int) -> float:
+    """Return the size of some clips: the mean, and what chance adds."""
+    most = sizes.mean() + _SIGMAS * sizes.std() / math.sqrt(clips)
+    return float(clips * min(most, sizes.max()))

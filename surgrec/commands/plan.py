@@ -104,10 +104,11 @@ def _rows(plan: "RunPlan") -> list[tuple[str, str, str]]:
 
     return [
         gib("weights", static.parameters),
-        gib("gradients (DDP's buckets)", static.gradients),
+        gib("gradients", static.gradients),
         gib("moments of AdamW", static.moments),
         gib("target encoder", static.target),
         gib("tables of positions", static.buffers),
+        *([gib("gathered blocks", static.gathered)] if static.gathered else []),
         gib("weights in bf16", chosen.memory.constant),
         gib(f"activations of {counted(plan.samples_per_part, 'sample')}", plan.kept),
         gib("backward pass beside them", plan.transient),

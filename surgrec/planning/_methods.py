@@ -5,6 +5,7 @@ A new objective gets a branch here.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
 from surgrec.masks import GroupMasks
-from surgrec.models import Encoder
+from surgrec.models import Encoder, EncoderConfig
 from surgrec.objectives import (
     JepaObjective,
     JepaObjectiveConfig,
@@ -77,10 +78,7 @@ def _jepa(config: RunConfig, options: JepaObjectiveConfig, samples: int) -> Meth
     objective, target = JepaObjective(encoder, options), ema_copy(encoder)
     grid, size = config.encoder.grid, options.mask_group
 
-    # The heaviest group is the one whose tokens pass through most channels and blocks.
-    positions = np.arange(_GROUPS * size)
-    groups = jepa_masks(options, grid, seed=config.seed, positions=positions)
-    heaviest = max(range(len(groups)), key=lambda number: _weight(config, options, groups[number]))
+    groups, heaviest = _mask_groups(config.encoder, options, config.seed)
     part = jepa_masks(
         options,
         grid,
@@ -100,12 +98,26 @@ def _jepa(config: RunConfig, options: JepaObjectiveConfig, samples: int) -> Meth
         target=target,
         clips=samples,
         loss=loss,
-        flops_per_clip=objective.flops(groups) / len(positions),
+        flops_per_clip=objective.flops(groups) / (_GROUPS * size),
     )
 
 
-def _weight(config: RunConfig, options: JepaObjectiveConfig, group: GroupMasks) -> int:
-    encoder, predictor = config.encoder, options.predictor
+@cache
+def _mask_groups(
+    encoder: EncoderConfig, options: JepaObjectiveConfig, seed: int
+) -> tuple[list[GroupMasks], int]:
+    """Return the first mask groups, and the number of the heaviest.
+
+    Its tokens pass through most channels and blocks.
+    """
+    positions = np.arange(_GROUPS * options.mask_group)
+    groups = jepa_masks(options, encoder.grid, seed=seed, positions=positions)
+    heaviest = max(range(len(groups)), key=lambda number: _weight(encoder, options, groups[number]))
+    return groups, heaviest
+
+
+def _weight(encoder: EncoderConfig, options: JepaObjectiveConfig, group: GroupMasks) -> int:
+    predictor = options.predictor
     context: int = sum(mask.context_index.shape[1] for mask in group.masks)
     hidden: int = sum(mask.target_index.shape[1] for mask in group.masks)
     encoded: int = context * encoder.width * encoder.depth

@@ -1,19 +1,25 @@
 """What a run needs of its machine, and the flags with which it fits."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from surgrec.clips.loader_memory import DEFAULT_STORED, LoaderMemory, loader_memory
+from surgrec.clips.loader_memory import (
+    DEFAULT_STORED,
+    LoaderMemory,
+    RankBatch,
+    least_memory,
+    with_most_workers,
+)
 from surgrec.errors import ConfigError
 from surgrec.models.activations import ActivationCheckpointing
 from surgrec.planning._gpus import GIB, GPUS, Gpu
 from surgrec.planning._methods import method_of
 from surgrec.planning._step_memory import StaticMemory, StepMemory, static_memory, step_memory
-from surgrec.training import RunConfig
+from surgrec.training import RunConfig, Sharding
 
 MODES: tuple[ActivationCheckpointing, ...] = ("none", "selective", "full")
 """Kinds of activation checkpointing, from the fastest to the smallest."""
@@ -58,6 +64,8 @@ class RunPlan:
     """One entry per kind of checkpointing."""
     chosen: Fit
     """The entry with which the run fits best."""
+    sharding: Sharding
+    """Whether weights, gradients and moments are divided among the GPUs."""
     accumulation: int
     """Parts of a step."""
     samples_per_part: int
@@ -108,17 +116,26 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
     samples = config.global_batch // gpus
     views = int(getattr(config, "views", 1))
 
-    # Memory: what is always there, then what each kind of checkpointing adds.
+    # Memory: what is always there, then what each kind of checkpointing adds. Weights are divided
+    # among the GPUs only if nothing else fits.
     with torch.device("meta"):
         method = method_of(config, samples)
-    static = static_memory(method)
-    available = device.usable_bytes - static.total
+    whole = static_memory(method)
     modes = MODES[MODES.index(config.activation_checkpointing) :]
-    fits = [_fit(config, mode, samples, views, available) for mode in modes]
-    chosen = _choose(fits, samples, config)
-    if not chosen.largest:
+    memories = {mode: step_memory(config, mode, samples) for mode in modes}
+    for static in _placements(config, whole, gpus):
+        available = device.usable_bytes - static.total
+        fits = [
+            Fit(checkpointing=mode, memory=memory, largest=memory.largest(available) // views)
+            for mode, memory in memories.items()
+        ]
+        chosen = _choose(fits, samples, config)
+        accumulation = max(config.accumulation, math.ceil(samples / max(chosen.largest, 1)))
+        if chosen.largest and (accumulation == 1 or static.gradients == whole.gradients):
+            break
+    else:
         raise ConfigError(_too_large(config, gpu, device, static, chosen, views))
-    accumulation = max(config.accumulation, math.ceil(samples / chosen.largest))
+    sharding: Sharding = "full" if static.gathered else "none"
     if accumulation > samples:
         raise ConfigError(
             f"accumulation is {accumulation}, but a GPU has {samples} samples per step; give a "
@@ -134,11 +151,14 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
     samples_per_s = gpus * mfu * peak_flops / flops_per_sample
     stored_frames = config.encoder.num_frames * max(1.0, _STORED_FPS / config.sampling_fps)
 
-    loader = loader_memory(
-        config.loader,
-        DEFAULT_STORED.batch(samples, views, config.encoder.num_frames, config.augment),
-        pinned=True,
+    batch = RankBatch(
+        samples=samples,
+        views=views,
+        num_frames=config.encoder.num_frames,
+        augment=config.augment,
+        stored=DEFAULT_STORED,
     )
+    loader, memory_gb = least_memory(with_most_workers(config.loader), batch, pinned=True)
     return RunPlan(
         gpu=gpu,
         gpus=gpus,
@@ -147,6 +167,7 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
         static=static,
         fits=fits,
         chosen=chosen,
+        sharding=sharding,
         accumulation=accumulation,
         samples_per_part=part,
         kept=int(kept),
@@ -157,8 +178,8 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
         cores=math.ceil(samples_per_s * stored_frames * _CPU_S_PER_FRAME),
         days=config.positions / samples_per_s / 86_400,
         mfu=mfu,
-        checkpoint=static.parameters + static.moments + static.target,
-        flags=_flags(config, chosen, accumulation),
+        checkpoint=whole.parameters + whole.moments + whole.target,
+        flags=_flags(config, chosen, accumulation, sharding, memory_gb),
     )
 
 
@@ -177,12 +198,13 @@ def _divisor(batch: int, near: int) -> int:
     return max(number for number in range(1, min(near, batch) + 1) if batch % number == 0)
 
 
-def _fit(
-    config: RunConfig, mode: ActivationCheckpointing, samples: int, views: int, available: int
-) -> Fit:
-    memory = step_memory(config, mode, samples)
-    largest = memory.largest(available) // views
-    return Fit(checkpointing=mode, memory=memory, largest=largest)
+def _placements(config: RunConfig, static: StaticMemory, gpus: int) -> Iterator[StaticMemory]:
+    """Yield the ways to place weights, gradients and moments, from the fastest."""
+    if config.sharding == "none":
+        yield static
+    if gpus > 1 or config.sharding == "full":
+        yield static.sharded(gpus, in_parts=False)
+        yield static.sharded(gpus, in_parts=True)
 
 
 def _choose(fits: list[Fit], samples: int, config: RunConfig) -> Fit:
@@ -201,7 +223,7 @@ def _too_large(
 ) -> str:
     needed = static.total + best.memory.peak(views)
     larger = [name for name, other in GPUS.items() if other.usable_bytes >= needed]
-    remedy = f"give --gpu {larger[-1]}" if larger else "divide the weights among the GPUs"
+    remedy = f"give --gpu {larger[-1]}" if larger else "give more --gpus"
     return (
         f"one sample needs {needed / GIB:.1f} GiB with activation_checkpointing "
         f"{best.checkpointing}, of which {static.total / GIB:.1f} are weights, gradients and "
@@ -210,11 +232,21 @@ def _too_large(
     )
 
 
-def _flags(config: RunConfig, chosen: Fit, accumulation: int) -> list[str]:
+def _flags(
+    config: RunConfig,
+    chosen: Fit,
+    accumulation: int,
+    sharding: Sharding,
+    memory_gb: float | None,
+) -> list[str]:
     """Return the options by which the plan differs from the config."""
     wanted: dict[str, Any] = {}
     if accumulation != config.accumulation:
         wanted["--accumulation"] = accumulation
     if chosen.checkpointing != config.activation_checkpointing:
         wanted["--activation_checkpointing"] = chosen.checkpointing
+    if sharding != config.sharding:
+        wanted["--sharding"] = sharding
+    if memory_gb is not None:
+        wanted["--loader.memory_gb"] = f"{memory_gb:g}"
     return [str(word) for pair in wanted.items() for word in pair]

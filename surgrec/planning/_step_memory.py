@@ -1,8 +1,9 @@
 """The memory of a training step, counted from the model itself."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from surgrec.models.activations import ActivationCheckpointing
-from surgrec.models.blocks import checkpoint_activations
+from surgrec.models.blocks import Block, checkpoint_activations
 from surgrec.models.tokens import NUM_CHANNELS
 from surgrec.planning._live_bytes import LiveBytes
 from surgrec.planning._methods import Method, method_of
@@ -34,11 +35,43 @@ class StaticMemory:
     """The moving average of a JEPA's encoder."""
     buffers: int
     """Tables of positions."""
+    block: int
+    """Weights of the largest block, a part of `parameters`."""
+    rest: int
+    """Trained weights outside the blocks, a part of `parameters`."""
+    gathered: int = 0
+    """With sharding: whole weights and gradients of what computes."""
 
     @property
     def total(self) -> int:
         """Sum of all parts."""
-        return self.parameters + self.gradients + self.moments + self.target + self.buffers
+        return (
+            self.parameters
+            + self.gradients
+            + self.moments
+            + self.target
+            + self.buffers
+            + self.gathered
+        )
+
+    def sharded(self, gpus: int, *, in_parts: bool) -> "StaticMemory":
+        """Return the memory of a rank with sharding.
+
+        A block computes while the next one is gathered. Its gradients exist whole, and once more
+        for their exchange. Weights outside the blocks stay gathered during a pass.
+
+        Args:
+            gpus: Number of ranks.
+            in_parts: Whether a step has several parts, so that gradients add up undivided.
+        """
+        return replace(
+            self,
+            parameters=math.ceil(self.parameters / gpus),
+            gradients=self.gradients if in_parts else math.ceil(self.gradients / gpus),
+            moments=math.ceil(self.moments / gpus),
+            target=math.ceil(self.target / gpus),
+            gathered=4 * self.block + 2 * self.rest,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +97,7 @@ class StepMemory:
 def static_memory(method: Method) -> StaticMemory:
     """Return the memory of weights, gradients, moments and tables."""
     trained = _values(method.objective)
+    blocks = [_values(part) for part in method.objective.modules() if isinstance(part, Block)]
     target = 0 if method.target is None else _values(method.target)
     buffers = [buffer for module in method.modules for buffer in module.buffers()]
     return StaticMemory(
@@ -72,6 +106,8 @@ def static_memory(method: Method) -> StaticMemory:
         moments=2 * _FLOAT * trained,
         target=_FLOAT * target,
         buffers=sum(buffer.nbytes for buffer in buffers),
+        block=_FLOAT * max(blocks),
+        rest=_FLOAT * (trained - sum(blocks)),
     )
 
 

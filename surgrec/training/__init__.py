@@ -11,6 +11,7 @@ from surgrec.training._optimizer import OptimizerConfig, build_optimizer, clip_g
 from surgrec.training._run import Run
 from surgrec.training._run_config import RunConfig
 from surgrec.training._run_weights import read_saved_weights
+from surgrec.training._sharding import Sharding
 from surgrec.training.schedule import ScheduleConfig, schedule_value
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "ScheduleConfig",
+    "Sharding",
     "build_optimizer",
     "clip_gradients",
     "collapse_diagnostics",

@@ -76,9 +76,7 @@ def test_a_plan_that_cannot_be_made_is_refused_in_one_sentence() -> None:
     )
     assert "--config is required" in refusal(surgrec_here("plan", "--gpus", 1))
     wide = ("--encoder", "{width: 32768, depth: 2, num_heads: 64}")
-    assert "divide the weights among the GPUs" in refusal(
-        surgrec_here(*tiny, *wide, "--gpu", "h200-141")
-    )
+    assert "give more --gpus" in refusal(surgrec_here(*tiny, *wide, "--gpu", "h200-141"))
 
 
 @pytest.mark.slow
@@ -86,3 +84,20 @@ def test_memory_of_vit_l_is_that_counted_before(config: Parse) -> None:
     memory = step_memory(config("jepa_vitl16"), "none", 24)
     # 28 GiB with norms in bf16 and masks of mean size; these norms are float32, as on GPUs.
     assert 28 < 24 * memory.kept_per_clip / GIB < 36
+
+
+def test_sharding_is_recommended_only_if_nothing_else_fits() -> None:
+    words = ("plan", "--config", "mae_tiny", "--gpu", "3090-24", "--gpus", 16, "--json")
+    wide = ("--encoder", "{width: 4096, depth: 14, num_heads: 32}", "--precision", "bf16")
+    done = surgrec_here(*words, *wide)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    static = plan["static"]
+    assert plan["flags"] == ["--sharding", "full"]
+    assert plan["checkpoint"] > 24e9, "three times the weights: too much for one GPU"
+    assert static["parameters"] == pytest.approx(plan["checkpoint"] / 3 / 16, rel=1e-6)
+    assert static["moments"] == pytest.approx(2 * static["parameters"], rel=1e-6)
+    assert static["gathered"] > 4 * 12 * 4096**2 * 4, "a block, the next one, and its gradients"
+
+    narrow = json.loads(surgrec_here(*words).stdout)
+    assert (narrow["sharding"], narrow["static"]["gathered"]) == ("none", 0)

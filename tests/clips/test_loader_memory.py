@@ -1,0 +1,122 @@
+"""The loader keeps its frames within `memory_gb`, and its batches do not change."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from surgrec.clips import (
+    AugmentConfig,
+    ClipBatch,
+    ClipDataset,
+    ClipSampling,
+    LoaderConfig,
+    StepSampler,
+    clip_batches,
+)
+from surgrec.clips.loader_memory import (
+    DEFAULT_STORED,
+    Prefetch,
+    RankBatch,
+    memory_of,
+    prefetch_within,
+)
+from surgrec.errors import ConfigError
+from surgrec.shards import open_corpus
+from surgrec.stream import Mixture, Stream
+
+SAMPLING = ClipSampling(num_frames=4, fps=4.0)
+SAMPLER = StepSampler(global_batch=28, rank=0, world_size=2, start_step=1, steps=9)
+WORKERS = LoaderConfig(num_workers=2, prefetch_batches=4, timeout_s=60)
+THREADS = LoaderConfig(num_workers=0, decode_threads=2, prefetch_batches=4, timeout_s=60)
+BATCH = RankBatch(
+    samples=384, views=1, num_frames=16, augment=AugmentConfig(), stored=DEFAULT_STORED
+)
+
+
+def dataset(corpus: Path, config: LoaderConfig) -> ClipDataset:
+    stream = Stream(open_corpus(corpus), Mixture(block=16), seed=5)
+    return ClipDataset(stream, SAMPLING, AugmentConfig(), config, views=2)
+
+
+def bound_of(corpus: Path, config: LoaderConfig, prefetch: Prefetch) -> float:
+    batch = dataset(corpus, config).rank_batch(14)
+    return memory_of(config, prefetch, batch, pinned=False).total / 1e9
+
+
+def content(batch: ClipBatch) -> list[object]:
+    clips = [frames.numpy().tobytes() for frames in batch.frames]
+    return [batch.positions.tolist(), batch.keys, batch.sources, batch.views, clips]
+
+
+def buffer_bytes() -> int:
+    """Return what all frame buffers of this process may take, as large as they have grown."""
+    sizes: dict[int, int] = {}
+    for number in os.listdir("/proc/self/fd"):
+        path = Path("/proc/self/fd") / number
+        if path.is_symlink() and "surgrec-frames" in os.readlink(path):
+            sizes[path.stat().st_ino] = path.stat().st_size
+    return sum(sizes.values())
+
+
+def peaks(batches: Iterator[ClipBatch]) -> int:
+    return max(buffer_bytes() for _ in batches)
+
+
+@pytest.mark.parametrize("config", [WORKERS, THREADS], ids=["processes", "threads"])
+def test_batches_in_parts_are_those_of_a_large_bound(
+    tiny_corpus: Path, config: LoaderConfig
+) -> None:
+    bound = bound_of(tiny_corpus, config, Prefetch(parts=4, requests=2))
+    tight = replace(config, memory_gb=bound)
+    assert prefetch_within(tight, dataset(tiny_corpus, tight).rank_batch(14), pinned=False) == (
+        Prefetch(parts=4, requests=2)
+    )
+    expected = map(content, clip_batches(dataset(tiny_corpus, config), SAMPLER))
+    for batch, right in zip(
+        clip_batches(dataset(tiny_corpus, tight), SAMPLER), expected, strict=True
+    ):
+        assert content(batch) == right
+        assert sum(batch.read_stats.__dict__.values()) > 0
+
+
+def test_buffers_stay_below_the_bound(tiny_corpus: Path) -> None:
+    sampler = replace(SAMPLER, steps=20)
+    bound = bound_of(tiny_corpus, WORKERS, Prefetch(parts=14, requests=2))
+    tight = replace(WORKERS, memory_gb=bound)
+    free = peaks(clip_batches(dataset(tiny_corpus, WORKERS), sampler))
+    held = peaks(clip_batches(dataset(tiny_corpus, tight), sampler))
+    assert 0 < held < bound * 1e9 < free
+
+
+def test_a_batch_that_exceeds_the_bound_is_refused_in_one_sentence(tiny_corpus: Path) -> None:
+    low = replace(WORKERS, memory_gb=0.0001)
+    with pytest.raises(ConfigError, match="more processes") as refused:
+        next(clip_batches(dataset(tiny_corpus, low), SAMPLER))
+    enough = re.search(r"--loader.memory_gb ([\d.]+),", str(refused.value))
+    assert enough, refused.value
+    wide = replace(low, memory_gb=float(enough[1]))
+    smallest = prefetch_within(wide, dataset(tiny_corpus, wide).rank_batch(14), pinned=False)
+    assert smallest == Prefetch(parts=14, requests=1)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 16])
+def test_a_large_batch_works_within_the_default_bound(workers: int) -> None:
+    config = LoaderConfig(num_workers=workers)
+    chosen = prefetch_within(config, BATCH, pinned=True)
+    memory = memory_of(config, chosen, BATCH, pinned=True)
+    assert memory.total <= 16e9
+    assert memory.pinned > 2 * BATCH.frames(384), "the copies of two batches at least"
+
+
+def test_a_small_batch_is_made_as_far_ahead_as_configured() -> None:
+    small = replace(BATCH, samples=8)
+    chosen = prefetch_within(LoaderConfig(num_workers=8), small, pinned=True)
+    assert chosen == Prefetch(parts=1, requests=4)
+
+
+def test_page_locked_memory_is_rounded_up_per_clip() -> None:
+    assert BATCH.frames(384) < BATCH.pinned(384) < 2 * BATCH.frames(384)
