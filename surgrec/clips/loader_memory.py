@@ -157,7 +157,7 @@ def prefetch_within(config: LoaderConfig, batch: RankBatch, *, pinned: bool) -> 
     raise ConfigError(
         f"loader.memory_gb is {config.memory_gb:g}, but the loader of a process needs "
         f"{least / 1e9:.2g} GB for batches of {batch.samples} samples; give --loader.memory_gb "
-        f"{_enough(least)}, or more processes, so that each has fewer samples"
+        f"{_enough(least):g}, or more processes, so that each has fewer samples"
     )
 
 
@@ -195,7 +195,7 @@ def _candidates(config: LoaderConfig, samples: int) -> Iterator[Prefetch]:
 
 def _enough(size: int) -> float:
     """Return a bound above this size: gigabytes, rounded up."""
-    return math.ceil(size / 1e9) if size >= 10**9 else math.ceil(size / 1e6) / 1e3
+    return float(math.ceil(size / 1e9)) if size >= 10**9 else math.ceil(size / 1e6) / 1e3
 
 
 def _most(sizes: np.ndarray, clips: int) -> float:

@@ -56,7 +56,8 @@ def test_the_largest_part_is_the_last_one_that_fits() -> None:
 
 def test_a_plan_gives_the_options_with_which_a_run_fits() -> None:
     words = ("plan", "--config", "mae_tiny", "--gpu", "3090-24", "--gpus", 2, "--precision", "bf16")
-    done = surgrec_here(*words, "--global_batch", 40_000, "--views", 4, "--json")
+    memory = ("--loader.memory_gb", 1000)
+    done = surgrec_here(*words, "--global_batch", 40_000, "--views", 4, "--json", *memory)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["samples_per_gpu"] == 20_000
