@@ -24,7 +24,7 @@ from surgrec.training._launcher import (
     program_of_command,
 )
 from surgrec.training._lost import require_nothing_lost
-from surgrec.training._ranks import expect_progress, on_main, ranks_end_together
+from surgrec.training._ranks import exchange_places, expect_progress, on_main, ranks_end_together
 
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")
@@ -99,6 +99,7 @@ def start_accelerator(precision: Precision, *, longest_batch_s: int) -> Accelera
             "and the variables that it sets, such as MASTER_ADDR and MASTER_PORT"
         ) from error
     check_world(accelerator.num_processes, launched_processes())
+    exchange_places()
     return accelerator
 
 

@@ -13,14 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn, TypeVar
 
 import psutil
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from surgrec.cli import print_error
@@ -46,7 +46,7 @@ _MARGIN = timedelta(minutes=10)
 """Time by which collectives wait longer, so that a sentence names the rank that they wait for."""
 _MOST_CHARACTERS = 600
 _FAILED, _HEARD, _ALIVE, _SILENT = "failed", "heard", "alive", "silent"
-_PLACE, _PROGRESS, _LEFT = "place", "progress", "left"
+_PROGRESS, _LEFT = "progress", "left"
 
 
 @dataclass
@@ -95,6 +95,18 @@ class _Place:
 
 class OtherRankError(TrainingError):
     """A failure of another rank, which prints it."""
+
+
+_places: list[_Place] = []
+"""The place of each rank, from `exchange_places`."""
+
+
+def exchange_places() -> None:
+    """Tell each rank the processes of all ranks, so that it can name and kill a frozen one.
+
+    A collective.
+    """
+    _places[:] = gather_object([_Place.here()])
 
 
 def expect_progress(longest_batch_s: int) -> timedelta:
@@ -188,7 +200,6 @@ class _Watch(threading.Thread):
         self._unchanged: Counter[int] = Counter()
         self._last: dict[int, int] = {}
         self._looks = 0
-        self._place_of_main: _Place | None = None
 
     def run(self) -> None:
         """Look for failures from the moment at which the ranks have found each other."""
@@ -202,7 +213,6 @@ class _Watch(threading.Thread):
             if self._store is None:
                 return
             self._opened.set()
-            self._tell_place(self._store)
             while dist.is_initialized():
                 self._look(self._store)
                 if self._stopped.wait(_EVERY_S):
@@ -217,10 +227,10 @@ class _Watch(threading.Thread):
         """End this rank if a look at the store lasts too long: its process may be frozen."""
         seen, unchanged = 0, 0
         while not self._stopped.wait(_EVERY_S):
-            is_waiting = self._opened.is_set() and self.is_alive() and self._looks == seen
+            is_waiting = dist.is_initialized() and self.is_alive() and self._looks == seen
             unchanged = unchanged + 1 if is_waiting else 0
             seen = self._looks
-            if unchanged >= _SILENT_LOOKS and dist.is_initialized():
+            if unchanged >= _SILENT_LOOKS:
                 self._end(self._no_answer())
 
     def _look(self, store: Store) -> None:
@@ -235,11 +245,6 @@ class _Watch(threading.Thread):
             self._check_alive(store)
             self._check_progress(store)
 
-    def _tell_place(self, store: Store) -> None:
-        store.set(f"{_PLACE}/{self._rank}", json.dumps(asdict(_Place.here())))
-        store.wait([f"{_PLACE}/0"])
-        self._place_of_main = _place(store, 0)
-
     def stop(self) -> None:
         """Stop looking. A thread that waits for a store that has ended is left behind."""
         self._stopped.set()
@@ -247,6 +252,7 @@ class _Watch(threading.Thread):
 
     def leave(self) -> None:
         """Tell the other ranks that this one is done: the main process may still save."""
+        self._wait_until_opened()
         if self._store is not None:
             with suppress(dist.DistError):
                 self._store.set(f"{_LEFT}/{self._rank}", "")
@@ -257,8 +263,7 @@ class _Watch(threading.Thread):
         Raises:
             OtherRankError: The error follows from the end of another rank.
         """
-        if dist.is_initialized() and dist.get_world_size() > 1:
-            self._opened.wait(_HEARD_S)  # an error right after the start must be told, too
+        self._wait_until_opened()
         self.stop()
         store = self._store
         if store is None:
@@ -279,6 +284,11 @@ class _Watch(threading.Thread):
         except dist.DistError:
             if _is_lost_connection(error):
                 raise OtherRankError(_ended_silently([0])) from error
+
+    def _wait_until_opened(self) -> None:
+        """Wait for the store: an end right after the start must be told, too."""
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            self._opened.wait(_HEARD_S)
 
     def _wait_until_heard(self, store: Store) -> None:
         deadline = time.monotonic() + _HEARD_S
@@ -321,7 +331,7 @@ class _Watch(threading.Thread):
         silent = [rank for rank in silent if not store.check([f"{_LEFT}/{rank}"])]
         if silent:
             store.set(_SILENT, json.dumps(silent))
-            store.compare_set(_FAILED, "", f"{_named(store, silent)} {_unheard()}")
+            store.compare_set(_FAILED, "", f"{_named(silent)} {_unheard()}")
 
     def _check_progress(self, store: Store) -> None:
         """End all ranks if this one has made no progress for long, and name those it waits for."""
@@ -338,7 +348,7 @@ class _Watch(threading.Thread):
             if store.check([f"{_PROGRESS}/{rank}"])
         }
         last = [rank for rank, steps in reached.items() if steps == min(reached.values())]
-        store.compare_set(_FAILED, "", f"{_named(store, last)} {_no_progress(longest)}")
+        store.compare_set(_FAILED, "", f"{_named(last)} {_no_progress(longest)}")
 
     def _count_unchanged(self, rank: int, value: int) -> None:
         if value == self._last.get(rank):
@@ -352,9 +362,9 @@ class _Watch(threading.Thread):
             address = ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
             what = f"the launcher at {address}, through which the ranks find each other,"
         else:
-            what = f"rank 0 ({self._place_of_main})"
-            if self._place_of_main is not None:
-                self._place_of_main.kill()
+            what = _named([0])
+            for place in _places[:1]:
+                place.kill()
         return f"{what} {_unheard()}"
 
     def _linger(self) -> None:
@@ -379,27 +389,17 @@ def _kill_descendants(process: psutil.Process) -> None:
 def _kill_silent(store: Store) -> None:
     """Kill the silent ranks of this machine: launchers would wait for them."""
     for rank in json.loads(store.get(_SILENT)) if store.check([_SILENT]) else []:
-        place = _place(store, rank)
-        if place is not None and place != _Place.here():
-            place.kill()
+        if rank < len(_places) and _places[rank] != _Place.here():
+            _places[rank].kill()
 
 
 def _is_store_of_launcher() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
-def _place(store: Store, rank: int) -> _Place | None:
-    """Return the place of a rank, or None if it has not told it."""
-    key = f"{_PLACE}/{rank}"
-    return _Place(**json.loads(store.get(key))) if store.check([key]) else None
-
-
-def _named(store: Store, ranks: list[int]) -> str:
+def _named(ranks: list[int]) -> str:
     """Return ranks with their places, as the beginning of a sentence."""
-    names = []
-    for rank in ranks:
-        place = _place(store, rank)
-        names.append(f"{rank} ({place})" if place is not None else str(rank))
+    names = [f"{rank} ({_places[rank]})" if rank < len(_places) else str(rank) for rank in ranks]
     return f"{'rank' if len(ranks) == 1 else 'ranks'} {', '.join(names)}"
 
 
