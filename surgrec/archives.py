@@ -26,8 +26,14 @@ _COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zst"))
 ARCHIVE_SUFFIXES = _OPENED | _SEALED | _COMPRESSED
 """Suffixes of archives and of compressed files."""
 REMEDY = "extract it, or leave it out with --exclude"
-_OF_DAMAGED_BYTES = (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, EOFError)
-"""Exceptions of zipfile and tarfile for damaged bytes. They have no common class."""
+# Damaged bytes make zipfile and tarfile raise any of these, which have no common class.
+_OF_DAMAGED_BYTES = (
+    zipfile.BadZipFile,  # a wrong checksum or directory
+    ValueError,  # numbers or names that cannot be
+    struct.error,  # a cut header
+    NotImplementedError,  # a version or method that does not exist
+    EOFError,  # a cut member
+)
 _MOST_MEMBERS = 1_000_000
 _MOST_DIRECTORY_BYTES = 1 << 27
 _BLOCK = 512

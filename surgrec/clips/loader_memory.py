@@ -150,14 +150,14 @@ def prefetch_within(config: LoaderConfig, batch: RankBatch, *, pinned: bool) -> 
     Raises:
         ConfigError: The batches in use alone need more.
     """
-    for candidate in _candidates(config, batch.samples):
-        least = memory_of(config, candidate, batch, pinned=pinned).total
-        if least <= config.memory_gb * 1e9:
-            return candidate
+    prefetch, memory = _largest_within(config, batch, pinned=pinned)
+    if memory.total <= config.memory_gb * 1e9:
+        return prefetch
     raise ConfigError(
         f"loader.memory_gb is {config.memory_gb:g}, but the loader of a process needs "
-        f"{least / 1e9:.2g} GB for batches of {batch.samples} samples; give --loader.memory_gb "
-        f"{_enough(least):g}, or more processes, so that each has fewer samples"
+        f"{memory.total / 1e9:.2g} GB for batches of {batch.samples} samples; give "
+        f"--loader.memory_gb {_enough(memory.total):g}, or more processes, so that "
+        "each has fewer samples"
     )
 
 
@@ -168,17 +168,25 @@ def least_memory(
 
     Arguments are those of `memory_of`. The second value is in gigabytes; None: the bound suffices.
     """
-    candidates = _candidates(config, batch.samples)
-    for candidate in candidates:
-        memory = memory_of(config, candidate, batch, pinned=pinned)
-        if memory.total <= config.memory_gb * 1e9:
-            return memory, None
-    return memory, _enough(memory.total)
+    _, memory = _largest_within(config, batch, pinned=pinned)
+    fits = memory.total <= config.memory_gb * 1e9
+    return memory, None if fits else _enough(memory.total)
 
 
 def with_most_workers(config: LoaderConfig) -> LoaderConfig:
     """Return the settings with as many workers as any machine starts, if the machine decides."""
     return config if config.num_workers is not None else replace(config, num_workers=MOST_WORKERS)
+
+
+def _largest_within(
+    config: LoaderConfig, batch: RankBatch, *, pinned: bool
+) -> tuple[Prefetch, LoaderMemory]:
+    """Return the largest way to work ahead whose memory is within the bound, or the smallest."""
+    for candidate in _candidates(config, batch.samples):
+        memory = memory_of(config, candidate, batch, pinned=pinned)
+        if memory.total <= config.memory_gb * 1e9:
+            break
+    return candidate, memory
 
 
 def _candidates(config: LoaderConfig, samples: int) -> Iterator[Prefetch]:
