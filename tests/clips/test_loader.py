@@ -34,21 +34,12 @@ from surgrec.clips._dataset import BatchRequest
 from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
 from surgrec.shards import Sample, open_corpus
 from surgrec.stream import Mixture, Stream, hash_uniform, sample_key
+from tests.support.clip_datasets import NO_WORKER, SAMPLING, clip_dataset
 from tests.support.samples import write_corpus
 
-SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=4)
-NO_WORKER = LoaderConfig(num_workers=0)
 ONE_WORKER = LoaderConfig(num_workers=1, timeout_s=60)
 Content = list[tuple[Any, ...]]
-
-
-def make_dataset(
-    corpus: Path, config: LoaderConfig = NO_WORKER, kind: type[ClipDataset] = ClipDataset
-) -> ClipDataset:
-    return kind(
-        Stream(open_corpus([corpus]), Mixture(block=16), seed=5), SAMPLING, AugmentConfig(), config
-    )
 
 
 def content(batches: Sequence[ClipBatch]) -> Content:
@@ -65,7 +56,7 @@ def content(batches: Sequence[ClipBatch]) -> Content:
 def load(
     corpus: Path, config: LoaderConfig = NO_WORKER, sampler: StepSampler = SAMPLER
 ) -> list[ClipBatch]:
-    return list(clip_batches(make_dataset(corpus, config), sampler))
+    return list(clip_batches(clip_dataset(corpus, config), sampler))
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +80,10 @@ def test_batches_that_are_kept_for_a_while_do_not_change(
 ) -> None:
     """The memory of frames is reused, but only after its last reference is gone."""
     sampler = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=80)
-    expected = [content([batch]) for batch in clip_batches(make_dataset(tiny_corpus), sampler)]
+    expected = [content([batch]) for batch in clip_batches(clip_dataset(tiny_corpus), sampler)]
     chance = random.Random(0)
     kept: dict[int, ClipBatch] = {}
-    for step, batch in enumerate(clip_batches(make_dataset(tiny_corpus, config), sampler)):
+    for step, batch in enumerate(clip_batches(clip_dataset(tiny_corpus, config), sampler)):
         kept[step] = batch
         for old in [number for number in kept if chance.random() < 0.3]:
             assert content([kept.pop(old)]) == expected[old], (
@@ -102,7 +93,7 @@ def test_batches_that_are_kept_for_a_while_do_not_change(
 
 
 def test_a_second_pass_with_another_batch_size_is_planned_again(tiny_corpus: Path) -> None:
-    dataset = make_dataset(tiny_corpus)
+    dataset = clip_dataset(tiny_corpus)
     sizes = {8: 4, 12: 3}
     by_size = [
         content(list(clip_batches(dataset, replace(SAMPLER, global_batch=size, steps=steps))))
@@ -138,7 +129,7 @@ def samples_of(corpus: Path, source: str) -> list[Sample]:
 def test_a_batch_holds_the_clips_of_its_positions_in_stream_order(
     tiny_corpus: Path, uninterrupted: Content
 ) -> None:
-    stream = make_dataset(tiny_corpus).stream
+    stream = clip_dataset(tiny_corpus).stream
     draws = stream.draws(np.arange(32))
     assert [row[:3] for row in uninterrupted] == [
         (draw.position, stream.key(draw), draw.source) for draw in draws
@@ -203,7 +194,7 @@ def views_of(corpus: Path, views: int, config: LoaderConfig = NO_WORKER) -> list
 
 
 def test_views_of_a_sample_are_crops_of_the_same_decoded_frames(tiny_corpus: Path) -> None:
-    stream = make_dataset(tiny_corpus).stream
+    stream = clip_dataset(tiny_corpus).stream
     several_sizes = 0
     for batch in views_of(tiny_corpus, 3):
         lengths = (len(batch.frames), len(batch.views), len(batch.keys), len(batch.positions))
@@ -247,7 +238,7 @@ def test_views_do_not_depend_on_workers(tiny_corpus: Path) -> None:
 def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:
     """Each shared tensor is an open file: one per clip would exceed the limit of 1024 with large
     batches."""
-    batches = clip_batches(make_dataset(tiny_corpus, ONE_WORKER), replace(SAMPLER, global_batch=64))
+    batches = clip_batches(clip_dataset(tiny_corpus, ONE_WORKER), replace(SAMPLER, global_batch=64))
     first = next(batches)
     before = len(os.listdir("/proc/self/fd"))
     second = next(batches)
@@ -258,7 +249,7 @@ def test_a_batch_from_a_worker_costs_one_open_file(tiny_corpus: Path) -> None:
 def test_a_dataset_used_before_its_workers_start_still_works(
     tiny_corpus: Path, uninterrupted: Content
 ) -> None:
-    dataset = make_dataset(tiny_corpus, ONE_WORKER)
+    dataset = clip_dataset(tiny_corpus, ONE_WORKER)
     first = dataset.batch(BatchRequest(tuple(range(8))))  # starts threads, which workers lack
     assert content([first]) == uninterrupted[:8]
     assert content(list(clip_batches(dataset, SAMPLER))) == uninterrupted
@@ -320,7 +311,7 @@ def test_an_undecodable_clip_with_the_right_digest_is_quarantined(
     bad = replace(samples[3].clip, **change)
     real[bad] = b"no video" if reason == "cannot be decoded" else real[samples[3].clip]
     clips = [bad if number == 3 else sample.clip for number, sample in enumerate(samples)]
-    dataset = make_dataset(
+    dataset = clip_dataset(
         write_corpus(tmp_path / "corpus", {"alpha": clips}, mp4=real.__getitem__)
     )
     batch = dataset.batch(BatchRequest(tuple(range(10))))  # one epoch
@@ -373,7 +364,7 @@ def test_a_missing_shard_stops_the_run_and_is_not_a_bad_sample(
 def test_a_missing_corpus_stops_the_run_with_one_sentence(
     corpus_copy: Path, config: LoaderConfig
 ) -> None:
-    dataset = make_dataset(corpus_copy, config)
+    dataset = clip_dataset(corpus_copy, config)
     shutil.rmtree(corpus_copy)
     with pytest.raises(MissingError, match=rf"^{corpus_copy}[^\n]*$"):
         list(clip_batches(dataset, SAMPLER))
@@ -421,7 +412,7 @@ class BuggyDataset(ClipDataset):
 def test_a_worker_that_dies_or_hangs_stops_the_run_with_one_sentence(
     tiny_corpus: Path, kind: type[ClipDataset], timeout_s: int, message: str
 ) -> None:
-    dataset = make_dataset(tiny_corpus, replace(ONE_WORKER, timeout_s=timeout_s), kind)
+    dataset = clip_dataset(tiny_corpus, replace(ONE_WORKER, timeout_s=timeout_s), kind)
     with pytest.raises(StorageError, match=message):
         list(clip_batches(dataset, SAMPLER))
 
@@ -429,7 +420,7 @@ def test_a_worker_that_dies_or_hangs_stops_the_run_with_one_sentence(
 @pytest.mark.parametrize("config", [NO_WORKER, ONE_WORKER])
 def test_a_bug_is_not_reported_as_a_storage_error(tiny_corpus: Path, config: LoaderConfig) -> None:
     with pytest.raises(RuntimeError, match="shapes do not match") as caught:
-        list(clip_batches(make_dataset(tiny_corpus, config, BuggyDataset), SAMPLER))
+        list(clip_batches(clip_dataset(tiny_corpus, config, BuggyDataset), SAMPLER))
     traceback.clear_frames(caught.tb)  # torch's frames would keep the worker alive for 5 s
 
 
@@ -473,7 +464,7 @@ def test_a_loader_config_without_threads_or_time_is_refused(field: str) -> None:
 def test_pinned_batches_are_page_locked_and_the_same(
     tiny_corpus: Path, uninterrupted: Content, config: LoaderConfig
 ) -> None:
-    batches = list(clip_batches(make_dataset(tiny_corpus, config), SAMPLER, pin_memory=True))
+    batches = list(clip_batches(clip_dataset(tiny_corpus, config), SAMPLER, pin_memory=True))
     assert all(frames.is_pinned() for batch in batches for frames in batch.frames)
     assert content(batches) == uninterrupted
 
@@ -482,7 +473,7 @@ def test_pinned_batches_are_page_locked_and_the_same(
 
 
 def test_a_dataset_is_indexed_by_positions(tiny_corpus: Path) -> None:
-    dataset = make_dataset(tiny_corpus)
+    dataset = clip_dataset(tiny_corpus)
     (batch,) = clip_batches(dataset, replace(SAMPLER, steps=1))
     assert content([dataset[range(8)]]) == content([batch])
     assert content([dataset[3]]) == content([batch])[3:4]
@@ -491,12 +482,12 @@ def test_a_dataset_is_indexed_by_positions(tiny_corpus: Path) -> None:
 @pytest.mark.parametrize("positions", [[], [-1], [0, -8], -3])
 def test_positions_outside_the_stream_are_refused(tiny_corpus: Path, positions: Any) -> None:
     with pytest.raises(ConfigError, match="give positions from 0 on"):
-        make_dataset(tiny_corpus)[positions]
+        clip_dataset(tiny_corpus)[positions]
 
 
 @pytest.mark.slow  # a spawned worker imports torch
 def test_spawned_workers_make_the_batches_of_forked_ones(tiny_corpus: Path) -> None:
-    dataset, sampler = make_dataset(tiny_corpus), replace(SAMPLER, steps=2)
+    dataset, sampler = clip_dataset(tiny_corpus), replace(SAMPLER, steps=2)
     loader = DataLoader(
         dataset,  # type: ignore[arg-type]  # torch declares a Dataset, and asks for __getitem__ only
         sampler=sampler,
@@ -532,7 +523,7 @@ def prepared(loader: Any, dispatch: bool | None) -> Any:
 
 @pytest.mark.parametrize("kind", ["dispatched", "sharded", "batch sampler"])
 def test_no_wrapper_divides_the_share_of_a_rank_again(tiny_corpus: Path, kind: str) -> None:
-    dataset, sampler = make_dataset(tiny_corpus), replace(SAMPLER, world_size=2)
+    dataset, sampler = clip_dataset(tiny_corpus), replace(SAMPLER, world_size=2)
     loader: Any = DataLoader(Wrapped(dataset, sampler), batch_size=2)
     if kind == "batch sampler":
         loader = DataLoader(dataset, batch_sampler=sampler)  # type: ignore[arg-type]
@@ -541,13 +532,13 @@ def test_no_wrapper_divides_the_share_of_a_rank_again(tiny_corpus: Path, kind: s
 
 
 def test_a_wrapper_that_does_not_divide_gets_every_batch(tiny_corpus: Path) -> None:
-    dataset, sampler = make_dataset(tiny_corpus), replace(SAMPLER, world_size=2)
+    dataset, sampler = clip_dataset(tiny_corpus), replace(SAMPLER, world_size=2)
     loader = DataLoader(Wrapped(dataset, sampler), batch_size=None)
     assert len(list(loader)) == 4
 
 
 def test_workers_around_the_loader_are_refused(tiny_corpus: Path) -> None:
-    wrapped = Wrapped(make_dataset(tiny_corpus), SAMPLER)
+    wrapped = Wrapped(clip_dataset(tiny_corpus), SAMPLER)
     loader = DataLoader(wrapped, batch_size=None, num_workers=1)
     with pytest.raises(ConfigError, match="start workers themselves") as caught:
         next(iter(loader))
@@ -555,7 +546,7 @@ def test_workers_around_the_loader_are_refused(tiny_corpus: Path) -> None:
 
 
 def test_libraries_can_move_a_batch_to_a_device(tiny_corpus: Path) -> None:
-    batch = make_dataset(tiny_corpus)[[0, 1]]
+    batch = clip_dataset(tiny_corpus)[[0, 1]]
     moved = send_to_device(batch, torch.device("meta"), non_blocking=True)
     assert all(frames.is_meta for frames in moved.frames)
     assert (moved.keys, moved.views) == (batch.keys, batch.views)

@@ -11,8 +11,6 @@ import pytest
 from surgrec.clips import (
     AugmentConfig,
     ClipBatch,
-    ClipDataset,
-    ClipSampling,
     LoaderConfig,
     StepSampler,
     clip_batches,
@@ -25,10 +23,8 @@ from surgrec.clips.loader_memory import (
     prefetch_within,
 )
 from surgrec.errors import ConfigError
-from surgrec.shards import open_corpus
-from surgrec.stream import Mixture, Stream
+from tests.support.clip_datasets import clip_dataset
 
-SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 SAMPLER = StepSampler(global_batch=28, rank=0, world_size=2, start_step=1, steps=9)
 WORKERS = LoaderConfig(num_workers=2, prefetch_batches=4, timeout_s=60)
 THREADS = LoaderConfig(num_workers=0, decode_threads=2, prefetch_batches=4, timeout_s=60)
@@ -37,13 +33,8 @@ BATCH = RankBatch(
 )
 
 
-def dataset(corpus: Path, config: LoaderConfig) -> ClipDataset:
-    stream = Stream(open_corpus(corpus), Mixture(block=16), seed=5)
-    return ClipDataset(stream, SAMPLING, AugmentConfig(), config, views=2)
-
-
 def bound_of(corpus: Path, config: LoaderConfig, prefetch: Prefetch) -> float:
-    batch = dataset(corpus, config).rank_batch(14)
+    batch = clip_dataset(corpus, config, views=2).rank_batch(14)
     return memory_of(config, prefetch, batch, pinned=False).total / 1e9
 
 
@@ -72,12 +63,12 @@ def test_batches_in_parts_are_those_of_a_large_bound(
 ) -> None:
     bound = bound_of(tiny_corpus, config, Prefetch(parts=4, requests=2))
     tight = replace(config, memory_gb=bound)
-    assert prefetch_within(tight, dataset(tiny_corpus, tight).rank_batch(14), pinned=False) == (
-        Prefetch(parts=4, requests=2)
-    )
-    expected = map(content, clip_batches(dataset(tiny_corpus, config), SAMPLER))
+    assert prefetch_within(
+        tight, clip_dataset(tiny_corpus, tight, views=2).rank_batch(14), pinned=False
+    ) == (Prefetch(parts=4, requests=2))
+    expected = map(content, clip_batches(clip_dataset(tiny_corpus, config, views=2), SAMPLER))
     for batch, right in zip(
-        clip_batches(dataset(tiny_corpus, tight), SAMPLER), expected, strict=True
+        clip_batches(clip_dataset(tiny_corpus, tight, views=2), SAMPLER), expected, strict=True
     ):
         assert content(batch) == right
         assert sum(batch.read_stats.__dict__.values()) > 0
@@ -87,19 +78,21 @@ def test_buffers_stay_below_the_bound(tiny_corpus: Path) -> None:
     sampler = replace(SAMPLER, steps=20)
     bound = bound_of(tiny_corpus, WORKERS, Prefetch(parts=14, requests=2))
     tight = replace(WORKERS, memory_gb=bound)
-    free = peaks(clip_batches(dataset(tiny_corpus, WORKERS), sampler))
-    held = peaks(clip_batches(dataset(tiny_corpus, tight), sampler))
+    free = peaks(clip_batches(clip_dataset(tiny_corpus, WORKERS, views=2), sampler))
+    held = peaks(clip_batches(clip_dataset(tiny_corpus, tight, views=2), sampler))
     assert 0 < held < bound * 1e9 < free
 
 
 def test_a_batch_that_exceeds_the_bound_is_refused_in_one_sentence(tiny_corpus: Path) -> None:
     low = replace(WORKERS, memory_gb=0.0001)
     with pytest.raises(ConfigError, match="more processes") as refused:
-        next(clip_batches(dataset(tiny_corpus, low), SAMPLER))
+        next(clip_batches(clip_dataset(tiny_corpus, low, views=2), SAMPLER))
     enough = re.search(r"--loader.memory_gb ([\d.]+),", str(refused.value))
     assert enough, refused.value
     wide = replace(low, memory_gb=float(enough[1]))
-    smallest = prefetch_within(wide, dataset(tiny_corpus, wide).rank_batch(14), pinned=False)
+    smallest = prefetch_within(
+        wide, clip_dataset(tiny_corpus, wide, views=2).rank_batch(14), pinned=False
+    )
     assert smallest.parts == 14, "one sample at a time"
 
 

@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from surgrec.clips import (
-    AugmentConfig,
     ClipBatch,
     ClipDataset,
-    ClipSampling,
     LoaderConfig,
     StepSampler,
     clip_batches,
@@ -22,18 +20,17 @@ from surgrec.clips import (
 from surgrec.clips._dataset import BatchRequest
 from surgrec.errors import ConfigError, MachineError, StorageError
 from surgrec.shards import open_corpus
-from surgrec.stream import Mixture, ReadStats, Stream, sample_key
+from surgrec.stream import ReadStats, sample_key
+from tests.support.clip_datasets import clip_dataset
 from tests.support.s3 import FaultyS3
 
-SAMPLING = ClipSampling(num_frames=4, fps=4.0)
 SAMPLER = StepSampler(global_batch=8, rank=0, world_size=1, start_step=0, steps=6)
 
 
 def make_dataset(
     corpus: Path | str, kind: type[ClipDataset] = ClipDataset, **config: object
 ) -> ClipDataset:
-    stream = Stream(open_corpus([corpus]), Mixture(block=16), seed=5)
-    return kind(stream, SAMPLING, AugmentConfig(), LoaderConfig(**config))  # type: ignore[arg-type]
+    return clip_dataset(corpus, LoaderConfig(**config), kind)  # type: ignore[arg-type]
 
 
 def content(batches: Sequence[ClipBatch]) -> list[tuple[str, bytes]]:
