@@ -145,8 +145,13 @@ class OnlineProbe:
             }
         )
 
-    def features(self, encoder: Encoder, *, rank: int, ranks: int) -> list[VideoFeatures]:
-        """Return the features of every `ranks`-th video, from `rank` on. Changes no mode.
+    @property
+    def numbers(self) -> range:
+        """The numbers of the videos of both parts."""
+        return range(len(self._videos.entries))
+
+    def features(self, encoder: Encoder, numbers: Sequence[int]) -> list[VideoFeatures]:
+        """Return the features of some of the videos. Changes no mode.
 
         Raises:
             StorageError: The store cannot be read.
@@ -154,27 +159,23 @@ class OnlineProbe:
         with frozen(encoder, self._sampling) as encoder_:
             return features_of_videos(
                 self._videos,
-                self._videos.entries[rank::ranks],
+                [self._videos.entries[number] for number in numbers],
                 encoder_,
                 stride_s=self._stride_s,
                 precision=self._precision,
                 allow_repeated_frames=self._allow_repeated_frames,
             )
 
-    def scores(self, shares: Sequence[Sequence[VideoFeatures]]) -> dict[str, Any]:
+    def scores(self, videos: Sequence[VideoFeatures]) -> dict[str, Any]:
         """Return the scores of each probe on the test cases, as a row of probe.jsonl.
 
         Args:
-            shares: The features of each rank, in the order of the ranks.
+            videos: The features of all videos, in the order of their numbers.
 
         Raises:
             ConfigError: Too few cases or values have a labeled window.
             TrainingError: A feature is not finite.
         """
-        videos = [
-            shares[number % len(shares)][number // len(shares)]
-            for number in range(len(self._videos.entries))
-        ]
         rows, failed = self._rows(videos)
         values = torch.cat([video.features for video in videos]).numpy()
         if not np.isfinite(values).all():

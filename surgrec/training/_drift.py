@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from jaxtyping import Float32
 from safetensors.torch import save_file
 from torch import Tensor
@@ -32,8 +31,7 @@ from surgrec.shards import Sample
 from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.training._launch import Precision
-from surgrec.training._ranks import on_main
-from surgrec.training._sharding import whole_encoder
+from surgrec.training._ranks import gathered, on_main, own_share
 
 REFERENCE_FILE = "drift_reference.safetensors"
 """Name of the file with the features of the start in a run folder."""
@@ -101,7 +99,7 @@ class Drift:
         """Load the features of the start, or compute and store them if this is the start.
 
         Args:
-            encoder: The run's encoder.
+            encoder: The run's encoder, whole.
             step: Steps done.
             pretrained: Whether the run started from pretrained weights.
 
@@ -170,14 +168,12 @@ class Drift:
         self, encoder: Encoder, clips: Sequence[tuple[str, str]]
     ) -> list[Float32[Tensor, " d"] | None]:
         """Return the feature of each clip; None if it is gone or cannot be decoded."""
-        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        own = [(clip, self._sample(*clip)) for clip in clips[rank::ranks]]
-        present = [sample for _, sample in own if sample is not None]
-        with frozen(whole_encoder(encoder), self.sampling) as encoder_:
+        own = [self._sample(*clip) for clip in own_share(self.accelerator, clips)]
+        present = [sample for sample in own if sample is not None]
+        with frozen(encoder, self.sampling) as encoder_:
             found = iter(features_of_clips(present, self.stream.sources, encoder_, self.precision))
-        share = [None if sample is None else _unless_bad(next(found)) for _, sample in own]
-        shares = gather_object([share]) if ranks > 1 else [share]
-        return [shares[number % ranks][number // ranks] for number in range(len(clips))]
+        share = [None if sample is None else _unless_bad(next(found)) for sample in own]
+        return gathered(self.accelerator, share)
 
     def _sample(self, source: str, key: str) -> Sample | None:
         if source not in self.stream.sources:

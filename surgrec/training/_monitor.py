@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import CheckpointError, ConfigError
@@ -24,7 +23,7 @@ from surgrec.stream import Stream
 from surgrec.terminal import escape, say
 from surgrec.text import counted
 from surgrec.training._drift import Drift
-from surgrec.training._ranks import on_main
+from surgrec.training._ranks import gathered, on_main, own_share
 from surgrec.training._run_config import RunConfig
 from surgrec.training._sharding import whole_encoder
 
@@ -123,8 +122,11 @@ class Monitor:
         self._probes = [*watched.probes]
         self._alarmed = {row["kind"] for row in watched.alarms}
 
+        if self.drift is None and self.probe is None:
+            return
+        whole = whole_encoder(encoder)
         if self.drift is not None:
-            self.drift.begin(encoder, step, pretrained=pretrained)
+            self.drift.begin(whole, step, pretrained=pretrained)
             if self.probe is None and self.accelerator.is_main_process:
                 say(
                     "the drift of the features is measured, but not whether they become better; "
@@ -138,9 +140,9 @@ class Monitor:
                 "a probe.split whose test cases the run does not draw"
             )
         if self.probe is not None and not self._probes:
-            self._probe(encoder, step)
+            self._probe(whole, step)
         if step:
-            self._measure(encoder, step)
+            self._measure(whole, step)
 
     def is_due(self, done: int) -> bool:
         """Whether something is measured after `done` steps; the ranks then sync."""
@@ -164,12 +166,18 @@ class Monitor:
 
     def _measure(self, encoder: Encoder, done: int) -> None:
         """Compare and score the encoder, if it is due and was not done before a restart."""
-        if self.drift is not None and self._drift_is_due(done) and not _has(self._drifts, done):
-            row = self.drift.measure(encoder, done)
+        drifts = self._drift_is_due(done) and not _has(self._drifts, done)
+        probes = self._probe_is_due(done) and not _has(self._probes, done)
+        if not drifts and not probes:
+            return
+
+        whole = whole_encoder(encoder)
+        if self.drift is not None and drifts:
+            row = self.drift.measure(whole, done)
             self._drifts.append(row)
             on_main(self.accelerator, lambda: self._write(RunFiles(self.config.run_dir).drift, row))
-        if self._probe_is_due(done) and not _has(self._probes, done):
-            self._probe(encoder, done)
+        if probes:
+            self._probe(whole, done)
 
     def _drift_is_due(self, done: int) -> bool:
         every = self.config.drift.every
@@ -180,15 +188,13 @@ class Monitor:
         return self.probe is not None and is_due
 
     def _probe(self, encoder: Encoder, done: int) -> None:
-        """Score the encoder, and keep it if it is the best so far."""
+        """Score a whole encoder, and keep it if it is the best so far."""
         assert self.probe is not None
         probe, began = self.probe, time.perf_counter()
-        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        measured = whole_encoder(encoder)
-        share = probe.features(measured, rank=rank, ranks=ranks)
-        shares = gather_object([share]) if ranks > 1 else [share]
+        share = probe.features(encoder, own_share(self.accelerator, probe.numbers))
+        videos = gathered(self.accelerator, share)
 
-        scores = on_main(self.accelerator, lambda: probe.scores(shares))
+        scores = on_main(self.accelerator, lambda: probe.scores(videos))
         best = on_main(self.accelerator, lambda: _read_best(self._best_file))
         is_best = best is None or scores["score"] > best["score"]
         row = {
@@ -201,7 +207,7 @@ class Monitor:
             record = {"score": row["score"], "step": done, "identity": probe.identity}
             on_main(
                 self.accelerator,
-                lambda: self.write_best(measured, done, self._best_file, record),
+                lambda: self.write_best(encoder, done, self._best_file, record),
             )
         self._probes.append(row)
         on_main(self.accelerator, lambda: self._write(RunFiles(self.config.run_dir).probe, row))

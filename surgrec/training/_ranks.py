@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +27,7 @@ from surgrec.cli import print_error
 from surgrec.errors import SurgrecError, TrainingError, cut, reason
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 _EVERY_S = 1.0
 """Seconds between two looks for a failure."""
@@ -158,6 +159,18 @@ def on_main(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
     if failure:
         raise OtherRankError(failure)
     return result  # type: ignore[return-value]  # None only if `work` returned it
+
+
+def own_share(accelerator: Accelerator, items: Sequence[Item]) -> Sequence[Item]:
+    """Return every n-th of some items, from this rank's on, for n ranks."""
+    return items[accelerator.process_index :: accelerator.num_processes]
+
+
+def gathered(accelerator: Accelerator, share: list[Item]) -> list[Item]:
+    """Return the results of all ranks, in the order of the items of `own_share`. A collective."""
+    shares = gather_object([share])
+    ranks, count = accelerator.num_processes, sum(map(len, shares))
+    return [shares[number % ranks][number // ranks] for number in range(count)]
 
 
 @contextmanager
