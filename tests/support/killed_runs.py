@@ -71,11 +71,13 @@ class DisturbedRun:
 
     def disturb(self, fault: str, at_step: int) -> Ending:
         """Continue the run until its log has `at_step` steps, and disturb it a moment later."""
+        # A killed start may have left rows behind its checkpoint, until the next one drops them.
+        starts = self._starts()
         process = start(self.command)
         if fault == "kill in the start":
             time.sleep(self.chance.uniform(0, 10))
         else:
-            until(process, lambda: self._done() >= at_step)
+            until(process, lambda: self._starts() > starts and self._done() >= at_step)
             time.sleep(self.chance.uniform(0, 0.5))
         if fault.endswith("in a save"):
             self._wait_for_save(process)
@@ -96,6 +98,9 @@ class DisturbedRun:
             sentence=next((line for line in errors.splitlines() if line.startswith(_HEADS)), ""),
             problem=_problem(fault, process.returncode, errors, alive),
         )
+
+    def _starts(self) -> int:
+        return len(read_rows(self.files.starts))
 
     def _done(self) -> int:
         return len(read_rows(self.files.metrics))
