@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,6 +139,8 @@ class RunLog:
     """Connects the ranks."""
     config: LogConfig
     """Logging of the run."""
+    finish_save: Callable[[], None]
+    """Waits for the checkpoint that is being written; a remedy names every checkpoint."""
     last_row: dict[str, Any] | None = None
     """The newest row of metrics.jsonl."""
     new_rows: list[dict[str, Any]] = field(default_factory=list)
@@ -297,8 +299,9 @@ class RunLog:
         for name, value in values:
             if not math.isfinite(value):
                 step = reports[0].step
-                remedy = lower_rate_from(self.run_dir, step)
-                raise TrainingError(f"the {name} of step {step} is {value}; {remedy}")
+                raise TrainingError(
+                    f"the {name} of step {step} is {value}; {self._lower_rate_from(step)}"
+                )
 
     def _require_few_skipped_steps(self, newest: int) -> None:
         self._skipped = [step for step in self._skipped if step > newest - _SKIPPED_AMONG]
@@ -308,9 +311,14 @@ class RunLog:
                 f"{len(self._skipped)} of the last {min(newest + 1, _SKIPPED_AMONG)} steps were "
                 f"skipped, the first one step {first}, because a loss or the gradient was not "
                 f"finite, more than log.max_skipped_steps {self.config.max_skipped_steps} allows; "
-                f"{lower_rate_from(self.run_dir, first)}; the samples of these steps are listed in "
+                f"{self._lower_rate_from(first)}; the samples of these steps are listed in "
                 f"{RunFiles(self.run_dir).skipped}"
             )
+
+    def _lower_rate_from(self, failed: int) -> str:
+        """Return the remedy for a failed step. A collective: all ranks fail at the same one."""
+        on_main(self.accelerator, self.finish_save)
+        return lower_rate_from(self.run_dir, failed)
 
     def _require_few_bad_samples(self) -> None:
         for source, bad in self._bad.items():

@@ -142,7 +142,12 @@ class Run:
                 resume=config.resume,
                 first_save=min(config.save_every, config.steps),
             ),
-            _log=RunLog(run_dir=config.run_dir, accelerator=accelerator, config=config.log),
+            _log=RunLog(
+                run_dir=config.run_dir,
+                accelerator=accelerator,
+                config=config.log,
+                finish_save=checkpoints.finish_save,
+            ),
         )
 
     @property

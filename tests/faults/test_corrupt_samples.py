@@ -185,7 +185,12 @@ def batches(root: Path) -> Iterator[ClipBatch]:
 
 def log_batches(root: Path, run_dir: Path) -> None:
     """Log batches as a recipe does, without training on them."""
-    log = RunLog(run_dir=run_dir, accelerator=Accelerator(cpu=True), config=LogConfig())
+    log = RunLog(
+        run_dir=run_dir,
+        accelerator=Accelerator(cpu=True),
+        config=LogConfig(),
+        finish_save=lambda: None,
+    )
     for step, batch in enumerate(batches(root)):
         log.add(
             step,

@@ -25,7 +25,12 @@ def a_batch(source: str, count: int, bad: int = 0) -> ClipBatch:
 
 
 def a_log(run_dir: Path, **config: object) -> RunLog:
-    return RunLog(run_dir=run_dir, accelerator=Accelerator(cpu=True), config=LogConfig(**config))  # type: ignore[arg-type]
+    return RunLog(
+        run_dir=run_dir,
+        accelerator=Accelerator(cpu=True),
+        config=LogConfig(**config),  # type: ignore[arg-type]
+        finish_save=lambda: None,
+    )
 
 
 def add(log: RunLog, step: int, batch: ClipBatch, loss: float, **values: float) -> None:
