@@ -20,7 +20,7 @@ from surgrec.evaluation._run import (
 from surgrec.evaluation._scores import METRICS, PRIMARY
 from surgrec.evaluation._terminal_table import print_evaluation
 from surgrec.evaluation.probes import CLASSIFIER_LABELS, PROBES
-from surgrec.evaluation.split import read_split
+from surgrec.splits import read_split
 
 __all__ = [
     "CLASSIFIER_LABELS",

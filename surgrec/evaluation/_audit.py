@@ -8,9 +8,9 @@ from surgrec.errors import ConfigError
 from surgrec.evaluation._labeled_windows import PartWindows
 from surgrec.evaluation._overlap import Overlap, find_overlap
 from surgrec.evaluation._window_labels import LabelsByVideo
-from surgrec.evaluation.split import CaseVideo, Parts, some_of
 from surgrec.runs.drawn import PretrainingData
 from surgrec.shards import Source
+from surgrec.splits import CaseVideo, Parts, some_of
 from surgrec.text import counted
 
 HEADERS = ("phase", "label", "class", "frame")

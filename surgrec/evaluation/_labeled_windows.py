@@ -10,8 +10,8 @@ from jaxtyping import Float64, Int64
 
 from surgrec.evaluation._scores import GroundTruth
 from surgrec.evaluation._window_labels import UNLABELED
-from surgrec.evaluation.split import CaseVideo
 from surgrec.features import FailedWindow, WindowRow
+from surgrec.splits import CaseVideo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,13 +27,13 @@ from surgrec.evaluation.probes import (
     LogisticRegression,
     majority_predictions,
 )
-from surgrec.evaluation.split import Rule, Split, corpus_videos, divide, read_split
 from surgrec.features import FailedWindow, VideoFeatures, WindowRow, open_videos
 from surgrec.features.in_memory import features_of_videos, frozen
 from surgrec.models import Encoder
 from surgrec.ranges import Range, check_ranges
 from surgrec.runs.drawn import NamedVideos
 from surgrec.shards import open_corpus
+from surgrec.splits import Rule, Split, corpus_videos, divide, read_split
 from surgrec.storage import PATIENT
 
 _STORED = Split(

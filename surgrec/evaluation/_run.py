@@ -38,7 +38,6 @@ from surgrec.evaluation._window_labels import (
     task_labels,
     window_values,
 )
-from surgrec.evaluation.split import Parts, Split, corpus_videos, divide
 from surgrec.features import (
     EncoderChoice,
     ExtractConfig,
@@ -51,6 +50,7 @@ from surgrec.features import (
 )
 from surgrec.runs.drawn import pretraining_data
 from surgrec.shards import Source, open_corpus
+from surgrec.splits import Parts, Split, corpus_videos, divide
 
 
 @dataclass(frozen=True, kw_only=True)

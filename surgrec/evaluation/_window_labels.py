@@ -8,9 +8,9 @@ from jaxtyping import Float64
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
-from surgrec.evaluation.split import CaseVideo
 from surgrec.features import MOST_WINDOWS, WindowRow
 from surgrec.shards import Source, VideoLabel, read_corpus_labels
+from surgrec.splits import CaseVideo
 
 UNLABELED = ""
 """Marks a missing label; a label is never empty."""

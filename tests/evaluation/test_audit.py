@@ -22,10 +22,10 @@ from surgrec.evaluation._audit import (
     require_task,
 )
 from surgrec.evaluation._labeled_windows import PartWindows
-from surgrec.evaluation.split import CaseVideo, Parts, corpus_videos
 from surgrec.manifest import Video
 from surgrec.runs.drawn import pretraining_data, record_drawn
 from surgrec.shards import Clip, Source, VideoLabel, open_corpus
+from surgrec.splits import CaseVideo, Parts, corpus_videos
 from surgrec.stream import Level, Mixture, Stream
 from tests.support.samples import CLIP, make_clips, write_corpus
 from tests.support.videos import build_corpus, make_video

@@ -14,9 +14,9 @@ from surgrec.evaluation._window_labels import (
     values_at,
     window_values,
 )
-from surgrec.evaluation.split import corpus_videos
 from surgrec.features import WindowRow
 from surgrec.shards import VideoLabel, open_corpus
+from surgrec.splits import corpus_videos
 
 
 def label(value: str, start_s: float, end_s: float, video: str = "v") -> VideoLabel:

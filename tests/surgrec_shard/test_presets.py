@@ -14,8 +14,8 @@ from surgrec_shard.presets import FOLDER, UNKNOWN_LICENSE, preset_names, read_pr
 
 from surgrec.annotations import VideoClock, read_labels
 from surgrec.errors import ConfigError, ManifestError
-from surgrec.evaluation.split import CaseVideo, divide, read_split
 from surgrec.manifest import KNOWN_DOMAINS
+from surgrec.splits import CaseVideo, divide, read_split
 from tests.support.files import lock_folder
 from tests.support.tool import QUICK, read_report, refusal, run_here
 from tests.support.videos import make_video

@@ -6,8 +6,8 @@ import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation import read_split
-from surgrec.evaluation.split import CaseVideo, Rule, choose, corpus_videos, divide
 from surgrec.shards import open_corpus
+from surgrec.splits import CaseVideo, Rule, choose, corpus_videos, divide
 
 VIDEOS = [
     CaseVideo(source=source, case=f"video{number:02d}", video=f"{source}-{number}", stored=stored)
