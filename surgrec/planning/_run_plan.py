@@ -115,18 +115,79 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
         )
     samples = config.global_batch // gpus
     views = int(getattr(config, "views", 1))
-
-    # Memory: what is always there, then what each kind of checkpointing adds. Weights are divided
-    # among the GPUs only if nothing else fits.
     with torch.device("meta"):
         method = method_of(config, samples)
     whole = static_memory(method)
+
+    placement = _place(config, whole, gpu, gpus=gpus, samples=samples, views=views)
+    chosen = placement.chosen
+    part = math.ceil(samples / placement.accumulation)
+    kept = part * views * chosen.memory.kept_per_clip
+
+    # The loaders must follow the rate that the GPUs reach.
+    flops_per_sample = method.flops_per_clip * views * _SLOWER[chosen.checkpointing]
+    peak_flops = device.peak_flops(config.precision)
+    assert peak_flops is not None
+    samples_per_s = gpus * mfu * peak_flops / flops_per_sample
+    loader, memory_gb = _loader(config, samples, views)
+
+    return RunPlan(
+        gpu=gpu,
+        gpus=gpus,
+        samples_per_gpu=samples,
+        usable=device.usable_bytes,
+        static=placement.static,
+        fits=placement.fits,
+        chosen=chosen,
+        sharding=placement.sharding,
+        accumulation=placement.accumulation,
+        samples_per_part=part,
+        kept=int(kept),
+        transient=int(part * views * chosen.memory.peak_per_clip - kept),
+        peak=int(placement.static.total + chosen.memory.peak(part * views)),
+        loader=loader,
+        samples_per_s=samples_per_s,
+        cores=_cores(config, samples_per_s),
+        days=config.positions / samples_per_s / 86_400,
+        mfu=mfu,
+        checkpoint=whole.parameters + whole.moments + whole.target,
+        flags=_flags(config, placement, memory_gb),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placement:
+    """How weights and parts are placed on the GPUs. The fields are those of `RunPlan`."""
+
+    static: StaticMemory
+    fits: list[Fit]
+    chosen: Fit
+    accumulation: int
+
+    @property
+    def sharding(self) -> Sharding:
+        return "full" if self.static.gathered else "none"
+
+
+def _place(
+    config: RunConfig, whole: StaticMemory, gpu: str, *, gpus: int, samples: int, views: int
+) -> _Placement:
+    """Return the fastest placement that fits. Weights are divided only if nothing else fits.
+
+    Raises:
+        ConfigError: Nothing fits, or a GPU has fewer samples than parts.
+    """
+    usable = GPUS[gpu].usable_bytes
     modes = MODES[MODES.index(config.activation_checkpointing) :]
     memories = {mode: step_memory(config, mode, samples) for mode in modes}
-    for static in _placements(config, whole, gpus):
-        available = device.usable_bytes - static.total
+
+    for static in _divisions(config, whole, gpus):
         fits = [
-            Fit(checkpointing=mode, memory=memory, largest=memory.largest(available) // views)
+            Fit(
+                checkpointing=mode,
+                memory=memory,
+                largest=memory.largest(usable - static.total) // views,
+            )
             for mode, memory in memories.items()
         ]
         chosen = _choose(fits, samples, config)
@@ -134,23 +195,18 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
         if chosen.largest and (accumulation == 1 or static.gradients == whole.gradients):
             break
     else:
-        raise ConfigError(_too_large(config, gpu, device, static, chosen, views))
-    sharding: Sharding = "full" if static.gathered else "none"
+        raise ConfigError(_too_large(gpu, static, chosen, views))
+
     if accumulation > samples:
         raise ConfigError(
             f"accumulation is {accumulation}, but a GPU has {samples} samples per step; give a "
             "smaller accumulation"
         )
-    part = math.ceil(samples / accumulation)
-    kept = part * views * chosen.memory.kept_per_clip
+    return _Placement(static=static, fits=fits, chosen=chosen, accumulation=accumulation)
 
-    # Time: the rate that the GPUs reach, which the loaders must follow.
-    flops_per_sample = method.flops_per_clip * views * _SLOWER[chosen.checkpointing]
-    peak_flops = device.peak_flops(config.precision)
-    assert peak_flops is not None
-    samples_per_s = gpus * mfu * peak_flops / flops_per_sample
-    stored_frames = config.encoder.num_frames * max(1.0, _STORED_FPS / config.sampling_fps)
 
+def _loader(config: RunConfig, samples: int, views: int) -> tuple[LoaderMemory, float | None]:
+    """Return the host memory of a loader, and the `loader.memory_gb` that it needs, if another."""
     batch = RankBatch(
         samples=samples,
         views=views,
@@ -158,29 +214,13 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
         augment=config.augment,
         stored=DEFAULT_STORED,
     )
-    loader, memory_gb = least_memory(with_most_workers(config.loader), batch, pinned=True)
-    return RunPlan(
-        gpu=gpu,
-        gpus=gpus,
-        samples_per_gpu=samples,
-        usable=device.usable_bytes,
-        static=static,
-        fits=fits,
-        chosen=chosen,
-        sharding=sharding,
-        accumulation=accumulation,
-        samples_per_part=part,
-        kept=int(kept),
-        transient=int(part * views * chosen.memory.peak_per_clip - kept),
-        peak=int(static.total + chosen.memory.peak(part * views)),
-        loader=loader,
-        samples_per_s=samples_per_s,
-        cores=math.ceil(samples_per_s * stored_frames * _CPU_S_PER_FRAME),
-        days=config.positions / samples_per_s / 86_400,
-        mfu=mfu,
-        checkpoint=whole.parameters + whole.moments + whole.target,
-        flags=_flags(config, chosen, accumulation, sharding, memory_gb),
-    )
+    return least_memory(with_most_workers(config.loader), batch, pinned=True)
+
+
+def _cores(config: RunConfig, samples_per_s: float) -> int:
+    """Return the processor cores that decode this many samples per second."""
+    stored_frames = config.encoder.num_frames * max(1.0, _STORED_FPS / config.sampling_fps)
+    return math.ceil(samples_per_s * stored_frames * _CPU_S_PER_FRAME)
 
 
 def _gpu(name: str, config: RunConfig) -> Gpu:
@@ -198,7 +238,7 @@ def _divisor(batch: int, near: int) -> int:
     return max(number for number in range(1, min(near, batch) + 1) if batch % number == 0)
 
 
-def _placements(config: RunConfig, static: StaticMemory, gpus: int) -> Iterator[StaticMemory]:
+def _divisions(config: RunConfig, static: StaticMemory, gpus: int) -> Iterator[StaticMemory]:
     """Yield the ways to place weights, gradients and moments, from the fastest."""
     if config.sharding == "none":
         yield static
@@ -218,35 +258,27 @@ def _room(fit: Fit) -> tuple[int, float]:
     return fit.largest, -fit.memory.peak_per_clip
 
 
-def _too_large(
-    config: RunConfig, gpu: str, device: Gpu, static: StaticMemory, best: Fit, views: int
-) -> str:
+def _too_large(gpu: str, static: StaticMemory, best: Fit, views: int) -> str:
     needed = static.total + best.memory.peak(views)
     larger = [name for name, other in GPUS.items() if other.usable_bytes >= needed]
     remedy = f"give --gpu {larger[-1]}" if larger else "give more --gpus"
     return (
         f"one sample needs {needed / GIB:.1f} GiB with activation_checkpointing "
         f"{best.checkpointing}, of which {static.total / GIB:.1f} are weights, gradients and "
-        f"moments, but a {gpu} has {device.usable_bytes / GIB:.1f} for tensors; {remedy}, or "
+        f"moments, but a {gpu} has {GPUS[gpu].usable_bytes / GIB:.1f} for tensors; {remedy}, or "
         "a smaller encoder or clip"
     )
 
 
-def _flags(
-    config: RunConfig,
-    chosen: Fit,
-    accumulation: int,
-    sharding: Sharding,
-    memory_gb: float | None,
-) -> list[str]:
+def _flags(config: RunConfig, placement: _Placement, memory_gb: float | None) -> list[str]:
     """Return the options by which the plan differs from the config."""
     wanted: dict[str, Any] = {}
-    if accumulation != config.accumulation:
-        wanted["--accumulation"] = accumulation
-    if chosen.checkpointing != config.activation_checkpointing:
-        wanted["--activation_checkpointing"] = chosen.checkpointing
-    if sharding != config.sharding:
-        wanted["--sharding"] = sharding
+    if placement.accumulation != config.accumulation:
+        wanted["--accumulation"] = placement.accumulation
+    if placement.chosen.checkpointing != config.activation_checkpointing:
+        wanted["--activation_checkpointing"] = placement.chosen.checkpointing
+    if placement.sharding != config.sharding:
+        wanted["--sharding"] = placement.sharding
     if memory_gb is not None:
         wanted["--loader.memory_gb"] = f"{memory_gb:g}"
     return [str(word) for pair in wanted.items() for word in pair]
