@@ -180,8 +180,8 @@ class OnlineProbe:
         values = torch.cat([video.features for video in videos]).numpy()
         if not np.isfinite(values).all():
             raise TrainingError(
-                "features of the probe are not finite; go on with --resume true and a smaller "
-                "optimizer.lr.value"
+                "features of the probe are not finite; go on with --resume true "
+                "--resume_with_changes optimizer and a smaller --optimizer.lr.value"
             )
 
         labels = window_values(rows, self._labels, self._sampling.num_frames)

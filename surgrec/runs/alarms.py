@@ -115,9 +115,9 @@ def _collapse(rows: Rows) -> str | None:
         if medians[-1] < COLLAPSE_SHARE * max(medians):
             return (
                 f"the targets collapse: their {label} ({name}) is {medians[-1]:.3g}, down from "
-                f"{max(medians):.3g}; go back to a checkpoint before it fell, with a higher "
-                "momentum or a smaller optimizer.lr.value, and check that no gradient reaches the "
-                "target encoder"
+                f"{max(medians):.3g}; check that no gradient reaches the target encoder, remove "
+                "the checkpoints since it fell, and resume with --resume_with_changes optimizer "
+                "and a smaller --optimizer.lr.value, or start again with a higher momentum"
             )
     return None
 
@@ -132,8 +132,8 @@ def _baseline(rows: Rows) -> str | None:
         return None
     return (
         f"the model learns nothing: its loss is {loss:.3g}, and predicting the mean gives "
-        f"{baseline:.3g}; look at the clips of the report, and try another optimizer.lr.value or a "
-        "longer warm-up"
+        f"{baseline:.3g}; look at the clips of the report, and start again with another "
+        "--optimizer.lr.value or a longer warm-up"
     )
 
 
@@ -147,8 +147,8 @@ def _spikes(rows: Rows) -> str | None:
         return None
     return (
         f"the gradient has {len(spikes)} spikes in {_RECENT} steps, up to {max(spikes):.3g}, and "
-        f"its usual norm is {usual:.3g}; resume with optimizer.grad_clip {2 * usual:.2g} or a "
-        "smaller optimizer.lr.value"
+        f"its usual norm is {usual:.3g}; resume with --resume_with_changes optimizer and "
+        f"--optimizer.grad_clip {2 * usual:.2g}, or a smaller --optimizer.lr.value"
     )
 
 
@@ -190,8 +190,8 @@ def _probe(probes: Rows, drift: Rows) -> str | None:
     drifted = f" and the features have drifted (cosine {drift[-1]['cosine']:.2f})" if drift else ""
     return (
         f"the probe fell from {best['score']:.3f} at step {best['step']} to {last:.3f}{drifted}; "
-        "use encoder_best.safetensors, and start again with a smaller optimizer.lr.value, a higher "
-        "momentum or fewer steps"
+        "use encoder_best.safetensors, and start again with a smaller --optimizer.lr.value, a "
+        "higher momentum or fewer steps"
     )
 
 
@@ -205,7 +205,8 @@ def _drift(drift: Rows, probes: Rows) -> str | None:
     return (
         f"the features have drifted from the initial weights (cosine {last['cosine']:.2f}, CKA "
         f"{last['cka']:.2f}), which the loss does not show; give a corpus with labels as "
-        "probe.corpus, which tells whether they became worse, or use a smaller optimizer.lr.value"
+        "probe.corpus, which tells whether they became worse, or start again with a smaller "
+        "--optimizer.lr.value"
     )
 
 

@@ -57,7 +57,7 @@ def test_a_falling_spread_or_rank_of_the_targets_is_a_collapse(name: str) -> Non
     (alarm,) = find_alarms(rows)
     assert (alarm.kind, alarm.step) == ("collapse", 300)
     assert f"({name})" in alarm.text
-    assert "higher momentum or a smaller optimizer.lr.value" in alarm.text
+    assert "--resume_with_changes optimizer and a smaller --optimizer.lr.value" in alarm.text
 
     # An MAE has no targets that could collapse; its rank may fall and rise again.
     mae = [{key: value for key, value in each.items() if key != "momentum"} for each in rows]
