@@ -1,9 +1,12 @@
 """A checkpoint restores the exact state that was saved, or is refused with a reason."""
 
+import contextlib
 import errno
+import itertools
 import json
 import os
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +20,7 @@ from torch import nn
 
 from surgrec.errors import CheckpointError, StorageError, TrainingError
 from surgrec.storage import file_sha256
+from surgrec.training import _checkpoint
 from surgrec.training._checkpoint import Checkpoints, TrainingState, _optimizer_tensors
 
 IDENTITY = {"order": {"seed": 1, "mixture": {"block": 64}}, "config": {"betas": (0.9, 0.999)}}
@@ -362,6 +366,62 @@ def test_what_a_killed_save_left_behind_is_removed_by_the_next(tmp_path: Path) -
         (checkpoints.folder / name).mkdir()
     checkpoints.save(20, a_state(model, optimizer))
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000020"]
+
+
+class Killed(BaseException):
+    """The end of a process, which no cleanup follows."""
+
+
+def killed_at(patched: pytest.MonkeyPatch, moment: int) -> list[str]:
+    """End the process at one of the moments of a save at which the disk changes; return all."""
+    moments: list[str] = []
+
+    def counted(name: str, change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*arguments: Any, **options: Any) -> Any:
+            moments.append(name)
+            if len(moments) == moment + 1:
+                raise Killed
+            return change(*arguments, **options)
+
+        return changed
+
+    for owner, name in ((Path, "replace"), (Path, "rename"), (shutil, "rmtree"), (Path, "mkdir")):
+        patched.setattr(owner, name, counted(name, getattr(owner, name)))
+    patched.setattr(_checkpoint, "_sync", counted("sync", _checkpoint._sync))
+    return moments
+
+
+def test_a_save_that_is_killed_at_any_moment_leaves_a_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoder_of(step: int) -> Callable[[Path], None]:
+        return lambda path: path.write_text(str(step), encoding="utf-8") and None
+
+    model, optimizer = a_run(seed=0, steps=1)
+    state = a_state(model, optimizer)
+    newest = set()
+    for moment in itertools.count():
+        run_dir = tmp_path / str(moment)
+        Checkpoints(run_dir, keep=1).save(10, state, encoder_of(10))
+        with monkeypatch.context() as patched:
+            moments = killed_at(patched, moment)
+            with contextlib.suppress(Killed):
+                Checkpoints(run_dir, keep=1).save(20, state, encoder_of(20))
+        if len(moments) <= moment:  # the save has no further moment
+            break
+
+        # The newest checkpoint loads, and the encoder file is not older.
+        after = Checkpoints(run_dir, keep=1)
+        last = max(after.steps())
+        after.load(last, state)
+        assert int((run_dir / "encoder.safetensors").read_text(encoding="utf-8")) >= last
+        newest.add(last)
+
+        # The next save removes what is left.
+        after.save(30, state, encoder_of(30))
+        assert [path.name for path in after.folder.iterdir()] == ["step-00000030"]
+    assert newest == {10, 20}
+    assert {"replace", "rename", "rmtree", "mkdir", "sync"} == set(moments)
 
 
 def test_the_moments_of_the_optimizer_are_not_copied_on_their_device(tmp_path: Path) -> None:
