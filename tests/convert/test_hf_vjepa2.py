@@ -9,6 +9,7 @@ from einops import rearrange
 from surgrec.convert.hf_vjepa2 import hf_vjepa2_state
 from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig
 from surgrec.models.blocks import NORM_EPS
+from surgrec.models.classifier import AttentivePooler
 from surgrec.models.tokens import take_tokens
 from tests.support.hugging_face import transformers_or_skip
 
@@ -222,3 +223,52 @@ def test_gradients_agree(case):
     assert ours.keys() == theirs.keys()
     for name, gradient in theirs.items():
         assert (ours[name] - gradient).norm() < 1e-5 * gradient.norm(), name
+
+
+HF_POOLER = {
+    "query": "query_tokens",
+    "q.": "cross_attention_layer.cross_attn.q_proj.",
+    "norm1.": "cross_attention_layer.layer_norm1.",
+    "norm2.": "cross_attention_layer.layer_norm2.",
+    "mlp.": "cross_attention_layer.mlp.",
+    "blocks.": "self_attention_layers.",
+}
+"""Beginnings of names in an attentive pooler, and those of Hugging Face."""
+
+
+def hf_pooler_state(state):
+    """Return the weights of an attentive pooler under Hugging Face's names."""
+    renamed = {}
+    for name, tensor in state.items():
+        if name.startswith("kv."):
+            for letter, half in zip("kv", tensor.chunk(2), strict=True):
+                layer = f"cross_attention_layer.cross_attn.{letter}_proj."
+                renamed[name.replace("kv.", layer)] = half
+            continue
+        ours, theirs = next(each for each in HF_POOLER.items() if name.startswith(each[0]))
+        new = name.replace(ours, theirs, 1).replace(".attn.proj.", ".self_attn.out_proj.")
+        if ours == "blocks.":
+            new = new.replace(".norm", ".layer_norm")
+        thirds = tensor.chunk(3) if ".attn.qkv." in new else ()
+        for letter, third in zip("qkv", thirds, strict=False):
+            renamed[new.replace(".attn.qkv.", f".self_attn.{letter}_proj.")] = third
+        if not thirds:
+            renamed[new] = tensor[None] if name == "query" else tensor
+    return renamed
+
+
+@pytest.mark.parametrize("self_blocks", [3, 0], ids=["V-JEPA 2", "V-JEPA 1"])
+def test_an_attentive_pooler_agrees_with_hugging_face(self_blocks: int) -> None:
+    config = hf_config(SIZES["64px"], num_pooler_layers=self_blocks)
+    torch.manual_seed(0)
+    theirs = transformers.VJEPA2ForVideoClassification(config).pooler.eval()
+    # Hugging Face's default epsilon differs.
+    for layer in theirs.modules():
+        if isinstance(layer, torch.nn.LayerNorm):
+            layer.eps = NORM_EPS
+    ours = AttentivePooler(128, 2, self_blocks)
+    for parameter in ours.parameters():
+        parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+    theirs.load_state_dict(hf_pooler_state(ours.state_dict()))
+    tokens = torch.randn(3, 20, 128)
+    torch.testing.assert_close(ours(tokens), theirs(tokens), atol=1e-5, rtol=1e-5)
