@@ -3,7 +3,6 @@
 The room holds frame times, decoding, augmentation, batches, and the loader that yields them.
 """
 
-from surgrec.clips._augment import VIEWS_VERSION, AugmentConfig
 from surgrec.clips._batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips._clip_loader import load_clips
 from surgrec.clips._crop import Box, central_crop
@@ -12,6 +11,7 @@ from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader import StepSampler, clip_batches, loader_failures_explained
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
+from surgrec.clips.augment import VIEWS_VERSION, AugmentConfig
 
 __all__ = [
     "VIEWS_VERSION",

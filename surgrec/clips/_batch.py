@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from surgrec.clips._augment import View, apply_view
+from surgrec.clips.augment import View, apply_view
 from surgrec.stream import ReadStats
 
 

@@ -13,12 +13,12 @@ import torch
 import torch.distributed
 from torch.utils.data import IterableDataset
 
-from surgrec.clips._augment import AugmentConfig
 from surgrec.clips._batch import ClipBatch, Quarantined, to_model_input
 from surgrec.clips._dataset import ClipDataset
 from surgrec.clips._loader import StepSampler, clip_batches, second_division
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
+from surgrec.clips.augment import AugmentConfig
 from surgrec.config_files import read_config
 from surgrec.config_values import from_plain
 from surgrec.errors import ConfigError

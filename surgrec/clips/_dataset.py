@@ -17,12 +17,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from surgrec.clips._augment import AugmentConfig, View, draw_view
 from surgrec.clips._batch import ClipBatch, Quarantined
 from surgrec.clips._crop import Box, bounding_box
 from surgrec.clips._decode import decode_clip, torchcodec_classes
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
+from surgrec.clips.augment import AugmentConfig, View, draw_view
 from surgrec.clips.loader_memory import RankBatch, StoredClips
 from surgrec.clips.machine import require_machine
 from surgrec.errors import ConfigError, MachineError, SampleError, ShardError, SurgrecError
@@ -30,7 +30,7 @@ from surgrec.shards import Sample, Source
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
 
 _START = 1
-"""The start time of a clip hashes the key of its first view with this number; `_augment.py` uses
+"""The start time of a clip hashes the key of its first view with this number; `augment.py` uses
 the following ones."""
 _SUBSTITUTES = 10
 """Substitutes that are tried for a bad sample before the run stops."""

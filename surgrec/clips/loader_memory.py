@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from surgrec.clips._augment import AugmentConfig, draw_view
 from surgrec.clips._loader_config import MOST_WORKERS, LoaderConfig
+from surgrec.clips.augment import AugmentConfig, draw_view
 from surgrec.errors import ConfigError
 
 HEADROOM = 5 / 4

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from surgrec.archives import is_opened
 from surgrec.errors import ConfigError, MissingError
-from surgrec.features._corpora import CorpusVideos
 from surgrec.features._videos import VideoSet
+from surgrec.features.corpora import CorpusVideos
 from surgrec.features.folder import VideoFolder
 from surgrec.recordings.picture_files import HIGHEST_RATE, LOWEST_RATE
 from surgrec.shards.layout import CORPUS_FILE

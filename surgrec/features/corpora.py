@@ -1,20 +1,23 @@
 """The videos of corpora: the stored clips of a video, joined by time."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
-from surgrec.clips import ClipSampling, central_crop, decode_clip, torchcodec_classes
+from surgrec.clips import Box, ClipSampling, central_crop, decode_clip, torchcodec_classes
 from surgrec.errors import ConfigError, SampleError, ShardError
 from surgrec.features._videos import Piece, VideoEntry, VideoReader, VideoSet
 from surgrec.features._windows import HAIR_S, TimeSpan, joined
 from surgrec.shards import Sample, Source, open_corpus, source_digest
 from surgrec.stream import Fetcher
 from surgrec.stream.sampling_checks import RepeatedFrames, find_repeated_frames
+
+Crop: TypeAlias = Callable[[int, int], Box]
+"""The part of a frame to keep, from the frame's height and width in pixels."""
 
 _FETCH_THREADS = 4
 _LONGEST_VIDEO_S = 1e7
@@ -122,8 +125,13 @@ class JoinedClips(VideoReader):
             gap_s=max(1 / sample.clip.fps for sample in self._samples),
         )
 
-    def pieces(self, times: Float64[np.ndarray, " t"]) -> list[Piece]:
-        """Decode the frames on screen at these times, one piece per clip."""
+    def pieces(self, times: Float64[np.ndarray, " t"], crop: Crop = central_crop) -> list[Piece]:
+        """Decode the frames on screen at these times, one piece per clip.
+
+        Args:
+            times: Seconds of the video, ascending.
+            crop: Part of each frame to keep. Default: the central square.
+        """
         # The clip of a time is the last one that starts before it.
         owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
         clips = [int(clip) for clip in np.unique(owner)]
@@ -132,13 +140,16 @@ class JoinedClips(VideoReader):
         pieces = []
         for clip, mp4 in zip(clips, fetched, strict=True):
             indices = np.flatnonzero(owner == clip)
-            frames = decoded(self._samples[clip], mp4, times[indices])
+            frames = decoded(self._samples[clip], mp4, times[indices], crop)
             pieces.append(Piece(indices=indices, frames=frames))
         return pieces
 
 
 def decoded(
-    sample: Sample, mp4: bytes | SampleError, times: Float64[np.ndarray, " k"]
+    sample: Sample,
+    mp4: bytes | SampleError,
+    times: Float64[np.ndarray, " k"],
+    crop: Crop = central_crop,
 ) -> Tensor | SampleError:
     """Return the frames of a clip at times of its video.
 
@@ -150,7 +161,7 @@ def decoded(
     # A hair later: a rounded time may fall just before its frame.
     from_start = np.clip(times - clip.start_s + HAIR_S, 0.0, (clip.num_frames - 0.5) / clip.fps)
 
-    box = central_crop(clip.height, clip.width)
+    box = crop(clip.height, clip.width)
     try:
         return decode_clip(mp4, from_start, box, num_frames=clip.num_frames, key=sample.key)
     except SampleError as error:

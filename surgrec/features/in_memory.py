@@ -11,11 +11,11 @@ from torch import Tensor
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import SampleError
-from surgrec.features._corpora import decoded
 from surgrec.features._encoders import FrozenEncoder
 from surgrec.features._extract_video import Precision, mean_tokens, video_features
 from surgrec.features._files import VideoFeatures
 from surgrec.features._videos import VideoEntry, VideoSet
+from surgrec.features.corpora import decoded
 from surgrec.models import Encoder
 from surgrec.normalize import normalize
 from surgrec.shards import Sample, Source

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from surgrec.clips import VIEWS_VERSION, AugmentConfig, Box, to_model_input
-from surgrec.clips._augment import View, apply_view, draw_view
 from surgrec.clips._crop import multi_scale_crop, random_resized_crop
+from surgrec.clips.augment import View, apply_view, draw_view
 from surgrec.errors import ConfigError
 from surgrec.normalize import RGB_MEAN, RGB_STD, denormalize
 from surgrec.stream import hash_int, hash_uniform

@@ -29,8 +29,8 @@ from surgrec.clips import (
     decode_clip,
     to_model_input,
 )
-from surgrec.clips._augment import View, draw_view
 from surgrec.clips._dataset import BatchRequest
+from surgrec.clips.augment import View, draw_view
 from surgrec.errors import ConfigError, MissingError, ShardError, StorageError
 from surgrec.shards import Sample, open_corpus
 from surgrec.stream import Mixture, Stream, hash_uniform, sample_key

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from surgrec.clips import torchcodec_classes
-from surgrec.features._corpora import CorpusVideos, JoinedClips
 from surgrec.features._videos import VideoEntry
+from surgrec.features.corpora import CorpusVideos, JoinedClips
 from surgrec.shards import Sample, open_corpus
 from tests.support.samples import CLIP
 

@@ -26,7 +26,7 @@ from surgrec.features import (
     open_encoder,
     read_features,
 )
-from surgrec.features._corpora import CorpusVideos
+from surgrec.features.corpora import CorpusVideos
 from surgrec.normalize import normalize
 from surgrec.shards import Sample, open_corpus
 from tests.features.conftest import CONFIG, content, save_run
@@ -255,7 +255,7 @@ def test_videos_of_a_replaced_source_are_processed_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = Path(shutil.copytree(undisturbed, tmp_path / "out"))
-    monkeypatch.setattr("surgrec.features._corpora.source_digest", lambda rows: "other clips")
+    monkeypatch.setattr("surgrec.features.corpora.source_digest", lambda rows: "other clips")
     assert not any(video.reused for video in run(corpus_copy, run_dir, out))
 
 

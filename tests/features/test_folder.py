@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from surgrec.commands.features import features
 from surgrec.errors import MachineError, ManifestError, SampleError
 from surgrec.features import EncoderChoice, Features, extract, read_features
-from surgrec.features._corpora import CorpusVideos
 from surgrec.features._videos import Piece
+from surgrec.features.corpora import CorpusVideos
 from surgrec.features.folder import VideoFile, VideoFolder
 from surgrec.recordings import process
 from surgrec.terminal import SOME_FAILED

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from surgrec.clips import Box, ClipBatch, Quarantined
-from surgrec.clips._augment import View
+from surgrec.clips.augment import View
 
 
 def make_batch(
