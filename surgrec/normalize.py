@@ -1,11 +1,15 @@
 """Normalize pixels for a model, and back. Data and models share only this."""
 
 import functools
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
+
+Channels: TypeAlias = tuple[float, float, float]
+"""Values of red, green and blue."""
 
 # ImageNet's statistics, which V-JEPA 2 and VideoMAE use.
 RGB_MEAN = (0.485, 0.456, 0.406)
@@ -17,8 +21,7 @@ def normalize(
 ) -> Float[Tensor, "t c h w"]:
     """Resize frames and normalize them by RGB_MEAN and RGB_STD.
 
-    Frames move to the device as uint8, a quarter of the bytes of float32. Resizing is bilinear,
-    without antialiasing.
+    Resizing is bilinear, without antialiasing.
 
     Args:
         frames: Cropped RGB frames, 0 to 255.
@@ -28,30 +31,74 @@ def normalize(
     Returns:
         Float32 frames of `crop_px` x `crop_px`.
     """
-    mean, std = _statistics(device)
+    return resize_and_normalize(frames, crop_px, device)
+
+
+def resize_and_normalize(
+    frames: UInt8[Tensor, "t c _ _"],
+    crop_px: int,
+    device: torch.device,
+    *,
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+    antialias: bool = False,
+    mean: Channels = RGB_MEAN,
+    std: Channels = RGB_STD,
+) -> Float[Tensor, "t c h w"]:
+    """Resize frames and normalize them as an encoder expects them.
+
+    Frames move to the device as uint8, a quarter of the bytes of float32.
+
+    Args:
+        frames: Cropped RGB frames, 0 to 255.
+        crop_px: Side of the square result, pixels.
+        device: Device of the result.
+        interpolation: Of the resize. Values that bicubic interpolation carries out of the range of
+            pixels are cut.
+        antialias: Whether fewer pixels are averages over all of the former ones.
+        mean: Mean of red, green and blue, which are in [0, 1].
+        std: Their standard deviations.
+
+    Returns:
+        Float32 frames of `crop_px` x `crop_px`.
+    """
+    means, deviations = _statistics(device, mean, std)
     values = frames.to(device, non_blocking=True).float()
-    resized = F.interpolate(values, size=(crop_px, crop_px), mode="bilinear", align_corners=False)
-    return (resized - mean) / std
+    resized = F.interpolate(
+        values,
+        size=(crop_px, crop_px),
+        mode=interpolation,
+        align_corners=False,
+        antialias=antialias,
+    )
+    if interpolation == "bicubic":
+        resized = resized.clamp(0, 255)
+    return (resized - means) / deviations
 
 
 def denormalize(clips: Float[Tensor, "b c t h w"]) -> Float32[Tensor, "b c t h w"]:
     """Return normalized clips as RGB values from 0 to 1."""
-    mean, std = _statistics(clips.device)
+    mean, std = _statistics(clips.device, RGB_MEAN, RGB_STD)
     return (clips.float() * std[:, None] + mean[:, None]) / 255
 
 
-def _statistics(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+def _statistics(
+    device: torch.device, mean: Channels, std: Channels
+) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
     """Return mean and standard deviation of values from 0 to 255."""
-    return _on_host() if device.type == "cpu" else _on_device(device)
+    return _on_host(mean, std) if device.type == "cpu" else _on_device(device, mean, std)
 
 
-def _on_host() -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
-    mean, std = (torch.tensor(values).mul(255)[:, None, None] for values in (RGB_MEAN, RGB_STD))
-    return mean, std
+def _on_host(
+    mean: Channels, std: Channels
+) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+    means, deviations = (torch.tensor(values).mul(255)[:, None, None] for values in (mean, std))
+    return means, deviations
 
 
 @functools.cache
-def _on_device(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+def _on_device(
+    device: torch.device, mean: Channels, std: Channels
+) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
     """Return the statistics on a device, copied once: a copy waits for all work queued there."""
-    mean, std = _on_host()
-    return mean.to(device), std.to(device)
+    means, deviations = _on_host(mean, std)
+    return means.to(device), deviations.to(device)

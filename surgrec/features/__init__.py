@@ -8,7 +8,6 @@ Example:
 
 from surgrec.features._encoders import (
     EncoderChoice,
-    FrozenEncoder,
     describe_encoder,
     open_encoder,
 )
@@ -18,6 +17,7 @@ from surgrec.features._files import VideoFeatures
 from surgrec.features._open_videos import open_videos
 from surgrec.features._table import FailedWindow, Features, WindowRow, read_features
 from surgrec.features._windows import MOST_WINDOWS
+from surgrec.features.interface import VideoEncoder
 
 __all__ = [
     "MOST_WINDOWS",
@@ -27,7 +27,7 @@ __all__ = [
     "FailedWindow",
     "FeatureEncoder",
     "Features",
-    "FrozenEncoder",
+    "VideoEncoder",
     "VideoFeatures",
     "WindowRow",
     "describe_encoder",

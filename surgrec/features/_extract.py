@@ -110,9 +110,9 @@ def extract(
     """
     devices = _devices(config)
     videos = open_videos(data, only, frame_fps=frame_fps, frames_from=frames_from)
-    frozen = open_encoder(choice, torch.device("cpu"))
-    videos.require(frozen.sampling, allow_repeated_frames=config.allow_repeated_frames)
-    settings = feature_settings(frozen, config.stride_s, config.precision)
+    encoder = open_encoder(choice, torch.device("cpu"))
+    videos.require(encoder.sampling, allow_repeated_frames=config.allow_repeated_frames)
+    settings = feature_settings(encoder, config.stride_s, config.precision)
 
     job = Job(
         videos=videos,
@@ -124,9 +124,9 @@ def extract(
         out=out,
         allow_repeated_frames=config.allow_repeated_frames,
     )
-    facts = {"encoder": frozen.facts, "settings": settings, "surgrec": __version__}
-    described = describe_encoder(frozen.facts)
-    del frozen
+    facts = {"encoder": encoder.facts, "settings": settings, "surgrec": __version__}
+    described = describe_encoder(encoder.facts)
+    del encoder
 
     store = open_store(out)
     with _held(out):

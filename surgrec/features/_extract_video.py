@@ -9,16 +9,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
+from surgrec.encoders import Preprocessing
 from surgrec.errors import SampleError
-from surgrec.features._encoders import FrozenEncoder
 from surgrec.features._files import Failure, Gap, VideoFeatures
 from surgrec.features._videos import Piece, VideoReader
 from surgrec.features._windows import all_times, window_starts, window_times, windows_in_gaps
-from surgrec.normalize import normalize
+from surgrec.features.interface import VideoEncoder, prepare
 from surgrec.stream.sampling_checks import repeats_frames
 
 Precision = Literal["no", "bf16"]
@@ -37,7 +37,7 @@ class _Chunk:
 
 def video_features(
     reader: VideoReader,
-    frozen: FrozenEncoder,
+    encoder: VideoEncoder,
     *,
     stride_s: float,
     batch: int,
@@ -45,13 +45,13 @@ def video_features(
     device: torch.device,
     allow_repeated_frames: bool,
 ) -> VideoFeatures:
-    """Return the features of all windows of a video. A feature is the mean of the encoder's tokens.
+    """Return the features of all windows of a video.
 
     A batch never holds windows of two videos, so a feature does not depend on other videos.
 
     Args:
         reader: The video.
-        frozen: The encoder, on the device.
+        encoder: The encoder, on the device.
         stride_s: Seconds from one window to the next.
         batch: Windows per forward pass.
         precision: Autocast of the forward pass.
@@ -61,7 +61,7 @@ def video_features(
     Raises:
         StorageError: The store cannot be read: an outage, never a bad sample.
     """
-    features: list[Float32[Tensor, "b d"]] = [torch.zeros(0, frozen.encoder.config.width)]
+    features: list[Float32[Tensor, "b d"]] = [torch.zeros(0, encoder.width)]
     starts: list[Float64[np.ndarray, " b"]] = [np.zeros(0)]
     failed: list[Failure] = []
     gaps: list[Gap] = []
@@ -69,27 +69,27 @@ def video_features(
     # An unreadable video has no windows, and one failure.
     repeats = False
     try:
-        repeats = repeats_frames(reader.fps, frozen.sampling.fps)
+        repeats = repeats_frames(reader.fps, encoder.sampling.fps)
         if repeats and not allow_repeated_frames:
             raise SampleError(
                 f"it has {reader.fps:g} frames per second, but a window has "
-                f"{frozen.sampling.fps:g}, so frames would repeat: give a lower --fps, or "
+                f"{encoder.sampling.fps:g}, so frames would repeat: give a lower --fps, or "
                 "--allow_repeated_frames true"
             )
         spans = reader.spans
-        all_starts = window_starts(spans, frozen.sampling.span_s, stride_s)
+        all_starts = window_starts(spans, encoder.sampling.span_s, stride_s)
         gaps = [
             Gap(start_s=start_s, end_s=end_s, windows=windows)
             for (start_s, end_s), windows in windows_in_gaps(
-                spans, frozen.sampling.span_s, stride_s
+                spans, encoder.sampling.span_s, stride_s
             )
         ]
         failed = [Failure(start_s=spans[-1][1], reason=reason) for reason in reader.unread]
     except SampleError as error:
         all_starts, failed = np.zeros(0), [Failure(start_s=None, reason=str(error))]
 
-    needed = all_times(all_starts, frozen.sampling)
-    for chunk, pieces in _decoded_ahead(reader, needed, _chunks(all_starts, frozen, batch)):
+    needed = all_times(all_starts, encoder.sampling)
+    for chunk, pieces in _decoded_ahead(reader, needed, _chunks(all_starts, encoder, batch)):
         reasons = _reasons(chunk, pieces)
         failed += [
             Failure(start_s=float(chunk.starts[window]), reason=reason)
@@ -100,8 +100,8 @@ def video_features(
             [window for window in range(len(chunk.starts)) if window not in reasons], dtype=np.int64
         )
         if len(good):
-            clips = _model_clips(chunk.frames[good], pieces, frozen.encoder.config.crop_px, device)
-            features.append(mean_tokens(frozen, clips, precision))
+            clips = _model_clips(chunk.frames[good], pieces, encoder.preprocessing, device)
+            features.append(clip_features(encoder, clips, precision))
             starts.append(chunk.starts[good])
 
     return VideoFeatures(
@@ -129,11 +129,11 @@ def steady_arithmetic(device: torch.device) -> Iterator[None]:
 
 
 def _chunks(
-    starts: Float64[np.ndarray, " n"], frozen: FrozenEncoder, batch: int
+    starts: Float64[np.ndarray, " n"], encoder: VideoEncoder, batch: int
 ) -> Iterator[_Chunk]:
     for first in range(0, len(starts), batch):
         members = starts[first : first + batch]
-        frame_times = window_times(members, frozen.sampling)
+        frame_times = window_times(members, encoder.sampling)
         times, frames = np.unique(frame_times, return_inverse=True)
         yield _Chunk(starts=members, times=times, frames=frames.reshape(frame_times.shape))
 
@@ -177,7 +177,7 @@ def _reasons(chunk: _Chunk, pieces: list[Piece]) -> dict[int, str]:
 def _model_clips(
     frames: Int64[np.ndarray, "b t"],
     pieces: list[Piece],
-    crop_px: int,
+    preprocessing: Preprocessing,
     device: torch.device,
 ) -> Float[Tensor, "b c t h w"]:
     """Return the windows as input of the encoder. A frame that windows share is resized once."""
@@ -194,18 +194,18 @@ def _model_clips(
         [[row_of[int(index)] for index in window] for window in frames], device=device
     )
 
-    resized = torch.cat([normalize(square, crop_px, device) for _, square in shown])
+    resized = torch.cat([prepare(square, preprocessing, device) for _, square in shown])
     return rearrange(resized[rows], "b t c h w -> b c t h w")
 
 
-def mean_tokens(
-    frozen: FrozenEncoder, clips: Float[Tensor, "b c t h w"], precision: Precision
+def clip_features(
+    encoder: VideoEncoder, clips: Float[Tensor, "b c t h w"], precision: Precision
 ) -> Float32[Tensor, "b d"]:
-    """Return the mean output token of each clip, on the CPU.
+    """Return the feature of each clip, on the CPU.
 
     Args:
-        frozen: The encoder.
-        clips: Normalized clips of the encoder's size, on its device.
+        encoder: The encoder.
+        clips: Prepared clips, on its device.
         precision: Autocast type of the forward pass.
     """
     half = (
@@ -214,5 +214,4 @@ def mean_tokens(
         else nullcontext()
     )
     with torch.inference_mode(), half:
-        tokens: Float[Tensor, "b n d"] = frozen.encoder(clips)
-        return reduce(tokens.float(), "b n d -> b d", "mean").cpu()
+        return encoder.features(clips).float().cpu()

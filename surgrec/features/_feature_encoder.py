@@ -10,15 +10,15 @@ from torch import Tensor
 
 from surgrec.clips import central_crop
 from surgrec.errors import ConfigError, SampleError, SetupError
-from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features._encoders import EncoderChoice, open_encoder
 from surgrec.features._extract import DeviceName
-from surgrec.features._extract_video import mean_tokens, video_features
+from surgrec.features._extract_video import clip_features, video_features
 from surgrec.features._files import VideoFeatures
 from surgrec.features._open_videos import open_videos
 from surgrec.features._videos import VideoReader
 from surgrec.features._windows import require_stride
 from surgrec.features.folder import VideoFile
-from surgrec.normalize import normalize
+from surgrec.features.interface import VideoEncoder, prepare
 
 _BATCH = 16
 
@@ -59,24 +59,26 @@ def load_encoder(
     if device == "cuda" and not has_gpu:
         raise SetupError("device is cuda, but torch finds no GPU on this machine; give cpu")
     name = "cuda" if has_gpu and device != "cpu" else "cpu"
-    frozen = open_encoder(EncoderChoice(path=Path(path), fps=fps), torch.device(name))
-    return FeatureEncoder(frozen, allow_repeated_frames=allow_repeated_frames)
+    encoder = open_encoder(EncoderChoice(path=Path(path), fps=fps), torch.device(name))
+    return FeatureEncoder(encoder, torch.device(name), allow_repeated_frames=allow_repeated_frames)
 
 
 class FeatureEncoder:
     """A frozen encoder that turns windows of video into feature vectors.
 
-    A feature is the mean of the encoder's output tokens over a window, float32, on the CPU.
+    A feature is one vector per window, float32, on the CPU: the mean of the encoder's output
+    tokens, unless the encoder has its own pooling.
     """
 
-    def __init__(self, frozen: FrozenEncoder, *, allow_repeated_frames: bool = False) -> None:
-        self.frozen = frozen
-        self.config = frozen.encoder.config
-        """Architecture, with `num_frames`, `crop_px` and `width`."""
-        self.sampling = frozen.sampling
+    def __init__(
+        self, encoder: VideoEncoder, device: torch.device, *, allow_repeated_frames: bool = False
+    ) -> None:
+        self.encoder = encoder
+        """The encoder, with its `network`, `preprocessing`, `width` and `facts`."""
+        self.sampling = encoder.sampling
         """Frames and frame rate of a window."""
         self._allow_repeated_frames = allow_repeated_frames
-        self._device = next(frozen.encoder.parameters()).device
+        self._device = device
 
     @overload
     def features(self, x: Tensor, *, stride_s: float = 1.0) -> Tensor: ...
@@ -123,7 +125,7 @@ class FeatureEncoder:
             )
         batch = rearrange(clips, "t c h w -> 1 c t h w") if clips.ndim == 4 else clips
         inputs = self._from_rgb(batch) if batch.dtype == torch.uint8 else batch.float()
-        features = mean_tokens(self.frozen, inputs.to(self._device), "no")
+        features = clip_features(self.encoder, inputs.to(self._device), "no")
         return features[0] if clips.ndim == 4 else features
 
     def video_features(self, path: Path | str, *, stride_s: float = 1.0) -> VideoFeatures:
@@ -174,7 +176,7 @@ class FeatureEncoder:
         require_stride(stride_s)
         return video_features(
             reader,
-            self.frozen,
+            self.encoder,
             stride_s=stride_s,
             batch=_BATCH,
             precision="no",
@@ -188,5 +190,5 @@ class FeatureEncoder:
         rows = slice(box.top, box.top + box.height)
         columns = slice(box.left, box.left + box.width)
         frames = rearrange(clips[..., rows, columns], "b c t h w -> (b t) c h w")
-        resized = normalize(frames, self.config.crop_px, self._device)
+        resized = prepare(frames, self.encoder.preprocessing, self._device)
         return rearrange(resized, "(b t) c h w -> b c t h w", b=len(clips))

@@ -11,10 +11,11 @@ from jaxtyping import Float64
 
 from surgrec import __version__
 from surgrec.errors import ConfigError
-from surgrec.features._encoders import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features._encoders import EncoderChoice, open_encoder
 from surgrec.features._extract_video import Precision, steady_arithmetic, video_features
 from surgrec.features._files import FeaturesHeader, read_header_and_starts, write_features_file
 from surgrec.features._videos import VideoEntry, VideoSet
+from surgrec.features.interface import VideoEncoder
 from surgrec.storage import open_store
 
 
@@ -53,8 +54,8 @@ class Worker:
         self._job = job
         self._device = torch.device(device)
         self._store = open_store(job.out)
-        self._frozen = open_encoder(job.choice, self._device)
-        if feature_settings(self._frozen, job.stride_s, job.precision) != job.settings:
+        self._encoder = open_encoder(job.choice, self._device)
+        if feature_settings(self._encoder, job.stride_s, job.precision) != job.settings:
             raise ConfigError(
                 f"{job.choice.path} was overwritten during extraction; wait until its run is "
                 "done, or copy it"
@@ -82,7 +83,7 @@ class Worker:
         with steady_arithmetic(self._device):
             video = video_features(
                 reader,
-                self._frozen,
+                self._encoder,
                 stride_s=self._job.stride_s,
                 batch=self._job.batch,
                 precision=self._job.precision,
@@ -108,13 +109,13 @@ class Worker:
 
 
 def feature_settings(
-    frozen: FrozenEncoder, stride_s: float, precision: Precision
+    encoder: VideoEncoder, stride_s: float, precision: Precision
 ) -> dict[str, Any]:
     """Return all that determines a feature except the video, as JSON."""
     return {
-        "encoder_sha256": frozen.facts["sha256"],
-        "num_frames": frozen.sampling.num_frames,
-        "fps": frozen.sampling.fps,
+        "encoder_sha256": encoder.facts["sha256"],
+        "num_frames": encoder.sampling.num_frames,
+        "fps": encoder.sampling.fps,
         "stride_s": stride_s,
         "precision": precision,
         "view": "central square",

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import SampleError
-from surgrec.features._encoders import FrozenEncoder
-from surgrec.features._extract_video import Precision, mean_tokens, video_features
+from surgrec.features._extract_video import Precision, clip_features, video_features
 from surgrec.features._files import VideoFeatures
 from surgrec.features._videos import VideoEntry, VideoSet
 from surgrec.features.corpora import decoded
+from surgrec.features.interface import prepare
+from surgrec.features.own_encoder import FrozenEncoder
 from surgrec.models import Encoder
-from surgrec.normalize import normalize
 from surgrec.shards import Sample, Source
 from surgrec.stream import Fetcher
 
@@ -97,7 +97,7 @@ def features_of_clips(
         StorageError: The store cannot be read: an outage, never a bad sample.
     """
     fetcher = Fetcher(dict(sources), _FETCH_THREADS)
-    config, offsets = encoder.encoder.config, np.arange(encoder.sampling.num_frames)
+    offsets = np.arange(encoder.sampling.num_frames)
     results: list[Float32[Tensor, " d"] | SampleError] = []
     for first in range(0, len(samples), _BATCH):
         chunk = samples[first : first + _BATCH]
@@ -107,11 +107,11 @@ def features_of_clips(
         ]
 
         clips = [
-            rearrange(normalize(clip, config.crop_px, _device(encoder)), "t c h w -> c t h w")
+            rearrange(prepare(clip, encoder.preprocessing, _device(encoder)), "t c h w -> c t h w")
             for clip in frames
             if not isinstance(clip, SampleError)
         ]
-        features = iter(mean_tokens(encoder, torch.stack(clips), precision) if clips else ())
+        features = iter(clip_features(encoder, torch.stack(clips), precision) if clips else ())
         results += [clip if isinstance(clip, SampleError) else next(features) for clip in frames]
     return results
 

@@ -10,7 +10,7 @@ import torch
 
 from surgrec.errors import CheckpointError, ConfigError, ShardError, StorageError, reason
 from surgrec.evaluation import read_evaluations
-from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features.own_encoder import FrozenEncoder, open_own_encoder
 from surgrec.models import ENCODER_FILE
 from surgrec.regular_files import read_regular
 from surgrec.runs import (
@@ -170,7 +170,7 @@ def _read_encoder(run_dir: Path) -> FrozenEncoder | None:
     if not path.is_file():
         return None
 
-    trained = open_encoder(EncoderChoice(path=run_dir), torch.device("cpu"))
+    trained = open_own_encoder(run_dir, torch.device("cpu"))
     if not {"recipe", "order"} <= trained.facts["provenance"].keys():
         raise CheckpointError(
             f"{path} does not record the recipe that trained it; "

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from surgrec.errors import CheckpointError, StorageError
-from surgrec.features import EncoderChoice, FrozenEncoder, open_encoder
+from surgrec.features.own_encoder import FrozenEncoder, open_own_encoder
 from surgrec.json_files import typed
 from surgrec.masks import tube_masks
 from surgrec.models import ENCODER_FILE, Encoder, load_strictly
@@ -188,8 +188,8 @@ def _mae_objective(
 
 
 def _features(run: LoggedRun, trained: FrozenEncoder, clips: ShownClips) -> _FeatureFigures:
-    choice = EncoderChoice(path=run.run_dir, random_seed=_RANDOM_SEED)
-    untrained = open_encoder(choice, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    untrained = open_own_encoder(run.run_dir, cpu, random_seed=_RANDOM_SEED)
     colors = _colors(trained.encoder, clips)
     random_colors = _colors(untrained.encoder, clips)
 

@@ -105,7 +105,7 @@ def test_a_feature_is_the_mean_token_of_the_central_square_across_clips(
     shown = [piece.frames for piece in pieces if isinstance(piece.frames, torch.Tensor)]
     frames = torch.cat([normalize(square, 32, CPU) for square in shown])
     with torch.inference_mode():
-        tokens = open_encoder(EncoderChoice(path=run_dir), CPU).encoder(
+        tokens = open_encoder(EncoderChoice(path=run_dir), CPU).tokens(
             rearrange(frames, "t c h w -> 1 c t h w")
         )
     feature = by_window(read_features(undisturbed))[entry.source, entry.video, 3.5]

@@ -27,7 +27,7 @@ def clips(batch: int, height: int, width: int) -> torch.Tensor:
 
 def test_the_package_exposes_load_encoder(run_dir: Path) -> None:
     assert surgrec.load_encoder is load_encoder
-    assert load_encoder(str(run_dir), "cpu").config == TINY
+    assert load_encoder(str(run_dir), "cpu").encoder.width == TINY.width
 
 
 def test_rgb_clips_are_cropped_resized_and_normalized(encoder: FeatureEncoder) -> None:
@@ -45,7 +45,7 @@ def test_rgb_clips_are_cropped_resized_and_normalized(encoder: FeatureEncoder) -
 def test_a_feature_is_the_mean_of_the_output_tokens(encoder: FeatureEncoder) -> None:
     ready = torch.randn(2, 3, TINY.num_frames, TINY.crop_px, TINY.crop_px)
     with torch.inference_mode():
-        expected = encoder.frozen.encoder(ready).mean(dim=1)
+        expected = encoder.encoder.network(ready).mean(dim=1)
     torch.testing.assert_close(encoder.features(ready), expected)
 
 
