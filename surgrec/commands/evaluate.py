@@ -13,6 +13,7 @@ def evaluate(
     encoder: Path,
     task: str,
     split: Path,
+    weights: Path | None = None,
     out: Path | None = None,
     allow_pretraining_overlap: bool = False,
     allow_unknown_pretraining: bool = False,
@@ -31,9 +32,10 @@ def evaluate(
 
     Args:
         corpus: One or several corpora (folders, or s3://bucket/prefix).
-        encoder: Folder of a run, or an encoder file.
+        encoder: Folder of a run, an encoder file, or a preset (`surgrec encoders`).
         task: Labels to predict, such as phase.
         split: YAML file with the rules that select train and test cases.
+        weights: Local file of a preset's weights. Nothing is downloaded.
         out: Folder for evaluation.json, predictions.parquet and the features.
             Default: RUN/evaluation/TASK.
         allow_pretraining_overlap: Continue if the encoder was pretrained on test cases; the
@@ -66,7 +68,7 @@ def evaluate(
 
     config = EvaluationConfig(
         corpora=corpus,
-        encoder=EncoderChoice(path=encoder, fps=fps),
+        encoder=EncoderChoice(path=encoder, weights=weights, fps=fps),
         task=task,
         split=read_split(split),
         out=out or default_folder(encoder, task),

@@ -13,6 +13,7 @@ def features(
     *,
     encoder: Path,
     out: Path,
+    weights: Path | None = None,
     stride_s: float = 1.0,
     fps: float | None = None,
     allow_repeated_frames: bool = False,
@@ -34,8 +35,9 @@ def features(
     Args:
         data: One or several corpora (folders, or s3://bucket/prefix), or one folder of video
             files. The names of these files appear in windows.parquet and features.json.
-        encoder: Folder of a run, or an encoder file.
+        encoder: Folder of a run, an encoder file, or a preset (`surgrec encoders`).
         out: Folder for the features: one file per video, windows.parquet and features.json.
+        weights: Local file of a preset's weights. Nothing is downloaded.
         stride_s: Seconds from the start of one window to the start of the next.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         allow_repeated_frames: Also use videos with fewer frames per second. Their frames repeat,
@@ -56,7 +58,7 @@ def features(
     with train_extra():
         from surgrec.features import EncoderChoice, ExtractConfig, extract
 
-    choice = EncoderChoice(path=encoder, random_seed=random_seed, fps=fps)
+    choice = EncoderChoice(path=encoder, weights=weights, random_seed=random_seed, fps=fps)
     config = ExtractConfig(
         stride_s=stride_s,
         batch=batch,

@@ -44,6 +44,10 @@ COMMANDS = {
         positional="data",
         many=True,
     ),
+    "encoders": Command(
+        function="surgrec.commands.encoders:encoders",
+        summary="List the encoders of other projects that are known by name.",
+    ),
     "evaluate": Command(
         function="surgrec.commands.evaluate:evaluate",
         summary="Score an encoder's features on held-out cases.",

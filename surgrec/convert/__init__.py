@@ -5,7 +5,7 @@ VisionTransformer; the SurgRec release. Each has one converter, listed in `_form
 """
 
 from surgrec.convert._check_networks import check_networks
-from surgrec.convert._checkpoint_file import checkpoint_sha256
+from surgrec.convert._checkpoint_file import checkpoint_sha256, read_checkpoint_file
 from surgrec.convert._export_weights import export_weights
 from surgrec.convert._formats import ImportFormat
 from surgrec.convert._import_weights import describe_import, import_weights
@@ -27,5 +27,6 @@ __all__ = [
     "import_weights",
     "is_published_size",
     "load_pretrained",
+    "read_checkpoint_file",
     "read_external",
 ]

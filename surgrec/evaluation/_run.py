@@ -10,6 +10,7 @@ import torch
 
 from surgrec import __version__
 from surgrec.clips import ClipSampling
+from surgrec.encoders import is_preset
 from surgrec.errors import ConfigError
 from surgrec.evaluation._audit import (
     Check,
@@ -104,12 +105,11 @@ def default_folder(encoder: Path, task: str) -> Path:
     """Return the folder within a run for the results of a task.
 
     Raises:
-        ConfigError: The encoder is a file outside a run.
+        ConfigError: The encoder is a file outside a run, or a preset.
     """
-    if encoder.is_file():
+    if encoder.is_file() or (is_preset(str(encoder)) and not encoder.is_dir()):
         raise ConfigError(
-            f"{encoder} is a file, not the folder of a run; give a folder for the results with "
-            "--out"
+            f"{encoder} is not the folder of a run; give a folder for the results with --out"
         )
     return encoder / EVALUATIONS_FOLDER / task
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import torch
 
+from surgrec.encoders import is_preset
+from surgrec.errors import ConfigError
 from surgrec.features.interface import VideoEncoder
 from surgrec.features.own_encoder import open_own_encoder
 from surgrec.ranges import Range, Seed, check_ranges
@@ -17,7 +19,9 @@ class EncoderChoice:
     """The choice of an encoder and of its frame rate."""
 
     path: Path
-    """Folder of a run, or an encoder file."""
+    """Folder of a run, an encoder file, or a preset: `preset:NAME`, NAME or a YAML file."""
+    weights: Path | None = None
+    """Local file of a preset's weights."""
     random_seed: Seed | None = None
     """Replace the weights with random ones from this seed: the baseline that training must beat."""
     fps: Annotated[float, Range(0, 1000, above=True)] | None = None
@@ -37,7 +41,19 @@ def open_encoder(choice: EncoderChoice, device: torch.device) -> VideoEncoder:
         ConfigError: The frame rate is neither stored in the file nor given, or the file was
             overwritten while it was being read.
     """
-    return open_own_encoder(choice.path, device, random_seed=choice.random_seed, fps=choice.fps)
+    seed, fps, weights = choice.random_seed, choice.fps, choice.weights
+    named = is_preset(str(choice.path))
+    if named and (choice.path.suffix == ".yaml" or not choice.path.exists()):
+        # timm takes a second to import, and encoders of SurgRec do without these parts of it.
+        from surgrec.features._preset_encoder import open_preset_encoder
+
+        return open_preset_encoder(str(choice.path), weights, device, random_seed=seed, fps=fps)
+    if weights is not None:
+        raise ConfigError(
+            f"--weights {weights} belongs to a preset, and --encoder is {choice.path}; remove it, "
+            "or name a preset (`surgrec encoders` lists them)"
+        )
+    return open_own_encoder(choice.path, device, random_seed=seed, fps=fps)
 
 
 def describe_encoder(facts: Mapping[str, Any]) -> str:

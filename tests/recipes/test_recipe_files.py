@@ -69,4 +69,7 @@ def test_a_wheel_contains_the_recipes_and_their_configs() -> None:
     assert configs <= names
     data = {"surgrec/py.typed", "surgrec_shard/py.typed", "surgrec/report/templates/report.css"}
     assert data <= names
+    presets = {f"surgrec/encoders/{path.name}" for path in ROOT.glob("surgrec/encoders/*.yaml")}
+    assert presets
+    assert presets <= names
     assert not [name for name in names if "demo" in name]
