@@ -7,7 +7,6 @@ Example:
     >>> print_evaluation(evaluate(audited))
 """
 
-from surgrec.evaluation._bootstrap import LEVEL
 from surgrec.evaluation._online import OnlineProbe, ProbeConfig
 from surgrec.evaluation._results import read_evaluations, verdict_sentence
 from surgrec.evaluation._run import (
@@ -17,16 +16,12 @@ from surgrec.evaluation._run import (
     evaluate,
     extract_features,
 )
-from surgrec.evaluation._scores import METRICS, PRIMARY
 from surgrec.evaluation._terminal_table import print_evaluation
 from surgrec.evaluation.probes import CLASSIFIER_LABELS, PROBES
 from surgrec.splits import read_split
 
 __all__ = [
     "CLASSIFIER_LABELS",
-    "LEVEL",
-    "METRICS",
-    "PRIMARY",
     "PROBES",
     "EvaluationConfig",
     "OnlineProbe",

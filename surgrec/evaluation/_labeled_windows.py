@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from surgrec.evaluation._scores import GroundTruth
 from surgrec.evaluation._window_labels import UNLABELED
 from surgrec.features import FailedWindow, WindowRow
+from surgrec.scores import GroundTruth
 from surgrec.splits import CaseVideo
 
 

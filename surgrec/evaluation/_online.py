@@ -17,7 +17,6 @@ from surgrec.evaluation._audit import (
     require_task,
 )
 from surgrec.evaluation._labeled_windows import LabeledWindows, part_windows
-from surgrec.evaluation._scores import PRIMARY, GroundTruth, count_predictions, score
 from surgrec.evaluation._window_labels import require_one_value, task_labels, window_values
 from surgrec.evaluation.probes import (
     MAJORITY,
@@ -32,6 +31,7 @@ from surgrec.features.in_memory import features_of_videos, frozen
 from surgrec.models import Encoder
 from surgrec.ranges import Range, check_ranges
 from surgrec.runs.drawn import NamedVideos
+from surgrec.scores import PRIMARY, GroundTruth, count_predictions
 from surgrec.shards import open_corpus
 from surgrec.splits import Rule, Split, corpus_videos, divide, read_split
 from surgrec.storage import PATIENT
@@ -246,4 +246,4 @@ class OnlineProbe:
 def _scores(truth: GroundTruth, predicted: Any) -> dict[str, float]:
     counts = count_predictions(truth, predicted)
     every_case_once = np.ones((1, truth.num_cases))
-    return {name: float(value[0]) for name, value in score(counts, every_case_once).items()}
+    return {name: float(value[0]) for name, value in counts.scores(every_case_once).items()}

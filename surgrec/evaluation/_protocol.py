@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from surgrec.clips import ClipSampling
-from surgrec.evaluation._bootstrap import LEVEL, RESAMPLES, SEED
-from surgrec.evaluation._verdicts import MIN_CASES
 from surgrec.evaluation.probes import BASELINES, PRIMARY_PROBE, PROBES
 from surgrec.features import ExtractConfig
+from surgrec.scores import LEVEL, MIN_CASES
+from surgrec.scores.intervals import RESAMPLES, SEED
 
 
 def protocol(
@@ -45,11 +45,12 @@ def protocol(
             "accuracy: over test windows; case accuracy: mean over test cases of the accuracy "
             "within a case",
             # Intervals and verdicts.
-            f"intervals: {LEVEL:.0%}, percentile bootstrap over test cases, {RESAMPLES} resamples, "
-            f"seed {SEED}",
+            f"intervals: {LEVEL:.0%}, expanded percentile bootstrap over test cases, {RESAMPLES} "
+            f"resamples, seed {SEED}",
             "differences: on the same resamples, random weights as the mean over their seeds "
             "within each resample",
-            f"verdict: better or worse if the interval excludes 0, from {MIN_CASES} test cases on; "
+            "verdict: better or worse if the interval excludes 0 and the p-value of exchanges of "
+            f"both within cases is at most {1 - LEVEL:.2f}, from {MIN_CASES} test cases on; "
             f"the verdict of {PRIMARY_PROBE.label} counts, all others are secondary; intervals "
             "cover the choice of test cases alone, neither the seed of the pretraining nor the "
             "choice of train cases.",

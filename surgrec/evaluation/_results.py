@@ -98,6 +98,7 @@ class _Verdict(TypedDict):
     difference: float
     low: float
     high: float
+    p_value: NotRequired[float]
     cases: int
     verdict: Literal["better", "not shown", "worse"]
     primary: bool

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from surgrec.evaluation._results import verdict_sentence
-from surgrec.evaluation._scores import METRICS
 from surgrec.evaluation.probes import CLASSIFIER_LABELS
+from surgrec.scores import METRICS
 from surgrec.terminal import escape, print_result, result_table
 from surgrec.text import counted
 

@@ -1,33 +1,28 @@
 """Scores of probes and baselines with intervals over cases, and verdicts on the training."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from surgrec.evaluation._bootstrap import Estimate, case_weights, estimate
 from surgrec.evaluation._results import FeaturesKind, Prediction
-from surgrec.evaluation._scores import (
+from surgrec.evaluation.probes import CLASS_PRIOR, MAJORITY, PRIMARY_PROBE, PROBES
+from surgrec.scores import (
     METRICS,
     PRIMARY,
     CaseCounts,
     GroundTruth,
     Metric,
+    case_weights,
     count_predictions,
+    estimate,
     expected_counts,
-    score,
+    swap_test,
+    verdict_of,
 )
-from surgrec.evaluation.probes import CLASS_PRIOR, MAJORITY, PRIMARY_PROBE, PROBES
-
-Verdict = Literal["better", "not shown", "worse"]
-"""Of trained weights against random weights."""
-
-MIN_CASES = 10
-"""Test cases that a verdict needs. Over 5 cases, two equal encoders differ in one of six
-evaluations; over 2 cases, in half of them."""
 
 Row = tuple[FeaturesKind, str]
 """Features and classifier of a row of scores."""
@@ -60,35 +55,30 @@ def compare(
     for prediction in predictions:
         grouped[prediction.features, prediction.classifier].append(prediction)
 
-    scores: ScoresByRow = {
-        row: _mean_scores((count_predictions(truth, each.label) for each in group), weights)
+    counts = {
+        row: [count_predictions(truth, each.label) for each in group]
         for row, group in grouped.items()
     }
-    prior = expected_counts(truth, train_shares)
-    scores["none", CLASS_PRIOR.name] = _mean_scores([prior], weights)
+    counts["none", CLASS_PRIOR.name] = [expected_counts(truth, train_shares)]
+    scores = {row: _mean_scores(by_seed, weights) for row, by_seed in counts.items()}
 
-    score_rows = [_score_row(row, scores[row], grouped[row]) for row in _ROWS]
-    verdict_rows = [_verdict_row(probe.name, scores, truth.num_cases) for probe in PROBES]
-    return score_rows, verdict_rows
-
-
-def verdict_of(difference: Estimate, num_cases: int) -> Verdict:
-    """Return *better* or *worse* if the interval excludes 0 and there are enough test cases."""
-    if num_cases < MIN_CASES:
-        return "not shown"
-    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "not shown"
+    score_rows = [_score_row(row, scores[row], grouped[row], truth.num_cases) for row in _ROWS]
+    return score_rows, [_verdict_row(probe.name, scores, counts) for probe in PROBES]
 
 
 def _mean_scores(
-    counts: Iterable[CaseCounts], weights: Float64[np.ndarray, "r cases"]
+    counts: Sequence[CaseCounts], weights: Float64[np.ndarray, "r cases"]
 ) -> dict[Metric, Float64[np.ndarray, " r"]]:
     """Return the scores on each resample, averaged over seeds within the resample."""
-    by_seed = [score(each, weights) for each in counts]
+    by_seed = [each.scores(weights) for each in counts]
     return {metric: np.mean([each[metric] for each in by_seed], axis=0) for metric in METRICS}
 
 
 def _score_row(
-    row: Row, scores: dict[Metric, Float64[np.ndarray, " r"]], predictions: Sequence[Prediction]
+    row: Row,
+    scores: dict[Metric, Float64[np.ndarray, " r"]],
+    predictions: Sequence[Prediction],
+    num_cases: int,
 ) -> dict[str, Any]:
     features, classifier = row
     return {
@@ -96,14 +86,20 @@ def _score_row(
         "classifier": classifier,
         "seeds": max(1, len(predictions)),
         "degenerate": any(len(np.unique(each.label)) == 1 for each in predictions),
-        "metrics": {metric: asdict(estimate(values)) for metric, values in scores.items()},
+        "metrics": {
+            metric: asdict(estimate(values, num_cases)) for metric, values in scores.items()
+        },
     }
 
 
-def _verdict_row(classifier: str, scores: ScoresByRow, num_cases: int) -> dict[str, Any]:
-    trained, random = scores["trained", classifier], scores["random", classifier]
-    # Paired: both scores come from the same resamples.
-    difference = estimate(trained[PRIMARY] - random[PRIMARY])
+def _verdict_row(
+    classifier: str, scores: ScoresByRow, counts: dict[Row, list[CaseCounts]]
+) -> dict[str, Any]:
+    trained, random = ((features, classifier) for features in _PROBED)
+    num_cases = counts[trained][0].num_cases
+    # Paired: both scores come from the same resamples, and both tests from the same cases.
+    difference = estimate(scores[trained][PRIMARY] - scores[random][PRIMARY], num_cases)
+    p_value = swap_test(counts[trained], counts[random], PRIMARY)
 
     return {
         "classifier": classifier,
@@ -112,7 +108,8 @@ def _verdict_row(classifier: str, scores: ScoresByRow, num_cases: int) -> dict[s
         "difference": difference.value,
         "low": difference.low,
         "high": difference.high,
+        "p_value": p_value,
         "cases": num_cases,
-        "verdict": verdict_of(difference, num_cases),
+        "verdict": verdict_of(difference, p_value, num_cases),
         "primary": classifier == PRIMARY_PROBE.name,
     }

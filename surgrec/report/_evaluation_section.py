@@ -7,10 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from surgrec.evaluation import CLASSIFIER_LABELS, LEVEL, METRICS, PRIMARY, verdict_sentence
+from surgrec.evaluation import CLASSIFIER_LABELS, verdict_sentence
 from surgrec.report._html import render
 from surgrec.report._logged_run import LoggedRun
 from surgrec.report._plots import COLORS, Chart, Interval, interval_chart
+from surgrec.scores import LEVEL, METRICS, PRIMARY
 
 Evaluated = tuple[LoggedRun, Mapping[str, Any]]
 """A run and the content of one of its `evaluation.json` files."""

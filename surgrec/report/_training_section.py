@@ -9,11 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from surgrec.evaluation import CLASSIFIER_LABELS, PRIMARY
+from surgrec.evaluation import CLASSIFIER_LABELS
 from surgrec.report._html import render
 from surgrec.report._logged_run import LoggedRun
 from surgrec.report._plots import Bar, Chart, Line, Point, line_chart, target_chart
 from surgrec.runs import consumed_samples
+from surgrec.scores import PRIMARY
 
 _DIAGNOSTICS = {
     "token_std": "standard deviation of the tokens",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from surgrec.evaluation._scores import GroundTruth, Metric, count_predictions, score
+from surgrec.scores import GroundTruth, Metric, count_predictions
 
 CLASSES = 4
 
@@ -19,5 +19,5 @@ def made_up(seed: int, windows: int = 60, cases: int = 5) -> tuple[GroundTruth, 
 
 
 def once(truth: GroundTruth, predicted: np.ndarray) -> dict[Metric, float]:
-    found = score(count_predictions(truth, predicted), np.ones((1, truth.num_cases)))
+    found = count_predictions(truth, predicted).scores(np.ones((1, truth.num_cases)))
     return {metric: float(values[0]) for metric, values in found.items()}

@@ -13,8 +13,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from surgrec.evaluation._scores import PRIMARY, GroundTruth, count_predictions, score
 from surgrec.evaluation.probes.probe import LabeledFeatures, ProbePredictions
+from surgrec.scores import PRIMARY, GroundTruth, count_predictions
 
 _NOT_CONVERGED = "logistic regressions stopped before they converged"
 _AT_EDGE = "logistic regressions whose C is at the edge of the grid"
@@ -82,7 +82,7 @@ class LogisticRegression:
                 model, _ = self._fit(train.values[fitted], train.label[fitted], c)
                 predicted[held_out] = _predict(model, train.values[held_out])
             counts = count_predictions(truth, predicted)
-            scores.append(float(score(counts, np.ones((1, num_cases)))[PRIMARY][0]))
+            scores.append(float(counts.scores(np.ones((1, num_cases)))[PRIMARY][0]))
         return self.c_grid[int(np.argmax(scores))]
 
     def _fit(

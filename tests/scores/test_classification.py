@@ -2,12 +2,26 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
+from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from surgrec.evaluation import METRICS
-from surgrec.evaluation._scores import GroundTruth, count_predictions, expected_counts, score
+from surgrec.scores import (
+    METRICS,
+    GroundTruth,
+    class_table,
+    confusion_matrix,
+    count_predictions,
+    expected_counts,
+)
 from tests.support.made_up import CLASSES, made_up, once
 
 
@@ -44,7 +58,7 @@ def test_the_weight_of_a_case_counts_as_copies_of_its_windows(seed: int) -> None
     copied = GroundTruth(
         case=repeated, label=truth.label[kept], num_cases=int(times.sum()), num_classes=CLASSES
     )
-    weighted = score(count_predictions(truth, predicted), times[None, :].astype(np.float64))
+    weighted = count_predictions(truth, predicted).scores(times[None, :].astype(np.float64))
     assert {m: float(v[0]) for m, v in weighted.items()} == pytest.approx(
         once(copied, predicted[kept])
     )
@@ -62,7 +76,7 @@ def test_means_skip_an_absent_class_and_its_prediction_is_an_error() -> None:
             "case_accuracy": 0.75,
         }
     )
-    only_second_case = score(count_predictions(truth, np.array([0, 2, 1])), np.array([[0.0, 2.0]]))
+    only_second_case = count_predictions(truth, np.array([0, 2, 1])).scores(np.array([[0.0, 2.0]]))
     assert {metric: values.tolist() for metric, values in only_second_case.items()} == {
         m: [1.0] for m in METRICS
     }
@@ -77,10 +91,35 @@ def test_perfect_predictions_score_one_and_wrong_ones_zero() -> None:
 def test_the_prior_scores_the_average_of_random_draws() -> None:
     truth, _ = made_up(1, windows=4000)
     share = np.array([0.1, 0.2, 0.3, 0.4])
-    expected = score(expected_counts(truth, share), np.ones((1, truth.num_cases)))
+    expected = expected_counts(truth, share).scores(np.ones((1, truth.num_cases)))
     rng = np.random.default_rng(0)
     draws = [once(truth, rng.choice(CLASSES, size=4000, p=share)) for _ in range(200)]
     for metric in METRICS:
         assert expected[metric][0] == pytest.approx(
             np.mean([draw[metric] for draw in draws]), abs=0.003
         )
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 2**32 - 1))
+def test_the_table_of_classes_equals_scikit_learn(seed: int) -> None:
+    truth, predicted = made_up(seed)
+    rows = class_table(count_predictions(truth, predicted))
+    functions = {
+        "precision": precision_score,
+        "recall": recall_score,
+        "jaccard": jaccard_score,
+        "f1": f1_score,
+    }
+    for name, function in functions.items():
+        values = function(
+            truth.label, predicted, labels=range(CLASSES), average=None, zero_division=0
+        )
+        for row, value in zip(rows, values, strict=True):
+            expected = value if row.labeled else np.nan
+            assert getattr(row, name) == pytest.approx(expected, nan_ok=True)
+    assert sum(row.labeled for row in rows) == sum(row.predicted for row in rows) == 60
+    assert (
+        confusion_matrix(truth.label, predicted, CLASSES)
+        == sklearn_confusion(truth.label, predicted, labels=range(CLASSES))
+    ).all()
