@@ -48,7 +48,7 @@ def test_a_split_file_has_two_rules_and_a_digest(tmp_path: Path) -> None:
 
 
 def test_the_split_of_the_phantom_can_be_read() -> None:
-    split = read_split(Path(__file__).parents[2] / "recipes/splits/phantom_phases.yaml")
+    split = read_split(Path(__file__).parents[1] / "recipes/splits/phantom_phases.yaml")
     assert split.rules["train"]["stored"] == ["train"]
     assert split.rules["test"]["stored"] == ["val", "test"]
 
