@@ -17,24 +17,6 @@ RGB_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(
-    frames: UInt8[Tensor, "t c _ _"], crop_px: int, device: torch.device
-) -> Float[Tensor, "t c h w"]:
-    """Resize frames and normalize them by RGB_MEAN and RGB_STD.
-
-    Resizing is bilinear, without antialiasing.
-
-    Args:
-        frames: Cropped RGB frames, 0 to 255.
-        crop_px: Side of the square result, pixels.
-        device: Device of the result.
-
-    Returns:
-        Float32 frames of `crop_px` x `crop_px`.
-    """
-    return resize_and_normalize(frames, crop_px, device)
-
-
-def resize_and_normalize(
     frames: UInt8[Tensor, "t c _ _"],
     crop_px: int,
     device: torch.device,
@@ -46,7 +28,8 @@ def resize_and_normalize(
 ) -> Float[Tensor, "t c h w"]:
     """Resize frames and normalize them as an encoder expects them.
 
-    Frames move to the device as uint8, a quarter of the bytes of float32.
+    Frames move to the device as uint8, a quarter of the bytes of float32. The defaults are those of
+    SurgRec's own encoders.
 
     Args:
         frames: Cropped RGB frames, 0 to 255.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from surgrec.clips import ClipSampling
 from surgrec.encoders import Preprocessing
-from surgrec.normalize import resize_and_normalize
+from surgrec.normalize import normalize
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ def prepare(
         preprocessing: Of the encoder.
         device: Device of the result.
     """
-    return resize_and_normalize(
+    return normalize(
         frames,
         preprocessing.size_px,
         device,
