@@ -1,7 +1,5 @@
 """Encoders of other projects, by a preset and a local file of weights. Nothing is downloaded."""
 
-import hashlib
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +18,7 @@ from surgrec.convert import ImportOptions, checkpoint_sha256, read_checkpoint_fi
 from surgrec.encoders import Preprocessing, Preset, read_preset
 from surgrec.errors import CheckpointError, ConfigError, cut
 from surgrec.features.interface import mean_over_tokens
-from surgrec.features.own_encoder import random_encoder, random_name, random_sha256
+from surgrec.features.own_encoder import encoder_sha256, random_encoder, random_name
 from surgrec.models import Encoder
 from surgrec.models.encoder_file import load_strictly
 
@@ -157,11 +155,10 @@ def open_preset_encoder(
     stated = asdict(preset)
     architecture = {key: stated[key] for key in stated if key not in ("summary", "source")}
     if random_seed is not None:
-        sha256 = random_sha256(architecture | _config(network), random_seed)
+        sha256 = encoder_sha256(architecture | _config(network), random_seed)
     else:
         assert weights is not None
-        identity = json.dumps([architecture, checkpoint_sha256(weights)], sort_keys=True)
-        sha256 = hashlib.sha256(identity.encode("ascii")).hexdigest()
+        sha256 = encoder_sha256(architecture, checkpoint_sha256(weights))
 
     provenance = {} if random_seed is not None else _provenance(preset, name)
     config: dict[str, Any] = {"preset": name, "num_frames": preset.num_frames} | _config(network)

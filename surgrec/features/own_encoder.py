@@ -107,7 +107,7 @@ def open_own_encoder(
     if random_seed is not None:  # a baseline: architecture and seed identify it
         encoder = random_encoder(encoder.config, random_seed)
         name, provenance, license = random_name(name, random_seed), {}, None
-        sha256 = random_sha256(asdict(encoder.config), random_seed)
+        sha256 = encoder_sha256(asdict(encoder.config), random_seed)
 
     return FrozenEncoder(
         encoder=encoder.to(device).eval().requires_grad_(False),
@@ -137,14 +137,14 @@ def random_name(name: str, seed: int) -> str:
     return f"{name} with random weights, seed {seed}"
 
 
-def random_sha256(architecture: Mapping[str, Any], seed: int) -> str:
-    """Return the identity of an encoder with random weights.
+def encoder_sha256(architecture: Mapping[str, Any], weights: str | int) -> str:
+    """Return the identity of an encoder that is more than one file.
 
     Args:
         architecture: All that determines the encoder except its weights, as JSON.
-        seed: Seed of the weights.
+        weights: Digest of the file of its weights, or the seed of random ones.
     """
-    identity = json.dumps([architecture, seed], sort_keys=True)
+    identity = json.dumps([architecture, weights], sort_keys=True)
     return hashlib.sha256(identity.encode("ascii")).hexdigest()
 
 
