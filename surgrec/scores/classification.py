@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from surgrec.scores._means import divided
+
 Metric = Literal["macro_f1", "balanced_accuracy", "accuracy", "case_accuracy"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """All metrics, in the order of tables."""
@@ -100,9 +102,9 @@ def count_predictions(truth: GroundTruth, predicted: Int64[np.ndarray, " n"]) ->
     """Return the counts of one prediction per window."""
     correct = predicted == truth.label
     return CaseCounts(
-        correct=_count_pairs(truth, truth.case[correct], truth.label[correct]),
-        predicted=_count_pairs(truth, truth.case, predicted),
-        labeled=_count_pairs(truth, truth.case, truth.label),
+        correct=_per_case(truth, truth.case[correct], truth.label[correct]),
+        predicted=_per_case(truth, truth.case, predicted),
+        labeled=_per_case(truth, truth.case, truth.label),
     )
 
 
@@ -116,46 +118,67 @@ def expected_counts(truth: GroundTruth, shares: Float64[np.ndarray, " classes"])
         truth: The windows.
         shares: Probability of predicting each class.
     """
-    labeled = _count_pairs(truth, truth.case, truth.label)
+    labeled = _per_case(truth, truth.case, truth.label)
     predicted = labeled.sum(1, keepdims=True) * shares
     return CaseCounts(correct=labeled * shares, predicted=predicted, labeled=labeled)
 
 
+def scores_of_classes(
+    correct: Float64[np.ndarray, " classes"],
+    predicted: Float64[np.ndarray, " classes"],
+    labeled: Float64[np.ndarray, " classes"],
+) -> dict[str, Float64[np.ndarray, " classes"]]:
+    """Return precision, recall, Jaccard and F1 of each class; NaN for absent classes.
+
+    A class that is present and never predicted has precision 0.
+
+    Args:
+        correct: Windows of the class that were predicted as this class.
+        predicted: Windows that were predicted as the class.
+        labeled: Windows of the class.
+    """
+    precision = correct / np.where(predicted > 0, predicted, 1)
+    return {
+        "precision": np.where(labeled > 0, precision, np.nan),
+        "recall": divided(correct, labeled),
+        "jaccard": divided(correct, np.where(labeled > 0, labeled + predicted - correct, 0)),
+        "f1": divided(2 * correct, np.where(labeled > 0, labeled + predicted, 0)),
+    }
+
+
 def class_table(counts: CaseCounts) -> list[ClassScores]:
     """Return the scores of each class, over the windows of all cases."""
-    rows = []
-    for correct, predicted, labeled in zip(
-        counts.correct.sum(0).tolist(),
-        counts.predicted.sum(0).tolist(),
-        counts.labeled.sum(0).tolist(),
-        strict=True,
-    ):
-        absent = np.nan if labeled == 0 else 0.0
-        rows.append(
-            ClassScores(
-                labeled=round(labeled),
-                predicted=round(predicted),
-                precision=correct / predicted if labeled and predicted else absent,
-                recall=correct / labeled if labeled else absent,
-                jaccard=correct / (labeled + predicted - correct) if labeled else absent,
-                f1=2 * correct / (labeled + predicted) if labeled else absent,
-            )
+    correct, predicted, labeled = (
+        table.sum(0) for table in (counts.correct, counts.predicted, counts.labeled)
+    )
+    scores = scores_of_classes(correct, predicted, labeled)
+    return [
+        ClassScores(
+            labeled=round(labeled[index]),
+            predicted=round(predicted[index]),
+            **{name: float(values[index]) for name, values in scores.items()},
         )
-    return rows
+        for index in range(len(labeled))
+    ]
 
 
 def confusion_matrix(
     label: Int64[np.ndarray, " n"], predicted: Int64[np.ndarray, " n"], num_classes: int
 ) -> Int64[np.ndarray, "classes classes"]:
     """Return the number of windows of each label (row) that were predicted as each class."""
-    cells = np.bincount(label * num_classes + predicted, minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes).astype(np.int64)
+    return _count_pairs(label, predicted, (num_classes, num_classes))
 
 
-def _count_pairs(
+def _per_case(
     truth: GroundTruth, case: Int64[np.ndarray, " m"], label: Int64[np.ndarray, " m"]
 ) -> Float64[np.ndarray, "cases classes"]:
     """Count each pair of a case and a class."""
-    num_cells = truth.num_cases * truth.num_classes
-    cells = np.bincount(case * truth.num_classes + label, minlength=num_cells)
-    return cells.reshape(truth.num_cases, truth.num_classes).astype(np.float64)
+    return _count_pairs(case, label, (truth.num_cases, truth.num_classes)).astype(np.float64)
+
+
+def _count_pairs(
+    rows: Int64[np.ndarray, " m"], columns: Int64[np.ndarray, " m"], shape: tuple[int, int]
+) -> Int64[np.ndarray, "rows columns"]:
+    """Count each pair of a row and a column."""
+    cells = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
+    return cells.reshape(shape).astype(np.int64)

@@ -8,7 +8,12 @@ from jaxtyping import Bool, Float64, Int64
 
 from surgrec.errors import ConfigError
 from surgrec.scores._means import divided, mean_over_columns, mean_over_rows
-from surgrec.scores.classification import CaseCounts, GroundTruth, count_predictions
+from surgrec.scores.classification import (
+    CaseCounts,
+    GroundTruth,
+    count_predictions,
+    scores_of_classes,
+)
 from surgrec.scores.relaxed import RelaxedRule, relaxed_correct
 from surgrec.scores.segments import OVERLAPS, edit_score, segment_counts
 from surgrec.scores.series import Series, align, sample
@@ -135,7 +140,7 @@ def score_frames(
         # Mean over the phases of a video first; `phase_*` take the mean over videos first.
         for name, values in phases.items():
             numbers[f"video_macro_{name}"] = float(np.nanmean(values))
-        numbers["video_macro_f1_predicted"] = _f1_with_predicted(label, predicted, num_phases)
+        numbers["video_macro_f1_predicted"] = _f1_with_predicted(phases["f1"], predicted)
         numbers["edit"] = edit_score(label, predicted)
         numbers["macro_f1_edit"] = (numbers["video_macro_f1"] + numbers["edit"]) / 2
         tables = {f"phase_{name}": values for name, values in phases.items()}
@@ -185,30 +190,20 @@ def _phase_scores(
     correct: Bool[np.ndarray, " n"],
     num_phases: int,
 ) -> dict[str, Float64[np.ndarray, " phases"]]:
-    """Return the scores of each phase of a video; NaN for phases without a labeled frame.
-
-    A phase that is present and never predicted has precision 0.
-    """
+    """Return the scores of each phase of a video; NaN for phases without a labeled frame."""
     labeled, guessed, hits = (
         np.bincount(values, minlength=num_phases).astype(np.float64)
         for values in (label, predicted, label[correct])
     )
-    present = labeled > 0
-    return {
-        "precision": np.where(present, hits / np.maximum(guessed, 1), np.nan),
-        "recall": divided(hits, labeled),
-        "jaccard": np.where(present, hits / np.maximum(labeled + guessed - hits, 1), np.nan),
-        "f1": np.where(present, 2 * hits / np.maximum(labeled + guessed, 1), np.nan),
-    }
+    return scores_of_classes(hits, guessed, labeled)
 
 
 def _f1_with_predicted(
-    label: Int64[np.ndarray, " n"], predicted: Int64[np.ndarray, " n"], num_phases: int
+    f1: Float64[np.ndarray, " phases"], predicted: Int64[np.ndarray, " n"]
 ) -> float:
     """Return the mean F1 over labeled and predicted phases: an absent, predicted phase scores 0."""
-    scores = _phase_scores(label, predicted, label == predicted, num_phases)["f1"]
-    guessed = np.bincount(predicted, minlength=num_phases) > 0
-    return float(np.nanmean(np.where(np.isnan(scores) & guessed, 0, scores)))
+    guessed = np.bincount(predicted, minlength=len(f1)) > 0
+    return float(np.nanmean(np.where(np.isnan(f1) & guessed, 0, f1)))
 
 
 def _relaxed_phases(
