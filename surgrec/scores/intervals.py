@@ -87,7 +87,7 @@ def estimate(values: Float64[np.ndarray, " r"], num_units: int) -> Estimate:
     The interval is the expanded percentile interval (Hesterberg 2015, arXiv:1411.5279): quantiles
     of the resampled scores, further out for few units. The plain percentile interval is too narrow,
     as resamples of n units vary by (n-1)/n too little and their tails are those of the normal and
-    not of the t distribution; over 10 cases it covers about 89 %.
+    not of the t distribution.
 
     Args:
         values: The score on each test set of `case_weights`. For a difference: paired differences.
