@@ -5,7 +5,7 @@ Example:
     Label(task='phase', start_s=0.0, end_s=95.5, value='dissection')
 """
 
-from surgrec.annotations._labels import Label, VideoClock, VideoLabels
+from surgrec.annotations._labels import NONE_PRESENT, Label, VideoClock, VideoLabels
 from surgrec.annotations._mapping import (
     PLAIN,
     Grammar,
@@ -20,6 +20,7 @@ from surgrec.annotations._mapping import (
 from surgrec.annotations._read import read_column, read_labels
 
 __all__ = [
+    "NONE_PRESENT",
     "PLAIN",
     "Grammar",
     "Label",

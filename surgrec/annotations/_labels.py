@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+NONE_PRESENT = "(none)"
+"""Value of a label that says: this time was annotated, and no class of the task is present."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
@@ -17,7 +20,7 @@ class Label:
     end_s: float
     """End of the segment, seconds, after `start_s`."""
     value: str
-    """Value of the task, such as `dissection`."""
+    """Value of the task, such as `dissection`; or `NONE_PRESENT`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,10 @@ class VideoLabels:
     zero_lengths: int = 0
     """Rows that end at their start. They label no frame, so they are not in `labels`."""
     left_out: int = 0
-    """Values that the mapping leaves out: listed under `ignore`, repeated, or backward."""
+    """What the mapping leaves out: values listed under `ignore`, repeated or backward labels, and
+    rows without a cell that `require` names."""
+    rows: tuple[tuple[int, ...], ...] = ()
+    """Number of rows of each file of each mapping, also of those about other videos."""
 
 
 @dataclass(frozen=True, kw_only=True)

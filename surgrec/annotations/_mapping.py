@@ -24,7 +24,12 @@ _ENCODING = re.compile(
     r"|koi8-\w"
 )
 _FIELD = re.compile(r"\{([^{}]+)\}")
-_TEXTS = ("names", "ignore", "columns", "column", "flags", "only", "time", "start", "end")
+_TEXTS = frozenset(
+    (
+        *("names", "ignore", "none", "columns", "column", "flags"),
+        *("only", "require", "time", "start", "end"),
+    )
+)
 """Fields whose whole numbers are meant as text."""
 _REMEDY = "correct the mapping"
 
@@ -48,10 +53,16 @@ class Track:
     """Path of the names in a JSON file, instead of `names`."""
     ignore: list[str] = field(default_factory=list)
     """Values of the file that are no label, such as `-1` or an empty cell."""
+    none: list[str] = field(default_factory=list)
+    """Values of the file by which the annotator says that no class of the task is present, stored
+    as `NONE_PRESENT`. With `flags`, a row without any of them says so itself."""
     at: str = ""
     """Path of the rows in a JSON file. Default: that of the mapping."""
     overlaps: Literal["keep", "latest"] = "keep"
     """Where segments overlap: keep all, or only the one that starts last."""
+    mean: bool = False
+    """Whether values are numbers of which labels of one time are averaged, such as the scores of
+    several raters."""
     drop: bool = False
     """Whether a build leaves these stretches out. Their values are no labels, but reasons."""
 
@@ -65,6 +76,14 @@ class Track:
         if any(not columns for columns in self.flags.values()):
             raise ManifestError(
                 f"the track {self.task!r} has a flag without columns; list its columns"
+            )
+        if self.none and self.flags:
+            raise ManifestError(
+                f"the track {self.task!r} has flags, of which a row may have none; remove `none`"
+            )
+        if self.mean and (self.flags or self.names or self.names_at):
+            raise ManifestError(
+                f"the track {self.task!r} has `mean`, which needs numbers; remove flags and names"
             )
         if self.drop and fields_of(self.task):
             raise ManifestError(
@@ -105,6 +124,9 @@ class LabelMapping:
     """Instead of `every`: the length of a tick, seconds. For frame numbers of a slower clock."""
     end_included: bool = False
     """Whether the frame or tick that `end` names belongs to the segment."""
+    first_rows: int = 0
+    """Number of rows to read of each file, for files whose further lines are of another kind. 0:
+    all."""
     delimiter: str = ""
     """Character between cells; a space matches any number of spaces and tabs. Default: found in
     the first lines."""
@@ -124,6 +146,9 @@ class LabelMapping:
     only: dict[str, str] = field(default_factory=dict)
     """Columns and the cells that the rows of this video have. `{name}` is replaced by a named group
     of the video's path."""
+    require: list[str] = field(default_factory=list)
+    """Columns that must have a cell: a row in which one is empty is no label, such as a value that
+    was interpolated and not annotated."""
     start_part: str = ""
     """Column of the part of the recording in which a segment starts."""
     end_part: str = ""
@@ -172,7 +197,7 @@ class LabelMapping:
     def used_columns(self, track: Track) -> list[str]:
         """Return all columns that labels of a track need, without repeats."""
         parts = [column for column in (self.start_part, self.end_part) if column]
-        used = [*self.time_columns, *parts, *self.only, *track.used_columns()]
+        used = [*self.time_columns, *parts, *self.only, *self.require, *track.used_columns()]
         return list(dict.fromkeys(used))
 
     def _check_times(self) -> None:
@@ -206,6 +231,8 @@ class LabelMapping:
             raise ManifestError("start_part and end_part need segments; remove them")
 
     def _check_numbers(self) -> None:
+        if self.first_rows < 0:
+            raise ManifestError(f"first_rows is {self.first_rows}; give 0 or more")
         if not 0 < self.every < float("inf"):
             raise ManifestError(f"every is {self.every}; give a number above 0")
         if not 0 <= self.every_s < float("inf"):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from surgrec.annotations._labels import Label, VideoClock, VideoLabels
+from surgrec.annotations._labels import NONE_PRESENT, Label, VideoClock, VideoLabels
 from surgrec.annotations._mapping import LabelFiles, LabelMapping, Track, fields_of, fill
 from surgrec.annotations._rows import Cell, Row, Source, names_at, open_sources, rows_of
 from surgrec.errors import ManifestError, shown
@@ -41,6 +41,8 @@ class _Found:
     starts: list[tuple[float, str, str, str]] = field(default_factory=list)
     """Start, task, value and place."""
     left_out: int = 0
+    rows: list[int] = field(default_factory=list)
+    """Number of rows of each file."""
 
 
 def read_labels(files: Sequence[LabelFiles], clock: VideoClock | None = None) -> VideoLabels:
@@ -59,9 +61,11 @@ def read_labels(files: Sequence[LabelFiles], clock: VideoClock | None = None) ->
     """
     segments: list[tuple[str, Label]] = []
     dropped: list[Label] = []
+    rows: list[tuple[int, ...]] = []
     left_out = 0
     for each in files:
         found = _read(each, clock)
+        rows.append(tuple(found.rows))
         reasons = {track.task for track in each.mapping.tracks if track.drop}
         segments += [row for row in found.segments if row[1].task not in reasons]
         dropped += [label for _, label in found.segments if label.task in reasons]
@@ -76,6 +80,7 @@ def read_labels(files: Sequence[LabelFiles], clock: VideoClock | None = None) ->
         dropped=tuple(label for label in dropped if label.start_s < label.end_s),
         zero_lengths=len(segments) - len(has_length),
         left_out=left_out,
+        rows=tuple(rows),
     )
 
 
@@ -98,6 +103,7 @@ def read_column(files: LabelFiles, column: str) -> list[str]:
         unit="s",
         every=1.0,
         only={},
+        require=[],
         start_part="",
         end_part="",
         path="",
@@ -120,8 +126,8 @@ def _read(files: LabelFiles, clock: VideoClock | None) -> _Found:
         )
     reader = _Reader(files, clock)
     for source in open_sources(files):
-        for tracks in _tracks_by_rows(mapping):
-            reader.read(source, tracks)
+        counts = [reader.read(source, tracks) for tracks in _tracks_by_rows(mapping)]
+        reader.found.rows.append(counts[0])
     return reader.finish()
 
 
@@ -132,10 +138,10 @@ class _Reader:
         self._mapping = files.mapping
         self._clock = clock
         self._part = _part_of(files) if files.mapping.start_part else 0
-        self._found = _Found()
+        self.found = _Found()
 
-    def read(self, source: Source, tracks: Sequence[Track]) -> None:
-        """Take the rows of a file for the tracks that share them."""
+    def read(self, source: Source, tracks: Sequence[Track]) -> int:
+        """Take the rows of a file for the tracks that share them. Return their number."""
         mapping = self._mapping
         names = {
             track.task: names_at(source, track.names_at) if track.names_at else track.names
@@ -147,19 +153,26 @@ class _Reader:
             for column, template in mapping.only.items()
         }
 
+        count = 0
         for row in rows_of(source, mapping, tracks):
+            count += 1
             if any(_plain(_text(row, column)) != text for column, text in wanted.items()):
+                continue
+            if not all(_text(row, column) for column in mapping.require):
+                self.found.left_out += 1
                 continue
 
             for track in tracks:
                 values = list(self._values(row, track, names[track.task]))
                 if values:
                     self._add(row, _task_of(row, track), values)
+        return count
 
     def finish(self) -> _Found:
         """Return all labels, once all files are read."""
-        found, mapping = self._found, self._mapping
+        found, mapping = self.found, self._mapping
 
+        self._drop_contradicted_ticks()
         for (task, value), ticks in found.ticks.items():
             found.segments += self._runs(task, value, ticks)
         found.segments += self._runs_of_starts()
@@ -169,6 +182,10 @@ class _Reader:
                 inside = [row for row in found.segments if row[1].task == track.task]
                 others = [row for row in found.segments if row[1].task != track.task]
                 found.segments = others + _latest(inside)
+            if track.mean:
+                inside = [row for row in found.segments if row[1].task == track.task]
+                others = [row for row in found.segments if row[1].task != track.task]
+                found.segments = others + _means(inside)
 
         if mapping.drop_repeats:
             unique = {label: (place, label) for place, label in reversed(found.segments)}
@@ -177,23 +194,46 @@ class _Reader:
 
         return found
 
+    def _drop_contradicted_ticks(self) -> None:
+        """Leave out `NONE_PRESENT` where another row of the same tick has a value."""
+        ticks = self.found.ticks
+        for task, value in [key for key in ticks if key[1] == NONE_PRESENT]:
+            present = {
+                tick
+                for (other, name), rows in ticks.items()
+                if other == task and name != value
+                for tick, _ in rows
+            }
+            kept = [row for row in ticks.pop((task, value)) if row[0] not in present]
+            if kept:
+                ticks[task, value] = kept
+
     def _values(self, row: Row, track: Track, names: Mapping[str, str]) -> Iterator[str]:
         """Yield the values of a track in a row, by their names."""
-        for value, columns in track.flags.items():
-            if any(_text(row, column) in track.ignore for column in columns):
-                self._found.left_out += 1
-                continue
-            numbers = [_number(_text(row, column), row.place, column) for column in columns]
-            if sum(numbers) >= 0.5 * len(numbers):
-                yield value
-
+        yield from self._present(row, track)
         for column in [track.column] if track.column else track.columns:
             cell = row.cells[column]
             for text in (cell,) if isinstance(cell, str) else cell:
                 if text in track.ignore or _plain(text) in track.ignore:
-                    self._found.left_out += 1
-                    continue
-                yield _named(text, names, row.place, column, track)
+                    self.found.left_out += 1
+                elif text in track.none or _plain(text) in track.none:
+                    yield NONE_PRESENT
+                else:
+                    yield _named(text, names, row.place, column, track)
+
+    def _present(self, row: Row, track: Track) -> list[str]:
+        """Return the flags of a track that a row has, or `NONE_PRESENT` if none is."""
+        present, unknown = [], 0
+        for value, columns in track.flags.items():
+            if any(_text(row, column) in track.ignore for column in columns):
+                unknown += 1
+                continue
+            numbers = [_number(_text(row, column), row.place, column) for column in columns]
+            if sum(numbers) >= 0.5 * len(numbers):
+                present.append(value)
+        self.found.left_out += unknown
+        is_none = track.flags and not present and not unknown
+        return [NONE_PRESENT] if is_none else present
 
     def _add(self, row: Row, task: str, values: Sequence[str]) -> None:
         """Take the values of a row with its times."""
@@ -201,11 +241,11 @@ class _Reader:
         if mapping.has_ticks:
             tick = self._count(row, mapping.time)
             for value in values:
-                self._found.ticks[task, value].append((tick, row.place))
+                self.found.ticks[task, value].append((tick, row.place))
             return
         if mapping.grammar == "starts":
             start_s = self._seconds(self._count(row, mapping.time))
-            self._found.starts += [(start_s, task, value, row.place) for value in values]
+            self.found.starts += [(start_s, task, value, row.place) for value in values]
             return
 
         times = self._segment(row) if mapping.has_segments else (0.0, self._end_s())
@@ -219,9 +259,9 @@ class _Reader:
                     f"{row.place}: {mapping.start} is {start} and {mapping.end} is {end}; "
                     f"{mapping.end} must not be before {mapping.start}"
                 )
-            self._found.left_out += len(values)
+            self.found.left_out += len(values)
             return
-        self._found.segments += [
+        self.found.segments += [
             (row.place, Label(task=task, start_s=start_s, end_s=end_s, value=value))
             for value in values
         ]
@@ -310,7 +350,7 @@ class _Reader:
     def _runs_of_starts(self) -> Iterator[tuple[str, Label]]:
         """Yield a label from each start to the next of its task, the last one to the end."""
         by_task: dict[str, list[tuple[float, str, str]]] = defaultdict(list)
-        for start_s, task, value, place in self._found.starts:
+        for start_s, task, value, place in self.found.starts:
             by_task[task].append((start_s, value, place))
         for task, starts in by_task.items():
             starts.sort(key=lambda start: start[0])
@@ -326,6 +366,20 @@ def _tracks_by_rows(mapping: LabelMapping) -> list[list[Track]]:
     for track in mapping.tracks:
         groups[(track.at or mapping.at) if mapping.grammar == "json" else ""].append(track)
     return list(groups.values())
+
+
+def _means(segments: Sequence[tuple[str, Label]]) -> list[tuple[str, Label]]:
+    """Return one segment for each start and end, with the mean of the values there."""
+    by_time: dict[tuple[float, float], list[tuple[str, Label]]] = defaultdict(list)
+    for row in segments:
+        by_time[row[1].start_s, row[1].end_s].append(row)
+
+    means = []
+    for rows in by_time.values():
+        place, label = rows[0]
+        numbers = [_number(each.value, where, each.task) for where, each in rows]
+        means.append((place, replace(label, value=f"{sum(numbers) / len(numbers):.6g}")))
+    return means
 
 
 def _latest(segments: Sequence[tuple[str, Label]]) -> list[tuple[str, Label]]:

@@ -96,6 +96,8 @@ def rows_of(source: Source, mapping: LabelMapping, tracks: Sequence[Track]) -> I
         rows = _table_rows(source, mapping, columns)
 
     for number, row in enumerate(rows, 1):
+        if mapping.first_rows and number > mapping.first_rows:
+            return
         if number > MOST_ROWS:
             raise ManifestError(f"{source.path} has more than {MOST_ROWS:,} rows; split it")
         yield row

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,10 @@ class Quarantined:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBatch:
-    """The samples of one rank at one step, ordered by position, with one or more clips each."""
+    """The samples of one rank at one step, or a part of them, with one or more clips each.
+
+    They are ordered by position.
+    """
 
     positions: Int64[np.ndarray, " b"]
     """Positions in the stream."""
@@ -48,33 +50,27 @@ class ClipBatch:
     quarantined: list[Quarantined]
     """Bad samples found while this batch was made."""
     read_stats: ReadStats = ReadStats()
-    """Reads of this process since its previous batch."""
+    """Reads of this process since its previous batch or part."""
 
-    def parts(self, count: int) -> "list[ClipBatch]":
-        """Return the batch in parts of about equal size, in order, without a copy.
+    @staticmethod
+    def joined(parts: "Sequence[ClipBatch]") -> "ClipBatch":
+        """Return the batch that consists of these parts, in order, without a copy of frames."""
+        first, *others = parts
+        if not others:
+            return first
+        return ClipBatch(
+            positions=np.concatenate([part.positions for part in parts]),
+            keys=[key for part in parts for key in part.keys],
+            sources=[source for part in parts for source in part.sources],
+            frames=[frames for part in parts for frames in part.frames],
+            views=[view for part in parts for view in part.views],
+            quarantined=[bad for part in parts for bad in part.quarantined],
+            read_stats=sum((part.read_stats for part in others), first.read_stats),
+        )
 
-        The samples of a part are complete: all views of a sample are in one part. Bad samples and
-        reads are those of the whole batch, so the parts have none.
-
-        Args:
-            count: Number of parts, at most the number of samples.
-        """
-        clips_per_sample = len(self.frames) // len(self.keys)
-        bounds = [number * len(self.keys) // count for number in range(count + 1)]
-        parts = []
-        for start, stop in pairwise(bounds):
-            clips = slice(start * clips_per_sample, stop * clips_per_sample)
-            parts.append(
-                ClipBatch(
-                    positions=self.positions[start:stop],
-                    keys=self.keys[start:stop],
-                    sources=self.sources[start:stop],
-                    frames=self.frames[clips],
-                    views=self.views[clips],
-                    quarantined=[],
-                )
-            )
-        return parts
+    def without_frames(self) -> "ClipBatch":
+        """Return the batch without its frames, which take memory of the loader."""
+        return replace(self, frames=[])
 
     def pin_memory(self) -> "ClipBatch":
         """Return the batch in page-locked memory. torch's DataLoader calls this method."""
@@ -102,22 +98,6 @@ class ClipBatch:
         packed = torch.empty(0, dtype=torch.uint8).set_(shared)
         torch.cat([rearrange(frames, "t c h w -> (t h w c)") for frames in self.frames], out=packed)
         return _unpickle, (vars(self) | {"frames": packed}, shapes)
-
-
-def joined(parts: Sequence[ClipBatch]) -> ClipBatch:
-    """Return the batch that consists of these parts, in order, without a copy of frames."""
-    first, *others = parts
-    if not others:
-        return first
-    return ClipBatch(
-        positions=np.concatenate([part.positions for part in parts]),
-        keys=[key for part in parts for key in part.keys],
-        sources=[source for part in parts for source in part.sources],
-        frames=[frames for part in parts for frames in part.frames],
-        views=[view for part in parts for view in part.views],
-        quarantined=[bad for part in parts for bad in part.quarantined],
-        read_stats=sum((part.read_stats for part in others), first.read_stats),
-    )
 
 
 def to_model_input(

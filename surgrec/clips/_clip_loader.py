@@ -56,11 +56,9 @@ def load_clips(
 
     Each batch is a dict:
 
-    | key | value |
-    |---|---|
-    | `video` | float32 `[batch_size * views, 3, num_frames, crop_px, crop_px]`, normalized |
-    | `key`, `source` | list of str, one entry per clip: the sample's key and its source |
-    | `position` | int64 tensor, one entry per clip: the sample's position in the stream |
+    - `video`: float32 `[batch_size * views, 3, num_frames, crop_px, crop_px]`, normalized.
+    - `key` and `source`: a list of str, one entry per clip: the sample's key and its source.
+    - `position`: an int64 tensor, one entry per clip: the sample's position in the stream.
 
     The views of a sample follow each other.
 

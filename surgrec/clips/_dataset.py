@@ -149,8 +149,8 @@ class ClipDataset:
         """Leave out the threads, which cannot be pickled and are created again on first use."""
         return vars(self) | {"_processes": {}}
 
-    def rank_batch(self, samples: int) -> RankBatch:
-        """Return what decides the memory of batches of this many samples."""
+    def rank_batch(self, samples: int, parts: int = 1) -> RankBatch:
+        """Return what decides the memory of batches of this many samples, taken in parts."""
         sources = [source for source in self.stream.sources.values() if source.index.num_rows]
         height, width = max(map(_largest_frame, sources), key=math.prod)
         mp4_bytes = max(source.index.column("mp4_size").to_numpy().mean() for source in sources)
@@ -160,6 +160,7 @@ class ClipDataset:
             num_frames=self.sampling.num_frames,
             augment=self.augment,
             stored=StoredClips(height=height, width=width, mp4_bytes=float(mp4_bytes)),
+            parts=parts,
         )
 
     def __getitem__(self, positions: int | Sequence[int]) -> ClipBatch:
@@ -291,7 +292,8 @@ class ClipDataset:
             return planned
 
         batches = [request.positions, *request.following(_PLANNED)]
-        draws = self.stream.draws(np.asarray(batches, dtype=np.int64).ravel())
+        positions = [position for batch in batches for position in batch]
+        draws = self.stream.draws(np.asarray(positions, dtype=np.int64))
 
         # Keep recent draws: each thread plans its own batches.
         oldest = request.oldest

@@ -6,6 +6,7 @@ batches to `accelerator.prepare`, which would divide them among the ranks a seco
 """
 
 import atexit
+import itertools
 import os
 import signal
 import sys
@@ -21,12 +22,17 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from surgrec.clips._batch import ClipBatch, joined
+from surgrec.clips._batch import ClipBatch
 from surgrec.clips._dataset import BatchRequest, ClipDataset
 from surgrec.clips._frame_memory import FrameMemory, PackedBatch
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._malloc import keep_freed_memory
-from surgrec.clips.loader_memory import Prefetch, buffers_per_worker, prefetch_within
+from surgrec.clips.loader_memory import (
+    Prefetch,
+    RankBatch,
+    buffers_per_worker,
+    prefetch_within,
+)
 from surgrec.errors import ConfigError, StorageError, SurgrecError
 from surgrec.stream import FillerStatus, ReadStats, rank_positions, run_cache_filler
 
@@ -69,6 +75,11 @@ class StepSampler:
     def __post_init__(self) -> None:
         self.positions(self.start_step)  # raises if the world size does not divide the batch
 
+    @property
+    def samples(self) -> int:
+        """Samples of this rank in one step."""
+        return self.global_batch // self.world_size
+
     def __iter__(self) -> Iterator[list[int]]:
         _refuse_second_division(self)
         for step in range(self.start_step, self.steps):
@@ -109,6 +120,7 @@ class _RequestSampler:
     sampler: StepSampler
     config: LoaderConfig
     prefetch: Prefetch
+    rank_batch: RankBatch
 
     def __len__(self) -> int:
         return len(self.sampler) * self.prefetch.parts
@@ -133,7 +145,7 @@ class _RequestSampler:
 
 
 def clip_batches(
-    dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False
+    dataset: ClipDataset, sampler: StepSampler, *, pin_memory: bool = False, parts: int = 1
 ) -> Generator[ClipBatch]:
     """Yield the batches of one rank from `sampler.start_step` on.
 
@@ -141,6 +153,9 @@ def clip_batches(
         dataset: Makes the batches.
         sampler: The positions of this rank.
         pin_memory: Whether frames are placed in page-locked memory, for fast copies to a GPU.
+        parts: Parts in which each batch is yielded, in order and of about equal size; at most the
+            samples of a batch. All views of a sample are in one part. Only the parts in use take
+            memory, not whole batches.
 
     Raises:
         ConfigError: A worker of a DataLoader iterates, or Accelerate would divide the batches of a
@@ -156,13 +171,13 @@ def clip_batches(
             clips = to_model_input(batch, crop_px=256, device=device)
         ```
     """
-    batches = _clip_batches(dataset, sampler, pin_memory)
+    batches = _clip_batches(dataset, sampler, pin_memory, parts)
     _running.add(batches)
     return batches
 
 
 def _clip_batches(
-    dataset: ClipDataset, sampler: StepSampler, pin_memory: bool
+    dataset: ClipDataset, sampler: StepSampler, pin_memory: bool, parts: int
 ) -> Generator[ClipBatch]:
     if get_worker_info() is not None:
         raise ConfigError(
@@ -171,12 +186,11 @@ def _clip_batches(
             "DataLoader(clips, batch_size=None, num_workers=0)"
         )
     _refuse_second_division(sampler)
-    prefetch = prefetch_within(
-        dataset.config,
-        dataset.rank_batch(sampler.global_batch // sampler.world_size),
-        pinned=pin_memory,
+    rank_batch = dataset.rank_batch(sampler.samples, parts)
+    prefetch = prefetch_within(dataset.config, rank_batch, pinned=pin_memory)
+    requests = _RequestSampler(
+        sampler=sampler, config=dataset.config, prefetch=prefetch, rank_batch=rank_batch
     )
-    requests = _RequestSampler(sampler=sampler, config=dataset.config, prefetch=prefetch)
     produce = _in_workers if dataset.config.workers else _in_threads
 
     with ExitStack() as resources:
@@ -184,7 +198,7 @@ def _clip_batches(
         counts = filler.counted() if filler else {}
 
         made = resources.enter_context(closing(produce(dataset, requests, pin_memory)))
-        for batch in _whole(made, prefetch.parts):
+        for batch in _taken(made, rank_batch):
             if isinstance(batch, SurgrecError):
                 try:
                     raise batch
@@ -203,10 +217,13 @@ def _clip_batches(
             yield batch
 
 
-def _whole(
-    made: Iterator[ClipBatch | SurgrecError], parts: int
+def _taken(
+    made: Iterator[ClipBatch | SurgrecError], batch: RankBatch
 ) -> Iterator[ClipBatch | SurgrecError]:
-    """Yield batches from their parts, and errors as they are."""
+    """Yield the parts that the training takes from those that are made, and errors as they are."""
+    edges = [batch.samples * part // batch.parts for part in range(batch.parts + 1)]
+    sizes = itertools.cycle(end - first for first, end in itertools.pairwise(edges))
+    size = next(sizes)
     pending: list[ClipBatch] = []
     for part in made:
         if isinstance(part, SurgrecError):
@@ -217,8 +234,9 @@ def _whole(
 
         pending.append(part)
         del part
-        if len(pending) == parts:
-            yield joined([pending.pop(0) for _ in range(parts)])
+        if sum(len(each.keys) for each in pending) == size:
+            size = next(sizes)
+            yield ClipBatch.joined([pending.pop(0) for _ in range(len(pending))])
 
 
 def _refuse_second_division(sampler: StepSampler) -> None:
@@ -268,7 +286,7 @@ def _start_cache_filler(
     if local_rank or not len(sampler):
         return None
 
-    size = sampler.global_batch // sampler.world_size
+    size = sampler.samples
     return resources.enter_context(
         run_cache_filler(
             cache,
@@ -286,7 +304,7 @@ def _in_workers(
 ) -> Generator[ClipBatch | SurgrecError]:
     """Yield batches that worker processes make."""
     config, prefetch = dataset.config, requests.prefetch
-    buffers = buffers_per_worker(config, prefetch, pinned=pin_memory)
+    buffers = buffers_per_worker(config, prefetch, requests.rank_batch, pinned=pin_memory)
 
     with closing(FrameMemory(config.workers, buffers)) as memory:
         loader: DataLoader[ClipBatch] = DataLoader(

@@ -26,7 +26,8 @@ class LoaderConfig:
     """Batches per worker, or per decoding thread, whose bytes are read while earlier ones are
     decoded."""
     prefetch_batches: Annotated[int, Range(1, 10_000)] = 4
-    """Batches per worker that are made in advance at most; without workers, in total."""
+    """Batches per worker that are made in advance at most; without workers, in total. With
+    accumulation, parts of batches."""
     memory_gb: Annotated[float, Range(0, 10**6, above=True)] = 16.0
     """Maximum host memory for frames per rank, gigabytes (10^9 bytes): batches in use and in
     advance, read-ahead bytes and page-locked copies. If it does not suffice for prefetch_batches,

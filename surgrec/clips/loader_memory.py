@@ -14,9 +14,9 @@ from surgrec.errors import ConfigError
 HEADROOM = 5 / 4
 """Buffers are this much larger than the largest batch so far: crops vary, and the next batch may be
 larger."""
-_BATCHES_IN_USE = 2
-"""Batches that a training loop holds at once: the current one, and the next one as its parts
-arrive."""
+_IN_USE = 2
+"""Batches, or parts of them, that a training loop holds at once: the current one, and the next one
+while it arrives."""
 _VIEWS = 256
 """Views whose sizes stand for those of all clips."""
 _SIGMAS = 4.0
@@ -53,6 +53,8 @@ class RankBatch:
     """Distribution of the views."""
     stored: StoredClips
     """The corpus."""
+    parts: int = 1
+    """Parts in which a training loop takes a batch."""
 
     def frames(self, samples: int) -> float:
         """Return the size of the decoded frames of some samples, bytes."""
@@ -113,11 +115,11 @@ def memory_of(
         pinned: Whether frames are copied to page-locked memory.
     """
     samples = math.ceil(batch.samples / prefetch.parts)
-    in_use = _BATCHES_IN_USE * prefetch.parts
+    in_use = parts_in_use(prefetch, batch)
     if config.workers:
         producers = config.workers
         ahead = producers * prefetch.requests
-        buffers = HEADROOM * producers * buffers_per_worker(config, prefetch, pinned=pinned)
+        buffers = HEADROOM * producers * buffers_per_worker(config, prefetch, batch, pinned=pinned)
     else:
         producers = config.decode_threads
         ahead = max(prefetch.requests, producers) + 1
@@ -129,26 +131,33 @@ def memory_of(
     )
 
 
-def buffers_per_worker(config: LoaderConfig, prefetch: Prefetch, *, pinned: bool) -> int:
+def parts_in_use(prefetch: Prefetch, batch: RankBatch) -> int:
+    """Return how many parts that workers make a training loop holds at once."""
+    return _IN_USE * math.ceil(prefetch.parts / batch.parts)
+
+
+def buffers_per_worker(
+    config: LoaderConfig, prefetch: Prefetch, batch: RankBatch, *, pinned: bool
+) -> int:
     """Return how many parts of a worker exist at once.
 
-    Copied frames leave their buffer at once. Otherwise, the parts of the batches in use came from
-    the workers in turn.
+    Copied frames leave their buffer at once. Otherwise, the parts in use came from the workers in
+    turn.
     """
-    in_use = 0 if pinned else math.ceil(_BATCHES_IN_USE * prefetch.parts / config.workers)
+    in_use = 0 if pinned else math.ceil(parts_in_use(prefetch, batch) / config.workers)
     return prefetch.requests + in_use
 
 
 def prefetch_within(config: LoaderConfig, batch: RankBatch, *, pinned: bool) -> Prefetch:
     """Return how a loader works ahead within `memory_gb`: as far as configured, or as it can.
 
-    First fewer batches are made in advance. Then a batch is made in parts, so that the workers have
-    less in their hands. Batches and their order do not change.
+    First less is made in advance. Then a batch is made in more parts, so that the workers have less
+    in their hands. Batches and their order do not change.
 
     Arguments are those of `memory_of`.
 
     Raises:
-        ConfigError: The batches in use alone need more.
+        ConfigError: The batches or parts in use alone need more.
     """
     prefetch, memory = _largest_within(config, batch, pinned=pinned)
     if memory.total <= config.memory_gb * 1e9:
@@ -156,8 +165,8 @@ def prefetch_within(config: LoaderConfig, batch: RankBatch, *, pinned: bool) -> 
     raise ConfigError(
         f"loader.memory_gb is {config.memory_gb:g}, but the loader of a process needs "
         f"{memory.total / 1e9:.2g} GB for batches of {batch.samples} samples; give "
-        f"--loader.memory_gb {_enough(memory.total):g}, or more processes, so that "
-        "each has fewer samples"
+        f"--loader.memory_gb {_enough(memory.total):g}, or more processes or a larger "
+        "--accumulation, so that fewer samples are in use"
     )
 
 
@@ -182,16 +191,19 @@ def _largest_within(
     config: LoaderConfig, batch: RankBatch, *, pinned: bool
 ) -> tuple[Prefetch, LoaderMemory]:
     """Return the largest way to work ahead whose memory is within the bound, or the smallest."""
-    for candidate in _candidates(config, batch.samples):
+    for candidate in _candidates(config, batch):
         memory = memory_of(config, candidate, batch, pinned=pinned)
         if memory.total <= config.memory_gb * 1e9:
             break
     return candidate, memory
 
 
-def _candidates(config: LoaderConfig, samples: int) -> Iterator[Prefetch]:
-    """Yield ways to work ahead, from the one that is configured to the smallest."""
-    parts = 1
+def _candidates(config: LoaderConfig, batch: RankBatch) -> Iterator[Prefetch]:
+    """Yield ways to work ahead, from the one that is configured to the smallest.
+
+    The edges of the parts that are taken are always edges of parts that are made.
+    """
+    parts, samples = batch.parts, batch.samples
     while True:
         for requests in range(config.prefetch_batches, min(config.prefetch_batches, 2) - 1, -1):
             yield Prefetch(parts=parts, requests=requests)

@@ -13,7 +13,7 @@ The rule has one place, which is `find_fields`:
    nothing moves, has that of its neighbor.
 
 A stretch between two places may be missed by the first step. Places begin with keyframes. They are
-about 15 s apart, or as far as the keyframes; in a video of less than 75 s, a fifth of its length,
+about 30 s apart, or as far as the keyframes; in a video of less than 150 s, a fifth of its length,
 but 2 s at least. The last one is at the last keyframe.
 """
 
@@ -47,8 +47,8 @@ _FIRST_PICTURES = 8
 """Those that suffice if all are clearly progressive. Of pulled-down film, two would not be."""
 _FEWEST_LINES = 200
 """Lines from which pictures may be interlaced against their flags."""
-_PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 15.0, 2_000
-"""Up to 5 intervals of 2 s or more; long videos have a place every 15 s, for 8 hours."""
+_PLACES, _CLOSE_S, _FAR_S, _MOST_PLACES = 5, 2.0, 30.0, 2_000
+"""Up to 5 intervals of 2 s or more; long videos have a place every 30 s, for 16 hours."""
 _LONGEST_SKIP = 100
 """Pictures that may be decoded to reach a place."""
 _MOST_AT_ONCE, _LINES_AT_ONCE = 8, 8 * 1080

@@ -277,6 +277,9 @@ class _Decoder:
         # ffmpeg tells the time of a picture before it writes its data.
         while (data := self._read_picture()) is not None:
             self._take_times()
+            if not self._chosen_us:
+                self._process.finish()
+                raise FfmpegError("ffmpeg did not tell the time of a picture")
             chosen_us = self._chosen_us.popleft()
             for decoded in self._decoded():
                 yield decoded

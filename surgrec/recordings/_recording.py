@@ -32,6 +32,14 @@ class BadVideoError(Exception):
         self.reason = reason
         self.may_pass = may_pass
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to make the error in another process."""
+        return _bad_video_error, (self.reason, str(self), self.may_pass)
+
+
+def _bad_video_error(reason: str, detail: str, may_pass: bool) -> BadVideoError:
+    return BadVideoError(reason, detail, may_pass=may_pass)
+
 
 class Part:
     """Consecutive bytes of an open file, which ffmpeg reads as a file of their own.
@@ -207,12 +215,14 @@ class Recording(Part):
         """Check that the file is as it was when it was opened.
 
         Args:
-            since: An identity from an earlier time, which it must still have.
+            since: An identity from an earlier time, which it must still have. It may be from
+                another machine.
 
         Raises:
             BadVideoError: The file was replaced, or it was written.
         """
-        if not self.identity == self._identity() == (since or self.identity):
+        now = self._identity()
+        if self.identity != now or not now.is_as(since or now):
             raise _changed()
 
     def close(self) -> None:

@@ -208,7 +208,9 @@ class PictureSequence(Recording):
     def _identity(self) -> FileIdentity:
         """Return an identity that changes with any picture, with their number and the rate."""
         listed = self._list()
-        digest = hashlib.sha256(repr((self.rate, listed)).encode("utf-8", "surrogateescape"))
+        # Machines give a shared disk other device numbers.
+        states = [each._replace(identity=each.identity._replace(device=0)) for each in listed]
+        digest = hashlib.sha256(repr((self.rate, states)).encode("utf-8", "surrogateescape"))
         return FileIdentity(
             0,
             int.from_bytes(digest.digest()[:7], "big"),

@@ -51,6 +51,9 @@ class SourceEntry:
     """Suffix in the names of its tables; not empty only while a build writes the source."""
     videos_public: _Count = 0
     """Videos with samples whose names and cases were not made with the private key."""
+    split_rule: str = ""
+    """Published split that the stored splits follow, with its status, such as `endonet (official)`;
+    empty: none is known."""
 
     def missing_tables(self, store: Store, name: str) -> list[str]:
         """Return the file names of tables of the source `name` that the store lacks."""

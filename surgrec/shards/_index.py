@@ -1,9 +1,9 @@
 """Parquet tables of a source: the index, the labels by video time, and the dropped segments."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from pyarrow import compute
 
 from surgrec.errors import ShardError
-from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_schema
+from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_groups, row_schema
 from surgrec.shards.check_index import text_buffers
 from surgrec.shards.layout import (
     CLIP_FIELDS,
@@ -47,8 +47,8 @@ class Dropped:
     """One word."""
 
 
-DuplicateGroups: TypeAlias = Mapping[tuple[str, str], int]
-"""The group of each compared clip by its key and SHA-256; 0: it has no copy."""
+_CLIP = ("key", "sha256")
+"""Columns that name a clip in all packings of a source."""
 
 RowType = TypeVar("RowType", VideoLabel, Dropped)
 
@@ -120,23 +120,10 @@ class SourceIndex:
         """Return one column as an Arrow array."""
         return self._columns[name]
 
-    def duplicate_groups(self) -> dict[tuple[str, str], int] | None:
-        """Return the group of each compared clip; None if the corpus was never searched.
-
-        Raises:
-            ShardError: The column is not of whole numbers.
-        """
-        if DUPLICATE_GROUP not in self._columns:
-            return None
-        column = self._group_column()
-        clips = zip(
-            self._columns["key"].to_pylist(), self._columns["sha256"].to_pylist(), strict=True
-        )
-        return {
-            clip: group
-            for clip, group in zip(clips, column.to_pylist(), strict=True)
-            if group is not None
-        }
+    def further_columns(self) -> pa.Table:
+        """Return the columns beyond the format, and those that name a clip: key and sha256."""
+        known = {*_INDEX_SCHEMA.names, SCORE} - set(_CLIP)
+        return pa.table({name: self._columns[name] for name in self._columns if name not in known})
 
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
         """Return the digest of these rows and their order, and of all keys of the index."""
@@ -224,29 +211,22 @@ class SourceIndex:
         if not columns or not len(rows):
             return [({}, rows)]
 
-        # Number the values of each column, then the combinations that occur.
-        encoded = [
-            compute.dictionary_encode(self._strings(column).take(pa.array(rows)))
-            for column in columns
-        ]
-        codes = np.stack([np.asarray(array.indices) for array in encoded], axis=1)
-        combinations, part_of_row = np.unique(codes, axis=0, return_inverse=True)
+        # Number the combinations that occur, column by column, so that no number overflows.
+        part_of_row = np.zeros(len(rows), dtype=np.int64)
+        combinations: list[dict[str, str]] = [{}]
+        for column in columns:
+            codes, names = self._codes(column, rows)
+            found, part_of_row = _numbered(part_of_row * len(names) + codes)
+            combinations = [
+                {**combinations[number // len(names)], column: names[number % len(names)]}
+                for number in found.tolist()
+            ]
 
-        # Sort rows by combination, and cut between combinations.
+        # Sort rows by combination, and cut between combinations. Short numbers are sorted faster.
         ends = np.cumsum(np.bincount(part_of_row))[:-1]
-        parts = np.split(rows[np.argsort(part_of_row, kind="stable")], ends)
-
-        names = [array.dictionary.to_pylist() for array in encoded]
-        return [
-            (
-                {
-                    column: values[code]
-                    for column, values, code in zip(columns, names, combination, strict=True)
-                },
-                part,
-            )
-            for combination, part in zip(combinations.tolist(), parts, strict=True)
-        ]
+        short = part_of_row.astype(np.min_scalar_type(len(combinations)))
+        parts = np.split(rows[np.argsort(short, kind="stable")], ends)
+        return list(zip(combinations, parts, strict=True))
 
     def _places_digest(self) -> str:
         """Return a digest of all keys, and of the places and sizes of their clips."""
@@ -264,9 +244,17 @@ class SourceIndex:
             )
         return column
 
-    def _strings(self, column: str) -> Any:
-        use = "by which a level divides samples"
-        return self._full_column(column, use).cast(pa.string())
+    def _codes(
+        self, column: str, rows: Int64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " n"], list[str]]:
+        """Return the number of the value of each row, and all values by their numbers."""
+        values = self._full_column(column, "by which a level divides samples")
+        # Ten million whole numbers as text would take a second: only their names become text.
+        if not pa.types.is_integer(values.type):
+            values = values.cast(pa.string())
+        encoded = compute.dictionary_encode(values.take(pa.array(rows)))
+        codes = np.asarray(encoded.indices).astype(np.int64)
+        return codes, encoded.dictionary.cast(pa.string()).to_pylist()
 
     def _numbers(self, column: str) -> Any:
         values = self._full_column(column, "which the mixture limits")
@@ -292,6 +280,21 @@ class SourceIndex:
         return self._columns[column]
 
 
+def _numbered(
+    values: Int64[np.ndarray, " n"],
+) -> tuple[Int64[np.ndarray, " _"], Int64[np.ndarray, " n"]]:
+    """Return the different values, ascending, and the place of each value among them.
+
+    It is `np.unique` in linear time.
+    """
+    encoded = pa.array(values).dictionary_encode()
+    found = encoded.dictionary.to_numpy()
+    order = np.argsort(found)
+    place = np.empty(len(found), dtype=np.int64)
+    place[order] = np.arange(len(found))
+    return found[order], place[np.asarray(encoded.indices)]
+
+
 def _from_rows(table: pa.Table, context: str, keys_digest: bytes) -> SourceIndex:
     return SourceIndex(table, context, keys_digest=keys_digest)
 
@@ -313,36 +316,90 @@ def _opened_again(
     return index
 
 
-def samples_to_parquet(samples: Sequence[Sample], groups: DuplicateGroups | None = None) -> bytes:
-    """Return `index.parquet`, its rows sorted by shard and offset.
+def index_tables(
+    parts: Iterable[Sequence[Sample]], further: pa.Table | None = None
+) -> Iterator[pa.Table]:
+    """Yield the row groups of `index.parquet`, whose rows are sorted by shard and offset.
 
     Args:
-        samples: All samples of the source.
-        groups: Groups of its clips; without it, the index has no column of them.
+        parts: Samples of the source, in any order within a part. All shards of a part sort behind
+            those of the parts before it.
+        further: As in `with_further_columns`.
+
+    Raises:
+        ShardError: The parts are not in order, or only some clips have a score of a model.
     """
-    ordered = sorted(samples, key=lambda sample: (sample.shard, sample.offset))
-    columns = {name: [getattr(sample, name) for sample in ordered] for name in LOCATION_FIELDS}
-    columns |= {name: [getattr(sample.clip, name) for sample in ordered] for name in CLIP_FIELDS}
+    for table in row_groups(_sorted_parts(parts)):
+        yield table if further is None else with_further_columns(table, further)
+
+
+def _sorted_parts(parts: Iterable[Sequence[Sample]]) -> Iterator[pa.Table]:
+    """Yield a table of each part with samples; an empty one if none has any."""
+    before: Sample | None = None
+    for part in filter(None, parts):
+        ordered = sorted(part, key=lambda sample: (sample.shard, sample.offset))
+        first = before or ordered[0]
+        if before is not None and ordered[0].shard <= before.shard:
+            raise ShardError(
+                f"the samples of {ordered[0].shard} come after those of {before.shard}; give the "
+                "parts of a source in the order of their shards"
+            )
+        before = ordered[-1]
+        yield _table_of(ordered, has_scores=first.clip.model_score is not None)
+    if before is None:
+        yield _table_of([], has_scores=False)
+
+
+def _table_of(ordered: Sequence[Sample], *, has_scores: bool) -> pa.Table:
+    columns = {name: [getattr(each, name) for each in ordered] for name in LOCATION_FIELDS}
+    columns |= {name: [getattr(each.clip, name) for each in ordered] for name in CLIP_FIELDS}
     table = pa.Table.from_pydict(columns, schema=_INDEX_SCHEMA)
-    scores = [sample.clip.model_score for sample in ordered]
-    if any(score is not None for score in scores):
-        table = table.append_column(SCORE, pa.array(scores, pa.float64()))
-    return parquet_bytes(table if groups is None else with_duplicate_groups(table, groups))
+
+    scores = [each.clip.model_score for each in ordered]
+    if any((score is not None) != has_scores for score in scores):
+        raise ShardError(
+            f"only some clips of {ordered[0].clip.source} have a {SCORE}; build the source again "
+            "with the same settings"
+        )
+    return table.append_column(SCORE, pa.array(scores, pa.float64())) if has_scores else table
 
 
-def with_duplicate_groups(table: pa.Table, groups: DuplicateGroups) -> pa.Table:
-    """Return an index with the column of groups; a clip that was not compared has an empty cell."""
-    clips = zip(table.column("key").to_pylist(), table.column("sha256").to_pylist(), strict=True)
-    column = pa.array([groups.get(clip) for clip in clips], pa.int64())
-    if DUPLICATE_GROUP in table.column_names:
-        table = table.drop_columns([DUPLICATE_GROUP])
-    return table.append_column(DUPLICATE_GROUP, column)
+def with_further_columns(table: pa.Table, further: pa.Table) -> pa.Table:
+    """Return an index with further columns, in place of those of the same names.
+
+    Args:
+        table: The index.
+        further: Columns `key` and `sha256`, which name the clips, each once, and the new ones. A
+            clip that it lacks gets empty cells.
+    """
+    names = [name for name in further.column_names if name not in _CLIP]
+    if not names:
+        return table
+
+    # The row of each clip in the further columns: of the same key, if the content is the same.
+    rows = compute.index_in(_one_array(table, "key"), value_set=_one_array(further, "key"))
+    contents = _one_array(further, "sha256").take(rows)
+    is_same = compute.equal(contents, _one_array(table, "sha256")).fill_null(False)
+    rows = compute.if_else(is_same, rows, None)
+
+    for name in names:
+        column = _one_array(further, name).take(rows)
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, column)
+        else:
+            table = table.append_column(name, column)
+    return table
+
+
+def _one_array(table: pa.Table, name: str) -> Any:
+    return _as_one_array(table.column(name))
 
 
 def rows_to_parquet(row_type: type[RowType], rows: Sequence[RowType]) -> bytes:
     """Return `labels.parquet` or `dropped.parquet`, sorted by its columns from left to right."""
     schema = row_schema(row_type)
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    table = pa.Table.from_pydict(columns, schema=schema)
     return parquet_bytes(table.sort_by([(name, "ascending") for name in schema.names]))
 
 

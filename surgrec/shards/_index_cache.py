@@ -28,6 +28,10 @@ CACHED_FROM = 200_000
 """Fewest rows of a cached index. Reading a smaller one takes less than half a second."""
 LIMIT_BYTES = 50 << 30
 """Most bytes of the cache. The indexes that were not used for the longest time are removed."""
+UNUSED_S = 30 * 24 * 3600.0
+"""Time after which an unused index is removed, such as that of a corpus that has changed."""
+_UNFINISHED_S = 24 * 3600.0
+"""Age of files that a killed process has left unfinished, and of locks."""
 _MAGIC = b"SurgRec index 3\n"
 _HEADER_BYTES = 64
 """Magic, SHA-256, zeros: Arrow wants buffers at multiples of 64 bytes."""
@@ -78,7 +82,7 @@ def cache_folder() -> Path:
     Raises:
         StorageError: It cannot be made, or belongs to another user.
     """
-    return user_cache_folder("indexes")
+    return user_cache_folder("indexes", is_mapped=True)
 
 
 @contextmanager
@@ -164,8 +168,23 @@ def _write(index: SourceIndex, path: Path) -> None:
         ) from None
 
 
+def _remove_unused(folder: Path) -> None:
+    """Remove indexes that are no longer used, and what killed processes have left."""
+    now = time.time()
+    for pattern, age_s in (
+        ("index-*.arrow", UNUSED_S),
+        (".index-*.arrow.*", _UNFINISHED_S),
+        ("index-*.arrow.lock*", _UNFINISHED_S),
+    ):
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                if now - path.stat().st_mtime > age_s:
+                    path.unlink()
+
+
 def _make_room(folder: Path, num_bytes: int) -> None:
     """Remove the indexes that were not used for the longest time. Mapped ones stay readable."""
+    _remove_unused(folder)
     files = []
     for path in folder.glob("index-*.arrow"):
         with suppress(FileNotFoundError):

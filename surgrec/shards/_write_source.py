@@ -1,16 +1,18 @@
 """Publishing a source: its tables, its entry in `corpus.json`, and its unlisted files."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import pyarrow as pa
+
+from surgrec.parquet import parquet_of_groups
 from surgrec.shards._corpus_file import SourceEntry
 from surgrec.shards._index import (
     Dropped,
-    DuplicateGroups,
     VideoLabel,
+    index_tables,
     rows_to_parquet,
-    samples_to_parquet,
 )
 from surgrec.shards._write import Shard
 from surgrec.shards.layout import (
@@ -23,7 +25,7 @@ from surgrec.shards.layout import (
     is_suffixed_table,
     table_name,
 )
-from surgrec.shards.totals import source_totals
+from surgrec.shards.totals import IndexCount
 from surgrec.storage import Store
 
 
@@ -31,14 +33,15 @@ def write_source(
     store: Store,
     name: str,
     *,
-    samples: Sequence[Sample],
+    samples: Iterable[Sequence[Sample]],
     shards: Sequence[Shard],
     labels: Sequence[VideoLabel],
     dropped: Sequence[Dropped],
     videos_failed: int,
     plan: str,
     videos_public: int = 0,
-    duplicate_groups: DuplicateGroups | None = None,
+    split_rule: str = "",
+    further: pa.Table | None = None,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
@@ -49,27 +52,31 @@ def write_source(
     Args:
         store: The corpus root.
         name: Name of the source.
-        samples: All samples, at least one, in any order.
+        samples: All samples, at least one, in parts as in `index_tables`, such as the groups. Only
+            some of them are in memory at once.
         shards: All shards.
         labels: Labels by the time of their videos.
         dropped: Segments of video that no shard contains.
         videos_failed: Number of videos that could not be used.
         plan: Digest of the request that the source was built from.
         videos_public: Number of stored videos whose names were not made with the private key.
-        duplicate_groups: Groups of its clips, if the corpus was searched for copies.
+        split_rule: Published split that the stored splits follow, with its status.
+        further: Columns of the index beyond the format, with `key` and `sha256` of their clips.
     """
+    count = IndexCount()
     tables = {
         LABELS_FILE: rows_to_parquet(VideoLabel, labels),
         DROPPED_FILE: rows_to_parquet(Dropped, dropped),
-        INDEX_FILE: samples_to_parquet(samples, duplicate_groups),
+        INDEX_FILE: parquet_of_groups(map(count.add, index_tables(samples, further))),
     }
     return SourceEntry(
         shards=sorted(shards, key=lambda shard: shard.name),
         videos_failed=videos_failed,
         plan=plan,
         videos_public=videos_public,
+        split_rule=split_rule,
         tables=write_tables(store, name, tables),
-        **source_totals(samples, shards),
+        **count.totals(shards),
     )
 
 

@@ -91,6 +91,8 @@ class Sample:
 
 DUPLICATE_GROUP = "duplicate_group"
 """Column of an index whose corpus was searched for copies; no field of a clip."""
+CLUSTERING = "clustering"
+"""Column of an index whose corpus was clustered: a digest of the clusters; no field of a clip."""
 SCORE = "model_score"
 """The only field that a corpus may lack, then in all samples."""
 CLIP_FIELDS = tuple(field.name for field in fields(Clip) if field.name != SCORE)
