@@ -1,14 +1,12 @@
 """The build: hash, plan, encode, pack, publish. A killed build keeps everything it has finished."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from surgrec.errors import ManifestError, ShardError
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError
-from surgrec.recordings.decoders import Decoders
 from surgrec.shards import CorpusFile
 from surgrec.storage import Store
 from surgrec.text import counted
@@ -16,19 +14,23 @@ from surgrec.video_folder import LeftOut
 from surgrec_shard.build_report import write_report
 from surgrec_shard.convergence import Convergence, Places, Progress, Work, loss_of_stored
 from surgrec_shard.curation import CurateSettings, Curation, FrameModel
-from surgrec_shard.encode import UNREAD_END, EncodedVideo, EncodeSettings, encode_video
+from surgrec_shard.encode import UNREAD_END, EncodedVideo, EncodeSettings
 from surgrec_shard.encoder import encoder_versions
+from surgrec_shard.engines import Engine, LocalEngine
 from surgrec_shard.group_records import PackedGroup, VideoFailure
 from surgrec_shard.groups import PackSettings, PlannedVideo
 from surgrec_shard.interrupted import BegunRemoval, RemovedVideos
-from surgrec_shard.label_checks import require_fitting_labels, require_fitting_list
+from surgrec_shard.label_checks import require_fitting_labels
 from surgrec_shard.overlaps import OverlapFinder
 from surgrec_shard.overlay_report import OverlayRecords, OverlaySummary
+from surgrec_shard.packing import Footage
+from surgrec_shard.parts import Part, PartResult
 from surgrec_shard.plan_videos import plan_videos
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.removal import purge_removed, unlisted_videos
 from surgrec_shard.saved_plans import SourcePlan, UnplannedVideo
 from surgrec_shard.twins import find_twins
+from surgrec_shard.video_tasks import EncodeTask
 
 _NO_VIDEOS = frozenset(("not_in_preset", "no_split", "no_picture", "pictures", "hidden"))
 """Reasons of files that are left out and hide no video of the source."""
@@ -43,6 +45,8 @@ class BuildConfig:
     """Files and folders that could not be searched for videos."""
     noted: Sequence[LeftOut] = ()
     """Files that only the report names, such as those that the user excluded."""
+    split_rule: str = ""
+    """Published split that the videos follow, with its status; empty: none is known."""
     store: Store
     """The corpus root."""
     private: PrivateFolder
@@ -53,7 +57,11 @@ class BuildConfig:
     public: bool
     """Store all case names unchanged."""
     workers: int
-    """Videos encoded at once, and decoders of long videos."""
+    """Threads of the local engine: videos encoded at once, and decoders of long videos."""
+    engine: Engine | None = None
+    """Runs the tasks, and is closed at the end; None: the local engine."""
+    footage: Callable[[Footage], None] = lambda footage: None
+    """Called after every encoded video."""
     curate: CurateSettings = CurateSettings()
     remove_unlisted: bool = False
     """Remove videos of the sources to build that are not among the videos to build."""
@@ -106,7 +114,7 @@ class Build:
         looks = config.curate.overlays != "off"
         self._overlays = OverlayRecords(config.private) if looks else None
         self._model: FrameModel | None = None
-        self._decoders = Decoders(config.workers)
+        self._engine = config.engine or LocalEngine(config.workers)
         self._places = Places(
             store=config.store, private=config.private, work=config.private.folder_in(config.work)
         )
@@ -123,19 +131,13 @@ class Build:
         config = self._config
         config.store.check_writable()
         self._model = config.curate.open_model()
-        with config.private.lock():
+        with self._engine, config.private.lock():
             corpus = self._read_corpus()
             begun = BegunRemoval(config.private.path / "removals", config.store)
             self._require_no_begun_removal(begun.read())
 
             # Plan: names of videos, groups, and sources that are already complete.
-            planned, unplanned = plan_videos(
-                config.videos,
-                config.private,
-                workers=config.workers,
-                progress=lambda done: self._progress("reading", done, len(config.videos)),
-            )
-            planned = [self._with_curation(video) for video in planned]
+            planned, unplanned = self._plan()
             finder = self._overlap_finder()
             if finder:
                 planned = finder.remembered(planned)
@@ -144,14 +146,14 @@ class Build:
             self._require_fitting_labels(converging)
 
             # Encode and pack, then report on every video before anything is published.
-            converging.pack(self._encode)
+            converging.pack(self._encode, self._keep_overlays)
             if finder and (marked := finder.found(planned, converging)) != planned:
                 # The other videos of changed groups are packed again from their clips.
                 planned, work = marked, converging.work
                 converging = self._convergence(corpus, planned, unplanned)
                 converging.work.videos_encoded = work.videos_encoded
                 converging.work.videos_by_several = work.videos_by_several
-                converging.pack(self._encode)
+                converging.pack(self._encode, self._keep_overlays)
             packed = converging.packed
             failures = [video.failure for video in unplanned]
             failures += _with_current_paths(packed.values(), planned)
@@ -163,7 +165,7 @@ class Build:
                 config.private, config.videos, planned, packed, failures, told, twins
             )
             failures += left_out
-            has_samples = any(group.samples for group in packed.values())
+            has_samples = any(group.ends for group in packed.values())
             if converging.unfinished == converging.groups.keys() and not has_samples:
                 first = failures[0]
                 raise ManifestError(
@@ -189,6 +191,41 @@ class Build:
             other_corpora=other_corpora,
         )
 
+    def run_part(self, part: Part) -> PartResult:
+        """Encode and pack the groups of a part, and publish nothing. Other parts may run meanwhile.
+
+        Raises:
+            ManifestError, ConfigError, ShardError, StorageError: As of `run`.
+        """
+        config = self._config
+        config.store.check_writable()
+        self._model = config.curate.open_model()
+        with self._engine, config.private.lock_for_part():
+            corpus = self._read_corpus()
+            begun = BegunRemoval(config.private.path / "removals", config.store)
+            self._require_no_begun_removal(begun.read())
+            planned, unplanned = self._plan(part.first_of(len(config.videos)))
+            converging = self._convergence(corpus, planned, unplanned)
+            self._unlisted(converging, unplanned)
+            self._require_fitting_labels(converging)
+            return converging.pack_part(part, self._encode, self._keep_overlays)
+
+    def _plan(self, begin: int = 0) -> tuple[list[PlannedVideo], list[UnplannedVideo]]:
+        """Return the videos with their names, and those that cannot have one.
+
+        Args:
+            begin: Index of the video that is read first.
+        """
+        config = self._config
+        planned, unplanned = plan_videos(
+            config.videos,
+            config.private,
+            engine=self._engine,
+            progress=lambda done: self._progress("reading", done, len(config.videos)),
+            begin=begin,
+        )
+        return [self._with_curation(video) for video in planned], unplanned
+
     def _overlap_finder(self) -> OverlapFinder | None:
         config = self._config
         if not config.exclude_overlap_with:
@@ -196,6 +233,7 @@ class Build:
         return OverlapFinder(
             config.exclude_overlap_with,
             self._places,
+            engine=self._engine,
             workers=config.workers,
             progress=self._progress,
         )
@@ -211,9 +249,10 @@ class Build:
             self._places,
             corpus,
             self._source_plans(planned, unplanned),
-            workers=self._config.workers,
+            engine=self._engine,
             is_alone=self._config.is_alone,
             progress=self._progress,
+            footage=self._config.footage,
         )
 
     def _read_corpus(self) -> CorpusFile:
@@ -254,6 +293,7 @@ class Build:
                 pack=self._config.pack,
                 videos=[video for video in planned if video.video.source == source],
                 unplanned=[video for video in unplanned if video.video.source == source],
+                split_rule=self._config.split_rule,
             )
             for source in sorted({video.video.source for video in planned})
         }
@@ -325,21 +365,17 @@ class Build:
         except BadVideoError as error:
             raise loss_of_stored(error) from None
 
-    def _encode(self, video: PlannedVideo, folder: Path) -> EncodedVideo:
-        with self._decoders.one_for_a_video():
-            encoded = encode_video(
-                video.video.path,
-                self._config.encode,
-                folder,
-                video.identity,
-                partial(_require_fitting, video),
-                video.video.pictures,
-                self._curation_of(video),
-                self._decoders,
-            )
+    def _encode(self, video: PlannedVideo, folder: Path) -> EncodeTask:
+        return EncodeTask(
+            video=video,
+            settings=self._config.encode,
+            curation=self._curation_of(video),
+            folder=folder,
+        )
+
+    def _keep_overlays(self, video: PlannedVideo, encoded: EncodedVideo) -> None:
         if self._overlays:
             self._overlays.keep(video, encoded)
-        return encoded
 
     def _report_overlays(
         self, planned: Sequence[PlannedVideo], packed: Collection[PackedGroup]
@@ -347,10 +383,10 @@ class Build:
         """List the static overlays of all packed videos, also of those with stored clips."""
         if not self._overlays:
             return None
-        names = {sample.clip.video for group in packed for sample in group.samples}
+        names = {video for group in packed for video in group.ends}
         videos = [video for video in planned if video.id in names]
         self._overlays.look_at_others(
-            videos, self._curation_of, workers=self._config.workers, progress=self._progress
+            videos, self._curation_of, engine=self._engine, progress=self._progress
         )
         return self._overlays.report(videos)
 
@@ -376,12 +412,6 @@ class Build:
             )
             for left_out in entries
         ]
-
-
-def _require_fitting(video: PlannedVideo, end_s: float, fps: float) -> None:
-    """Refuse labels and a list of stretches that are not those of the video."""
-    require_fitting_labels(video, end_s, fps)
-    require_fitting_list(video, end_s)
 
 
 def _unread_ends(

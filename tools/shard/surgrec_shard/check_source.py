@@ -1,43 +1,32 @@
 """Compare a copy of a published data set with its preset. Nothing is decoded."""
 
-import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from surgrec.annotations import LabelFiles, VideoClock, fill, read_column, read_labels
+from surgrec.annotations import (
+    LabelFiles,
+    VideoClock,
+    VideoLabels,
+    fill,
+    read_column,
+    read_labels,
+)
 from surgrec.errors import ManifestError
-from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
 from surgrec.text import counted
 from surgrec_shard.found_source import FoundRecording, FoundSource, find_source
 from surgrec_shard.label_checks import latest_end_s
+from surgrec_shard.label_ends import LabelEnd, doubt_clocks, label_ends
+from surgrec_shard.picture_labels import picture_clock
 from surgrec_shard.preset_files import plain_name
-from surgrec_shard.presets import Preset
+from surgrec_shard.presets import LabelRule, Preset
+from surgrec_shard.source_totals import LabelTotals, Total, compare_totals, oddities
+from surgrec_shard.video_headers import VideoHeader, read_headers
 
-_PROBE = (
-    *("-select_streams", "v:0", "-of", "default=noprint_wrappers=1:nokey=0"),
-    *("-show_entries", "stream=avg_frame_rate:format=duration"),
-)
-_ACCEPTED = 0.02
-"""Share by which hours and labeled seconds may differ from those published."""
 _MOST_FRAMES = 100_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Total:
-    """A published total beside the one that was found."""
-
-    what: str
-    expected: int | float | None
-    """None: not published."""
-    found: int | float
-    is_less: bool
-    """Whether the copy has less than was published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +39,7 @@ class Findings:
     missing: list[str] = field(default_factory=list)
     """Files that should be there."""
     odd: list[str] = field(default_factory=list)
-    """Files that are not expected."""
+    """Findings that are not expected: files, values, and totals above the published ones."""
     absent: list[str] = field(default_factory=list)
     """Optional annotation files that are not there."""
     traps: list[str] = field(default_factory=list)
@@ -60,15 +49,6 @@ class Findings:
     def is_complete(self) -> bool:
         """Return whether nothing is missing."""
         return not self.missing and not any(total.is_less for total in self.totals)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Header:
-    """Facts from the header of a video."""
-
-    duration_s: float = 0.0
-    fps: float = 0.0
-    fault: str = ""
 
 
 def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
@@ -104,35 +84,45 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
     ]
 
     # Annotations are read on the clock of the header.
-    label_s: dict[str, float] = defaultdict(float)
-    part_label_s: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    classes: dict[str, set[str]] = defaultdict(set)
+    totals = LabelTotals()
+    rows: dict[Path, int] = {}
+    """Rows of the files of the first rule of labels; recordings may share a file."""
+    ends: dict[str, list[LabelEnd]] = defaultdict(list)
     for recording, header in zip(found.recordings, headers, strict=True):
         try:
-            labels = read_labels(recording.labels, _clock(recording, header)).labels
+            annotations = read_labels(recording.labels, _clock(recording, header))
         except ManifestError as error:
             missing.append(str(error))
             continue
-        last_s = max((label.end_s for label in labels), default=0.0)
+        missing += _without_rows(recording, annotations, folder)
+        name = str(recording.path.relative_to(folder))
+        last_s = max((label.end_s for label in annotations.labels), default=0.0)
         if header.duration_s and last_s > latest_end_s(header.duration_s):
             missing.append(
-                f"{recording.path.relative_to(folder)}: labels end at {last_s:.1f} s, but the "
+                f"{name}: labels end at {last_s:.1f} s, but the "
                 f"video lasts {header.duration_s:.1f} s; a build leaves it out"
             )
-        for label in labels:
-            label_s[label.task] += label.end_s - label.start_s
-            part_label_s[recording.split][label.task] += label.end_s - label.start_s
-            classes[label.task].add(label.value)
+        elif header.duration_s:
+            for task, end in label_ends(name, annotations, header.duration_s).items():
+                ends[task].append(end)
+        totals.add(recording.case, recording.split, annotations)
+        for files, counts in zip(recording.labels, annotations.rows, strict=True):
+            if files.mapping.tracks is preset.labels[0].mapping.tracks:
+                rows.update(zip(files.paths, counts, strict=False))  # one count per folder
+    missing += _absent_recordings(preset, found)
+    for task, of_videos in sorted(ends.items()):
+        wrong, single = doubt_clocks(task, of_videos)
+        missing += wrong
+        odd += single
+    totals.rows = sum(rows.values())
 
-    shared_missing, rows = _shared_files(preset, found)
+    name = protocol or next(iter(preset.splits), "")
+    compared = compare_totals(preset, name, _counts(preset, found, headers), totals)
     return Findings(
-        totals=[
-            *_totals(preset, found, headers, rows, label_s, classes),
-            *_totals_of_parts(preset, protocol, part_label_s),
-        ],
+        totals=compared,
         splits=dict(sorted(Counter(each.split or "none" for each in found.recordings).items())),
-        missing=missing + shared_missing,
-        odd=odd,
+        missing=missing,
+        odd=odd + oddities(preset, compared, totals),
         absent=[
             f"{recording.path.relative_to(folder)}: no {name}"
             for recording in found.recordings
@@ -143,149 +133,76 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
     )
 
 
-def _headers(preset: Preset, recordings: Sequence[FoundRecording]) -> list[_Header]:
+def _headers(preset: Preset, recordings: Sequence[FoundRecording]) -> list[VideoHeader]:
     if preset.media == "pictures":
-        return [_Header() for _ in recordings]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(lambda recording: _header(recording.path), recordings))
+        return [VideoHeader() for _ in recordings]
+    return read_headers([recording.path for recording in recordings])
 
 
-def _header(path: Path) -> _Header:
-    try:
-        with Recording(path) as recording:
-            text = run_ffprobe(recording, _PROBE)
-    except (BadVideoError, FfmpegError) as error:
-        return _Header(fault=f"the video cannot be read ({error})")
-
-    values = dict(line.partition("=")[::2] for line in text.splitlines())
-    duration_s = _positive(values.get("duration", ""))
-    above, _, below = values.get("avg_frame_rate", "").partition("/")
-    rate = _positive(above) / (_positive(below) or 1.0)
-
-    if not rate:
-        return _Header(fault="the file has no video stream")
-    return _Header(duration_s=duration_s, fps=rate)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return 0.0
-    return value if 0 < value < math.inf else 0.0
-
-
-def _clock(recording: FoundRecording, header: _Header) -> VideoClock:
-    """Return a clock of constant rate: that of the header, or one picture per second."""
-    if recording.pictures:
-        count = len(recording.pictures)
-        return VideoClock(pictures_s=np.arange(count, dtype=np.float64), end_s=float(count))
+def _clock(recording: FoundRecording, header: VideoHeader) -> VideoClock:
+    """Return the clock of the pictures, or one of the constant rate in the header."""
+    if recording.pictures is not None:
+        return picture_clock(recording.pictures)
     fps = header.fps or 25.0
     count = min(max(round(header.duration_s * fps), 1), _MOST_FRAMES)
     return VideoClock(pictures_s=np.arange(count) / fps, end_s=count / fps)
 
 
-def _shared_files(preset: Preset, found: FoundSource) -> tuple[list[str], int]:
-    """Check the annotation files that hold many recordings against the folder.
+def _without_rows(recording: FoundRecording, annotations: VideoLabels, folder: Path) -> list[str]:
+    """Return a sentence for each annotation file of a recording alone that has no row."""
+    return [
+        f"{files.paths[0].relative_to(folder)}: the annotation file of "
+        f"{recording.path.relative_to(folder)} is empty: it has no rows"
+        for files, counts in zip(recording.labels, annotations.rows, strict=True)
+        if files.paths and not files.mapping.only and not sum(counts)
+    ]
 
-    Returns:
-        A sentence for each file that names missing recordings, and the rows of all these files.
-    """
+
+def _absent_recordings(preset: Preset, found: FoundSource) -> list[str]:
+    """Return a sentence for each shared annotation file that names recordings not in the folder."""
     missing: list[str] = []
-    rows = 0
-    for number, rule in enumerate(preset.labels):
+    for rule in preset.labels:
         if not rule.is_shared:
             continue
-        column, template = next(iter(rule.mapping.only.items()))
-        paths = {
-            path
-            for recording in found.recordings
-            for files in recording.labels
-            if files.mapping is preset.labels[number].mapping
-            for path in files.paths
-        }
-        files = LabelFiles(paths=tuple(sorted(paths)), mapping=rule.mapping)
-        try:
-            cells = [plain_name(cell) for cell in read_column(files, column)]
-        except ManifestError:
-            continue  # the error is told for the first recording
-        rows += len(cells)
+        template = next(iter(rule.mapping.only.values()))
         there = {
             plain_name(fill(template, recording.names, preset.name))
             for recording in found.recordings
         }
-        absent = sorted(set(cells) - there)
+        absent = sorted({plain_name(cell) for cell in _cells(found, rule)} - there)
         if absent:
             missing.append(
                 f"{counted(len(absent), 'recording')} that {rule.files} names: "
                 f"{', '.join(absent[:10])}"
                 f"{', ...' if len(absent) > 10 else ''}"
             )
-    return missing, rows
+    return missing
 
 
-def _totals(
-    preset: Preset,
-    found: FoundSource,
-    headers: Sequence[_Header],
-    rows: int,
-    label_s: dict[str, float],
-    classes: dict[str, set[str]],
-) -> list[Total]:
-    expected = preset.expected
-    hours = sum(header.duration_s for header in headers) / 3600
-    is_video = preset.media == "videos"
-
-    counts: list[tuple[str, int | float | None, int | float, float]] = [
-        ("cases", expected.cases, len({each.case for each in found.recordings}), 0.0),
-    ]
-    if is_video:
-        counts = [
-            ("videos", expected.videos, len(found.recordings), 0.0),
-            *counts,
-            ("hours", expected.hours, round(hours, 2), _ACCEPTED),
-        ]
-    else:
-        pictures = sum(len(recording.pictures) for recording in found.recordings)
-        counts.append(("pictures", expected.pictures, pictures, 0.0))
-
-    if expected.rows is not None:
-        counts.append(("rows of annotations", expected.rows, rows, 0.0))
-
-    for task in sorted({*label_s, *expected.label_s, *expected.classes}):
-        counts += [
-            (
-                f"{task}: seconds",
-                expected.label_s.get(task),
-                round(label_s.get(task, 0.0)),
-                _ACCEPTED,
-            ),
-            (f"{task}: classes", expected.classes.get(task), len(classes.get(task, ())), 0.0),
-        ]
-
-    return [
-        Total(
-            what=what,
-            expected=published,
-            found=number,
-            is_less=published is not None and number < published * (1 - accepted),
-        )
-        for what, published, number, accepted in counts
-    ]
+def _cells(found: FoundSource, rule: LabelRule) -> list[str]:
+    """Return one cell of each row of the annotation files of a rule."""
+    paths = {
+        path
+        for recording in found.recordings
+        for files in recording.labels
+        if files.mapping.tracks is rule.mapping.tracks
+        for path in files.paths
+    }
+    mapping = rule.mapping
+    columns = [*mapping.only, *mapping.time_columns, *mapping.tracks[0].used_columns()]
+    try:
+        return read_column(LabelFiles(paths=tuple(sorted(paths)), mapping=mapping), columns[0])
+    except ManifestError:
+        return []  # the error is told for the first recording
 
 
-def _totals_of_parts(
-    preset: Preset, protocol: str, part_label_s: dict[str, dict[str, float]]
-) -> list[Total]:
-    """Return the labeled seconds of each part of a split, where they were published."""
-    name = protocol or next(iter(preset.splits), "")
-    return [
-        Total(
-            what=f"{task}: seconds of {part}",
-            expected=published,
-            found=round(part_label_s.get(part, {}).get(task, 0.0)),
-            is_less=part_label_s.get(part, {}).get(task, 0.0) < published * (1 - _ACCEPTED),
-        )
-        for part, tasks in preset.expected.part_label_s.get(name, {}).items()
-        for task, published in tasks.items()
-    ]
+def _counts(
+    preset: Preset, found: FoundSource, headers: Sequence[VideoHeader]
+) -> dict[str, int | float]:
+    """Return the numbers of a copy, by their names in the preset."""
+    cases = len({each.case for each in found.recordings})
+    if preset.media == "pictures":
+        pictures = sum(len(each.pictures.files) for each in found.recordings if each.pictures)
+        return {"cases": cases, "pictures": pictures}
+    hours = round(sum(header.duration_s for header in headers) / 3600, 2)
+    return {"videos": len(found.recordings), "cases": cases, "hours": hours}

@@ -5,40 +5,44 @@ Only groups that changed are packed again, and only videos without stored clips 
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 
 from surgrec.errors import ShardError, StorageError
 from surgrec.recordings import BadVideoError
-from surgrec.shards import CorpusFile, Dropped, SourceEntry, settle_tables
+from surgrec.shards import CorpusFile, Sample, SourceEntry, settle_tables
 from surgrec.shards.history import Change
 from surgrec.storage import Store
 from surgrec_shard.curation import own_config
 from surgrec_shard.encode import EncodedVideo
+from surgrec_shard.engines import Engine, Task
 from surgrec_shard.exports import remove_exports
 from surgrec_shard.group_records import (
     OVERLAP,
+    GroupRecord,
     GroupRecords,
     PackedGroup,
-    VideoFailure,
     is_stored,
 )
 from surgrec_shard.groups import Group, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.label_checks import require_fitting_labels
-from surgrec_shard.pack import pack_group
+from surgrec_shard.packing import Footage, GroupPacking, StartedGroup, bytes_of, needs_of
+from surgrec_shard.parts import Claims, Part, PartResult, wait_for_others
 from surgrec_shard.plan_videos import failure_of
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.publish import publish_source, remove_unlisted
 from surgrec_shard.saved_plans import SavedPlans, SourcePlan
-from surgrec_shard.stored_videos import StoredVideos
+from surgrec_shard.stored_videos import RestoreTask, StoredVideos
+from surgrec_shard.video_tasks import PackTask
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the number of finished items, and the number of all items."""
-Encode = Callable[[PlannedVideo, Path], EncodedVideo]
-"""Encodes a video without stored clips into a folder. Raises BadVideoError."""
+Encode = Callable[[PlannedVideo, Path], Task[EncodedVideo]]
+"""Returns the task that encodes a video without stored clips into a folder. Raises BadVideoError"""
+Encoded = Callable[[PlannedVideo, EncodedVideo], None]
+"""Called with a video and its clips."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +64,7 @@ class Places:
     """The corpus root."""
     private: PrivateFolder
     work: Path
-    """Local folder for encoded videos and the shard being written, of mode 0700."""
+    """Folder for encoded videos and shards being written, of mode 0700."""
 
 
 _OF_THE_USER = ("labels", "drop", "mask")
@@ -82,9 +86,10 @@ class Convergence:
         places: The corpus and the private folder.
         corpus: The content of `corpus.json`, or the first content of a new one.
         plans: The plan of each source that may change.
-        workers: Videos read or encoded at once.
+        engine: Encodes and packs.
         is_alone: No other command writes to the corpus meanwhile.
         progress: Called after every finished video.
+        footage: Likewise, with how much video is finished.
 
     Raises:
         StorageError: The store has no conditional writes, and other commands may write.
@@ -97,13 +102,14 @@ class Convergence:
         corpus: CorpusFile,
         plans: Mapping[str, SourcePlan],
         *,
-        workers: int,
+        engine: Engine,
         is_alone: bool,
         progress: Progress,
+        footage: Callable[[Footage], None] = lambda footage: None,
     ) -> None:
-        self._is_alone = is_alone
+        self._is_alone, self._footage = is_alone, footage
         self._command, self._places, self._corpus = command, places, corpus
-        self._plans, self._workers, self._progress = plans, workers, progress
+        self._plans, self._engine, self._progress = plans, engine, progress
         self._store, self._private = places.store, places.private
         if not is_alone and not self._store.can_replace():
             raise StorageError(
@@ -115,6 +121,7 @@ class Convergence:
         self.stored = cache(self._stored)
         """Returns the stored videos of a source."""
         self.work = Work()
+        self._claims: Claims | None = None
 
         self.groups: dict[str, list[Group]] = {
             source: make_groups(plan.videos, plan.config, plan.pack)
@@ -144,41 +151,78 @@ class Convergence:
         entry = self._corpus.sources.get(source)
         return self._saved_plans.read(source, entry.plan) if entry else None
 
-    def pack(self, encode: Encode) -> None:
+    def samples(self, source: str) -> Iterator[list[Sample]]:
+        """Yield the samples of each packed group of a source, in the order of their shards."""
+        for group in self.groups[source]:
+            yield self._records.samples(group)
+
+    def pack(self, encode: Encode, encoded: Encoded = lambda video, clips: None) -> None:
         """Pack the waiting groups, from stored clips if possible.
 
         Args:
-            encode: Encodes a video without stored clips.
+            encode: Returns the task that encodes a video without stored clips into a folder.
+            encoded: Called with each video and its clips.
         """
         total = sum(len(group.videos) for group in self.waiting)
-        done = 0
-        for group in self.waiting:
-            self.stored(group.source)  # now, and not in several threads
-        pool = ThreadPoolExecutor(self._workers)
-        try:
-            for group, encodings in self._encode_ahead(pool, encode):
-                stored = self.stored(group.source)
-                encoded: dict[str, EncodedVideo] = {}
-                failures: list[VideoFailure] = []
-                for video, encoding in zip(group.videos, encodings, strict=True):
-                    try:
-                        encoded[video.id] = encoding.result()
-                    except BadVideoError as error:
-                        if error.reason in _OF_THE_USER and video.id in stored.published:
-                            raise loss_of_stored(error) from None
-                        failures.append(failure_of(video.video, video.id, error))
-                    done += 1
-                    self._progress("encoding", done, total)
+        total_bytes = sum(bytes_of(video) for group in self.waiting for video in group.videos)
+        done, footage = 0, Footage(total_bytes=total_bytes)
 
-                # A record promises that the shards are in the store, so it is written after them.
-                packed = self._pack(group, encoded, failures)
-                self._count(group, encoded)
-                self.packed[group.name] = packed
-                if packed.is_final:
-                    self._records.write(group, packed)
-                    self._remove_encodings(group)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        def ended(video: PlannedVideo, result: EncodedVideo | BadVideoError) -> None:
+            nonlocal done
+            if isinstance(result, BadVideoError):
+                self._require_no_loss(video, result)
+            else:
+                encoded(video, result)
+                footage.hours += result.end_s / 3600
+            done += 1
+            footage.bytes += bytes_of(video)
+            self._footage(footage)
+            self._progress("encoding", done, total)
+
+        packing = GroupPacking(
+            self._engine,
+            encode=lambda video: (
+                self._task(video, encode),
+                needs_of(video, total_bytes - footage.bytes, self._engine),
+            ),
+            ended=ended,
+            pack=self._pack_task,
+        )
+        # The longest videos come first, while all cores are free: they may need several.
+        left = sorted(
+            self.waiting, key=lambda group: max(map(bytes_of, group.videos)), reverse=True
+        )
+        while left:
+            taken: list[Group] = []
+            claimed = self._claims.claim(left, taken) if self._claims else left
+            for started, record in packing.run(claimed):
+                self._finish(started, record)
+            # Nothing is claimed here while this process waits, so that none waits for it.
+            if taken and len(taken) == len(left):
+                wait_for_others()
+            left = taken
+        if self._claims:
+            self.packed |= self._claims.finished
+
+    def pack_part(self, part: Part, encode: Encode, encoded: Encoded) -> PartResult:
+        """Pack the groups of a part of the build, while other processes pack the others.
+
+        Args:
+            part: The part.
+            encode: Returns the task that encodes a video without stored clips into a folder.
+            encoded: Called with each video and its clips.
+        """
+        every = [group for groups in self.groups.values() for group in groups]
+        share = part.share(every)
+        self.waiting = [group for group in self.waiting if group.name in share]
+        self._claims = Claims(self._places.work / "claims", self._records)
+        self.pack(encode, encoded)
+        members = [self.packed[name] for name in sorted(share & self.packed.keys())]
+        return PartResult(
+            groups=len(share),
+            all_groups=len(every),
+            failures=[failure for member in members for failure in member.failures],
+        )
 
     def publish(self) -> CorpusFile:
         """Write the tables of all changed sources, then `corpus.json`. Return its content.
@@ -189,7 +233,7 @@ class Convergence:
         self._save_plans()
         for source in sorted(self.unfinished):
             digest = self._digest(source)
-            if any(self.packed[group.name].samples for group in self.groups[source]):
+            if any(self.packed[group.name].ends for group in self.groups[source]):
                 entries[source] = self._publish_source(source, digest)
             elif source in self._corpus.sources:
                 entries[source] = None
@@ -255,42 +299,51 @@ class Convergence:
                     "both; rename this source"
                 )
 
-    def _encode_ahead(
-        self, pool: ThreadPoolExecutor, encode: Encode
-    ) -> Iterator[tuple[Group, list[Future[EncodedVideo]]]]:
-        """Yield each group with its started encodings, while the next group is encoded as well.
+    def _task(self, video: PlannedVideo, encode: Encode) -> Task[EncodedVideo]:
+        """Return the task that yields the clips of a video: stored ones if there are any.
 
-        The work folder therefore holds at most two groups.
+        Raises:
+            BadVideoError: It is known that the video has no clips.
         """
-
-        def start(group: Group) -> list[Future[EncodedVideo]]:
-            # The longest ones first, so that none of them is left to a single worker at the end.
-            started = {
-                video.id: pool.submit(self._clips_of, video, encode)
-                for video in sorted(group.videos, key=_bytes_of, reverse=True)
-            }
-            return [started[video.id] for video in group.videos]
-
-        groups = self.waiting
-        started = start(groups[0]) if groups else []
-        for index, group in enumerate(groups):
-            current = started
-            started = start(groups[index + 1]) if index + 1 < len(groups) else []
-            yield group, current
-
-    def _clips_of(self, video: PlannedVideo, encode: Encode) -> EncodedVideo:
-        """Return the clips of a video: stored ones if there are any."""
         stored = self.stored(video.video.source)
         folder = self._encoding_folder(video)
         if video.overlap:
             raise BadVideoError(OVERLAP, video.overlap)
         if video.id in stored:
             require_fitting_labels(video, stored.end_s(video.id), stored.native_fps(video.id))
-            return stored.restore(video.id, folder)
+            return RestoreTask(clips=stored.clips(video.id), folder=folder)
         failure = stored.failures.get(video.id)
         if failure is not None:
             raise BadVideoError(failure.reason, failure.detail)
         return encode(video, folder)
+
+    def _require_no_loss(self, video: PlannedVideo, error: BadVideoError) -> None:
+        """Refuse what the user gives with a stored video if it would be lost."""
+        if error.reason in _OF_THE_USER and video.id in self.stored(video.video.source).published:
+            raise loss_of_stored(error) from None
+
+    def _finish(self, started: StartedGroup, record: GroupRecord) -> None:
+        """Record a packed group, and remove its encoded videos."""
+        group = started.group
+        self._require_stored(group, record)
+        self._count(group, started.encoded())
+        # A record promises that the shards are in the store, so it is written after them.
+        self._records.write(group, record)
+        self.packed[group.name] = packed = record.packed()
+        if packed.is_final:
+            self._remove_encodings(group)
+        if self._claims:
+            self._claims.release(group)
+
+    def _require_stored(self, group: Group, record: GroupRecord) -> None:
+        """Refuse shards that another machine wrote to a place that this one does not see."""
+        for shard in record.shards:
+            if not is_stored(self._store, group.source, shard):
+                name = f"{group.source}/{shard.name}"
+                raise StorageError(
+                    f"{self._store.locate(name)} was written, but does not exist here; give --out "
+                    "a folder that all machines share under the same path, or an object store"
+                )
 
     def _count(self, group: Group, encoded: Mapping[str, EncodedVideo]) -> None:
         """Count the work that a group took."""
@@ -312,38 +365,20 @@ class Convergence:
         for video in group.videos:
             shutil.rmtree(self._encoding_folder(video), ignore_errors=True)
 
-    def _pack(
-        self, group: Group, encoded: Mapping[str, EncodedVideo], failures: list[VideoFailure]
-    ) -> PackedGroup:
-        plan = self._plans[group.source]
-        shards, samples = pack_group(
-            group,
-            encoded,
+    def _pack_task(self, started: StartedGroup) -> PackTask:
+        plan = self._plans[started.group.source]
+        return PackTask(
+            group=started.group,
+            encoded=started.encoded(),
+            failures=[
+                failure_of(video.video, video.id, result)
+                for video in started.group.videos
+                if isinstance(result := started.results[video.id], BadVideoError)
+            ],
             config=plan.config,
             shard_bytes=plan.pack.shard_bytes,
             store=self._store,
             work=self._places.work,
-        )
-
-        # Dropped: stretches without clips, and whole videos that could not be used.
-        stretches = [
-            Dropped(video=name, **asdict(stretch))
-            for name, video in encoded.items()
-            for stretch in video.dropped
-        ]
-        whole_videos = [
-            Dropped(video=failure.video, start_s=0.0, end_s=0.0, reason=failure.reason)
-            for failure in failures
-        ]
-
-        return PackedGroup(
-            config=plan.config,
-            shards=shards,
-            samples=samples,
-            dropped=stretches + whole_videos,
-            failures=failures,
-            damaged={name: video.complaints for name, video in encoded.items() if video.complaints},
-            notes={name: video.notes for name, video in encoded.items() if video.notes},
         )
 
     def _digest(self, source: str) -> str:
@@ -356,9 +391,11 @@ class Convergence:
             self._store,
             self.groups[source],
             self.packed,
+            self.samples(source),
             unplanned=len(self._plans[source].unplanned),
             plan=digest,
-            duplicate_groups=self.stored(source).duplicate_groups,
+            split_rule=self._plans[source].split_rule,
+            further=self.stored(source).further_columns,
         )
 
     def _change(self, source: str, entry: SourceEntry | None) -> Change | None:
@@ -367,10 +404,7 @@ class Convergence:
         if before is None or (entry and (entry.digest, entry.plan) == (before.digest, before.plan)):
             return None
 
-        samples = (
-            sample for group in self.groups[source] for sample in self.packed[group.name].samples
-        )
-        now = {sample.clip.video for sample in samples}
+        now = {video for group in self.groups[source] for video in self.packed[group.name].ends}
         published = self.stored(source).published
 
         return Change(
@@ -446,8 +480,3 @@ class Convergence:
                 plans.remove(source, entry.plan)
             if now is None:
                 plans.remove(source, self._digest(source))
-
-
-def _bytes_of(video: PlannedVideo) -> int:
-    """Return the size of a video's file; 0 if it is not known."""
-    return video.identity.size if video.identity else 0

@@ -12,6 +12,7 @@ from surgrec.parquet import parquet_bytes, row_schema
 from surgrec.shards import Source, open_corpus
 from surgrec.storage import open_store
 from surgrec.text import counted
+from surgrec_shard.engines import LocalEngine
 from surgrec_shard.stored_hashes import StoredVideo, hash_videos, videos_of_sources
 
 Progress = Callable[[str, int, int], None]
@@ -136,9 +137,8 @@ def compare_sources(
     videos, other_videos = videos_of_sources(sources), videos_of_sources(others or {})
 
     every = [*videos, *other_videos]
-    hashes = hash_videos(
-        every, workers=workers, progress=lambda done, total: progress("hashing", done, total)
-    )
+    with LocalEngine(workers) as engine:
+        hashes = hash_videos(every, engine, lambda done, total: progress("hashing", done, total))
     copies = find_copies(
         hashes[: len(videos)],
         None if others is None else hashes[len(videos) :],

@@ -1,17 +1,15 @@
-"""Duplicate groups of clips, from copies of stretches, and their publication in a corpus."""
+"""Duplicate groups of clips, from copies of stretches."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
-from surgrec.errors import ShardError, StorageError
-from surgrec.shards import Clip, CorpusFile, Sample, Source, SourceEntry, settle_tables
-from surgrec.shards.duplicate_groups import write_duplicate_groups
-from surgrec.storage import Store
+import pyarrow as pa
+
+from surgrec.shards import Clip, Sample
+from surgrec.shards.layout import DUPLICATE_GROUP
 from surgrec_shard.dedup import Duplicate
-from surgrec_shard.publish import remove_unlisted
 from surgrec_shard.stored_hashes import StoredVideo
 
 _LEAST_COPIED = 0.5
@@ -105,48 +103,16 @@ def group_clips(
     }
 
 
-def publish_groups(
-    store: Store,
-    sources: Mapping[str, Source],
-    groups: Mapping[tuple[str, str], int],
-    *,
-    is_alone: bool,
-) -> list[str]:
-    """Write the groups into the indexes of a corpus. Return the names of the changed sources.
-
-    A kill at any moment leaves a readable corpus, and the same call finishes the work.
+def groups_table(groups: Mapping[tuple[str, str], int]) -> pa.Table:
+    """Return groups as a further column of an index.
 
     Args:
-        store: The corpus root.
-        sources: All sources of the corpus.
         groups: The group of each clip by key and SHA-256.
-        is_alone: No other command writes to the corpus meanwhile.
-
-    Raises:
-        ShardError: Another command has changed the corpus since its sources were opened.
-        StorageError: The store has no conditional writes, and other commands may write.
     """
-    if not is_alone and not store.can_replace():
-        raise StorageError(
-            f"{store.address} is in a store without conditional writes (If-Match, If-None-Match), "
-            "in which a build at the same time may be lost; make sure that no other command writes "
-            "there, and give --only_builder true"
-        )
-
-    changed = [
-        name
-        for name, source in sources.items()
-        if source.entry.tables or source.index.duplicate_groups() != _of_source(source, groups)
-    ]
-    before = {name: sources[name].entry for name in changed}
-    entries = {name: write_duplicate_groups(sources[name], groups) for name in changed}
-    _list(store, before, entries, is_alone=is_alone)
-    settled = {name: settle_tables(store, name, entry) for name, entry in entries.items()}
-    _list(store, entries, settled, is_alone=is_alone)
-
-    for name in changed:
-        remove_unlisted(store, name, settled[name])
-    return changed
+    keys, digests = zip(*groups, strict=True) if groups else ((), ())
+    columns = {"key": keys, "sha256": digests, DUPLICATE_GROUP: groups.values()}
+    types = {"key": pa.string(), "sha256": pa.string(), DUPLICATE_GROUP: pa.int64()}
+    return pa.table({name: pa.array(columns[name], types[name]) for name in types})
 
 
 def _longest_first(video: StoredVideo) -> tuple[float, str, str]:
@@ -185,31 +151,3 @@ def _places(
             )
             if shared.length_s >= _LEAST_SHARED * clip.duration_s:
                 yield shared
-
-
-def _of_source(source: Source, groups: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    keys, digests = (source.index.column(name).to_pylist() for name in ("key", "sha256"))
-    return {clip: groups[clip] for clip in zip(keys, digests, strict=True)}
-
-
-def _list(
-    store: Store,
-    before: Mapping[str, SourceEntry],
-    after: Mapping[str, SourceEntry],
-    *,
-    is_alone: bool,
-) -> None:
-    """Replace entries of sources in `corpus.json`, if they are as before."""
-
-    def change(now: CorpusFile | None) -> CorpusFile:
-        for name, entry in before.items():
-            if now is None or now.sources.get(name) != entry:
-                raise ShardError(
-                    f"another command has changed the source {name!r} of {store.address} "
-                    "meanwhile; run the same command again"
-                )
-        assert now is not None
-        return replace(now, sources={**now.sources, **after})
-
-    if before:
-        CorpusFile.change(store, change, is_alone=is_alone)

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +28,7 @@ from surgrec.recordings.decoders import Decoders, DecodersDisagreeError
 from surgrec.recordings.picture_files import PictureFiles, open_recording
 from surgrec.recordings.view import Box
 from surgrec.text import counted
+from surgrec_shard.attempts import attempt
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.curation import CuratedView, Curation, Curator
 from surgrec_shard.disk import writing_to
@@ -231,16 +230,17 @@ def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVi
     if (folder / _CLIPS_FILE).is_file():
         return _read(folder)
 
-    partial = _partial_folder(folder)
-    try:
+    with attempt(folder) as partial:
         encoded = fill(partial)
         text = json.dumps({**asdict(encoded), "folder": ""})
         with writing_to(folder.parent):
             (partial / _CLIPS_FILE).write_text(text, encoding="utf-8")
-            partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+            try:
+                partial.rename(folder)
+            except OSError:
+                # Another process may have been faster: its clips have the same bytes.
+                if not (folder / _CLIPS_FILE).is_file():
+                    raise
 
     return _read(folder)
 
@@ -301,19 +301,6 @@ def _require_again(
             return
         finding = str(error)
     raise read_error(f"{judgment}, but then: {finding}")
-
-
-def _partial_folder(folder: Path) -> Path:
-    """Return a new folder for one attempt, and remove those of earlier attempts.
-
-    A name is never used twice: ffmpeg may outlive a killed build and still write into its folder.
-    """
-    for abandoned in folder.parent.glob(f"{folder.name}.partial-*"):
-        shutil.rmtree(abandoned, ignore_errors=True)
-    with writing_to(folder.parent):
-        for parent in (folder.parent.parent, folder.parent):
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
 
 
 def _encode(

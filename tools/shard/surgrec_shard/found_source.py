@@ -2,18 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from surgrec.annotations import LabelFiles, LabelMapping, fill
+from surgrec.annotations import LabelFiles, fill
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.manifest import Split, Video
 from surgrec.picture_folder import sort_pictures
 from surgrec.recordings import BadVideoError
-from surgrec.recordings.picture_files import PictureFiles, number_of, usual_step
+from surgrec.recordings.picture_files import PictureFiles, number_of
 from surgrec.text import counted
 from surgrec.user_patterns import NamedPattern
 from surgrec.video_folder import (
@@ -24,6 +22,7 @@ from surgrec.video_folder import (
     printable_name,
     search_files,
 )
+from surgrec_shard.picture_labels import on_pictures
 from surgrec_shard.preset_files import PresetFiles, path_expression, plain_name
 from surgrec_shard.preset_splits import SplitOf, split_function, split_rule
 from surgrec_shard.presets import Preset, VideoRule
@@ -58,8 +57,8 @@ class FoundRecording:
     """Annotation files that are not there."""
     absent: tuple[str, ...] = ()
     """Optional annotation files that are not there."""
-    pictures: tuple[tuple[int, Path], ...] = ()
-    """Number and file of each picture, of a set of pictures."""
+    pictures: PictureFiles | None = None
+    """The pictures, of a set of pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +82,17 @@ class PresetVideos:
     """Optional annotation files that are not there, each with its video."""
 
 
-def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource:
+def find_source(
+    preset: Preset, folder: Path, protocol: str = "", frame_fps: float = 0.0
+) -> FoundSource:
     """Return the files of a preset in a folder. Nothing is decoded.
 
     Args:
         preset: The preset.
         folder: The user's copy of the data set.
         protocol: Name of the split. Default: the first one of the preset.
+        frame_fps: Of a set of pictures without a published rate: how many numbers pass per second.
+            Default: 1.
 
     Raises:
         ConfigError: The preset has no such split.
@@ -108,7 +111,8 @@ def find_source(preset: Preset, folder: Path, protocol: str = "") -> FoundSource
     files = PresetFiles(all_files)
     split_of = split_function(rule, files)
     case_of = files.table(preset.case_table) if preset.case_table else None
-    recordings = [_recording(preset, match, files, split_of, case_of) for match in matches]
+    rate = frame_fps or 1.0
+    recordings = [_recording(preset, match, files, split_of, case_of, rate) for match in matches]
     used = {path for each in recordings for labels in each.labels for path in labels.paths}
     return FoundSource(recordings=recordings, left_out=left_out, unused=files.unused(preset, used))
 
@@ -119,8 +123,16 @@ def _recording(
     files: PresetFiles,
     split_of: SplitOf,
     case_of: Mapping[str, str] | None,
+    rate: float,
 ) -> FoundRecording:
-    """Return a recording with its case, split and annotation files."""
+    """Return a recording with its case, split and annotation files.
+
+    The rate is that of pictures for which none is published.
+    """
+    pictures = None
+    if preset.media == "pictures":
+        rate = match.rule.frame_fps or preset.frame_fps or rate
+        pictures = PictureFiles(rate=rate, files=tuple(sorted(match.members)))
     case = fill(match.rule.case, match.names, preset.name)
     if preset.case_table and case_of is not None:
         if plain_name(case) not in case_of:
@@ -134,7 +146,8 @@ def _recording(
     for label in preset.labels:
         matching = files.find(label.files, names) if label.files else ()
         if matching or not label.files:
-            labels.append(LabelFiles(paths=matching, mapping=label.mapping, names=names))
+            mapping = on_pictures(preset, label, pictures) if pictures else label.mapping
+            labels.append(LabelFiles(paths=matching, mapping=mapping, names=names))
         else:
             lacking = absent if label.optional else missing
             lacking.append(fill(label.files, names, preset.name))
@@ -147,7 +160,7 @@ def _recording(
         labels=tuple(labels),
         missing=tuple(missing),
         absent=tuple(absent),
-        pictures=tuple(sorted(match.members)) if preset.media == "pictures" else (),
+        pictures=pictures,
     )
 
 
@@ -166,13 +179,12 @@ def videos_of_preset(
         ConfigError: The preset has pictures without a rate, or no such split.
         ManifestError: The folder holds no video of the preset, or lacks annotation files.
     """
-    rate = preset.frame_fps or frame_fps
-    if preset.media == "pictures" and not rate:
+    if preset.needs_rate and not frame_fps:
         raise ConfigError(
             f"{preset.name} consists of pictures, and the rate of their numbers is not published; "
             "give it with --frame_fps, such as 1 for one number per second"
         )
-    found = find_source(preset, folder, protocol)
+    found = find_source(preset, folder, protocol, frame_fps)
     lacking = [recording for recording in found.recordings if recording.missing]
     if lacking:
         first = lacking[0]
@@ -199,11 +211,9 @@ def videos_of_preset(
                 procedure=preset.procedure,
                 view=recording.view,
                 license=preset.license,
-                labels=_on_pictures(preset, recording, rate),
+                labels=recording.labels,
                 public=preset.public,
-                pictures=PictureFiles(rate=rate, files=recording.pictures)
-                if recording.pictures
-                else None,
+                pictures=recording.pictures,
             )
         )
     if not videos:
@@ -218,36 +228,6 @@ def videos_of_preset(
         for name in recording.absent
     ]
     return PresetVideos(videos=videos, left_out=left_out, absent=absent)
-
-
-def _on_pictures(preset: Preset, recording: FoundRecording, rate: float) -> tuple[LabelFiles, ...]:
-    """Return the labels of a recording on the clock that begins with its first picture."""
-    if not recording.pictures:
-        return recording.labels
-    first = recording.pictures[0][0]
-    frames_of_video = {id(rule.mapping) for rule in preset.labels if rule.of_video}
-    moved = []
-    for files in recording.labels:
-        mapping = files.mapping
-        if id(mapping) in frames_of_video and not isinstance(mapping.fps, str):
-            skipped = round((first - preset.first_picture) / rate * mapping.fps)
-            mapping = replace(mapping, origin=mapping.origin + skipped)
-        elif mapping.unit == "frame":
-            mapping = _at_pictures(mapping, recording.pictures, rate)
-        moved.append(replace(files, mapping=mapping))
-    return tuple(moved)
-
-
-def _at_pictures(
-    mapping: LabelMapping, pictures: Sequence[tuple[int, Path]], rate: float
-) -> LabelMapping:
-    """Return a mapping in which the label of a picture holds until the next picture."""
-    mapping = replace(mapping, origin=mapping.origin + pictures[0][0], fps=rate)
-    step = usual_step(np.array([number for number, _ in pictures], dtype=np.int64))
-    if not mapping.has_ticks or mapping.every != 1 or mapping.every_s or step == 1:
-        return mapping
-    grammar = "ticks" if mapping.grammar == "frames" else mapping.grammar
-    return replace(mapping, grammar=grammar, every=float(step))
 
 
 def _matches(preset: Preset, files: FolderFiles) -> tuple[list[_Match], list[LeftOut]]:

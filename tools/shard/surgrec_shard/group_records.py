@@ -8,13 +8,14 @@ from pathlib import Path
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards import Dropped, Sample, Shard
 from surgrec.storage import Store
-from surgrec.terminal import escape, say
+from surgrec.terminal import escape, warn
 from surgrec_shard.corpus_files import CorpusFiles
 from surgrec_shard.groups import Group
 from surgrec_shard.private_json import read_private_json, write_private_json
 
 OVERLAP = "overlap"
 """Reason of a video that overlaps a corpus for evaluation."""
+_AGAIN = "run the same command again: it packs the group anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,27 @@ class VideoFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class PackedGroup:
-    """A group whose shards are in the store."""
+    """A group whose shards are in the store. Its samples are in its record, not in memory."""
+
+    shards: list[Shard]
+    ends: dict[str, float]
+    """End of each video with clips, seconds."""
+    dropped: list[Dropped]
+    failures: list[VideoFailure]
+    damaged: dict[str, int]
+    """Number of damaged places that the decoder skipped, for each video that has any."""
+    notes: dict[str, list[str]]
+    """Sentences for the private report, for each video that has any."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a later build of the same group would give the same result."""
+        return not any(failure.may_pass for failure in self.failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRecord:
+    """The record of a packed group, with its samples."""
 
     config: str
     """Digest of the encoding settings."""
@@ -43,19 +64,12 @@ class PackedGroup:
     dropped: list[Dropped] = field(default_factory=list)
     failures: list[VideoFailure] = field(default_factory=list)
     damaged: dict[str, int] = field(default_factory=dict)
-    """Number of damaged places that the decoder skipped, for each video that has any."""
     notes: dict[str, list[str]] = field(default_factory=dict)
-    """Sentences for the private report, for each video that has any."""
     corpus: str = ""
     """Address of the corpus; empty before the record is written."""
 
-    @property
-    def is_final(self) -> bool:
-        """Whether a later build of the same group would give the same result."""
-        return not any(failure.may_pass for failure in self.failures)
-
-    def video_ends(self) -> dict[str, float]:
-        """Return the end of each packed video, seconds."""
+    def packed(self) -> PackedGroup:
+        """Return the group without its samples."""
         ends: dict[str, float] = {}
         for sample in self.samples:
             clip = sample.clip
@@ -63,12 +77,20 @@ class PackedGroup:
         for dropped in self.dropped:
             if dropped.video in ends:
                 ends[dropped.video] = max(ends[dropped.video], dropped.end_s)
-        return ends
+
+        return PackedGroup(
+            shards=self.shards,
+            ends=ends,
+            dropped=self.dropped,
+            failures=self.failures,
+            damaged=self.damaged,
+            notes=self.notes,
+        )
 
 
 def video_ends(groups: Iterable[PackedGroup]) -> dict[str, float]:
     """Return the end of each video of some groups, seconds, by its name in the corpus."""
-    return {video: end_s for group in groups for video, end_s in group.video_ends().items()}
+    return {video: end_s for group in groups for video, end_s in group.ends.items()}
 
 
 class GroupRecords:
@@ -82,39 +104,52 @@ class GroupRecords:
     def __init__(self, folder: Path, store: Store) -> None:
         self._files, self._store = CorpusFiles(folder, store), store
 
-    def write(self, group: Group, packed: PackedGroup) -> None:
+    def write(self, group: Group, record: GroupRecord) -> None:
         """Record a group whose shards are in the store."""
-        record = replace(packed, corpus=self._files.address)
+        record = replace(record, corpus=self._files.address)
         write_private_json(self._files.own(_name(group)), record)
 
     def read(self, group: Group) -> PackedGroup | None:
-        """Return a finished group, or None if it has no record or lacks a shard in the store."""
-        packed = _read(self._files.find(_name(group)))
-        if packed is None or not all(
-            is_stored(self._store, group.source, shard) for shard in packed.shards
+        """Return a finished group, or None if no record is final, or the store lacks a shard."""
+        record = _read(self._files.find(_name(group)))
+        if record is None or not all(
+            is_stored(self._store, group.source, shard) for shard in record.shards
         ):
             return None
-        return packed
+        packed = record.packed()
+        return packed if packed.is_final else None
 
-    def of_source(self, source: str) -> Iterator[PackedGroup]:
+    def samples(self, group: Group) -> list[Sample]:
+        """Return the samples of a recorded group.
+
+        Raises:
+            ShardError: Its record is missing or damaged.
+        """
+        path = self._files.find(_name(group))
+        record = read_private_json(path, GroupRecord, error=ShardError, remedy=_AGAIN)
+        if record is None:
+            raise ShardError(f"{path} is missing; {_AGAIN}")
+        return record.samples
+
+    def of_source(self, source: str) -> Iterator[GroupRecord]:
         """Yield all finished groups of a source, also those of earlier plans and other corpora."""
         name = re.compile(rf"{source}-(train|val|test)-\d{{5}}-[0-9a-f]{{16}}-[0-9a-f]{{8}}\.json")
         for path in sorted(self._files.folder.glob(f"{source}-*.json")):
-            packed = _read(path) if name.fullmatch(path.name) else None
-            if packed is not None:
-                yield packed
+            record = _read(path) if name.fullmatch(path.name) else None
+            if record is not None and record.packed().is_final:
+                yield record
 
 
 def _name(group: Group) -> str:
     return f"{group.name}-{group.digest()[:16]}"
 
 
-def _read(path: Path) -> PackedGroup | None:
+def _read(path: Path) -> GroupRecord | None:
     try:
         remedy = "the group is packed again"
-        return read_private_json(path, PackedGroup, error=ShardError, remedy=remedy)
+        return read_private_json(path, GroupRecord, error=ShardError, remedy=remedy)
     except ShardError as error:  # cut by a power failure, or written by an earlier version
-        say(f"[yellow]warning[/yellow] {escape(str(error))}")
+        warn(escape(str(error)))
         return None
 
 

@@ -19,6 +19,7 @@ from surgrec.recordings.picture_files import LOWEST_RATE
 from surgrec.text import counted
 from surgrec.video_folder import LeftOut, files_below, search_files
 from surgrec_shard.found_source import videos_of_preset
+from surgrec_shard.preset_splits import name_of_split
 from surgrec_shard.presets import read_preset
 
 _METADATA = ("source", "domain", "split", "license", "case_from", "view_from")
@@ -34,6 +35,8 @@ class ChosenVideos:
     noted: Sequence[LeftOut] = ()
     """Files that only the report names: those that the user excluded, and optional ones that are
     not there."""
+    split_rule: str = ""
+    """Published split that the videos follow, with its status; empty: none is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +93,7 @@ class Inputs:
         if self.videos is None or self.manifest is not None or self.video_list is not None:
             raise ConfigError("--preset needs --videos FOLDER; remove --manifest and --video_list")
         preset = read_preset(self.preset)
-        needs_rate = preset.media == "pictures" and not preset.frame_fps
-        files = tuple(name for name in _FILES if name != "frame_fps" or not needs_rate)
+        files = tuple(name for name in _FILES if name != "frame_fps" or not preset.needs_rate)
         self._require_unset(
             (*_METADATA, *files, "ignore_columns"),
             "a preset gives cases, labels, splits and known rates itself",
@@ -103,7 +105,12 @@ class Inputs:
                 len(found.absent), "optional annotation file is", "optional annotation files are"
             )
             tell(f"{number} not there (the first, {found.absent[0].path}); the report lists all")
-        return ChosenVideos(videos=found.videos, left_out=found.left_out, noted=found.absent)
+        return ChosenVideos(
+            videos=found.videos,
+            left_out=found.left_out,
+            noted=found.absent,
+            split_rule=name_of_split(preset, self.protocol),
+        )
 
     def _of_folder(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.videos is not None
@@ -120,7 +127,7 @@ class Inputs:
             tell(line)
         videos = videos_of_folder(found, self.metadata)
         left_out = [*found.left_out, *found.beside]
-        return ChosenVideos(videos=videos, left_out=left_out, noted=found.excluded)
+        return ChosenVideos(videos=videos, left_out=left_out, noted=list(found.rows()))
 
     def _of_list(self, tell: Callable[[str], None]) -> ChosenVideos:
         assert self.video_list is not None

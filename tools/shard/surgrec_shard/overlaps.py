@@ -5,6 +5,7 @@ remembers them, so that the same build need not encode them again.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from surgrec.shards import Source, open_corpus
 from surgrec.storage import open_store
 from surgrec_shard.convergence import Convergence, Places, Progress
 from surgrec_shard.corpus_files import CorpusFiles
+from surgrec_shard.engines import Engine
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.private_json import read_private_json, write_private_json
 from surgrec_shard.stored_hashes import (
@@ -44,7 +46,8 @@ class OverlapFinder:
     Args:
         address: Root of the corpus for evaluation.
         places: Where the build works.
-        workers: Videos decoded at once.
+        engine: Decodes the videos.
+        workers: Videos compared at once.
         progress: Called after each step.
 
     Raises:
@@ -52,8 +55,11 @@ class OverlapFinder:
         ShardError: The address has no corpus, or a clip is damaged.
     """
 
-    def __init__(self, address: str, places: Places, *, workers: int, progress: Progress) -> None:
-        self._places, self._workers, self._progress = places, workers, progress
+    def __init__(
+        self, address: str, places: Places, *, engine: Engine, workers: int, progress: Progress
+    ) -> None:
+        self._places, self._engine, self._progress = places, engine, progress
+        self._workers = workers
         self._address = open_store(address).address
         if open_store(address) == places.store:
             raise ConfigError(
@@ -113,7 +119,7 @@ class OverlapFinder:
         store = self._places.store
         names = [group.name for group in converging.groups[source]]
         if all(name in converging.packed for name in names):
-            samples = [each for name in names for each in converging.packed[name].samples]
+            samples = itertools.chain.from_iterable(converging.samples(source))
             return stored_videos(store, source, samples)
         entry = converging.entry(source)
         if entry is None:
@@ -122,9 +128,7 @@ class OverlapFinder:
 
     def _hash(self, videos: Sequence[StoredVideo]) -> list[VideoHashes]:
         return hash_videos(
-            videos,
-            workers=self._workers,
-            progress=lambda done, total: self._progress("hashing", done, total),
+            videos, self._engine, lambda done, total: self._progress("hashing", done, total)
         )
 
     def _sentence(self, copy: Copy) -> str:

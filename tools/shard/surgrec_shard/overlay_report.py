@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from surgrec.errors import StorageError
 from surgrec.recordings import BadVideoError
+from surgrec.recordings.decoders import Decoders
 from surgrec.recordings.view import Box, parse_boxes
 from surgrec.storage import make_owned_folder, open_owned
 from surgrec_shard.build_report import sources_name
@@ -19,6 +19,7 @@ from surgrec_shard.encode import (
     StaticOverlays,
     look_for_overlays,
 )
+from surgrec_shard.engines import Engine, Needs, completed
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.private_json import read_private_json, write_private_json
@@ -55,6 +56,23 @@ class OverlaySummary:
     report: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class LookTask:
+    """Looks for the static overlays of a video."""
+
+    video: PlannedVideo
+    curation: Curation
+    picture: Path
+    """Where to write the picture that shows them, if there are any."""
+
+    def __call__(self, decoders: Decoders) -> StaticOverlays | None:
+        """Return the overlays. Raises BadVideoError and StorageError."""
+        file = self.video.video
+        return look_for_overlays(
+            file.path, self.picture, self.video.identity, file.pictures, self.curation
+        )
+
+
 class OverlayRecords:
     """The records of a private folder, one per video.
 
@@ -88,7 +106,7 @@ class OverlayRecords:
         videos: Sequence[PlannedVideo],
         curation_of: Callable[[PlannedVideo], Curation],
         *,
-        workers: int,
+        engine: Engine,
         progress: Callable[[str, int, int], None],
     ) -> None:
         """Look at videos without a record: their clips are stored, so they were not decoded.
@@ -97,10 +115,28 @@ class OverlayRecords:
             StorageError: The private folder cannot be written.
         """
         others = [video for video in videos if self._read(video) is None]
-        with ThreadPoolExecutor(workers) as pool:
-            looks = pool.map(lambda video: self._look(video, curation_of(video)), others)
-            for number, _ in enumerate(looks, 1):
-                progress("overlays", number, len(others))
+        tasks = (
+            (
+                video,
+                LookTask(
+                    video=video,
+                    curation=curation_of(video),
+                    picture=self._path(video, ".partial.png"),
+                ),
+                Needs(files=(video.video.path,)),
+            )
+            for video in others
+        )
+        for number, (video, future) in enumerate(completed(engine, tasks), 1):
+            try:
+                found = future.result()
+                if found is not None:
+                    self._write(video, found)
+            except BadVideoError as error:
+                self._unread[video.id] = StaticOverlays(
+                    boxes=[], unclear=str(error), width=0, height=0
+                )
+            progress("overlays", number, len(others))
 
     def report(self, videos: Sequence[PlannedVideo]) -> OverlaySummary:
         """Write the list of the overlays of some videos into the private folder."""
@@ -127,17 +163,6 @@ class OverlayRecords:
             unclear=len(unclear),
             report=report,
         )
-
-    def _look(self, video: PlannedVideo, curation: Curation) -> None:
-        try:
-            picture = self._path(video, ".partial.png")
-            file = video.video
-            found = look_for_overlays(file.path, picture, video.identity, file.pictures, curation)
-        except BadVideoError as error:
-            self._unread[video.id] = StaticOverlays(boxes=[], unclear=str(error), width=0, height=0)
-            return
-        if found is not None:
-            self._write(video, found)
 
     def _write(self, video: PlannedVideo, found: StaticOverlays) -> None:
         """Write the record after its picture: then it is complete."""

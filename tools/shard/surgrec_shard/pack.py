@@ -9,6 +9,7 @@ from pathlib import Path
 from surgrec.annotations import Label
 from surgrec.shards import Clip, Sample, Shard, ShardWriter, shard_name
 from surgrec.storage import Store
+from surgrec_shard.attempts import attempt
 from surgrec_shard.clip_writer import EncodedClip
 from surgrec_shard.curation import own_config
 from surgrec_shard.disk import writing_to
@@ -46,7 +47,7 @@ def pack_group(
         config: Digest of the encoding settings, stored with every clip.
         shard_bytes: Largest size of a shard.
         store: The corpus root.
-        work: Local folder for the shard being written.
+        work: Folder for the shard being written.
 
     Returns:
         The shards, and their samples in the order of the shards.
@@ -60,10 +61,9 @@ def pack_group(
     )
 
     shards, samples = [], []
-    for part, members in enumerate(_parts(clips, shard_bytes)):
-        path = work / shard_name(group.source, group.split, group.number, part)
-        offsets = work / f"{path.name}.idx"
-        try:
+    with attempt(work / group.name) as folder:
+        for part, members in enumerate(_parts(clips, shard_bytes)):
+            path = folder / shard_name(group.source, group.split, group.number, part)
             with writing_to(work), ShardWriter(path) as writer:
                 for member in members:
                     writer.add(member.clip, member.labels, member.path.read_bytes())
@@ -75,11 +75,10 @@ def pack_group(
             samples += [replace(sample, shard=name) for sample in writer.samples]
             # The shard comes last: a shard in the store has its offsets beside it.
             if not is_stored(store, group.source, shards[-1]):
-                store.upload(f"{group.source}/{name}.idx", offsets)
+                store.upload(f"{group.source}/{name}.idx", folder / f"{path.name}.idx")
                 store.upload(f"{group.source}/{name}", path)
-        finally:
-            offsets.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            for file in (path, folder / f"{path.name}.idx"):
+                file.unlink()
     return shards, samples
 
 

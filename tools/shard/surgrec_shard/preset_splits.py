@@ -31,6 +31,18 @@ def split_rule(preset: Preset, protocol: str) -> SplitRule | None:
     return preset.splits[protocol]
 
 
+def name_of_split(preset: Preset, protocol: str) -> str:
+    """Return the name and the status of a split, such as `endonet (official)`.
+
+    It is empty if the preset has no split.
+
+    Raises:
+        ConfigError: The preset has no such split.
+    """
+    rule = split_rule(preset, protocol)
+    return f"{protocol or next(iter(preset.splits))} ({rule.status})" if rule else ""
+
+
 def split_function(rule: SplitRule | None, files: PresetFiles) -> SplitOf:
     """Return the function that gives the stored split of a recording; empty if it has none."""
     if rule is None:

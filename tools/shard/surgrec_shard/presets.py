@@ -32,6 +32,8 @@ class VideoRule:
     """Name of the case; `{name}` is replaced by a group."""
     view: str = ""
     """As `case`; such as `left`."""
+    frame_fps: float = 0.0
+    """Of pictures: how many of their numbers pass per second, instead of the preset's rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +107,35 @@ class Expected:
     hours: float | None = None
     pictures: int | None = None
     rows: int | None = None
-    """Rows of the shared annotation file."""
+    """Rows of the annotation files of the first rule of labels."""
+    left_out: int | None = None
+    """Values that the mappings leave out, such as those of segments that end before they start."""
+    labeled_cases: int | None = None
+    """Cases with labels, of a set in which only some have any."""
     label_s: dict[str, float] = field(default_factory=dict)
-    """Labeled seconds of each task."""
+    """Labeled seconds of each task: the sum of its labels."""
+    covered_s: dict[str, float] = field(default_factory=dict)
+    """Seconds with a label of each task, whatever their number."""
     part_label_s: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """As `label_s`, for the stored splits of a split of the preset."""
+    label_tolerance: float = 1e-4
+    """Share by which labeled seconds may differ: published ones may be counts of pictures. The
+    default finds a second that each case lacks."""
     classes: dict[str, int] = field(default_factory=dict)
     """Number of values of each task."""
+    names: dict[str, list[str]] = field(default_factory=dict)
+    """Values of each task, where they are published; they also give their number."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_tolerance < 1:
+            raise ManifestError(
+                f"label_tolerance is {self.label_tolerance:g}; give a share from 0 to 1"
+            )
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Return the number of values of each task that is published."""
+        return {**self.classes, **{task: len(set(names)) for task, names in self.names.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +172,15 @@ class Preset:
     def __post_init__(self) -> None:
         if not self.videos:
             raise ManifestError(f"a preset needs at least one rule of videos; {_REMEDY}")
-        if self.frame_fps and not LOWEST_RATE <= self.frame_fps <= HIGHEST_RATE:
-            raise ManifestError(
-                f"frame_fps is {self.frame_fps:g}; give a number from {LOWEST_RATE:g} to "
-                f"{HIGHEST_RATE:g}"
-            )
-        if self.frame_fps and self.media == "videos":
+        rates = [
+            rate for rate in (self.frame_fps, *(each.frame_fps for each in self.videos)) if rate
+        ]
+        for rate in rates:
+            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                raise ManifestError(
+                    f"frame_fps is {rate:g}; give a number from {LOWEST_RATE:g} to {HIGHEST_RATE:g}"
+                )
+        if rates and self.media == "videos":
             raise ManifestError("frame_fps needs `media: pictures`; remove it")
         if any(rule.of_video and rule.mapping.fps == "video" for rule in self.labels):
             raise ManifestError(f"labels of_video need the fps of the video; {_REMEDY}")
@@ -162,6 +189,12 @@ class Preset:
             raise ManifestError(f"part_label_s names the split {', '.join(unknown)}; {_REMEDY}")
         if self.other_pictures and self.media == "videos":
             raise ManifestError("other_pictures needs `media: pictures`; remove it")
+
+    @property
+    def needs_rate(self) -> bool:
+        """Return whether the set has pictures whose rate is not published."""
+        rates = [rule.frame_fps or self.frame_fps for rule in self.videos]
+        return self.media == "pictures" and not all(rates)
 
 
 def preset_names() -> list[str]:

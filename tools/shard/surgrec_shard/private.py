@@ -11,7 +11,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+import socket
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypedDict
 
@@ -22,11 +26,14 @@ from surgrec.json_files import decode_json
 from surgrec.recordings import Recording
 from surgrec.shards import CorpusFile
 from surgrec.storage import Store, make_owned_folder, open_owned
-from surgrec.storage.lock import FolderLock, hold
-from surgrec.terminal import escape, say
+from surgrec.storage.lock import FolderLock, hold, try_hold
+from surgrec.terminal import escape, warn
 from surgrec_shard.disk import MOVE_PRIVATE, writing_to
 
 _KEY_FILE, _HASHES_FILE = "key", "hashes.jsonl"
+_PART_HASHES, _PART_LOCK = "hashes-of-part-", "lock-of-part-"
+_READ_AGAIN_S = 30.0
+"""How long a part of a build uses the digests that it has read, while others write some."""
 _KEY = re.compile("[0-9a-f]{64}")
 _FACTS_OF_FILE = 4
 """Numbers behind the path of a file in a row of `hashes.jsonl`."""
@@ -37,7 +44,7 @@ class _HashRow(TypedDict):
     """The digest of a file, as a row of `hashes.jsonl`."""
 
     file: str
-    """Path, size, times of modification and change, and inode of the file, joined by `|`."""
+    """See `state_of`."""
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -59,7 +66,8 @@ class PrivateFolder:
         except StorageError as error:
             raise StorageError(f"--private {error}") from error
         self._key = self._read_or_create_key()
-        self._hashes = self._read_hashes()
+        self._log, self._read_at = _HASHES_FILE, 0.0
+        self._digests = self._read_digests()
 
     @property
     def fingerprint(self) -> str:
@@ -106,54 +114,58 @@ class PrivateFolder:
         make_owned_folder(folder)
         return folder
 
-    def sha256(self, recording: Recording) -> str:
-        """Return the SHA-256 of a recording, from the folder if the file has not changed since.
+    def digests_of(self, path: Path) -> dict[str, str]:
+        """Return the known SHA-256 of the file at a path, by its state (see `state_of`).
 
-        A file is known by its path, size, inode, and times of modification and change. Hashing a
-        large corpus takes hours.
+        Hashing a large corpus takes hours, so digests are kept.
+        """
+        if self._log != _HASHES_FILE and time.monotonic() - self._read_at > _READ_AGAIN_S:
+            self._digests = self._read_digests()
+        return dict(self._digests.get(str(path.resolve()), {}))
+
+    def remember(self, state: str, sha256: str) -> None:
+        """Keep the SHA-256 of a file in a state.
 
         Raises:
-            BadVideoError: The file changed while it was read, or cannot be read.
+            StorageError: The folder cannot be written.
         """
-        state = recording.identity
-        times = f"{state.mtime_ns}|{state.ctime_ns}"
-        identity = f"{recording.path.resolve()}|{state.size}|{times}|{state.inode}"
-
-        if identity not in self._hashes:
-            self._hashes[identity] = recording.sha256()
-            line = json.dumps({"file": identity, "sha256": self._hashes[identity]})
-            with (
-                writing_to(self.path, MOVE_PRIVATE),
-                open_owned(self.path / _HASHES_FILE, "a") as log,
-            ):
-                log.write(line + "\n")
-
-        return self._hashes[identity]
+        known = self._digests.setdefault(_path_of(state), {})
+        if state in known:
+            return
+        known[state] = sha256
+        line = json.dumps({"file": state, "sha256": sha256})
+        with (
+            writing_to(self.path, MOVE_PRIVATE),
+            open_owned(self.path / self._log, "a") as log,
+        ):
+            log.write(line + "\n")
 
     def files_of(self, names: Collection[str]) -> set[str]:
         """Return the paths of all files that had these names in a corpus."""
         return {
-            _path_of(file)
-            for file, sha256 in self._hashes.items()
+            path
+            for path, digests in self._digests.items()
+            for sha256 in digests.values()
             if self.video_name(sha256) in names or sha256[:12] in names
         }
 
     def forget(self, names: Collection[str], paths: Collection[str]) -> None:
         """Remove the digests of videos, by their names in a corpus or their paths."""
         resolved = {str(Path(path).resolve()) for path in paths} | self.files_of(names)
-        kept = {
-            file: sha256 for file, sha256 in self._hashes.items() if _path_of(file) not in resolved
-        }
+        kept = {path: found for path, found in self._digests.items() if path not in resolved}
 
         path = self.path / _HASHES_FILE
         partial = path.with_suffix(".partial")
         with writing_to(self.path, MOVE_PRIVATE):
             with open_owned(partial, "w") as log:
-                for file, sha256 in kept.items():
-                    log.write(json.dumps({"file": file, "sha256": sha256}) + "\n")
+                for state, sha256 in (row for found in kept.values() for row in found.items()):
+                    log.write(json.dumps({"file": state, "sha256": sha256}) + "\n")
             partial.replace(path)
+            for log_of_part in self._logs():
+                if log_of_part != path:
+                    log_of_part.unlink()
 
-        self._hashes = kept
+        self._digests = kept
 
     def write_report(self, name: str, rows: Sequence[Mapping[str, object]]) -> Path:
         """Write a CSV file that may show paths and case names. Return its path.
@@ -173,12 +185,56 @@ class PrivateFolder:
         return path
 
     def lock(self) -> FolderLock:
-        """Lock the folder for one build.
+        """Lock the folder for one build, and read what others have written into it.
+
+        Raises:
+            ConfigError: Another build has locked it, or a part of a build runs.
+        """
+        lock = hold(self.path, doing="building", remedy=_WAIT)
+        try:
+            for path in self._locks_of_parts():
+                ended = try_hold(self.path, name=path.name)
+                if ended is None:
+                    raise ConfigError(
+                        f"a part of a build is running in {self.path} ({path.name}); {_WAIT}"
+                    )
+                path.unlink(missing_ok=True)
+                ended.release()
+            self._digests = self._read_digests()
+            if [*self._logs()] != [self.path / _HASHES_FILE]:
+                self.forget((), ())
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    @contextmanager
+    def lock_for_part(self) -> Iterator[None]:
+        """Lock the folder for a part of a build. Other parts may run, but nothing else.
 
         Raises:
             ConfigError: Another build has locked it.
         """
-        return hold(self.path, doing="building", remedy=_WAIT)
+        mark = f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
+        name = f"{_PART_LOCK}{mark}"
+        with hold(self.path, doing="building", remedy=_WAIT):
+            mine = try_hold(self.path, name=name)
+        # Two machines cannot append to one file of a network share.
+        self._log = f"{_PART_HASHES}{mark}.jsonl"
+        try:
+            yield
+        finally:
+            (self.path / name).unlink(missing_ok=True)
+            if mine is not None:
+                mine.release()
+
+    def _logs(self) -> list[Path]:
+        """Return the files of digests: the common one, and one for each part of a build."""
+        return [self.path / _HASHES_FILE, *sorted(self.path.glob(f"{_PART_HASHES}*.jsonl"))]
+
+    def _locks_of_parts(self) -> list[Path]:
+        locks = self.path.glob(f"{_PART_LOCK}*")
+        return sorted(path for path in locks if ".owner" not in path.name)
 
     def _keyed(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:12]
@@ -200,34 +256,49 @@ class PrivateFolder:
             )
         return bytes.fromhex(text)
 
-    def _read_hashes(self) -> dict[str, str]:
-        """Return the known digests by file. Damaged lines, such as a cut one, are left out."""
-        hashes, damaged = {}, 0
-        with (
-            contextlib.suppress(FileNotFoundError),
-            open_owned(self.path / _HASHES_FILE, "r") as log,
-        ):
-            for line in log:
+    def _read_digests(self) -> dict[str, dict[str, str]]:
+        """Return the known digests by path and state. Damaged lines are left out."""
+        digests: dict[str, dict[str, str]] = {}
+        damaged = 0
+        self._read_at = time.monotonic()
+        for path in self._logs():
+            lines: list[str] = []
+            with contextlib.suppress(FileNotFoundError), open_owned(path, "r") as log:
+                lines = log.readlines()
+            if path.name != _HASHES_FILE and lines and not lines[-1].endswith("\n"):
+                lines.pop()  # its part is writing it
+            for line in lines:
                 try:
                     row = decode_json(
                         line, _HashRow, "", error=StorageError, remedy="", file_names=True
                     )
-                    hashes[row["file"]] = row["sha256"]
+                    state = row["file"]
+                    digests.setdefault(_path_of(state), {})[state] = row["sha256"]
                 except StorageError:
                     damaged += 1
 
         if damaged:
-            say(
-                f"[yellow]warning[/yellow] {escape(str(self.path / _HASHES_FILE))} has {damaged} "
+            warn(
+                f"{escape(str(self.path / _HASHES_FILE))} has {damaged} "
                 "damaged lines; their videos are hashed again"
             )
 
-        return hashes
+        return digests
 
 
-def _path_of(file: str) -> str:
-    """Return the path in a `file` of `hashes.jsonl`. A path may contain `|` itself."""
-    return file.rsplit("|", _FACTS_OF_FILE)[0]
+def state_of(recording: Recording) -> str:
+    """Return the path, size, times of modification and change, and inode of a recording's file.
+
+    A file with an equal text has not changed.
+    """
+    state = recording.identity
+    times = f"{state.mtime_ns}|{state.ctime_ns}"
+    return f"{recording.path.resolve()}|{state.size}|{times}|{state.inode}"
+
+
+def _path_of(state: str) -> str:
+    """Return the path in the state of a file. A path may contain `|` itself."""
+    return state.rsplit("|", _FACTS_OF_FILE)[0]
 
 
 def default_private_folder(store: Store) -> Path:

@@ -28,6 +28,8 @@ class SourceProvenance:
     """Videos whose names and cases are not pseudonyms."""
     cases: int
     videos_per_split: dict[str, int]
+    split_rule: str
+    """Published split that the stored splits follow, with its status; empty: none is known."""
     hours: float
     clips: int
     bytes: int
@@ -163,6 +165,7 @@ def _source(source: Source) -> SourceProvenance:
         public_videos=entry.videos_public,
         cases=entry.cases,
         videos_per_split=dict(sorted(Counter(split_of.values()).items())),
+        split_rule=entry.split_rule,
         hours=entry.hours,
         clips=entry.samples,
         bytes=entry.bytes,
@@ -181,6 +184,7 @@ def _facts(source: SourceProvenance) -> list[tuple[str, str]]:
             "stored",
             f"{counted(source.videos, 'video')} ({splits}) of {counted(source.cases, 'case')}",
         ),
+        ("stored splits", source.split_rule or "as given by the manifest or the options"),
         ("names", _names(source)),
         (
             "length",

@@ -1,9 +1,11 @@
 """Publishing: the packed groups of a source become its tables and its entry in `corpus.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from surgrec.shards import SourceEntry, VideoLabel, unlisted_files, write_source
+import pyarrow as pa
+
+from surgrec.shards import Sample, SourceEntry, VideoLabel, unlisted_files, write_source
 from surgrec.storage import Store
 from surgrec_shard.group_records import PackedGroup, video_ends
 from surgrec_shard.groups import Group
@@ -14,20 +16,24 @@ def publish_source(
     store: Store,
     groups: Sequence[Group],
     packed: Mapping[str, PackedGroup],
+    samples: Iterable[Sequence[Sample]],
     *,
     unplanned: int,
     plan: str,
-    duplicate_groups: Mapping[tuple[str, str], int] | None,
+    split_rule: str,
+    further: pa.Table | None,
 ) -> SourceEntry:
     """Write the tables of a source and return its entry for `corpus.json`.
 
     Args:
         store: The corpus root.
-        groups: All groups of the source.
+        groups: All groups of the source, sorted by split and number.
         packed: Packed groups by name.
+        samples: The samples of each group, in the same order.
         unplanned: Number of videos that are in no group, because they could not be read.
         plan: Digest of the plan of the source.
-        duplicate_groups: Groups of the clips that were searched for copies, by key and SHA-256.
+        split_rule: Published split that the stored splits follow, with its status.
+        further: Columns of the index beyond the format, with `key` and `sha256` of their clips.
     """
     members = [packed[group.name] for group in groups]
     # A label may end a little after its video: only the time of the video is published.
@@ -43,16 +49,17 @@ def publish_source(
     return write_source(
         store,
         groups[0].source,
-        samples=[sample for member in members for sample in member.samples],
+        samples=samples,
         shards=[shard for member in members for shard in member.shards],
         labels=labels,
         dropped=[row for member in members for row in member.dropped],
         videos_failed=unplanned + sum(len(member.failures) for member in members),
         plan=plan,
+        split_rule=split_rule,
         videos_public=sum(
             video.video.public and video.id in ends for group in groups for video in group.videos
         ),
-        duplicate_groups=duplicate_groups,
+        further=further,
     )
 
 

@@ -13,6 +13,7 @@ from surgrec.recordings import BadVideoError
 from surgrec.shards import CorpusFile, Source, SourceEntry
 from surgrec_shard.convergence import Convergence, Places, Progress
 from surgrec_shard.encode import EncodedVideo
+from surgrec_shard.engines import LocalEngine, Task
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.interrupted import BegunRemoval, RemovedVideos
 from surgrec_shard.publish import remove_unlisted
@@ -23,7 +24,8 @@ NOT_REACHED = """
 What this command does not reach:
 - Versions in a bucket that keeps them: delete the noncurrent versions below the corpus.
 - Copies, replicas and backups of the corpus and of the private folder.
-- Caches on nodes: delete the folders of loader.cache_dir and of $SURGREC_CACHE.
+- Caches on nodes: delete the folders of loader.cache_dir and of $SURGREC_CACHE, or, without it,
+  ~/.cache/surgrec and surgrec-* in the folder for temporary files.
 - Features: extract them again from the changed corpus, and delete the old tables and results.
 - Models: an encoder file records the videos that it was trained on. Train again without them, or
   state that the model saw them.
@@ -206,26 +208,27 @@ class Removal:
     ) -> CorpusFile:
         """Publish the touched sources without the removed videos. Return `corpus.json`."""
         plans = {source: without(plan, removed, source) for source, plan in touched.items()}
-        converging = Convergence(
-            "remove",
-            self._places,
-            corpus,
-            plans,
-            workers=self._workers,
-            is_alone=self._is_alone,
-            progress=self._progress,
-        )
+        with LocalEngine(self._workers) as engine:
+            converging = Convergence(
+                "remove",
+                self._places,
+                corpus,
+                plans,
+                engine=engine,
+                is_alone=self._is_alone,
+                progress=self._progress,
+            )
 
-        def encode(video: PlannedVideo, folder: Path) -> EncodedVideo:
-            if video.id in converging.stored(video.video.source).published:
-                raise ShardError(
-                    f"{self._store.address} lacks clips of the video {video.id} of the source "
-                    f"{video.video.source!r}; run its build again, then the removal"
-                )
-            raise BadVideoError("not_stored", "it has no stored clips", may_pass=True)
+            def encode(video: PlannedVideo, folder: Path) -> Task[EncodedVideo]:
+                if video.id in converging.stored(video.video.source).published:
+                    raise ShardError(
+                        f"{self._store.address} lacks clips of the video {video.id} of the source "
+                        f"{video.video.source!r}; run its build again, then the removal"
+                    )
+                raise BadVideoError("not_stored", "it has no stored clips", may_pass=True)
 
-        converging.pack(encode)
-        return converging.publish()
+            converging.pack(encode)
+            return converging.publish()
 
     def _count(
         self, corpus: CorpusFile, touched: dict[str, SourcePlan], removed: RemovedVideos

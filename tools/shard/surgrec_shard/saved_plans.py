@@ -36,6 +36,8 @@ class SourcePlan:
     unplanned: list[UnplannedVideo] = field(default_factory=list)
     corpus: str = ""
     """Address of the corpus; empty before the plan is saved."""
+    split_rule: str = ""
+    """Published split that the stored splits follow, with its status; empty: none is known."""
 
 
 RECORDS = ("groups", "overlaps")

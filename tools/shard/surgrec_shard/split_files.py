@@ -1,7 +1,9 @@
 """Published splits of presets as evaluation splits: files of rules over cases."""
 
+import hashlib
 import json
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 
 from surgrec.errors import ConfigError, StorageError
@@ -16,8 +18,9 @@ _SPECIAL = frozenset("*?[{")
 def write_evaluation_split(preset: Preset, folder: Path, protocol: str, path: Path) -> None:
     """Write a split of a preset as the file that `surgrec evaluate` audits and reads.
 
-    Its test part has the cases of `test`, or those of `val` if there is no `test`. The name of the
-    split says its origin: official, convention or ours.
+    Its test part has the cases of `test`, or those of `val` if there is no `test`; otherwise the
+    cases of `val` are its val part. `kind` says its origin: official, convention or ours.
+    `definition` is the digest of the rule, by which results of other copies are joined.
 
     Args:
         preset: The preset.
@@ -27,7 +30,7 @@ def write_evaluation_split(preset: Preset, folder: Path, protocol: str, path: Pa
 
     Raises:
         ConfigError: The preset has no such split, the file exists, or the split has no rule over
-            cases with two parts.
+            cases with train and test.
         ManifestError: The folder holds no recording of the preset.
         StorageError: The file cannot be written.
     """
@@ -45,14 +48,17 @@ def write_evaluation_split(preset: Preset, folder: Path, protocol: str, path: Pa
         )
 
     status = preset.splits[name].status
-    unused = cases["val"] if tested == "test" else []
+    parts = {"train": "train", "val": "val", "test": "test"}
+    if tested == "val" or not cases["val"]:
+        parts = {"train": "train", "test": tested}
     lines = [
         f"# The split {name} of {preset.title} (status: {status}), from its cases in a copy.",
-        *([f"# Not in it: cases of val: {', '.join(unused)}"] if unused else []),
-        f"name: {json.dumps(f'{preset.name}-{name}-{status}')}",
+        f"name: {json.dumps(evaluation_split_name(preset, name))}",
+        f"kind: {status}",
+        f"definition: {_definition(preset, name)}",
         *(
             f"{part}: {{sources: {json.dumps([preset.name])}, cases: {json.dumps(cases[split])}}}"
-            for part, split in (("train", "train"), ("test", tested))
+            for part, split in parts.items()
         ),
     ]
     try:
@@ -64,6 +70,18 @@ def write_evaluation_split(preset: Preset, folder: Path, protocol: str, path: Pa
         raise StorageError(
             f"{path} cannot be written: {error.strerror}; give another --write_split"
         ) from None
+
+
+def evaluation_split_name(preset: Preset, name: str) -> str:
+    """Return the name of a split of a preset in its evaluation split, as results have it."""
+    status = preset.splits[name].status
+    return f"{preset.name}-{name}" if name == status else f"{preset.name}-{name}-{status}"
+
+
+def _definition(preset: Preset, name: str) -> str:
+    """Return the SHA-256 of the rule of a split, whatever the cases of a copy."""
+    content = [preset.name, name, asdict(preset.splits[name])]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _cases_by_split(found: FoundSource, name: str) -> dict[str, list[str]]:

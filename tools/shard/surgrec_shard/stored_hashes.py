@@ -6,25 +6,26 @@ import uuid
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, overload
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from surgrec.duplicates import HASH_VERSION, HEIGHT_PX, VideoHashes, hash_video
 from surgrec.errors import ShardError
 from surgrec.recordings import BadVideoError
+from surgrec.recordings.decoders import Decoders
 from surgrec.recordings.process import FfmpegProcess
 from surgrec.shards import Sample, Source
 from surgrec.storage import Store
 from surgrec.storage.user_cache import user_cache_folder
-from surgrec.terminal import escape, say
+from surgrec.terminal import escape, warn
 from surgrec_shard.disk import writing_to
+from surgrec_shard.engines import Engine, Needs, completed
 
 _PICTURES_PER_S = 8
 """Pictures that are hashed, per second of video. A hash is their mean over a few seconds: with 3
@@ -40,8 +41,8 @@ class StoredVideo:
     store: Store
     source: str
     name: str
-    samples: list[Sample]
-    """Its clips by time; at least one."""
+    samples: Sequence[Sample]
+    """Its clips by time; at least one. Those of an index are read whenever they are used."""
 
     @property
     def case(self) -> str:
@@ -62,12 +63,40 @@ class StoredVideo:
         return hashlib.sha256("\n".join([str(HASH_VERSION), *lines]).encode()).hexdigest()
 
 
+class _SamplesOfRows(Sequence[Sample]):
+    """Some rows of an index as samples. Objects of all clips would take 3 GB per million."""
+
+    def __init__(self, source: Source, rows: Int64[np.ndarray, " n"]) -> None:
+        self._source, self._rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice) -> "_SamplesOfRows": ...
+    def __getitem__(self, place: int | slice) -> "Sample | _SamplesOfRows":
+        if isinstance(place, slice):
+            return _SamplesOfRows(self._source, self._rows[place])
+        return self._source.index.sample(int(self._rows[place]))
+
+
 def videos_of_source(source: Source) -> list[StoredVideo]:
     """Return the videos of a source, sorted by name."""
     index = source.index
-    return stored_videos(
-        source.store, source.name, (index.sample(row) for row in range(index.num_rows))
-    )
+    starts_s = index.column("start_s").to_numpy()
+    parts = index.partition(np.arange(index.num_rows), ["video"])
+    return [
+        StoredVideo(
+            store=source.store,
+            source=source.name,
+            name=values["video"],
+            samples=_SamplesOfRows(source, rows[np.argsort(starts_s[rows], kind="stable")]),
+        )
+        for values, rows in sorted(parts, key=lambda part: part[0].get("video", ""))
+        if len(rows)
+    ]
 
 
 def videos_of_sources(sources: Mapping[str, Source]) -> list[StoredVideo]:
@@ -93,13 +122,13 @@ def stored_videos(store: Store, source: str, samples: Iterable[Sample]) -> list[
 
 
 def hash_videos(
-    videos: Sequence[StoredVideo], *, workers: int, progress: Callable[[int, int], None]
+    videos: Sequence[StoredVideo], engine: Engine, progress: Callable[[int, int], None]
 ) -> list[VideoHashes]:
     """Return the hashes of stored videos. Those of earlier calls come from the user's cache.
 
     Args:
         videos: The videos.
-        workers: Videos decoded at once.
+        engine: Decodes them.
         progress: Called with the number of finished and of all videos.
 
     Raises:
@@ -107,24 +136,31 @@ def hash_videos(
         StorageError: The temporary folder or the cache cannot be written.
     """
     folder = user_cache_folder("hashes")
-    pool = ThreadPoolExecutor(workers)
-    try:
-        results = [pool.submit(_cached_hashes, video, folder) for video in videos]
-        for done, result in enumerate(as_completed(results), start=1):
-            result.result()
-            progress(done, len(videos))
-        return [result.result() for result in results]
-    finally:
-        pool.shutdown(cancel_futures=True)
+    paths = [folder / f"{video.digest()[:32]}.npz" for video in videos]
+    known = {number: hashes for number, path in enumerate(paths) if (hashes := _read(path))}
+    progress(len(known), len(videos))
+
+    tasks = (
+        (number, HashTask(video=replace(video, samples=list(video.samples))), Needs())
+        for number, video in enumerate(videos)
+        if number not in known
+    )
+    for number, future in completed(engine, tasks):
+        known[number] = future.result()
+        _write(paths[number], known[number])
+        progress(len(known), len(videos))
+    return [known[number] for number in range(len(videos))]
 
 
-def _cached_hashes(video: StoredVideo, folder: Path) -> VideoHashes:
-    path = folder / f"{video.digest()[:32]}.npz"
-    hashes = _read(path)
-    if hashes is None:
-        hashes = _hash(video)
-        _write(path, hashes)
-    return hashes
+@dataclass(frozen=True, kw_only=True)
+class HashTask:
+    """Hashes a stored video."""
+
+    video: StoredVideo
+
+    def __call__(self, decoders: Decoders) -> VideoHashes:
+        """Return the hashes. Raises ShardError and StorageError."""
+        return _hash(self.video)
 
 
 def _read(path: Path) -> VideoHashes | None:
@@ -138,7 +174,7 @@ def _read(path: Path) -> VideoHashes | None:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
-    say(f"[yellow]warning[/yellow] {escape(str(path))} is damaged; the video is hashed again")
+    warn(f"{escape(str(path))} is damaged; the video is hashed again")
     return None
 
 

@@ -4,11 +4,15 @@ import hashlib
 import json
 import struct
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
@@ -20,7 +24,7 @@ from surgrec.shards import (
     unlisted_files,
 )
 from surgrec.shards.layout import read_clip_json
-from surgrec.shards.totals import source_totals
+from surgrec.shards.totals import IndexCount
 from surgrec.storage import open_store
 from surgrec.text import counted
 from surgrec_shard.disk import writing_to
@@ -42,13 +46,14 @@ class Findings:
 
 
 def verify(
-    address: str, *, decode_all: bool, progress: Callable[[str, int, int], None]
+    address: str, *, decode_all: bool, workers: int, progress: Callable[[str, int, int], None]
 ) -> Findings:
     """Read every shard of a corpus once and compare it with the index and `corpus.json`.
 
     Args:
         address: The corpus root.
         decode_all: Decode every clip; otherwise the first of each shard.
+        workers: Shards read at once. The findings do not depend on it.
         progress: Called with the name of the stage, and the number of finished and of all shards.
 
     Raises:
@@ -59,19 +64,18 @@ def verify(
     by_shard: list[Findings] = []
     problems: list[str] = []
 
-    for source in sources.values():
-        samples_of: dict[str, list[Sample]] = defaultdict(list)
-        for row in range(source.index.num_rows):
-            sample = source.index.sample(row)
-            samples_of[sample.shard].append(sample)
-        problems += _check_source(source, samples_of)
+    with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
+        for source in sources.values():
+            rows_of = _rows_by_shard(source)
+            problems += _check_source(source, rows_of)
 
-        for shard in source.entry.shards:
-            findings = _check_shard(source, shard, samples_of[shard.name], decode_all)
-            address_of_shard = source.store.locate(f"{source.name}/{shard.name}")
-            problems += [f"{address_of_shard}: {problem}" for problem in findings.problems]
-            by_shard.append(findings)
-            progress("verifying", len(by_shard), num_shards)
+            shards = source.entry.shards
+            check = partial(_check_shard, source, rows_of, decode_all=decode_all)
+            for shard, findings in zip(shards, pool.map(check, shards), strict=True):
+                address_of_shard = source.store.locate(f"{source.name}/{shard.name}")
+                problems += [f"{address_of_shard}: {problem}" for problem in findings.problems]
+                by_shard.append(findings)
+                progress("verifying", len(by_shard), num_shards)
 
     # Unlisted shards contain clips that belong to no source.
     store = open_store(address)
@@ -88,21 +92,28 @@ def verify(
     )
 
 
-def _check_source(source: Source, samples_of: dict[str, list[Sample]]) -> Iterator[str]:
-    """Compare the index of a source with its entry in `corpus.json`."""
+def _rows_by_shard(source: Source) -> dict[str, Int64[np.ndarray, " _"]]:
+    """Return the rows of each shard in the index of a source."""
+    parts = source.index.partition(np.arange(source.index.num_rows), ["shard"])
+    return {values["shard"]: rows for values, rows in parts if values}
+
+
+def _check_source(source: Source, shards: Collection[str]) -> Iterator[str]:
+    """Compare the index of a source, with rows of these shards, with its entry."""
     context = source.store.locate(source.name)
     listed = {shard.name for shard in source.entry.shards}
-    if set(samples_of) != listed:
-        difference = sorted(set(samples_of) ^ listed)
+    if set(shards) != listed:
+        difference = sorted(set(shards) ^ listed)
         yield f"{context}: only the index or only corpus.json lists {', '.join(difference)}"
 
-    samples = [sample for samples in samples_of.values() for sample in samples]
-    if not samples:
+    if not shards:
         yield f"{context}: the index has no samples"
         return
-    for total, found in source_totals(samples, source.entry.shards).items():
+    count = IndexCount()
+    count.add(source.index.table())
+    for total, found in count.totals(source.entry.shards).items():
         stored = getattr(source.entry, total)
-        # The order of the rows decides the last digit of a sum.
+        # Another writer may have summed in another way.
         is_same = abs(found - stored) <= _HOURS if total == "hours" else found == stored
         if not is_same:
             whose = "the shards have" if total == "bytes" else "the index has"
@@ -131,8 +142,15 @@ def _check_failed(source: Source, context: str) -> Iterator[str]:
         )
 
 
-def _check_shard(source: Source, shard: Shard, samples: list[Sample], decode_all: bool) -> Findings:
-    """Check one shard against its samples in the index. A missing shard does not count as read."""
+def _check_shard(
+    source: Source,
+    rows_of: Mapping[str, Int64[np.ndarray, " _"]],
+    shard: Shard,
+    *,
+    decode_all: bool,
+) -> Findings:
+    """Check one shard against its rows of the index. A missing shard does not count as read."""
+    samples = [source.index.sample(int(row)) for row in rows_of.get(shard.name, ())]
     name = f"{source.name}/{shard.name}"
     try:
         wrong = list(_check_sizes(source, name, shard))

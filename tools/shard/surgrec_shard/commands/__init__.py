@@ -30,6 +30,10 @@ Exit status:
 
 
 COMMANDS = {
+    "plan": Command(
+        function="surgrec_shard.commands.plan:plan",
+        summary="Show the time, bytes and requests that a build will take.",
+    ),
     "build": Command(
         function="surgrec_shard.commands.build:build",
         summary="Build shards from videos.",

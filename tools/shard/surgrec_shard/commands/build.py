@@ -1,6 +1,8 @@
 """`surgrec-shard build`: videos to shards."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +12,18 @@ from surgrec.ranges import Range
 from surgrec.recordings.picture_files import HIGHEST_RATE
 from surgrec.shards import CorpusFile
 from surgrec.storage import Store, open_store
-from surgrec.terminal import SOME_FAILED, escape, say, stage_progress
+from surgrec.terminal import SOME_FAILED, escape, say, stage_progress, warn
 from surgrec.text import counted
 from surgrec_shard.build import Build, BuildConfig, BuildResult
 from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
+from surgrec_shard.engines import EngineName, open_engine
+from surgrec_shard.footage_progress import FootageProgress
+from surgrec_shard.group_records import VideoFailure
 from surgrec_shard.groups import PackSettings
 from surgrec_shard.inputs import Inputs
 from surgrec_shard.overlay_report import OverlaySummary
+from surgrec_shard.parts import PartResult, parse_part
 from surgrec_shard.private import PrivateFolder, default_private_folder
 from surgrec_shard.removal import NOT_REACHED
 
@@ -49,6 +55,9 @@ def build(
     private: Path | None = None,
     work: Path | None = None,
     workers: Annotated[int, Range(0, 1024)] = 0,
+    engine: EngineName = "local",
+    address: str = "",
+    part: str = "",
     remove_unlisted: bool = False,
     exclude_overlap_with: str = "",
     only_builder: bool = False,
@@ -107,6 +116,12 @@ def build(
             --private.
         workers: Videos encoded at once; 0: one per core. A long video has several decoders where a
             worker is idle; the clips are the same.
+        engine: local: this machine. ray: a Ray cluster, whose machines share the folders of
+            the videos, of the corpus and --work under the same paths (docs/many-machines.md).
+        address: With --engine ray: HOST:PORT of the cluster. Default: that of RAY_ADDRESS, or else
+            Ray is started on this machine.
+        part: I/N: encode and pack only the I-th of N parts, and publish nothing. Parts may run at
+            once on machines that share the folders. The same command without --part publishes.
         remove_unlisted: Remove videos that the corpus has in a listed source, but that are not
             listed themselves. No run may read the source meanwhile.
         exclude_overlap_with: A corpus for evaluation. Videos that show the same as one of its
@@ -116,8 +131,18 @@ def build(
         encode: How clips are stored.
         pack: How clips are packed into shards.
         curate: Which stretches of a video are not stored.
+
+    Example:
+        surgrec-shard build --videos recordings --source clinic --domain laparoscopy --out corpus
+        surgrec-shard build --manifest videos.csv --out s3://hospital/corpus --workers 16
     """
+    chosen_part = parse_part(part) if part else None
+    if chosen_part and engine != "local":
+        raise ConfigError(
+            f"--part {part} and --engine {engine} are two ways to use many machines; leave out one"
+        )
     store = open_store(out)
+    workers = workers or len(os.sched_getaffinity(0))
     private = private or default_private_folder(store)
     work = work or private / "work"
     _check_folders(store, videos, private, work)
@@ -145,26 +170,47 @@ def build(
         frames_from=frames_from,
         ignore_columns=ignore_columns,
     ).read(lambda line: say(escape(line)))
+    key = PrivateFolder(private)
     config = BuildConfig(
         videos=chosen.videos,
         left_out=chosen.left_out,
         noted=chosen.noted,
+        split_rule=chosen.split_rule,
         store=store,
-        private=PrivateFolder(private),
+        private=key,
         work=work,
         encode=encode,
         pack=pack,
         curate=curate,
         public=public,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers,
         remove_unlisted=remove_unlisted,
         exclude_overlap_with=exclude_overlap_with,
         is_alone=only_builder,
     )
-    with stage_progress() as progress:
-        result = Build(config, progress).run()
+    with (
+        open_engine(
+            engine, address, workers=workers, work=key.folder_in(work), encode=encode
+        ) as running,
+        stage_progress() as progress,
+    ):
+        show = FootageProgress(progress)
+        ready = Build(replace(config, engine=running, footage=show), progress)
+        if chosen_part:
+            return _print_part(ready.run_part(chosen_part), part)
+        result = ready.run()
     _print_result(result, store, is_masked=curate.overlays == "mask")
     return SOME_FAILED if result.failures or result.unread_ends else 0
+
+
+def _print_part(result: PartResult, part: str) -> int:
+    """Print the result of a part. Return the exit status."""
+    _print_failures(result.failures)
+    say(
+        f"part {part}: {result.groups} of {counted(result.all_groups, 'group')} packed; when all "
+        "parts are done, run the same command without --part"
+    )
+    return SOME_FAILED if result.failures else 0
 
 
 def _require_key(store: Store, private: Path) -> None:
@@ -239,15 +285,19 @@ def _print_removed(result: BuildResult) -> None:
         say(NOT_REACHED.strip())
 
 
+def _print_failures(failures: Sequence[VideoFailure]) -> None:
+    for failure in failures[:_SHOWN_FAILURES]:
+        warn(escape(f"{failure.path}: {failure.detail}"), word="skipped")
+    if len(failures) > _SHOWN_FAILURES:
+        warn(f"{len(failures) - _SHOWN_FAILURES} more", word="skipped")
+
+
 def _print_result(result: BuildResult, store: Store, *, is_masked: bool) -> None:
-    for failure in result.failures[:_SHOWN_FAILURES]:
-        say(f"[yellow]skipped[/yellow] {escape(f'{failure.path}: {failure.detail}')}")
-    if len(result.failures) > _SHOWN_FAILURES:
-        say(f"[yellow]skipped[/yellow] {len(result.failures) - _SHOWN_FAILURES} more")
+    _print_failures(result.failures)
     for path, note in list(result.unread_ends.items())[:_SHOWN_FAILURES]:
-        say(f"[yellow]without its end[/yellow] {escape(f'{path}: {note}')}")
+        warn(escape(f"{path}: {note}"), word="without its end")
     if len(result.unread_ends) > _SHOWN_FAILURES:
-        say(f"[yellow]without its end[/yellow] {len(result.unread_ends) - _SHOWN_FAILURES} more")
+        warn(f"{len(result.unread_ends) - _SHOWN_FAILURES} more", word="without its end")
 
     if result.twins:
         say(

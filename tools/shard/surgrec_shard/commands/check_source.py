@@ -6,7 +6,7 @@ from pathlib import Path
 
 from surgrec.errors import ConfigError
 from surgrec.terminal import SOME_FAILED, escape, print_json, print_result, result_table, say
-from surgrec.text import visible
+from surgrec.text import counted, visible
 from surgrec_shard import check_source as checks
 from surgrec_shard.presets import preset_names, read_preset
 from surgrec_shard.split_files import write_evaluation_split
@@ -54,7 +54,7 @@ def check_source(
     )
     for total in found.totals:
         published = "" if total.expected is None else f"{total.expected:g}"
-        mark = " (less)" if total.is_less else ""
+        mark = " (less)" if total.is_less else " (more)" if total.is_more else ""
         table.add_row(escape(visible(total.what)), published, f"{total.found:g}{mark}")
     print_result(table)
     splits = ", ".join(f"{count} {split}" for split, count in found.splits.items())
@@ -66,8 +66,19 @@ def check_source(
     _print_list("odd", found.odd)
     _print_list("optional", found.absent)
     _print_list("note", found.traps)
-    print_result("all is there" if found.is_complete else "something is missing")
+    print_result(_verdict(found))
     return 0 if found.is_complete else SOME_FAILED
+
+
+def _verdict(found: checks.Findings) -> str:
+    """Return the result in words."""
+    if not found.is_complete:
+        return "something is missing"
+    if all(total.expected is None for total in found.totals):
+        return "nothing is known to be missing: no total of this set is published"
+    if found.odd:
+        return f"all is there; {counted(len(found.odd), 'finding is', 'findings are')} odd"
+    return "all is there"
 
 
 def _print_list(title: str, lines: Sequence[str]) -> None:

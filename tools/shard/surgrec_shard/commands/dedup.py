@@ -11,12 +11,21 @@ from surgrec.errors import ConfigError
 from surgrec.ranges import Range
 from surgrec.shards import open_corpus
 from surgrec.storage import open_store
-from surgrec.terminal import escape, print_json, print_result, result_table, say, stage_progress
+from surgrec.terminal import (
+    escape,
+    print_json,
+    print_result,
+    result_table,
+    say,
+    stage_progress,
+    warn,
+)
 from surgrec.text import counted
 from surgrec_shard.dedup import Duplicate, Duplicates, compare_sources, find_duplicates
 from surgrec_shard.dedup_page import dedup_page
 from surgrec_shard.disk import writing_to
-from surgrec_shard.duplicate_groups import group_clips, publish_groups
+from surgrec_shard.duplicate_groups import group_clips, groups_table
+from surgrec_shard.further_columns import publish_further_columns
 from surgrec_shard.stored_hashes import videos_of_sources
 
 _SHOWN = 50
@@ -55,6 +64,9 @@ def dedup(
             without conditional writes.
         json: Print JSON instead of a table.
         workers: Videos decoded at once; 0: one per core.
+
+    Example:
+        surgrec-shard dedup /data/corpus --against /data/evaluation --html copies.html
     """
     if write and against:
         raise ConfigError(
@@ -71,7 +83,9 @@ def dedup(
             sources = open_corpus(corpus)
             duplicates = compare_sources(sources, rules=rules, workers=workers, progress=progress)
             groups = group_clips(videos_of_sources(sources), duplicates.found)
-            changed = publish_groups(open_store(corpus), sources, groups, is_alone=only_builder)
+            changed = publish_further_columns(
+                open_store(corpus), sources, groups_table(groups), is_alone=only_builder
+            )
         else:
             duplicates = find_duplicates(
                 corpus, against, rules=rules, workers=workers, progress=progress
@@ -109,7 +123,7 @@ def _print(duplicates: Duplicates) -> None:
     if len(found) > _SHOWN:
         say(f"{len(found) - _SHOWN} more; --out FILE or --json has all")
     for overlap in duplicates.known:
-        say(f"[yellow]documented[/yellow] {escape(overlap.sentence())}")
+        warn(escape(overlap.sentence()), word="documented")
 
     say(duplicates.summary())
 

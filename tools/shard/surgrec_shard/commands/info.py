@@ -12,6 +12,9 @@ def info(corpus: list[str], json: bool = False) -> None:
     Args:
         corpus: One or several corpora: folders, or s3://bucket/prefix.
         json: Print one JSON list instead of a table.
+
+    Example:
+        surgrec-shard info /data/corpus
     """
     rows = describe_sources(open_corpus(corpus))
     if json:

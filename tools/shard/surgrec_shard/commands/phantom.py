@@ -23,6 +23,9 @@ def phantom(
         seed: The same seed gives the same bytes on one machine.
         minutes: Minutes of video over all sources.
         workers: Cases rendered at once; 0: one per core.
+
+    Example:
+        surgrec-shard phantom --out phantom --minutes 12
     """
     with stage_progress() as progress:
         manifest = render_corpus(

@@ -16,6 +16,9 @@ def provenance(corpus: str, *, html: Path | None = None, json: bool = False) -> 
         corpus: A folder, or s3://bucket/prefix.
         html: Write an HTML page to this file.
         json: Print JSON instead of Markdown.
+
+    Example:
+        surgrec-shard provenance /data/corpus --html origin.html
     """
     found = room.read_provenance(open_store(corpus))
     if html is not None:

@@ -43,6 +43,9 @@ def remove(
         workers: Videos copied at once; 0: one per core.
         only_builder: No other command writes to the corpus meanwhile; needed for stores without
             conditional writes.
+
+    Example:
+        surgrec-shard remove /data/corpus --case 'case 17'
     """
     selection = Selection(case=case, patient=patient, video=video, source=source)
     if not selection.words():

@@ -1,11 +1,21 @@
 """`surgrec-shard verify`: every byte of a corpus against its digests and its index."""
 
-from surgrec.terminal import escape, say, stage_progress
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+from surgrec.ranges import Range
+from surgrec.terminal import escape, print_json, say, stage_progress, warn
 from surgrec.text import counted
 from surgrec_shard import verify as verification
 
 
-def verify(corpus: str, decode: bool = False) -> int:
+def verify(
+    corpus: str,
+    decode: bool = False,
+    workers: Annotated[int, Range(0, 1024)] = 0,
+    json: bool = False,
+) -> int:
     """Read every shard once and check it against the index.
 
     Exit status 0: no problem. Exit status 1: problems, one per line.
@@ -13,13 +23,26 @@ def verify(corpus: str, decode: bool = False) -> int:
     Args:
         corpus: A folder, or s3://bucket/prefix.
         decode: Decode every clip. By default, decode one clip of each shard.
+        workers: Shards read at once, each of which needs room in TMPDIR; 0: one per core.
+        json: Print counts and problems as JSON.
+
+    Example:
+        surgrec-shard verify s3://hospital/corpus --workers 4
     """
     with stage_progress() as progress:
-        findings = verification.verify(corpus, decode_all=decode, progress=progress)
-    for problem in findings.problems:
-        say(f"[red]problem[/red] {escape(problem)}")
-
+        findings = verification.verify(
+            corpus,
+            decode_all=decode,
+            workers=workers or len(os.sched_getaffinity(0)),
+            progress=progress,
+        )
     number = len(findings.problems)
+    if json:
+        print_json(asdict(findings))
+        return 1 if number else 0
+
+    for problem in findings.problems:
+        warn(escape(problem), word="problem", color="red")
     verdict = counted(number, "problem") if number else "no problems"
     say(
         f"{counted(findings.shards, 'shard')} and {counted(findings.samples, 'sample')} read, "

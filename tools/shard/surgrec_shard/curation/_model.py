@@ -4,22 +4,19 @@ Calls have a fixed size, one thread, and every second its own place: a score doe
 other pictures of a call, so the spans of a video get the scores of the whole.
 """
 
-import hashlib
+import functools
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from surgrec.errors import ConfigError, SetupError, cut, reason
+from surgrec.errors import ConfigError, cut
+from surgrec.onnx_files import ModelFaultError, OnnxModel, read_model_file
 from surgrec.recordings import BadVideoError
-from surgrec.recordings.process import starting
-from surgrec.regular_files import read_regular
 
 Rgb = Float32[np.ndarray, "3 height width"]
 _Batch = Float32[np.ndarray, "batch 3 height width"]
@@ -33,15 +30,9 @@ _MOST_PICTURES = 64
 """Most pictures per call that a model may demand."""
 _MOST_PIXELS = 1 << 24
 """Most pixels of all pictures of a call."""
-_ALLOWED_S = 600.0
-"""Seconds that a call may last."""
 _PICTURES = 8
 """Pictures per call of a model that takes any number."""
 REMEDY = "export it again as docs/curation.md says"
-
-
-class _FaultError(Exception):
-    """A fault of a model, as the rest of a sentence that begins with its name."""
 
 
 class FrameModel:
@@ -58,25 +49,22 @@ class FrameModel:
     """
 
     def __init__(self, path: Path, choice: int = -1) -> None:
-        try:
-            data = read_regular(path, _MOST_BYTES)
-        except OSError as error:
-            raise ConfigError(
-                f"curate.model: {path} cannot be read ({reason(error)}); give an ONNX file"
-            ) from None
-        self.sha256 = hashlib.sha256(data).hexdigest()
+        self._path = path.absolute()
+        data, self.sha256 = read_model_file(path, _MOST_BYTES, "curate.model")
         self._choice = choice
 
         try:
-            self._session = _open(data)
-            self._input, self.batch, self.height, self.width = _check_input(self._session)
-            _check_output(self._session)
-            metadata = self._session.get_modelmeta().custom_metadata_map
-            self._mean = _channels(metadata, "mean", 0.0)
-            self._std = _channels(metadata, "std", 1.0)
+            self._model = OnnxModel(data, needed_by="curate.model", remedy=REMEDY)
+            self.batch, self.height, self.width = _check_input(self._model)
+            self._mean = _channels(self._model.metadata, "mean", 0.0)
+            self._std = _channels(self._model.metadata, "std", 1.0)
             self._try()
-        except _FaultError as fault:
+        except ModelFaultError as fault:
             raise ConfigError(f"curate.model: {path} {fault}") from None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to open the same model in another process."""
+        return _same_model, (self._path, self._choice, self.sha256)
 
     def scores(self, pictures: Mapping[int, Rgb]) -> dict[int, float]:
         """Return the scores of some pictures, to 4 digits, by their places.
@@ -92,7 +80,7 @@ class FrameModel:
         batch = np.stack([pictures.get(place, some) for place in range(self.batch)])
         try:
             scores = self._run(batch)
-        except _FaultError as fault:
+        except ModelFaultError as fault:
             # Another version of ONNX Runtime, or more memory, may help.
             detail = f"the model of curate.model {fault}"
             raise BadVideoError(FAILED, detail, may_pass=True) from None
@@ -100,29 +88,23 @@ class FrameModel:
 
     def _run(self, batch: _Batch) -> Float64[np.ndarray, " batch"]:
         normalized = (batch - self._mean) / self._std
-        try:
-            with _time_limit() as options:
-                (output,) = self._session.run(None, {self._input: normalized}, options)
-        except _errors() as error:
-            words = f"has not answered for {_ALLOWED_S:g} s" if options.terminate else _words(error)
-            raise _FaultError(f"fails ({words}); {REMEDY}") from None
-        return self._chosen(np.asarray(output, dtype=np.float64))
+        return self._chosen(self._model.run(normalized).astype(np.float64))
 
     def _chosen(self, output: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, " batch"]:
         """Return one score per picture."""
         shape = output.shape
         if shape in ((self.batch,), (self.batch, 1)):
             if self._choice >= 0:
-                raise _FaultError("has one output per picture; leave out --curate.model_class")
+                raise ModelFaultError("has one output per picture; leave out --curate.model_class")
             return output.reshape(self.batch)
 
         if len(shape) != 2 or shape[0] != self.batch or not shape[1]:
-            raise _FaultError(
+            raise ModelFaultError(
                 f"gives an output of the shape {list(shape)} for {self.batch} pictures, neither "
                 f"one score nor some logits for each; {REMEDY}"
             )
         if not 0 <= self._choice < shape[1]:
-            raise _FaultError(
+            raise ModelFaultError(
                 f"gives {shape[1]} logits per picture; choose one with --curate.model_class, 0 to "
                 f"{shape[1] - 1}"
             )
@@ -140,86 +122,29 @@ class FrameModel:
         first, second = map(self._run, batches)
         for score in (*first, *second):
             if not math.isfinite(score):
-                raise _FaultError(f"gives a random picture the score {score:g}; {REMEDY}")
+                raise ModelFaultError(f"gives a random picture the score {score:g}; {REMEDY}")
         if first[0] != second[0]:
-            raise _FaultError(
+            raise ModelFaultError(
                 f"gives one picture the scores {first[0]:g} and {second[0]:g}, by chance or by the "
                 "other pictures of a call; export it in its evaluation mode"
             )
 
 
-def _open(data: bytes) -> Any:
-    """Return a session of ONNX Runtime. It reads no other file, and runs in the caller's thread."""
-    try:
-        import onnxruntime  # here, because it is an optional extra
-    except ImportError:
-        raise SetupError(
-            "curate.model needs ONNX Runtime: run pip install '.[onnx]' in a clone of SurgRec"
-        ) from None
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # faults are exceptions
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", f"{os.devnull}/"
-    )
-    try:
-        return onnxruntime.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"], enable_fallback=0
+@functools.cache
+def _same_model(path: Path, choice: int, sha256: str) -> FrameModel:
+    """Open a model again, on the same or another machine."""
+    model = FrameModel(path, choice)
+    if model.sha256 != sha256:
+        raise ConfigError(
+            f"curate.model: {path} on the machine {socket.gethostname()} is not the file of the "
+            "machine that started the build; put the model into a folder that all machines share"
         )
-    except _errors() as error:
-        words = _words(error)
-        if "external" in words.lower():
-            raise _FaultError(
-                "has weights in another file, which is not read; save it as one file, with "
-                "onnx.save(onnx.load(FILE), NEW_FILE)"
-            ) from None
-        raise _FaultError(f"is not a model that ONNX Runtime loads ({words}); {REMEDY}") from None
+    return model
 
 
-@contextmanager
-def _time_limit() -> Iterator[Any]:
-    """Yield options of a call that end it after some time."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    options.log_severity_level = 4
-    timer = Timer(_ALLOWED_S, setattr, (options, "terminate", True))
-    timer.daemon = True
-    with starting("the time limit of the model"):
-        timer.start()
-    try:
-        yield options
-    finally:
-        timer.cancel()
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions of ONNX Runtime, which have no common class of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    found = (each for each in vars(state).values() if isinstance(each, type))
-    own = tuple(each for each in found if issubclass(each, Exception))
-    return (*own, RuntimeError, ValueError, MemoryError)
-
-
-def _words(error: Exception) -> str:
-    """Return the text of ONNX Runtime's error without its codes."""
-    text = reason(error).removeprefix("[ONNXRuntimeError] : ")
-    return cut(text.split(" : ", 2)[-1], 300)
-
-
-def _check_input(session: Any) -> tuple[str, int, int, int]:
-    """Return the name of the input, its pictures per call, and their height and width."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise _FaultError(f"has {len(inputs)} inputs, not one; {REMEDY}")
-    (only,) = inputs
-    if only.type != "tensor(float)":
-        raise _FaultError(f"has an input of the type {only.type}, not tensor(float); {REMEDY}")
-
-    shape = list(only.shape)
+def _check_input(model: OnnxModel) -> tuple[int, int, int]:
+    """Return the pictures per call of a model, and their height and width."""
+    shape: list[Any] = list(model.shape)
     is_fitting = (
         len(shape) == 4
         and shape[1] == 3
@@ -228,22 +153,12 @@ def _check_input(session: Any) -> tuple[str, int, int, int]:
     )
     batch = shape[0] if is_fitting and isinstance(shape[0], int) else _PICTURES
     if not is_fitting or batch * shape[2] * shape[3] > _MOST_PIXELS:
-        raise _FaultError(
+        raise ModelFaultError(
             f"has an input of the shape {cut(str(shape))}, not [N, 3, height, width] with a fixed "
             f"height and width of at most {_MOST_SIDE}, an N of at most {_MOST_PICTURES}, and at "
             f"most {_MOST_PIXELS:,} pixels per call; {REMEDY}"
         )
-    return str(only.name), batch, shape[2], shape[3]
-
-
-def _check_output(session: Any) -> None:
-    outputs = session.get_outputs()
-    if len(outputs) != 1:
-        raise _FaultError(f"has {len(outputs)} outputs, not one; {REMEDY}")
-    if outputs[0].type != "tensor(float)":
-        raise _FaultError(
-            f"has an output of the type {outputs[0].type}, not tensor(float); {REMEDY}"
-        )
+    return batch, shape[2], shape[3]
 
 
 def _channels(
@@ -257,7 +172,7 @@ def _channels(
         values = []
     is_usable = all(map(math.isfinite, values)) and (name == "mean" or 0 not in values)
     if len(values) != 3 or not is_usable:
-        raise _FaultError(
+        raise ModelFaultError(
             f"has {cut(repr(text))} as {name} in its metadata, not three numbers such as "
             f"'0.485, 0.456, 0.406'; {REMEDY}"
         )

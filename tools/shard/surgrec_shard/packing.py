@@ -1,0 +1,172 @@
+"""Packing of many groups on an engine: their videos are encoded, and each full group is packed."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from surgrec.recordings import BadVideoError
+from surgrec_shard.encode import EncodedVideo
+from surgrec_shard.engines import Engine, Needs, Task
+from surgrec_shard.group_records import GroupRecord
+from surgrec_shard.groups import Group, PlannedVideo
+
+_MOST_VIDEOS = 4
+"""Videos of started groups, per core, beyond which no further group is started. Some of them have
+ended, and wait for the last video of their group."""
+_MOST_DECODERS = 8
+"""Decoders of one video: the encoder behind them has one thread."""
+_FEWEST_GROUPS = 2
+"""Groups that are started in any case: one is packed while the next one is encoded."""
+
+
+@dataclass(kw_only=True)
+class Footage:
+    """How much video of a build is finished."""
+
+    total_bytes: int
+    """Size of all files that are to be read."""
+    bytes: int = 0
+    """Size of the files that are finished."""
+    hours: float = 0.0
+    """Length of the videos in them that can be used."""
+
+
+@dataclass(kw_only=True)
+class StartedGroup:
+    """A group, and what has become of its videos so far."""
+
+    group: Group
+    results: dict[str, EncodedVideo | BadVideoError] = field(default_factory=dict)
+    """Clips of the ended videos by name, or why a video cannot be used."""
+
+    def encoded(self) -> dict[str, EncodedVideo]:
+        """Return the videos with clips, in the order of the group."""
+        found = ((video.id, self.results[video.id]) for video in self.group.videos)
+        return {name: each for name, each in found if isinstance(each, EncodedVideo)}
+
+
+class _VideoEnded(NamedTuple):
+    started: StartedGroup
+    video: PlannedVideo
+    future: "Future[EncodedVideo]"
+
+
+class _GroupPacked(NamedTuple):
+    started: StartedGroup
+    future: "Future[GroupRecord]"
+
+
+class GroupPacking:
+    """Encodes the videos of groups, and packs each group when its last video has ended.
+
+    Few groups are started at a time, so the work folder holds few of them: two, or as many as keep
+    the cores of the engine busy.
+
+    Args:
+        engine: Runs the tasks.
+        encode: Returns the task that yields the clips of a video. Raises BadVideoError.
+        ended: Called with each video that has ended, and its clips or the reason of its failure.
+        pack: Returns the task that packs a group whose videos have ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        encode: Callable[[PlannedVideo], tuple[Task[EncodedVideo], Needs]],
+        ended: Callable[[PlannedVideo, EncodedVideo | BadVideoError], None],
+        pack: Callable[[StartedGroup], Task[GroupRecord]],
+    ) -> None:
+        self._engine, self._encode, self._ended, self._pack = engine, encode, ended, pack
+        self._events: SimpleQueue[_VideoEnded | _GroupPacked] = SimpleQueue()
+        self._videos = self._groups = 0
+
+    def run(self, groups: Iterable[Group]) -> Iterator[tuple[StartedGroup, GroupRecord]]:
+        """Yield each group that is packed, in no particular order.
+
+        Args:
+            groups: Each is asked for when there is room for it.
+
+        Raises:
+            SurgrecError: A task failed for another reason than its video.
+        """
+        waiting = iter(groups)
+        while True:
+            while self._has_room() and (group := next(waiting, None)) is not None:
+                self._start(group)
+            if not self._groups:
+                return
+
+            event = self._events.get()
+            if isinstance(event, _VideoEnded):
+                self._end_video(event)
+            else:
+                self._groups -= 1
+                self._videos -= len(event.started.group.videos)
+                yield event.started, event.future.result()
+
+    def _has_room(self) -> bool:
+        most = _MOST_VIDEOS * self._engine.cores
+        return self._groups < _FEWEST_GROUPS or self._videos < most
+
+    def _start(self, group: Group) -> None:
+        started = StartedGroup(group=group)
+        self._groups += 1
+        self._videos += len(group.videos)
+        # The longest ones first, so that none of them is left to a single core at the end.
+        for video in sorted(group.videos, key=bytes_of, reverse=True):
+            try:
+                task, needs = self._encode(video)
+                future = self._engine.submit(task, needs)
+            except BadVideoError as error:
+                future = Future()
+                future.set_exception(error)
+            future.add_done_callback(partial(self._tell_video, started, video))
+
+    def _tell_video(
+        self, started: StartedGroup, video: PlannedVideo, future: "Future[EncodedVideo]"
+    ) -> None:
+        self._events.put(_VideoEnded(started, video, future))
+
+    def _tell_group(self, started: StartedGroup, future: "Future[GroupRecord]") -> None:
+        self._events.put(_GroupPacked(started, future))
+
+    def _end_video(self, event: _VideoEnded) -> None:
+        """Add a video to its group. Pack the group if it was the last one."""
+        started, video, future = event
+        try:
+            result: EncodedVideo | BadVideoError = future.result()
+        except BadVideoError as error:
+            result = error
+        self._ended(video, result)
+
+        started.results[video.id] = result
+        if len(started.results) == len(started.group.videos):
+            packing = self._engine.submit(self._pack(started), Needs(is_urgent=True))
+            packing.add_done_callback(partial(self._tell_group, started))
+
+
+def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
+    """Return what the encoding of a video needs.
+
+    A video that one core would still work on when all others are done gets further decoders on
+    its machine: as many as let it end with them.
+
+    Args:
+        video: The video.
+        waiting_bytes: Size of all videos that have not ended.
+        engine: Encodes them.
+    """
+    most = min(engine.cores_of_a_machine, _MOST_DECODERS)
+    share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
+    cores = max(1, min(most, math.ceil(share)))
+    return Needs(cores=cores, memory_bytes=cores << 30, files=(video.video.path,))
+
+
+def bytes_of(video: PlannedVideo) -> int:
+    """Return the size of a video's file; 0 if it is not known."""
+    return video.identity.size if video.identity else 0
