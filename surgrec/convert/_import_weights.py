@@ -84,6 +84,8 @@ def describe_import(weights: Pretrained, *, kept: str) -> list[str]:
             f"{head.config.depth} blocks"
         )
     lines.append(_describe_license(weights))
+    if origin.pretraining:
+        lines.append(f"trained on, as stated: {', '.join(origin.pretraining['data'])}")
 
     if weights.assumed:
         values = ", ".join(f"{name} {value}" for name, value in weights.assumed.items())

@@ -13,6 +13,7 @@ from surgrec.convert._pretrained import (
     Origin,
     SkippedTensors,
 )
+from surgrec.convert._pretraining import stated_pretraining
 from surgrec.errors import CheckpointError
 
 
@@ -50,6 +51,7 @@ def origin_of(
         left_out=tuple(left_out),
         init_from=provenance.get("init_from"),
         drawn=provenance.get("drawn"),
+        pretraining=stated_pretraining(file, format_name, options),
     )
 
 

@@ -84,6 +84,8 @@ class Origin:
     """Origin of the weights that these were trained from, if recorded."""
     drawn: Mapping[str, Any] | None = None
     """Record of the videos that these weights were trained on (surgrec/runs); None if unknown."""
+    pretraining: Mapping[str, Any] | None = None
+    """`data`: names of the data sets that these weights were trained on; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,3 +142,6 @@ class ImportOptions:
     """Number of decoder blocks, as for the predictor."""
     license: str | None = None
     """SPDX identifier of the weights' license."""
+    pretraining_data: Sequence[str] | None = None
+    """Names of the data sets that the weights were trained on. None: those of the project that
+    publishes files of this format."""

@@ -162,7 +162,7 @@ def _timm_config(encoder: EncoderConfig) -> dict[str, Any]:
             "input_size": [3, encoder.crop_px, encoder.crop_px],
             "fixed_input_size": True,
             "interpolation": "bilinear",
-            "crop_pct": 224 / 256,
+            "crop_pct": 1.0,  # the largest square of a frame, as in `surgrec features`
             "mean": list(RGB_MEAN),
             "std": list(RGB_STD),
             "num_classes": 0,

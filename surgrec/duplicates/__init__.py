@@ -10,7 +10,7 @@ Example:
 
 from surgrec.duplicates._copies import Copy, CopyRules, find_copies
 from surgrec.duplicates._hash import HASH_VERSION, HEIGHT_PX, VideoHashes, hash_video
-from surgrec.duplicates._known import KnownOverlap, known_overlaps
+from surgrec.duplicates._known import KnownOverlap, known_overlaps, overlaps_by_name, overlaps_of
 
 __all__ = [
     "HASH_VERSION",
@@ -22,4 +22,6 @@ __all__ = [
     "find_copies",
     "hash_video",
     "known_overlaps",
+    "overlaps_by_name",
+    "overlaps_of",
 ]

@@ -112,8 +112,8 @@ def sample_group(
     random = uniforms(seed, group, mask_config)
     for _ in range(_MAX_ATTEMPTS):
         # Draw one block size for the group, and the hidden tokens of every sample.
-        block = _block_size(grid, config, random)
-        hidden = [_hidden_tokens(grid, block, config.num_blocks, random) for _ in range(size)]
+        block = draw_block_size(grid, config, random)
+        hidden = [draw_hidden_tokens(grid, block, config.num_blocks, random) for _ in range(size)]
         context = [np.flatnonzero(~mask) for mask in hidden]
         target = [np.flatnonzero(mask) for mask in hidden]
 
@@ -149,7 +149,9 @@ def _kept_lengths(
     )
 
 
-def _block_size(grid: TubeletGrid, config: MultiblockConfig, random: RandomSource) -> TubeletGrid:
+def draw_block_size(
+    grid: TubeletGrid, config: MultiblockConfig, random: RandomSource
+) -> TubeletGrid:
     """Return a block of the configured area and a random aspect ratio, clipped to the grid."""
     area = int(grid.height * grid.width * config.spatial_scale)
     frames = max(1, int(grid.frames * config.temporal_scale))
@@ -169,7 +171,7 @@ def _block_size(grid: TubeletGrid, config: MultiblockConfig, random: RandomSourc
     )
 
 
-def _hidden_tokens(
+def draw_hidden_tokens(
     grid: TubeletGrid, block: TubeletGrid, num_blocks: int, random: RandomSource
 ) -> Bool[np.ndarray, " n"]:
     """Return True for tokens inside at least one block. Draw again until some token is visible."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from surgrec.errors import MixtureError
 from surgrec.manifest import SPLITS
 from surgrec.ranges import Range, check_ranges
+from surgrec.stream.cluster_policy import ClusterPolicy
 
 Weight: TypeAlias = Annotated[float, Range(0, 10**9)]
 Limit: TypeAlias = Annotated[float, Range(-(10**18), 10**18)]
@@ -77,6 +78,8 @@ class Mixture:
     duplicates: Literal["all", "one"] = "all"
     """Which clips of a duplicate group to draw: all, or those of the one video that shows most of
     it. `surgrec-shard dedup CORPUS --write true` finds the groups."""
+    clusters: ClusterPolicy = ClusterPolicy()
+    """Choice of clips by clusters of their features."""
     block: Annotated[int, Range(1, 10**7)] = 1024
     """Samples in a mixing block. The shares are exact in every block."""
     shuffle_block: Annotated[int, Range(1, 10**9)] = 256

@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64
 
 from surgrec.errors import MixtureError
 from surgrec.shards import Sample, Source
+from surgrec.stream._clusters import chosen_by_clusters
 from surgrec.stream._duplicates import without_duplicates
 from surgrec.stream._mixture import Mixture, level_columns, resolved_stages
 from surgrec.stream._order import Order
@@ -188,23 +189,24 @@ class Stream:
 def _admitted_rows(
     sources: dict[str, Source], mixture: Mixture
 ) -> dict[str, Int64[np.ndarray, " _"]]:
-    """Return the rows that the mixture admits, by source."""
+    """Return the rows that the mixture admits, by source; a repeated clip has several."""
     rows = {
         name: source.index.rows(
             splits=mixture.splits, min_duration_s=mixture.min_duration_s, limits=mixture.limits
         )
         for name, source in sources.items()
     }
-    if mixture.duplicates == "all":
-        return rows
-
-    # A source that no stage draws from must not keep the only copy.
+    # A source that no stage draws from must not keep the only copy, and needs no clusters.
     drawn = {
         name: rows[name]
         for name in rows
         if any(stage.weights.get(name, 1.0) > 0 for stage in resolved_stages(mixture))
     }
-    return {**rows, **without_duplicates(sources, drawn)}
+    if mixture.duplicates == "one":
+        drawn = without_duplicates(sources, drawn)
+    if mixture.clusters.policy != "off":
+        drawn = chosen_by_clusters(sources, drawn, mixture.clusters)
+    return {**rows, **drawn}
 
 
 def _stratify(
