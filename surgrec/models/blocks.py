@@ -1,7 +1,9 @@
 """The transformer block of encoder, predictor and decoder, and its initialization."""
 
 import math
+from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -9,6 +11,7 @@ from timm.layers.mlp import Mlp
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor, nn
 
+from surgrec.models._compilation import compiled
 from surgrec.models.activations import ActivationCheckpointing, checkpointed
 
 NORM_EPS = 1e-6
@@ -58,11 +61,28 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.mlp = Mlp(width, hidden_features=round(width * mlp_ratio))
         self.activation_checkpointing: ActivationCheckpointing = "none"
+        self.compiled: Callable[..., Tensor] | None = None
 
     def forward(
         self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Return the tokens after attention and MLP."""
+        if self.compiled is not None and self._is_in_step:
+            return self.compiled(self, tokens, rope)
+        return self._checkpointed(tokens, rope)
+
+    @property
+    def _is_in_step(self) -> bool:
+        """Whether this call is part of a training step, and not of a measurement.
+
+        A target encoder has no gradients in a step, and the trained modules have no other calls.
+        Measurements have other shapes, each of which would be compiled.
+        """
+        return self.training and self.norm1.weight.requires_grad == torch.is_grad_enabled()
+
+    def _checkpointed(
+        self, tokens: Float[Tensor, "b k d"], rope: Float[Tensor, "#b 1 k r"] | None
+    ) -> Float[Tensor, "b k d"]:
         return checkpointed(self._layers, self.activation_checkpointing, tokens, rope)
 
     def _layers(
@@ -81,6 +101,22 @@ def checkpoint_activations(module: nn.Module, kept: ActivationCheckpointing) -> 
     for block in module.modules():
         if isinstance(block, Block):
             block.activation_checkpointing = kept
+
+
+def compile_blocks(module: nn.Module, *, fixed_shapes: bool) -> None:
+    """Let torch compile the blocks of a module for the calls of training steps.
+
+    Results change by rounding only. Names of weights stay.
+
+    Args:
+        module: Contains the blocks.
+        fixed_shapes: Whether clips and tokens come in few shapes, for each of which a version is
+            compiled. Otherwise, one version serves all.
+    """
+    layers = compiled(Block._checkpointed, fixed_shapes=fixed_shapes)
+    for block in module.modules():
+        if isinstance(block, Block):
+            block.compiled = layers
 
 
 def init_linear(module: nn.Module) -> None:

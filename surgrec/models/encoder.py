@@ -182,11 +182,14 @@ class Encoder(nn.Module):
             rescale_blocks(self.blocks)
         self.modality_embed = modality_vector(config.width) if config.modality_embedding else None
 
-    def embed(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
+    def embed(
+        self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
+    ) -> Float[Tensor, "b k d"]:
         """Return the tokens before the first block. One call serves any number of masks.
 
         Args:
             clip: Normalized frames of the config's size.
+            index: Ids of the tokens to embed. None: all tokens.
 
         Raises:
             ConfigError: The clip has another size.
@@ -198,11 +201,11 @@ class Encoder(nn.Module):
                 f"but got {_times(tuple(clip.shape[2:]))}; set num_frames and crop_px to match"
             )
 
-        tokens: Float[Tensor, "b n d"] = self.patch_embed(clip)
+        tokens: Float[Tensor, "b k d"] = self.patch_embed(clip, index)
         if self.modality_embed is not None:
             tokens = tokens + self.modality_embed.type_as(tokens)
         if self.sinusoids is not None:
-            tokens = tokens + self.sinusoids().type_as(tokens)
+            tokens = tokens + self.sinusoids(index).type_as(tokens)
         return tokens
 
     def encode_levels(
@@ -214,10 +217,13 @@ class Encoder(nn.Module):
             tokens: From `embed`.
             index: Ids of the tokens to encode; the blocks see no other token. None: all tokens.
         """
-        rope = None if self.rope is None else self.rope(index)
-        if index is not None:
-            tokens = take_tokens(tokens, index)
+        return self._levels(tokens if index is None else take_tokens(tokens, index), index)
 
+    def _levels(
+        self, tokens: Float[Tensor, "b k d"], index: Int64[Tensor, "b k"] | None
+    ) -> Float[Tensor, "b k e"]:
+        """Return the outputs of all levels for tokens with these ids. None: all ids."""
+        rope = None if self.rope is None else self.rope(index)
         levels = self.config.levels
         outputs = []
         for number, block in enumerate(self.blocks):
@@ -234,13 +240,18 @@ class Encoder(nn.Module):
         self, tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Return the normalized output of the last block. Arguments as in `encode_levels`."""
-        return self.encode_levels(tokens, index)[..., -self.config.width :]
+        return self._last_level(self.encode_levels(tokens, index))
+
+    def _last_level(self, features: Float[Tensor, "b k e"]) -> Float[Tensor, "b k d"]:
+        # A slice is a view even if it is the whole tensor, and FSDP2 warns of views.
+        one_level = features.shape[-1] == self.config.width
+        return features if one_level else features[..., -self.config.width :]
 
     def forward(
         self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Return features of all tokens, or of the given ids, computed from these alone."""
-        return self.encode(self.embed(clip), index)
+        return self._last_level(self._levels(self.embed(clip, index), index))
 
 
 def blank_encoder(config: EncoderConfig) -> State:

@@ -220,9 +220,11 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], origin: str)
         CheckpointError: A tensor is missing, unknown, of another shape, or not finite. The error
             names it.
     """
-    check_shapes(tensors, module.state_dict(), origin)
+    state = module.state_dict()
+    check_shapes(tensors, state, origin)
     check_weights(tensors, origin)
-    module.load_state_dict(dict(tensors))
+    state.update(tensors)  # keeps the versions of its layers, which torch stores beside the tensors
+    module.load_state_dict(state)
 
 
 def check_shapes(tensors: State, expected: State, origin: str) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -30,8 +30,15 @@ class TubeletEmbedding(nn.Module):
         tubelet = (tubelet_size, patch_size, patch_size)
         self.proj = nn.Conv3d(num_channels, width, kernel_size=tubelet, stride=tubelet)
 
-    def forward(self, clip: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
-        """Return one token per tubelet, in the order of `TubeletGrid`'s token ids."""
+    def forward(
+        self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
+    ) -> Float[Tensor, "b k d"]:
+        """Return one token per tubelet, in the order of `TubeletGrid`'s token ids.
+
+        Args:
+            clip: Normalized frames.
+            index: Ids of the tubelets to embed; others cost nothing. None: all tubelets.
+        """
         # A matrix product instead of a convolution: cuDNN has no fast bf16 kernel for a Conv3d
         # whose stride equals its kernel (huggingface/transformers#45750), and the product is
         # deterministic.
@@ -39,6 +46,8 @@ class TubeletEmbedding(nn.Module):
         pixels = rearrange(
             clip, "b c (t i) (h j) (w k) -> b (t h w) (c i j k)", i=frames, j=height, k=width
         )
+        if index is not None:
+            pixels = take_tokens(pixels, index)
         return F.linear(
             pixels, rearrange(self.proj.weight, "d c i j k -> d (c i j k)"), self.proj.bias
         )
@@ -57,7 +66,12 @@ def take_tokens(
     tokens: Float[Tensor, "b n d"], index: Int64[Tensor, "b k"]
 ) -> Float[Tensor, "b k d"]:
     """Return the tokens with the given ids; each row has its own ids."""
-    return torch.gather(tokens, 1, repeat(index, "b k -> b k d", d=tokens.shape[-1]))
+    # Whole rows are copied at once. On a CPU, a gather finds each of their values by itself.
+    num_clips, num_tokens, _ = tokens.shape
+    first = torch.arange(num_clips, device=index.device) * num_tokens
+    rows = rearrange(index + rearrange(first, "b -> b 1"), "b k -> (b k)")
+    taken = rearrange(tokens, "b n d -> (b n) d").index_select(0, rows)
+    return rearrange(taken, "(b k) d -> b k d", b=num_clips)
 
 
 def ids_on_device(index: Int64[np.ndarray, "b k"], device: torch.device) -> Int64[Tensor, "b k"]:

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
-from einops import rearrange
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
+from surgrec.objectives._nearest import nearest_tokens
 from surgrec.ranges import Range, check_ranges
 
 
@@ -68,26 +67,5 @@ def nearness(
 
     Source: V-JEPA 2.1's published code, `weight_distance_loss`.
     """
-    is_target = torch.zeros(
-        len(target_index), grid.num_tokens, dtype=torch.bool, device=target_index.device
-    )
-    is_target = is_target.scatter(1, target_index, True)
-    is_target = rearrange(is_target, "b (t h w) -> b t h w", t=grid.frames, h=grid.height)
-
-    squared = rearrange(squared_distances(is_target), "b t h w -> b (t h w)")
-    return squared.gather(1, context_index) ** -0.25
-
-
-def squared_distances(is_target: Bool[Tensor, "b t h w"]) -> Float32[Tensor, "b t h w"]:
-    """Return the exact squared distance from every tubelet to the nearest target.
-
-    Infinite for clips without targets. The minimum is taken axis by axis, which avoids a matrix of
-    all pairs.
-    """
-    squared = torch.where(is_target, 0.0, torch.inf)
-    for axis in (1, 2, 3):
-        indices = torch.arange(squared.shape[axis], device=squared.device)
-        gaps = (rearrange(indices, "i -> i 1") - indices) ** 2
-        sums = rearrange(squared.movedim(axis, -1), "... j -> ... 1 j") + gaps
-        squared = sums.amin(dim=-1).movedim(-1, axis)
-    return squared
+    squared, _ = nearest_tokens(grid, context_index, target_index)
+    return squared**-0.25

@@ -26,7 +26,8 @@ from surgrec.models import Encoder, EncoderConfig, Predictor, PredictorConfig, S
 from surgrec.models.predictor import fit_mask_tokens
 from surgrec.models.tokens import ids_on_device, take_tokens
 from surgrec.objectives._context_loss import ContextLossConfig, context_weight, nearness
-from surgrec.objectives._flops import block_flops, embedding_flops
+from surgrec.objectives._flops import jepa_flops_per_clip
+from surgrec.objectives._nearest import nearest_tokens
 from surgrec.objectives._objective import HeadWeights, Objective
 from surgrec.ranges import Range, check_ranges
 
@@ -93,6 +94,7 @@ class JepaObjective(nn.Module, Objective):
     def __init__(self, encoder: Encoder, config: JepaObjectiveConfig) -> None:
         super().__init__()
         self.context = config.context
+        self._has_fixed_shapes = all(mask.lengths for mask in config.masks)
         self.encoder = encoder
         self.predictor = Predictor(
             config.predictor, encoder.config, num_mask_configs=len(config.masks)
@@ -136,6 +138,11 @@ class JepaObjective(nn.Module, Objective):
         """The predictor."""
         return self.predictor
 
+    @property
+    def has_fixed_shapes(self) -> bool:
+        """Whether every mask configuration has `lengths`."""
+        return self._has_fixed_shapes
+
     def head_options(self) -> Mapping[str, int]:
         """Return heads and depth of the predictor. See `Objective.head_options`."""
         config = self.predictor.config
@@ -172,19 +179,20 @@ class JepaObjective(nn.Module, Objective):
 
     @torch.no_grad()
     def diagnostics(
-        self, targets: Float[Tensor, "b n e"], masks: Sequence[GroupMasks]
+        self, targets: Float[Tensor, "b n e"], masks: Sequence[GroupMasks], step: int = 0
     ) -> dict[str, float]:
-        """Return numbers of tokens, and the losses of two predictors that see no clip.
+        """Return numbers of tokens, and the losses of three trivial predictors.
 
         `context_tokens` and `target_tokens` are means per clip and mask configuration.
-        `zero_baseline_loss` is that of predicting zero, `mean_baseline_loss` that of predicting the
-        mean target, both over all tokens of these clips. The loss of a predictor that learns is
-        below the second one. With a loss on visible tubelets, the losses cannot be compared, so the
-        baselines are left out.
+        `zero_baseline_loss` is the loss of predicting zero, `mean_baseline_loss` that of predicting
+        the mean target of these clips, and `copy_baseline_loss` that of copying the target of the
+        nearest visible tubelet. They are computed as the loss itself. A predictor that learns is
+        below the second one; one that knows more than its surroundings is below the third.
 
         Args:
             targets: From `target_features`.
             masks: From `jepa_masks`, for the same clips.
+            step: Step of the run. It sets the weight of the context loss.
         """
         kept = np.average(
             [
@@ -194,17 +202,40 @@ class JepaObjective(nn.Module, Objective):
             axis=0,
             weights=[group.rows.stop - group.rows.start for group in masks],
         ).mean(axis=0)
-        numbers = {"context_tokens": float(kept[0]), "target_tokens": float(kept[1])}
-        if self.context is not None:
-            return numbers
-
-        width = self.encoder.config.width
-        levels = rearrange(targets.float(), "b n (level d) -> (b n) level d", d=width)
-        normalized = F.layer_norm(levels, (width,))
-        return numbers | {
-            "zero_baseline_loss": float(normalized.abs().mean()),
-            "mean_baseline_loss": float((normalized - normalized.mean(dim=0)).abs().mean()),
+        losses = self._trivial_losses(targets, masks, step)
+        return {
+            "context_tokens": float(kept[0]),
+            "target_tokens": float(kept[1]),
+            "zero_baseline_loss": losses[0],
+            "mean_baseline_loss": losses[1],
+            "copy_baseline_loss": losses[2],
         }
+
+    def _trivial_losses(
+        self, targets: Float[Tensor, "b n e"], masks: Sequence[GroupMasks], step: int
+    ) -> list[float]:
+        """Return the losses of predicting zero, the mean, and the nearest visible tubelet."""
+        sums = [self._normalized(targets[group.rows]).sum(dim=(0, 1)) for group in masks]
+        mean = torch.stack(sums).sum(dim=0) / targets[..., 0].numel()
+
+        losses = []
+        for group in masks:
+            own = targets[group.rows]
+            for mask in group.masks:
+                context_index = ids_on_device(mask.context_index, own.device)
+                target_index = ids_on_device(mask.target_index, own.device)
+                _, nearest = nearest_tokens(self.encoder.config.grid, target_index, context_index)
+
+                # Predictions of hidden tubelets and of visible ones, which copying finds exactly.
+                copied = self._normalized(take_tokens(own, nearest))
+                visible = self._normalized(take_tokens(own, context_index))
+                trivial = ((torch.zeros_like(mean),) * 2, (mean, mean), (copied, visible))
+                per_predictor = [
+                    self._errors_per_clip(*each, own, context_index, target_index, step)
+                    for each in trivial
+                ]
+                losses.append(torch.stack(per_predictor) / len(group.masks))
+        return (torch.cat(losses, dim=1).sum(dim=1) / len(targets)).tolist()
 
     def _clip_losses(
         self,
@@ -219,42 +250,53 @@ class JepaObjective(nn.Module, Objective):
         target_index = ids_on_device(masks.target_index, tokens.device)
         context = self.encoder.encode_levels(tokens, context_index)
 
+        visible = None
         if self.context is None:
-            predictions = self.predictor(context, context_index, target_index, mask_config)
-            return _per_clip(self._errors(predictions, targets, target_index))
+            hidden = self.predictor(context, context_index, target_index, mask_config)
+        else:
+            hidden, visible = self.predictor.predict_with_context(
+                context, context_index, target_index, mask_config
+            )
+        return self._errors_per_clip(hidden, visible, targets, context_index, target_index, step)
+
+    def _errors_per_clip(
+        self,
+        hidden: Float[Tensor, "... e"],
+        visible: Float[Tensor, "... e"] | None,
+        targets: Float[Tensor, "b n e"],
+        context_index: Int64[Tensor, "b k"],
+        target_index: Int64[Tensor, "b m"],
+        step: int,
+    ) -> Float[Tensor, " b"]:
+        """Return the loss of each clip for predictions of its hidden and its visible tubelets."""
+        hidden_loss = _per_clip(self._errors(hidden, targets, target_index))
+        if self.context is None or visible is None:
+            return hidden_loss
 
         # V-JEPA 2.1: visible tubelets count too, less the farther they are from hidden ones.
-        predictions, visible = self.predictor.predict_with_context(
-            context, context_index, target_index, mask_config
-        )
         context_errors = self._errors(visible, targets, context_index)
         if self.context.by_distance:
             near = nearness(self.encoder.config.grid, context_index, target_index)
             context_errors = context_errors * rearrange(near, "b k -> b k 1")
-
-        hidden_loss = _per_clip(self._errors(predictions, targets, target_index))
         return hidden_loss + context_weight(self.context, step) * _per_clip(context_errors)
 
     def _errors(
         self,
-        predictions: Float[Tensor, "b k e"],
+        predictions: Float[Tensor, "... e"],
         targets: Float[Tensor, "b n e"],
         index: Int64[Tensor, "b k"],
     ) -> Float32[Tensor, "b k e"]:
-        """Return distances of predictions from the targets with these ids.
-
-        Each level of the targets is normalized separately.
-        """
+        """Return distances of predictions from the normalized targets with these ids."""
         # Gather before the norm: a third to a half of the targets is not needed.
-        gathered = rearrange(
-            take_tokens(targets, index).float(),
-            "b k (level d) -> b k level d",
-            d=self.encoder.config.width,
+        return (predictions.float() - self._normalized(take_tokens(targets, index))).abs()
+
+    def _normalized(self, targets: Float[Tensor, "b k e"]) -> Float32[Tensor, "b k e"]:
+        """Return targets with a layer norm without weights, each level separately."""
+        levels = rearrange(
+            targets.float(), "b k (level d) -> b k level d", d=self.encoder.config.width
         )
-        normalized = rearrange(
-            F.layer_norm(gathered, gathered.shape[-1:]), "b k level d -> b k (level d)"
-        )
-        return (predictions.float() - normalized).abs()
+        normalized = F.layer_norm(levels, levels.shape[-1:])
+        return rearrange(normalized, "b k level d -> b k (level d)")
 
 
 def _per_clip(errors: Float32[Tensor, "b k e"]) -> Float32[Tensor, " b"]:
@@ -290,38 +332,3 @@ def target_features(
 ) -> Float[Tensor, "b n e"]:
     """Return the predictor's targets: features of all tokens and levels, without gradient."""
     return target_encoder.encode_levels(target_encoder.embed(clips))
-
-
-def jepa_flops_per_clip(
-    encoder: EncoderConfig, predictor: PredictorConfig, kept_tokens: Sequence[tuple[int, int]]
-) -> float:
-    """Return the floating-point operations of one JEPA training step, per clip.
-
-    A backward pass costs two forward passes. The backward pass of the tubelet embedding costs one,
-    since pixels need no gradient. The target encoder runs forward only.
-
-    Args:
-        encoder: Config of the encoder.
-        predictor: Config of the predictor.
-        kept_tokens: Numbers of context and target tokens, for each mask configuration.
-    """
-    embedding = embedding_flops(encoder)
-    target_encoder = embedding + block_flops(encoder, encoder.grid.num_tokens)
-
-    # Forward pass of the context encoder and the predictor, for each mask configuration.
-    trained = 0.0
-    for num_context, num_target in kept_tokens:
-        trained += block_flops(encoder, num_context)
-        trained += block_flops(predictor, num_context + num_target)
-        trained += 2 * num_context * _input_weights(encoder, predictor)
-        num_predicted = num_target + (num_context if predictor.context_head else 0)
-        trained += 2 * num_predicted * predictor.width * encoder.width * max(1, len(encoder.levels))
-
-    return target_encoder + 2 * embedding + 3 * trained
-
-
-def _input_weights(encoder: EncoderConfig, predictor: PredictorConfig) -> int:
-    """Return the number of weights between the encoder's features and the predictor's tokens."""
-    num_levels = len(encoder.levels)
-    merged = num_levels * encoder.width**2 if num_levels > 1 else 0
-    return merged + encoder.width * predictor.width

@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from surgrec.masks import Masks, TubeletGrid, tube_masks
 from surgrec.models import Decoder, DecoderConfig, Encoder, EncoderConfig, State
 from surgrec.models.tokens import ids_on_device, take_tokens
-from surgrec.normalize import denormalize
-from surgrec.objectives._flops import block_flops, embedding_flops, tubelet_values
+from surgrec.normalize import RGB_STD
+from surgrec.objectives._flops import mae_flops_per_clip
+from surgrec.objectives._nearest import nearest_tokens
 from surgrec.objectives._objective import HeadWeights, Objective
 from surgrec.ranges import Range, check_ranges
 
 _EPS = 1e-6
 """Added to a tubelet's standard deviation, so that a flat tubelet does not divide by zero."""
+_CLIPS_AT_ONCE = 8
+"""Clips whose pixels are compared at once in diagnostics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +108,34 @@ class MaeObjective(nn.Module, Objective):
         )
         return predictions
 
-    @staticmethod
-    def diagnostics(losses: MaeLosses, masks: Masks) -> dict[str, float]:
-        """Return the loss of predicting each tubelet's mean color, and numbers of tokens.
+    @torch.no_grad()
+    def diagnostics(
+        self, losses: MaeLosses, clips: Float[Tensor, "b c t h w"], masks: Masks
+    ) -> dict[str, float]:
+        """Return the losses of two trivial predictors, and numbers of tokens.
+
+        `mean_baseline_loss` is the loss of predicting each tubelet's mean color, and
+        `copy_baseline_loss` that of copying the normalized pixels of the nearest visible tubelet.
 
         Args:
             losses: Of the clips.
+            clips: Normalized frames.
             masks: From `mae_masks`, for the same clips.
         """
+        context_index = ids_on_device(masks.context_index, clips.device)
+        target_index = ids_on_device(masks.target_index, clips.device)
+        _, nearest = nearest_tokens(self.encoder.config.grid, target_index, context_index)
+
+        # A few clips at a time: their pixels in float32 would fill the memory of a large batch.
+        copies = 0.0
+        for begin in range(0, len(clips), _CLIPS_AT_ONCE):
+            rows = slice(begin, begin + _CLIPS_AT_ONCE)
+            pixels = pixel_targets(clips[rows], self.encoder.config)
+            errors = take_tokens(pixels, nearest[rows]) - take_tokens(pixels, target_index[rows])
+            copies += float(errors.square().mean()) * len(pixels)
         return {
             "mean_baseline_loss": float(losses["mean_baseline_loss"]),
+            "copy_baseline_loss": copies / len(clips),
             "context_tokens": float(masks.context_index.shape[1]),
             "target_tokens": float(masks.target_index.shape[1]),
         }
@@ -123,6 +144,11 @@ class MaeObjective(nn.Module, Objective):
     def head(self) -> Decoder:
         """The decoder."""
         return self.decoder
+
+    @property
+    def has_fixed_shapes(self) -> bool:
+        """True: all tube masks of a run have the same lengths."""
+        return True
 
     def head_options(self) -> Mapping[str, int]:
         """Return heads and depth of the decoder. See `Objective.head_options`."""
@@ -174,16 +200,19 @@ def pixel_targets(
     arXiv:2111.06377, section 4.1.
     """
     pixels = rearrange(
-        denormalize(clips),
-        "b c (t i) (h j) (w k) -> b (t h w) (i j k) c",
+        clips.float(),
+        "b c (t i) (h j) (w k) -> b (t h w) c (i j k)",
         i=encoder.tubelet_size,
         j=encoder.patch_size,
         k=encoder.patch_size,
     )
 
-    spread, center = torch.std_mean(pixels, dim=2, keepdim=True)
+    # The scale of the model's input cancels, but for the epsilon, which belongs to [0, 1].
+    spread, center = torch.std_mean(pixels, dim=3, keepdim=True)
+    for channel, std in enumerate(RGB_STD):
+        spread[:, :, channel] += _EPS / std
     normalized: Float32[Tensor, "b n p"] = rearrange(
-        (pixels - center) / (spread + _EPS), "b n p c -> b n (p c)"
+        (pixels - center) / spread, "b n c p -> b n (p c)"
     )
 
     return normalized
@@ -214,29 +243,3 @@ def mae_masks(
         decoder_ratio=config.decoder_mask_ratio,
         views=views,
     )
-
-
-def mae_flops_per_clip(
-    encoder: EncoderConfig,
-    decoder: DecoderConfig,
-    num_visible: int,
-    num_targets: int,
-    num_unscored: int = 0,
-) -> float:
-    """Return the floating-point operations of one MAE training step, per clip.
-
-    A backward pass costs two forward passes. The backward pass of the tubelet embedding costs one,
-    since pixels need no gradient.
-
-    Args:
-        encoder: Config of the encoder.
-        decoder: Config of the decoder.
-        num_visible: Tokens that the encoder sees; the decoder sees them too.
-        num_targets: Tokens that are predicted.
-        num_unscored: Mask tokens without a prediction.
-    """
-    num_decoded = num_visible + num_targets + num_unscored
-    trained = block_flops(encoder, num_visible) + block_flops(decoder, num_decoded)
-    trained += 2 * num_visible * encoder.width * decoder.width  # encoder to decoder
-    trained += 2 * num_targets * decoder.width * tubelet_values(encoder)  # decoder to pixels
-    return 2 * embedding_flops(encoder) + 3 * trained

@@ -40,6 +40,11 @@ class Objective(Protocol):
     def head(self) -> nn.Module:
         """The network that is trained with the encoder."""
 
+    @property
+    def has_fixed_shapes(self) -> bool:
+        """Whether the masks of a run have few lengths, so that each can be compiled by itself."""
+        return False
+
     def head_options(self) -> Mapping[str, int]:
         """Return the sizes of the head that external files do not store.
 

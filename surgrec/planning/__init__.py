@@ -1,6 +1,5 @@
 """What a run needs of its machine: memory, time, processor cores and disk."""
 
-from surgrec.planning._gpus import GPUS, Gpu
 from surgrec.planning._options import PlanOptions
 from surgrec.planning._run_plan import Fit, RunPlan, plan_run
 from surgrec.planning._step_memory import (
@@ -10,6 +9,7 @@ from surgrec.planning._step_memory import (
     static_memory_of,
     step_memory,
 )
+from surgrec.training.gpus import GPUS, Gpu
 
 __all__ = [
     "GPUS",

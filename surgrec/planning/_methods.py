@@ -4,7 +4,7 @@ A new objective gets a branch here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from surgrec.errors import ConfigError
-from surgrec.masks import GroupMasks
+from surgrec.masks import GroupMasks, Masks, heaviest_lengths
 from surgrec.models import Encoder, EncoderConfig
 from surgrec.objectives import (
     JepaObjective,
@@ -27,7 +27,7 @@ from surgrec.objectives import (
 from surgrec.training import RunConfig, ema_copy
 
 _GROUPS = 100
-"""Mask groups among which the heaviest one is looked for."""
+"""Mask groups over which the operations of a step are averaged."""
 _MAE_SAMPLES = 8
 """Samples of a part that is measured. All MAE masks of a run have the same lengths."""
 
@@ -56,7 +56,7 @@ class Method:
 def method_of(config: RunConfig, samples: int) -> Method:
     """Build the modules of a run and choose a part to measure, of `samples` samples or fewer.
 
-    The part of a JEPA is the heaviest of the first hundred mask groups.
+    The part of a JEPA has masks of the greatest lengths that its run meets (`heaviest_lengths`).
 
     Args:
         config: The recipe's config.
@@ -76,16 +76,7 @@ def method_of(config: RunConfig, samples: int) -> Method:
 def _jepa(config: RunConfig, options: JepaObjectiveConfig, samples: int) -> Method:
     encoder = Encoder(config.encoder)
     objective, target = JepaObjective(encoder, options), ema_copy(encoder)
-    grid, size = config.encoder.grid, options.mask_group
-
-    groups, heaviest = _mask_groups(config.encoder, options, config.seed)
-    part = jepa_masks(
-        options,
-        grid,
-        seed=config.seed,
-        positions=np.arange(heaviest * size, heaviest * size + samples),
-    )
-    masks = [replace(group, rows=slice(0, samples)) for group in part]
+    masks = [_heaviest_group(config.encoder, options, samples)]
 
     def loss(clips: Tensor) -> Tensor:
         targets = target_features(target, clips)
@@ -98,31 +89,42 @@ def _jepa(config: RunConfig, options: JepaObjectiveConfig, samples: int) -> Meth
         target=target,
         clips=samples,
         loss=loss,
-        flops_per_clip=objective.flops(groups) / (_GROUPS * size),
+        flops_per_clip=objective.flops(_mask_groups(config.encoder, options, config.seed))
+        / (_GROUPS * options.mask_group),
     )
 
 
 @cache
 def _mask_groups(
     encoder: EncoderConfig, options: JepaObjectiveConfig, seed: int
-) -> tuple[list[GroupMasks], int]:
-    """Return the first mask groups, and the number of the heaviest.
-
-    Its tokens pass through most channels and blocks.
-    """
+) -> list[GroupMasks]:
+    """Return the first mask groups of a run."""
     positions = np.arange(_GROUPS * options.mask_group)
-    groups = jepa_masks(options, encoder.grid, seed=seed, positions=positions)
-    heaviest = max(range(len(groups)), key=lambda number: _weight(encoder, options, groups[number]))
-    return groups, heaviest
+    return jepa_masks(options, encoder.grid, seed=seed, positions=positions)
 
 
-def _weight(encoder: EncoderConfig, options: JepaObjectiveConfig, group: GroupMasks) -> int:
-    predictor = options.predictor
-    context: int = sum(mask.context_index.shape[1] for mask in group.masks)
-    hidden: int = sum(mask.target_index.shape[1] for mask in group.masks)
-    encoded: int = context * encoder.width * encoder.depth
-    predicted: int = (context + hidden) * predictor.width * predictor.depth
-    return encoded + predicted
+@cache
+def _heaviest_group(
+    encoder: EncoderConfig, options: JepaObjectiveConfig, samples: int
+) -> GroupMasks:
+    """Return masks of the greatest lengths, for this many clips. Their ids are arbitrary.
+
+    The cost of a token is the number of channels and blocks that it passes through.
+    """
+    predicted = float(options.predictor.width * options.predictor.depth)
+    lengths = heaviest_lengths(
+        encoder.grid,
+        options.masks,
+        mask_group=options.mask_group,
+        context_cost=encoder.width * encoder.depth + predicted,
+        target_cost=predicted,
+    )
+    ids = np.tile(np.arange(encoder.grid.num_tokens), (samples, 1))
+    masks = tuple(
+        Masks(context_index=ids[:, :context], target_index=ids[:, context : context + target])
+        for context, target in lengths
+    )
+    return GroupMasks(rows=slice(0, samples), masks=masks)
 
 
 def _mae(config: RunConfig, options: MaeObjectiveConfig, samples: int) -> Method:

@@ -17,7 +17,8 @@ class PlanOptions:
     gpus: Annotated[int, Range(1, 100_000)] = 8
     """Number of GPUs, one process each."""
     gpu: str = "h100-80"
-    """Kind of GPU: h200-141, h100-80, a100-80, a100-40, l40s-48, 4090-24, 3090-24 or v100-32."""
+    """Kind of GPU: h200-141, h100-80, a100-80, a100-40, l40s-48, a40-48, 4090-24, 3090-24 or
+    v100-32."""
     mfu: Annotated[float, Range(0, 1, above=True)] = 0.4
     """Share of the peak rate that a step reaches. 0.4 is an assumption, as in the costs of the
     configs; V-JEPA 2's own code reached 0.27 on A100 (EchoJEPA)."""

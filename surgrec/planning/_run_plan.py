@@ -16,10 +16,10 @@ from surgrec.clips.loader_memory import (
 )
 from surgrec.errors import ConfigError
 from surgrec.models.activations import ActivationCheckpointing
-from surgrec.planning._gpus import GIB, GPUS, Gpu
 from surgrec.planning._methods import method_of
 from surgrec.planning._step_memory import StaticMemory, StepMemory, static_memory, step_memory
 from surgrec.training import RunConfig, Sharding
+from surgrec.training.gpus import GIB, GPUS, Gpu
 
 MODES: tuple[ActivationCheckpointing, ...] = ("none", "selective", "full")
 """Kinds of activation checkpointing, from the fastest to the smallest."""
@@ -88,6 +88,11 @@ class RunPlan:
     """Assumed share of the peak rate."""
     checkpoint: int
     """Size of one checkpoint."""
+    host_start: int
+    """Host memory of each process while its network is built: weights, and those of `init_from`."""
+    host_save: int
+    """Host memory of the main process from its first save on: a copy of the whole state. With
+    sharding, the state is gathered there, one tensor at a time."""
     flags: list[str]
     """Options to add to the command, as words."""
 
@@ -129,7 +134,8 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
     peak_flops = device.peak_flops(config.precision)
     assert peak_flops is not None
     samples_per_s = gpus * mfu * peak_flops / flops_per_sample
-    loader, memory_gb = _loader(config, samples, views)
+    loader, memory_gb = _loader(config, samples, views, placement.accumulation)
+    checkpoint = whole.parameters + whole.moments + whole.target
 
     return RunPlan(
         gpu=gpu,
@@ -150,7 +156,9 @@ def plan_run(config: RunConfig, *, gpu: str, gpus: int, mfu: float) -> RunPlan:
         cores=_cores(config, samples_per_s),
         days=config.positions / samples_per_s / 86_400,
         mfu=mfu,
-        checkpoint=whole.parameters + whole.moments + whole.target,
+        checkpoint=checkpoint,
+        host_start=whole.parameters * (1 if config.init_from is None else 2),
+        host_save=checkpoint,
         flags=_flags(config, placement, memory_gb),
     )
 
@@ -191,7 +199,9 @@ def _place(
             for mode, memory in memories.items()
         ]
         chosen = _choose(fits, samples, config)
-        accumulation = max(config.accumulation, math.ceil(samples / max(chosen.largest, 1)))
+        accumulation = _parts(config, samples, chosen.largest)
+        if static.start > usable:
+            continue
         if chosen.largest and (accumulation == 1 or static.gradients == whole.gradients):
             break
     else:
@@ -205,7 +215,26 @@ def _place(
     return _Placement(static=static, fits=fits, chosen=chosen, accumulation=accumulation)
 
 
-def _loader(config: RunConfig, samples: int, views: int) -> tuple[LoaderMemory, float | None]:
+def _parts(config: RunConfig, samples: int, largest: int) -> int:
+    """Return the parts of a step: those of the config if they fit, or else the fewest that fit.
+
+    Parts that keep mask groups whole, or divide each alone, are preferred if they have at least
+    half the samples: a group that lies in two parts costs each part its own, smaller passes.
+    """
+    fewest = max(config.accumulation, math.ceil(samples / max(largest, 1)))
+    group: int | None = getattr(getattr(config, "objective", None), "mask_group", None)
+    if fewest == config.accumulation or group is None:
+        return fewest
+    for count in range(fewest, min(2 * fewest, samples) + 1):
+        size, rest = divmod(samples, count)
+        if not rest and (size % group == 0 or group % size == 0):
+            return count
+    return fewest
+
+
+def _loader(
+    config: RunConfig, samples: int, views: int, accumulation: int
+) -> tuple[LoaderMemory, float | None]:
     """Return the host memory of a loader, and the `loader.memory_gb` that it needs, if another."""
     batch = RankBatch(
         samples=samples,
@@ -213,6 +242,7 @@ def _loader(config: RunConfig, samples: int, views: int) -> tuple[LoaderMemory, 
         num_frames=config.encoder.num_frames,
         augment=config.augment,
         stored=DEFAULT_STORED,
+        parts=accumulation,
     )
     return least_memory(with_most_workers(config.loader), batch, pinned=True)
 
@@ -228,8 +258,8 @@ def _gpu(name: str, config: RunConfig) -> Gpu:
         raise ConfigError(f"gpu is {name!r}, which is unknown; give one of {', '.join(GPUS)}")
     if GPUS[name].peak_flops(config.precision) is None:
         raise ConfigError(
-            f"{name} has no {config.precision}, the precision of the run; give --precision no, or "
-            "another --gpu"
+            f"{name} has no {config.precision}, the precision of the run; give --precision fp16 or "
+            "no, or another --gpu"
         )
     return GPUS[name]
 
@@ -259,11 +289,19 @@ def _room(fit: Fit) -> tuple[int, float]:
 
 
 def _too_large(gpu: str, static: StaticMemory, best: Fit, views: int) -> str:
-    needed = static.total + best.memory.peak(views)
+    step = static.total + best.memory.peak(views)
+    needed = max(step, static.start)
     larger = [name for name, other in GPUS.items() if other.usable_bytes >= needed]
+    if static.start > GPUS[gpu].usable_bytes:
+        remedy = f"give --gpu {larger[-1]}, or" if larger else "give"
+        return (
+            f"a process needs {static.start / GIB:.1f} GiB at its start, before its weights are "
+            f"divided, but a {gpu} has {GPUS[gpu].usable_bytes / GIB:.1f} for tensors; {remedy} "
+            "a smaller encoder"
+        )
     remedy = f"give --gpu {larger[-1]}" if larger else "give more --gpus"
     return (
-        f"one sample needs {needed / GIB:.1f} GiB with activation_checkpointing "
+        f"one sample needs {step / GIB:.1f} GiB with activation_checkpointing "
         f"{best.checkpointing}, of which {static.total / GIB:.1f} are weights, gradients and "
         f"moments, but a {gpu} has {GPUS[gpu].usable_bytes / GIB:.1f} for tensors; {remedy}, or "
         "a smaller encoder or clip"

@@ -41,10 +41,12 @@ class StaticMemory:
     """Trained weights outside the blocks, a part of `parameters`."""
     gathered: int = 0
     """With sharding: whole weights and gradients of what computes."""
+    start: int = 0
+    """With sharding: the most memory before the first step, while whole weights are divided."""
 
     @property
     def total(self) -> int:
-        """Sum of all parts."""
+        """Sum of all parts during a step."""
         return (
             self.parameters
             + self.gradients
@@ -60,12 +62,19 @@ class StaticMemory:
         A block computes while the next one is gathered. Its gradients exist whole, and once more
         for their exchange. Weights outside the blocks stay gathered during a pass.
 
+        At the start, a rank has whole weights, and divides them module by module. Those of the
+        optimizer stay whole until its moments are divided, one whole tensor at a time.
+
         Args:
             gpus: Number of ranks.
             in_parts: Whether a step has several parts, so that gradients add up undivided.
         """
+        shares = math.ceil((self.parameters + self.target) / gpus)
+        divided = self.parameters + self.target + math.ceil(self.parameters / gpus)
+        placed = self.parameters + shares + math.ceil(self.moments / gpus)
         return replace(
             self,
+            start=self.buffers + max(divided, placed) + max(self.block, self.rest),
             parameters=math.ceil(self.parameters / gpus),
             gradients=self.gradients if in_parts else math.ceil(self.gradients / gpus),
             moments=math.ceil(self.moments / gpus),
@@ -134,7 +143,7 @@ def cuda_step_bytes(
     torch.cuda.reset_peak_memory_stats()
     for _ in range(2):
         clips = torch.zeros(_shape(config, method), device="cuda")
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=config.precision != "no"):
             loss = method.loss(clips)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -180,7 +189,7 @@ def step_memory(
 
 
 def _counted(config: RunConfig, method: Method, weights: list[Tensor]) -> StepMemory:
-    is_bf16 = config.precision == "bf16"
+    is_bf16 = config.precision != "no"  # fp16 takes as many bytes
 
     with LiveBytes(weights) as memory:
         clips = torch.zeros(_shape(config, method))

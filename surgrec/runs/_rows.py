@@ -49,6 +49,7 @@ class MetricsRow(ConsumedRow):
     clips_per_s: float
     mfu: NotRequired[float | None]
     mean_baseline_loss: NotRequired[float | None]
+    copy_baseline_loss: NotRequired[float | None]
     token_std: NotRequired[float | None]
     rankme: NotRequired[float | None]
     between_clip_variance: NotRequired[float | None]
@@ -82,6 +83,7 @@ class AlarmRow(Row):
 
     kind: str
     text: str
+    rank: NotRequired[int]
 
 
 class QuarantineRow(Row):

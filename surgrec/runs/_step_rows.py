@@ -1,9 +1,10 @@
 """Rows of metrics.jsonl and samples.jsonl, computed from the reports of all ranks."""
 
 import hashlib
+import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,12 +39,19 @@ class StepReport:
     """Whether all ranks skipped the update, since a loss or the gradient was not finite."""
 
 
-def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict[str, Any]:
+def step_row(
+    reports: Sequence[StepReport],
+    *,
+    peak_flops: float | None,
+    newest_waits: Sequence[Collection[float]] = (),
+) -> dict[str, Any]:
     """Return one row of metrics.jsonl.
 
     Args:
         reports: The same step on every rank, in the order of the ranks.
         peak_flops: Peak of one device in FLOP/s; None if it is unknown.
+        newest_waits: Seconds that each rank waited for the loader in the newest steps, for the
+            columns about their 99th percentile; empty for a row without them.
     """
     losses = [loss for report in reports for loss in report.losses]
     sources = [source for report in reports for source in report.sources]
@@ -69,6 +77,7 @@ def step_row(reports: Sequence[StepReport], *, peak_flops: float | None) -> dict
         "data_wait_s": max(waits),
         "data_wait_median_s": statistics.median(waits),
         "data_wait_rank": waits.index(max(waits)),
+        **(_wait_tail(newest_waits) if newest_waits else {}),
         "step_s": step_s,
         "clips_per_s": sum(report.clips for report in reports) / step_s,
         "flops_per_s": flops / step_s,
@@ -100,3 +109,12 @@ def sample_rows(reports: Sequence[StepReport]) -> list[dict[str, Any]]:
 
 def _digest(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode("ascii")).hexdigest()[:16]
+
+
+def _wait_tail(waits: Sequence[Collection[float]]) -> dict[str, Any]:
+    """Return columns about the slowest loads of each rank.
+
+    A step waits for its slowest rank, so rare slow loads of many ranks cost much.
+    """
+    p99 = [sorted(each)[math.ceil(0.99 * len(each)) - 1] for each in waits]
+    return {"data_wait_p99_s": max(p99), "data_wait_p99_by_rank_s": p99}

@@ -6,7 +6,7 @@ Everything is a pure function of rows, so an alarm can be read back from the fil
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -19,10 +19,11 @@ KEPT_ROWS = 400
 
 COLLAPSE_SHARE = 0.25
 """A spread or rank of the targets below this share of its highest value is a collapse. Basis:
-benchmarks/alarms.py. With gradients in the target, both fell below a tenth within 200 steps; in a
-healthy run, both stayed above a third for 1,000 steps."""
-_DIAGNOSED = 5
-"""Newest diagnostics whose median is compared, so that a single batch raises no alarm."""
+benchmarks/alarms.py. With gradients in the target, both fell below a sixth within 300 steps; in
+healthy runs of two JEPAs, both stayed above 0.4 for 1,000 steps."""
+_DIAGNOSED = 3
+"""Newest diagnostics whose median is compared, so that a single batch raises no alarm. They are of
+20 steps or more each; a median of more of them would not see the state before a quick collapse."""
 
 BASELINE_SHARE = 1.0
 """A loss of at least this share of the loss of predicting the mean is no learning."""
@@ -48,6 +49,9 @@ DRIFT_COSINE = 0.9
 """Features below this mean cosine with those of the initial weights have drifted. Basis: a surgical
 continued pretraining fell from 1.0 to 0.84 and lost downstream."""
 
+REARM_STEPS = 1000
+"""Steps without the sign of an alarm after which it is given again."""
+
 _RECENT = 100
 
 
@@ -58,23 +62,52 @@ class Alarm:
     step: int
     """Steps done when it was seen."""
     kind: AlarmKind
-    """Its kind; a run gives one alarm of each."""
+    """Its kind."""
     text: str
     """One sentence: the finding and what to try."""
+    rank: int | None = None
+    """The rank that it is about, if it is about one."""
 
     @property
     def row(self) -> dict[str, Any]:
         """The row of alarms.jsonl."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def find_alarms(rows: Rows, drift: Rows = (), probes: Rows = ()) -> list[Alarm]:
+class GivenAlarms:
+    """The alarms that one start of a run has given, so that it does not repeat them at every sync.
+
+    An alarm is given again after its sign was absent for `REARM_STEPS` steps. Alarms about two
+    ranks are two alarms.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[AlarmKind, int | None], int] = {}
+
+    def new(self, alarms: Sequence[Alarm], step: int) -> list[Alarm]:
+        """Return the alarms to give.
+
+        Args:
+            alarms: All that hold, from `find_alarms`.
+            step: Steps done.
+        """
+        new = [alarm for alarm in alarms if (alarm.kind, alarm.rank) not in self._last]
+        self._last |= {(alarm.kind, alarm.rank): step for alarm in alarms}
+        self._last = {sign: last for sign, last in self._last.items() if step - last < REARM_STEPS}
+        return new
+
+
+def find_alarms(
+    rows: Rows, drift: Rows = (), probes: Rows = (), *, first_step: int = 0
+) -> list[Alarm]:
     """Return the alarms that hold after the newest rows, at most one of each kind.
 
     Args:
         rows: Rows of metrics.jsonl, ascending: the newest `KEPT_ROWS`, and all with diagnostics.
         drift: Rows of drift.jsonl.
         probes: Rows of probe.jsonl.
+        first_step: First step of the start. Speed and spikes are judged by its steps only, as
+            earlier ones may have had another machine or another optimizer.
 
     Example:
         >>> [alarm.kind for alarm in find_alarms(read_rows(files.metrics))]
@@ -82,17 +115,22 @@ def find_alarms(rows: Rows, drift: Rows = (), probes: Rows = ()) -> list[Alarm]:
     """
     step = max((row["step"] + 1 for row in rows), default=0)
     step = max([step, *(row["step"] for row in (*drift, *probes))])
-    checks: dict[AlarmKind, Callable[[], str | None]] = {
-        "collapse": lambda: _collapse(rows),
-        "baseline": lambda: _baseline(rows),
-        "spikes": lambda: _spikes(rows),
-        "loader": lambda: _loader(rows),
-        "rank": lambda: _slow_rank(rows),
-        "probe": lambda: _probe(probes, drift),
-        "drift": lambda: _drift(drift, probes),
+    own = rows if len(rows) >= _RECENT and rows[-_RECENT]["step"] >= first_step else []
+    rank, slow_rank = _slow_rank(own) or (None, None)
+    found: dict[AlarmKind, str | None] = {
+        "collapse": _collapse(rows),
+        "baseline": _baseline(rows),
+        "spikes": _spikes(own),
+        "loader": _loader(own),
+        "rank": slow_rank,
+        "probe": _probe(probes, drift),
+        "drift": _drift(drift, probes),
     }
-    found = {kind: check() for kind, check in checks.items()}
-    return [Alarm(step=step, kind=kind, text=text) for kind, text in found.items() if text]
+    return [
+        Alarm(step=step, kind=kind, text=text, rank=rank if kind == "rank" else None)
+        for kind, text in found.items()
+        if text
+    ]
 
 
 def kept_rows(rows: Sequence[Row]) -> list[Row]:
@@ -162,7 +200,7 @@ def _loader(rows: Rows) -> str | None:
     )
 
 
-def _slow_rank(rows: Rows) -> str | None:
+def _slow_rank(rows: Rows) -> tuple[int, str] | None:
     recent = [row for row in rows[-_RECENT:] if "data_wait_rank" in row]
     lost = _wait_share(
         [{**row, "lost_s": row["data_wait_s"] - row["data_wait_median_s"]} for row in recent],
@@ -173,10 +211,11 @@ def _slow_rank(rows: Rows) -> str | None:
     rank, count = Counter(row["data_wait_rank"] for row in recent).most_common(1)[0]
     if count < RANK_SHARE * len(recent):
         return None
-    return (
+    text = (
         f"rank {rank} is the last to get its data in {count} of {len(recent)} steps, and costs the "
         f"others {lost:.0%} of the time; check the cores, the network and the disk of its machine"
     )
+    return rank, text
 
 
 def _probe(probes: Rows, drift: Rows) -> str | None:
@@ -196,17 +235,33 @@ def _probe(probes: Rows, drift: Rows) -> str | None:
 
 
 def _drift(drift: Rows, probes: Rows) -> str | None:
-    """Judge the drift of a run without a probe; with one, the drift alone may be progress."""
-    if not drift or probes or not drift[-1]["pretrained"]:
+    """Judge the drift from pretrained weights.
+
+    A probe knows one task, and drifted features may be worse for others, so its score is told, too.
+    """
+    if not drift or not drift[-1]["pretrained"] or drift[-1]["cosine"] >= DRIFT_COSINE:
         return None
     last = drift[-1]
-    if last["cosine"] >= DRIFT_COSINE:
-        return None
-    return (
+    finding = (
         f"the features have drifted from the initial weights (cosine {last['cosine']:.2f}, CKA "
-        f"{last['cka']:.2f}), which the loss does not show; give a corpus with labels as "
-        "probe.corpus, which tells whether they became worse, or start again with a smaller "
-        "--optimizer.lr.value"
+        f"{last['cka']:.2f})"
+    )
+    if not probes:
+        return (
+            f"{finding}, which the loss does not show; give a corpus with labels as probe.corpus, "
+            "which tells whether they became worse, or start again with a smaller "
+            "--optimizer.lr.value"
+        )
+    first, now = probes[0], probes[-1]
+    if len(probes) == 1:
+        return (
+            f"{finding}, and a single probe, {now['score']:.3f} at step {now['step']}, does not "
+            "tell whether they became worse; wait for the next probe"
+        )
+    return (
+        f"{finding}, and the probe went from {first['score']:.3f} at step {first['step']} to "
+        f"{now['score']:.3f} at step {now['step']}; if it rose, evaluate on a task that it does "
+        "not have, too; if it did not, start again with a smaller --optimizer.lr.value"
     )
 
 

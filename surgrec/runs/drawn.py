@@ -60,6 +60,8 @@ class PretrainingData:
     """One record for each run."""
     unknown: tuple[str, ...]
     """Names of the weights whose training data is not recorded."""
+    published: tuple[str, ...] = ()
+    """Names of the published sets that weights of other projects state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +184,19 @@ def pretraining_data(provenance: Mapping[str, Any], name: str) -> PretrainingDat
     """
     records = []
     unknown = []
-    for weights, record in _records(provenance, name):
+    published: list[str] = []
+    for weights, stated in _records(provenance, name):
+        record = stated.get("drawn")
         if record is None:
             unknown.append(weights)
         else:
             records.append(_unpack_record(record, weights))
-    return PretrainingData(records=tuple(records), unknown=tuple(unknown))
+        published += _published(stated, weights)
+    return PretrainingData(
+        records=tuple(records),
+        unknown=tuple(unknown),
+        published=tuple(dict.fromkeys(published)),
+    )
 
 
 def summarize_drawn(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,13 +212,24 @@ def summarize_drawn(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return summary
 
 
-def _records(provenance: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the record of weights, then those of the weights they started from."""
+def _published(provenance: Mapping[str, Any], name: str) -> list[str]:
+    """Return the names of the published sets that weights state."""
+    stated = provenance.get("pretraining")
+    if stated is None:
+        return []
+    data = stated.get("data") if isinstance(stated, Mapping) else None
+    if not isinstance(data, list | tuple) or not all(isinstance(each, str) for each in data):
+        raise _damaged(name, "pretraining.data is not a list of names")
+    return list(data)
+
+
+def _records(provenance: Mapping[str, Any], name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield name and provenance of weights, then those of the weights they started from."""
     weights: Any = provenance
     while weights is not None:
         if not isinstance(weights, Mapping):
             raise _damaged(name, "init_from is not a mapping")
-        yield name, weights.get("drawn")
+        yield name, weights
         weights = weights.get("init_from")
         if isinstance(weights, Mapping):
             name = str(weights.get("name"))

@@ -26,6 +26,7 @@ CHANGEABLE_ON_RESUME = {
     "steps",
     "accumulation",
     "activation_checkpointing",
+    "compile",
     "sharding",
     "loader",
     "log",

@@ -4,7 +4,6 @@ A recipe's loop, forward pass and loss are in the recipe; there is no Trainer cl
 """
 
 from surgrec.training._checkpoint import Checkpoints
-from surgrec.training._diagnostics import collapse_diagnostics
 from surgrec.training._ema import ema_copy, update_ema
 from surgrec.training._launch import parse_recipe, run_recipe
 from surgrec.training._optimizer import OptimizerConfig, build_optimizer, clip_gradients, set_step
@@ -23,7 +22,6 @@ __all__ = [
     "Sharding",
     "build_optimizer",
     "clip_gradients",
-    "collapse_diagnostics",
     "ema_copy",
     "parse_recipe",
     "read_saved_weights",

@@ -5,37 +5,101 @@ A rising loss is normal, since targets get richer. A falling loss with a falling
 `rankme` is collapse.
 """
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from surgrec.training._sharding import whole
 
-MAX_RANK_TOKENS = 512
-"""Largest number of tokens in `rankme`. Its cost grows with the number of tokens and with the cube
-of the smaller of this number and the width."""
+DIAGNOSIS_EVERY = 20
+"""Of so many steps, at most one is diagnosed, so that this takes less than 1 % of the time."""
+MAX_RANK_TOKENS = 4096
+"""Largest number of tokens in `rankme`, over all parts and ranks; RankMe (arXiv:2210.02885) needs
+more than the width."""
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+_CLIPS = 8
+"""Largest number of clips per part and rank."""
 
 
-def collapse_diagnostics(tokens: Float[Tensor, "b n d"]) -> dict[str, float]:
-    """Return `token_std` and `rankme` of some clips, and `between_clip_variance` of several.
+@dataclass(kw_only=True)
+class CollapseSigns:
+    """Signs of collapse in the features of one step, over all its parts and ranks.
 
-    Args:
-        tokens: Output of the encoder (of a JEPA, the target encoder), before any layer norm of
-            the objective.
+    `token_std` is the standard deviation over all tokens, averaged over channels; near 0, all
+    tokens are equal. `between_clip_variance` is the variance of the clips' mean tokens over that of
+    all tokens, in [0, 1]; near 0, all clips look the same. `rankme` is the effective rank of some
+    tokens.
     """
-    signs = {"token_std": token_std(tokens), "rankme": rankme(_some_tokens(tokens))}
-    if len(tokens) > 1:
-        signs["between_clip_variance"] = between_clip_variance_ratio(tokens)
-    return {name: float(sign) for name, sign in signs.items()}
+
+    width: int
+    """Width of the encoder. Of several levels, the last one counts, the encoder's output."""
+    num_ranks: int
+    """Ranks, which share `MAX_RANK_TOKENS`."""
+    _tokens: list[Float32[Tensor, "m d"]] = field(default_factory=list)
+    _means: list[Float32[Tensor, "b d"]] = field(default_factory=list)
+    _variances: list[Float32[Tensor, "b d"]] = field(default_factory=list)
+
+    @torch.no_grad()
+    def note(self, features: Float[Tensor, "b n e"], *, parts: int) -> None:
+        """Keep what the signs need of the features of a part, without waiting for the device.
+
+        Args:
+            features: Output of the encoder (of a JEPA, the target encoder), before any layer norm
+                of the objective. The first clips count.
+            parts: Parts that are noted in one step.
+        """
+        features = features[:_CLIPS, :, -self.width :].float()
+        variance, mean = torch.var_mean(features, dim=1, correction=0)
+        self._means.append(mean)
+        self._variances.append(variance)
+        self._tokens.append(
+            some_tokens(features, max(1, MAX_RANK_TOKENS // (parts * self.num_ranks)))
+        )
+
+    @torch.no_grad()
+    def take(
+        self, gather: Callable[[Tensor], Tensor] = lambda each: each, *, compute: bool = True
+    ) -> dict[str, float]:
+        """Return the signs in the noted features, and forget those. A collective.
+
+        Args:
+            gather: Concatenates the tensors of all ranks, which have one shape.
+            compute: Whether this rank computes the signs; otherwise, they are empty.
+
+        Returns:
+            The signs; `between_clip_variance` only of several clips. Empty if nothing was noted.
+        """
+        if not self._tokens:
+            return {}
+        tokens, means, variances = (
+            gather(torch.cat(each)) for each in (self._tokens, self._means, self._variances)
+        )
+        self._tokens, self._means, self._variances = [], [], []
+        if not compute:
+            return {}
+
+        # All clips have as many tokens, so their variances within and between add up.
+        between = means.var(dim=0, correction=0)
+        total = variances.mean(dim=0) + between
+        signs = {"token_std": total.sqrt().mean(), "rankme": rankme(tokens)}
+        if len(means) > 1:
+            least = torch.finfo(torch.float32).tiny
+            signs["between_clip_variance"] = between.sum() / total.sum().clamp_min(least)
+        return {name: float(sign) for name, sign in signs.items()}
 
 
 @torch.no_grad()
 def update_ratio(optimizer: torch.optim.Optimizer) -> Float32[Tensor, ""]:
     """Return the norm of AdamW's last update, without weight decay, over the norm of the weights.
 
-    Usual values are around 1e-3. It is computed from the moments, tensor by tensor, so it needs the
-    memory of one tensor, and does not wait for the device. A collective, if they are sharded.
+    Usual values are around 1e-3; it is 0 before the first applied step. It is computed from the
+    moments, tensor by tensor, so it needs the memory of one tensor, and does not wait for the
+    device. A collective, if they are sharded.
     """
     updates, weights = [], []
     for group in optimizer.param_groups:
@@ -43,37 +107,16 @@ def update_ratio(optimizer: torch.optim.Optimizer) -> Float32[Tensor, ""]:
         for parameter in group["params"]:
             weights.append(whole(torch.linalg.vector_norm(parameter)))
             if state := optimizer.state.get(parameter):
-                mean = state["exp_avg"] / (1 - beta1 ** state["step"])
-                root = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).sqrt_()
+                # A skipped first step leaves moments of 0 and a count of 0, which would divide.
+                count = state["step"].clamp_min(1)
+                mean = state["exp_avg"] / (1 - beta1**count)
+                root = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt_()
                 update = mean.div_(root.add_(group["eps"]))
                 updates.append(group["lr"] * whole(torch.linalg.vector_norm(update)))
     if not updates:
         return torch.zeros(())
     norms: list[Tensor] = [torch.linalg.vector_norm(torch.stack(x)) for x in (updates, weights)]
     return norms[0] / norms[1]
-
-
-@torch.no_grad()
-def token_std(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
-    """Return the standard deviation over all tokens, averaged over channels.
-
-    Near 0, all tokens are equal.
-    """
-    flat = rearrange(tokens.float(), "b n d -> (b n) d")
-    return flat.std(dim=0, correction=0).mean()
-
-
-@torch.no_grad()
-def between_clip_variance_ratio(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
-    """Return the variance of the clips' mean tokens over that of all tokens, in [0, 1].
-
-    Near 0, all clips look the same.
-    """
-    tokens = tokens.float()
-    clip_means = reduce(tokens, "b n d -> b d", "mean")
-    between = clip_means.var(dim=0, correction=0).sum()
-    total = rearrange(tokens, "b n d -> (b n) d").var(dim=0, correction=0).sum()
-    return between / total.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 @torch.no_grad()
@@ -96,8 +139,21 @@ def rankme(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     return torch.exp(-(share * share.log()).sum())
 
 
-def _some_tokens(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "m d"]:
-    """Return at most `MAX_RANK_TOKENS` tokens, evenly spread over clips and token indices."""
+def some_tokens(tokens: Float32[Tensor, "b n d"], most: int) -> Float32[Tensor, "m d"]:
+    """Return so many tokens, or all if there are fewer, spread over clips and positions.
+
+    Args:
+        tokens: Tokens of some clips.
+        most: Largest number.
+    """
     flat = rearrange(tokens, "b n d -> (b n) d")
-    stride = -(-len(flat) // MAX_RANK_TOKENS)
-    return flat[::stride]
+    count = len(flat)
+    if count <= most:
+        return flat
+
+    # Steps of the golden ratio spread any number of tokens. A stride without a common divisor comes
+    # to no token twice, and to all columns of a grid alike.
+    stride = round(_GOLDEN_RATIO * count)
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    return flat[torch.arange(most, device=flat.device) * stride % count]

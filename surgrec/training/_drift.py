@@ -6,7 +6,7 @@ constant rank of the features.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -29,9 +29,10 @@ from surgrec.models.tensor_files import open_tensor_file
 from surgrec.ranges import Range, check_ranges
 from surgrec.shards import Sample
 from surgrec.stream import Stream
-from surgrec.terminal import escape, say
+from surgrec.terminal import escape, warn
 from surgrec.training._launch import Precision
-from surgrec.training._ranks import gathered, on_main, own_share
+from surgrec.training._measurement import gathered_unless_stopped
+from surgrec.training._ranks import on_main, own_share
 
 REFERENCE_FILE = "drift_reference.safetensors"
 """Name of the file with the features of the start in a run folder."""
@@ -80,7 +81,10 @@ class _Reference:
 
 @dataclass(kw_only=True)
 class Drift:
-    """The comparison with the start of a run. Every method is a collective."""
+    """The comparison with the start of a run.
+
+    Every method is a collective. It raises `StoppedMeasurement` if a rank is asked to stop.
+    """
 
     config: DriftConfig
     run_dir: Path
@@ -88,6 +92,7 @@ class Drift:
     stream: Stream
     sampling: ClipSampling
     precision: Precision
+    is_stop_coming: Callable[[], bool]
     _reference: _Reference | None = None
 
     @property
@@ -170,10 +175,17 @@ class Drift:
         """Return the feature of each clip; None if it is gone or cannot be decoded."""
         own = [self._sample(*clip) for clip in own_share(self.accelerator, clips)]
         present = [sample for sample in own if sample is not None]
-        with frozen(encoder, self.sampling) as encoder_:
-            found = iter(features_of_clips(present, self.stream.sources, encoder_, self.precision))
-        share = [None if sample is None else _unless_bad(next(found)) for sample in own]
-        return gathered(self.accelerator, share)
+
+        def share() -> list[Float32[Tensor, " d"] | None]:
+            with frozen(encoder, self.sampling) as encoder_:
+                found = iter(
+                    features_of_clips(present, self.stream.sources, encoder_, self.precision)
+                )
+            return [None if sample is None else _unless_bad(next(found)) for sample in own]
+
+        return gathered_unless_stopped(
+            self.accelerator, encoder, share, is_stop_coming=self.is_stop_coming
+        )
 
     def _sample(self, source: str, key: str) -> Sample | None:
         if source not in self.stream.sources:
@@ -186,8 +198,8 @@ class Drift:
         reference = self._reference
         assert reference is not None
         if reference.step:
-            say(
-                f"[yellow]warning[/yellow] {escape(str(self.run_dir))}: this run has no features "
+            warn(
+                f"{escape(str(self.run_dir))}: this run has no features "
                 f"of its start, so the drift is measured from step {reference.step}"
             )
         header: _ReferenceHeader = {

@@ -146,6 +146,7 @@ def _import_options(objective: Objective, license: str | None) -> ImportOptions:
         tubelet_size=encoder.tubelet_size,
         positions=encoder.positions,
         license=license,
+        pretraining_data=None,
         **objective.head_options(),
     )
 

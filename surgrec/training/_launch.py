@@ -20,11 +20,14 @@ from surgrec.training._checkpoint import Checkpoints
 from surgrec.training._launcher import (
     check_launch,
     check_world,
+    end_with_launcher,
     launched_processes,
     program_of_command,
 )
+from surgrec.training._loss_scale import RunPrecision
 from surgrec.training._lost import require_nothing_lost
 from surgrec.training._ranks import exchange_places, expect_progress, on_main, ranks_end_together
+from surgrec.training._stop import remember_early_signals
 
 Precision = Literal["no", "bf16"]
 ConfigType = TypeVar("ConfigType")
@@ -40,6 +43,7 @@ def run_recipe(
         config_type: Dataclass of the recipe's options.
         main: The recipe.
     """
+    end_with_launcher()
     program = program_of_command()
     prog = f"python {program}" if program.startswith("-m ") else None
     config = parse_recipe(file, config_type, prog=prog)
@@ -76,7 +80,7 @@ def parse_recipe(
     return parse(config_type, argv, prog=prog, configs=configs, presets=presets)
 
 
-def start_accelerator(precision: Precision, *, longest_batch_s: int) -> Accelerator:
+def start_accelerator(precision: RunPrecision, *, longest_batch_s: int) -> Accelerator:
     """Return an Accelerator over as many processes as the launcher was asked for.
 
     Args:
@@ -91,7 +95,11 @@ def start_accelerator(precision: Precision, *, longest_batch_s: int) -> Accelera
     timeout = InitProcessGroupKwargs(timeout=expect_progress(longest_batch_s))
     buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # no second copy
     try:
-        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[timeout, buckets])
+        # A run scales its loss itself, on the device; accelerate's scaler would wait for it.
+        mixed_precision = "no" if precision == "fp16" else precision
+        accelerator = Accelerator(
+            mixed_precision=mixed_precision, kwargs_handlers=[timeout, buckets]
+        )
         torch.zeros(1, device=accelerator.device).item()  # fails without such a device
     except (ValueError, RuntimeError, AssertionError, ImportError, OSError) as error:
         raise SetupError(
@@ -100,6 +108,7 @@ def start_accelerator(precision: Precision, *, longest_batch_s: int) -> Accelera
         ) from error
     check_world(accelerator.num_processes, launched_processes())
     exchange_places()
+    remember_early_signals()  # before this, a signal ends ranks that wait for each other
     return accelerator
 
 
@@ -130,10 +139,7 @@ def start_run(
 
 def _first_step(checkpoints: Checkpoints, *, resume: bool, first_save: int) -> int:
     run_dir = checkpoints.run_dir
-    if found := in_the_way(run_dir):
-        raise StorageError(f"{found}, or choose another run_dir")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    hold(run_dir, doing="training")
+    lock_folder(run_dir, "run_dir")
 
     steps = checkpoints.steps()
     if not steps:
@@ -147,3 +153,20 @@ def _first_step(checkpoints: Checkpoints, *, resume: bool, first_save: int) -> i
     if resume and not steps:
         say(escape(f"{run_dir} has no checkpoint yet; the run starts at step 0"))
     return steps[-1] if steps else 0
+
+
+def lock_folder(folder: Path, option: str) -> None:
+    """Create the folder of a start and lock it, until this process ends.
+
+    Args:
+        folder: The folder.
+        option: Name of its option, for messages.
+
+    Raises:
+        ConfigError: Another process is training there.
+        StorageError: The folder cannot be created or locked.
+    """
+    if found := in_the_way(folder):
+        raise StorageError(f"{found}, or choose another {option}")
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder, doing="training")

@@ -41,10 +41,11 @@ _SWITCHES = {
     "SageMaker": (["ACCELERATE_USE_SAGEMAKER"], None),
     "TPUs": ([], "tpu"),
     "bf16 weights": (["ACCELERATE_DOWNCAST_BF16", "XLA_USE_BF16", "XLA_DOWNCAST_BF16"], None),
-    "compilation": (["ACCELERATE_DYNAMO_BACKEND"], "dynamo_backend"),
 }
+_COMPILATION = "compilation"
 _PRECISION, _ACCUMULATION, _CLIPPING = "mixed precision", "gradient accumulation", "clipping"
 _VALUES = {
+    _COMPILATION: (["ACCELERATE_DYNAMO_BACKEND"], "dynamo_backend"),
     _PRECISION: (["ACCELERATE_MIXED_PRECISION"], "mixed_precision"),
     _ACCUMULATION: (
         ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"],
@@ -52,6 +53,12 @@ _VALUES = {
     ),
     _CLIPPING: (["ACCELERATE_GRADIENT_CLIPPING"], "gradient_clipping"),
 }
+_OWN_OPTIONS = {
+    _COMPILATION: ("compilation", "--compile true"),
+    _ACCUMULATION: ("{} steps of gradient accumulation", "--accumulation {}"),
+    _CLIPPING: ("clipped gradients", "--optimizer.grad_clip {}"),
+}
+"""What a recipe does by an option of its own, and that option."""
 _TYPES = {
     "FSDP": "FSDP",
     "DEEPSPEED": "DeepSpeed",
@@ -109,11 +116,13 @@ def end_with_launcher() -> None:
     """Let the kernel send SIGTERM to this process when its launcher ends.
 
     `accelerate launch` of one process does not pass SIGTERM on: it would leave a training process
-    without a launcher.
+    without a launcher. A launcher that has ended since this module was imported counts, too.
     """
-    launcher, _ = _launcher()
-    if launcher is not None and launcher.pid == os.getppid():
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _launching_parent is None:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != _launching_parent:  # it ended before the kernel was asked
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def check_launch(precision: str) -> None:
@@ -137,16 +146,12 @@ def check_launch(precision: str) -> None:
                 f"{setting.place} asks for mixed precision {value}, but the precision of this run "
                 f"is {precision}; {setting.undo}, and give --precision {known} if you need it"
             )
-        if name == _ACCUMULATION and value != "1":
-            parts = value if value.isdecimal() else "N"
+        if name in _OWN_OPTIONS and value not in _OFF | {"1"}:
+            asked, option = _OWN_OPTIONS[name]
+            number = value if value.replace(".", "", 1).isdecimal() else "N"
             raise SetupError(
-                f"{setting.place} asks for {value} steps of gradient accumulation, which a recipe "
-                f"does by an option of its own; {setting.undo}, and give --accumulation {parts}"
-            )
-        if name == _CLIPPING and value not in _OFF:
-            raise SetupError(
-                f"{setting.place} asks for clipped gradients, which a recipe does by an option of "
-                f"its own; {setting.undo}, and give --optimizer.grad_clip {value}"
+                f"{setting.place} asks for {asked.format(value)}, which a recipe does by an option "
+                f"of its own; {setting.undo}, and give {option.format(number)}"
             )
         if name in _SWITCHES and value not in _OFF:
             raise SetupError(
@@ -251,6 +256,16 @@ def _after_launch(words: list[str]) -> list[str] | None:
     return None
 
 
+def _find_launching_parent() -> int | None:
+    """Return the number of the parent process if it is a launcher."""
+    launcher, _ = _launcher()
+    return launcher.pid if launcher is not None and launcher.pid == os.getppid() else None
+
+
+_launching_parent = _find_launching_parent()
+"""The parent process at the import, as it may end while the program loads; None: no launcher."""
+
+
 def _settings(launch: AccelerateLaunch | None) -> dict[str, _Setting]:
     """Return the settings that the environment, a config file or a command line gives."""
     settings: dict[str, _Setting] = {}
@@ -287,7 +302,7 @@ def _config_settings(launch: AccelerateLaunch) -> Iterator[tuple[str, str]]:
 
     values = {
         _PRECISION: config.get("mixed_precision"),
-        "compilation": (config.get("dynamo_config") or {}).get("dynamo_backend"),
+        _COMPILATION: (config.get("dynamo_config") or {}).get("dynamo_backend"),
         "bf16 weights": config.get("downcast_bf16"),
     }
     for name, value in values.items():

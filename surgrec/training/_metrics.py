@@ -5,10 +5,9 @@ training never waits for a number in between.
 """
 
 import math
-import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +16,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from jaxtyping import Float
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from surgrec.clips import ClipBatch, Quarantined
@@ -35,27 +32,17 @@ from surgrec.runs import (
     step_row,
 )
 from surgrec.stream import ReadStats
-from surgrec.terminal import say
 from surgrec.training._lower_rate import lower_rate_from
 from surgrec.training._ranks import on_main
 from surgrec.training._trackers import TrackerName, tracked_numbers
+from surgrec.training.gpus import gpu_of
 
-_LINE_EVERY_S = 30.0
-"""Seconds between two lines about the progress of a run without a terminal."""
 _TOLERATED_BAD_SAMPLES = 20
 """Bad samples per source that never stop a run, whatever their share."""
 _SKIPPED_AMONG = 1000
 """Number of newest steps among which skipped steps are counted."""
-
-# Dense bf16 peaks in FLOP/s, from the vendor's data sheets; MFU is null on any other device.
-_PEAK_FLOPS = {
-    "A100": 312e12,
-    "H100 80GB HBM3": 989e12,
-    "H200": 989e12,
-    "L40S": 362e12,
-    "A40": 150e12,
-    "RTX 3090": 71e12,
-}
+_WAITS = 1000
+"""Number of newest steps whose waits for data are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +136,8 @@ class RunLog:
     _consumed: Counter[str] = field(default_factory=Counter)
     _bad: Counter[str] = field(default_factory=Counter)
     _skipped: list[int] = field(default_factory=list)
+    _waits: list[deque[float]] = field(default_factory=list)
+    """Newest waits of each rank for its data."""
 
     def resume_at(self, step: int) -> None:
         """Drop the rows of steps that the resumed run repeats. A collective.
@@ -182,11 +171,11 @@ class RunLog:
 
         Args:
             step: Number of the step.
-            batch: The rank's batch.
+            batch: The rank's batch; frames are not used.
             losses: Loss of each sample, on the device.
             flops: Floating-point operations of the step on this rank.
             began: `time.perf_counter()` before the rank asked for the batch.
-            data_wait_s: Seconds until the batch arrived.
+            data_wait_s: Seconds that the rank waited for the batch, over all parts.
             values: Columns that are equal on every rank.
             applied: 0 if the ranks skipped the step, 1 otherwise, on the device. None: no step is
                 ever skipped.
@@ -196,7 +185,7 @@ class RunLog:
                 step=step,
                 keys=batch.keys,
                 sources=batch.sources,
-                clips=len(batch.frames),
+                clips=len(batch.views),
                 quarantined=batch.quarantined,
                 read_stats=batch.read_stats,
                 losses=losses,
@@ -233,7 +222,7 @@ class RunLog:
 
         # One row per step, from the reports of all ranks.
         steps = [list(reports) for reports in zip(*(rank.steps for rank in ranks), strict=True)]
-        rows = [self._row(reports) for reports in steps]
+        rows = [self._row(reports, is_last=reports is steps[-1]) for reports in steps]
         rows[-1] |= diagnostics
         self.last_row, self.new_rows = rows[-1], rows
         on_main(self.accelerator, lambda: self._write(rows, steps, bad_samples))
@@ -264,8 +253,17 @@ class RunLog:
         steps = [record.report(step_s) for record in self._records]
         return RankReport(stop=stop, steps=steps, quarantined=quarantined)
 
-    def _row(self, reports: Sequence[StepReport]) -> dict[str, Any]:
-        row = step_row(reports, peak_flops=_peak_flops(self.accelerator.device))
+    def _row(self, reports: Sequence[StepReport], *, is_last: bool) -> dict[str, Any]:
+        if not self._waits:
+            self._waits = [deque(maxlen=_WAITS) for _ in reports]
+        for newest, report in zip(self._waits, reports, strict=True):
+            newest.append(report.data_wait_s)
+
+        row = step_row(
+            reports,
+            peak_flops=_peak_flops(self.accelerator.device),
+            newest_waits=self._waits if is_last else (),
+        )
         self._consumed.update(row["consumed"])
         if row["skipped"]:
             self._skipped.append(row["step"])
@@ -331,50 +329,13 @@ class RunLog:
                 )
 
 
-def progress_bar(
-    accelerator: Accelerator, first_step: int, steps: int, log: RunLog
-) -> Iterator[int]:
-    """Yield the steps of a run; the main process shows a bar with the last loss and data wait.
-
-    Without a terminal, such as in the log of a job, it prints a line every half minute instead.
-    """
-    columns = (
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    is_main = accelerator.is_main_process
-    is_bar = is_main and console.is_terminal
-    printed, printed_at = None, -math.inf
-    with Progress(*columns, console=console, disable=not is_bar) as bar:
-        task = bar.add_task("", total=steps, completed=first_step)
-        for step in range(first_step, steps):
-            yield step
-            description = _describe(log.last_row)
-            bar.update(task, completed=step + 1, description=description)
-
-            # Rows change at a sync only; always print the last one.
-            is_due = time.monotonic() - printed_at >= _LINE_EVERY_S or step + 1 == steps
-            if is_main and not is_bar and log.last_row is not printed and is_due:
-                say(f"step {step + 1}/{steps}  {description}")
-                printed, printed_at = log.last_row, time.monotonic()
-
-
-def _describe(row: Mapping[str, Any] | None) -> str:
-    if row is None:
-        return ""
+def describe_row(row: Mapping[str, Any]) -> str:
+    """Return a row of metrics.jsonl as text for the progress bar."""
     loss, speed, wait_s = row["loss"], row["clips_per_s"], row["data_wait_s"]
     return f"loss {loss:.4f}  {speed:.1f} clips/s  wait {wait_s:.2f} s"
 
 
 def _peak_flops(device: torch.device) -> float | None:
-    if device.type != "cuda":
-        return None
-    name = torch.cuda.get_device_name(device)
-    for label, peak in _PEAK_FLOPS.items():
-        if re.search(rf"\b{label}\b", name):
-            return peak
-    return None
+    """Return the peak of dense bf16 or fp16 products, FLOP/s; None on an unknown device."""
+    gpu = gpu_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return None if gpu is None else gpu.peak_flops("fp16")

@@ -6,6 +6,7 @@ and losses are the same with and without it.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,21 @@ from typing import Any
 from accelerate import Accelerator
 
 from surgrec.clips import ClipSampling
-from surgrec.errors import CheckpointError, ConfigError
 from surgrec.evaluation import OnlineProbe
-from surgrec.models import Encoder, encoder_provenance
+from surgrec.models import Encoder
 from surgrec.runs import RunFiles, Watched, append_rows, read_watched
-from surgrec.runs.alarms import find_alarms, kept_rows
+from surgrec.runs.alarms import GivenAlarms, find_alarms, kept_rows
 from surgrec.runs.drawn import drawn_videos
 from surgrec.stream import Stream
-from surgrec.terminal import escape, say
+from surgrec.terminal import escape, say, warn
 from surgrec.text import counted
+from surgrec.training._best_encoder import BEST_ENCODER_FILE, BestEncoder, WriteBest
 from surgrec.training._drift import Drift
-from surgrec.training._ranks import gathered, on_main, own_share
+from surgrec.training._launch import Precision
+from surgrec.training._measurement import StoppedMeasurement, gathered_unless_stopped
+from surgrec.training._ranks import on_main, own_share
 from surgrec.training._run_config import RunConfig
 from surgrec.training._sharding import whole_encoder
-
-BEST_ENCODER_FILE = "encoder_best.safetensors"
-"""Name of the encoder with the best score of the probe in a run folder."""
-
-WriteBest = Callable[[Encoder, int, Path, Mapping[str, Any]], None]
-"""Writes a whole encoder after some steps to a path, with a record of its score."""
 
 
 @dataclass(kw_only=True)
@@ -47,13 +44,16 @@ class Monitor:
     probe: OnlineProbe | None
     drawn_cases: list[str]
     """Held-out cases of the probe that the run draws itself."""
-    write_best: WriteBest
+    best: BestEncoder
     log: Callable[[Mapping[str, Any], int], None]
     """Sends numbers to the tracker, if the run has one."""
+    is_stop_coming: Callable[[], bool]
+    """Whether a rank was asked to stop, which ends a measurement."""
     _rows: list[Mapping[str, Any]] = field(default_factory=list)
     _drifts: list[Mapping[str, Any]] = field(default_factory=list)
     _probes: list[Mapping[str, Any]] = field(default_factory=list)
-    _alarmed: set[str] = field(default_factory=set)
+    _first_step: int = 0
+    _given: GivenAlarms = field(default_factory=GivenAlarms)
 
     @classmethod
     def open(
@@ -64,6 +64,7 @@ class Monitor:
         *,
         write_best: WriteBest,
         log: Callable[[Mapping[str, Any], int], None],
+        is_stop_coming: Callable[[], bool],
     ) -> "Monitor":
         """Open the inputs of probe and drift. Changes no file.
 
@@ -72,6 +73,9 @@ class Monitor:
                 run folder has the best encoder of another probe.
         """
         sampling = ClipSampling(num_frames=config.encoder.num_frames, fps=config.sampling_fps)
+        # A run in fp16 skips a step that overflows; a measurement could not.
+        precision: Precision = "bf16" if config.precision == "bf16" else "no"
+        best = BestEncoder(path=config.run_dir / BEST_ENCODER_FILE, write=write_best)
         drift = probe = None
         drawn_cases: list[str] = []
         if config.drift.every is not None:
@@ -81,36 +85,34 @@ class Monitor:
                 accelerator=accelerator,
                 stream=stream,
                 sampling=sampling,
-                precision=config.precision,
+                precision=precision,
+                is_stop_coming=is_stop_coming,
             )
         if config.probe.corpus is not None:
             probe = OnlineProbe(
                 config.probe,
                 sampling,
-                precision=config.precision,
+                precision=precision,
                 allow_repeated_frames=config.allow_repeated_frames,
             )
             positions = config.steps * config.global_batch
             drawn_cases = probe.drawn_test_cases(drawn_videos(stream, positions, {}))
-            best = _read_best(config.run_dir / BEST_ENCODER_FILE)
-            if best is not None and best["identity"] != probe.identity:
-                raise ConfigError(
-                    f"{config.run_dir / BEST_ENCODER_FILE} was chosen by another probe (task "
-                    f"{best['identity'].get('task')}), so scores cannot be compared; move the file "
-                    "to another folder, or give the same probe.corpus, task, split and clips"
-                )
+            best.require_probe(probe.identity)
         return cls(
             config=config,
             accelerator=accelerator,
             drift=drift,
             probe=probe,
             drawn_cases=drawn_cases,
-            write_best=write_best,
+            best=best,
             log=log,
+            is_stop_coming=is_stop_coming,
         )
 
     def begin(self, encoder: Encoder, step: int, *, pretrained: bool) -> None:
         """Measure the encoder of the start, and read what the run has measured before.
+
+        If a rank is asked to stop meanwhile, the run is to stop after its first step.
 
         Args:
             encoder: The run's encoder.
@@ -120,25 +122,42 @@ class Monitor:
         watched = on_main(self.accelerator, lambda: _read_watched(self.config.run_dir))
         self._rows, self._drifts = [*watched.metrics], [*watched.drift]
         self._probes = [*watched.probes]
-        self._alarmed = {row["kind"] for row in watched.alarms}
+        self._first_step = step
 
+        self._give_warnings(pretrained=pretrained)
         if self.drift is None and self.probe is None:
             return
-        whole = whole_encoder(encoder)
-        if self.drift is not None:
-            self.drift.begin(whole, step, pretrained=pretrained)
-            if self.probe is None and self.accelerator.is_main_process:
-                say(
-                    "the drift of the features is measured, but not whether they become better; "
-                    "give a corpus with labels as probe.corpus"
-                )
-        if self.probe is not None and self.drawn_cases and self.accelerator.is_main_process:
+        with suppress(StoppedMeasurement):
+            self._measure_start(whole_encoder(encoder), step, pretrained=pretrained)
+
+    def _give_warnings(self, *, pretrained: bool) -> None:
+        """Tell what the measurements of this run cannot show, and a best encoder of lost steps."""
+        if not self.accelerator.is_main_process:
+            return
+        if self.drift is None and pretrained:
             say(
-                f"[yellow]warning[/yellow] the run draws {len(self.drawn_cases)} of the "
+                "the run starts from pretrained weights and does not measure the drift of the "
+                "features from them; give --drift.every 500"
+            )
+        if self.drift is not None and self.probe is None:
+            say(
+                "the drift of the features is measured, but not whether they become better; "
+                "give a corpus with labels as probe.corpus"
+            )
+        if self.probe is not None:
+            self.best.warn_if_lost(self._probes)
+        if self.probe is not None and self.drawn_cases:
+            warn(
+                f"the run draws {len(self.drawn_cases)} of the "
                 f"{counted(len(self.probe.test_cases), 'held-out case')} of its probe, such as "
                 f"{escape(self.drawn_cases[0])}, so the score says little about unseen cases; give "
                 "a probe.split whose test cases the run does not draw"
             )
+
+    def _measure_start(self, whole: Encoder, step: int, *, pretrained: bool) -> None:
+        """Keep the features of the start, score its encoder, and measure what is due."""
+        if self.drift is not None:
+            self.drift.begin(whole, step, pretrained=pretrained)
         if self.probe is not None and not self._probes:
             self._probe(whole, step)
         if step:
@@ -150,7 +169,7 @@ class Monitor:
 
     def watch(
         self, encoder: Encoder, done: int, rows: Sequence[Mapping[str, Any]], *, measure: bool
-    ) -> None:
+    ) -> bool:
         """Measure what is due after `done` steps, and give the alarms that are new.
 
         Args:
@@ -158,11 +177,19 @@ class Monitor:
             done: Steps done.
             rows: The new rows of metrics.jsonl.
             measure: False if the run stops, which must be quick: the resumed run measures then.
+
+        Returns:
+            Whether a measurement ended early, because a rank was asked to stop meanwhile.
         """
         self._rows = kept_rows([*self._rows, *rows])
+        is_stopped = False
         if measure:
-            self._measure(encoder, done)
-        on_main(self.accelerator, self._give_alarms)
+            try:
+                self._measure(encoder, done)
+            except StoppedMeasurement:
+                is_stopped = True
+        on_main(self.accelerator, lambda: self._give_alarms(done))
+        return is_stopped
 
     def _measure(self, encoder: Encoder, done: int) -> None:
         """Compare and score the encoder, if it is due and was not done before a restart."""
@@ -191,12 +218,18 @@ class Monitor:
         """Score a whole encoder, and keep it if it is the best so far."""
         assert self.probe is not None
         probe, began = self.probe, time.perf_counter()
-        share = probe.features(encoder, own_share(self.accelerator, probe.numbers))
-        videos = gathered(self.accelerator, share)
+        own = own_share(self.accelerator, probe.numbers)
+        videos = gathered_unless_stopped(
+            self.accelerator,
+            encoder,
+            lambda: probe.features(encoder, own),
+            is_stop_coming=self.is_stop_coming,
+        )
 
         scores = on_main(self.accelerator, lambda: probe.scores(videos))
-        best = on_main(self.accelerator, lambda: _read_best(self._best_file))
-        is_best = best is None or scores["score"] > best["score"]
+        is_best = on_main(
+            self.accelerator, lambda: self.best.is_beaten_by(scores["score"], self._probes)
+        )
         row = {
             "step": done,
             **scores,
@@ -207,30 +240,22 @@ class Monitor:
             record = {"score": row["score"], "step": done, "identity": probe.identity}
             on_main(
                 self.accelerator,
-                lambda: self.write_best(encoder, done, self._best_file, record),
+                lambda: self.best.write(encoder, done, self.best.path, record),
             )
         self._probes.append(row)
         on_main(self.accelerator, lambda: self._write(RunFiles(self.config.run_dir).probe, row))
-
-    @property
-    def _best_file(self) -> Path:
-        return self.config.run_dir / BEST_ENCODER_FILE
 
     def _write(self, path: Path, row: Mapping[str, Any]) -> None:
         append_rows(path, [row])
         numbers = {name: value for name, value in row.items() if name not in ("step", "from_step")}
         self.log({f"{path.stem}_{name}": value for name, value in numbers.items()}, row["step"])
 
-    def _give_alarms(self) -> None:
-        """Print and store each kind of alarm once in a run."""
-        alarms = [
-            alarm
-            for alarm in find_alarms(self._rows, self._drifts, self._probes)
-            if alarm.kind not in self._alarmed
-        ]
+    def _give_alarms(self, done: int) -> None:
+        """Print and store the alarms that this start has not given yet."""
+        alarms = find_alarms(self._rows, self._drifts, self._probes, first_step=self._first_step)
+        alarms = self._given.new(alarms, done)
         for alarm in alarms:
-            say(f"[red]alarm[/red] step {alarm.step}: {escape(alarm.text)}")
-            self._alarmed.add(alarm.kind)
+            warn(f"step {alarm.step}: {escape(alarm.text)}", word="alarm", color="red")
         if alarms:
             append_rows(RunFiles(self.config.run_dir).alarms, [alarm.row for alarm in alarms])
 
@@ -243,19 +268,3 @@ def _read_watched(run_dir: Path) -> Watched:
     """Read what the alarms need; it is sent to every rank, so the other rows are left out."""
     watched = read_watched(run_dir)
     return replace(watched, metrics=kept_rows(watched.metrics))
-
-
-def _read_best(path: Path) -> dict[str, Any] | None:
-    """Return the record of the best encoder's score; None if the run has no such encoder.
-
-    Raises:
-        CheckpointError: The file is damaged, or has no score.
-    """
-    if not path.exists():
-        return None
-    record = encoder_provenance(path).get("probe")
-    if not isinstance(record, dict) or not {"score", "step", "identity"} <= record.keys():
-        raise CheckpointError(
-            f"{path} does not record the score of a probe; move it to another folder"
-        )
-    return record

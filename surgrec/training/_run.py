@@ -6,14 +6,13 @@ calls no method of the recipe.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from surgrec.errors import CheckpointError, ConfigError
 from surgrec.json_files import typed
 from surgrec.masks import MASKS_VERSION
 from surgrec.models import ENCODER_FILE, Encoder, save_encoder
-from surgrec.models.blocks import checkpoint_activations
+from surgrec.models.blocks import checkpoint_activations, compile_blocks
 from surgrec.models.encoder_file import write_encoder_file
 from surgrec.models.provenance import RunIdentity
 from surgrec.objectives import Objective
@@ -35,7 +34,7 @@ from surgrec.runs.identity import (
     run_identity,
 )
 from surgrec.stream import Stream
-from surgrec.terminal import escape, say
+from surgrec.terminal import escape, say, warn
 from surgrec.text import counted
 from surgrec.training._checkpoint import (
     MOMENTS,
@@ -45,14 +44,16 @@ from surgrec.training._checkpoint import (
     written_sha256,
 )
 from surgrec.training._data import RunData, open_data
-from surgrec.training._diagnostics import update_ratio
+from surgrec.training._diagnostics import DIAGNOSIS_EVERY, CollapseSigns, update_ratio
 from surgrec.training._init_weights import initialize_weights
 from surgrec.training._launch import start_accelerator, start_run
+from surgrec.training._loss_scale import LossScale, cuda_capability, usable_precision
 from surgrec.training._lost import encoder_step
-from surgrec.training._metrics import RunLog, progress_bar
+from surgrec.training._metrics import RunLog, describe_row
 from surgrec.training._monitor import Monitor
 from surgrec.training._optimizer import skip_unless_finite
-from surgrec.training._ranks import note_progress, on_main, open_store
+from surgrec.training._progress import progress_bar
+from surgrec.training._ranks import note_progress, on_main
 from surgrec.training._run_config import RunConfig
 from surgrec.training._sharding import (
     is_sharded,
@@ -61,12 +62,13 @@ from surgrec.training._sharding import (
     shard_training,
     without_exchange,
 )
-from surgrec.training._stop import AgreedStop, StopRequest
+from surgrec.training._step_batch import StepBatch
 from surgrec.training._trackers import require_tracker, start_tracker
+from surgrec.training.session import Session
 
 
 @dataclass(kw_only=True)
-class Run:
+class Run(Session):
     """One start of a run on one rank. Call its methods in the order in which they are listed.
 
     Example:
@@ -91,8 +93,6 @@ class Run:
     """The recipe's config."""
     recipe: str
     """Name of the recipe, part of the run's identity."""
-    accelerator: Accelerator
-    """Connects the ranks and places modules on devices."""
     checkpoints: Checkpoints
     """Checkpoints in the run folder."""
     first_step: int
@@ -103,13 +103,12 @@ class Run:
     _tuned: list[dict[str, Any]] = field(init=False, default_factory=list)
     _state: TrainingState = field(init=False)
     _encoder: Encoder = field(init=False)
+    _signs: CollapseSigns = field(init=False)
     _monitor: Monitor = field(init=False)
-    _stop: StopRequest = field(init=False)
-    _agreed_stop: AgreedStop = field(init=False)
     _stopped: bool = field(init=False, default=False)
     _began: float = field(init=False, default=0.0)
-    _data_wait_s: float = field(init=False, default=0.0)
     _applied: Float[Tensor, ""] | None = field(init=False, default=None)
+    _loss_scale: LossScale | None = field(init=False, default=None)
 
     @classmethod
     def start(cls, config: RunConfig, *, recipe: str) -> "Run":
@@ -126,7 +125,14 @@ class Run:
             CheckpointError: The folder has traces of a checkpoint, but no checkpoint.
         """
         require_tracker(config.log.tracker)
+        asked = config.precision
+        config = replace(config, precision=usable_precision(asked, cuda_capability()))
         accelerator = start_accelerator(config.precision, longest_batch_s=config.loader.timeout_s)
+        if config.precision != asked and accelerator.is_main_process:
+            say(
+                f"this GPU has no {asked}: the run computes in {config.precision}, and scales "
+                "the loss"
+            )
         checkpoints = Checkpoints(
             config.run_dir, config.keep_checkpoints, milestone_every=config.milestone_every
         )
@@ -149,18 +155,6 @@ class Run:
                 finish_save=checkpoints.finish_save,
             ),
         )
-
-    @property
-    def device(self) -> torch.device:
-        """Device of this rank."""
-        device: torch.device = self.accelerator.device
-        return device
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that writes files."""
-        is_main: bool = self.accelerator.is_main_process
-        return is_main
 
     def open_data(self, *, views: int = 1) -> RunData:
         """Return the data of this rank from the first step on; see `open_data` for the errors.
@@ -225,6 +219,12 @@ class Run:
             StorageError: The disk is full.
         """
         self._encoder = encoder
+        self._signs = CollapseSigns(
+            width=encoder.config.width, num_ranks=self.accelerator.num_processes
+        )
+        if self.config.precision == "fp16":
+            self._loss_scale = LossScale().to(self.device)
+            others = {**others, "loss_scale": self._loss_scale}
         self._state = TrainingState(
             modules={"objective": objective, **others},
             optimizer=optimizer,
@@ -244,12 +244,14 @@ class Run:
             self._stream,
             write_best=self._write_best,
             log=self._log.track,
+            is_stop_coming=self.is_stop_coming,
         )
 
         # Damaged logs of earlier steps refuse the start. From here on it may change files.
         on_main(self.accelerator, self._check_quarantine)
         self._log.resume_at(self.first_step)
         on_main(self.accelerator, lambda: self._record_start(tuned))
+        self.listen_for_stop(self.config.run_dir)
         on_main(self.accelerator, self._complete_encoder)
         start_tracker(
             self.accelerator, self.config.log.tracker, self.config.run_dir, self.first_step
@@ -257,10 +259,12 @@ class Run:
 
         # Every rank measures clips of its own, so it needs the loaded weights before.
         checkpoint_activations(objective, self.config.activation_checkpointing)
+        if self.config.compile:
+            assert isinstance(objective, Objective), "only an objective knows its shapes"
+            for module in self._state.modules.values():
+                compile_blocks(module, fixed_shapes=objective.has_fixed_shapes)
         self._spread()
         self._monitor.begin(encoder, self.first_step, pretrained=self._init_from is not None)
-        self._stop = StopRequest(self.config.run_dir, watch_file=self.is_main)
-        self._agreed_stop = AgreedStop(self._stop, open_store(), self.device)
 
         # Never prepare the loader: its batches already are one rank's.
         if is_sharded(objective):
@@ -287,67 +291,78 @@ class Run:
             shards = dict(trained.named_parameters())
             place_moments(optimizer, {name: shards[name] for name in named}, moments, MOMENTS)
 
-    def steps(self, data: RunData) -> Iterator[tuple[int, ClipBatch]]:
+    def steps(self, data: RunData) -> Iterator[tuple[int, StepBatch]]:
         """Yield each step with this rank's batch, until the last step or until `sync` stops.
 
         Raises:
+            ConfigError: A batch has fewer samples than parts.
             StorageError: A shard cannot be read, a worker died, or a batch took longer than the
                 timeout.
             ShardError: A shard does not match its index, or a sample and all its substitutes are
                 bad.
+            TrainingError: The recipe has not taken all parts of a batch.
         """
-        batches = clip_batches(data.dataset, data.sampler, pin_memory=self.device.type == "cuda")
-        for step in progress_bar(self.accelerator, self.first_step, self.config.steps, self._log):
+        count, samples = self.config.accumulation, data.sampler.samples
+        if count > samples:
+            raise ConfigError(
+                f"accumulation is {count}, but a process has {counted(samples, 'sample')} per step;"
+                " give a smaller accumulation"
+            )
+        parts = clip_batches(
+            data.dataset, data.sampler, pin_memory=self.device.type == "cuda", parts=count
+        )
+        for step in progress_bar(
+            self.first_step,
+            self.config.steps,
+            lambda: self._log.last_row,
+            describe_row,
+            show=self.is_main,
+        ):
             self._began = time.perf_counter()
-            batch = next(batches)
-            self._data_wait_s = time.perf_counter() - self._began
-            note_progress()
-
+            batch = StepBatch(parts, count, samples)
             yield step, batch
+            batch.require_taken(step)
             note_progress()
             if self._stopped:
                 self._tell_stopped(step + 1)
                 break
         self.accelerator.end_training()
 
-    def parts(self, model: nn.Module, batch: ClipBatch) -> Iterator[tuple[ClipBatch, float]]:
+    def parts(self, model: nn.Module, batch: StepBatch) -> Iterator[tuple[ClipBatch, float]]:
         """Yield the parts of a rank's batch, one per pass, and their shares of the batch.
 
-        Gradients of the parts add up, if each loss is multiplied by its share. The ranks exchange
-        them in the last part.
+        A part arrives from the loader when it is asked for. Gradients of the parts add up, if each
+        loss is multiplied by its share. The ranks exchange them in the last part.
 
         Args:
             model: The wrapped objective, from `restore`.
             batch: From `steps`.
 
         Raises:
-            ConfigError: The batch has fewer samples than parts.
+            StorageError, ShardError: As `steps` does.
         """
-        count = self.config.accumulation
-        if count > len(batch.keys):
-            raise ConfigError(
-                f"accumulation is {count}, but a process has {counted(len(batch.keys), 'sample')} "
-                "per step; give a smaller accumulation"
-            )
-        *first, last = batch.parts(count)
-        for part in first:
-            alone = without_exchange if is_sharded(model) else self.accelerator.no_sync
-            with alone(model):
-                yield part, len(part.keys) / len(batch.keys)
-        yield last, len(last.keys) / len(batch.keys)
+        alone = without_exchange if is_sharded(model) else self.accelerator.no_sync
+        for number, part in enumerate(batch, start=1):
+            is_last = number == self.config.accumulation
+            with nullcontext() if is_last else alone(model):
+                yield part, len(part.keys) / batch.samples
+        if self._loss_scale is not None:
+            self._loss_scale.unscale(self._state.trained)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of a forward pass in the run's precision."""
-        context: AbstractContextManager[Any] = self.accelerator.autocast()
-        return context
+        """Return the context of a forward pass in the precision of the run."""
+        if self.config.precision == "fp16":
+            return torch.autocast(self.device.type, dtype=torch.float16)
+        return super().autocast()
 
     def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Accumulate gradients, averaged over the ranks.
+        """Accumulate gradients, averaged over the ranks; in fp16, scaled up to the last part.
 
         A loss that is not finite makes the gradients of all ranks NaN.
         """
         # The gradient of an infinite loss may be finite: torch returns 0 for |NaN| and 1 for |inf|.
-        self.accelerator.backward(loss, gradient=1.0 + 0.0 * loss.detach())
+        scale = 1.0 if self._loss_scale is None else self._loss_scale.scale
+        self.accelerator.backward(loss, gradient=scale * (1.0 + 0.0 * loss.detach()))
 
     def skip_unless_finite(self, gradient_norm: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Skip the update of this step if a loss or the gradient is not finite.
@@ -361,12 +376,14 @@ class Run:
             1 if the step is applied, 0 if it is skipped, for `update_ema`; on the device.
         """
         self._applied = skip_unless_finite(self._state.optimizer, gradient_norm)
+        if self._loss_scale is not None:
+            self._loss_scale.update(self._applied)
         return self._applied
 
     def record(
         self,
         step: int,
-        batch: ClipBatch,
+        batch: StepBatch,
         losses: Float[Tensor, " b"],
         *,
         flops: float,
@@ -384,11 +401,11 @@ class Run:
         lr = self._state.optimizer.param_groups[0]["lr"]
         self._log.add(
             step,
-            batch,
+            batch.without_frames(),
             losses,
             flops=flops,
             began=self._began,
-            data_wait_s=self._data_wait_s,
+            data_wait_s=batch.wait_s,
             applied=self._applied,
             values={"lr": lr, **values},
         )
@@ -399,9 +416,29 @@ class Run:
         They sync every `log.every` steps, at checkpoints, before a measurement of the encoder, and
         at the step at which they agreed to stop.
         """
-        is_stop = self._agreed_stop.after(step)
+        is_stop = self.stops_after(step)
         is_log_step = (step + 1) % self.config.log.every == 0
         return is_stop or is_log_step or self._is_save_step(step) or self._monitor.is_due(step + 1)
+
+    def is_diagnosis_step(self, step: int) -> bool:
+        """Whether this step, a sync step, is to have `note_features` and the objective's numbers.
+
+        It is the last step, and every sync of the log from which the one before is separated by a
+        multiple of `DIAGNOSIS_EVERY` steps.
+        """
+        done, every = step + 1, self.config.log.every
+        is_due = done // DIAGNOSIS_EVERY > (done - every) // DIAGNOSIS_EVERY
+        return done == self.config.steps or (done % every == 0 and is_due)
+
+    def note_features(self, features: Float[Tensor, "b n e"], *, parts: int = 1) -> None:
+        """Look for signs of collapse in features; the sync of the step writes them.
+
+        Args:
+            features: Output of the encoder (of a JEPA, the target encoder) for clips of this step,
+                of as many clips on every rank. The first 8 count.
+            parts: Calls in one step.
+        """
+        self._signs.note(features, parts=parts)
 
     def sync(self, step: int, *, diagnostics: dict[str, float]) -> None:
         """Write the log, agree whether to stop, and save if it is time or a stop was requested.
@@ -418,20 +455,27 @@ class Run:
                 many bad samples.
             StorageError: The disk is full.
         """
-        diagnostics = {**diagnostics, "update_ratio": float(update_ratio(self._state.optimizer))}
-        stop = self._agreed_stop.reached or bool(self._stop)
+        diagnostics = {
+            **diagnostics,
+            **self._signs.take(self.accelerator.gather, compute=self.is_main),
+            "update_ratio": float(update_ratio(self._state.optimizer)),
+        }
+        stop = self.is_asked_to_stop
         self._stopped = self._log.flush(stop=stop, diagnostics=diagnostics)
 
         on_main(self.accelerator, self.checkpoints.require_saved)
         if self._is_save_step(step) or self._stopped:
-            on_main(self.accelerator, self.checkpoints.finish_save)
-            snapshot = self.checkpoints.snapshot(step + 1, self._state, keep=self.is_main)
-            on_main(self.accelerator, lambda: self._begin_save(snapshot))
-        self._monitor.watch(self._encoder, step + 1, self._log.new_rows, measure=not self._stopped)
+            self._save(step + 1)
+        if self._monitor.watch(
+            self._encoder, step + 1, self._log.new_rows, measure=not self._stopped
+        ):
+            self._stopped = True
+            if not self._is_save_step(step):
+                self._save(step + 1)
         if self._stopped or step + 1 == self.config.steps:
             on_main(self.accelerator, self.checkpoints.finish_save)
         if self._stopped:
-            self._stop.clear()
+            self.clear_stop()
 
     def _is_save_step(self, step: int) -> bool:
         done = step + 1
@@ -448,14 +492,14 @@ class Run:
 
         run_dir = escape(str(self.config.run_dir))
         if comparison.unknown:
-            say(
-                f"[yellow]warning[/yellow] {run_dir}: the version that wrote the checkpoint "
+            warn(
+                f"{run_dir}: the version that wrote the checkpoint "
                 f"recorded no {', no '.join(comparison.unknown)}; the resume is exact if the "
                 "corpus was not built again since"
             )
         if comparison.tuned:
             changed = escape("; ".join(comparison.tuned))
-            say(f"[yellow]warning[/yellow] {run_dir} goes on with another optimizer: {changed}")
+            warn(f"{run_dir} goes on with another optimizer: {changed}")
         return comparison.tuned
 
     def _compare(self, saved: Mapping[str, Any], current: Mapping[str, Any]) -> IdentityComparison:
@@ -496,6 +540,12 @@ class Run:
     ) -> None:
         """Write the encoder after `done` steps with the record of its score."""
         save_encoder(encoder, path, {**self._provenance(done)(), "probe": dict(record)})
+
+    def _save(self, done: int) -> None:
+        """Copy the state after `done` steps, and begin to write it. A collective."""
+        on_main(self.accelerator, self.checkpoints.finish_save)
+        snapshot = self.checkpoints.snapshot(done, self._state, keep=self.is_main)
+        on_main(self.accelerator, lambda: self._begin_save(snapshot))
 
     def _begin_save(self, snapshot: Snapshot) -> None:
         """Let a thread write the checkpoint and the encoder file."""

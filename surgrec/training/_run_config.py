@@ -13,7 +13,7 @@ from surgrec.models.activations import ActivationCheckpointing
 from surgrec.ranges import Range, Seed, check_ranges
 from surgrec.stream import Mixture
 from surgrec.training._drift import DriftConfig
-from surgrec.training._launch import Precision
+from surgrec.training._loss_scale import RunPrecision
 from surgrec.training._metrics import LogConfig
 from surgrec.training._optimizer import OptimizerConfig
 from surgrec.training._sharding import Sharding
@@ -55,8 +55,9 @@ class RunConfig:
     """Optimizer steps of the whole run."""
     seed: Seed
     """Seed of weights, order, views and masks."""
-    precision: Precision = "bf16"
-    """Autocast of the forward passes."""
+    precision: RunPrecision = "bf16"
+    """Autocast of the forward passes. `fp16` scales the loss, and replaces `bf16` on GPUs without
+    it."""
     accumulation: Annotated[int, Range(1, 10**6)] = 1
     """Parts of a rank's samples that pass through the model one after the other in each step. A
     part needs the memory of its own samples only. Order, masks and losses stay the same."""
@@ -64,6 +65,10 @@ class RunConfig:
     """Activations that the backward pass computes again instead of keeping them: `none`, all but
     the results of matrix products and attention (`selective`), or all inside the blocks
     (`full`)."""
+    compile: bool = False
+    """Compile the transformer blocks with torch.compile. Losses change by rounding only. Masks of
+    fixed lengths (MAE, and JEPA with an overlay `static_*`) get a version of the blocks for each
+    shape, other masks one version for all."""
     sharding: Sharding = "none"
     """Whether each process keeps all weights, gradients and moments (`none`), or its share of them
     (`full`)."""

@@ -37,7 +37,8 @@ def shard_training(
     device = next(trained.parameters()).device
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for module in modules:
-        _shard(module, mesh)
+        if any(True for _ in module.parameters()):
+            _shard(module, mesh)
 
     shards = dict(trained.named_parameters())
     for group in optimizer.param_groups:

@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
 from surgrec.runs import RunFiles
-from surgrec.terminal import escape, say
-from surgrec.training._launcher import end_with_launcher, job_age_s
+from surgrec.terminal import escape, warn
+from surgrec.training._launcher import job_age_s
 
 _LAST_STEP = "last step"
 """Key in the store of all ranks."""
@@ -24,10 +24,22 @@ _FILE_EVERY_S = 1.0
 """Least time between two looks for the file, which may be on NFS."""
 
 
+_early_signals: list[int] = []
+"""Signals that came before a run listened for them."""
+
+
+def remember_early_signals() -> None:
+    """Remember SIGTERM until a `StopRequest` listens for it: the start of a run may take minutes.
+
+    The run then stops after its first step, as if the signal had come a moment later.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: _early_signals.append(number))
+
+
 class StopRequest:
     """Whether this process was asked to stop, by SIGTERM or by a file RUN/STOP.
 
-    Slurm sends SIGTERM before the time limit of a job. The end of the launcher counts as SIGTERM. A
+    Slurm sends SIGTERM before the time limit of a job, and the kernel at the end of the launcher. A
     file that is older than the start was meant for an earlier start.
 
     Args:
@@ -44,7 +56,9 @@ class StopRequest:
         self._old_file: tuple[int, int] | None = None
         self._signaled = False
         signal.signal(signal.SIGTERM, self._on_signal)
-        end_with_launcher()
+        if _early_signals:
+            self._signaled = True
+            _early_signals.clear()
 
         if watch_file:
             # Compare ages, not times: the clock of a file server differs from this machine's.
@@ -81,10 +95,7 @@ class StopRequest:
             "to stop"
         )
 
-        say(
-            f"[yellow]warning[/yellow] {escape(str(self._file))} is older than this start: it "
-            f"{result}"
-        )
+        warn(f"{escape(str(self._file))} is older than this start: it {result}")
 
     def _version(self) -> tuple[int, int] | None:
         """Return inode and time of the file, nanoseconds; None if it does not exist."""
@@ -123,8 +134,9 @@ class AgreedStop:
         self._device = device
         self._ahead = _STEPS_AHEAD if device.type == "cuda" else 0
         self._queued: deque[torch.cuda.Event] = deque()
-        self._has_asked = False
+        self._was_asked = self._has_asked_others = False
         self._look_at_s = 0.0
+        self._step = -1
 
     def after(self, step: int) -> bool:
         """Return whether this step is the last one. Every rank calls it after every step.
@@ -132,6 +144,7 @@ class AgreedStop:
         Args:
             step: Number of the step.
         """
+        self._step = step
         if self._is_alone:
             self.reached = self._is_asked()
         elif self._store is not None:
@@ -143,19 +156,37 @@ class AgreedStop:
                 self._store = None
         return self.reached
 
+    def is_coming(self) -> bool:
+        """Return whether a rank was asked to stop, while all ranks measure between two steps.
+
+        If so, the next step is the last one at the latest.
+        """
+        if self._store is None:
+            return self._is_asked()
+        try:
+            self._ask_for(self._step + 1, self._store)
+            return self._store.check([_LAST_STEP])
+        except dist.DistError:
+            self._store = None
+            return self._is_asked()
+
     def _is_last(self, step: int, store: Store) -> bool:
-        if not self._has_asked and self._is_asked():
-            self._has_asked = True
-            store.compare_set(_LAST_STEP, "", str(step + 1 + self._ahead))
+        self._ask_for(step + 1 + self._ahead, store)
         return store.check([_LAST_STEP]) and step >= int(store.get(_LAST_STEP))
+
+    def _ask_for(self, last: int, store: Store) -> None:
+        """Ask all ranks to stop after a step, if this rank was asked to and has not done so."""
+        if not self._has_asked_others and self._is_asked():
+            store.compare_set(_LAST_STEP, "", str(last))
+            self._has_asked_others = True
 
     def _is_asked(self) -> bool:
         if self._request.signaled:
-            return True
-        if time.monotonic() < self._look_at_s:
-            return False
-        self._look_at_s = time.monotonic() + _FILE_EVERY_S
-        return bool(self._request)
+            self._was_asked = True
+        if not self._was_asked and time.monotonic() >= self._look_at_s:
+            self._look_at_s = time.monotonic() + _FILE_EVERY_S
+            self._was_asked = bool(self._request)
+        return self._was_asked
 
     def _wait_for_device(self) -> None:
         """Wait until the GPU has completed the step before the last `_STEPS_AHEAD`."""
