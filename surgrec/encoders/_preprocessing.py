@@ -22,8 +22,9 @@ class Preprocessing:
     """The part of a frame that is resized as a whole: the largest square in its center."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """Interpolation of the resize."""
-    antialias: bool = False
-    """Whether a resize to fewer pixels averages over all of them."""
+    antialias: bool = True
+    """Whether a resize to fewer pixels averages over all of them and rounds to whole levels, as
+    Pillow and the processors of Hugging Face do."""
     mean: tuple[Channel, Channel, Channel] = IMAGENET_MEAN
     """Mean of red, green and blue, which are in [0, 1]."""
     std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
@@ -31,3 +32,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    @property
+    def view(self) -> str:
+        """The part and the resize of a frame in words, for settings of features."""
+        smoothing = "with" if self.antialias else "without"
+        return f"{self.crop}, {self.interpolation} {smoothing} antialiasing, {self.size_px} px"

@@ -14,6 +14,8 @@ from surgrec.ranges import Range, check_ranges
 FOLDER = Path(__file__).parent
 PREFIX = "preset:"
 """Beginning of a choice that names a preset."""
+TIMM = "timm:"
+"""Beginning of a choice that names an image model of timm, which states its own facts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +29,30 @@ class Pretraining:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where the facts of a preset are stated.
+
+    Each is an address, an article, a release of timm, or begins with `chosen here` or `unknown`.
+    Empty: not given.
+    """
+
+    sampling: str = ""
+    """Of the frames of a window and their rate."""
+    preprocessing: str = ""
+    license: str = ""
+    pretraining: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """An encoder of another project."""
 
     summary: str
     """What it is, in one line."""
-    reader: Literal["timm", "checkpoint"]
-    """`timm`: an image model, whose frames are pooled. `checkpoint`: a format of surgrec import."""
+    reader: Literal["timm", "checkpoint", "timesformer", "separate_sinusoids", "onnx", "pixels"]
+    """`timm`: an image model, whose frames are pooled. `checkpoint`: a format of surgrec import.
+    `timesformer`, `separate_sinusoids`: the networks of Endo-FM and SurgVISTA. `onnx`: an ONNX
+    model. `pixels`: no network, a baseline of pixels."""
     num_frames: Annotated[int, Range(1, 65_536)]
     """Frames of a window."""
     fps: Annotated[float, Range(0, 1000, above=True)]
@@ -41,10 +60,13 @@ class Preset:
     preprocessing: Preprocessing
     """The steps from a decoded frame to its input."""
     license: str
-    """SPDX identifier of the license of the weights, NOASSERTION if none is stated."""
+    """SPDX identifier of the license of the weights, NOASSERTION if none is stated. Empty: there
+    are no weights."""
     pretraining: Pretraining
     source: str
-    """Where the file of weights is published."""
+    """Where the file of weights is published. Empty: there is none."""
+    sources: Sources = Sources()
+    """Where the other facts are stated. A file with a `base` has those of its base."""
     model: str = ""
     """Name of timm's model."""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +84,8 @@ class Preset:
     positions: Literal["rope", "sincos", "sincos3d"] | None = None
     """Positions of a V-JEPA checkpoint."""
     num_heads: Annotated[int, Range(1, 65_536)] | None = None
-    """Attention heads of a checkpoint whose size is not published."""
+    """Attention heads of a checkpoint whose size is not published, or of a network of Endo-FM or
+    SurgVISTA whose heads do not have 64 channels."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -78,9 +101,18 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def near_presets(name: str) -> list[str]:
+    """Return up to three presets whose names resemble a word, the nearest first."""
+    return difflib.get_close_matches(name.lower(), preset_names(), n=3)
+
+
 def is_preset(choice: str) -> bool:
-    """Return whether an encoder's choice names a preset: `preset:NAME`, NAME or a YAML file."""
-    return choice.startswith(PREFIX) or choice.endswith(".yaml") or choice in preset_names()
+    """Return whether an encoder's choice names an encoder of another project.
+
+    That is `preset:NAME`, NAME, a YAML file, or `timm:MODEL`.
+    """
+    names_one = choice.startswith((PREFIX, TIMM)) or choice.endswith(".yaml")
+    return names_one or choice in preset_names()
 
 
 def read_preset(choice: str) -> Preset:
@@ -94,7 +126,7 @@ def read_preset(choice: str) -> Preset:
     """
     name = choice.removeprefix(PREFIX)
     if not name.endswith(".yaml") and name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), n=3)
+        near = near_presets(name)
         meant = f"; did you mean {', '.join(near)}?" if near else "; `surgrec encoders` lists them"
         raise ConfigError(f"there is no preset '{cut(name)}' of an encoder{meant}")
     tree = read_config(name, FOLDER)

@@ -6,12 +6,8 @@ Example:
     torch.Size([340, 1024])
 """
 
-from surgrec.features._encoders import (
-    EncoderChoice,
-    describe_encoder,
-    open_encoder,
-)
-from surgrec.features._extract import ExtractConfig, Extracted, extract
+from surgrec.features._encoders import EncoderChoice, open_encoder
+from surgrec.features._extract import ExtractConfig, Extracted, extract, extract_several
 from surgrec.features._feature_encoder import FeatureEncoder, load_encoder
 from surgrec.features._files import VideoFeatures
 from surgrec.features._open_videos import open_videos
@@ -30,8 +26,8 @@ __all__ = [
     "VideoEncoder",
     "VideoFeatures",
     "WindowRow",
-    "describe_encoder",
     "extract",
+    "extract_several",
     "load_encoder",
     "open_encoder",
     "open_videos",

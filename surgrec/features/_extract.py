@@ -1,26 +1,27 @@
 """Extract the features of all videos, one file per video; continue after an interruption."""
 
-import hashlib
-from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 
 from surgrec import __version__
+from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, SetupError
-from surgrec.features._encoders import EncoderChoice, describe_encoder, open_encoder
+from surgrec.features._encoders import EncoderChoice, open_encoder
 from surgrec.features._extract_video import Precision
 from surgrec.features._files import read_header_and_starts
-from surgrec.features._job import Job, Outcome, feature_settings
+from surgrec.features._job import Job, Outcome, Target, feature_settings
 from surgrec.features._open_videos import open_videos
 from surgrec.features._processes import run_job
-from surgrec.features._table import FEATURES_FILE, FailedWindow, WindowRow, write_tables
+from surgrec.features._summary import is_too_short, write_summary
+from surgrec.features._table import FEATURES_FILE
+from surgrec.features.interface import describe_encoder
 from surgrec.ranges import Range, check_ranges
-from surgrec.storage import TEMPORARY, Store, open_store
+from surgrec.storage import TEMPORARY, open_store
 from surgrec.storage.lock import hold
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -45,6 +46,20 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+    @property
+    def devices(self) -> list[str]:
+        """The device of each process: `cpu`, or `cuda:0` and so on.
+
+        Raises:
+            SetupError: `device` is `cuda`, and torch finds no GPU.
+        """
+        gpus = torch.cuda.device_count() if self.device != "cpu" else 0
+        if self.device == "cuda" and not gpus:
+            raise SetupError(
+                "--device is cuda, but torch finds no GPU on this machine; give --device cpu"
+            )
+        return [f"cuda:{number % gpus}" if gpus else "cpu" for number in range(self.processes)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,58 +123,121 @@ def extract(
         >>> for video in extract(["/data/corpus"], choice, ExtractConfig(), Path("features")):
         ...     print(video.done, "of", video.total)
     """
-    devices = _devices(config)
+    for _, video in extract_several(
+        data, {out: choice}, config, only, frame_fps=frame_fps, frames_from=frames_from
+    ):
+        yield video
+
+
+def extract_several(
+    data: Sequence[str],
+    choices: Mapping[Path, EncoderChoice],
+    config: ExtractConfig,
+    only: Collection[tuple[str, str]] | None = None,
+    *,
+    frame_fps: float = 0.0,
+    frames_from: str = "",
+) -> Generator[tuple[Path, Extracted], None, None]:
+    """Write the features of several encoders in one pass over the videos; see `extract`.
+
+    Each video is decoded once. The files are those of one extraction after the other. All encoders
+    are in memory at once.
+
+    Args:
+        data: As for `extract`.
+        choices: The encoders, by the folders of their features. Their windows have the same number
+            of frames and the same rate.
+        config: Settings of the extraction.
+        only: As for `extract`.
+        frame_fps: As for `extract`.
+        frames_from: As for `extract`.
+
+    Yields:
+        After each video, for each encoder: its folder and the progress.
+
+    Raises:
+        ConfigError: The encoders have different windows; or as for `extract`.
+    """
+    devices = config.devices
     videos = open_videos(data, only, frame_fps=frame_fps, frames_from=frames_from)
-    encoder = open_encoder(choice, torch.device("cpu"))
-    videos.require(encoder.sampling, allow_repeated_frames=config.allow_repeated_frames)
-    settings = feature_settings(encoder, config.stride_s, config.precision)
+    parts = [_open_part(choice, config, out) for out, choice in choices.items()]
+    sampling = _common_sampling(parts)
+    videos.require(sampling, allow_repeated_frames=config.allow_repeated_frames)
 
     job = Job(
         videos=videos,
-        choice=choice,
+        targets=tuple(part.target for part in parts),
         stride_s=config.stride_s,
         batch=config.batch,
         precision=config.precision,
-        settings=settings,
-        out=out,
         allow_repeated_frames=config.allow_repeated_frames,
     )
-    facts = {"encoder": encoder.facts, "settings": settings, "surgrec": __version__}
-    described = describe_encoder(encoder.facts)
-    del encoder
+    with ExitStack() as held:
+        for part in parts:
+            held.enter_context(_held(part.target.out))
+            _check_settings(part.target.out, part.target.settings)
+            # The folder is incomplete until this file is written again.
+            open_store(part.target.out).delete(FEATURES_FILE)
 
-    store = open_store(out)
-    with _held(out):
-        _check_settings(out, settings)
-        store.delete(FEATURES_FILE)  # the folder is incomplete until this file is written again
+        for done, outcomes in enumerate(run_job(job, devices), 1):
+            for part, outcome in zip(parts, outcomes, strict=True):
+                part.outcomes.append(outcome)
+                yield part.target.out, part.progress(outcome, done, len(videos.entries))
 
-        outcomes: list[Outcome] = []
-        for outcome in run_job(job, devices):
-            outcomes.append(outcome)
-            yield Extracted(
-                done=len(outcomes),
-                total=len(videos.entries),
-                windows=len(outcome.starts),
-                failed=len(outcome.header.failed),
-                in_gaps=sum(gap.windows for gap in outcome.header.gaps),
-                is_too_short=_is_too_short(outcome),
-                reused=outcome.reused,
-                repeats_frames=outcome.header.repeats_frames,
-                encoder=described,
-            )
-
-        outcomes.sort(key=lambda outcome: (outcome.entry.source, outcome.entry.video))
-        _write_tables(store, outcomes, facts, videos.facts)
+        for part in parts:
+            part.outcomes.sort(key=lambda outcome: (outcome.entry.source, outcome.entry.video))
+            write_summary(open_store(part.target.out), part.outcomes, part.facts, videos.facts)
 
 
-def _devices(config: ExtractConfig) -> list[str]:
-    """Return the device of each process."""
-    gpus = torch.cuda.device_count() if config.device != "cpu" else 0
-    if config.device == "cuda" and not gpus:
-        raise SetupError(
-            "--device is cuda, but torch finds no GPU on this machine; give --device cpu"
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """The part of an extraction that concerns one encoder."""
+
+    target: Target
+    sampling: ClipSampling
+    facts: dict[str, Any]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def progress(self, outcome: Outcome, done: int, total: int) -> Extracted:
+        """Return the progress after a video."""
+        return Extracted(
+            done=done,
+            total=total,
+            windows=len(outcome.starts),
+            failed=len(outcome.header.failed),
+            in_gaps=sum(gap.windows for gap in outcome.header.gaps),
+            is_too_short=is_too_short(outcome),
+            reused=outcome.reused,
+            repeats_frames=outcome.header.repeats_frames,
+            encoder=describe_encoder(self.facts["encoder"]),
         )
-    return [f"cuda:{number % gpus}" if gpus else "cpu" for number in range(config.processes)]
+
+
+def _open_part(choice: EncoderChoice, config: ExtractConfig, out: Path) -> _Part:
+    """Read the facts of an encoder. Its weights do not stay in memory."""
+    encoder = open_encoder(choice, torch.device("cpu"))
+    settings = feature_settings(encoder, config.stride_s, config.precision)
+    return _Part(
+        target=Target(choice=choice, settings=settings, out=out),
+        sampling=encoder.sampling,
+        facts={"encoder": encoder.facts, "settings": settings, "surgrec": __version__},
+    )
+
+
+def _common_sampling(parts: Sequence[_Part]) -> ClipSampling:
+    """Return the sampling of all encoders; refuse different ones."""
+    first, *others = parts
+    for part in others:
+        if part.sampling != first.sampling:
+            words = [
+                f"{each.facts['encoder']['name']} has windows of {each.sampling.num_frames} frames "
+                f"at {each.sampling.fps:g} per second"
+                for each in (first, part)
+            ]
+            raise ConfigError(
+                f"{' and '.join(words)}; extract their features one after the other, or give --fps"
+            )
+    return first.sampling
 
 
 @contextmanager
@@ -191,81 +269,3 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
             f"{out} holds features of another encoder or setting ({different}); "
             "choose another --out"
         )
-
-
-def _write_tables(
-    store: Store, outcomes: Sequence[Outcome], facts: Mapping[str, Any], data: Mapping[str, Any]
-) -> None:
-    """Write the tables of all videos, with their counts."""
-    span_s = facts["settings"]["num_frames"] / facts["settings"]["fps"]
-    rows = [
-        WindowRow(
-            **vars(outcome.entry),
-            start_s=float(start_s),
-            end_s=float(start_s) + span_s,
-            file=outcome.file,
-            row=row,
-        )
-        for outcome in outcomes
-        for row, start_s in enumerate(outcome.starts)
-    ]
-
-    failed = [
-        FailedWindow(
-            **_names_of(outcome),
-            start_s=failure.start_s,
-            reason=failure.reason,
-        )
-        for outcome in outcomes
-        for failure in outcome.header.failed
-    ]
-
-    gaps = [
-        {**_names_of(outcome), **vars(gap)} for outcome in outcomes for gap in outcome.header.gaps
-    ]
-
-    too_short = [_names_of(outcome) for outcome in outcomes if _is_too_short(outcome)]
-
-    made_by = {tuple(sorted(outcome.header.made_by.items())) for outcome in outcomes}
-    counts = {
-        "cases": len({(outcome.entry.source, outcome.entry.case) for outcome in outcomes}),
-        "videos": len(outcomes),
-        "videos_failed": sum(failure.start_s is None for failure in failed),
-        "videos_too_short": len(too_short),
-        "windows": len(rows),
-        "windows_failed": sum(failure.start_s is not None for failure in failed),
-        "windows_in_gaps": sum(gap.windows for outcome in outcomes for gap in outcome.header.gaps),
-        "videos_with_repeated_frames": dict(
-            Counter(outcome.entry.source for outcome in outcomes if outcome.header.repeats_frames)
-        ),
-    }
-
-    facts_of_data = {
-        "data": {**data, "digest": _data_digest(outcomes)},
-        "made_by": [dict(items) for items in sorted(made_by, key=str)],
-        "counts": counts,
-        "gaps": gaps,
-        "too_short": too_short,
-    }
-    write_tables(store, rows, failed, {**facts, **facts_of_data})
-
-
-def _names_of(outcome: Outcome) -> dict[str, str]:
-    """Return the names by which a list of `features.json` names a video."""
-    entry = outcome.entry
-    return {"source": entry.source, "case": entry.case, "video": entry.video}
-
-
-def _is_too_short(outcome: Outcome) -> bool:
-    """Return whether a readable video has no window, and none was left out."""
-    left_out = outcome.header.failed or outcome.header.gaps
-    return not len(outcome.starts) and not left_out
-
-
-def _data_digest(outcomes: Sequence[Outcome]) -> str:
-    """Return a digest that changes with the name or the bytes of any video, and their number."""
-    lines = [
-        f"{outcome.entry.source}/{outcome.entry.video} {outcome.header.digest}\n"
-        for outcome in outcomes
-    ]
-    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()

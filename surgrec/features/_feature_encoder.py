@@ -27,14 +27,16 @@ def load_encoder(
     path: Path | str,
     device: DeviceName = "auto",
     *,
+    weights: Path | str | None = None,
     fps: float | None = None,
     allow_repeated_frames: bool = False,
 ) -> "FeatureEncoder":
     """Load a trained encoder for features.
 
     Args:
-        path: Folder of a run, or an encoder file.
+        path: Folder of a run, an encoder file, or a preset (`EncoderChoice.path`).
         device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+        weights: Local file of a preset's weights.
         fps: Frames per second within a window. Default: the rate of the encoder's training.
         allow_repeated_frames: Accept videos with fewer frames per second. Their frames repeat.
 
@@ -59,7 +61,9 @@ def load_encoder(
     if device == "cuda" and not has_gpu:
         raise SetupError("device is cuda, but torch finds no GPU on this machine; give cpu")
     name = "cuda" if has_gpu and device != "cpu" else "cpu"
-    encoder = open_encoder(EncoderChoice(path=Path(path), fps=fps), torch.device(name))
+    file = Path(weights) if weights else None
+    choice = EncoderChoice(path=Path(path), weights=file, fps=fps)
+    encoder = open_encoder(choice, torch.device(name))
     return FeatureEncoder(encoder, torch.device(name), allow_repeated_frames=allow_repeated_frames)
 
 

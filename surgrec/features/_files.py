@@ -111,6 +111,31 @@ def read_header_and_starts(path: Path) -> tuple[FeaturesHeader, Float64[np.ndarr
     return header, tensors["start_s"].numpy()
 
 
+def read_reusable(
+    path: Path, settings: Mapping[str, Any], digest: str
+) -> tuple[FeaturesHeader, Float64[np.ndarray, " n"]] | None:
+    """Read the header and the window starts of an earlier extraction, if its file can be reused.
+
+    A file with failed windows cannot, as the video may have been repaired.
+
+    Args:
+        path: The file, which may be missing.
+        settings: Settings of the features, as in a header.
+        digest: Digest of the video.
+
+    Returns:
+        None if the file is missing, has failed windows, or is of other settings or another video.
+
+    Raises:
+        CheckpointError: The file is damaged, or not a file of features.
+    """
+    if not path.exists():
+        return None
+    header, starts = read_header_and_starts(path)
+    is_same = header.settings == settings and header.digest == digest
+    return (header, starts) if is_same and not header.failed else None
+
+
 def read_values(path: Path) -> Float32[Tensor, "n d"]:
     """Read the features of a file. Raises CheckpointError as `read_header_and_starts` does."""
     return _read(path, ("features",))[1]["features"]

@@ -12,11 +12,26 @@ from jaxtyping import Float64
 from surgrec import __version__
 from surgrec.errors import ConfigError
 from surgrec.features._encoders import EncoderChoice, open_encoder
-from surgrec.features._extract_video import Precision, steady_arithmetic, video_features
-from surgrec.features._files import FeaturesHeader, read_header_and_starts, write_features_file
+from surgrec.features._extract_video import Precision, features_by_encoder, steady_arithmetic
+from surgrec.features._files import (
+    FeaturesHeader,
+    VideoFeatures,
+    read_reusable,
+    write_features_file,
+)
 from surgrec.features._videos import VideoEntry, VideoSet
 from surgrec.features.interface import VideoEncoder
 from surgrec.storage import open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An encoder of an extraction, and the folder of its features. Picklable."""
+
+    choice: EncoderChoice
+    settings: Mapping[str, Any]
+    """All that determines a feature except the video, as JSON. Every file contains it."""
+    out: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +39,17 @@ class Job:
     """The settings that all processes share. Picklable."""
 
     videos: VideoSet
-    choice: EncoderChoice
+    targets: tuple[Target, ...]
+    """One or several, all with the same windows."""
     stride_s: float
     batch: int
     precision: Precision
-    settings: Mapping[str, Any]
-    """All that determines a feature except the video, as JSON. Every file contains it."""
-    out: Path
     allow_repeated_frames: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result for one video. Its features are in `file`."""
+    """The result for one video and one encoder. The features are in `file`."""
 
     entry: VideoEntry
     file: str
@@ -48,49 +61,60 @@ class Outcome:
 
 
 class Worker:
-    """An encoder on a device that processes one video after the other."""
+    """Encoders on a device that process one video after the other."""
 
     def __init__(self, job: Job, device: str) -> None:
         self._job = job
         self._device = torch.device(device)
-        self._store = open_store(job.out)
-        self._encoder = open_encoder(job.choice, self._device)
-        if feature_settings(self._encoder, job.stride_s, job.precision) != job.settings:
-            raise ConfigError(
-                f"{job.choice.path} was overwritten during extraction; wait until its run is "
-                "done, or copy it"
-            )
+        self._encoders = [open_encoder(target.choice, self._device) for target in job.targets]
+        for target, encoder in zip(job.targets, self._encoders, strict=True):
+            if feature_settings(encoder, job.stride_s, job.precision) != target.settings:
+                raise ConfigError(
+                    f"{target.choice.path} was overwritten during extraction; wait until its run "
+                    "is done, or copy it"
+                )
 
-    def extract(self, entry: VideoEntry) -> Outcome:
-        """Write the features of a video, unless they exist.
+    def extract(self, entry: VideoEntry) -> list[Outcome]:
+        """Write the features of a video for each target, unless they exist.
 
         A video with failures is processed again, as its shard or file may have been repaired.
         """
         reader = self._job.videos.open(entry)
         file = f"{entry.source}/{reader.name}.safetensors"
+        reused = [self._reused(target, entry, file, reader.digest) for target in self._job.targets]
+        missing = [number for number, outcome in enumerate(reused) if outcome is None]
+        computed: list[VideoFeatures] = []
+        if missing:
+            with steady_arithmetic(self._device):
+                computed = features_by_encoder(
+                    reader,
+                    [self._encoders[number] for number in missing],
+                    stride_s=self._job.stride_s,
+                    batch=self._job.batch,
+                    precision=self._job.precision,
+                    device=self._device,
+                    allow_repeated_frames=self._job.allow_repeated_frames,
+                )
 
-        # Reuse the file of an earlier command.
-        if (self._job.out / file).exists():
-            header, starts = read_header_and_starts(self._job.out / file)
-            if (
-                header.settings == self._job.settings
-                and header.digest == reader.digest
-                and not header.failed
-                and (self._job.allow_repeated_frames or not header.repeats_frames)
-            ):
-                return Outcome(entry=entry, file=file, header=header, starts=starts, reused=True)
+        written = (
+            self._write(self._job.targets[number], entry, file, reader.digest, video)
+            for number, video in zip(missing, computed, strict=True)
+        )
+        return [outcome or next(written) for outcome in reused]
 
-        with steady_arithmetic(self._device):
-            video = video_features(
-                reader,
-                self._encoder,
-                stride_s=self._job.stride_s,
-                batch=self._job.batch,
-                precision=self._job.precision,
-                device=self._device,
-                allow_repeated_frames=self._job.allow_repeated_frames,
-            )
+    def _reused(self, target: Target, entry: VideoEntry, file: str, digest: str) -> Outcome | None:
+        """Return the outcome of an earlier command, if its file serves."""
+        found = read_reusable(target.out / file, target.settings, digest)
+        if found is None:
+            return None
+        header, starts = found
+        if header.repeats_frames and not self._job.allow_repeated_frames:
+            return None
+        return Outcome(entry=entry, file=file, header=header, starts=starts, reused=True)
 
+    def _write(
+        self, target: Target, entry: VideoEntry, file: str, digest: str, video: VideoFeatures
+    ) -> Outcome:
         made_by = {
             "surgrec": __version__,
             "torch": torch.__version__,
@@ -98,11 +122,11 @@ class Worker:
             "batch": self._job.batch,
         }
         header = write_features_file(
-            self._store,
+            open_store(target.out),
             file,
             video,
-            settings=self._job.settings,
-            digest=reader.digest,
+            settings=target.settings,
+            digest=digest,
             made_by=made_by,
         )
         return Outcome(entry=entry, file=file, header=header, starts=video.start_s, reused=False)
@@ -118,5 +142,5 @@ def feature_settings(
         "fps": encoder.sampling.fps,
         "stride_s": stride_s,
         "precision": precision,
-        "view": "central square",
+        "view": encoder.preprocessing.view,
     }

@@ -1,99 +1,41 @@
 """Encoders of other projects, by a preset and a local file of weights. Nothing is downloaded."""
 
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import timm
 import torch
-from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from surgrec.clips import ClipSampling
-from surgrec.convert import ImportOptions, checkpoint_sha256, read_checkpoint_file, read_external
-from surgrec.encoders import Preprocessing, Preset, read_preset
-from surgrec.errors import CheckpointError, ConfigError, cut
+from surgrec.convert import ImportOptions, checkpoint_sha256, read_external
+from surgrec.encoders import TIMM, Preprocessing, Preset, read_preset
+from surgrec.errors import ConfigError
+from surgrec.features._onnx_encoder import OnnxNetwork
+from surgrec.features._pixels_network import PixelsNetwork
+from surgrec.features._timm_encoder import FramesNetwork, timm_network, timm_preset
+from surgrec.features._video_transformers import SeparateSinusoids, TimeSformer, video_transformer
 from surgrec.features.interface import mean_over_tokens
 from surgrec.features.own_encoder import encoder_sha256, random_encoder, random_name
 from surgrec.models import Encoder
 from surgrec.models.encoder_file import load_strictly
 
-_ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
-"""Activations that arguments of a model name by text."""
-_REFUSED_ARGUMENTS = {
-    "cache_dir",
-    "checkpoint_path",
-    "features_only",
-    "num_classes",
-    "pretrained",
-    "pretrained_cfg",
-    "pretrained_cfg_overlay",
-}
-"""Arguments with which timm would read other files, download, or return another network."""
-_TORCHVISION_CONVNEXT = (
-    (r"^features\.0\.(\d+)", r"stem.\1"),
-    (r"^classifier\.0", r"head.norm"),
+_Network: TypeAlias = (
+    Encoder | FramesNetwork | OnnxNetwork | PixelsNetwork | SeparateSinusoids | TimeSformer
 )
-_CONVNEXT_BLOCK = {
-    "block.0": "conv_dw",
-    "block.2": "norm",
-    "block.3": "mlp.fc1",
-    "block.5": "mlp.fc2",
-    "layer_scale": "gamma",
-}
-
-
-class FramesNetwork(nn.Module):
-    """An image model of timm that sees each frame of a clip alone.
-
-    Args:
-        model: The model, without a classifier.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model: Any = model
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """The blocks of the model, or those of its stages."""
-        if hasattr(self.model, "blocks"):
-            return list(self.model.blocks)
-        stages = getattr(self.model, "stages", ())
-        return [block for stage in stages for block in getattr(stage, "blocks", [stage])]
-
-    def forward(self, clips: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b n d"]:
-        """Return the tokens of all frames, without class and register tokens."""
-        found: Tensor = self._maps(clips)
-        if found.ndim == 4:
-            channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
-            pattern = "f h w d -> f (h w) d" if channels_last else "f d h w -> f (h w) d"
-            tokens = rearrange(found, pattern)
-        else:
-            tokens = found[:, getattr(self.model, "num_prefix_tokens", 0) :]
-        by_clip: Tensor = rearrange(tokens, "(b t) n d -> b (t n) d", b=len(clips))
-        return by_clip
-
-    def pooled(self, clips: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d"]:
-        """Return the mean over the frames of the features that the model pools itself."""
-        frames = self.model.forward_head(self._maps(clips), pre_logits=True)
-        means: Tensor = reduce(frames.float(), "(b t) d -> b d", "mean", b=len(clips))
-        return means
-
-    def _maps(self, clips: Float[Tensor, "b c t h w"]) -> Tensor:
-        maps: Tensor = self.model.forward_features(rearrange(clips, "b c t h w -> (b t) c h w"))
-        return maps
+_ANY_FRAMES = ("pixels", "timm")
+"""Readers whose networks take any number of frames."""
+_NOT_IDENTITY = ("license", "pretraining", "source", "sources", "summary")
+"""Fields of a preset that change no feature."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PresetEncoder:
     """An encoder of another project in evaluation mode, as a `VideoEncoder`."""
 
-    network: Encoder | FramesNetwork
+    network: _Network
     sampling: ClipSampling
     preprocessing: Preprocessing
     width: int
@@ -111,8 +53,8 @@ class PresetEncoder:
         return tokens
 
     def features(self, clips: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b d"]:
-        """Return the mean token, or of an image model the mean of its own pooled features."""
-        if isinstance(self.network, FramesNetwork):
+        """Return the mean token, or the features that the network pools itself."""
+        if isinstance(self.network, FramesNetwork | TimeSformer):
             return self.network.pooled(clips)
         return mean_over_tokens(self.tokens(clips))
 
@@ -124,6 +66,7 @@ def open_preset_encoder(
     *,
     random_seed: int | None = None,
     fps: float | None = None,
+    num_frames: int | None = None,
 ) -> PresetEncoder:
     """Load an encoder of another project to a device. The random state does not change.
 
@@ -133,19 +76,22 @@ def open_preset_encoder(
         device: Device of the encoder.
         random_seed: Replace the weights with random ones from this seed.
         fps: Frames per second within a window. Default: that of the preset.
+        num_frames: Frames of a window, for networks that take any number. Default: that of the
+            preset.
 
     Raises:
-        ConfigError: The preset is wrong, or no file of weights is given.
+        ConfigError: The preset is wrong, no file of weights is given, or one for a preset without
+            weights.
         CheckpointError: The file is damaged, or has other tensors than the encoder.
     """
-    preset = read_preset(choice)
-    name = Path(choice.removeprefix("preset:")).stem
-    needs_file = random_seed is None or preset.reader == "checkpoint"
-    if weights is None and needs_file:
-        raise ConfigError(
-            f"the encoder {name} needs its weights, and nothing is downloaded; copy the file from "
-            f"{preset.source} to this machine and give --weights FILE"
-        )
+    preset = timm_preset(choice) if choice.startswith(TIMM) else read_preset(choice)
+    name = Path(choice.removeprefix("preset:")).stem if choice.endswith(".yaml") else choice
+    name = name.removeprefix("preset:").removeprefix(TIMM)
+    _require_weights(preset, name, weights, random_seed)
+    if num_frames is not None:
+        if preset.reader not in _ANY_FRAMES:
+            raise ConfigError(f"{name} states its frames itself; leave out num_frames")
+        preset = replace(preset, num_frames=num_frames)
 
     # Building a network draws random weights, which the stored ones then replace.
     with torch.random.fork_rng(devices=[]):
@@ -153,15 +99,23 @@ def open_preset_encoder(
         network = _network(preset, weights, random_seed)
 
     stated = asdict(preset)
-    architecture = {key: stated[key] for key in stated if key not in ("summary", "source")}
-    if random_seed is not None:
-        sha256 = encoder_sha256(architecture | _config(network), random_seed)
+    identity = {key: value for key, value in stated.items() if key not in _NOT_IDENTITY}
+    if isinstance(network, PixelsNetwork):
+        sha256 = encoder_sha256(identity, "no weights")
+    elif random_seed is None:
+        sha256 = encoder_sha256(identity, checkpoint_sha256(_file(weights)))
+    elif isinstance(network, OnnxNetwork):
+        shuffled = identity | {"shuffled": checkpoint_sha256(_file(weights))}
+        sha256 = encoder_sha256(shuffled, random_seed)
     else:
-        assert weights is not None
-        sha256 = encoder_sha256(architecture, checkpoint_sha256(weights))
+        sha256 = encoder_sha256(identity | _config(network), random_seed)
 
     provenance = {} if random_seed is not None else _provenance(preset, name)
-    config: dict[str, Any] = {"preset": name, "num_frames": preset.num_frames} | _config(network)
+    config: dict[str, Any] = {
+        "preset": name,
+        "reader": preset.reader,
+        "num_frames": preset.num_frames,
+    } | _config(network)
     return PresetEncoder(
         network=network.to(device).eval().requires_grad_(False),
         sampling=ClipSampling(num_frames=preset.num_frames, fps=fps or preset.fps),
@@ -174,126 +128,69 @@ def open_preset_encoder(
             "config": config,
             "provenance": provenance,
             "random_seed": random_seed,
-            "license": preset.license if random_seed is None else None,
+            "license": (preset.license or None) if random_seed is None else None,
             "preprocessing": stated["preprocessing"],
         },
     )
 
 
-def _network(
-    preset: Preset, weights: Path | None, random_seed: int | None
-) -> Encoder | FramesNetwork:
+def _require_weights(
+    preset: Preset, name: str, weights: Path | None, random_seed: int | None
+) -> None:
+    """Refuse a preset without its file, and a file or random weights for one without weights."""
+    if preset.reader == "pixels":
+        if weights is not None or random_seed is not None:
+            raise ConfigError(
+                f"the encoder {name} has no weights, neither trained nor random ones; leave out "
+                "--weights and --random_seed"
+            )
+    elif weights is None and (random_seed is None or preset.reader != "timm"):
+        raise ConfigError(
+            f"the encoder {name} needs its weights, and nothing is downloaded; copy the file from "
+            f"{preset.source} to this machine and give --weights FILE"
+        )
+
+
+def _network(preset: Preset, weights: Path | None, random_seed: int | None) -> _Network:
     """Return the network of a preset, with the weights of a file or with random ones."""
     if preset.reader == "timm":
-        model = _timm_model(preset)
-        if random_seed is None:
-            assert weights is not None
-            load_strictly(model, _timm_tensors(preset, weights, model), str(weights))
-        return FramesNetwork(model)
+        return timm_network(preset, weights if random_seed is None else None)
+    if preset.reader == "pixels":
+        return PixelsNetwork(preset)
+    file = _file(weights)
+    if preset.reader == "onnx":
+        return OnnxNetwork(file, preset, random_seed)
+    if preset.reader in ("timesformer", "separate_sinusoids"):
+        return video_transformer(preset, file, random=random_seed is not None)
 
-    assert weights is not None
     options = ImportOptions(
         num_heads=preset.num_heads,
         num_frames=preset.num_frames,
         crop_px=preset.preprocessing.size_px,
         positions=preset.positions,
     )
-    read = read_external(weights, preset.format, options)
+    read = read_external(file, preset.format, options)
     config = read.encoder.config
     if random_seed is not None:
         return random_encoder(config, random_seed)
     encoder = Encoder(config)
-    load_strictly(encoder, read.encoder.state, str(weights))
+    load_strictly(encoder, read.encoder.state, str(file))
     return encoder
 
 
-def _timm_model(preset: Preset) -> nn.Module:
-    if not timm.is_model(preset.model):
-        raise ConfigError(
-            f"timm {timm.__version__} has no model '{cut(preset.model)}'; correct `model`, or "
-            "install another version of timm"
-        )
-    if refused := sorted(_REFUSED_ARGUMENTS & preset.arguments.keys()):
-        raise ConfigError(
-            f"`arguments` of the preset has {', '.join(refused)}, which would load other weights "
-            "or change the output; remove it, and give the weights with --weights"
-        )
-    arguments: dict[str, Any] = {
-        name: _ACTIVATIONS.get(value, value) if isinstance(value, str) else value
-        for name, value in preset.arguments.items()
-    }
-    try:
-        model: nn.Module = timm.create_model(
-            preset.model, pretrained=False, num_classes=0, **arguments
-        )
-    except (TypeError, ValueError, AssertionError) as error:
-        raise ConfigError(
-            f"timm refuses the arguments of {preset.model} ({cut(str(error), 200)}); correct "
-            "`arguments`"
-        ) from error
-    return model
+def _file(weights: Path | None) -> Path:
+    """Return the file of the weights, which was required before."""
+    if weights is None:
+        raise ConfigError("the encoder needs the file of its weights; give --weights FILE")
+    return weights
 
 
-def _timm_tensors(preset: Preset, weights: Path, model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a file under timm's names."""
-    content: Any = read_checkpoint_file(weights).content
-    if preset.entry:
-        if not isinstance(content.get(preset.entry), Mapping):
-            found = ", ".join(f"'{name}'" for name in list(content)[:3]) or "none"
-            raise CheckpointError(
-                f"{weights} has no entry '{preset.entry}' of tensors (first entries: {found}); "
-                f"give the file from {preset.source}"
-            )
-        content = content[preset.entry]
-    tensors = {
-        name.removeprefix(preset.prefix): value
-        for name, value in content.items()
-        if isinstance(name, str) and name.startswith(preset.prefix) and isinstance(value, Tensor)
-    }
-    tensors = {
-        name: value
-        for name, value in tensors.items()
-        if not name.startswith(preset.left_out or ("\0",))
-    }
-
-    convert: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = (
-        _from_torchvision_convnext
-        if preset.layout == "torchvision_convnext"
-        else getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    )
-    try:
-        return dict(convert(tensors, model)) if convert else tensors
-    except (LookupError, RuntimeError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{weights} has other tensors than timm's {preset.model} ({cut(str(error), 200)}); "
-            f"give the file from {preset.source}"
-        ) from error
-
-
-def _from_torchvision_convnext(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of torchvision's ConvNeXt under timm's names."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        if name.startswith("classifier.2"):  # the classifier
-            continue
-        for pattern, replacement in _TORCHVISION_CONVNEXT:
-            name = re.sub(pattern, replacement, name)
-        if found := re.fullmatch(r"features\.(\d+)\.(\d+)\.(.+)", name):
-            number, place, rest = int(found[1]), found[2], found[3]
-            if number % 2:
-                inner = next((key for key in _CONVNEXT_BLOCK if rest.startswith(key)), "")
-                rest = _CONVNEXT_BLOCK.get(inner, inner) + rest.removeprefix(inner)
-                name = f"stages.{number // 2}.blocks.{place}.{rest}"
-            else:
-                name = f"stages.{number // 2}.downsample.{place}.{rest}"
-        renamed[name] = tensor.flatten() if name.endswith("gamma") else tensor
-    return renamed
-
-
-def _config(network: Encoder | FramesNetwork) -> dict[str, Any]:
+def _config(network: _Network) -> dict[str, Any]:
     if isinstance(network, Encoder):
         return asdict(network.config)
-    return {"width": int(network.model.num_features)}
+    if isinstance(network, SeparateSinusoids | TimeSformer):
+        return {"width": network.width, "depth": len(network.blocks), "heads": network.num_heads}
+    return {"width": network.width}
 
 
 def _provenance(preset: Preset, name: str) -> dict[str, Any]:

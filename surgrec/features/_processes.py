@@ -17,8 +17,8 @@ from surgrec.features._job import Job, Outcome, Worker
 from surgrec.features._videos import VideoEntry
 
 
-def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
-    """Yield the outcome of each video as soon as it is done, in any order.
+def run_job(job: Job, devices: Sequence[str]) -> Iterator[list[Outcome]]:
+    """Yield the outcomes of each video, one for each target, as soon as it is done, in any order.
 
     Args:
         job: The job.
@@ -35,7 +35,7 @@ def run_job(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
         yield worker.extract(entry)
 
 
-def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[Outcome]:
+def _in_processes(job: Job, devices: Sequence[str]) -> Iterator[list[Outcome]]:
     """Yield the outcomes of one process per device."""
     context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
     alive, lifeline = context.Pipe(duplex=False)
@@ -111,7 +111,7 @@ def _leave_with_parent(alive: Connection) -> None:
     os._exit(1)
 
 
-def _extract(entry: VideoEntry) -> Outcome:
+def _extract(entry: VideoEntry) -> list[Outcome]:
     (state,) = _state
     # An error in the pool's initializer would lose its message, so the worker is built here.
     if state.worker is None:

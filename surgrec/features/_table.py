@@ -1,7 +1,7 @@
 """Write and read `windows.parquet` and `features.json`, the tables of a folder of features."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from surgrec.errors import CheckpointError, MissingError
 from surgrec.features._files import read_values
+from surgrec.features._videos import VideoEntry
 from surgrec.json_files import read_json, typed
 from surgrec.parquet import parquet_bytes, read_parquet, row_schema
 from surgrec.storage import Store, open_store
@@ -42,6 +43,34 @@ class WindowRow:
     """File of the feature, relative to the folder."""
     row: int
     """Row in the tensors of the file."""
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        """Source, video and start: the name of the window among those of a stride."""
+        return self.source, self.video, self.start_s
+
+
+def window_rows(
+    entry: VideoEntry, starts: Iterable[float], span_s: float, file: str = ""
+) -> list[WindowRow]:
+    """Return the rows of the windows of a video.
+
+    Args:
+        entry: The video.
+        starts: Start of each window, in seconds of the video.
+        span_s: Seconds of a window.
+        file: File of the features.
+    """
+    return [
+        WindowRow(
+            **vars(entry),
+            start_s=float(start_s),
+            end_s=float(start_s) + span_s,
+            file=file,
+            row=row,
+        )
+        for row, start_s in enumerate(starts)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +119,7 @@ def read_features(out: Path) -> Features:
         MissingError: The folder has no features, or not all of them yet.
         CheckpointError: A file of the folder is damaged, or does not fit the others.
     """
-    store = open_store(out)
-    if not store.exists(FEATURES_FILE):
-        raise MissingError(
-            f"{out} holds no finished features (no {FEATURES_FILE}); "
-            "let `surgrec features` finish first"
-        )
-
+    table = read_window_table(out)
     context = out / FEATURES_FILE
     facts = read_json(context, _FeaturesFile, error=CheckpointError, remedy=_REMEDY)
     if facts["format"] != FORMAT:
@@ -105,7 +128,7 @@ def read_features(out: Path) -> Features:
             f"{FORMAT}; {_REMEDY}"
         )
 
-    rows = _read_rows(store)
+    rows = [WindowRow(**row) for row in table.to_pylist()]
     failed = typed(
         facts["failed"],
         list[FailedWindow],
@@ -120,18 +143,29 @@ def read_features(out: Path) -> Features:
     )
 
 
-def _read_rows(store: Store) -> list[WindowRow]:
+def read_window_table(out: Path) -> pa.Table:
+    """Read `windows.parquet` of a folder that `extract` has completed, with the columns of a row.
+
+    Raises:
+        MissingError: The folder has no features, or not all of them yet.
+        CheckpointError: The table is damaged.
+    """
+    store = open_store(out)
+    if not store.exists(FEATURES_FILE):
+        raise MissingError(
+            f"{out} holds no finished features (no {FEATURES_FILE}); "
+            "let `surgrec features` finish first"
+        )
+
     context = store.locate(WINDOWS_FILE)
     table = read_parquet(store.read(WINDOWS_FILE), context)
     if not table.schema.equals(row_schema(WindowRow)):
         raise CheckpointError(f"{context} has other columns than a table of windows; {_REMEDY}")
     if any(column.null_count for column in table.columns):
         raise CheckpointError(f"{context} has empty cells; {_REMEDY}")
-
-    rows = [WindowRow(**row) for row in table.to_pylist()]
-    for file in {row.file for row in rows}:
+    for file in table.column("file").unique().to_pylist():
         store.locate(file)  # refuses a name that leads out of the folder
-    return rows
+    return table
 
 
 def _read_values(out: Path, rows: Sequence[WindowRow], width: int) -> Float32[Tensor, "n d"]:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from surgrec.clips import Box, ClipSampling, central_crop, decode_clip, torchcodec_classes
 from surgrec.errors import ConfigError, SampleError, ShardError
+from surgrec.features._table import WindowRow, window_rows
 from surgrec.features._videos import Piece, VideoEntry, VideoReader, VideoSet
-from surgrec.features._windows import HAIR_S, TimeSpan, joined
+from surgrec.features._windows import HAIR_S, TimeSpan, joined, window_starts
 from surgrec.shards import Sample, Source, open_corpus, source_digest
 from surgrec.stream import Fetcher
 from surgrec.stream.sampling_checks import RepeatedFrames, find_repeated_frames
@@ -85,6 +86,26 @@ class CorpusVideos(VideoSet):
                 "frames, or give --allow_repeated_frames true"
             )
         return repeated
+
+    def windows(self, sampling: ClipSampling, stride_s: float) -> list[WindowRow]:
+        """Return the windows that an extraction would read. Nothing is decoded.
+
+        Args:
+            sampling: Frames of a window.
+            stride_s: Seconds from the start of one window to the start of the next.
+
+        Raises:
+            SampleError: A video has more windows than features can be kept of.
+        """
+        return [
+            row
+            for entry in self.entries
+            for row in window_rows(
+                entry,
+                window_starts(self.open(entry).spans, sampling.span_s, stride_s),
+                sampling.span_s,
+            )
+        ]
 
     def open(self, entry: VideoEntry) -> "JoinedClips":
         """Open the clips of one video."""

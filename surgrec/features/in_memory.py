@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +13,25 @@ from torch import Tensor
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import SampleError
-from surgrec.features._extract_video import Precision, clip_features, video_features
-from surgrec.features._files import VideoFeatures
+from surgrec.features._extract_video import (
+    Precision,
+    clip_features,
+    steady_arithmetic,
+    video_features,
+)
+from surgrec.features._files import (
+    VideoFeatures,
+    read_reusable,
+    read_values,
+    write_features_file,
+)
 from surgrec.features._videos import VideoEntry, VideoSet
 from surgrec.features.corpora import decoded
-from surgrec.features.interface import prepare
+from surgrec.features.interface import VideoEncoder, prepare
 from surgrec.features.own_encoder import FrozenEncoder
 from surgrec.models import Encoder
 from surgrec.shards import Sample, Source
+from surgrec.storage import open_store
 from surgrec.stream import Fetcher
 
 _BATCH = 16
@@ -46,7 +59,7 @@ def frozen(encoder: Encoder, sampling: ClipSampling) -> Iterator[FrozenEncoder]:
 def features_of_videos(
     videos: VideoSet,
     entries: Sequence[VideoEntry],
-    encoder: FrozenEncoder,
+    encoder: VideoEncoder,
     *,
     stride_s: float,
     precision: Precision,
@@ -57,7 +70,7 @@ def features_of_videos(
     Args:
         videos: The opened videos.
         entries: Those to process.
-        encoder: From `frozen`.
+        encoder: From `frozen` or `open_encoder`.
         stride_s: Seconds from one window to the next.
         precision: Autocast of the forward pass.
         allow_repeated_frames: Accept a video with fewer frames per second than a window.
@@ -77,6 +90,63 @@ def features_of_videos(
         )
         for entry in entries
     ]
+
+
+def stored_features(
+    videos: VideoSet,
+    entry: VideoEntry,
+    encoder: VideoEncoder,
+    folder: Path,
+    *,
+    settings: Mapping[str, Any],
+    stride_s: float,
+    precision: Precision,
+) -> VideoFeatures:
+    """Return the features of all windows of a video, from a file if it exists, or else write it.
+
+    A file of other settings or of another video is replaced. So is one with failed windows, as the
+    video may have been repaired.
+
+    Args:
+        videos: The opened videos; `require` has accepted their frame rates.
+        entry: One of them.
+        encoder: From `open_encoder`, or another `VideoEncoder`.
+        folder: Folder of the file.
+        settings: All that decides a feature except the video, as JSON.
+        stride_s: Seconds from one window to the next.
+        precision: Autocast of the forward pass.
+
+    Raises:
+        StorageError: The store cannot be read, or the file cannot be written.
+        CheckpointError: The file is damaged.
+    """
+    reader = videos.open(entry)
+    name = f"{entry.source}/{reader.name}.safetensors"
+    path = folder / name
+    found = read_reusable(path, settings, reader.digest)
+    if found is not None:
+        header, starts = found
+        return VideoFeatures(
+            features=read_values(path),
+            start_s=starts,
+            failed=(),
+            gaps=header.gaps,
+            repeats_frames=header.repeats_frames,
+        )
+
+    with steady_arithmetic(_device(encoder)):
+        (video,) = features_of_videos(
+            videos,
+            [entry],
+            encoder,
+            stride_s=stride_s,
+            precision=precision,
+            allow_repeated_frames=True,
+        )
+    write_features_file(
+        open_store(folder), name, video, settings=settings, digest=reader.digest, made_by={}
+    )
+    return video
 
 
 def features_of_clips(
@@ -116,5 +186,7 @@ def features_of_clips(
     return results
 
 
-def _device(encoder: FrozenEncoder) -> torch.device:
-    return next(encoder.encoder.parameters()).device
+def _device(encoder: VideoEncoder) -> torch.device:
+    """Return the device of the weights; the CPU for an encoder without torch's weights."""
+    devices = (parameter.device for parameter in encoder.network.parameters())
+    return next(devices, torch.device("cpu"))

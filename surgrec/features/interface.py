@@ -1,6 +1,6 @@
 """The interface of an encoder: all that features, probes and fine-tuning need of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -98,3 +98,13 @@ def prepare(
 def mean_over_tokens(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
     """Return the mean token of each clip, in float32."""
     return tokens.float().mean(1)
+
+
+def describe_encoder(facts: Mapping[str, Any]) -> str:
+    """Return name and step of an encoder for a message: `jepa, step 300`.
+
+    Args:
+        facts: Origin of the encoder, as in `VideoEncoder.facts`, features.json or evaluation.json.
+    """
+    step = facts["provenance"].get("step")
+    return facts["name"] if step is None else f"{facts['name']}, step {step}"

@@ -48,7 +48,7 @@ class FrozenEncoder:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """That of training, without its randomness."""
+        """The view of training without its randomness, resized with antialiasing."""
         return Preprocessing(size_px=self.encoder.config.crop_px)
 
     @property
