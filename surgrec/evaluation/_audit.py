@@ -1,20 +1,19 @@
 """Checks of a split, its labels and the pretraining corpus, before anything is computed."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from surgrec.annotations import NONE_PRESENT
+from surgrec.audit import audit_split as audit_rows
+from surgrec.audit import clips_of, is_header, require_passed
 from surgrec.errors import ConfigError
-from surgrec.evaluation._labeled_windows import PartWindows
+from surgrec.evaluation._labeled_windows import LabeledWindows, names_of
 from surgrec.evaluation._overlap import Overlap, find_overlap
 from surgrec.evaluation._window_labels import LabelsByVideo
 from surgrec.runs.drawn import PretrainingData
 from surgrec.shards import Source
-from surgrec.splits import CaseVideo, Parts, some_of
-from surgrec.text import counted
-
-HEADERS = ("phase", "label", "class", "frame")
-"""Words of a table header that public benchmarks contain as if they were labels."""
+from surgrec.splits import CaseVideo, Parts, Split, some_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,94 +25,119 @@ class Check:
     of: int
 
 
-def audit_split(parts: Parts) -> list[Check]:
-    """Check the two parts of a split against each other.
+@dataclass(frozen=True, kw_only=True)
+class SplitAudit:
+    """The rows of an audit, and the findings that only an option allows."""
+
+    checks: list[Check]
+    overrides: list[str]
+    """Sentences for every report: the option that was needed, and its effect."""
+
+
+def audit_split(
+    split: Split,
+    parts: Parts,
+    labels: LabelsByVideo,
+    *,
+    several: bool = False,
+    allow: Collection[str] | None = None,
+) -> SplitAudit:
+    """Check the parts of a split and their labels (see `surgrec.audit`).
+
+    Args:
+        split: The split.
+        parts: The videos that it selects.
+        labels: Labels of the task, if they are classes.
+        several: Whether a time may have several labels.
+        allow: Names of findings that do not stop the evaluation; None: the caller has no such
+            option.
 
     Raises:
-        ConfigError: A case or a video is in both parts, or a part has too few cases.
+        ConfigError: A finding fails, such as a case in two parts, or a part has too few cases.
     """
-    train, test = _cases(parts.train), _cases(parts.test)
-    if train == test:
-        raise ConfigError(
-            f"train and test are the same {counted(len(test), 'case')}; name other cases for one "
-            "of them"
-        )
+    for name, videos in parts.by_name.items():
+        require_cases(name, _cases(videos))
+    audit = audit_rows(
+        replace(clips_of(split, parts, labels), multilabel=several), allow=allow or ()
+    )
+    require_passed(audit, option="" if allow is None else "--allow")
 
-    trained_videos = {video.video for video in parts.train}
-    shared_videos = {video.case_name for video in parts.test if video.video in trained_videos}
-    for shared, kind in ((train & test, "cases"), (shared_videos, "videos of the cases")):
-        if shared:
-            raise ConfigError(
-                f"train and test share the {kind} {some_of(shared)}; remove them from one part"
-            )
-    require_cases("train", train)
-    require_cases("test", test)
-
-    videos = len({video.video for video in [*parts.train, *parts.test]})
+    cases = Counter(name for videos in parts.by_name.values() for name in _cases(videos))
+    names = Counter(
+        name for videos in parts.by_name.values() for name in {video.video for video in videos}
+    )
+    patients = Counter(
+        name
+        for videos in parts.by_name.values()
+        for name in {video.patient for video in videos} - {""}
+    )
+    among = "in train and test" if len(parts.by_name) == 2 else "in several of train, val and test"
     checks = [
-        Check(check="cases in train and test", found=0, of=len(train | test)),
-        Check(check="videos in train and test", found=0, of=videos),
+        Check(check=f"{kind} {among}", found=sum(n > 1 for n in counts.values()), of=len(counts))
+        for kind, counts in (("cases", cases), ("patients", patients), ("videos", names))
+        if counts
     ]
     if parts.named:
         name = "cases that the split names and the corpus lacks"
         checks.append(Check(check=name, found=len(parts.absent), of=parts.named))
-    return checks
+    checks += [
+        Check(check=f"{finding.name}: {finding.sentence}", found=finding.found, of=finding.of)
+        for finding in audit.findings
+        if finding.severity == "warn"
+    ]
+    return SplitAudit(checks=checks, overrides=audit.overrides)
 
 
 def require_cases(part: str, cases: set[str], kind: str = "") -> None:
-    """Refuse a part with fewer than two cases.
+    """Refuse a part with too few cases: two for train and test, one for val.
 
     Args:
-        part: `train` or `test`.
+        part: `train`, `val` or `test`.
         cases: Its cases.
         kind: Words after "case" that say which cases count.
 
     Raises:
         ConfigError: Names the case.
     """
-    if len(cases) < 2:
+    needed = 1 if part == "val" else 2
+    if len(cases) < needed:
         found = f"1 case{kind} ({min(cases)})" if cases else f"no case{kind}"
         purpose = "an interval" if part == "test" else "the choice of settings"
-        raise ConfigError(f"{part} has {found}, but {purpose} needs 2; name two or more such cases")
-
-
-def require_task(task: str, parts: Parts, labels: LabelsByVideo) -> None:
-    """Refuse a task that cannot be learned from the train part and tested on the test part.
-
-    Raises:
-        ConfigError: Too few cases have labels, or all train labels are the same.
-    """
-    for part, videos in (("train", parts.train), ("test", parts.test)):
-        labeled = [video for video in videos if (video.source, video.video) in labels]
-        require_cases(part, _cases(labeled), f" with a label of {task}")
-
-    values = {
-        label.value
-        for video in parts.train
-        for label in labels.get((video.source, video.video), ())
-    }
-    require_several_values(task, values)
-
-
-def require_several_values(task: str, values: set[str]) -> None:
-    """Refuse a task with a single value.
-
-    Raises:
-        ConfigError: Names the value.
-    """
-    if len(values) < 2:
         raise ConfigError(
-            f"all train labels of {task} are {min(values)!r}; evaluate a task with several values"
+            f"{part} has {found}, but {purpose} needs {needed}; name "
+            f"{'two' if needed == 2 else 'one'} or more such cases"
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainingAudit:
-    """The overlap of test cases and pretraining data."""
+def require_task(task: str, parts: Parts, labels: LabelsByVideo) -> None:
+    """Refuse a task of which a part has too few cases with a label.
 
-    checks: list[Check]
-    overrides: list[str]
-    """Sentences for every report: the option that was needed, and its effect."""
+    Raises:
+        ConfigError: Names the part and the task.
+    """
+    for part, videos in parts.by_name.items():
+        labeled = [video for video in videos if (video.source, video.video) in labels]
+        require_cases(part, _cases(labeled), f" with a label of {task}")
+
+
+def train_values(parts: Parts, labels: LabelsByVideo) -> set[str]:
+    """Return the values that labels of the train part have."""
+    return {
+        label.value
+        for video in parts.train
+        for label in labels.get((video.source, video.video), ())
+        if label.value != NONE_PRESENT
+    }
+
+
+def require_windows(windows: LabeledWindows) -> None:
+    """Refuse windows of which a part has too few labeled cases.
+
+    Raises:
+        ConfigError: Names the part.
+    """
+    for name, part in windows.by_name.items():
+        require_cases(name, set(part.cases), " with a labeled window")
 
 
 def audit_pretraining(
@@ -123,7 +147,7 @@ def audit_pretraining(
     *,
     allow_overlap: bool,
     allow_unknown: bool,
-) -> PretrainingAudit:
+) -> SplitAudit:
     """Count the test cases that the encoder was pretrained on, or may have been.
 
     Args:
@@ -174,7 +198,7 @@ def audit_pretraining(
         Check(check=name, found=len(seen), of=len(names)),
         Check(check="test cases for which this is unknown", found=len(unknown), of=len(names)),
     ]
-    return PretrainingAudit(checks=checks, overrides=overrides)
+    return SplitAudit(checks=checks, overrides=overrides)
 
 
 def _why_unknown(pretraining: PretrainingData, overlap: Overlap, unknown: set[str]) -> str:
@@ -226,29 +250,29 @@ def audit_label_times(labels: LabelsByVideo, sources: Mapping[str, Source]) -> C
     return Check(check="labels that begin after the last clip of their video", found=late, of=total)
 
 
-def audit_labels(task: str, train: PartWindows, test: PartWindows) -> list[Check]:
-    """Count oddities among the labels of both parts."""
-    counts = Counter([*train.values, *test.values])
+def audit_labels(task: str, windows: LabeledWindows) -> list[Check]:
+    """Count oddities among the labels of all parts."""
+    train, test = windows.train, windows.test
+    counts = Counter(name for part in windows.by_name.values() for name in part.names)
 
     # A label equal to a column name: the table's header was read as a row.
-    header_words = {task.lower(), *HEADERS}
     headers = sum(
-        windows for value, windows in counts.items() if value.strip().lower() in header_words
+        windows
+        for value, windows in counts.items()
+        if is_header(value) or value.strip().lower() == task.lower()
     )
 
-    train_values = set(train.values)
-    unseen = sum(value not in train_values for value in test.values)
+    known = set(train.names)
+    unseen = sum(not known.issuperset(names_of(value)) for value in test.values)
 
     return [
-        Check(
-            check="train cases without a labeled window",
-            found=train.cases_without_label,
-            of=train.num_cases,
-        ),
-        Check(
-            check="test cases without a labeled window",
-            found=test.cases_without_label,
-            of=test.num_cases,
+        *(
+            Check(
+                check=f"{name} cases without a labeled window",
+                found=part.cases_without_label,
+                of=part.num_cases,
+            )
+            for name, part in windows.by_name.items()
         ),
         Check(
             check="labeled windows whose label looks like a table's header",

@@ -1,7 +1,7 @@
 """The probe of a run: kNN and a linear head on features of its encoder, while it trains."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,20 +12,21 @@ from surgrec.clips import ClipSampling
 from surgrec.errors import TrainingError
 from surgrec.evaluation._audit import (
     audit_split,
-    require_cases,
-    require_several_values,
     require_task,
+    require_windows,
+    train_values,
 )
-from surgrec.evaluation._labeled_windows import LabeledWindows, part_windows
-from surgrec.evaluation._window_labels import require_one_value, task_labels, window_values
+from surgrec.evaluation._labeled_windows import labeled_windows
+from surgrec.evaluation._run_probes import probe_inputs
+from surgrec.evaluation._window_labels import require_one_value, task_labels
+from surgrec.evaluation.kinds import KINDS
 from surgrec.evaluation.probes import (
     MAJORITY,
     PRIMARY_PROBE,
     Knn,
-    LabeledFeatures,
     LogisticRegression,
-    majority_predictions,
 )
+from surgrec.evaluation.probes.baselines import majority
 from surgrec.features import FailedWindow, VideoFeatures, WindowRow, open_videos
 from surgrec.features.in_memory import features_of_videos, frozen
 from surgrec.models import Encoder
@@ -43,6 +44,7 @@ _STORED = Split(
     sha256="",
 )
 """The split without a file."""
+_KIND = KINDS["classes"]
 _PROBES = (Knn(), LogisticRegression(c_grid=(0.01,)))
 """The probes. The penalty is fixed, so scores of different steps differ by the features alone."""
 
@@ -56,7 +58,8 @@ class ProbeConfig:
     task: str = "phase"
     """Labels to predict."""
     split: Path | None = None
-    """Split file with train and test cases. None: the corpus's own, train against val and test."""
+    """Split file; its val cases score the probe, or its test cases if it has none. None: the
+    corpus's own split, train against val and test."""
     every: Annotated[int, Range(1, 10**9)] = 1000
     """Steps from one probe to the next. There is one before the first step and after the last."""
     clips: Annotated[int, Range(10, 10**6)] = 1000
@@ -94,13 +97,17 @@ class OnlineProbe:
         corpora = [config.corpus] if isinstance(config.corpus, str) else config.corpus or []
         sources = open_corpus(corpora, policy=PATIENT)
         split = read_split(config.split) if config.split else _STORED
-        self._parts = divide(split, corpus_videos(sources))
-        audit_split(self._parts)
-        videos = [*self._parts.train, *self._parts.test]
-        self._labels = task_labels(sources, videos, config.task)
+        parts = divide(split, corpus_videos(sources))
+        # The score chooses the best encoder of the run: no test case may take part in this.
+        self._parts = replace(parts, test=parts.val or parts.test, val=[])
+        labels = task_labels(sources, parts.videos, config.task)
+        audit_split(split, parts, labels)
+        chosen = {(video.source, video.video) for video in self._parts.videos}
+        self._labels = {video: rows for video, rows in labels.items() if video in chosen}
         require_task(config.task, self._parts, self._labels)
+        _KIND.require(config.task, train_values(self._parts, self._labels))
 
-        only = {(video.source, video.video) for video in videos}
+        only = {(video.source, video.video) for video in self._parts.videos}
         self._videos = open_videos(corpora, only)
         self._videos.require(sampling, allow_repeated_frames=allow_repeated_frames)
         seconds = sum(
@@ -124,7 +131,7 @@ class OnlineProbe:
 
     @property
     def test_cases(self) -> set[str]:
-        """The held-out cases, as `source/case`."""
+        """The held-out cases that are scored, as `source/case`."""
         return {video.case_name for video in self._parts.test}
 
     def drawn_test_cases(self, drawn: Mapping[str, NamedVideos]) -> list[str]:
@@ -177,41 +184,31 @@ class OnlineProbe:
             TrainingError: A feature is not finite.
         """
         rows, failed = self._rows(videos)
-        values = torch.cat([video.features for video in videos]).numpy()
-        if not np.isfinite(values).all():
+        values = torch.cat([video.features for video in videos])
+        if not bool(values.isfinite().all()):
             raise TrainingError(
                 "features of the probe are not finite; go on with --resume true "
                 "--resume_with_changes optimizer and a smaller --optimizer.lr.value"
             )
 
-        labels = window_values(rows, self._labels, self._sampling.num_frames)
-        train, test = (
-            part_windows(part, rows, labels, failed)
-            for part in (self._parts.train, self._parts.test)
+        windows = labeled_windows(
+            self._parts, rows, failed, self._labels, num_frames=self._sampling.num_frames
         )
-        for name, part in (("train", train), ("test", test)):
-            require_cases(name, set(part.cases), " with a labeled window of the probe")
-        require_several_values(self.config.task, set(train.values))
-        windows = LabeledWindows(train, test)
+        require_windows(windows)
+        _KIND.require(self.config.task, set(windows.train.names))
+        train, test = windows.train, windows.test
 
-        fitted = LabeledFeatures(
-            values=values[train.indices],
-            label=windows.train_labels,
-            case=windows.train_cases,
-            num_classes=len(windows.classes),
-        )
+        fitted, queries, _ = probe_inputs(values, windows)
         scores = {
-            probe.name: _scores(
-                windows.truth, probe.fit_predict(fitted, values[test.indices]).label
-            )
+            probe.name: _scores(windows.truth, probe.fit_predict(fitted, queries).label)
             for probe in _PROBES
         }
-        majority = majority_predictions(windows.train_labels, len(test.rows))
+        baseline = _scores(windows.truth, majority(fitted, queries).label)
         return {
             "task": self.config.task,
             "score": scores[PRIMARY_PROBE.name][PRIMARY],
             **scores,
-            MAJORITY.name: _scores(windows.truth, majority),
+            MAJORITY.name: baseline,
             "train": train.counts,
             "test": test.counts,
         }

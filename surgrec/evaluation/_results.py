@@ -1,31 +1,29 @@
-"""The files of an evaluation: `evaluation.json`, and all predictions in `predictions.parquet`."""
+"""The files of an evaluation: `evaluation.json`, and tables of predictions and of cases."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
-import numpy as np
-import pyarrow as pa
-from jaxtyping import Int64
-
 from surgrec.errors import ConfigError
-from surgrec.evaluation.probes import CLASSIFIER_LABELS
-from surgrec.features import WindowRow
+from surgrec.evaluation._labeled_windows import LabeledWindows
+from surgrec.evaluation._predictions import FeaturesKind, Prediction, ScoredRow
+from surgrec.evaluation._tables import cases_table, predictions_table
+from surgrec.evaluation.kinds import TaskKind
 from surgrec.json_files import read_json
 from surgrec.parquet import parquet_bytes
+from surgrec.scores.kinds import ScopeName, metric_name
+from surgrec.splits import Split, SplitKind
 from surgrec.storage import open_store
 from surgrec.text import counted
 
-FORMAT = 1
+FORMAT = 2
 EVALUATIONS_FOLDER = "evaluation"
 """Folder within a run; it holds a folder for each task."""
-EVALUATION_FILE, PREDICTIONS_FILE = "evaluation.json", "predictions.parquet"
-
-FeaturesKind = Literal["trained", "random", "none"]
-"""Features behind a prediction: of trained weights, of random weights, or none (a baseline)."""
+EVALUATION_FILE = "evaluation.json"
+PREDICTIONS_FILE, CASES_FILE = "predictions.parquet", "cases.parquet"
 
 
 class _Version(TypedDict):
@@ -40,6 +38,8 @@ class _Split(TypedDict):
     name: str
     sha256: str
     rule: Any
+    kind: NotRequired[SplitKind]
+    source: NotRequired[str]
 
 
 class _Corpus(TypedDict):
@@ -56,12 +56,14 @@ class _PartCounts(TypedDict):
 
 class _Counts(TypedDict):
     train: _PartCounts
+    val: NotRequired[_PartCounts]
     test: _PartCounts
 
 
 class _Class(TypedDict):
     value: str
     train: int
+    val: NotRequired[int]
     test: int
 
 
@@ -72,16 +74,11 @@ class _Check(TypedDict):
 
 
 class _Interval(TypedDict):
-    value: float
-    low: float
-    high: float
+    """Numbers are null if they are undefined."""
 
-
-class _Metrics(TypedDict):
-    macro_f1: _Interval
-    balanced_accuracy: _Interval
-    accuracy: _Interval
-    case_accuracy: _Interval
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 class _Score(TypedDict):
@@ -89,19 +86,39 @@ class _Score(TypedDict):
     classifier: str
     seeds: int
     degenerate: bool
-    metrics: _Metrics
+    metrics: dict[str, _Interval]
+    seed_std: NotRequired[dict[str, float]]
+    """Standard deviation over seeds, by metric; of earlier versions and one seed: none."""
+    video_std: NotRequired[dict[str, float]]
+    """Standard deviation over videos of the metrics that are means over videos."""
+
+
+class _Units(TypedDict):
+    name: str
+    number: int
 
 
 class _Verdict(TypedDict):
     classifier: str
     metric: str
-    difference: float
-    low: float
-    high: float
+    against: NotRequired[str]
+    """`random` for random weights, or the name of a control."""
+    difference: float | None
+    low: float | None
+    high: float | None
     p_value: NotRequired[float]
     cases: int
+    units: NotRequired[_Units]
     verdict: Literal["better", "not shown", "worse"]
     primary: bool
+
+
+class _FewShot(TypedDict):
+    amount: str
+    cases: int
+    subsets: int
+    scores: list[_Score]
+    verdicts: list[_Verdict]
 
 
 class EvaluationFile(TypedDict):
@@ -109,51 +126,65 @@ class EvaluationFile(TypedDict):
 
     encoder: _Encoder
     task: str
+    kind: str
+    scope: NotRequired[ScopeName]
+    """Whether windows are scored, as in earlier versions, or videos."""
     split: _Split
     protocol: str
     corpus: _Corpus
     counts: _Counts
     classes: list[_Class]
     audit: list[_Check]
-    overrides: NotRequired[list[str]]
-    """Files of earlier versions have none."""
+    overrides: list[str]
+    classifiers: dict[str, str]
+    """Name in text of each classifier and baseline, by its name in files."""
+    metrics: list[str]
+    """Names of all metrics, in the order of tables."""
+    primary_metric: str
+    """The metric of verdicts."""
     scores: list[_Score]
     verdicts: list[_Verdict]
+    units: NotRequired[dict[str, list[int]]]
+    """Group of each test case at each level that groups cases, the outermost first."""
+    few_shot: NotRequired[list[_FewShot]]
+    """The probes on few train cases."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The predictions of one classifier for all test windows."""
-
-    features: FeaturesKind
-    seed: int
-    """Seed of the random weights; 0 for other features."""
-    classifier: str
-    """Name of a probe or a baseline."""
-    label: Int64[np.ndarray, " m"]
-    """Predicted class of each window, as an index."""
+def split_record(split: Split) -> dict[str, Any]:
+    """Return the field `split` of `evaluation.json`."""
+    stated = {"kind": split.kind, "source": split.source, "definition": split.definition}
+    return {
+        "name": split.name,
+        "sha256": split.sha256,
+        "rule": split.rules,
+        **{key: value for key, value in stated.items() if value},
+    }
 
 
 def write_evaluation(
     out: Path,
     evaluation: Mapping[str, Any],
-    windows: Sequence[WindowRow],
-    label: Int64[np.ndarray, " m"],
+    windows: LabeledWindows,
     predictions: Sequence[Prediction],
+    rows: Sequence[ScoredRow],
+    kind: TaskKind,
+    windows_of_case: Sequence[int],
 ) -> None:
-    """Write both files, predictions first. Each file is complete or absent.
+    """Write the files, `evaluation.json` last. Each file is complete or absent.
 
     Args:
         out: Folder of the evaluation.
-        evaluation: Content of `evaluation.json`; it names the classes.
-        windows: The test windows.
-        label: Their labels, as indices into the classes.
-        predictions: Predictions of all classifiers that predict single windows.
+        evaluation: Content of `evaluation.json`.
+        windows: The labeled windows, or the videos, that are scored.
+        predictions: Predictions of all classifiers that predict single ones of them.
+        rows: The scored predictions, for the scores of each case.
+        kind: Kind of the task.
+        windows_of_case: Number of test windows of each case.
     """
-    classes = [row["value"] for row in evaluation["classes"]]
-    tables = [_table(each, windows, label, classes) for each in predictions]
     store = open_store(out)
-    store.write(PREDICTIONS_FILE, parquet_bytes(pa.concat_tables(tables)))
+    store.write(PREDICTIONS_FILE, parquet_bytes(predictions_table(predictions, windows, kind)))
+    cases = cases_table(rows, windows, evaluation["metrics"], windows_of_case)
+    store.write(CASES_FILE, parquet_bytes(cases))
 
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     store.write(EVALUATION_FILE, (text + "\n").encode("utf-8"))
@@ -170,20 +201,33 @@ def read_evaluations(run_dir: Path) -> list[dict[str, Any]]:
     return [_read(path) for path in paths if os.path.lexists(path)]
 
 
-def verdict_sentence(verdict: Mapping[str, Any]) -> str:
-    """Return a row of an evaluation's verdicts in words."""
-    difference, low, high = verdict["difference"], verdict["low"], verdict["high"]
+def verdict_sentence(verdict: Mapping[str, Any], classifiers: Mapping[str, str]) -> str:
+    """Return a row of an evaluation's verdicts in words.
+
+    Args:
+        verdict: The row.
+        classifiers: Names of the classifiers in text, from the same evaluation.
+    """
+    difference, low, high = (
+        math.nan if verdict[name] is None else verdict[name]
+        for name in ("difference", "low", "high")
+    )
+    against = classifiers.get(verdict.get("against", ""), "random init")
     result = {
-        "better": f"better than random init by {difference:.3f} [{low:.3f}, {high:.3f}]",
-        "worse": f"worse than random init by {-difference:.3f} [{-high:.3f}, {-low:.3f}]",
-        "not shown": "no difference from random init shown, "
+        "better": f"better than {against} by {difference:.3f} [{low:.3f}, {high:.3f}]",
+        "worse": f"worse than {against} by {-difference:.3f} [{-high:.3f}, {-low:.3f}]",
+        "not shown": f"no difference from {against} shown, "
         f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]",
     }[verdict["verdict"]]
 
-    classifier = CLASSIFIER_LABELS[verdict["classifier"]]
-    rank = "" if verdict["primary"] else " (secondary)"
-    metric = verdict["metric"].replace("_", " ").replace("f1", "F1")
-    return f"{classifier}{rank}, {metric}: {result} over {counted(verdict['cases'], 'case')}"
+    classifier = classifiers[verdict["classifier"]]
+    is_control = verdict.get("against", "") in classifiers
+    rank = "" if verdict["primary"] else " (control)" if is_control else " (secondary)"
+    metric = metric_name(verdict["metric"])
+    units = verdict.get("units", {"name": "cases"})
+    of_units = "" if units["name"] == "cases" else f" of {units['number']} {units['name']}"
+    cases = counted(verdict["cases"], "case")
+    return f"{classifier}{rank}, {metric}: {result} over {cases}{of_units}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -196,35 +240,21 @@ def _read(path: Path) -> dict[str, Any]:
         )
 
     content = read_json(path, EvaluationFile, error=ConfigError, remedy=remedy)
-    for row in (*content["scores"], *content["verdicts"]):
-        if row["classifier"] not in CLASSIFIER_LABELS:
+    content.setdefault("scope", "moment")
+    if content["primary_metric"] not in content["metrics"]:
+        raise ConfigError(
+            f"{path} names the unknown metric {content['primary_metric']!r}; {remedy}"
+        )
+    few = content.get("few_shot", [])
+    scores = [*content["scores"], *(score for amount in few for score in amount["scores"])]
+    verdicts = [*content["verdicts"], *(row for amount in few for row in amount["verdicts"])]
+    for row in (*scores, *verdicts):
+        if row["classifier"] not in content["classifiers"]:
             raise ConfigError(
                 f"{path} names the unknown classifier {row['classifier']!r}; {remedy}"
             )
+    for score in scores:
+        lacking = [metric for metric in content["metrics"] if metric not in score["metrics"]]
+        if lacking:
+            raise ConfigError(f"{path} has a score without {lacking[0]!r}; {remedy}")
     return dict(content)
-
-
-def _table(
-    prediction: Prediction,
-    windows: Sequence[WindowRow],
-    label: Int64[np.ndarray, " m"],
-    classes: Sequence[str],
-) -> pa.Table:
-    """Return one row per test window: the prediction, the window, label and predicted class."""
-    rows = len(windows)
-    columns: dict[str, Any] = {
-        # The prediction, equal for all rows.
-        "features": [prediction.features] * rows,
-        "seed": pa.array([prediction.seed] * rows, pa.int64()),
-        "classifier": [prediction.classifier] * rows,
-        # The window.
-        "source": [window.source for window in windows],
-        "case": [window.case for window in windows],
-        "video": [window.video for window in windows],
-        "start_s": [window.start_s for window in windows],
-        "end_s": [window.end_s for window in windows],
-        # Label and predicted class.
-        "label": [classes[index] for index in label],
-        "prediction": [classes[index] for index in prediction.label],
-    }
-    return pa.table(columns)

@@ -1,104 +1,78 @@
 """Held-out evaluation of a frozen encoder: audit, features, probes, scores, files."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from surgrec import __version__
-from surgrec.clips import ClipSampling
 from surgrec.encoders import is_preset
 from surgrec.errors import ConfigError
-from surgrec.evaluation._audit import (
-    Check,
-    audit_label_times,
-    audit_labels,
-    audit_pretraining,
-    audit_split,
-    require_cases,
-    require_several_values,
-    require_task,
-)
-from surgrec.evaluation._labeled_windows import LabeledWindows, part_windows
-from surgrec.evaluation._protocol import protocol
-from surgrec.evaluation._results import EVALUATIONS_FOLDER, FORMAT, write_evaluation
-from surgrec.evaluation._run_probes import (
-    RANDOM_SEEDS,
-    TRAINED,
-    ProbeResults,
-    random_name,
-    run_probes,
-)
-from surgrec.evaluation._verdicts import compare
-from surgrec.evaluation._window_labels import (
-    LabelsByVideo,
-    require_one_value,
-    task_labels,
-    window_values,
-)
+from surgrec.evaluation._few_cases import AMOUNTS, number_of_cases, require_fewer
+from surgrec.evaluation._few_shot import few_shot, few_shot_method
+from surgrec.evaluation._record import Results, write_results
+from surgrec.evaluation._results import EVALUATIONS_FOLDER
+from surgrec.evaluation._run_probes import RANDOM_SEEDS, TRAINED, random_name, run_probes
+from surgrec.evaluation._task import AuditedTask, TaskChoice, audit_task
+from surgrec.evaluation._units import resampled_units
+from surgrec.evaluation.kinds import KINDS, KindProbe
+from surgrec.evaluation.pixels import PIXELS, is_pixels, pixels_choice, pixels_method
 from surgrec.features import (
     EncoderChoice,
     ExtractConfig,
     Extracted,
-    Features,
-    extract,
+    extract_several,
     open_encoder,
-    open_videos,
     read_features,
 )
-from surgrec.runs.drawn import pretraining_data
-from surgrec.shards import Source, open_corpus
-from surgrec.splits import Parts, Split, corpus_videos, divide
+
+FEW_SHOT = AMOUNTS
+"""Amounts of train cases that publications use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """The inputs and the output folder of an evaluation."""
 
-    corpora: list[str]
-    """Corpus roots."""
+    task: TaskChoice
+    """Task to evaluate on."""
     encoder: EncoderChoice
     """Encoder to evaluate."""
-    task: str
-    """Labels to predict, such as `phase`."""
-    split: Split
-    """Rules that select train and test cases."""
     out: Path
-    """Folder for the results and the features."""
+    """Folder for the results, and for the features unless they have a folder of their own."""
+    features: Path | None = None
+    """Folder of features that several evaluations share."""
     extract: ExtractConfig = ExtractConfig()
-    """Settings of the feature extraction."""
-    allow_pretraining_overlap: bool = False
-    """Continue if the encoder was pretrained on test cases, or if that is unknown."""
-    allow_unknown_pretraining: bool = False
-    """Continue if it is unknown whether the encoder was pretrained on test cases."""
+    """Settings of the feature extraction; it allows repeated frames if the task does."""
+    temporal: bool = False
+    """Also fit causal heads on the windows of a video up to the present one. Takes minutes."""
+    few_shot: tuple[str, ...] = ()
+    """Also fit the probes on so many train cases, such as "3", or such a share, such as "10%"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedEvaluation:
-    """An evaluation that passed its audit: opened corpora, chosen videos, labels, checks."""
+    """An evaluation whose task passed the audit."""
 
     config: EvaluationConfig
-    sources: dict[str, Source]
-    parts: Parts
-    labels: LabelsByVideo
-    encoder: dict[str, Any]
-    """Facts about the trained encoder, as JSON."""
-    sampling: ClipSampling
-    """Frames of a window."""
-    checks: list[Check]
-    overrides: list[str]
-    """Findings that only an option allows, as sentences."""
+    task: AuditedTask
+
+    @property
+    def probes(self) -> tuple[KindProbe, ...]:
+        """The probes, in the order of tables."""
+        kind = self.task.kind
+        return (*kind.probes, *(kind.temporal_probes if self.config.temporal else ()))
 
     @property
     def encoders(self) -> dict[str, EncoderChoice]:
         """Every encoder to extract features with, by the name of its features."""
         trained = self.config.encoder
-        return {TRAINED: trained} | {
-            random_name(seed): replace(trained, random_seed=seed) for seed in RANDOM_SEEDS
-        }
+        if is_pixels(self.task.encoder):
+            return {TRAINED: trained}
+        random = {random_name(seed): replace(trained, random_seed=seed) for seed in RANDOM_SEEDS}
+        return {TRAINED: trained, **random, PIXELS: pixels_choice(self.task.sampling)}
 
 
 def default_folder(encoder: Path, task: str) -> Path:
@@ -130,57 +104,39 @@ def audit(config: EvaluationConfig) -> AuditedEvaluation:
         >>> evaluate(audited)["verdicts"][0]["verdict"]
         'better'
     """
-    sources = open_corpus(config.corpora)
-    parts = divide(config.split, corpus_videos(sources))
-    checks = audit_split(parts)
+    _require_offered(config)
+    encoder = open_encoder(config.encoder, torch.device("cpu"))
+    task = audit_task(config.task, encoder, stride_s=config.extract.stride_s)
+    if config.few_shot:
+        require_fewer(config.few_shot, task.planned_windows().train.counts["cases"])
+    return AuditedEvaluation(config=config, task=task)
 
-    labels = task_labels(sources, [*parts.train, *parts.test], config.task)
-    require_task(config.task, parts, labels)
-    frozen = open_encoder(config.encoder, torch.device("cpu"))
-    require_one_value(labels, frozen.sampling, config.extract.stride_s)
-    only = {(video.source, video.video) for video in (*parts.train, *parts.test)}
-    repeated = open_videos(config.corpora, only).require(
-        frozen.sampling, allow_repeated_frames=config.extract.allow_repeated_frames
-    )
 
-    pretraining = audit_pretraining(
-        parts.test,
-        pretraining_data(frozen.provenance, frozen.facts["name"]),
-        sources,
-        allow_overlap=config.allow_pretraining_overlap,
-        allow_unknown=config.allow_unknown_pretraining,
-    )
-    return AuditedEvaluation(
-        config=config,
-        sources=sources,
-        parts=parts,
-        labels=labels,
-        encoder=frozen.facts,
-        sampling=frozen.sampling,
-        checks=[*checks, audit_label_times(labels, sources), *pretraining.checks],
-        overrides=[
-            *pretraining.overrides,
-            *(
-                f"allowed by --allow_repeated_frames: {row}, but a window has "
-                f"{frozen.sampling.fps:g}"
-                for row in repeated
-            ),
-        ],
-    )
+def _require_offered(config: EvaluationConfig) -> None:
+    """Refuse causal heads for a kind that has none, and amounts of cases that are none."""
+    kind = KINDS[config.task.kind]
+    if config.temporal and not kind.temporal_probes:
+        raise ConfigError(
+            "--temporal is for tasks of one class at a time, but the task kind is "
+            f"{kind.name}; leave --temporal out"
+        )
+    for amount in config.few_shot:
+        number_of_cases(amount, 1)
 
 
 def extract_features(evaluation: AuditedEvaluation) -> Iterator[tuple[str, Extracted]]:
-    """Extract all features that are still missing.
+    """Extract all features that are still missing; decode each video once for all encoders.
 
     Yields:
         After each video, the name of the features and the progress.
     """
-    config, parts = evaluation.config, evaluation.parts
-    only = {(video.source, video.video) for video in (*parts.train, *parts.test)}
-    for name, choice in evaluation.encoders.items():
-        folder = _features_folder(evaluation, name)
-        for video in extract(config.corpora, choice, config.extract, folder, only):
-            yield name, video
+    config = evaluation.config
+    names = {_features_folder(evaluation, name): name for name in evaluation.encoders}
+    choices = {folder: evaluation.encoders[name] for folder, name in names.items()}
+    for folder, video in extract_several(
+        config.task.corpora, choices, config.extract, evaluation.task.video_names
+    ):
+        yield names[folder], video
 
 
 def evaluate(evaluation: AuditedEvaluation) -> dict[str, Any]:
@@ -195,65 +151,54 @@ def evaluate(evaluation: AuditedEvaluation) -> dict[str, Any]:
     features = {
         name: read_features(_features_folder(evaluation, name)) for name in evaluation.encoders
     }
-    windows = _labeled_windows(evaluation, features[TRAINED])
-    results = run_probes(features, windows)
-
-    record = _record(evaluation, windows, results)
-    write_evaluation(
-        evaluation.config.out,
-        record,
-        windows.test.rows,
-        windows.truth.label,
-        results.predictions,
+    trained = features[TRAINED]
+    device = torch.device(evaluation.config.extract.devices[0])
+    windows = evaluation.task.windows(trained.rows, trained.failed)
+    probes = evaluation.probes
+    fits = run_probes(features, windows, probes, device)
+    few = few_shot(
+        features,
+        windows,
+        evaluation.task.kind,
+        amounts=evaluation.config.few_shot,
+        stride_s=evaluation.task.stride_s,
+        scope=evaluation.task.choice.scope,
+        units=resampled_units(evaluation.task.sources, windows.test),
+        device=device,
     )
-    return record
-
-
-def _labeled_windows(evaluation: AuditedEvaluation, features: Features) -> LabeledWindows:
-    values = window_values(features.rows, evaluation.labels, evaluation.sampling.num_frames)
-    train, test = (
-        part_windows(videos, features.rows, values, features.failed)
-        for videos in (evaluation.parts.train, evaluation.parts.test)
+    results = Results(
+        predictions=fits.predictions,
+        classifiers={probe.name: probe.label for probe in probes},
+        primary=probes[0].name,
+        methods=[*_methods(evaluation, fits.chosen), *few_shot_method(few)],
+        checks=fits.checks,
+        few_shot=few,
     )
-    for part, windows in (("train", train), ("test", test)):
-        require_cases(part, set(windows.cases), " with a labeled window")
-    require_several_values(evaluation.config.task, set(train.values))
-    return LabeledWindows(train, test)
+    return write_results(evaluation.task, windows, results, evaluation.config.out)
 
 
-def _record(
-    evaluation: AuditedEvaluation, windows: LabeledWindows, results: ProbeResults
-) -> dict[str, Any]:
-    """Return the content of `evaluation.json`."""
-    config, train, test = evaluation.config, windows.train, windows.test
-    scores, verdicts = compare(windows.truth, results.predictions, windows.train_shares)
-    checks = [*evaluation.checks, *audit_labels(config.task, train, test), *results.checks]
-    sources = sorted(evaluation.sources.items())
+def _methods(evaluation: AuditedEvaluation, chosen: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the parts of the protocol about features and probes.
 
-    return {
-        # The inputs and the method.
-        "format": FORMAT,
-        "encoder": evaluation.encoder,
-        "task": config.task,
-        "split": {
-            "name": config.split.name,
-            "sha256": config.split.sha256,
-            "rule": config.split.rules,
-        },
-        "protocol": protocol(evaluation.sampling, config.extract, RANDOM_SEEDS, results.chosen),
-        "corpus": {
-            "addresses": sorted({source.store.address for _, source in sources}),
-            "digests": {name: source.entry.digest for name, source in sources},
-        },
-        "surgrec": __version__,
-        # The windows and the results.
-        "counts": {"train": train.counts, "test": test.counts},
-        "classes": windows.class_rows,
-        "audit": [asdict(check) for check in checks],
-        "overrides": evaluation.overrides,
-        "scores": scores,
-        "verdicts": verdicts,
-    }
+    Args:
+        evaluation: The evaluation.
+        chosen: Settings that probes chose: for each probe, by the name of the features.
+    """
+    sampling, extraction = evaluation.task.sampling, evaluation.config.extract
+    trained = (
+        "Frozen encoder, as trained and with random weights (its own initialization, seeds "
+        f"{', '.join(map(str, RANDOM_SEEDS))})"
+    )
+    return [
+        "No encoder" if is_pixels(evaluation.task.encoder) else trained,
+        pixels_method(),
+        f"a feature is the mean of all output tokens for one window of {sampling.num_frames} "
+        f"frames at {sampling.fps:g} frames per second ({sampling.span_s:g} s), central square "
+        f"crop, a window every {extraction.stride_s:g} s of a video, precision "
+        f"{extraction.precision}",
+        "features standardized on the train windows",
+        *(probe.describe(chosen[probe.name]) for probe in evaluation.probes),
+    ]
 
 
 def _features_folder(evaluation: AuditedEvaluation, name: str) -> Path:
@@ -261,12 +206,16 @@ def _features_folder(evaluation: AuditedEvaluation, name: str) -> Path:
 
     So a run can be evaluated again after it has trained on.
     """
+    facts = evaluation.task.encoder
+    if name == PIXELS:  # the same for all encoders with these windows
+        facts = open_encoder(evaluation.encoders[name], torch.device("cpu")).facts
     identity = (
-        evaluation.encoder["sha256"],
-        evaluation.sampling.num_frames,
-        evaluation.sampling.fps,
+        facts["sha256"],
+        evaluation.task.sampling.num_frames,
+        evaluation.task.sampling.fps,
         evaluation.config.extract.stride_s,
         evaluation.config.extract.precision,
     )
     digest = hashlib.sha256(repr(identity).encode("ascii")).hexdigest()
-    return evaluation.config.out / "features" / f"{name}-{digest[:8]}"
+    parent = evaluation.config.features or evaluation.config.out / "features"
+    return parent / f"{name}-{digest[:8]}"

@@ -16,6 +16,8 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 """All metrics, in the order of tables."""
 PRIMARY: Metric = "macro_f1"
 """The metric of verdicts and of chosen settings; fixed before any result was known."""
+NO_CLASS = -1
+"""A prediction of no class, such as an answer that cannot be read. It is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class ClassScores:
 
 
 def count_predictions(truth: GroundTruth, predicted: Int64[np.ndarray, " n"]) -> CaseCounts:
-    """Return the counts of one prediction per window."""
+    """Return the counts of one prediction per window; `NO_CLASS` is wrong and of no class."""
     correct = predicted == truth.label
     return CaseCounts(
         correct=_per_case(truth, truth.case[correct], truth.label[correct]),
@@ -165,7 +167,10 @@ def class_table(counts: CaseCounts) -> list[ClassScores]:
 def confusion_matrix(
     label: Int64[np.ndarray, " n"], predicted: Int64[np.ndarray, " n"], num_classes: int
 ) -> Int64[np.ndarray, "classes classes"]:
-    """Return the number of windows of each label (row) that were predicted as each class."""
+    """Return the number of windows of each label (row) that were predicted as each class.
+
+    Windows with a prediction of `NO_CLASS` are in no column.
+    """
     return _count_pairs(label, predicted, (num_classes, num_classes))
 
 
@@ -179,6 +184,7 @@ def _per_case(
 def _count_pairs(
     rows: Int64[np.ndarray, " m"], columns: Int64[np.ndarray, " m"], shape: tuple[int, int]
 ) -> Int64[np.ndarray, "rows columns"]:
-    """Count each pair of a row and a column."""
+    """Count each pair of a row and a column; `NO_CLASS` is no column."""
+    rows, columns = rows[columns != NO_CLASS], columns[columns != NO_CLASS]
     cells = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
     return cells.reshape(shape).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -9,17 +10,22 @@ from jaxtyping import Bool, Float64, Int64
 from surgrec.errors import ConfigError
 from surgrec.scores._means import divided, mean_over_columns, mean_over_rows
 from surgrec.scores.classification import (
+    NO_CLASS,
     CaseCounts,
     GroundTruth,
     count_predictions,
     scores_of_classes,
 )
+from surgrec.scores.intervals import spread
 from surgrec.scores.relaxed import RelaxedRule, relaxed_correct
 from surgrec.scores.segments import OVERLAPS, edit_score, segment_counts
-from surgrec.scores.series import Series, align, sample
+from surgrec.scores.series import TIME_STEP_S, Series, align, sample
 
 PHASE_METRICS = ("precision", "recall", "jaccard", "f1")
 """Metrics of one phase in one video."""
+
+_ScoredVideo: TypeAlias = tuple[int, Int64[np.ndarray, " _"], Int64[np.ndarray, " _"]]
+"""The case of a video, and its labels and predictions at the scored times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,10 @@ class FrameTable:
             )
         return found
 
+    def video_spreads(self) -> dict[str, float]:
+        """Return the standard deviation over videos of each metric of `by_video`."""
+        return {name: spread(values) for name, values in self.by_video.items()}
+
 
 def score_frames(
     videos: Sequence[PhaseVideo],
@@ -125,8 +135,19 @@ def score_frames(
         ConfigError: A video has no label or lacks predictions, or times have another rate.
     """
     scored = [_at_rate(each, label_fps, prediction_fps, rate_fps) for each in videos]
+    return _frame_table(scored, num_cases, num_phases, rate_fps, relaxed)
+
+
+def _frame_table(
+    scored: Sequence[_ScoredVideo],
+    num_cases: int,
+    num_phases: int,
+    rate_fps: float,
+    relaxed: RelaxedRule | None,
+) -> FrameTable:
+    """Return the scores of videos whose labels and predictions have the rate to score."""
     truth = GroundTruth(
-        case=np.concatenate([np.full(len(label), video.case) for video, label, _ in scored]),
+        case=np.concatenate([np.full(len(label), case) for case, label, _ in scored]),
         label=np.concatenate([label for _, label, _ in scored]),
         num_cases=num_cases,
         num_classes=num_phases,
@@ -157,7 +178,7 @@ def score_frames(
 
     return FrameTable(
         counts=counts,
-        case=np.array([video.case for video, _, _ in scored], dtype=np.int64),
+        case=np.array([case for case, _, _ in scored], dtype=np.int64),
         by_video={name: np.array([row[name] for row in by_video]) for name in by_video[0]},
         by_phase={name: np.stack([row[name] for row in by_phase]) for name in by_phase[0]},
         segments=np.array(
@@ -170,10 +191,64 @@ def score_frames(
     )
 
 
+def score_windows(
+    time_s: Float64[np.ndarray, " n"],
+    label: Int64[np.ndarray, " n"],
+    predicted: Int64[np.ndarray, " n"],
+    *,
+    video: Int64[np.ndarray, " n"],
+    names: Sequence[str],
+    case: Int64[np.ndarray, " n"],
+    num_phases: int,
+    stride_s: float,
+    relaxed: RelaxedRule | None = None,
+) -> FrameTable:
+    """Score one phase per window at 1 frame per second, or once per window if they are rarer.
+
+    The scored times of a video begin with its first label. A window holds for at most one stride;
+    times without one are left out. So a video has a score, however few of its windows have a label.
+
+    Args:
+        time_s: Time of each window's label, in seconds of its video.
+        label: Phase of each window.
+        predicted: Predicted phase of each window.
+        video: Video of each window, as an index.
+        names: Name of each video.
+        case: Case of each window, as an index.
+        num_phases: Number of phases.
+        stride_s: Seconds from one window of a video to the next.
+        relaxed: Also compute the relaxed metrics, by this rule.
+
+    Raises:
+        ConfigError: Two windows of a video have one time, or a time is negative or not finite.
+    """
+    rate_fps = min(1.0, 1 / stride_s)
+    order = np.lexsort((time_s, video))
+    rows_of = np.split(order, np.flatnonzero(np.diff(video[order])) + 1)
+    scored: list[_ScoredVideo] = []
+    for rows in rows_of:
+        try:
+            truth = Series(times_s=time_s[rows], values=label[rows])
+            guess = Series(times_s=time_s[rows], values=predicted[rows])
+        except ConfigError as error:
+            raise ConfigError(f"video {names[int(video[rows[0]])]}: {error}") from error
+        times_s = _scored_times(truth.times_s, rate_fps)
+        labeled, guessed = (each.at(times_s, hold_s=stride_s) for each in (truth, guess))
+        scored.append((int(case[rows[0]]), labeled.values, guessed.values))
+    return _frame_table(scored, int(case.max()) + 1, num_phases, rate_fps, relaxed)
+
+
+def _scored_times(times_s: Float64[np.ndarray, " n"], rate_fps: float) -> Float64[np.ndarray, " m"]:
+    """Return the first scored time that is not before each label, counted from the first label."""
+    steps = np.unique(np.ceil((times_s - times_s[0]) * rate_fps - TIME_STEP_S))
+    scored: Float64[np.ndarray, " m"] = times_s[0] + steps / rate_fps
+    return scored
+
+
 def _at_rate(
     video: PhaseVideo, label_fps: float, prediction_fps: float, rate_fps: float
-) -> tuple[PhaseVideo, Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Return a video with its labels and predictions at the rate to score."""
+) -> _ScoredVideo:
+    """Return the labels and predictions of a video at the rate to score."""
     try:
         truth = sample(video.truth, label_fps=label_fps, rate_fps=rate_fps)
         predicted = align(truth, video.predicted, prediction_fps=prediction_fps)
@@ -181,7 +256,7 @@ def _at_rate(
         raise ConfigError(f"video {video.name}: {error}") from error
     if not len(truth.times_s):
         raise ConfigError(f"video {video.name} has no label; leave it out of the test videos")
-    return video, truth.values, predicted.values
+    return video.case, truth.values, predicted.values
 
 
 def _phase_scores(
@@ -193,7 +268,7 @@ def _phase_scores(
     """Return the scores of each phase of a video; NaN for phases without a labeled frame."""
     labeled, guessed, hits = (
         np.bincount(values, minlength=num_phases).astype(np.float64)
-        for values in (label, predicted, label[correct])
+        for values in (label, predicted[predicted != NO_CLASS], label[correct])
     )
     return scores_of_classes(hits, guessed, labeled)
 
@@ -202,7 +277,7 @@ def _f1_with_predicted(
     f1: Float64[np.ndarray, " phases"], predicted: Int64[np.ndarray, " n"]
 ) -> float:
     """Return the mean F1 over labeled and predicted phases: an absent, predicted phase scores 0."""
-    guessed = np.bincount(predicted, minlength=len(f1)) > 0
+    guessed = np.bincount(predicted[predicted != NO_CLASS], minlength=len(f1)) > 0
     return float(np.nanmean(np.where(np.isnan(f1) & guessed, 0, f1)))
 
 

@@ -104,6 +104,17 @@ def estimate(values: Float64[np.ndarray, " r"], num_units: int) -> Estimate:
     return Estimate(value=float(values[0]), low=float(low), high=float(high))
 
 
+def spread(values: Sequence[float] | Float64[np.ndarray, " n"]) -> float:
+    """Return the standard deviation of scores of seeds, videos or cases, with n - 1.
+
+    Args:
+        values: One score each; NaN if it is undefined. Fewer than two defined ones give NaN.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    defined = array[np.isfinite(array)]
+    return float(defined.std(ddof=1)) if len(defined) > 1 else float("nan")
+
+
 def _draw(
     rng: np.random.Generator,
     times: Any,

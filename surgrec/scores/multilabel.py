@@ -6,7 +6,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from surgrec.scores._means import divided, in_blocks, mean_over_columns, mean_over_rows
+from surgrec.scores._means import divided, mean_over_columns, mean_over_rows
+
+_MOST_CELLS = 4_000_000
+"""Numbers of one array of counts at thresholds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,24 +52,70 @@ class LabelSets:
     def class_precision(
         self, weights: Float64[np.ndarray, "r cases"]
     ) -> Float64[np.ndarray, "r classes"]:
-        """Return the average precision of each class in each test set; NaN for absent classes."""
+        """Return the average precision of each class in each test set; NaN for absent classes.
 
-        def precision(rows: Float64[np.ndarray, "b cases"]) -> Float64[np.ndarray, "b classes"]:
-            columns = zip(self.label.T, self.score.T, strict=True)
-            each = rows[:, self.case]
-            return np.stack([average_precision(*column, each) for column in columns], axis=1)
+        The definition is scikit-learn's: the sum over thresholds of the precision times the
+        increase of recall, without interpolation. Equal scores are one threshold.
 
-        return np.asarray(in_blocks(precision, weights, len(self.case)))
+        Args:
+            weights: Multiplicity of each case in each test set.
+        """
+        columns = zip(self.label.T, self.score.T, strict=True)
+        return np.stack([self._precision(*column, weights) for column in columns], axis=1)
 
     @cached_property
     def case_precision(self) -> Float64[np.ndarray, "cases classes"]:
         """Average precision of each class within each case; NaN where a case lacks the class."""
-        return np.stack(
-            [
-                _class_precision(self.label[rows], self.score[rows])
-                for rows in (self.case == case for case in range(self.num_cases))
-            ]
-        )
+        rows_of = [self.case == case for case in range(self.num_cases)]
+        cases = [
+            LabelSets(
+                case=np.zeros(int(rows.sum()), dtype=np.int64),
+                label=self.label[rows],
+                score=self.score[rows],
+                num_cases=1,
+            )
+            for rows in rows_of
+        ]
+        return np.concatenate([case.class_precision(np.ones((1, 1))) for case in cases])
+
+    def _precision(
+        self,
+        label: Bool[np.ndarray, " n"],
+        score: Float64[np.ndarray, " n"],
+        weights: Float64[np.ndarray, "r cases"],
+    ) -> Float64[np.ndarray, " r"]:
+        """Return the average precision of one class in each test set.
+
+        Recall increases at the scores of positives alone. Counts per case at these thresholds
+        make a test set a matrix product, whatever its number of windows.
+        """
+        thresholds = np.unique(score[label])[::-1]
+        positives = np.bincount(self.case[label], minlength=self.num_cases)
+        summed = np.zeros(len(weights))
+        step = max(1, _MOST_CELLS // max(len(weights), self.num_cases))
+
+        for first in range(0, len(thresholds), step):
+            block = thresholds[first : first + step]
+            at = label & (score <= block[0]) & (score >= block[-1])
+            gained = weights @ self._bins(at, score, block)
+            positive, selected = (
+                weights @ self._bins(rows, score, block).cumsum(1)
+                for rows in (label, np.ones_like(label))
+            )
+            summed += (gained * positive / np.where(selected > 0, selected, 1)).sum(1)
+        return np.asarray(divided(summed, weights @ positives))
+
+    def _bins(
+        self,
+        rows: Bool[np.ndarray, " n"],
+        score: Float64[np.ndarray, " n"],
+        thresholds: Float64[np.ndarray, " t"],
+    ) -> Float64[np.ndarray, "cases t"]:
+        """Count the rows of each case by the first of descending thresholds that they reach."""
+        reached = np.searchsorted(-thresholds, -score[rows], side="left")
+        width = len(thresholds) + 1  # the last bin reaches none
+        cells = np.bincount(self.case[rows] * width + reached, minlength=self.num_cases * width)
+        return cells.reshape(self.num_cases, width)[:, :-1].astype(np.float64)
 
     @property
     def absent_classes(self) -> int:
@@ -74,34 +123,28 @@ class LabelSets:
         return int((~self.label.any(0)).sum())
 
 
-def average_precision(
-    label: Bool[np.ndarray, " n"],
-    score: Float64[np.ndarray, " n"],
-    weights: Float64[np.ndarray, "r n"],
-) -> Float64[np.ndarray, " r"]:
-    """Return the average precision of one class for each of `r` weightings of the windows.
+@dataclass(frozen=True, kw_only=True)
+class CasePrecision:
+    """Average precisions within each case. It gives `case_map` alone, and quickly."""
 
-    The definition is scikit-learn's: the sum over thresholds of the precision times the increase of
-    recall, without interpolation. Equal scores are one threshold. Without a positive it is NaN.
-    """
-    order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
-    weighted = weights[:, order]
-    positive = np.cumsum(weighted * label[order], axis=1)[:, ends]
-    selected = np.cumsum(weighted, axis=1)[:, ends]
+    by_case: Float64[np.ndarray, "cases classes"]
+    """NaN where a case lacks the class."""
 
-    precision = positive / np.where(selected > 0, selected, 1)
-    gained = np.diff(positive, axis=1, prepend=0)
-    return np.asarray(divided((gained * precision).sum(1), positive[:, -1]))
+    @property
+    def num_cases(self) -> int:
+        """Number of cases."""
+        return len(self.by_case)
 
+    def beside(self, other: "CasePrecision") -> "CasePrecision":
+        """Return the cases of both predictions, this one's first (see `swap_test`)."""
+        return CasePrecision(by_case=np.concatenate([self.by_case, other.by_case]))
 
-def _class_precision(
-    label: Bool[np.ndarray, "n classes"], score: Float64[np.ndarray, "n classes"]
-) -> Float64[np.ndarray, " classes"]:
-    once = np.ones((1, len(label)))
-    return np.array(
-        [
-            average_precision(label[:, column], score[:, column], once)[0]
-            for column in range(label.shape[1])
-        ]
-    )
+    def scores(
+        self, weights: Float64[np.ndarray, "r cases"]
+    ) -> dict[str, Float64[np.ndarray, " r"]]:
+        """Return `case_map` of each of `r` test sets.
+
+        Args:
+            weights: Multiplicity of each case in each test set (see `case_weights`).
+        """
+        return {"case_map": mean_over_columns(mean_over_rows(self.by_case, weights))}

@@ -1,11 +1,13 @@
 """Paired comparisons of two classifiers on the same cases, and verdicts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 from scipy import stats
 
 from surgrec.scores.intervals import LEVEL, SEED, Estimate
@@ -18,8 +20,8 @@ MIN_CASES = 10
 
 SWAPS = 2000
 """Random exchanges of a test of many cases."""
-MOST_EXACT = 11
-"""Cases up to which a test tries all exchanges."""
+MOST_EXACT = 12
+"""Cases up to which a test tries all exchanges; each also stands for its complement."""
 
 
 @runtime_checkable
@@ -49,7 +51,13 @@ class CaseWins:
 
 
 def swap_test(
-    first: Sequence[CaseTable], second: Sequence[CaseTable], metric: str, *, seed: int = SEED
+    first: Sequence[CaseTable],
+    second: Sequence[CaseTable],
+    metric: str,
+    *,
+    units: Int64[np.ndarray, " cases"] | None = None,
+    among: Bool[np.ndarray, " cases"] | None = None,
+    seed: int = SEED,
 ) -> float:
     """Return the p-value of two classifiers that are equal, two-sided.
 
@@ -57,32 +65,41 @@ def swap_test(
     by chance only. The p-value is the share of exchanges whose difference is at least as large. It
     holds for any number of cases and any metric, as no distribution is assumed.
 
+    With as many seeds of both, all predictions of a case are exchanged together. With other
+    numbers, such as one trained encoder beside three random ones, the predictions of a case are
+    rotated: each of them may be the one of the fewer seeds. Both are exact.
+
     Args:
         first: Predictions of the first classifier, one entry per seed.
         second: Predictions of the second one on the same cases.
-        metric: Name of the metric.
+        metric: Name of the metric. Exchanges for which it is undefined count as large.
+        units: Independent unit of each case, such as its patient, as an index; its cases are
+            exchanged together. None: each case is one.
+        among: Cases to compare on, such as those of one center. None: all.
         seed: Seed of the exchanges.
     """
-    swapped = _swaps(first[0].num_cases, seed)
-    stay, move = (np.concatenate([~swapped, swapped], 1), np.concatenate([swapped, ~swapped], 1))
+    num_cases = first[0].num_cases
+    chosen = np.ones(num_cases, dtype=bool) if among is None else among
+    unit = (np.arange(num_cases) if units is None else units)[chosen]
+    unit = np.unique(unit, return_inverse=True)[1]
+    members = [*first, *second]
+    step = math.gcd(len(first), len(second))
+    drawn = _turns(int(unit.max()) + 1, len(members) // step, seed)[:, unit]
+    turns = np.zeros((len(drawn), num_cases), dtype=np.int64)
+    turns[:, chosen] = drawn
 
-    # Each seed of one classifier is paired with one of the other; the fewer ones are repeated.
-    pairs = [
-        (first[index % len(first)], second[index % len(second)])
-        for index in range(max(len(first), len(second)))
-    ]
-    tables = [one.beside(other) for one, other in pairs]
-    differences = np.mean(
-        [
-            table.scores(stay.astype(np.float64))[metric]
-            - table.scores(move.astype(np.float64))[metric]
-            for table in tables
-        ],
-        axis=0,
-    )
+    # Members that are `step` apart form a ring, within which the predictions of a case turn.
+    scores = np.empty((len(members), len(turns)))
+    for index in range(len(members)):
+        ring = members[index % step :: step]
+        table = reduce(lambda joined, each: joined.beside(each), ring)
+        taken = np.where(chosen, (turns + index // step) % len(ring), -1)
+        weights = np.concatenate([taken == place for place in range(len(ring))], axis=1)
+        scores[index] = table.scores(weights.astype(np.float64))[metric]
+    differences = scores[: len(first)].mean(0) - scores[len(first) :].mean(0)
 
     # Row 0 exchanges nothing. Sums in another order differ in the last bits.
-    reached = np.abs(differences) >= abs(differences[0]) - 1e-12
+    reached = ~(np.abs(differences) < abs(differences[0]) - 1e-12)
     return float(reached.mean())
 
 
@@ -144,10 +161,33 @@ def ranks(values: Sequence[float]) -> list[float]:
     return [float(value) for value in found]
 
 
+def _turns(num_units: int, size: int, seed: int) -> Int64[np.ndarray, "turns units"]:
+    """Return by how much each of `turns` exchanges rotates the predictions of each unit.
+
+    Row 0 rotates nothing. All rotations are tried if there are few, else random ones.
+
+    Args:
+        num_units: Number of units.
+        size: Predictions of a unit that are rotated.
+        seed: Seed of random rotations.
+    """
+    if size == 2:
+        return _swaps(num_units, seed).astype(np.int64)
+    if size**num_units <= SWAPS:
+        numbers = np.arange(size**num_units)[:, None]
+        return np.asarray(numbers // size ** np.arange(num_units) % size)
+    drawn = np.random.default_rng(seed).integers(size, size=(SWAPS, num_units))
+    return np.concatenate([np.zeros((1, num_units), dtype=np.int64), drawn])
+
+
 def _swaps(num_cases: int, seed: int) -> Bool[np.ndarray, "swaps cases"]:
-    """Return which cases each exchange concerns; row 0 has none."""
+    """Return which cases each exchange concerns; row 0 has none.
+
+    The exchange of all other cases has the same difference with the other sign. So of both only the
+    one that leaves the last case is tried.
+    """
     if num_cases <= MOST_EXACT:
-        numbers = np.arange(2**num_cases)[:, None]
+        numbers = np.arange(2 ** max(0, num_cases - 1))[:, None]
         return np.asarray((numbers >> np.arange(num_cases)) % 2 == 1)
     drawn = np.random.default_rng(seed).random((SWAPS, num_cases)) < 0.5
     return np.concatenate([np.zeros((1, num_cases), dtype=bool), drawn])
