@@ -1,8 +1,9 @@
 """SurgRec-JEPA: predict the features of hidden tubelets from the visible ones.
 
-    accelerate launch recipes/jepa.py --config jepa_vitl16 --corpus s3://b/corpus --run_dir runs/a
+    surgrec plan --config jepa_vitl16 --gpus 8 --gpu h100-80       # the flags that fit your GPUs
     accelerate launch --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir runs/tiny
-    python -m surgrec.training.torchrun --nproc_per_node 8 recipes/jepa.py ...  # 8 GPUs
+    python -m surgrec.training.torchrun --nproc_per_node 8 recipes/jepa.py --config jepa_vitl16 \
+        --accumulation 16 --corpus s3://b/corpus --run_dir runs/a            # 8 GPUs of 80 GB
     accelerate launch -m surgrec.recipes.jepa ...                            # after pip install
 
 Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, all processes save.
@@ -34,7 +35,6 @@ from surgrec.training import (
     ScheduleConfig,
     build_optimizer,
     clip_gradients,
-    collapse_diagnostics,
     ema_copy,
     run_recipe,
     schedule_value,
@@ -87,6 +87,8 @@ def main(config: JepaConfig) -> None:
                 targets = target_features(target, clips)
                 losses = model(clips, targets, masks, step)
             run.backward(losses["loss"] * share)
+            if run.is_diagnosis_step(step):
+                run.note_features(targets, parts=config.accumulation)
             loss_per_sample.append(losses["loss_per_sample"])
             flops += objective.flops(masks)
 
@@ -108,9 +110,8 @@ def main(config: JepaConfig) -> None:
             gradient_norm=gradient_norm,
         )
         if run.is_sync_step(step):  # a collective: every rank comes here after the same step
-            diagnostics = {}
-            if run.is_main:
-                diagnostics = collapse_diagnostics(targets) | objective.diagnostics(targets, masks)
+            is_due = run.is_main and run.is_diagnosis_step(step)
+            diagnostics = objective.diagnostics(targets, masks, step) if is_due else {}
             run.sync(step, diagnostics=diagnostics)
 
 

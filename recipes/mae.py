@@ -1,8 +1,9 @@
 """SurgRec-MAE: reconstruct the pixels of hidden tubelets from the visible tenth.
 
-    accelerate launch recipes/mae.py --config mae_vitb16 --corpus s3://b/corpus --run_dir runs/a
+    surgrec plan --config mae_vitb16 --gpus 8 --gpu h100-80        # the flags that fit your GPUs
     accelerate launch --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir runs/tiny
-    python -m surgrec.training.torchrun --nproc_per_node 8 recipes/mae.py ...  # 8 GPUs
+    python -m surgrec.training.torchrun --nproc_per_node 8 recipes/mae.py --config mae_vitb16 \
+        --corpus s3://b/corpus --run_dir runs/a                             # 8 GPUs of 80 GB
     accelerate launch -m surgrec.recipes.mae ...                            # after pip install
 
 Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, all processes save.
@@ -29,7 +30,6 @@ from surgrec.training import (
     ScheduleConfig,
     build_optimizer,
     clip_gradients,
-    collapse_diagnostics,
     run_recipe,
     set_step,
 )
@@ -104,9 +104,11 @@ def main(config: MaeConfig) -> None:
         )
         run.record(step, batch, loss_per_sample, flops=flops, gradient_norm=gradient_norm)
         if run.is_sync_step(step):  # a collective: every rank comes here after the same step
-            diagnostics = objective.diagnostics(losses, masks)
-            with torch.no_grad(), run.autocast():  # on all ranks: weights may be sharded
-                diagnostics |= collapse_diagnostics(encoder(clips[:8]))
+            diagnostics = {}
+            if run.is_diagnosis_step(step):
+                with torch.no_grad(), run.autocast():  # on all ranks: weights may be sharded
+                    run.note_features(encoder(clips[:8]))
+                diagnostics = objective.diagnostics(losses, clips, masks) if run.is_main else {}
             run.sync(step, diagnostics=diagnostics)
 
 
