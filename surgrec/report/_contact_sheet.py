@@ -1,5 +1,6 @@
-"""Draw a contact sheet of a source: one frame each of clips from as many videos as possible."""
+"""Draw contact sheets: one frame each of clips, for a source from as many videos as possible."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from surgrec.shards import Sample, Source
 
 @dataclass(frozen=True, kw_only=True)
 class ContactSheet:
-    """Frames of a source side by side."""
+    """Frames of clips side by side."""
 
     picture: str | None
     """A JPEG as a `data:` address. None if no clip could be decoded."""
@@ -31,8 +32,20 @@ def contact_sheet(
     Raises:
         StorageError: A shard cannot be read.
     """
+    spread = spread_samples(source, np.arange(source.index.num_rows), columns * rows)
+    return sheet_of([(source, sample) for sample in spread], columns=columns, height_px=height_px)
+
+
+def sheet_of(
+    samples: Sequence[tuple[Source, Sample]], *, columns: int = 8, height_px: int = 96
+) -> ContactSheet:
+    """Draw the middle frames of clips, in rows of `columns`.
+
+    Raises:
+        StorageError: A shard cannot be read.
+    """
     frames, bad = [], []
-    for sample in spread_samples(source, np.arange(source.index.num_rows), columns * rows):
+    for source, sample in samples:
         try:
             frames.append(_thumbnail(source, sample, height_px))
         except SampleError as error:

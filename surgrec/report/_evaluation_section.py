@@ -7,22 +7,29 @@ from typing import Any
 
 from markupsafe import Markup
 
-from surgrec.evaluation import CLASSIFIER_LABELS, verdict_sentence
+from surgrec.evaluation import verdict_sentence
 from surgrec.report._html import render
 from surgrec.report._logged_run import LoggedRun
-from surgrec.report._plots import COLORS, Chart, Interval, interval_chart
-from surgrec.scores import LEVEL, METRICS, PRIMARY
+from surgrec.report._plots import COLORS, Chart, Interval, Line, interval_chart, line_chart
+from surgrec.scores import LEVEL
+from surgrec.scores.kinds import metric_name
 
 Evaluated = tuple[LoggedRun, Mapping[str, Any]]
 """A run and the content of one of its `evaluation.json` files."""
 
-_COMPARABLE = ("task", "split", "corpus")
+_COMPARABLE = ("task", "kind", "scope", "split", "corpus", "metrics", "primary_metric")
 """Evaluations that agree in these fields share a chart and a table."""
 
 _SAME_TEST = (*_COMPARABLE, "counts", "classes", "audit")
 """Evaluations that agree in these fields share the tables of windows, classes and audit."""
 
-_FEATURE_COLORS = {"trained": COLORS[0], "random": COLORS[1], "none": COLORS[7]}
+_FEATURE_COLORS = {
+    "trained": COLORS[0],
+    "random": COLORS[1],
+    "pixels": COLORS[2],
+    "none": COLORS[7],
+}
+_FEATURES = {"trained": "trained", "random": "random init", "pixels": "pixels", "none": "none"}
 _COUNTS = ("cases", "videos", "windows", "unlabeled", "failed")
 
 
@@ -32,6 +39,7 @@ class _TestSet:
 
     members: list[Evaluated]
     counts: list[list[object]]
+    class_columns: list[str]
     classes: list[list[object]]
     audit: list[list[object]]
     split_rule: str
@@ -45,8 +53,14 @@ class _Comparison:
 
     task: str
     split: str
+    metrics: list[str]
     members: list[Evaluated]
+    primary_metric: str
     chart: Chart
+    few_shot: list[list[object]]
+    """A row for each number of train cases and each probe, of all runs."""
+    few_shot_chart: Chart
+    """The primary metric over the number of train cases, up to all of them."""
     tests: list[_TestSet]
 
 
@@ -61,9 +75,9 @@ def evaluation_section(runs: Sequence[LoggedRun]) -> Markup:
         not_evaluated=[run for run in runs if not run.evaluations],
         outdated=[each for each in evaluated if _is_outdated(*each)],
         comparisons=[_compare(members, f"scores {index}") for index, members in enumerate(groups)],
-        metrics={metric: _metric_name(metric) for metric in METRICS},
+        metric_name=metric_name,
+        number=_number,
         count_columns=("part", *_COUNTS),
-        classifier_names=CLASSIFIER_LABELS,
         features_name=_features_name,
         verdict_sentence=verdict_sentence,
         overrides=_overrides(evaluated),
@@ -75,7 +89,7 @@ def _overrides(evaluated: Sequence[Evaluated]) -> list[tuple[str, str]]:
     return [
         (f"{run.name}, {evaluation['task']}", sentence)
         for run, evaluation in evaluated
-        for sentence in evaluation.get("overrides", ())  # older files have none
+        for sentence in evaluation["overrides"]
     ]
 
 
@@ -97,14 +111,30 @@ def _groups(evaluated: Sequence[Evaluated], fields: Sequence[str]) -> list[list[
 
 def _compare(members: list[Evaluated], chart_id: str) -> _Comparison:
     first = members[0][1]
-    title = f"{_metric_name(PRIMARY)} over test windows, {LEVEL:.0%} interval over cases"
+    metric = metric_name(first["primary_metric"])
+    title = f"{metric}, {LEVEL:.0%} interval over {_units(members)}"
     return _Comparison(
         task=first["task"],
         split=first["split"]["name"],
+        metrics=first["metrics"],
         members=members,
+        primary_metric=first["primary_metric"],
         chart=interval_chart(_intervals(members), title=title, chart_id=chart_id),
+        few_shot=_few_shot(members),
+        few_shot_chart=line_chart(
+            _few_shot_lines(members),
+            title=f"{metric} by train cases, the last point with all of them",
+            chart_id=f"few {chart_id}",
+            x_label="train cases",
+        ),
         tests=[_test_set(group) for group in _groups(members, _SAME_TEST)],
     )
+
+
+def _units(members: Sequence[Evaluated]) -> str:
+    """Return the units that the intervals draw: the outermost that groups test cases."""
+    names = {next(iter(each.get("units", ())), "cases") for _, each in members}
+    return " or ".join(sorted(names))
 
 
 def _intervals(members: Sequence[Evaluated]) -> dict[str, list[Interval]]:
@@ -116,7 +146,10 @@ def _intervals(members: Sequence[Evaluated]) -> dict[str, list[Interval]]:
     baselines: dict[str, Interval] = {}
     for run, evaluation in members:
         for score in evaluation["scores"]:
-            classifier, primary = CLASSIFIER_LABELS[score["classifier"]], score["metrics"][PRIMARY]
+            classifier = evaluation["classifiers"][score["classifier"]]
+            primary = score["metrics"][evaluation["primary_metric"]]
+            if None in primary.values():  # undefined, as the correlation of a constant prediction
+                continue
             interval = Interval(
                 label=f"{run.name}, {_features_name(score)}",
                 color=_FEATURE_COLORS[score["features"]],
@@ -134,17 +167,66 @@ def _intervals(members: Sequence[Evaluated]) -> dict[str, list[Interval]]:
     return groups
 
 
+def _few_shot(members: Sequence[Evaluated]) -> list[list[object]]:
+    """Return the primary metric of the probes on each number of train cases, and its verdict."""
+    rows: list[list[object]] = []
+    for run, evaluation in members:
+        for amount in evaluation.get("few_shot", ()):
+            verdicts = {each["classifier"]: each["verdict"] for each in amount["verdicts"]}
+            for score in amount["scores"]:
+                name = score["classifier"]
+                cell = score["metrics"][evaluation["primary_metric"]]
+                value, low, high = (_number(cell[key]) for key in ("value", "low", "high"))
+                rows.append(
+                    [
+                        run.name,
+                        _FEATURES[score["features"]],
+                        evaluation["classifiers"][name],
+                        f"{amount['cases']} ({amount['subsets']} subsets)",
+                        f"{value} [{low}, {high}]",
+                        verdicts.get(name, "") if score["features"] == "trained" else "",
+                    ]
+                )
+    return rows
+
+
+def _few_shot_lines(members: Sequence[Evaluated]) -> list[Line]:
+    """Return the primary metric of each probe over the number of train cases, for all runs."""
+    points: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
+    for run, evaluation in members:
+        amounts = evaluation.get("few_shot", ())
+        everything = {
+            "cases": evaluation["counts"]["train"]["cases"],
+            "scores": evaluation["scores"] if amounts else (),
+        }
+        for amount in (*amounts, everything):
+            for score in amount["scores"]:
+                value = score["metrics"][evaluation["primary_metric"]]["value"]
+                classifier = evaluation["classifiers"][score["classifier"]]
+                if value is not None and score["features"] != "none":
+                    line = points.setdefault((run.name, score["features"], classifier), [])
+                    line.append((amount["cases"], value))
+    return [
+        Line(
+            points=line,
+            label=f"{run}, {_FEATURES[features]}, {classifier}",
+            dashed=features == "random",
+        )
+        for (run, features, classifier), line in points.items()
+    ]
+
+
 def _test_set(members: list[Evaluated]) -> _TestSet:
     evaluation = members[0][1]
     split = evaluation["split"]
+    parts = [part for part in ("train", "val", "test") if part in evaluation["counts"]]
+    units = "videos" if evaluation["scope"] == "video" else "windows"
 
     return _TestSet(
         members=members,
-        counts=[
-            [part, *(evaluation["counts"][part][name] for name in _COUNTS)]
-            for part in ("train", "test")
-        ],
-        classes=[[row["value"], row["train"], row["test"]] for row in evaluation["classes"]],
+        counts=[[part, *(evaluation["counts"][part][name] for name in _COUNTS)] for part in parts],
+        class_columns=["class", *(f"{part} {units}" for part in parts)],
+        classes=[[row["value"], *map(row.get, parts)] for row in evaluation["classes"]],
         audit=[[row["check"], f"{row['found']} of {row['of']}"] for row in evaluation["audit"]],
         split_rule=json.dumps(split["rule"], indent=1, ensure_ascii=False),
         split_sha256=split["sha256"],
@@ -154,9 +236,8 @@ def _test_set(members: list[Evaluated]) -> _TestSet:
 
 def _features_name(score: Mapping[str, Any]) -> str:
     seeds = f", {score['seeds']} seeds" if score["seeds"] > 1 else ""
-    names = {"trained": "trained", "random": f"random init{seeds}", "none": "none"}
-    return names[score["features"]]
+    return _FEATURES[score["features"]] + (seeds if score["features"] == "random" else "")
 
 
-def _metric_name(metric: str) -> str:
-    return metric.replace("_", " ").replace("f1", "F1")
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

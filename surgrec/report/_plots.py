@@ -144,7 +144,7 @@ def line_chart(
 
     labeled = [line for line in lines if line.label and line.points]
     height = max(_HEIGHT_PX, _AXIS_PX + _TEXT_PX * (len(labeled) + 1))
-    with _figure(_WIDTH_PX, height, chart_id) as (figure, axes):
+    with open_figure(_WIDTH_PX, height, chart_id) as (figure, axes):
         for line in lines:
             if not line.label:
                 _plot(axes, line, color=COLORS[0], alpha=0.35, linewidth=1)
@@ -164,7 +164,7 @@ def line_chart(
         _draw_marks(axes, marks)
         if len(labeled) > 1:
             _label_ends(axes, labeled, gap=_TEXT_PX / (height - _AXIS_PX))
-        return Chart(title=title, svg=_svg(figure, title, map(_describe_line, labeled)))
+        return Chart(title=title, svg=svg_of(figure, title, map(_describe_line, labeled)))
 
 
 def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
@@ -179,7 +179,7 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
         return Chart(title=title, svg=None)
     shown = [replace(bar, value=_shown(bar.value), target=_shown(bar.target)) for bar in bars]
     rows = range(len(bars))
-    with _figure(_WIDTH_PX, _AXIS_PX + _ROW_PX * len(bars), chart_id) as (figure, axes):
+    with open_figure(_WIDTH_PX, _AXIS_PX + _ROW_PX * len(bars), chart_id) as (figure, axes):
         axes.barh(rows, [bar.value for bar in shown], height=0.6, color=COLORS[0], alpha=0.75)
         axes.vlines(
             [bar.target for bar in shown],
@@ -194,10 +194,10 @@ def target_chart(bars: Sequence[Bar], *, title: str, chart_id: str) -> Chart:
             _write_beside(axes, f"{bar.value:.1%}", max(bar.value, bar.target), row)
 
         shares = [share for bar in shown for share in (bar.value, bar.target)]
-        labels = [_short(bar.label, _LABEL_CHARACTERS) for bar in bars]
+        labels = [short(bar.label, _LABEL_CHARACTERS) for bar in bars]
         _format_axes(axes, labels, round_ticks([0.0, *shares]))
         descriptions = [f"{bar.label} {bar.value:.1%}, target {bar.target:.1%}" for bar in bars]
-        return Chart(title=title, svg=_svg(figure, title, descriptions))
+        return Chart(title=title, svg=svg_of(figure, title, descriptions))
 
 
 def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, chart_id: str) -> Chart:
@@ -214,8 +214,8 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
         rows += [(name, None), *((interval.label, interval) for interval in intervals)]
     ends = [_shown(end) for _, each in rows if each for end in (each.low, each.high)]
 
-    with _figure(_WIDE_PX, _AXIS_PX + _ROW_PX * len(rows), chart_id) as (figure, axes):
-        labels = [_short(label, _WIDE_LABEL_CHARACTERS) for label, _ in rows]
+    with open_figure(_WIDE_PX, _AXIS_PX + _ROW_PX * len(rows), chart_id) as (figure, axes):
+        labels = [short(label, _WIDE_LABEL_CHARACTERS) for label, _ in rows]
         _format_axes(axes, labels, round_ticks([0.0, *ends]))
         for row, (_, interval) in enumerate(rows):
             if interval is None:
@@ -233,7 +233,7 @@ def interval_chart(groups: Mapping[str, Sequence[Interval]], *, title: str, char
             for name, intervals in groups.items()
             for interval in intervals
         ]
-        return Chart(title=title, svg=_svg(figure, title, descriptions))
+        return Chart(title=title, svg=svg_of(figure, title, descriptions))
 
 
 def round_ticks(values: Sequence[int | float], *, integer: bool = False) -> list[float]:
@@ -259,8 +259,17 @@ def round_ticks(values: Sequence[int | float], *, integer: bool = False) -> list
 
 
 @contextmanager
-def _figure(width_px: int, height_px: int, chart_id: str) -> Iterator[tuple[Figure, Axes]]:
+def open_figure(width_px: int, height_px: int, chart_id: str) -> Iterator[tuple[Figure, Axes]]:
     """Open an empty figure in the style of the page. Draw and save it inside the context."""
+    with open_panels(width_px, height_px, chart_id, count=1) as (figure, (axes,)):
+        yield figure, axes
+
+
+@contextmanager
+def open_panels(
+    width_px: int, height_px: int, chart_id: str, *, count: int
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Open a figure with some panels beside each other, which share their rows."""
     with (
         style.context(["default", _STYLE | {"svg.hashsalt": visible(chart_id)}]),
         warnings.catch_warnings(),
@@ -269,10 +278,10 @@ def _figure(width_px: int, height_px: int, chart_id: str) -> Iterator[tuple[Figu
         for about in ("Glyph .* missing from font", "Matplotlib currently does not support"):
             warnings.filterwarnings("ignore", about)
         figure = Figure(figsize=(width_px / 72, height_px / 72), layout="constrained")
-        yield figure, figure.subplots()
+        yield figure, figure.subplots(1, count, sharey=True, squeeze=False)[0].tolist()
 
 
-def _svg(figure: Figure, title: str, descriptions: Iterable[str]) -> Markup:
+def svg_of(figure: Figure, title: str, descriptions: Iterable[str]) -> Markup:
     """Return a figure as an `svg` element. Its ids depend on the `chart_id`."""
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -296,7 +305,7 @@ def _svg(figure: Figure, title: str, descriptions: Iterable[str]) -> Markup:
     )
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int) -> str:
     """Return a text on one line with at most `limit` characters. Descriptions have all of it."""
     return one_line(" ".join(text.split()), limit, mark="…")
 
@@ -337,7 +346,7 @@ def _draw_marks(axes: Axes, marks: Mapping[int, str]) -> None:
             continue
 
         axes.annotate(
-            _short(text, _LABEL_CHARACTERS),
+            short(text, _LABEL_CHARACTERS),
             (x, 1),
             xycoords=axes.get_xaxis_transform(),
             xytext=(-1, 3),
@@ -365,7 +374,7 @@ def _label_ends(axes: Axes, lines: Sequence[Line], *, gap: float) -> None:
         limit = heights[index] - gap
 
     for height, (_, label, color) in zip(heights, ends, strict=True):
-        text = _short(label, _LABEL_CHARACTERS)
+        text = short(label, _LABEL_CHARACTERS)
         _write_beside(axes, text, 1, height, xycoords="axes fraction", color=color)
 
 

@@ -1,0 +1,23 @@
+"""The findings that `surgrec audit --json` printed."""
+
+from typing import TypedDict
+
+
+class FindingRow(TypedDict):
+    """One finding about a split."""
+
+    name: str
+    severity: str
+    sentence: str
+    allowed: bool
+
+
+class AuditFile(TypedDict):
+    """What an audit printed, as far as a benchmark reads it."""
+
+    findings: list[FindingRow]
+
+
+def fails(finding: FindingRow) -> bool:
+    """Return whether a finding makes an audit fail."""
+    return finding["severity"] == "fail" and not finding["allowed"]
