@@ -31,7 +31,7 @@ _OF_DAMAGED_BYTES = (
     zipfile.BadZipFile,  # a wrong checksum or directory
     ValueError,  # numbers or names that cannot be
     struct.error,  # a cut header
-    NotImplementedError,  # a version or method that does not exist
+    NotImplementedError,  # zipfile's error for a version or method that it does not know
     EOFError,  # a cut member
 )
 _MOST_MEMBERS = 1_000_000

@@ -14,6 +14,7 @@ Each message is one sentence: the finding, its place and the remedy.
     ├── TrainingError          a run cannot continue
     ├── CheckpointError        a checkpoint is damaged or belongs to another run
     ├── SetupError             the machine lacks something
+    ├── ServerError            a server of a model fails or refuses
     └── MachineError           the machine runs out of something while it works
 
 Any other exception is a bug.
@@ -81,6 +82,10 @@ class CheckpointError(SurgrecError):
 
 class SetupError(SurgrecError):
     """A missing or unfit part of the machine: ffmpeg, a package, the number of processes."""
+
+
+class ServerError(SurgrecError):
+    """A server of a model that fails, refuses a request, or cannot be reached."""
 
 
 class MachineError(SurgrecError):

@@ -16,6 +16,7 @@ from surgrec.config_values import as_plain, config_in, default_of, members
 from surgrec.options import Options
 from surgrec.ranges import type_hints
 
+SHELLS = ("bash", "zsh", "tcsh")
 _METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", list: "LIST", tuple: "LIST"}
 
 
@@ -31,7 +32,7 @@ class _Formatter(argparse.HelpFormatter):
         )
 
 
-def help_text(
+def help_parser(
     prog: str,
     options: Options,
     *,
@@ -40,8 +41,9 @@ def help_text(
     epilog: str = "",
     positional: str | None = None,
     many: bool = False,
-) -> str:
-    """Return the help of a program.
+    is_optional: bool = False,
+) -> argparse.ArgumentParser:
+    """Return a parser that prints the help of a program. It parses nothing else.
 
     Args:
         prog: Name of the program.
@@ -51,11 +53,15 @@ def help_text(
         epilog: Text below them.
         positional: Name of the argument without a flag.
         many: Whether it may be given several times.
+        is_optional: Whether it may be left out.
     """
     parser = _parser(prog, description, epilog)
     if positional is not None:
         text = _escaped(texts.get(positional, ""))
-        parser.add_argument(positional, nargs="+" if many else None, help=text)
+        least_one = "+" if many else None
+        none_too = "*" if many else "?"
+        nargs = none_too if is_optional else least_one
+        parser.add_argument(positional, nargs=nargs, help=text)
     for name in options.ending:
         if name != "help":
             text = "Print the configuration that all other options give, and exit."
@@ -71,19 +77,43 @@ def help_text(
     for name, hint in options.hints.items():
         if config_in(hint) is not None:
             _add_group(parser, options, name, hint, options.defaults[name], texts.get(name, ""))
-    return parser.format_help()
+    return parser
 
 
 def commands_text(
     prog: str, summaries: Mapping[str, str], *, description: str = "", epilog: str = ""
 ) -> str:
     """Return the help of a program with commands, given a line about each of them."""
-    parser = _parser(prog, description, epilog)
-    parser.add_argument("--version", action="version", help="Print the version and exit.")
+    parser = _commands_parser(prog, description, epilog)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, summary in summaries.items():
         commands.add_parser(name, help=_escaped(summary))
     return parser.format_help()
+
+
+def completion_text(
+    prog: str, commands: Mapping[str, argparse.ArgumentParser | None], shell: str
+) -> str:
+    """Return a script that completes the commands and options of a program in a shell.
+
+    Args:
+        prog: Name of the program.
+        commands: The parser of each command, made by `help_parser`; None: no options are completed.
+        shell: `bash`, `zsh` or `tcsh`.
+    """
+    import shtab
+
+    parser = _commands_parser(prog, "", "")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command in commands.items():
+        parents = [] if command is None else [command]
+        # shtab takes a command without a help for a hidden one.
+        added = subparsers.add_parser(name, parents=parents, add_help=False, help=name)
+        for action in added._actions:
+            if action.metavar in ("PATH", "FILE") or not action.option_strings:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab reads it
+    text: str = shtab.complete(parser, shell=shell)
+    return text
 
 
 @cache
@@ -117,6 +147,26 @@ def _own_texts(config_type: type) -> dict[str, str]:
             text = following.value.value  # type: ignore[attr-defined]  # narrowed by is_text
             texts[node.target.id] = " ".join(str(text).split())
     return texts
+
+
+def _commands_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of a program that has commands."""
+    parser = _parser(prog, description, epilog)
+    parser.add_argument("--version", action="version", help="Print the version and exit.")
+    parser.add_argument(
+        "--quiet", action="store_true", help="Print results, warnings and errors only."
+    )
+    parser.add_argument(
+        "--log_file", metavar="PATH", help="File to which notes, warnings and errors are appended."
+    )
+    shells = ", ".join(SHELLS)
+    parser.add_argument(
+        "--print_completion",
+        metavar="SHELL",
+        choices=SHELLS,
+        help=f"Print a script that completes words in {shells}, and exit.",
+    )
+    return parser
 
 
 def _parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ import msgspec
 from surgrec.config_values import as_path
 from surgrec.errors import SurgrecError, reason
 from surgrec.regular_files import open_regular_file, read_regular
-from surgrec.terminal import escape, say
+from surgrec.terminal import escape, warn
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ def read_json_lines(
             except _InvalidError as problem:
                 if line.endswith(b"\n") or len(line) > MAX_BYTES:
                     raise error(f"{context} {problem}; {remedy}") from None
-                say(f"[yellow]warning[/yellow] {escape(context)} is cut short and is left out")
+                warn(f"{escape(context)} is cut short and is left out")
                 return
             yield typed(value, kind, context, error=error, remedy=remedy)
 

@@ -48,6 +48,8 @@ class Options:
     """Option that names a file of options, `config`."""
     ending: tuple[str, ...] = ("help",)
     """Options that end the program."""
+    positional: str = ""
+    """Name of the argument without a flag, which may also be given as `--NAME`."""
 
     def split(self, words: Sequence[str]) -> Words:
         """Take a command line apart. A boolean option needs no value: `--json` means true.
@@ -62,8 +64,8 @@ class Options:
             if word == "--":
                 parts.positional.extend(rest)
                 break
-            if word in ("-h", *(f"--{name}" for name in self.ending)):
-                asks_for = "help" if word == "-h" else word.removeprefix("--")
+            asks_for = "help" if word == "-h" else _name_in(word)
+            if asks_for in self.ending:
                 if asks_for == "help":
                     return replace(parts, asks_for=asks_for)
                 parts = replace(parts, asks_for=asks_for)
@@ -74,17 +76,29 @@ class Options:
                 parts.positional.append(word)
                 continue
 
-            name, equals, text = word.removeprefix("--").partition("=")
-            hint = self.hint_of(name)
-            if not equals and bool in members(hint):
-                is_value = bool(rest) and rest[0].lower() in ("true", "false")
-                text = rest.pop(0) if is_value else "true"
-            elif not equals:
-                if not rest or rest[0].startswith("--"):
-                    raise ConfigError(f"--{cut(name)} needs a value")
-                text = rest.pop(0)
-            parts.given.append((name, text))
+            self._take(word.removeprefix("--"), rest, parts)
         return parts
+
+    def _take(self, option: str, rest: list[str], parts: Words) -> None:
+        """Take an option, `NAME` or `NAME=TEXT`, and its value from the words behind it."""
+        name, equals, text = option.partition("=")
+        is_positional = bool(self.positional) and name.replace("-", "_") == self.positional
+        name, hint = (self.positional, str) if is_positional else self.find(name)
+        if not equals and bool in members(hint):
+            is_value = bool(rest) and (
+                rest[0].lower() in ("true", "false")
+                or (_is_list(hint) and _is_in_brackets(rest[0]))
+            )
+            text = rest.pop(0) if is_value else "true"
+        elif not equals:
+            if not rest or rest[0].startswith("--"):
+                raise ConfigError(f"--{cut(name)} needs a value")
+            text = rest.pop(0)
+
+        if is_positional:
+            parts.positional.append(text)
+        else:
+            parts.given.append((name, text))
 
     def repeated_lists(self, words: Words) -> list[str]:
         """Return the options with a list that are given several times. The last list counts."""
@@ -94,33 +108,39 @@ class Options:
         ]
 
     def hint_of(self, key: str) -> Any:
-        """Return the type of an option, given its dotted name.
+        """Return the type of an option, as `find` does."""
+        return self.find(key)[1]
+
+    def find(self, key: str) -> tuple[str, Any]:
+        """Return the name and the type of an option, given its dotted name.
+
+        A dash may stand for an underscore: `--run-dir` is `--run_dir`. The keys of a mapping stay
+        as they are.
 
         Raises:
             ConfigError: There is no such option; the error names the nearest one.
         """
-        if key == self.files or key in self.presets:
-            return str
+        for name in (key, key.replace("-", "_")):
+            if name == self.files or name in self.presets:
+                return name, str
 
-        hints, names = (
-            self.hints,
-            [*self.hints, *self.ending, *([self.files] if self.files else [])],
-        )
-
+        hints, names = self.hints, [*self.hints, *self.ending, *filter(None, [self.files])]
         parts = key.split(".")
         for number, part in enumerate(parts):
+            if part not in hints and part.replace("-", "_") in hints:
+                part = parts[number] = part.replace("-", "_")
             if part not in hints:
                 raise self._unknown(key, parts[:number], part, list(hints) if number else names)
             hint = hints[part]
             if number + 1 == len(parts):
-                return hint
+                return ".".join(parts), hint
 
             # Continue with the fields of a config. All values of a mapping have one type.
             config_type = config_in(hint)
             if config_type is not None:
                 hints = type_hints(config_type)
             elif get_origin(hint) is dict:
-                return get_args(hint)[1]
+                return ".".join(parts), get_args(hint)[1]
             else:
                 hints = {}
         raise AssertionError(key)
@@ -210,6 +230,11 @@ def plain_of(text: str, hint: Any, key: str, read: Callable[[str, str], Any]) ->
     return _list_of(text, key) if list in kinds and _is_in_brackets(text) else text
 
 
+def _name_in(word: str) -> str:
+    """Return the name in a word such as `--print-config`; empty: the word is no option."""
+    return word[2:].replace("-", "_") if word.startswith("--") else ""
+
+
 def _is_in_brackets(text: str) -> bool:
     """Return whether a word is a list. A word such as `[1].mp4` is text."""
     return text.strip().startswith("[") and text.strip().endswith("]")
@@ -253,3 +278,23 @@ def unset(options: Options, tree: Mapping[str, Any]) -> list[str]:
         for name, default in options.defaults.items()
         if default is MISSING and name not in tree
     ]
+
+
+def refuse_unused(user: str, options: Mapping[str, object], remedy: str = "") -> None:
+    """Refuse options that were given although nothing uses them.
+
+    Args:
+        user: The input or the option that has no use for them, as the subject of a sentence.
+        options: Values by name. A value that is empty or false was not given.
+        remedy: A further way than to leave them out, in words.
+
+    Raises:
+        ConfigError: Names the given options.
+    """
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given:
+        them = "it" if len(given) == 1 else "them"
+        raise ConfigError(
+            f"{user} does not use {', '.join(given)}; leave {them} out{', or ' if remedy else ''}"
+            f"{remedy}"
+        )

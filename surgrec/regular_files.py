@@ -34,6 +34,13 @@ class FileIdentity(NamedTuple):
     ctime_ns: int
     """Time of the last write even if a program set the modification time back."""
 
+    def is_as(self, other: "FileIdentity") -> bool:
+        """Return whether this is the same state of the file, perhaps as another machine sees it.
+
+        Machines give a shared disk other device numbers.
+        """
+        return self._replace(device=0) == other._replace(device=0)
+
     @classmethod
     def of(cls, status: os.stat_result) -> "FileIdentity":
         """Return the identity of a file from its status, as `os.stat` gives it."""

@@ -2,6 +2,7 @@
 
 import codecs
 import unicodedata
+from collections.abc import Sequence
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of characters without a shape: controls, directions, halves of pairs, ..."""
@@ -65,6 +66,11 @@ def counted(count: int, singular: str, plural: str = "") -> str:
         plural: The noun for other numbers. Default: `singular` and an s.
     """
     return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
+
+
+def as_list(names: str | Sequence[str]) -> list[str]:
+    """Return one name, several, or none, as options take them: empty text is no name."""
+    return [names] if isinstance(names, str) and names else list(names)
 
 
 def marked_encoding(data: bytes) -> str:

@@ -124,7 +124,8 @@ class FoundVideos:
     hidden: int = 0
     """Hidden files and folders: their names begin with a dot, and they are not searched."""
     companions: dict[str, int] = field(default_factory=dict)
-    """Number of files that are no videos, such as text and pictures, by suffix."""
+    """Number of files that are no videos, such as text and pictures, by suffix. Empty files of no
+    known kind, which may be failed recordings, have a number of their own."""
     excluded: list[LeftOut] = field(default_factory=list)
     """Files that the user excluded: for each reason, one entry with their number."""
     beside: list[LeftOut] = field(default_factory=list)
@@ -143,6 +144,21 @@ class FoundVideos:
             yield f"{self.hidden} {words} not searched"
         for each in self.excluded:
             yield each.detail
+
+    def rows(self) -> Iterator[LeftOut]:
+        """Yield what `counts` says as rows of a report, one for each suffix.
+
+        The path of a row is a pattern below the folder, such as `FOLDER/*.docx`.
+        """
+        what = "picture" if self.pictures else "video"
+        for kind, count in sorted(self.companions.items()):
+            path = self.folder / ("*" if kind == NO_SUFFIX else f"*{kind}")
+            detail = f"{counted(count, 'file')} {kind}, by content no {what}"
+            yield LeftOut(path=path, reason="other_kind", detail=detail)
+        if self.hidden:
+            detail = f"{self.hidden} with a name that begins with a dot; not searched"
+            yield LeftOut(path=self.folder / ".*", reason="hidden_files", detail=detail)
+        yield from self.excluded
 
 
 def by_suffix(kinds: Mapping[str, int]) -> str:
@@ -400,7 +416,7 @@ class _Search:
         if kind == "video":
             self.taken.append(path)
         elif kind == "companion":
-            self._count(path)
+            self._count(path, is_empty=path not in self._members and not path.stat().st_size)
         elif kind in ("unsure", "unsure_other"):
             self._unsure.append((path, kind == "unsure_other"))
         elif kind == "dicom":
@@ -428,9 +444,10 @@ class _Search:
                 else:
                     self._leave_out(path, "unknown", _UNKNOWN)
 
-    def _count(self, path: Path) -> None:
+    def _count(self, path: Path, *, is_empty: bool = False) -> None:
         suffix = path.suffix.lower()
-        self.companions[suffix or NO_SUFFIX] += 1
+        empty = " (empty)" if is_empty and suffix not in _COMPANIONS else ""
+        self.companions[f"{suffix}{empty}" if suffix else NO_SUFFIX] += 1
         if suffix in PICTURE_SUFFIXES:
             self.pictures[path.parent] += 1
 

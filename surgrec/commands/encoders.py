@@ -9,8 +9,8 @@ from surgrec.terminal import escape, print_json, print_result, result_table
 def encoders(*, json: bool = False) -> None:
     """List the encoders that --encoder of `surgrec features` and `evaluate` knows by name.
 
-    Each needs --weights, a local file: nothing is downloaded. A YAML file with the same fields,
-    which may name one of these as its base, describes another encoder.
+    Each but pixels needs --weights, a local file: nothing is downloaded. A YAML file with the same
+    fields, which may name one of these as its base, describes another encoder.
 
     Args:
         json: Print all facts as JSON instead of a table.
@@ -34,7 +34,7 @@ def encoders(*, json: bool = False) -> None:
         table.add_row(
             name,
             escape(preset.summary),
-            preset.license,
+            preset.license or "no weights",
             preset.pretraining.has_surgery,
             str(preset.num_frames),
             f"{preset.fps:g}",

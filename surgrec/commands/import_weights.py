@@ -23,6 +23,7 @@ def import_weights(
     decoder_depth: int | None = None,
     sampling_fps: float | None = None,
     license: str | None = None,
+    pretraining_data: list[str] | None = None,
 ) -> None:
     """Convert a published checkpoint to an encoder file. No code in the checkpoint is executed.
 
@@ -46,6 +47,9 @@ def import_weights(
         sampling_fps: Frames per second within a clip. Default: the published rate.
         license: SPDX license of the weights. Default: from the model card, or that of the
             project that publishes the format.
+        pretraining_data: Names of the data sets that the weights were trained on, such as
+            '[Cholec80]', which the audit of `surgrec evaluate` compares with test sources. Default:
+            those of the project that publishes the format, if it states them.
 
     Example:
         surgrec import vitl.pt --out vjepa2_vitl16.safetensors
@@ -65,6 +69,7 @@ def import_weights(
         decoder_heads=decoder_heads,
         decoder_depth=decoder_depth,
         license=license,
+        pretraining_data=pretraining_data,
     )
     for line in convert(read_external(Path(path), format, options), out, sampling_fps):
         say(escape(f"import: {line}"))

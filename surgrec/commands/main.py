@@ -13,14 +13,21 @@ _EXIT_STATUS = """
 Exit status:
 
     0    done
-    1    refused, with one sentence on standard error; or a failed check (mix)
+    1    refused, with one sentence on standard error; or a failed check (mix, audit)
     2    wrong command line
-    3    done, but some windows were left out; the output says how many (features, evaluate)
+    3    done, but something was left out; the output says what (features, evaluate, bench)
     130  interrupted; the same command continues
 """
 
 
 COMMANDS = {
+    "doctor": Command(
+        function="surgrec.commands.doctor:doctor",
+        summary="Check this machine: programs, GPUs, limits, folders, corpora.",
+        positional="corpus",
+        many=True,
+        is_optional=True,
+    ),
     "mix": Command(
         function="surgrec.commands.mix:mix",
         summary="Show how much a run draws of each source and domain.",
@@ -44,15 +51,49 @@ COMMANDS = {
         positional="data",
         many=True,
     ),
+    "cluster": Command(
+        function="surgrec.commands.cluster:cluster",
+        summary="Cluster the clips of a corpus by their features, for balanced mixtures.",
+        positional="corpus",
+    ),
     "encoders": Command(
         function="surgrec.commands.encoders:encoders",
         summary="List the encoders of other projects that are known by name.",
+    ),
+    "audit": Command(
+        function="surgrec.commands.audit:audit",
+        summary="Check an evaluation split for leaks, odd labels and its size.",
+        positional="split",
+        many=True,
     ),
     "evaluate": Command(
         function="surgrec.commands.evaluate:evaluate",
         summary="Score an encoder's features on held-out cases.",
         positional="corpus",
         many=True,
+    ),
+    "vlm": Command(
+        function="surgrec.commands.vlm:vlm",
+        summary="Score the answers of a vision-language model on held-out cases.",
+        positional="corpus",
+        many=True,
+    ),
+    "compare": Command(
+        function="surgrec.commands.compare:compare",
+        summary="Compare encoders by the results of their evaluations.",
+        positional="results",
+        many=True,
+    ),
+    "tasks": Command(
+        function="surgrec.commands.tasks:tasks",
+        summary="List the tasks of the benchmark, or show one in full.",
+        positional="task",
+        many=True,
+        is_optional=True,
+    ),
+    "bench": Command(
+        function="surgrec.commands.bench:bench",
+        summary="Evaluate encoders on tasks of the benchmark, from data sets to one page.",
     ),
     "report": Command(
         function="surgrec.commands.report:report",

@@ -8,7 +8,7 @@ from surgrec.ranges import Range, Seed
 from surgrec.runs import read_run
 from surgrec.shards import open_corpus
 from surgrec.stream import DrawPlan, Mixture, Stream
-from surgrec.terminal import escape, print_json, print_result, result_table, say
+from surgrec.terminal import escape, print_json, print_result, result_table, say, warn
 from surgrec.text import counted
 
 
@@ -65,7 +65,7 @@ def mix(
     if logged is not None:
         return _compare(planned, plan)
     if warning := planned.repeats_warning():
-        say(f"[yellow]warning[/yellow] {escape(warning)}")
+        warn(escape(warning))
         return 1 if mixture.over_max_repeats == "refuse" else 0
     return 0
 

@@ -113,6 +113,7 @@ def _rows(plan: "RunPlan") -> list[tuple[str, str, str]]:
         gib(f"activations of {counted(plan.samples_per_part, 'sample')}", plan.kept),
         gib("backward pass beside them", plan.transient),
         gib("sum", plan.peak),
+        *([gib("start, before weights are divided", static.start)] if static.start else []),
         gib("usable for tensors", plan.usable),
         *(
             (f"largest part, checkpointing {fit.checkpointing}", f"{fit.largest}", "samples")
@@ -125,5 +126,7 @@ def _rows(plan: "RunPlan") -> list[tuple[str, str, str]]:
         gib("loader of a GPU: buffers", plan.loader.buffers),
         gib("loader of a GPU: page-locked", plan.loader.pinned),
         gib("loader of a GPU: read ahead", plan.loader.encoded),
+        gib("host, each process: start", plan.host_start),
+        gib("host, main process: copy for saves", plan.host_save),
         gib("a checkpoint on disk", plan.checkpoint),
     ]

@@ -1,0 +1,88 @@
+"""Checks of the machine's limits: processor cores, memory, open files, shared memory."""
+
+import os
+import resource
+import shutil
+from pathlib import Path
+
+from surgrec.doctor._finding import Finding
+
+_LEAST_MEMORY = 8 << 30
+_LEAST_FILES = 4096
+"""Open files that a loader with eight workers on an object store stays below."""
+_LEAST_SHARED = 1 << 30
+"""Shared memory below which NCCL between the GPUs of a container may fail."""
+_SHARED_MEMORY = Path("/dev/shm")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def examine_machine() -> list[Finding]:
+    """Check what this process may use of the machine, within its container or its Slurm job."""
+    return [_cores(), _memory(), _open_files(), _shared_memory()]
+
+
+def _cores() -> Finding:
+    allowed, present = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    found = f"{allowed} of {present}" if allowed < present else f"{allowed}"
+    quota = _cpu_quota()
+    if quota is not None and quota < allowed:
+        remedy = "give the container or the job as many cores, or set --loader.num_workers"
+        found = f"{found}, but time for {quota:g} only"
+        return Finding(what="cores", state="note", found=found, remedy=remedy)
+    return Finding(what="cores", state="good", found=found)
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _memory_limit()
+    found = f"{_gib(total)} GiB"
+    if limit is not None and limit < total:
+        found = f"{_gib(limit)} GiB of the {found} of the machine"
+    if min(total, limit or total) < _LEAST_MEMORY:
+        remedy = "`surgrec plan` tells what a training needs"
+        return Finding(what="memory", state="note", found=found, remedy=remedy)
+    return Finding(what="memory", state="good", found=found)
+
+
+def _open_files() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _LEAST_FILES:
+        return Finding(what="open files", state="good", found=f"{soft} at most")
+    remedy = f"ulimit -n {_LEAST_FILES}"
+    if hard != resource.RLIM_INFINITY and hard < _LEAST_FILES:
+        remedy = f"ask for a limit of {_LEAST_FILES} open files; yours may be raised to {hard} only"
+    return Finding(what="open files", state="note", found=f"{soft} at most", remedy=remedy)
+
+
+def _shared_memory() -> Finding:
+    what = "shared memory"
+    if not _SHARED_MEMORY.is_dir():
+        return Finding(what=what, state="note", found=f"{_SHARED_MEMORY} does not exist")
+    total = shutil.disk_usage(_SHARED_MEMORY).total
+    found = f"{_SHARED_MEMORY} has {_gib(total)} GiB"
+    if total < _LEAST_SHARED:
+        remedy = "with several GPUs, start the container with --ipc=host or --shm-size=1g"
+        return Finding(what=what, state="note", found=found, remedy=remedy)
+    return Finding(what=what, state="good", found=found)
+
+
+def _cpu_quota() -> float | None:
+    """Return how many cores' time a control group allows; None: no limit."""
+    allowed, _, period = _control("cpu.max").partition(" ")
+    return int(allowed) / int(period) if allowed.isdigit() and period.isdigit() else None
+
+
+def _memory_limit() -> int | None:
+    """Return the bytes that a control group allows; None: no limit."""
+    text = _control("memory.max") or _control("memory/memory.limit_in_bytes")
+    return int(text) if text.isdigit() else None
+
+
+def _control(name: str) -> str:
+    """Return a value of this process's control group, as containers see it."""
+    path = _CGROUP / name
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g}"
