@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from surgrec import __version__
 from surgrec.cli import Command, parse, run, with_errors_as_one_line, write_yaml
 from surgrec.config_values import as_plain
 from surgrec.errors import ConfigError, StorageError
+from surgrec.terminal import LOG_FILE, QUIET, print_result, say, warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +296,41 @@ def outcome(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[object, str
     return stopped.value.code, output.out, output.err
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--albums", "a", "--few", "--albums=b"],
+        ["a", "--few", "--albums", "b"],
+        ["--albums", "a", "--few", "--", "b"],
+    ],
+)
+def test_the_argument_without_a_flag_may_be_given_by_its_name(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pick(albums: list[str], few: bool = False) -> None:
+        """Pick pictures.
+
+        Args:
+            albums: Folders.
+            few: Whether to take few.
+        """
+        sys.stdout.write(f"{albums} {few}")
+
+    command = Command(function=pick, positional="albums", many=True)
+    with pytest.raises(SystemExit):
+        run("lab", {"pick": command}, ["pick", *argv])
+    assert capsys.readouterr().out == "['a', 'b'] True"
+
+
+def test_an_argument_by_its_name_needs_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["show", "--albums"], ["show", "--albums", "--all"]):
+        status, _, errors = outcome(capsys, *argv)
+        assert (status, errors) == (
+            2,
+            "lab show: error: --albums needs a value (see lab show --help)\n",
+        )
+
+
 def test_a_subcommand_gets_typed_arguments_and_gives_the_exit_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,8 +371,65 @@ def test_a_boolean_option_may_stand_alone(
     assert outcome(capsys, "show", *argv) == (0, shown, "")
 
 
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (("a", "--few", "[2, 25%]"), "['a'] [2, '25%']"),
+        (("--few", "a"), "['a'] True"),
+        (("--few", "[x].mp4"), "['[x].mp4'] True"),
+        (("a", "--few", "false"), "['a'] False"),
+    ],
+)
+def test_a_boolean_option_may_also_take_a_list(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], shown: str
+) -> None:
+    def pick(albums: list[str], few: bool | list[str | int] = False) -> None:
+        """Pick pictures.
+
+        Args:
+            albums: Folders.
+            few: Whether to take few; or how many.
+        """
+        sys.stdout.write(f"{albums} {few}")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(
+            "lab", {"pick": Command(function=pick, positional="albums", many=True)}, ["pick", *argv]
+        )
+    assert (stopped.value.code, capsys.readouterr().out) == (0, shown)
+
+
 def test_a_config_takes_boolean_options_alone() -> None:
     assert parse(Camera, ["--flash", "--folder", "x"]).flash
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (("--shutter-s", "2"), Camera(folder=Path("x"), shutter_s=2.0)),
+        (
+            ("--optics.field-range", "[0, 1]"),
+            Camera(folder=Path("x"), optics=Optics(field_range=(0, 1))),
+        ),
+        (("--weights.a-b", "2"), Camera(folder=Path("x"), weights={"a-b": 2.0})),
+    ],
+)
+def test_dashes_stand_for_underscores_except_in_keys_of_a_mapping(
+    argv: tuple[str, ...], expected: Camera
+) -> None:
+    assert parse(Camera, ["--folder", "x", *argv]) == expected
+
+
+def test_a_command_with_a_dash_may_be_given_with_an_underscore(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        run(
+            "lab",
+            {"show-all": Command(function=show, positional="albums", many=True)},
+            ["show_all", "a"],
+        )
+    assert capsys.readouterr().out == "['a'] 1 False"
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -478,3 +572,79 @@ def test_a_reader_that_has_seen_enough_is_no_failure(lines: int) -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def take_notes(word: str) -> None:
+    """Print a note, a warning and a result.
+
+    Args:
+        word: In all of them.
+    """
+    say(f"a note of {word}")
+    warn(f"of {word}")
+    print_result(word)
+    if word == "trouble":
+        raise StorageError("the disk is full; free space")
+
+
+NOTES = {"notes": Command(function=take_notes, positional="word")}
+
+
+@pytest.fixture(autouse=True)
+def output_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands set these variables for their child processes."""
+    for name in (QUIET, LOG_FILE):
+        monkeypatch.setenv(name, "")
+
+
+def test_a_quiet_command_prints_results_warnings_and_errors_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("lab", NOTES, ["--quiet", "notes", "trouble"])
+    printed = capsys.readouterr()
+    assert (stopped.value.code, printed.out) == (1, "trouble\n")
+    assert printed.err.splitlines() == [
+        "warning of trouble",
+        "lab: error: the disk is full; free space",
+    ]
+
+
+@pytest.mark.parametrize("form", [["--log_file", "FILE"], ["--log-file=FILE"]])
+def test_a_log_file_gets_the_command_notes_warnings_and_errors_with_their_times(
+    form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("before\n")
+    words = [word.replace("FILE", str(path)) for word in form]
+    with pytest.raises(SystemExit):
+        run("lab", NOTES, [*words, "--quiet", "notes", "trouble"])
+    before, *lines = path.read_text().splitlines()
+    times, texts = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    assert before == "before"
+    assert all(datetime.fromisoformat(time).tzinfo for time in times)
+    assert texts == (
+        f"lab {' '.join(words)} --quiet notes trouble",
+        "a note of trouble",
+        "warning of trouble",
+        "lab: error: the disk is full; free space",
+    )
+
+
+def test_a_log_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("lab", NOTES, ["--log_file", str(tmp_path / "none" / "log"), "notes", "x"])
+    assert stopped.value.code == 2
+    assert "cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_a_log_file_on_a_full_disk_does_not_end_the_work(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("lab", NOTES, ["--log_file", "/dev/full", "notes", "x"])
+    printed = capsys.readouterr()
+    assert (stopped.value.code, printed.out) == (0, "x\n")
+    assert printed.err.count("/dev/full cannot be written (No space left on device)") == 1

@@ -15,7 +15,9 @@ from surgrec.errors import ConfigError, MixtureError
 from surgrec.features import EncoderChoice, ExtractConfig
 from surgrec.ranges import Range, check_ranges, type_hints
 from surgrec.stream import Mixture
+from surgrec.supervised import TokenProbeConfig
 from surgrec.training import ScheduleConfig
+from surgrec.vlms import ModelConfig, PromptConfig, ServerConfig, WindowConfig
 from tests.support.processes import load_recipe
 
 
@@ -88,10 +90,21 @@ def _without_range(hint: Any, name: str) -> Iterator[str]:
 
 def test_every_number_of_every_config_has_a_range(recipes: dict[str, ModuleType]) -> None:
     configs = [recipes["jepa"].JepaConfig, recipes["mae"].MaeConfig, Mixture]
-    configs += [ExtractConfig, EncoderChoice, EncodeSettings, PackSettings, CurateSettings]
+    configs += [
+        TokenProbeConfig,
+        ExtractConfig,
+        EncoderChoice,
+        EncodeSettings,
+        PackSettings,
+        CurateSettings,
+        ModelConfig,
+        PromptConfig,
+        ServerConfig,
+        WindowConfig,
+    ]
     without = {name for config in configs for name in numbers_without_range(config)}
-    # Blocks are checked against the depth.
-    assert without == {"encoder.levels"}
+    # Blocks are checked against the depth; an amount of cases is at most all of them.
+    assert without == {"encoder.levels", "few_shot"}
 
 
 @pytest.mark.parametrize(

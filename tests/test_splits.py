@@ -1,14 +1,19 @@
 """Split files: their rules, and the cases that match."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation import read_split
 from surgrec.shards import open_corpus
+from surgrec.shards._index import SourceIndex
 from surgrec.splits import CaseVideo, Rule, choose, corpus_videos, divide
+from tests.support.samples import make_clips, write_corpus
 
+PARTS = "name: x\ntrain: {stored: [train]}\ntest: {stored: [test]}\n"
 VIDEOS = [
     CaseVideo(source=source, case=f"video{number:02d}", video=f"{source}-{number}", stored=stored)
     for source, stored in (("cholec80", "train"), ("m2cai16", "test"))
@@ -33,6 +38,29 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def test_patients_come_from_the_index_or_are_private_names(tmp_path: Path) -> None:
+    clips = {name: make_clips(2, name) for name in ("alpha", "beta")}
+    sources = open_corpus([write_corpus(tmp_path, clips)])
+    assert {video.patient for video in corpus_videos(sources)} == {
+        clip.case for each in clips.values() for clip in each if clip.case != clip.video
+    }
+
+    alpha = sources["alpha"]
+    public = replace(alpha, entry=replace(alpha.entry, videos_public=2))
+    assert {video.patient for video in corpus_videos({"alpha": public})} == {""}
+
+    rows = alpha.index.num_rows
+    table = alpha.index.table().append_column("patient", pa.array(["P"] * rows))
+    named = replace(public, index=SourceIndex(table, "here"))
+    assert {video.patient for video in corpus_videos({"alpha": named})} == {"P"}
+
+    table = alpha.index.table().append_column("patient", pa.array(list(map(str, range(rows)))))
+    table = table.set_column(table.column_names.index("video"), "video", pa.array(["v"] * rows))
+    double = replace(alpha, index=SourceIndex(table, "here"))
+    with pytest.raises(ConfigError, match=r"alpha/v has several values of patient \(0, 1\)"):
+        corpus_videos({"alpha": double})
+
+
 def test_a_split_file_has_two_rules_and_a_digest(tmp_path: Path) -> None:
     path = write(
         tmp_path, 'name: halves\ntrain: {cases: ["video{01..40}"]}\ntest: {stored: [val, test]}\n'
@@ -45,6 +73,23 @@ def test_a_split_file_has_two_rules_and_a_digest(tmp_path: Path) -> None:
     assert (split.name, len(split.sha256)) == ("halves", 64)
     path.write_text(path.read_text() + "# a comment\n")
     assert read_split(path).sha256 != split.sha256
+
+
+def test_val_kind_and_source_are_optional(tmp_path: Path) -> None:
+    plain = read_split(write(tmp_path, PARTS))
+    assert (plain.val, plain.kind, plain.source) == (None, None, "")
+    assert [*plain.rules] == ["train", "test"]
+
+    text = f"{PARTS}val: {{cases: ['video{{79..81}}']}}\nkind: official\nsource: arXiv:1602.03012\n"
+    split = read_split(write(tmp_path, text))
+    assert [*split.rules] == ["train", "val", "test"]
+    assert (split.kind, split.source) == ("official", "arXiv:1602.03012")
+    parts = divide(split, VIDEOS)
+    assert [video.case_name for video in parts.val] == [
+        f"{source}/video{number}" for source in ("cholec80", "m2cai16") for number in (79, 80)
+    ]
+    assert (parts.absent, parts.named) == (["video81"], 3), "names of val are counted"
+    assert not divide(plain, VIDEOS).val
 
 
 def test_the_split_of_the_phantom_can_be_read() -> None:
@@ -115,6 +160,13 @@ def test_a_condition_without_a_match_is_refused(
         ("name: [", "is not YAML"),
         ("- a", r"split.yaml is \['a'\]; give a mapping with the keys name, train, test"),
         ("nam: x", "unknown key 'nam'; did you mean 'name'"),
+        (f"{PARTS}kind: published", "kind is 'published'; give one of official, convention, ours"),
+        (f"{PARTS}kind: [ours]", r"kind is \['ours'\]; give one of"),
+        (f"{PARTS}source: 1602.03012", "source is 1602.03012; give a text of at most 1000"),
+        (f"{PARTS}definition: official", "definition is 'official'; leave the key out"),
+        (f"{PARTS}source: {'x' * 1001}", "; give a text of at most 1000 characters"),
+        (f"{PARTS}val: {{}}", "val has no condition; give at least one of sources, cases, stored"),
+        (f"{PARTS}val: {{cases: ['a{{2..1}}']}}", "val, cases: the range in .* runs backwards"),
         ("name: x\ntrain: {stored: [train]}", "has no 'test'"),
         ("name: 7\ntrain: {}\ntest: {}", "name is 7"),
         (

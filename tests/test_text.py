@@ -2,7 +2,7 @@
 
 import pytest
 
-from surgrec.text import counted, one_line, visible
+from surgrec.text import as_list, counted, one_line, visible
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,8 @@ def test_a_number_agrees_with_its_noun() -> None:
         "2 videos",
     ]
     assert counted(2, "process", "processes") == "2 processes"
+
+
+def test_one_name_and_a_list_of_names_are_a_list() -> None:
+    assert as_list("") == as_list([]) == []
+    assert as_list("a") == as_list(["a"]) == ["a"]

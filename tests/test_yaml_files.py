@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +130,10 @@ def merge_bomb(levels: int) -> str:
     ids=lambda value: str(value)[:12],
 )
 def test_a_bomb_is_refused_at_once(text: str | bytes, message: str) -> None:
-    start = time.perf_counter()
     with pytest.raises(ConfigError) as refused:
         parse_yaml(text, "x")
     assert message in str(refused.value)
     assert len(str(refused.value)) < 200
-    assert time.perf_counter() - start < 30
 
 
 def test_a_pipe_a_socket_and_a_device_are_not_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from surgrec.annotations import (
+    NONE_PRESENT,
     LabelFiles,
     VideoClock,
     VideoLabels,
@@ -45,6 +46,30 @@ def read(
 
 def rows(found: VideoLabels) -> Rows:
     return [(label.task, label.start_s, label.end_s, label.value) for label in found.labels]
+
+
+SCORES = {
+    "grammar": "list",
+    "only": {"video": "{id}"},
+    "tracks": [{"task": "score", "column": "score", "mean": True}],
+}
+
+
+def test_the_scores_of_several_raters_are_averaged(tmp_path: Path) -> None:
+    text = "video,rater,score\nA,1,14\nB,1,30\nA,2,17\nA,3,15\n"
+    found = read(tmp_path, text, SCORES, clock=TEN, names={"id": "A"})
+    assert rows(found) == [("score", 0.0, 6.0, "15.3333")]
+    with pytest.raises(ManifestError, match=r"line 3: score is 'good'; write a number"):
+        read(tmp_path, "video,score\nA,14\nA,good\n", SCORES, clock=TEN, names={"id": "A"})
+
+
+def test_only_the_first_rows_of_a_file_are_read(tmp_path: Path) -> None:
+    mapping = {
+        **{"grammar": "list", "columns": ["polyps"], "delimiter": ";", "first_rows": 1},
+        "tracks": [{"task": "polyps", "column": "polyps"}],
+    }
+    found = read(tmp_path, "2\n12 30 200 90\n0 0 8 9\n", mapping, clock=TEN)
+    assert rows(found) == [("polyps", 0.0, 6.0, "2")]
 
 
 FRAMES = {"grammar": "frames", "time": "Frame", "unit": "frame", "tracks": [PHASE]}
@@ -105,6 +130,30 @@ def test_a_flag_is_the_majority_of_its_columns(tmp_path: Path) -> None:
     mapping = {"grammar": "ticks", "time": "t", "tracks": [{"task": "cvs", "flags": flags}]}
     text = "t,a1,a2,a3,b1,b2,b3\n0,1,1,0,0,0,1\n1,0,0,1,1,1,1\n"
     assert rows(read(tmp_path, text, mapping)) == [("cvs", 0, 1, "C1"), ("cvs", 1, 2, "C2")]
+
+
+def test_an_annotated_time_without_a_class_is_a_label_of_its_own(tmp_path: Path) -> None:
+    # A row without a flag says so; a row with an unknown flag, and a missing row, do not.
+    track = {"task": "cvs", "flags": {"C1": ["a"], "C2": ["b"]}, "ignore": [""]}
+    mapping = {"grammar": "ticks", "time": "t", "tracks": [track]}
+    found = read(tmp_path, "t,a,b\n0,1,0\n5,0,0\n6,0,0\n10,0,\n", mapping)
+    assert rows(found) == [("cvs", 0, 1, "C1"), ("cvs", 5, 7, NONE_PRESENT)]
+    assert found.left_out == 1
+
+    # Values can say so, too, unless another row of the same time has a class.
+    track = {"task": "tool", "column": "v", "none": ["-1"]}
+    mapping = {"grammar": "ticks", "time": "t", "tracks": [track]}
+    found = read(tmp_path, "t,v\n0,-1\n1,-1\n1,hook\n", mapping)
+    assert rows(found) == [("tool", 0, 1, NONE_PRESENT), ("tool", 1, 2, "hook")]
+
+
+def test_a_row_without_a_required_cell_is_no_label(tmp_path: Path) -> None:
+    mapping = {"grammar": "ticks", "time": "t", "tracks": [PHASE], "require": ["rater"]}
+    found = read(tmp_path, "t,Phase,rater\n0,1,A\n1,2,\n2,1,B\n", mapping)
+    assert rows(found) == [("phase", 0, 1, "1"), ("phase", 2, 3, "1")]
+    assert found.left_out == 1
+    with pytest.raises(ManifestError, match="has no column rater"):
+        read(tmp_path, "t,Phase\n0,1\n", mapping)
 
 
 SEGMENTS = {"grammar": "segments", "start": "s", "end": "e", "tracks": [PHASE]}
@@ -347,9 +396,18 @@ def test_a_pickle_and_a_spreadsheet_are_never_opened(tmp_path: Path) -> None:
         ({"path": "(a"}, "is not a regular expression"),
         ({"path": "(a)"}, "has no named group"),
         ({"start_part": "p"}, "start_part and end_part belong together"),
+        ({"first_rows": -1}, "first_rows is -1; give 0 or more"),
+        (
+            {"tracks": [{**PHASE, "mean": True, "names": {"1": "A"}}]},
+            "has `mean`, which needs numbers; remove flags and names",
+        ),
         ({"tracks": [{"task": "phase"}]}, "needs a task, and either column, columns or flags"),
         ({"tracks": [{**PHASE, "flags": {"a": ["b"]}}]}, "either column, columns or flags"),
         ({"tracks": [{"task": "t", "flags": {"a": []}}]}, "has a flag without columns"),
+        (
+            {"tracks": [{"task": "t", "flags": {"a": ["b"]}, "none": ["0"]}]},
+            "has flags, of which a row may have none; remove `none`",
+        ),
         ({"hue": 1}, "m.yaml has the unknown field hue; correct the mapping"),
     ],
 )

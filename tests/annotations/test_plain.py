@@ -31,6 +31,7 @@ def test_labels_are_sorted_by_time(tmp_path: Path) -> None:
             Label(task="phase", start_s=5.0, end_s=20.5, value="dissection"),
         ),
         places=tuple(f"{path}, line {line}" for line in (3, 4, 2)),
+        rows=((3,),),
     )
 
 

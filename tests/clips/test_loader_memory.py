@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,24 +55,52 @@ def buffer_bytes() -> int:
 
 
 def peaks(batches: Iterator[ClipBatch]) -> int:
-    return max(buffer_bytes() for _ in batches)
+    """Return the most bytes of buffers, of a loader that has time to work ahead."""
+
+    def later() -> int:
+        time.sleep(0.2)
+        return buffer_bytes()
+
+    return max(later() for _ in batches)
 
 
 @pytest.mark.parametrize("config", [WORKERS, THREADS], ids=["processes", "threads"])
 def test_batches_in_parts_are_those_of_a_large_bound(
     tiny_corpus: Path, config: LoaderConfig
 ) -> None:
-    bound = bound_of(tiny_corpus, config, Prefetch(parts=4, requests=2))
+    bound = bound_of(tiny_corpus, config, Prefetch(parts=8, requests=2))
     tight = replace(config, memory_gb=bound)
     assert prefetch_within(
         tight, clip_dataset(tiny_corpus, tight, views=2).rank_batch(14), pinned=False
-    ) == (Prefetch(parts=4, requests=2))
+    ) == (Prefetch(parts=8, requests=2)), "of one or two samples each"
     expected = map(content, clip_batches(clip_dataset(tiny_corpus, config, views=2), SAMPLER))
     for batch, right in zip(
         clip_batches(clip_dataset(tiny_corpus, tight, views=2), SAMPLER), expected, strict=True
     ):
         assert content(batch) == right
         assert sum(batch.read_stats.__dict__.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("made", "config"), [(4, THREADS), (8, WORKERS), (14, THREADS)], ids=["4", "8", "14"]
+)
+def test_parts_of_batches_are_slices_of_whole_batches(
+    tiny_corpus: Path, made: int, config: LoaderConfig
+) -> None:
+    rank_batch = clip_dataset(tiny_corpus, config, views=2).rank_batch(14, 4)
+    requests = 4 if made == 4 else 2
+    bound = memory_of(
+        config, Prefetch(parts=made, requests=requests), rank_batch, pinned=False
+    ).total
+    config = replace(config, memory_gb=bound / 1e9)
+    assert prefetch_within(config, rank_batch, pinned=False).parts == made
+
+    sampler = replace(SAMPLER, steps=3)
+    parts = list(clip_batches(clip_dataset(tiny_corpus, config, views=2), sampler, parts=4))
+    assert [len(part.keys) for part in parts[:4]] == [3, 4, 3, 4]
+    whole = list(clip_batches(clip_dataset(tiny_corpus, THREADS, views=2), sampler))
+    rejoined = [ClipBatch.joined(parts[first : first + 4]) for first in range(0, len(parts), 4)]
+    assert list(map(content, rejoined)) == list(map(content, whole))
 
 
 def test_buffers_stay_below_the_bound(tiny_corpus: Path) -> None:
@@ -109,6 +138,20 @@ def test_a_small_batch_is_made_as_far_ahead_as_configured() -> None:
     small = replace(BATCH, samples=8)
     chosen = prefetch_within(LoaderConfig(num_workers=8), small, pinned=True)
     assert chosen == Prefetch(parts=1, requests=4)
+
+
+def test_the_memory_of_a_loader_is_that_of_the_parts_in_use() -> None:
+    long = replace(BATCH, num_frames=64)
+    config = LoaderConfig(num_workers=8)
+    with pytest.raises(ConfigError, match="a larger --accumulation"):
+        prefetch_within(config, long, pinned=True)
+
+    in_parts = replace(long, parts=48)
+    chosen = prefetch_within(config, in_parts, pinned=True)
+    assert chosen == Prefetch(parts=48, requests=4), "as far ahead as configured"
+    memory = memory_of(config, chosen, in_parts, pinned=True)
+    assert memory.pinned == pytest.approx(in_parts.pinned(8) * (8 * 4 + 2))
+    assert memory.total < 12e9
 
 
 def test_page_locked_memory_is_rounded_up_per_clip() -> None:

@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from surgrec import __version__
-from tests.support.tool import heavy_modules_of, refusal, run_surgrec, run_tool, surgrec_here
+from tests.support.tool import (
+    heavy_modules_of,
+    refusal,
+    run_here,
+    run_surgrec,
+    run_tool,
+    surgrec_here,
+)
 
-COMMANDS = ("mix", "order", "features", "evaluate", "report", "export", "import")
+COMMANDS = ("mix", "order", "features", "evaluate", "vlm", "compare", "report", "export", "import")
 TORCH_COMMANDS = {
     "features": ("data", "--encoder", "run", "--out", "out"),
     "evaluate": ("corpus", "--encoder", "run", "--task", "phase", "--split", "split.yaml"),
@@ -84,3 +91,36 @@ def test_an_export_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
     assert "has no encoder.safetensors, which a run writes with its first checkpoint" in refusal(
         done
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "typed", "completed"),
+    [
+        ("surgrec", "ev", ["evaluate"]),
+        ("surgrec", "audit --js", ["--json"]),
+        ("surgrec", "mix --mixture.min", ["--mixture.min_duration_s"]),
+        ("surgrec-shard", "che", ["check-source"]),
+        ("surgrec-shard", "build --encode.short", ["--encode.short_side_px"]),
+    ],
+)
+def test_bash_completes_commands_and_options(
+    program: str, typed: str, completed: list[str], tmp_path: Path
+) -> None:
+    printed = (run_here if program == "surgrec-shard" else surgrec_here)(
+        "--print-completion", "bash"
+    )
+    (tmp_path / "completion").write_text(printed.stdout)
+    words = [program, *typed.split(" ")]
+    script = f"""
+source {tmp_path}/completion
+COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}
+_shtab_{program.replace("-", "_")}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == completed, done.stderr
+
+
+def test_completion_for_an_unknown_shell_names_the_known_ones() -> None:
+    sentence = refusal(surgrec_here("--print_completion", "fish"), 2)
+    assert "bash, zsh, tcsh" in sentence

@@ -4,12 +4,15 @@ import pytest
 import timm
 import torch
 from einops import repeat
+from torchvision.transforms.functional import to_pil_image
 
 from surgrec.convert import ImportOptions, export_weights, read_external
 from surgrec.convert._checkpoint_file import read_checkpoint_file
 from surgrec.convert._timm import timm_state
 from surgrec.errors import CheckpointError, ConfigError
-from surgrec.models import Encoder, EncoderConfig, load_strictly
+from surgrec.features import load_encoder
+from surgrec.features.interface import prepare
+from surgrec.models import Encoder, EncoderConfig, load_strictly, save_encoder
 from tests.support.weight_layouts import assert_same_bytes, block, norm, random_tensors, weights_of
 
 SIZES = [
@@ -52,6 +55,28 @@ def test_the_image_model_agrees_on_a_still_clip(tmp_path, seed, config):
     assert tokens.std() > 0.1
     torch.testing.assert_close(model.forward_features(image), tokens, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(model(image), tokens.mean(dim=1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [90, 64, 40], ids=["larger", "of the crop", "smaller"])
+@torch.no_grad()
+def test_its_transform_prepares_a_square_picture_as_surgrec_does(tmp_path, side):
+    torch.manual_seed(3)
+    config = SIZES[0][1]
+    encoder = Encoder(config)
+    provenance = {"config": {"sampling_fps": 4.0}, "recipe": "mae"}
+    save_encoder(encoder, tmp_path / "encoder.safetensors", provenance)
+    export_weights(weights_of(encoder), "timm", tmp_path / "timm", {}, None)
+    model = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+
+    coarse = torch.rand(8, 3, 6, 6) * 255
+    pictures = torch.nn.functional.interpolate(coarse, size=side, mode="bilinear").to(torch.uint8)
+    theirs = torch.stack([transform(to_pil_image(picture)) for picture in pictures])
+    preprocessing = load_encoder(tmp_path / "encoder.safetensors", "cpu").encoder.preprocessing
+    ours = prepare(pictures, preprocessing, torch.device("cpu"))
+
+    # Of 256 levels, a rounding after each axis moves at most one.
+    torch.testing.assert_close(theirs, ours, atol=1.01 / 255 / min(preprocessing.std), rtol=0)
 
 
 @pytest.mark.parametrize(("seed", "config"), SIZES, ids=["64px", "40px", "V-JEPA 1"])

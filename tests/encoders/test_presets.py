@@ -1,6 +1,7 @@
 """Presets: every shipped one is complete, and a user's own file may be based on one."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from surgrec.commands.encoders import encoders
 from surgrec.encoders import is_preset, preset_names, read_preset
 from surgrec.errors import ConfigError
 
+WITH_WEIGHTS = [name for name in preset_names() if name != "pixels"]
 
-@pytest.mark.parametrize("name", preset_names())
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_every_preset_states_its_input_license_and_pretraining(name: str) -> None:
     preset = read_preset(f"preset:{name}")
     assert is_preset(name)
@@ -18,6 +21,18 @@ def test_every_preset_states_its_input_license_and_pretraining(name: str) -> Non
     assert preset.source.startswith("http") or "arXiv" in preset.source
     assert preset.pretraining.data or preset.pretraining.has_surgery == "unknown"
     assert preset.num_frames / preset.fps == pytest.approx(4, rel=0.5), "windows of similar length"
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_every_fact_of_a_preset_has_a_source_or_is_unknown(name: str) -> None:
+    stated = asdict(read_preset(name).sources)
+    assert sorted(stated) == ["license", "preprocessing", "pretraining", "sampling"]
+    for fact, source in stated.items():
+        known = ("https://", "arXiv:", "timm ", "chosen here", "unknown")
+        assert source.startswith(known), f"{fact}: {source!r}"
+    preset = read_preset(name)
+    assert (preset.license == "NOASSERTION") == stated["license"].startswith("unknown")
+    assert bool(preset.pretraining.data) != stated["pretraining"].startswith("unknown")
 
 
 def test_a_users_file_changes_the_preset_that_it_is_based_on(tmp_path: Path) -> None:

@@ -11,21 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from surgrec.encoders import read_preset
 from surgrec.errors import CheckpointError, ConfigError
 from surgrec.evaluation._audit import (
     Check,
-    PretrainingAudit,
+    SplitAudit,
     audit_label_times,
     audit_labels,
     audit_pretraining,
     audit_split,
     require_task,
+    train_values,
 )
-from surgrec.evaluation._labeled_windows import PartWindows
+from surgrec.evaluation._labeled_windows import LabeledWindows, PartWindows
+from surgrec.evaluation._published_sets import audit_published_sets
+from surgrec.evaluation.kinds import KINDS
 from surgrec.manifest import Video
 from surgrec.runs.drawn import pretraining_data, record_drawn
 from surgrec.shards import Clip, Source, VideoLabel, open_corpus
-from surgrec.splits import CaseVideo, Parts, corpus_videos
+from surgrec.splits import CaseVideo, Parts, Rule, Split, corpus_videos
 from surgrec.stream import Level, Mixture, Stream
 from tests.support.samples import CLIP, make_clips, write_corpus
 from tests.support.videos import build_corpus, make_video
@@ -57,7 +61,8 @@ def windows(*values: str, num_cases: int = 1) -> PartWindows:
     return PartWindows(
         rows=[],
         values=list(values),
-        indices=np.array([], dtype=np.int64),
+        times_s=np.zeros(len(values)),
+        indices=np.arange(len(values)),
         unlabeled=0,
         failed=0,
         num_cases=num_cases,
@@ -77,7 +82,7 @@ def provenance(
 
 def pretraining_audit(
     test: list[CaseVideo], claimed: Mapping[str, Any], sources: dict[str, Source], **options: bool
-) -> PretrainingAudit:
+) -> SplitAudit:
     """Audit an encoder of this provenance; nothing is allowed unless an option says so."""
     options = {"allow_overlap": False, "allow_unknown": False} | options
     return audit_pretraining(test, pretraining_data(claimed, "run"), sources, **options)
@@ -94,14 +99,25 @@ SEEN, UNKNOWN = (
 )
 
 
+def audited(
+    train: list[CaseVideo], test: list[CaseVideo], *, allow: list[str] | None = None, **others: Any
+) -> SplitAudit:
+    """Return the audit of a split without labels."""
+    rule = Rule(sources=[], cases=[], stored=[])
+    split = Split(name="ours", train=rule, test=rule, sha256="")
+    return audit_split(split, parts(train, test, **others), {}, allow=allow)
+
+
 def test_disjoint_parts_pass_and_report_the_compared_numbers() -> None:
     train, test = videos("a/1/p", "a/2/q", "a/2/r"), videos("a/3/s", "b/1/t")
-    assert counts(audit_split(parts(train, test))) == {
+    found = counts(audited(train, test).checks)
+    assert found == {
         "cases in train and test": (0, 4),
         "videos in train and test": (0, 5),
+        "few_test_cases: test has 2 cases, too few for a verdict": (2, 10),
     }
-    rows = audit_split(parts(train, test, absent=["7"], named=40))
-    assert asdict(rows[-1]) == {
+    rows = audited(train, test, absent=["7"], named=40).checks
+    assert asdict(rows[2]) == {
         "check": "cases that the split names and the corpus lacks",
         "found": 1,
         "of": 40,
@@ -114,14 +130,19 @@ def test_disjoint_parts_pass_and_report_the_compared_numbers() -> None:
         (
             ["a/1/p", "a/2/q", "a/3/r"],
             ["a/2/s", "a/3/t", "a/4/u"],
-            "train and test share the cases a/2, a/3; ",
+            r"2 of 3 test clips are of 2 cases that train has, too \(a/2, a/3\); divide the set",
         ),
         (
             ["a/1/p", "a/2/q"],
             ["b/1/p", "b/2/r"],
-            "train and test share the videos of the cases b/1; ",
+            r"1 of 2 test clips are of 1 file that train has, too \(p\); leave the clips out",
         ),
-        (["a/1/p", "a/2/q"], ["a/1/p", "a/2/q"], "train and test are the same 2 cases"),
+        # Equal parts are a finding beside that of their cases.
+        (
+            ["a/1/p", "a/2/q"],
+            ["a/1/p", "a/2/q"],
+            r"of 2 cases that train has, too \(a/1, a/2\), and it has 1 other failing finding",
+        ),
         (
             ["a/1/p", "a/2/q"],
             ["a/3/r", "a/3/s"],
@@ -138,13 +159,53 @@ def test_leaks_and_parts_of_one_case_are_refused_by_name(
     train: list[str], test: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        audit_split(parts(videos(*train), videos(*test)))
+        audited(videos(*train), videos(*test))
+
+
+@pytest.mark.parametrize(
+    ("val", "message"),
+    [
+        (["a/1/p", "a/5/w"], r"1 of 2 val clips are of 1 case that train has, too \(a/1\)"),
+        (["a/5/s"], "1 of 2 test clips are of 1 file that val has, too"),
+        (["a/3/s", "a/4/t"], r"2 of 2 test clips are of 2 cases that val has, too \(a/3, a/4\)"),
+    ],
+)
+def test_a_val_part_is_audited_against_both_others(val: list[str], message: str) -> None:
+    train, test = videos("a/1/p", "a/2/q"), videos("a/3/s", "a/4/t")
+    with pytest.raises(ConfigError, match=message):
+        audited(train, test, val=videos(*val))
+    rows = counts(audited(train, test, val=videos("a/5/u")).checks)
+    assert rows["cases in several of train, val and test"] == (0, 5)
+    assert rows["videos in several of train, val and test"] == (0, 5)
+
+
+def test_a_leak_that_is_allowed_by_name_stands_in_the_overrides() -> None:
+    train, test = videos("a/1/p", "a/2/q"), videos("a/2/r", "a/3/s")
+    with pytest.raises(ConfigError, match=r"""or give --allow "\['shared_cases'\]", which the"""):
+        audited(train, test, allow=[])
+    audit = audited(train, test, allow=["shared_cases"])
+    assert counts(audit.checks)["cases in train and test"] == (1, 3)
+    assert audit.overrides == [
+        "allowed by --allow shared_cases: 1 of 2 test clips are of 1 case that train has, too"
+    ]
+    with pytest.raises(ConfigError, match="'shared_case' is no finding"):
+        audited(train, test, allow=["shared_case"])
+
+
+def test_a_patient_in_train_and_test_is_refused_and_counted() -> None:
+    train = [replace(video, patient=video.case) for video in videos("a/1/p", "a/2/q")]
+    test = [replace(video, patient=video.case) for video in videos("b/2/r", "b/3/s")]
+    with pytest.raises(ConfigError, match=r"1 patient of whom train has other cases \(2\)"):
+        audited(train, test)
+    audit = audited(train, test, allow=["shared_patients"])
+    assert counts(audit.checks)["patients in train and test"] == (1, 3)
 
 
 def test_many_leaking_cases_are_named_in_short() -> None:
     shared = videos(*(f"a/{number}/{number}" for number in range(1, 9)))
-    with pytest.raises(ConfigError, match="cases a/1, a/2, a/3, a/4, a/5 and 3 more; remove them"):
-        audit_split(parts([*shared, *videos("a/9/9")], shared))
+    moved = videos(*(f"a/{number}/{number + 20}" for number in range(1, 9)))
+    with pytest.raises(ConfigError, match=r"8 cases .*\(a/1, a/2, a/3, a/4, a/5\); divide"):
+        audited([*shared, *videos("a/9/9")], moved)
 
 
 def test_pretrained_test_cases_are_counted_exactly(tiny_corpus: Path) -> None:
@@ -163,6 +224,38 @@ def test_pretrained_test_cases_are_counted_exactly(tiny_corpus: Path) -> None:
     ]
     audit = pretraining_audit(test, from_val, sources, allow_overlap=True)
     assert counts(audit.checks) == {SEEN: (1, 4), UNKNOWN: (0, 4)}
+
+
+@pytest.mark.parametrize("source", ["cholec80", "HeiChole", "multibypass140-bern", "cholect50"])
+def test_a_source_that_a_preset_was_pretrained_on_is_refused(source: str) -> None:
+    stated = {"pretraining": asdict(read_preset("surgenetxl").pretraining)}
+    data = pretraining_data(json.loads(json.dumps(stated)), "surgenetxl")
+    test = videos(f"{source}/1/u", f"{source}/2/v", "ours/3/w")
+    with pytest.raises(
+        ConfigError, match=rf"2 of 3 test .*{source}.*allow_pretraining_overlap true"
+    ):
+        audit_published_sets(test, data, allow_overlap=False)
+    audit = audit_published_sets(test, data, allow_overlap=True)
+    assert [(check.found, check.of) for check in audit.checks] == [(2, 3)]
+    (override,) = audit.overrides
+    assert override.startswith("allowed by --allow_pretraining_overlap: 2 of 3 test cases are of")
+
+
+def test_sources_that_no_preset_names_are_counted_and_pass() -> None:
+    stated = {"pretraining": asdict(read_preset("surgrec_mae").pretraining)}
+    data = pretraining_data({"drawn": {"sources": {}}, "init_from": stated}, "run")
+    audit = audit_published_sets(videos("ours/1/u"), data, allow_overlap=False)
+    assert [(check.found, check.of) for check in audit.checks] == [(0, 1)]
+    assert not audit.overrides
+    with pytest.raises(ConfigError, match="m2cai16-tool has the name of M2CAI16"):
+        audit_published_sets(videos("m2cai16-tool/1/u"), data, allow_overlap=False)
+
+
+def test_damaged_names_of_pretraining_data_are_refused() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"of run is damaged \(pretraining.data is not a list"
+    ):
+        pretraining_data({"pretraining": {"data": [7]}}, "run")
 
 
 def test_only_videos_of_drawn_clips_are_recorded(tmp_path: Path) -> None:
@@ -464,8 +557,9 @@ def test_a_task_needs_labeled_cases_in_both_parts_and_several_values() -> None:
         require_task(
             "phase", split, {video: rows for video, rows in labels.items() if video != ("a", "r")}
         )
+    one = train_values(split, {video: rows[:1] for video, rows in labels.items()})
     with pytest.raises(ConfigError, match="all train labels of phase are 'x'"):
-        require_task("phase", split, {video: rows[:1] for video, rows in labels.items()})
+        KINDS["classes"].require("phase", one)
 
 
 def test_labels_in_another_unit_are_counted(tiny_corpus: Path) -> None:
@@ -481,8 +575,10 @@ def test_labels_in_another_unit_are_counted(tiny_corpus: Path) -> None:
 
 
 def test_odd_labels_are_counted() -> None:
-    train = windows("access", "access", "Phase", num_cases=3)
-    checks = counts(audit_labels("step", train, windows("access", "step", "closure")))
+    labeled = LabeledWindows(
+        windows("access", "access", "Phase", num_cases=3), windows("access", "step", "closure")
+    )
+    checks = counts(audit_labels("step", labeled))
     assert checks["labeled windows whose label looks like a table's header"] == (2, 6)
     assert checks["test windows whose label no train window has"] == (2, 3)
     assert checks["train cases without a labeled window"] == (3, 3)

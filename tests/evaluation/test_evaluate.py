@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,24 +9,12 @@ import torch
 from surgrec.commands.main import main
 from surgrec.models import Encoder, encoder_provenance, save_encoder
 from surgrec.parquet import read_parquet
-from surgrec.runs.drawn import record_drawn
 from surgrec.shards import VideoLabel, open_corpus
 from surgrec.shards._index import rows_to_parquet
-from surgrec.stream import Mixture, Stream
 from surgrec.terminal import SOME_FAILED
-from tests.support.evaluations import TINY, write_labels
+from tests.support.evaluations import TINY, write_labels, write_run
 
 SPLIT = "name: sources\ntrain: {sources: [alpha, gamma]}\ntest: {sources: [beta]}\n"
-
-
-def write_run(folder: Path, corpus: Path, **mixture: Any) -> Path:
-    """Write a run folder whose encoder claims training on the corpus with this mixture."""
-    folder.mkdir()
-    stream = Stream(open_corpus([corpus]), Mixture(**mixture), seed=0)
-    drawn = record_drawn(stream, 4000, {})
-    provenance = {"config": {"sampling_fps": 4.0}, "init_from": None, "drawn": drawn}
-    save_encoder(Encoder(TINY), folder / "encoder.safetensors", provenance)
-    return folder
 
 
 def evaluate(corpus: Path, run: Path, split: str = SPLIT, *more: str) -> int:
@@ -67,16 +54,22 @@ def test_an_evaluation_records_data_and_scores_and_repeats_byte_for_byte(
     assert "random init" in capsys.readouterr().out
     out = run / "evaluation/phase"
     written = {
-        name: (out / name).read_bytes() for name in ("evaluation.json", "predictions.parquet")
+        name: (out / name).read_bytes()
+        for name in ("evaluation.json", "predictions.parquet", "cases.parquet")
     }
     record = json.loads(written["evaluation.json"])
+    assert evaluate(labeled_corpus, run, SPLIT, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == record
     assert [(row["features"], row["classifier"], row["seeds"]) for row in record["scores"]] == [
         ("trained", "knn", 1),
         ("trained", "logistic", 1),
         ("random", "knn", 3),
         ("random", "logistic", 3),
+        ("pixels", "knn", 1),
+        ("pixels", "logistic", 1),
         ("none", "majority", 1),
         ("none", "prior", 1),
+        ("none", "elapsed_time", 1),
     ]
     assert record["counts"]["train"]["cases"] == 4
     # One window of 1 s per second: beta-one has 24 s; beta-two 8 s, the last 2 without a label.
@@ -94,11 +87,15 @@ def test_an_evaluation_records_data_and_scores_and_repeats_byte_for_byte(
     audit = {row["check"]: (row["found"], row["of"]) for row in record["audit"]}
     assert audit["test cases that the encoder was pretrained on"] == (0, 2)
     assert audit["test cases for which this is unknown"] == (0, 2)
-    majority = record["scores"][4]
+    assert [row["classifier"] for row in record["verdicts"]] == ["knn", "logistic"]
+    assert "pixels: 64 principal components, fitted on the train windows" in record["protocol"]
+    majority = record["scores"][6]
     assert majority["degenerate"]
     assert majority["metrics"]["accuracy"]["value"] == pytest.approx(22 / 30)
     predictions = read_parquet(written["predictions.parquet"], "here").to_pylist()
-    assert len(predictions) == 30 * 9, "two classifiers on four encoders, and the majority"
+    assert len(predictions) == 30 * 12, (
+        "two classifiers on four encoders and pixels, majority, elapsed time"
+    )
     trained = [
         row for row in predictions if row["features"] == "trained" and row["classifier"] == "knn"
     ]
@@ -110,6 +107,26 @@ def test_an_evaluation_records_data_and_scores_and_repeats_byte_for_byte(
         (out / name).unlink()
     assert evaluate(labeled_corpus, run) == 0
     assert written == {name: (out / name).read_bytes() for name in written}
+
+
+def test_several_labels_at_a_time_are_evaluated_by_their_kind(
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run, SPLIT, "--task_kind", "labels") == 0
+    record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    assert [(row["features"], row["classifier"]) for row in record["scores"]] == [
+        ("trained", "knn"),
+        ("trained", "logistic"),
+        ("random", "knn"),
+        ("random", "logistic"),
+        ("pixels", "knn"),
+        ("pixels", "logistic"),
+        ("none", "label_prior"),
+        ("none", "elapsed_time"),
+    ]
+    assert record["counts"]["test"]["windows"] == 32
+    assert "case mAP" in capsys.readouterr().out
 
 
 def test_a_run_that_continued_is_evaluated_again_in_the_same_folder(
@@ -217,7 +234,11 @@ def test_windows_of_a_bad_clip_are_counted_and_set_the_exit_status(
             "phase",
             "no source of the corpus matches 'betta'; did you mean 'beta'?",
         ),
-        (SPLIT.replace("[beta]", "[alpha]"), "phase", "train and test share the cases alpha/"),
+        (
+            SPLIT.replace("[beta]", "[alpha]"),
+            "phase",
+            "clips are of 2 cases that train has, too (alpha/",
+        ),
     ],
 )
 def test_an_impossible_evaluation_is_refused_before_any_computation(
@@ -234,6 +255,15 @@ def test_an_impossible_evaluation_is_refused_before_any_computation(
     assert not (run / "evaluation").exists()
 
 
+def test_an_unknown_finding_to_allow_is_refused(
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run, SPLIT, "--task", "phase", "--allow", "shared_case") == 1
+    message = "'shared_case' is no finding; did you mean shared_cases?"
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
 def test_equal_labels_everywhere_are_refused(
     labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,3 +276,64 @@ def test_equal_labels_everywhere_are_refused(
     run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
     assert evaluate(labeled_corpus, run) == 1
     assert "all train labels of phase are 'access'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_few_train_cases_have_scores_and_a_table(
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run, SPLIT, "--few_shot", "[3, 1, 50%, 4]") == 0
+    assert "few-shot, macro F1, mean of 3 subsets" in " ".join(capsys.readouterr().out.split())
+    record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    assert [(row["amount"], row["cases"]) for row in record["few_shot"]] == [
+        ("1", 1),
+        ("50%", 2),
+        ("3", 3),
+    ], "four cases are all of them"
+    assert "few-shot: mean over 3 subsets of 1, 2, 3 train cases" in record["protocol"]
+
+
+@pytest.mark.slow
+def test_causal_heads_are_scored_beside_the_probes(labeled_corpus: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    more = ("--temporal", "true", "--task_kind", "phases")
+    assert evaluate(labeled_corpus, run, SPLIT, *more) == 0
+    record = json.loads((run / "evaluation/phase/evaluation.json").read_bytes())
+    seeds = {
+        (row["features"], row["classifier"]): row["seeds"]
+        for row in record["scores"]
+        if row["classifier"].startswith("causal")
+    }
+    assert seeds == {
+        (features, f"causal_{network}"): count
+        for features, count in (("trained", 3), ("random", 9), ("pixels", 3))
+        for network in ("tcn", "transformer")
+    }
+    assert "edit" in record["metrics"]
+    assert (
+        "causal TCN: on the labeled windows of a video up to the present one"
+        in (record["protocol"])
+    )
+
+
+def test_causal_heads_are_refused_for_a_kind_that_has_none(
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run, SPLIT, "--temporal", "true", "--task_kind", "labels") == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert "--temporal is for tasks of one class at a time, but the task kind is labels" in message
+    assert not (run / "evaluation").exists()
+
+
+def test_an_amount_of_train_cases_that_is_none_is_refused(
+    labeled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
+    assert evaluate(labeled_corpus, run, SPLIT, "--few_shot", "[2, ten%]") == 1
+    assert "few_shot contains 'ten%'; give a number" in " ".join(capsys.readouterr().err.split())
+    assert evaluate(labeled_corpus, run, SPLIT, "--few_shot", "[2, 5]") == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert "few_shot contains '5', but the train part has 4 cases with labels" in message
+    assert not (run / "evaluation").exists()

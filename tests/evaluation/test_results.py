@@ -9,24 +9,26 @@ import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.evaluation import read_evaluations, verdict_sentence
-from surgrec.evaluation._results import Prediction, write_evaluation
-from surgrec.features import WindowRow
+from surgrec.evaluation._labeled_windows import LabeledWindows, PartWindows
+from surgrec.evaluation._predictions import Prediction, ScoredRow
+from surgrec.evaluation._results import write_evaluation
+from surgrec.evaluation.kinds import KINDS
 from surgrec.parquet import read_parquet
-from tests.support.evaluations import shortest_evaluation
+from surgrec.scores import count_predictions
+from tests.support.evaluations import shortest_evaluation, window_row
 
 
-def window(start_s: float) -> WindowRow:
-    """Return a window of 2 s."""
-    return WindowRow(
-        source="alpha",
-        domain="d",
-        case="c",
-        video="v",
-        split="test",
-        start_s=start_s,
-        end_s=start_s + 2,
-        file="",
-        row=0,
+def part(*values: str) -> PartWindows:
+    """Return windows of 2 s with these labels, one case each."""
+    rows = [window_row(f"c{number}", number, video="v") for number in range(len(values))]
+    return PartWindows(
+        rows=rows,
+        values=list(values),
+        times_s=np.array([row.end_s - 0.25 for row in rows]),
+        indices=np.arange(len(values)),
+        unlabeled=0,
+        failed=0,
+        num_cases=len(values),
     )
 
 
@@ -36,54 +38,76 @@ def write_file(run_dir: Path, text: str) -> None:
     path.write_text(text)
 
 
+WINDOWS = LabeledWindows(part("access", "closure"), part("access", "access"))
 PREDICTIONS = [
-    Prediction(features="trained", seed=0, classifier="knn", label=np.array([0, 1])),
-    Prediction(features="random", seed=2, classifier="logistic", label=np.array([1, 1])),
+    Prediction(
+        features="trained",
+        classifier="knn",
+        label=np.array([0, 1]),
+        probability=np.array([[0.75, 0.25], [0.5, 0.5]]),
+    ),
+    Prediction(features="random", classifier="logistic", label=np.array([1, 1]), seed=2),
 ]
+ROWS = [
+    ScoredRow(
+        features=each.features,
+        classifier=each.classifier,
+        tables=[count_predictions(WINDOWS.truth, np.asarray(each.label))],
+        paired=[],
+        seeds=[(each.seed, each.head_seed)],
+        degenerate=False,
+    )
+    for each in PREDICTIONS
+]
+
+
+def write(out: Path, task: str = "phase") -> None:
+    record, sizes = shortest_evaluation(task), np.bincount(WINDOWS.test.case_indices).tolist()
+    write_evaluation(out, record, WINDOWS, PREDICTIONS, ROWS, KINDS["classes"], sizes)
 
 
 def test_written_evaluations_are_read_sorted_by_task(tmp_path: Path) -> None:
     for task in ("tool", "phase"):
-        out = tmp_path / "evaluation" / task
-        write_evaluation(
-            out,
-            shortest_evaluation(task),
-            [window(0.0), window(0.5)],
-            np.array([0, 0]),
-            PREDICTIONS,
-        )
-    assert read_evaluations(tmp_path) == [shortest_evaluation("phase"), shortest_evaluation("tool")]
+        write(tmp_path / "evaluation" / task, task)
+    # Files of earlier versions have no scope: they score moments.
+    assert read_evaluations(tmp_path) == [
+        {**shortest_evaluation(task), "scope": "moment"} for task in ("phase", "tool")
+    ]
     assert read_evaluations(tmp_path / "evaluation") == []
 
 
 def test_every_prediction_is_a_row_with_class_names(tmp_path: Path) -> None:
-    write_evaluation(
-        tmp_path,
-        shortest_evaluation("phase"),
-        [window(0.0), window(0.5)],
-        np.array([0, 0]),
-        PREDICTIONS,
-    )
+    write(tmp_path)
     rows = read_parquet((tmp_path / "predictions.parquet").read_bytes(), "here").to_pylist()
-    assert [
-        (row["features"], row["seed"], row["classifier"], row["start_s"], row["prediction"])
-        for row in rows
-    ] == [
-        ("trained", 0, "knn", 0.0, "access"),
-        ("trained", 0, "knn", 0.5, "closure"),
-        ("random", 2, "logistic", 0.0, "closure"),
-        ("random", 2, "logistic", 0.5, "closure"),
+    names = ("features", "seed", "classifier", "time_s", "prediction", "probability")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("trained", 0, "knn", 1.75, "access", [0.75, 0.25]),
+        ("trained", 0, "knn", 2.75, "closure", [0.5, 0.5]),
+        ("random", 2, "logistic", 1.75, "closure", None),
+        ("random", 2, "logistic", 2.75, "closure", None),
     ]
-    assert {(row["source"], row["case"], row["video"], row["label"]) for row in rows} == {
-        ("alpha", "c", "v", "access")
+    assert {(row["source"], row["video"], row["label"]) for row in rows} == {
+        ("alpha", "v", "access")
     }
 
 
+def test_every_case_has_a_row_with_its_scores(tmp_path: Path) -> None:
+    write(tmp_path)
+    rows = read_parquet((tmp_path / "cases.parquet").read_bytes(), "here").to_pylist()
+    names = ("features", "seed", "head_seed", "classifier", "source", "case", "windows", "accuracy")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("trained", 0, 0, "knn", "alpha", "c0", 1, 1.0),
+        ("trained", 0, 0, "knn", "alpha", "c1", 1, 0.0),
+        ("random", 2, 0, "logistic", "alpha", "c0", 1, 0.0),
+        ("random", 2, 0, "logistic", "alpha", "c1", 1, 0.0),
+    ]
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    write_file(tmp_path, json.dumps({"format": 2}))
+    write_file(tmp_path, json.dumps({"format": 1}))
     with pytest.raises(
         ConfigError,
-        match=r"phase/evaluation.json has format 2, but this version .* reads format 1",
+        match=r"phase/evaluation.json has format 1, but this version .* reads format 2",
     ):
         read_evaluations(tmp_path)
 
@@ -108,6 +132,8 @@ def test_a_file_of_a_later_version_is_read_with_its_further_fields(tmp_path: Pat
             "names the unknown classifier 'svm'",
         ),
         ({"encoder": None}, "encoder is null, not an object"),
+        ({"primary_metric": "map"}, "names the unknown metric 'map'"),
+        ({"metrics": ["macro_f1", "map"]}, "has a score without 'map'"),
     ],
 )
 def test_a_file_without_what_a_report_needs_is_refused_with_its_place(
@@ -118,7 +144,7 @@ def test_a_file_without_what_a_report_needs_is_refused_with_its_place(
         read_evaluations(tmp_path)
 
 
-@pytest.mark.parametrize("text", ['{"format": 1', "[]", "", "\0", "[" * 100_000, "NaN"])
+@pytest.mark.parametrize("text", ['{"format": 2', "[]", "", "\0", "[" * 100_000, "NaN"])
 def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
     write_file(tmp_path, text)
     with pytest.raises(ConfigError, match=r"evaluation\.json .*; evaluate again"):
@@ -157,5 +183,7 @@ def test_a_verdict_sentence_has_direction_difference_and_interval(
         "cases": 24,
         "verdict": verdict,
     }
-    assert verdict_sentence(row | {"primary": True}) == sentence
-    assert verdict_sentence(row | {"primary": False}) == sentence.replace("kNN", "kNN (secondary)")
+    names = {"knn": "kNN"}
+    assert verdict_sentence(row | {"primary": True}, names) == sentence
+    secondary = verdict_sentence(row | {"primary": False}, names)
+    assert secondary == sentence.replace("kNN", "kNN (secondary)")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from surgrec.evaluation import PROBES
-from surgrec.evaluation._results import Prediction
+from surgrec.evaluation._predictions import FeaturesKind, ScoredRow
 from surgrec.evaluation._verdicts import compare
-from surgrec.scores import MIN_CASES, GroundTruth
+from surgrec.scores import METRICS, MIN_CASES, PRIMARY, GroundTruth, case_weights, count_predictions
+from surgrec.scores.units import Units
 
 
 def verdicts(num_cases: int, trained_accuracy: float) -> list[str]:
@@ -19,22 +19,33 @@ def verdicts(num_cases: int, trained_accuracy: float) -> list[str]:
         wrong = (label + rng.integers(1, 3, len(case))) % 3
         return np.where(rng.random(len(case)) < accuracy, label, wrong)
 
-    predictions = [
-        Prediction(features=features, seed=seed, classifier=probe.name, label=guess(accuracy))
-        for probe in PROBES
-        for features, seed, accuracy in (
-            ("trained", 0, trained_accuracy),
-            *(("random", seed, 1 / 3) for seed in range(3)),
-        )
-    ]
-    always_first = np.zeros(len(case), dtype=np.int64)
-    predictions.append(
-        Prediction(features="none", seed=0, classifier="majority", label=always_first)
-    )
     truth = GroundTruth(case=case, label=label, num_cases=num_cases, num_classes=3)
-    rows = compare(truth, predictions, np.full(3, 1 / 3))[1]
-    assert [row["primary"] for row in rows] == [True, False]
-    return [row["verdict"] for row in rows]
+
+    def row(features: FeaturesKind, classifier: str, accuracies: list[float]) -> ScoredRow:
+        tables = [count_predictions(truth, guess(accuracy)) for accuracy in accuracies]
+        return ScoredRow(
+            features=features,
+            classifier=classifier,
+            tables=tables,
+            paired=tables,
+            seeds=[(seed, 0) for seed in range(len(accuracies))],
+            degenerate=False,
+        )
+
+    rows = [row("trained", name, [trained_accuracy]) for name in ("first", "second")]
+    rows += [row("random", name, [1 / 3] * 3) for name in ("first", "second")]
+    rows += [row("none", "majority", [1 / 3])]
+    units = Units(weights=case_weights(num_cases), of_case=np.arange(num_cases), name="cases")
+    scores, verdicts = compare(
+        rows, units, metrics=METRICS, primary=PRIMARY, primary_classifier="first"
+    )
+    assert [score["seeds"] for score in scores] == [1, 1, 3, 3, 1]
+    whole = np.ones((1, num_cases))
+    by_seed = [float(each.scores(whole)["macro_f1"][0]) for each in rows[2].tables]
+    assert scores[2]["seed_std"]["macro_f1"] == pytest.approx(np.std(by_seed, ddof=1))
+    assert scores[0]["seed_std"] == {}, "one seed has no spread"
+    assert [each["primary"] for each in verdicts] == [True, False], "baselines have none"
+    return [each["verdict"] for each in verdicts]
 
 
 @pytest.mark.parametrize(

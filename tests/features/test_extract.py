@@ -103,7 +103,7 @@ def test_a_feature_is_the_mean_token_of_the_central_square_across_clips(
     pieces = corpora.open(entry).pieces(np.array([3.5, 3.75, 4.0, 4.25]))  # clips are 4 s long
     assert len(pieces) == 2
     shown = [piece.frames for piece in pieces if isinstance(piece.frames, torch.Tensor)]
-    frames = torch.cat([normalize(square, 32, CPU) for square in shown])
+    frames = torch.cat([normalize(square, 32, CPU, antialias=True) for square in shown])
     with torch.inference_mode():
         tokens = open_encoder(EncoderChoice(path=run_dir), CPU).tokens(
             rearrange(frames, "t c h w -> 1 c t h w")

@@ -34,7 +34,9 @@ def test_rgb_clips_are_cropped_resized_and_normalized(encoder: FeatureEncoder) -
     rgb = clips(2, 50, 70)
     square = rearrange(rgb[..., 10:60], "b c t h w -> (b t) c h w")
     ready = rearrange(
-        normalize(square, TINY.crop_px, torch.device("cpu")), "(b t) c h w -> b c t h w", b=2
+        normalize(square, TINY.crop_px, torch.device("cpu"), antialias=True),
+        "(b t) c h w -> b c t h w",
+        b=2,
     )
     features = encoder.features(rgb)
     assert features.shape == (2, TINY.width)

@@ -133,6 +133,34 @@ def test_surgenets_encoder_has_relu_in_place_of_timms_activations() -> None:
     assert encoder.width == 512
 
 
+def test_any_image_model_of_timm_opens_by_its_name(tmp_path: Path) -> None:
+    name = "resnet10t.c3_in1k"
+    weights = tmp_path / "resnet.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model(name).state_dict(), weights)  # with its classifier
+    encoder = opened(Path(f"timm:{name}"), weights)
+    stated = timm.get_pretrained_cfg(name)
+    assert encoder.preprocessing.size_px == stated.input_size[1] == 176
+    assert encoder.preprocessing.mean == stated.mean
+    assert (encoder.facts["name"], encoder.facts["license"]) == (name, "apache-2.0")
+    assert encoder.tokens(torch.randn(1, 3, 4, 32, 32)).shape == (1, 4, 512)
+    assert opened(Path("timm:resnet10t"), random_seed=0).facts["license"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm:resnet10", r"timm .* has no model 'resnet10'"),
+        ("timm:hf_hub:someone/model", r"has no model 'hf_hub:someone/model'"),
+        ("timm:resnet10t.none", r"Invalid pretrained tag \(none\)"),
+        ("timm:resnet10t", r"resnet10t needs its weights"),
+    ],
+)
+def test_a_name_that_timm_does_not_know_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        opened(Path(name))
+
+
 def test_a_checkpoint_of_vjepa_opens_by_its_preset(tmp_path: Path) -> None:
     found = {"target_encoder": random_tensors(vjepa_encoder(48, 2, 192, 8), 1)}
     vjepa_file(tmp_path / "vitl.pt", **found)
@@ -146,6 +174,34 @@ def test_a_checkpoint_of_vjepa_opens_by_its_preset(tmp_path: Path) -> None:
     assert encoder.facts["license"] == "MIT"
     random = opened(preset, tmp_path / "vitl.pt", random_seed=3)
     assert not torch.equal(random.features(clips), encoder.features(clips))
+
+
+def test_pixels_are_a_mean_picture_and_a_mean_change_without_weights() -> None:
+    encoder = opened(Path("pixels"), num_frames=3, fps=2.0)
+    assert (encoder.sampling.num_frames, encoder.sampling.fps) == (3, 2.0)
+    assert (encoder.width, encoder.facts["license"]) == (2 * 3 * 16 * 16, None)
+    assert pretraining_data(encoder.provenance, "pixels").unknown == ()
+
+    # Red grows by 0.1 and then by 0.3 everywhere; the others stay.
+    clips = torch.full((1, 3, 3, 16, 16), 0.5)
+    clips[:, 0] = torch.tensor([0.2, 0.3, 0.6])[:, None, None]
+    mean, change = encoder.features(clips).reshape(2, 3, 256)
+    torch.testing.assert_close(mean[0], torch.full((256,), 1.1 / 3))
+    torch.testing.assert_close(mean[1:], torch.full((2, 256), 0.5))
+    torch.testing.assert_close(change, torch.tensor([0.2, 0.0, 0.0])[:, None].expand(3, 256))
+    assert encoder.features(clips[:, :, :1])[0, 768:].abs().max() == 0, "one frame has no change"
+
+
+@pytest.mark.parametrize("more", [{"weights": Path("some.pth")}, {"random_seed": 0}])
+def test_weights_of_pixels_are_refused(more: dict[str, Path | int]) -> None:
+    with pytest.raises(ConfigError, match="pixels has no weights, neither trained nor random"):
+        opened(Path("pixels"), **more)
+
+
+def test_a_number_of_frames_is_refused_where_an_encoder_states_it(run_dir: Path) -> None:
+    for path, weights in ((run_dir, None), (Path("vjepa2"), Path("vitl.pt"))):
+        with pytest.raises(ConfigError, match="states its frames itself; leave out num_frames"):
+            opened(path, weights, num_frames=3)
 
 
 def test_missing_and_wrong_weights_are_refused_with_their_source(tmp_path: Path) -> None:
@@ -174,7 +230,7 @@ def test_an_argument_that_would_load_other_weights_is_refused(
 @pytest.mark.parametrize("name", preset_names())
 def test_timm_has_the_model_of_every_preset(name: str) -> None:
     preset = read_preset(name)
-    assert preset.reader == "checkpoint" or timm.is_model(preset.model)
+    assert preset.reader != "timm" or timm.is_model(preset.model)
 
 
 def test_features_of_a_corpus_come_from_a_preset_by_the_command_line(

@@ -73,6 +73,8 @@ class Kind:
     command must refuse the input."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment variables of the command."""
+    seconds: float = _SECONDS
+    """Longest time of the command."""
 
 
 def try_kind(kind: Kind, parent: Path, *, in_folder: bool = True) -> Run:
@@ -95,7 +97,7 @@ def try_kind(kind: Kind, parent: Path, *, in_folder: bool = True) -> Run:
             f"{_tried[digest]!r} has the same input"
         )
 
-    run = run_command(words, folder, kind.env)
+    run = run_command(words, folder, kind.env, kind.seconds)
     text = f"status {run.status}\n{run.errors[-3000:]}"
     assert "Traceback" not in run.errors + run.out, text
     assert run.status in (*_SUCCESS, *_REFUSED), text

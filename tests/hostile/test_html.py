@@ -223,6 +223,7 @@ POSITIONS: Mapping[str, Callable[[str], Make]] = {
     "a protocol": lambda text: evaluation(put(["protocol"], text)),
     "a class": lambda text: evaluation(put(["classes", 0, "value"], text)),
     "a check of the audit": lambda text: evaluation(put(["audit", 0, "check"], text)),
+    "the name of a classifier": lambda text: evaluation(put(["classifiers", "knn"], text)),
     "an override": lambda text: evaluation(put(["overrides"], [text])),
     "the digest of a source": lambda text: evaluation(put(["corpus", "digests"], {text: text})),
     "a planned source": lambda text: plan(put(["sources", 0, "source"], text)),

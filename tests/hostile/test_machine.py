@@ -19,7 +19,7 @@ from unittest import mock
 import pytest
 from surgrec_shard.encoder import encoder_versions
 
-from surgrec.recordings import find_program
+from surgrec.recordings import find_program, process
 from surgrec.shards import open_corpus
 from tests.hostile.harness import Kind, Run, try_kind
 from tests.support.small_disk import small_disk
@@ -162,6 +162,22 @@ def with_ffmpeg(body: str, name: str = "ffmpeg", content: bytes = b"") -> Make:
         return command
 
     return make
+
+
+def on_one_video(body: str) -> Make:
+    """Make a build in which ffmpeg does something else with one of two videos."""
+    make = with_ffmpeg(
+        f"if ls -l /proc/$$/fd | grep -q videos/a.mp4; then {body}; fi; "
+        'exec "$(type -P -a ffmpeg | sed -n 2p)" "$@"'
+    )
+
+    def impatient(folder: Path) -> Sequence[object]:
+        command = make(folder)
+        for limit, value in {"STALL_S": 3.0, "COMPLAINT_BYTES": 100_000}.items():
+            _stack.enter_context(mock.patch.object(process, limit, value))
+        return command
+
+    return impatient
 
 
 def without_programs(folder: Path) -> Sequence[object]:
@@ -394,9 +410,14 @@ KINDS = [
             "a video that may not be read": patched(
                 "os.open", failing(errno.EACCES, is_of("/videos/a.mp4"))
             ),
-            "an ffmpeg that crashes on one video": with_ffmpeg(
-                "ls -l /proc/$$/fd | grep -q videos/a.mp4 && kill -SEGV $$; "
-                'exec "$(type -P -a ffmpeg | sed -n 2p)" "$@"'
+            "an ffmpeg that crashes on one video": on_one_video("kill -SEGV $$"),
+            "an ffmpeg that is killed for its memory on one video": on_one_video("kill -KILL $$"),
+            "an ffmpeg that hangs on one video": on_one_video("exec sleep 60"),
+            "an ffmpeg that hangs after some pictures of one video": on_one_video(
+                "head -c 40000 /dev/zero; exec sleep 60"
+            ),
+            "an ffmpeg that floods its log on one video": on_one_video(
+                "exec yes '[error] broken' >&2"
             ),
         }.items()
     ),

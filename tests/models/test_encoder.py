@@ -115,3 +115,13 @@ def test_an_impossible_config_is_refused(changes, message):
     fields = {"width": 48, "depth": 2, "num_heads": 2, "crop_px": 32, "patch_size": 8}
     with pytest.raises(ConfigError, match=message):
         EncoderConfig(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("positions", ["rope", "sincos", "sincos3d"])
+def test_features_of_visible_tokens_do_not_need_the_others_embedded(positions):
+    torch.manual_seed(0)
+    encoder = Encoder(
+        EncoderConfig(width=48, depth=2, num_heads=2, num_frames=4, crop_px=64, positions=positions)
+    )
+    clips, index = torch.randn(2, 3, 4, 64, 64), torch.tensor([[3, 0, 31, 7], [30, 2, 8, 9]])
+    torch.testing.assert_close(encoder(clips, index), encoder.encode(encoder.embed(clips), index))

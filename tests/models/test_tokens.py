@@ -18,3 +18,20 @@ def test_tokens_are_taken_by_id_in_each_row():
     index = torch.tensor([[4, 0], [1, 1]])
     taken = take_tokens(tokens, index)
     assert torch.equal(taken, torch.stack([tokens[0, [4, 0]], tokens[1, [1, 1]]]))
+
+
+def test_gradients_of_taken_tokens_return_to_their_places_and_add_up():
+    torch.manual_seed(0)
+    tokens = torch.randn(2, 6, 3, requires_grad=True)
+    index = torch.tensor([[4, 0], [1, 1]])
+    take_tokens(tokens, index).sum().backward()
+    expected = torch.zeros(2, 6, 3)
+    expected[0, [4, 0]], expected[1, 1] = 1.0, 2.0
+    assert torch.equal(tokens.grad, expected)
+
+
+def test_tubelets_embedded_by_id_are_those_of_the_whole_clip():
+    torch.manual_seed(0)
+    embedding = TubeletEmbedding(width=10, tubelet_size=2, patch_size=4)
+    clip, index = torch.randn(2, 3, 6, 8, 12), torch.tensor([[17, 0, 5], [2, 3, 9]])
+    torch.testing.assert_close(embedding(clip, index), take_tokens(embedding(clip), index))

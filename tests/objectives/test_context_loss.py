@@ -5,12 +5,10 @@ import torch
 
 from surgrec.errors import ConfigError
 from surgrec.masks import TubeletGrid
-from surgrec.models.tokens import token_coordinates
 from surgrec.objectives._context_loss import (
     ContextLossConfig,
     context_weight,
     nearness,
-    squared_distances,
 )
 
 GRID = TubeletGrid(4, 5, 6)
@@ -28,18 +26,6 @@ def test_nearness_is_the_inverse_root_of_the_nearest_distance():
     assert nearness(grid, context, target)[0, 2].item() == pytest.approx(
         1 / math.sqrt(math.sqrt(3))
     )
-
-
-def test_distances_are_those_of_all_pairs():
-    torch.manual_seed(0)
-    is_target = torch.rand(8, GRID.num_tokens) < torch.linspace(0.01, 0.7, 8)[:, None]
-    is_target[:, 0] = True
-    actual = squared_distances(is_target.unflatten(1, (4, 5, 6))).flatten(1)
-    coordinates = token_coordinates(GRID).float()
-    for row, targets in zip(actual, is_target, strict=True):
-        torch.testing.assert_close(
-            row, torch.cdist(coordinates, coordinates[targets]).square().amin(dim=1)
-        )
 
 
 def test_distances_are_to_targets_of_the_same_clip():

@@ -383,11 +383,41 @@ def test_the_diagnostics_count_tokens_and_score_predictors_that_see_no_clip():
         expected = sum(getattr(mask, index).shape[1] for mask in kept) / len(kept)
         assert found[name] == pytest.approx(expected)
 
-    normalized = F.layer_norm(targets, targets.shape[-1:]).flatten(0, 1)
-    assert found["zero_baseline_loss"] == pytest.approx(normalized.abs().mean().item(), rel=1e-5)
-    errors = (normalized - normalized.mean(dim=0)).abs()
-    assert found["mean_baseline_loss"] == pytest.approx(errors.mean().item(), rel=1e-5)
+    # The loss itself, of hidden tubelets under every mask, of predictors without a network.
+    normalized = F.layer_norm(targets, targets.shape[-1:])
+    coordinates = token_coordinates(ENCODER.grid).float()
+    losses = {"zero": [], "mean": [], "copy": []}
+    for group in masks:
+        for mask in group.masks:
+            for clip, context, target in zip(
+                normalized[group.rows], mask.context_index, mask.target_index, strict=True
+            ):
+                near = context[torch.cdist(coordinates[target], coordinates[context]).argmin(dim=1)]
+                mean = normalized.mean(dim=(0, 1))
+                for name, guess in (("zero", 0.0), ("mean", mean), ("copy", clip[near])):
+                    losses[name].append((clip[target] - guess).abs().mean().item())
+    assert found["zero_baseline_loss"] == pytest.approx(np.mean(losses["zero"]), rel=1e-5)
+    assert found["mean_baseline_loss"] == pytest.approx(np.mean(losses["mean"]), rel=1e-5)
+    # Of several tubelets at the same distance, another one may have been copied.
+    assert found["copy_baseline_loss"] == pytest.approx(np.mean(losses["copy"]), rel=0.05)
 
-    # Predicting the mean is perfect if all targets are equal.
+    # Predicting the mean or a copy is perfect if all targets are equal.
     equal = objective.diagnostics(targets[:1, :1].expand_as(targets), masks)
     assert equal["mean_baseline_loss"] == pytest.approx(0.0, abs=1e-5)
+    assert equal["copy_baseline_loss"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_baselines_of_a_context_loss_count_visible_tubelets_too():
+    context = ContextLossConfig(weight=0.5, warmup_start=0, warmup_end=10, by_distance=False)
+    predictor = replace(CONFIG.predictor, context_head=True)
+    config = replace(CONFIG, predictor=predictor, context=context)
+    objective = JepaObjective(Encoder(ENCODER), config)
+    masks = masks_at(np.arange(6))
+    targets = target_features(objective.encoder, clips_at(np.arange(6)))
+
+    alone, half, full = (objective.diagnostics(targets, masks, step) for step in (0, 5, 10))
+    zero = [each["zero_baseline_loss"] for each in (alone, half, full)]
+    assert zero[1] - zero[0] == pytest.approx(zero[2] - zero[1], rel=1e-4)
+    assert zero[2] == pytest.approx(1.5 * zero[0], rel=0.05), "visible tubelets weigh half"
+    # A copy of the nearest visible tubelet has no error at a visible tubelet.
+    assert full["copy_baseline_loss"] == pytest.approx(alone["copy_baseline_loss"], rel=1e-6)

@@ -73,6 +73,16 @@ def test_flat_tubelets_have_targets_near_zero_and_a_low_baseline():
     )
 
 
+def test_copying_the_nearest_tubelet_is_perfect_only_if_tubelets_are_alike():
+    objective, masks = objective_with_random_weights(), masks_at(np.arange(10))
+    noise = clips_at(np.arange(10))
+    alike = noise[:, :, :2, :8, :8].repeat(1, 1, 2, 4, 4)
+    for clips, expected in ((alike, 0.0), (noise, 2 * 127 / 128)):
+        found = objective.diagnostics(objective(clips, masks), clips, masks)
+        assert found["copy_baseline_loss"] == pytest.approx(expected, abs=0.02)
+        assert found["mean_baseline_loss"] == pytest.approx(127 / 128, rel=1e-3)
+
+
 def test_the_loss_is_the_mean_over_hidden_tubelets_alone():
     objective, masks = objective_with_random_weights(), masks_at(np.arange(3))
     clips = clips_at(np.arange(3))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from surgrec.planning import StepMemory, step_memory
+from surgrec.planning import StepMemory, _run_plan, step_memory
 from tests.support.documents import parse_config
 from tests.support.processes import load_recipe
 from tests.support.tool import refusal, surgrec_here
@@ -72,19 +72,37 @@ def test_a_plan_that_cannot_be_made_is_refused_in_one_sentence() -> None:
     tiny = ("plan", "--config", "mae_tiny")
     assert "unknown; give one of h200-141, h100-80" in refusal(surgrec_here(*tiny, "--gpu", "h100"))
     assert "give --gpus 4, or another --global_batch" in refusal(surgrec_here(*tiny, "--gpus", 6))
-    assert "give --precision no" in refusal(
+    assert "give --precision fp16 or no" in refusal(
         surgrec_here(*tiny, "--precision", "bf16", "--gpu", "v100-32")
     )
     assert "--config is required" in refusal(surgrec_here("plan", "--gpus", 1))
     wide = ("--encoder", "{width: 32768, depth: 2, num_heads: 64}")
-    assert "give more --gpus" in refusal(surgrec_here(*tiny, *wide, "--gpu", "h200-141"))
+    largest = (*tiny, *wide, "--gpu", "h200-141", "--gpus")
+    assert "give more --gpus" in refusal(surgrec_here(*largest, 1))
+    assert "at its start, before its weights are divided" in refusal(surgrec_here(*largest, 8))
 
 
 @pytest.mark.slow
 def test_memory_of_vit_l_is_that_counted_before(config: Parse) -> None:
     memory = step_memory(config("jepa_vitl16"), "none", 24)
-    # 28 GiB with norms in bf16 and masks of mean size; these norms are float32, as on GPUs.
-    assert 28 < 24 * memory.kept_per_clip / GIB < 36
+    # 28 GiB with norms in bf16 and masks of mean size. These norms are float32, as on GPUs, and
+    # the masks are those of the heaviest group of 10^8.
+    assert 28 < 24 * memory.kept_per_clip / GIB < 42
+
+
+@pytest.mark.parametrize(
+    ("samples", "largest", "parts"),
+    [(384, 39, 16), (384, 50, 8), (384, 23, 32), (384, 400, 1), (100, 30, 4), (48, 5, 12)],
+)
+def test_parts_keep_mask_groups_whole_or_divide_one(
+    config: Parse, samples: int, largest: int, parts: int
+) -> None:
+    run = config("jepa_vitl16")
+    assert _run_plan._parts(run, samples, largest) == parts
+    if samples % run.objective.mask_group == 0:
+        size = samples // parts
+        assert size % 24 == 0 or 24 % size == 0
+    assert _run_plan._parts(config("mae_vitb16"), samples, largest) == -(-samples // largest)
 
 
 def test_sharding_is_recommended_only_if_nothing_else_fits() -> None:
@@ -99,6 +117,11 @@ def test_sharding_is_recommended_only_if_nothing_else_fits() -> None:
     assert static["parameters"] == pytest.approx(plan["checkpoint"] / 3 / 16, rel=1e-6)
     assert static["moments"] == pytest.approx(2 * static["parameters"], rel=1e-6)
     assert static["gathered"] > 4 * 12 * 4096**2 * 4, "a block, the next one, and its gradients"
+    assert static["start"] > plan["checkpoint"] / 3, "whole weights, before they are divided"
+    assert static["start"] < plan["usable"]
+    assert plan["host_save"] == plan["checkpoint"], "the main process gathers whole tensors"
+    assert plan["host_start"] == plan["checkpoint"] / 3
 
     narrow = json.loads(surgrec_here(*words).stdout)
     assert (narrow["sharding"], narrow["static"]["gathered"]) == ("none", 0)
+    assert narrow["static"]["start"] == 0, "less than a step"

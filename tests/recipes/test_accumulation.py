@@ -1,11 +1,15 @@
 """Parts of a batch and recomputed activations give the run of whole batches."""
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, TrainingError
 from surgrec.runs import read_rows
+from surgrec.training import Run
 from tests.support.in_process import train
 
 OPTIONS = [
@@ -55,3 +59,16 @@ def test_more_parts_than_samples_are_refused(tiny_corpus: Path, tmp_path: Path) 
         ConfigError, match="accumulation is 9, but a process has 8 samples per step"
     ):
         train("mae", tiny_corpus, tmp_path / "run", *OPTIONS, "--accumulation", 9)
+
+
+def test_a_recipe_that_leaves_a_part_to_the_next_step_is_refused(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Run.parts
+
+    def first_parts(*inputs: Any) -> Iterator[Any]:
+        return islice(parts(*inputs), 2)
+
+    monkeypatch.setattr(Run, "parts", first_parts)
+    with pytest.raises(TrainingError, match="has taken 2 of 3 parts of step 0; let it iterate"):
+        train("mae", tiny_corpus, tmp_path / "run", *OPTIONS, "--accumulation", 3)

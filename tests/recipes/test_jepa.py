@@ -229,6 +229,7 @@ def test_one_process_launched_for_two_is_refused(tiny_corpus: Path, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_infinite_loss_ends_with_one_sentence(tiny_corpus: Path, tmp_path: Path) -> None:
     wild = ["--optimizer.lr", "{value: 1000.0}", "--loader.num_workers", 0]
     wild += ["--log.max_skipped_steps", 0]

@@ -9,7 +9,7 @@ from tests.support.killed_runs import DisturbedRun
 from tests.support.processes import finish
 from tests.support.small_disk import small_disk
 
-STEPS = 24
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,8 @@ def test_a_run_killed_again_and_again_equals_an_undisturbed_one(
     tiny_corpus: Path, tmp_path: Path, undisturbed: DisturbedRun
 ) -> None:
     run = DisturbedRun(tiny_corpus, tmp_path / "run", steps=STEPS)
-    faults = ("kill in a save", "kill of one rank", "kill of the launcher")
+    faults = ("kill in a save", "kill of one rank", "kill of a loader worker")
+    faults = (*faults, "kill of the launcher")
     for index, fault in enumerate(faults):
         ending = run.disturb(fault, 5 * index + 2)
         assert not ending.problem, ending

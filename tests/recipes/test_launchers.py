@@ -1,5 +1,6 @@
 """Real launchers: what they were asked for is what runs, and their end stops a run that saves."""
 
+import shutil
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from surgrec.runs import RunFiles, read_rows
+from tests.support.evaluations import write_labels
 from tests.support.processes import finish, free_port, kill_all, recipe, start, until
 
 BIN = Path(sys.executable).parent
@@ -47,6 +49,19 @@ time.sleep(1)
 (folder / f"saved-{time.time_ns()}").touch()
 """
 """A program that needs a second to save after SIGTERM."""
+LOADS = """
+import os, pathlib, sys, time
+
+from surgrec.training._launcher import end_with_launcher
+
+launcher = os.getppid()
+(pathlib.Path(sys.argv[1]) / "imported").touch()
+while os.getppid() == launcher:
+    time.sleep(0.05)
+end_with_launcher()
+time.sleep(300)
+"""
+"""A program whose launcher ends before the program asks the kernel to tell it."""
 ENDLESS = ["--steps", 100_000, "--save_every", 100_000, "--log.every", 2, "--global_batch", 4]
 
 
@@ -76,6 +91,38 @@ def test_sigterm_to_the_launcher_saves_and_ends_without_a_traceback(
 
 
 @pytest.mark.slow
+def test_sigterm_to_accelerate_launch_while_the_run_loads_stops_it_after_the_first_step(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    process = start(launched(LAUNCHERS["accelerate"], tiny_corpus, files.run_dir, *ENDLESS))
+    until(process, (files.run_dir / "lock").exists)
+    (rank,) = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs([rank], timeout=120)
+    if alive:
+        rank.kill()
+    _, errors = process.communicate(timeout=60)
+    assert not alive
+    assert files.checkpoint_steps() == [1]
+    assert "stopped as requested, with a checkpoint after 1 of" in errors
+
+
+@pytest.mark.slow
+def test_a_launcher_that_ends_while_its_program_loads_ends_the_program(tmp_path: Path) -> None:
+    (tmp_path / "loads.py").write_text(LOADS, encoding="utf-8")
+    process = start([*LAUNCHERS["accelerate"], str(tmp_path / "loads.py"), str(tmp_path)])
+    until(process, (tmp_path / "imported").exists)
+    (program,) = psutil.Process(process.pid).children()
+    process.terminate()
+    _, alive = psutil.wait_procs([program], timeout=60)
+    if alive:
+        program.kill()
+    process.communicate(timeout=60)
+    assert not alive
+
+
+@pytest.mark.slow
 def test_sigterm_to_one_rank_saves_the_same_step_of_all_without_a_sync(
     tiny_corpus: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +138,43 @@ def test_sigterm_to_one_rank_saves_the_same_step_of_all_without_a_sync(
     done = len(read_rows(files.metrics))
     assert files.checkpoint_steps() == [done]
     assert f"stopped as requested, with a checkpoint after {done} of 100000 steps" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_rank_in_the_start_stops_all_after_the_first_step(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    process = start(launched(LAUNCHERS["torchrun"], tiny_corpus, files.run_dir, *ENDLESS))
+    until(process, (files.run_dir / "lock").exists)
+    _, last = psutil.Process(process.pid).children()
+    last.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert files.checkpoint_steps() == [1]
+    assert "stopped as requested, with a checkpoint after 1 of" in errors
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_rank_ends_a_long_first_probe_on_all(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "run")
+    corpus = Path(shutil.copytree(tiny_corpus, tmp_path / "corpus"))
+    write_labels(corpus)
+    split = tmp_path / "split.yaml"
+    split.write_text("name: s\ntrain: {sources: [alpha, gamma]}\ntest: {sources: [beta]}\n")
+    probe = ["--probe.corpus", corpus, "--probe.split", split, "--probe.clips", 1_000_000]
+    process = start(launched(LAUNCHERS["torchrun"], corpus, files.run_dir, *ENDLESS, *probe))
+    until(process, files.starts.exists)
+    time.sleep(3)  # the probe takes far longer
+    _, last = psutil.Process(process.pid).children()
+    last.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert files.checkpoint_steps() == [1]
+    assert not read_rows(files.probe)
     assert "Traceback" not in errors
 
 
@@ -142,12 +226,13 @@ def test_plain_torchrun_ends_with_1_after_a_save_that_a_resume_continues_exactly
             "accelerate: stopped by SIGTERM, after all ranks had ended",
             marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             ["accelerate.commands.launch", "--config_file", "two.yaml"],
             2,
             1,
             "torch.distributed.elastic.multiprocessing.api.SignalException: Process {pid} got "
             "signal: 15",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -220,10 +305,8 @@ def test_an_error_of_the_main_process_ends_all_ranks_with_its_sentence(
     (tmp_path / "run").mkdir()
     (tmp_path / "run/starts.jsonl").mkdir()  # only the main process writes this file
     command = launched(LAUNCHERS["torchrun"], tiny_corpus, tmp_path / "run", "--log.every", 1)
-    before = time.monotonic()
     status, errors = finish(command)
     assert status == 1
-    assert time.monotonic() - before < 100
     assert errors.count("jepa: error: ") == 2, errors
     assert errors.splitlines()[-1].startswith("torchrun: rank")
     assert "Traceback" not in errors
@@ -275,9 +358,7 @@ def test_a_killed_machine_ends_the_run_on_the_other_in_one_sentence(
     until(machines[1 - killed], lambda: len(read_rows(files.metrics)) >= 2)
     kill_all(machines.pop(killed))
     (other,) = machines
-    before = time.monotonic()
     _, errors = other.communicate(timeout=120)
-    assert time.monotonic() - before < 60
     assert other.returncode == 1
     assert "Traceback" not in errors
     told = [line for line in errors.splitlines() if line.startswith("jepa: error: ")]

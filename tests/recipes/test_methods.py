@@ -1,4 +1,4 @@
-"""Short runs, started as a user starts them, of V-JEPA 1, V-JEPA 2.1 and VideoMAE v2."""
+"""Short runs of V-JEPA 1, V-JEPA 2.1 and VideoMAE v2, with all options of each."""
 
 from pathlib import Path
 
@@ -6,20 +6,9 @@ import pytest
 
 from surgrec.models import encoder_provenance
 from surgrec.runs import read_rows
-from tests.support.processes import finish, recipe
+from tests.support.in_process import train
 
-FAST = [
-    "--steps",
-    4,
-    "--log.every",
-    2,
-    "--log.samples",
-    "true",
-    "--global_batch",
-    4,
-    "--loader.num_workers",
-    0,
-]
+FAST = ["--steps", 4, "--log.every", 1, "--log.samples", "true"]
 VJEPA_1 = [
     *("--encoder.positions", "sincos3d"),
     *(
@@ -62,7 +51,7 @@ VIDEOMAE_2 = [
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        pytest.param("jepa", VJEPA_1, id="1", marks=pytest.mark.slow),
+        pytest.param("jepa", VJEPA_1, id="1"),
         pytest.param("jepa", VJEPA_21, id="21"),
         pytest.param("mae", VIDEOMAE_2, id="mae2"),
     ],
@@ -70,8 +59,7 @@ VIDEOMAE_2 = [
 def test_a_run_with_all_options_of_a_method_counts_samples(
     tiny_corpus: Path, tmp_path: Path, name: str, options: list[object]
 ) -> None:
-    status, errors = finish(recipe(name, 1, tiny_corpus, tmp_path / "run", *FAST, *options))
-    assert status == 0, errors
+    train(name, tiny_corpus, tmp_path / "run", *FAST, *options)
     rows, samples = (
         read_rows(tmp_path / "run/metrics.jsonl"),
         read_rows(tmp_path / "run/samples.jsonl"),
@@ -85,4 +73,6 @@ def test_a_run_with_all_options_of_a_method_counts_samples(
         assert row["loss"] == pytest.approx(sum(losses) / 4)
         assert len(set(losses)) == 4
     assert {"token_std", "rankme", "between_clip_variance"} <= rows[-1].keys()
+    for name in ("token_std", "copy_baseline_loss", "context_tokens"):
+        assert [name in row for row in rows] == [False, False, False, True], name
     assert sum(encoder_provenance(tmp_path / "run/encoder.safetensors")["consumed"].values()) == 16

@@ -11,9 +11,13 @@ from hatchling.builders.wheel import WheelBuilder
 from tests.support.processes import ROOT
 
 METHODS = ["jepa", "mae"]
+SUPERVISED = ["probe", "finetune"]
 
 
-@pytest.mark.parametrize(("name", "limit"), [("jepa", 120), ("mae", 120), ("demo", 200)])
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("jepa", 120), ("mae", 120), ("probe", 120), ("finetune", 120), ("demo", 200)],
+)
 def test_a_recipe_is_short(name: str, limit: int) -> None:
     lines = (ROOT / f"recipes/{name}.py").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= limit, "config and docstring included"
@@ -34,7 +38,7 @@ def test_a_recipe_shows_its_loop_its_loss_and_its_update(name: str) -> None:
     assert [call for call in calls if call in update] == update
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *SUPERVISED])
 def test_a_recipe_starts_as_a_module_of_the_package(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +65,7 @@ def test_the_package_contains_the_recipes() -> None:
 def test_a_wheel_contains_the_recipes_and_their_configs() -> None:
     builder = WheelBuilder(str(ROOT))
     names = {file.distribution_path for file in builder.recurse_included_files()}
-    assert {f"surgrec/recipes/{name}.py" for name in METHODS} <= names
+    assert {f"surgrec/recipes/{name}.py" for name in (*METHODS, *SUPERVISED)} <= names
     configs = {
         f"surgrec/{path.relative_to(ROOT)}" for path in ROOT.glob("recipes/configs/**/*.yaml")
     }

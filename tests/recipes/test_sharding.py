@@ -24,8 +24,9 @@ def folder(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = str(ROOT / "tests/support/sharded_program.py")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     words = [sys.executable, program, str(tiny_corpus), str(folder)]
-    ended = subprocess.run(words, env=environment, timeout=500, capture_output=True, text=True)
+    ended = subprocess.run(words, env=environment, timeout=1200, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-6000:]
+    assert "view tensor" not in ended.stderr, "FSDP2 warns of outputs that are views"
     return folder
 
 
@@ -60,16 +61,17 @@ def test_a_sharded_run_goes_on_bit_for_bit(folder: Path) -> None:
         assert (folder / "jepa-cut" / path).read_bytes() == expected
 
 
-def test_probe_and_drift_of_a_sharded_run_equal_those_of_an_unsharded_one(folder: Path) -> None:
-    """Each rank measures clips of its own, with a whole copy of the encoder."""
-    whole, sharded = folder / "watched-none", folder / "watched-full"
-    probes, drifts = (column(whole / name, key) for name, key in MEASURED)
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_probe_and_drift_of_two_ranks_equal_those_of_one(folder: Path, sharding: str) -> None:
+    """Each rank measures clips of its own; with sharding, with a whole copy of the encoder."""
+    alone, shared = folder / "watched-alone", folder / f"watched-{sharding}"
+    probes, drifts = (column(alone / name, key) for name, key in MEASURED)
     assert len(probes) == 3
     assert 1 > drifts[0] > drifts[1] > 0, "the weights move"
-    assert column(sharded / "probe.jsonl", "score") == pytest.approx(probes, abs=1e-6)
-    assert column(sharded / "drift.jsonl", "cosine") == pytest.approx(drifts, rel=1e-5)
+    assert column(shared / "probe.jsonl", "score") == pytest.approx(probes, abs=1e-6)
+    assert column(shared / "drift.jsonl", "cosine") == pytest.approx(drifts, rel=1e-5)
 
-    best = [run_dir / "encoder_best.safetensors" for run_dir in (whole, sharded)]
+    best = [run_dir / "encoder_best.safetensors" for run_dir in (alone, shared)]
     records = [encoder_provenance(path) for path in best]
     assert records[0]["step"] == records[1]["step"]
     assert records[0]["probe"]["score"] == pytest.approx(records[1]["probe"]["score"], abs=1e-6)

@@ -3,19 +3,16 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from surgrec.errors import ConfigError
 from surgrec.report import write_report
+from tests.support.browser import CHROMIUM, open_in_browser
 from tests.support.logged_runs import make_evaluation, make_run
 from tests.support.needs import missing
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 DIAGNOSTICS = {"token_std": 0.9, "rankme": 12.0}
 
 
@@ -120,46 +117,3 @@ def test_a_browser_opens_the_page_without_a_request_or_a_message(
     assert requests == ["http://192.0.2.1/a.png"], "a request would be noticed"
     assert "a message" in messages, "a message would be noticed"
     assert open_in_browser(page, tmp_path / "quiet") == ([], "")
-
-
-def open_in_browser(page: Path, folder: Path) -> tuple[list[str], str]:
-    """Return the requests of a page and the messages on its console. Nothing leaves the machine."""
-    folder.mkdir()
-    log = folder / "net.json"
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *(
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-sync",
-            ),
-            *(
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-            ),
-            *(
-                f"--user-data-dir={folder / 'profile'}",
-                "--enable-logging=stderr",
-                f"--log-net-log={log}",
-            ),
-            *(f"--screenshot={folder / 'page.png'}", page.as_uri()),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (folder / "page.png").stat().st_size > 0, "the page was drawn"
-    content = json.loads(log.read_text(encoding="utf-8"))
-    start = content["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
-    started = [event.get("params", {}) for event in content["events"] if event["type"] == start]
-    # The browser also requests its own updates, without an origin.
-    requests = [
-        each["url"] for each in started if "url" in each and each["initiator"] != "not an origin"
-    ]
-    return requests, "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from surgrec.runs.alarms import KEPT_ROWS, find_alarms, kept_rows
+from surgrec.runs.alarms import KEPT_ROWS, REARM_STEPS, Alarm, GivenAlarms, find_alarms, kept_rows
 
 
 def row(step: int, **values: Any) -> dict[str, Any]:
@@ -97,14 +97,67 @@ def test_a_wait_for_data_and_the_rank_behind_it_are_told() -> None:
     assert kinds(alike) == ["loader"]
 
 
+def alarms_of(rows: list[dict[str, Any]], first_step: int = 0) -> list[tuple[str, int | None]]:
+    """Kind and rank of the alarms that a start gives which syncs every 10 steps."""
+    given, found = GivenAlarms(), []
+    for done in range(first_step + 10, len(rows) + 1, 10):
+        alarms = find_alarms(kept_rows(rows[:done]), first_step=first_step)
+        found += [(alarm.kind, alarm.rank) for alarm in given.new(alarms, done)]
+    return found
+
+
+def test_an_alarm_is_given_again_after_its_sign_was_absent() -> None:
+    slow, steps = {"data_wait_s": 0.3, "data_wait_median_s": 0.29}, 2 * REARM_STEPS
+    always = [row(step, **slow) for step in range(steps)]
+    assert alarms_of(always) == [("loader", None)]
+
+    healthy = [row(step) for step in range(steps)]
+    assert alarms_of(always[:300] + healthy[300:1600] + always[1600:]) == 2 * [("loader", None)]
+    assert alarms_of(always[:300] + healthy[300:600] + always[600:]) == [("loader", None)]
+
+
+def test_a_slow_rank_does_not_hide_another_one() -> None:
+    slow = {"data_wait_s": 0.19, "data_wait_median_s": 0.02}
+    rows = [row(step, **slow, data_wait_rank=3 if step < 300 else 17) for step in range(600)]
+    assert alarms_of(rows) == [("rank", 3), ("rank", 17)]
+    (alarm,) = find_alarms(rows)
+    assert alarm.row["rank"] == 17
+    assert "rank" not in Alarm(step=1, kind="loader", text="").row
+
+
+def test_a_resumed_start_gives_alarms_of_its_own_steps_only() -> None:
+    """The remedy of spikes is to resume, so their steps stay in the log."""
+    rows = [row(step) for step in range(900)]
+    for step in (350, 370, 390):
+        rows[step]["gradient_norm"] = 40.0
+    assert alarms_of(rows[:400]) == [("spikes", None)]
+    assert alarms_of(rows, first_step=400) == [], "the steps before it"
+    for step in (750, 770, 790):
+        rows[step]["gradient_norm"] = 40.0
+    assert alarms_of(rows, first_step=400) == [("spikes", None)]
+
+
 def test_a_falling_probe_is_told_with_the_best_step() -> None:
-    drift = [drifted(3000, 0.7)]
-    (alarm,) = find_alarms([], drift, scored(0.336, 0.34, 0.24, 0.209))
-    assert (alarm.kind, alarm.step) == ("probe", 3000)
-    assert "fell from 0.340 at step 1000 to 0.240" in alarm.text
+    alarms = find_alarms([], [drifted(3000, 0.7)], scored(0.336, 0.34, 0.24, 0.209))
+    assert [(alarm.kind, alarm.step) for alarm in alarms] == [("probe", 3000), ("drift", 3000)]
+    assert "fell from 0.340 at step 1000 to 0.240" in alarms[0].text
+    assert "cosine 0.70" in alarms[0].text
+    assert "encoder_best.safetensors" in alarms[0].text
+
+
+def test_a_drift_with_a_probe_is_told_with_its_scores() -> None:
+    (alarm,) = find_alarms([], [drifted(3000, 0.7)], scored(0.34, 0.33, 0.35))
+    assert alarm.kind == "drift"
     assert "cosine 0.70" in alarm.text
-    assert "encoder_best.safetensors" in alarm.text
-    assert kinds([], drift, scored(0.34, 0.33, 0.35)) == []
+    assert "the probe went from 0.340 at step 0 to 0.350 at step 2000" in alarm.text
+    assert kinds([], [drifted(3000, 0.95)], scored(0.34, 0.33, 0.35)) == []
+
+
+def test_a_drift_with_a_single_probe_asks_for_the_next_one() -> None:
+    """A resume that adds a probe has no score of the start."""
+    (alarm,) = find_alarms([], [drifted(3000, 0.7)], scored(0.34, 0.33, 0.35)[2:])
+    assert alarm.kind == "drift"
+    assert "a single probe, 0.350 at step 2000, does not tell" in alarm.text
 
 
 def test_a_drift_without_a_probe_asks_for_one() -> None:

@@ -49,6 +49,16 @@ def test_a_row_joins_the_ranks_and_counts_by_source() -> None:
     ]
 
 
+def test_the_tail_of_the_waits_is_told_for_each_rank() -> None:
+    reports = [a_report(["a1"], ["a"], [1.0], 1.0), a_report(["a2"], ["a"], [1.0], 1.0)]
+    assert "data_wait_p99_s" not in step_row(reports, peak_flops=None)
+
+    steady, rare = [0.1] * 300, [0.1] * 296 + [5.0, 6.0, 7.0, 8.0]
+    row = step_row(reports, peak_flops=None, newest_waits=[steady, rare])
+    assert row["data_wait_p99_by_rank_s"] == [0.1, 5.0], "3 of 300 waits are longer"
+    assert row["data_wait_p99_s"] == 5.0
+
+
 def test_the_digest_of_a_step_is_of_its_keys_in_slot_order() -> None:
     one = step_row([a_report(["a1", "a2"], ["a", "a"], [1.0, 1.0], 1.0)], peak_flops=None)
     two = step_row(

@@ -22,6 +22,7 @@ from surgrec.scores import (
     count_predictions,
     expected_counts,
 )
+from surgrec.scores.classification import NO_CLASS
 from tests.support.made_up import CLASSES, made_up, once
 
 
@@ -123,3 +124,16 @@ def test_the_table_of_classes_equals_scikit_learn(seed: int) -> None:
         confusion_matrix(truth.label, predicted, CLASSES)
         == sklearn_confusion(truth.label, predicted, labels=range(CLASSES))
     ).all()
+
+
+def test_a_prediction_of_no_class_is_wrong_and_of_no_other_class() -> None:
+    label = np.array([0, 0, 1, 1])
+    truth = GroundTruth(case=np.array([0, 0, 0, 1]), label=label, num_cases=2, num_classes=2)
+    counts = count_predictions(truth, np.array([0, NO_CLASS, 1, NO_CLASS]))
+    assert counts.predicted.sum(0).tolist() == [1, 1]
+    assert counts.labeled.sum(0).tolist() == [2, 2]
+    scores = counts.scores(np.ones((1, 2)))
+    assert scores["accuracy"] == 0.5
+    assert scores["macro_f1"] == pytest.approx(2 / 3)
+    matrix = confusion_matrix(label, np.array([0, NO_CLASS, 0, 1]), 2)
+    assert matrix.tolist() == [[1, 0], [1, 1]]

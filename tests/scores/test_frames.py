@@ -6,7 +6,8 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score, precision_s
 
 from surgrec.errors import ConfigError
 from surgrec.scores import case_weights, swap_test
-from surgrec.scores.frames import FrameTable, PhaseVideo, score_frames
+from surgrec.scores.frames import FrameTable, PhaseVideo, score_frames, score_windows
+from surgrec.scores.kinds import METRICS_OF
 from surgrec.scores.relaxed import CHOLEC80, RelaxedRule, relaxed_correct
 from surgrec.scores.segments import edit_score, segment_counts
 from surgrec.scores.series import Series
@@ -161,13 +162,25 @@ def test_the_published_code_credits_the_first_frames_and_passes_one() -> None:
 
 
 def test_precision_of_the_published_code_passes_one_and_is_cut() -> None:
-    # Late: 8 s of phase 1 still show phase 0. They count for phase 1, which is predicted for 2 s.
-    label, guess = [0] * 10 + [1] * 10, [0] * 18 + [1] * 2
-    found = values(table([(label, guess)], phases=2, relaxed=RelaxedRule()))
-    assert found["relaxed_published_precision"] == pytest.approx(1.0)
-    assert found["relaxed_precision"] == pytest.approx(1.0)
-    assert found["relaxed_published_recall"] == 1.0
-    assert found["video_macro_precision"] == pytest.approx((10 / 18 + 1) / 2)
+    # Phase 1 is predicted for 2 s at the start, which is wrong, and for its last 2 s. Before these,
+    # 8 s still show phase 0: they are right, being late.
+    label = np.repeat([0, 1], [30, 10])
+    guess = np.repeat([1, 0, 1], [2, 36, 2])
+    right = relaxed_correct(label, guess, rate_fps=1.0, rule=RelaxedRule(), published=True)
+    of_phase = (label == 1) | (guess == 1)
+    assert (right & of_phase).sum() / (guess == 1).sum() == 10 / 4, "the quotient passes one"
+
+    found = values(table([(label.tolist(), guess.tolist())], phases=2, relaxed=RelaxedRule()))
+    assert found["relaxed_published_precision"] == pytest.approx((36 / 36 + 1.0) / 2)
+    assert found["relaxed_precision"] == pytest.approx((36 / 36 + 2 / 4) / 2)
+    assert found["video_macro_precision"] == pytest.approx((28 / 36 + 2 / 4) / 2)
+
+
+def test_the_spread_over_videos_is_that_of_their_scores() -> None:
+    scored = table([([0, 1], [0, 1]), ([0, 1], [1, 0]), ([0, 1], [0, 0])], phases=2)
+    assert scored.video_spreads()["video_accuracy"] == pytest.approx(np.std([1, 0, 0.5], ddof=1))
+    alone = table([([0, 1], [0, 1])], phases=2)
+    assert np.isnan(alone.video_spreads()["video_accuracy"])
 
 
 def test_no_relaxed_metric_without_the_rule_and_none_replaces_another() -> None:
@@ -195,3 +208,59 @@ def test_videos_of_two_predictions_are_exchanged_whole() -> None:
 def test_a_video_without_labels_is_named() -> None:
     with pytest.raises(ConfigError, match="video 1 has no label"):
         table([([0, 1], [0, 1]), ([], [])])
+
+
+def test_a_second_without_a_predicted_phase_is_wrong_everywhere() -> None:
+    found = values(table([([0, 0, 1, 1], [0, -1, 1, -1])], phases=2))
+    assert found["accuracy"] == found["video_accuracy"] == 0.5
+    assert found["phase_recall"] == 0.5
+    assert found["phase_precision"] == 1.0
+    assert found["macro_f1"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("times_s", "stride_s", "seconds"),
+    [
+        ([3.75], 1.0, 1),
+        ([2.0, 62.0], 1.0, 2),
+        ([2.0, 62.5], 1.0, 2),
+        ([0.0, 5.0, 10.0], 1.0, 3),
+        ([3.75, 4.25, 4.75, 5.25], 0.5, 2),
+        ([0.75, 4.75, 8.75], 4.0, 3),
+    ],
+)
+def test_each_video_with_a_labeled_window_is_scored_at_most_once_per_second(
+    times_s: list[float], stride_s: float, seconds: int
+) -> None:
+    windows = len(times_s)
+    table = score_windows(
+        np.array([*times_s, 0.0, 1.0]),
+        np.array([1] * windows + [0, 0]),
+        np.array([1] * windows + [0, 1]),
+        video=np.array([0] * windows + [1, 1]),
+        names=["sparse", "other"],
+        case=np.array([0] * windows + [1, 1]),
+        num_phases=2,
+        stride_s=stride_s,
+    )
+    assert table.counts.labeled[0].tolist() == [0, seconds]
+    assert table.by_video["video_accuracy"][0] == 1.0
+
+
+def test_two_windows_of_one_time_are_refused_with_the_video() -> None:
+    zeros = np.zeros(2, dtype=np.int64)
+    with pytest.raises(ConfigError, match=r"video twice: .* not ascending"):
+        score_windows(
+            np.array([1.0, 1.0]),
+            zeros,
+            zeros,
+            video=zeros,
+            names=["twice"],
+            case=zeros,
+            num_phases=1,
+            stride_s=1.0,
+        )
+
+
+def test_every_score_of_phases_is_a_metric_of_their_kind() -> None:
+    assert set(values(table([([0, 1, 1], [0, 1, 2])]))) == set(METRICS_OF["phases"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surgrec.scores import case_weights, count_predictions, estimate
-from surgrec.scores.intervals import resample
+from surgrec.scores.intervals import resample, spread
 from tests.support.made_up import made_up, once
 
 
@@ -102,3 +102,8 @@ def test_similar_cases_of_a_center_widen_the_interval() -> None:
         for drawn in (resample([centers], 40), resample([], 40))
     )
     assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+
+
+def test_the_spread_leaves_out_undefined_scores_and_needs_two() -> None:
+    assert spread([0.4, float("nan"), 0.8]) == pytest.approx(np.std([0.4, 0.8], ddof=1))
+    assert np.isnan(spread([0.4, float("nan")]))

@@ -10,10 +10,10 @@ import pytest
 
 from surgrec.errors import MissingError, ShardError
 from surgrec.shards import CorpusFile, Sample, open_corpus, read_corpus_labels, unlisted_files
-from surgrec.shards._index import SourceIndex, samples_to_parquet
+from surgrec.shards._index import SourceIndex
 from surgrec.shards.layout import CORPUS_FILE, INDEX_FILE, SCHEMA_VERSION
 from surgrec.storage import open_store
-from tests.support.samples import make_clips, make_mp4, write_corpus
+from tests.support.samples import make_clips, make_mp4, samples_to_parquet, write_corpus
 
 
 @pytest.fixture

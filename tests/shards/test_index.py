@@ -15,10 +15,9 @@ from surgrec.shards._index import (
     SourceIndex,
     rows_from_parquet,
     rows_to_parquet,
-    samples_to_parquet,
 )
 from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS
-from tests.support.samples import CLIP, make_clips
+from tests.support.samples import CLIP, make_clips, samples_to_parquet
 
 
 def make_samples(count: int) -> list[Sample]:
@@ -82,6 +81,46 @@ def test_an_index_with_further_columns_is_read_as_before() -> None:
     table = table_with().append_column("cluster", pa.array([3, 1, 2, 0]))
     index = SourceIndex(table.select(table.column_names[::-1]), "INDEX")
     assert [index.sample(row) for row in range(4)] == make_samples(4)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [],
+        ["split"],
+        ["few"],
+        ["far"],
+        ["truth"],
+        ["real"],
+        ["split", "few", "real"],
+        ["key", "far"],
+    ],
+)
+def test_a_partition_is_that_of_a_loop_over_rows(columns: list[str]) -> None:
+    count, random = 40, np.random.default_rng(7)
+    table = parquet.read_table(io.BytesIO(samples_to_parquet(make_samples(count))))
+    further = {
+        "few": random.integers(0, 3, count),
+        "far": random.integers(0, 2, count) * (2**62) - 2**61,
+        "truth": random.integers(0, 2, count) > 0,
+        "real": random.integers(0, 3, count) / 4,
+    }
+    for name, values in further.items():
+        table = table.append_column(name, pa.array(values))
+    index = SourceIndex(table, "INDEX")
+    rows = random.permutation(count)[:25].astype(np.int64)
+
+    # The values of a column are numbered as they appear; combinations are sorted by these numbers.
+    numbers: dict[str, dict[str, int]] = {name: {} for name in columns}
+    expected: dict[tuple[int, ...], tuple[dict[str, str], list[int]]] = {}
+    for row in rows.tolist():
+        cells = {name: table.column(name)[row].cast(pa.string()).as_py() for name in columns}
+        place = tuple(
+            numbers[name].setdefault(cell, len(numbers[name])) for name, cell in cells.items()
+        )
+        expected.setdefault(place, (cells, []))[1].append(row)
+    found = [(values, part.tolist()) for values, part in index.partition(rows, columns)]
+    assert found == [expected[place] for place in sorted(expected)]
 
 
 def test_an_index_written_by_another_tool_may_use_wider_types() -> None:

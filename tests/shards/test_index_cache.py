@@ -1,6 +1,7 @@
 import os
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from surgrec.errors import ShardError, StorageError
 from surgrec.shards import Source, _corpus, _index_cache, open_corpus
 from surgrec.shards.layout import INDEX_FILE
+from surgrec.storage.user_cache import user_cache_folder
 from tests.support.samples import make_clips, write_corpus
 
 
@@ -141,6 +143,73 @@ def test_without_a_home_the_cache_is_among_the_temporary_files(
 
     monkeypatch.setattr(Path, "home", no_home)
     assert _index_cache.cache_folder() == expected
+
+
+def mounted_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: dict[Path, str]) -> None:
+    """Let the table of mounts have a file system at each folder."""
+    table = tmp_path / "mounts"
+    lines = [f"device {folder} {kind} rw 0 0\n" for folder, kind in kinds.items()]
+    table.write_text("device / ext4 rw 0 0\n" + "".join(lines))
+    monkeypatch.setattr("surgrec.storage.file_system._MOUNTS", table)
+
+
+def test_indexes_are_not_in_a_home_on_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home, local = tmp_path / "home", tmp_path / "local"
+    local.mkdir()
+    for name in ("SURGREC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr("tempfile.tempdir", str(local))
+
+    mounted_as(monkeypatch, tmp_path, {home: "nfs4"})
+    own = f"of-user-{os.geteuid()}"
+    assert _index_cache.cache_folder() == local / f"surgrec-indexes-{own}"
+    # Small files that are read as a whole may be there, for all machines.
+    assert user_cache_folder("hashes") == home / ".cache/surgrec" / f"hashes-{own}"
+
+    mounted_as(monkeypatch, tmp_path, {home: "xfs"})
+    assert _index_cache.cache_folder() == home / ".cache/surgrec" / f"indexes-{own}"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["nfs", "lustre", "fuse.sshfs"])
+def test_a_chosen_cache_on_the_network_is_used_with_one_warning(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mounted_as(monkeypatch, tmp_path, {tmp_path / "cache": kind})
+    for _ in range(3):
+        assert _index_cache.cache_folder().parent == tmp_path / "cache"
+    (record,) = caplog.records
+    assert f"is on the network ({kind})" in record.getMessage()
+    assert "set SURGREC_CACHE to a folder on a local disk" in record.getMessage()
+
+
+def test_the_cache_is_cleaned_when_an_index_is_added(tmp_path: Path) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(3)})
+    opened(root)
+    (unused,) = cached(tmp_path)
+    folder, now = unused.parent, time.time()
+    made = {
+        ".index-1.arrow.killed": 2 * 24 * 3600,
+        "index-2.arrow.lock": 2 * 24 * 3600,
+        ".index-3.arrow.at-work": 3600,
+        "index-4.arrow": 29 * 24 * 3600,
+        "other": 400 * 24 * 3600,
+    }
+    for name, age_s in made.items():
+        (folder / name).touch()
+        os.utime(folder / name, (now - age_s, now - age_s))
+    os.utime(unused, (now - 31 * 24 * 3600, now - 31 * 24 * 3600))
+
+    opened(write_corpus(tmp_path / "later", {"alpha": make_clips(4)}))
+    left = {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+    assert left & made.keys() == {".index-3.arrow.at-work", "index-4.arrow", "other"}
+    assert not unused.exists()
+    assert not (folder / "index-2.arrow.lock").exists()
+    # Opening an index keeps it.
+    assert len(left - made.keys()) == 1
 
 
 def test_one_process_makes_a_file_while_others_wait(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from surgrec.parquet import read_parquet
 from surgrec.shards import Clip, Sample, Source, SourceEntry, source_digest
-from surgrec.shards._index import SourceIndex, samples_to_parquet
+from surgrec.shards._index import SourceIndex
 from surgrec.storage import open_store
 from surgrec.stream import DrawPlan, Level, Mixture, Stage, Stream, rank_positions
 from surgrec.stream._mixture import level_columns, resolved_stages
 from surgrec.stream._shares import Stratum
-from tests.support.samples import CLIP
+from tests.support.samples import CLIP, samples_to_parquet
 
 # beartype checks a random item of a list, also within strategies; their draws do not depend on it.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")

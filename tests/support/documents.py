@@ -8,11 +8,16 @@ from typing import Any
 from surgrec.training._launch import parse_recipe
 
 
-def documented_commands(text: str) -> list[tuple[str, list[str]]]:
-    """Return recipe and arguments of every command in a text; a backslash continues a command."""
+def documented_commands(text: str, names: str = "jepa|mae") -> list[tuple[str, list[str]]]:
+    """Return recipe and arguments of every command in a text; a backslash continues a command.
+
+    Args:
+        text: A document, or the head of a config.
+        names: Recipes whose commands are wanted, joined by |.
+    """
     plain = re.sub(r"^#", "", text, flags=re.MULTILINE)
     whole = re.sub(r"\\\n\s*", "", plain)
-    commands = re.findall(r"recipes[/.](jepa|mae)(?:\.py)? (--config .*)", whole)
+    commands = re.findall(rf"recipes[/.]({names})(?:\.py)? (--config .*)", whole)
     return [(method, _without_ellipses(words.split())) for method, words in commands]
 
 

@@ -133,42 +133,52 @@ def _signal_launcher(number: signal.Signals) -> Callable[..., None]:
     return lambda process, chance: process.send_signal(number)
 
 
+def _kill_worker(process: subprocess.Popen[str], chance: random.Random) -> None:
+    """Kill a loader worker, which is the only child of its rank."""
+    (worker,) = chance.choice(_ranks(process)).children()
+    worker.kill()
+
+
 FAULTS: dict[str, Callable[[subprocess.Popen[str], random.Random], None]] = {
     "kill of all processes": _kill_all,
     "kill in the start": _kill_all,
     "kill in a save": _kill_all,
     "kill of one rank": _signal_rank(signal.SIGKILL),
     "kill of one rank in a save": _signal_rank(signal.SIGKILL),
+    "kill of a loader worker": _kill_worker,
     "kill of the launcher": _signal_launcher(signal.SIGKILL),
     "SIGTERM to the launcher": _signal_launcher(signal.SIGTERM),
     "SIGTERM to one rank": _signal_rank(signal.SIGTERM),
     "freeze of one rank": _signal_rank(signal.SIGSTOP),
 }
 _HEADS = ("jepa: error: ", "stopped as requested")
-_EXPECTED = {
-    "kill of all processes": (-9, ""),
-    "kill in the start": (-9, ""),
-    "kill in a save": (-9, ""),
-    "kill of one rank": (1, "ended without a message"),
-    "kill of one rank in a save": (1, "ended without a message"),
-    "kill of the launcher": (-9, "stopped as requested"),
-    "SIGTERM to the launcher": (143, "stopped as requested"),
-    "SIGTERM to one rank": (0, "stopped as requested"),
-    "freeze of one rank": (1, "gave no sign of life for 5 minutes"),
+_EXPECTED: dict[str, tuple[int, list[str]]] = {
+    "kill of all processes": (-9, []),
+    "kill in the start": (-9, []),
+    "kill in a save": (-9, []),
+    "kill of one rank": (1, ["ended without a message"]),
+    "kill of one rank in a save": (1, ["ended without a message"]),
+    "kill of a loader worker": (1, ["error: rank", "error: the loader stopped (DataLoader worker"]),
+    "kill of the launcher": (-9, ["stopped as requested"]),
+    "SIGTERM to the launcher": (143, ["stopped as requested"]),
+    "SIGTERM to one rank": (0, ["stopped as requested"]),
+    "freeze of one rank": (1, ["gave no sign of life for 5 minutes"]),
 }
-"""Status of the launcher after each fault, and a part of the one sentence of the ranks."""
+"""Status of the launcher after each fault, and a part of each sentence of the ranks, sorted."""
 
 
 def _problem(fault: str, status: int, errors: str, alive: list[psutil.Process]) -> str:
     """Return what is wrong with an end, or an empty string."""
-    expected, words = _EXPECTED[fault]
-    sentences = [line for line in errors.splitlines() if line.startswith(_HEADS)]
+    expected, parts = _EXPECTED[fault]
+    sentences = sorted(line for line in errors.splitlines() if line.startswith(_HEADS))
     if alive:
         return f"{len(alive)} processes go on"
     if "Traceback" in errors:
         return f"a traceback: {errors[-500:]}"
     if status != expected:
         return f"status {status}: {errors[-500:]}"
-    if len(sentences) != (1 if words else 0) or (words and words not in sentences[0]):
+    if len(sentences) != len(parts) or any(
+        part not in sentence for part, sentence in zip(parts, sentences, strict=True)
+    ):
         return f"{len(sentences)} sentences: {sentences}"
     return ""

@@ -128,9 +128,10 @@ def make_evaluation(sha256: str = "another", **changes: Any) -> dict[str, Any]:
         return about | {"difference": difference, "verdict": verdict} | between
 
     return {
-        "format": 1,
+        "format": 2,
         "encoder": {"sha256": sha256},
         "task": "phase",
+        "kind": "classes",
         "split": {"name": "by-case", "sha256": "ab" * 32, "rule": {"test": {"stored": ["val"]}}},
         "protocol": "a window every second",
         "corpus": {"addresses": ["corpus"], "digests": {"alpha": "cd" * 32}},
@@ -143,6 +144,14 @@ def make_evaluation(sha256: str = "another", **changes: Any) -> dict[str, Any]:
             {"value": "closure", "train": 512, "test": 400},
         ],
         "audit": [{"check": "cases in train and test", "found": 0, "of": 50}],
+        "overrides": [],
+        "classifiers": {
+            "knn": "kNN",
+            "logistic": "logistic regression",
+            "majority": "majority",
+        },
+        "metrics": ["macro_f1", "balanced_accuracy", "accuracy", "case_accuracy"],
+        "primary_metric": "macro_f1",
         "scores": [
             score("trained", "knn", 0.52),
             score("random", "knn", 0.41, seeds=3),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from surgrec.parquet import parquet_of_groups
 from surgrec.shards import (
     Clip,
     CorpusFile,
@@ -14,9 +15,9 @@ from surgrec.shards import (
     SourceEntry,
     shard_name,
 )
-from surgrec.shards._index import samples_to_parquet
+from surgrec.shards._index import index_tables
 from surgrec.shards.layout import INDEX_FILE
-from surgrec.shards.totals import source_totals
+from surgrec.shards.totals import IndexCount
 from surgrec.storage import open_store
 
 CLIP = Clip(
@@ -67,6 +68,11 @@ def write_shard(
         return writer.close(), writer.samples
 
 
+def samples_to_parquet(samples: Sequence[Sample]) -> bytes:
+    """Return the `index.parquet` of a source whose samples are in any order."""
+    return parquet_of_groups(index_tables([samples]))
+
+
 def write_corpus(
     root: Path,
     sources: Mapping[str, Sequence[Clip]],
@@ -77,7 +83,7 @@ def write_corpus(
     """Write a corpus of clips by source, with the bytes that `mp4` returns; return its root."""
     store, entries = open_store(root), {}
     for name, clips in sources.items():
-        shards, samples = [], []
+        shards, samples, count = [], [], IndexCount()
         for part, start in enumerate(range(0, len(clips), clips_per_shard)):
             members = clips[start : start + clips_per_shard]
             shard, added = write_shard(
@@ -85,9 +91,10 @@ def write_corpus(
             )
             shards.append(shard)
             samples += added
-        store.write(f"{name}/{INDEX_FILE}", samples_to_parquet(samples))
+        tables = map(count.add, index_tables([samples]))
+        store.write(f"{name}/{INDEX_FILE}", parquet_of_groups(tables))
         entries[name] = SourceEntry(
-            shards=shards, videos_failed=0, plan="plan", **source_totals(samples, shards)
+            shards=shards, videos_failed=0, plan="plan", **count.totals(shards)
         )
     CorpusFile(settings={"fps": 8.0}, encoder={"ffmpeg": "5.1"}, sources=entries).write(store)
     return root

@@ -27,7 +27,7 @@ QUICK = (
 """Settings for small clips in small shards."""
 
 
-HEAVY_MODULES = ("torch", "torchcodec", "timm", "accelerate", "einops", "cv2", "boto3")
+HEAVY_MODULES = ("torch", "torchcodec", "timm", "accelerate", "einops", "cv2", "boto3", "ray")
 """Modules that slow the start of a command down."""
 
 

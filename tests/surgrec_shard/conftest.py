@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
-import surgrec_shard.build
+import surgrec_shard.video_tasks
 from surgrec_shard.encode import EncodedVideo, spool_video
 
 from surgrec.manifest import Video
@@ -114,7 +114,7 @@ def one_encoding(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     Return the paths of the videos that were encoded.
     """
-    encode_video = surgrec_shard.build.encode_video
+    encode_video = surgrec_shard.video_tasks.encode_video
     first = encode_video(files(range(1))[0].path, TINY_ENCODING, tmp_path / "once")
     encoded: list[Path] = []
 
@@ -131,7 +131,7 @@ def one_encoding(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         encoded.append(path)
         return spool_video(folder, fill)
 
-    monkeypatch.setattr("surgrec_shard.build.encode_video", encode)
+    monkeypatch.setattr("surgrec_shard.video_tasks.encode_video", encode)
     return encoded
 
 

@@ -47,11 +47,13 @@ GRASP_IMAGES = [
     {
         "id": number,
         "video_name": "CASE001",
-        "frame_num": number,
-        "file_name": f"CASE001/{number:09}.jpg",
+        "frame_num": 45 * number,
+        "file_name": f"CASE001/{45 * number:09}.jpg",
     }
     for number in range(3)
 ]
+GRASP_NUMBERS = [number for number in range(135) if number % 3 != 1]
+"""Of 45 frames per second, 30 are there."""
 GRASP_STEPS = [{"id": 0, "name": "Idle"}, {"id": 20, "name": "Clip_Pedicles"}]
 COMMON = "index,install_case_part,install_case_time,uninstall_case_part,uninstall_case_time,arm,"
 
@@ -71,7 +73,7 @@ LAYOUTS: dict[str, Layout] = {
                 "25\t1\t0\t1\t0\t0\t0\t0",
                 "50\t0\t0\t1\t0\t0\t0\t0",
             ),
-            "tool_annotations/video41-tool.txt": lines(TOOLS),
+            "tool_annotations/video41-tool.txt": lines(TOOLS, "0\t0\t0\t1\t0\t0\t0\t0"),
         },
         found={
             "videos/video01.mp4": (
@@ -83,7 +85,10 @@ LAYOUTS: dict[str, Layout] = {
                     ("phase", 2, 3, "CalotTriangleDissection"),
                 ],
             ),
-            "videos/video41.mp4": ("41", "", "test", [("phase", 0, 0.04, "Preparation")]),
+            "videos/video41.mp4": (
+                *("41", "", "test"),
+                [("phase", 0, 0.04, "Preparation"), ("tool", 0, 1, "Hook")],
+            ),
         },
     ),
     "cholec80-frames": Layout(
@@ -129,6 +134,7 @@ LAYOUTS: dict[str, Layout] = {
             "videos/video01.mp4": (
                 *("01", "", "val"),
                 [
+                    ("critical view", 6009, 6060, "0"),
                     ("cystic plate", 6009, 6060, "0"),
                     ("hepatocystic triangle", 6009, 6060, "1"),
                     ("two structures", 6009, 6060, "0"),
@@ -137,6 +143,7 @@ LAYOUTS: dict[str, Layout] = {
             "videos/video03.mp4": (
                 *("03", "", "train"),
                 [
+                    ("critical view", 2, 5.5, "1"),
                     ("cystic plate", 2, 5.5, "1"),
                     ("hepatocystic triangle", 2, 5.5, "2"),
                     ("two structures", 2, 5.5, "2"),
@@ -200,6 +207,7 @@ LAYOUTS: dict[str, Layout] = {
                 *("79", "", "test"),
                 [
                     ("instrument", 0, 1, "0"),
+                    ("target", 0, 1, "(none)"),
                     ("triplet", 0, 1, "0"),
                     ("verb", 0, 1, "0"),
                     ("instrument", 1, 2, "5"),
@@ -330,8 +338,13 @@ LAYOUTS: dict[str, Layout] = {
                         {"start": 1000, "end": 2000, "label_name": "out_of_body", "label_id": 12},
                     ],
                     "steps": [
-                        {"start": 0, "end": 4000, "label_name": "null_step", "label_id": 0},
-                        {"start": 1000, "end": 3000, "label_name": "cavity", "label_id": 1},
+                        {"start": 0, "end": 4000, "label_name": "s0_null_step", "label_id": 0},
+                        {
+                            "start": 1000,
+                            "end": 3000,
+                            "label_name": "s1_cavity_exploration",
+                            "label_id": 1,
+                        },
                     ],
                 }
             ),
@@ -339,30 +352,32 @@ LAYOUTS: dict[str, Layout] = {
         },
         found={
             "BernBypass70/videos/BBP02.mp4": (
-                *("BBP02", "", "test"),
+                *("BBP02", "", "train"),
                 [
-                    ("step", 0, 1, "null_step"),
+                    ("step", 0, 1, "s0_null_step"),
                     ("phase", 0, 4, "preparation"),
                     ("out_of_body", 1, 2, "out_of_body"),
-                    ("step", 1, 3, "cavity"),
-                    ("step", 3, 4, "null_step"),
+                    ("step", 1, 3, "s1_cavity_exploration"),
+                    ("step", 3, 4, "s0_null_step"),
                 ],
             ),
-            "StrasBypass70/videos/SBP01.mp4": ("SBP01", "", "", []),
+            "StrasBypass70/videos/SBP01.mp4": ("SBP01", "", "train", []),
         },
     ),
     "endoscapes2023": Layout(
         tree={
-            "train/1_25.jpg": "",
-            "train/1_50.jpg": "",
+            **{f"train/1_{25 * second}.jpg": "" for second in range(5, 11)},
             "test/162_0.jpg": "",
             "all_metadata.csv": lines(
                 "vid,frame,C1,C2,C3,cvs_annotator_1,cvs_annotator_2,cvs_annotator_3",
-                *("1,25,0.67,0.33,0.0,1,0,1", "1,50,,,,,,", "162,0,0.0,1.0,0.0,1,1,1"),
+                *('1,125,0.67,0.33,0.0,"[1, 1, 0]","[0, 0, 0]","[1, 0, 0]"', "1,150,,,,,,"),
+                "1,175,1.0,0.9,0.0,,,",  # interpolated
+                '1,250,1.0,0.0,0.0,"[1, 0, 0]","[1, 0, 0]","[1, 0, 0]"',
+                '162,0,0.0,1.0,0.0,"[0, 1, 0]","[0, 1, 0]","[0, 1, 0]"',
             ),
         },
         found={
-            "train/1_25.jpg": ("1", "", "train", [("cvs", 1, 2, "C1")]),
+            "train/1_125.jpg": ("1", "", "train", [("cvs", 0, 1, "C1"), ("cvs", 5, 6, "C1")]),
             "test/162_0.jpg": ("162", "", "test", [("cvs", 0, 1, "C2")]),
         },
     ),
@@ -391,6 +406,28 @@ LAYOUTS: dict[str, Layout] = {
                 [("action", 0, 10, "coagulation")],
             )
         },
+    ),
+    "colonoscopic": Layout(
+        tree={
+            "Adenoma/NBI(36).mp4": "",
+            "Adenoma/WL (36).mp4": "",
+            "Hyperplasic/WL.mp4": "",
+            "Hyperplastic/hyperplastic_02/videos/NBI.mp4": "",
+            "Serrated/other.mp4": "",
+        },
+        found={
+            "Adenoma/NBI(36).mp4": ("Adenoma 36", "NBI", "train", [("lesion", 0, 10, "adenoma")]),
+            "Adenoma/WL (36).mp4": ("Adenoma 36", "WL", "train", [("lesion", 0, 10, "adenoma")]),
+            "Hyperplasic/WL.mp4": (
+                *("Hyperplasic 0", "WL", "val"),
+                [("lesion", 0, 10, "hyperplastic")],
+            ),
+            "Hyperplastic/hyperplastic_02/videos/NBI.mp4": (
+                *("Hyperplastic 02", "NBI", "train"),
+                [("lesion", 0, 10, "hyperplastic")],
+            ),
+        },
+        left_out=["Serrated/other.mp4"],
     ),
     "surgicalactions160": Layout(
         tree={"05_dissection_thermal/05_03.mp4": "", "16_endobag-out/16_10.mp4": ""},
@@ -427,14 +464,16 @@ LAYOUTS: dict[str, Layout] = {
         found={
             "DS/pathology/frames/v_2506_s_0-95/f_0.jpg": (
                 *("2506", "", "train"),
-                [("pathology", 0, 2, "pathology")],
+                [("pathology", 0, 20, "pathology")],
             )
         },
     ),
     "grasp": Layout(
         tree={
-            **{f"frames/CASE001/{number:09}.jpg": "" for number in range(3)},
-            "frames/CASE041/000000000.jpg": "",
+            **{f"frames/CASE001/{number:09}.jpg": "" for number in GRASP_NUMBERS},
+            **{f"frames/CASE041/{number:09}.jpg": "" for number in range(30)},
+            "raw_frames_1fps/CASE001/00001.jpg": "",
+            "annotations/segmentations/CASE001/000000000.png": "",
             "annotations/grasp_long-term_train.json": json.dumps(
                 {
                     "images": GRASP_IMAGES,
@@ -480,14 +519,23 @@ LAYOUTS: dict[str, Layout] = {
         },
         found={
             "train1/video_11_1/video_left.avi": (
-                *("11", "", "train"),
-                [("action", 0, 0.48, "0"), ("action", 0.48, 0.72, "3")],
+                *("11", "part 1", "train"),
+                [
+                    ("action", 0, 0.48, "other"),
+                    ("action", 0.48, 0.72, "pushing the needle through the tissue"),
+                ],
             ),
             "train1/video_11_2/video_left.avi": (
-                *("11", "", "train"),
-                [("action", 0, 0.24, "7"), ("action segment", 0, 1, "7")],
+                *("11", "part 2", "train"),
+                [
+                    ("action", 0, 0.24, "returning or dropping the needle"),
+                    ("action segment", 0, 1, "returning or dropping the needle"),
+                ],
             ),
-            "test/video_41/video_left.avi": ("41", "", "test", [("action", 0, 0.24, "1")]),
+            "test/video_41/video_left.avi": (
+                *("41", "", "test"),
+                [("action", 0, 0.24, "picking up the needle")],
+            ),
         },
     ),
     "jigsaws": Layout(
@@ -561,9 +609,14 @@ LAYOUTS: dict[str, Layout] = {
         found={
             "train/set1/RARP2_frame_1.jpg": (
                 *("2", "", "train"),
-                [("action", 1, 2, "20"), ("action", 1, 2, "3")],
+                [("action", 0, 1, "CuttingVasDeferens"), ("action", 0, 1, "PullingBladderNeck")],
             ),
-            "test/RARP3_frame_5.jpg": ("3", "", "test", [("action", 5, 6, "7")]),
+            "test/RARP3_frame_5.jpg": (
+                "3",
+                "",
+                "test",
+                [("action", 0, 1, "CuttingSeminalVesicle")],
+            ),
         },
     ),
     "aixsuture": Layout(
@@ -574,7 +627,7 @@ LAYOUTS: dict[str, Layout] = {
         found={
             "A31H.mp4": (
                 *("S12", "", "test"),
-                [("global rating score", 0, 10, "14"), ("global rating score", 0, 10, "17")],
+                [("global rating score", 0, 10, "15.5")],
             )
         },
     ),
@@ -613,7 +666,7 @@ LAYOUTS: dict[str, Layout] = {
         found={
             "videos/case_269.mp4": (
                 *("269", "", "test"),
-                [("phase", 2, 4, "1"), ("phase", 4, 10, "3")],
+                [("phase", 2, 4, "Incision"), ("phase", 4, 10, "Rhexis")],
             )
         },
     ),
@@ -690,13 +743,16 @@ LAYOUTS: dict[str, Layout] = {
             "video_02.mp4": "",
             "annotations_02.csv": lines(
                 "int_video,int_time,int_step,int_instrument1,int_instrument2",
-                *("2,0,-1,0,", "2,1,4,0,9", "2,2,4,9,-1"),
+                *("2,0,-1,0,", "2,1,4,0,9", "2,2,4,9,-1", "2,3,11,-1,"),
             ),
         },
         found={
             "video_02.mp4": (
                 *("02", "", "test"),
-                [("instrument", 0, 2, "0"), ("instrument", 1, 3, "9"), ("step", 1, 3, "4")],
+                [
+                    *(("instrument", 0, 2, "0"), ("instrument", 1, 3, "9")),
+                    *(("scored step", 1, 3, "4"), ("step", 1, 3, "4"), ("step", 3, 4, "11")),
+                ],
             )
         },
     ),
@@ -761,8 +817,23 @@ LAYOUTS: dict[str, Layout] = {
         },
     ),
     "ldpolypvideo": Layout(
-        tree={"Images/7/0001.jpg": "", "Images/7/0002.jpg": "", "Annotations/7/0001.txt": "1\n"},
-        found={"Images/7/0001.jpg": ("7", "", "train", [])},
+        tree={
+            **{f"Train/Images/7/000{number}.jpg": "" for number in (1, 2, 3, 4)},
+            "Train/Annotations/7/0001.txt": lines("0"),
+            "Train/Annotations/7/0002.txt": lines("1", "12 30 200 90"),
+            "Train/Annotations/7/0003.txt": lines("2", "12 30 200 90", "0 0 8 9"),
+            "Train/Annotations/7/0004.txt": lines("0"),
+            "Test/Images/101/0001.jpg": "",
+            "Test/Annotations/101/0001.txt": lines("1", "0 0 8 9"),
+        },
+        protocol="official",
+        found={
+            "Train/Images/7/0001.jpg": (
+                *("Train7", "", "train"),
+                [("polyp", 0, 1, "(none)"), ("polyp", 1, 3, "polyp"), ("polyp", 3, 4, "(none)")],
+            ),
+            "Test/Images/101/0001.jpg": ("Test101", "", "test", [("polyp", 0, 1, "polyp")]),
+        },
     ),
     "endovis18-vqa": Layout(
         tree={
@@ -795,7 +866,7 @@ LAYOUTS: dict[str, Layout] = {
             "qa_txt/VID01/3.txt": "is there a hook?|True|zero_hop.json|exist\n",
         },
         found={
-            "videos/VID01/000003.png": ("01", "", "train", [("is there a hook?", 3, 4, "True")])
+            "videos/VID01/000003.png": ("01", "", "train", [("is there a hook?", 0, 1, "True")])
         },
     ),
     "pitvqa": Layout(
@@ -808,7 +879,7 @@ LAYOUTS: dict[str, Layout] = {
         found={
             "images/video_01/00004.png": (
                 *("video_01", "", "val"),
-                [("what is the phase?", 4, 5, "nasal")],
+                [("what is the phase?", 0, 1, "nasal")],
             )
         },
     ),

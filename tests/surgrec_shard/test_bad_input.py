@@ -168,6 +168,7 @@ def test_a_folder_is_packed_or_told_file_by_file(tmp_path: Path) -> None:
     assert {name: row["status"] for name, row in report.items()} == {
         **dict.fromkeys(ODD, "packed"),
         "data.bin": "unknown",
+        "*.txt": "other_kind",
     }
     assert "no videos, by content: 1 .txt" in built.stderr
     index = parquet.read_table(tmp_path / "corpus/lap/index.parquet").to_pylist()

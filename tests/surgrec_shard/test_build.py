@@ -510,7 +510,12 @@ def test_pictures_and_hidden_videos_have_rows_in_the_report(tmp_path: Path) -> N
         "thumb": "pictures",
         ".old": "hidden",
         ".b": "hidden",
+        "*.jpg": "other_kind",
+        "*.png": "other_kind",
+        "*.txt": "other_kind",
+        ".*": "hidden_files",
     }
+    assert report["*.txt"]["detail"].startswith("1 file .txt")
     assert "2 pictures of this folder" in report["thumb"]["detail"]
     assert "1 video, which is not searched; rename it" in report[".old"]["detail"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
-import surgrec_shard.build
-from surgrec_shard.private import PrivateFolder
+import surgrec_shard.video_tasks
+from surgrec_shard.private import PrivateFolder, state_of
 
 from surgrec.recordings import BadVideoError, Recording
 from tests.support.tool import (
@@ -39,14 +39,14 @@ def before_encoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[
 
     def arrange(name: str, act: Callable[[], object]) -> None:
         actions = [act]
-        encode_video = surgrec_shard.build.encode_video
+        encode_video = surgrec_shard.video_tasks.encode_video
 
         def encode(path: Path, *arguments: Any) -> Any:
             if path.name == name and actions:
                 actions.pop()()
             return encode_video(path, *arguments)
 
-        monkeypatch.setattr("surgrec_shard.build.encode_video", encode)
+        monkeypatch.setattr("surgrec_shard.video_tasks.encode_video", encode)
 
     return arrange
 
@@ -212,8 +212,10 @@ def test_a_file_of_the_same_size_and_time_is_hashed_again_if_it_is_another(tmp_p
     for file in (path, other):
         os.utime(file, (1e9, 1e9))
     with Recording(path) as recording:
-        first = private.sha256(recording)
+        private.remember(state_of(recording), recording.sha256())
+        assert private.digests_of(path) == {state_of(recording): recording.sha256()}
     other.replace(path)
     with Recording(path) as recording:
-        assert private.sha256(recording) != first
-        assert PrivateFolder(tmp_path / "private").sha256(recording) == recording.sha256()
+        known = PrivateFolder(tmp_path / "private").digests_of(path)
+        assert known
+        assert state_of(recording) not in known

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
-from surgrec_shard.group_records import GroupRecords, PackedGroup
+from surgrec_shard.group_records import GroupRecord, GroupRecords
 from surgrec_shard.groups import PackSettings, make_groups
 
 from surgrec.errors import StorageError
@@ -76,7 +76,7 @@ def test_a_full_private_disk_makes_no_video_a_bad_one(hospital: Hospital, tmp_pa
 
 def test_a_full_disk_of_group_records_names_the_private_folder(tmp_path: Path) -> None:
     (group,) = make_groups([planned(0)], "settings", PackSettings())
-    packed = PackedGroup(config="x", notes={"video": ["note" * 10_000]})
+    packed = GroupRecord(config="x", notes={"video": ["note" * 10_000]})
     with small_disk(tmp_path / "disk", 12):
         records = GroupRecords(tmp_path / "disk" / "groups", open_store(tmp_path))
         with pytest.raises(StorageError) as caught:

@@ -11,7 +11,8 @@ import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.dedup import Duplicate, Duplicates
 from surgrec_shard.dedup_page import dedup_page
-from surgrec_shard.duplicate_groups import group_clips, publish_groups
+from surgrec_shard.duplicate_groups import group_clips, groups_table
+from surgrec_shard.further_columns import publish_further_columns
 from surgrec_shard.stored_hashes import StoredVideo, videos_of_sources
 
 from surgrec.errors import ShardError
@@ -51,7 +52,9 @@ def train_videos(corpus: Path) -> list[StoredVideo]:
 
 
 def write(corpus: Path, groups: dict[tuple[str, str], int]) -> list[str]:
-    return publish_groups(open_store(corpus), open_corpus(corpus), groups, is_alone=False)
+    return publish_further_columns(
+        open_store(corpus), open_corpus(corpus), groups_table(groups), is_alone=False
+    )
 
 
 def shard_digests(corpus: Path) -> dict[str, str]:
@@ -205,7 +208,7 @@ def test_a_corpus_that_changed_meanwhile_is_not_overwritten(corpus_copy: Path) -
     del corpus.sources["alpha"]
     corpus.write(store)
     with pytest.raises(ShardError, match="another command has changed the source 'alpha'"):
-        publish_groups(store, sources, groups, is_alone=False)
+        publish_further_columns(store, sources, groups_table(groups), is_alone=False)
     assert CorpusFile.read(store) == corpus
 
 

@@ -312,7 +312,7 @@ def test_a_model_that_does_not_fit_is_refused_in_one_sentence(told: str, tmp_pat
 def test_a_model_that_never_ends_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgrec_shard.curation._model._ALLOWED_S", 0.2)
+    monkeypatch.setattr("surgrec.onnx_files._ALLOWED_S", 0.2)
     path = write_model(tmp_path / "m.onnx", endless_nodes(), values={"true": np.array([True])})
     with pytest.raises(ConfigError, match=r"fails \(has not answered for 0\.2 s\); export"):
         FrameModel(path)

@@ -100,4 +100,6 @@ def test_an_empty_prefix_contains_no_corpus(
 
 def check(address: str) -> list[str]:
     """Return the problems that `verify` finds."""
-    return verify(address, decode_all=False, progress=lambda stage, done, total: None).problems
+    return verify(
+        address, decode_all=False, workers=2, progress=lambda stage, done, total: None
+    ).problems

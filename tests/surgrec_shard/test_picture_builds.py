@@ -108,7 +108,9 @@ def test_each_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
         "other.mp4": "no_picture",
         "trash": "excluded",
         "thumb.png": "excluded",
+        "*.txt": "other_kind",
     }
+    assert report["*.txt"]["detail"] == "1 file .txt, by content no picture"
     assert report["trash"]["detail"] == "32 files that --exclude 'trash' matches: 32 .jpg"
     assert "no pictures: 1 .txt" in built.stderr
     rows = parquet.read_table(tmp_path / "corpus" / "lap" / "index.parquet").to_pylist()

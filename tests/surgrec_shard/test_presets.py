@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,22 @@ import pyarrow.parquet as parquet
 import pytest
 from surgrec_shard.check_source import check_source
 from surgrec_shard.found_source import find_source, videos_of_preset
+from surgrec_shard.picture_labels import picture_clock
 from surgrec_shard.presets import FOLDER, UNKNOWN_LICENSE, preset_names, read_preset
+from surgrec_shard.source_totals import LabelTotals
 
-from surgrec.annotations import VideoClock, read_labels
+from surgrec.annotations import (
+    NONE_PRESENT,
+    Label,
+    VideoClock,
+    VideoLabels,
+    _rows,
+    read_labels,
+)
+from surgrec.annotations._text import read_text
 from surgrec.errors import ConfigError, ManifestError
 from surgrec.manifest import KNOWN_DOMAINS
+from surgrec.shards import open_corpus
 from surgrec.splits import CaseVideo, divide, read_split
 from tests.support.files import lock_folder
 from tests.support.tool import QUICK, read_report, refusal, run_here
@@ -52,16 +63,15 @@ def test_a_tree_in_the_published_layout_is_read_back_right(name: str, tmp_path: 
     layout, preset = LAYOUTS[name], read_preset(name)
     assert preset.name == name
     assert preset.domain in KNOWN_DOMAINS
-    found = find_source(preset, write(tmp_path, layout.tree), layout.protocol)
+    folder = write(tmp_path, layout.tree)
+    found = videos_of_preset(preset, folder, layout.protocol, frame_fps=1.0)  # as in a build
 
-    by_path = {each.path.relative_to(tmp_path).as_posix(): each for each in found.recordings}
+    by_path = {each.path.relative_to(tmp_path).as_posix(): each for each in found.videos}
     assert sorted(by_path) == sorted(layout.found)
     for path, (case, view, split, labels) in layout.found.items():
         each = by_path[path]
-        assert (each.case, each.view, each.split, each.missing) == (case, view, split, ())
-        pictures = len(each.pictures)
-        clock = VideoClock(pictures_s=np.arange(pictures) * 1.0, end_s=pictures * 1.0)
-        read = read_labels(each.labels, clock if pictures else CLOCK)
+        assert (each.case, each.view, each.split) == (case, view, split)
+        read = read_labels(each.labels, picture_clock(each.pictures) if each.pictures else CLOCK)
         assert [
             (label.task, pytest.approx(label.start_s), pytest.approx(label.end_s), label.value)
             for label in read.labels
@@ -109,7 +119,11 @@ def test_a_preset_builds_a_corpus_with_cases_labels_license_and_split(
         ("tool", 0.0, 2.0, "Grasper"),
         ("tool", 1.0, 3.0, "Hook"),
         ("phase", 0.0, 0.04, "Preparation"),
+        ("tool", 0.0, 1.0, "Hook"),
     }
+
+    page = run_here("provenance", tmp_path / "corpus")
+    assert "- stored splits: endonet (official)\n" in page.stdout
 
     # A file that the preset does not know hides no video that is no longer there.
     (folder / "videos/video41.mp4").unlink()
@@ -117,6 +131,7 @@ def test_a_preset_builds_a_corpus_with_cases_labels_license_and_split(
     assert less.returncode == 3, less.stderr
     rows = parquet.read_table(tmp_path / "corpus/cholec80/index.parquet").to_pylist()
     assert {row["case"] for row in rows} == {"01"}
+    assert open_corpus(tmp_path / "corpus")["cholec80"].entry.split_rule == "endonet (official)"
 
 
 def test_what_a_preset_cannot_build_is_refused(tmp_path: Path) -> None:
@@ -195,6 +210,16 @@ def test_rates_of_presets_are_those_of_their_labels() -> None:
     assert len(rated) == 7
 
 
+def definition_in_another_copy(folder: Path) -> str:
+    """Return the definition of the split `endonet` in a copy with another train case."""
+    tree = LAYOUTS["cholec80"].tree
+    write(folder / "set", {path.replace("01", "02"): text for path, text in tree.items()})
+    run_here("check-source", "cholec80", folder / "set", "--write_split", folder / "split.yaml")
+    split = read_split(folder / "split.yaml")
+    assert split.train.cases == ["02"]
+    return split.definition
+
+
 def test_a_published_split_becomes_an_evaluation_split(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree)
     path = tmp_path / "split.yaml"
@@ -202,11 +227,13 @@ def test_a_published_split_becomes_an_evaluation_split(tmp_path: Path) -> None:
     run = run_here(*words)
     assert f"evaluation split: {path}" in run.stderr
     split = read_split(path)
-    assert split.name == f"cholec80-endonet-{read_preset('cholec80').splits['endonet'].status}"
+    status = read_preset("cholec80").splits["endonet"].status
+    assert (split.name, split.kind) == (f"cholec80-endonet-{status}", status)
     assert split.rules == {
         "train": {"sources": ["cholec80"], "cases": ["01"]},
         "test": {"sources": ["cholec80"], "cases": ["41"]},
     }
+    assert split.definition == definition_in_another_copy(tmp_path / "other")
     videos = [
         CaseVideo(source="cholec80", case=case, video=case, stored="train")
         for case in ("01", "41", "80")
@@ -387,6 +414,19 @@ def test_frames_of_the_video_are_moved_to_its_first_picture(tmp_path: Path) -> N
     assert (label.start_s, label.end_s) == (0, 1)
 
 
+def test_times_without_a_class_are_no_seconds_and_no_class_of_totals() -> None:
+    times = {"task": "cvs", "start_s": 0.0}
+    labels = (
+        Label(**times, end_s=5.0, value=NONE_PRESENT),
+        Label(**times, end_s=2.0, value="C1"),
+    )
+    totals = LabelTotals()
+    totals.add("1", "train", VideoLabels(labels=labels))
+    assert (totals.label_s["cvs"], totals.covered_s["cvs"]) == (2, 2)
+    assert totals.values["cvs"] == {"C1"}
+    assert totals.labeled_cases == {"1"}
+
+
 def test_totals_of_the_parts_of_a_split_are_compared(tmp_path: Path, video: Path) -> None:
     folder = write(tmp_path / "set", LAYOUTS["autolaparo"].tree, video)
     found = check_source(read_preset("autolaparo"), folder)
@@ -396,8 +436,117 @@ def test_totals_of_the_parts_of_a_split_are_compared(tmp_path: Path, video: Path
         "phase: seconds of val": 14972,
         "phase: seconds of test": 28060,
     }
-    of_fold = read_preset("multibypass140").expected.part_label_s
-    assert of_fold == {"val-fold4": {"val": {"phase": 110869}}}
+    counted = [each.found for each in found.totals if "seconds of" in each.what]
+    assert counted == [4, 1, 0]
+
+    default = check_source(
+        read_preset("multibypass140"), write(tmp_path / "more", LAYOUTS["multibypass140"].tree)
+    )
+    of_fold = [each.expected for each in default.totals if each.what == "phase: seconds of val"]
+    assert of_fold == [110869]
+
+
+def expecting(path: Path, name: str, expected: str) -> Path:
+    """Write a shipped preset with other totals as a preset of the user."""
+    text = (FOLDER / f"{name}.yaml").read_text()
+    traps = text[text.index("\ntraps:") :]
+    path.write_text(f"{text[: text.index('expected:')]}expected: {expected}{traps}")
+    return path
+
+
+def test_classes_above_the_published_number_and_unknown_names_are_odd(
+    tmp_path: Path, video: Path
+) -> None:
+    tree = dict(LAYOUTS["m2cai16-workflow"].tree)
+    rows = ["TrocarPlacement", "Phase", "Preparaton", *(f"Phase {number}" for number in range(12))]
+    tree["train_dataset/workflow_video_01.txt"] = "".join(
+        f"{frame} {name.replace(' ', '_')}\n" for frame, name in enumerate(rows)
+    )
+    folder = write(tmp_path / "set", tree, video)
+    found = check_source(read_preset("m2cai16-workflow"), folder)
+    classes = next(each for each in found.totals if each.what == "phase: classes")
+    assert (classes.expected, classes.found, classes.is_more) == (8, 16, True)
+    assert "phase: classes: 16 found, but 8 published" in found.odd
+    (told,) = [line for line in found.odd if "not among" in line]
+    assert told.startswith("phase: 14 values are not among the published names: 'Phase', 'Phase_0'")
+
+
+def test_a_copy_with_more_than_published_is_odd_and_complete(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["autolaparo"].tree, video)
+    path = expecting(tmp_path / "one.yaml", "autolaparo", "{videos: 1, rows: 4}")
+    run = run_here("check-source", path, folder)
+    assert run.returncode == 0, run.stdout
+    assert "videos: 2 found, but 1 published" in run.stdout
+    assert "rows of annotations: 5 found, but 4 published" in run.stdout
+    assert "all is there; 2 findings are odd" in run.stdout
+
+
+def test_each_annotation_file_of_a_recording_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cholec80"].tree)
+    read: list[str] = []
+
+    def noting(path: Path, encoding: str) -> str:
+        read.append(path.relative_to(folder).as_posix())
+        return read_text(path, encoding)
+
+    monkeypatch.setattr(_rows, "read_text", noting)
+    totals = {each.what: each for each in check_source(read_preset("cholec80"), folder).totals}
+    phases = sorted(name for name in LAYOUTS["cholec80"].tree if name.endswith("-phase.txt"))
+    assert sorted(name for name in read if name.endswith("-phase.txt")) == phases
+    lines = [LAYOUTS["cholec80"].tree[name].splitlines() for name in phases]
+    assert totals["rows of annotations"].found == sum(len(each) - 1 for each in lines) > 0
+
+
+@pytest.mark.parametrize(("published", "is_less"), [(5, False), (6, True)])
+def test_one_missing_second_of_labels_is_found(
+    published: int, is_less: bool, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["autolaparo"].tree)
+    path = expecting(tmp_path / "one.yaml", "autolaparo", f"{{label_s: {{phase: {published}}}}}")
+    found = check_source(read_preset(str(path)), folder)
+    total = next(each for each in found.totals if each.what == "phase: seconds")
+    assert (total.found, total.is_less) == (5, is_less)
+
+
+def test_labels_at_the_same_time_cover_it_once(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["esad"].tree)
+    totals = {each.what: each for each in check_source(read_preset("esad"), folder).totals}
+    assert totals["action: seconds"].found == 3
+    covered = totals["action: seconds with a label"]
+    assert (covered.found, covered.expected) == (2, 18793)
+
+
+def test_segments_that_end_before_they_start_are_counted(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cholec80-cvs"].tree)
+    totals = {each.what: each for each in check_source(read_preset("cholec80-cvs"), folder).totals}
+    left_out = totals["values left out"]
+    assert (left_out.found, left_out.expected, left_out.is_less) == (4, 12, True)
+    assert (totals["rows of annotations"].found, totals["rows of annotations"].expected) == (3, 572)
+
+
+def test_a_copy_without_most_optional_labels_is_not_complete(tmp_path: Path, video: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["cataract1k"].tree, video)
+    found = check_source(read_preset("cataract1k"), folder)
+    labeled = next(each for each in found.totals if each.what == "cases with labels")
+    assert (labeled.expected, labeled.found, labeled.is_less) == (56, 1, True)
+    assert not found.is_complete
+
+
+def test_clips_that_do_not_match_leave_classes_out(tmp_path: Path, video: Path) -> None:
+    names = ("Coagulation/case_624_clip_0", "Rest/odd", "Transection/odder")
+    tree = {f"GynSurg_action_dataset/{name}.mp4": "" for name in names}
+    found = check_source(read_preset("gynsurg"), write(tmp_path / "set", tree, video))
+    classes = next(each for each in found.totals if each.what == "action: classes")
+    assert (classes.expected, classes.found, classes.is_less) == (5, 1, True)
+    assert len([line for line in found.odd if "no pattern" in line]) == 2
+
+
+def test_a_set_without_published_totals_is_not_called_complete(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", LAYOUTS["glenda"].tree)
+    path = expecting(tmp_path / "one.yaml", "glenda", "{}")
+    assert "no total of this set is published" in run_here("check-source", path, folder).stdout
 
 
 def test_an_unknown_license_is_told_alike_in_all_presets(tmp_path: Path) -> None:
@@ -409,24 +558,64 @@ def test_an_unknown_license_is_told_alike_in_all_presets(tmp_path: Path) -> None
     assert "license: unknown: ask the authors" in found
 
 
-def test_a_label_of_sparse_pictures_holds_until_the_next_one(tmp_path: Path) -> None:
-    tree = {f"frames/CASE001/{number:09}.jpg": "" for number in (0, 30, 60)}
-    images = [
-        {"id": number, "video_name": "CASE001", "frame_num": number} for number in (0, 30, 60)
-    ]
-    rows = [{"id": each["id"], "image_id": each["id"], "phases": 3, "steps": 0} for each in images]
-    steps = [{"id": 0, "name": "Idle"}]
-    tree["annotations/grasp_long-term_train.json"] = json.dumps(
-        {"images": images, "steps_categories": steps, "annotations": rows}
-    )
+@pytest.mark.parametrize("pictures", ["all", "labeled"])
+@pytest.mark.parametrize(("case", "rate"), [("CASE001", 45), ("CASE014", 45), ("CASE041", 30)])
+def test_a_label_of_grasp_holds_a_second_in_any_dump(
+    case: str, rate: int, pictures: str, tmp_path: Path
+) -> None:
+    labeled = [rate * second for second in range(1, 4)]
+    dense = [number for number in range(rate, 4 * rate) if rate == 30 or number % 3 != 1]
+    tree = {
+        f"GraSP/frames/{case}/{number:09}.jpg": ""
+        for number in (dense if pictures == "all" else labeled)
+    }
+    tree |= grasp_annotations("GraSP", case, labeled)
+    tree |= grasp_annotations("GraSP_1fps", case, [1, 2, 3])  # of another folder
     folder = write(tmp_path, tree)
 
-    (video,) = videos_of_preset(read_preset("grasp"), folder, frame_fps=30.0).videos
-    labels = read_labels(video.labels, VideoClock(pictures_s=np.arange(3.0), end_s=3.0)).labels
+    (video,) = videos_of_preset(read_preset("grasp"), folder).videos
+    assert video.pictures is not None
+    clock = picture_clock(video.pictures)
+    labels = read_labels(video.labels, clock).labels
     assert [(label.task, label.start_s, label.end_s) for label in labels] == [
         ("phase", 0, 3),
         ("step", 0, 3),
     ]
+    assert clock.end_s == pytest.approx(3, abs=0.05)
+
+    # The check counts the seconds that a build stores.
+    found = check_source(read_preset("grasp"), folder)
+    assert {each.what: each.found for each in found.totals}["phase: seconds"] == 3
+
+
+def test_the_release_of_grasp_at_one_picture_per_second_is_read(tmp_path: Path) -> None:
+    tree = {f"frames/CASE001/{number:05}.jpg": "" for number in range(4)}
+    folder = write(tmp_path, tree | grasp_annotations("", "CASE001", [0, 1, 2, 3]))
+    (video,) = videos_of_preset(read_preset("grasp"), folder).videos
+    assert video.pictures is not None
+    labels = read_labels(video.labels, picture_clock(video.pictures)).labels
+    assert [(label.start_s, label.end_s) for label in labels] == [(0, 4), (0, 4)]
+
+
+def test_a_rate_of_a_rule_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    text = (FOLDER / "grasp.yaml").read_text()
+    path.write_text(text.replace("frame_fps: 45", "frame_fps: 4500"))
+    with pytest.raises(ManifestError, match="frame_fps is 4500; give a number from"):
+        read_preset(str(path))
+
+
+def grasp_annotations(folder: str, case: str, numbers: Sequence[int]) -> dict[str, str]:
+    """Return the file of a case whose frames with these numbers have one phase and step."""
+    content = {
+        "images": [{"id": each, "video_name": case, "frame_num": each} for each in numbers],
+        "steps_categories": [{"id": 0, "name": "Idle"}],
+        "annotations": [
+            {"id": each, "image_id": each, "phases": 3, "steps": 0} for each in numbers
+        ],
+    }
+    path = Path(folder) / "annotations/grasp_long-term_train.json"
+    return {path.as_posix(): json.dumps(content)}
 
 
 def test_a_copy_of_hyper_kvasir_lacks_no_class(tmp_path: Path, video: Path) -> None:
@@ -441,4 +630,12 @@ def test_published_folds_of_both_centers_are_offered() -> None:
         names = splits[f"val-fold{fold}"].parts["val"].split()
         centers = [name[:3] for name in dict.fromkeys(names)]
         assert (centers.count("BBP"), centers.count("SBP")) == (10, 10)
+        # Their train part includes official test cases.
+        assert splits[f"val-fold{fold}"].status == "ours"
     assert read_preset("cholec80-cvs").splits["cvs"].status == "official"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_default_split_has_a_place_for_all_videos(name: str, tmp_path: Path) -> None:
+    found = find_source(read_preset(name), write(tmp_path, LAYOUTS[name].tree))
+    assert [each.path.name for each in found.recordings if not each.split] == []

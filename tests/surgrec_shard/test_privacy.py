@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
-import surgrec_shard.convergence
+import surgrec_shard.video_tasks
 from surgrec_shard.private import PrivateFolder
 
 from surgrec.errors import StorageError
@@ -299,7 +299,7 @@ def test_unfinished_clips_are_closed_to_other_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    pack_group = surgrec_shard.convergence.pack_group
+    pack_group = surgrec_shard.video_tasks.pack_group
 
     def look(*arguments: Any, **options: Any) -> Any:
         for path in (tmp_path / "work").glob("*/videos/*/*/*.mp4"):
@@ -307,7 +307,7 @@ def test_unfinished_clips_are_closed_to_other_users(
             seen.append(all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders))
         return pack_group(*arguments, **options)
 
-    monkeypatch.setattr("surgrec_shard.convergence.pack_group", look)
+    monkeypatch.setattr("surgrec_shard.video_tasks.pack_group", look)
     assert run_here(*a_build(tmp_path), "--work", tmp_path / "work").returncode == 0
     assert seen
     assert all(seen)

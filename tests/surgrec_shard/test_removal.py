@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import surgrec_shard.removal
-from surgrec_shard.private import PrivateFolder
+from surgrec_shard.private import PrivateFolder, state_of
 from surgrec_shard.purge import purge
 
 from surgrec.annotations import PLAIN, LabelFiles
@@ -196,7 +196,7 @@ def test_a_file_of_the_case_that_had_other_bytes_before_leaves_no_digest(
     file = tmp_path / "videos" / FILE
     shutil.copy(clinic.others[1].path, file)
     with PrivateFolder(private).lock(), Recording(file) as recording:
-        PrivateFolder(private).sha256(recording)
+        PrivateFolder(private).remember(state_of(recording), recording.sha256())
 
     removed = remove(str(out), private, "--patient", PATIENT)
     assert removed.returncode == 0, removed.stderr

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from surgrec.clips import ClipBatch, Quarantined
 from surgrec.errors import TrainingError
 from surgrec.runs import read_rows
-from surgrec.training._metrics import LogConfig, RunLog, progress_bar
+from surgrec.training._metrics import LogConfig, RunLog, describe_row
+from surgrec.training._progress import progress_bar
 from tests.support.batches import make_batch
 
 
@@ -56,6 +57,7 @@ def test_a_flush_writes_each_step_once_with_diagnostics_on_the_last(tmp_path: Pa
     rows = read_rows(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert [row.get("token_std") for row in rows] == [None, None, 0.9, None]
+    assert [row.get("data_wait_p99_s") for row in rows] == [None, None, 0.1, 0.1]
     assert len(read_rows(tmp_path / "samples.jsonl")) == 8
 
 
@@ -80,7 +82,7 @@ def test_a_log_without_a_terminal_gets_a_line_every_half_minute(
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     log = a_log(tmp_path)
-    for step in progress_bar(log.accelerator, 0, 20, log):
+    for step in progress_bar(0, 20, lambda: log.last_row, describe_row, show=True):
         add(log, step, a_batch("a", 2), 1.0)
         if step % 2:
             log.flush(stop=False, diagnostics={})

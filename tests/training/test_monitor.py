@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,9 @@ import torch
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError
 from surgrec.evaluation import OnlineProbe, ProbeConfig
-from surgrec.models import encoder_provenance, read_encoder
+from surgrec.models import Encoder, encoder_provenance, read_encoder
 from surgrec.models.tensor_files import open_tensor_file
-from surgrec.runs import read_rows
+from surgrec.runs import RunFiles, read_rows
 from surgrec.runs.drawn import drawn_videos
 from surgrec.shards import open_corpus
 from surgrec.stream import Mixture, Stream
@@ -113,6 +116,38 @@ def test_the_drift_is_none_at_first_and_grows_with_training(watched: Path) -> No
     assert {(row["clips"], row["from_step"], row["pretrained"]) for row in rows} == {(8, 0, False)}
 
 
+@pytest.mark.parametrize(("probes", "done", "scored"), [(1, 1, []), (2, 2, [0])])
+def test_sigterm_during_a_probe_ends_it_and_saves(
+    labeled: Path,
+    probe: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    probes: int,
+    done: int,
+    scored: list[int],
+) -> None:
+    """The first probe is before the first step, and the second one is due after two steps."""
+    real, calls = OnlineProbe.features, []
+
+    def features(self: OnlineProbe, encoder: Encoder, numbers: Sequence[int]) -> Any:
+        calls.append(numbers)
+        if len(calls) == probes:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, encoder, numbers)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(OnlineProbe, "features", features)
+    files = RunFiles(tmp_path / "run")
+    train("mae", labeled, files.run_dir, *SMALL, *probe, "--save_every", 4)
+    assert files.checkpoint_steps() == [done]
+    assert [row["step"] for row in read_rows(files.probe)] == scored
+    assert len(calls) == probes, "no measurement begins after the request"
+
+    train("mae", labeled, files.run_dir, *SMALL, *probe, "--resume", "true")
+    assert [row["step"] for row in read_rows(files.probe)] == [*(scored or [1]), 2, 4]
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.slow
 def test_a_resumed_run_keeps_its_reference_and_its_rows(
     labeled: Path, probe: list[object], watched: Path, tmp_path: Path
@@ -163,6 +198,33 @@ def test_a_worse_encoder_never_replaces_the_best_one(
     assert (tmp_path / "run/encoder_best.safetensors").read_bytes() == best
 
 
+def test_a_best_encoder_of_discarded_steps_is_replaced_and_told(
+    labeled: Path,
+    probe: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Scores are set: .5, .6, then .9 after four steps, which a resume from two discards for .7."""
+    scores = iter([0.5, 0.6, 0.9, 0.7])
+    real = OnlineProbe.scores
+    monkeypatch.setattr(
+        OnlineProbe, "scores", lambda self, rows: {**real(self, rows), "score": next(scores)}
+    )
+    files = RunFiles(tmp_path / "run")
+    best = files.run_dir / "encoder_best.safetensors"
+    train("mae", labeled, files.run_dir, *SMALL, *probe)
+    assert encoder_provenance(best)["probe"]["score"] == 0.9
+    assert "does not continue" not in capsys.readouterr().err
+
+    shutil.rmtree(files.run_dir / "checkpoints/step-00000004")
+    train("mae", labeled, files.run_dir, *SMALL, *probe, "--resume", "true")
+    assert encoder_provenance(best)["probe"]["score"] == 0.7
+    assert [row["is_best"] for row in read_rows(files.probe)] == [True, True, True]
+    errors = " ".join(capsys.readouterr().err.split())
+    assert "encoder_best.safetensors is of steps that this start does not continue" in errors
+
+
 @pytest.mark.slow
 def test_a_drift_without_a_start_counts_from_the_resumed_step(
     labeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -173,6 +235,23 @@ def test_a_drift_without_a_start_counts_from_the_resumed_step(
     assert "the drift is measured from step 2" in errors
     assert "give a corpus with labels as probe.corpus" in errors
     assert read_rows(tmp_path / "run/drift.jsonl")[0]["from_step"] == 2
+
+
+def test_the_probe_of_a_run_is_scored_on_val_and_never_on_test(
+    labeled: Path, tmp_path: Path
+) -> None:
+    split = tmp_path / "with_val.yaml"
+    split.write_text(
+        "name: s\ntrain: {sources: [alpha]}\nval: {sources: [gamma]}\ntest: {sources: [beta]}\n"
+    )
+    online = OnlineProbe(
+        ProbeConfig(corpus=str(labeled), split=split, clips=60),
+        ClipSampling(num_frames=4, fps=4.0),
+        precision="no",
+        allow_repeated_frames=False,
+    )
+    assert {case.split("/")[0] for case in online.test_cases} == {"gamma"}
+    assert len(online.numbers) == 4, "no video of a test case is decoded"
 
 
 def test_held_out_cases_that_the_run_draws_are_named(labeled: Path) -> None:

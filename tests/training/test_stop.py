@@ -18,7 +18,7 @@ from torch.distributed import TCPStore
 
 from surgrec.runs import RunFiles, read_rows
 from surgrec.training._launcher import age_of
-from surgrec.training._stop import AgreedStop, StopRequest
+from surgrec.training._stop import AgreedStop, StopRequest, remember_early_signals
 from tests.support.in_process import train
 
 
@@ -40,6 +40,13 @@ def test_sigterm_and_a_new_file_ask_for_a_stop(run_dir: Path) -> None:
     assert not stop
     os.kill(os.getpid(), signal.SIGTERM)
     assert stop
+
+
+def test_a_signal_during_the_start_counts_once(run_dir: Path) -> None:
+    remember_early_signals()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert StopRequest(run_dir, watch_file=True).signaled
+    assert not StopRequest(run_dir, watch_file=True).signaled
 
 
 def test_a_file_from_before_the_start_is_removed_and_told(
@@ -106,11 +113,13 @@ def test_a_rank_other_than_the_main_one_leaves_the_file_to_it(run_dir: Path) -> 
 
 def test_the_age_of_a_process_is_exact_to_a_tenth_of_a_second() -> None:
     """The time of a process's start is known to a second only; its age is not."""
-    before = time.monotonic()
+    before_s = time.monotonic()
     with subprocess.Popen(["sleep", "10"]) as process:
+        started_s = time.monotonic()
         time.sleep(0.3)
+        asked_s = time.monotonic()
         age_s = age_of(psutil.Process(process.pid))
-        assert age_s == pytest.approx(time.monotonic() - before, abs=0.1)
+        assert asked_s - started_s - 0.1 <= age_s <= time.monotonic() - before_s + 0.1
         process.kill()
 
 
@@ -157,6 +166,30 @@ def test_all_ranks_stop_after_the_same_step_the_next_one(seed: int) -> None:
     last = steps_until_the_stop(seed, ranks=4)
     assert len(set(last)) == 1
     assert last[0] < 31
+
+
+def test_a_request_between_two_steps_stops_all_ranks_by_the_next_one() -> None:
+    """As during a probe, for which all ranks wait."""
+    server = TCPStore("127.0.0.1", 0, None, True, timedelta(seconds=30))
+    requests = [LaterRequest(), LaterRequest()]
+    stops = [AgreedStop(request, server.clone(), torch.device("cpu")) for request in requests]
+    assert not any(stop.is_coming() for stop in stops), "before the first step"
+    assert not any(stop.after(4) for stop in stops)
+    assert not any(stop.is_coming() for stop in stops)
+    requests[1].ask()
+    assert stops[1].is_coming()
+    assert stops[0].is_coming(), "it hears of the other rank"
+    assert all(stop.after(5) for stop in stops)
+
+
+def test_a_single_process_remembers_a_request_seen_between_two_steps(run_dir: Path) -> None:
+    """The file is looked for once a second, so the step may be over before the next look."""
+    request = StopRequest(run_dir, watch_file=True, age_s=60.0)
+    stop = AgreedStop(request, None, torch.device("cpu"))
+    RunFiles(run_dir).stop.touch()
+    assert stop.is_coming()
+    RunFiles(run_dir).stop.unlink()
+    assert stop.after(0)
 
 
 def test_a_run_that_rarely_syncs_saves_and_stops_after_the_step(
