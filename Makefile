@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CASES := ../shared/cases
 
-.PHONY: setup ci-tools demo test test-slow cases lint format lock clean
+.PHONY: setup ci-tools demo docs test test-slow cases lint format lock clean
 
 setup: $(READY)
 
@@ -37,12 +37,15 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)  ## the documentation as a site: docs/site/built/docs/site/index.html
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs/site . docs/site/built
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock:  ## newest versions that pyproject.toml allows
-	uv pip compile -q --universal --no-header --extra train --extra hf --extra demo --extra dev \
+	uv pip compile -q --universal --no-header --extra train --extra hf --extra demo --extra docs --extra dev \
 		pyproject.toml -o requirements.lock
 
 clean:

@@ -215,7 +215,7 @@ def _multiply(small: Store, out: Store, clips: int) -> None:
         entry = write_source(
             out,
             name,
-            samples=samples,
+            samples=[samples],
             shards=shards,
             labels=[],
             dropped=[],

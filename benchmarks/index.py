@@ -20,7 +20,7 @@ from surgrec.cli import parse
 from surgrec.shards import open_corpus
 from surgrec.shards.check_index import check_index
 from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, Clip, Sample
-from surgrec.stream import Draw, Mixture, Stream
+from surgrec.stream import Draw, Level, Mixture, Stream
 
 PARTS = (0.4, 0.3, 0.15, 0.08, 0.04, 0.02, 0.007, 0.003)
 """Shares of the rows, by source."""
@@ -39,14 +39,18 @@ class Index:
     """Times that the index is opened."""
     workers: int = 4
     """Forked processes that also plan."""
+    clusters: bool = False
+    """The index has three columns of clusters, and the coarsest one is a level of the mixture."""
 
 
 def main(config: Index) -> None:
     """Measure and print."""
-    corpus = config.folder / f"index-{config.rows}"
+    kind = "clusters" if config.clusters else "index"
+    corpus = config.folder / f"{kind}-{config.rows}"
     os.environ["SURGREC_CACHE"] = str(config.folder / "index-cache")
     if not (corpus / "corpus.json").exists():
-        write_synthetic(corpus, [round(config.rows * part) for part in PARTS])
+        sizes = [round(config.rows * part) for part in PARTS]
+        write_synthetic(corpus, sizes, clusters=(5000, 500, 50) if config.clusters else ())
     first = _in_a_process(corpus, config.workers)
     print(f"the first time, which may have made the cache: {first['open_s']:.2f} s")
 
@@ -71,11 +75,17 @@ def measure(corpus: Path, workers: int) -> dict[str, float]:
     memory is really used.
     """
     start = time.perf_counter()
-    stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
-    figures = {
-        "open_s": time.perf_counter() - start,
+    sources = open_corpus([corpus])
+    figures = {"open_s": time.perf_counter() - start, "anonymous_mb": tree_anonymous_mb()}
+
+    start = time.perf_counter()
+    is_clustered = "cluster_3" in next(iter(sources.values())).index.table().column_names
+    levels = [*Mixture().levels, *([Level(by="cluster_3", alpha=0.0)] if is_clustered else [])]
+    stream = Stream(sources, Mixture(levels=levels), seed=0)
+    figures |= {
+        "stream_s": time.perf_counter() - start,
         "pss_mb": tree_pss_mb(),
-        "anonymous_mb": tree_anonymous_mb(),
+        "anonymous_with_stream_mb": tree_anonymous_mb(),
     }
 
     start = time.perf_counter()

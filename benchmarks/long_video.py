@@ -1,4 +1,4 @@
-"""One long 1080p video: time of `surgrec-shard build` by workers, and memory by length.
+"""One long video: time of `surgrec-shard build` by workers, memory by length, and kills.
 
     .venv/bin/python benchmarks/long_video.py --folder /tmp/surgrec-bench
 
@@ -6,23 +6,24 @@ Each worker has a core of its own. The builds of one video must give the same sh
 """
 
 import hashlib
+import math
 import os
+import signal
 import statistics
 import subprocess
 import sysconfig
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from contenders.memory_use import tree_anonymous_mb
-from corpus import Corpus, lengthened, prepare_originals
+from corpus import ORIGINALS, Corpus, lengthened, prepare_originals
 
 from surgrec.cli import parse
-
-FORM = "1080p25"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,16 @@ class LongVideo:
     """How many times longer the video of the last build is; 0: no such build."""
     workers: int = 2
     """Workers beside one."""
+    form: str = "1080p25"
+    """Resolution and rate: 1080p25, 720p30 or 480p25."""
+    kills: int = 0
+    """Kills of the build of the longer video, each `kill_s` after its start."""
+    kill_s: float = 60.0
+    """Seconds from a start to its kill."""
 
 
 class Built(NamedTuple):
-    """One build."""
+    """One build. Of a killed build, the time is that of all its starts."""
 
     wall_s: float
     memory_mb: float
@@ -56,10 +63,11 @@ class Built(NamedTuple):
 def main(config: LongVideo) -> None:
     """Measure and print."""
     corpus = Corpus(folder=config.folder)
-    prepare_originals(corpus, [FORM], videos=1)
-    original = min((corpus.originals / FORM).glob("*.mp4"))
+    assert config.form in ORIGINALS, f"--form is one of {', '.join(ORIGINALS)}"
+    prepare_originals(corpus, [config.form], videos=1)
+    original = min((corpus.originals / config.form).glob("*.mp4"))
     video = lengthened(corpus, original, config.minutes)
-    print(f"{FORM}: {video.stat().st_size / 1e6:.0f} MB, {config.minutes:g} minutes")
+    print(f"{config.form}: {video.stat().st_size / 1e6:.0f} MB, {config.minutes:g} minutes")
 
     counts = (1, config.workers)
     builds: dict[int, list[Built]] = {count: [] for count in counts}
@@ -76,37 +84,57 @@ def main(config: LongVideo) -> None:
         f"{config.workers} workers are {middle:.2f} ({lowest:.2f} to {highest:.2f}) times as fast"
     )
     if config.longer:
-        long = build(lengthened(corpus, original, config.minutes * config.longer), config.workers)
-        print(f"  {config.longer} times as long, {config.workers} workers: {long}")
+        longer = lengthened(corpus, original, config.minutes * config.longer)
+        long = build(longer, config.workers)
+        print(f"  {config.longer} times as long, {config.workers} workers: {long}", flush=True)
         print(f"memory: {builds[config.workers][-1].memory_mb:.0f} and {long.memory_mb:.0f} MB")
+        if config.kills:
+            killed = build(longer, config.workers, [config.kill_s] * config.kills)
+            print(f"  the same, killed {config.kills} times: {killed}")
+            assert killed.shards == long.shards, "other shards"
 
 
-def build(video: Path, workers: int) -> Built:
-    """Build a corpus of a video, on a core per worker."""
+def build(video: Path, workers: int, kills_s: Sequence[float] = ()) -> Built:
+    """Build a corpus of a video, on a core per worker.
+
+    Args:
+        video: The video, alone in its folder.
+        workers: Number of workers.
+        kills_s: Seconds after which a start is killed; the next start continues.
+    """
     program = str(Path(sysconfig.get_path("scripts")) / "surgrec-shard")
-    cores = sorted(os.sched_getaffinity(0))[:workers]
     with tempfile.TemporaryDirectory(prefix="bench_") as name:
         folder = Path(name)
         words = [program, "build", "--videos", str(video.parent), "--source", "long"]
         words += ["--domain", "laparoscopy", "--public", "true", "--workers", str(workers)]
         words += ["--out", str(folder / "corpus"), "--private", str(folder / "private")]
 
-        pin = partial(os.sched_setaffinity, 0, cores)
-        began, memory_mb = time.perf_counter(), 0.0
-        with subprocess.Popen(words, stderr=subprocess.PIPE, preexec_fn=pin) as process:
-            while process.poll() is None:
-                memory_mb = max(memory_mb, tree_anonymous_mb())
-                time.sleep(0.5)
-            assert process.stderr is not None
-            text = process.stderr.read().decode()
-        assert process.returncode == 0, text
-
+        began, memory_mb, text = time.perf_counter(), 0.0, ""
+        for kill_s in [*kills_s, math.inf]:
+            memory_mb = max(memory_mb, _start(words, workers, kill_s, folder / "said.txt"))
+            text = (folder / "said.txt").read_text("utf-8")
         wall_s = time.perf_counter() - began
+
         shards = hashlib.sha256()
         for shard in sorted((folder / "corpus").rglob("*.tar")):
             shards.update(shard.read_bytes())
         said = next(line for line in text.splitlines() if " encoded" in line)
         return Built(wall_s, memory_mb, shards.hexdigest()[:12], said)
+
+
+def _start(words: Sequence[str], workers: int, kill_s: float, said: Path) -> float:
+    """Run a build, or kill it and its processes after a time. Return its memory, MB."""
+    pin = partial(os.sched_setaffinity, 0, sorted(os.sched_getaffinity(0))[:workers])
+    end, memory_mb = time.perf_counter() + kill_s, 0.0
+    with said.open("wb") as file:
+        process = subprocess.Popen(words, stderr=file, preexec_fn=pin, start_new_session=True)
+        while process.poll() is None:
+            memory_mb = max(memory_mb, tree_anonymous_mb())
+            if time.perf_counter() > end:
+                os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(0.5)
+    assert process.returncode == (0 if kill_s == math.inf else -signal.SIGKILL), said.read_text()
+    return memory_mb
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ class Memory:
     """Samples between two measurements."""
     batch: int = 25
     """Samples per batch."""
+    parts: int = 1
+    """Parts in which the loop takes a batch, as with accumulation."""
+    num_frames: int = 8
+    """Frames per clip."""
     short_side_px: int = 64
     """Short side of the stored clips; 256 as in training, which takes longer."""
     loader: LoaderConfig = LoaderConfig(num_workers=2)
@@ -46,7 +50,10 @@ def main(config: Memory) -> None:
     corpus = prepare_small_clips(config.folder, clips=2000, short_side_px=config.short_side_px)
     stream = Stream(open_corpus([corpus]), Mixture(), seed=0)
     dataset = ClipDataset(
-        stream, ClipSampling(num_frames=8, fps=4.0), AugmentConfig(), config.loader
+        stream,
+        ClipSampling(num_frames=config.num_frames, fps=4.0),
+        AugmentConfig(),
+        config.loader,
     )
 
     steps = -(-config.samples // config.batch)
@@ -55,7 +62,8 @@ def main(config: Memory) -> None:
     )
 
     measured = []
-    for samples, pss_mb in _measure(clip_batches(dataset, sampler), config.every):
+    batches = clip_batches(dataset, sampler, parts=config.parts)
+    for samples, pss_mb in _measure(batches, config.every):
         print(f"{samples:7,} samples: {pss_mb:7.1f} MB", flush=True)
         measured.append((samples, pss_mb))
 
