@@ -194,6 +194,12 @@ class Encoder(nn.Module):
         Raises:
             ConfigError: The clip has another size.
         """
+        return self._tokens(clip, index)
+
+    def _tokens(
+        self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None
+    ) -> Float[Tensor, "b k d"]:
+        """Return what `embed` returns. FSDP2 frees whole weights after `embed`, not after this."""
         expected = (self.config.num_frames, self.config.crop_px, self.config.crop_px)
         if clip.shape[2:] != expected:
             raise ConfigError(
@@ -251,7 +257,7 @@ class Encoder(nn.Module):
         self, clip: Float[Tensor, "b c t h w"], index: Int64[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b k d"]:
         """Return features of all tokens, or of the given ids, computed from these alone."""
-        return self._last_level(self._levels(self.embed(clip, index), index))
+        return self._last_level(self._levels(self._tokens(clip, index), index))
 
 
 def blank_encoder(config: EncoderConfig) -> State:
