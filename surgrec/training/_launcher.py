@@ -146,7 +146,7 @@ def check_launch(precision: str) -> None:
                 f"{setting.place} asks for mixed precision {value}, but the precision of this run "
                 f"is {precision}; {setting.undo}, and give --precision {known} if you need it"
             )
-        if name in _OWN_OPTIONS and value not in _OFF | {"1"}:
+        if name in _OWN_OPTIONS and value not in ({"1"} if name == _ACCUMULATION else _OFF):
             asked, option = _OWN_OPTIONS[name]
             number = value if value.replace(".", "", 1).isdecimal() else "N"
             raise SetupError(
