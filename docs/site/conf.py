@@ -3,11 +3,15 @@
 .venv/bin/sphinx-build -W -c docs/site . docs/site/built
 """
 
+import logging
 import re
 
 from sphinx.application import Sphinx
 
 from surgrec import __version__
+
+# On a machine without a cache of fonts, matplotlib tells that it writes one.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 project = "SurgRec"
 author = "The SurgRec authors"
