@@ -14,6 +14,7 @@ from surgrec.errors import ShardError
 from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_groups, row_schema
 from surgrec.shards.check_index import text_buffers
 from surgrec.shards.layout import (
+    CHECKSUM,
     CLIP_FIELDS,
     DUPLICATE_GROUP,
     LOCATION_FIELDS,
@@ -55,7 +56,10 @@ RowType = TypeVar("RowType", VideoLabel, Dropped)
 _DIGESTED_ROWS = 1 << 17
 """Rows whose keys and digests are copied at once for a digest of clips."""
 
-_INDEX_SCHEMA = pa.schema([*row_schema(Sample, skip=("clip",)), *row_schema(Clip, skip=(SCORE,))])
+_INDEX_SCHEMA = pa.schema(
+    [*row_schema(Sample, skip=("clip", CHECKSUM)), *row_schema(Clip, skip=(SCORE,))]
+)
+_CHECKSUM_SCHEMA = pa.schema([(CHECKSUM, pa.uint64())])
 _SCORE_SCHEMA = pa.schema([(SCORE, pa.float64())])
 
 
@@ -70,23 +74,28 @@ class SourceIndex:
         keys_digest: SHA-256 of all keys, if it is already known.
 
     Raises:
-        ShardError: A column of the format is missing, of another type, or has empty cells.
+        ShardError: A column of the format is missing, of another type, or has empty cells. Only
+            the checksum may be missing, or have some.
     """
 
     def __init__(self, table: pa.Table, context: str, *, keys_digest: bytes | None = None) -> None:
         self.has_scores = SCORE in table.column_names
         """Whether the corpus was built with a model that scores pictures."""
         schema = pa.schema([*_INDEX_SCHEMA, *(_SCORE_SCHEMA if self.has_scores else ())])
-        format_columns = _with_schema(table, schema, context)
-        further_columns = table.drop_columns(schema.names)
+        has_checksums = CHECKSUM in table.column_names
+        optional = _CHECKSUM_SCHEMA if has_checksums else pa.schema([])
+        parts = (
+            _with_schema(table, schema, context),
+            _cast(table, optional, context),
+            table.drop_columns([*schema.names, *optional.names]),
+        )
 
         self._context = context
         self._columns = {
-            name: _as_one_array(part.column(name))
-            for part in (format_columns, further_columns)
-            for name in part.column_names
+            name: _as_one_array(part.column(name)) for part in parts for name in part.column_names
         }
         self._cells = {name: _cell_reader(self._columns[name]) for name in schema.names}
+        self._checksum = _checksum_reader(self._columns.get(CHECKSUM))
         self._clip_fields = (*CLIP_FIELDS, SCORE) if self.has_scores else CLIP_FIELDS
 
         self.num_rows = int(table.num_rows)
@@ -110,7 +119,8 @@ class SourceIndex:
         """Return the sample of one row, in 30 us (`benchmarks/index.py`)."""
         cells = self._cells
         clip = Clip(**{name: cells[name](row) for name in self._clip_fields})
-        return Sample(clip=clip, **{name: cells[name](row) for name in LOCATION_FIELDS})
+        places = {name: cells[name](row) for name in LOCATION_FIELDS}
+        return Sample(clip=clip, **places, xxh3_64=self._checksum(row))
 
     def key(self, row: int) -> str:
         """Return the key of one row."""
@@ -122,7 +132,7 @@ class SourceIndex:
 
     def further_columns(self) -> pa.Table:
         """Return the columns beyond the format, and those that name a clip: key and sha256."""
-        known = {*_INDEX_SCHEMA.names, SCORE} - set(_CLIP)
+        known = {*_INDEX_SCHEMA.names, CHECKSUM, SCORE} - set(_CLIP)
         return pa.table({name: self._columns[name] for name in self._columns if name not in known})
 
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
@@ -361,7 +371,10 @@ def _table_of(ordered: Sequence[Sample], *, has_scores: bool) -> pa.Table:
             f"only some clips of {ordered[0].clip.source} have a {SCORE}; build the source again "
             "with the same settings"
         )
-    return table.append_column(SCORE, pa.array(scores, pa.float64())) if has_scores else table
+    if has_scores:
+        table = table.append_column(SCORE, pa.array(scores, pa.float64()))
+    checksums = pa.array([each.xxh3_64 for each in ordered], pa.uint64())
+    return table.append_column(CHECKSUM, checksums)
 
 
 def with_further_columns(table: pa.Table, further: pa.Table) -> pa.Table:
@@ -428,20 +441,26 @@ def _with_schema(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
             "again"
         )
 
-    # Other writers may use wider types, such as large strings.
-    try:
-        table = table.select(schema.names).cast(schema)
-    except pa.ArrowException as error:
-        raise ShardError(
-            f"{context} has a column of a wrong type ({first_line(error)}); build the corpus again"
-        ) from None
-
+    table = _cast(table, schema, context)
     incomplete = [name for name in schema.names if table.column(name).null_count]
     if incomplete:
         raise ShardError(
             f"{context} has rows without {', '.join(incomplete)}; build the corpus again"
         )
     return table
+
+
+def _cast(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
+    """Return the columns of a schema, cast to its types.
+
+    Other writers may use wider types, such as large strings.
+    """
+    try:
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise ShardError(
+            f"{context} has a column of a wrong type ({first_line(error)}); build the corpus again"
+        ) from None
 
 
 def _as_one_array(column: pa.ChunkedArray) -> Any:
@@ -457,6 +476,19 @@ def _cell_reader(column: Any) -> Callable[[int], Any]:
     ends, letters = text_buffers(column)
     end, characters = ends.item, letters.data
     return lambda row: str(characters[end(row) : end(row + 1)], "utf-8")
+
+
+def _checksum_reader(column: Any) -> Callable[[int], int | None]:
+    """Return a function from a row to its checksum; None where there is none."""
+    if column is None:
+        return lambda row: None
+    if not column.null_count:
+        item: Callable[[int], int] = column.to_numpy().item
+        return item
+    # Arrow would turn whole numbers with empty cells into rounded ones.
+    value = column.fill_null(0).to_numpy().item
+    is_known = column.is_valid().to_numpy(zero_copy_only=False).item
+    return lambda row: value(row) if is_known(row) else None
 
 
 def _digest_of_texts(texts: pa.StringArray) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from surgrec.annotations import Label
-from surgrec.shards.layout import Clip, Sample, check_key, clip_json
+from surgrec.shards.layout import Clip, Sample, check_key, checksum, clip_json
 from surgrec.storage import file_sha256
 
 _HEADER_BYTES = tarfile.BLOCKSIZE
@@ -79,6 +79,7 @@ class ShardWriter:
                 mp4_offset=mp4_offset,
                 mp4_size=len(mp4),
                 sha256=hashlib.sha256(mp4).hexdigest(),
+                xxh3_64=checksum(mp4),
             )
         )
 

@@ -1,4 +1,4 @@
-"""Fetching the bytes of samples: coalesced ranges of shards, read in threads, checked by digest."""
+"""Fetching the bytes of samples: coalesced ranges of shards, read in threads, and checked."""
 
 import hashlib
 import statistics
@@ -13,6 +13,7 @@ from functools import partial
 
 from surgrec.errors import CacheError, SampleError, ShardError
 from surgrec.shards import Sample, Source
+from surgrec.shards.layout import checksum
 from surgrec.storage import Counters, DiskCache, Store
 
 _GAP_BYTES = 128 << 10
@@ -298,6 +299,16 @@ def _has_bad(mp4s: Sequence[bytes | SampleError]) -> bool:
 
 
 def _check(sample: Sample, mp4: bytes) -> bytes | SampleError:
+    """Check the bytes of a sample by its checksum, or by SHA-256 if the index has no other."""
+    if sample.xxh3_64 is not None:
+        found = checksum(mp4)
+        if found == sample.xxh3_64:
+            return mp4
+        return SampleError(
+            f"{sample.key}: its bytes have the XXH3 checksum {found:016x}, "
+            f"but the index lists {sample.xxh3_64:016x}"
+        )
+
     digest = hashlib.sha256(mp4).hexdigest()
     if digest == sample.sha256:
         return mp4

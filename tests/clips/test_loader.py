@@ -273,7 +273,7 @@ def test_a_bad_sample_is_quarantined_and_replaced_by_another_of_its_source(
     assert position in drawn_at
     for entry in quarantined[0]:
         assert (entry.source, entry.key) == (source, key)
-        assert "its bytes have the SHA-256" in entry.reason
+        assert "its bytes have the XXH3 checksum" in entry.reason
         assert rows[entry.position][1:3] == (entry.substitute, source)
         assert entry.substitute != key
     others = [number for number in range(32) if number not in drawn_at]

@@ -112,7 +112,7 @@ def planted(
     one, other = next((a, b) for a in of_gamma[30:] for b in of_gamma[30:] if a.sha256 != b.sha256)
     swap_digests(root, "gamma", one, other)
     changed = dict.fromkeys(
-        (sample.key for sample in (*flipped, one, other)), "its bytes have the SHA-256"
+        (sample.key for sample in (*flipped, one, other)), "its bytes have the XXH3 checksum"
     )
     return Planted(root=root, reasons=changed | {cut.key: "frames, but the index lists 32"})
 

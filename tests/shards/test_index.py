@@ -16,7 +16,7 @@ from surgrec.shards._index import (
     rows_from_parquet,
     rows_to_parquet,
 )
-from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS
+from surgrec.shards.layout import CHECKSUM, CLIP_FIELDS, LOCATION_FIELDS
 from tests.support.samples import CLIP, make_clips, samples_to_parquet
 
 
@@ -36,6 +36,7 @@ def make_samples(count: int) -> list[Sample]:
             mp4_offset=number * 4096 + 1536,
             mp4_size=1000 + number,
             sha256=f"{number:064x}",
+            xxh3_64=2**64 - 1 - number,
         )
         for number, clip in enumerate(make_clips(count))
     ]
@@ -65,16 +66,31 @@ def test_an_index_reads_back_row_by_row_in_the_order_of_the_shards() -> None:
 
 def test_the_columns_are_those_of_the_specification_in_its_order() -> None:
     schema = parquet.read_schema(io.BytesIO(samples_to_parquet(make_samples(2))))
-    assert tuple(schema.names) == (*LOCATION_FIELDS, *CLIP_FIELDS)
+    assert tuple(schema.names) == (*LOCATION_FIELDS, *CLIP_FIELDS, CHECKSUM)
     assert LOCATION_FIELDS == ("key", "shard", "offset", "size", "mp4_offset", "mp4_size", "sha256")
     assert {
-        name: str(schema.field(name).type) for name in ("key", "offset", "start_s", "num_frames")
+        name: str(schema.field(name).type)
+        for name in ("key", "offset", "start_s", "num_frames", CHECKSUM)
     } == {
         "key": "string",
         "offset": "int64",
         "start_s": "double",
         "num_frames": "int64",
+        CHECKSUM: "uint64",
     }
+
+
+def test_clips_may_lack_the_fast_checksum() -> None:
+    samples = make_samples(4)
+    none = [replace(sample, xxh3_64=None) for sample in samples]
+    index = SourceIndex(table_with(xxh3_64=None), "INDEX")
+    assert [index.sample(row) for row in range(4)] == none
+
+    # The others keep all 64 bits.
+    some = [samples[0], none[1], samples[2], none[3]]
+    index = read_index(samples_to_parquet(some))
+    assert [index.sample(row) for row in range(4)] == some
+    assert CHECKSUM not in index.further_columns().column_names
 
 
 def test_an_index_with_further_columns_is_read_as_before() -> None:
@@ -181,6 +197,8 @@ def test_missing_columns_are_named() -> None:
         ("duration_s", pa.array(["long", "short", "10", "4"])),
         ("mp4_offset", pa.array([0.5, 1.0, 2.0, 3.0])),
         ("key", pa.array([[1], [2], [3], [4]])),
+        ("xxh3_64", pa.array([1, 2, -3, 4])),
+        ("xxh3_64", pa.array(["1", "2", "f", "4"])),
     ],
 )
 def test_a_column_of_another_type_is_refused(column: str, values: pa.Array) -> None:

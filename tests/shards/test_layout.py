@@ -22,6 +22,7 @@ from surgrec.shards import (
     source_digest,
 )
 from surgrec.shards.layout import (
+    CHECKSUM,
     CLIP_FIELDS,
     LOCATION_FIELDS,
     check_key,
@@ -173,7 +174,7 @@ def test_the_digest_of_a_source_is_fixed_and_ignores_the_order_of_rows() -> None
 
 def test_the_specification_names_every_field() -> None:
     readme = Path(surgrec.shards.__file__).with_name("README.md").read_text(encoding="utf-8")
-    for name in (*CLIP_FIELDS, *LOCATION_FIELDS, "labels"):
+    for name in (*CLIP_FIELDS, *LOCATION_FIELDS, CHECKSUM, "labels"):
         assert f"`{name}`" in readme
     for kind in (CorpusFile, SourceEntry, VideoLabel, Dropped):
         for field in fields(kind):

@@ -159,7 +159,7 @@ def test_a_bad_sample_of_the_corpus_itself_stays_in_the_cache(
     (cache.folder / f"{entry.sha256}.tar").write_bytes(data)
     fetcher = Fetcher(corpus, 1, cache)
     (error,) = fetcher.fetch([sample])
-    assert "its bytes have the SHA-256" in str(error)
+    assert "its bytes have the XXH3 checksum" in str(error)
     stats = fetcher.take_read_stats()
     assert (stats.cache_dropped, stats.read_again, stats.requests) == (0, 0, 2)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,8 +136,18 @@ def test_only_a_store_that_answers_at_once_is_read_without_threads(
     assert all(name.startswith(threads) for name in readers)
 
 
-def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Source]) -> None:
+def before_checksums(sample: Sample) -> Sample:
+    """Return a sample of a corpus that was built before its index had the fast checksum."""
+    return replace(sample, xxh3_64=None)
+
+
+@pytest.mark.parametrize("has_checksum", [True, False], ids=["xxh3_64", "sha256"])
+def test_only_the_sample_whose_bytes_changed_is_an_error(
+    corpus: dict[str, Source], has_checksum: bool
+) -> None:
     samples = all_samples(corpus)
+    if not has_checksum:
+        samples = [*map(before_checksums, samples)]
     damaged = samples[2]
     path = Path(corpus["alpha"].store.address, "alpha", damaged.shard)
     data = bytearray(path.read_bytes())
@@ -144,15 +155,24 @@ def test_only_the_sample_whose_bytes_changed_is_an_error(corpus: dict[str, Sourc
     path.write_bytes(data)
     mp4s = Fetcher(corpus, 2).fetch(samples)
     assert [index for index, mp4 in enumerate(mp4s) if isinstance(mp4, SampleError)] == [2]
-    digest = hashlib.sha256(
-        data[damaged.mp4_offset : damaged.mp4_offset + damaged.mp4_size]
-    ).hexdigest()
-    sentence = (
-        f"{damaged.key}: its bytes have the SHA-256 {digest[:12]}, "
-        f"but the index lists {damaged.sha256[:12]}"
+    found = bytes(data[damaged.mp4_offset : damaged.mp4_offset + damaged.mp4_size])
+    if damaged.xxh3_64 is not None:
+        digest, listed = xxhash.xxh3_64_hexdigest(found), f"{damaged.xxh3_64:016x}"
+        kind = "XXH3 checksum"
+    else:
+        digest, listed = hashlib.sha256(found).hexdigest()[:12], damaged.sha256[:12]
+        kind = "SHA-256"
+    assert str(mp4s[2]) == (
+        f"{damaged.key}: its bytes have the {kind} {digest}, but the index lists {listed}"
     )
-    assert str(mp4s[2]) == sentence
     assert mp4s[3:] == [make_mp4(sample.clip) for sample in samples[3:]]
+
+
+def test_the_fast_checksum_takes_the_place_of_the_digest(corpus: dict[str, Source]) -> None:
+    sample = replace(all_samples(corpus)[0], sha256="0" * 64)
+    mp4, error = Fetcher(corpus, 1).fetch([sample, before_checksums(sample)])
+    assert mp4 == make_mp4(sample.clip)
+    assert "but the index lists 000000000000" in str(error)
 
 
 def test_a_missing_shard_is_missing_and_no_bad_sample(corpus: dict[str, Source]) -> None:

@@ -11,10 +11,11 @@ from surgrec_shard.groups import PackSettings
 from surgrec_shard.private import PrivateFolder
 
 from surgrec.annotations import PLAIN, LabelFiles
-from surgrec.errors import ShardError
+from surgrec.errors import SampleError, ShardError
 from surgrec.manifest import Video
 from surgrec.shards import open_corpus, read_corpus_labels
 from surgrec.storage import open_store
+from surgrec.stream import Fetcher
 from tests.support.tool import digests, fixed_key, run_here
 from tests.support.videos import TINY_ENCODING, build_corpus
 from tests.surgrec_shard.conftest import Files
@@ -94,6 +95,32 @@ def test_the_same_final_videos_give_the_same_bytes_whatever_the_way(
             build(tmp_path / f"{seed}", some, remove_unlisted=True, group=4)
         build(tmp_path / f"{seed}", dice.sample(final, 20), remove_unlisted=True, group=4)
         assert digests(tmp_path / f"{seed}" / "corpus") == expected
+
+
+@pytest.mark.usefixtures("one_encoding")
+def test_clips_packed_before_the_fast_checksum_keep_their_shards(
+    files: Files, tmp_path: Path
+) -> None:
+    videos = files(range(12))
+    before = build(tmp_path, videos[:8], group=4)
+    records = list((tmp_path / "private" / "groups").rglob("lap-train-*.json"))
+    for path in records:
+        record = json.loads(path.read_text())
+        for sample in record["samples"]:
+            del sample["xxh3_64"]
+        path.write_text(json.dumps(record))
+
+    after = build(tmp_path, videos, group=4)
+    kept = {name for each in groups_of(before).values() for name in each}
+    kept &= {name for each in groups_of(after).values() for name in each}
+    source = open_corpus(tmp_path / "corpus")["lap"]
+    samples = [source.index.sample(row) for row in range(source.index.num_rows)]
+    assert kept
+    assert {sample.shard for sample in samples if sample.xxh3_64 is None} == kept
+    assert not any(
+        isinstance(mp4, SampleError) for mp4 in Fetcher({"lap": source}, 1).fetch(samples)
+    )
+    assert run_here("verify", tmp_path / "corpus").returncode == 0
 
 
 @pytest.mark.usefixtures("one_encoding")

@@ -153,9 +153,20 @@ def change_the_entry(corpus: Path, **values: object) -> None:
     path.write_text(json.dumps(content))
 
 
+def change_a_checksum(corpus: Path) -> None:
+    path = corpus / "lap" / "index.parquet"
+    table = parquet.read_table(path)
+    values = table.column("xxh3_64").to_pylist()
+    values[1] ^= 1
+    place = table.column_names.index("xxh3_64")
+    changed = table.set_column(place, "xxh3_64", pa.array(values, pa.uint64()))
+    parquet.write_table(changed, path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (change_a_checksum, "the mp4 does not have the checksum xxh3_64 of the index"),
         (flip_a_byte_of_a_clip, "the mp4 does not have the digest of the index"),
         (flip_a_byte_of_a_tar_header, "has the SHA-256"),
         (flip_a_byte_of_a_tar_header, "cannot be read to its end"),

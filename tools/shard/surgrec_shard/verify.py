@@ -23,7 +23,7 @@ from surgrec.shards import (
     open_corpus,
     unlisted_files,
 )
-from surgrec.shards.layout import read_clip_json
+from surgrec.shards.layout import checksum, read_clip_json
 from surgrec.shards.totals import IndexCount
 from surgrec.storage import open_store
 from surgrec.text import counted
@@ -255,6 +255,8 @@ def _check_member(row: dict[str, Any], sample: Sample, path: Path) -> Iterator[s
 
     if hashlib.sha256(row["mp4"]).hexdigest() != sample.sha256:
         yield f"{sample.key}: the mp4 does not have the digest of the index"
+    elif sample.xxh3_64 is not None and checksum(row["mp4"]) != sample.xxh3_64:
+        yield f"{sample.key}: the mp4 does not have the checksum xxh3_64 of the index"
     elif _read_mp4(path, sample) != row["mp4"]:
         yield f"{sample.key}: the mp4 is not at the offset of the index"
 
