@@ -64,13 +64,23 @@ class Tree:
             *("-pix_fmt", "yuv420p", *codec, "-threads", "1", str(file)),
         )
 
-    def pictures(self, path: str, *, seed: int, value: int, count: int, rate: float = 1) -> None:
-        """Write pictures of one class, numbered by `%d` in their path."""
+    def pictures(
+        self,
+        path: str,
+        *,
+        seed: int,
+        classes: Sequence[int],
+        count: int,
+        rate: float = 1,
+        change_s: float = CHANGE_S,
+    ) -> None:
+        """Write pictures, numbered by `%d` in their path. The class changes at `change_s`."""
+        hue = f"{seed % 17}+if(gte(t,{change_s:g}),{_HUES[classes[-1]]},{_HUES[classes[0]]})"
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         _ffmpeg(
             *("-stream_loop", "-1", "-ss", f"{0.1 * (seed % 40):g}", "-i", str(self.phantom)),
-            *("-vf", f"hue=h={seed % 17 + _HUES[value]},fps={rate:g},scale=96:72"),
+            *("-vf", f"hue=h='{hue}',fps={rate:g},scale=96:72"),
             *("-frames:v", str(count), "-start_number", "0", str(file)),
         )
 
@@ -88,10 +98,23 @@ def rendered(folder: Path) -> Path:
     return min(folder.glob("phantom-lap/*.mp4"))
 
 
-def write_trees(root: Path, phantom: Path, names: Sequence[str] = ()) -> None:
-    """Write copies of data sets below a folder, each under the name of its preset."""
-    for name in names or TREES:
-        TREES[name](Tree(folder=root / name, phantom=phantom))
+def write_trees(
+    root: Path,
+    phantom: Path,
+    names: Sequence[str] = (),
+    writers: Mapping[str, Callable[[Tree], None]] | None = None,
+) -> None:
+    """Write copies of data sets below a folder, each under the name of its preset.
+
+    Args:
+        root: The folder.
+        phantom: A rendered video.
+        names: Presets; empty: all that the writers have.
+        writers: Writers by preset; None: `TREES`, those of the paper's data sets.
+    """
+    writers = TREES if writers is None else writers
+    for name in names or writers:
+        writers[name](Tree(folder=root / name, phantom=phantom))
 
 
 def cases(
@@ -203,28 +226,6 @@ def colonoscopic(tree: Tree) -> None:
                 tree.video(path, seed=seed, classes=(value,), seconds=4)
 
 
-def endoscapes2023(tree: Tree) -> None:
-    # Pictures of 16 s, numbered as frames at 25 per second. Raters labeled every fifth second; the
-    # third of these labels says that no criterion is met.
-    raters = '"[1, 1, 1]","[1, 1, 1]","[1, 1, 1]"'
-    table = ["vid,frame,C1,C2,C3,cvs_annotator_1,cvs_annotator_2,cvs_annotator_3"]
-    for part, number in (
-        *(("train", n) for n in (1, 2, 3)),
-        ("val", 121),
-        ("test", 162),
-        ("test", 163),
-    ):
-        tree.pictures(f"{part}/{number}_%d.jpg", seed=number, value=number % 2, count=16)
-        folder = tree.folder / part
-        for second in range(15, -1, -1):
-            (folder / f"{number}_{second}.jpg").rename(folder / f"{number}_{25 * second}.jpg")
-        for second in range(16):
-            flags = {0: "1,0,1", 5: "1,1,0", 10: "0,0,0", 15: "0,1,1"}.get(second)
-            row = f"{number},{25 * second},"
-            table.append(f"{row}{flags},{raters}" if flags else f"{row}0.5,0.5,0.5,,,")
-    tree.write("all_metadata.csv", "\n".join(table) + "\n")
-
-
 def gynsurg(tree: Tree) -> None:
     # An operation has a clip of each class.
     for name in chosen("gynsurg", "ours", [str(600 + number) for number in range(100)]):
@@ -274,7 +275,7 @@ def lapgyn4(tree: Tree) -> None:
         ):
             for value, label in enumerate(classes):
                 path = f"{subset}/{label}/c_{name}_v_{value}_f_%d.jpg"
-                tree.pictures(path, seed=int(name) + later, value=value, count=PICTURES)
+                tree.pictures(path, seed=int(name) + later, classes=(value,), count=PICTURES)
 
 
 def ldpolypvideo(tree: Tree) -> None:
@@ -283,7 +284,7 @@ def ldpolypvideo(tree: Tree) -> None:
         [("Train", str(n)) for n in range(1, 5)] + [("Test", str(n)) for n in (101, 102)]
     ):
         path = f"{part}/Images/{name}/%d.jpg"
-        tree.pictures(path, seed=number, value=0, count=FRAMES, rate=RATE)
+        tree.pictures(path, seed=number, classes=(0,), count=FRAMES, rate=RATE)
         for picture, boxes in enumerate(by_frame("1\n0 0 8 9\n", "0\n")):
             tree.write(f"{part}/Annotations/{name}/{picture}.txt", str(boxes))
 
@@ -324,15 +325,6 @@ def multibypass140(tree: Tree) -> None:
                 tree.write(labels, json.dumps(content))
 
 
-def polypdiag(tree: Tree) -> None:
-    for part, first, last in (("train", 1, 6), ("val", 7, 10)):
-        lines = []
-        for number in range(first, last + 1):
-            tree.video(f"videos/{number}.mp4", seed=number, classes=(number % 2,))
-            lines.append(f"{number}.mp4,{number % 2}")
-        tree.write(f"splits/{part}.txt", "\n".join(lines) + "\n")
-
-
 def sar_rarp50(tree: Tree) -> None:
     for number, part in enumerate(("train1", "train1", "train2", "train2", "test", "test")):
         folder = f"{part}/video_{number + 1}"
@@ -357,7 +349,6 @@ TREES: Mapping[str, Callable[[Tree], None]] = {
     "cataract1k": cataract1k,
     "cholec80": cholec80,
     "colonoscopic": colonoscopic,
-    "endoscapes2023": endoscapes2023,
     "gynsurg": gynsurg,
     "hyper-kvasir": hyper_kvasir,
     "jigsaws": jigsaws,
@@ -366,7 +357,6 @@ TREES: Mapping[str, Callable[[Tree], None]] = {
     "ldpolypvideo": ldpolypvideo,
     "m2cai16-workflow": m2cai16,
     "multibypass140": multibypass140,
-    "polypdiag": polypdiag,
     "sar-rarp50": sar_rarp50,
     "surgicalactions160": surgicalactions160,
 }
