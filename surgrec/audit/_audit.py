@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from surgrec.audit._clips import SplitClips
+from surgrec.audit._duplicates import check_copies
 from surgrec.audit._findings import SEVERITIES, Finding, allow_findings, some
 from surgrec.audit._pairs import check_pairs
 from surgrec.audit._rows import check_labels, check_rows, check_side_tracks
@@ -73,6 +74,7 @@ def audit_split(
     """
     findings = [
         *check_pairs(split),
+        *check_copies(split),
         *further,
         *check_rows(split),
         *check_labels(split),

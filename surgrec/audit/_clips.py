@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -63,6 +63,9 @@ class SplitClips:
     """Names of labels that the split gives beside its rows."""
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file of the split."""
+    duplicate_groups: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    """For rows of corpora: by video, the duplicate group of each clip that has near-duplicates;
+    None: the video was not searched for them."""
     absent: tuple[str, ...] = ()
     """Cases that the split names and the corpus lacks."""
 

@@ -60,6 +60,9 @@ def clips_of(
         case_rule="a case of the corpus",
         sources=tuple(sorted({video.source for chosen in videos.values() for video in chosen})),
         digests={split.name: split.sha256},
+        duplicate_groups={
+            video.video: video.duplicate_groups for chosen in videos.values() for video in chosen
+        },
         absent=tuple(parts.absent),
     )
 

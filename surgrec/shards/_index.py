@@ -178,6 +178,27 @@ class SourceIndex:
             )
         return np.asarray(column.to_numpy(), dtype=np.int64)
 
+    def groups_by_video(self) -> dict[str, tuple[int, ...]]:
+        """Return the duplicate groups of the clips of each video, of those that have copies.
+
+        A video is left out if one of its clips was never compared.
+
+        Raises:
+            ShardError: The column has no whole numbers.
+        """
+        if DUPLICATE_GROUP not in self._columns:
+            return {}
+        groups: dict[str, list[int]] = {}
+        unknown = set()
+        cells = (self._columns["video"].to_pylist(), self._group_column().to_pylist())
+        for video, group in zip(*cells, strict=True):
+            found = groups.setdefault(video, [])
+            if group is None:
+                unknown.add(video)
+            elif group:
+                found.append(group)
+        return {video: tuple(found) for video, found in groups.items() if video not in unknown}
+
     def rows(
         self,
         *,

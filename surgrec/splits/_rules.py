@@ -18,6 +18,9 @@ class CaseVideo:
     """Stored split of the video."""
     patient: str = ""
     """Name of the patient, the same in all sources; empty: unknown."""
+    duplicate_groups: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    """Duplicate group of each of its clips that has near-duplicates, unique over all corpora. None:
+    its corpus was not searched, or the video was added after the search."""
 
     @property
     def case_name(self) -> str:

@@ -26,6 +26,7 @@ def corpus_videos(sources: Mapping[str, Source]) -> list[CaseVideo]:
         columns = pa.table({name: source.index.column(name) for name in names})
         rows = columns.group_by(list(names)).aggregate([]).to_pylist()
         patients = values_in_index(source, "patient", "video")
+        groups = source.index.groups_by_video()
         is_private = not source.entry.videos_public
         found += (
             CaseVideo(
@@ -37,10 +38,16 @@ def corpus_videos(sources: Mapping[str, Source]) -> list[CaseVideo]:
                 patient=patients.get(
                     row["video"], row["case"] if is_private and row["case"] != row["video"] else ""
                 ),
+                duplicate_groups=_unique_names(source, groups.get(row["video"])),
             )
             for row in rows
         )
     return sorted(found)
+
+
+def _unique_names(source: Source, groups: Sequence[int] | None) -> tuple[str, ...] | None:
+    """Return names of duplicate groups: those of two corpora have nothing to do with each other."""
+    return None if groups is None else tuple(f"{source.store.address} {each}" for each in groups)
 
 
 def divide(split: Split, videos: Sequence[CaseVideo]) -> Parts:

@@ -77,6 +77,7 @@ def test_labels_of_a_corpus_are_audited_in_their_time(tmp_path: Path) -> None:
     assert found(audit.findings) == {
         "side_tracks": ("warn", 24, 72),
         "no_val": ("note", 0, 72),
+        "copies_unknown": ("note", 24, 24),
     }
     assert audit.baselines[0].accuracy == pytest.approx(1 / 3)
 
