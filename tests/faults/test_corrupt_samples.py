@@ -58,17 +58,15 @@ def flip_a_bit(root: Path, sample: Sample) -> None:
 
 
 def swap_digests(root: Path, source: str, one: Sample, other: Sample) -> None:
-    """Swap the digests of two samples in the index."""
+    """Swap the digests and the checksums of two samples in the index."""
     table = open_corpus([root])[source].index.table()
-    swapped = {one.key: other.sha256, other.key: one.sha256}
-    digests = [
-        swapped.get(row["key"], row["sha256"])
-        for row in table.select(["key", "sha256"]).to_pylist()
-    ]
-    column = table.column_names.index("sha256")
-    (root / source / INDEX_FILE).write_bytes(
-        parquet_bytes(table.set_column(column, "sha256", pa.array(digests)))
-    )
+    rows = [table.column("key").to_pylist().index(sample.key) for sample in (one, other)]
+    for name in ("sha256", "xxh3_64"):
+        values = table.column(name).to_pylist()
+        values[rows[0]], values[rows[1]] = values[rows[1]], values[rows[0]]
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+    (root / source / INDEX_FILE).write_bytes(parquet_bytes(table))
 
 
 @pytest.fixture(scope="module")
