@@ -173,6 +173,8 @@ def _table(name: str, domain: str, clips: _Clips, random: np.random.Generator) -
             "mp4_size": np.full(rows, CLIP_BYTES - 2560),
             "sha256": _text(_hex(random, rows, 64)),
             "xxh3_64": random.integers(0, 1 << 64, size=rows, dtype=np.uint64),
+            "timescale": np.full(rows, 16_384),
+            "frame_ticks": np.full(rows, 2048),
             "case": _text(clips.case),
             "video": _text(clips.video),
             "start_s": clips.number * 10.0,

@@ -362,7 +362,14 @@ class ClipDataset:
         # Decode once, the smallest box that contains all crops.
         whole = bounding_box([view.box for view in views])
         try:
-            frames = decode_clip(mp4, times, whole, num_frames=clip.num_frames, key=sample.key)
+            frames = decode_clip(
+                mp4,
+                times,
+                whole,
+                num_frames=clip.num_frames,
+                key=sample.key,
+                clock=sample.clock,
+            )
         except SampleError as error:
             return error
         return _DecodedSample(views, [store(_crop(frames, view.box, whole)) for view in views])

@@ -10,15 +10,18 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
 from surgrec.clips._crop import Box
 from surgrec.clips.machine import require_machine
 from surgrec.errors import SampleError, SetupError
+from surgrec.shards.frame_clock import FrameClock
 
 _LEAST_VERSION = (0, 11, 1)
 """Earlier versions need a library of CUDA that their packages do not name."""
+_SAME_RATE = 1e-9
+"""Largest relative difference of one rate, computed in two ways."""
 _LOAD_FAILURE = re.compile(r"^(?:OSError|ImportError|RuntimeError): (.+)$", re.MULTILINE)
 _FFMPEG_LIBRARY = re.compile(r"lib(av|sw)\w+\.so\S*: cannot open shared object file")
 
@@ -107,7 +110,13 @@ def _version(package: str) -> str:
 
 
 def decode_clip(
-    mp4: bytes, times: Float64[np.ndarray, " t"], box: Box, *, num_frames: int, key: str
+    mp4: bytes,
+    times: Float64[np.ndarray, " t"],
+    box: Box,
+    *,
+    num_frames: int,
+    key: str,
+    clock: FrameClock | None = None,
 ) -> UInt8[Tensor, "t c h w"]:
     """Decode the frames that are on screen at given times, cropped to a box.
 
@@ -120,6 +129,8 @@ def decode_clip(
         box: Part of each frame to keep.
         num_frames: Number of frames that the index records for the stored clip.
         key: Sample key, for error messages.
+        clock: The times of its frames, as the index states them. Without it, all packets of the
+            clip are scanned for them, and the frames are the same.
 
     Returns:
         RGB in [0, 255].
@@ -130,18 +141,27 @@ def decode_clip(
         MachineError: Memory ran out.
     """
     try:
-        return _decode_once(mp4, times, box, num_frames, key)
+        return _decode_once(mp4, times, box, num_frames, key, clock)
     except SampleError:
-        return _decode_once(mp4, times, box, num_frames, key)
+        return _decode_once(mp4, times, box, num_frames, key, clock)
 
 
 def _decode_once(
-    mp4: bytes, times: Float64[np.ndarray, " t"], box: Box, num_frames: int, key: str
+    mp4: bytes,
+    times: Float64[np.ndarray, " t"],
+    box: Box,
+    num_frames: int,
+    key: str,
+    clock: FrameClock | None,
 ) -> UInt8[Tensor, "t c h w"]:
     video_decoder, fixed_crop = torchcodec_classes()
     try:
         decoder = video_decoder(
-            mp4, num_ffmpeg_threads=1, device="cpu", seek_mode="exact", transforms=[fixed_crop(box)]
+            mp4,
+            num_ffmpeg_threads=1,
+            device="cpu",
+            seek_mode="approximate" if clock else "exact",
+            transforms=[fixed_crop(box)],
         )
 
         stored = decoder.metadata.num_frames
@@ -150,9 +170,36 @@ def _decode_once(
                 f"{key}: the clip has {stored} frames, but the index lists {num_frames}"
             )
 
-        frames: Tensor = decoder.get_frames_played_at(seconds=times.tolist()).data
+        if clock is None:
+            frames: Tensor = decoder.get_frames_played_at(seconds=times.tolist()).data
+        else:
+            rate = decoder.metadata.average_fps
+            if rate is None or abs(rate - clock.rate) > _SAME_RATE * clock.rate:
+                raise SampleError(
+                    f"{key}: the clip has {rate} frames per second, but the index states the "
+                    f"clock {clock.timescale} / {clock.ticks}"
+                )
+            shown = _frames_on_screen(times, clock, num_frames)
+            frames = decoder.get_frames_at(indices=shown.tolist()).data
     except (RuntimeError, ValueError, IndexError, MemoryError, OSError) as error:
         require_machine(error, f"{key}: the clip cannot be decoded")
         message = next(iter(str(error).splitlines()), type(error).__name__)
         raise SampleError(f"{key}: the clip cannot be decoded ({message})") from error
     return frames
+
+
+def _frames_on_screen(
+    times: Float64[np.ndarray, " t"], clock: FrameClock, num_frames: int
+) -> Int64[np.ndarray, " t"]:
+    """Return the number of the frame that is on screen at each time.
+
+    It is the last one that has begun, by the same double precision as in torchcodec's exact mode.
+
+    Raises:
+        ValueError: A time is outside of the clip.
+    """
+    starts = clock.starts(num_frames + 1)
+    outside = times[~((times >= 0) & (times < starts[-1]))]
+    if len(outside):
+        raise ValueError(f"no frame is on screen at {outside[0]:g} s of {starts[-1]:g} s")
+    return np.searchsorted(starts, times, side="right").astype(np.int64) - 1

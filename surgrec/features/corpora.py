@@ -184,6 +184,13 @@ def decoded(
 
     box = crop(clip.height, clip.width)
     try:
-        return decode_clip(mp4, from_start, box, num_frames=clip.num_frames, key=sample.key)
+        return decode_clip(
+            mp4,
+            from_start,
+            box,
+            num_frames=clip.num_frames,
+            key=sample.key,
+            clock=sample.clock,
+        )
     except SampleError as error:
         return error

@@ -146,7 +146,14 @@ def _read_index(store: Store, name: str, entry: SourceEntry) -> SourceIndex:
     index = SourceIndex(read_parquet(data, context, most_rows=len(data)), context)
     _check_num_rows(index, entry, context)
 
-    check_index(index.column, name, entry, context, has_scores=index.has_scores)
+    check_index(
+        index.column,
+        name,
+        entry,
+        context,
+        has_scores=index.has_scores,
+        has_clocks=index.has_clocks,
+    )
     return index
 
 

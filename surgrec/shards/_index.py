@@ -12,12 +12,13 @@ from pyarrow import compute
 
 from surgrec.errors import ShardError
 from surgrec.parquet import first_line, parquet_bytes, read_parquet, row_groups, row_schema
+from surgrec.shards._cells import cell_reader, optional_reader
 from surgrec.shards.check_index import text_buffers
 from surgrec.shards.layout import (
-    CHECKSUM,
     CLIP_FIELDS,
     DUPLICATE_GROUP,
     LOCATION_FIELDS,
+    OPTIONAL_FIELDS,
     SCORE,
     Clip,
     Sample,
@@ -48,6 +49,7 @@ class Dropped:
     """One word."""
 
 
+_OWN_FIELDS = (*LOCATION_FIELDS, *OPTIONAL_FIELDS)
 _CLIP = ("key", "sha256")
 """Columns that name a clip in all packings of a source."""
 
@@ -57,9 +59,11 @@ _DIGESTED_ROWS = 1 << 17
 """Rows whose keys and digests are copied at once for a digest of clips."""
 
 _INDEX_SCHEMA = pa.schema(
-    [*row_schema(Sample, skip=("clip", CHECKSUM)), *row_schema(Clip, skip=(SCORE,))]
+    [*row_schema(Sample, skip=("clip", *OPTIONAL_FIELDS)), *row_schema(Clip, skip=(SCORE,))]
 )
-_CHECKSUM_SCHEMA = pa.schema([(CHECKSUM, pa.uint64())])
+_OPTIONAL_SCHEMA = pa.schema(
+    [("xxh3_64", pa.uint64()), ("timescale", pa.int64()), ("frame_ticks", pa.int64())]
+)
 _SCORE_SCHEMA = pa.schema([(SCORE, pa.float64())])
 
 
@@ -75,15 +79,22 @@ class SourceIndex:
 
     Raises:
         ShardError: A column of the format is missing, of another type, or has empty cells. Only
-            the checksum may be missing, or have some.
+            `OPTIONAL_FIELDS` may be missing, or have some.
     """
 
     def __init__(self, table: pa.Table, context: str, *, keys_digest: bytes | None = None) -> None:
         self.has_scores = SCORE in table.column_names
         """Whether the corpus was built with a model that scores pictures."""
         schema = pa.schema([*_INDEX_SCHEMA, *(_SCORE_SCHEMA if self.has_scores else ())])
-        has_checksums = CHECKSUM in table.column_names
-        optional = _CHECKSUM_SCHEMA if has_checksums else pa.schema([])
+        clock_columns = {"timescale", "frame_ticks"} & {*table.column_names}
+        if len(clock_columns) == 1:
+            raise ShardError(
+                f"{context} has only one of the columns timescale and frame_ticks; copy it again, "
+                "or remove both"
+            )
+        self.has_clocks = bool(clock_columns)
+        """Whether it has the columns that state the times of frames; cells may be empty."""
+        optional = pa.schema([each for each in _OPTIONAL_SCHEMA if each.name in table.column_names])
         parts = (
             _with_schema(table, schema, context),
             _cast(table, optional, context),
@@ -94,8 +105,8 @@ class SourceIndex:
         self._columns = {
             name: _as_one_array(part.column(name)) for part in parts for name in part.column_names
         }
-        self._cells = {name: _cell_reader(self._columns[name]) for name in schema.names}
-        self._checksum = _checksum_reader(self._columns.get(CHECKSUM))
+        self._cells = {name: cell_reader(self._columns[name]) for name in schema.names}
+        self._cells |= {name: optional_reader(self._columns.get(name)) for name in OPTIONAL_FIELDS}
         self._clip_fields = (*CLIP_FIELDS, SCORE) if self.has_scores else CLIP_FIELDS
 
         self.num_rows = int(table.num_rows)
@@ -119,8 +130,7 @@ class SourceIndex:
         """Return the sample of one row, in 30 us (`benchmarks/index.py`)."""
         cells = self._cells
         clip = Clip(**{name: cells[name](row) for name in self._clip_fields})
-        places = {name: cells[name](row) for name in LOCATION_FIELDS}
-        return Sample(clip=clip, **places, xxh3_64=self._checksum(row))
+        return Sample(clip=clip, **{name: cells[name](row) for name in _OWN_FIELDS})
 
     def key(self, row: int) -> str:
         """Return the key of one row."""
@@ -132,7 +142,7 @@ class SourceIndex:
 
     def further_columns(self) -> pa.Table:
         """Return the columns beyond the format, and those that name a clip: key and sha256."""
-        known = {*_INDEX_SCHEMA.names, CHECKSUM, SCORE} - set(_CLIP)
+        known = {*_INDEX_SCHEMA.names, *OPTIONAL_FIELDS, SCORE} - set(_CLIP)
         return pa.table({name: self._columns[name] for name in self._columns if name not in known})
 
     def rows_digest(self, rows: Int64[np.ndarray, " n"]) -> str:
@@ -394,8 +404,10 @@ def _table_of(ordered: Sequence[Sample], *, has_scores: bool) -> pa.Table:
         )
     if has_scores:
         table = table.append_column(SCORE, pa.array(scores, pa.float64()))
-    checksums = pa.array([each.xxh3_64 for each in ordered], pa.uint64())
-    return table.append_column(CHECKSUM, checksums)
+    for field in _OPTIONAL_SCHEMA:
+        cells = pa.array([getattr(each, field.name) for each in ordered], field.type)
+        table = table.append_column(field, cells)
+    return table
 
 
 def with_further_columns(table: pa.Table, further: pa.Table) -> pa.Table:
@@ -487,29 +499,6 @@ def _cast(table: pa.Table, schema: pa.Schema, context: str) -> pa.Table:
 def _as_one_array(column: pa.ChunkedArray) -> Any:
     """Return a column as one array. A column of one chunk is not copied."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _cell_reader(column: Any) -> Callable[[int], Any]:
-    """Return a function from a row to its value: a fifth of the time of Arrow's `as_py`."""
-    if not pa.types.is_string(column.type):
-        item: Callable[[int], Any] = column.to_numpy().item
-        return item
-    ends, letters = text_buffers(column)
-    end, characters = ends.item, letters.data
-    return lambda row: str(characters[end(row) : end(row + 1)], "utf-8")
-
-
-def _checksum_reader(column: Any) -> Callable[[int], int | None]:
-    """Return a function from a row to its checksum; None where there is none."""
-    if column is None:
-        return lambda row: None
-    if not column.null_count:
-        item: Callable[[int], int] = column.to_numpy().item
-        return item
-    # Arrow would turn whole numbers with empty cells into rounded ones.
-    value = column.fill_null(0).to_numpy().item
-    is_known = column.is_valid().to_numpy(zero_copy_only=False).item
-    return lambda row: value(row) if is_known(row) else None
 
 
 def _digest_of_texts(texts: pa.StringArray) -> bytes:

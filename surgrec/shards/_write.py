@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from surgrec.annotations import Label
+from surgrec.shards.frame_clock import read_frame_clock
 from surgrec.shards.layout import Clip, Sample, check_key, checksum, clip_json
 from surgrec.storage import file_sha256
 
@@ -69,6 +70,7 @@ class ShardWriter:
         mp4_offset = self._tar.offset + _HEADER_BYTES
         self._add_member(f"{key}.mp4", mp4)
 
+        clock = read_frame_clock(mp4, clip.num_frames)
         self.samples.append(
             Sample(
                 key=key,
@@ -80,6 +82,8 @@ class ShardWriter:
                 mp4_size=len(mp4),
                 sha256=hashlib.sha256(mp4).hexdigest(),
                 xxh3_64=checksum(mp4),
+                timescale=clock.timescale if clock else None,
+                frame_ticks=clock.ticks if clock else None,
             )
         )
 

@@ -5,6 +5,7 @@ It is vectorized: ten million rows take seconds (`benchmarks/index.py`).
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _KEY_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_
 _VIDEO_BYTES = 12
 _ROUNDING = 1e-3
 """Largest share of its frames by which a clip may differ from its duration and rate."""
+_MOST_TICKS = (1 << 32) - 1
 _PART_BYTES = 16 << 20
 _HEX = b"0123456789abcdef"
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
@@ -59,6 +61,7 @@ def check_index(
     context: str,
     *,
     has_scores: bool = False,
+    has_clocks: bool = False,
 ) -> None:
     """Check that the rows of an index describe samples of the listed shards.
 
@@ -72,11 +75,13 @@ def check_index(
         entry: Its entry in `corpus.json`.
         context: Address of the index, for messages.
         has_scores: The index has the column `model_score`.
+        has_clocks: The index has the columns `timescale` and `frame_ticks`, which may have nulls.
 
     Raises:
         ShardError: A row breaks the format. The message names the first such row and its value.
     """
-    for problem in _problems(column, name, entry, has_scores):
+    problems = _problems(column, name, entry, has_scores)
+    for problem in chain(problems, _clock_problems(column) if has_clocks else ()):
         raise ShardError(
             f"{context} {problem}; undo a renaming, copy the index and corpus.json again, or "
             "build the corpus again"
@@ -105,6 +110,31 @@ def _problems(
         lambda row: f"{frames[row]} frames, but its duration and rate give {expected[row]:.1f}",
     )
     yield from _range_problems(column, entry)
+
+
+def _clock_problems(column: Callable[[str], Any]) -> Iterator[str]:
+    """Check that the clocks of clips have the rate of their frames."""
+    timescale, ticks = (column(each) for each in ("timescale", "frame_ticks"))
+    is_known = timescale.is_valid().to_numpy(zero_copy_only=False)
+    yield from _first(
+        is_known != ticks.is_valid().to_numpy(zero_copy_only=False),
+        lambda row: "only one of timescale and frame_ticks",
+    )
+
+    # Integers stay integers: Arrow makes floats of those with nulls.
+    timescales, frame_ticks = (
+        each.fill_null(1).to_numpy(zero_copy_only=False) for each in (timescale, ticks)
+    )
+    rates = column("fps").to_numpy()
+    is_wrong = (timescales < 1) | (timescales > _MOST_TICKS)
+    is_wrong |= (frame_ticks < 1) | (frame_ticks > _MOST_TICKS)
+    is_wrong |= np.abs(timescales - rates * frame_ticks) > _ROUNDING * rates * frame_ticks
+    yield from _first(
+        is_wrong & is_known,
+        lambda row: (
+            f"the clock {timescales[row]} / {frame_ticks[row]}, but its rate is {rates[row]:g}"
+        ),
+    )
 
 
 def _text_problems(column: Callable[[str], Any], name: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from surgrec.annotations import Label
 from surgrec.errors import ShardError
 from surgrec.json_files import decode_json, typed
 from surgrec.manifest import SOURCE_NAME
+from surgrec.shards.frame_clock import FrameClock
 
 SCHEMA_VERSION = 4
 CORPUS_FILE = "corpus.json"
@@ -92,6 +93,17 @@ class Sample:
     xxh3_64: int | None = None
     """XXH3 of the mp4, 64 bits with seed 0, which readers of single clips check: it takes a
     twentieth of the time of SHA-256. None: the clip was packed before there was the column."""
+    timescale: int | None = None
+    """With `frame_ticks`, the `FrameClock` of the mp4. Both are None if its frames are not evenly
+    spaced, or the clip was packed before there were the columns."""
+    frame_ticks: int | None = None
+
+    @property
+    def clock(self) -> FrameClock | None:
+        """The times of the frames, if they are evenly spaced and the index says so."""
+        if self.timescale is None or self.frame_ticks is None:
+            return None
+        return FrameClock(self.timescale, self.frame_ticks)
 
 
 DUPLICATE_GROUP = "duplicate_group"
@@ -100,11 +112,11 @@ CLUSTERING = "clustering"
 """Column of an index whose corpus was clustered: a digest of the clusters; no field of a clip."""
 SCORE = "model_score"
 """The only field of a clip that a corpus may lack, then in all samples."""
-CHECKSUM = "xxh3_64"
-"""The only column of an index that may lack, or have empty cells: the fast checksum."""
+OPTIONAL_FIELDS = ("xxh3_64", "timescale", "frame_ticks")
+"""Columns of the format that may lack, or have empty cells: without them, readers are slower."""
 CLIP_FIELDS = tuple(field.name for field in fields(Clip) if field.name != SCORE)
 LOCATION_FIELDS = tuple(
-    field.name for field in fields(Sample) if field.name not in ("clip", CHECKSUM)
+    field.name for field in fields(Sample) if field.name not in ("clip", *OPTIONAL_FIELDS)
 )
 
 

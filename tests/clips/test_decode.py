@@ -1,7 +1,9 @@
 import errno
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 from surgrec.clips import Box, decode_clip, torchcodec_classes
 from surgrec.clips.machine import require_machine
 from surgrec.errors import MachineError, SampleError, SetupError
+from surgrec.shards.frame_clock import FrameClock, read_frame_clock
 from tests.support.videos import make_video
 
 FRAME = Box(top=0, left=0, height=66, width=98)
@@ -57,6 +60,55 @@ def test_a_crop_in_the_decoder_is_a_slice_of_the_whole_frame(
     whole = decode(mp4, [0.0, 1.0])
     part = decode(mp4, [0.0, 1.0], Box(top=top, left=left, height=height, width=width))
     assert torch.equal(part, whole[:, :, top : top + height, left : left + width])
+
+
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "6.25", "7.3", "8", "1/3", "60"])
+@pytest.mark.parametrize("gop", [1, 8, 250])
+def test_a_stated_clock_gives_the_frames_of_a_scan(rate: str, gop: int, tmp_path: Path) -> None:
+    count = 23
+    seconds = count / float(Fraction(rate))
+    arguments = ["-frames:v", str(count), "-bf", "0", "-g", str(gop), "-sc_threshold", "0"]
+    source = f"testsrc2=size=98x66:rate={rate}"
+    mp4 = make_video(
+        tmp_path / "clip.mp4",
+        inputs=["-f", "lavfi", "-t", str(seconds + 1), "-i", source],
+        arguments=["-map", "1", *arguments],
+    ).read_bytes()
+    clock = read_frame_clock(mp4, count)
+    assert clock is not None
+
+    # Every frame, at its start, just before and just after it, and in the middle.
+    starts = clock.starts(count)
+    for times in (
+        starts,
+        np.nextafter(starts, np.inf),
+        np.nextafter(starts[1:], 0),
+        starts + 0.5 / clock.rate,
+        np.arange(count) * seconds / count,
+        np.random.default_rng(0).uniform(0, seconds, 50),
+    ):
+        scanned, stated = (
+            decode_clip(mp4, times, FRAME, num_frames=count, key="alpha", clock=each)
+            for each in (None, clock)
+        )
+        assert torch.equal(scanned, stated)
+    assert len({frame.numpy().tobytes() for frame in scanned}) > count // 2
+
+
+def test_a_wrong_clock_or_time_is_a_sample_error(mp4: bytes) -> None:
+    def decode_by(clock: FrameClock, time_s: float) -> Tensor:
+        return decode_clip(
+            mp4, np.array([time_s]), FRAME, num_frames=FRAMES, key="alpha", clock=clock
+        )
+
+    clock = read_frame_clock(mp4, FRAMES)
+    assert clock == FrameClock(16_384, 2048)
+    with pytest.raises(SampleError, match=r"has 8 frames per second, but .* clock 16384 / 1024"):
+        decode_by(FrameClock(16_384, 1024), 0.0)
+    for time_s in (-0.5, FRAMES / FPS, 5.0, math.nan):
+        with pytest.raises(SampleError, match=r"alpha: the clip cannot be decoded .no frame is on"):
+            decode_by(clock, time_s)
+    assert torch.equal(decode_by(clock, 1.99), decode(mp4, [1.99]))
 
 
 @pytest.mark.parametrize("times", [[FRAMES / FPS], [0.0, 5.0], [-0.5]])

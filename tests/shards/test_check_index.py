@@ -12,6 +12,7 @@ import pytest
 
 from surgrec.errors import ShardError
 from surgrec.shards import CorpusFile, open_corpus
+from surgrec.shards.frame_clock import FrameClock
 from surgrec.shards.layout import INDEX_FILE
 from surgrec.storage import open_store
 from tests.support.samples import make_clips, write_corpus
@@ -109,6 +110,30 @@ def test_a_wrong_row_is_refused_with_its_value(
 ) -> None:
     change(root, column, new)
     with pytest.raises(ShardError, match=rf"^{root}/alpha/index\.parquet .*{sentence}"):
+        open_corpus(root)
+
+
+@pytest.mark.parametrize(
+    ("timescale", "ticks", "sentence"),
+    [
+        (16_384, None, "in row 1 only one of timescale and frame_ticks"),
+        (16_384, 1024, "in row 1 the clock 16384 / 1024, but its rate is 8"),
+        (0, 0, "in row 1 the clock 0 / 0"),
+        (-8, -1, "in row 1 the clock -8 / -1"),
+        (1 << 33, 1 << 30, "in row 1 the clock 8589934592 / 1073741824"),
+    ],
+)
+def test_a_clock_has_the_rate_of_its_clip(
+    root: Path, timescale: int, ticks: int | None, sentence: str
+) -> None:
+    for column, value in (("timescale", 16_384), ("frame_ticks", 2048)):
+        change(root, column, lambda values, value=value: [None, value, *values[2:]])
+    clocks = [open_corpus(root)["alpha"].index.sample(row).clock for row in (0, 1)]
+    assert clocks == [None, FrameClock(16_384, 2048)]
+
+    change(root, "timescale", second(timescale))
+    change(root, "frame_ticks", second(ticks))
+    with pytest.raises(ShardError, match=sentence):
         open_corpus(root)
 
 

@@ -16,7 +16,7 @@ from surgrec.shards._index import (
     rows_from_parquet,
     rows_to_parquet,
 )
-from surgrec.shards.layout import CHECKSUM, CLIP_FIELDS, LOCATION_FIELDS
+from surgrec.shards.layout import CLIP_FIELDS, LOCATION_FIELDS, OPTIONAL_FIELDS
 from tests.support.samples import CLIP, make_clips, samples_to_parquet
 
 
@@ -37,6 +37,8 @@ def make_samples(count: int) -> list[Sample]:
             mp4_size=1000 + number,
             sha256=f"{number:064x}",
             xxh3_64=2**64 - 1 - number,
+            timescale=2**32 - 1 - number,
+            frame_ticks=1001,
         )
         for number, clip in enumerate(make_clips(count))
     ]
@@ -66,31 +68,34 @@ def test_an_index_reads_back_row_by_row_in_the_order_of_the_shards() -> None:
 
 def test_the_columns_are_those_of_the_specification_in_its_order() -> None:
     schema = parquet.read_schema(io.BytesIO(samples_to_parquet(make_samples(2))))
-    assert tuple(schema.names) == (*LOCATION_FIELDS, *CLIP_FIELDS, CHECKSUM)
+    assert tuple(schema.names) == (*LOCATION_FIELDS, *CLIP_FIELDS, *OPTIONAL_FIELDS)
     assert LOCATION_FIELDS == ("key", "shard", "offset", "size", "mp4_offset", "mp4_size", "sha256")
     assert {
         name: str(schema.field(name).type)
-        for name in ("key", "offset", "start_s", "num_frames", CHECKSUM)
+        for name in ("key", "offset", "start_s", "num_frames", *OPTIONAL_FIELDS)
     } == {
         "key": "string",
         "offset": "int64",
         "start_s": "double",
         "num_frames": "int64",
-        CHECKSUM: "uint64",
+        "xxh3_64": "uint64",
+        "timescale": "int64",
+        "frame_ticks": "int64",
     }
 
 
-def test_clips_may_lack_the_fast_checksum() -> None:
+def test_clips_may_lack_the_fast_checksum_and_the_clock() -> None:
     samples = make_samples(4)
-    none = [replace(sample, xxh3_64=None) for sample in samples]
-    index = SourceIndex(table_with(xxh3_64=None), "INDEX")
+    lack = dict.fromkeys(OPTIONAL_FIELDS)
+    none = [replace(sample, **lack) for sample in samples]  # type: ignore[arg-type]
+    index = SourceIndex(table_with(**lack), "INDEX")
     assert [index.sample(row) for row in range(4)] == none
 
     # The others keep all 64 bits.
     some = [samples[0], none[1], samples[2], none[3]]
     index = read_index(samples_to_parquet(some))
     assert [index.sample(row) for row in range(4)] == some
-    assert CHECKSUM not in index.further_columns().column_names
+    assert index.further_columns().column_names == ["key", "sha256"]
 
 
 def test_an_index_with_further_columns_is_read_as_before() -> None:
@@ -231,8 +236,11 @@ def test_a_flipped_bit_is_refused_or_harmless() -> None:
         except ShardError:
             refused += 1
             continue
-        # A wrong number of rows is what `open_corpus` refuses.
-        assert index.num_rows != 30 or [index.sample(row) for row in range(30)] == samples
+        # A wrong number of rows is what `open_corpus` refuses. A changed name is that of a further
+        # column: clips are then checked and decoded as without the column.
+        lost = dict.fromkeys({*OPTIONAL_FIELDS} - {*index.table().column_names})
+        harmless = [replace(sample, **lost) for sample in samples]
+        assert index.num_rows != 30 or [index.sample(row) for row in range(30)] == harmless
     assert refused > 100
 
 

@@ -15,7 +15,13 @@ from surgrec.errors import ShardError
 from surgrec.parquet import parquet_of_groups, read_parquet, row_groups
 from surgrec.shards import Clip, Sample, Shard, source_digest, write_source
 from surgrec.shards._index import index_tables, with_further_columns
-from surgrec.shards.layout import CHECKSUM, CLIP_FIELDS, INDEX_FILE, LOCATION_FIELDS, table_name
+from surgrec.shards.layout import (
+    CLIP_FIELDS,
+    INDEX_FILE,
+    LOCATION_FIELDS,
+    OPTIONAL_FIELDS,
+    table_name,
+)
 from surgrec.shards.totals import IndexCount
 from surgrec.storage import open_store
 from tests.support.samples import make_clips, samples_to_parquet
@@ -36,6 +42,8 @@ def make_part(number: int, *, clips: int = 4, score: float | None = None) -> lis
             mp4_size=1000 + index,
             sha256=f"{number * 100 + index:064x}",
             xxh3_64=number * 100 + index,
+            timescale=16_384,
+            frame_ticks=2048,
         )
         for index, clip in enumerate(make_clips(clips))
     ]
@@ -47,7 +55,8 @@ def written_by_pyarrow(samples: list[Sample], rows: int) -> bytes:
     ordered = sorted(samples, key=lambda sample: (sample.shard, sample.offset))
     columns = {name: [getattr(sample, name) for sample in ordered] for name in LOCATION_FIELDS}
     columns |= {name: [getattr(sample.clip, name) for sample in ordered] for name in CLIP_FIELDS}
-    columns[CHECKSUM] = pa.array([sample.xxh3_64 for sample in ordered], pa.uint64())
+    columns |= {name: [getattr(sample, name) for sample in ordered] for name in OPTIONAL_FIELDS}
+    columns["xxh3_64"] = pa.array(columns["xxh3_64"], pa.uint64())
     buffer = io.BytesIO()
     parquet.write_table(
         pa.table(columns), buffer, row_group_size=rows, compression="zstd", write_page_checksum=True
@@ -184,5 +193,5 @@ def test_an_index_without_samples_has_its_columns() -> None:
     table = read_parquet(samples_to_parquet([]), "INDEX")
     assert (table.num_rows, tuple(table.column_names)) == (
         0,
-        (*LOCATION_FIELDS, *CLIP_FIELDS, CHECKSUM),
+        (*LOCATION_FIELDS, *CLIP_FIELDS, *OPTIONAL_FIELDS),
     )

@@ -153,20 +153,30 @@ def change_the_entry(corpus: Path, **values: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def change_a_checksum(corpus: Path) -> None:
+def change_a_number(corpus: Path, column: str, change: Callable[[int], int]) -> None:
     path = corpus / "lap" / "index.parquet"
     table = parquet.read_table(path)
-    values = table.column("xxh3_64").to_pylist()
-    values[1] ^= 1
-    place = table.column_names.index("xxh3_64")
-    changed = table.set_column(place, "xxh3_64", pa.array(values, pa.uint64()))
-    parquet.write_table(changed, path)
+    values = table.column(column).to_pylist()
+    place = table.column_names.index(column)
+    values = pa.array([change(values[0]), *values[1:]], table.schema.field(column).type)
+    parquet.write_table(table.set_column(place, column, values), path)
+
+
+def change_a_checksum(corpus: Path) -> None:
+    change_a_number(corpus, "xxh3_64", lambda value: value ^ 1)
+
+
+def change_a_clock(corpus: Path) -> None:
+    for column in ("timescale", "frame_ticks"):
+        change_a_number(corpus, column, lambda value: value * 2)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (change_a_checksum, "the mp4 does not have the checksum xxh3_64 of the index"),
+        (change_a_clock, "the mp4 does not have the clock of the index"),
+        (change_a_clock, "the frames of the mp4 are not at the times of the index"),
         (flip_a_byte_of_a_clip, "the mp4 does not have the digest of the index"),
         (flip_a_byte_of_a_tar_header, "has the SHA-256"),
         (flip_a_byte_of_a_tar_header, "cannot be read to its end"),

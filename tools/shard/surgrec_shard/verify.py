@@ -1,7 +1,6 @@
 """Verification: sizes, digests, members and indexes of a corpus agree, and its clips decode."""
 
 import hashlib
-import json
 import struct
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -9,13 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from surgrec.errors import MissingError, ShardError
-from surgrec.recordings import BadVideoError, FfmpegError, Recording, run_ffprobe
 from surgrec.shards import (
     Sample,
     Shard,
@@ -23,10 +20,10 @@ from surgrec.shards import (
     open_corpus,
     unlisted_files,
 )
-from surgrec.shards.layout import checksum, read_clip_json
 from surgrec.shards.totals import IndexCount
 from surgrec.storage import open_store
 from surgrec.text import counted
+from surgrec_shard.check_clips import check_decodes, check_member
 from surgrec_shard.disk import writing_to
 
 _COPY_BYTES = 64 << 20
@@ -177,7 +174,7 @@ def _check_shard(
             *_check_members(path, samples),
         ]
         for sample in to_decode:
-            problems += _check_decodes(path, sample, folder / "clip.mp4")
+            problems += check_decodes(path, sample, folder / "clip.mp4")
     return Findings(shards=1, samples=len(samples), decoded=len(to_decode), problems=problems)
 
 
@@ -237,74 +234,11 @@ def _check_members(path: Path, samples: list[Sample]) -> Iterator[str]:
         key = row["__key__"]
         keys.append(key)
         if key in sample_of:
-            yield from _check_member(row, sample_of[key], path)
+            yield from check_member(row, sample_of[key], path)
 
     yield from (f"the shard cannot be read to its end: {error}" for error in errors[:1])
     if keys != [sample.key for sample in samples]:
         yield (
             f"the shard has {len(keys)} samples, "
             f"not the {len(samples)} samples of the index in their order"
-        )
-
-
-def _check_member(row: dict[str, Any], sample: Sample, path: Path) -> Iterator[str]:
-    """Compare the JSON and the mp4 of a sample, as webdataset reads them, with the index."""
-    if not {"json", "mp4"} <= row.keys():
-        yield f"{sample.key}: its json or its mp4 is missing"
-        return
-
-    if hashlib.sha256(row["mp4"]).hexdigest() != sample.sha256:
-        yield f"{sample.key}: the mp4 does not have the digest of the index"
-    elif sample.xxh3_64 is not None and checksum(row["mp4"]) != sample.xxh3_64:
-        yield f"{sample.key}: the mp4 does not have the checksum xxh3_64 of the index"
-    elif _read_mp4(path, sample) != row["mp4"]:
-        yield f"{sample.key}: the mp4 is not at the offset of the index"
-
-    try:
-        clip, _ = read_clip_json(row["json"], sample.key)
-    except ShardError as error:
-        yield str(error)
-    else:
-        if clip != sample.clip:
-            yield f"{sample.key}: the json differs from the index"
-
-
-def _read_mp4(path: Path, sample: Sample) -> bytes:
-    """Return the bytes of the shard at the mp4's offset in the index."""
-    with path.open("rb") as file:
-        file.seek(max(sample.mp4_offset, 0))
-        return file.read(sample.mp4_size)
-
-
-def _check_decodes(path: Path, sample: Sample, copy: Path) -> Iterator[str]:
-    """Decode a clip, and compare its streams, frame size and number of frames with the index."""
-    copy.write_bytes(_read_mp4(path, sample))
-    entries = "stream=codec_type,width,height,nb_read_frames"
-    try:
-        with Recording(copy) as recording:
-            arguments = ["-count_frames", "-show_entries", entries, "-of", "json"]
-            output = run_ffprobe(recording, arguments)
-    except (BadVideoError, FfmpegError) as error:
-        yield f"{sample.key}: the mp4 cannot be decoded ({error})"
-        return
-
-    streams = [
-        (
-            stream["codec_type"],
-            stream.get("width"),
-            stream.get("height"),
-            int(stream.get("nb_read_frames", 0)),
-        )
-        for stream in json.loads(output)["streams"]
-    ]
-    expected = [("video", sample.clip.width, sample.clip.height, sample.clip.num_frames)]
-    if streams != expected:
-        found = " and ".join(
-            f"a {kind} stream of {width} x {height} pixels and {frames} frames"
-            for kind, width, height, frames in streams
-        )
-        clip = sample.clip
-        yield (
-            f"{sample.key}: the mp4 has {found or 'no stream'}, but the index lists "
-            f"{clip.width} x {clip.height} pixels and {clip.num_frames} frames"
         )
