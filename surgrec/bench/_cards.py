@@ -73,11 +73,10 @@ def _mean_row(folds: Sequence[TaskRow], comparison: Path | None) -> TaskRow:
             splits=[row.split_name for row in folds],
         )
     sentences = {row.sentence for row in folds}
+    cells = [_mean_cell(folds, place, compared) for place in range(len(first.cells))]
     return replace(
         first,
-        cells=ranked(
-            [_mean_cell(folds, place, compared) for place in range(len(first.cells))], card.metric
-        ),
+        cells=ranked(cells, card.metric) if all(row.is_ranked for row in folds) else cells,
         split=f"mean over {counted(len(folds), 'fold')} ({card.split_kind})",
         findings=_of_all(row.findings for row in folds),
         overrides=_of_all(row.overrides for row in folds),

@@ -56,5 +56,9 @@ def fold_names(task: BenchTask) -> list[str]:
 
 
 def split_title(task: BenchTask) -> str:
-    """Return the name and the origin of a split, such as `tecno (convention)`."""
-    return name_of_split(task.card.data_set, task.split) if task.split else "lists of clips"
+    """Return the name and the origin of a split, such as `tecno (convention)` or `official`."""
+    if not task.split:
+        return "lists of clips"
+    if task.split == task.card.split_kind:
+        return task.split
+    return name_of_split(task.card.data_set, task.split)

@@ -141,12 +141,15 @@ def task_row(
         if model.name in records
     }
     compared = compared_scores(comparison, task.card.metric, classifiers)
-    is_compared = outcomes.get(f"compare/tasks/{task.name}/comparison")
-    if not (is_compared and is_compared.is_done):
+    paired = outcomes.get(f"compare/tasks/{task.name}/comparison")
+    if not (paired and paired.is_done):
         compared = {}
+    cells = _cells(task, models, outcomes, records, compared)
+    # Scores on windows that cannot be paired have no order.
+    refusal = f"no ranks: {paired.sentence}" if paired and not paired.is_done else ""
     return TaskRow(
         task=task,
-        cells=ranked(_cells(task, models, outcomes, records, compared), task.card.metric),
+        cells=cells if refusal else ranked(cells, task.card.metric),
         split=split_title(task),
         findings=[
             f"{_FAILS if fails(each) else each['severity'] + ': '}{each['sentence']}"
@@ -155,7 +158,11 @@ def task_row(
         ],
         overrides=_overrides(records, models),
         incomplete=copy_faults(task, outcomes, out),
-        losses=[*build_losses(task, outcomes, out), *_lost_windows(records)],
+        losses=[
+            *build_losses(task, outcomes, out),
+            *_lost_windows(records),
+            *([refusal] if refusal else []),
+        ],
         sentence=_why_empty(task, outcomes),
         protocol=first["protocol"] if first else "",
         vlm_protocols={

@@ -155,14 +155,14 @@ def bench(
         found = [model for model in models if isinstance(model, BenchEncoder)]
         arms = _arms(ablation, found)
     out = out.absolute()
+    if root is not None and not root.is_dir():
+        raise ConfigError(f"--root {root} is no folder; give the folder with the copies")
     if dry_run:
         from surgrec.commands._bench_plan import print_plan
 
         print_plan(plan, settings, out, json=json)
         return 0
 
-    if root is not None and not root.is_dir():
-        raise ConfigError(f"--root {root} is no folder; give the folder with the copies")
     job = Bench(plan=plan, out=out, allow_incomplete=allow_incomplete, arms=arms)
     outcomes = run_bench(job, _tell, lambda line: say(escape(line)))
     return _write(job, outcomes)

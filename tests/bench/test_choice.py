@@ -74,10 +74,13 @@ def test_a_legacy_task_without_its_lists_is_refused(tmp_path: Path) -> None:
     assert (task.split, task.folder) == ("", tmp_path / "cholec80")
 
 
-def test_a_root_that_does_not_exist_is_refused_in_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_root_that_does_not_exist_is_refused_in_one_sentence(
+    tmp_path: Path, dry_run: bool
+) -> None:
     root, out = tmp_path / "absent", tmp_path / "out"
     with pytest.raises(ConfigError, match=r"--root .*absent is no folder"):
-        bench(tasks="cholec80-*", encoders="pixels=pixels", root=root, out=out)
+        bench(tasks="cholec80-*", encoders="pixels=pixels", root=root, out=out, dry_run=dry_run)
     assert not out.exists()
 
 

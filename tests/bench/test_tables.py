@@ -8,6 +8,7 @@ import pytest
 
 from surgrec.bench import choose_tasks
 from surgrec.bench._cards import card_rows, standings
+from surgrec.bench._names import split_title
 from surgrec.bench._page_tables import _mean_note
 from surgrec.bench._results import Score, wins_of
 from surgrec.bench._tables import Cell, TaskRow, ranked
@@ -96,6 +97,21 @@ def test_a_card_with_folds_has_one_row_with_the_mean_over_them() -> None:
     assert _mean_note([mean, other], ["a", "b"], ["mAP"]) == (
         "Mean mAP over 2 tasks: a 0.500, b 0.625."
     )
+
+
+def test_a_fold_that_cannot_be_paired_leaves_its_card_without_ranks() -> None:
+    rows = fold_rows()
+    rows[1] = replace(rows[1], cells=[cell("a", 0.1), cell("b", 0.5)])
+    (mean,) = card_rows(rows, None)
+    assert [each.score.value for each in mean.cells if each.score] == pytest.approx([0.5, 0.65])
+    assert not mean.is_ranked
+    assert standings([mean], ["a", "b"], {})[0].data_sets == 0
+
+
+def test_a_split_that_is_named_as_its_origin_has_one_word() -> None:
+    cards = find_cards(["autolaparo-phase", "cholec80-phase", "gynsurg-action"])
+    titles = [split_title(task) for task in choose_tasks(cards, root=Path("/data"))]
+    assert titles == ["official", "tecno (convention)", "ours"]
 
 
 def test_the_interval_of_a_card_is_that_of_the_comparison_of_its_folds(tmp_path: Path) -> None:
