@@ -21,6 +21,8 @@ def features(
     precision: Literal["no", "bf16"] = "no",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     processes: int = 1,
+    engine: Literal["local", "ray"] = "local",
+    address: str = "",
     random_seed: int | None = None,
     frame_fps: float = 0.0,
     frames_from: str = "",
@@ -46,6 +48,11 @@ def features(
         precision: Autocast type of the forward passes.
         device: Device of the encoder; auto uses the GPUs, or the CPU if there is no GPU.
         processes: Videos processed at once, each in its own process; processes share the GPUs.
+            With --engine ray: processes that share each GPU.
+        engine: local: this machine. ray: a Ray cluster, whose machines share the folders of the
+            videos, of the encoder and --out under the same paths (docs/many-machines.md).
+        address: With --engine ray: HOST:PORT of the cluster. Default: that of RAY_ADDRESS, or else
+            Ray is started on this machine.
         random_seed: Replace the weights with random ones from this seed, as a baseline.
         frame_fps: The videos of the folder are given as pictures, those of each folder are one: how
             many numbers of pictures pass per second.
@@ -65,6 +72,8 @@ def features(
         precision=precision,
         device=device,
         processes=processes,
+        engine=engine,
+        address=address,
         allow_repeated_frames=allow_repeated_frames,
     )
 

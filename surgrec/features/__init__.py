@@ -7,7 +7,8 @@ Example:
 """
 
 from surgrec.features._encoders import EncoderChoice, open_encoder
-from surgrec.features._extract import ExtractConfig, Extracted, extract, extract_several
+from surgrec.features._extract import Extracted, extract, extract_several
+from surgrec.features._extract_config import ExtractConfig
 from surgrec.features._feature_encoder import FeatureEncoder, load_encoder
 from surgrec.features._files import VideoFeatures
 from surgrec.features._open_videos import open_videos

@@ -4,15 +4,16 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 
 from surgrec import __version__
 from surgrec.clips import ClipSampling
-from surgrec.errors import ConfigError, SetupError
+from surgrec.errors import ConfigError
+from surgrec.features._cluster import absolute_address, run_on_cluster
 from surgrec.features._encoders import EncoderChoice, open_encoder
-from surgrec.features._extract_video import Precision
+from surgrec.features._extract_config import ExtractConfig
 from surgrec.features._files import read_header_and_starts
 from surgrec.features._job import Job, Outcome, Target, feature_settings
 from surgrec.features._open_videos import open_videos
@@ -20,46 +21,8 @@ from surgrec.features._processes import run_job
 from surgrec.features._summary import is_too_short, write_summary
 from surgrec.features._table import FEATURES_FILE
 from surgrec.features.interface import describe_encoder
-from surgrec.ranges import Range, check_ranges
 from surgrec.storage import TEMPORARY, open_store
 from surgrec.storage.lock import hold
-
-DeviceName = Literal["auto", "cpu", "cuda"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractConfig:
-    """Settings of the feature extraction."""
-
-    stride_s: Annotated[float, Range(0.001, 10**9)] = 1.0
-    """Seconds from the start of one window to the start of the next."""
-    batch: Annotated[int, Range(1, 4096)] = 16
-    """Windows per forward pass."""
-    precision: Precision = "no"
-    """Autocast of the forward passes."""
-    device: DeviceName = "auto"
-    """Device of the encoder; auto selects GPUs if there are any."""
-    processes: Annotated[int, Range(1, 256)] = 1
-    """Videos processed at once, each in its own process; processes share the GPUs."""
-    allow_repeated_frames: bool = False
-    """Also process videos with fewer frames per second than a window. Their frames repeat."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    @property
-    def devices(self) -> list[str]:
-        """The device of each process: `cpu`, or `cuda:0` and so on.
-
-        Raises:
-            SetupError: `device` is `cuda`, and torch finds no GPU.
-        """
-        gpus = torch.cuda.device_count() if self.device != "cpu" else 0
-        if self.device == "cuda" and not gpus:
-            raise SetupError(
-                "--device is cuda, but torch finds no GPU on this machine; give --device cpu"
-            )
-        return [f"cuda:{number % gpus}" if gpus else "cpu" for number in range(self.processes)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +79,9 @@ def extract(
         ConfigError: The folder has features of another encoder or setting, another process
             writes to it, or frames of a corpus would repeat.
         StorageError: A shard cannot be read, a file cannot be written, or a process died.
-        SetupError: torch finds no GPU, or torchcodec does not work.
+        SetupError: torch finds no GPU, torchcodec does not work, or the Ray cluster or one of its
+            machines lacks something.
+        MachineError: The Ray cluster lost the machines of a video again and again.
 
     Example:
         >>> choice = EncoderChoice(path=Path("runs/jepa"))
@@ -158,7 +123,9 @@ def extract_several(
     Raises:
         ConfigError: The encoders have different windows; or as for `extract`.
     """
-    devices = config.devices
+    devices = config.devices if config.engine == "local" else []
+    if config.engine == "ray":
+        data = [absolute_address(address) for address in data]
     videos = open_videos(data, only, frame_fps=frame_fps, frames_from=frames_from)
     parts = [_open_part(choice, config, out) for out, choice in choices.items()]
     sampling = _common_sampling(parts)
@@ -179,7 +146,12 @@ def extract_several(
             # The folder is incomplete until this file is written again.
             open_store(part.target.out).delete(FEATURES_FILE)
 
-        for done, outcomes in enumerate(run_job(job, devices), 1):
+        outcomes_of_videos = (
+            run_on_cluster(job, config, data, sum(part.weight_bytes for part in parts))
+            if config.engine == "ray"
+            else run_job(job, devices)
+        )
+        for done, outcomes in enumerate(outcomes_of_videos, 1):
             for part, outcome in zip(parts, outcomes, strict=True):
                 part.outcomes.append(outcome)
                 yield part.target.out, part.progress(outcome, done, len(videos.entries))
@@ -196,6 +168,8 @@ class _Part:
     target: Target
     sampling: ClipSampling
     facts: dict[str, Any]
+    weight_bytes: int
+    """Memory of the weights."""
     outcomes: list[Outcome] = field(default_factory=list)
 
     def progress(self, outcome: Outcome, done: int, total: int) -> Extracted:
@@ -217,10 +191,12 @@ def _open_part(choice: EncoderChoice, config: ExtractConfig, out: Path) -> _Part
     """Read the facts of an encoder. Its weights do not stay in memory."""
     encoder = open_encoder(choice, torch.device("cpu"))
     settings = feature_settings(encoder, config.stride_s, config.precision)
+    weights = (*encoder.network.parameters(), *encoder.network.buffers())
     return _Part(
         target=Target(choice=choice, settings=settings, out=out),
         sampling=encoder.sampling,
         facts={"encoder": encoder.facts, "settings": settings, "surgrec": __version__},
+        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in weights),
     )
 
 

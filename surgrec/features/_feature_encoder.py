@@ -11,7 +11,7 @@ from torch import Tensor
 from surgrec.clips import central_crop
 from surgrec.errors import ConfigError, SampleError, SetupError
 from surgrec.features._encoders import EncoderChoice, open_encoder
-from surgrec.features._extract import DeviceName
+from surgrec.features._extract_config import DeviceName
 from surgrec.features._extract_video import clip_features, video_features
 from surgrec.features._files import VideoFeatures
 from surgrec.features._open_videos import open_videos

@@ -11,24 +11,32 @@ from typing import Any
 from unittest import mock
 
 _LOGGING_FFMPEG = """#!/bin/sh
-case "$*" in *libx264*segment*) echo "$PWD" >> {log}; sleep {pause_s};; esac
+case "$*" in {when}) echo "$PWD" >> {log}; sleep {pause_s};; esac
 exec {ffmpeg} "$@"
 """
 
 
-class EncodingLog:
-    """An ffmpeg that writes down each start of an encoder, and then waits a moment.
+ENCODES = "*libx264*segment*"
+DECODES = "*-c:v\\ rawvideo*"
+"""Patterns of the shell for the arguments of an ffmpeg that encodes clips, or decodes a video."""
+
+
+class FfmpegLog:
+    """An ffmpeg that writes down its starts for one purpose, and then waits a moment.
 
     Args:
         folder: Folder for the program and its log.
         pause_s: How long it waits, seconds: a test has the time to kill something meanwhile.
+        when: `ENCODES` or `DECODES`.
     """
 
-    def __init__(self, folder: Path, pause_s: float) -> None:
+    def __init__(self, folder: Path, pause_s: float, when: str) -> None:
         folder.mkdir()
         self._log, program = folder / "log", folder / "ffmpeg"
         self._log.touch()
-        text = _LOGGING_FFMPEG.format(log=self._log, pause_s=pause_s, ffmpeg=shutil.which("ffmpeg"))
+        text = _LOGGING_FFMPEG.format(
+            when=when, log=self._log, pause_s=pause_s, ffmpeg=shutil.which("ffmpeg")
+        )
         program.write_text(text)
         program.chmod(0o755)
         self.env = {"PATH": f"{folder}:{os.environ['PATH']}"}
@@ -36,6 +44,10 @@ class EncodingLog:
     def clear(self) -> None:
         """Forget all starts."""
         self._log.write_text("")
+
+    def starts(self) -> int:
+        """Return the number of starts."""
+        return len(self._log.read_text().splitlines())
 
     def attempts(self) -> Counter[str]:
         """Return how often the encoding of each video was begun. Each has one uncut stretch."""

@@ -14,7 +14,7 @@ from surgrec_shard.private import PrivateFolder
 from surgrec.errors import ConfigError
 from surgrec.manifest import Video
 from surgrec.recordings import FileIdentity
-from tests.support.ray_clusters import EncodingLog
+from tests.support.ray_clusters import ENCODES, FfmpegLog
 from tests.support.tool import QUICK, command, digests, refusal, run_here, run_tool, same_key
 from tests.surgrec_shard.conftest import Hospital
 
@@ -150,7 +150,7 @@ def test_digests_of_parts_are_found_by_others_and_merged(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_all_parts_twice_at_once_encode_each_video_once(hospital: Hospital, tmp_path: Path) -> None:
     build = words(hospital, tmp_path / "corpus")
-    log = EncodingLog(tmp_path / "bin", pause_s=0.3)
+    log = FfmpegLog(tmp_path / "bin", pause_s=0.3, when=ENCODES)
     running = [
         subprocess.Popen(
             command(*build, "--part", f"{number}/3", "--workers", "1"),
@@ -174,7 +174,7 @@ def test_all_parts_twice_at_once_encode_each_video_once(hospital: Hospital, tmp_
 @pytest.mark.slow
 def test_a_killed_part_leaves_its_groups_to_its_twin(hospital: Hospital, tmp_path: Path) -> None:
     build = words(hospital, tmp_path / "corpus")
-    log = EncodingLog(tmp_path / "bin", pause_s=1.0)
+    log = FfmpegLog(tmp_path / "bin", pause_s=1.0, when=ENCODES)
     env = {**os.environ, **log.env}
     part = command(*build, "--part", "1/1", "--workers", "1")
     killed = subprocess.Popen(part, stderr=subprocess.PIPE, text=True, env=env)

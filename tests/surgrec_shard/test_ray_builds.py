@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.ray_clusters import EncodingLog, kill_machine, ray_cluster
+from tests.support.ray_clusters import ENCODES, FfmpegLog, kill_machine, ray_cluster
 from tests.support.tool import (
     QUICK,
     build_folder,
@@ -55,12 +55,12 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> EncodingLog:
-    return EncodingLog(tmp_path_factory.mktemp("programs") / "bin", pause_s=0.5)
+def log(tmp_path_factory: pytest.TempPathFactory) -> FfmpegLog:
+    return FfmpegLog(tmp_path_factory.mktemp("programs") / "bin", pause_s=0.5, when=ENCODES)
 
 
 @pytest.fixture(scope="module")
-def cluster(log: EncodingLog) -> Iterator[Any]:
+def cluster(log: FfmpegLog) -> Iterator[Any]:
     with ray_cluster(3, log.env) as cluster:
         yield cluster
 
@@ -75,7 +75,7 @@ def again(footage: Footage, out: Path, address: str) -> list[str]:
     return command(*build_folder(footage.videos), *QUICK, *engine, "--out", out)
 
 
-def start(arguments: list[str], log: EncodingLog) -> "subprocess.Popen[str]":
+def start(arguments: list[str], log: FfmpegLog) -> "subprocess.Popen[str]":
     env = {**os.environ, **log.env}
     return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=env)
 
@@ -96,7 +96,7 @@ def assert_as_local(footage: Footage, out: Path) -> None:
 
 
 def test_a_lost_machine_and_a_new_one_change_no_byte(
-    footage: Footage, cluster: Any, log: EncodingLog, tmp_path: Path
+    footage: Footage, cluster: Any, log: FfmpegLog, tmp_path: Path
 ) -> None:
     log.clear()
     lost = cluster.add_node(num_cpus=1)
@@ -116,7 +116,7 @@ def test_a_lost_machine_and_a_new_one_change_no_byte(
 
 
 def test_a_killed_driver_goes_on_where_it_was(
-    footage: Footage, cluster: Any, log: EncodingLog, tmp_path: Path
+    footage: Footage, cluster: Any, log: FfmpegLog, tmp_path: Path
 ) -> None:
     log.clear()
     out = tmp_path / "corpus"

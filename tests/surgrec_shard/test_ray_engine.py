@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,14 @@ from surgrec_shard.curation import Curation
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.engines import Engine, LocalEngine, Needs
 from surgrec_shard.engines._node_check import NodeCheck, checked, marked
-from surgrec_shard.engines._ray import _not_seen, _run, usable_cores
+from surgrec_shard.engines._ray import _not_seen, _run
 from surgrec_shard.footage_progress import words
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.packing import Footage, needs_of
 from surgrec_shard.video_tasks import EncodeTask
 
 from surgrec.errors import SetupError, StorageError
+from surgrec.machines import usable_cores
 from surgrec.manifest import Video
 from surgrec.recordings import BadVideoError, FileIdentity, Recording
 from surgrec.recordings.decoders import Decoders
@@ -33,8 +34,8 @@ def planned(path: Path, size: int = 1) -> PlannedVideo:
 @pytest.fixture
 def check(tmp_path: Path) -> NodeCheck:
     with marked(tmp_path, TINY_ENCODING) as check:
-        (tmp_path / "kept").hardlink_to(check.marker)
-    (tmp_path / "kept").rename(check.marker)
+        (tmp_path / "kept").hardlink_to(check.work.marker)
+    (tmp_path / "kept").rename(check.work.marker)
     return check
 
 
@@ -102,14 +103,10 @@ def test_a_file_that_a_machine_does_not_see_is_named(tmp_path: Path, check: Node
 def test_a_machine_without_the_work_folder_is_refused(tmp_path: Path) -> None:
     with marked(tmp_path, TINY_ENCODING) as check:
         checked(check)
-        is_there = check.marker
+        is_there = check.work.marker
     assert not is_there.exists()
-    other = NodeCheck(
-        marker=tmp_path / "elsewhere" / "marker",
-        token=check.token,
-        encode=TINY_ENCODING,
-        digest=check.digest,
-    )
+    work = replace(check.work, marker=tmp_path / "elsewhere" / "marker")
+    other = replace(check, work=work)
     with pytest.raises(SetupError, match=rf"does not see the work folder {tmp_path}/elsewhere"):
         checked(other)
 
@@ -119,17 +116,13 @@ def test_a_folder_of_the_same_name_on_another_disk_is_refused(
 ) -> None:
     local = tmp_path / "local"
     local.touch(mode=0o600)
-    other = NodeCheck(
-        marker=local, token=check.token, encode=TINY_ENCODING, digest=TINY_ENCODING.digest()
-    )
+    other = replace(check, work=replace(check.work, marker=local))
     with pytest.raises(SetupError, match="give --work a folder that all machines share"):
         checked(other)
 
 
 def test_a_machine_with_another_encoder_is_refused(check: NodeCheck) -> None:
-    other = NodeCheck(
-        marker=check.marker, token=check.token, encode=EncodeSettings(crf=20), digest=check.digest
-    )
+    other = replace(check, encode=EncodeSettings(crf=20))
     with pytest.raises(SetupError, match="another encoder or another version of SurgRec"):
         checked(other)
 
@@ -184,5 +177,5 @@ def test_the_rest_of_a_build_takes_as_long_as_the_same_bytes_so_far() -> None:
 def test_a_machine_has_no_more_cores_than_memory_for_their_tasks(
     cpus: float, gib: float, cores: int
 ) -> None:
-    assert usable_cores({"CPU": cpus, "memory": gib * 2**30}) == cores
-    assert usable_cores({}) == 0
+    assert usable_cores({"CPU": cpus, "memory": gib * 2**30}, 1 << 30) == cores
+    assert usable_cores({}, 1 << 30) == 0

@@ -8,8 +8,9 @@ Example:
     ...     encoded = engine.submit(encode_task).result()
 """
 
+from surgrec.machines import EngineName
 from surgrec_shard.engines._engine import Engine, Needs, Task, completed
 from surgrec_shard.engines._local import LocalEngine
-from surgrec_shard.engines._open import EngineName, open_engine
+from surgrec_shard.engines._open import open_engine
 
 __all__ = ["Engine", "EngineName", "LocalEngine", "Needs", "Task", "completed", "open_engine"]

@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-from surgrec.errors import ConfigError
+from surgrec.machines import EngineName, require_engine_of_address
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.engines._engine import Engine
 from surgrec_shard.engines._local import LocalEngine
 from surgrec_shard.engines._node_check import marked
 from surgrec_shard.engines._ray import RayEngine
-
-EngineName = Literal["local", "ray"]
-"""`local`: threads of this process; `ray`: a Ray cluster."""
 
 
 @contextmanager
@@ -34,9 +30,8 @@ def open_engine(
         SetupError: Ray is not installed, or the cluster does not answer.
         StorageError: The work folder cannot be written.
     """
+    require_engine_of_address(name, address)
     if name == "local":
-        if address:
-            raise ConfigError(f"--address {address} is for --engine ray; give both or neither")
         with LocalEngine(workers) as engine:
             yield engine
         return

@@ -1,0 +1,25 @@
+"""Many machines: a Ray cluster, and the folders that its machines share.
+
+Builds and extractions of features connect to a cluster here. Only this room imports Ray, and only
+when a cluster is opened.
+
+Example:
+    >>> with RayCluster("10.0.0.1:6379") as cluster:
+    ...     future = cluster.submit(hash_file, path, name="hash", resources=Resources())
+    ...     digest = future.result()
+"""
+
+from surgrec.machines._engine_name import EngineName, require_engine_of_address
+from surgrec.machines._ray_cluster import RayCluster, Resources, SharedValue, usable_cores
+from surgrec.machines._shared_folder import SharedFolder, shared_folder
+
+__all__ = [
+    "EngineName",
+    "RayCluster",
+    "Resources",
+    "SharedFolder",
+    "SharedValue",
+    "require_engine_of_address",
+    "shared_folder",
+    "usable_cores",
+]
