@@ -9,9 +9,13 @@ from jaxtyping import Float32, Int64
 
 from surgrec.errors import ConfigError
 
-_ITERATIONS = 20
-_MOST_PER_CENTROID = 64
-"""Vectors per centroid that k-means looks at; the others are only assigned."""
+_ROUGH_ITERATIONS, _ROUGH_PER_CENTROID = 10, 16
+"""Rounds on a small sample, which move the centroids most of their way, and its vectors per
+centroid."""
+_ITERATIONS, _MOST_PER_CENTROID = 5, 64
+"""Rounds on a larger sample from there, and its vectors per centroid. The others are only assigned,
+exactly. Against 20 rounds on the larger sample, the mean cosine of vectors to their centroids falls
+by 0.002 (0.695 to 0.693), for a third of the work (benchmarks/README.md)."""
 _EXACT_START = 1000
 """Most centroids whose start is chosen by k-means++. For more, a Markov chain approximates it
 (Bachem et al. 2016)."""
@@ -48,6 +52,8 @@ def centroids_of(
 ) -> Float32[np.ndarray, "k d"]:
     """Return the centroids that k-means finds among unit vectors, of unit length.
 
+    k-means runs on a small sample of the vectors first, and then on a larger one.
+
     Raises:
         ConfigError: faiss is not installed.
     """
@@ -57,18 +63,27 @@ def centroids_of(
         if k <= _EXACT_START
         else faiss.ClusteringInitMethod_AFK_MC2
     )
-    clustering = faiss.Kmeans(
-        vectors.shape[1],
+    rough = _clustering(vectors.shape[1], k, _ROUGH_ITERATIONS, _ROUGH_PER_CENTROID, seed, start)
+    rough.train(vectors)
+    fine = _clustering(vectors.shape[1], k, _ITERATIONS, _MOST_PER_CENTROID, seed, start)
+    fine.train(vectors, init_centroids=rough.centroids)
+    return np.asarray(fine.centroids)
+
+
+def _clustering(
+    width: int, k: int, iterations: int, most_per_centroid: int, seed: int, start: Any
+) -> Any:
+    """Return k-means of faiss."""
+    return _faiss().Kmeans(
+        width,
         k,
-        niter=_ITERATIONS,
+        niter=iterations,
         seed=seed,
         spherical=True,
         init_method=start,
         min_points_per_centroid=1,
-        max_points_per_centroid=_MOST_PER_CENTROID,
+        max_points_per_centroid=most_per_centroid,
     )
-    clustering.train(vectors)
-    return np.asarray(clustering.centroids)
 
 
 def assigned(
