@@ -46,7 +46,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 lock:  ## newest versions that pyproject.toml allows
-	uv pip compile -q --universal --no-header --extra train --extra hf --extra demo --extra docs --extra dev \
+	uv pip compile -q --universal --no-header --extra train --extra hf --extra browse --extra demo --extra docs --extra dev \
 		pyproject.toml -o requirements.lock
 
 clean:

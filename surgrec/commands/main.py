@@ -101,6 +101,12 @@ COMMANDS = {
         positional="run_dirs",
         many=True,
     ),
+    "browse": Command(
+        function="surgrec.commands.browse:browse",
+        summary="Show corpora, runs and evaluations in a web browser on this machine.",
+        positional="address",
+        many=True,
+    ),
     "export": Command(
         function="surgrec.commands.export:export",
         summary="Write an encoder in another project's format.",

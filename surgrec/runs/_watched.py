@@ -22,15 +22,19 @@ class Watched:
     """Rows of `alarms.jsonl`."""
 
 
-def read_watched(run_dir: Path) -> Watched:
+def read_watched(run_dir: Path, *, metrics: bool = True) -> Watched:
     """Read the rows of a run that tell how it is going.
+
+    Args:
+        run_dir: Folder of the run.
+        metrics: Whether to read the rows of `metrics.jsonl`, which may be many.
 
     Raises:
         ConfigError: A row is damaged.
     """
     files = RunFiles(run_dir)
     return Watched(
-        metrics=read_rows(files.metrics, MetricsRow),
+        metrics=read_rows(files.metrics, MetricsRow) if metrics else [],
         drift=read_rows(files.drift, DriftRow),
         probes=read_rows(files.probe, ProbeRow),
         alarms=read_rows(files.alarms, AlarmRow),
