@@ -2,7 +2,8 @@
 
 A file is written once and then mapped: all processes of a machine share one copy in memory. Arrow
 trusts the bytes that it maps, so a file is used only if it belongs to this user and its digest is
-right.
+right. The digest finds damage by accident. The owner protects from other users: nobody else can
+write the file, and whoever can also writes a fitting digest, of any kind.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import xxhash
 
 from surgrec.errors import StorageError, reason
 from surgrec.regular_files import open_regular
@@ -32,9 +34,9 @@ UNUSED_S = 30 * 24 * 3600.0
 """Time after which an unused index is removed, such as that of a corpus that has changed."""
 _UNFINISHED_S = 24 * 3600.0
 """Age of files that a killed process has left unfinished, and of locks."""
-_MAGIC = b"SurgRec index 3\n"
+_MAGIC = b"SurgRec index 4\n"
 _HEADER_BYTES = 64
-"""Magic, SHA-256, zeros: Arrow wants buffers at multiples of 64 bytes."""
+"""Magic, digest, zeros: Arrow wants buffers at multiples of 64 bytes."""
 _DIGEST_KEY = b"surgrec.keys"
 _PART_BYTES = 64 << 20
 _READ_BYTES = 1 << 20
@@ -126,7 +128,7 @@ def _map(path: Path) -> pa.Table | None:
 def _header(name: str, descriptor: int) -> bytes:
     """Return the first bytes of a file: a digest of its name and of the digests of its parts.
 
-    Parts are digested in threads: a second for ten million rows on two cores. They are read, not
+    Parts are digested in threads: 0.3 s of processor time for ten million rows. They are read, not
     mapped, so that they do not count as memory of this process.
     """
     size = os.fstat(descriptor).st_size
@@ -138,7 +140,7 @@ def _header(name: str, descriptor: int) -> bytes:
 
 
 def _part_digest(descriptor: int, start: int) -> bytes:
-    digest = hashlib.sha256()
+    digest = xxhash.xxh3_128()
     for offset in range(start, start + _PART_BYTES, _READ_BYTES):
         digest.update(os.pread(descriptor, _READ_BYTES, offset))
     return digest.digest()
