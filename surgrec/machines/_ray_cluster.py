@@ -52,7 +52,7 @@ class RayCluster:
 
     Args:
         address: Address of the cluster, `host:port`; empty: that of the variable RAY_ADDRESS, or
-            else a new cluster of this machine alone.
+            else a new cluster of this machine alone, without a dashboard.
         cores: Cores of a new one; None: all of this machine.
 
     Raises:
@@ -75,9 +75,14 @@ class RayCluster:
             if address:
                 context = ray.init(address=address, **quiet)
             else:
-                # Other machines cannot reach it: Ray trusts everybody who can.
+                # Other machines cannot reach it: Ray trusts everybody who can. A dashboard would
+                # take cores from the tasks of this one machine.
                 context = ray.init(
-                    address="local", num_cpus=cores, _node_ip_address="127.0.0.1", **quiet
+                    address="local",
+                    num_cpus=cores,
+                    _node_ip_address="127.0.0.1",
+                    include_dashboard=False,
+                    **quiet,
                 )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise SetupError(
