@@ -36,10 +36,10 @@ def print_card(card: TaskCard) -> None:
 
 
 def split_text(card: TaskCard) -> str:
-    """Return the names and the kind of a split, such as `fold1 to fold5 (official)`."""
+    """Return the names and the kind of a split: `fold1 to fold5 (official)`, or `official`."""
     names = card.split.names
     text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else "clips"
-    return f"{text} ({card.split_kind})"
+    return text if text == card.split_kind else f"{text} ({card.split_kind})"
 
 
 def _lines(card: TaskCard) -> Iterator[str]:
