@@ -6,9 +6,9 @@ from surgrec.bench._choice import BenchEncoder, BenchTask
 from surgrec.bench._models import BenchVlm, Model
 from surgrec.bench._names import (
     audit_name,
-    build_name,
     check_name,
     corpus_folder,
+    dedup_name,
     evaluate_name,
     results_folder,
     split_file,
@@ -62,7 +62,7 @@ def _evaluate(task: BenchTask, encoder: BenchEncoder, settings: Settings) -> Ste
         ),
         inputs={"encoder": encoder.digest},
         aliases={encoder.path: "ENCODER", str(encoder.weights): "WEIGHTS"},
-        needs=(check_name(task), build_name(task), audit_name(task)),
+        needs=(check_name(task), dedup_name(task), audit_name(task)),
         outputs=tuple(f"{folder}/{name}" for name in _RESULT_FILES),
         is_resumable=True,
         accepted=WITH_LOSSES,
@@ -99,7 +99,7 @@ def _ask(task: BenchTask, model: BenchVlm, settings: Settings) -> Step:
             *(("--api_key_env", settings.api_key_env) if settings.api_key_env else ()),
         ),
         inputs={"model": model.digest},
-        needs=(check_name(task), build_name(task), audit_name(task)),
+        needs=(check_name(task), dedup_name(task), audit_name(task)),
         outputs=tuple(f"{folder}/{name}" for name in _RESULT_FILES),
         is_resumable=True,
         accepted=WITH_LOSSES,

@@ -17,6 +17,11 @@ def build_name(task: BenchTask) -> str:
     return f"build/{task.data_set}"
 
 
+def dedup_name(task: BenchTask) -> str:
+    """Return the name of the search for near-duplicates in a task's corpus."""
+    return f"dedup/{task.data_set}"
+
+
 def audit_name(task: BenchTask) -> str:
     """Return the name of the audit of a task."""
     return f"audit/{task.name}"
@@ -40,6 +45,11 @@ def split_file(task: BenchTask) -> str:
 def corpus_folder(task: BenchTask) -> str:
     """Return the corpus of a task."""
     return f"corpora/{task.data_set}"
+
+
+def dedup_file(task: BenchTask, kind: str) -> str:
+    """Return the file with the near-duplicates of a task's corpus, of kind `html` or `json`."""
+    return f"duplicates/{task.data_set}.{kind}"
 
 
 def check_file(task: BenchTask) -> str:

@@ -1,4 +1,4 @@
-"""The steps of a benchmark: check and split, build, audit, evaluate, compare."""
+"""The steps of a benchmark: check and split, build, dedup, audit, evaluate, compare."""
 
 import hashlib
 import json
@@ -18,6 +18,8 @@ from surgrec.bench._names import (
     check_file,
     check_name,
     corpus_folder,
+    dedup_file,
+    dedup_name,
     evaluate_name,
     fold_names,
     results_folder,
@@ -28,6 +30,9 @@ from surgrec.bench._steps import WITH_LOSSES, Step
 
 _MIN_CLIP_S = 0.5
 """Shortest clip of a corpus, seconds: some data sets have clips of 3 s, and no rest is lost."""
+
+_FINDS = frozenset((0, 1))
+"""Exit statuses of commands that end with 1 if they find something. A failure prints nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,7 @@ class Plan:
     checks: list[Step]
     """Checks of the copies and of the lists of clips: they come first."""
     work: list[Step]
-    """Builds, audits and evaluations, in the order in which they run."""
+    """Builds, searches, audits and evaluations, in the order in which they run."""
 
     @property
     def steps(self) -> list[Step]:
@@ -69,7 +74,7 @@ def plan_steps(
     work: list[Step] = []
     for task in scored:
         if build := builds.pop(build_name(task), None):
-            work.append(build)
+            work += [build, _dedup(task, settings)]
         work.append(_audit(task, settings))
         steps = [evaluate_step(task, model, settings) for model in models]
         work += [step for step in steps if step]
@@ -164,8 +169,28 @@ def _build(task: BenchTask, copies: Mapping[Path, str], settings: Settings) -> S
         aliases={str(task.folder): "COPY"},
         needs=(check_name(task),),
         outputs=(corpus_folder(task),),
+        amended_by=dedup_name(task),
         is_resumable=True,
         accepted=WITH_LOSSES,
+    )
+
+
+def _dedup(task: BenchTask, settings: Settings) -> Step:
+    """Return the search for videos that show the same, whose groups the audit of a split reads."""
+    return Step(
+        name=dedup_name(task),
+        kind="dedup",
+        program="surgrec-shard",
+        words=(
+            *("dedup", corpus_folder(task), "--write", "true"),
+            *("--json", "true", "--html", dedup_file(task, "html")),
+        ),
+        machine=("--workers", str(settings.workers)) if settings.workers else (),
+        needs=(build_name(task),),
+        outputs=(corpus_folder(task), dedup_file(task, "html")),
+        prints=dedup_file(task, "json"),
+        is_resumable=True,
+        accepted=_FINDS,
     )
 
 
@@ -191,7 +216,7 @@ def _audit(task: BenchTask, settings: Settings) -> Step:
             *allowed(settings.allow),
             *("--json", "true", "--html", f"tasks/{task.name}/audit.html"),
         ),
-        needs=(check_name(task), build_name(task)),
+        needs=(check_name(task), dedup_name(task)),
         outputs=(f"tasks/{task.name}/audit.html",),
         prints=f"tasks/{task.name}/audit.json",
     )
@@ -211,5 +236,5 @@ def _audit_lists(task: BenchTask, copies: Mapping[Path, str]) -> Step:
         aliases={str(task.folder): "LISTS"},
         outputs=(f"tasks/{task.name}/audit.html",),
         prints=f"tasks/{task.name}/audit.json",
-        accepted=frozenset((0, 1)),
+        accepted=_FINDS,
     )

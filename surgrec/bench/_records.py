@@ -57,7 +57,10 @@ class Records:
         Raises:
             ConfigError: The record is damaged.
         """
-        path = self._path(step)
+        return self._read(step.name)
+
+    def _read(self, name: str) -> StepRecord | None:
+        path = self._path(name)
         if not path.exists():
             return None
         record: StepRecord = read_json(
@@ -74,9 +77,8 @@ class Records:
         record = self.read(step)
         if record is None or not record.is_done or record.digest != digest:
             return None
-        if record.outputs != output_files(self._out, step.written):
-            return None
-        return record
+        found = output_files(self._out, step.written)
+        return record if found in (record.outputs, self._amended(step)) else None
 
     def write(self, step: Step, digest: str, status: int, sentence: str) -> StepRecord:
         """Write the record of a step that ended.
@@ -100,8 +102,19 @@ class Records:
         open_store(self._folder).write(f"{step.name}.json", text.encode())
         return record
 
-    def _path(self, step: Step) -> Path:
-        return self._folder / f"{step.name}.json"
+    def _amended(self, step: Step) -> dict[str, str] | None:
+        """Return the outputs of a step as the step that continued them left them."""
+        record = self._read(step.amended_by) if step.amended_by else None
+        if record is None or not record.is_done:
+            return None
+        return {
+            name: state
+            for name, state in record.outputs.items()
+            if any(Path(name).is_relative_to(written) for written in step.written)
+        }
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
 
 
 def output_files(out: Path, written: Sequence[str]) -> dict[str, str]:

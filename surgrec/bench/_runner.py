@@ -69,7 +69,8 @@ class Runner:
         status, message = self.commands.run(step, self.out)
         missing = [name for name in step.written if not (self.out / name).exists()]
         sentence = ""
-        if status not in step.accepted:
+        prints = self.out / step.prints
+        if status not in step.accepted or (prints.is_file() and not prints.stat().st_size):
             sentence = failure_sentence(step, self.out, message)
         elif missing:
             sentence = f"it did not write {missing[0]}; see {log_path(self.out, step)}"

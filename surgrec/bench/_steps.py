@@ -10,7 +10,7 @@ from typing import Any, Literal
 from surgrec import __version__
 from surgrec.terminal import SOME_FAILED
 
-StepKind = Literal["check", "build", "split", "audit", "evaluate", "compare"]
+StepKind = Literal["check", "build", "dedup", "audit", "evaluate", "compare"]
 Program = Literal["surgrec", "surgrec-shard"]
 
 WITH_LOSSES = frozenset((0, SOME_FAILED))
@@ -41,6 +41,9 @@ class Step:
     """Files and folders that the command writes."""
     prints: str = ""
     """File that takes the standard output; it is an output, too."""
+    amended_by: str = ""
+    """Step that continues the outputs of this one. Its own outputs include them, as it left them.
+    """
     is_resumable: bool = False
     """Whether the command continues from its own outputs; otherwise they are removed before."""
     accepted: frozenset[int] = frozenset((0,))

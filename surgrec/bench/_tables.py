@@ -16,6 +16,7 @@ from surgrec.bench._names import (
     audit_name,
     build_name,
     check_name,
+    dedup_name,
     evaluate_name,
     results_folder,
     split_title,
@@ -247,7 +248,7 @@ def _why_empty(task: BenchTask, outcomes: Mapping[str, Outcome]) -> str:
         return f"it cannot run yet: {task.card.blocked}"
     if not task.split:
         return "a legacy task is audited, and never scored"
-    for name in (check_name(task), build_name(task), audit_name(task)):
+    for name in (check_name(task), build_name(task), dedup_name(task), audit_name(task)):
         outcome = outcomes.get(name)
         if outcome is not None and not outcome.is_done:
             return f"{name.partition('/')[0]}: {outcome.sentence}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from surgrec.bench._choice import BenchTask
 from surgrec.bench._footage import Footage, footage_of
 from surgrec.bench._models import BenchVlm
-from surgrec.bench._names import build_name, evaluate_name
+from surgrec.bench._names import build_name, dedup_name, evaluate_name
 from surgrec.bench._plan import Plan
 from surgrec.bench._settings import Settings
 
@@ -16,6 +16,9 @@ BUILD_CORE_HOURS = 0.31
 1080p25 (benchmarks/README.md, `build.py`)."""
 CORPUS_GB = 0.182
 """GB of an hour of video at 256 px and 8 per second (benchmarks/README.md, clips of 16 s)."""
+DEDUP_CORE_HOURS = 0.01
+"""Core-hours to search an hour of a corpus for near-duplicates: 6.8 s of processor time for 720 s
+(benchmarks/README.md, "Cost of the search")."""
 WINDOW_CORE_S = 0.0124
 """Core-seconds to decode a window of 16 frames (benchmarks/README.md, `features.py`)."""
 PASSES = 4
@@ -24,6 +27,7 @@ FEATURES_GB = PASSES * 3600 * 1024 * 4 / 1e9
 """GB of features of an hour of video, with a window per second and 1,024 numbers per window."""
 ASSUMPTIONS = (
     f"Assumed: {BUILD_CORE_HOURS:g} core-hours and {CORPUS_GB:g} GB to build an hour of video, "
+    f"{DEDUP_CORE_HOURS:g} core-hours to search it for near-duplicates, "
     f"{1000 * WINDOW_CORE_S:g} ms to decode a window, and features of 1,024 numbers. A window "
     f"begins at every stride of all hours, and has {PASSES} forward passes: of the encoder, and of "
     "3 with random weights. The time of the passes and the fits of the probes come on top: they "
@@ -105,7 +109,7 @@ class Footages:
 def estimate(
     plan: Plan, settings: Settings, waiting: set[str], footages: Footages
 ) -> list[Estimate]:
-    """Return what the builds and evaluations of a benchmark need.
+    """Return what the builds, searches and evaluations of a benchmark need.
 
     Args:
         plan: The steps.
@@ -119,6 +123,8 @@ def estimate(
         build = build_name(task)
         if build not in rows:
             rows[build] = _build(build, hours[task.data_set], settings, waiting)
+            search = dedup_name(task)
+            rows[search] = _dedup(search, hours[task.data_set], settings, waiting)
         for model in plan.models:
             name = evaluate_name(task, model)
             if isinstance(model, BenchVlm):
@@ -138,6 +144,16 @@ def _build(name: str, hours: float | None, settings: Settings, waiting: set[str]
         hours=hours,
         core_hours=_times(hours, BUILD_CORE_HOURS) if is_known else None,
         gigabytes=_times(hours, CORPUS_GB) if is_known else None,
+        is_done=name not in waiting,
+    )
+
+
+def _dedup(name: str, hours: float | None, settings: Settings, waiting: set[str]) -> Estimate:
+    return Estimate(
+        step=name,
+        hours=hours,
+        core_hours=_times(hours, DEDUP_CORE_HOURS) if _is_measured(settings) else None,
+        gigabytes=_times(hours, 0.0),
         is_done=name not in waiting,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from surgrec import __version__
 from surgrec.bench._bench import COMPARISON, Bench
 from surgrec.bench._copies import is_incomplete
-from surgrec.bench._names import check_file
+from surgrec.bench._names import check_file, dedup_file
 from surgrec.bench._page_tables import ablation_tables, standing_tables
 from surgrec.bench._results import Score
 from surgrec.bench._runner import Outcome
@@ -175,6 +175,8 @@ def _section(row: TaskRow) -> BenchmarkSection:
     sentences += [*row.overrides, *row.losses, *row.incomplete]
     links = [("comparison", _comparison_page(row))] if row.is_compared else []
     links += [("audit", f"tasks/{name}/audit.html")] if row.has_audit else []
+    if row.has_audit and row.task.split:
+        links.append(("near-duplicates", dedup_file(row.task, "html")))
     links += [("check of the copy", check_file(row.task))] if row.task.split else []
     return BenchmarkSection(
         name=name,

@@ -16,7 +16,7 @@ from surgrec.bench.estimate import Footages, estimate
 from surgrec.errors import ConfigError
 from surgrec.tasks import find_cards, read_card
 
-NEEDS = {"check/cholec80/tecno": "1", "build/cholec80": "2", "audit/cholec80-phase": "3"}
+NEEDS = {"check/cholec80/tecno": "1", "dedup/cholec80": "2", "audit/cholec80-phase": "3"}
 
 
 def encoders(tmp_path: Path, *names: str) -> list[BenchEncoder]:
@@ -43,7 +43,7 @@ def step_of(plan: Plan, name: str) -> Step:
 def test_tasks_of_one_data_set_share_its_corpus_and_features(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     names = [step.name for step in plan.steps]
-    assert names.count("build/cholec80") == 1
+    assert names.count("build/cholec80") == names.count("dedup/cholec80") == 1
     assert {"check/cholec80/tecno", "check/cholec80/endonet"} <= set(names)
     evaluations = [step for step in plan.steps if step.kind == "evaluate"]
     assert len(evaluations) == 4
@@ -109,7 +109,7 @@ def test_a_change_of_options_encoder_or_earlier_outputs_makes_a_step_run_again(
     first = step_of(make_plan(tmp_path), name)
     stride = step_of(make_plan(tmp_path, Settings(stride_s=2.0)), name)
     digests = {first.digest(NEEDS), stride.digest(NEEDS)}
-    digests.add(first.digest({**NEEDS, "build/cholec80": "other"}))
+    digests.add(first.digest({**NEEDS, "dedup/cholec80": "other"}))
     (tmp_path / "a.safetensors").write_text("trained on")
     again = BenchEncoder(method="a", name="a", path=str(tmp_path / "a.safetensors"))
     digests.add(replace(first, inputs={"encoder": again.digest}).digest(NEEDS))
@@ -185,15 +185,16 @@ def test_an_estimate_counts_the_features_of_a_corpus_once(tmp_path: Path) -> Non
     footages = Footages(plan, Settings(), tmp_path)
     rows = {row.step: row for row in estimate(plan, Settings(), waiting, footages)}
     hours = plan.tasks[0].card.data_set.expected.hours
-    assert rows["build/cholec80"].hours == hours
+    assert rows["build/cholec80"].hours == rows["dedup/cholec80"].hours == hours
     costs = [rows[f"evaluate/{task.name}/a"].core_hours for task in plan.tasks]
     assert costs[0]
     assert costs[1:] == [0.0]
 
     # The costs were measured with one rate and size of pictures.
     other = estimate(plan, Settings(short_side_px=512), waiting, footages)
-    assert other[0].hours == hours
+    assert other[0].hours == other[1].hours == hours
     assert (other[0].core_hours, other[0].gigabytes) == (None, None)
+    assert other[1].core_hours is None
 
 
 def test_a_blocked_task_has_no_step_and_says_why(tmp_path: Path) -> None:

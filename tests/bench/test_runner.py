@@ -12,6 +12,7 @@ import pytest
 from surgrec.bench._bench import Bench, run_bench
 from surgrec.bench._plan import Plan
 from surgrec.bench._process import Commands, last_message
+from surgrec.bench._records import Records
 from surgrec.bench._runner import Runner, pending
 from surgrec.bench._steps import Step
 from surgrec.errors import ConfigError
@@ -76,6 +77,39 @@ def test_a_step_is_kept_until_an_output_changes_or_is_lost(tmp_path: Path) -> No
     (tmp_path / "checks/all.json").write_text("[]")
     assert pending([LIST], tmp_path) == {"check/all"}
     assert run(tmp_path, LIST)[1] == ["check/all"]
+
+
+def test_a_step_whose_outputs_a_later_one_continued_is_kept_as_that_left_them(
+    tmp_path: Path,
+) -> None:
+    build = replace(BROKEN, amended_by="dedup/none")
+    dedup = replace(BROKEN, name="dedup/none", outputs=("corpora/none", "duplicates/none.html"))
+    records = Records(tmp_path)
+    for name, text in (("corpora/none/index", "built"), ("duplicates/none.html", "page")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    records.write(build, "1", 0, "")
+    assert records.finished(build, "1")
+
+    # Changed by a search that has not ended, that failed, and that ended well.
+    index = tmp_path / "corpora/none/index"
+    index.write_text("with groups")
+    assert records.finished(build, "1") is None
+    records.write(dedup, "2", 1, "the disk is full")
+    assert records.finished(build, "1") is None
+    records.write(dedup, "2", 1, "")
+    assert records.finished(build, "1")
+    assert records.finished(build, "of other inputs") is None
+    index.write_text("damaged")
+    assert records.finished(build, "1") is None
+
+
+def test_a_search_that_failed_is_not_taken_for_one_that_found_something(tmp_path: Path) -> None:
+    search = replace(LIST, words=("dedup", "no-corpus", "--json", "true"), prints="found.json")
+    runner, _ = run(tmp_path, replace(search, accepted=frozenset((0, 1))))
+    outcome = runner.outcomes["check/all"]
+    assert outcome.state == "failed"
+    assert "no-corpus" in outcome.sentence
 
 
 def test_a_failed_step_costs_the_steps_behind_it_alone_and_is_tried_again(tmp_path: Path) -> None:

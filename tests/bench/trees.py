@@ -5,6 +5,7 @@ another one from there on, or one class throughout. The classes differ in color.
 """
 
 import json
+import math
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ PARTS = {"train": 3, "val": 1, "test": 2}
 """Cases of each part."""
 _HUES = (0, 12, 24)
 """Shifts of the hue, degrees. Videos have further ones, so that classes overlap."""
+_TURN = 2.4
+"""Turn of a video against that of the seed before it, radians: the golden angle spreads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class Tree:
         codec = ["-c:v", "mpeg4", "-q:v", "4"] if file.suffix == ".avi" else ["-c:v", "libx264"]
         _ffmpeg(
             *("-stream_loop", "-1", "-ss", f"{0.1 * (seed % 40):g}", "-i", str(self.phantom)),
-            *("-t", f"{seconds:g}", "-an", "-vf", f"hue=h='{hue}',fps={rate:g},scale=96:72"),
+            *("-t", f"{seconds:g}", "-an", "-vf", f"hue=h='{hue}',fps={rate:g},{_turned(seed)}"),
             *("-pix_fmt", "yuv420p", *codec, "-threads", "1", str(file)),
         )
 
@@ -80,9 +83,14 @@ class Tree:
         file.parent.mkdir(parents=True, exist_ok=True)
         _ffmpeg(
             *("-stream_loop", "-1", "-ss", f"{0.1 * (seed % 40):g}", "-i", str(self.phantom)),
-            *("-vf", f"hue=h='{hue}',fps={rate:g},scale=96:72"),
+            *("-vf", f"hue=h='{hue}',fps={rate:g},{_turned(seed)}"),
             *("-frames:v", str(count), "-start_number", "0", str(file)),
         )
+
+
+def _turned(seed: int) -> str:
+    """Return the filters that turn a picture, so that no two videos show the same."""
+    return f"scale=160:120,rotate={_TURN * seed % math.tau:.4f},crop=96:72"
 
 
 def _ffmpeg(*words: str) -> None:
@@ -92,7 +100,7 @@ def _ffmpeg(*words: str) -> None:
 
 
 def rendered(folder: Path) -> Path:
-    """Return a rendered phantom video. Copies show it in other colors and from other times."""
+    """Return a rendered phantom video. Copies show it in other colors, turned, from other times."""
     run = run_tool("phantom", "--out", folder, "--seed", 5, "--minutes", 1)
     assert run.returncode == 0, run.stderr
     return min(folder.glob("phantom-lap/*.mp4"))
