@@ -1,11 +1,13 @@
 """Run a benchmark from its copies to its page."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from surgrec.bench._ablation import Arms
 from surgrec.bench._choice import BenchTask
+from surgrec.bench._cluster_runner import ClusterRunner
 from surgrec.bench._copies import copy_faults, is_incomplete
 from surgrec.bench._models import Model
 from surgrec.bench._names import evaluate_name
@@ -13,6 +15,8 @@ from surgrec.bench._plan import Plan, comparison_steps
 from surgrec.bench._process import Commands, log_path
 from surgrec.bench._records import RECORDS
 from surgrec.bench._runner import Outcome, Runner, Tell, require_new_names
+from surgrec.bench._settings import Settings
+from surgrec.bench._step_cluster import open_step_cluster
 from surgrec.errors import ConfigError, StorageError
 from surgrec.storage.lock import hold
 from surgrec.text import counted
@@ -28,6 +32,8 @@ class Bench:
     plan: Plan
     out: Path
     """Folder for everything that it writes."""
+    settings: Settings = Settings()
+    """The engine, and what its steps need of a machine."""
     allow_incomplete: bool = False
     """Continue with copies of which parts are missing."""
     arms: Arms | None = None
@@ -45,12 +51,14 @@ def run_bench(bench: Bench, tell: Tell, say: Callable[[str], None]) -> dict[str,
     Raises:
         ConfigError: A copy is not complete, or another benchmark runs in the folder.
         StorageError: The folder cannot be written.
+        SetupError: The Ray cluster does not answer, or one of its machines lacks something.
+        MachineError: The machines of a step were lost again and again.
     """
     plan, out = bench.plan, bench.out
     require_new_names(plan.steps)
     _claim(out)
-    with hold(out, doing="running a benchmark"), Commands() as commands:
-        runner = Runner(out=out, commands=commands, tell=tell)
+    with hold(out, doing="running a benchmark"), ExitStack() as held:
+        runner = _open_runner(bench, tell, held)
         runner.run(plan.checks)
         _require_copies(bench, runner.outcomes, say)
         runner.run(plan.work)
@@ -61,6 +69,14 @@ def run_bench(bench: Bench, tell: Tell, say: Callable[[str], None]) -> dict[str,
         if outcome.state == "failed":
             say(f"{outcome.step.name} failed: {outcome.sentence} ({log_path(out, outcome.step)})")
     return runner.outcomes
+
+
+def _open_runner(bench: Bench, tell: Tell, held: ExitStack) -> Runner:
+    """Return the runner of the engine. What it has open ends with `held`."""
+    if bench.settings.engine == "local":
+        return Runner(out=bench.out, commands=held.enter_context(Commands()), tell=tell)
+    cluster = held.enter_context(open_step_cluster(bench.out, bench.settings))
+    return ClusterRunner(out=bench.out, commands=cluster.commands, tell=tell, cluster=cluster)
 
 
 def _claim(out: Path) -> None:

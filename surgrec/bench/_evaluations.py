@@ -40,6 +40,7 @@ def _evaluate(task: BenchTask, encoder: BenchEncoder, settings: Settings) -> Ste
     """Return the evaluation of an encoder on a task. Features are shared within a corpus."""
     card = task.card
     folder = results_folder(task, encoder)
+    features = f"features/{task.data_set}"
     is_temporal = settings.temporal and card.protocol.method == "temporal"
     stride_s = settings.stride_s or card.protocol.stride_s
     return Step(
@@ -50,7 +51,7 @@ def _evaluate(task: BenchTask, encoder: BenchEncoder, settings: Settings) -> Ste
             *("evaluate", corpus_folder(task), "--encoder", encoder.path),
             *(("--weights", str(encoder.weights)) if encoder.weights else ()),
             *(*_labels(task), "--split", split_file(task)),
-            *("--out", folder, "--features", f"features/{task.data_set}"),
+            *("--out", folder, "--features", features),
             *("--stride_s", f"{stride_s:g}", "--precision", settings.precision),
             *_rate(task, settings),
             *(("--temporal", "true") if is_temporal else ()),
@@ -65,6 +66,7 @@ def _evaluate(task: BenchTask, encoder: BenchEncoder, settings: Settings) -> Ste
         needs=(check_name(task), dedup_name(task), audit_name(task)),
         outputs=tuple(f"{folder}/{name}" for name in _RESULT_FILES),
         is_resumable=True,
+        locks=(features,),  # all encoders share the features of the pixels
         accepted=WITH_LOSSES,
     )
 
@@ -102,6 +104,7 @@ def _ask(task: BenchTask, model: BenchVlm, settings: Settings) -> Step:
         needs=(check_name(task), dedup_name(task), audit_name(task)),
         outputs=tuple(f"{folder}/{name}" for name in _RESULT_FILES),
         is_resumable=True,
+        is_local=model.is_served,  # its address may be of this machine alone, and so its key
         accepted=WITH_LOSSES,
     )
 

@@ -149,6 +149,7 @@ def _build(task: BenchTask, copies: Mapping[Path, str], settings: Settings) -> S
     split.
     """
     rate = settings.frame_fps.get(task.data_set)
+    private = str(settings.private or "private")
     return Step(
         name=build_name(task),
         kind="build",
@@ -162,7 +163,7 @@ def _build(task: BenchTask, copies: Mapping[Path, str], settings: Settings) -> S
             *(("--frame_fps", f"{rate:g}") if rate else ()),
         ),
         machine=(
-            *("--private", str(settings.private) if settings.private else "private"),
+            *("--private", private),
             *(("--workers", str(settings.workers)) if settings.workers else ()),
         ),
         inputs=_copy_inputs(task, copies),
@@ -171,6 +172,7 @@ def _build(task: BenchTask, copies: Mapping[Path, str], settings: Settings) -> S
         outputs=(corpus_folder(task),),
         amended_by=dedup_name(task),
         is_resumable=True,
+        locks=(private,),
         accepted=WITH_LOSSES,
     )
 

@@ -54,7 +54,7 @@ class Runner:
             outcome = self._kept_or_blocked(step)
             if outcome is None:
                 self.tell(step, number, len(steps))
-                outcome = self._run(step)
+                outcome = self._ended(step, *self.commands.run(step, self.out))
             self.outcomes[step.name] = outcome
 
     def _kept_or_blocked(self, step: Step) -> Outcome | None:
@@ -65,8 +65,14 @@ class Runner:
         record = Records(self.out).finished(step, self._digest(step))
         return None if record is None else _outcome(step, "kept", record)
 
-    def _run(self, step: Step) -> Outcome:
-        status, message = self.commands.run(step, self.out)
+    def _ended(self, step: Step, status: int, message: str) -> Outcome:
+        """Write the record of a step whose command has ended.
+
+        Args:
+            step: The step.
+            status: Exit status of the command.
+            message: The last message of its log.
+        """
         missing = [name for name in step.written if not (self.out / name).exists()]
         sentence = ""
         prints = self.out / step.prints

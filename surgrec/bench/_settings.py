@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from surgrec.machines import EngineName, require_engine_of_address
 from surgrec.ranges import Range, check_ranges
 
 
@@ -50,6 +51,11 @@ class Settings:
     """Folder with the key of the corpora; None: one within the folder of the benchmark."""
     workers: Annotated[int, Range(0, 1024)] = 0
     """Videos encoded at once; 0: one per core."""
+    engine: EngineName = "local"
+    """local: one step after the other on this machine; ray: on the machines of a Ray cluster."""
+    address: str = ""
+    """Of the Ray cluster; empty: that of RAY_ADDRESS, or else Ray is started on this machine."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        require_engine_of_address(self.engine, self.address)

@@ -46,6 +46,10 @@ class Step:
     """
     is_resumable: bool = False
     """Whether the command continues from its own outputs; otherwise they are removed before."""
+    locks: tuple[str, ...] = ()
+    """Folders that the command locks: two steps with a common one never run at once."""
+    is_local: bool = False
+    """Whether the command runs on the machine of the benchmark, whatever the engine."""
     accepted: frozenset[int] = frozenset((0,))
     """Exit statuses after which the outputs are complete."""
 

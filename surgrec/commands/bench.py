@@ -62,6 +62,8 @@ def bench(
     precision: Literal["no", "bf16"] = "no",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     processes: Annotated[int, Range(1, 1024)] = 1,
+    engine: Literal["local", "ray"] = "local",
+    address: str = "",
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -115,6 +117,11 @@ def bench(
         precision: Autocast type of the forward passes.
         device: Device of the encoders.
         processes: Videos processed at once by an encoder.
+        engine: local: one step after the other on this machine. ray: independent steps at once on
+            the machines of a Ray cluster, which share --out, the copies, the encoders and --private
+            under the same paths (docs/many-machines.md).
+        address: With --engine ray: HOST:PORT of the cluster. Default: that of RAY_ADDRESS, or else
+            Ray is started on this machine.
         dry_run: Print the copies and steps with hours of video, core-hours, GB, forward passes and
             requests, and run nothing.
         json: With --dry_run: print JSON.
@@ -142,6 +149,8 @@ def bench(
         precision=precision,
         device=device,
         processes=processes,
+        engine=engine,
+        address=address,
     )
     with spinner("looking at the copies and encoders"):
         chosen = choose_tasks(
@@ -163,7 +172,7 @@ def bench(
         print_plan(plan, settings, out, json=json)
         return 0
 
-    job = Bench(plan=plan, out=out, allow_incomplete=allow_incomplete, arms=arms)
+    job = Bench(plan=plan, out=out, settings=settings, allow_incomplete=allow_incomplete, arms=arms)
     outcomes = run_bench(job, _tell, lambda line: say(escape(line)))
     return _write(job, outcomes)
 

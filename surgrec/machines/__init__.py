@@ -1,7 +1,7 @@
 """Many machines: a Ray cluster, and the folders that its machines share.
 
-Builds and extractions of features connect to a cluster here. Only this room imports Ray, and only
-when a cluster is opened.
+Builds, extractions of features and benchmarks connect to a cluster here. Only this room imports
+Ray, and only when a cluster is opened.
 
 Example:
     >>> with RayCluster("10.0.0.1:6379") as cluster:
