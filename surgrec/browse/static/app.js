@@ -1,7 +1,7 @@
 // Which page is shown.
 
 import { get, place } from "./api.js";
-import { h, missing, short, table } from "./dom.js";
+import { h, missing, table } from "./dom.js";
 
 const PAGES = {
   corpora: () => import("./corpus.js"),
@@ -68,8 +68,6 @@ function overview() {
     evaluations.length > 0 && h("section", {}, h("h2", {}, "Evaluations"),
       h("ul", {}, evaluations.map((each, number) =>
         h("li", {}, h("a", { href: `#/evaluations/${number}` }, each.address))))),
-    h("p", { class: "note" }, `${short(corpora.length)} corpora, ${short(runs.length)} runs and `
-      + `${short(evaluations.length)} evaluations were named.`),
   ].filter(Boolean);
 }
 

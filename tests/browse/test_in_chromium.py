@@ -1,0 +1,202 @@
+"""The pages in a real browser, with real clicks and keys: no fault, no request to the outside."""
+
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.browse import Served
+from tests.support.browser import CHROMIUM
+from tests.support.needs import missing
+
+PATIENCE_S = 120
+NARROW_PX = 400
+LEAST_CONTRAST = 4.5
+PAGES = (
+    "",
+    "corpora/0",
+    "corpora/0/clips",
+    "corpora/0/clips/0",
+    "corpora/0/dropped",
+    "mixture",
+    "runs",
+    "evaluations",
+    "evaluations/0",
+    "nothing/of/this/name",
+)
+LOW_CONTRAST = """(least) => {
+  const numbers = (color) => {
+    const found = /^rgba?\\(([\\d.]+), ([\\d.]+), ([\\d.]+)(?:, ([\\d.]+))?\\)$/.exec(color);
+    return found.slice(1).map((text) => (text === undefined ? 1 : Number(text)));
+  };
+  const luminance = ([red, green, blue]) => {
+    const linear = [red, green, blue].map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const background = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const color = numbers(getComputedStyle(each).backgroundColor);
+      if (color[3] === 1) return color;
+      if (color[3] !== 0) throw new Error(`${each.tagName} is half transparent`);
+    }
+    return [255, 255, 255, 1];
+  };
+  const ratio = (color, element) => {
+    const two = [luminance(numbers(color)), luminance(background(element))];
+    return (Math.max(...two) + 0.05) / (Math.min(...two) + 0.05);
+  };
+  const texts = [...document.querySelectorAll("body *")].filter((each) => each.checkVisibility()
+    && [...each.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()));
+  const measured = texts.map((each) => {
+    const style = getComputedStyle(each);
+    const color = each instanceof SVGElement ? style.fill : style.color;
+    return [each.textContent.slice(0, 60), ratio(color, each)];
+  });
+  for (const field of document.querySelectorAll("input[placeholder]")) {
+    const { color } = getComputedStyle(field, "::placeholder");
+    measured.push([field.placeholder, ratio(color, field)]);
+  }
+  return { measured: measured.length, low: measured.filter(([, value]) => value < least) };
+}"""
+"""Return how many texts the page shows, and those whose contrast is too low (WCAG 2.2, 1.4.3)."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        missing("no Chromium is installed")
+    with sync_playwright() as program:
+        running = program.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """The first page; at the end, the console is empty and no request went elsewhere."""
+    faults: list[str] = []
+
+    def check_origin(url: str) -> None:
+        if urlsplit(url).netloc != f"127.0.0.1:{served.port}":
+            faults.append(f"request to {url}")
+
+    opened = browser.new_page(viewport={"width": 1240, "height": 900})
+    opened.set_default_timeout(PATIENCE_S * 1000)
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    opened.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("request", lambda request: check_origin(request.url))
+    opened.goto(served.url)
+    expect(opened.locator("h1")).to_have_text("What is open")
+    yield opened
+    opened.close()
+    assert faults == []
+
+
+def press_tab_until(page: Page, condition: str) -> None:
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"document.activeElement.matches({condition!r})"):
+            return
+    raise AssertionError(f"60 presses of Tab do not reach {condition}")
+
+
+def wait_until(page: Page, condition: str) -> None:
+    # Playwright's wait_for_function needs eval, which the policy of the pages forbids.
+    deadline = time.monotonic() + PATIENCE_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, f"never true: {condition}"
+        page.wait_for_timeout(50)
+
+
+@pytest.mark.slow
+def test_a_clip_is_found_and_played_with_the_keyboard_alone(page: Page, served: Served) -> None:
+    assert served.token not in page.url
+    press_tab_until(page, "main table a")
+    page.keyboard.press("Enter")
+    expect(page.locator("main .tabs")).to_be_visible()
+    press_tab_until(page, ".tabs a[href$=clips]")
+    page.keyboard.press("Enter")
+    expect(page.locator("#found")).to_contain_text("28 clips")
+
+    # The search leads to a clip.
+    press_tab_until(page, "#search")
+    page.keyboard.type("gamma_")
+    expect(page.locator("#found")).to_contain_text("10 clips")
+    press_tab_until(page, "tbody a")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("gamma_")
+    press_tab_until(page, "video")
+    page.keyboard.press("Space")
+    wait_until(page, "document.querySelector('video').currentTime > 0")
+    assert page.evaluate("document.querySelector('video').videoWidth") == 64
+
+
+@pytest.mark.slow
+def test_clicks_lead_to_neighbors_mixtures_runs_and_errors(page: Page) -> None:
+    # From the last clip of a video to the one before it, and back.
+    page.click("main table a")
+    page.click(".tabs >> text=Clips")
+    page.click("tbody a")
+    place = page.locator(".pager span", has_text="clips of the video")
+    expect(place).to_be_visible()
+    while page.locator("a.step", has_text="Later clip").count():
+        old = page.inner_text("h1")
+        page.click("a.step >> text=Later clip")
+        expect(page.locator("h1")).not_to_have_text(old)
+    last = page.inner_text("h1")
+    expect(place).to_have_text("5 of 5 clips of the video")
+    page.click("a.step >> text=Earlier clip")
+    expect(place).to_have_text("4 of 5 clips of the video")
+    page.click("[aria-label^='clips:'] .press >> nth=4")
+    expect(page.locator("h1")).to_have_text(last)
+    page.click("video")
+    wait_until(page, "document.querySelector('video').currentTime > 0")
+
+    # A slider at zero takes the source out of the plan and into the YAML.
+    page.click("nav >> text=Mixture")
+    weight = page.locator("input[aria-label='gamma']")
+    weight.click(position={"x": 2, "y": 6})
+    weight.press("Home")
+    expect(page.locator("#yaml")).to_contain_text("gamma: 0")
+    expect(page.locator("tr", has_text="gamma")).to_contain_text("0.0 %")
+
+    # Runs lie over each other; one is left out.
+    page.click("nav >> text=Runs")
+    curves = page.locator(".chart").first.locator("polyline")
+    expect(curves).to_have_count(2)
+    page.uncheck("input[type=checkbox] >> nth=1")
+    expect(curves).to_have_count(1)
+
+    # Errors of an evaluation play; behind the end of the source, a sentence says why not.
+    page.click("nav >> text=Evaluations")
+    page.click("main li a")
+    page.click("text=Watch >> nth=0")
+    expect(page.locator("p", has_text="Predicted ")).to_be_visible()
+    wait_until(page, "document.querySelector('video')?.currentTime > 0")
+    page.click("text=Watch >> nth=-1")
+    expect(page.locator(".missing", has_text="No open corpus shows this moment")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_every_page_is_legible_and_fits_a_phone(page: Page) -> None:
+    origin = page.url.partition("#")[0]
+    for width_px in (1240, NARROW_PX):
+        page.set_viewport_size({"width": width_px, "height": 900})
+        for name in PAGES:
+            page.goto(f"{origin}#/{name}")
+            page.reload()
+            expect(page.locator("h1")).to_be_visible()
+            page.evaluate(
+                "document.querySelectorAll('details').forEach((each) => { each.open = true })"
+            )
+            found = page.evaluate(LOW_CONTRAST, LEAST_CONTRAST)
+            assert found["measured"] > 5
+            assert found["low"] == [], f"{name} at {width_px} px"
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width == width_px, f"{name} is {width} px wide, not {width_px}"
