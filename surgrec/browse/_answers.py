@@ -1,6 +1,7 @@
 """Answers to requests: JSON from functions that may wait for a disk or a store."""
 
 import asyncio
+import html
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from surgrec.errors import MissingError, StorageError, SurgrecError
+from surgrec.text import visible
+
+_FAILURE_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>This page cannot be shown - SurgRec</title>
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main>
+<h1>This page cannot be shown</h1>
+<p class="missing">{sentence}</p>
+<p><a href="/#/runs">All runs</a></p>
+</main>
+</body>
+</html>
+"""
 
 
 class NotFoundError(SurgrecError):
@@ -52,26 +73,40 @@ def json_answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def answer(function: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    """Return an endpoint that answers with the JSON of a function's result.
+def json_failure(sentence: str, status: int) -> Response:
+    """Return an error as `{"error": sentence}`."""
+    return json_answer({"error": sentence}, status)
 
-    A SurgrecError becomes `{"error": sentence}` with status 404 (nothing of this number or name),
-    502 (the store failed) or 400.
+
+def page_failure(sentence: str, status: int) -> Response:
+    """Return an error as a page, for addresses that a person opens in a tab."""
+    page = _FAILURE_PAGE.format(sentence=html.escape(visible(sentence)))
+    return Response(page, status, media_type="text/html")
+
+
+def answer(
+    function: Callable[[Request], Any],
+    failure: Callable[[str, int], Response] = json_failure,
+) -> Callable[[Request], Any]:
+    """Return an endpoint that answers with a function's result, as JSON if it is no response.
+
+    Args:
+        function: Called with the request, in a thread.
+        failure: Called with the sentence of a SurgrecError, and with status 404 (nothing of this
+            number or name), 502 (the store failed) or 400.
     """
 
     async def endpoint(request: Request) -> Response:
         try:
             result = await in_thread(partial(function, request))
         except SurgrecError as error:
-            return failure(error)
+            return failure(str(error), _status(error))
         return result if isinstance(result, Response) else json_answer(result)
 
     return endpoint
 
 
-def failure(error: SurgrecError) -> Response:
-    """Return an error as the answer to a request."""
-    status = 502 if isinstance(error, StorageError) else 400
+def _status(error: SurgrecError) -> int:
     if isinstance(error, (NotFoundError, MissingError)):
-        status = 404
-    return json_answer({"error": str(error)}, status)
+        return 404
+    return 502 if isinstance(error, StorageError) else 400

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from surgrec.browse._answers import NotFoundError, answer
+from surgrec.browse._answers import NotFoundError, answer, page_failure
 from surgrec.browse._clip_table import Query
 from surgrec.browse._filters import read_filters
 from surgrec.browse._guard import Guard
@@ -61,12 +61,13 @@ def create_app(subjects: Subjects, token: str, port: int) -> ASGIApp:
         ("/api/corpora/{corpus:int}/dropped", _dropped),
         ("/api/mixture", _mixture),
         ("/api/runs/{run:int}", _run),
-        ("/runs/{run:int}/report", _report),
         ("/api/runs/{run:int}/curves", _curves),
         ("/api/evaluations/{evaluation:int}", _evaluation),
         ("/api/evaluations/{evaluation:int}/case", _case),
     ):
         routes.append(Route(path, answer(partial(function, subjects))))
+    report = answer(partial(_report, subjects), page_failure)
+    routes.append(Route("/runs/{run:int}/report", report))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused})
     return Guard(app, token, port)
 

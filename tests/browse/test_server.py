@@ -1,5 +1,7 @@
 """The server answers its user alone, reads only, and ends at once."""
 
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,6 +121,35 @@ def test_a_clip_is_served_by_ranges_of_its_bytes(served: Served, tiny_corpus: Pa
     assert part("lines=1-2") == (200, mp4, "")
 
 
+def test_a_clip_is_served_from_an_object_store(tiny_corpus: Path, s3_address: str) -> None:
+    local, remote, sources = (
+        open_store(tiny_corpus),
+        open_store(s3_address),
+        open_corpus(tiny_corpus),
+    )
+    for name in local.list():
+        remote.upload(name, tiny_corpus / name)
+    with browsing(s3_address) as running:
+        (found,) = running.get("/api/subjects")["corpora"]
+        assert (found["address"], found["clips"]) == (s3_address, 28)
+        for number, source, row in ((0, "alpha", 0), (27, "gamma", 9)):
+            sample = sources[source].index.sample(row)
+            shard = f"{source}/{sample.shard}"
+            mp4 = local.read_range(shard, sample.mp4_offset, sample.mp4_size)
+            path = f"/api/corpora/0/clips/{number}"
+            assert running.get(path)["values"]["key"] == sample.key
+            assert running.ask(f"{path}/video").body == mp4
+            part = running.ask(f"{path}/video", headers={"Range": "bytes=100-299"})
+            assert (part.status, part.body) == (206, mp4[100:300])
+
+        # A shard that is gone is one sentence with its address.
+        shard = f"alpha/{sources['alpha'].index.sample(0).shard}"
+        remote.delete(shard)
+        gone = running.ask(f"{CLIP}/video", headers={"Range": "bytes=0-"})
+        assert gone.status in (404, 502)
+        assert f"{s3_address}/{shard}" in gone.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
@@ -152,8 +183,20 @@ def test_a_report_reads_no_corpus_that_was_not_named(subjects: dict[str, Path]) 
     with browsing(subjects["run"]) as running:
         answer = running.ask("/runs/0/report")
         assert answer.status == 400
-        assert "was not named" in answer.json()["error"]
+        assert answer.headers["content-type"].startswith("text/html")
+        (sentence,) = re.findall(r'<p class="missing">(.*)</p>', answer.body.decode())
+        assert "was not named; start `surgrec browse`" in sentence
         assert "no corpus was named" in running.ask("/api/mixture").json()["error"]
+
+
+def test_a_name_in_the_page_of_an_error_is_no_html(
+    subjects: dict[str, Path], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(subjects["run"], tmp_path / "<img src=x>\u202e"))
+    with browsing(run) as running:
+        page = running.ask("/runs/0/report").body.decode()
+    assert "&lt;img src=x&gt;\\u202e" in page
+    assert "<img" not in page
 
 
 def test_ctrl_c_ends_the_server_although_a_browser_is_connected(subjects: dict[str, Path]) -> None:
