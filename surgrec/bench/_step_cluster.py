@@ -1,20 +1,25 @@
 """Run the commands of steps on a Ray cluster, one task each."""
 
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from surgrec import __version__
 from surgrec.bench._process import Commands, log_path
 from surgrec.bench._settings import Settings
 from surgrec.bench._steps import Step
 from surgrec.errors import SetupError
-from surgrec.machines import RayCluster, Resources, SharedFolder, shared_folder, usable_cores
+from surgrec.machines import (
+    MachineCheck,
+    RayCluster,
+    Resources,
+    SharedFolder,
+    result_versions,
+    shared_folder,
+    usable_cores,
+)
 from surgrec.storage import TEMPORARY
 from surgrec.storage.lock import hold
 
@@ -24,40 +29,6 @@ _MEMORY_BYTES = {"build": 1 << 30, "evaluate": 2 << 30}
 """Memory for each core of a step, by its kind."""
 _LEAST_MEMORY_BYTES = 1 << 30
 """Memory of steps of other kinds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepCheck:
-    """What a machine of the cluster checks before it runs a step."""
-
-    folders: tuple[SharedFolder, ...]
-    """Folders that all machines write to: that of the benchmark, and the private one."""
-    inputs: tuple[str, ...]
-    """Absolute paths of copies, encoders and models."""
-    versions: str
-    """Of the machine of the benchmark, see `versions`."""
-
-    def require(self) -> None:
-        """Check this machine.
-
-        Raises:
-            SetupError: It lacks a folder, an input or a version.
-        """
-        machine = f"the machine {socket.gethostname()} of the Ray cluster"
-        for folder in self.folders:
-            folder.require()
-        for path in self.inputs:
-            if not os.path.lexists(path):
-                raise SetupError(
-                    f"{machine} does not see {path}, which the machine of this benchmark sees; "
-                    "mount its disk there under the same path, and run the same command again"
-                )
-        if self.versions != versions():
-            raise SetupError(
-                f"{machine} has {versions()}, and the machine of this benchmark has "
-                f"{self.versions}; install the same versions on all machines: they may change the "
-                "scores"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +92,10 @@ class StepCluster:
             return self._thread.submit(self.commands.run, step, out)
         placed, resources = place(step, self._capacity, self._settings)
         words = (*step.words, *step.machine)
-        check = StepCheck(
+        check = MachineCheck(
             folders=self._folders,
             inputs=tuple(word for word in words if os.path.isabs(word) and os.path.lexists(word)),
-            versions=versions(),
+            versions=result_versions(),
         )
         return self._cluster.submit(
             run_step, placed, out, check, name=step.name, resources=resources
@@ -220,7 +191,7 @@ def place(step: Step, offered: Capacity, settings: Settings) -> tuple[Step, Reso
     return replace(step, machine=machine), resources
 
 
-def run_step(step: Step, out: Path, check: StepCheck) -> CommandEnd:
+def run_step(step: Step, out: Path, check: MachineCheck) -> CommandEnd:
     """Run the command of a step on a machine of the cluster, in a new process.
 
     Args:
@@ -241,12 +212,3 @@ def run_step(step: Step, out: Path, check: StepCheck) -> CommandEnd:
         end = commands.run(step, out)
         (log.parent / name).unlink(missing_ok=True)
     return end
-
-
-def versions() -> str:
-    """Return the versions that may change a score."""
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:
-        return f"SurgRec {__version__} without torch"
-    return f"SurgRec {__version__} with torch {torch}"

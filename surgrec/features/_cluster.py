@@ -1,6 +1,5 @@
 """Run a job on a Ray cluster: groups of videos as tasks, with a GPU each where there are any."""
 
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -11,16 +10,17 @@ from queue import SimpleQueue
 
 import torch
 
-from surgrec import __version__
 from surgrec.errors import SetupError, SurgrecError
 from surgrec.features._extract_config import ExtractConfig
 from surgrec.features._job import Job, Outcome, Worker
 from surgrec.features._videos import VideoEntry
 from surgrec.machines import (
+    MachineCheck,
     RayCluster,
     Resources,
     SharedFolder,
     SharedValue,
+    result_versions,
     shared_folder,
     usable_cores,
 )
@@ -34,43 +34,6 @@ again; a process without a GPU keeps them, so that its tasks are single videos."
 _TASKS_PER_GPU = 8
 """Tasks of a process that shares a GPU, if there are fewer than so many videos for each: the GPUs
 end at about the same time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MachineCheck:
-    """What a process of the cluster checks before its first video."""
-
-    folders: tuple[SharedFolder, ...]
-    """Folders of the features."""
-    inputs: tuple[Path, ...]
-    """Absolute paths of videos and encoders."""
-    versions: str
-    """Of the machine of the command, see `versions`."""
-    needs_gpu: bool
-    """Whether the tasks use GPUs."""
-
-    def require(self) -> None:
-        """Check this machine. Raises SetupError if it lacks something."""
-        machine = f"the machine {socket.gethostname()} of the Ray cluster"
-        for folder in self.folders:
-            folder.require()
-        for path in self.inputs:
-            if not os.path.lexists(path):
-                raise SetupError(
-                    f"{machine} does not see {path}, which the machine of this command sees; mount "
-                    "its disk there under the same path, and run the same command again"
-                )
-        if self.versions != versions():
-            raise SetupError(
-                f"{machine} has {versions()}, and the machine of this command has "
-                f"{self.versions}; install the same versions on all machines: they may change the "
-                "last bits of a feature"
-            )
-        if self.needs_gpu and not torch.cuda.is_available():
-            raise SetupError(
-                f"{machine} offers a GPU, and torch finds none there; check its driver and its "
-                "torch, or give --device cpu"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +86,7 @@ def run_on_cluster(
         check = MachineCheck(
             folders=folders,
             inputs=_local_inputs(job, data),
-            versions=versions(),
-            needs_gpu=resources.gpus > 0,
+            versions=result_versions(),
         )
         shared = _SharedJob(job=job, check=check, device="cuda:0" if resources.gpus else "cpu")
         reference = cluster.share(shared)
@@ -182,7 +144,7 @@ def _with_absolute_paths(job: Job) -> Job:
     return replace(job, targets=tuple(targets))
 
 
-def _local_inputs(job: Job, data: Sequence[str]) -> tuple[Path, ...]:
+def _local_inputs(job: Job, data: Sequence[str]) -> tuple[str, ...]:
     """Return the files and folders that the machines of a cluster must see.
 
     Args:
@@ -192,7 +154,7 @@ def _local_inputs(job: Job, data: Sequence[str]) -> tuple[Path, ...]:
     paths = [Path(address) for address in data if "://" not in address]
     for target in job.targets:
         paths += filter(None, (target.choice.path, target.choice.weights))
-    return tuple(path for path in paths if path.is_absolute())
+    return tuple(str(path) for path in paths if path.is_absolute())
 
 
 def _resources(
@@ -234,6 +196,7 @@ def _extract_group(
             _workers.clear()
             facts = shared.get()
             facts.check.require()
+            _require_device(facts.device)
             _workers[marker] = Worker(facts.job, facts.device)
         for entry in entries:
             outcomes.append(_workers[marker].extract(entry))
@@ -242,9 +205,13 @@ def _extract_group(
     return _GroupOutcome(outcomes=outcomes)
 
 
-def versions() -> str:
-    """Return the versions that may change the last bits of a feature."""
-    return f"SurgRec {__version__} with torch {torch.__version__}"
+def _require_device(device: str) -> None:
+    """Raise SetupError if this machine lacks the GPU that it offers."""
+    if device != "cpu" and not torch.cuda.is_available():
+        raise SetupError(
+            f"the machine {socket.gethostname()} of the Ray cluster offers a GPU, and torch finds "
+            "none there; check its driver and its torch, or give --device cpu"
+        )
 
 
 def _absolute_file(path: Path) -> Path:

@@ -10,16 +10,19 @@ Example:
 """
 
 from surgrec.machines._engine_name import EngineName, require_engine_of_address
+from surgrec.machines._machine_check import MachineCheck, result_versions
 from surgrec.machines._ray_cluster import RayCluster, Resources, SharedValue, usable_cores
 from surgrec.machines._shared_folder import SharedFolder, shared_folder
 
 __all__ = [
     "EngineName",
+    "MachineCheck",
     "RayCluster",
     "Resources",
     "SharedFolder",
     "SharedValue",
     "require_engine_of_address",
+    "result_versions",
     "shared_folder",
     "usable_cores",
 ]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from surgrec.bench import Settings, Step
-from surgrec.bench._step_cluster import Capacity, StepCheck, capacity, place, run_step, versions
+from surgrec.bench._step_cluster import Capacity, capacity, place, run_step
 from surgrec.errors import ConfigError, SetupError
-from surgrec.machines import Resources, shared_folder
+from surgrec.machines import MachineCheck, Resources, result_versions, shared_folder
 from tests.bench.test_runner import LIST
 from tests.support.tool import refusal, surgrec_here
 
@@ -54,17 +54,18 @@ def test_an_evaluation_has_a_gpu_and_a_build_the_cores_of_a_machine() -> None:
     assert step.machine == ("--private", "private", "--workers", "8")
     assert resources == Resources(cores=8, memory_bytes=8 * GIB)
     assert place(BUILD, offered, Settings(workers=3))[1].cores == 3
+    assert place(replace(BUILD, kind="dedup"), offered, settings)[1].cores == 8
     assert place(LIST, offered, settings) == (LIST, Resources())
 
 
 @pytest.fixture
-def check(tmp_path: Path) -> Iterator[StepCheck]:
+def check(tmp_path: Path) -> Iterator[MachineCheck]:
     with shared_folder(tmp_path, kind="folder of the benchmark", option="--out") as folder:
-        yield StepCheck(folders=(folder,), inputs=(str(tmp_path),), versions=versions())
+        yield MachineCheck(folders=(folder,), inputs=(str(tmp_path),), versions=result_versions())
 
 
 def test_a_step_runs_once_at_a_time_and_leaves_no_lock(
-    check: StepCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    check: MachineCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_step(LIST, tmp_path, check) == (0, "")
     assert (tmp_path / LIST.prints).exists()
@@ -83,7 +84,7 @@ def _refuse(*_: object) -> None:
 
 
 def test_a_machine_that_lacks_a_folder_an_input_or_a_version_runs_nothing(
-    check: StepCheck, tmp_path: Path
+    check: MachineCheck, tmp_path: Path
 ) -> None:
     other = replace(check, inputs=(str(tmp_path / "copy"),))
     with pytest.raises(SetupError, match=rf"does not see {tmp_path}/copy, which the machine of"):

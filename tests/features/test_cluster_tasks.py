@@ -10,9 +10,9 @@ import torch
 
 from surgrec.errors import ConfigError, SetupError
 from surgrec.features import ExtractConfig
-from surgrec.features._cluster import MachineCheck, grouped, versions
+from surgrec.features._cluster import _require_device, grouped
 from surgrec.features._videos import VideoEntry
-from surgrec.machines import shared_folder
+from surgrec.machines import MachineCheck, result_versions, shared_folder
 from tests.support.tool import refusal, surgrec_here
 
 
@@ -44,9 +44,7 @@ def test_groups_hold_every_video_once(videos: int, slots: int, with_gpus: bool, 
 def check(tmp_path: Path) -> Iterator[MachineCheck]:
     (tmp_path / "out").mkdir()
     with shared_folder(tmp_path / "out", kind="folder of the features", option="--out") as folder:
-        yield MachineCheck(
-            folders=(folder,), inputs=(tmp_path,), versions=versions(), needs_gpu=False
-        )
+        yield MachineCheck(folders=(folder,), inputs=(str(tmp_path),), versions=result_versions())
 
 
 def test_a_machine_like_that_of_the_command_is_used(check: MachineCheck) -> None:
@@ -62,7 +60,7 @@ def test_a_machine_without_the_folder_of_the_features_is_refused(check: MachineC
 def test_a_machine_that_does_not_see_the_videos_is_refused(
     check: MachineCheck, tmp_path: Path
 ) -> None:
-    other = replace(check, inputs=(tmp_path, tmp_path / "videos"))
+    other = replace(check, inputs=(str(tmp_path), str(tmp_path / "videos")))
     with pytest.raises(SetupError, match=rf"does not see {tmp_path}/videos, which the machine of"):
         other.require()
 
@@ -74,9 +72,9 @@ def test_a_machine_with_other_versions_is_refused(check: MachineCheck) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_machine_that_offers_a_gpu_without_having_one_is_refused(check: MachineCheck) -> None:
+def test_a_machine_that_offers_a_gpu_without_having_one_is_refused() -> None:
     with pytest.raises(SetupError, match="offers a GPU, and torch finds none there"):
-        replace(check, needs_gpu=True).require()
+        _require_device("cuda:0")
 
 
 def test_an_address_without_the_engine_is_refused(tmp_path: Path) -> None:
