@@ -10,15 +10,15 @@ from pathlib import Path
 from surgrec.bench._process import Commands, log_path
 from surgrec.bench._settings import Settings
 from surgrec.bench._steps import Step
-from surgrec.errors import SetupError
 from surgrec.machines import (
     MachineCheck,
     RayCluster,
     Resources,
     SharedFolder,
+    offered_cores,
+    offered_gpus,
     result_versions,
     shared_folder,
-    usable_cores,
 )
 from surgrec.storage import TEMPORARY
 from surgrec.storage.lock import hold
@@ -145,23 +145,8 @@ def capacity(machines: Sequence[Mapping[str, float]], settings: Settings) -> Cap
     Raises:
         SetupError: No machine can run an evaluation, or none has the GPU that is asked for.
     """
-    memory_bytes = _MEMORY_BYTES["evaluate"]
-    cores = [usable_cores(machine, memory_bytes) for machine in machines]
-    if not any(cores):
-        raise SetupError(
-            f"no machine of the Ray cluster offers a core and {memory_bytes / 2**30:.1f} GiB of "
-            "memory, which an evaluation needs; start machines with more "
-            "(`ray start --memory BYTES`)"
-        )
-    gpus = int(sum(machine.get("GPU", 0) for machine in machines))
-    if settings.device == "cuda" and not gpus:
-        raise SetupError(
-            "--device is cuda, and no machine of the Ray cluster offers a GPU; start its machines "
-            "with `ray start --num-gpus N`, or give --device cpu"
-        )
-    return Capacity(
-        cores=min(each for each in cores if each), gpus=0 if settings.device == "cpu" else gpus
-    )
+    cores = offered_cores(machines, _MEMORY_BYTES["evaluate"], task="an evaluation")
+    return Capacity(cores=min(cores), gpus=offered_gpus(machines, settings.device))
 
 
 def place(step: Step, offered: Capacity, settings: Settings) -> tuple[Step, Resources]:

@@ -20,9 +20,10 @@ from surgrec.machines import (
     Resources,
     SharedFolder,
     SharedValue,
+    offered_cores,
+    offered_gpus,
     result_versions,
     shared_folder,
-    usable_cores,
 )
 from surgrec.storage import open_store
 
@@ -163,22 +164,11 @@ def _resources(
     """Return what a task needs, and how many tasks run at once."""
     memory_bytes = _MEMORY_BYTES + weight_bytes
     machines = cluster.machines()
-    gpus = sum(machine.get("GPU", 0) for machine in machines) if config.device != "cpu" else 0
-    if config.device == "cuda" and not gpus:
-        raise SetupError(
-            "--device is cuda, and no machine of the Ray cluster offers a GPU; start its machines "
-            "with `ray start --num-gpus N`, or give --device cpu"
-        )
-
-    cores = sum(usable_cores(machine, memory_bytes) for machine in machines)
-    if not cores:
-        raise SetupError(
-            f"no machine of the Ray cluster offers a core and {memory_bytes / 2**30:.1f} GiB of "
-            "memory, which a video needs; start machines with more (`ray start --memory BYTES`)"
-        )
-    cluster.say_size({"machines": len(machines), "cores": cores, "GPUs": int(gpus)})
+    gpus = offered_gpus(machines, config.device)
+    cores = sum(offered_cores(machines, memory_bytes, task="a video"))
+    cluster.say_size({"machines": len(machines), "cores": cores, "GPUs": gpus})
     share = 1 / config.processes if gpus else 0.0
-    slots = max(1, min(cores, int(gpus) * config.processes)) if gpus else cores
+    slots = max(1, min(cores, gpus * config.processes)) if gpus else cores
     return Resources(memory_bytes=memory_bytes, gpus=share), slots
 
 

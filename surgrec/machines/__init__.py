@@ -11,7 +11,8 @@ Example:
 
 from surgrec.machines._engine_name import EngineName, require_engine_of_address
 from surgrec.machines._machine_check import MachineCheck, result_versions
-from surgrec.machines._ray_cluster import RayCluster, Resources, SharedValue, usable_cores
+from surgrec.machines._offers import offered_cores, offered_gpus, usable_cores
+from surgrec.machines._ray_cluster import RayCluster, Resources, SharedValue
 from surgrec.machines._shared_folder import SharedFolder, shared_folder
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Resources",
     "SharedFolder",
     "SharedValue",
+    "offered_cores",
+    "offered_gpus",
     "require_engine_of_address",
     "result_versions",
     "shared_folder",

@@ -175,17 +175,6 @@ class RayCluster:
             )
 
 
-def usable_cores(resources: Mapping[str, float], memory_bytes: int) -> int:
-    """Return how many tasks of one core a machine can run at once.
-
-    Args:
-        resources: Cores (`CPU`) and bytes of memory (`memory`) that Ray counts for the machine.
-        memory_bytes: Memory of a task.
-    """
-    tasks_in_memory = resources.get("memory", 0) // memory_bytes
-    return int(min(resources.get("CPU", 0), tasks_in_memory))
-
-
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 

@@ -108,7 +108,7 @@ def check_source(preset: Preset, folder: Path, protocol: str = "") -> Findings:
         totals.add(recording.case, recording.split, annotations)
         for files, counts in zip(recording.labels, annotations.rows, strict=True):
             if files.mapping.tracks is preset.labels[0].mapping.tracks:
-                rows.update(zip(files.paths, counts, strict=False))  # one count per folder
+                rows.update(zip(files.paths, counts, strict=False))  # a folder is one count
     missing += _absent_recordings(preset, found)
     for task, of_videos in sorted(ends.items()):
         wrong, single = doubt_clocks(task, of_videos)
