@@ -342,7 +342,8 @@ def _other_cell(table: pa.Table, source: random.Random) -> bytes:
     values = table.column(name).to_pylist()
     odd: list[Any] = ["", "\0", "é", "x" * 1000, "../x", "train", "-1", "NaN"]
     if pa.types.is_integer(field.type):
-        odd = [0, -1, 2**31, 2**62, -(2**63), 2**63 - 1, 511, 10**12]
+        odd = [0, -1, 2**31, 2**62, -(2**63), 2**63 - 1, 511, 10**12, 2**64 - 1]
+        odd = [value for value in odd if _fits(value, field.type)]
     elif pa.types.is_floating(field.type):
         odd = [0.0, -1.0, float("nan"), float("inf"), -float("inf"), 1e308, 5e-324, 1e12]
     values[source.randrange(len(values))] = source.choice([*odd, None])
@@ -350,6 +351,12 @@ def _other_cell(table: pa.Table, source: random.Random) -> bytes:
     buffer = io.BytesIO()
     parquet.write_table(changed, buffer)
     return buffer.getvalue()
+
+
+def _fits(value: int, kind: pa.DataType) -> bool:
+    if pa.types.is_unsigned_integer(kind):
+        return 0 <= value < 2**kind.bit_width
+    return -(2 ** (kind.bit_width - 1)) <= value < 2 ** (kind.bit_width - 1)
 
 
 def _other_bytes(data: bytes, source: random.Random) -> bytes:
