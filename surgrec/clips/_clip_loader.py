@@ -36,6 +36,7 @@ def load_clips(
     num_frames: int = 16,
     fps: float = 4.0,
     allow_repeated_frames: bool = False,
+    join_clips: bool = False,
     crop_px: int = 224,
     batch_size: int = 8,
     steps: int | None = None,
@@ -71,6 +72,8 @@ def load_clips(
         fps: Frames per second of video.
         allow_repeated_frames: Also draw clips that store fewer frames per second. Their frames
             repeat.
+        join_clips: Also draw clips that are shorter than a training clip: it then continues in the
+            adjacent stored clips of the video.
         crop_px: Height and width of the clips, pixels.
         batch_size: Samples per batch and rank.
         steps: Batches per pass; each pass continues the stream. None makes a single, endless pass.
@@ -105,10 +108,12 @@ def load_clips(
         loader = replace(loader, num_workers=num_workers)
 
     stream = Stream(open_corpus(corpus), _read_mixture(mixture), seed)
-    stream.require_sampling(num_frames, fps, allow_repeated_frames=allow_repeated_frames)
+    stream.require_sampling(
+        num_frames, fps, allow_repeated_frames=allow_repeated_frames, join_clips=join_clips
+    )
 
     return ClipLoader(
-        ClipDataset(stream, sampling, augment, loader, views),
+        ClipDataset(stream, sampling, augment, loader, views, join_clips=join_clips),
         batch_size=batch_size,
         crop_px=crop_px,
         steps=steps,

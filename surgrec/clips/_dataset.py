@@ -19,14 +19,15 @@ from torch import Tensor
 
 from surgrec.clips._batch import ClipBatch, Quarantined
 from surgrec.clips._crop import Box, bounding_box
-from surgrec.clips._decode import decode_clip, torchcodec_classes
+from surgrec.clips._decode import torchcodec_classes
 from surgrec.clips._loader_config import LoaderConfig
 from surgrec.clips._sampling import ClipSampling
 from surgrec.clips.augment import AugmentConfig, View, draw_view
 from surgrec.clips.loader_memory import RankBatch, StoredClips
 from surgrec.clips.machine import require_machine
+from surgrec.clips.windows import ClipWindow, decode_window, fetch_windows, place_window
 from surgrec.errors import ConfigError, MachineError, SampleError, ShardError, SurgrecError
-from surgrec.shards import Sample, Source
+from surgrec.shards import Source
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
 
 _START = 1
@@ -75,8 +76,9 @@ class _FetchedSamples:
     """The samples at some positions, and their bytes; all lists have one entry per position."""
 
     draws: list[Draw]
-    samples: list[Sample]
-    mp4s: list[bytes | SampleError]
+    windows: list[ClipWindow]
+    mp4s: list[list[bytes | SampleError]]
+    """The bytes of the clips of each window."""
     seconds: float
     """Duration of the reads."""
 
@@ -116,6 +118,7 @@ class ClipDataset:
         augment: Distribution of the views.
         config: Workers, threads and cache.
         views: Clips per sample.
+        join_clips: Whether a stored clip shorter than a training clip continues in adjacent ones.
 
     Raises:
         SetupError: torchcodec is missing, or cannot load an FFmpeg library.
@@ -136,13 +139,19 @@ class ClipDataset:
         augment: AugmentConfig,
         config: LoaderConfig,
         views: int = 1,
+        *,
+        join_clips: bool = False,
     ) -> None:
         self.stream = stream
         self.sampling = sampling
         self.augment = augment
         self.config = config
         self.views = views
+        self.join_clips = join_clips
         torchcodec_classes()  # fail here, not in a worker
+        if join_clips:  # find them here, not in each worker
+            for source in stream.sources:
+                stream.stretches(source)
         self._processes: dict[int, _ProcessState] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,13 +162,13 @@ class ClipDataset:
         """Return what decides the memory of batches of this many samples, taken in parts."""
         sources = [source for source in self.stream.sources.values() if source.index.num_rows]
         height, width = max(map(_largest_frame, sources), key=math.prod)
-        mp4_bytes = max(source.index.column("mp4_size").to_numpy().mean() for source in sources)
+        mp4_bytes = max(map(self._encoded_bytes, sources))
         return RankBatch(
             samples=samples,
             views=self.views,
             num_frames=self.sampling.num_frames,
             augment=self.augment,
-            stored=StoredClips(height=height, width=width, mp4_bytes=float(mp4_bytes)),
+            stored=StoredClips(height=height, width=width, mp4_bytes=mp4_bytes),
             parts=parts,
         )
 
@@ -213,7 +222,7 @@ class ClipDataset:
         started = time.perf_counter()
         fetched = self._take(process, request)
         fetched_at = time.perf_counter()
-        draws, samples = fetched.draws, list(fetched.samples)
+        draws, windows = fetched.draws, list(fetched.windows)
 
         # Decode, with one RNG key per view.
         keys = [
@@ -221,15 +230,15 @@ class ClipDataset:
             for draw in draws
         ]
         run = process.decoders.map if request.all_threads else map
-        results = list(run(self._decode_or_error, keys, samples, fetched.mp4s, repeat(store)))
+        results = list(run(self._decode_or_error, keys, windows, fetched.mp4s, repeat(store)))
 
         # Replace bad samples.
         quarantined: list[Quarantined] = []
         decoded: list[_DecodedSample] = []
         for index, result in enumerate(results):
             if isinstance(result, SampleError):
-                samples[index], result = self._substitute(
-                    draws[index], keys[index], samples[index], result, quarantined, store
+                windows[index], result = self._substitute(
+                    draws[index], keys[index], windows[index], result, quarantined, store
                 )
             decoded.append(result)
 
@@ -240,7 +249,7 @@ class ClipDataset:
         )
         return ClipBatch(
             positions=np.asarray(request.positions, dtype=np.int64),
-            keys=[sample.key for sample in samples],
+            keys=[window.sample.key for window in windows],
             sources=[draw.source for draw in draws],
             frames=[frames for sample in decoded for frames in sample.frames],
             views=[view for sample in decoded for view in sample.views],
@@ -303,41 +312,60 @@ class ClipDataset:
 
     def _fetch(self, fetcher: Fetcher, draws: list[Draw]) -> _FetchedSamples:
         started = time.perf_counter()
-        samples = [self.stream.sample(draw) for draw in draws]
-        mp4s = fetcher.fetch(samples)
+        windows = [self._window(draw) for draw in draws]
+        mp4s = fetch_windows(fetcher, windows)
         seconds = time.perf_counter() - started
-        return _FetchedSamples(draws=draws, samples=samples, mp4s=mp4s, seconds=seconds)
+        return _FetchedSamples(draws=draws, windows=windows, mp4s=mp4s, seconds=seconds)
+
+    def _window(self, draw: Draw) -> ClipWindow:
+        """Return the window of a draw. The key of its first view decides where it starts."""
+        return place_window(
+            self.stream,
+            draw.source,
+            draw.row,
+            self.sampling,
+            hash_uniform(sample_key(self.stream.order.seed, draw.position), _START),
+            join=self.join_clips,
+        )
+
+    def _encoded_bytes(self, source: Source) -> float:
+        """Return the mean bytes of the stored clips of a window."""
+        sizes, durations_s = (
+            source.index.column(name).to_numpy() for name in ("mp4_size", "duration_s")
+        )
+        clips = 1 + self.sampling.span_s / durations_s.mean() if self.join_clips else 1
+        return float(clips * sizes.mean())
 
     def _substitute(
         self,
         draw: Draw,
         view_keys: list[int],
-        sample: Sample,
+        window: ClipWindow,
         error: SampleError,
         quarantined: list[Quarantined],
         store: StoreFrames,
-    ) -> tuple[Sample, _DecodedSample]:
+    ) -> tuple[ClipWindow, _DecodedSample]:
         """Return the first good substitute of a bad sample.
 
         The candidates depend on the position only. Each bad sample on the way is appended to
         `quarantined`.
         """
         for candidate in islice(self.stream.substitutes(draw), _SUBSTITUTES):
-            bad, sample = sample, self.stream.sample(candidate)
+            bad, window = window, self._window(candidate)
             quarantined.append(
                 Quarantined(
                     position=draw.position,
                     source=draw.source,
-                    key=bad.key,
+                    key=bad.sample.key,
                     reason=str(error),
-                    substitute=sample.key,
+                    substitute=window.sample.key,
                 )
             )
 
-            mp4 = self._process().fetcher.fetch([sample])[0]
-            result = self._decode_or_error(view_keys, sample, mp4, store)
+            (mp4s,) = fetch_windows(self._process().fetcher, [window])
+            result = self._decode_or_error(view_keys, window, mp4s, store)
             if not isinstance(result, SampleError):
-                return sample, result
+                return window, result
             error = result
 
         raise ShardError(
@@ -346,30 +374,20 @@ class ClipDataset:
         )
 
     def _decode_or_error(
-        self, view_keys: list[int], sample: Sample, mp4: bytes | SampleError, store: StoreFrames
+        self,
+        view_keys: list[int],
+        window: ClipWindow,
+        mp4s: list[bytes | SampleError],
+        store: StoreFrames,
     ) -> _DecodedSample | SampleError:
-        """Decode the views of a sample.
-
-        The first key also picks the start time, which all views share.
-        """
-        if isinstance(mp4, SampleError):
-            return mp4
-
-        clip = sample.clip
-        times = self.sampling.times(clip.duration_s, hash_uniform(view_keys[0], _START))
+        """Decode the views of a sample, which share the times of their frames."""
+        clip = window.sample.clip
         views = [draw_view(clip.height, clip.width, self.augment, key) for key in view_keys]
 
         # Decode once, the smallest box that contains all crops.
         whole = bounding_box([view.box for view in views])
         try:
-            frames = decode_clip(
-                mp4,
-                times,
-                whole,
-                num_frames=clip.num_frames,
-                key=sample.key,
-                clock=sample.clock,
-            )
+            frames = decode_window(window, mp4s, whole)
         except SampleError as error:
             return error
         return _DecodedSample(views, [store(_crop(frames, view.box, whole)) for view in views])

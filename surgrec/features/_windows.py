@@ -9,6 +9,7 @@ from jaxtyping import Float64
 
 from surgrec.clips import ClipSampling
 from surgrec.errors import ConfigError, SampleError
+from surgrec.stream.stretches import HAIR_S
 
 TimeSpan = tuple[float, float]
 """Start and end of a part of a video without a gap, in seconds of the video."""
@@ -19,9 +20,6 @@ MOST_WINDOWS = 2_000_000
 _LEAST_STRIDE_S = 1e-3
 
 _BLOCK_WINDOWS = 65_536
-
-HAIR_S = 1e-3
-"""Tolerance of times in seconds. Containers round them; Matroska rounds to milliseconds."""
 
 
 def require_stride(stride_s: float) -> None:

@@ -9,10 +9,11 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from surgrec.clips import Box, ClipSampling, central_crop, decode_clip, torchcodec_classes
+from surgrec.clips.windows import clips_at, times_in_clip
 from surgrec.errors import ConfigError, SampleError, ShardError
 from surgrec.features._table import WindowRow, window_rows
 from surgrec.features._videos import Piece, VideoEntry, VideoReader, VideoSet
-from surgrec.features._windows import HAIR_S, TimeSpan, joined, window_starts
+from surgrec.features._windows import TimeSpan, joined, window_starts
 from surgrec.shards import Sample, Source, open_corpus, source_digest
 from surgrec.stream import Fetcher
 from surgrec.stream.sampling_checks import RepeatedFrames, find_repeated_frames
@@ -153,8 +154,7 @@ class JoinedClips(VideoReader):
             times: Seconds of the video, ascending.
             crop: Part of each frame to keep. Default: the central square.
         """
-        # The clip of a time is the last one that starts before it.
-        owner = np.searchsorted(self._starts, times + HAIR_S, side="right") - 1
+        owner = clips_at(self._starts, times)
         clips = [int(clip) for clip in np.unique(owner)]
         fetched = self._fetcher.fetch([self._samples[clip] for clip in clips])
 
@@ -172,21 +172,15 @@ def decoded(
     times: Float64[np.ndarray, " k"],
     crop: Crop = central_crop,
 ) -> Tensor | SampleError:
-    """Return the frames of a clip at times of its video.
-
-    At a time between two clips, the last frame before it is on screen.
-    """
+    """Return the frames of a clip at times of its video, as `times_in_clip` finds them."""
     clip = sample.clip
     if isinstance(mp4, SampleError):
         return mp4
-    # A hair later: a rounded time may fall just before its frame.
-    from_start = np.clip(times - clip.start_s + HAIR_S, 0.0, (clip.num_frames - 0.5) / clip.fps)
-
     box = crop(clip.height, clip.width)
     try:
         return decode_clip(
             mp4,
-            from_start,
+            times_in_clip(clip, times),
             box,
             num_frames=clip.num_frames,
             key=sample.key,

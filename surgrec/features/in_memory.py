@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from surgrec.clips import ClipSampling
+from surgrec.clips.windows import ClipWindow, fetch_windows
 from surgrec.errors import SampleError
 from surgrec.features._extract_video import (
     Precision,
@@ -30,7 +31,7 @@ from surgrec.features.corpora import decoded
 from surgrec.features.interface import VideoEncoder, prepare
 from surgrec.features.own_encoder import FrozenEncoder
 from surgrec.models import Encoder
-from surgrec.shards import Sample, Source
+from surgrec.shards import Source
 from surgrec.storage import open_store
 from surgrec.stream import Fetcher
 
@@ -150,15 +151,15 @@ def stored_features(
 
 
 def features_of_clips(
-    samples: Sequence[Sample],
+    windows: Sequence[ClipWindow],
     sources: Mapping[str, Source],
     encoder: FrozenEncoder,
     precision: Precision,
 ) -> list[Float32[Tensor, " d"] | SampleError]:
-    """Return the feature of the first window of each stored clip, or why it cannot be decoded.
+    """Return the feature of each window of stored clips, or why it cannot be decoded.
 
     Args:
-        samples: Clips of a corpus, each at least as long as a window.
+        windows: Windows of the encoder's sampling.
         sources: Opened sources by name.
         encoder: From `frozen`.
         precision: Autocast of the forward pass.
@@ -169,11 +170,11 @@ def features_of_clips(
     fetcher = Fetcher(dict(sources), _FETCH_THREADS)
     offsets = np.arange(encoder.sampling.num_frames)
     results: list[Float32[Tensor, " d"] | SampleError] = []
-    for first in range(0, len(samples), _BATCH):
-        chunk = samples[first : first + _BATCH]
+    for first in range(0, len(windows), _BATCH):
+        chunk = windows[first : first + _BATCH]
         frames = [
-            decoded(sample, mp4, sample.clip.start_s + offsets / encoder.sampling.fps)
-            for sample, mp4 in zip(chunk, fetcher.fetch(chunk), strict=True)
+            _decoded_window(window, mp4s, window.start_s + offsets / encoder.sampling.fps)
+            for window, mp4s in zip(chunk, fetch_windows(fetcher, chunk), strict=True)
         ]
 
         clips = [
@@ -184,6 +185,20 @@ def features_of_clips(
         features = iter(clip_features(encoder, torch.stack(clips), precision) if clips else ())
         results += [clip if isinstance(clip, SampleError) else next(features) for clip in frames]
     return results
+
+
+def _decoded_window(
+    window: ClipWindow, mp4s: Sequence[bytes | SampleError], times: Float64[np.ndarray, " t"]
+) -> Tensor | SampleError:
+    """Return the central square of the frames at some times of a video."""
+    ends = np.cumsum([len(own) for own in window.times])
+    parts: list[Tensor] = []
+    for sample, mp4, own in zip(window.clips, mp4s, np.split(times, ends[:-1]), strict=True):
+        part = decoded(sample, mp4, own)
+        if isinstance(part, SampleError):
+            return part
+        parts.append(part)
+    return torch.cat(parts)
 
 
 def _device(encoder: VideoEncoder) -> torch.device:

@@ -72,6 +72,9 @@ class Mixture:
     """Stored splits to draw from."""
     min_duration_s: Annotated[float, Range(0, 10**9)] = 0.0
     """Leave out clips shorter than this, seconds."""
+    min_stretch_s: Annotated[float, Range(0, 10**9)] = 0.0
+    """Leave out clips that, joined with the adjacent clips of their video, last less than this,
+    seconds. Adjacent clips that the mixture leaves out do not count."""
     limits: dict[str, tuple[Limit, Limit]] = field(default_factory=dict)
     """Smallest and largest value of numeric index columns, such as `{blur: [0, 0.6]}`. Leave out
     all other clips."""

@@ -86,8 +86,9 @@ def shares(
             )
         if factor > 0 and not sizes[source]:
             raise MixtureError(
-                f"mixture: {source} has weight {factor:g}, but no sample within min_duration_s "
-                f"and limits in the stored split {' or '.join(splits)}; set its weight to 0"
+                f"mixture: {source} has weight {factor:g}, but no sample within "
+                f"min_duration_s, min_stretch_s and limits in the stored split "
+                f"{' or '.join(splits)}; set its weight to 0"
             )
 
     # Divide among the strata that are drawn, level by level; then apply weights and normalize.
@@ -97,7 +98,7 @@ def shares(
     if not drawn:
         raise MixtureError(
             f"mixture: no sample can be drawn from the stored split {' or '.join(splits)}; check "
-            "splits, weights, min_duration_s and limits, and count the clips with "
+            "splits, weights, min_duration_s, min_stretch_s and limits, and count the clips with "
             "`surgrec-shard info`"
         )
     level_shares = _divide(drawn, stage.levels)

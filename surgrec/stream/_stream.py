@@ -18,10 +18,12 @@ from surgrec.stream._mixture import Mixture, level_columns, resolved_stages
 from surgrec.stream._order import Order
 from surgrec.stream._shares import Stratum
 from surgrec.stream.sampling_checks import (
+    TOLERANCE_S,
     RepeatedFrames,
     find_repeated_frames,
     require_durations,
 )
+from surgrec.stream.stretches import Stretches
 
 _VIEW_COLUMNS = ("duration_s", "width", "height", "num_frames")
 """Columns of an index that decide the start and the crop of a view, and which clips are bad."""
@@ -71,6 +73,7 @@ class Stream:
         self.order = Order(strata, mixture, seed)
         self.rows = [rows_by_name[stratum.name] for stratum in self.order.strata]
         """Index rows of each stratum's samples, in the order of `order.strata`."""
+        self._stretches: dict[str, Stretches] = {}
 
     def draws(self, positions: Int64[np.ndarray, " n"]) -> list[Draw]:
         """Return the draws at these positions."""
@@ -106,6 +109,20 @@ class Stream:
     def key(self, draw: Draw) -> str:
         """Return the sample key of a draw."""
         return self.sources[draw.source].index.key(draw.row)
+
+    def stretches(self, source: str) -> Stretches:
+        """Return the stretches of the clips of a source that the mixture admits.
+
+        They are computed once: ten million clips take seconds.
+        """
+        if source not in self._stretches:
+            rows = [
+                rows
+                for stratum, rows in zip(self.order.strata, self.rows, strict=True)
+                if stratum.source == source
+            ]
+            self._stretches[source] = Stretches(self.sources[source], np.concatenate(rows))
+        return self._stretches[source]
 
     def identity(self, positions: int | None = None) -> dict[str, Any]:
         """Return everything that the samples depend on, as JSON.
@@ -143,7 +160,12 @@ class Stream:
         return digests
 
     def require_sampling(
-        self, num_frames: int, fps: float, *, allow_repeated_frames: bool = False
+        self,
+        num_frames: int,
+        fps: float,
+        *,
+        allow_repeated_frames: bool = False,
+        join_clips: bool = False,
     ) -> list[RepeatedFrames]:
         """Refuse a stream that may draw a clip too short or too slow for a training clip.
 
@@ -152,6 +174,7 @@ class Stream:
             fps: Frames per second of a training clip.
             allow_repeated_frames: Accept clips that are stored at a lower rate. Their frames then
                 repeat.
+            join_clips: Accept shorter clips whose stretch is long enough.
 
         Returns:
             The sources whose frames repeat.
@@ -169,7 +192,9 @@ class Stream:
             durations_s, rates = (
                 index.column(name).to_numpy()[rows] for name in ("duration_s", "fps")
             )
-            require_durations(stratum.name, durations_s, rates, num_frames, fps)
+            if join_clips:
+                durations_s = self.stretches(stratum.source).lengths_s(rows)
+            require_durations(stratum.name, durations_s, rates, num_frames, fps, joined=join_clips)
             stored_fps[stratum.source].append(rates)
 
         repeated = find_repeated_frames(
@@ -206,6 +231,10 @@ def _admitted_rows(
         drawn = without_duplicates(sources, drawn)
     if mixture.clusters.policy != "off":
         drawn = chosen_by_clusters(sources, drawn, mixture.clusters)
+    if mixture.min_stretch_s:
+        for name, kept in drawn.items():
+            lengths_s = Stretches(sources[name], kept).lengths_s(kept)
+            drawn[name] = kept[lengths_s >= mixture.min_stretch_s - TOLERANCE_S]
     return {**rows, **drawn}
 
 

@@ -9,7 +9,8 @@ from jaxtyping import Float64
 
 from surgrec.errors import MixtureError
 
-_TOLERANCE_S = 1e-6
+TOLERANCE_S = 1e-6
+"""Seconds by which a clip may be shorter than required: durations are rounded."""
 _RATE_TOLERANCE = 2e-3
 """Share by which rates may differ: 29.97 frames per second serve a sampling at 30."""
 
@@ -66,36 +67,44 @@ def require_durations(
     stored_fps: Float64[np.ndarray, " n"],
     num_frames: int,
     fps: float,
+    *,
+    joined: bool,
 ) -> None:
     """Refuse a stratum with a clip that is shorter than a training clip.
 
     Args:
         name: Name of the stratum.
-        durations_s: Length of each clip, seconds.
+        durations_s: Length of each clip, or of its stretch, seconds.
         stored_fps: Stored frames per second of each clip.
         num_frames: Frames of a training clip.
         fps: Frames per second of a training clip.
+        joined: Whether the lengths are those of stretches.
 
     Raises:
         MixtureError: Names the number of short clips, and remedies that leave clips to draw.
     """
     span_s, slowest = num_frames / fps, float(stored_fps.min(initial=math.inf))
-    num_short = int((durations_s < span_s - _TOLERANCE_S).sum())
+    num_short = int((durations_s < span_s - TOLERANCE_S).sum())
     if not num_short:
         return
 
     longest_s = float(durations_s.max())
     if num_short < len(durations_s):
-        count = f"{num_short} of {len(durations_s)} clips are"
-        remedies = [f"set mixture.min_duration_s to {span_s:g} to leave them out"]
+        least = "min_stretch_s" if joined else "min_duration_s"
+        what = ", joined with their adjacent clips," if joined else ""
+        count = f"{num_short} of {len(durations_s)} clips{what} are"
+        remedies = [f"set mixture.{least} to {span_s:g} to leave them out"]
     else:
-        count = f"all {num_short} clips (the longest lasts {longest_s:g} s) are"
+        what = ", joined with its adjacent clips," if joined else ""
+        count = f"all {num_short} clips (the longest{what} lasts {longest_s:g} s) are"
         clip_s = math.ceil(10 * (span_s + 1 / slowest)) / 10  # a clip may lack a frame of clip_s
         remedies = [
             "build the videos into another corpus with "
             f"--encode.clip_s {clip_s:g} --encode.min_clip_s {span_s:g}"
         ]
 
+    if not joined:
+        remedies.append("set join_clips to true to continue in adjacent clips")
     remedies.append("sample fewer frames")
     if num_frames / slowest <= longest_s:
         remedies.append(f"sample them at a higher rate (at most {slowest:g} frames per second)")

@@ -55,6 +55,7 @@ def open_data(
         sampling.num_frames,
         sampling.fps,
         allow_repeated_frames=config.allow_repeated_frames,
+        join_clips=config.join_clips,
     )
     DrawPlan.for_positions(stream, config.positions).require_few_repeats()
 
@@ -65,5 +66,7 @@ def open_data(
         start_step=first_step,
         steps=config.steps,
     )
-    dataset = ClipDataset(stream, sampling, config.augment, config.loader, views)
+    dataset = ClipDataset(
+        stream, sampling, config.augment, config.loader, views, join_clips=config.join_clips
+    )
     return RunData(stream=stream, dataset=dataset, sampler=sampler, repeated=repeated)

@@ -21,13 +21,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from surgrec.clips import ClipSampling
+from surgrec.clips.windows import ClipWindow, place_window
 from surgrec.errors import CheckpointError, ConfigError, SampleError
 from surgrec.features.in_memory import features_of_clips, frozen
 from surgrec.json_files import decode_json
 from surgrec.models import Encoder
 from surgrec.models.tensor_files import open_tensor_file
 from surgrec.ranges import Range, check_ranges
-from surgrec.shards import Sample
 from surgrec.stream import Stream
 from surgrec.terminal import escape, warn
 from surgrec.training._launch import Precision
@@ -91,6 +91,7 @@ class Drift:
     accelerator: Accelerator
     stream: Stream
     sampling: ClipSampling
+    join_clips: bool
     precision: Precision
     is_stop_coming: Callable[[], bool]
     _reference: _Reference | None = None
@@ -173,26 +174,31 @@ class Drift:
         self, encoder: Encoder, clips: Sequence[tuple[str, str]]
     ) -> list[Float32[Tensor, " d"] | None]:
         """Return the feature of each clip; None if it is gone or cannot be decoded."""
-        own = [self._sample(*clip) for clip in own_share(self.accelerator, clips)]
-        present = [sample for sample in own if sample is not None]
+        own = [self._window(*clip) for clip in own_share(self.accelerator, clips)]
+        present = [window for window in own if window is not None]
 
         def share() -> list[Float32[Tensor, " d"] | None]:
             with frozen(encoder, self.sampling) as encoder_:
                 found = iter(
                     features_of_clips(present, self.stream.sources, encoder_, self.precision)
                 )
-            return [None if sample is None else _unless_bad(next(found)) for sample in own]
+            return [None if window is None else _unless_bad(next(found)) for window in own]
 
         return gathered_unless_stopped(
             self.accelerator, encoder, share, is_stop_coming=self.is_stop_coming
         )
 
-    def _sample(self, source: str, key: str) -> Sample | None:
+    def _window(self, source: str, key: str) -> ClipWindow | None:
+        """Return the first window of a clip; None if the clip is gone."""
         if source not in self.stream.sources:
             return None
         index = self.stream.sources[source].index
         row = pc.index(index.column("key"), key).as_py()
-        return index.sample(row) if row >= 0 else None
+        if row < 0:
+            return None
+        return place_window(
+            self.stream, source, row, self.sampling, offset=0.0, join=self.join_clips
+        )
 
     def _write(self) -> None:
         reference = self._reference

@@ -85,6 +85,7 @@ class Monitor:
                 accelerator=accelerator,
                 stream=stream,
                 sampling=sampling,
+                join_clips=config.join_clips,
                 precision=precision,
                 is_stop_coming=is_stop_coming,
             )

@@ -45,6 +45,9 @@ class RunConfig:
     """Frames per second of a training clip."""
     allow_repeated_frames: bool = False
     """Also draw clips that store fewer frames per second. Their frames repeat."""
+    join_clips: bool = False
+    """Also draw clips that are shorter than a training clip: it then continues in the adjacent
+    stored clips of the video."""
     augment: AugmentConfig
     """Random view of each clip."""
     optimizer: OptimizerConfig

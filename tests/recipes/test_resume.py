@@ -412,3 +412,26 @@ def test_a_full_disk_ends_the_run_at_the_next_sync_and_a_resume_goes_on(
 def full_disk(tensors: object, path: Path) -> None:
     time.sleep(0.2)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_run_with_joined_clips_resumes_with_the_same_losses(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    """Clips of 8 s, from stored clips of 4 s and 2 s."""
+    joined = ("--sampling_fps", 1, "--join_clips", "true", "--drift.every", 1, "--drift.clips", 8)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train("jepa", tiny_corpus, whole, *joined, "--steps", 2)
+    train("jepa", tiny_corpus, parts, *joined, "--steps", 1)
+    resume = ("--steps", 2, "--resume", "true")
+    with pytest.raises(CheckpointError, match=r"config.join_clips: saved true, now false"):
+        train("jepa", tiny_corpus, parts, "--sampling_fps", 8, *resume)
+    train("jepa", tiny_corpus, parts, *joined, *resume)
+
+    losses, drifts = (
+        [[row[field] for row in read_rows(run / name)] for run in (whole, parts)]
+        for name, field in (("metrics.jsonl", "loss"), ("drift.jsonl", "cosine"))
+    )
+    assert len(losses[0]) == 2
+    assert losses[0] == losses[1]
+    assert len(drifts[0]) == 2
+    assert drifts[0] == drifts[1]

@@ -235,7 +235,9 @@ def test_limits_are_part_of_the_identity_and_checked(tiny_corpus: Path) -> None:
     assert identities[0] != identities[1]
     with pytest.raises(MixtureError, match=r"limits of blur are 1 and 0; give the smallest value"):
         Mixture(limits={"blur": (1.0, 0.0)})
-    with pytest.raises(MixtureError, match="check splits, weights, min_duration_s and limits"):
+    with pytest.raises(
+        MixtureError, match="check splits, weights, min_duration_s, min_stretch_s and limits"
+    ):
         Stream(sources, Mixture(limits={"blur": (0.0, 0.0)}), seed=0)
 
 

@@ -1,0 +1,139 @@
+"""Stretches of adjacent clips, and the streams that may join them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surgrec.errors import MixtureError
+from surgrec.shards import Clip, Source, open_corpus
+from surgrec.stream import Mixture, Stream
+from surgrec.stream.stretches import Stretches
+from tests.support.samples import make_clips, write_corpus
+
+
+def source_of(folder: Path, clips: Sequence[Clip]) -> Source:
+    return open_corpus([write_corpus(folder, {"alpha": clips})])["alpha"]
+
+
+def starts_around(source: Source, stretches: Stretches, start_s: float) -> list[float]:
+    """Return the starts of the clips in the stretch of the clip that starts at `start_s`."""
+    starts_s = source.index.column("start_s").to_numpy()
+    row = int(np.flatnonzero(starts_s == start_s)[0])
+    return [float(start) for start in starts_s[stretches.around(row)]]
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        pytest.param({}, [0.0, 10.0, 20.0], id="nothing"),
+        pytest.param({"start_s": 10.1}, [0.0, 10.1, 20.0], id="a frame of 0.125 s at most is lost"),
+        pytest.param({"start_s": 10.2}, [0.0], id="a gap of more than a frame before it"),
+        pytest.param({"start_s": 9.0}, [0.0], id="an overlap"),
+        pytest.param({"duration_s": 9.5, "num_frames": 76}, [0.0, 10.0], id="a gap behind it"),
+        pytest.param({"video": "ba9876543210"}, [0.0], id="another video"),
+        pytest.param({"width": 95}, [0.0], id="another width"),
+        pytest.param({"height": 65}, [0.0], id="another height"),
+        pytest.param({"fps": 4.0, "num_frames": 40}, [0.0], id="another frame rate"),
+    ],
+)
+def test_a_stretch_ends_where_the_next_clip_does_not_continue_it(
+    tmp_path: Path, change: dict[str, Any], after: list[float]
+) -> None:
+    first, second, third = make_clips(3)
+    source = source_of(tmp_path, [third, first, replace(second, **change)])
+    stretches = Stretches(source, np.arange(3))
+    assert starts_around(source, stretches, 0.0) == after
+
+
+def test_rows_that_are_left_out_are_gaps(tmp_path: Path) -> None:
+    source = source_of(tmp_path, make_clips(6))
+    stretches = Stretches(source, np.array([5, 1, 0, 3, 3]))  # a repeated clip has several rows
+    assert [stretches.around(row).tolist() for row in (0, 1, 3, 5)] == [[0, 1], [0, 1], [3], [5]]
+    assert stretches.lengths_s(np.array([5, 0, 1, 3])).tolist() == [10.0, 20.0, 20.0, 10.0]
+
+
+def test_no_rows_have_no_stretches(tmp_path: Path) -> None:
+    stretches = Stretches(source_of(tmp_path, make_clips(2)), np.zeros(0, dtype=np.int64))
+    assert stretches.lengths_s(np.zeros(0, dtype=np.int64)).tolist() == []
+
+
+@given(gaps=st.lists(st.booleans(), min_size=1, max_size=12), data=st.data())
+def test_every_clip_is_in_one_stretch_whose_length_is_that_of_its_clips(
+    gaps: list[bool], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clips = []
+    start_s = 0.0
+    for clip, is_gap in zip(make_clips(len(gaps)), gaps, strict=True):
+        start_s += 3.0 if is_gap else 0.0
+        clips.append(replace(clip, start_s=start_s))
+        start_s += clip.duration_s
+    order = data.draw(st.permutations(range(len(clips))))
+    source = source_of(tmp_path_factory.mktemp("corpus"), [clips[number] for number in order])
+
+    stretches = Stretches(source, np.arange(len(clips)))
+    found = {tuple(stretches.around(row).tolist()) for row in range(len(clips))}
+    assert sorted(row for rows in found for row in rows) == list(range(len(clips)))
+    assert len(found) == 1 + sum(gaps[1:])
+    for rows in found:
+        assert stretches.lengths_s(np.array(rows)).tolist() == [10.0 * len(rows)] * len(rows)
+
+
+@pytest.fixture
+def gaps(tmp_path: Path) -> dict[str, Source]:
+    """Return stretches of 40 s and 10 s of one video, and of 20 s of another."""
+    one = [clip for clip in make_clips(6) if clip.start_s != 40.0]
+    other = [replace(clip, video="ba9876543210") for clip in make_clips(12)[10:]]
+    return open_corpus([write_corpus(tmp_path / "corpus", {"alpha": one + other})])
+
+
+def drawn(stream: Stream) -> set[float]:
+    """Return the starts of all drawn clips."""
+    return {stream.sample(draw).clip.start_s for draw in stream.draws(np.arange(64))}
+
+
+def test_clips_are_long_enough_if_their_stretch_is(gaps: dict[str, Source]) -> None:
+    stream = Stream(gaps, Mixture(block=16), seed=0)
+    with pytest.raises(MixtureError, match=r"all 7 clips .*set join_clips to true to continue"):
+        stream.require_sampling(64, 4.0)
+    with pytest.raises(
+        MixtureError,
+        match=r"1 of 7 clips, joined with their adjacent clips, are shorter than the 16 s .*; "
+        r"set mixture.min_stretch_s to 16 to leave them out, ",
+    ):
+        stream.require_sampling(64, 4.0, join_clips=True)
+    assert stream.require_sampling(40, 4.0, join_clips=True) == []
+
+
+def test_the_remedy_leaves_out_clips_of_short_stretches_only(gaps: dict[str, Source]) -> None:
+    stream = Stream(gaps, Mixture(block=16, min_stretch_s=16.0), seed=0)
+    assert drawn(stream) == {0.0, 10.0, 20.0, 30.0, 100.0, 110.0}
+    assert stream.require_sampling(64, 4.0, join_clips=True) == []
+
+    with pytest.raises(
+        MixtureError, match=r"all 6 clips \(the longest, joined .*, lasts 40 s\) are"
+    ):
+        stream.require_sampling(200, 4.0, join_clips=True)
+    with pytest.raises(MixtureError, match="min_stretch_s and limits"):
+        Stream(gaps, Mixture(block=16, min_stretch_s=41.0), seed=0)
+
+
+def test_a_clip_that_the_mixture_leaves_out_ends_a_stretch(tmp_path: Path) -> None:
+    clips = [replace(clip, blur=0.9 if clip.start_s == 20.0 else 0.1) for clip in make_clips(6)]
+    sources = open_corpus([write_corpus(tmp_path / "corpus", {"alpha": clips})])
+    sharp = Mixture(block=16, limits={"blur": (0.0, 0.5)}, min_stretch_s=30.0)
+    assert drawn(Stream(sources, sharp, seed=0)) == {30.0, 40.0, 50.0}
+
+
+def test_without_a_least_stretch_the_order_is_the_one_of_before(gaps: dict[str, Source]) -> None:
+    plain = Stream(gaps, Mixture(block=16), seed=0)
+    none_left_out = Stream(gaps, Mixture(block=16, min_stretch_s=10.0), seed=0)
+    assert plain.identity() == none_left_out.identity()
+    assert (
+        plain.identity() != Stream(gaps, Mixture(block=16, min_stretch_s=16.0), seed=0).identity()
+    )
