@@ -25,7 +25,11 @@ from tests.support.weight_layouts import (
     vjepa_predictor,
 )
 
-DOCUMENTS = [ROOT / "recipes/README.md", *sorted((ROOT / "recipes/configs").rglob("*.yaml"))]
+DOCUMENTS = [
+    ROOT / "recipes/README.md",
+    ROOT / "docs/continued-pretraining.md",
+    *sorted((ROOT / "recipes/configs").rglob("*.yaml")),
+]
 
 
 def init_from_commands() -> Iterator[tuple[str, str, list[str]]]:
