@@ -16,7 +16,7 @@ from surgrec.objectives import mae_masks
 from surgrec.shards import open_corpus
 from surgrec.stream import Stream
 from surgrec.training import schedule_value
-from tests.support.documents import documented_commands, parse_config
+from tests.support.documents import documented_commands, parse_config, shell_blocks
 from tests.support.processes import ROOT, load_recipe
 from tests.support.tool import build_folder, run_here
 from tests.support.videos import make_video
@@ -225,6 +225,18 @@ def test_the_recipes_accept_every_documented_command(
     monkeypatch.chdir(ROOT)
     commands = documented_commands(path.read_text(encoding="utf-8"))
     assert commands
+    for method, words in commands:
+        assert parse_config(recipes, method, [*words, "--corpus", "c", "--run_dir", "r"])
+
+
+def test_the_recipes_accept_every_command_of_the_documentation(
+    recipes: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "docker/README.md"]
+    texts = [shell_blocks(page.read_text(encoding="utf-8")) for page in pages]
+    commands = [command for text in texts for command in documented_commands(text)]
+    assert len(commands) > 12
     for method, words in commands:
         assert parse_config(recipes, method, [*words, "--corpus", "c", "--run_dir", "r"])
 

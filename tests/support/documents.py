@@ -21,6 +21,12 @@ def documented_commands(text: str, names: str = "jepa|mae") -> list[tuple[str, l
     return [(method, _without_ellipses(words.split())) for method, words in commands]
 
 
+def shell_blocks(text: str) -> str:
+    """Return the blocks of a Markdown text that a reader pastes into a terminal."""
+    blocks = re.findall(r"^```(?:bash|console|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return "\n".join(blocks)
+
+
 def parse_config(recipes: dict[str, ModuleType], method: str, words: list[str]) -> Any:
     """Return the config that a recipe parses from these arguments."""
     recipe = recipes[method]
