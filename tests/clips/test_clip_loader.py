@@ -1,6 +1,7 @@
 """`surgrec.load_clips` in a plain loop and under the conventions of other libraries.
 
-torchdata and Lightning are not installed: the tests follow their protocols step by step.
+These tests follow the protocols of torchdata and Lightning step by step; the slow tests in
+`test_other_frameworks.py` install both.
 """
 
 import pickle

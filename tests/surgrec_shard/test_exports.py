@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from surgrec.shards import open_corpus
 from surgrec.storage import open_store
 from surgrec.yaml_files import read_yaml
-from tests.support.needs import missing
+from tests.support.packages import install_beside
 from tests.support.tool import run_here
 from tests.surgrec_shard.conftest import Files
 from tests.surgrec_shard.test_growing import build
@@ -41,16 +40,8 @@ def expected(corpus: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with other projects' readers; torch is that of this environment."""
-    folder = tmp_path_factory.mktemp("readers")
-    uv = shutil.which("uv", path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
-    if uv is None:
-        missing("uv is not installed, which installs other projects' readers")
-    install = [uv, "pip", "install", "-q", "--python", sys.executable, "--no-deps", "--target"]
-    install += [str(folder), "-r", str(SUPPORT / "other_readers.txt")]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        missing(f"other projects' readers cannot be installed ({done.stderr.strip()[-300:]})")
-    return folder
+    requirements = str(SUPPORT / "other_readers.txt")
+    return install_beside(tmp_path_factory.mktemp("readers"), "-r", requirements)
 
 
 @pytest.mark.slow
