@@ -44,7 +44,6 @@ def normalize(
     Returns:
         Float32 frames of `crop_px` x `crop_px`.
     """
-    means, deviations = _statistics(device, mean, std)
     pixels = frames.to(device, non_blocking=True)
     if antialias:
         resized = _antialiased(pixels, crop_px, interpolation)
@@ -54,7 +53,21 @@ def normalize(
         )
     if interpolation == "bicubic":
         resized = resized.clamp(0, 255)
-    return (resized - means) / deviations
+    return normalize_pixels(resized, mean=mean, std=std)
+
+
+def normalize_pixels(
+    frames: Float[Tensor, "*b c h w"], *, mean: Channels = RGB_MEAN, std: Channels = RGB_STD
+) -> Float[Tensor, "*b c h w"]:
+    """Normalize frames that have their final size.
+
+    Args:
+        frames: RGB, 0 to 255.
+        mean: Mean of red, green and blue, which are in [0, 1].
+        std: Their standard deviations.
+    """
+    means, deviations = _statistics(frames.device, mean, std)
+    return (frames - means) / deviations
 
 
 def _antialiased(

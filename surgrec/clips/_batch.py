@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from surgrec.clips.augment import View, apply_view
+from surgrec.clips.augment import View, apply_view, apply_views
 from surgrec.stream import ReadStats
 
 
@@ -113,6 +113,8 @@ def to_model_input(
     Returns:
         float32, normalized by `RGB_MEAN` and `RGB_STD`.
     """
+    if device.type != "cpu":
+        return apply_views(batch.frames, batch.views, crop_px, device)
     return torch.stack(
         [
             apply_view(frames, view, crop_px, device)

@@ -1,17 +1,22 @@
 import re
+from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from surgrec.clips import VIEWS_VERSION, AugmentConfig, Box, to_model_input
 from surgrec.clips._crop import multi_scale_crop, random_resized_crop
-from surgrec.clips.augment import View, apply_view, draw_view
+from surgrec.clips.augment import View, apply_view, apply_views, draw_view
 from surgrec.errors import ConfigError
 from surgrec.normalize import RGB_MEAN, RGB_STD, denormalize
 from surgrec.stream import hash_int, hash_uniform
-from tests.support.batches import make_batch
+from tests.support.batches import make_batch, random_clips
 
 CPU = torch.device("cpu")
 
@@ -86,6 +91,78 @@ def test_a_batch_holds_each_clip_as_its_view_gives_it() -> None:
         for frames, view in zip(batch.frames, batch.views, strict=True)
     ]
     assert torch.equal(to_model_input(batch, 20, CPU), torch.stack(expected))
+
+
+@settings(max_examples=30)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=5),
+    crop_px=st.integers(1, 48),
+    data=st.data(),
+)
+def test_views_applied_together_are_those_applied_one_by_one(
+    sizes: list[tuple[int, int]], crop_px: int, data: st.DataObject
+) -> None:
+    flips = data.draw(st.lists(st.booleans(), min_size=len(sizes), max_size=len(sizes)))
+    batch = make_batch(random_clips(sizes), flips=flips)
+    together = apply_views(batch.frames, batch.views, crop_px, CPU)
+    one_by_one = to_model_input(batch, crop_px, CPU)
+    assert together.is_contiguous()
+    torch.testing.assert_close(together, one_by_one, atol=1e-4, rtol=0)
+
+
+def test_numbers_of_64_bits_and_other_layouts_change_no_pixel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = make_batch(random_clips([(20, 31), (44, 16)]), flips=[True, False])
+    expected = apply_views(batch.frames, batch.views, 24, CPU)
+    by_channels = [frames.contiguous() for frames in batch.frames]
+    assert torch.equal(apply_views(by_channels, batch.views, 24, CPU), expected)
+    monkeypatch.setattr("surgrec.clips._resize._LARGEST", 1)
+    assert torch.equal(apply_views(batch.frames, batch.views, 24, CPU), expected)
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations by name, without views of memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, inputs: Any = (), options: Any = None
+    ) -> Any:
+        if not function.is_view:
+            self.counts[str(function)] += 1
+        return function(*inputs, **(options or {}))
+
+
+def operations_for(clips: int, device: str) -> Counter[str]:
+    """Count the operations that make the model input of some clips on a device."""
+    batch = make_batch(random_clips([(20 + n, 31) for n in range(clips)]))
+    apply_views(batch.frames, batch.views, 16, torch.device(device))  # keeps the statistics there
+    with Operations() as operations:
+        made = apply_views(batch.frames, batch.views, 16, torch.device(device))
+    assert made.shape == (clips, 3, 4, 16, 16)
+    return operations.counts
+
+
+def test_more_clips_in_a_batch_need_no_more_operations() -> None:
+    assert operations_for(2, "cpu") == operations_for(16, "cpu")
+
+
+def test_frames_that_travel_to_a_device_need_one_copy_per_clip_and_no_more() -> None:
+    few, many = operations_for(2, "meta"), operations_for(16, "meta")
+    assert many - few == Counter({"aten.copy_.default": 14})
+    assert not few - many
+
+
+def test_only_a_cpu_applies_views_one_by_one() -> None:
+    batch = make_batch(random_clips([(20, 31), (25, 10)]))
+    made = to_model_input(batch, 16, torch.device("meta"))
+    assert (made.device.type, tuple(made.shape)) == ("meta", (2, 3, 4, 16, 16))
+    with Operations() as operations:
+        to_model_input(batch, 16, CPU)
+    assert operations.counts["aten.upsample_bilinear2d.default"] == 2
 
 
 GOLDEN_VIEWS = [
