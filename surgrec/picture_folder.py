@@ -62,7 +62,7 @@ def search_pictures(files: FolderFiles, rate: float, frames_from: str = "") -> F
 
     Args:
         files: The files.
-        rate: How many numbers of pictures pass per second.
+        rate: Rate of the picture numbers, per second.
         frames_from: An expression with named groups, searched in the path relative to the folder.
             `frame` is the number of a picture; pictures whose other groups are equal are a video.
             Empty: the pictures of each folder are a video.

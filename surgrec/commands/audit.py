@@ -43,9 +43,9 @@ def audit(
 ) -> int:
     """Check an evaluation split before anything is scored. No video is opened.
 
-    Checked are leaks between the parts, rows, labels, and sizes. Exit status 0: no finding fails.
-    Exit status 1: a finding of severity fail, which --allow does not name; with --table: a
-    suspicious cell.
+    It looks for leaks between the parts, and checks rows, labels and sizes. Exit status 0: no
+    finding fails. Exit status 1: a finding of severity fail, which --allow does not name; with
+    --table: a suspicious cell.
 
     Args:
         split: A folder with files for train, val and test; or these files, as FILE or PART=FILE;

@@ -23,7 +23,7 @@ def doctor(
     """Check this machine: programs, packages, GPUs, limits, folders, and corpora if any are named.
 
     A fault is something with which a command will fail; the line says what to do. A note is a
-    limit. Exit status 1: there is a fault. It takes about ten seconds, and nothing stays behind.
+    limit. Exit status 1: there is a fault. It takes about ten seconds and leaves no file.
 
     Args:
         corpus: Corpora to read a clip of each source from: folders or s3://bucket/prefix.

@@ -9,7 +9,7 @@ from surgrec.terminal import escape, print_json, print_result, result_table
 def encoders(*, json: bool = False) -> None:
     """List the encoders that --encoder of `surgrec features` and `evaluate` knows by name.
 
-    Each but pixels needs --weights, a local file: nothing is downloaded. A YAML file with the same
+    All except pixels need --weights, a local file: nothing is downloaded. A YAML file with the same
     fields, which may name one of these as its base, describes another encoder.
 
     Args:

@@ -54,8 +54,8 @@ def features(
         address: With --engine ray: HOST:PORT of the cluster. Default: that of RAY_ADDRESS, or else
             Ray is started on this machine.
         random_seed: Replace the weights with random ones from this seed, as a baseline.
-        frame_fps: The videos of the folder are given as pictures, those of each folder are one: how
-            many numbers of pictures pass per second.
+        frame_fps: For folders of pictures, each of which is a video: rate of the picture numbers,
+            per second.
         frames_from: With --frame_fps: regular expression as for `surgrec-shard build`.
 
     Example:

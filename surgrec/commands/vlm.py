@@ -65,8 +65,9 @@ def vlm(
         task_kind: Kind of the labels, as in `surgrec evaluate`.
         task_scope: moment or video: for how long a label holds, as in `surgrec evaluate`.
         frames: Images of a window that the model sees, such as 1, 8 or 16; the last frame is one.
-        times: Time beside each image: seconds before the last image, of the video, or none.
-        class_names: YAML file with a text for each label that is no words, `label: text`.
+        times: Time beside each image: seconds before the last image (window), seconds of the video
+            (video), or none.
+        class_names: YAML file that maps labels to the words of the prompts, `label: text`.
         context: Sentence at the beginning of each prompt, such as the procedure.
         window_frames: Frames of a window. Equal windows of an encoder make both comparable.
         fps: Frames per second within a window.
@@ -77,11 +78,12 @@ def vlm(
         controls: Controls that are asked for every test window. Default: both.
         constrain: How answers are kept to their form; auto finds what the server enforces.
         image_px: Longest side of an image, pixels; frames are never enlarged.
-        max_tokens: Most tokens of an answer; 0 is enough for the form alone.
+        max_tokens: Largest length of an answer, tokens; 0: as many as the form needs. Models that
+            think need more.
         seed: Seed of orders, of the windows of variations and of other cases.
         allow_hosts: Hosts beside this machine that may receive images: a name, or a list.
         api_key_env: Environment variable that has the key of the server.
-        parallel: Requests at once. Results do not depend on it.
+        parallel: Requests at once. Results depend on it only if the answers of the server do.
         timeout_s: Seconds after which a try of a request ends.
         tries: Tries of a request before the job ends.
         device: Device of a model of --transformers.

@@ -49,7 +49,7 @@ class EvaluationConfig:
     temporal: bool = False
     """Also fit causal heads on the windows of a video up to the present one. Takes minutes."""
     few_shot: tuple[str, ...] = ()
-    """Also fit the probes on so many train cases, such as "3", or such a share, such as "10%"."""
+    """Also fit the probes on few train cases: numbers such as "3", or shares such as "10%"."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ class MaeObjectiveConfig:
     """Size of the decoder."""
 
     mask_ratio: Annotated[float, Range(0, 1, above=True, below=True)] = 0.9
-    """Share of a frame's tubelets that is hidden, the same ones along time."""
+    """Share of tubelets that is hidden; the same positions in all frames."""
 
     decoder_mask_ratio: Annotated[float, Range(0, 1, below=True)] = 0.0
     """Share of all tubelets that is not decoded. VideoMAE v2 skips half of them, VideoMAE none."""

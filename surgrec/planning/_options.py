@@ -10,8 +10,8 @@ from surgrec.ranges import Range
 class PlanOptions:
     """Show what a run needs of its machine, and the options with which it fits.
 
-    All options of the recipe count as well. Neither a GPU nor a corpus is needed: memory is counted
-    from the model with tensors that have no data.
+    Give --config and any option of the recipe; --corpus and --run_dir are not needed, nor is a GPU:
+    memory is counted from the model with tensors that have no data.
     """
 
     gpus: Annotated[int, Range(1, 100_000)] = 8

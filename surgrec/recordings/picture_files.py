@@ -44,7 +44,7 @@ class PictureFiles:
     """Which pictures are a video, and how fast they follow each other."""
 
     rate: float
-    """How many numbers of pictures pass per second, from `LOWEST_RATE` to `HIGHEST_RATE`."""
+    """Rate of the picture numbers, per second, from `LOWEST_RATE` to `HIGHEST_RATE`."""
     files: tuple[tuple[int, Path], ...] = ()
     """Number and file of each picture. Empty: pictures of the folder."""
     names: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ MIN_CASES = 10
 """Test cases that a verdict needs."""
 
 SWAPS = 2000
-"""Random exchanges of a test of many cases."""
+"""Random exchanges in the permutation test of many cases."""
 MOST_EXACT = 12
 """Cases up to which a test tries all exchanges; each also stands for its complement."""
 
@@ -59,7 +59,7 @@ def swap_test(
     among: Bool[np.ndarray, " cases"] | None = None,
     seed: int = SEED,
 ) -> float:
-    """Return the p-value of two classifiers that are equal, two-sided.
+    """Return the two-sided p-value of a permutation test: are two classifiers equal?
 
     If they are equal, an exchange of their predictions on any case changes the difference of scores
     by chance only. The p-value is the share of exchanges whose difference is at least as large. It

@@ -121,7 +121,7 @@ class TokenProbeConfig(SupervisedConfig):
     last_blocks: Annotated[int, Range(1, 1000)] = 1
     """Last blocks of the encoder whose tokens the heads see."""
     few_shot: tuple[int | str, ...] = ()
-    """Also train heads on so many train cases, such as 3, or such a share, such as 10%. One more
-    training of each encoder has the heads of all amounts."""
+    """Also train heads on few train cases: numbers such as 3, or shares such as 10%. One more
+    training of each encoder has the heads of all these subsets."""
     joining: Joining = "channels"
     """Whether several blocks become more channels per token, or more tokens."""

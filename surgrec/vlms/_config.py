@@ -28,7 +28,7 @@ class PromptConfig:
     times: Literal["window", "video", "none"] = "window"
     """Time beside each image: seconds before the last image, seconds of the video, or none."""
     class_names: Mapping[str, str] = field(default_factory=dict)
-    """Text in prompts for classes whose labels are no words, by label."""
+    """Words of the prompts for labels that are codes, by label."""
     context: str = ""
     """Sentence at the beginning of each prompt, such as the procedure."""
     wordings: Annotated[int, Range(1, MOST_WORDINGS)] = MOST_WORDINGS
@@ -120,7 +120,8 @@ class ModelConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of a model in this process."""
     max_tokens: Annotated[int, Range(0, 100_000)] = 0
-    """Most tokens of an answer; 0 leaves room for the form alone. Models that think need more."""
+    """Largest length of an answer, tokens; 0: as many as the form needs. Models that think need
+    more."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

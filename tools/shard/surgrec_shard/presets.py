@@ -33,7 +33,7 @@ class VideoRule:
     view: str = ""
     """As `case`; such as `left`."""
     frame_fps: float = 0.0
-    """Of pictures: how many of their numbers pass per second, instead of the preset's rate."""
+    """For pictures: rate of their numbers, per second, instead of the preset's rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ class Preset:
     expected: Expected = field(default_factory=Expected)
     media: Literal["videos", "pictures"] = "videos"
     frame_fps: float = 0.0
-    """Of a set of pictures: how many of their numbers pass per second. 0: it is not published."""
+    """For a set of pictures: rate of their numbers, per second. 0: it is not published."""
     first_picture: int = 0
     """Number of the picture with which the video begins, for labels `of_video`."""
     other_pictures: list[str] = field(default_factory=list)

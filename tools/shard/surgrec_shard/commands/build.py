@@ -100,9 +100,9 @@ def build(
             such as "['*.mp4', '*.avi']". Relative to the folder; one that matches a folder holds
             for all in it.
         exclude: With --videos: glob, or list of globs, of files not to take.
-        frame_fps: With --videos: the videos are given as pictures, those of each folder are one.
-            How many numbers of pictures pass per second. With --preset: for a set of pictures
-            whose rate is not published.
+        frame_fps: With --videos, for folders of pictures, each of which is a video: rate of the
+            picture numbers, per second. With --preset: for a set of pictures whose rate is not
+            published.
         frames_from: With --frame_fps: regular expression, searched in the path of each picture,
             with the named groups frame (its number) and, as needed, case, view and video. Pictures
             whose other groups are equal are one video.

@@ -45,11 +45,11 @@ def dedup(
 ) -> int:
     """Find near-duplicates: stretches of video that show the same as others.
 
-    Found are copies that are cut out, encoded again, scaled, framed, cropped by a tenth, mirrored,
+    It finds copies that are cut out, encoded again, scaled, framed, cropped by a tenth, mirrored,
     and played at half to double speed. Clips are hashed once; the hashes are kept in SURGREC_CACHE,
     so an interrupted search continues and the next one is fast.
 
-    Exit status 0: none. Exit status 1: some.
+    Exit status 0: no copies. Exit status 1: copies.
 
     Args:
         corpus: A folder, or s3://bucket/prefix.

@@ -47,7 +47,7 @@ def labels(
             start_s, end_s and value.
         video: The video, if the times of the labels need its clock. Labels behind its end are
             counted.
-        frame_fps: If the video is a folder of pictures: how many of their numbers pass per second.
+        frame_fps: If the video is a folder of pictures: rate of their numbers, per second.
         names: Named groups of the video's path, such as {case: "07"}, that the mapping uses.
         rows: Number of labels in the table.
         json: Print all labels and counts as one JSON object.

@@ -56,7 +56,7 @@ class CurateSettings:
     """ONNX model that gives a picture per second a score, such as a filter of times outside the
     body; docs/curation.md describes its input and output."""
     model_drop: Literal["above", "below", "none"] = "above"
-    """Scores of the stretches that are dropped, relative to `model_threshold`; none: no score."""
+    """Scores of the stretches that are dropped, relative to `model_threshold`; none: drop none."""
     model_threshold: Annotated[float, Range(-(10**9), 10**9)] = 0.5
     """Score from which a stretch is dropped; or, with below, up to which."""
     model_class: Annotated[int, Range(-1, 99_999)] = -1
