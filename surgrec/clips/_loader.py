@@ -7,6 +7,7 @@ batches to `accelerator.prepare`, which would divide them among the ranks a seco
 
 import atexit
 import itertools
+import math
 import os
 import signal
 import sys
@@ -102,15 +103,25 @@ class _Schedule(Sequence[tuple[int, ...]]):
 
     sampler: StepSampler
     parts: int
+    first_parts: int
+    """Parts of the first batch."""
 
     def __len__(self) -> int:
-        return len(self.sampler) * self.parts
+        return len(self.sampler) * self.parts + self._more if len(self.sampler) else 0
 
     def __getitem__(self, number: Any) -> Any:
-        step, part = divmod(number, self.parts)
+        step, part, parts = 0, number, self.first_parts
+        if number >= self.first_parts:
+            step, part = divmod(number - self._more, self.parts)
+            parts = self.parts
         positions = self.sampler.positions(self.sampler.start_step + step)
-        first, end = (len(positions) * edge // self.parts for edge in (part, part + 1))
+        first, end = (len(positions) * edge // parts for edge in (part, part + 1))
         return tuple(positions[first:end])
+
+    @property
+    def _more(self) -> int:
+        """Parts that the first batch has more than others."""
+        return self.first_parts - self.parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,19 +133,27 @@ class _RequestSampler:
     prefetch: Prefetch
     rank_batch: RankBatch
 
+    @property
+    def schedule(self) -> _Schedule:
+        """The positions of all requests."""
+        parts = self.prefetch.parts
+        # Training waits for the first batch, so each worker makes a part of it.
+        most = self.rank_batch.samples // parts
+        more = max(1, min(math.ceil(self.config.workers / parts), most))
+        return _Schedule(self.sampler, parts, parts * more)
+
     def __len__(self) -> int:
-        return len(self.sampler) * self.prefetch.parts
+        return len(self.schedule)
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        config, parts = self.config, self.prefetch.parts
-        schedule = _Schedule(self.sampler, parts)
+        config, schedule = self.config, self.schedule
         # Requests go to workers in turn (torch), or to threads in turn (`_in_threads`).
         producers = config.workers or config.decode_threads
 
         for number in range(len(schedule)):
             # Without workers each thread makes whole parts, except those of the first batch:
             # training waits for it, so all make it.
-            awaited = config.workers > 0 or number < parts
+            awaited = config.workers > 0 or number < self.prefetch.parts
             yield BatchRequest(
                 positions=schedule[number],
                 schedule=schedule,

@@ -1,3 +1,4 @@
+import itertools
 import multiprocessing
 import os
 import random
@@ -253,6 +254,33 @@ def test_a_dataset_used_before_its_workers_start_still_works(
     first = dataset.batch(BatchRequest(tuple(range(8))))  # starts threads, which workers lack
     assert content([first]) == uninterrupted[:8]
     assert content(list(clip_batches(dataset, SAMPLER))) == uninterrupted
+
+
+class _SignedDataset(ClipDataset):
+    """Names the process that made each sample in place of its source."""
+
+    def batch(self, *arguments: Any) -> ClipBatch:
+        made = super().batch(*arguments)
+        return replace(made, sources=[str(os.getpid())] * len(made.sources))
+
+
+@pytest.mark.parametrize(
+    ("workers", "parts", "makers"), [(2, 1, [4, 4]), (3, 2, [2, 2, 2, 2]), (9, 1, [1] * 8)]
+)
+def test_all_workers_make_a_part_of_the_first_batch(
+    tiny_corpus: Path, uninterrupted: Content, workers: int, parts: int, makers: list[int]
+) -> None:
+    """Training waits for it; each later batch, or part of one, comes from a single worker."""
+    config = LoaderConfig(num_workers=workers, timeout_s=60)
+    dataset = clip_dataset(tiny_corpus, config, _SignedDataset)
+    made = list(clip_batches(dataset, SAMPLER, parts=parts))
+    assert [position for batch in made for position in batch.positions] == list(range(32))
+    assert [row[1] for row in content(made)] == [row[1] for row in uninterrupted]
+
+    first = [pid for batch in made[:parts] for pid in batch.sources]
+    assert [len(list(same)) for _, same in itertools.groupby(first)] == makers
+    assert len(set(first)) == min(workers, 8)
+    assert all(len(set(batch.sources)) == 1 for batch in made[parts:])
 
 
 def test_a_bad_sample_is_quarantined_and_replaced_by_another_of_its_source(
