@@ -267,7 +267,7 @@ def as_path(kind: type, value: object) -> object:
     """Convert text to a path, which msgspec does not know."""
     if kind is Path and isinstance(value, str) and "\0" not in value:
         return Path(value)
-    raise ValueError(f"{shown(value)} is no path")
+    raise ValueError(f"{shown(value)} is not a path")
 
 
 def _join(place: str, name: str) -> str:

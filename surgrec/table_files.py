@@ -91,13 +91,13 @@ def read_text(path: Path, tell: Callable[[str], None] = lambda line: None) -> st
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeError as error:
         raise ManifestError(
-            f"{path} is no text ({reason(error):.100}); save it as a CSV file in UTF-8"
+            f"{path} is not text ({reason(error):.100}); save it as a CSV file in UTF-8"
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise ManifestError(
-            f"{path}, line {line}: the file has NUL bytes, so it is damaged or no text; save it as "
-            "a CSV file in UTF-8"
+            f"{path}, line {line}: the file has NUL bytes, so it is damaged or not text; save it "
+            "as a CSV file in UTF-8"
         )
     if not encoding.startswith("utf-8"):
         guess = "; if names look wrong, save it in UTF-8" if encoding == _WESTERN else ""

@@ -261,7 +261,9 @@ class _Builder:
     def _merge(self, parent: _Collection, value: Any, line: int) -> None:
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(part, dict) for part in parts):
-            self._refuse(line, "<< has a value that is no mapping", "give mappings, such as *base")
+            self._refuse(
+                line, "<< has a value that is not a mapping", "give mappings, such as *base"
+            )
         parent.merged += parts
 
     def _refuse(self, line: int, finding: str, remedy: str) -> None:

@@ -99,7 +99,7 @@ def test_a_text_that_is_not_json_is_refused(text: bytes, words: str) -> None:
         ),
         (
             '{"parts": {"a": [{"name": "x", "size": 1, "path": "b\\u0000"}]}}',
-            "a.json: parts.a[0].path has the fault: 'b\\x00' is no path;",
+            "a.json: parts.a[0].path has the fault: 'b\\x00' is not a path;",
         ),
         ('{"parts": {"a": [{"name": "x", "size": -1}]}}', "a.json: size is -1; give 0 or more"),
     ],

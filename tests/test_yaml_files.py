@@ -84,7 +84,7 @@ three: [*base, *base]
         ("a: *b", "*b has no anchor above it"),
         ("a: &a [*a]", "*a stands inside its own value"),
         ("a: &a {<<: *a}", "*a stands inside its own value"),
-        ("a: {<<: 3}", "<< has a value that is no mapping"),
+        ("a: {<<: 3}", "<< has a value that is not a mapping"),
         ("? [a, b]\n: 1", "a key is a list or a mapping; write the key as text"),
         ("a: !!python/name:os.system", "is not known; remove it"),
         ("a: !!binary aGVsbG8=", "is not known; remove it"),

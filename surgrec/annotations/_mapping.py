@@ -342,7 +342,7 @@ def fill(template: str, values: Mapping[str, str], context: str) -> str:
         name = match.group(1)
         if name not in values:
             raise ManifestError(
-                f"{context}: nothing is called {name!r} (known: {', '.join(values) or 'nothing'}); "
+                f"{context}: no group is named {name!r} (known: {', '.join(values) or 'none'}); "
                 f"correct {template!r}"
             )
         return values[name]

@@ -250,7 +250,7 @@ def _json_rows(source: Source, path: str, columns: Sequence[str]) -> Iterator[Ro
     elif isinstance(node, dict):
         items = ((key, part) for key, item in node.items() for part in _parts(item))
     else:
-        raise ManifestError(f"{source.path}: {path or 'it'} is no list; correct `at`")
+        raise ManifestError(f"{source.path}: {path or 'it'} is not a list; correct `at`")
 
     for key, item in items:
         place = f"{source.path}, {path}[{key}]"
@@ -262,7 +262,9 @@ def _coco_rows(source: Source, path: str, columns: Sequence[str]) -> Iterator[Ro
     images = _node(source, "images")
     annotations = _node(source, path)
     if not isinstance(images, list) or not isinstance(annotations, list):
-        raise ManifestError(f"{source.path}: images or {path} is no list; it is no COCO file")
+        raise ManifestError(
+            f"{source.path}: images or {path} is not a list, so the file is not COCO"
+        )
     by_id = {image.get("id"): image for image in images if isinstance(image, dict)}
     for number, annotation in enumerate(annotations):
         place = f"{source.path}, {path}[{number}]"
@@ -300,7 +302,7 @@ def _cell(value: Any, place: str, column: str) -> Cell:
     if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
         return tuple(str(_cell(item, place, column)) for item in value)
     if isinstance(value, list | dict):
-        raise ManifestError(f"{place}: {column} is no text and no number; correct the mapping")
+        raise ManifestError(f"{place}: {column} is neither text nor a number; correct the mapping")
     if value is None:
         return ""
     if isinstance(value, bool):

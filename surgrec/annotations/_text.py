@@ -60,8 +60,8 @@ def read_text(path: Path, encoding: str = "") -> str:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise ManifestError(
-            f"{path}, line {line}: the file has NUL bytes, so it is damaged or no text; save it as "
-            "UTF-8"
+            f"{path}, line {line}: the file has NUL bytes, so it is damaged or not text; save it "
+            "as UTF-8"
         )
     return text
 

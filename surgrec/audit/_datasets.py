@@ -68,7 +68,7 @@ def read_dataset(name: str) -> Dataset:
     path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is no mapping; give title, case_is and patterns")
+        raise ConfigError(f"{path} is not a mapping; give title, case_is and patterns")
     try:
         dataset: Dataset = to_type(Dataset, {**tree, "name": path.stem})
     except SurgrecError as error:

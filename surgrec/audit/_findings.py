@@ -98,7 +98,7 @@ def allow_findings(findings: Sequence[Finding], names: Collection[str]) -> list[
         if name not in FINDINGS:
             near = difflib.get_close_matches(name, FINDINGS, n=1)
             remedy = f"did you mean {near[0]}?" if near else f"choose from {', '.join(FINDINGS)}"
-            raise ConfigError(f"--allow {cut(name)!r} is no finding; {remedy}")
+            raise ConfigError(f"--allow {cut(name)!r} is not a finding; {remedy}")
     return [
         replace(finding, allowed=finding.severity == "fail" and finding.name in names)
         for finding in findings

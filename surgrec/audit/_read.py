@@ -123,7 +123,7 @@ def _label_names(paths: Sequence[Path], tell: Tell) -> dict[str, str]:
     if isinstance(tree, dict):
         tree = tree.get("index_to_label", tree)
     if not isinstance(tree, dict) or not all(isinstance(v, (str, int)) for v in tree.values()):
-        raise ManifestError(f"{path} is no mapping of names to labels; correct or remove it")
+        raise ManifestError(f"{path} is not a mapping of names to labels; correct or remove it")
     if all(isinstance(value, int) for value in tree.values()):
         return {str(value): name for name, value in tree.items()}
     return {name: str(value) for name, value in tree.items()}

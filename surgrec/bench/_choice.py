@@ -102,8 +102,8 @@ class BenchEncoder:
             near = near_presets(self.path)
             meant = f"did you mean {' or '.join(near)}?" if near else "correct --encoders"
             raise MissingError(
-                f"the encoder {self.method} is {path}, which is no encoder file, no folder of a "
-                f"run with {ENCODER_FILE}, and no preset (`surgrec encoders` lists them); {meant}"
+                f"the encoder {self.method} is {path}, which is not an encoder file, a run with "
+                f"{ENCODER_FILE} or a preset (`surgrec encoders` lists them); {meant}"
             )
         return file
 
@@ -171,7 +171,9 @@ def choose_encoders(words: Sequence[str], weights: Sequence[str] = ()) -> list[B
 
     unused = files.keys() - {each.method for each in encoders}
     if unused:
-        raise ConfigError(f"--weights names {min(unused)!r}, which no --encoders has; correct it")
+        raise ConfigError(
+            f"--weights names {min(unused)!r}, which is not in --encoders; correct it"
+        )
     by_digest: dict[str, str] = {}
     for encoder in encoders:
         if encoder.digest in by_digest:
@@ -247,7 +249,7 @@ def _lists_of_clips(card: TaskCard, folder: Path | None) -> Path:
     if lists is None or not lists.is_dir():
         raise ConfigError(
             f"{card.name} needs the lists of clips of its release"
-            f"{f', but {lists} is no folder' if lists else ''}; give --legacy_splits DIR, which "
+            f"{f', but {lists} is not a folder' if lists else ''}; give --legacy_splits DIR, which "
             f"holds them as DIR/{card.split.files}"
         )
     return lists

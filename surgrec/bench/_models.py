@@ -100,7 +100,7 @@ def _in_folder(model: BenchVlm) -> BenchVlm:
     """Return a model of a local folder, by its absolute path."""
     if not Path(model.place).is_dir():
         raise MissingError(
-            f"the vision-language model {model.method} is {model.place}, which is no folder and no "
-            "address such as http://127.0.0.1:8000/v1; correct --vlms"
+            f"the vision-language model {model.method} is {model.place}, which is neither a folder "
+            "nor an address such as http://127.0.0.1:8000/v1; correct --vlms"
         )
     return replace(model, place=str(Path(model.place).absolute()))

@@ -110,8 +110,8 @@ def _results(folder: Path, *, is_run: bool) -> list[Path]:
         if is_run:
             return []
         raise ConfigError(
-            f"{folder} is no corpus ({CORPUS_FILE}), no run (config.yaml, metrics.jsonl) and has "
-            "no evaluation (evaluation.json); give folders of these, or s3://bucket/prefix"
+            f"{folder} is not a corpus ({CORPUS_FILE}) or a run (config.yaml, metrics.jsonl), and "
+            "has no evaluation (evaluation.json); give folders of these, or s3://bucket/prefix"
         ) from None
 
 

@@ -46,7 +46,7 @@ def require_machine(
 
     if is_machine:
         raise MachineError(
-            f"{context} because the machine ran out of memory or other means "
+            f"{context} because the machine ran out of memory or other resources "
             f"({text.partition('; ')[0]}); start fewer processes ({fewer_processes}), or give the "
             "job more memory"
         ) from error

@@ -165,7 +165,7 @@ def bench(
         arms = _arms(ablation, found)
     out = out.absolute()
     if root is not None and not root.is_dir():
-        raise ConfigError(f"--root {root} is no folder; give the folder with the copies")
+        raise ConfigError(f"--root {root} is not a folder; give the folder with the copies")
     if dry_run:
         from surgrec.commands._bench_plan import print_plan
 

@@ -245,6 +245,6 @@ def _triplet(value: str) -> Triplet:
     parts = [part.strip() for part in value.split(",")]
     if len(parts) != 3 or not all(parts):
         raise ConfigError(
-            f"the class {value!r} is no triplet of instrument, verb and target; {REMEDY}"
+            f"the class {value!r} is not a triplet of instrument, verb and target; {REMEDY}"
         )
     return Triplet(*parts)

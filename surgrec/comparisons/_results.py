@@ -219,6 +219,6 @@ def _unit_levels(
     cases = sorted(set(windows.case_names))
     if set(levels) - set(_LEVELS) or any(len(each) != len(cases) for each in levels.values()):
         raise ConfigError(
-            f"{path} has units that are no {' and '.join(_LEVELS)} of {len(cases)} cases; {REMEDY}"
+            f"{path} has units that are not {' and '.join(_LEVELS)} of {len(cases)} cases; {REMEDY}"
         )
     return {name: dict(zip(cases, levels[name], strict=True)) for name in _LEVELS if name in levels}

@@ -58,7 +58,7 @@ def _of_note(file: CheckpointFile) -> Mapping[str, Any] | None:
     data = stated.get("data") if isinstance(stated, Mapping) else None
     if not isinstance(data, list) or not all(isinstance(each, str) for each in data):
         raise CheckpointError(
-            f"{file.name}: its note states pretraining data that are no list of names; copy the "
+            f"{file.name}: its note states pretraining data that are not a list of names; copy the "
             "file again"
         )
     return dict(stated)

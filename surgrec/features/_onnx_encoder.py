@@ -112,8 +112,8 @@ class OnnxNetwork(nn.Module):
             return fitting[0]
         if fitting:
             raise ModelFaultError(
-                f"has an input of the shape {shape}, whose axis of colors cannot be told from that "
-                f"of frames; export it with a fixed number of frames that is not 3"
+                f"has an input of the shape {shape}, whose axis of colors cannot be told "
+                f"apart from that of frames; export it with a fixed number of frames that is not 3"
             )
         raise ModelFaultError(
             f"has an input of the shape {shape}, but the preset states {frames} frames of {side} x "

@@ -86,7 +86,7 @@ def write_encoder_file(
         metadata = {_HEADER: json.dumps(header, sort_keys=True, allow_nan=False)}
     except (ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{path} cannot be written: its config or provenance is no JSON ({reason(error)}); "
+            f"{path} cannot be written: its config or provenance is not JSON ({reason(error)}); "
             "give finite numbers, texts, lists and mappings"
         ) from error
 

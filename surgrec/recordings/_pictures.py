@@ -279,7 +279,7 @@ class _Decoder:
             self._take_times()
             if not self._chosen_us:
                 self._process.finish()
-                raise FfmpegError("ffmpeg did not tell the time of a picture")
+                raise FfmpegError("ffmpeg did not report the time of a picture")
             chosen_us = self._chosen_us.popleft()
             for decoded in self._decoded():
                 yield decoded
@@ -287,7 +287,7 @@ class _Decoder:
                     break
             else:
                 self._process.finish()
-                raise FfmpegError(f"the log does not tell of the picture at {chosen_us} us")
+                raise FfmpegError(f"the log does not show the picture at {chosen_us} us")
             yield Chosen(chosen_us, data)
 
         yield from self._decoded()

@@ -313,7 +313,7 @@ def number_of(name: str) -> int:
     found = _NUMBER.findall(Path(name).stem)
     if not found:
         raise BadVideoError(
-            "unnumbered", f"the picture {name} has no number in its name, which tells its time"
+            "unnumbered", f"the picture {name} has no number in its name, which gives its time"
         )
     if len(found[-1].lstrip("0")) > _MOST_DIGITS:
         raise BadVideoError("unnumbered", f"the number of the picture {name} is too long")

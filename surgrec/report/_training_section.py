@@ -216,7 +216,7 @@ def _watch_charts(run: LoggedRun, marks: Mapping[int, str]) -> list[Chart]:
 
     drift = run.watched.drift
     if drift:
-        charts["likeness of the features to those of the start"] = [
+        charts["similarity of the features to those of the start"] = [
             Line(points=[(row["step"], row[name]) for row in drift], label=label)
             for name, label in (("cosine", "cosine"), ("cka", "CKA"))
         ]

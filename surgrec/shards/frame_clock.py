@@ -68,7 +68,7 @@ def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[tuple[
             (size,) = struct.unpack_from(">Q", data, start + 8)
             header = 16
         if not header <= size <= end - start:
-            raise struct.error("a box ends behind its container")
+            raise struct.error("a box ends after its container")
 
         if name in _CONTAINERS:
             yield name, b""

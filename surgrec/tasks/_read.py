@@ -42,7 +42,7 @@ def read_card(name: str) -> TaskCard:
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is no mapping; give title, preset, task and the other keys")
+        raise ConfigError(f"{path} is not a mapping; give title, preset, task and the other keys")
     if "name" in tree:
         raise ConfigError(f"{path}: name is not a key of cards; the file's name is the card's name")
     try:

@@ -59,7 +59,7 @@ def check_endpoint(endpoint: str, allow_hosts: Collection[str] = ()) -> Destinat
 
 def _split(endpoint: str) -> SplitResult:
     problem = ConfigError(
-        f"the endpoint {shown(endpoint)} is no address of a server; give one such as "
+        f"the endpoint {shown(endpoint)} is not the address of a server; give one such as "
         "http://127.0.0.1:8000/v1"
     )
     try:

@@ -215,7 +215,7 @@ class VlmTask:
         unknown = sorted(set(texts) - set(classes))
         if unknown:
             raise ConfigError(
-                f"--class_names has a text for {shown(unknown[0])}, which is no label of "
+                f"--class_names has a text for {shown(unknown[0])}, which is not a label of "
                 f"{self.config.task.task}; the labels are {', '.join(classes)}"
             )
         if len({texts.get(name, name) for name in classes}) < len(classes):

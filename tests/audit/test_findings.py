@@ -274,7 +274,9 @@ def test_a_failed_audit_is_refused_by_the_names_of_its_findings() -> None:
 
 
 def test_an_unknown_name_to_allow_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'shared_case' is no finding; did you mean shared_cases"):
+    with pytest.raises(
+        ConfigError, match="'shared_case' is not a finding; did you mean shared_cases"
+    ):
         audited(clean_split(), allow=["shared_case"])
 
 

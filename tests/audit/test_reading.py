@@ -154,7 +154,7 @@ REFUSED = {
     "no case": ("train.txt", "x.mp4 0\n", {}, "no case in 1 name of 1, the first one 'x.mp4'"),
     "unknown set": ("train.txt", "c1.mp4 0\n", {"pattern": ""}, "its folders name no known set"),
     "wrong set": ("train.txt", "c1.mp4 0\n", {"pattern": "", "dataset": "cholec"}, "is not known"),
-    "no group": ("train.txt", "c1.mp4 0\n", {"pattern": "(?P<x>c1)"}, "nothing is called 'case'"),
+    "no group": ("train.txt", "c1.mp4 0\n", {"pattern": "(?P<x>c1)"}, "no group is named 'case'"),
     "no expression": ("train.txt", "c1.mp4 0\n", {"pattern": "(?P<case>"}, "is not a regular exp"),
     "time": ("train.txt", "c1.mp4 nan 3 x\n", {}, "line 1, start is 'nan'; give a number"),
     "reversed": ("train.txt", "c1.mp4 9 3 x\n", {}, "ends at 3, before its start 9"),

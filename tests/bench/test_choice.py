@@ -42,14 +42,16 @@ def test_an_encoder_that_is_given_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"the encoder jepa is .*absent, which is no encoder"):
+    with pytest.raises(
+        MissingError, match=r"the encoder jepa is .*absent, which is not an encoder"
+    ):
         choose_models([f"jepa={tmp_path / 'absent'}"])
 
 
 def test_a_preset_needs_its_weights(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"give --weights dino=FILE"):
         choose_models(["dino=dinov2_vitb14"])
-    with pytest.raises(ConfigError, match="--weights names 'mae', which no --encoders has"):
+    with pytest.raises(ConfigError, match="--weights names 'mae', which is not in --encoders"):
         choose_models(["dino=dinov2_vitb14"], [f"mae={tmp_path}"])
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"first")
@@ -67,7 +69,7 @@ def test_a_legacy_task_without_its_lists_is_refused(tmp_path: Path) -> None:
     cards = find_cards(["surgrec-legacy-cholec80"])
     with pytest.raises(ConfigError, match=r"surgrec-legacy-cholec80 needs .* --legacy_splits DIR"):
         choose_tasks(cards, root=tmp_path)
-    with pytest.raises(ConfigError, match=r"cholec80 is no folder; give --legacy_splits DIR"):
+    with pytest.raises(ConfigError, match=r"cholec80 is not a folder; give --legacy_splits DIR"):
         choose_tasks(cards, root=tmp_path, legacy_splits=tmp_path)
     (tmp_path / "cholec80").mkdir()
     (task,) = choose_tasks(cards, root=None, legacy_splits=tmp_path)
@@ -79,7 +81,7 @@ def test_a_root_that_does_not_exist_is_refused_in_one_sentence(
     tmp_path: Path, dry_run: bool
 ) -> None:
     root, out = tmp_path / "absent", tmp_path / "out"
-    with pytest.raises(ConfigError, match=r"--root .*absent is no folder"):
+    with pytest.raises(ConfigError, match=r"--root .*absent is not a folder"):
         bench(tasks="cholec80-*", encoders="pixels=pixels", root=root, out=out, dry_run=dry_run)
     assert not out.exists()
 

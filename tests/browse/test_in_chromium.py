@@ -92,7 +92,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("request", lambda request: check_origin(request.url))
     opened.goto(served.url)
-    expect(opened.locator("h1")).to_have_text("What is open")
+    expect(opened.locator("h1")).to_have_text("Open corpora, runs and evaluations")
     yield opened
     opened.close()
     assert faults == []

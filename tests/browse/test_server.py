@@ -242,4 +242,4 @@ def test_a_folder_without_a_subject_is_one_sentence(tmp_path: Path) -> None:
     status, errors = run(tmp_path, "--port", 0)
     assert status == 1
     assert errors.count("\n") == 1
-    assert "is no corpus (corpus.json), no run" in errors
+    assert "is not a corpus (corpus.json) or a run" in errors

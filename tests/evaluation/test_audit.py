@@ -188,7 +188,7 @@ def test_a_leak_that_is_allowed_by_name_stands_in_the_overrides() -> None:
     assert audit.overrides == [
         "allowed by --allow shared_cases: 1 of 2 test clips are of 1 case that train has, too"
     ]
-    with pytest.raises(ConfigError, match="'shared_case' is no finding"):
+    with pytest.raises(ConfigError, match="'shared_case' is not a finding"):
         audited(train, test, allow=["shared_case"])
 
 

@@ -260,7 +260,7 @@ def test_an_unknown_finding_to_allow_is_refused(
 ) -> None:
     run = write_run(tmp_path / "run", labeled_corpus, weights={"beta": 0.0})
     assert evaluate(labeled_corpus, run, SPLIT, "--task", "phase", "--allow", "shared_case") == 1
-    message = "'shared_case' is no finding; did you mean shared_cases?"
+    message = "'shared_case' is not a finding; did you mean shared_cases?"
     assert message in " ".join(capsys.readouterr().err.split())
 
 

@@ -239,7 +239,9 @@ def test_triplets_are_scored_with_their_components() -> None:
         kind, Prediction(features="trained", classifier="x", probability=present), windows
     )
     assert {right[metric] for metric in kind.metrics} == {1.0}
-    with pytest.raises(ConfigError, match="the label 'hook' is no triplet; give 'instrument,verb"):
+    with pytest.raises(
+        ConfigError, match="the label 'hook' is not a triplet; give 'instrument,verb"
+    ):
         kind.require("triplet", {"hook,dissect,gallbladder", "hook"})
 
 
@@ -257,7 +259,7 @@ def test_numbers_are_scored_per_video() -> None:
 
 @pytest.mark.parametrize("value", ["high", "nan", "inf", "1e999", "5 points"])
 def test_a_label_that_is_no_number_is_refused_by_name(value: str) -> None:
-    with pytest.raises(ConfigError, match=f"the label '{value}' is no number; evaluate with"):
+    with pytest.raises(ConfigError, match=f"the label '{value}' is not a number; evaluate with"):
         KINDS["numbers"].require("skill", {"3", value})
 
 

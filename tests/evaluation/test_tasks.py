@@ -259,7 +259,7 @@ def test_phases_of_whole_videos_are_refused(task: AuditedTask) -> None:
 
 
 def test_a_kind_that_does_not_fit_the_labels_is_refused(corpus_copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the label 'access' is no number"):
+    with pytest.raises(ConfigError, match="the label 'access' is not a number"):
         audited(corpus_copy, tmp_path, "numbers")
 
 

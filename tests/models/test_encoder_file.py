@@ -254,6 +254,6 @@ def test_a_file_that_is_no_safetensors_file_is_refused_by_kind(tmp_path):
 def test_a_provenance_that_is_no_json_is_not_written(saved, tmp_path):
     encoder, _ = saved
     for value in (float("nan"), tmp_path):
-        with pytest.raises(CheckpointError, match="its config or provenance is no JSON"):
+        with pytest.raises(CheckpointError, match="its config or provenance is not JSON"):
             save_encoder(encoder, tmp_path / "other.safetensors", {"loss": value})
     assert not (tmp_path / "other.safetensors").exists()

@@ -166,7 +166,7 @@ def test_a_list_with_a_fault_is_refused(listed: str, told: str, tmp_path: Path) 
 def test_a_list_of_another_unit_leaves_the_video_out(tmp_path: Path) -> None:
     run = build_manifest(make_listed(tmp_path, "start_s,end_s\n1,2\n250,500\n"))
     assert run.returncode == 1
-    told = "the stretch from 250 to 500 s ends behind the video, which lasts 12.0 s"
+    told = "the stretch from 250 to 500 s ends after the video, which lasts 12.0 s"
     assert told in run.stderr
     assert not (tmp_path / "corpus" / "corpus.json").exists()
 

@@ -228,7 +228,7 @@ def test_labels_have_texts_in_prompts_and_keep_their_names_in_files(
         sentence = refusal(
             surgrec_here(*words(corpus, server, tmp_path / "new", "--class_names", names)), 1
         )
-        assert "a text for 'acess', which is no label of phase" in sentence
+        assert "a text for 'acess', which is not a label of phase" in sentence
         names.write_text("- access\n")
         sentence = refusal(
             surgrec_here(*words(corpus, server, tmp_path / "new", "--class_names", names)), 1

@@ -53,7 +53,7 @@ def test_names_are_compared_without_case_and_final_dot() -> None:
     "endpoint", ["", "127.0.0.1:8000", "ftp://127.0.0.1/v1", "http://", "http://127.0.0.1:x/v1"]
 )
 def test_what_is_no_address_is_refused(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="is no address of a server"):
+    with pytest.raises(ConfigError, match="is not the address of a server"):
         check_endpoint(endpoint)
 
 

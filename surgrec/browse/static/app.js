@@ -53,7 +53,7 @@ function navigation(open) {
 function overview() {
   const { corpora, runs, evaluations } = subjects;
   return [
-    h("h1", {}, "What is open"),
+    h("h1", {}, "Open corpora, runs and evaluations"),
     h("p", { class: "note" }, "Nothing here changes a file."),
     corpora.length > 0 && h("section", {}, h("h2", {}, "Corpora"),
       table(["corpus", ...["sources", "videos", "clips", "hours"].map((text) => ({ text, number: true }))],

@@ -91,7 +91,7 @@ function timeline(clip, to, player) {
     labels.length > 0 && h("details", {}, h("summary", {}, "Labels as a table"),
       table(["task", "value", "from", "to"],
         labels.map((each) => [each.task, each.value, clock(each.start_s), clock(each.end_s)]), "labels")),
-    dropped.length > 0 && h("details", {}, h("summary", {}, "Dropped segments as a table"),
+    dropped.length > 0 && h("details", {}, h("summary", {}, "Dropped stretches as a table"),
       table(["reason", "from", "to"],
         dropped.map((each) => [each.reason, clock(each.start_s), clock(each.end_s)]), "dropped")),
   ].filter(Boolean);

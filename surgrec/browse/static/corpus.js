@@ -62,7 +62,7 @@ async function dropped(corpus, query, facts) {
       h("p", { class: "note" }, "Stretches of video that curation left out, by the time of the video. "
         + "Videos that could not be used at all are counted on the page of sources."),
       found.sums.length === 0 && missing("Nothing was dropped."),
-      table(["source", "reason", { text: "segments", number: true }, { text: "hours", number: true }],
+      table(["source", "reason", { text: "stretches", number: true }, { text: "hours", number: true }],
         found.sums.map((each) => [each.source, each.reason, each.seconds_count, each.seconds_sum / 3600]),
         "sums of what was dropped"),
       h("form", { class: "fields", on: { submit: (event) => event.preventDefault() } },
@@ -72,7 +72,7 @@ async function dropped(corpus, query, facts) {
           (value) => go({ reason: value })))),
       table(["source", "video", { text: "from (s)", number: true }, { text: "to (s)", number: true }, "reason"],
         found.rows.map((each) => [each.source, h("a", { href: address(["corpora", corpus, "clips"],
-          { search: each.video }) }, each.video), each.start_s, each.end_s, each.reason]), "dropped segments"),
+          { search: each.video }) }, each.video), each.start_s, each.end_s, each.reason]), "dropped stretches"),
       pager(found, (to) => go({ offset: to })),
     ].filter(Boolean),
   };

@@ -170,7 +170,7 @@ def _number(value: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise ConfigError(
-            f"the label {shown(value)} is no number; evaluate with --task_kind classes"
+            f"the label {shown(value)} is not a number; evaluate with --task_kind classes"
         )
     return number
 

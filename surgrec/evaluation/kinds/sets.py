@@ -217,7 +217,7 @@ def _triplet(value: str) -> Triplet:
     parts: Sequence[str] = [part.strip() for part in value.split(",")]
     if len(parts) != 3 or not all(parts):
         raise ConfigError(
-            f"the label {shown(value)} is no triplet; give 'instrument,verb,target', or evaluate "
-            "with --task_kind labels"
+            f"the label {shown(value)} is not a triplet; give 'instrument,verb,target', or "
+            "evaluate with --task_kind labels"
         )
     return Triplet(*parts)

@@ -107,7 +107,7 @@ def require_fitting_list(planned: PlannedVideo, end_s: float) -> None:
             raise BadVideoError(
                 "drop",
                 f"{planned.video.drop or 'a track with `drop` of the mapping'}: the stretch from "
-                f"{stretch.start_s:g} to {stretch.end_s:g} s ends behind the video, which lasts "
+                f"{stretch.start_s:g} to {stretch.end_s:g} s ends after the video, which lasts "
                 f"{end_s:.1f} s; give times of this video, in the unit that the file is read in",
             )
 

@@ -247,7 +247,7 @@ def _print_overlays(overlays: OverlaySummary, *, is_masked: bool) -> None:
     """Print how many videos show text or logos that stay, and the boxes of most videos."""
     if overlays.unclear:
         videos = counted(overlays.unclear, "video")
-        say(escape(f"static overlays cannot be told in {videos}: {overlays.report} says why"))
+        say(escape(f"static overlays cannot be detected in {videos}: {overlays.report} says why"))
     if not overlays.shared:
         return
     advice = (

@@ -52,7 +52,7 @@ def read_listed(path: Path) -> tuple[ListedStretch, ...]:
         if end_s <= start_s:
             raise ManifestError(
                 f"{context}: the stretch ends at {end_s:g} s, but starts at {start_s:g} s; give "
-                "an end behind the start"
+                "an end after the start"
             )
 
         reason = row.get("reason", "")
