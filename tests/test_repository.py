@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from surgrec.tasks import find_cards
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     path
@@ -78,6 +80,14 @@ def test_the_list_of_pages_names_every_page() -> None:
     """The list is for readers of the repository; the site's menu is checked by its build."""
     pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert pages - set(links_of(ROOT / "docs/README.md")) == set()
+
+
+def test_the_readme_counts_presets_and_tasks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    presets = len([*(ROOT / "tools/shard/surgrec_shard/sources").glob("*.yaml")])
+    cards = find_cards(["*"])
+    assert f"{presets} presets" in readme
+    assert f"{len(cards)} tasks on {len({card.preset for card in cards})} data sets" in readme
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
