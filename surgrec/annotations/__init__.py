@@ -1,7 +1,7 @@
 """Annotations: labels of videos, read from files of any layout through a mapping.
 
 Example:
-    >>> read_labels([LabelFiles(paths=(Path("phases/2024-017.csv"),))]).labels[0]
+    >>> read_labels([LabelFiles(paths=(Path("2024-017.csv"),), mapping=PLAIN)]).labels[0]
     Label(task='phase', start_s=0.0, end_s=95.5, value='dissection')
 """
 
