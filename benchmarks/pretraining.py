@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -63,7 +63,7 @@ class Experiment:
     domains: bool = True
     """Also score each domain by itself."""
     at_once: Annotated[int, Range(1, 64)] = 2
-    """Trainings at once, each with one thread."""
+    """Trainings or evaluations at once, each with one thread; at most two evaluations."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -131,15 +131,19 @@ def plan(experiment: Experiment) -> list[list[Stage]]:
         *([stage] for stage in _corpus(experiment)),
         [_training(experiment, *run) for run in runs],
         random_weights,
-        # Evaluations share the features of random weights and pixels, one evaluation at a time.
+        # Evaluations of a method share features of random weights, one evaluation at a time.
         *(
-            [_evaluation(experiment, name, encoder, part)]
+            [_evaluation(experiment, name, encoders[name], part) for name in names]
             for part in parts
-            for name, encoder in encoders.items()
+            for names in zip(*(_names_of(encoders, method) for method in METHODS), strict=True)
         ),
         [_comparison(experiment, list(encoders), [ALL], ALL)],
         *([_comparison(experiment, list(encoders), parts[1:], "domains")] for _ in parts[1:2]),
     ]
+
+
+def _names_of(names: Iterable[str], method: str) -> list[str]:
+    return [name for name in names if name.startswith(f"{method}-")]
 
 
 def _corpus(experiment: Experiment) -> Iterator[Stage]:
@@ -178,7 +182,7 @@ def _untrained_file(experiment: Experiment, name: str) -> Path:
 def _evaluation(experiment: Experiment, name: str, encoder: Path, part: str) -> Stage:
     split = split_file(experiment.folder, part)
     words = ["--task", "phase", "--split", split, "--stride_s", 0.5, "--encoder", encoder]
-    words += ["--features", experiment.folder / "features"]
+    words += ["--features", experiment.folder / "features" / name.partition("-")[0]]
     words += ["--out", _result(experiment, name, part)]
     if UNTRAINED in name:
         words += ["--fps", 4, "--allow_unknown_pretraining", "true"]

@@ -1,5 +1,6 @@
 """The experiment on pretraining: its plan, its resume, its page."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def test_the_plan_has_each_method_mixture_and_seed_once(tmp_path: Path) -> None:
         assert ("--steps 7" in stage.command) == stage.name.startswith("mae")
         assert ("alpha: 1.0" in stage.command) == ("natural" in stage.name)
         assert f"--seed {stage.name[-1]} " in stage.command
+
+    # What runs at once does not share features.
+    for stages_at_once in rounds:
+        used = [re.findall(r"--features (\S+)", stage.command) for stage in stages_at_once]
+        assert len(set(map(tuple, used))) == len(used) or not any(used)
 
     # Each of 8 trained and 4 untrained encoders, on all domains and on each of four.
     assert sum("surgrec evaluate" in stage.command for stage in stages) == 12 * 5
