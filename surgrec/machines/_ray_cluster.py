@@ -11,10 +11,13 @@ from typing import Any, Generic, TypeVar
 
 from surgrec.errors import ConfigError, MachineError, SetupError, SurgrecError
 from surgrec.terminal import escape, say
+from surgrec.text import one_line
 
 _MOST_RETRIES = 10
 """How often a task runs again after its machine or its process was lost."""
 _CLIENT = "ray://"
+_MOST_LETTERS = 300
+"""Longest reason of Ray in a sentence."""
 
 ValueType = TypeVar("ValueType")
 ResultType = TypeVar("ResultType")
@@ -176,7 +179,7 @@ class RayCluster:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return one_line(" ".join(str(error).split()), _MOST_LETTERS)
 
 
 def _import_ray() -> Any:

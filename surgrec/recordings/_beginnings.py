@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from surgrec.recordings._boxes import HEADER_BYTES, Read, box_header
+from surgrec.mp4_boxes import HEADER_BYTES, Read, box_header
 
 MOST_RECORDINGS = 100
 """Most recordings of a file that are read one by one; ffmpeg is started a few times for each."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from surgrec.recordings._boxes import HEADER_BYTES, box_header
+from surgrec.mp4_boxes import HEADER_BYTES, box_header
 from surgrec.recordings._ffmpeg import FfmpegError, run_ffprobe
 from surgrec.recordings._recording import Part
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from surgrec.recordings._boxes import HEADER_BYTES, Read, box_header, find_boxes
+from surgrec.mp4_boxes import HEADER_BYTES, Read, box_header, find_boxes
 
 _MOST_BOXES = 1_000_000
 _MOST_SPANS = 200

@@ -6,7 +6,7 @@ the damage: of a `free` box, or of media data that end where the next fragment b
 
 from typing import NamedTuple
 
-from surgrec.recordings._boxes import HEADER_BYTES, Read, box_header, find_boxes
+from surgrec.mp4_boxes import HEADER_BYTES, Read, box_header, find_boxes
 
 _MARK = b"moof\x00\x00\x00\x10mfhd"
 """How a fragment begins, behind its size. Source: ISO/IEC 14496-12, sections 8.8.4 and 8.8.5."""

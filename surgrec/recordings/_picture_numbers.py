@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from surgrec.recordings._boxes import Read
+from surgrec.mp4_boxes import Read
 
 _CHUNK_BYTES, _HEADER_BYTES = 1 << 20, 256
 _START_CODE = re.compile(rb"\x00\x00\x01")

@@ -5,7 +5,7 @@ ffmpeg does not open the other file: it reads the same places of this one, whose
 
 import zlib
 
-from surgrec.recordings._boxes import HEADER_BYTES, Read, box_header, boxes
+from surgrec.mp4_boxes import HEADER_BYTES, Read, box_header, boxes
 
 _CONTAINERS = frozenset(
     (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"udta", b"edts", b"moof", b"traf", b"mvex")

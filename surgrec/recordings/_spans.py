@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from surgrec.errors import MachineError
-from surgrec.recordings._boxes import HEADER_BYTES, box_header
+from surgrec.mp4_boxes import HEADER_BYTES, box_header
 from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._recording import BadVideoError, Part

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from surgrec.mp4_boxes import HEADER_BYTES, box_header
+
 _CONTAINERS = (b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl")
 """Boxes that hold boxes, on the way to the tables of a track."""
 _LISTED_ONCE = (b"trak", b"mdhd", b"stts")
@@ -62,11 +64,7 @@ def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[tuple[
     if depth > _MOST_DEEP:
         raise struct.error("more containers in each other than a track has")
     while start < end:
-        size, name = struct.unpack_from(">I4s", data, start)
-        header = 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", data, start + 8)
-            header = 16
+        name, header, size = box_header(data[start : start + HEADER_BYTES], end - start)
         if not header <= size <= end - start:
             raise struct.error("a box ends after its container")
 

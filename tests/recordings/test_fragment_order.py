@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surgrec.recordings._boxes import boxes
+from surgrec.mp4_boxes import boxes
 from tests.support.clocks import X264, record_clock, stored_of
 
 SECONDS = 8.0
