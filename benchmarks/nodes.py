@@ -2,10 +2,10 @@
 
     .venv/bin/python -m benchmarks.nodes [--nodes 100] [--cores 16]
 
-A task is a video, or a span of a long video, on one core. A group is packed when its last task is
-done. Each free core takes the next task, as a scheduler of a cluster does. The times per minute of
-video were measured with `build.py` and `long_video.py`; lengths, speeds of nodes and the rate of
-packing are assumptions.
+A task is a video, or a span of a long video, on one core; that one core encodes all clips of a
+video is not told apart. A group is packed when its last task is done. Each free core takes the next
+task, as a scheduler of a cluster does. The times per minute of video were measured with `build.py`
+and `long_video.py`; lengths, speeds of nodes and the rate of packing are assumptions.
 """
 
 import heapq

@@ -15,7 +15,9 @@ from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import Ffmpeg, FfmpegError, read_error
 from surgrec.recordings._inspect import RecordingFacts
 from surgrec.recordings._recording import BadVideoError, Part, Recording
-from surgrec.recordings._spans import Chosen, Decoded, SpanDecoding, Spans, find_spans
+from surgrec.recordings._span_events import Chosen, Decoded, Spans
+from surgrec.recordings._spans import SpanDecoding, find_spans
+from surgrec.recordings._stored_span import store_span
 from surgrec.recordings._timeline import Timeline, VideoClock
 from surgrec.recordings._trust import PictureJudge
 from surgrec.recordings.decoders import Decoders
@@ -85,7 +87,7 @@ class PictureReader:
         self.damaged_s: list[float] = []
         """About when they came, seconds of the video, ascending."""
         self.decoders_used = 1
-        """Most decoders that worked at once."""
+        """Most decoders that worked at once; those of other processes count as one."""
 
     def __enter__(self) -> "PictureReader":
         return self
@@ -102,10 +104,11 @@ class PictureReader:
             DecodersDisagreeError: Only one decoder may decode this recording.
             OSError: The disk of the folder is full.
         """
-        if self._decoders is not None and self._decoders.count > 1 and len(self._facts.parts) == 1:
-            spans = self._spans(self._decoders.span_s)
-            if len(spans.spans) > 1:
-                yield from self._pictures_of(spans, self._decoders)
+        decoders = self._decoders
+        if decoders is not None and (decoders.count > 1 or decoders.shared is not None):
+            spans = self._spans(decoders.span_s)
+            if spans is not None:
+                yield from self._pictures_of(spans, decoders)
                 return
 
         for facts, start_s in zip(self._facts.parts, self._facts.starts_s, strict=True):
@@ -115,6 +118,26 @@ class PictureReader:
             self._running.close()
             self.complaints += decoder.complaints
             self.damaged_s += [start_s + time_s for time_s in decoder.damaged_s]
+
+    def num_spans(self, span_s: float) -> int:
+        """Return the number of spans of at least so many seconds that decoders may divide up."""
+        spans = self._spans(span_s)
+        return len(spans.spans) if spans is not None else 1
+
+    def store_span(self, number: int, folder: Path, span_s: float) -> None:
+        """Decode one span for a reader in another process, which compares it with its neighbors.
+
+        Args:
+            number: The span, one of `num_spans`.
+            folder: An empty folder.
+            span_s: As of `num_spans`.
+
+        Raises:
+            OSError: The disk of the folder is full.
+        """
+        spans = self._spans(span_s)
+        assert spans is not None
+        store_span(spans, number, partial(self._decoder, self._facts.parts[0]), folder)
 
     def _decoder(self, facts: PartFacts, seek_s: float | None = None) -> "_Decoder":
         shown = list(self._view.filters(self._facts.width, self._facts.height))
@@ -134,10 +157,14 @@ class PictureReader:
     def _picture_bytes(self) -> int:
         return round(self._size[0] * self._size[1] * _BYTES_PER_PIXEL[self._pixels])
 
-    def _spans(self, span_s: float) -> Spans:
+    def _spans(self, span_s: float) -> Spans | None:
+        """Return the spans of the recording; None: only one decoder may decode it."""
+        if len(self._facts.parts) > 1:
+            return None
         facts = self._facts.parts[0]
         part = self._recording.part(facts.start, facts.end)
-        return find_spans(part, facts, span_s=span_s, rate=self._rate)
+        spans = find_spans(part, facts, span_s=span_s, rate=self._rate)
+        return spans if len(spans.spans) > 1 else None
 
     def _pictures_of(self, spans: Spans, decoders: Decoders) -> Iterator[Picture]:
         """Yield the pictures of a recording that several decoders may decode."""
@@ -159,7 +186,7 @@ class PictureReader:
             else:
                 yield dated.picture(event)
         self._running.close()
-        self.decoders_used = decoding.most_running
+        self.decoders_used = max(1, decoding.most_running) + decoding.has_stored
 
 
 class _Dated:

@@ -9,18 +9,16 @@ The pictures of a span must be exactly those of the packets, at their times, wit
 Anything else raises `DecodersDisagreeError`: then one decoder must decode the recording anew.
 """
 
-import hashlib
 import os
 import queue
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -30,6 +28,21 @@ from surgrec.mp4_boxes import HEADER_BYTES, box_header
 from surgrec.recordings._facts import PartFacts
 from surgrec.recordings._ffmpeg import FfmpegError
 from surgrec.recordings._recording import BadVideoError, Part
+from surgrec.recordings._span_events import (
+    BEHIND_PICTURES,
+    NEAR_S,
+    Chosen,
+    Decoded,
+    Decoder,
+    Print,
+    Span,
+    SpanEvents,
+    Spans,
+    StartDecoder,
+    disagree,
+    print_of,
+)
+from surgrec.recordings._stored_span import StoredLane
 from surgrec.recordings.decoders import Decoders, DecodersDisagreeError
 from surgrec.recordings.process import starting
 
@@ -39,81 +52,13 @@ _ROLL_S, _ROLL_BINS, _ROLL_PICTURES = 1.0, 3.0, 16
 """Length of run-in and seam: at least so many seconds, wanted pictures and decoded pictures."""
 _BEHIND_S = 0.2
 """How far behind a keyframe is sought: demuxers take the last one before the time."""
-_NEAR_S = 5e-5
-"""Difference of times that rounding explains."""
-_BEHIND_PICTURES = 2
-"""Pictures that a deinterlacer needs behind a picture."""
 _WAIT_S = 0.2
+_LONGEST_WAIT_S = 900.0
+"""How long a span of another process is waited for: longer than any ffmpeg may be silent."""
 _EBML = bytes.fromhex("1a45dfa3")
 _CUES = bytes.fromhex("53ab841c53bb6b")
 """Entry of the index in the table of contents of a Matroska file."""
 _MOST_BOXES = 10_000
-
-
-class Decoded(NamedTuple):
-    """A picture was decoded."""
-
-    container_us: int
-    """Its time by the container's clock, microseconds."""
-    is_corrupt: bool
-    follows_error: bool
-    """Whether the decoder complained since the picture before."""
-
-
-class Chosen(NamedTuple):
-    """A decoded picture is one of those that are wanted."""
-
-    container_us: int
-    data: bytes
-
-
-@runtime_checkable
-class Decoder(Protocol):
-    """A running decoder."""
-
-    complains_at_end: bool
-    """Whether it complained behind the last picture, known after the events."""
-
-    def events(self) -> Iterator[Decoded | Chosen]:
-        """Yield what happens. Raises FfmpegError or BadVideoError."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-
-StartDecoder = Callable[[float | None], AbstractContextManager[Decoder]]
-"""Starts a decoder at the last keyframe before a time of the container, seconds; None: the start"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """Consecutive pictures."""
-
-    first: int
-    """Index of its first picture."""
-    seam: int
-    """Index of the picture behind the seam at its beginning."""
-    seek_s: float | None
-    """Where its decoder begins, seconds of the container; None: at the start of the file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spans:
-    """A recording that may be decoded by several decoders."""
-
-    times_s: Float64[np.ndarray, " n"]
-    """The times of all pictures by the container's clock, seconds, ascending."""
-    spans: tuple[Span, ...]
-
-    def end(self, number: int) -> int:
-        """Return the index of the picture behind a span."""
-        following = number + 1
-        return self.spans[following].first if following < len(self.spans) else len(self.times_s)
-
-    def seam(self, number: int) -> int:
-        """Return the index of the picture behind the seam at the end of a span."""
-        following = number + 1
-        return self.spans[following].seam if following < len(self.spans) else len(self.times_s)
 
 
 def find_spans(part: Part, facts: PartFacts, *, span_s: float, rate: float | None) -> Spans:
@@ -136,9 +81,9 @@ def find_spans(part: Part, facts: PartFacts, *, span_s: float, rate: float | Non
     for key_s in (timeline.keys_s - offset_s).tolist():
         if key_s - times_s[spans[-1].first] < max(span_s, 2 * roll_s):
             continue
-        first = _behind(times_s, int(np.searchsorted(times_s, key_s - _NEAR_S)), roll_s)
+        first = _behind(times_s, int(np.searchsorted(times_s, key_s - NEAR_S)), roll_s)
         seam = _behind(times_s, first, roll_s)
-        if seam + _BEHIND_PICTURES + _ROLL_PICTURES > len(times_s):
+        if seam + BEHIND_PICTURES + _ROLL_PICTURES > len(times_s):
             break
         spans.append(Span(first=first, seam=seam, seek_s=key_s + _BEHIND_S))
     return Spans(times_s=times_s, spans=tuple(spans))
@@ -187,7 +132,7 @@ class SpanDecoding:
     Args:
         spans: The spans.
         start: Starts a decoder.
-        decoders: Lends decoders. One is used in any case.
+        decoders: Lends decoders. One is used in any case, unless other processes decode all spans.
         folder: Folder for decoded pictures that wait, in files without names.
         picture_bytes: Size of each picture.
     """
@@ -205,10 +150,13 @@ class SpanDecoding:
         self._folder, self._bytes = folder, picture_bytes
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(decoders.count + 1)
-        self._lanes: deque[_Lane] = deque()
+        self._lanes: deque[_Lane | StoredLane] = deque()
         self._next = self._running = self._lent = 0
+        self._begins_at = 0.0
         self.most_running = 0
-        """Most decoders that worked at once."""
+        """Most decoders of this process that worked at once."""
+        self.has_stored = False
+        """Whether another process decoded a span."""
 
     def __enter__(self) -> "SpanDecoding":
         return self
@@ -227,13 +175,11 @@ class SpanDecoding:
             DecodersDisagreeError: One decoder would possibly return something else.
             OSError: The disk is full.
         """
-        seam: deque[_Print] = deque()
-        self._begin()
-        while self._lanes:
-            lane = self._lanes[0]
-            for event in lane.events(self._begin):
-                if seam and isinstance(event, Chosen) and seam.popleft() != _print_of(event):
-                    raise _disagree("two decoders returned different pictures", event.container_us)
+        seam: deque[Print] = deque()
+        for lane in self._ready_lanes():
+            for event in lane.events(self._begin_now_and_then):
+                if seam and isinstance(event, Chosen) and seam.popleft() != print_of(event):
+                    raise disagree("two decoders returned different pictures", event.container_us)
                 yield event
             if seam:
                 raise DecodersDisagreeError("a decoder returned fewer pictures than another one")
@@ -243,42 +189,81 @@ class SpanDecoding:
                 raise DecodersDisagreeError("no picture tells whether two decoders agree")
             lane.close()
             self._lanes.popleft()
+
+    def _ready_lanes(self) -> "Iterator[_Lane | StoredLane]":
+        """Yield one lane after the other. Waits for spans that other processes decode."""
+        waiting_since = None
+        while True:
             self._begin()
-        if self._next < len(self._spans.spans):
-            raise DecodersDisagreeError("no decoder took the last spans")
+            if self._lanes:
+                waiting_since = None
+                yield self._lanes[0]
+            elif self._next == len(self._spans.spans):
+                return
+            else:
+                waiting_since = waiting_since or time.monotonic()
+                if time.monotonic() - waiting_since > _LONGEST_WAIT_S:
+                    raise DecodersDisagreeError("another process did not finish its span")
+                time.sleep(_WAIT_S)
+
+    def _begin_now_and_then(self) -> None:
+        if time.monotonic() >= self._begins_at:
+            self._begins_at = time.monotonic() + _WAIT_S
+            self._begin()
 
     def _begin(self) -> None:
-        """Begin with further spans if decoders are idle."""
-        while len(self._lanes) <= self._decoders.count and (number := self._claim()) is not None:
-            spool = _Spool(self._folder, self._bytes)
-            lane = _Lane(self._spans, number, spool, self._start, self._goes_on, self._ended)
-            try:
-                with starting("a decoder"):
-                    lane.begin(self._threads)
-            except MachineError:
-                self._ended()
-                spool.close()
-                raise
+        """Begin with further spans that are stored, or for which decoders are idle."""
+        while len(self._lanes) <= self._decoders.count and (lane := self._next_lane()) is not None:
             self._lanes.append(lane)
 
-    def _claim(self) -> int | None:
-        """Return the number of the next span if a decoder for it is idle."""
+    def _next_lane(self) -> "_Lane | StoredLane | None":
         with self._lock:
-            if self._next == len(self._spans.spans):
+            number, shared = self._next, self._decoders.shared
+            if number == len(self._spans.spans):
                 return None
-            if self._running:
-                if not self._decoders.lend():
-                    return None
-                self._lent += 1
-            self._running += 1
-            self.most_running = max(self.most_running, self._running)
+            stored = shared.stored(number) if shared else None
+            if stored is None and not self._claim(number):
+                return None
             self._next += 1
-            return self._next - 1
+            self.has_stored = self.has_stored or stored is not None
+
+        if stored is not None:
+            return StoredLane(self._spans, number, stored, self._bytes)
+        spool = _Spool(self._folder, self._bytes)
+        lane = _Lane(self._spans, number, spool, self._start, self._goes_on, self._ended)
+        try:
+            with starting("a decoder"):
+                lane.begin(self._threads)
+        except MachineError:
+            self._ended()
+            spool.close()
+            raise
+        return lane
+
+    def _claim(self, number: int) -> bool:
+        """Take an idle decoder for a span, unless another process has the span."""
+        is_lent = self._running > 0
+        if is_lent and not self._decoders.lend():
+            return False
+        if not self._is_ours(number):
+            if is_lent:
+                self._decoders.give_back()
+            return False
+        self._lent += is_lent
+        self._running += 1
+        self.most_running = max(self.most_running, self._running)
+        return True
+
+    def _is_ours(self, number: int) -> bool:
+        shared = self._decoders.shared
+        return shared is None or shared.claim(number)
 
     def _goes_on(self, number: int) -> bool:
         """Return whether the decoder that is at the end of a span takes the next one as well."""
         with self._lock:
             if number + 1 != self._next or not (self._running == 1 or self._decoders.are_enough()):
+                return False
+            if not self._is_ours(number + 1):
                 return False
             self._next += 1
             return True
@@ -313,19 +298,21 @@ class _Lane:
         goes_on: Callable[[int], bool],
         ended: Callable[[], None],
     ) -> None:
-        self._spans, self._spool = spans, spool
-        self._start, self._goes_on, self._ended = start, goes_on, ended
+        self._taken, self._spool = SpanEvents(spans, number, goes_on), spool
+        self._start, self._ended = start, ended
         self._queue: queue.SimpleQueue[Decoded | _Waiting | None] = queue.SimpleQueue()
         self._decoder: Decoder | None = None
-        self._is_stopped = self._has_begun = False
-        self._reach(number)
-        self.seam: deque[_Print] = deque()
+        self._is_stopped = False
+
+    @property
+    def seam(self) -> "deque[Print]":
         """Wanted pictures behind the end of the lane, known when its events are read."""
+        return self._taken.seam
 
     @property
     def ends_early(self) -> bool:
         """Whether it ends before the recording, known when its events are read."""
-        return self._end < len(self._spans.times_s)
+        return self._taken.ends_early
 
     def begin(self, threads: ThreadPoolExecutor) -> None:
         """Decode in a thread."""
@@ -370,77 +357,26 @@ class _Lane:
                 yield Chosen(entry.container_us, self._spool.take(entry.place))
 
     def _run(self) -> None:
-        first = self._spans.spans[self._number]
         try:
-            with self._start(first.seek_s) as decoder:
+            with self._start(self._taken.first.seek_s) as decoder:
                 self._decoder = decoder
                 if not self._is_stopped:
-                    self._decode(first, decoder)
+                    self._decode(decoder)
         except (FfmpegError, BadVideoError) as error:
             raise DecodersDisagreeError(str(error)) from None
         finally:
             self._ended()
         self._queue.put(None)
 
-    def _decode(self, span: Span, decoder: Decoder) -> None:
-        """Take the events of the spans and of the seam behind them."""
-        index, total = span.first, len(self._spans.times_s)
-        for event in decoder.events():
+    def _decode(self, decoder: Decoder) -> None:
+        """Take the events of the spans. The data of wanted pictures waits in the spool."""
+        for event in self._taken.of(decoder):
             if self._is_stopped:
                 return
-            if self._is_run_in(event, span):
-                continue
             if isinstance(event, Chosen):
-                self._take(event)
-                continue
-
-            _require_picture(event, self._spans.times_s, index)
-            if index == self._end and self._goes_on(self._number):
-                self._reach(self._number + 1)
-            if index < self._end:
+                self._queue.put(_Waiting(event.container_us, self._spool.put(event.data)))
+            else:
                 self._queue.put(event)
-            index += 1
-            if self._end < total and index > self._seam + _BEHIND_PICTURES:
-                return
-
-        if index != total or decoder.complains_at_end:
-            raise DecodersDisagreeError(
-                f"a decoder ended behind {index} of {total} pictures, or complained there"
-            )
-
-    def _is_run_in(self, event: Decoded | Chosen, span: Span) -> bool:
-        """Return whether a picture comes before a span. Check where the run-in begins."""
-        if not self._has_begun and span.seek_s is not None:
-            before_s = self._spans.times_s[self._spans.spans[self._number - 1].first]
-            if not before_s <= event.container_us / 1e6 <= span.seek_s:
-                raise _disagree("a decoder began at a wrong place", event.container_us)
-        self._has_begun = True
-        return bool(event.container_us / 1e6 + _NEAR_S < self._spans.times_s[span.first])
-
-    def _reach(self, number: int) -> None:
-        """Include a span."""
-        self._number = number
-        self._end, self._seam = self._spans.end(number), self._spans.seam(number)
-
-    def _take(self, event: Chosen) -> None:
-        """Take a wanted picture of a span, or of the seam."""
-        time_s, times_s = event.container_us / 1e6 + _NEAR_S, self._spans.times_s
-        if self._end == len(times_s) or time_s < times_s[self._end]:
-            self._queue.put(_Waiting(event.container_us, self._spool.put(event.data)))
-        elif time_s < times_s[self._seam]:
-            self.seam.append(_print_of(event))
-
-
-def _require_picture(event: Decoded, times_s: Float64[np.ndarray, " n"], index: int) -> None:
-    """Check that a picture is sound and that of a packet."""
-    if event.is_corrupt or event.follows_error:
-        raise _disagree("a decoder complained", event.container_us)
-    if index >= len(times_s) or abs(event.container_us / 1e6 - times_s[index]) > _NEAR_S:
-        raise _disagree("a decoder returned a picture at another time", event.container_us)
-
-
-def _disagree(what: str, container_us: int) -> DecodersDisagreeError:
-    return DecodersDisagreeError(f"{what} at {container_us / 1e6:.3f} s of the container's clock")
 
 
 class _Waiting(NamedTuple):
@@ -448,14 +384,6 @@ class _Waiting(NamedTuple):
 
     container_us: int
     place: int
-
-
-_Print = tuple[int, bytes]
-"""Time and digest of a picture."""
-
-
-def _print_of(event: Chosen) -> _Print:
-    return event.container_us, hashlib.blake2b(event.data, digest_size=16).digest()
 
 
 class _Spool:

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 SPAN_S = 60.0
 """Shortest stretch of a recording for a decoder of its own, seconds."""
@@ -15,12 +17,24 @@ class DecodersDisagreeError(Exception):
     """
 
 
+@runtime_checkable
+class SharedSpans(Protocol):
+    """Spans of one recording that several processes decode, on any machines."""
+
+    def stored(self, number: int) -> Path | None:
+        """Return the folder of a decoded span; None: it is not stored."""
+
+    def claim(self, number: int) -> bool:
+        """Return whether this process may decode a span: it is not stored, and nobody has it."""
+
+
 class Decoders:
     """The right to run a number of decoders at once. Threads may share it.
 
     Args:
         count: The number.
         span_s: Shortest stretch of a recording for a decoder of its own, seconds.
+        shared: The spans that other processes decode as well; None: none do.
 
     Example:
         >>> decoders = Decoders(4)
@@ -28,8 +42,10 @@ class Decoders:
         ...     is_idle = decoders.lend()
     """
 
-    def __init__(self, count: int, *, span_s: float = SPAN_S) -> None:
-        self.count, self.span_s = count, span_s
+    def __init__(
+        self, count: int, *, span_s: float = SPAN_S, shared: SharedSpans | None = None
+    ) -> None:
+        self.count, self.span_s, self.shared = count, span_s, shared
         self._lock = threading.Lock()
         self._videos = self._lent = 0
 

@@ -1,10 +1,8 @@
 """Features from a Ray cluster are the bytes of a local extraction, whatever its machines do."""
 
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,14 @@ import pytest
 
 from surgrec.features import EncoderChoice, extract
 from tests.features.conftest import CONFIG, content
-from tests.support.ray_clusters import DECODES, FfmpegLog, kill_machine, ray_cluster
+from tests.support.ray_clusters import (
+    DECODES,
+    FfmpegLog,
+    kill_machine,
+    ray_cluster,
+    start,
+    wait_until,
+)
 from tests.support.tool import run_surgrec
 from tests.support.videos import make_video
 
@@ -61,27 +66,11 @@ def words(local: Local, run_dir: Path, out: Path, address: str) -> list[str]:
     return ["features", places[0], *encoder, *settings, "--engine", "ray", "--address", address]
 
 
-def start(arguments: list[str], log: FfmpegLog) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "surgrec", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **log.env},
-    )
-
-
-def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 200
-    while not is_so():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_killed_command_and_a_lost_machine_change_no_byte(
     local: Local, run_dir: Path, cluster: Any, log: FfmpegLog, tmp_path: Path
 ) -> None:
-    again = words(local, run_dir, tmp_path / "out", cluster.address)
+    extraction = words(local, run_dir, tmp_path / "out", cluster.address)
+    again = [sys.executable, "-m", "surgrec", *extraction]
     killed = start(again, log)
     wait_until(lambda: len(list((tmp_path / "out").rglob("*.safetensors"))) >= 2, killed)
     killed.kill()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from surgrec.recordings import Picture, PictureReader, Recording, inspect
-from surgrec.recordings._spans import Chosen, Decoded, Span, SpanDecoding, Spans
+from surgrec.recordings._span_events import Chosen, Decoded, Span, Spans
+from surgrec.recordings._spans import SpanDecoding
 from surgrec.recordings.decoders import Decoders, DecodersDisagreeError
 from tests.support.clocks import overwrite
 from tests.support.videos import make_video

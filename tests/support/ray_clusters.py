@@ -1,17 +1,21 @@
 """Ray clusters of several machines, which are processes of this one."""
 
+import itertools
 import os
 import shutil
-import signal
+import subprocess
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
+
 _LOGGING_FFMPEG = """#!/bin/sh
-case "$*" in {when}) echo "$PWD" >> {log}; sleep {pause_s};; esac
+case "$*" in {when}) echo "$RAY_RAYLET_PID" "$PWD" "$@" >> {log}; sleep {pause_s};; esac
 exec {ffmpeg} "$@"
 """
 
@@ -27,7 +31,7 @@ class FfmpegLog:
     Args:
         folder: Folder for the program and its log.
         pause_s: How long it waits, seconds: a test has the time to kill something meanwhile.
-        when: `ENCODES` or `DECODES`.
+        when: `ENCODES`, `DECODES` or both, with `|` between them.
     """
 
     def __init__(self, folder: Path, pause_s: float, when: str) -> None:
@@ -47,27 +51,45 @@ class FfmpegLog:
 
     def starts(self) -> int:
         """Return the number of starts."""
-        return len(self._log.read_text().splitlines())
+        return len(self._lines())
 
     def attempts(self) -> Counter[str]:
         """Return how often the encoding of each video was begun. Each has one uncut stretch."""
-        folders = (Path(line).name for line in self._log.read_text().splitlines())
+        folders = (Path(folder).name for _, folder, *_ in self._lines())
         return Counter(name.partition(".partial-")[0] for name in folders)
+
+    def spans(self) -> list[tuple[str, str]]:
+        """Return the machine and the place in the video of each decoder of a span."""
+        return [
+            (line[0], line[line.index("-ss") + 1] if "-ss" in line else "0")
+            for line in self._lines()
+            if "libx264" not in line
+        ]
+
+    def encoders(self) -> list[str]:
+        """Return the machine of each encoder."""
+        return [line[0] for line in self._lines() if "libx264" in line]
+
+    def _lines(self) -> list[list[str]]:
+        """Return the machine, the folder and the arguments of each start."""
+        return [line.split(" ") for line in self._log.read_text().splitlines()]
 
 
 @contextmanager
-def ray_cluster(machines: int, env: dict[str, str]) -> Iterator[Any]:
+def ray_cluster(machines: int, env: dict[str, str], *, head_cores: int = 1) -> Iterator[Any]:
     """Yield a cluster of machines with one core each.
 
     Args:
         machines: Their number.
         env: Variables of their processes, beside those of the test.
+        head_cores: Cores of the first one, which cannot be lost.
     """
     from ray.cluster_utils import Cluster
 
     with mock.patch.dict(os.environ, {**env, "RAY_USAGE_STATS_ENABLED": "0"}):
         cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+            initialize_head=True,
+            head_node_args={"num_cpus": head_cores, "include_dashboard": False},
         )
         try:
             for _ in range(machines - 1):
@@ -77,8 +99,25 @@ def ray_cluster(machines: int, env: dict[str, str]) -> Iterator[Any]:
             cluster.shutdown()
 
 
+def start(arguments: Sequence[str], log: FfmpegLog) -> "subprocess.Popen[str]":
+    """Start a command whose ffmpeg is that of the log."""
+    env = {**os.environ, **log.env}
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Wait for a moment of a running command, at most 200 s."""
+    deadline = time.monotonic() + 200
+    while not is_so():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def kill_machine(node: Any) -> None:
-    """Kill the processes of a machine with SIGKILL, as a power failure would."""
-    for processes in list(node.all_processes.values()):
-        for each in processes:
-            os.kill(each.process.pid, signal.SIGKILL)
+    """Kill the processes of a machine and its workers with SIGKILL, as a power failure would."""
+    for started in itertools.chain(*node.all_processes.values()):
+        own = psutil.Process(started.process.pid)
+        for process in (*own.children(recursive=True), own):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()

@@ -7,14 +7,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.ray_clusters import ENCODES, FfmpegLog, kill_machine, ray_cluster
+from tests.support.ray_clusters import (
+    ENCODES,
+    FfmpegLog,
+    kill_machine,
+    ray_cluster,
+    start,
+    wait_until,
+)
 from tests.support.tool import (
     QUICK,
     build_folder,
@@ -73,19 +80,6 @@ def words(footage: Footage, out: Path, address: str) -> list[str]:
 def again(footage: Footage, out: Path, address: str) -> list[str]:
     engine = ("--engine", "ray", "--address", address)
     return command(*build_folder(footage.videos), *QUICK, *engine, "--out", out)
-
-
-def start(arguments: list[str], log: FfmpegLog) -> "subprocess.Popen[str]":
-    env = {**os.environ, **log.env}
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=env)
-
-
-def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def assert_as_local(footage: Footage, out: Path) -> None:

@@ -17,7 +17,7 @@ from surgrec.shards.history import Change
 from surgrec.storage import Store
 from surgrec_shard.curation import own_config
 from surgrec_shard.encode import EncodedVideo
-from surgrec_shard.engines import Engine, Task
+from surgrec_shard.engines import Engine, Needs, Task
 from surgrec_shard.exports import remove_exports
 from surgrec_shard.group_records import (
     OVERLAP,
@@ -28,18 +28,26 @@ from surgrec_shard.group_records import (
 )
 from surgrec_shard.groups import Group, PlannedVideo, make_groups, source_plan_digest
 from surgrec_shard.label_checks import require_fitting_labels
-from surgrec_shard.packing import Footage, GroupPacking, StartedGroup, bytes_of, needs_of
+from surgrec_shard.packing import (
+    Footage,
+    GroupPacking,
+    StartedGroup,
+    bytes_of,
+    exceeds_a_machine,
+    needs_of,
+)
 from surgrec_shard.parts import Claims, Part, PartResult, wait_for_others
 from surgrec_shard.plan_videos import failure_of
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.publish import publish_source, remove_unlisted
 from surgrec_shard.saved_plans import SavedPlans, SourcePlan
+from surgrec_shard.span_tasks import spans_beside
 from surgrec_shard.stored_videos import RestoreTask, StoredVideos
-from surgrec_shard.video_tasks import PackTask
+from surgrec_shard.video_tasks import DividedVideo, EncodeTask, PackTask
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the number of finished items, and the number of all items."""
-Encode = Callable[[PlannedVideo, Path], Task[EncodedVideo]]
+Encode = Callable[[PlannedVideo, Path], Task[EncodedVideo | DividedVideo]]
 """Returns the task that encodes a video without stored clips into a folder. Raises BadVideoError"""
 Encoded = Callable[[PlannedVideo, EncodedVideo], None]
 """Called with a video and its clips."""
@@ -181,10 +189,7 @@ class Convergence:
 
         packing = GroupPacking(
             self._engine,
-            encode=lambda video: (
-                self._task(video, encode),
-                needs_of(video, total_bytes - footage.bytes, self._engine),
-            ),
+            encode=lambda video: self._encoding(video, encode, total_bytes - footage.bytes),
             ended=ended,
             pack=self._pack_task,
         )
@@ -299,7 +304,23 @@ class Convergence:
                     "both; rename this source"
                 )
 
-    def _task(self, video: PlannedVideo, encode: Encode) -> Task[EncodedVideo]:
+    def _encoding(
+        self, video: PlannedVideo, encode: Encode, waiting_bytes: int
+    ) -> tuple[Task[EncodedVideo | DividedVideo], Needs]:
+        """Return the task that yields the clips of a video, and what it needs.
+
+        Raises:
+            BadVideoError: It is known that the video has no clips.
+        """
+        task = self._task(video, encode)
+        if isinstance(task, EncodeTask):
+            # Spans that an earlier build has decoded are not decoded again.
+            has_spans = self._engine.machines > 1 and task.spans.is_dir()
+            if has_spans or exceeds_a_machine(video, waiting_bytes, self._engine):
+                return replace(task, is_divided=True), Needs(files=(video.video.path,))
+        return task, needs_of(video, waiting_bytes, self._engine)
+
+    def _task(self, video: PlannedVideo, encode: Encode) -> Task[EncodedVideo | DividedVideo]:
         """Return the task that yields the clips of a video: stored ones if there are any.
 
         Raises:
@@ -363,7 +384,9 @@ class Convergence:
     def _remove_encodings(self, group: Group) -> None:
         """Remove the encoded videos of a packed group, also those that an earlier kill left."""
         for video in group.videos:
-            shutil.rmtree(self._encoding_folder(video), ignore_errors=True)
+            folder = self._encoding_folder(video)
+            for each in (folder, spans_beside(folder)):
+                shutil.rmtree(each, ignore_errors=True)
 
     def _pack_task(self, started: StartedGroup) -> PackTask:
         plan = self._plans[started.group.source]

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,18 +21,18 @@ from surgrec.recordings import (
     inspect,
     read_error,
     shortfall_s,
-    stored_size,
 )
 from surgrec.recordings.decoders import Decoders, DecodersDisagreeError
 from surgrec.recordings.picture_files import PictureFiles, open_recording
-from surgrec.recordings.view import Box
+from surgrec.recordings.view import View
 from surgrec.text import counted
 from surgrec_shard.attempts import attempt
 from surgrec_shard.clip_writer import ClipWriter, EncodedClip, FrameFormat
 from surgrec_shard.curation import CuratedView, Curation, Curator
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encoder import encoder_versions
-from surgrec_shard.sampling import Sampler, picture_rate
+from surgrec_shard.sampling import Sampler
+from surgrec_shard.stored_form import StoredForm, form_of
 
 _CLIPS_FILE = "clips.json"
 _ENCODING_VERSION = 7
@@ -81,6 +80,10 @@ class EncodeSettings:
                 f"min_clip_s is {self.min_clip_s:g} and clip_s is {self.clip_s:g}; give a "
                 "min_clip_s that is not larger"
             )
+
+    def form_of(self, facts: RecordingFacts, view: View) -> StoredForm:
+        """Return the form in which a view of a recording is stored."""
+        return form_of(facts, view, short_side_px=self.short_side_px, fps=self.fps)
 
     def digest(self) -> str:
         """Return 12 hex digits that change with any setting and with the ffmpeg or x264 version."""
@@ -153,6 +156,7 @@ def encode_video(
     pictures: PictureFiles | None = None,
     curation: Curation = Curation(),
     decoders: Decoders | None = None,
+    facts: RecordingFacts | None = None,
 ) -> EncodedVideo:
     """Encode a video into a folder, which appears complete or not at all.
 
@@ -165,19 +169,22 @@ def encode_video(
         pictures: The pictures, if the video is given as such.
         curation: Which stretches are not stored.
         decoders: Lends further decoders for a long video. The clips are the same with any number.
+        facts: Properties of the recording, if they are known.
 
     Raises:
         BadVideoError: The file has changed, is not a video, is truncated, is shorter than the
             shortest clip, is not accepted, or curation leaves no clip of it.
         StorageError: The disk is full.
     """
-    if (folder / _CLIPS_FILE).is_file():
+    if is_spooled(folder):
         encoded = _read(folder)
     else:
         with open_recording(path, pictures) as recording:
             recording.require_unchanged(identity)
             try:
-                encoded = _encode_into(recording, settings, folder, accept, curation, decoders)
+                encoded = _encode_into(
+                    recording, settings, folder, accept, curation, decoders, facts
+                )
             except BadVideoError as error:
                 recording.require_unchanged()  # else the change is the reason
                 if not error.may_pass:
@@ -217,6 +224,11 @@ def look_for_overlays(
             return _write_overlays(_view(curation, recording, facts), facts, picture)
 
 
+def is_spooled(folder: Path) -> bool:
+    """Return whether a folder has the clips of a video."""
+    return (folder / _CLIPS_FILE).is_file()
+
+
 def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVideo:
     """Return the clips of a video in a folder, which appears complete or not at all.
 
@@ -227,7 +239,7 @@ def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVi
     Raises:
         StorageError: The disk is full.
     """
-    if (folder / _CLIPS_FILE).is_file():
+    if is_spooled(folder):
         return _read(folder)
 
     with attempt(folder) as partial:
@@ -239,7 +251,7 @@ def spool_video(folder: Path, fill: Callable[[Path], EncodedVideo]) -> EncodedVi
                 partial.rename(folder)
             except OSError:
                 # Another process may have been faster: its clips have the same bytes.
-                if not (folder / _CLIPS_FILE).is_file():
+                if not is_spooled(folder):
                     raise
 
     return _read(folder)
@@ -252,8 +264,9 @@ def _encode_into(
     accept: Accept,
     curation: Curation,
     decoders: Decoders | None,
+    facts: RecordingFacts | None = None,
 ) -> EncodedVideo:
-    facts = inspect(recording)
+    facts = facts or inspect(recording)
 
     def fill(partial: Path, decoders: Decoders | None = decoders) -> EncodedVideo:
         encoded = _encode(recording, facts, settings, partial, curation, decoders)
@@ -316,26 +329,19 @@ def _encode(
     curated = _view(curation, recording, facts)
     with writing_to(folder.parent):
         overlays = _write_overlays(curated, facts, folder / OVERLAYS_PICTURE)
-    shown = curated.view.crop or Box(x=0, y=0, width=facts.width, height=facts.height)
-    width, height = stored_size(shown, settings.short_side_px)
-    native = facts.timeline.rate
-    rate = min(Fraction(settings.fps).limit_denominator(10**6), native) if settings.fps else native
-    frames = FrameFormat(width=width, height=height, rate=rate, colors=facts.colors)
+    form = settings.form_of(facts, curated.view)
+    frames = form.frames
 
     # One pass: pictures become frames, and frames become clips.
-    sampler = Sampler(
-        timeline=facts.timeline,
-        rate=rate,
-        picture_rate=picture_rate(facts.timeline, rate),
-    )
+    sampler = Sampler(timeline=facts.timeline, rate=frames.rate, picture_rate=form.picture_rate)
     try:
         with writing_to(folder.parent), Curator(curation, frames, folder) as curator:
             reader = PictureReader(
                 recording,
                 facts,
-                size=(width, height),
-                rate=sampler.picture_rate,
-                view=curated.view,
+                size=form.size,
+                rate=form.picture_rate,
+                view=form.view,
                 decoders=decoders,
                 folder=folder,
             )
@@ -368,13 +374,13 @@ def _encode(
     return EncodedVideo(
         folder=folder,
         clips=clips,
-        fps=float(rate),
-        width=width,
-        height=height,
+        fps=float(frames.rate),
+        width=frames.width,
+        height=frames.height,
         native_fps=facts.fps,
         native_width=facts.width,
         native_height=facts.height,
-        crop=str(shown),
+        crop=str(form.shown),
         end_s=max(sampler.end_s, clips[-1].start_s + clips[-1].duration_s, curator.end_s),
         dropped=dropped,
         complaints=reader.complaints,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -13,6 +14,7 @@ from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.engines import Engine, Needs, Task
 from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
+from surgrec_shard.video_tasks import DividedVideo
 
 _MOST_VIDEOS = 4
 """Videos of started groups, per core, beyond which no further group is started. Some of them have
@@ -42,6 +44,13 @@ class StartedGroup:
     group: Group
     results: dict[str, EncodedVideo | BadVideoError] = field(default_factory=dict)
     """Clips of the ended videos by name, or why a video cannot be used."""
+    spans: int = 0
+    """Tasks of spans of its videos that have not ended."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no task works for its videos any more."""
+        return len(self.results) == len(self.group.videos) and not self.spans
 
     def encoded(self) -> dict[str, EncodedVideo]:
         """Return the videos with clips, in the order of the group."""
@@ -52,7 +61,12 @@ class StartedGroup:
 class _VideoEnded(NamedTuple):
     started: StartedGroup
     video: PlannedVideo
-    future: "Future[EncodedVideo]"
+    future: "Future[EncodedVideo | DividedVideo]"
+
+
+class _SpanEnded(NamedTuple):
+    started: StartedGroup
+    future: "Future[None]"
 
 
 class _GroupPacked(NamedTuple):
@@ -77,12 +91,12 @@ class GroupPacking:
         self,
         engine: Engine,
         *,
-        encode: Callable[[PlannedVideo], tuple[Task[EncodedVideo], Needs]],
+        encode: Callable[[PlannedVideo], tuple[Task[EncodedVideo | DividedVideo], Needs]],
         ended: Callable[[PlannedVideo, EncodedVideo | BadVideoError], None],
         pack: Callable[[StartedGroup], Task[GroupRecord]],
     ) -> None:
         self._engine, self._encode, self._ended, self._pack = engine, encode, ended, pack
-        self._events: SimpleQueue[_VideoEnded | _GroupPacked] = SimpleQueue()
+        self._events: SimpleQueue[_VideoEnded | _SpanEnded | _GroupPacked] = SimpleQueue()
         self._videos = self._groups = 0
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[StartedGroup, GroupRecord]]:
@@ -104,6 +118,8 @@ class GroupPacking:
             event = self._events.get()
             if isinstance(event, _VideoEnded):
                 self._end_video(event)
+            elif isinstance(event, _SpanEnded):
+                self._end_span(event)
             else:
                 self._groups -= 1
                 self._videos -= len(event.started.group.videos)
@@ -127,25 +143,54 @@ class GroupPacking:
                 future.set_exception(error)
             future.add_done_callback(partial(self._tell_video, started, video))
 
+    def _divide(self, started: StartedGroup, video: PlannedVideo, divided: DividedVideo) -> None:
+        """Encode a long video in one task, while others decode its spans."""
+        encode, spans = divided.tasks(self._engine.share(divided.facts))
+        needs = Needs(files=(video.video.path,))
+        whole = self._engine.submit(encode, needs)
+        whole.add_done_callback(partial(self._tell_video, started, video))
+        started.spans += len(spans)
+        for span in spans:
+            self._engine.submit(span, needs).add_done_callback(partial(self._tell_span, started))
+
     def _tell_video(
-        self, started: StartedGroup, video: PlannedVideo, future: "Future[EncodedVideo]"
+        self,
+        started: StartedGroup,
+        video: PlannedVideo,
+        future: "Future[EncodedVideo | DividedVideo]",
     ) -> None:
         self._events.put(_VideoEnded(started, video, future))
+
+    def _tell_span(self, started: StartedGroup, future: "Future[None]") -> None:
+        self._events.put(_SpanEnded(started, future))
 
     def _tell_group(self, started: StartedGroup, future: "Future[GroupRecord]") -> None:
         self._events.put(_GroupPacked(started, future))
 
     def _end_video(self, event: _VideoEnded) -> None:
-        """Add a video to its group. Pack the group if it was the last one."""
+        """Add a video to its group, or divide it."""
         started, video, future = event
         try:
-            result: EncodedVideo | BadVideoError = future.result()
+            result: EncodedVideo | DividedVideo | BadVideoError = future.result()
         except BadVideoError as error:
             result = error
-        self._ended(video, result)
+        if isinstance(result, DividedVideo):
+            self._divide(started, video, result)
+            return
 
+        self._ended(video, result)
         started.results[video.id] = result
-        if len(started.results) == len(started.group.videos):
+        self._pack_if_ended(started)
+
+    def _end_span(self, event: _SpanEnded) -> None:
+        with suppress(BadVideoError):  # the task that encodes the video finds the same
+            event.future.result()
+        event.started.spans -= 1
+        self._pack_if_ended(event.started)
+
+    def _pack_if_ended(self, started: StartedGroup) -> None:
+        """Pack a group if no task works for its videos any more."""
+        if started.has_ended:
             packing = self._engine.submit(self._pack(started), Needs(is_urgent=True))
             packing.add_done_callback(partial(self._tell_group, started))
 
@@ -165,6 +210,18 @@ def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
     share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
     cores = max(1, min(most, math.ceil(share)))
     return Needs(cores=cores, memory_bytes=cores << 30, files=(video.video.path,))
+
+
+def exceeds_a_machine(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> bool:
+    """Return whether a video needs more decoders than its machine has, and there are others.
+
+    Args:
+        video: The video.
+        waiting_bytes: Size of all videos that have not ended.
+        engine: Encodes them.
+    """
+    share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
+    return engine.machines > 1 and min(_MOST_DECODERS, share) > engine.cores_of_a_machine
 
 
 def bytes_of(video: PlannedVideo) -> int:

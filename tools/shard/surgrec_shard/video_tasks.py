@@ -1,22 +1,30 @@
-"""The tasks of a build: to encode a video, to copy its stored clips, to pack a group.
+"""The tasks of a build: to encode a video, or to divide a long one, and to pack a group.
 
 Tasks can be pickled, and hold all they need: an engine may run them on another machine.
 """
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from surgrec.recordings import BadVideoError, FfmpegError, RecordingFacts, inspect
 from surgrec.recordings.decoders import Decoders
+from surgrec.recordings.picture_files import open_recording
 from surgrec.shards import Dropped
 from surgrec.storage import Store
 from surgrec_shard.curation import Curation
-from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video
+from surgrec_shard.disk import writing_to
+from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video, is_spooled
+from surgrec_shard.engines import Shared
 from surgrec_shard.group_records import GroupRecord, VideoFailure
 from surgrec_shard.groups import Group, PlannedVideo
 from surgrec_shard.label_checks import require_fitting_labels, require_fitting_list
 from surgrec_shard.pack import pack_group
+from surgrec_shard.span_tasks import SpanFolder, SpanTask, open_pictures, spans_beside
+from surgrec_shard.stored_form import StoredForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +35,37 @@ class EncodeTask:
     settings: EncodeSettings
     curation: Curation
     folder: Path
+    is_divided: bool = False
+    """Whether spans of a long video become tasks of their own."""
+    facts: Shared[RecordingFacts] | None = None
+    """Properties of the recording whose spans are decoded by other tasks; None: there are none."""
 
-    def __call__(self, decoders: Decoders) -> EncodedVideo:
-        """Return the clips. Raises BadVideoError and StorageError."""
+    def __call__(self, decoders: Decoders) -> "EncodedVideo | DividedVideo":
+        """Return the clips, or the spans of the video. Raises BadVideoError and StorageError."""
+        if self.is_divided and self.facts is None:
+            divided = self._divided(decoders.span_s)
+            if divided is not None:
+                return divided
+
+        if self.facts is None or not self.spans.is_dir():
+            return self._encoded(decoders)
+
+        with closing(SpanFolder(self.spans)) as shared:
+            decoders = Decoders(decoders.count, span_s=decoders.span_s, shared=shared)
+            try:
+                encoded = self._encoded(decoders)
+            except BadVideoError:
+                shutil.rmtree(self.spans, ignore_errors=True)
+                raise
+        shutil.rmtree(self.spans, ignore_errors=True)
+        return encoded
+
+    @property
+    def spans(self) -> Path:
+        """Folder of the spans that other tasks decode."""
+        return spans_beside(self.folder)
+
+    def _encoded(self, decoders: Decoders) -> EncodedVideo:
         with decoders.one_for_a_video():
             return encode_video(
                 self.video.video.path,
@@ -40,7 +76,59 @@ class EncodeTask:
                 self.video.video.pictures,
                 self.curation,
                 decoders,
+                self.facts.get() if self.facts is not None else None,
             )
+
+    def _divided(self, span_s: float) -> "DividedVideo | None":
+        """Return the spans of the video; None: it has one, is encoded, or cannot be read."""
+        if is_spooled(self.folder):
+            return None
+        video = self.video.video
+        # Whatever is wrong with the video is found, and told, when it is encoded.
+        with (
+            suppress(BadVideoError, FfmpegError),
+            open_recording(video.path, video.pictures) as recording,
+        ):
+            recording.require_unchanged(self.video.identity)
+            facts = inspect(recording)
+            _require_fitting(self.video, facts.duration_s, facts.fps)
+            form = self.settings.form_of(facts, self.curation.view(recording, facts).view)
+            number = open_pictures(recording, facts, form).num_spans(span_s)
+            if number > 1 and not facts.is_cut:
+                with writing_to(self.folder.parent):
+                    self.spans.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return DividedVideo(task=self, facts=facts, form=form, number=number)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DividedVideo:
+    """A long video whose spans are to be decoded by tasks of their own."""
+
+    task: EncodeTask
+    """The task that found the spans."""
+    facts: RecordingFacts
+    form: StoredForm
+    number: int
+    """Number of spans."""
+
+    def tasks(self, facts: Shared[RecordingFacts]) -> tuple[EncodeTask, list[SpanTask]]:
+        """Return the task that encodes the video, and those that decode its spans meanwhile.
+
+        Args:
+            facts: The facts of this video, for tasks on any machine.
+        """
+        spans = [
+            SpanTask(
+                video=self.task.video,
+                facts=facts,
+                form=self.form,
+                number=number,
+                folder=self.task.spans,
+            )
+            for number in range(self.number)
+        ]
+        return replace(self.task, facts=facts), spans
 
 
 @dataclass(frozen=True, kw_only=True)

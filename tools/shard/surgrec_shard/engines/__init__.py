@@ -9,8 +9,17 @@ Example:
 """
 
 from surgrec.machines import EngineName
-from surgrec_shard.engines._engine import Engine, Needs, Task, completed
+from surgrec_shard.engines._engine import Engine, Needs, Shared, Task, completed
 from surgrec_shard.engines._local import LocalEngine
 from surgrec_shard.engines._open import open_engine
 
-__all__ = ["Engine", "EngineName", "LocalEngine", "Needs", "Task", "completed", "open_engine"]
+__all__ = [
+    "Engine",
+    "EngineName",
+    "LocalEngine",
+    "Needs",
+    "Shared",
+    "Task",
+    "completed",
+    "open_engine",
+]

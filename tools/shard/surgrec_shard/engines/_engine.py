@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from surgrec.recordings.decoders import Decoders
 
@@ -17,8 +17,29 @@ _WAITING_PER_CORE = 2
 
 KeyType = TypeVar("KeyType")
 ResultType = TypeVar("ResultType")
+SharedType = TypeVar("SharedType")
+SharedType_co = TypeVar("SharedType_co", covariant=True)
 Task = Callable[[Decoders], ResultType]
 """Called with the decoders that it may use."""
+
+
+@runtime_checkable
+class Shared(Protocol[SharedType_co]):
+    """A value that many tasks use."""
+
+    def get(self) -> SharedType_co:
+        """Return the value, in a task."""
+
+
+@dataclass(frozen=True)
+class Here(Generic[SharedType]):
+    """A value for tasks in this process."""
+
+    value: SharedType
+
+    def get(self) -> SharedType:
+        """Return the value."""
+        return self.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +67,15 @@ class Engine(ABC):
     @abstractmethod
     def cores_of_a_machine(self) -> int:
         """Most cores that one task can have."""
+
+    @property
+    def machines(self) -> int:
+        """Number of machines. It may change while the engine works."""
+        return 1
+
+    def share(self, value: SharedType) -> Shared[SharedType]:
+        """Return a value for many tasks, so that it is sent once to each machine."""
+        return Here(value)
 
     @abstractmethod
     def submit(self, task: Task[ResultType], needs: Needs = Needs()) -> "Future[ResultType]":

@@ -13,7 +13,7 @@ from surgrec.errors import SetupError, SurgrecError
 from surgrec.machines import RayCluster, Resources, usable_cores
 from surgrec.recordings import BadVideoError
 from surgrec.recordings.decoders import Decoders
-from surgrec_shard.engines._engine import Engine, Needs, ResultType, Task
+from surgrec_shard.engines._engine import Engine, Needs, ResultType, Shared, SharedType, Task
 from surgrec_shard.engines._node_check import NodeCheck, checked
 
 _CORES_FOR_S = 5.0
@@ -47,7 +47,7 @@ class RayEngine(Engine):
     def __init__(self, address: str, *, workers: int, check: NodeCheck) -> None:
         self._cluster = RayCluster(address, cores=workers)
         self._check = check
-        self._counted_at, self._counts = -_CORES_FOR_S, (1, 1)
+        self._counted_at, self._counts = -_CORES_FOR_S, (1, 1, 1)
         cores = self._cores()
         self._cluster.say_size({"machines": len(cores), "cores": sum(cores)})
 
@@ -60,6 +60,15 @@ class RayEngine(Engine):
     def cores_of_a_machine(self) -> int:
         """Cores of the smallest machine: every machine can run a task that needs as many."""
         return self._count()[1]
+
+    @property
+    def machines(self) -> int:
+        """Number of machines that can run tasks now."""
+        return self._count()[2]
+
+    def share(self, value: SharedType) -> Shared[SharedType]:
+        """Return a value for many tasks, so that it is sent once to each machine."""
+        return self._cluster.share(value)
 
     def submit(self, task: Task[ResultType], needs: Needs = Needs()) -> "Future[ResultType]":
         """Run a task in a process of the cluster. Ray runs it again if its machine is lost."""
@@ -80,12 +89,12 @@ class RayEngine(Engine):
         """Leave the cluster, which ends the tasks, or end it if it was started for this engine."""
         self._cluster.close()
 
-    def _count(self) -> tuple[int, int]:
-        """Return the cores of all machines, and of the smallest one."""
+    def _count(self) -> tuple[int, int, int]:
+        """Return the cores of all machines, and of the smallest one, and the machines."""
         now = time.monotonic()
         if now - self._counted_at > _CORES_FOR_S:
             cores = self._cores()
-            self._counts = max(1, sum(cores)), max(1, min(cores, default=1))
+            self._counts = max(1, sum(cores)), max(1, min(cores, default=1)), max(1, len(cores))
             self._counted_at = now
         return self._counts
 

@@ -1,0 +1,187 @@
+"""Spans that other tasks have decoded give the clips of one decoder, and are decoded once."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from surgrec_shard.curation import Curation
+from surgrec_shard.encode import EncodedVideo, encode_video
+from surgrec_shard.engines import LocalEngine
+from surgrec_shard.groups import PlannedVideo
+from surgrec_shard.packing import exceeds_a_machine
+from surgrec_shard.span_tasks import SpanFolder, SpanTask
+from surgrec_shard.video_tasks import DividedVideo, EncodeTask
+
+from surgrec.errors import StorageError
+from surgrec.manifest import Video
+from surgrec.recordings import FileIdentity
+from surgrec.recordings.decoders import Decoders
+from tests.support.clocks import overwrite
+from tests.support.videos import TINY_ENCODING, make_video
+
+X264 = ("-c:v", "libx264", "-bf", "2", "-g", "20")
+SPAN_S = 2.0
+
+
+def one() -> Decoders:
+    return Decoders(1, span_s=SPAN_S)
+
+
+def task_of(path: Path, folder: Path) -> EncodeTask:
+    video = Video(path=path, source="lap", domain="other", case="", split="train")
+    return EncodeTask(
+        video=PlannedVideo(video=video, id="0" * 12, case=""),
+        settings=TINY_ENCODING,
+        curation=Curation(),
+        folder=folder,
+        is_divided=True,
+    )
+
+
+def divided(path: Path, folder: Path) -> tuple[EncodeTask, list[SpanTask]]:
+    found = task_of(path, folder)(one())
+    assert isinstance(found, DividedVideo)
+    return found.tasks(LocalEngine(1).share(found.facts))
+
+
+def files_of(encoded: EncodedVideo | DividedVideo) -> list[bytes]:
+    assert isinstance(encoded, EncodedVideo)
+    return [(encoded.folder / clip.file).read_bytes() for clip in encoded.clips]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("long") / "v.mp4", seconds=11, arguments=X264)
+
+
+@pytest.mark.parametrize("stored", [(), (0,), (1,), (0, 2), "all"])
+def test_clips_are_those_of_one_decoder_whatever_is_stored(
+    stored: tuple[int, ...] | str, video: Path, tmp_path: Path
+) -> None:
+    alone = encode_video(video, TINY_ENCODING, tmp_path / "alone")
+    encode, spans = divided(video, tmp_path / "clips")
+    numbers = range(len(spans)) if stored == "all" else stored
+    for number in numbers:
+        spans[int(number)](one())
+    assert sorted(path.name for path in encode.spans.glob("0*")) == [f"{n:06d}" for n in numbers]
+
+    encoded = encode(one())
+    assert files_of(encoded) == files_of(alone)
+    assert isinstance(encoded, EncodedVideo)
+    assert (encoded.clips, encoded.dropped, encoded.notes) == (alone.clips, alone.dropped, [])
+    assert (encoded.decoders > 1) == bool(stored)
+    assert not encode.spans.exists()
+
+
+def test_a_stored_span_is_not_decoded_again(video: Path, tmp_path: Path) -> None:
+    _, spans = divided(video, tmp_path / "clips")
+    spans[1](one())
+    before = (spans[1].folder / "000001").stat()
+    spans[1](one())
+    after = (spans[1].folder / "000001").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_span_that_comes_too_late_is_not_decoded(video: Path, tmp_path: Path) -> None:
+    encode, spans = divided(video, tmp_path / "clips")
+    encode(one())
+    spans[1](one())
+    assert not encode.spans.exists()
+
+
+def test_an_unfinished_span_of_a_killed_process_is_removed(video: Path, tmp_path: Path) -> None:
+    _, spans = divided(video, tmp_path / "clips")
+    left = spans[1].folder / "000001.partial-0123456789ab"
+    left.mkdir()
+    (left / "pictures").write_bytes(b"half")
+    spans[1](one())
+    assert sorted(path.name for path in spans[1].folder.glob("0*")) == ["000001"]
+
+
+def cut_short(folder: Path) -> None:
+    with (folder / "pictures").open("r+b") as file:
+        file.truncate(100)
+
+
+def garbled(folder: Path) -> None:
+    (folder / "events.npz").write_bytes(b"no archive")
+
+
+def with_other_pictures(folder: Path) -> None:
+    pictures = bytearray((folder / "pictures").read_bytes())
+    pictures[:1000] = bytes(1000)
+    (folder / "pictures").write_bytes(pictures)
+
+
+def of_another_place(folder: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("000002"), folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "finding"),
+    [
+        (cut_short, "the stored span 1 is not that of this recording"),
+        (garbled, "a stored span cannot be read"),
+        (with_other_pictures, "two decoders returned different pictures"),
+        (of_another_place, "the stored span 1 is not that of this recording"),
+    ],
+)
+def test_a_spoiled_span_is_decoded_anew(
+    spoil: Callable[[Path], None], finding: str, video: Path, tmp_path: Path
+) -> None:
+    alone = encode_video(video, TINY_ENCODING, tmp_path / "alone")
+    encode, spans = divided(video, tmp_path / "clips")
+    for span in spans:
+        span(one())
+    spoil(encode.spans / "000001")
+    encoded = encode(one())
+    assert isinstance(encoded, EncodedVideo)
+    assert f"decoded anew by one decoder: {finding}" in encoded.notes[0]
+    assert files_of(encoded) == files_of(alone)
+
+
+def test_a_damaged_span_is_told_as_that_of_several_decoders(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", seconds=11, arguments=X264)
+    overwrite(video, start=0.6, end=0.63)
+    alone = encode_video(video, TINY_ENCODING, tmp_path / "alone")
+    encode, spans = divided(video, tmp_path / "clips")
+    for span in spans[1:]:
+        span(one())
+    found = [np.load(path, allow_pickle=False)["finding"] for path in encode.spans.rglob("*.npz")]
+    assert any("a decoder complained" in str(finding) for finding in found)
+    encoded = encode(one())
+    assert isinstance(encoded, EncodedVideo)
+    assert "decoded anew by one decoder: a decoder complained" in encoded.notes[-1]
+    assert encoded.complaints == alone.complaints > 0
+    assert files_of(encoded) == files_of(alone)
+
+
+def test_a_video_of_one_span_is_encoded_at_once(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.mp4", seconds=3, arguments=X264)
+    task = task_of(video, tmp_path / "clips")
+    assert files_of(task(one())) == files_of(encode_video(video, TINY_ENCODING, tmp_path / "alone"))
+    assert not task.spans.exists()
+
+
+def test_the_spans_of_a_folder_that_is_gone_cannot_be_taken(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="the lock file cannot be written"):
+        SpanFolder(tmp_path / "gone").claim(0)
+
+
+class _Machines(LocalEngine):
+    """Has the size of ten machines with two cores each."""
+
+    cores, cores_of_a_machine, machines = 20, 2, 10  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("size", "exceeds"), [(100, False), (200, False), (201, True)])
+def test_a_video_of_more_than_a_machines_share_is_divided(size: int, exceeds: bool) -> None:
+    video = Video(path=Path("v.mp4"), source="lap", domain="other", case="", split="train")
+    identity = FileIdentity(device=1, inode=1, size=size, mtime_ns=1, ctime_ns=1)
+    planned = PlannedVideo(video=video, id="0" * 12, case="", identity=identity)
+    # A core's share of 2,000 waiting bytes is 100 bytes.
+    assert exceeds_a_machine(planned, 2000, _Machines(1)) == exceeds
+    assert not exceeds_a_machine(planned, 2000, LocalEngine(1))
