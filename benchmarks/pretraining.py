@@ -36,8 +36,11 @@ MIXTURES = {
     "natural": ["--mixture.levels", "[{by: domain, alpha: 1.0}, {by: source, alpha: 1.0}]"],
 }
 UNTRAINED = "untrained"
-SOURCES = ("phantom-lap", "phantom-endo", "phantom-cat", "phantom-rob")
-ALL = "all"
+SPLIT = """name: all
+kind: ours
+train: {sources: ["phantom-*"], stored: [train]}
+test: {sources: ["phantom-*"], stored: [val, test]}
+"""
 ENVIRONMENT = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 UNTRAINED_SEED = 1000
 """First seed of untrained encoders. `surgrec evaluate` uses 0 to 2 for its own random weights."""
@@ -60,8 +63,6 @@ class Experiment:
     """Options of `recipes/jepa.py` beyond `jepa_tiny`, such as `='--steps 100'`."""
     mae_options: str = ""
     """Options of `recipes/mae.py` beyond `mae_tiny`."""
-    domains: bool = True
-    """Also score each domain by itself."""
     at_once: Annotated[int, Range(1, 64)] = 2
     """Trainings or evaluations at once, each with one thread; at most two evaluations."""
 
@@ -84,7 +85,7 @@ class Stage:
 
 def main(experiment: Experiment) -> None:
     """Run all stages that have not ended, then write the page."""
-    write_splits(experiment.folder)
+    open_store(experiment.folder / "splits").write("all.yaml", SPLIT.encode("ascii"))
     records = run_rounds(experiment.folder, plan(experiment), experiment.at_once)
     hours = sum(record["cpu_seconds"] for record in records) / 3600
     page = write_page(experiment.folder, asdict(experiment), hours)
@@ -126,19 +127,18 @@ def plan(experiment: Experiment) -> list[list[Stage]]:
     }
     random_weights = list(_random_weights(experiment))
     encoders |= {stage.name: _untrained_file(experiment, stage.name) for stage in random_weights}
-    parts = [ALL, *SOURCES] if experiment.domains else [ALL]
+    pairs = zip(*(_names_of(encoders, method) for method in METHODS), strict=True)
     return [
         *([stage] for stage in _corpus(experiment)),
         [_training(experiment, *run) for run in runs],
         random_weights,
         # Evaluations of a method share features of random weights, one evaluation at a time.
-        *(
-            [_evaluation(experiment, name, encoders[name], part) for name in names]
-            for part in parts
-            for names in zip(*(_names_of(encoders, method) for method in METHODS), strict=True)
-        ),
-        [_comparison(experiment, list(encoders), [ALL], ALL)],
-        *([_comparison(experiment, list(encoders), parts[1:], "domains")] for _ in parts[1:2]),
+        *([_evaluation(experiment, name, encoders[name]) for name in names] for names in pairs),
+        [_by_source(experiment, name) for name in encoders],
+        [
+            _comparison(experiment, encoders, "all", "results/{}/all"),
+            _comparison(experiment, encoders, "domains", "by_source/{}"),
+        ],
     ]
 
 
@@ -179,49 +179,33 @@ def _untrained_file(experiment: Experiment, name: str) -> Path:
     return experiment.folder / UNTRAINED / f"{name}.safetensors"
 
 
-def _evaluation(experiment: Experiment, name: str, encoder: Path, part: str) -> Stage:
-    split = split_file(experiment.folder, part)
+def _evaluation(experiment: Experiment, name: str, encoder: Path) -> Stage:
+    split = experiment.folder / "splits/all.yaml"
     words = ["--task", "phase", "--split", split, "--stride_s", 0.5, "--encoder", encoder]
     words += ["--features", experiment.folder / "features" / name.partition("-")[0]]
-    words += ["--out", _result(experiment, name, part)]
+    words += ["--out", experiment.folder / "results" / name / "all"]
     if UNTRAINED in name:
         words += ["--fps", 4, "--allow_unknown_pretraining", "true"]
     corpus = experiment.folder / "corpus"
-    return _stage(f"{name}-on-{part}", "surgrec evaluate", corpus, *words)
+    return _stage(f"{name}-on-all", "surgrec evaluate", corpus, *words)
 
 
-def _comparison(
-    experiment: Experiment, encoders: Sequence[str], parts: Sequence[str], out: str
-) -> Stage:
+def _by_source(experiment: Experiment, name: str) -> Stage:
+    words = [experiment.folder / "results" / name / "all", experiment.folder / "by_source" / name]
+    return _stage(f"{name}-by-source", "python -m benchmarks.by_source", *words)
+
+
+def _comparison(experiment: Experiment, encoders: Iterable[str], name: str, place: str) -> Stage:
     results = [
-        f"{name.rpartition('-')[0]}={_result(experiment, name, part)}"
-        for name, part in product(encoders, parts)
+        f"{encoder.rpartition('-')[0]}={experiment.folder / place.format(encoder)}"
+        for encoder in encoders
     ]
-    folder = experiment.folder / "comparison" / out
-    return _stage(f"comparison-{out}", "surgrec compare", *results, "--out", folder)
-
-
-def _result(experiment: Experiment, name: str, part: str) -> Path:
-    return experiment.folder / "results" / name / part
+    folder = experiment.folder / "comparison" / name
+    return _stage(f"comparison-{name}", "surgrec compare", *results, "--out", folder)
 
 
 def _stage(name: str, command: str, *words: object) -> Stage:
     return Stage(name, [*shlex.split(command), *map(str, words)])
-
-
-def split_file(folder: Path, part: str) -> Path:
-    """Return the split file of all domains, or of one source."""
-    return folder / "splits" / f"{part}.yaml"
-
-
-def write_splits(folder: Path) -> None:
-    """Write the split files: pretraining cases train the probes, all others test them."""
-    for part in (ALL, *SOURCES):
-        sources = "phantom-*" if part == ALL else part
-        text = f"name: {part}\nkind: ours\n"
-        text += f'train: {{sources: ["{sources}"], stored: [train]}}\n'
-        text += f'test: {{sources: ["{sources}"], stored: [val, test]}}\n'
-        open_store(folder / "splits").write(f"{part}.yaml", text.encode("ascii"))
 
 
 def record_of(folder: Path, stage: Stage) -> dict[str, Any] | None:

@@ -4,8 +4,11 @@ import re
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from benchmarks import by_source
 from benchmarks.pretraining import Experiment, Stage, plan, run_rounds
 from benchmarks.pretraining_page import write_page
 from surgrec.comparisons import compare, write_tables
@@ -42,8 +45,8 @@ def test_the_plan_has_each_method_mixture_and_seed_once(tmp_path: Path) -> None:
         used = [re.findall(r"--features (\S+)", stage.command) for stage in stages_at_once]
         assert len(set(map(tuple, used))) == len(used) or not any(used)
 
-    # Each of 8 trained and 4 untrained encoders, on all domains and on each of four.
-    assert sum("surgrec evaluate" in stage.command for stage in stages) == 12 * 5
+    # 8 trained and 4 untrained encoders.
+    assert sum("surgrec evaluate" in stage.command for stage in stages) == 12
     assert names[-2:] == ["comparison-all", "comparison-domains"]
 
 
@@ -65,6 +68,22 @@ def test_a_stage_of_other_options_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"first\.json is of the command"):
         run_rounds(tmp_path, [[count_runs(tmp_path / "others", "first")]], at_once=1)
     assert not (tmp_path / "others").exists()
+
+
+def test_results_are_divided_by_source(tmp_path: Path) -> None:
+    shares = {"alpha": 3, "beta": 6, "gamma": 3}
+    sources = ["alpha", "beta", "beta", "gamma"]
+    write_result(tmp_path / "plain")
+    cases = parquet.read_table(tmp_path / "plain/predictions.parquet")["case"].to_pylist()
+    columns = {"source": pa.array([sources[int(case[-2:]) % 4] for case in cases])}
+    for seed, name in enumerate("ab"):
+        result = write_result(tmp_path / name, seed=seed, columns=columns)
+        by_source.main(result, tmp_path / "parts" / name)
+
+    comparison = compare([f"{name}={tmp_path / 'parts' / name}" for name in "ab"])
+    assert {each.split: len(each.cases) for each in comparison.data_sets} == shares
+    windows = {each.split: each.num_windows for each in comparison.data_sets}
+    assert windows == {name: 40 * count for name, count in shares.items()}
 
 
 def test_the_page_has_the_numbers_of_the_comparison(tmp_path: Path) -> None:
