@@ -57,6 +57,7 @@ def _time(clips: int, width: int, levels: Sequence[int], seed: int) -> None:
         vectors,
         levels,
         seed=seed,
+        in_place=True,
         tell=lambda stage: print(f"{_since(start_s)} {stage}", flush=True),
     )
     print(f"{_since(start_s)} done, {time.process_time() - used_s:.0f} s of processor time")

@@ -28,12 +28,16 @@ ROWS = (
 """Rows that are no command, in `scale_rows.py`."""
 
 
+LEVELS = "[5000, 500, 50]"
+"""Clusters by level."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """A made-up corpus, and the commands to measure on it."""
 
     folder: Path
-    """Folder of the corpora and of their cache, about 1 GB."""
+    """Folder of the corpora, their features and their cache, about 3 GB."""
     share: Annotated[float, Range(0, 100, above=True)] = 1.0
     """Size of the corpus, as a share of the paper's."""
     only: list[str] = field(default_factory=list)
@@ -47,6 +51,8 @@ def main(config: Scale) -> None:
     os.environ["SURGREC_CACHE"] = str(config.folder / f"cache-{clips}")
     if not (corpus / "corpus.json").exists():
         _run([*_SELF, "make", str(corpus), str(clips), str(videos)])
+    if not corpus.with_name(f"features-{corpus.name}").exists():
+        _run([*_SELF, "features", str(corpus)])
     (config.folder / "split.yaml").write_text(
         "name: made\ntrain: {sources: [source00]}\ntest: {sources: [source01]}\n"
     )
@@ -67,11 +73,13 @@ def commands(corpus: Path, folder: Path) -> dict[str, list[str]]:
     by_cluster = '{"levels": [{"by": "source", "alpha": 0.5}, {"by": "cluster_3", "alpha": 0}]}'
     balanced = '{"clusters": {"policy": "balance", "share": 0.5}}'
     steps = ("--global_batch", "3072", "--num_steps", "20")
+    features = str(corpus.with_name(f"features-{corpus.name}"))
     own = {name: [*_SELF, name, root] for name in ROWS}
     return {
         "start of Python with torch": [sys.executable, "-c", "import torch"],
         **own,
         "open again, with clusters": own["open"],
+        "surgrec cluster": [user, "cluster", root, "--features", features, "--levels", LEVELS],
         "surgrec-shard info": [shard, "info", root],
         "surgrec-shard verify, no shards": [shard, "verify", root],
         "surgrec mix": [user, "mix", root, "--samples", "17280000"],

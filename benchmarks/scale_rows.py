@@ -24,6 +24,8 @@ from surgrec.stream.cluster_policy import ClusterPolicy
 SHARES = (0.4, 0.25, 0.15, 0.08, 0.05, 0.04, 0.02, 0.01)
 """Share of the clips and videos of each source."""
 LEVELS = (5000, 500, 50)
+WIDTH = 384
+"""Dimensions of features."""
 
 
 def _make(root: str, clips: str, videos: str) -> None:
@@ -31,6 +33,12 @@ def _make(root: str, clips: str, videos: str) -> None:
         [round(int(total) * share) for share in SHARES] for total in (clips, videos)
     )
     write_synthetic(Path(root), sizes, videos=of_videos)
+
+
+def _make_features(root: str) -> None:
+    from benchmarks.synthetic_features import write_features  # torch would count in all rows
+
+    write_features(Path(root), Path(root).with_name(f"features-{Path(root).name}"), WIDTH)
 
 
 def _make_cache(root: str) -> None:
@@ -102,6 +110,7 @@ def _duplicates(root: str) -> None:
 
 ROWS: dict[str, Callable[..., None]] = {
     "make": _make,
+    "features": _make_features,
     "open, and make the cache": _make_cache,
     "open": _open,
     "labels": _labels,

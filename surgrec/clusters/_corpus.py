@@ -1,13 +1,13 @@
 """Clusters of the clips of a corpus, their columns, and what the clusters have in common."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from surgrec.clusters._measures import gini, purity
 from surgrec.clusters._tree import ClusterTree, cluster_tree
@@ -204,6 +204,19 @@ def cluster_corpus(
         )
 
     tell("reading the features")
-    vectors = np.concatenate(list(clip_vectors(features, sources, rows)))
-    tree = cluster_tree(vectors, sizes, rounds=rounds, seed=seed, tell=tell)
+    vectors = _joined(clip_vectors(features, sources, rows), sum(map(len, rows.values())))
+    tree = cluster_tree(vectors, sizes, rounds=rounds, seed=seed, in_place=True, tell=tell)
     return ClusteredCorpus(sources=sources, rows=rows, tree=tree)
+
+
+def _joined(parts: Iterator[Float32[np.ndarray, "_ d"]], number: int) -> Float32[np.ndarray, "n d"]:
+    """Return the vectors of all sources. Those of one source are in memory twice at a time."""
+    joined: Float32[np.ndarray, "n d"] | None = None
+    end = 0
+    for part in parts:
+        if joined is None:
+            joined = np.empty((number, part.shape[1]), dtype=np.float32)
+        joined[end : end + len(part)] = part
+        end += len(part)
+    assert joined is not None
+    return joined

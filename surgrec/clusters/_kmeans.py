@@ -48,11 +48,22 @@ def kmeans(vectors: Float32[np.ndarray, "n d"], k: int, *, seed: int) -> Cluster
 
 
 def centroids_of(
-    vectors: Float32[np.ndarray, "n d"], k: int, *, seed: int
+    vectors: Float32[np.ndarray, "n d"],
+    k: int,
+    *,
+    rows: Int64[np.ndarray, " m"] | None = None,
+    seed: int,
 ) -> Float32[np.ndarray, "k d"]:
     """Return the centroids that k-means finds among unit vectors, of unit length.
 
-    k-means runs on a small sample of the vectors first, and then on a larger one.
+    k-means runs on a small sample of the vectors first, and then on a larger one, which alone is in
+    memory twice.
+
+    Args:
+        vectors: Vectors of unit length.
+        k: Number of centroids.
+        rows: The vectors to take; None: all.
+        seed: Seed of the samples and of the start.
 
     Raises:
         ConfigError: faiss is not installed.
@@ -63,11 +74,28 @@ def centroids_of(
         if k <= _EXACT_START
         else faiss.ClusteringInitMethod_AFK_MC2
     )
+    sample = _sample(vectors, k * _MOST_PER_CENTROID, rows, seed)
     rough = _clustering(vectors.shape[1], k, _ROUGH_ITERATIONS, _ROUGH_PER_CENTROID, seed, start)
-    rough.train(vectors)
+    rough.train(sample)
     fine = _clustering(vectors.shape[1], k, _ITERATIONS, _MOST_PER_CENTROID, seed, start)
-    fine.train(vectors, init_centroids=rough.centroids)
+    fine.train(sample, init_centroids=rough.centroids)
     return np.asarray(fine.centroids)
+
+
+def _sample(
+    vectors: Float32[np.ndarray, "n d"],
+    most: int,
+    rows: Int64[np.ndarray, " m"] | None,
+    seed: int,
+) -> Float32[np.ndarray, "_ d"]:
+    """Return at most so many of the vectors to take, in their order."""
+    if rows is None:
+        if len(vectors) <= most:
+            return vectors
+        rows = np.arange(len(vectors))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    return vectors[rows]
 
 
 def _clustering(

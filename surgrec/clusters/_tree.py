@@ -19,6 +19,9 @@ from surgrec.clusters._kmeans import Clusters, assigned, centroids_of, kmeans
 from surgrec.errors import ConfigError
 from surgrec.stream.group_places import places_in_groups
 
+_BLOCK = 1 << 14
+"""Vectors that are in memory a second time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterTree:
@@ -38,6 +41,7 @@ def cluster_tree(
     *,
     rounds: int = 10,
     seed: int = 0,
+    in_place: bool = False,
     tell: Callable[[str], None] = lambda stage: None,
 ) -> ClusterTree:
     """Cluster vectors hierarchically.
@@ -48,6 +52,7 @@ def cluster_tree(
         rounds: Resampling rounds of each level but the finest one, which has one at most: its
             vectors are many, and the levels above flatten what it leaves.
         seed: Seed of all starts.
+        in_place: Let the vectors become of unit length, which saves the memory of a copy.
         tell: Called with the name of each stage before it begins.
 
     Raises:
@@ -60,7 +65,7 @@ def cluster_tree(
                 "give each level fewer clusters than the one below it, and at most one per clip"
             )
 
-    points = _unit(vectors)
+    points = _unit(vectors, vectors if in_place else np.empty_like(vectors))
     levels: list[Clusters] = []
     for level, size in enumerate(sizes, start=1):
         clusters = _resampled(
@@ -101,7 +106,7 @@ def _resampled(
         pool = nearest_of_each(clusters, nearest)
         if len(pool) < k:  # clusters without a point have none in the pool
             break
-        clusters = assigned(points, centroids_of(points[pool], k, seed=seed + number))
+        clusters = assigned(points, centroids_of(points, k, rows=pool, seed=seed + number))
     return clusters
 
 
@@ -114,11 +119,20 @@ def _tell_level(tell: Callable[[str], None], level: int, stage: str) -> None:
     tell(f"level {level}: {stage}")
 
 
-def _unit(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if not (lengths > 0).all():
+def _unit(
+    vectors: Float32[np.ndarray, "n d"], out: Float32[np.ndarray, "n d"]
+) -> Float32[np.ndarray, "n d"]:
+    """Write the vectors at unit length into an array, which may be the same, and return it."""
+    blocks = [slice(first, first + _BLOCK) for first in range(0, len(vectors), _BLOCK)]
+    lengths = [
+        np.linalg.norm(vectors[block].astype(np.float64), axis=1, keepdims=True) for block in blocks
+    ]
+    zeros = sum(int((each <= 0).sum()) for each in lengths)
+    if zeros:
         raise ConfigError(
-            f"{int((lengths <= 0).sum())} clips have a feature of length 0, without a direction; "
-            "extract the features again, or with another encoder"
+            f"{zeros} clips have a feature of length 0, without a direction; extract the features "
+            "again, or with another encoder"
         )
-    return np.ascontiguousarray(vectors / lengths, dtype=np.float32)
+    for block, length in zip(blocks, lengths, strict=True):
+        out[block] = vectors[block] / length
+    return out

@@ -75,7 +75,8 @@ def _vectors_of_source(
             f"window in {folder}; extract the features of the whole corpus, with a --stride_s of "
             "at most half of the shortest clip"
         )
-    return sums / counts[:, None].astype(np.float32)
+    sums /= counts[:, None].astype(np.float32)
+    return sums
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,20 @@ def test_the_length_of_a_vector_does_not_matter() -> None:
     assert (one.levels[0] == other.levels[0]).mean() > 0.999
 
 
+def test_clusters_in_place_are_those_of_a_copy() -> None:
+    vectors, _ = planted(seed=5)
+    whole = np.concatenate([vectors] * 5)  # more than a block
+    own, before = whole.copy(), whole.copy()
+    copied, in_place = (
+        cluster_tree(each, [20, 5], seed=0, in_place=each is own) for each in (whole, own)
+    )
+    np.testing.assert_array_equal(whole, before)
+    np.testing.assert_allclose(np.linalg.norm(own, axis=1), 1, atol=1e-6)
+    for left, right in zip(copied.levels, in_place.levels, strict=True):
+        np.testing.assert_array_equal(left, right)
+    np.testing.assert_array_equal(copied.distance, in_place.distance)
+
+
 def test_a_pool_has_the_nearest_vectors_of_each_cluster() -> None:
     clusters = Clusters(
         centroids=np.eye(3, dtype=np.float32),
