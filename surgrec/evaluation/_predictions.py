@@ -43,7 +43,7 @@ class ScoredRow:
     tables: Sequence[CaseTable]
     """One table per pair of seeds; their scores are averaged."""
     paired: Sequence[CaseTable]
-    """The tables for the test of exchanges: those with the primary metric alone are quicker."""
+    """The tables for the permutation test: those with the primary metric alone are quicker."""
     seeds: Sequence[tuple[int, int]]
     """Seed of the weights and seed of the classifier of each table."""
     degenerate: bool

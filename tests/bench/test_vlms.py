@@ -101,7 +101,7 @@ def test_no_model_is_asked_for_numbers(encoder: str) -> None:
 def test_a_model_without_a_place_or_a_name_of_its_own_is_refused(encoder: str) -> None:
     with pytest.raises(ConfigError, match="the name a, which is taken"):
         choose_models([encoder], vlms=[f"a={ENDPOINT}"])
-    with pytest.raises(MissingError, match="no folder and no address"):
+    with pytest.raises(MissingError, match="neither a folder nor an address"):
         choose_models([encoder], vlms=["qwen=127.0.0.1:8000"])
 
 

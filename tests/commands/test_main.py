@@ -98,7 +98,7 @@ def test_an_export_before_the_first_checkpoint_says_so(tmp_path: Path) -> None:
     [
         ("surgrec", "ev", ["evaluate"]),
         ("surgrec", "audit --js", ["--json"]),
-        ("surgrec", "mix --mixture.min", ["--mixture.min_duration_s"]),
+        ("surgrec", "mix --mixture.min", ["--mixture.min_duration_s", "--mixture.min_stretch_s"]),
         ("surgrec-shard", "che", ["check-source"]),
         ("surgrec-shard", "build --encode.short", ["--encode.short_side_px"]),
     ],

@@ -1,4 +1,4 @@
-"""Paired comparisons: the test of exchanges, verdicts, corrections, ranks."""
+"""Paired comparisons: the permutation test, verdicts, corrections, ranks."""
 
 from itertools import product
 

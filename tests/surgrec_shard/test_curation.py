@@ -175,7 +175,7 @@ def test_a_changed_list_of_another_unit_loses_no_stored_video(tmp_path: Path) ->
     assert build_manifest(make_listed(tmp_path, "start_s,end_s\n1,2\n")).returncode == 0
     before = digests(tmp_path / "corpus")
     told = refusal(build_manifest(make_listed(tmp_path, "start_s,end_s\n1000,2000\n")))
-    assert "ends behind the video" in told
+    assert "ends after the video" in told
     assert "the corpus already has this video" in told
     assert digests(tmp_path / "corpus") == before
 

@@ -97,7 +97,7 @@ class TaskKind(ABC):
         """
 
     def paired_table(self, prediction: Prediction, table: CaseTable) -> CaseTable:
-        """Return a table with the primary metric, for the test of exchanges."""
+        """Return a table with the primary metric, for the permutation test."""
         return table
 
     @abstractmethod
