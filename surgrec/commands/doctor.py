@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from surgrec.doctor import (
     Finding,
@@ -28,7 +27,7 @@ def doctor(
     Args:
         corpus: Corpora to read a clip of each source from: folders or s3://bucket/prefix.
         folder: Folder for runs, corpora or caches, or a list of them: free space, rights and locks
-            are checked.
+            are checked. In s3://bucket/prefix, an object is written, read and deleted.
         json: Print the findings as JSON.
 
     Example:
@@ -38,7 +37,7 @@ def doctor(
     with spinner("checking") as status:
         findings = [*examine_programs(), *examine_machine()]
         for each in folder if isinstance(folder, list) else [folder]:
-            findings += examine_folder(Path(each))
+            findings += examine_folder(each)
         for address in corpus or ():
             status.update(f"reading {escape(address)}")
             findings += examine_corpus(address)

@@ -105,11 +105,12 @@ class Request:
 class FaultyS3:
     """An S3 server with one bucket in memory: GET with Range and If-Match, HEAD, PUT, DELETE, LIST.
 
-    Listings have pages of two keys. Each request takes the next of `faults`, if any is left.
+    Listings have pages of two keys. Each request takes the next of `faults`, if any is left;
+    None is no fault.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
-    faults: deque[Fault] = field(default_factory=deque)
+    faults: deque[Fault | None] = field(default_factory=deque)
     requests: list[Request] = field(default_factory=list)
     honored: tuple[str, ...] = ("Range", "If-Match")
     habits: set[Habit] = field(default_factory=set)
