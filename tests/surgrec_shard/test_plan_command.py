@@ -85,6 +85,17 @@ def test_the_bytes_of_tried_videos_are_those_of_a_build(tmp_path: Path) -> None:
     assert planned < shards < planned + 20_000
 
 
+def test_a_plan_of_a_few_seconds_prints_no_figure_as_zero(tmp_path: Path) -> None:
+    make_video(tmp_path / "short.mp4", seconds=6)
+    run = run_here("plan", "--videos", tmp_path, "--samples", 1, *ENCODE)
+    assert run.returncode == 0, run.stderr
+    row = next(line for line in run.stdout.splitlines() if line.split()[:2] == ["videos", "1"])
+    _, _, hours, longest, *others = row.split()
+    assert hours == longest == "0.0017"
+    assert all(float(figure) > 0 for figure in others), row
+    assert float(run.stdout.split(" core-hours;")[0].split()[-1]) > 0
+
+
 def test_a_video_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
     make_video(tmp_path / "good.mp4", seconds=6)
     manifest = tmp_path / "videos.csv"

@@ -1,5 +1,6 @@
 """`surgrec-shard plan`: what a build will take, before it starts."""
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -210,21 +211,21 @@ def _print(works: list[SourceWork], total: Bill, nodes: int) -> None:
         table.add_row(
             escape(work.source),
             f"{work.videos or '?'}",
-            *(f"{work.hours:.1f}", f"{work.longest_h:.1f}"),
-            f"{work.bytes_in / 1e9:.1f}" if work.bytes_in else "?",
+            *(_figure(work.hours), _figure(work.longest_h)),
+            _figure(work.bytes_in / 1e9) if work.bytes_in else "?",
             *(f"{work.cores:.2f}", f"{work.bytes_per_s / 1000:.0f}"),
-            *(f"{work.core_hours:.1f}", f"{work.bytes_out / 1e9:.1f}"),
+            *(_figure(work.core_hours), _figure(work.bytes_out / 1e9)),
         )
     print_result(table)
     for work in works:
         say(escape(f"{work.source}: from {work.basis}"))
 
-    tail = f", and at most {total.tail_hours:.1f} h more for the last videos" if nodes > 1 else ""
-    read = f"{total.gb_read:.1f} GB read, " if total.gb_read else ""
+    tail = f", and at most {_figure(total.tail_hours)} h more for the last videos"
+    read = f"{_figure(total.gb_read)} GB read, " if total.gb_read else ""
     for line in (
-        f"{total.core_hours:.1f} core-hours; {total.wall_hours:.1f} h on "
-        f"{counted(nodes, 'node')}{tail}",
-        f"{read}{total.gb_written:.1f} GB written: {total.clips:,} clips in "
+        f"{_figure(total.core_hours)} core-hours; {_figure(total.wall_hours)} h on "
+        f"{counted(nodes, 'node')}{tail if nodes > 1 else ''}",
+        f"{read}{_figure(total.gb_written)} GB written: {total.clips:,} clips in "
         f"{counted(total.shards, 'shard')}",
         f"{total.puts:,} writing requests; at most {total.gets_per_epoch:,} reading ones per epoch",
     ):
@@ -233,3 +234,10 @@ def _print(works: list[SourceWork], total: Bill, nodes: int) -> None:
         print_result(escape(f"{item}: {amount:,.2f}"))
     if total.prices:
         print_result(f"together: {sum(total.prices.values()):,.2f}")
+
+
+def _figure(value: float) -> str:
+    """Return a positive number with one decimal place, or with two digits if it is below 1."""
+    if not 0 < value < 1:
+        return f"{value:.1f}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}"
