@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks.pretraining --folder DIR [--seeds 3] [--minutes 12]
 
 Every stage is a command of SurgRec, and ends with a file in DIR/done. The same command continues
-after any kill: stages that have ended are not run again, and the others resume. The result is
-DIR/page.md, with DIR/intervals.svg.
+after an interruption: stages that have ended are not run again, and the others resume. If only this
+process is killed, wait until its last commands have ended. The result is DIR/page.md, with
+DIR/intervals.svg.
 """
 
 import json
@@ -58,7 +59,7 @@ class Experiment:
     minutes: Annotated[float, Range(0, 10_000, above=True)] = 12
     """Video of the phantom, minutes."""
     phantom_seed: Annotated[int, Range(0, 10**6)] = 7
-    """Seed of the phantom. The tiny configs were tuned on the seeds 101 and 102."""
+    """Seed of the phantom. Trials for the demo were made on seed 101."""
     jepa_options: str = ""
     """Options of `recipes/jepa.py` beyond `jepa_tiny`, such as `='--steps 100'`."""
     mae_options: str = ""
