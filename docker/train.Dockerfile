@@ -2,7 +2,7 @@
 #   docker build -f docker/train.Dockerfile -t surgrec-train .
 #   docker run --rm --gpus all --ipc host --stop-timeout 600 --user "$(id -u):$(id -g)" \
 #       -v /data:/data:ro -v /runs:/runs \
-#       surgrec-train recipes/jepa.py --config jepa_vitl16 --corpus /data/corpus --run_dir /runs/a
+#       surgrec-train recipes/jepa.py --config jepa_tiny --corpus /data/corpus --run_dir /runs/tiny
 # --ipc host: NCCL exchanges data between the GPUs of a machine through /dev/shm, and Docker's default
 # size of 64 MB is too small for it. The loader's buffers are memfds, which /dev/shm does not limit.
 ARG BASE=python:3.12-slim-trixie

@@ -1,6 +1,8 @@
-"""Commands in the heads of configs and recipes have the options that `surgrec plan` prints."""
+"""Commands in heads of configs, recipes and pages have the options that `surgrec plan` prints."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,14 @@ PLANNED = re.compile(
     r"--(accumulation|activation_checkpointing|sharding|loader\.memory_gb) ([\w.]+)"
 )
 STATED = re.compile(r"This command fits 8 GPUs of 80 GB \(`surgrec plan`\): (\d+) GiB of each\.")
+GPUS = re.compile(r"--(?:nproc_per_node|gpus-per-node) (\d+)")
+PAGES = [
+    path
+    for pattern in ("*.md", "docs/*.md", "docker/*", "recipes/*", "recipes/slurm/*")
+    for path in sorted(ROOT.glob(pattern))
+    if path.suffix in (".md", ".py", ".sbatch", ".yaml", ".Dockerfile")
+]
+"""Where a reader finds commands of training, besides the heads of configs."""
 MODES = _run_plan.MODES
 TINY = ["jepa_tiny", "mae_tiny"]
 OVERLAYS = ["static_16x224", "static_16x256", "static_64x256"]
@@ -67,6 +77,44 @@ def parsed(name: str) -> Any:
     method = "jepa" if "jepa" in name else "mae"
     recipes = {method: load_recipe(method)}
     return parse_config(recipes, method, ["--config", name, "--corpus", "c", "--run_dir", "r"])
+
+
+def training_commands(path: Path) -> Iterator[str]:
+    """Yield the commands in a page or a comment that train a config whose head states its memory.
+
+    A command with `...` in it is not whole.
+    """
+    text = re.sub(r"^#", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        name = re.search(r"recipes[/.](?:jepa|mae)(?:\.py)? --config (\w+)", line)
+        if name and name[1] in FILES and name[1] not in TINY and "..." not in line:
+            yield line.strip()
+
+
+def samples_at_once(command: str, batch: int) -> float:
+    """Return the samples that pass through the model of a GPU at once; one GPU if none is named."""
+    gpus = GPUS.search(command)
+    batch = int(dict(re.findall(r"--(global_batch) (\d+)", command)).get("global_batch", batch))
+    parts = int(dict(PLANNED.findall(command)).get("accumulation", 1))
+    return batch / (int(gpus[1]) if gpus else 1) / parts
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_of_a_page_takes_no_more_samples_at_once_than_the_head(path: Path) -> None:
+    for command in training_commands(path):
+        name = command.split("--config ")[1].split()[0]
+        head, batch = command_options(name), parsed(name).global_batch
+        fitting = batch / 8 / int(head.get("accumulation", 1))
+        assert samples_at_once(command, batch) <= fitting, command
+
+        # What else the head needs, its command on other numbers of GPUs needs too.
+        needed = {flag: value for flag, value in head.items() if flag != "accumulation"}
+        assert needed.items() <= dict(PLANNED.findall(command)).items(), command
+
+
+def test_most_pages_of_training_have_a_whole_command() -> None:
+    found = {path.name for path in PAGES if any(training_commands(path))}
+    assert found >= {"README.md", "start.md", "running.md", "slurm.md", "train.sbatch", "jepa.py"}
 
 
 @pytest.mark.parametrize("method", ["jepa", "mae"])
