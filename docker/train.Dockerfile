@@ -18,7 +18,7 @@ COPY surgrec surgrec
 COPY recipes recipes
 COPY tools/shard/surgrec_shard tools/shard/surgrec_shard
 RUN python3 -m venv /opt/surgrec \
-    && /opt/surgrec/bin/pip install --no-cache-dir -c requirements.lock '.[train]'
+    && /opt/surgrec/bin/pip install --no-cache-dir -c requirements.lock '.[train,clusters]'
 ENV PATH=/opt/surgrec/bin:$PATH
 
 # Any user may run the image (--user): the home is writable, and users without a name have one.

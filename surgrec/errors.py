@@ -104,6 +104,14 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+def how_to_install(extra: str) -> str:
+    """Return the end of a sentence about a package that an extra of SurgRec brings."""
+    return (
+        f"run pip install '.[{extra}]' in a clone of SurgRec, or install SurgRec's wheel with the "
+        f"extra [{extra}]"
+    )
+
+
 def shown(value: object) -> str:
     """Return a plain value as a message shows it, cut after some characters."""
     if value is None or value is True or value is False:

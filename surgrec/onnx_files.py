@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from surgrec.errors import ConfigError, SetupError, cut, reason
+from surgrec.errors import ConfigError, SetupError, cut, how_to_install, reason
 from surgrec.recordings.process import starting
 from surgrec.regular_files import read_regular
 
@@ -119,8 +119,7 @@ def shuffle_weights(data: bytes, seed: int) -> bytes:
         from google.protobuf.message import DecodeError
     except ImportError:
         raise SetupError(
-            "random weights of an ONNX model need the package onnx: run pip install '.[onnx]' in a "
-            "clone of SurgRec"
+            f"random weights of an ONNX model need the package onnx: {how_to_install('onnx')}"
         ) from None
 
     random = np.random.default_rng(seed)
@@ -158,9 +157,7 @@ def _open(data: bytes, needed_by: str, remedy: str) -> Any:
     try:
         import onnxruntime  # here, because it is an optional extra
     except ImportError:
-        raise SetupError(
-            f"{needed_by} needs ONNX Runtime: run pip install '.[onnx]' in a clone of SurgRec"
-        ) from None
+        raise SetupError(f"{needed_by} needs ONNX Runtime: {how_to_install('onnx')}") from None
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from surgrec.errors import ConfigError
+from surgrec.errors import ConfigError, how_to_install
 
 _ROUGH_ITERATIONS, _ROUGH_PER_CENTROID = 10, 16
 """Rounds on a small sample, which move the centroids most of their way, and its vectors per
@@ -135,7 +135,6 @@ def _faiss() -> Any:
             import faiss
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{error.name} is not installed, and finds the clusters; install it with "
-            "`pip install surgrec[clusters]`"
+            f"{error.name} is not installed, and finds the clusters; {how_to_install('clusters')}"
         ) from None
     return faiss

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from surgrec.errors import SetupError
+from surgrec.errors import SetupError, how_to_install
 
 _OUR_PACKAGES = ("surgrec", "surgrec_shard")
 
@@ -28,7 +28,4 @@ def train_extra() -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in _OUR_PACKAGES:
             raise
-        raise SetupError(
-            f"{package} is not installed; run pip install '.[train]' in a clone of SurgRec, "
-            "or install SurgRec's wheel with the extra [train]"
-        ) from error
+        raise SetupError(f"{package} is not installed; {how_to_install('train')}") from error

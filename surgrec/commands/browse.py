@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from surgrec.errors import SetupError
+from surgrec.errors import SetupError, how_to_install
 from surgrec.ranges import Range
 from surgrec.terminal import escape, print_json, print_result, say, spinner
 
@@ -36,10 +36,7 @@ def browse(
         package = (error.name or "").partition(".")[0]
         if package not in ("starlette", "uvicorn"):
             raise
-        raise SetupError(
-            f"{package} is not installed; run pip install '.[browse]' in a clone of SurgRec, "
-            "or install SurgRec's wheel with the extra [browse]"
-        ) from error
+        raise SetupError(f"{package} is not installed; {how_to_install('browse')}") from error
 
     def started(url: str) -> None:
         if json:

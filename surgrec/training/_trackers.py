@@ -15,7 +15,7 @@ from typing import Any, Literal
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-from surgrec.errors import SetupError
+from surgrec.errors import SetupError, how_to_install
 
 TrackerName = Literal["none", "tensorboard", "wandb", "mlflow"]
 
@@ -28,8 +28,8 @@ def require_tracker(name: TrackerName) -> None:
     """
     if name != "none" and importlib.util.find_spec(name) is None:
         raise SetupError(
-            f"log.tracker is {name}, but the package {name} is not installed; install it with pip "
-            f"install 'surgrec[{name}]', or give --log.tracker none"
+            f"log.tracker is {name}, but the package {name} is not installed; "
+            f"{how_to_install(name)}; or give --log.tracker none"
         )
 
 

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from surgrec.errors import ConfigError, ServerError, SetupError, SurgrecError, reason
+from surgrec.errors import (
+    ConfigError,
+    ServerError,
+    SetupError,
+    SurgrecError,
+    how_to_install,
+    reason,
+)
 from surgrec.storage import RetryPolicy
 from surgrec.text import one_line
 from surgrec.vlms._config import ServerConfig
@@ -193,8 +200,5 @@ def _http_package() -> ModuleType:
     try:
         import httpx2
     except ModuleNotFoundError as error:
-        raise SetupError(
-            f"{error.name} is not installed; run pip install '.[vlm]' in a clone of SurgRec, or "
-            "install SurgRec's wheel with the extra [vlm]"
-        ) from None
+        raise SetupError(f"{error.name} is not installed; {how_to_install('vlm')}") from None
     return httpx2

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 
-from surgrec.errors import ConfigError, SetupError, reason
+from surgrec.errors import ConfigError, SetupError, how_to_install, reason
 from surgrec.storage import file_sha256
 from surgrec.text import one_line
 from surgrec.vlms._constraints import Mode, Trials
@@ -155,9 +155,6 @@ def _transformers() -> ModuleType:
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise SetupError(
-            f"{error.name} is not installed; run pip install '.[hf]' in a clone of SurgRec, or "
-            "install SurgRec's wheel with the extra [hf]"
-        ) from None
+        raise SetupError(f"{error.name} is not installed; {how_to_install('hf')}") from None
     module: ModuleType = transformers
     return module

@@ -149,7 +149,8 @@ def test_without_opencv_one_sentence_says_what_to_install(tmp_path: Path) -> Non
         [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True
     )
     assert done.stdout == (
-        "the phantom corpus needs OpenCV: run pip install '.[demo]' in a clone of SurgRec\n"
+        "the phantom corpus needs OpenCV: run pip install '.[demo]' in a clone of SurgRec, "
+        "or install SurgRec's wheel with the extra [demo]\n"
     )
     assert not out.exists()
 

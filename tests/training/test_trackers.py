@@ -35,7 +35,7 @@ class Recorder(GeneralTracker):
 
 
 def test_a_missing_tracker_is_refused_with_its_package() -> None:
-    with pytest.raises(SetupError, match=r"package mlflow is not installed; .*surgrec\[mlflow\]"):
+    with pytest.raises(SetupError, match=r"package mlflow is not installed; .*'\.\[mlflow\]'"):
         require_tracker("mlflow")
     require_tracker("none")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from surgrec.errors import SetupError
+from surgrec.errors import SetupError, how_to_install
 from surgrec_shard.clip_writer import FrameFormat
 from surgrec_shard.sampling import Frames
 
@@ -19,9 +19,7 @@ try:
     import scenedetect
     from scenedetect.detectors import AdaptiveDetector
 except ImportError as error:
-    raise SetupError(
-        "--curate.shots needs PySceneDetect: run pip install '.[shots]' in a clone of SurgRec"
-    ) from error
+    raise SetupError(f"--curate.shots needs PySceneDetect: {how_to_install('shots')}") from error
 
 DETECTOR = f"scenedetect {scenedetect.__version__}"
 """The program that finds the cuts; another version may find others."""
