@@ -5,8 +5,8 @@ from surgrec.cli import Command, run
 _DESCRIPTION = """
 SurgRec: balanced streams of surgical video, features of trained encoders, and their evaluation.
 
-The companion command `surgrec-shard` builds corpora. The recipes `recipes/jepa.py` and
-`recipes/mae.py` train encoders.
+The companion command `surgrec-shard` builds corpora. The recipes train encoders: `python -m
+surgrec.recipes.jepa` and `python -m surgrec.recipes.mae`.
 """
 
 _EXIT_STATUS = """
