@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from surgrec_shard.commands import _DESCRIPTION as SHARD_DESCRIPTION
 from surgrec_shard.commands import COMMANDS as SHARD_COMMANDS
 
 from surgrec.cli import Command, run
-from surgrec.commands.main import COMMANDS
+from surgrec.commands.main import _DESCRIPTION, COMMANDS
+from surgrec.planning import PlanOptions
 from tests.support.processes import ROOT
 
 PROGRAMS = {"surgrec": COMMANDS, "surgrec-shard": SHARD_COMMANDS}
+DESCRIPTIONS = {"surgrec": _DESCRIPTION, "surgrec-shard": SHARD_DESCRIPTION}
 FOLDERS = ("", "docs", "recipes", "docker", "benchmarks", "tools/shard", "surgrec")
 
 
@@ -33,9 +36,15 @@ def commands_in(text: str) -> Iterator[str]:
         yield from (line for line in lines if _program(line))
 
 
-def examples_in(function: Callable[..., object]) -> Iterator[str]:
+def help_of(command: Command) -> str:
+    """Return the docstring that a command's help prints."""
+    function: Callable[..., object] = PlanOptions if command.takes_words else command.load()
+    return function.__doc__ or ""
+
+
+def examples_in(text: str) -> Iterator[str]:
     """Yield the command lines of the section `Example:` of a docstring."""
-    example = inspect.cleandoc(function.__doc__ or "").rpartition("\nExample:\n")[2]
+    example = inspect.cleandoc(text).rpartition("\nExample:\n")[2]
     lines = re.sub(r" *\\\n\s*", " ", example).splitlines()
     yield from (line.strip() for line in lines if _program(line))
 
@@ -85,11 +94,16 @@ EXAMPLES = [
     pytest.param(line, id=line[:80])
     for commands in PROGRAMS.values()
     for command in commands.values()
-    for line in examples_in(command.load())
+    for line in examples_in(help_of(command))
+]
+HELPS = [
+    pytest.param(line, id=f"--help: {line[:80]}")
+    for text in DESCRIPTIONS.values()
+    for line in examples_in(text)
 ]
 
 
-@pytest.mark.parametrize("line", [*LINES, *EXAMPLES])
+@pytest.mark.parametrize("line", [*LINES, *EXAMPLES, *HELPS])
 def test_a_documented_command_is_accepted(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,8 +114,12 @@ def test_a_documented_command_is_accepted(
 
 def test_many_commands_are_documented() -> None:
     assert len(LINES) > 60
-    named = {shlex.split(_line(param))[1] for param in EXAMPLES}
-    assert named >= {*COMMANDS, *SHARD_COMMANDS}, "every command has an example"
+
+
+def test_every_command_and_program_has_an_example() -> None:
+    named = {tuple(shlex.split(_line(param))[:2]) for param in EXAMPLES}
+    assert named >= {(program, name) for program, names in PROGRAMS.items() for name in names}
+    assert {_program(_line(param)) for param in HELPS} == set(PROGRAMS)
 
 
 def _line(param: object) -> str:

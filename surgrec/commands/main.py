@@ -7,6 +7,11 @@ SurgRec: balanced streams of surgical video, features of trained encoders, and t
 
 The companion command `surgrec-shard` builds corpora. The recipes train encoders: `python -m
 surgrec.recipes.jepa` and `python -m surgrec.recipes.mae`.
+
+Example:
+
+    surgrec doctor
+    surgrec evaluate /data/corpus --encoder runs/a --task phase --split split.yaml
 """
 
 _EXIT_STATUS = """

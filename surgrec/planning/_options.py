@@ -12,6 +12,10 @@ class PlanOptions:
 
     Give --config and any option of the recipe; --corpus and --run_dir are not needed, nor is a GPU:
     memory is counted from the model with tensors that have no data.
+
+    Example:
+        surgrec plan --config jepa_vitl16 --gpus 8 --gpu h100-80
+        surgrec plan --config mae_vitb16 --gpus 1 --gpu 3090-24 --global_batch 64
     """
 
     gpus: Annotated[int, Range(1, 100_000)] = 8

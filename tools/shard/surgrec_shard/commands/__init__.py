@@ -15,6 +15,11 @@ _DESCRIPTION = """
 SurgRec: from surgical videos to shards for training.
 
 The companion command `surgrec` reads and evaluates corpora.
+
+Example:
+
+    surgrec-shard plan --videos /recordings
+    surgrec-shard build --manifest videos.csv --out /data/corpus
 """
 
 _EXIT_STATUS = """

@@ -19,6 +19,9 @@ def export(corpus: str, *, format: Literal["energon", "wids"]) -> None:
         corpus: A folder, or s3://bucket/prefix.
         format: energon: the folder .nv-meta, as `energon prepare` would write it for the type
             CrudeWebdataset. wids: wids-SPLIT.json for each split.
+
+    Example:
+        surgrec-shard export /data/corpus --format energon
     """
     write = {"energon": export_energon, "wids": export_wids}[format]
     store = open_store(corpus)
