@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CASES := ../shared/cases
 
-.PHONY: setup ci-tools demo docs test test-slow cases lint format lock clean
+.PHONY: setup ci-tools demo docs linkcheck test test-slow cases lint format lock clean
 
 setup: $(READY)
 
@@ -40,6 +40,9 @@ lint: $(READY)  ## style, types, layers
 
 docs: $(READY)  ## the documentation as a site: docs/site/built/docs/site/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs/site . docs/site/built
+
+linkcheck: $(READY)  ## links of the documentation to other sites; needs a network
+	$(BIN)/python -m sphinx -b linkcheck -q -c docs/site . docs/site/built/linkcheck
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
