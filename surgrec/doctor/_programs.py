@@ -10,11 +10,11 @@ import numpy as np
 from surgrec_shard.encoder import encoder_versions
 
 from surgrec.doctor._finding import Finding, fault_of
-from surgrec.errors import MachineError, SampleError, SetupError, StorageError
+from surgrec.errors import MachineError, SampleError, SetupError, StorageError, how_to_install
 from surgrec.recordings import find_program
 from surgrec.recordings.process import starting
 
-_TRAIN = "install SurgRec with the extra [train]"
+_TRAIN = how_to_install("train")
 _FRAMES = 8
 """Frames of the clip that is encoded and decoded as a trial."""
 # fmt: off
