@@ -124,6 +124,13 @@ class PictureReader:
         spans = self._spans(span_s)
         return len(spans.spans) if spans is not None else 1
 
+    def decoded_bytes(self) -> int:
+        """Return the size of all pictures, as far as the length of the recording tells."""
+        number = len(self._facts.timeline.pictures_s)
+        if self._rate is not None:
+            number = min(number, math.ceil(self._facts.duration_s * self._rate) + 1)
+        return number * self._picture_bytes
+
     def store_span(self, number: int, folder: Path, span_s: float) -> None:
         """Decode one span for a reader in another process, which compares it with its neighbors.
 

@@ -1,17 +1,23 @@
 """Spans that other tasks have decoded give the clips of one decoder, and are decoded once."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from surgrec_shard.curation import Curation
 from surgrec_shard.encode import EncodedVideo, encode_video
-from surgrec_shard.engines import LocalEngine
-from surgrec_shard.groups import PlannedVideo
-from surgrec_shard.packing import exceeds_a_machine
-from surgrec_shard.span_tasks import SpanFolder, SpanTask
+from surgrec_shard.engines import LocalEngine, Needs, Task
+from surgrec_shard.engines._engine import ResultType
+from surgrec_shard.group_records import GroupRecord
+from surgrec_shard.groups import Group, PlannedVideo
+from surgrec_shard.packing import GroupPacking, exceeds_a_machine
+from surgrec_shard.span_room import SpanRoom
+from surgrec_shard.span_tasks import SpanFolder, SpanTask, remove_other_spans
 from surgrec_shard.video_tasks import DividedVideo, EncodeTask
 
 from surgrec.errors import StorageError
@@ -23,6 +29,7 @@ from tests.support.videos import TINY_ENCODING, make_video
 
 X264 = ("-c:v", "libx264", "-bf", "2", "-g", "20")
 SPAN_S = 2.0
+GB = 1_000_000_000
 
 
 def one() -> Decoders:
@@ -43,7 +50,9 @@ def task_of(path: Path, folder: Path) -> EncodeTask:
 def divided(path: Path, folder: Path) -> tuple[EncodeTask, list[SpanTask]]:
     found = task_of(path, folder)(one())
     assert isinstance(found, DividedVideo)
-    return found.tasks(LocalEngine(1).share(found.facts))
+    facts = LocalEngine(1).share(found.facts)
+    found.task.spans.mkdir()
+    return found.whole(facts), found.tasks(facts)
 
 
 def files_of(encoded: EncodedVideo | DividedVideo) -> list[bytes]:
@@ -169,6 +178,81 @@ def test_a_video_of_one_span_is_encoded_at_once(tmp_path: Path) -> None:
 def test_the_spans_of_a_folder_that_is_gone_cannot_be_taken(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="the lock file cannot be written"):
         SpanFolder(tmp_path / "gone").claim(0)
+
+
+def test_spans_have_room_up_to_64_gb_and_half_of_the_free_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 200 * GB
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    room = SpanRoom()
+    assert room.take("a", tmp_path / "a", 40 * GB)
+    assert not room.take("b", tmp_path / "b", 25 * GB)
+    room.give_back("a")
+    assert room.take("b", tmp_path / "b", 25 * GB)
+
+    free = 80 * GB
+    assert not room.take("c", tmp_path / "c", 16 * GB)
+    assert room.take("c", tmp_path / "c", 15 * GB)
+
+
+def test_a_full_disk_has_room_for_nothing_but_stored_spans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    (tmp_path / "v.spans" / "000000").mkdir(parents=True)
+    (tmp_path / "v.spans" / "000000" / "pictures").write_bytes(bytes(1000))
+    assert not SpanRoom().take("v", tmp_path / "v.spans", 1001)
+    assert SpanRoom().take("v", tmp_path / "v.spans", 1000)
+
+
+class _ShortSpans(LocalEngine):
+    """Cuts videos into spans of two seconds, and counts the tasks of each kind."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.kinds: Counter[str] = Counter()
+
+    def submit(self, task: Task[ResultType], needs: Needs = Needs()) -> "Future[ResultType]":
+        self.kinds[type(task).__name__] += 1
+        return super().submit(lambda decoders: task(one()), needs)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_video_is_encoded_whether_its_spans_have_room_or_not(
+    has_room: bool, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = encode_video(video, TINY_ENCODING, tmp_path / "alone")
+    task = task_of(video, tmp_path / "clips")
+    (task.spans / "000000").mkdir(parents=True)
+    (task.spans / "000000" / "events.npz").write_bytes(b"of an earlier build")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=has_room * GB))
+    group = Group(source="lap", split="train", number=0, videos=(task.video,), settings="")
+    with _ShortSpans() as engine:
+        packing = GroupPacking(
+            engine,
+            encode=lambda video: (task, Needs()),
+            ended=lambda video, result: None,
+            pack=lambda started: lambda decoders: GroupRecord(config=""),
+        )
+        ((started, _),) = packing.run([group])
+    assert engine.kinds["EncodeTask"] == 2
+    assert (engine.kinds["SpanTask"] > 1) == has_room
+    assert files_of(started.encoded()[task.video.id]) == files_of(alone)
+    assert [path.name for path in tmp_path.glob("clips*")] == ["clips"]
+
+
+def test_spans_of_other_settings_and_removed_videos_are_removed_at_the_start(
+    tmp_path: Path,
+) -> None:
+    names = [f"lap-{1:012x}", f"lap-{2:012x}", f"other-{3:012x}", f"lap-{1:012x}.0123456789ab"]
+    for config in ("now", "before"):
+        for name in names:
+            (tmp_path / config / f"{name}.spans" / "000000").mkdir(parents=True)
+    wanted = tmp_path / "now" / f"{names[0]}.spans"
+    remove_other_spans(tmp_path, {"lap"}, {wanted})
+    others = {tmp_path / config / f"{names[2]}.spans" for config in ("now", "before")}
+    assert set(tmp_path.glob("*/*")) == {wanted, *others}
 
 
 class _Machines(LocalEngine):

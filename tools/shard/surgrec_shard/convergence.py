@@ -41,7 +41,7 @@ from surgrec_shard.plan_videos import failure_of
 from surgrec_shard.private import PrivateFolder
 from surgrec_shard.publish import publish_source, remove_unlisted
 from surgrec_shard.saved_plans import SavedPlans, SourcePlan
-from surgrec_shard.span_tasks import spans_beside
+from surgrec_shard.span_tasks import remove_other_spans, remove_spans, spans_beside
 from surgrec_shard.stored_videos import RestoreTask, StoredVideos
 from surgrec_shard.video_tasks import DividedVideo, EncodeTask, PackTask
 
@@ -149,6 +149,15 @@ class Convergence:
                 self._remove_encodings(group)
             elif group.source in self.unfinished:
                 self.waiting.append(group)
+        remove_other_spans(
+            places.work / "videos",
+            plans,
+            {
+                spans_beside(self._encoding_folder(video))
+                for group in self.waiting
+                for video in group.videos
+            },
+        )
 
     def entry(self, source: str) -> SourceEntry | None:
         """Return what `corpus.json` lists of the source, or None if it does not list it."""
@@ -385,8 +394,8 @@ class Convergence:
         """Remove the encoded videos of a packed group, also those that an earlier kill left."""
         for video in group.videos:
             folder = self._encoding_folder(video)
-            for each in (folder, spans_beside(folder)):
-                shutil.rmtree(each, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            remove_spans(spans_beside(folder))
 
     def _pack_task(self, started: StartedGroup) -> PackTask:
         plan = self._plans[started.group.source]

@@ -10,10 +10,13 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from surgrec.recordings import BadVideoError
+from surgrec.terminal import say
 from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.engines import Engine, Needs, Task
 from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
+from surgrec_shard.span_room import SpanRoom
+from surgrec_shard.span_tasks import remove_spans
 from surgrec_shard.video_tasks import DividedVideo
 
 _MOST_VIDEOS = 4
@@ -98,6 +101,7 @@ class GroupPacking:
         self._engine, self._encode, self._ended, self._pack = engine, encode, ended, pack
         self._events: SimpleQueue[_VideoEnded | _SpanEnded | _GroupPacked] = SimpleQueue()
         self._videos = self._groups = 0
+        self._room = SpanRoom()
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[StartedGroup, GroupRecord]]:
         """Yield each group that is packed, in no particular order.
@@ -144,11 +148,23 @@ class GroupPacking:
             future.add_done_callback(partial(self._tell_video, started, video))
 
     def _divide(self, started: StartedGroup, video: PlannedVideo, divided: DividedVideo) -> None:
-        """Encode a long video in one task, while others decode its spans."""
-        encode, spans = divided.tasks(self._engine.share(divided.facts))
-        needs = Needs(files=(video.video.path,))
-        whole = self._engine.submit(encode, needs)
+        """Encode a long video in one task, while others decode its spans if these have room."""
+        facts, folder = self._engine.share(divided.facts), divided.task.spans
+        has_room = self._room.take(video.id, folder, divided.decoded_bytes)
+        if not has_room:
+            remove_spans(folder)
+            say(
+                f"video {video.video.source}/{video.id}: its decoded spans would take "
+                f"{divided.decoded_bytes / 1e9:.1f} GB, more than there is room for (64 GB in all, "
+                "and half of the free space of --work), so one machine decodes it"
+            )
+        needs = _needs(video, 1 if has_room else _most_decoders(self._engine))
+        whole = self._engine.submit(divided.whole(facts), needs)
         whole.add_done_callback(partial(self._tell_video, started, video))
+        if not has_room:
+            return
+
+        spans = divided.tasks(facts)
         started.spans += len(spans)
         for span in spans:
             self._engine.submit(span, needs).add_done_callback(partial(self._tell_span, started))
@@ -178,6 +194,7 @@ class GroupPacking:
             self._divide(started, video, result)
             return
 
+        self._room.give_back(video.id)
         self._ended(video, result)
         started.results[video.id] = result
         self._pack_if_ended(started)
@@ -206,10 +223,8 @@ def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
         waiting_bytes: Size of all videos that have not ended.
         engine: Encodes them.
     """
-    most = min(engine.cores_of_a_machine, _MOST_DECODERS)
     share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
-    cores = max(1, min(most, math.ceil(share)))
-    return Needs(cores=cores, memory_bytes=cores << 30, files=(video.video.path,))
+    return _needs(video, max(1, min(_most_decoders(engine), math.ceil(share))))
 
 
 def exceeds_a_machine(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> bool:
@@ -222,6 +237,15 @@ def exceeds_a_machine(video: PlannedVideo, waiting_bytes: int, engine: Engine) -
     """
     share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
     return engine.machines > 1 and min(_MOST_DECODERS, share) > engine.cores_of_a_machine
+
+
+def _most_decoders(engine: Engine) -> int:
+    """Return how many decoders of one video any machine can run."""
+    return min(engine.cores_of_a_machine, _MOST_DECODERS)
+
+
+def _needs(video: PlannedVideo, cores: int) -> Needs:
+    return Needs(cores=cores, memory_bytes=cores << 30, files=(video.video.path,))
 
 
 def bytes_of(video: PlannedVideo) -> int:

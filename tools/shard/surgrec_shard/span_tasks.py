@@ -7,8 +7,8 @@ had in work.
 
 import shutil
 import uuid
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from surgrec_shard.disk import writing_to
 from surgrec_shard.engines import Shared
 from surgrec_shard.groups import PlannedVideo
 from surgrec_shard.stored_form import StoredForm
+
+_SPANS = ".spans"
 
 
 class SpanFolder:
@@ -70,8 +72,11 @@ class SpanFolder:
                 shutil.rmtree(ended, ignore_errors=True)
             partial = folder.with_name(f"{folder.name}.partial-{uuid.uuid4().hex[:12]}")
             partial.mkdir(mode=0o700)
-            fill(partial)
-            partial.rename(folder)
+            try:
+                fill(partial)
+                partial.rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
 
     def close(self) -> None:
         """Give up the spans that this process has taken."""
@@ -85,7 +90,29 @@ class SpanFolder:
 
 def spans_beside(clips: Path) -> Path:
     """Return the folder of the spans of a video, beside the folder of its clips."""
-    return clips.with_name(f"{clips.name}.spans")
+    return clips.with_name(f"{clips.name}{_SPANS}")
+
+
+def remove_spans(folder: Path) -> None:
+    """Remove the spans of a video, if there are any. All disappear at once, also for others."""
+    gone = folder.with_name(f"{folder.stem}.{uuid.uuid4().hex[:12]}{_SPANS}")
+    with suppress(OSError):  # another process may do the same
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_other_spans(videos: Path, sources: Collection[str], wanted: Collection[Path]) -> None:
+    """Remove the spans that killed builds left, of videos or settings that are no longer planned.
+
+    Args:
+        videos: Folder of the clips of all configs.
+        sources: Sources whose spans are removed.
+        wanted: The folders of spans that stay.
+    """
+    for folder in videos.glob(f"*/*{_SPANS}"):
+        source = folder.name.partition(".")[0].rpartition("-")[0]
+        if source in sources and folder not in wanted:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)

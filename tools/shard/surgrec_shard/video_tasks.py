@@ -3,7 +3,6 @@
 Tasks can be pickled, and hold all they need: an engine may run them on another machine.
 """
 
-import shutil
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,14 +15,19 @@ from surgrec.recordings.picture_files import open_recording
 from surgrec.shards import Dropped
 from surgrec.storage import Store
 from surgrec_shard.curation import Curation
-from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodedVideo, EncodeSettings, encode_video, is_spooled
 from surgrec_shard.engines import Shared
 from surgrec_shard.group_records import GroupRecord, VideoFailure
 from surgrec_shard.groups import Group, PlannedVideo
 from surgrec_shard.label_checks import require_fitting_labels, require_fitting_list
 from surgrec_shard.pack import pack_group
-from surgrec_shard.span_tasks import SpanFolder, SpanTask, open_pictures, spans_beside
+from surgrec_shard.span_tasks import (
+    SpanFolder,
+    SpanTask,
+    open_pictures,
+    remove_spans,
+    spans_beside,
+)
 from surgrec_shard.stored_form import StoredForm
 
 
@@ -55,9 +59,9 @@ class EncodeTask:
             try:
                 encoded = self._encoded(decoders)
             except BadVideoError:
-                shutil.rmtree(self.spans, ignore_errors=True)
+                remove_spans(self.spans)
                 raise
-        shutil.rmtree(self.spans, ignore_errors=True)
+        remove_spans(self.spans)
         return encoded
 
     @property
@@ -93,11 +97,13 @@ class EncodeTask:
             facts = inspect(recording)
             _require_fitting(self.video, facts.duration_s, facts.fps)
             form = self.settings.form_of(facts, self.curation.view(recording, facts).view)
-            number = open_pictures(recording, facts, form).num_spans(span_s)
+            reader = open_pictures(recording, facts, form)
+            number = reader.num_spans(span_s)
             if number > 1 and not facts.is_cut:
-                with writing_to(self.folder.parent):
-                    self.spans.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return DividedVideo(task=self, facts=facts, form=form, number=number)
+                size = reader.decoded_bytes()
+                return DividedVideo(
+                    task=self, facts=facts, form=form, number=number, decoded_bytes=size
+                )
         return None
 
 
@@ -111,14 +117,20 @@ class DividedVideo:
     form: StoredForm
     number: int
     """Number of spans."""
+    decoded_bytes: int
+    """Size of all decoded spans."""
 
-    def tasks(self, facts: Shared[RecordingFacts]) -> tuple[EncodeTask, list[SpanTask]]:
-        """Return the task that encodes the video, and those that decode its spans meanwhile.
+    def whole(self, facts: Shared[RecordingFacts]) -> EncodeTask:
+        """Return the task that encodes the video, and takes the spans that others decode."""
+        return replace(self.task, facts=facts)
+
+    def tasks(self, facts: Shared[RecordingFacts]) -> list[SpanTask]:
+        """Return the tasks that decode the spans. The folder of the spans must exist.
 
         Args:
             facts: The facts of this video, for tasks on any machine.
         """
-        spans = [
+        return [
             SpanTask(
                 video=self.task.video,
                 facts=facts,
@@ -128,7 +140,6 @@ class DividedVideo:
             )
             for number in range(self.number)
         ]
-        return replace(self.task, facts=facts), spans
 
 
 @dataclass(frozen=True, kw_only=True)
