@@ -5,6 +5,7 @@ import resource
 import shutil
 from pathlib import Path
 
+from surgrec.doctor._control_groups import cpu_quota, memory_limit
 from surgrec.doctor._finding import Finding
 
 _LEAST_MEMORY = 8 << 30
@@ -13,7 +14,6 @@ _LEAST_FILES = 4096
 _LEAST_SHARED = 1 << 30
 """Shared memory below which NCCL between the GPUs of a container may fail."""
 _SHARED_MEMORY = Path("/dev/shm")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def examine_machine() -> list[Finding]:
@@ -24,7 +24,7 @@ def examine_machine() -> list[Finding]:
 def _cores() -> Finding:
     allowed, present = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     found = f"{allowed} of {present}" if allowed < present else f"{allowed}"
-    quota = _cpu_quota()
+    quota = cpu_quota()
     if quota is not None and quota < allowed:
         remedy = "give the container or the job as many cores, or set --loader.num_workers"
         found = f"{found}, but time for {quota:g} only"
@@ -34,7 +34,7 @@ def _cores() -> Finding:
 
 def _memory() -> Finding:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _memory_limit()
+    limit = memory_limit()
     found = f"{_gib(total)} GiB"
     if limit is not None and limit < total:
         found = f"{_gib(limit)} GiB of the {found} of the machine"
@@ -64,24 +64,6 @@ def _shared_memory() -> Finding:
         remedy = "with several GPUs, start the container with --ipc=host or --shm-size=1g"
         return Finding(what=what, state="note", found=found, remedy=remedy)
     return Finding(what=what, state="good", found=found)
-
-
-def _cpu_quota() -> float | None:
-    """Return how many cores' time a control group allows; None: no limit."""
-    allowed, _, period = _control("cpu.max").partition(" ")
-    return int(allowed) / int(period) if allowed.isdigit() and period.isdigit() else None
-
-
-def _memory_limit() -> int | None:
-    """Return the bytes that a control group allows; None: no limit."""
-    text = _control("memory.max") or _control("memory/memory.limit_in_bytes")
-    return int(text) if text.isdigit() else None
-
-
-def _control(name: str) -> str:
-    """Return a value of this process's control group, as containers see it."""
-    path = _CGROUP / name
-    return path.read_text().strip() if path.is_file() else ""
 
 
 def _gib(size: int) -> str:
