@@ -116,9 +116,9 @@ def _clip(subjects: Subjects, request: Request) -> dict[str, Any]:
 
 
 def _video(subjects: Subjects, request: Request) -> Response:
-    clips = subjects.corpus(request.path_params["corpus"]).clips
-    source, sample = clips.sample(request.path_params["clip"])
-    return video_answer(source.store, sample, request.headers.get("range"))
+    corpus = subjects.corpus(request.path_params["corpus"])
+    store, sample = corpus.playable(request.path_params["clip"])
+    return video_answer(store, sample, request.headers.get("range"))
 
 
 def _dropped(subjects: Subjects, request: Request) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,19 @@ import pyarrow as pa
 from pyarrow import compute
 
 from surgrec.browse._clip_table import ClipTable
+from surgrec.browse._inside import check_inside
 from surgrec.errors import ShardError
 from surgrec.parquet import read_parquet
-from surgrec.shards import CorpusFile, Source, open_corpus
-from surgrec.shards.layout import DROPPED_FILE, DUPLICATE_GROUP, LABELS_FILE, table_name
-from surgrec.storage import RetryPolicy, open_store
+from surgrec.shards import CorpusFile, Sample, Source, open_corpus
+from surgrec.shards.layout import (
+    CORPUS_FILE,
+    DROPPED_FILE,
+    DUPLICATE_GROUP,
+    INDEX_FILE,
+    LABELS_FILE,
+    table_name,
+)
+from surgrec.storage import RetryPolicy, Store, open_store
 
 _POLICY = RetryPolicy(deadline_s=20.0)
 """Shorter than the default: a person waits for the page."""
@@ -38,10 +47,13 @@ class BrowsedCorpus:
     Raises:
         ShardError: The address contains no corpus, or a damaged one.
         StorageError: The store does not answer.
+        ConfigError: An index is a link that leads out of the corpus.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._store = open_store(address, policy=_POLICY)
+        self._check_indexes()
         self.sources: dict[str, Source] = open_corpus(address, policy=_POLICY)
         self.clips = ClipTable(self.sources)
         self.columns = self.clips.columns()
@@ -49,7 +61,8 @@ class BrowsedCorpus:
 
     def overview(self) -> dict[str, Any]:
         """Return sizes, settings and history, for JSON."""
-        content = CorpusFile.read(open_store(self.address, policy=_POLICY)) or CorpusFile()
+        self._check(CORPUS_FILE)
+        content = CorpusFile.read(self._store) or CorpusFile()
         return {
             "address": self.address,
             "sources": [
@@ -73,6 +86,17 @@ class BrowsedCorpus:
             "columns": self.columns,
             "left_out": self.clips.left_out,
         }
+
+    def playable(self, number: int) -> tuple[Store, Sample]:
+        """Return the store and the place of a clip's video.
+
+        Raises:
+            NotFoundError: There is no such clip.
+            ConfigError: Its shard is a link that leads out of the corpus.
+        """
+        source, sample = self.clips.sample(number)
+        self._check(f"{source.name}/{sample.shard}")
+        return source.store, sample
 
     def clip(self, number: int) -> dict[str, Any]:
         """Return a clip with its surroundings in time: clips, labels and dropped segments.
@@ -178,10 +202,23 @@ class BrowsedCorpus:
         segments: list[dict[str, Any]] = found.sort_by("start_s").drop_columns("video").to_pylist()
         return segments
 
+    def _check_indexes(self) -> None:
+        self._check(CORPUS_FILE)
+        content = CorpusFile.read(self._store) or CorpusFile()
+        for name, entry in content.sources.items():
+            self._check(f"{name}/{table_name(INDEX_FILE, entry.tables)}")
+
+    def _check(self, name: str) -> None:
+        """Refuse a file that lies outside a local corpus. An object store has no links."""
+        if self._store.is_local:
+            root = Path(self._store.address)
+            check_inside(root, [root / name])
+
     def _read_table(self, source_name: str, table: str) -> pa.Table:
         """Return the columns of labels or dropped segments that are shown."""
         source = self.sources[source_name]
         name = f"{source.name}/{table_name(table, source.entry.tables)}"
+        self._check(name)
         context = source.store.locate(name)
         found = read_parquet(source.store.read(name), context)
         wanted = pa.schema(sorted(_COLUMNS[table], key=lambda each: str(each.name)))

@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from surgrec.browse._answers import NotFoundError
+from surgrec.browse._inside import check_inside
 from surgrec.comparisons import Result, read_result
 from surgrec.errors import ConfigError
 from surgrec.json_files import read_json
 
+_FILE = "evaluation.json"
 _REMEDY = "run the evaluation again"
 _PROBABLE = 0.5
 """Probability from which a class of several counts as predicted, as in `predictions.parquet`."""
@@ -42,19 +44,23 @@ class BrowsedEvaluation:
 
     Args:
         address: The folder, as it was given or found.
+        named: The folder that the command line names, which holds it.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, named: Path) -> None:
         self.address = address
+        self._named = named
 
     @cached_property
     def result(self) -> Result:
         """The windows and predictions.
 
         Raises:
-            ConfigError: A file is missing or damaged.
+            ConfigError: A file is missing or damaged, or a link that leads out of the named folder.
         """
-        return read_result(Path(self.address))
+        folder = Path(self.address)
+        check_inside(self._named, [folder / _FILE, folder / "predictions.parquet"])
+        return read_result(folder)
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -66,9 +72,9 @@ class BrowsedEvaluation:
         Raises:
             ConfigError: A file is missing or damaged.
         """
-        record = read_json(
-            Path(self.address) / "evaluation.json", _Record, error=ConfigError, remedy=_REMEDY
-        )
+        path = Path(self.address) / _FILE
+        check_inside(self._named, [path])
+        record = read_json(path, _Record, error=ConfigError, remedy=_REMEDY)
         result = self.result
         cases, of_window = np.unique(result.windows.case_names, return_inverse=True)
         counts = np.bincount(of_window)

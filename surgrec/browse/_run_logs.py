@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from surgrec.browse._inside import check_inside
 from surgrec.errors import ConfigError, SurgrecError
 from surgrec.json_files import decode_json
 from surgrec.runs import CountedRow, Plan, RunFiles, StartRow, read_plan, read_rows, read_watched
@@ -153,8 +154,10 @@ class BrowsedRun:
         """Return how far the run is, its plan, and the names of its curves.
 
         Raises:
-            ConfigError: A file of the run is damaged.
+            ConfigError: A file of the run is damaged, or a link that leads out of its folder.
         """
+        files = self._files
+        check_inside(self.folder, [files.metrics, files.plan, files.starts])
         self._log.refresh()
         try:
             age_s = time.time() - self._files.metrics.stat().st_mtime
@@ -183,8 +186,10 @@ class BrowsedRun:
             names: Columns of `metrics.jsonl`; unknown ones give empty curves.
 
         Raises:
-            ConfigError: A file of the run is damaged.
+            ConfigError: A file of the run is damaged, or a link that leads out of its folder.
         """
+        files = self._files
+        check_inside(self.folder, [files.metrics, files.probe, files.drift, files.alarms])
         self._log.refresh()
         known = set(self._log.names())
         watched = read_watched(self.folder, metrics=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from starlette.responses import Response
 
+from surgrec.browse._inside import check_all_inside
 from surgrec.browse._run_logs import BrowsedRun
 from surgrec.errors import ConfigError, SetupError
 from surgrec.runs import read_plan
@@ -27,9 +28,11 @@ def report_answer(run: BrowsedRun, corpora: Set[str]) -> Response:
         corpora: Addresses of the corpora that may be read.
 
     Raises:
-        ConfigError: The run draws from a corpus that was not named, or is damaged.
+        ConfigError: The run draws from a corpus that was not named, or is damaged; or a link leads
+            out of the run or of a corpus.
         SetupError: A package of the extra `train` is missing.
     """
+    check_all_inside(run.folder)
     named = {_settled(each) for each in corpora}
     others = [each for each in read_plan(run.folder)["corpora"] if _settled(each) not in named]
     if others:
@@ -37,6 +40,9 @@ def report_answer(run: BrowsedRun, corpora: Set[str]) -> Response:
             f"the report of {run.address} shows clips of {others[0]}, which was not named; start "
             "`surgrec browse` with this address, too"
         )
+    for each in named:
+        if not each.startswith("s3://"):
+            check_all_inside(Path(each))
     try:
         from surgrec.report import write_report
     except ModuleNotFoundError as error:

@@ -98,7 +98,7 @@ def open_subjects(addresses: Sequence[str]) -> Subjects:
         if is_run:
             subjects.runs.append(BrowsedRun(str(folder)))
         subjects.evaluations.extend(
-            BrowsedEvaluation(str(each)) for each in _results(folder, is_run=is_run)
+            BrowsedEvaluation(str(each), folder) for each in _results(folder, is_run=is_run)
         )
     return subjects
 

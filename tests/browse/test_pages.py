@@ -192,4 +192,4 @@ def test_a_damaged_evaluation_is_one_sentence(subjects: dict[str, Path], tmp_pat
     folder = Path(shutil.copytree(subjects["result"], tmp_path / "result"))
     (folder / "evaluation.json").write_text("{")
     with pytest.raises(ConfigError, match=r"evaluation\.json"):
-        BrowsedEvaluation(str(folder)).overview()
+        BrowsedEvaluation(str(folder), folder).overview()
