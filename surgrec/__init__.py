@@ -1,7 +1,7 @@
 """Pretraining of surgical-video encoders: shards, exact balanced streams, MAE and JEPA, evaluation.
 
-The public API is `open_corpus`, `load_clips` and `load_encoder`; each room adds more in its
-package. Data passes through the rooms in this order: manifest, shards, stream, clips, masks,
+The public API is `open_corpus`, `load_clips`, `ClipDataset` and `load_encoder`; each room adds more
+in its package. Data passes through the rooms in this order: manifest, shards, stream, clips, masks,
 models, objectives, training, features, evaluation, report. The rooms `storage`, `errors`,
 `terminal` and `cli` serve the others. The package `surgrec_shard` is the offline tool that writes
 shards.
@@ -13,15 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from surgrec.clips import load_clips
+    from surgrec.clips import ClipDataset, load_clips
     from surgrec.features import load_encoder
     from surgrec.shards import open_corpus
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load_clips", "load_encoder", "open_corpus"]
+__all__ = ["ClipDataset", "__version__", "load_clips", "load_encoder", "open_corpus"]
 
 _ROOM_OF = {
+    "ClipDataset": "surgrec.clips",
     "load_clips": "surgrec.clips",
     "load_encoder": "surgrec.features",
     "open_corpus": "surgrec.shards",
