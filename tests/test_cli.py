@@ -610,6 +610,30 @@ def test_a_quiet_command_prints_results_warnings_and_errors_only(
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["notes", "x", "--quiet"], "lab --quiet notes"),
+        (["notes", "--log-file=x.txt", "x"], "lab --log-file PATH notes"),
+        (["words", "--quiet"], "lab --quiet words"),
+    ],
+)
+def test_an_option_of_the_program_behind_a_command_is_told_its_place(
+    words: list[str], place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = NOTES | {"words": Command(function=print, summary="words", takes_words=True)}
+    with pytest.raises(SystemExit) as stopped:
+        run("lab", commands, words)
+    assert stopped.value.code == 2
+    assert f"belongs before the command: {place} (see lab --help)" in capsys.readouterr().err
+
+
+def test_words_behind_two_dashes_are_no_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("lab", NOTES, ["notes", "--", "--quiet"])
+    assert (stopped.value.code, capsys.readouterr().out) == (0, "--quiet\n")
+
+
 @pytest.mark.parametrize("form", [["--log_file", "FILE"], ["--log-file=FILE"]])
 def test_a_log_file_gets_the_command_notes_warnings_and_errors_with_their_times(
     form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from surgrec import __version__
 from surgrec.cli._endings import print_and_exit, refuse, with_errors_as_one_line
-from surgrec.cli._output import set_output
+from surgrec.cli._output import check_place, set_output
 from surgrec.cli._words import read_group, require, warn_of_repeated
 from surgrec.config_values import to_type
 from surgrec.errors import ConfigError, SurgrecError, cut, shown
@@ -93,6 +93,7 @@ def run(
 
     command = commands[name]
     arguments: dict[str, Any] = {"words": words[1:]}
+    check_place(prog, name, words[1:], [] if command.takes_words else _options_of(command).hints)
     if not command.takes_words:
         arguments = _arguments(f"{prog} {name}", command, words[1:])
     log(shlex.join(given))

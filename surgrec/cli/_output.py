@@ -1,10 +1,15 @@
 """The options before a command that say where its notes go."""
 
+import itertools
 import os
+from collections.abc import Collection, Sequence
 
 from surgrec.cli._endings import refuse
 from surgrec.errors import shown
 from surgrec.terminal import LOG_FILE, QUIET
+
+_OPTIONS = {"__quiet": "", "__log_file": " PATH"}
+"""The options, and their values in messages."""
 
 
 def set_output(prog: str, words: list[str]) -> list[str]:
@@ -25,6 +30,23 @@ def set_output(prog: str, words: list[str]) -> list[str]:
             break
         words = words_after
     return words
+
+
+def check_place(prog: str, command: str, words: Sequence[str], known: Collection[str]) -> None:
+    """Refuse these options behind a command, which does not have them.
+
+    Args:
+        prog: Name of the program.
+        command: Name of the command.
+        words: Words behind the command.
+        known: Options of the command.
+    """
+    for word in itertools.takewhile(lambda each: each != "--", words):
+        option = word.partition("=")[0]
+        name = option.replace("-", "_")
+        if name in _OPTIONS and name.removeprefix("__") not in known:
+            place = f"{prog} {option}{_OPTIONS[name]} {command}"
+            refuse(prog, f"{option} belongs before the command: {place}")
 
 
 def _open_log(prog: str, path: str) -> None:
