@@ -655,6 +655,21 @@ def test_a_log_file_gets_the_command_notes_warnings_and_errors_with_their_times(
     )
 
 
+@pytest.mark.parametrize(("no_color", "colors"), [("", 1), ("1", 0)])
+def test_no_color_removes_the_colors_of_a_terminal(
+    no_color: str,
+    colors: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "NO_COLOR": no_color}
+    for name, value in terminal.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        run("lab", NOTES, ["notes", "x"])
+    assert capsys.readouterr().err.count("\x1b[33m") == colors
+
+
 def test_a_log_file_that_cannot_be_written_is_refused_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
