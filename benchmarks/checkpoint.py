@@ -11,7 +11,6 @@ main process of a sharded run gathers the tensors of all ranks for it, one at a 
 """
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from benchmarks.contenders.memory_use import peak_bytes
 from surgrec.cli import parse
 from surgrec.models import Encoder
 from surgrec.objectives import JepaObjective
@@ -160,7 +160,7 @@ def _gather(options: Saves, corpus: Path, run_dir: Path) -> None:
             moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
             optimizer.state[parameter] = {**moments, "step": torch.zeros(())}
 
-    before, seconds = _most_memory(), []
+    before, seconds = peak_bytes(), []
     for step in range(3):
         began = time.perf_counter()
         snapshot = run.checkpoints.snapshot(step, run._state, keep=run.is_main)
@@ -174,15 +174,10 @@ def _gather(options: Saves, corpus: Path, run_dir: Path) -> None:
     run.accelerator.end_training()
 
 
-def _most_memory() -> int:
-    """Return the most bytes of memory that this process had."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def _print_memory(before: int) -> None:
     print(
         f"rank {os.environ.get('RANK', '0')}: at most {before / 1e9:.1f} GB of host memory before "
-        f"the first save, {_most_memory() / 1e9:.1f} GB in all",
+        f"the first save, {peak_bytes() / 1e9:.1f} GB in all",
         flush=True,
     )
 
@@ -208,7 +203,7 @@ def _time_steps(times: Times) -> None:
         seconds = time.perf_counter() - ended[0]
         is_writing = any(run.checkpoints.folder.glob(".step-*.partial"))
         if not times.copies:
-            times.before_copy = _most_memory()
+            times.before_copy = peak_bytes()
         if step:
             (times.beside if is_writing else times.alone).append(seconds)
         sync(run, step, diagnostics=diagnostics)

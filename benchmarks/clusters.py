@@ -7,7 +7,6 @@ of clips, 1,000 to 1, and prints the share of each kind that an epoch draws, wit
 under `balance`.
 """
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Annotated, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from benchmarks.contenders.memory_use import peak_bytes
 from surgrec.cli import parse
 from surgrec.clusters import cluster_tree, gini
 from surgrec.ranges import Range
@@ -69,7 +69,7 @@ def _time(clips: int, width: int, levels: Sequence[int], seed: int) -> None:
     for number, labels in enumerate(tree.levels, start=1):
         natural, drawn = np.bincount(labels), np.bincount(labels, copies)
         print(f"level {number}: Gini {gini(natural):.2f}, drawn {gini(drawn):.2f}")
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak_gib = peak_bytes() / 2**30
     print(f"most memory: {peak_gib:.1f} GiB, of which vectors {vectors.nbytes / 2**30:.1f}")
 
 

@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import subprocess
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ from surgrec_shard.groups import PackSettings
 from surgrec_shard.phantom.domains import DOMAINS
 from surgrec_shard.private import PrivateFolder
 
+from benchmarks.contenders.memory_use import peak_bytes
 from benchmarks.environments import python_with
 from surgrec.cli import parse
 from surgrec.duplicates import CopyRules, VideoHashes, find_copies
@@ -264,14 +264,14 @@ def measure_search(config: DedupConfig) -> None:
         hashes[second, 500:520] = hashes[first, 300:320] ^ noise
     seconds = np.arange(1000)
     videos = [VideoHashes(seconds=seconds, hashes=each) for each in hashes]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    before = peak_bytes() / 1e9
 
     begin, begin_cpu = time.monotonic(), time.process_time()
     copies = find_copies(videos, workers=len(os.sched_getaffinity(0)))
     took, cpu = time.monotonic() - begin, time.process_time() - begin_cpu
     expected = {frozenset(pair) for pair in numbers.tolist()}
     found = {frozenset((copy.video, copy.other)) for copy in copies}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = peak_bytes() / 1e9
     print(f"{count * 1000:,} hashes, also mirrored: {took:.0f} s with {os.cpu_count()} cores,")
     print(f"{cpu:.0f} s of processor time,")
     print(f"{peak:.1f} GB of memory, of which {before:.1f} GB before the search")

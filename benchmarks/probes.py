@@ -7,7 +7,6 @@ that of one encoder by the other probes: the grid of ridge regressions, kNN, and
 components of pixels.
 """
 
-import resource
 import time
 import warnings
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from contenders.memory_use import peak_bytes
 from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold
@@ -72,7 +72,7 @@ def main(config: Sizes) -> None:
 
     torch.set_num_threads(config.threads)
     large = synthetic(config.windows, config.width)
-    before_mb, started = peak_mb(), time.process_time()
+    before_mb, started = peak_bytes() / 1e6, time.process_time()
     probe = LogisticRegression()
     for number in range(1, config.encoders + 1):
         result = measured(
@@ -84,7 +84,8 @@ def main(config: Sizes) -> None:
         print(f"processor {time.process_time() - started:.1f} s so far", flush=True)
         if number < config.encoders:
             large = synthetic(config.windows, config.width, seed=number)
-    print(f"peak memory {before_mb:.0f} MB with the features alone, {peak_mb():.0f} MB in all")
+    peak_mb = peak_bytes() / 1e6
+    print(f"peak memory {before_mb:.0f} MB with the features alone, {peak_mb:.0f} MB in all")
     other_probes(config, large)
 
 
@@ -162,11 +163,6 @@ def measured(name: str, run: Callable[[], Any]) -> Any:
         flush=True,
     )
     return result
-
-
-def peak_mb() -> float:
-    """Return the largest memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 if __name__ == "__main__":

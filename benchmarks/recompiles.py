@@ -23,19 +23,21 @@ from surgrec.masks import MultiblockConfig
 from surgrec.models import Encoder, EncoderConfig, PredictorConfig
 from surgrec.models.blocks import compile_blocks
 from surgrec.objectives import JepaObjective, JepaObjectiveConfig, jepa_masks, target_features
-from surgrec.ranges import Range
+from surgrec.ranges import Range, check_ranges
 from surgrec.training import OptimizerConfig, build_optimizer, ema_copy, update_ema
 from surgrec.yaml_files import read_yaml
 
 OVERLAY = Path(__file__).parents[1] / "recipes/configs/overlays/static_16x224.yaml"
 GROUP = 24
+COMPARED = 20
+"""First steps whose losses are compared; no run has fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recompiles:
     """Amount of work."""
 
-    steps: Annotated[int, Range(1, 10**6)] = 1000
+    steps: Annotated[int, Range(COMPARED, 10**6)] = 1000
     """Steps of both runs."""
     fixed: bool = True
     """Masks of fixed lengths."""
@@ -43,6 +45,9 @@ class Recompiles:
     """What torch.compile makes of a graph; `aot_eager` traces it and calls PyTorch's kernels."""
     width: Annotated[int, Range(8, 4096)] = 24
     """Width of the encoder."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class NarrowRun:
@@ -92,13 +97,14 @@ def main(config: Recompiles) -> None:
     versions, largest = 0, 0.0
     for number in range(config.steps):
         loss = run.step(number)
-        largest = max(largest, abs(loss - eager.step(number))) if number < 20 else largest
+        if number < COMPARED:
+            largest = max(largest, abs(loss - eager.step(number)))
         compiled = counters["stats"]["unique_graphs"]
         if compiled > versions:
             print(f"step {number}: {compiled} versions", flush=True)
         versions = compiled
-    print(f"{config.steps} steps: {versions} versions; losses of the first 20 differ by at most")
-    print(f"{largest:.1e} from those without compilation")
+    print(f"{config.steps} steps: {versions} versions; losses of the first {COMPARED} differ by at")
+    print(f"most {largest:.1e} from those without compilation")
 
 
 def _tuples(mask: dict[str, object]) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """A training step by phase, beside the same step composed of Hugging Face's modules.
 
     .venv/bin/python -m benchmarks.step                        # ViT-S on a CPU, one thread
-    .venv/bin/python -m benchmarks.step --methods '[jepa]' --compile true
+    .venv/bin/python -m benchmarks.step --methods '[jepa]' --sizes '[small]' --compile true
     .venv/bin/python -m benchmarks.step --compare_compiled true    # SurgRec's compiled blocks, too
     .venv/bin/python -m benchmarks.step --device cuda --precision bf16 \
         --sizes '[large, base]' --crop_px 224 --clips 24
@@ -19,16 +19,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.contenders.memory_use import peak_bytes
 from benchmarks.step_contenders import CONTENDERS, Case, Step
 from surgrec.cli import parse
+from surgrec.errors import ConfigError
 from surgrec.models.encoder import SizeName
-from surgrec.ranges import Range
+from surgrec.ranges import Range, check_ranges
 from surgrec.training.gpus import gpu_of
 
 Method = Literal["jepa", "mae"]
@@ -42,7 +43,7 @@ class Steps:
     methods: tuple[Method, ...] = ("jepa", "mae")
     """Methods to measure."""
     sizes: tuple[SizeName, ...] = ("small", "small")
-    """Size of the encoder of each method."""
+    """Size of the encoder of each method, in their order."""
     clips: Annotated[int, Range(1, 10_000)] = 2
     """Clips per step, all in one mask group."""
     crop_px: Annotated[int, Range(32, 1024)] = 128
@@ -62,6 +63,19 @@ class Steps:
     memory: bool = True
     """Also measure the peak of memory, each step in a process of its own."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if len(self.sizes) != len(self.methods):
+            raise ConfigError(
+                f"methods has {len(self.methods)} entries and sizes has {len(self.sizes)}; give "
+                "one size for each method"
+            )
+        if self.compile and self.compare_compiled:
+            raise ConfigError(
+                "compile and compare_compiled are both true, so no step would have blocks without "
+                "compilation; set one of them to false"
+            )
+
 
 def main(config: Steps) -> None:
     """Measure and print."""
@@ -78,14 +92,14 @@ def main(config: Steps) -> None:
         )
         print(f"\n## {method}, ViT-{size}, {config.clips} clips of 16x{config.crop_px}")
         cases = dict.fromkeys(CONTENDERS[method], case)
-        if config.compare_compiled and not config.compile:
+        if config.compare_compiled:
             cases[_COMPILED] = replace(case, compiled=True)
         steps = {name: _make(name, case) for name, case in cases.items()}
         _compare_losses(steps)
         rounds = _rounds(steps, config)
         _print_times(rounds, steps[_OURS].flops, config)
         for name, step in steps.items():
-            print(f"{name}: {_launches(step, config)} launches")
+            print(f"{name}: launches {_launches(step, cases[name], config)}")
             _print_phases(name, step, config)
         del steps
         if config.memory:
@@ -176,8 +190,13 @@ def _print_phases(name: str, step: Step, config: Steps) -> None:
     print(f"{name}: " + ", ".join(f"{phase} {1e3 * s:.0f} ms" for phase, s in phases.items()))
 
 
-def _launches(step: Step, config: Steps) -> int:
-    """Return the kernels of a step on a GPU; on a CPU, the operations that call no other one."""
+def _launches(step: Step, case: Case, config: Steps) -> int | str:
+    """Return the kernels of a step on a GPU; on a CPU, the operations that call no other one.
+
+    The compiled kernels of a CPU record no event, so they cannot be counted.
+    """
+    if case.compiled and config.device == "cpu":
+        return "not counted"
     kinds = [ProfilerActivity.CPU]
     if config.device == "cuda":
         kinds.append(ProfilerActivity.CUDA)
@@ -198,22 +217,13 @@ def _peak_bytes(name: str, case: Case, config: Steps) -> int:
 
 def _peak_in_process(name: str, case: Case, threads: int) -> int:
     torch.set_num_threads(threads)
-    before = _most_resident()
+    before = peak_bytes()
     step = _make(name, case)
     for _ in range(3):
         step.run()
     if case.device == "cuda":
         return torch.cuda.max_memory_allocated()
-    return _most_resident() - before
-
-
-def _most_resident() -> int:
-    """Return the peak of this process's memory, bytes.
-
-    `ru_maxrss` would begin with that of the process which started this one.
-    """
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    return peak_bytes() - before
 
 
 def _wait(config: Steps) -> None:

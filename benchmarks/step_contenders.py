@@ -106,7 +106,7 @@ def _jepa(case: Case) -> tuple[JepaObjective, Encoder, list[GroupMasks]]:
 
 
 class JepaStep:
-    """SurgRec's, as in the recipe."""
+    """SurgRec's objective, optimizer and EMA, as in the recipe, on clips of the input's size."""
 
     def __init__(self, case: Case) -> None:
         self.case, self.clips = case, case.frames()

@@ -15,6 +15,15 @@ def tree_anonymous_mb() -> float:
     return _tree_mb("Pss_Anon:")
 
 
+def peak_bytes() -> int:
+    """Return the most bytes of memory that this process alone had.
+
+    `ru_maxrss` would begin with the peak of the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
 def tree_cpu_s() -> float:
     """Return the processor time so far, seconds, of living processes."""
     ticks = 0
