@@ -18,6 +18,7 @@ def work(**changes: object) -> SourceWork:
         "longest_h": 6.0,
         "bytes_in": 10**12,
         "cores": 0.5,
+        "encoder_cores": 0.1,
         "bytes_per_s": 50_000.0,
         "basis": "a test",
     }
@@ -35,10 +36,10 @@ def test_a_bill_equals_the_one_worked_out_by_hand() -> None:
         epochs=3.0,
     )
     # 200 h at half a core are 100 core-hours; 20 cores need 5 h. The longest video needs 3
-    # core-hours and has the 4 cores of one node.
+    # core-hours, 9 minutes of all cores. The 4 cores of one node need 45 minutes instead.
     assert total.core_hours == 100
     assert total.wall_hours == 5
-    assert total.tail_hours == 0.75
+    assert total.tail_hours == pytest.approx(0.6)
     # Originals are read twice. 720,000 s at 50 kB are 36 GB: 71 shards, 4,292 parts of 8 MiB.
     assert total.gb_read == 2000
     assert total.gb_written == 36
@@ -54,11 +55,29 @@ def test_a_bill_equals_the_one_worked_out_by_hand() -> None:
     )
 
 
-def test_one_node_has_no_tail_since_its_workers_share_long_videos() -> None:
+@pytest.mark.parametrize(
+    ("encoder_cores", "nodes", "cores_per_node", "hours"),
+    [
+        (0.1, 1, 1, 0),
+        (0.01, 1, 8, 0),  # its workers share the video
+        (0.1, 1, 8, 6 * (0.1 - 0.5 / 8)),  # the encoder has one core
+        (0.1, 10, 64, 6 * (0.1 - 0.5 / 640)),
+        (0.01, 10, 64, 6 * (0.5 / 8 - 0.5 / 640)),  # eight decoders at most
+        (9.0, 10, 1, 6 * (0.5 - 0.5 / 10)),  # never longer than on one core
+    ],
+)
+def test_the_last_video_takes_as_long_as_its_decoders_or_its_encoder(
+    encoder_cores: float, nodes: int, cores_per_node: int, hours: float
+) -> None:
     total = bill(
-        [work()], nodes=1, cores_per_node=8, clip_s=16.0, shard_bytes=10**9, prices=Prices()
+        [work(encoder_cores=encoder_cores)],
+        nodes=nodes,
+        cores_per_node=cores_per_node,
+        clip_s=16.0,
+        shard_bytes=10**9,
+        prices=Prices(),
     )
-    assert total.tail_hours == 0
+    assert total.tail_hours == pytest.approx(hours, abs=1e-12)
     assert total.prices == {}
 
 
@@ -72,7 +91,7 @@ def test_the_bytes_of_tried_videos_are_those_of_a_build(tmp_path: Path) -> None:
     (source,) = json.loads(run.stdout)["sources"]
     assert source["videos"] == 2
     assert source["hours"] == pytest.approx(12 / 3600)
-    assert source["cores"] > 0
+    assert source["cores"] > source["encoder_cores"] > 0
 
     built = run_here(
         *("build", "--videos", videos, "--source", "videos", "--domain", "any"),
@@ -129,4 +148,7 @@ def test_hours_alone_give_figures_whose_basis_is_named() -> None:
     result = json.loads(run.stdout)
     # 51.84 megapixels per second at 8 ms.
     assert result["total"]["core_hours"] == pytest.approx(2383 * 51.84 * 0.008)
+    # A minute of 455 x 256 pixels at 8 per second takes 3.3 s to encode.
+    encoder = result["sources"][0]["encoder_cores"]
+    assert encoder == pytest.approx(3.3 / 60, rel=0.01)
     assert "--manifest measures yours" in result["sources"][0]["basis"]

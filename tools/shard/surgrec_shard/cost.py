@@ -12,6 +12,11 @@ _UPLOADED_AT_ONCE = 8 << 20
 """Bytes of one request of an upload; boto3's default."""
 _TABLES = 4
 """Files of a source beside its shards, among them `corpus.json`."""
+MOST_DECODERS = 8
+"""Decoders that can work on one video, see `packing`."""
+ENCODER_CORE_S_PER_MEGAPIXEL = 0.059
+"""Seconds of one core per 10^6 stored pixels: 3.3 s for a minute of 456 x 256 pixels at 8 frames
+per second (`benchmarks/build.py`, two virtual Xeon cores, default quality and effort)."""
 Price = Annotated[float, Range(0, 10**6)]
 
 
@@ -47,15 +52,26 @@ class SourceWork:
     """Size of the originals; 0: unknown."""
     cores: float
     """Seconds of one core per second of video."""
+    encoder_cores: float
+    """Those of them that the encoder needs; it has one core per video."""
     bytes_per_s: float
     """Bytes of clips per second of video."""
     basis: str
-    """Where the last two come from."""
+    """Where the last three come from."""
 
     @property
     def core_hours(self) -> float:
         """Processor time of the build of this source, hours of one core."""
         return self.hours * self.cores
+
+    def tail_hours(self, cores: int, cores_per_node: int) -> float:
+        """Return how much longer all cores take if the longest video is begun last, hours.
+
+        Its decoders are on one node, and the encoder behind them has one core.
+        """
+        decoders = min(cores_per_node, MOST_DECODERS)
+        alone = max(min(self.encoder_cores, self.cores), self.cores / decoders)
+        return self.longest_h * (alone - self.cores / cores)
 
     @property
     def bytes_out(self) -> float:
@@ -71,7 +87,7 @@ class Bill:
     wall_hours: float
     """On all nodes, if all of their cores are busy."""
     tail_hours: float
-    """At most so much later, because the last video of a node keeps only that node busy."""
+    """About so much later at most, because a long video keeps few cores busy at the end."""
     gb_read: float
     """Originals are read twice: for their digest, and to decode them. 0: unknown."""
     gb_written: float
@@ -107,7 +123,7 @@ def bill(
         epochs: Passes of a training over the corpus, whose reads are part of the price.
     """
     core_hours = sum(work.core_hours for work in works)
-    longest = max(work.longest_h * work.cores for work in works)
+    cores = nodes * cores_per_node
     shards = [math.ceil(work.bytes_out / shard_bytes) for work in works]
     uploads = sum(math.ceil(work.bytes_out / _UPLOADED_AT_ONCE) for work in works)
     # A shard is one upload with its beginning and end, and has a file of offsets.
@@ -124,8 +140,8 @@ def bill(
     }
     return Bill(
         core_hours=core_hours,
-        wall_hours=core_hours / (nodes * cores_per_node),
-        tail_hours=longest / cores_per_node if nodes > 1 else 0.0,
+        wall_hours=core_hours / cores,
+        tail_hours=max(work.tail_hours(cores, cores_per_node) for work in works),
         gb_read=2 * sum(work.bytes_in for work in works) / _GB,
         gb_written=gb_written,
         clips=clips,

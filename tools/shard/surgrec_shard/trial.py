@@ -10,7 +10,7 @@ from pathlib import Path
 from surgrec.errors import ManifestError
 from surgrec.recordings import BadVideoError
 from surgrec.recordings.process import find_program, starting
-from surgrec_shard.cost import SourceWork
+from surgrec_shard.cost import ENCODER_CORE_S_PER_MEGAPIXEL, SourceWork
 from surgrec_shard.curation import CurateSettings, Curation
 from surgrec_shard.disk import writing_to
 from surgrec_shard.encode import EncodeSettings, encode_video
@@ -27,6 +27,18 @@ class OriginalVideo:
     source: str
     duration_s: float
     bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What the encoding of a part of a video took, and gave."""
+
+    duration_s: float
+    core_s: float
+    """Processor time."""
+    bytes: int
+    megapixels: float
+    """10^6 pixels of all stored frames."""
 
 
 def read_lengths(paths: Sequence[tuple[str, Path]], tell: Tell) -> list[OriginalVideo]:
@@ -80,14 +92,15 @@ def work_of_source(
     chosen = [
         by_length[(2 * number + 1) * len(by_length) // (2 * count)] for number in range(count)
     ]
-    tried_s = used_s = stored = 0.0
+    tried_s = used_s = stored = megapixels = 0.0
     for video in chosen:
         try:
             tried = _encode_part(video, encode, curate, sample_s)
         except BadVideoError as error:
             tell(f"{video.path} cannot be tried: {error}")
             continue
-        tried_s, used_s, stored = tried_s + tried[0], used_s + tried[1], stored + tried[2]
+        tried_s, used_s = tried_s + tried.duration_s, used_s + tried.core_s
+        stored, megapixels = stored + tried.bytes, megapixels + tried.megapixels
     if not tried_s:
         raise ManifestError(
             f"no part of the source {videos[0].source} can be encoded; the lines above say why"
@@ -100,6 +113,7 @@ def work_of_source(
         longest_h=by_length[-1].duration_s / 3600,
         bytes_in=sum(video.bytes for video in videos),
         cores=used_s / tried_s,
+        encoder_cores=megapixels * ENCODER_CORE_S_PER_MEGAPIXEL / tried_s,
         bytes_per_s=stored / tried_s,
         basis=f"{tried_s:.0f} s of {count} of its videos, encoded now",
     )
@@ -107,8 +121,8 @@ def work_of_source(
 
 def _encode_part(
     video: OriginalVideo, encode: EncodeSettings, curate: CurateSettings, sample_s: float
-) -> tuple[float, float, float]:
-    """Encode a part of a video; return its seconds, the processor time, and its bytes."""
+) -> _Part:
+    """Encode a part of a video."""
     program = find_program("ffmpeg")
     temporary = Path(tempfile.gettempdir())
     with (
@@ -131,8 +145,14 @@ def _encode_part(
         encoded = encode_video(
             part, encode, Path(name) / "clips", curation=Curation(settings=curate)
         )
-        stored = sum(file.stat().st_size for file in encoded.folder.glob("*.mp4"))
-        return encoded.end_s, _used_s() - before_s, float(stored)
+        used_s = _used_s() - before_s
+        frames = sum(clip.num_frames for clip in encoded.clips)
+        return _Part(
+            duration_s=encoded.end_s,
+            core_s=used_s,
+            bytes=sum(file.stat().st_size for file in encoded.folder.glob("*.mp4")),
+            megapixels=frames * encoded.width * encoded.height / 1e6,
+        )
 
 
 def _used_s() -> float:

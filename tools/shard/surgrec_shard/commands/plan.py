@@ -13,7 +13,7 @@ from surgrec.manifest import SharedMetadata, Video, read_manifest
 from surgrec.ranges import Range
 from surgrec.terminal import escape, print_json, print_result, result_table, say, stage_progress
 from surgrec.text import counted
-from surgrec_shard.cost import Bill, Prices, SourceWork, bill
+from surgrec_shard.cost import ENCODER_CORE_S_PER_MEGAPIXEL, Bill, Prices, SourceWork, bill
 from surgrec_shard.curation import CurateSettings
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.groups import PackSettings
@@ -174,14 +174,17 @@ def _tried(
 
 def _assumed(hours: float, resolution: str, native_fps: float, longest_h: float) -> SourceWork:
     width, height = _size(resolution)
-    cores = width * height * native_fps / 1e6 * _CORE_S_PER_MEGAPIXEL
+    megapixels, form = width * height / 1e6, EncodeSettings()
+    stored_size = min(1.0, form.short_side_px / min(width, height))
+    stored_megapixels_per_s = megapixels * stored_size**2 * min(form.fps, native_fps)
     return SourceWork(
         source="videos",
         videos=0,
         hours=hours,
         longest_h=min(longest_h, hours),
         bytes_in=0,
-        cores=cores,
+        cores=megapixels * native_fps * _CORE_S_PER_MEGAPIXEL,
+        encoder_cores=stored_megapixels_per_s * ENCODER_CORE_S_PER_MEGAPIXEL,
         bytes_per_s=_STORED_BYTES_PER_S,
         basis=f"{1000 * _CORE_S_PER_MEGAPIXEL:g} ms of a core per megapixel, measured on two Xeon "
         f"cores with the default settings, and an assumed {_STORED_BYTES_PER_S / 1000:g} kB per "
@@ -220,11 +223,14 @@ def _print(works: list[SourceWork], total: Bill, nodes: int) -> None:
     for work in works:
         say(escape(f"{work.source}: from {work.basis}"))
 
-    tail = f", and at most {_figure(total.tail_hours)} h more for the last videos"
+    tail = ""
+    if total.tail_hours > 0:
+        hours = _figure(total.tail_hours)
+        tail = f", and up to about {hours} h more if the longest video is the last"
     read = f"{_figure(total.gb_read)} GB read, " if total.gb_read else ""
     for line in (
         f"{_figure(total.core_hours)} core-hours; {_figure(total.wall_hours)} h on "
-        f"{counted(nodes, 'node')}{tail if nodes > 1 else ''}",
+        f"{counted(nodes, 'node')}{tail}",
         f"{read}{_figure(total.gb_written)} GB written: {total.clips:,} clips in "
         f"{counted(total.shards, 'shard')}",
         f"{total.puts:,} writing requests; at most {total.gets_per_epoch:,} reading ones per epoch",
