@@ -2,33 +2,47 @@
 
     .venv/bin/python -m benchmarks.nodes [--nodes 100] [--cores 16]
 
-A task is a video, or a span of a long video, on one core; that one core encodes all clips of a
-video is not told apart. A group is packed when its last task is done. Each free core takes the next
-task, as a scheduler of a cluster does. The times per minute of video were measured with `build.py`
-and `long_video.py`; lengths, speeds of nodes and the rate of packing are assumptions.
+The simulation has the rules of `surgrec-shard build --engine ray`: the order of groups and videos,
+how many are started, and the cores of a long video, which `needs_of` tells. A task takes its cores
+on one node, as soon as it is the first of its number of cores for which a node has enough. One core
+encodes all clips of a video, however many decode it. A group is packed when its last video is done.
+Nodes have at least eight cores, so no video is divided among them. The times per minute of video
+were measured with `build.py`; lengths, speeds of nodes and the rate of packing are assumptions.
 """
 
 import heapq
-import math
-from collections import Counter, deque
+import itertools
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+from surgrec_shard.engines import LocalEngine
+from surgrec_shard.groups import PlannedVideo
+from surgrec_shard.packing import bytes_of, needs_of
 
 from surgrec.cli import parse
+from surgrec.manifest import Video
 from surgrec.ranges import Range
+from surgrec.recordings import FileIdentity
 
 VIDEOS, HOURS = 10_535, 2_383
 GROUP_VIDEOS = 34
 """Videos of a group on average."""
+STARTED_VIDEOS = 4
+"""Videos of started groups, per core, beyond which no group is started, see `packing`."""
 CORE_S_PER_MINUTE = {"720p30": 12.0, "1080p25": 25.0}
 """Processor time for a minute of video, measured; half of the videos have each format."""
+ENCODER_S_PER_MINUTE = 3.3
+"""The part of it that one core has to do, measured."""
 START_S = 1.0
 """Seconds to start a task."""
 MB_PER_HOUR = 182
 """Stored bytes of an hour of video, measured."""
+BYTES_PER_CORE_S = 10**6
+"""Bytes of an original per second of its processor time: only their ratios count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +51,7 @@ class Cluster:
 
     nodes: Annotated[int, Range(1, 10_000)] = 100
     """Nodes."""
-    cores: Annotated[int, Range(1, 1024)] = 16
+    cores: Annotated[int, Range(8, 1024)] = 16
     """Cores of a node."""
     lost: Annotated[int, Range(0, 1000)] = 3
     """Nodes that are lost at different moments and never come back; their tasks start again."""
@@ -51,14 +65,46 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Work of one core."""
+    """A video to encode, or a group to pack."""
 
     group: int
     work_s: float
+    """Processor time."""
+    least_s: float
+    """What is left of it with any number of cores."""
+    video: PlannedVideo | None = None
+    """None: the group is packed."""
+
+    def time_s(self, cores: int) -> float:
+        """Return the time that it takes on a number of cores of usual speed."""
+        return START_S + max(self.least_s, self.work_s / cores)
+
+
+class Machines(LocalEngine):
+    """The size of a cluster, as `needs_of` asks for it. It runs no tasks."""
+
+    def __init__(self, nodes: int, cores: int) -> None:
+        super().__init__(1)
+        self.nodes, self._cores = nodes, cores
+
+    @property
+    def cores(self) -> int:
+        """Cores of all nodes."""
+        return self.nodes * self._cores
+
+    @property
+    def cores_of_a_machine(self) -> int:
+        """Cores of each node."""
+        return self._cores
+
+    @property
+    def machines(self) -> int:
+        """Number of nodes."""
+        return self.nodes
 
 
 def main(config: Cluster) -> None:
-    """Print the wall time of a build by the longest task and by the order of the tasks."""
+    """Print the wall time of a build, with and without further cores for long videos."""
     random = np.random.default_rng(config.seed)
     minutes = random.lognormal(0, config.spread, VIDEOS)
     minutes *= HOURS * 60 / minutes.sum()
@@ -71,36 +117,50 @@ def main(config: Cluster) -> None:
     longest_h, core_hours = minutes.max() / 60, (minutes * rates).sum() / 3600
     print(f"{VIDEOS:,} videos, half of them over {np.median(minutes):.0f} minutes, ", end="")
     print(f"the longest {longest_h:.1f} h; {core_hours:,.0f} core-hours")
-    print("| longest task | order | tasks | wall min | / ideal | 99 % done after | done twice |")
-    print("|---|---|---|---|---|---|---|")
-    for span_min in (math.inf, 60.0, 20.0, 10.0, 5.0):
-        tasks = make_tasks(minutes, rates, span_min)
-        for order, ordered in (
-            ("by group", tasks),
-            ("longest first", _longest_first(tasks)),
-        ):
-            result = simulate(ordered, speeds, config)
-            longest = "a video" if math.isinf(span_min) else f"{span_min:g} min"
-            print(
-                f"| {longest} | {order} | {len(tasks):,} | {result.wall_s / 60:.1f} "
-                f"| {result.wall_s / result.ideal_s:.3f} | {result.nearly_s / result.wall_s:.0%} "
-                f"| {result.lost_s / 3600:.1f} core-h |"
-            )
+    print("| a video has | order | wall min | / ideal | 99 % done after | done twice |")
+    print("|---|---|---|---|---|---|")
+    listed = make_groups(minutes, rates)
+    longest_first = in_order_of_a_build(listed)
+    for cores, order, groups in (
+        ("one core", "as listed", listed),
+        ("one core", "longest first", longest_first),
+        ("up to 8 cores", "longest first", longest_first),
+    ):
+        result = Simulation(config, speeds, has_more=cores != "one core").run(groups)
+        print(
+            f"| {cores} | {order} | {result.wall_s / 60:.1f} "
+            f"| {result.wall_s / result.ideal_s:.3f} | {result.nearly_s / result.wall_s:.0%} "
+            f"| {result.lost_s / 3600:.1f} core-h |",
+            flush=True,
+        )
 
 
-def make_tasks(minutes: np.ndarray, rates: np.ndarray, span_min: float) -> list[Task]:
-    """Return the tasks of all groups: videos, or their spans of at most `span_min` minutes."""
-    tasks = []
-    for video, (length, rate) in enumerate(zip(minutes.tolist(), rates.tolist(), strict=True)):
-        spans = max(1, math.ceil(length / span_min))
-        work_s = length * rate / spans + START_S
-        tasks += [Task(group=video // GROUP_VIDEOS, work_s=work_s)] * spans
-    return tasks
+def make_groups(minutes: np.ndarray, rates: np.ndarray) -> list[list[Task]]:
+    """Return the videos of all groups."""
+    groups = defaultdict(list)
+    for number, (length, rate) in enumerate(zip(minutes.tolist(), rates.tolist(), strict=True)):
+        work_s = length * rate
+        task = Task(
+            group=number // GROUP_VIDEOS,
+            work_s=work_s,
+            least_s=length * ENCODER_S_PER_MINUTE,
+            video=_planned(number, round(work_s * BYTES_PER_CORE_S)),
+        )
+        groups[task.group].append(task)
+    return list(groups.values())
 
 
-def _longest_first(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks sorted by their length: no long one is left for the end."""
-    return sorted(tasks, key=lambda task: -task.work_s)
+def _planned(number: int, size: int) -> PlannedVideo:
+    path = Path(f"{number}.mp4")
+    video = Video(path=path, source="made", domain="other", case="", split="train")
+    identity = FileIdentity(device=1, inode=number, size=size, mtime_ns=1, ctime_ns=1)
+    return PlannedVideo(video=video, id=f"{number:012x}", case="", identity=identity)
+
+
+def in_order_of_a_build(groups: Sequence[list[Task]]) -> list[list[Task]]:
+    """Return the groups by their longest video, and the videos of each by their length."""
+    ordered = [sorted(group, key=lambda task: -task.work_s) for group in groups]
+    return sorted(ordered, key=lambda group: -group[0].work_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,53 +173,130 @@ class Result:
     nearly_s: float
     """Moment at which 99 % of the work is done."""
     lost_s: float
-    """Work that was done twice, because a node was lost."""
+    """Core time of tasks that were done twice, because a node was lost."""
 
 
-def simulate(tasks: Sequence[Task], speeds: np.ndarray, config: Cluster) -> Result:
-    """Give each free core the next task, and pack a group as soon as its tasks are done."""
-    waiting, left = deque(tasks), Counter(task.group for task in tasks)
-    pack_s = HOURS * MB_PER_HOUR / config.pack_mb_per_s / len(left)
-    work_s = sum(task.work_s for task in tasks) + pack_s * len(left)
-    ideal_s = work_s / (speeds.sum() * config.cores)
+@dataclass(frozen=True)
+class _Running:
+    task: Task
+    node: int
+    cores: int
+    start_s: float
 
-    # Nodes are lost at moments spread over the ideal time.
-    losses = deque((ideal_s * (node + 1) / (config.lost + 1), node) for node in range(config.lost))
-    idle = deque(range(config.nodes * config.cores))
-    running: dict[int, tuple[Task, float]] = {}
-    ends: list[tuple[float, int]] = []
-    done: list[tuple[float, float]] = []
-    lost_s = now_s = 0.0
 
-    while waiting or running:
-        while waiting and idle:
-            core, task = idle.popleft(), waiting.popleft()
-            end_s = now_s + task.work_s / float(speeds[core // config.cores])
-            running[core] = task, now_s
-            heapq.heappush(ends, (end_s, core))
+@dataclass
+class Simulation:
+    """One build. Use `run` once.
 
-        if losses and losses[0][0] <= ends[0][0]:
-            now_s, node = losses.popleft()
-            gone = set(range(node * config.cores, (node + 1) * config.cores))
-            lost = [running.pop(core) for core in gone & running.keys()]
-            lost_s += sum(now_s - start_s for _, start_s in lost)
-            waiting.extendleft(task for task, _ in lost)
-            idle = deque(core for core in idle if core not in gone)
-            ends = [(end_s, core) for end_s, core in ends if core not in gone]
-            heapq.heapify(ends)
-            continue
+    Args:
+        config: The cluster.
+        speeds: Speed of each node; 1: the usual one.
+        has_more: Long videos have more cores than one.
+    """
 
-        now_s, core = heapq.heappop(ends)
-        task, _ = running.pop(core)
-        idle.append(core)
-        done.append((now_s, task.work_s))
-        left[task.group] -= 1
-        if left[task.group] == 0:
-            waiting.appendleft(Task(group=task.group, work_s=pack_s))
+    config: Cluster
+    speeds: np.ndarray
+    has_more: bool
+    now_s: float = 0.0
+    lost_s: float = 0.0
+    waiting_bytes: int = 0
+    started_videos: int = 0
+    queues: dict[int, deque[tuple[int, Task]]] = field(default_factory=lambda: defaultdict(deque))
+    """Waiting tasks by their cores, with a number that tells their order."""
+    running: dict[int, _Running] = field(default_factory=dict)
+    ends: list[tuple[float, int]] = field(default_factory=list)
+    done: list[tuple[float, float]] = field(default_factory=list)
+    """Moment and processor time of each ended task."""
 
-    moments, works = np.array(done).T
-    nearly_s = float(moments[np.searchsorted(np.cumsum(works), 0.99 * works.sum())])
-    return Result(wall_s=now_s, ideal_s=ideal_s, nearly_s=nearly_s, lost_s=lost_s)
+    def run(self, groups: Sequence[list[Task]]) -> Result:
+        """Return the times of a build of groups, which are started in this order."""
+        config = self.config
+        self.free = np.full(config.nodes, config.cores)
+        self.machines, self.numbers = Machines(config.nodes, config.cores), itertools.count()
+        self.left = Counter(task.group for group in groups for task in group)
+        pack_s = HOURS * MB_PER_HOUR / config.pack_mb_per_s / len(groups)
+        self.sizes = {group[0].group: len(group) for group in groups}
+        self.packs = {
+            group: Task(group=group, work_s=pack_s, least_s=pack_s) for group in self.sizes
+        }
+        self.waiting_bytes = sum(_bytes(task) for group in groups for task in group)
+        tasks = [task for group in groups for task in group] + list(self.packs.values())
+        ideal_s = sum(task.time_s(1) for task in tasks) / (self.speeds.sum() * config.cores)
+
+        # Nodes are lost at moments spread over the ideal time.
+        losses = deque(
+            (ideal_s * (node + 1) / (config.lost + 1), node) for node in range(config.lost)
+        )
+        unstarted = deque(groups)
+        while unstarted or self.running or any(self.queues.values()):
+            while unstarted and self.started_videos < STARTED_VIDEOS * self.machines.cores:
+                self._start_group(unstarted.popleft())
+            self._start_tasks()
+            if losses and losses[0][0] <= self.ends[0][0]:
+                self._lose(*losses.popleft())
+            else:
+                self._end()
+
+        moments, works = np.array(self.done).T
+        nearly_s = float(moments[np.searchsorted(np.cumsum(works), 0.99 * works.sum())])
+        return Result(wall_s=self.now_s, ideal_s=ideal_s, nearly_s=nearly_s, lost_s=self.lost_s)
+
+    def _start_group(self, group: list[Task]) -> None:
+        self.started_videos += len(group)
+        for task in group:
+            assert task.video is not None
+            needs = needs_of(task.video, self.waiting_bytes, self.machines)
+            self._queue(task, needs.cores if self.has_more else 1)
+
+    def _queue(self, task: Task, cores: int) -> None:
+        self.queues[cores].append((next(self.numbers), task))
+
+    def _start_tasks(self) -> None:
+        """Start the first task of each number of cores, as long as a node has enough for it."""
+        while True:
+            most = int(self.free.max())
+            heads = [(queue[0][0], cores) for cores, queue in self.queues.items() if queue]
+            fitting = [head for head in heads if head[1] <= most]
+            if not fitting:
+                return
+            number, cores = min(fitting)
+            _, task = self.queues[cores].popleft()
+            node = int(self.free.argmax())
+            self.free[node] -= cores
+            self.running[number] = _Running(task, node, cores, self.now_s)
+            end_s = self.now_s + task.time_s(cores) / float(self.speeds[node])
+            heapq.heappush(self.ends, (end_s, number))
+
+    def _lose(self, moment_s: float, node: int) -> None:
+        """Lose a node. Its tasks wait behind all others."""
+        self.now_s, self.free[node] = moment_s, 0
+        self.machines.nodes -= 1
+        lost = {number: each for number, each in self.running.items() if each.node == node}
+        for number, each in lost.items():
+            del self.running[number]
+            self.lost_s += each.cores * (self.now_s - each.start_s)
+            self._queue(each.task, each.cores)
+        self.ends = [end for end in self.ends if end[1] not in lost]
+        heapq.heapify(self.ends)
+
+    def _end(self) -> None:
+        """End the next task, and pack its group if it was the last video."""
+        self.now_s, number = heapq.heappop(self.ends)
+        ended = self.running.pop(number)
+        task = ended.task
+        self.free[ended.node] += ended.cores
+        self.done.append((self.now_s, task.work_s))
+        if task.video is None:
+            self.started_videos -= self.sizes[task.group]
+            return
+        self.waiting_bytes -= _bytes(task)
+        self.left[task.group] -= 1
+        if self.left[task.group] == 0:
+            self._queue(self.packs[task.group], 1)
+
+
+def _bytes(task: Task) -> int:
+    return bytes_of(task.video) if task.video else 0
 
 
 if __name__ == "__main__":
