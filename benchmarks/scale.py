@@ -9,6 +9,7 @@ parent. A share of 0.25 shows what grows faster than the corpus.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,6 @@ ROWS = (
     "surgrec-shard dedup, beside hashes",
 )
 """Rows that are no command, in `scale_rows.py`."""
-
 
 LEVELS = "[5000, 500, 50]"
 """Clusters by level."""
@@ -51,7 +51,9 @@ def main(config: Scale) -> None:
     os.environ["SURGREC_CACHE"] = str(config.folder / f"cache-{clips}")
     if not (corpus / "corpus.json").exists():
         _run([*_SELF, "make", str(corpus), str(clips), str(videos)])
-    if not corpus.with_name(f"features-{corpus.name}").exists():
+    features = corpus.with_name(f"features-{corpus.name}")
+    if not (features / "features.json").exists():  # it is written last
+        shutil.rmtree(features, ignore_errors=True)
         _run([*_SELF, "features", str(corpus)])
     (config.folder / "split.yaml").write_text(
         "name: made\ntrain: {sources: [source00]}\ntest: {sources: [source01]}\n"
