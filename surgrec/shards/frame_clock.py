@@ -64,6 +64,8 @@ def _boxes(data: bytes, start: int, end: int, depth: int = 0) -> Iterator[tuple[
     if depth > _MOST_DEEP:
         raise struct.error("more containers in each other than a track has")
     while start < end:
+        if not any(data[start : start + 4]):
+            raise struct.error("a box without a size, which no stored clip has")
         name, header, size = box_header(data[start : start + HEADER_BYTES], end - start)
         if not header <= size <= end - start:
             raise struct.error("a box ends after its container")

@@ -24,6 +24,13 @@ def test_a_clip_of_a_constant_rate_has_a_clock(mp4: bytes) -> None:
     assert read_frame_clock(mp4, 15) is None
 
 
+@pytest.mark.parametrize("name", [b"mdat", b"stbl"])
+def test_a_box_without_a_size_gives_none(mp4: bytes, name: bytes) -> None:
+    place = mp4.index(name) - 4
+    assert read_frame_clock(mp4[:place] + bytes(4) + mp4[place + 4 :], 16) is None
+    assert read_frame_clock(mp4 + bytes(4) + b"free", 16) is None
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
