@@ -7,6 +7,7 @@ write the file, and whoever can also writes a fitting digest, of any kind.
 """
 
 import hashlib
+import math
 import os
 import time
 import uuid
@@ -19,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import xxhash
 
-from surgrec.errors import StorageError, reason
+from surgrec.errors import ConfigError, StorageError, reason
 from surgrec.regular_files import open_regular
 from surgrec.shards._index import SourceIndex
 from surgrec.storage import Store
@@ -28,8 +29,9 @@ from surgrec.storage.user_cache import user_cache_folder
 
 CACHED_FROM = 200_000
 """Fewest rows of a cached index. Reading a smaller one takes less than half a second."""
-LIMIT_BYTES = 50 << 30
-"""Most bytes of the cache. The indexes that were not used for the longest time are removed."""
+_LIMIT_GIB, _LIMIT_VARIABLE = 50.0, "SURGREC_INDEX_CACHE_GIB"
+"""Most GiB of the cache, and the variable that has another number. The indexes that were not used
+for the longest time are removed."""
 UNUSED_S = 30 * 24 * 3600.0
 """Time after which an unused index is removed, such as that of a corpus that has changed."""
 _UNFINISHED_S = 24 * 3600.0
@@ -61,6 +63,7 @@ def cached_index(
 
     Raises:
         StorageError: The cache cannot be written, or belongs to another user.
+        ConfigError: The limit of the cache is not a number.
     """
     identity = f"{store.locate(name)}\n{store.version(name)}\n{entry}"
     digest = hashlib.sha256(identity.encode("utf-8")).hexdigest()[:32]
@@ -184,6 +187,20 @@ def _remove_unused(folder: Path) -> None:
                     path.unlink()
 
 
+def _limit_bytes() -> float:
+    """Return the most bytes of the cache."""
+    text = os.environ.get(_LIMIT_VARIABLE) or f"{_LIMIT_GIB}"
+    try:
+        limit_gib = float(text)
+    except ValueError:
+        limit_gib = math.nan
+    if not limit_gib >= 0:
+        raise ConfigError(
+            f"{_LIMIT_VARIABLE} is {text!r}; give the most GiB of cached indexes, such as 20"
+        )
+    return limit_gib * 2**30
+
+
 def _make_room(folder: Path, num_bytes: int) -> None:
     """Remove the indexes that were not used for the longest time. Mapped ones stay readable."""
     _remove_unused(folder)
@@ -193,9 +210,10 @@ def _make_room(folder: Path, num_bytes: int) -> None:
             status = path.stat()
             files.append((status.st_mtime, status.st_size, path))
 
+    limit_bytes = _limit_bytes()
     total = num_bytes + sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
-        if total <= LIMIT_BYTES:
+        if total <= limit_bytes:
             return
         path.unlink(missing_ok=True)
         total -= size

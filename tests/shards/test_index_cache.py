@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgrec.errors import ShardError, StorageError
+from surgrec.errors import ConfigError, ShardError, StorageError
 from surgrec.shards import Source, _corpus, _index_cache, open_corpus
 from surgrec.shards.layout import INDEX_FILE
 from surgrec.storage.user_cache import user_cache_folder
@@ -249,8 +249,19 @@ def test_the_oldest_indexes_make_room(tmp_path: Path, monkeypatch: pytest.Monkey
     opened(root)
     (first,) = cached(tmp_path)
     os.utime(first, (1, 1))
-    monkeypatch.setattr(_index_cache, "LIMIT_BYTES", first.stat().st_size * 3 // 2)
+    limit_gib = first.stat().st_size * 1.5 / 2**30
+    monkeypatch.setenv("SURGREC_INDEX_CACHE_GIB", f"{limit_gib}")
     index = opened(other).index
     assert len(cached(tmp_path)) == 1
     assert not first.exists()
     assert opened(root).index.key(7) == index.key(7)
+
+
+@pytest.mark.parametrize("limit", ["many", "-1", "nan"])
+def test_a_limit_that_is_not_a_number_is_refused(
+    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_corpus(tmp_path / "corpus", {"alpha": make_clips(4)})
+    monkeypatch.setenv("SURGREC_INDEX_CACHE_GIB", limit)
+    with pytest.raises(ConfigError, match=f"SURGREC_INDEX_CACHE_GIB is '{limit}'; give the most"):
+        opened(root)
