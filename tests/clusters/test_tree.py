@@ -3,7 +3,7 @@ import pytest
 from jaxtyping import Float32, Int64
 
 from surgrec.clusters import cluster_tree, gini, purity
-from surgrec.clusters._kmeans import Clusters
+from surgrec.clusters._kmeans import Clusters, centroids_of
 from surgrec.clusters._tree import nearest_of_each
 from surgrec.errors import ConfigError
 from surgrec.stream.cluster_policy import ClusterPolicy
@@ -81,6 +81,41 @@ def test_clusters_in_place_are_those_of_a_copy() -> None:
     for left, right in zip(copied.levels, in_place.levels, strict=True):
         np.testing.assert_array_equal(left, right)
     np.testing.assert_array_equal(copied.distance, in_place.distance)
+
+
+def slow_tree(
+    vectors: Float32[np.ndarray, "n d"], sizes: list[int], rounds: int, seed: int
+) -> list[list[int]]:
+    """Return the cluster of each vector by level, with loops. Only k-means itself is shared."""
+    points = [vector / np.sqrt(sum(float(x) ** 2 for x in vector)) for vector in vectors]
+    belongs_to, found = list(range(len(points))), []
+    for size in sizes:
+        per_cluster = max(1, len(points) // (2 * size))
+        pool = points
+        for number in range(1 + (min(1, rounds) if not found else rounds)):
+            if len(pool) < size:
+                break
+            centroids = centroids_of(np.array(pool, dtype=np.float32), size, seed=seed + number)
+            cosines = [[float(point @ centroid) for centroid in centroids] for point in points]
+            nearest = [row.index(max(row)) for row in cosines]
+            members = [[p for p, own in enumerate(nearest) if own == c] for c in range(size)]
+            best = [
+                sorted(own, key=lambda p, c=c: -cosines[p][c])[:per_cluster]
+                for c, own in enumerate(members)
+            ]
+            pool = [points[p] for p in sorted(p for own in best for p in own)]
+        belongs_to = [nearest[below] for below in belongs_to]
+        found.append(belongs_to)
+        points = list(centroids)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_a_tree_equals_that_of_a_slow_program(rounds: int, seed: int) -> None:
+    vectors = planted(seed)[0][:40]
+    tree = cluster_tree(vectors, [10, 3], rounds=rounds, seed=seed)
+    assert [level.tolist() for level in tree.levels] == slow_tree(vectors, [10, 3], rounds, seed)
 
 
 def test_a_pool_has_the_nearest_vectors_of_each_cluster() -> None:
