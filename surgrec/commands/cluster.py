@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
@@ -19,6 +20,9 @@ from surgrec.text import counted
 
 if TYPE_CHECKING:
     from surgrec.clusters import LevelSummary
+
+_TRAINING = "accelerate launch recipes/jepa.py --config jepa_vitl16"
+_OFF = ClusterPolicy()
 
 
 def cluster(
@@ -98,9 +102,20 @@ def cluster(
         return
 
     print_result(_table(summary, f"{counted(clustered.num_clips, 'clip')} of {corpus}"))
-    say(
-        f"mixture: clusters: {{policy: balance, share: {share:g}, max_repeats: {max_repeats}}}; "
-        "to see what it changes, train once with it and once with policy: off"
+    say("to see what the policy changes, train with and without it:")
+    for run, policy_words in (("with", _policy_words(policy)), ("without", _policy_words(_OFF))):
+        say(escape(f"{_TRAINING} --corpus {quote(corpus)} --run_dir runs/{run} {policy_words}"))
+
+
+def _policy_words(policy: ClusterPolicy) -> str:
+    """Return the options of a recipe for a policy."""
+    words = f"--mixture.clusters.policy {policy.policy}"
+    if policy.policy == "off":
+        return words
+    return (
+        f"{words} --mixture.clusters.share {policy.share:g} "
+        f"--mixture.clusters.max_repeats {policy.max_repeats} "
+        f"--mixture.clusters.seed {policy.seed}"
     )
 
 

@@ -83,10 +83,22 @@ def test_clusters_are_written_and_a_mixture_chooses_by_them(
 
 def test_the_same_command_again_changes_nothing(corpus_copy: Path, features: Path) -> None:
     words = ("cluster", corpus_copy, "--features", features, "--levels", "[3]", "--write", "true")
-    assert "written into" in surgrec_here(*words).stderr
+    first = surgrec_here(*words).stderr
+    assert "written into" in first
     before = {path: path.read_bytes() for path in corpus_copy.rglob("*") if path.is_file()}
     assert "columns: as before" in surgrec_here(*words).stderr
     assert before == {path: path.read_bytes() for path in corpus_copy.rglob("*") if path.is_file()}
+
+    # It prints the trainings that show what the policy changes.
+    lines = [line.split() for line in first.splitlines() if line.startswith("accelerate launch")]
+    options = [line[line.index("--mixture.clusters.policy") :] for line in lines]
+    assert [words[1] for words in options] == ["balance", "off"]
+    sizes = []
+    for words in options:
+        mix = surgrec_here("mix", corpus_copy, "--samples", 2048, "--json", *words)
+        assert mix.returncode == 0, mix.stderr
+        sizes.append(sum(row["samples"] for row in json.loads(mix.stdout)))
+    assert sizes[0] < sizes[1]
 
 
 @pytest.mark.parametrize(
