@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from surgrec_shard.cost import MOST_DECODERS
 from surgrec_shard.curation import Curation
 from surgrec_shard.encode import EncodeSettings
 from surgrec_shard.engines import Engine, LocalEngine, Needs
@@ -151,7 +152,8 @@ class _Cluster(LocalEngine):
 
 
 @pytest.mark.parametrize(
-    ("size", "cores"), [(1, 1), (1000, 1), (1001, 2), (4100, 5), (90_000, 8), (160_000, 8)]
+    ("size", "cores"),
+    [(1, 1), (1000, 1), (1001, 2), (4100, 5), (90_000, 8), (160_000, MOST_DECODERS)],
 )
 def test_a_video_longer_than_a_cores_share_gets_more_decoders(size: int, cores: int) -> None:
     # A core's share of 160,000 waiting bytes is 1,000 bytes.
