@@ -54,7 +54,7 @@ _BEHIND_S = 0.2
 """How far behind a keyframe is sought: demuxers take the last one before the time."""
 _WAIT_S = 0.2
 _LONGEST_WAIT_S = 900.0
-"""How long a span of another process is waited for: longer than any ffmpeg may be silent."""
+"""How long another process may add nothing to its span: longer than any ffmpeg may be silent."""
 _EBML = bytes.fromhex("1a45dfa3")
 _CUES = bytes.fromhex("53ab841c53bb6b")
 """Entry of the index in the table of contents of a Matroska file."""
@@ -192,19 +192,24 @@ class SpanDecoding:
 
     def _ready_lanes(self) -> "Iterator[_Lane | StoredLane]":
         """Yield one lane after the other. Waits for spans that other processes decode."""
-        waiting_since = None
+        seen, since = (-1, 0), 0.0
         while True:
             self._begin()
             if self._lanes:
-                waiting_since = None
                 yield self._lanes[0]
             elif self._next == len(self._spans.spans):
                 return
             else:
-                waiting_since = waiting_since or time.monotonic()
-                if time.monotonic() - waiting_since > _LONGEST_WAIT_S:
-                    raise DecodersDisagreeError("another process did not finish its span")
+                if (progress := self._progress()) != seen:
+                    seen, since = progress, time.monotonic()
+                elif time.monotonic() - since > _LONGEST_WAIT_S:
+                    raise DecodersDisagreeError("another process does not go on with its span")
                 time.sleep(_WAIT_S)
+
+    def _progress(self) -> tuple[int, int]:
+        """Return the next span, and how far another process has come with it."""
+        shared = self._decoders.shared
+        return self._next, shared.progress(self._next) if shared else 0
 
     def _begin_now_and_then(self) -> None:
         if time.monotonic() >= self._begins_at:

@@ -1,5 +1,6 @@
 """One decoded span of a long recording in a folder, for a decoding on another machine."""
 
+import os
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from surgrec.recordings.decoders import DecodersDisagreeError
 
 EVENTS_FILE = "events.npz"
 """File of a stored span that is written last."""
+_EVENTS = frozenset(("pictures", "decoded_us", "chosen_us", "seam_us", "seam", "finding"))
+"""Its arrays."""
 _PICTURES_FILE = "pictures"
 _DIGEST_BYTES = 16
 
@@ -28,6 +31,8 @@ def store_span(
 ) -> None:
     """Decode a span, and store its events and pictures; or why several decoders disagree.
 
+    Both files are on the disk when it returns.
+
     Args:
         spans: The spans of the recording.
         number: The span.
@@ -35,6 +40,7 @@ def store_span(
         folder: An empty folder.
 
     Raises:
+        BadVideoError: The file cannot be read for now, or needs too much memory or time.
         OSError: The disk is full.
     """
     events = SpanEvents(spans, number, lambda following: False)
@@ -48,8 +54,14 @@ def store_span(
                         pictures.write(event.data)
                     else:
                         decoded_us.append(event.container_us)
-        except (FfmpegError, BadVideoError, DecodersDisagreeError) as error:
+        except BadVideoError as error:
+            if error.may_pass:
+                raise
             finding = str(error)
+        except (FfmpegError, DecodersDisagreeError) as error:
+            finding = str(error)
+        pictures.flush()
+        os.fsync(pictures.fileno())
 
     digests = b"".join(digest for _, digest in events.seam)
     with (folder / EVENTS_FILE).open("wb") as file:
@@ -62,6 +74,8 @@ def store_span(
             seam=np.frombuffer(digests, dtype=np.uint8).reshape(-1, _DIGEST_BYTES),
             finding=np.array(finding),
         )
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class StoredLane:
@@ -115,6 +129,8 @@ class StoredLane:
                 yield Chosen(chosen.popleft(), self._pictures.read(self._bytes))
         if finding := str(self._stored["finding"]):
             raise DecodersDisagreeError(finding)
+        if chosen:
+            raise DecodersDisagreeError("a stored span has pictures at times of no decoded one")
 
     def stop(self) -> None:
         """Do nothing: no decoder runs."""
@@ -127,6 +143,10 @@ class StoredLane:
 def _read(folder: Path) -> dict[str, Any]:
     try:
         with np.load(folder / EVENTS_FILE, allow_pickle=False) as stored:
-            return dict(stored)
-    except (ValueError, zipfile.BadZipFile) as error:
+            events = dict(stored)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DecodersDisagreeError(f"a stored span cannot be read: {error}") from None
+    if missing := _EVENTS - events.keys():
+        found = f"it lacks {', '.join(sorted(missing))}"
+        raise DecodersDisagreeError(f"a stored span cannot be read: {found}")
+    return events

@@ -27,6 +27,12 @@ class SharedSpans(Protocol):
     def claim(self, number: int) -> bool:
         """Return whether this process may decode a span: it is not stored, and nobody has it."""
 
+    def progress(self, number: int) -> int:
+        """Return a number that changes while another process decodes a span."""
+
+    def discard(self) -> None:
+        """Remove all spans: nobody needs them any more."""
+
 
 class Decoders:
     """The right to run a number of decoders at once. Threads may share it.
@@ -59,6 +65,12 @@ class Decoders:
         finally:
             with self._lock:
                 self._videos -= 1
+
+    def stop_sharing(self) -> None:
+        """Decode without other processes from now on, because one decoder must do it."""
+        if self.shared is not None:
+            self.shared.discard()
+            self.shared = None
 
     def lend(self) -> bool:
         """Return whether a further decoder may be used: none if all are in use."""

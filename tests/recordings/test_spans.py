@@ -164,3 +164,46 @@ def test_pictures_of_another_decoder_are_compared(
             found = [event.data[0] for event in decoding.events() if isinstance(event, Chosen)]
             assert found == list(range(100))
     assert not list(tmp_path.iterdir())
+
+
+class Elsewhere:
+    """The only span is in work in another process, which ends after some looks at its progress."""
+
+    def __init__(self, looks: int, grows: bool) -> None:
+        self._looks, self._grows, self.seen = looks, grows, 0
+
+    def stored(self, number: int) -> Path | None:
+        return None
+
+    def claim(self, number: int) -> bool:
+        return self.seen > self._looks
+
+    def progress(self, number: int) -> int:
+        self.seen += 1
+        return self.seen if self._grows else 0
+
+    def discard(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_span_of_another_process_is_waited_for_as_long_as_it_grows(
+    grows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surgrec.recordings._spans._LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr("surgrec.recordings._spans._WAIT_S", 0.01)
+    spans = Spans(times_s=np.arange(100) / 10, spans=(Span(first=0, seam=0, seek_s=None),))
+
+    @contextmanager
+    def start(seek_s: float | None) -> Iterator[Painter]:
+        yield Painter(iter(range(100)))
+
+    shared = Elsewhere(5, grows)
+    decoders = Decoders(1, shared=shared)
+    with SpanDecoding(spans, start, decoders, tmp_path, picture_bytes=1) as decoding:
+        if grows:
+            assert sum(isinstance(event, Chosen) for event in decoding.events()) == 100
+            assert shared.seen == 6
+        else:
+            with pytest.raises(DecodersDisagreeError, match="does not go on with its span"):
+                list(decoding.events())

@@ -2,8 +2,10 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +19,21 @@ from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
 from surgrec_shard.packing import GroupPacking, exceeds_a_machine
 from surgrec_shard.span_room import SpanRoom
-from surgrec_shard.span_tasks import SpanFolder, SpanTask, remove_other_spans
+from surgrec_shard.span_tasks import SpanFolder, SpanTask, remove_other_spans, remove_spans
 from surgrec_shard.video_tasks import DividedVideo, EncodeTask
 
 from surgrec.errors import StorageError
 from surgrec.manifest import Video
-from surgrec.recordings import FileIdentity
+from surgrec.recordings import (
+    BadVideoError,
+    FileIdentity,
+    PictureReader,
+    Recording,
+    RecordingFacts,
+    inspect,
+    read_error,
+)
+from surgrec.recordings._span_events import Chosen, Decoded, Decoder, SpanEvents
 from surgrec.recordings.decoders import Decoders
 from tests.support.clocks import overwrite
 from tests.support.videos import TINY_ENCODING, make_video
@@ -118,6 +129,22 @@ def garbled(folder: Path) -> None:
     (folder / "events.npz").write_bytes(b"no archive")
 
 
+def emptied(folder: Path) -> None:
+    (folder / "events.npz").write_bytes(b"")
+
+
+def without_an_array(folder: Path) -> None:
+    events = dict(np.load(folder / "events.npz", allow_pickle=False))
+    del events["seam"]
+    np.savez(folder / "events.npz", **events)
+
+
+def at_other_times(folder: Path) -> None:
+    events = dict(np.load(folder / "events.npz", allow_pickle=False))
+    events["chosen_us"][-1] += 1
+    np.savez(folder / "events.npz", **events)
+
+
 def with_other_pictures(folder: Path) -> None:
     pictures = bytearray((folder / "pictures").read_bytes())
     pictures[:1000] = bytes(1000)
@@ -134,6 +161,9 @@ def of_another_place(folder: Path) -> None:
     [
         (cut_short, "the stored span 1 is not that of this recording"),
         (garbled, "a stored span cannot be read"),
+        (emptied, "a stored span cannot be read"),
+        (without_an_array, "a stored span cannot be read: it lacks seam"),
+        (at_other_times, "a stored span has pictures at times of no decoded one"),
         (with_other_pictures, "two decoders returned different pictures"),
         (of_another_place, "the stored span 1 is not that of this recording"),
     ],
@@ -166,6 +196,77 @@ def test_a_damaged_span_is_told_as_that_of_several_decoders(tmp_path: Path) -> N
     assert "decoded anew by one decoder: a decoder complained" in encoded.notes[-1]
     assert encoded.complaints == alone.complaints > 0
     assert files_of(encoded) == files_of(alone)
+
+
+def test_a_span_that_cannot_be_read_for_now_is_not_stored(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, spans = divided(video, tmp_path / "clips")
+
+    def events(decoded: SpanEvents, decoder: Decoder) -> Iterator[Decoded | Chosen]:
+        yield from islice(decoder.events(), 0)
+        raise read_error("the disk failed")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(SpanEvents, "of", events)
+        with pytest.raises(BadVideoError, match="the disk failed"):
+            spans[1](one())
+    assert not list(encode.spans.glob("000001*"))
+    spans[1](one())
+    assert (encode.spans / "000001").is_dir()
+
+
+def test_an_encoder_whose_spans_another_one_removed_goes_on_alone(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = encode_video(video, TINY_ENCODING, tmp_path / "alone")
+    encode, _ = divided(video, tmp_path / "clips")
+    claim = SpanFolder.claim
+
+    def removed(spans: SpanFolder, number: int) -> bool:
+        if number == 1:
+            remove_spans(encode.spans)
+        return claim(spans, number)
+
+    monkeypatch.setattr(SpanFolder, "claim", removed)
+    encoded = encode(one())
+    assert files_of(encoded) == files_of(alone)
+    assert isinstance(encoded, EncodedVideo)
+    assert encoded.notes == []
+
+
+def test_one_decoder_removes_the_spans_before_it_begins_anew(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, spans = divided(video, tmp_path / "clips")
+    spans[1](one())
+    garbled(encode.spans / "000001")
+    left: list[bool] = []
+    begin = PictureReader.__enter__
+
+    def seen(reader: PictureReader) -> PictureReader:
+        left.append(encode.spans.exists())
+        return begin(reader)
+
+    monkeypatch.setattr(PictureReader, "__enter__", seen)
+    encode(one())
+    assert left == [True, False]
+
+
+def test_a_video_of_one_span_is_inspected_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(tmp_path / "v.mp4", seconds=3, arguments=X264)
+    seen: list[Recording] = []
+
+    def counted(recording: Recording) -> RecordingFacts:
+        seen.append(recording)
+        return inspect(recording)
+
+    for module in ("video_tasks", "encode"):
+        monkeypatch.setattr(f"surgrec_shard.{module}.inspect", counted)
+    assert isinstance(task_of(video, tmp_path / "clips")(one()), EncodedVideo)
+    assert len(seen) == 1
 
 
 def test_a_video_of_one_span_is_encoded_at_once(tmp_path: Path) -> None:
@@ -207,14 +308,14 @@ def test_a_full_disk_has_room_for_nothing_but_stored_spans(
 
 
 class _ShortSpans(LocalEngine):
-    """Cuts videos into spans of two seconds, and counts the tasks of each kind."""
+    """Cuts videos into spans of two seconds, and takes note of the kinds of the tasks."""
 
     def __init__(self) -> None:
         super().__init__(1)
-        self.kinds: Counter[str] = Counter()
+        self.kinds: list[str] = []
 
     def submit(self, task: Task[ResultType], needs: Needs = Needs()) -> "Future[ResultType]":
-        self.kinds[type(task).__name__] += 1
+        self.kinds.append(type(task).__name__)
         return super().submit(lambda decoders: task(one()), needs)
 
 
@@ -236,10 +337,36 @@ def test_a_video_is_encoded_whether_its_spans_have_room_or_not(
             pack=lambda started: lambda decoders: GroupRecord(config=""),
         )
         ((started, _),) = packing.run([group])
-    assert engine.kinds["EncodeTask"] == 2
-    assert (engine.kinds["SpanTask"] > 1) == has_room
+    kinds = Counter(engine.kinds)
+    assert kinds["EncodeTask"] == 2
+    assert (kinds["SpanTask"] > 1) == has_room
     assert files_of(started.encoded()[task.video.id]) == files_of(alone)
     assert [path.name for path in tmp_path.glob("clips*")] == ["clips"]
+
+
+def test_a_divided_video_does_not_wait_behind_the_others_of_its_group(
+    video: Path, tmp_path: Path
+) -> None:
+    long = task_of(video, tmp_path / "clips")
+    others = [replace(long.video, id=f"{number:012x}") for number in range(1, 4)]
+    clips = encode_video(video, TINY_ENCODING, tmp_path / "alone")
+    group = Group(source="lap", split="train", number=0, videos=(long.video, *others), settings="")
+    with _ShortSpans() as engine:
+        packing = GroupPacking(
+            engine,
+            encode=lambda video: (
+                long if video == long.video else (lambda decoders: clips),
+                Needs(),
+            ),
+            ended=lambda video, result: None,
+            pack=lambda started: lambda decoders: GroupRecord(config=""),
+        )
+        ((started, _),) = packing.run([group])
+    spans = engine.kinds.count("SpanTask")
+    assert spans > 1
+    expected = ["EncodeTask", "EncodeTask", *["SpanTask"] * spans, *["function"] * 4]
+    assert engine.kinds == expected
+    assert len(started.encoded()) == 4
 
 
 def test_spans_of_other_settings_and_removed_videos_are_removed_at_the_start(

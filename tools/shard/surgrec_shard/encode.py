@@ -283,6 +283,8 @@ def _encode_into(
             return spool_video(folder, fill)
         except DecodersDisagreeError as error:
             found = str(error)
+        if decoders is not None:
+            decoders.stop_sharing()
         return spool_video(folder, fill_anew)
     except BadVideoError as error:
         if not facts.choice:

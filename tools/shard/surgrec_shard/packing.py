@@ -1,6 +1,7 @@
 """Packing of many groups on an engine: their videos are encoded, and each full group is packed."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,7 +18,7 @@ from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
 from surgrec_shard.span_room import SpanRoom
 from surgrec_shard.span_tasks import remove_spans
-from surgrec_shard.video_tasks import DividedVideo
+from surgrec_shard.video_tasks import DividedVideo, EncodeTask
 
 _MOST_VIDEOS = 4
 """Videos of started groups, per core, beyond which no further group is started. Some of them have
@@ -67,6 +68,13 @@ class _VideoEnded(NamedTuple):
     future: "Future[EncodedVideo | DividedVideo]"
 
 
+class _Held(NamedTuple):
+    started: StartedGroup
+    video: PlannedVideo
+    task: Task[EncodedVideo | DividedVideo]
+    needs: Needs
+
+
 class _SpanEnded(NamedTuple):
     started: StartedGroup
     future: "Future[None]"
@@ -102,6 +110,9 @@ class GroupPacking:
         self._events: SimpleQueue[_VideoEnded | _SpanEnded | _GroupPacked] = SimpleQueue()
         self._videos = self._groups = 0
         self._room = SpanRoom()
+        self._held: deque[_Held] = deque()
+        self._working: set[str] = set()
+        self._dividing: set[str] = set()
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[StartedGroup, GroupRecord]]:
         """Yield each group that is packed, in no particular order.
@@ -141,20 +152,35 @@ class GroupPacking:
         for video in sorted(group.videos, key=bytes_of, reverse=True):
             try:
                 task, needs = self._encode(video)
-                future = self._engine.submit(task, needs)
             except BadVideoError as error:
-                future = Future()
+                future: Future[EncodedVideo | DividedVideo] = Future()
                 future.set_exception(error)
+                self._tell_video(started, video, future)
+                continue
+            if isinstance(task, EncodeTask) and task.is_divided:
+                self._dividing.add(_name_of(video))
+            self._held.append(_Held(started, video, task, needs))
+        self._submit_held()
+
+    def _submit_held(self) -> None:
+        """Submit the videos that wait; while a long one is being divided, only one per core.
+
+        What comes of the long one takes longest, so it must not wait behind all the others.
+        """
+        while self._held and (not self._dividing or len(self._working) < self._engine.cores):
+            started, video, task, needs = self._held.popleft()
+            self._working.add(_name_of(video))
+            future = self._engine.submit(task, needs)
             future.add_done_callback(partial(self._tell_video, started, video))
 
     def _divide(self, started: StartedGroup, video: PlannedVideo, divided: DividedVideo) -> None:
         """Encode a long video in one task, while others decode its spans if these have room."""
         facts, folder = self._engine.share(divided.facts), divided.task.spans
-        has_room = self._room.take(video.id, folder, divided.decoded_bytes)
+        has_room = self._room.take(_name_of(video), folder, divided.decoded_bytes)
         if not has_room:
             remove_spans(folder)
             say(
-                f"video {video.video.source}/{video.id}: its decoded spans would take "
+                f"video {_name_of(video)}: its decoded spans would take "
                 f"{divided.decoded_bytes / 1e9:.1f} GB, more than there is room for (64 GB in all, "
                 "and half of the free space of --work), so one machine decodes it"
             )
@@ -190,11 +216,15 @@ class GroupPacking:
             result: EncodedVideo | DividedVideo | BadVideoError = future.result()
         except BadVideoError as error:
             result = error
+        self._dividing.discard(_name_of(video))
         if isinstance(result, DividedVideo):
             self._divide(started, video, result)
+            self._submit_held()
             return
 
-        self._room.give_back(video.id)
+        self._working.discard(_name_of(video))
+        self._room.give_back(_name_of(video))
+        self._submit_held()
         self._ended(video, result)
         started.results[video.id] = result
         self._pack_if_ended(started)
@@ -246,6 +276,10 @@ def _most_decoders(engine: Engine) -> int:
 
 def _needs(video: PlannedVideo, cores: int) -> Needs:
     return Needs(cores=cores, memory_bytes=cores << 30, files=(video.video.path,))
+
+
+def _name_of(video: PlannedVideo) -> str:
+    return f"{video.video.source}/{video.id}"
 
 
 def bytes_of(video: PlannedVideo) -> int:

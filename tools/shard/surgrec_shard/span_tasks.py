@@ -78,6 +78,18 @@ class SpanFolder:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
 
+    def progress(self, number: int) -> int:
+        """Return how many bytes of a span another process has written."""
+        size = 0
+        for path in self._folder.glob(f"{number:06d}.partial-*/pictures"):
+            with suppress(FileNotFoundError):  # meanwhile, the span is complete
+                size += path.stat().st_size
+        return size
+
+    def discard(self) -> None:
+        """Remove all spans, so that nobody decodes more of them."""
+        remove_spans(self._folder)
+
     def close(self) -> None:
         """Give up the spans that this process has taken."""
         for lock in self._held.values():
@@ -143,11 +155,12 @@ class SpanTask:
         with open_recording(self.video.video.path, self.video.video.pictures) as recording:
             recording.require_unchanged(self.video.identity)
             reader = open_pictures(recording, self.facts.get(), self.form)
-            spans.store(
-                self.number,
-                lambda partial: reader.store_span(self.number, partial, decoders.span_s),
-            )
-            recording.require_unchanged()
+
+            def fill(partial: Path) -> None:
+                reader.store_span(self.number, partial, decoders.span_s)
+                recording.require_unchanged()
+
+            spans.store(self.number, fill)
 
 
 def open_pictures(recording: Recording, facts: RecordingFacts, form: StoredForm) -> PictureReader:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from surgrec.errors import StorageError
 from surgrec.recordings import BadVideoError, FfmpegError, RecordingFacts, inspect
 from surgrec.recordings.decoders import Decoders
 from surgrec.recordings.picture_files import open_recording
@@ -46,30 +47,41 @@ class EncodeTask:
 
     def __call__(self, decoders: Decoders) -> "EncodedVideo | DividedVideo":
         """Return the clips, or the spans of the video. Raises BadVideoError and StorageError."""
-        if self.is_divided and self.facts is None:
-            divided = self._divided(decoders.span_s)
-            if divided is not None:
-                return divided
-
-        if self.facts is None or not self.spans.is_dir():
+        if self.facts is not None:
+            return self._encoded_of_spans(decoders, self.facts.get())
+        if not self.is_divided:
             return self._encoded(decoders)
 
-        with closing(SpanFolder(self.spans)) as shared:
-            decoders = Decoders(decoders.count, span_s=decoders.span_s, shared=shared)
-            try:
-                encoded = self._encoded(decoders)
-            except BadVideoError:
-                remove_spans(self.spans)
-                raise
-        remove_spans(self.spans)
-        return encoded
+        divided = self._divided(decoders.span_s)
+        if divided is not None and divided.number > 1:
+            return divided
+        return self._encoded(decoders, divided.facts if divided is not None else None)
 
     @property
     def spans(self) -> Path:
         """Folder of the spans that other tasks decode."""
         return spans_beside(self.folder)
 
-    def _encoded(self, decoders: Decoders) -> EncodedVideo:
+    def _encoded_of_spans(self, decoders: Decoders, facts: RecordingFacts) -> EncodedVideo:
+        """Encode the video while other tasks decode its spans, and remove these."""
+        if not self.spans.is_dir():
+            return self._encoded(decoders, facts)
+        with closing(SpanFolder(self.spans)) as spans:
+            shared = Decoders(decoders.count, span_s=decoders.span_s, shared=spans)
+            try:
+                encoded = self._encoded(shared, facts)
+            except StorageError:
+                if shared.shared is None or self.spans.is_dir():
+                    raise
+                # A second process encoded the same video, and has removed the spans.
+                encoded = self._encoded(decoders, facts)
+            except BadVideoError:
+                remove_spans(self.spans)
+                raise
+        remove_spans(self.spans)
+        return encoded
+
+    def _encoded(self, decoders: Decoders, facts: RecordingFacts | None = None) -> EncodedVideo:
         with decoders.one_for_a_video():
             return encode_video(
                 self.video.video.path,
@@ -80,11 +92,11 @@ class EncodeTask:
                 self.video.video.pictures,
                 self.curation,
                 decoders,
-                self.facts.get() if self.facts is not None else None,
+                facts,
             )
 
     def _divided(self, span_s: float) -> "DividedVideo | None":
-        """Return the spans of the video; None: it has one, is encoded, or cannot be read."""
+        """Return the spans of the video; None: it is encoded, or cannot be read."""
         if is_spooled(self.folder):
             return None
         video = self.video.video
@@ -98,12 +110,13 @@ class EncodeTask:
             _require_fitting(self.video, facts.duration_s, facts.fps)
             form = self.settings.form_of(facts, self.curation.view(recording, facts).view)
             reader = open_pictures(recording, facts, form)
-            number = reader.num_spans(span_s)
-            if number > 1 and not facts.is_cut:
-                size = reader.decoded_bytes()
-                return DividedVideo(
-                    task=self, facts=facts, form=form, number=number, decoded_bytes=size
-                )
+            return DividedVideo(
+                task=self,
+                facts=facts,
+                form=form,
+                number=1 if facts.is_cut else reader.num_spans(span_s),
+                decoded_bytes=reader.decoded_bytes(),
+            )
         return None
 
 
