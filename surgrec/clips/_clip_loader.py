@@ -187,7 +187,8 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last batch: the position in the stream, equal on all ranks."""
-        return {"position": self._position, "order": self._order_digest(self._position)}
+        digest = self._order_digest(self._position, join_clips=self.dataset.join_clips)
+        return {"position": self._position, "order": digest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where the state was saved, with any number of workers.
@@ -198,7 +199,11 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
             ConfigError: The state belongs to another corpus, mixture or seed.
         """
         position = int(state["position"])
-        now = self._order_digest(position), self._order_digest(position, by_admitted=False)
+        now = {
+            self._order_digest(position, by_admitted=by_admitted, join_clips=join_clips)
+            for by_admitted in (True, False)
+            for join_clips in (self.dataset.join_clips, False)
+        }
         if state["order"] not in now:
             raise ConfigError(
                 "the state was saved with another corpus, mixture or seed; "
@@ -259,12 +264,13 @@ class ClipLoader(IterableDataset[dict[str, Any]]):
             )
         return int(os.environ.get("RANK", "0")), int(launched)
 
-    def _order_digest(self, position: int, *, by_admitted: bool = True) -> str:
+    def _order_digest(self, position: int, *, join_clips: bool, by_admitted: bool = True) -> str:
         """Return a digest of everything that decides the samples before `position`.
 
-        Earlier versions saved the one that is not by the admitted clips alone.
+        Earlier versions saved the ones that are not by the admitted clips alone, or that ignore
+        which clips are adjacent.
         """
-        order = self.dataset.stream.identity(position)
+        order = self.dataset.stream.identity(position, join_clips=join_clips)
         identity = comparable_order(order, by_admitted=by_admitted)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

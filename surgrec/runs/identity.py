@@ -63,6 +63,7 @@ _DIGESTS = {
     "rows": "other rows than in the saved run",
     "admitted": "other admitted clips than in the saved run, or another order of them",
     "clips": "clips of other durations, sizes or numbers of frames than in the saved run",
+    "joins": "clips of other videos, times or frame rates than in the saved run",
 }
 """Digests in the identity of an order, and the meaning of a difference."""
 _DIGEST_LINE = re.compile(rf'(order\.(?:sources|strata)\..+\.({"|".join(_DIGESTS)})): saved "')
@@ -108,7 +109,7 @@ def run_identity(
         name: value for name, value in as_plain(config).items() if name not in CHANGEABLE_ON_RESUME
     }
 
-    order = stream.identity(positions)
+    order = stream.identity(positions, join_clips=bool(fixed.get("join_clips")))
 
     return {
         "recipe": recipe,
@@ -131,7 +132,7 @@ def compare_identities(
 
     A config field that is newer than the checkpoint had its default. The first checkpoints recorded
     no versions, which were all 1. Clips that the mixture does not admit count only for checkpoints
-    whose digests are of whole sources.
+    whose digests are of whole sources. Runs that join clips are compared by which are adjacent.
 
     Args:
         saved: The identity in a checkpoint.
@@ -144,11 +145,28 @@ def compare_identities(
         {**each, "order": comparable_order(each["order"], by_admitted=by_admitted)}
         for each in (saved, current)
     )
+    if not (_records_joins(saved) and _records_joins(current)):
+        saved, current = _without_joins(saved), _without_joins(current)
     completed, unknown = _completed(saved, current, config)
     lines = [_in_words(line) for line in different_lines(completed, {**current, "tuned": None})]
     tuned = [line for line in lines if line.startswith(_OPTIMIZER) and with_changes == "optimizer"]
     refused = [line for line in lines if line not in tuned]
     return IdentityComparison(refused=refused, tuned=tuned, unknown=unknown)
+
+
+def _records_joins(identity: Mapping[str, Any]) -> bool:
+    """Return whether an identity says which clips are adjacent."""
+    return any("joins" in source for source in identity["order"]["sources"].values())
+
+
+def _without_joins(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity as of a run that joins no clips, or of an earlier version."""
+    order = identity["order"]
+    sources = {
+        name: {field: value for field, value in source.items() if field != "joins"}
+        for name, source in order["sources"].items()
+    }
+    return {**identity, "order": {**order, "sources": sources}}
 
 
 def remedy_for(refused: Sequence[str]) -> str:

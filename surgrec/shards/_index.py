@@ -162,10 +162,16 @@ class SourceIndex:
         return digest.hexdigest()
 
     def columns_digest(self, columns: Sequence[str], rows: Int64[np.ndarray, " n"]) -> str:
-        """Return the digest of the values of numeric columns in these rows."""
+        """Return the digest of the values of columns of numbers or texts in these rows."""
         digest = hashlib.sha256()
         for column in columns:
-            digest.update(self._columns[column].to_numpy()[rows].tobytes())
+            values = self._columns[column]
+            if not pa.types.is_string(values.type):
+                digest.update(values.to_numpy()[rows].tobytes())
+                continue
+            for start in range(0, len(rows), _DIGESTED_ROWS):
+                part = pa.array(rows[start : start + _DIGESTED_ROWS])
+                digest.update(_digest_of_texts(values.take(part)))
         return digest.hexdigest()
 
     def groups_of_rows(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:

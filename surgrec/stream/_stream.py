@@ -27,6 +27,8 @@ from surgrec.stream.stretches import Stretches
 
 _VIEW_COLUMNS = ("duration_s", "width", "height", "num_frames")
 """Columns of an index that decide the start and the crop of a view, and which clips are bad."""
+_JOIN_COLUMNS = ("start_s", "fps", "video")
+"""Further columns that decide which clips are adjacent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,30 +118,31 @@ class Stream:
         They are computed once: ten million clips take seconds.
         """
         if source not in self._stretches:
-            rows = [
-                rows
-                for stratum, rows in zip(self.order.strata, self.rows, strict=True)
-                if stratum.source == source
-            ]
-            self._stretches[source] = Stretches(self.sources[source], np.concatenate(rows))
+            self._stretches[source] = Stretches(self.sources[source], self._admitted(source))
         return self._stretches[source]
 
-    def identity(self, positions: int | None = None) -> dict[str, Any]:
+    def identity(self, positions: int | None = None, *, join_clips: bool = False) -> dict[str, Any]:
         """Return everything that the samples depend on, as JSON.
 
         Streams whose identities are equal by `comparable_order` draw the same samples.
 
         Args:
             positions: As in `Order.identity`.
+            join_clips: Whether training clips continue in adjacent clips. Then the columns that
+                decide which clips are adjacent belong to the identity.
         """
         identity = self.order.identity(positions)
-        return identity | {
+        parts = {
             part: {
                 name: {**values, "admitted": self._admitted_digests[part][name]}
                 for name, values in identity[part].items()
             }
             for part in ("sources", "strata")
         }
+        if join_clips:
+            for name, values in parts["sources"].items():
+                values["joins"] = self._joins_digests[name]
+        return identity | parts
 
     @cached_property
     def _admitted_digests(self) -> dict[str, dict[str, str]]:
@@ -147,17 +150,30 @@ class Stream:
         strata = self.order.strata
         digests: dict[str, dict[str, str]] = {"sources": {}, "strata": {}}
         for name, source in self.sources.items():
-            parts = {
-                stratum.name: rows
-                for stratum, rows in zip(strata, self.rows, strict=True)
-                if stratum.source == name
-            }
-            admitted = np.sort(np.concatenate(list(parts.values())))
+            admitted = self._admitted(name)
             digests["sources"][name] = source.index.clips_digest(admitted)
-            for stratum_name, rows in parts.items():
-                places = np.searchsorted(admitted, rows)
-                digests["strata"][stratum_name] = hashlib.sha256(places.tobytes()).hexdigest()
+            for stratum, rows in zip(strata, self.rows, strict=True):
+                if stratum.source == name:
+                    places = np.searchsorted(admitted, rows)
+                    digests["strata"][stratum.name] = hashlib.sha256(places.tobytes()).hexdigest()
         return digests
+
+    @cached_property
+    def _joins_digests(self) -> dict[str, str]:
+        """Digests of what decides which of the admitted clips are adjacent, by source."""
+        return {
+            name: source.index.columns_digest(_JOIN_COLUMNS, self._admitted(name))
+            for name, source in self.sources.items()
+        }
+
+    def _admitted(self, source: str) -> Int64[np.ndarray, " n"]:
+        """Return the admitted rows of a source, ascending; a repeated clip has several."""
+        rows = [
+            rows
+            for stratum, rows in zip(self.order.strata, self.rows, strict=True)
+            if stratum.source == source
+        ]
+        return np.sort(np.concatenate(rows))
 
     def require_sampling(
         self,

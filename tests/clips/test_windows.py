@@ -22,6 +22,7 @@ from surgrec.clips import (
     decode_clip,
     torchcodec_classes,
 )
+from surgrec.clips._clip_loader import ClipLoader
 from surgrec.clips.augment import draw_view
 from surgrec.clips.windows import decode_window, place_window
 from surgrec.errors import ConfigError, MixtureError
@@ -29,7 +30,7 @@ from surgrec.features.corpora import CorpusVideos
 from surgrec.shards import Sample, Source, open_corpus
 from surgrec.stream import Mixture, Stream, hash_uniform, sample_key
 from tests.support.clip_datasets import NO_WORKER, SAMPLING, clip_dataset
-from tests.support.samples import write_corpus
+from tests.support.samples import change_cell, write_corpus
 
 LONG = ClipSampling(num_frames=40, fps=4.0)
 """Ten seconds: the tiny corpus has clips of 4 s and, at the end of two videos, of 2 s."""
@@ -262,6 +263,21 @@ def test_load_clips_joins_when_it_is_told_to(tiny_corpus: Path) -> None:
     (batch,) = clips
     assert batch["video"].shape == (4, 3, 40, 32, 32)
     assert torch.isfinite(batch["video"]).all()
+
+
+def test_a_loader_that_joins_refuses_the_state_of_other_times(corpus_copy: Path) -> None:
+    def load(*, join_clips: bool) -> ClipLoader:
+        return load_clips(
+            corpus_copy, mixture=Mixture(block=16), num_frames=8, join_clips=join_clips
+        )
+
+    joined, plain = (load(join_clips=join_clips).state_dict() for join_clips in (True, False))
+    load(join_clips=True).load_state_dict(joined)
+    load(join_clips=True).load_state_dict(plain)  # what earlier versions saved
+    change_cell(corpus_copy, "alpha", "start_s", 0, lambda start_s: start_s + 0.05)
+    load(join_clips=False).load_state_dict(plain)
+    with pytest.raises(ConfigError, match="saved with another corpus, mixture or seed"):
+        load(join_clips=True).load_state_dict(joined)
 
 
 def test_frames_of_a_window_are_those_of_each_clip_decoded_alone(tiny_corpus: Path) -> None:

@@ -22,6 +22,7 @@ from surgrec.models import encoder_provenance
 from surgrec.runs import RunFiles, read_rows
 from surgrec.shards import open_corpus
 from tests.support.in_process import train
+from tests.support.samples import change_cell
 from tests.support.tool import refusal, surgrec_here
 from tests.support.videos import build_corpus, make_video
 
@@ -414,8 +415,20 @@ def full_disk(tensors: object, path: Path) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+OTHER_JOINS = (
+    r"order\.sources\.alpha\.joins: clips of other videos, times or frame rates than in the saved "
+    r"run; give the corpus as it was, or start in another run_dir$"
+)
+
+
+def without_joins(identity: dict[str, Any]) -> None:
+    """Change an identity to what a version wrote that did not record which clips are adjacent."""
+    for source in identity["order"]["sources"].values():
+        del source["joins"]
+
+
 def test_a_run_with_joined_clips_resumes_with_the_same_losses(
-    tiny_corpus: Path, tmp_path: Path
+    tiny_corpus: Path, corpus_copy: Path, tmp_path: Path
 ) -> None:
     """Clips of 8 s, from stored clips of 4 s and 2 s."""
     joined = ("--sampling_fps", 1, "--join_clips", "true", "--drift.every", 1, "--drift.clips", 8)
@@ -425,6 +438,11 @@ def test_a_run_with_joined_clips_resumes_with_the_same_losses(
     resume = ("--steps", 2, "--resume", "true")
     with pytest.raises(CheckpointError, match=r"config.join_clips: saved true, now false"):
         train("jepa", tiny_corpus, parts, "--sampling_fps", 8, *resume)
+    change_cell(corpus_copy, "alpha", "start_s", 0, lambda start_s: start_s + 0.05)
+    with pytest.raises(CheckpointError, match=OTHER_JOINS) as refused:
+        train("jepa", corpus_copy, parts, *joined, *resume)
+    assert str(refused.value).count("saved run") == 1, "nothing else differs"
+    edit_identity(parts, 1, without_joins)
     train("jepa", tiny_corpus, parts, *joined, *resume)
 
     losses, drifts = (

@@ -14,7 +14,7 @@ from surgrec.errors import MixtureError
 from surgrec.shards import Clip, Source, open_corpus
 from surgrec.stream import Mixture, Stream
 from surgrec.stream.stretches import Stretches
-from tests.support.samples import make_clips, write_corpus
+from tests.support.samples import change_cell, make_clips, write_corpus
 
 
 def source_of(folder: Path, clips: Sequence[Clip]) -> Source:
@@ -137,3 +137,22 @@ def test_without_a_least_stretch_the_order_is_the_one_of_before(gaps: dict[str, 
     assert (
         plain.identity() != Stream(gaps, Mixture(block=16, min_stretch_s=16.0), seed=0).identity()
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("start_s", 20.05), ("fps", 8.1), ("video", "ba9876543210")]
+)
+def test_what_decides_adjacency_is_in_the_identity_of_joined_streams_only(
+    tmp_path: Path, column: str, value: float | str
+) -> None:
+    corpus = write_corpus(
+        tmp_path / "corpus", {"alpha": make_clips(4), "beta": make_clips(4, "beta")}
+    )
+    before = Stream(open_corpus([corpus]), Mixture(block=16), seed=0)
+    change_cell(corpus, "alpha", column, 2, lambda _: value)
+    after = Stream(open_corpus([corpus]), Mixture(block=16), seed=0)
+    assert before.identity() == after.identity()
+
+    joined = [stream.identity(join_clips=True)["sources"] for stream in (before, after)]
+    assert joined[0]["alpha"] != joined[1]["alpha"]
+    assert joined[0]["beta"] == joined[1]["beta"]

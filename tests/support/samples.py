@@ -4,8 +4,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from surgrec.parquet import parquet_of_groups
+import pyarrow as pa
+
+from surgrec.parquet import parquet_bytes, parquet_of_groups
 from surgrec.shards import (
     Clip,
     CorpusFile,
@@ -13,6 +16,7 @@ from surgrec.shards import (
     Shard,
     ShardWriter,
     SourceEntry,
+    open_corpus,
     shard_name,
 )
 from surgrec.shards._index import index_tables
@@ -49,6 +53,18 @@ CLIP = Clip(
 def make_clips(count: int, source: str = "alpha") -> list[Clip]:
     """Return consecutive clips of one video."""
     return [replace(CLIP, source=source, start_s=10.0 * number) for number in range(count)]
+
+
+def change_cell(
+    corpus: Path, source: str, column: str, row: int, change: Callable[[Any], Any]
+) -> None:
+    """Change one cell of the index of a source."""
+    table = open_corpus([corpus])[source].index.table()
+    values = table.column(column).to_pylist()
+    values[row] = change(values[row])
+    array = pa.array(values, table.schema.field(column).type)
+    changed = table.set_column(table.column_names.index(column), column, array)
+    (corpus / source / INDEX_FILE).write_bytes(parquet_bytes(changed))
 
 
 def make_mp4(clip: Clip) -> bytes:
