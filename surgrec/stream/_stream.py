@@ -243,15 +243,28 @@ def _admitted_rows(
         for name in rows
         if any(stage.weights.get(name, 1.0) > 0 for stage in resolved_stages(mixture))
     }
+    # A copy in a stretch that is too short must not be the one that its group keeps.
+    drawn = _of_long_stretches(sources, drawn, mixture.min_stretch_s)
     if mixture.duplicates == "one":
         drawn = without_duplicates(sources, drawn)
     if mixture.clusters.policy != "off":
         drawn = chosen_by_clusters(sources, drawn, mixture.clusters)
-    if mixture.min_stretch_s:
-        for name, kept in drawn.items():
-            lengths_s = Stretches(sources[name], kept).lengths_s(kept)
-            drawn[name] = kept[lengths_s >= mixture.min_stretch_s - TOLERANCE_S]
+    # Either leaves clips out, which divides stretches.
+    if mixture.duplicates == "one" or mixture.clusters.policy != "off":
+        drawn = _of_long_stretches(sources, drawn, mixture.min_stretch_s)
     return {**rows, **drawn}
+
+
+def _of_long_stretches(
+    sources: dict[str, Source], rows: dict[str, Int64[np.ndarray, " _"]], min_stretch_s: float
+) -> dict[str, Int64[np.ndarray, " _"]]:
+    """Return the rows whose stretch among these rows is long enough, by source."""
+    if not min_stretch_s:
+        return rows
+    return {
+        name: kept[Stretches(sources[name], kept).lengths_s(kept) >= min_stretch_s - TOLERANCE_S]
+        for name, kept in rows.items()
+    }
 
 
 def _stratify(

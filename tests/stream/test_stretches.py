@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surgrec.errors import MixtureError
+from surgrec.parquet import parquet_bytes
 from surgrec.shards import Clip, Source, open_corpus
+from surgrec.shards.layout import DUPLICATE_GROUP, INDEX_FILE
 from surgrec.stream import Mixture, Stream
 from surgrec.stream.stretches import Stretches
 from tests.support.samples import change_cell, make_clips, write_corpus
@@ -156,3 +159,37 @@ def test_what_decides_adjacency_is_in_the_identity_of_joined_streams_only(
     joined = [stream.identity(join_clips=True)["sources"] for stream in (before, after)]
     assert joined[0]["alpha"] != joined[1]["alpha"]
     assert joined[0]["beta"] == joined[1]["beta"]
+
+
+def of_groups(folder: Path, clips: Sequence[Clip], groups: Sequence[int]) -> dict[str, Source]:
+    """Return a source of clips with the duplicate group of each; 0: no copy."""
+    corpus = write_corpus(folder, {"alpha": clips})
+    group_of = {
+        (clip.video, clip.start_s): group for clip, group in zip(clips, groups, strict=True)
+    }
+    table = open_corpus([corpus])["alpha"].index.table()
+    rows = zip(table.column("video").to_pylist(), table.column("start_s").to_pylist(), strict=True)
+    column = pa.array([group_of[row] for row in rows], pa.int64())
+    table = table.append_column(DUPLICATE_GROUP, column)
+    (corpus / "alpha" / INDEX_FILE).write_bytes(parquet_bytes(table))
+    return open_corpus([corpus])
+
+
+def test_a_group_keeps_no_copy_whose_stretch_is_too_short(tmp_path: Path) -> None:
+    """The longest video has gaps: of its copy in one stretch, all clips are drawn."""
+    longest = [replace(clip, video="ba9876543210") for clip in make_clips(20)[10::2]]
+    copy = make_clips(3)
+    sources = of_groups(tmp_path / "corpus", longest + copy, [1] * len(longest + copy))
+    one = Mixture(block=16, duplicates="one")
+    assert drawn(Stream(sources, one, seed=0)) == {100.0, 120.0, 140.0, 160.0, 180.0}
+    assert drawn(Stream(sources, replace(one, min_stretch_s=30.0), seed=0)) == {0.0, 10.0, 20.0}
+
+
+def test_a_copy_that_is_left_out_divides_its_stretch(tmp_path: Path) -> None:
+    longest = [replace(clip, video="ba9876543210") for clip in make_clips(14)[10:]]
+    divided = make_clips(3)
+    sources = of_groups(tmp_path / "corpus", longest + divided, [2, 0, 0, 0, 0, 2, 0])
+    one = Mixture(block=16, duplicates="one")
+    rest = {100.0, 110.0, 120.0, 130.0}
+    assert drawn(Stream(sources, one, seed=0)) == rest | {0.0, 20.0}
+    assert drawn(Stream(sources, replace(one, min_stretch_s=30.0), seed=0)) == rest
