@@ -23,6 +23,8 @@ class Quarantined:
     source: str
     key: str
     """Key of the bad sample."""
+    clip: str
+    """Key of the bad clip: that of the sample, or of an adjacent one that its window holds."""
     reason: str
     """Why it cannot be used."""
     substitute: str

@@ -25,7 +25,13 @@ from surgrec.clips._sampling import ClipSampling
 from surgrec.clips.augment import AugmentConfig, View, draw_view
 from surgrec.clips.loader_memory import RankBatch, StoredClips
 from surgrec.clips.machine import require_machine
-from surgrec.clips.windows import ClipWindow, decode_window, fetch_windows, place_window
+from surgrec.clips.windows import (
+    BadClipError,
+    ClipWindow,
+    decode_window,
+    fetch_windows,
+    place_window,
+)
 from surgrec.errors import ConfigError, MachineError, SampleError, ShardError, SurgrecError
 from surgrec.shards import Source
 from surgrec.stream import Draw, Fetcher, ReadStats, Stream, hash_uniform, sample_key
@@ -236,7 +242,7 @@ class ClipDataset:
         quarantined: list[Quarantined] = []
         decoded: list[_DecodedSample] = []
         for index, result in enumerate(results):
-            if isinstance(result, SampleError):
+            if isinstance(result, BadClipError):
                 windows[index], result = self._substitute(
                     draws[index], keys[index], windows[index], result, quarantined, store
                 )
@@ -341,7 +347,7 @@ class ClipDataset:
         draw: Draw,
         view_keys: list[int],
         window: ClipWindow,
-        error: SampleError,
+        error: BadClipError,
         quarantined: list[Quarantined],
         store: StoreFrames,
     ) -> tuple[ClipWindow, _DecodedSample]:
@@ -357,6 +363,7 @@ class ClipDataset:
                     position=draw.position,
                     source=draw.source,
                     key=bad.sample.key,
+                    clip=error.clip,
                     reason=str(error),
                     substitute=window.sample.key,
                 )
@@ -364,7 +371,7 @@ class ClipDataset:
 
             (mp4s,) = fetch_windows(self._process().fetcher, [window])
             result = self._decode_or_error(view_keys, window, mp4s, store)
-            if not isinstance(result, SampleError):
+            if not isinstance(result, BadClipError):
                 return window, result
             error = result
 
@@ -379,7 +386,7 @@ class ClipDataset:
         window: ClipWindow,
         mp4s: list[bytes | SampleError],
         store: StoreFrames,
-    ) -> _DecodedSample | SampleError:
+    ) -> _DecodedSample | BadClipError:
         """Decode the views of a sample, which share the times of their frames."""
         clip = window.sample.clip
         views = [draw_view(clip.height, clip.width, self.augment, key) for key in view_keys]
@@ -388,7 +395,7 @@ class ClipDataset:
         whole = bounding_box([view.box for view in views])
         try:
             frames = decode_window(window, mp4s, whole)
-        except SampleError as error:
+        except BadClipError as error:
             return error
         return _DecodedSample(views, [store(_crop(frames, view.box, whole)) for view in views])
 

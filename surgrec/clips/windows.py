@@ -18,6 +18,15 @@ from surgrec.stream.sampling_checks import TOLERANCE_S
 from surgrec.stream.stretches import HAIR_S
 
 
+class BadClipError(SampleError):
+    """A bad clip of a window."""
+
+    def __init__(self, message: str, clip: str) -> None:
+        super().__init__(message)
+        self.clip = clip
+        """Its key."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipWindow:
     """The frames of one training clip."""
@@ -130,15 +139,15 @@ def decode_window(
         box: Part of each frame to keep.
 
     Raises:
-        SampleError: A clip of the window is bad.
+        BadClipError: A clip of the window is bad.
         MachineError: Memory ran out.
     """
     parts = []
     for sample, times, mp4 in zip(window.clips, window.times, mp4s, strict=True):
         if isinstance(mp4, SampleError):
-            raise mp4
-        parts.append(
-            decode_clip(
+            raise BadClipError(str(mp4), sample.key)
+        try:
+            frames = decode_clip(
                 mp4,
                 times,
                 box,
@@ -146,5 +155,7 @@ def decode_window(
                 key=sample.key,
                 clock=sample.clock,
             )
-        )
+        except SampleError as error:
+            raise BadClipError(str(error), sample.key) from error
+        parts.append(frames)
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -7,7 +7,7 @@ with the videos that a pretraining has drawn.
 from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
 from surgrec.runs._files import RunFiles
 from surgrec.runs._plan import Plan, read_plan
-from surgrec.runs._rows import CountedRow, StartRow, append_rows, read_rows
+from surgrec.runs._rows import CountedRow, QuarantineRow, StartRow, append_rows, read_rows
 from surgrec.runs._start import record_start
 from surgrec.runs._step_rows import StepReport, sample_rows, step_row
 from surgrec.runs._watched import Watched, read_watched
@@ -15,6 +15,7 @@ from surgrec.runs._watched import Watched, read_watched
 __all__ = [
     "CountedRow",
     "Plan",
+    "QuarantineRow",
     "RunFiles",
     "StartRow",
     "StepReport",

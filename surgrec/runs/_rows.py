@@ -87,9 +87,11 @@ class AlarmRow(Row):
 
 
 class QuarantineRow(Row):
-    """The fields of a row of `quarantine.jsonl` that name the drawn samples."""
+    """The fields of a row of `quarantine.jsonl` that name samples and clips."""
 
     source: str
+    key: str
+    clip: NotRequired[str]
     substitute: str
 
 

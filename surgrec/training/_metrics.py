@@ -23,6 +23,7 @@ from surgrec.errors import TrainingError
 from surgrec.ranges import Range, check_ranges
 from surgrec.runs import (
     CountedRow,
+    QuarantineRow,
     RunFiles,
     StepReport,
     append_rows,
@@ -58,7 +59,8 @@ class LogConfig:
     """Where the numbers of metrics.jsonl, probe.jsonl and drift.jsonl are shown, too: a folder in
     the run folder, `tensorboard`, `wandb` (offline) or `mlflow`."""
     quarantine_share: Annotated[float, Range(0, 1)] = 0.01
-    """Largest share of bad samples per source. 20 bad samples per source are always tolerated."""
+    """Largest share of bad samples per source. 20 bad samples per source are always tolerated.
+    Of the samples that an adjacent clip spoils, one per such clip counts."""
     max_skipped_steps: Annotated[int, Range(0, 1000)] = 10
     """Largest number of skipped steps among the last 1,000. A step is skipped if a loss or the
     gradient is not finite; it changes no weight."""
@@ -135,6 +137,8 @@ class RunLog:
     _records: list[StepRecord] = field(default_factory=list)
     _consumed: Counter[str] = field(default_factory=Counter)
     _bad: Counter[str] = field(default_factory=Counter)
+    _bad_neighbors: set[str] = field(default_factory=set)
+    """Clips that have spoiled the window of another sample."""
     _skipped: list[int] = field(default_factory=list)
     _waits: list[deque[float]] = field(default_factory=list)
     """Newest waits of each rank for its data."""
@@ -144,16 +148,29 @@ class RunLog:
 
         Consumed and bad samples of the steps before still count, and so do skipped steps.
         """
-        consumed, bad, skipped = on_main(self.accelerator, lambda: self._drop_rows_from(step))
+        consumed, bad, neighbors, skipped = on_main(
+            self.accelerator, lambda: self._drop_rows_from(step)
+        )
         self._consumed, self._bad, self._skipped = Counter(consumed), Counter(bad), skipped
+        self._bad_neighbors = set(neighbors)
 
-    def _drop_rows_from(self, step: int) -> tuple[Counter[str], Mapping[str, int], list[int]]:
-        """Drop rows; return the consumed and bad samples and the skipped steps of the others."""
+    def _drop_rows_from(
+        self, step: int
+    ) -> tuple[Counter[str], Mapping[str, int], list[str], list[int]]:
+        """Drop rows.
+
+        Returns the consumed and bad samples, the bad neighbors and the skipped steps of the others.
+        """
         files = RunFiles(self.run_dir)
         rows = [row for row in read_rows(files.metrics, CountedRow) if row["step"] < step]
         files.drop_rows_from(step)
         skipped = [row["step"] for row in rows if row.get("skipped")]
-        return consumed_samples(rows), rows[-1]["quarantined"] if rows else {}, skipped
+        bad = rows[-1]["quarantined"] if rows else {}
+        quarantined = read_rows(files.quarantine, QuarantineRow)
+        neighbors = [
+            row["clip"] for row in quarantined if row.get("clip", row["key"]) != row["key"]
+        ]
+        return consumed_samples(rows), bad, sorted(set(neighbors)), skipped
 
     def add(
         self,
@@ -218,7 +235,7 @@ class RunLog:
         self._records = []
 
         bad_samples = [row for rank in ranks for row in rank.quarantined]
-        self._bad.update(row["source"] for row in bad_samples)
+        self._count_bad(bad_samples)
 
         # One row per step, from the reports of all ranks.
         steps = [list(reports) for reports in zip(*(rank.steps for rank in ranks), strict=True)]
@@ -233,6 +250,15 @@ class RunLog:
         self._require_few_skipped_steps(newest=steps[-1][0].step)
         self._require_few_bad_samples()
         return any(rank.stop for rank in ranks)
+
+    def _count_bad(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Count bad samples by source; an adjacent bad clip counts once, not once per window."""
+        for row in rows:
+            if row["clip"] == row["key"]:
+                self._bad[row["source"]] += 1
+            elif row["clip"] not in self._bad_neighbors:
+                self._bad_neighbors.add(row["clip"])
+                self._bad[row["source"]] += 1
 
     def track(self, values: Mapping[str, Any], step: int) -> None:
         """Send the numbers of a row after `step` steps. Called by the main process."""

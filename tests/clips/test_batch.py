@@ -10,7 +10,9 @@ from tests.support.batches import make_batch, random_clips
 
 def three_clips() -> ClipBatch:
     """Return clips of three sizes with a value in every field."""
-    bad = Quarantined(position=8, source="beta", key="beta_0", reason="cut", substitute="beta_1")
+    bad = Quarantined(
+        position=8, source="beta", key="beta_0", clip="beta_0", reason="cut", substitute="beta_1"
+    )
     batch = make_batch(
         random_clips([(10, 12), (7, 5), (1, 1)]), flips=[True, False, True], quarantined=[bad]
     )

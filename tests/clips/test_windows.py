@@ -211,6 +211,7 @@ def test_a_bad_neighbor_makes_a_sample_bad_in_every_run_alike(
     assert sorted({entry.position for entry in entries}) == at
     assert len({entry.key for entry in entries}) > 2, "not only the drawn clip itself"
     for entry in entries:
+        assert entry.clip == bad.key
         assert entry.reason.startswith(f"{bad.key}: its bytes have the XXH3 checksum")
     rows = content(batches)
     assert all(rows[position][2] == "alpha" for position in at)

@@ -16,10 +16,15 @@ from surgrec.training._progress import progress_bar
 from tests.support.batches import make_batch
 
 
-def a_batch(source: str, count: int, bad: int = 0) -> ClipBatch:
+def a_batch(source: str, count: int, bad: int = 0, clip: int = 0) -> ClipBatch:
     key = f"{source}_000000000000"
     entry = Quarantined(
-        position=0, source=source, key=f"{key}_0", reason="no video", substitute=f"{key}_1"
+        position=0,
+        source=source,
+        key=f"{key}_0",
+        clip=f"{key}_{clip}",
+        reason="no video",
+        substitute=f"{key}_1",
     )
     frames = [torch.zeros(1, 3, 2, 2, dtype=torch.uint8)] * count
     return make_batch(frames, key=key, source=source, quarantined=[entry] * bad)
@@ -125,3 +130,19 @@ def test_a_new_run_starts_with_no_bad_samples(tmp_path: Path) -> None:
     add(log, 0, a_batch("a", 2, bad=1), 1.0)
     log.flush(stop=False, diagnostics={})
     assert read_rows(tmp_path / "metrics.jsonl")[-1]["quarantined"] == {"a": 1}
+
+
+def test_a_bad_neighbor_counts_once_over_windows_and_restarts(tmp_path: Path) -> None:
+    log = a_log(tmp_path, quarantine_share=0.01)
+    add(log, 0, a_batch("a", 30, bad=30, clip=7), 1.0)
+    add(log, 1, a_batch("a", 30, bad=2, clip=8), 1.0)
+    log.flush(stop=False, diagnostics={})
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["quarantined"] == {"a": 2}
+    assert len(read_rows(tmp_path / "quarantine.jsonl")) == 32, "every bad sample is reported"
+
+    restarted = a_log(tmp_path, quarantine_share=0.01)
+    restarted.resume_at(1)
+    add(restarted, 1, a_batch("a", 30, bad=30, clip=7), 1.0)
+    add(restarted, 2, a_batch("a", 30, bad=2), 1.0)
+    restarted.flush(stop=False, diagnostics={})
+    assert read_rows(tmp_path / "metrics.jsonl")[-1]["quarantined"] == {"a": 4}
