@@ -29,7 +29,8 @@ def open_videos(
         frames_from: As for `VideoFolder`.
 
     Raises:
-        ConfigError: Several addresses, and not all are corpora; or a corpus and `frame_fps`.
+        ConfigError: Several addresses, and not all are corpora; a corpus and `frame_fps`; or a file
+            that is no archive.
         MissingError: The address is neither a corpus nor a folder.
         ManifestError: The folder holds no video.
         ShardError: A corpus does not keep its format.
@@ -54,7 +55,12 @@ def open_videos(
             "or one folder of videos alone"
         )
     folder = Path(others[0])
-    if not (folder.is_dir() or (is_opened(folder) and folder.is_file())):
+    if folder.is_file() and not is_opened(folder):
+        raise ConfigError(
+            f"{others[0]} is a file; give its folder, or read this video alone in Python with "
+            "surgrec.load_encoder(ENCODER).features(FILE)"
+        )
+    if not folder.exists():
         raise MissingError(
             f"{others[0]} is neither a corpus (no {CORPUS_FILE}) nor a folder of videos; "
             "check the address"

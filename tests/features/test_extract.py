@@ -353,6 +353,10 @@ def test_settings_that_cannot_work_are_refused(
             run(tiny_corpus, run_dir, tmp_path, replace(CONFIG, device="cuda"))
     with pytest.raises(MissingError, match="/none is neither a corpus"):
         run(Path("/none"), run_dir, tmp_path)
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"any")
+    with pytest.raises(ConfigError, match=f"{video} is a file; give its folder"):
+        run(video, run_dir, tmp_path)
     with pytest.raises(
         ConfigError, match=f"{tmp_path} holds no corpus.json; name several corpora, or one folder"
     ):
