@@ -8,11 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import psutil
+
+from tests.support.tool import QUICK, build_folder, run_here
 
 _LOGGING_FFMPEG = """#!/bin/sh
 case "$*" in {when}) echo "$RAY_RAYLET_PID" "$PWD" "$@" >> {log}; sleep {pause_s};; esac
@@ -23,6 +26,28 @@ exec {ffmpeg} "$@"
 ENCODES = "*libx264*segment*"
 DECODES = "*-c:v\\ rawvideo*"
 """Patterns of the shell for the arguments of an ffmpeg that encodes clips, or decodes a video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footage:
+    """Videos, and the corpus that a local build makes from them."""
+
+    videos: Path
+    corpus: Path
+    private: Path
+
+
+def build_locally(folder: Path, *, status: int = 0) -> Footage:
+    """Build the corpus of `folder/videos` without a cluster.
+
+    Args:
+        folder: Folder of the videos and for the corpus.
+        status: Exit status of the build: 3 if a video is bad.
+    """
+    videos, corpus = folder / "videos", folder / "corpus"
+    built = run_here(*build_folder(videos), *QUICK, "--out", corpus)
+    assert built.returncode == status, built.stderr
+    return Footage(videos=videos, corpus=corpus, private=folder / "corpus.private")
 
 
 class FfmpegLog:

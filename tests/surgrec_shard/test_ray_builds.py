@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ import pytest
 from tests.support.ray_clusters import (
     ENCODES,
     FfmpegLog,
+    Footage,
+    build_locally,
     kill_machine,
     ray_cluster,
     start,
@@ -28,7 +29,6 @@ from tests.support.tool import (
     command,
     digests,
     read_report,
-    run_here,
     run_tool,
     same_key,
 )
@@ -39,15 +39,6 @@ pytestmark = pytest.mark.slow
 _VIDEOS = 12
 
 
-@dataclass(frozen=True, kw_only=True)
-class Footage:
-    """Videos, and the corpus that a local build makes from them."""
-
-    videos: Path
-    corpus: Path
-    private: Path
-
-
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
     folder = tmp_path_factory.mktemp("footage")
@@ -55,10 +46,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
         path = folder / "videos" / f"{number:02d}.mp4"
         make_video(path, seconds=2 + number % 3, arguments=("-vf", f"hue=h={25 * number}"))
     (folder / "videos" / "bad.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(1000))
-    corpus = folder / "corpus"
-    built = run_here(*build_folder(folder / "videos"), *QUICK, "--out", corpus)
-    assert built.returncode == 3, built.stderr
-    return Footage(videos=folder / "videos", corpus=corpus, private=folder / "corpus.private")
+    return build_locally(folder, status=3)
 
 
 @pytest.fixture(scope="module")

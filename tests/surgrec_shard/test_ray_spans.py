@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,14 @@ from tests.support.ray_clusters import (
     DECODES,
     ENCODES,
     FfmpegLog,
+    Footage,
+    build_locally,
     kill_machine,
     ray_cluster,
     start,
     wait_until,
 )
-from tests.support.tool import QUICK, build_folder, command, digests, run_here, same_key
+from tests.support.tool import QUICK, build_folder, command, digests, same_key
 from tests.support.videos import make_video
 
 pytestmark = pytest.mark.slow
@@ -27,23 +28,11 @@ MINUTES = 6
 """Spans are a little longer than a minute."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Footage:
-    """A long video, and the corpus that a local build makes from it."""
-
-    videos: Path
-    corpus: Path
-    private: Path
-
-
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
     folder = tmp_path_factory.mktemp("footage")
     make_video(folder / "videos" / "v.mp4", seconds=60 * MINUTES, rate=10, arguments=X264)
-    corpus = folder / "corpus"
-    built = run_here(*build_folder(folder / "videos"), *QUICK, "--out", corpus)
-    assert built.returncode == 0, built.stderr
-    return Footage(videos=folder / "videos", corpus=corpus, private=folder / "corpus.private")
+    return build_locally(folder)
 
 
 @pytest.fixture(scope="module")
