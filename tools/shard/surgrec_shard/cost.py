@@ -13,7 +13,7 @@ _UPLOADED_AT_ONCE = 8 << 20
 _TABLES = 4
 """Files of a source beside its shards, among them `corpus.json`."""
 MOST_DECODERS = 8
-"""Decoders that can work on one video, see `packing`."""
+"""Decoders of one video: the encoder behind them has one thread."""
 ENCODER_CORE_S_PER_MEGAPIXEL = 0.059
 """Seconds of one core per 10^6 stored pixels: 3.3 s for a minute of 456 x 256 pixels at 8 frames
 per second (`benchmarks/build.py`, two virtual Xeon cores, default quality and effort)."""

@@ -12,19 +12,18 @@ from typing import NamedTuple
 
 from surgrec.recordings import BadVideoError
 from surgrec.terminal import say
+from surgrec_shard.cost import MOST_DECODERS
 from surgrec_shard.encode import EncodedVideo
 from surgrec_shard.engines import Engine, Needs, Task
 from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
-from surgrec_shard.span_room import SpanRoom
+from surgrec_shard.span_room import MOST_BYTES, SpanRoom
 from surgrec_shard.span_tasks import remove_spans
 from surgrec_shard.video_tasks import DividedVideo, EncodeTask
 
 _MOST_VIDEOS = 4
 """Videos of started groups, per core, beyond which no further group is started. Some of them have
 ended, and wait for the last video of their group."""
-_MOST_DECODERS = 8
-"""Decoders of one video: the encoder behind them has one thread."""
 _FEWEST_GROUPS = 2
 """Groups that are started in any case: one is packed while the next one is encoded."""
 
@@ -181,8 +180,9 @@ class GroupPacking:
             remove_spans(folder)
             say(
                 f"video {_name_of(video)}: its decoded spans would take "
-                f"{divided.decoded_bytes / 1e9:.1f} GB, more than there is room for (64 GB in all, "
-                "and half of the free space of --work), so one machine decodes it"
+                f"{divided.decoded_bytes / 1e9:.1f} GB, more than there is room for "
+                f"({MOST_BYTES / 1e9:.0f} GB in all, and half of the free space of --work), so one "
+                "machine decodes it"
             )
         needs = _needs(video, 1 if has_room else _most_decoders(self._engine))
         whole = self._engine.submit(divided.whole(facts), needs)
@@ -253,7 +253,7 @@ def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
         waiting_bytes: Size of all videos that have not ended.
         engine: Encodes them.
     """
-    share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
+    share = _share_of_cores(video, waiting_bytes, engine)
     return _needs(video, max(1, min(_most_decoders(engine), math.ceil(share))))
 
 
@@ -265,13 +265,18 @@ def exceeds_a_machine(video: PlannedVideo, waiting_bytes: int, engine: Engine) -
         waiting_bytes: Size of all videos that have not ended.
         engine: Encodes them.
     """
-    share = bytes_of(video) * engine.cores / max(1, waiting_bytes)
-    return engine.machines > 1 and min(_MOST_DECODERS, share) > engine.cores_of_a_machine
+    share = _share_of_cores(video, waiting_bytes, engine)
+    return engine.machines > 1 and min(MOST_DECODERS, share) > engine.cores_of_a_machine
+
+
+def _share_of_cores(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> float:
+    """Return how many of all cores are the part of a video, by its size among those that wait."""
+    return bytes_of(video) * engine.cores / max(1, waiting_bytes)
 
 
 def _most_decoders(engine: Engine) -> int:
     """Return how many decoders of one video any machine can run."""
-    return min(engine.cores_of_a_machine, _MOST_DECODERS)
+    return min(engine.cores_of_a_machine, MOST_DECODERS)
 
 
 def _needs(video: PlannedVideo, cores: int) -> Needs:

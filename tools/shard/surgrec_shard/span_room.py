@@ -5,7 +5,7 @@ from pathlib import Path
 
 from surgrec_shard.disk import writing_to
 
-_MOST_BYTES = 64_000_000_000
+MOST_BYTES = 64_000_000_000
 """Most bytes of all decoded spans of a build."""
 _FREE_SHARE = 0.5
 """The share of the free space that spans may take: clips and shards need some of it, too."""
@@ -36,7 +36,7 @@ class SpanRoom:
         # What other videos have stored is counted as if it were still to come.
         others = sum(self._taken.values())
         rest = others + max(0, num_bytes - stored)
-        if others + num_bytes > _MOST_BYTES or rest > _FREE_SHARE * free:
+        if others + num_bytes > MOST_BYTES or rest > _FREE_SHARE * free:
             return False
         self._taken[video] = num_bytes
         return True
