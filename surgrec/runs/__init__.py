@@ -1,7 +1,8 @@
 """The files of a run folder, written and read without torch: config, plan, starts, metrics.
 
-Two submodules serve the rooms that compare runs: `surgrec.runs.identity`, and `surgrec.runs.drawn`
-with the videos that a pretraining has drawn.
+Four submodules serve few rooms each: `surgrec.runs.identity` compares runs, `surgrec.runs.drawn`
+has the videos that a pretraining has drawn, `surgrec.runs.step_rows` computes the rows of a step,
+and `surgrec.runs.alarms` finds in them the signs of a run that goes wrong.
 """
 
 from surgrec.runs._consumed import consumed_samples, read_metrics, read_run
@@ -9,7 +10,6 @@ from surgrec.runs._files import RunFiles
 from surgrec.runs._plan import Plan, read_plan
 from surgrec.runs._rows import CountedRow, QuarantineRow, StartRow, append_rows, read_rows
 from surgrec.runs._start import record_start
-from surgrec.runs._step_rows import StepReport, sample_rows, step_row
 from surgrec.runs._watched import Watched, read_watched
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "QuarantineRow",
     "RunFiles",
     "StartRow",
-    "StepReport",
     "Watched",
     "append_rows",
     "consumed_samples",
@@ -28,6 +27,4 @@ __all__ = [
     "read_run",
     "read_watched",
     "record_start",
-    "sample_rows",
-    "step_row",
 ]

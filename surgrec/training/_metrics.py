@@ -25,13 +25,11 @@ from surgrec.runs import (
     CountedRow,
     QuarantineRow,
     RunFiles,
-    StepReport,
     append_rows,
     consumed_samples,
     read_rows,
-    sample_rows,
-    step_row,
 )
+from surgrec.runs.step_rows import StepReport, sample_rows, step_row
 from surgrec.stream import ReadStats
 from surgrec.training._lower_rate import lower_rate_from
 from surgrec.training._ranks import on_main

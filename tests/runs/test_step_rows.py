@@ -1,6 +1,6 @@
 """Rows of metrics.jsonl and samples.jsonl join the reports of all ranks."""
 
-from surgrec.runs import StepReport, sample_rows, step_row
+from surgrec.runs.step_rows import StepReport, sample_rows, step_row
 from surgrec.stream import ReadStats
 
 
