@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import tempfile
 from pathlib import Path
 
 from surgrec.doctor._control_groups import cpu_quota, memory_limit
@@ -16,9 +17,13 @@ _LEAST_SHARED = 1 << 30
 _SHARED_MEMORY = Path("/dev/shm")
 
 
-def examine_machine() -> list[Finding]:
-    """Check what this process may use of the machine, within its container or its Slurm job."""
-    return [_cores(), _memory(), _open_files(), _shared_memory()]
+def examine_machine(shared_memory: Path = _SHARED_MEMORY) -> list[Finding]:
+    """Check what this process may use of the machine, within its container or its Slurm job.
+
+    Args:
+        shared_memory: Folder of the shared memory, in which a file is written.
+    """
+    return [_cores(), _memory(), _open_files(), _shared_memory(shared_memory)]
 
 
 def _cores() -> Finding:
@@ -54,12 +59,20 @@ def _open_files() -> Finding:
     return Finding(what="open files", state="note", found=f"{soft} at most", remedy=remedy)
 
 
-def _shared_memory() -> Finding:
+def _shared_memory(folder: Path) -> Finding:
+    """Check that loader workers can have locks there, and GPUs can exchange data."""
     what = "shared memory"
-    if not _SHARED_MEMORY.is_dir():
-        return Finding(what=what, state="note", found=f"{_SHARED_MEMORY} does not exist")
-    total = shutil.disk_usage(_SHARED_MEMORY).total
-    found = f"{_SHARED_MEMORY} has {_gib(total)} GiB"
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+    except OSError as error:
+        found = f"{folder} cannot be written ({error.strerror}): loader workers do not start"
+        remedy = f"mount a tmpfs at {folder} with mode 1777 and free space"
+        return Finding(what=what, state="fault", found=found, remedy=remedy)
+
+    total = shutil.disk_usage(folder).total
+    found = f"{folder} has {_gib(total)} GiB, can be written"
     if total < _LEAST_SHARED:
         remedy = "with several GPUs, start the container with --ipc=host or --shm-size=1g"
         return Finding(what=what, state="note", found=found, remedy=remedy)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from surgrec_shard.encoder import encoder_versions
 
+from surgrec.doctor import Finding, examine_machine
 from surgrec.recordings import find_program
+from tests.support.small_disk import small_disk
 from tests.support.tool import surgrec_here
 
 
@@ -90,6 +92,32 @@ def test_a_low_limit_of_open_files_is_a_note(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (found["state"], found["remedy"]) == ("note", "ulimit -n 4096")
+
+
+def shared_memory(folder: Path) -> Finding:
+    (found,) = (f for f in examine_machine(shared_memory=folder) if f.what == "shared memory")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("none", "No such file or directory"), ("full", "No space left on device")],
+)
+def test_shared_memory_that_cannot_be_written_is_a_fault(
+    place: str, reason: str, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "full", kilobytes=64):
+        found = shared_memory(tmp_path / place)
+    assert found.state == "fault"
+    assert f"{place} cannot be written ({reason})" in found.found
+    assert "mode 1777" in found.remedy
+
+
+def test_little_shared_memory_is_a_note_and_stays_empty(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", kilobytes=8192):
+        found = shared_memory(tmp_path / "small")
+        assert list((tmp_path / "small").iterdir()) == []
+    assert (found.state, "--ipc=host" in found.remedy) == ("note", True)
 
 
 def test_the_table_names_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
