@@ -170,9 +170,18 @@ def test_threads_of_one_machine_share_decoders_instead(engine: Engine) -> None:
 
 def test_the_rest_of_a_build_takes_as_long_as_the_same_bytes_so_far() -> None:
     footage = Footage(total_bytes=4_000_000_000)
-    assert words(footage, 100.0) == "0.0 h, 0.0/4.0 GB"
+    assert words(footage, 100.0) == "0 s, 0.0/4.0 GB"
     footage.bytes, footage.hours = 1_000_000_000, 2.5
     assert words(footage, 1300.0) == "2.5 h, 1.0/4.0 GB, 1:05:00 left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(59, "59 s"), (60, "1.0 min"), (330, "5.5 min"), (359, "6.0 min"), (360, "0.1 h")],
+)
+def test_short_footage_is_shown_in_seconds_or_minutes(seconds: int, shown: str) -> None:
+    footage = Footage(total_bytes=4_000_000, bytes=1_000_000, hours=seconds / 3600)
+    assert words(footage, 1.0) == f"{shown}, 1.0/4.0 MB, 0:00:03 left"
 
 
 @pytest.mark.parametrize(("cpus", "gib", "cores"), [(8.0, 20.5, 8), (8.0, 3.5, 3), (0.0, 64.0, 0)])

@@ -11,7 +11,7 @@ _STAGE = "encoding"
 
 
 class FootageProgress:
-    """Shows hours, bytes and the time that is left. Without a terminal, it prints a line a minute.
+    """Shows length, bytes and the time that is left. Without a terminal, it prints a line a minute.
 
     Args:
         progress: The bars of the build.
@@ -33,7 +33,7 @@ class FootageProgress:
 
 
 def words(footage: Footage, spent_s: float) -> str:
-    """Return the hours, the bytes, and how long the rest takes at the pace so far.
+    """Return the length, the bytes, and how long the rest takes at the pace so far.
 
     Args:
         footage: How much is finished.
@@ -41,8 +41,15 @@ def words(footage: Footage, spent_s: float) -> str:
     """
     unit, size = ("GB", 1e9) if footage.total_bytes >= 1e9 else ("MB", 1e6)
     done, total = footage.bytes / size, footage.total_bytes / size
-    text = f"{footage.hours:.1f} h, {done:.1f}/{total:.1f} {unit}"
+    text = f"{_length(footage.hours)}, {done:.1f}/{total:.1f} {unit}"
     if not footage.bytes:
         return text
     left_s = round(spent_s * (footage.total_bytes - footage.bytes) / footage.bytes)
     return f"{text}, {left_s // 3600}:{left_s // 60 % 60:02d}:{left_s % 60:02d} left"
+
+
+def _length(hours: float) -> str:
+    if hours >= 0.1:
+        return f"{hours:.1f} h"
+    seconds = round(hours * 3600)
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds} s"
