@@ -1,10 +1,10 @@
 """Fine-tuning of an encoder on labeled windows: the whole encoder, or its last blocks.
 
-    accelerate launch recipes/finetune.py --config finetune_vitb16 --corpus s3://b/corpus \
+    accelerate launch --quiet recipes/finetune.py --config finetune_vitb16 --corpus s3://b/corpus \
         --encoder runs/a --task phase --split split.yaml --out finetuned/a
-    accelerate launch --cpu recipes/finetune.py --config finetune_tiny --corpus CORPUS \
+    accelerate launch --quiet --cpu recipes/finetune.py --config finetune_tiny --corpus CORPUS \
         --encoder RUN --task phase --split split.yaml --out OUT
-    accelerate launch -m surgrec.recipes.finetune ...                        # after pip install
+    accelerate launch --quiet -m surgrec.recipes.finetune ...                # after pip install
 
 The weights after the last step predict the test windows; nothing is chosen. The same training from
 random weights is beside it. The results are the files of `surgrec evaluate`. It runs on 1, 2, 4 or

@@ -1,10 +1,10 @@
 """SurgRec-JEPA: predict the features of hidden tubelets from the visible ones.
 
     surgrec plan --config jepa_vitl16 --gpus 8 --gpu h100-80       # the flags that fit your GPUs
-    accelerate launch --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir runs/tiny
+    accelerate launch --quiet --cpu recipes/jepa.py --config jepa_tiny --corpus CORPUS --run_dir RUN
     python -m surgrec.training.torchrun --nproc_per_node 8 recipes/jepa.py --config jepa_vitl16 \
         --accumulation 16 --corpus s3://b/corpus --run_dir runs/a            # 8 GPUs of 80 GB
-    accelerate launch -m surgrec.recipes.jepa ...                            # after pip install
+    accelerate launch --quiet -m surgrec.recipes.jepa ...                    # after pip install
 
 Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, all processes save.
 Plain torchrun then ends with status 1, and so does `accelerate launch` with several processes;

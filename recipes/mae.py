@@ -1,10 +1,10 @@
 """SurgRec-MAE: reconstruct the pixels of hidden tubelets from the visible tenth.
 
     surgrec plan --config mae_vitb16 --gpus 8 --gpu h100-80        # the flags that fit your GPUs
-    accelerate launch --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir runs/tiny
+    accelerate launch --quiet --cpu recipes/mae.py --config mae_tiny --corpus CORPUS --run_dir RUN
     python -m surgrec.training.torchrun --nproc_per_node 8 recipes/mae.py --config mae_vitb16 \
         --corpus s3://b/corpus --run_dir runs/a                             # 8 GPUs of 80 GB
-    accelerate launch -m surgrec.recipes.mae ...                            # after pip install
+    accelerate launch --quiet -m surgrec.recipes.mae ...                    # after pip install
 
 Without a GPU, set ACCELERATE_USE_CPU=true for several processes. On SIGTERM, all processes save.
 Plain torchrun then ends with status 1, and so does `accelerate launch` with several processes;

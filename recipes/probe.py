@@ -1,10 +1,10 @@
 """Probes on the tokens of a frozen encoder: attentive as in V-JEPA 1 and 2, or linear.
 
-    accelerate launch recipes/probe.py --config probe_vjepa2 --corpus s3://b/corpus \
+    accelerate launch --quiet recipes/probe.py --config probe_vjepa2 --corpus s3://b/corpus \
         --encoder runs/a --task phase --split split.yaml --out probes/a
-    accelerate launch --cpu recipes/probe.py --config probe_tiny --corpus CORPUS --encoder RUN \
-        --task phase --split split.yaml --out OUT
-    accelerate launch -m surgrec.recipes.probe ...                           # after pip install
+    accelerate launch --quiet --cpu recipes/probe.py --config probe_tiny --corpus CORPUS \
+        --encoder RUN --task phase --split split.yaml --out OUT
+    accelerate launch --quiet -m surgrec.recipes.probe ...                   # after pip install
 
 A grid of heads, one per learning rate, weight decay and seed, trains in one pass over the train
 windows. The setting is chosen on the val cases of the split, or on folds of train cases. Its heads

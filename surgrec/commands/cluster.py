@@ -21,7 +21,7 @@ from surgrec.text import counted
 if TYPE_CHECKING:
     from surgrec.clusters import LevelSummary
 
-_TRAINING = "accelerate launch recipes/jepa.py --config jepa_vitl16"
+_TRAINING = "accelerate launch --quiet recipes/jepa.py --config jepa_vitl16"
 _OFF = ClusterPolicy()
 
 
