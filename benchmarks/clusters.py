@@ -61,6 +61,8 @@ def _time(clips: int, width: int, levels: Sequence[int], seed: int) -> None:
         tell=lambda stage: print(f"{_since(start_s)} {stage}", flush=True),
     )
     print(f"{_since(start_s)} done, {time.process_time() - used_s:.0f} s of processor time")
+
+    # Choose half of the clips, as a run with this policy does.
     start_s = time.perf_counter()
     policy = ClusterPolicy(policy="balance", share=0.5)
     cases = np.random.default_rng(seed).integers(0, 10_535, clips)
@@ -69,6 +71,7 @@ def _time(clips: int, width: int, levels: Sequence[int], seed: int) -> None:
     for number, labels in enumerate(tree.levels, start=1):
         natural, drawn = np.bincount(labels), np.bincount(labels, copies)
         print(f"level {number}: Gini {gini(natural):.2f}, drawn {gini(drawn):.2f}")
+
     peak_gib = peak_bytes() / 2**30
     print(f"most memory: {peak_gib:.1f} GiB, of which vectors {vectors.nbytes / 2**30:.1f}")
 

@@ -109,6 +109,8 @@ def coverage(
     rng = np.random.default_rng(seed)
     over_cases, plain = np.zeros((2, len(population.metrics)))
     over_windows: dict[str, list[bool]] = {metric: [] for metric in population.metrics}
+
+    # Draw test sets with replacement, and ask whether their intervals have the true score.
     for repeat in range(repeats):
         rows = rng.integers(population.size, size=cases)
         scores = population.scores(rows, weights)
@@ -121,6 +123,7 @@ def coverage(
             by_windows = population.window_scores(rows, [0], rng)[0]
             for metric in over_windows.keys() & by_windows.keys():
                 over_windows[metric].append(_covers(by_windows[metric], truth[metric]))
+
     return [
         Coverage(
             cases=cases,
@@ -159,6 +162,8 @@ def told_apart(
     true = [primary_truth(population, each) for each in range(len(population.tables(_NO_CASES)))]
     told = np.zeros(4)
     by_windows: list[bool] = []
+
+    # Draw test sets, and judge each as `surgrec evaluate` would.
     for repeat in range(repeats):
         rows = rng.integers(population.size, size=cases)
         tables = population.tables(rows)
@@ -174,10 +179,13 @@ def told_apart(
             p_value <= 0.05,
             not difference.low <= 0 <= difference.high,
         ]
+
+        # Intervals over windows are slow, so fewer test sets have them.
         if repeat < window_repeats:
             one, other = population.window_scores(rows, [0, len(tables) - 1], rng)
             if metric in one:
                 by_windows.append(not _covers(one[metric] - other[metric], 0))
+
     better, worse, by_test, by_interval = (float(share) for share in told / repeats)
     return Told(
         cases=cases,

@@ -224,6 +224,8 @@ def _print_recall(
     hits: dict[str, list[bool]] = {}
     exact: dict[str, list[tuple[bool, bool]]] = {}
     wrong = 0
+
+    # A copy is found if a row names its case and overlaps its time, within a second.
     for path, plant in planted.items():
         rows = found[path.stem]
         wrong += len({row.case for row in rows} - {plant.case})
@@ -241,12 +243,14 @@ def _print_recall(
             exact[plant.change].append((longest.has_times(plant), longest.has_speed(plant)))
         else:
             print("missed", plant)
+
     for change, results in hits.items():
         times, speeds = (sum(each[part] for each in exact[change]) for part in (0, 1))
         print(
             f"{change:28} {sum(results)} of {len(results)}, "
             f"{times} with the right times, {speeds} with the right speed"
         )
+
     total = sum(len(results) for results in hits.values())
     print(f"recall: {sum(map(sum, hits.values()))} of {total} copies")
     print(f"copies taken for parts of another case: {wrong} of {len(planted) * others} pairs")

@@ -67,9 +67,11 @@ def build(name: EngineName, videos: Sequence[Video], key: Path, cores: int) -> B
         shutil.copy(key, folder / "private" / "key")
         private = PrivateFolder(folder / "private")
         encode = EncodeSettings()
+
         work = private.folder_in(folder / "work")
         started = time.perf_counter()
         with open_engine(name, "", workers=cores, work=work, encode=encode) as engine:
+            # The start of the engine is a figure of its own, so the build is timed from here on.
             _use_all_cores(engine, cores)
             config = BuildConfig(
                 videos=videos,
@@ -85,6 +87,7 @@ def build(name: EngineName, videos: Sequence[Video], key: Path, cores: int) -> B
             began = time.perf_counter()
             result = Build(config, lambda stage, done, total: None).run()
             seconds = time.perf_counter() - began
+
         assert not result.failures
         digests = {file_sha256(path) for path in (folder / "corpus").rglob("*.tar")}
         return Built(start_s=began - started, seconds=seconds, digests=digests)

@@ -91,6 +91,7 @@ def main(config: Sizes) -> None:
 
 def other_probes(config: Sizes, large: LabeledFeatures) -> None:
     """Measure ridge regression, kNN and the components of pixels."""
+    # Regression: all penalties and folds in one pass.
     ridge = RidgeRegression()
     numbers = torch.from_numpy(large.label.astype(np.float64))
     choice = choice_of(large, None, ridge.folds)
@@ -101,8 +102,10 @@ def other_probes(config: Sizes, large: LabeledFeatures) -> None:
         f"ridge regressions, {len(ridge.grid)} penalties and {len(members)} folds",
         partial(fit_ridge, values, numbers, members, ridge.grid),
     )
+
     queries = large.at(np.arange(config.queries))
     measured(f"kNN of {config.queries} windows", partial(Knn().fit_predict, large, queries))
+
     pixels = synthetic(config.windows, config.pixels_width).values
     measured(
         f"{COMPONENTS} components of {tuple(pixels.shape)}",

@@ -91,17 +91,22 @@ def main(config: Steps) -> None:
             compiled=config.compile,
         )
         print(f"\n## {method}, ViT-{size}, {config.clips} clips of 16x{config.crop_px}")
+
+        # Every contender runs the same case; ours also compiled, if asked for.
         cases = dict.fromkeys(CONTENDERS[method], case)
         if config.compare_compiled:
             cases[_COMPILED] = replace(case, compiled=True)
         steps = {name: _make(name, case) for name, case in cases.items()}
         _compare_losses(steps)
+
         rounds = _rounds(steps, config)
         _print_times(rounds, steps[_OURS].flops, config)
         for name, step in steps.items():
             print(f"{name}: launches {_launches(step, cases[name], config)}")
             _print_phases(name, step, config)
         del steps
+
+        # Each in a process of its own, so the steps must be gone.
         if config.memory:
             for name, case in cases.items():
                 print(f"{name}: {_peak_bytes(name, case, config) / 2**20:.0f} MiB at most")

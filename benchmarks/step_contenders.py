@@ -160,6 +160,8 @@ class HuggingFaceJepaStep:
         self.case, self.clips = case, rearrange(case.frames(), "b c t h w -> b t c h w")
         ours, _, self.masks = _jepa(case)
         self.flops = ours.flops(self.masks)
+
+        # Build transformers' model of the same sizes, and give it our weights.
         encoder, predictor = ours.encoder.config, ours.predictor.config
         config = transformers.VJEPA2Config(
             crop_size=encoder.crop_px,
@@ -180,6 +182,7 @@ class HuggingFaceJepaStep:
         self.model.load_state_dict(state)
         self.target = ema_copy(self.model.encoder)
         self.update = _Update.of(self.model)
+
         if case.compiled:
             for layers in (self.model.encoder, self.target, self.model.predictor):
                 for layer in layers.layer:
@@ -191,6 +194,8 @@ class HuggingFaceJepaStep:
             targets = timed("target", self._targets)
             embedded = timed("context", lambda: self.model.encoder.embeddings(self.clips))
             losses = []
+
+            # Predict the targets of each mask from its context.
             for mask in self.masks[0].masks:
                 context_index, target_index = (
                     ids_on_device(ids, embedded.device)
@@ -205,6 +210,7 @@ class HuggingFaceJepaStep:
                 expected = F.layer_norm(expected, expected.shape[-1:])
                 losses.append((predicted.float() - expected).abs().mean())
             loss = torch.stack(losses).mean()
+
         self.update.run(loss, timed)
         timed("EMA", lambda: update_ema(self.target, self.model.encoder, MOMENTUM))
         return loss.detach()
@@ -271,6 +277,8 @@ class HuggingFaceMaeStep:
         )
         ours, masks = _mae(case)
         self.flops = ours.flops(masks)
+
+        # Build transformers' model of the same sizes, and give it our weights.
         encoder, decoder = ours.encoder.config, ours.decoder.config
         config = transformers.VideoMAEConfig(
             image_size=encoder.crop_px,
@@ -292,9 +300,12 @@ class HuggingFaceMaeStep:
             None, config=config, state_dict=state
         ).to(case.device)
         self.model.train()
+
+        # transformers takes the mask as one boolean per token.
         hidden = torch.zeros(case.clips, encoder.grid.num_tokens, dtype=torch.bool)
         hidden.scatter_(1, torch.from_numpy(masks.target_index), True)
         self.hidden = hidden.to(case.device)
+
         self.update = _Update.of(self.model)
         if case.compiled:
             for layers in (self.model.videomae.encoder.layer, self.model.decoder.decoder_layers):

@@ -239,8 +239,10 @@ def _open_member(archive: Path, path: Path) -> tuple[int, Member]:
     content, name = read_archive(archive), path.relative_to(archive).as_posix()
     descriptor = open_regular(archive)
     try:
+        # The list of members is of the opened file, or the offsets in it are wrong.
         if FileIdentity.of(os.fstat(descriptor)) != content.identity:
             raise ChangedFileError(archive)
+
         member = content.members.get(name)
         if member is None:
             because = f" ({content.faults[0]})" if content.faults else ""
@@ -301,6 +303,8 @@ def _collected(found: Iterator[tuple[str, Member]], identity: FileIdentity) -> A
     """Return members by their names. Of equal names, no member is chosen."""
     members: dict[str, Member] = {}
     faults, unnamed = [], []
+
+    # A damaged end keeps the members before it.
     try:
         for number, (name, member) in enumerate(found):
             if number == _MOST_MEMBERS:
@@ -320,6 +324,7 @@ def _collected(found: Iterator[tuple[str, Member]], identity: FileIdentity) -> A
             f"a damaged archive ({one_line(str(error), 100)}): {which} not known; copy it again, "
             "or leave it out with --exclude"
         )
+
     if unnamed:
         faults.append(
             f"an archive with {counted(len(unnamed), 'name that leads', 'names that lead')} out of "

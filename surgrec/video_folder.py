@@ -413,6 +413,7 @@ class _Search:
 
     def _take_by_content(self, path: Path, suffix: str) -> None:
         kind = _kind(path, suffix)
+
         if kind == "video":
             self.taken.append(path)
         elif kind == "companion":

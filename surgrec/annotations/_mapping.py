@@ -73,6 +73,7 @@ class Track:
                 f"the track {self.task!r} needs a task, and either column, columns or flags; "
                 f"{_REMEDY}"
             )
+
         if any(not columns for columns in self.flags.values()):
             raise ManifestError(
                 f"the track {self.task!r} has a flag without columns; list its columns"
@@ -81,6 +82,7 @@ class Track:
             raise ManifestError(
                 f"the track {self.task!r} has flags, of which a row may have none; remove `none`"
             )
+
         if self.mean and (self.flags or self.names or self.names_at):
             raise ManifestError(
                 f"the track {self.task!r} has `mean`, which needs numbers; remove flags and names"

@@ -72,6 +72,7 @@ def audit_split(
     Raises:
         ConfigError: There is no finding of a name in `allow`.
     """
+    # Every check runs, whatever the others find.
     findings = [
         *check_pairs(split),
         *check_copies(split),
@@ -83,6 +84,7 @@ def audit_split(
         *_absent(split),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+
     return Audit(
         split=split.name,
         case_rule=split.case_rule,

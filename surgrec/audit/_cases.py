@@ -65,6 +65,8 @@ def identify(clips: Sequence[Clip], dataset: Dataset, option: str) -> list[Clip]
     shared: dict[str, str] = {}
     found: list[Clip] = []
     missing: list[str] = []
+
+    # After the first name without a case, only such names are collected.
     for start in range(0, len(clips), _AT_ONCE):
         some = clips[start : start + _AT_ONCE]
         for clip, names in zip(some, _search(patterns, [clip.path for clip in some]), strict=True):
@@ -73,6 +75,7 @@ def identify(clips: Sequence[Clip], dataset: Dataset, option: str) -> list[Clip]
                 missing.append(clip.path)
             elif not missing:
                 found.append(_identified(clip, case, names, dataset, shared, option))
+
     if missing:
         raise ConfigError(
             f"{option} finds no case in {counted(len(missing), 'name')} of {len(clips)}, the first "

@@ -61,6 +61,8 @@ def chosen_columns(place: str, header: Sequence[str], columns: Columns) -> dict[
         ManifestError: A given column is missing, or no column has the names of clips.
     """
     chosen = {}
+
+    # Of several usual names, the first of the list is taken.
     for key, usual in _USUAL.items():
         wanted = getattr(columns, key)
         names = [
@@ -74,6 +76,7 @@ def chosen_columns(place: str, header: Sequence[str], columns: Columns) -> dict[
             )
         if names:
             chosen[key] = names[0]
+
     if "path" not in chosen:
         raise ManifestError(
             f"{place} has no column for the name of a clip (it has "

@@ -54,6 +54,7 @@ def clips_of(
         for video in chosen
         for clip in _clips_of_video(part, video, labels)
     ]
+
     return SplitClips(
         name=split.name,
         clips=clips,

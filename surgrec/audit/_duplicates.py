@@ -80,6 +80,7 @@ def _between(first: _Videos, second: _Videos) -> Iterator[Finding]:
     }
     if not found:
         return
+
     others = {other for copies in found.values() for other in copies}
     number = counted(len(second.cases), f"{second.part} video")
     verb = "shows" if len(found) == 1 else "show"

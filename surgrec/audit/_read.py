@@ -132,6 +132,8 @@ def _label_names(paths: Sequence[Path], tell: Tell) -> dict[str, str]:
 def _rows(path: Path, part: str, columns: Columns, tell: Tell) -> Iterator[Clip]:
     """Yield the rows of a file of any of the known forms."""
     text = read_text(path, tell)
+
+    # The suffix, or else the first line, tells the form.
     first = next((line for line in text.split("\n") if line.strip()), "")
     if path.suffix.lower() == ".json":
         yield from _json_rows(path, _json(path, text), part, columns)
@@ -141,6 +143,8 @@ def _rows(path: Path, part: str, columns: Columns, tell: Tell) -> Iterator[Clip]
     if header or first.startswith("{"):
         yield from _table_rows(path, header, part, columns, tell)
         return
+
+    # A list without a header: one name per line, or names with labels or times.
     if columns != Columns():
         raise ConfigError(
             f"{path} has no header with a column for the name of a clip, but --columns is given; "
@@ -201,11 +205,13 @@ def _json_rows(path: Path, tree: Any, part: str, columns: Columns) -> Iterator[C
 def _json_items(place: str, items: list[Any], part: str, columns: Columns) -> Iterator[Clip]:
     for number, item in enumerate(items, 1):
         here = f"{place}, row {number}"
+
         if columns != Columns() and isinstance(item, (str, list)):
             raise ConfigError(
                 f"{here} is {shown(item)}, but --columns is given; give an object, or leave "
                 "--columns out"
             )
+
         if isinstance(item, str):
             yield _clip(here, part, {"path": item})
         elif isinstance(item, list) and len(item) == 2:
@@ -225,6 +231,7 @@ def _cell(value: object) -> str:
 
 def _clip(place: str, part: str, values: Mapping[str, str]) -> Clip:
     """Return a row as a clip, with its checked part and time."""
+    # The row names its part, or else it has that of its file.
     word = values.get("part", "").strip().lower()
     if word:
         if word not in _SPELLINGS:
@@ -236,6 +243,7 @@ def _clip(place: str, part: str, values: Mapping[str, str]) -> Clip:
         raise ConfigError(
             f"{place} does not say its part; give files as PART=FILE, or a column split"
         )
+
     path = values["path"]
     if not path:
         raise ManifestError(f"{place} has no name of a clip; add it, or remove the row")
@@ -243,6 +251,8 @@ def _clip(place: str, part: str, values: Mapping[str, str]) -> Clip:
     case = values.get("case", "")
     if start is not None and end is not None and end < start:
         raise ManifestError(f"{place} ends at {end:g}, before its start {start:g}; correct it")
+
+    # With times, the path names the recording; without, the case does.
     return Clip(
         part=part,
         path=path,

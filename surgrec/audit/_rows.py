@@ -123,6 +123,8 @@ def is_header(name: str) -> bool:
 def _named(name: str, split: SplitClips, is_found: Callable[[str], bool]) -> Iterator[Finding]:
     """Yield a finding for labels whose value or only name meets a condition."""
     counts = label_counts(split.clips)
+
+    # The condition holds for the label itself, or for all of its names.
     labels = {
         label
         for label, names in split.classes.items()
@@ -130,11 +132,13 @@ def _named(name: str, split: SplitClips, is_found: Callable[[str], bool]) -> Ite
     }
     if not labels:
         return
+
     is_header = name == "header_labels"
     found = sum(counts[label] for label in labels)
     words = "look like the header of a table" if is_header else "stand for everything else"
     tests = label_counts(split.parts.get("test", ()))
     tested = sum(tests[label] for label in labels)
+
     yield Finding(
         name=name,
         severity="fail" if is_header else "warn",
@@ -198,6 +202,7 @@ def _divided(split: SplitClips) -> Iterator[Finding]:
     for clip in split.clips:
         if clip.class_name and clip.label:
             labels[clip.class_name].add(clip.label)
+
     divided = {name for name, values in labels.items() if len(values) > 1}
     if divided:
         clips = sum(clip.class_name in divided for clip in split.clips)

@@ -152,6 +152,7 @@ def constant_scores(counts: Mapping[str, int], shares: Mapping[str, float]) -> d
 
 def _absent_classes(split: SplitClips) -> Iterator[Finding]:
     """Yield findings on classes without a train clip, or without a test clip."""
+    # Classes that a probe is scored on, but never learns.
     counts = {part: label_counts(clips) for part, clips in split.parts.items()}
     for part in ("val", "test"):
         unseen = counts.get(part, {}).keys() - counts.get("train", {}).keys()
@@ -171,6 +172,8 @@ def _absent_classes(split: SplitClips) -> Iterator[Finding]:
                 remedy="leave them out, or say that they count as errors",
                 examples=some({split.shown_label(label) for label in unseen}),
             )
+
+    # Classes that a probe learns, but is never scored on.
     untested = counts.get("train", {}).keys() - counts.get("test", {}).keys()
     if untested and "test" in counts:
         yield Finding(
@@ -193,6 +196,7 @@ def _few_cases(split: SplitClips, part: str) -> Iterator[Finding]:
     for clip in split.parts.get(part, ()):
         if clip.label:
             cases[clip.label].add(clip.case)
+
     few = {label for label, names in cases.items() if len(names) < _MIN_CASES_OF_CLASS}
     if few:
         yield Finding(

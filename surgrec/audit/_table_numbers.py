@@ -216,6 +216,8 @@ def _number_of(
 def _table(path: Path, tell: Callable[[str], None]) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of a table of any number of columns."""
     text = read_text(path, tell)
+
+    # The delimiter is the most frequent one of the header.
     delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
     try:
         lines = [
@@ -225,11 +227,13 @@ def _table(path: Path, tell: Callable[[str], None]) -> tuple[list[str], list[lis
         ]
     except csv.Error as error:
         raise ManifestError(f"{path}: invalid CSV ({error}); look for a stray quote") from None
+
     if len(lines) < 2:
         raise ManifestError(f"{path} has no row below its header; give a table of results")
     header, *rows = lines
     if len(header) * len(rows) > _MOST_CELLS:
         raise ManifestError(f"{path} has more than {_MOST_CELLS:,} cells; give a smaller table")
+
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise ManifestError(

@@ -87,12 +87,14 @@ def _print_table(audit: TableAudit) -> None:
         right=(),
         wrap=True,
     )
+
     for cell in audit.cells:
         findings = [f"always {name}" for name in cell.constant[:_SHOWN_EXAMPLES]]
         findings += ["no fraction of n"] if cell.fraction is False else []
         if findings:
             names = (cell.row, cell.column, cell.metric, cell.printed, ", ".join(findings))
             table.add_row(*map(escape, names))
+
     if table.row_count:
         print_result(table)
     for sentence in audit.sentences or ["no cell is suspicious"]:

@@ -136,9 +136,11 @@ def _runs_by_seed(
                 f"{encoder.path} does not record its pretraining; an ablation needs runs of "
                 "SurgRec's recipes"
             )
+
         if seed in found:
             raise ConfigError(f"{arm} has two runs with the seed {seed}; give one for each seed")
         found[seed] = run
+
     if not found:
         raise ConfigError(
             f"the ablation needs runs of {arm}; give them with --encoders {arm}=RUN, once per seed"

@@ -63,6 +63,8 @@ def _mean_row(folds: Sequence[TaskRow], comparison: Path | None) -> TaskRow:
     """Return the row of a card with folds."""
     first = folds[0]
     card = first.task.card
+
+    # A mean over folds has an interval only from a comparison of all folds.
     compared: Mapping[str, Score] = {}
     if comparison is not None and all(row.split_name for row in folds):
         compared = compared_scores(
@@ -72,6 +74,7 @@ def _mean_row(folds: Sequence[TaskRow], comparison: Path | None) -> TaskRow:
             task=card.task,
             splits=[row.split_name for row in folds],
         )
+
     sentences = {row.sentence for row in folds}
     cells = [_mean_cell(folds, place, compared) for place in range(len(first.cells))]
     return replace(

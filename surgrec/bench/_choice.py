@@ -72,6 +72,8 @@ class BenchEncoder:
         """
         if not self.is_named:
             return file_sha256(self.file)
+
+        # A preset has no file of its own: its facts and its weights identify it.
         facts = self.path if self.path.startswith(TIMM) else asdict(read_preset(self.path))
         needs_weights = isinstance(facts, str) or facts["reader"] != _WITHOUT_WEIGHTS
         if self.weights is None and needs_weights:
@@ -79,6 +81,7 @@ class BenchEncoder:
                 f"the encoder {self.method} is the preset {self.path}, and it has no weights; give "
                 f"--weights {self.method}=FILE"
             )
+
         try:
             weights = file_sha256(self.weights) if self.weights else ""
         except OSError as error:
@@ -86,6 +89,7 @@ class BenchEncoder:
                 f"--weights {self.method}={self.weights} cannot be read ({reason(error)}); give "
                 "the local file of the weights"
             ) from None
+
         text = json.dumps([facts, weights], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

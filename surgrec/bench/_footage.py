@@ -89,12 +89,15 @@ def _of_copy(task: BenchTask, read_s: dict[Path, float], frame_fps: float) -> Fo
         raise ConfigError(
             f"the rate of the pictures is not published; give --frame_fps {preset.name}=RATE"
         )
+
+    # Pictures tell the length by their numbers; of videos, some headers are read.
     recordings = find_source(preset, task.folder, task.split, frame_fps).recordings
     if preset.media == "pictures":
         lengths_s = [picture_clock(each.pictures).end_s for each in recordings if each.pictures]
         basis = f"the numbers of all pictures of {counted(len(recordings), 'recording')}"
     else:
         lengths_s, basis = _lengths(recordings, read_s)
+
     total_s = sum(lengths_s)
     test_s = sum(
         length_s

@@ -78,6 +78,7 @@ def _choose_vlms(words: Sequence[str], encoders: Iterable[BenchEncoder]) -> list
     taken = {name for each in encoders for name in (each.method, each.name)}
     found = []
     for name, given in named_values(words, "--vlms", "URL_OR_FOLDER", pattern=_MODEL_NAME):
+        # `NAME=MODEL@URL`: the server knows the model by another name than the tables.
         own, sign, address = given.rpartition("@http")
         served = bool(sign) and f"http{address}".startswith(_SCHEMES)
         model = BenchVlm(
@@ -85,6 +86,7 @@ def _choose_vlms(words: Sequence[str], encoders: Iterable[BenchEncoder]) -> list
             model=own if served else name,
             place=f"http{address}" if served else given,
         )
+
         if served and not _MODEL_NAME.fullmatch(own):
             raise ConfigError(
                 f"--vlms {name} has the model {cut(own)!r}; use letters, digits and ._:/@+-"

@@ -28,6 +28,8 @@ def standing_tables(summary: Summary) -> list[Table]:
             "tasks (Holm).",
         )
     ]
+
+    # A mean of scores needs tasks with one metric, which a domain may have.
     for domain in dict.fromkeys(row.task.card.domain for row in rows):
         own = [row for row in rows if row.task.card.domain == domain]
         metrics = sorted({metric_name(row.task.card.metric) for row in own})
@@ -40,6 +42,7 @@ def ablation_tables(arms: Arms | None, summary: Summary) -> list[Table]:
     """Return the paired differences of the arms of an ablation."""
     if arms is None:
         return []
+
     ablation = arms.ablation
     first, second = ablation.arms
     seeds = ", ".join(map(str, arms.seeds))

@@ -69,15 +69,20 @@ def plan_steps(
     """
     ready = [task for task in tasks if not task.card.blocked]
     scored = [task for task in ready if task.split]
+
+    # Tasks of one data set share its check and its build.
     checks = {step.name: step for step in (_check(task, copies) for task in scored)}
     builds = {step.name: step for step in (_build(task, copies, settings) for task in scored[::-1])}
     work: list[Step] = []
+
+    # The build of a data set comes before its first task.
     for task in scored:
         if build := builds.pop(build_name(task), None):
             work += [build, _dedup(task, settings)]
         work.append(_audit(task, settings))
         steps = [evaluate_step(task, model, settings) for model in models]
         work += [step for step in steps if step]
+
     lists = [_audit_lists(task, copies) for task in ready if not task.split]
     return Plan(
         tasks=list(tasks),
@@ -155,6 +160,7 @@ def _build(task: BenchTask, copies: Mapping[Path, str], settings: Settings) -> S
         kind="build",
         program="surgrec-shard",
         words=(
+            # Everything that decides the corpus, and so is part of the digest of the step.
             *("build", "--preset", task.preset, "--videos", str(task.folder)),
             *("--out", corpus_folder(task)),
             *("--encode.fps", f"{settings.stored_fps:g}"),
@@ -162,6 +168,7 @@ def _build(task: BenchTask, copies: Mapping[Path, str], settings: Settings) -> S
             *("--encode.min_clip_s", f"{_MIN_CLIP_S:g}"),
             *(("--frame_fps", f"{rate:g}") if rate else ()),
         ),
+        # These do not change the corpus.
         machine=(
             *("--private", private),
             *(("--workers", str(settings.workers)) if settings.workers else ()),

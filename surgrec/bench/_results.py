@@ -227,11 +227,14 @@ def pairs_of(folder: Path, first: str, second: str) -> list[PairRow]:
     for row in _rows(folder / "pairs.csv"):
         if row["primary"] != "True" or {row["first"], row["second"]} != {first, second}:
             continue
+
+        # The table has each pair once: turn it if it is the other way round.
         value, low, high = (float(row[name]) for name in ("difference", "low", "high"))
         verdict = row["verdict"]
         if row["first"] == second:
             value, low, high = -value, -high, -low
             verdict = {"better": "worse", "worse": "better"}.get(verdict, verdict)
+
         found.append(
             PairRow(
                 task=row["task"],

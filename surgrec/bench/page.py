@@ -55,6 +55,7 @@ def _page(
 ) -> BenchmarkPage:
     rows = summary.rows
     compared = outcomes.get(f"compare/{COMPARISON}")
+
     links = [("scores of all tasks as CSV", TABLE)]
     if compared and compared.is_done:
         links.append(("comparison over all tasks", f"{COMPARISON}/comparison.html"))
@@ -80,17 +81,20 @@ def _first_sentences(
     bench: Bench, outcomes: Mapping[str, Outcome], rows: Sequence[TaskRow]
 ) -> list[str]:
     """Return what is to be read before the scores: failures, and what an option allowed."""
+    # One cause may fail many steps, and is told once.
     failed: dict[str, list[str]] = {}
     for outcome in outcomes.values():
         if outcome.state == "failed":
             failed.setdefault(outcome.sentence, []).append(outcome.step.name)
     sentences = [f"{', '.join(steps)} failed: {sentence}" for sentence, steps in failed.items()]
+
     incomplete = {row.task.data_set for row in rows if is_incomplete(row.incomplete)}
     if bench.allow_incomplete and incomplete:
         sentences.append(
             "allowed by --allow_incomplete: not complete are the copies of "
             + ", ".join(sorted(incomplete))
         )
+
     degenerate = [
         f"{cell.method} on {row.task.name}"
         for row in rows
@@ -115,12 +119,16 @@ def _group(row: TaskRow) -> str:
 
 def _row(row: TaskRow) -> BenchmarkRow:
     card = row.task.card
+
+    # The facts beside the title: metric, split and size.
     facts = [metric_name(card.metric), f"split {row.split}"]
     if row.num_cases:
         facts.append(counted(row.num_cases, "test case"))
         windows = counted(row.num_windows, "window")
         scored = f"{counted(row.num_videos, 'video')} scored by the means of {windows}"
         facts.append(scored if card.scope == "video" else windows)
+
+    # The flags: reasons to read the section of the task before its score.
     flags = ["legacy: not to be trusted"] if card.legacy else []
     flags += ["incomplete copy"] if is_incomplete(row.incomplete) else []
     flags += ["something left out"] if row.losses else []
@@ -130,6 +138,7 @@ def _row(row: TaskRow) -> BenchmarkRow:
     flags += [f"audit: {counted(warnings, 'warning')}"] if warnings else []
     flags += [counted(len(row.overrides), "override")] if row.overrides else []
     flags += ["blocked"] if card.blocked else []
+
     return BenchmarkRow(
         name=row.name,
         title=card.title,
@@ -161,6 +170,8 @@ def _cell(cell: Cell) -> BenchmarkCell:
 
 def _section(row: TaskRow) -> BenchmarkSection:
     card, name = row.task.card, row.task.name
+
+    # Sentences: why there is no score, and what an option allowed.
     sentences = [row.sentence] if row.sentence else []
     if card.legacy:
         sentences.append(
@@ -173,11 +184,14 @@ def _section(row: TaskRow) -> BenchmarkSection:
         if cell.score is None and not row.sentence
     ]
     sentences += [*row.overrides, *row.losses, *row.incomplete]
+
+    # Links, to files that the steps of the task have written.
     links = [("comparison", _comparison_page(row))] if row.is_compared else []
     links += [("audit", f"tasks/{name}/audit.html")] if row.has_audit else []
     if row.has_audit and row.task.split:
         links.append(("near-duplicates", dedup_file(row.task, "html")))
     links += [("check of the copy", check_file(row.task))] if row.task.split else []
+
     return BenchmarkSection(
         name=name,
         title=card.title,

@@ -132,6 +132,7 @@ def _csv(summary: Summary) -> str:
         for row in summary.shown
         for cell in row.cells
     ]
+
     writer = csv.DictWriter(buffer, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -147,6 +148,7 @@ def _content(summary: Summary) -> dict[str, Any]:
         "format": 1,
         "surgrec": __version__,
         "methods": summary.methods,
+        # One entry per task or fold, with a cell per method.
         "tasks": [
             {
                 "name": row.name,
@@ -183,6 +185,7 @@ def _content(summary: Summary) -> dict[str, Any]:
             {name: _or_null(x) if isinstance(x, float) else x for name, x in asdict(pair).items()}
             for pair in summary.pairs
         ],
+        # Ranks and verdicts over all tasks but the legacy ones.
         "standings": [
             {
                 "method": each.method,

@@ -63,6 +63,7 @@ class BrowsedCorpus:
         """Return sizes, settings and history, for JSON."""
         self._check(CORPUS_FILE)
         content = CorpusFile.read(self._store) or CorpusFile()
+
         return {
             "address": self.address,
             "sources": [

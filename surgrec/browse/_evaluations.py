@@ -76,6 +76,8 @@ class BrowsedEvaluation:
         check_inside(self._named, [path])
         record = read_json(path, _Record, error=ConfigError, remedy=_REMEDY)
         result = self.result
+
+        # Share of right predictions of each case, for each prediction; numbers have none.
         cases, of_window = np.unique(result.windows.case_names, return_inverse=True)
         counts = np.bincount(of_window)
         right = [
@@ -84,6 +86,7 @@ class BrowsedEvaluation:
             else None
             for number in range(len(result.predictions))
         ]
+
         return {
             "address": self.address,
             "task": result.task,

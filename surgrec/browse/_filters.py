@@ -62,6 +62,8 @@ def _value_for(column: pa.ChunkedArray, condition: Filter) -> str | float:
                 "compare with is, is not or contains"
             )
         return str(condition.value)
+
+    # Other columns hold numbers.
     try:
         number = float(condition.value)
     except ValueError:

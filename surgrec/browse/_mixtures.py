@@ -31,11 +31,13 @@ def plan_mixture(sources: Mapping[str, Source], mixture: str, samples: int) -> d
     """
     if not 1 <= samples <= _MOST_SAMPLES:
         raise MixtureError(f"samples is {samples}; give 1 to {_MOST_SAMPLES}")
+
     given = decode_json(
         mixture or "{}", dict, "mixture", error=MixtureError, remedy="use the fields of the page"
     )
     config = from_plain(Mixture, given, "mixture")
     plan = DrawPlan.for_positions(Stream(dict(sources), config, _SEED), samples)
+
     hours = {each.source: each.hours * each.epochs for each in plan.sources}
     return {
         "sources": [{**vars(each), "hours_drawn": hours[each.source]} for each in plan.sources],

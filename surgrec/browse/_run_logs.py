@@ -159,16 +159,21 @@ class BrowsedRun:
         files = self._files
         check_inside(self.folder, [files.metrics, files.plan, files.starts])
         self._log.refresh()
+
+        # A run that has not logged yet has no age.
         try:
             age_s = time.time() - self._files.metrics.stat().st_mtime
         except OSError:
             age_s = None
+
+        # A broken plan is shown as a problem; the curves are still there.
         plan: Plan | None = None
         problem = ""
         try:
             plan = read_plan(self.folder)
         except SurgrecError as error:
             problem = str(error)
+
         return {
             "address": self.address,
             "age_s": age_s,

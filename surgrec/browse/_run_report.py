@@ -33,6 +33,8 @@ def report_answer(run: BrowsedRun, corpora: Set[str]) -> Response:
         SetupError: A package of the extra `train` is missing.
     """
     check_all_inside(run.folder)
+
+    # A report shows clips, so the user must have named every corpus it reads.
     named = {_settled(each) for each in corpora}
     others = [each for each in read_plan(run.folder)["corpora"] if _settled(each) not in named]
     if others:
@@ -43,6 +45,7 @@ def report_answer(run: BrowsedRun, corpora: Set[str]) -> Response:
     for each in named:
         if not each.startswith("s3://"):
             check_all_inside(Path(each))
+
     try:
         from surgrec.report import write_report
     except ModuleNotFoundError as error:
@@ -50,6 +53,7 @@ def report_answer(run: BrowsedRun, corpora: Set[str]) -> Response:
             f"{error.name} is not installed, which the report needs; install SurgRec with the "
             "extra [train]"
         ) from error
+
     with tempfile.TemporaryDirectory(prefix="surgrec-report-") as folder:
         page = Path(folder) / "report.html"
         write_report([run.folder], page)

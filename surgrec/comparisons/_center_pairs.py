@@ -34,15 +34,19 @@ def pair_within_centers(
     """
     if _CENTERS not in units.levels:
         return []
+
+    # Cases of each center, sorted by the numbers of the results they came from.
     trained = [row for row in rows if row.features == "trained" and not row.degenerate]
     center_of = np.array(units.levels[_CENTERS], dtype=np.int64)
     members = [np.flatnonzero(center_of == each) for each in range(int(center_of.max()) + 1)]
     members.sort(key=lambda cases: [int(number) for number in names[cases[0]].split(".")])
+
     found = [
         _pair(first, second, units, cases, names[cases[0]])
         for first, second in combinations(trained, 2)
         for cases in members
     ]
+
     corrected = holm([pair.p_value for pair in found])
     return [
         replace(

@@ -90,6 +90,8 @@ def _joined(parts: Sequence[Result]) -> Result:
     first = parts[0]
     for other in parts[1:]:
         _require_equal_protocols(first, other)
+
+    # Sources and cases get the number of their center: two centers may use the same name.
     return replace(
         first,
         corpus_digests={
@@ -164,6 +166,7 @@ def _joined_windows(parts: Sequence[Windows]) -> Windows:
 
 def _joined_predictions(parts: Sequence[Result]) -> list[Predicted]:
     """Return each prediction over all centers."""
+    # All centers must have made the same predictions.
     by_key = [{_key(each): each for each in part.predictions} for part in parts]
     for part, predicted in zip(parts, by_key, strict=True):
         if predicted.keys() != by_key[0].keys():
@@ -173,6 +176,7 @@ def _joined_predictions(parts: Sequence[Result]) -> list[Predicted]:
                 f"predictions of {one[1]} on {one[0]} features with the seeds {one[2]} and "
                 f"{one[3]}; evaluate both with the same options"
             )
+
     found = []
     for key, first in by_key[0].items():
         members = [predicted[key] for predicted in by_key]

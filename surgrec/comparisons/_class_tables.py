@@ -14,6 +14,8 @@ from surgrec.scores.triplets import TripletTable
 def class_score_table(data_set: DataSet) -> Table:
     """Return the scores of each class, by the primary classifier; numbers have no rows."""
     rows, units = data_set.primary_rows, f"{data_set.group.first.unit}s"
+
+    # The scores of a class depend on the kind of task.
     if data_set.kind.has_one_class:
         columns = [units, "precision", "recall", "Jaccard", "F1"]
         cells = {row.method: _one_class(row) for row in rows}
@@ -32,6 +34,7 @@ def class_score_table(data_set: DataSet) -> Table:
             "Average precision within each video, mean over the videos that have the class, in the "
             "mean over seeds."
         )
+
     return Table(
         title=f"{data_set.name}: classes, {data_set.text_of(data_set.primary)}",
         columns=["method", "class", *columns],

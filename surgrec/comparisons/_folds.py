@@ -45,6 +45,8 @@ def _mean(folds: Sequence[DataSet]) -> FoldMean:
     first = folds[0]
     name = f"{first.task}, mean over the folds {', '.join(each.split for each in folds)}"
     units = units_of_folds([each.units for each in folds])
+
+    # A row counts if all folds have it, with equal numbers of seeds.
     keys = [(row.method, row.features, row.classifier) for row in first.rows]
     by_key = [
         {(row.method, row.features, row.classifier): row for row in each.rows} for each in folds
@@ -54,6 +56,7 @@ def _mean(folds: Sequence[DataSet]) -> FoldMean:
         for key in keys
         if all(key in rows for rows in by_key) and len({rows[key].seeds for rows in by_key}) == 1
     ]
+
     return FoldMean(
         name=name,
         groups=[each.group for each in folds],

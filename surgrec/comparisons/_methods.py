@@ -96,6 +96,8 @@ def _grouped(results: Sequence[tuple[str, Result]]) -> list[Group]:
     groups: dict[tuple[str, str, str], Group] = {}
     for method, result in sorted(results, key=lambda each: each[1].gives_answers):
         key = (result.task, result.split, result.primary)
+
+        # Answers of a model have no probe of their own: they join the group of every probe.
         beside = [key]
         if result.gives_answers:
             probes = [
@@ -104,6 +106,7 @@ def _grouped(results: Sequence[tuple[str, Result]]) -> list[Group]:
                 if each[:2] == key[:2] and not group.first.gives_answers
             ]
             beside = probes or [key]
+
         for each in beside:
             name = f"{result.task}, split {result.split}"
             group = groups.setdefault(

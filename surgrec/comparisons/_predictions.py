@@ -221,6 +221,8 @@ def _probabilities(
     column = rows.column(_PROBABILITY)
     if column.null_count == len(column):
         return None
+
+    # Accept lists of the right length that are probabilities, up to rounding.
     lists = pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type)
     if lists and not column.null_count:
         flat = pc.list_flatten(column)
@@ -233,6 +235,7 @@ def _probabilities(
             one = np.abs(found.sum(1) - 1) < _ROUNDING
             if inside.all() and (kind.ranks_classes or one.all()):
                 return found
+
     raise ConfigError(
         f"{path}: the column {_PROBABILITY!r} has rows that are not {num_classes} probabilities"
         f"{'' if kind.ranks_classes else ' with the sum 1'}; {REMEDY}"
@@ -241,6 +244,7 @@ def _probabilities(
 
 def _windows(rows: pa.Table, label: np.ndarray, path: Path) -> Windows:
     """Return sorted rows as windows; each occurs once."""
+    # The rows are sorted, so equal windows are neighbors.
     keys = [rows.column(name) for name in ("source", "case", "video")]
     start_s, end_s = (rows.column(name).to_numpy() for name in ("start_s", "end_s"))
     repeated = (np.diff(start_s) == 0) & (np.diff(end_s) == 0)
@@ -249,11 +253,14 @@ def _windows(rows: pa.Table, label: np.ndarray, path: Path) -> Windows:
         repeated &= pc.equal(names[1:], names[:-1]).to_numpy(zero_copy_only=False)
     if repeated.any():
         raise ConfigError(f"{path} has a window twice; {REMEDY}")
+
+    # The label's time must lie in its window.
     has_label_times = _TIME in rows.column_names
     time_s = rows.column(_TIME).to_numpy() if has_label_times else end_s
     inside = (time_s >= start_s - _ROUNDING) & (time_s <= end_s + _ROUNDING)
     if not (inside & (np.abs(time_s) < _MAX_S)).all():
         raise ConfigError(f"{path} has a label at a time outside its window; {REMEDY}")
+
     source, case, video = (column.to_pylist() for column in keys)
     return Windows(
         source=source,

@@ -44,6 +44,8 @@ def baseline_rows(group: Group, scored: Scored, units: Units) -> list[Row]:
         for each in group.first.predictions
         if each.features == BASELINE
     ]
+
+    # The class prior is scored by expected counts, without drawing a prediction.
     first = group.first
     if first.train_counts.sum() and not first.kind.ranks_classes:
         counts = expected_counts(

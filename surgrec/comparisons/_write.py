@@ -91,6 +91,7 @@ def latex(tables: Sequence[Table], sentences: Sequence[str]) -> str:
     """Return tables as LaTeX for `booktabs`. Names are text: they form no command."""
     parts = ["% Needs \\usepackage{booktabs}."]
     parts += [f"\\noindent {_latex_text(each)}\\par" for each in sentences]
+
     for table in tables:
         numbers = len(table.columns) - table.names
         lines = [_latex_row(table.columns), r"\midrule", *map(_latex_row, table.rows)]
@@ -228,6 +229,7 @@ def _pair_row(
 ) -> dict[str, object]:
     """Return the numbers of a pair with the origin of both results."""
     return {
+        # Which pair, on which data.
         "task": data_set.task,
         "split": data_set.split,
         "data_set": data_set.name,
@@ -237,6 +239,7 @@ def _pair_row(
         "first": pair.first,
         "second": pair.second,
         "metric": data_set.kind.primary,
+        # The difference, with its interval and its test.
         "difference": pair.difference.value,
         "low": pair.difference.low,
         "high": pair.difference.high,
@@ -249,6 +252,7 @@ def _pair_row(
         "effect": pair.wins.effect,
         "verdict": pair.verdict,
         "primary": classifier == data_set.primary,
+        # Origin of both results.
         "windows": _num_windows(data_set, center),
         "first_windows_left_out": _windows_left_out(data_set, pair.first, center),
         "second_windows_left_out": _windows_left_out(data_set, pair.second, center),

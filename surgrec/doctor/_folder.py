@@ -92,6 +92,7 @@ def _examine_store(what: str, store: Store) -> list[Finding]:
 def _write_fault(folder: Path) -> str | None:
     """Return why a file cannot be written, renamed or locked in a folder; None: it can."""
     try:
+        # Do what a build does: write, rename, lock.
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder) as name:
             trial = Path(name) / "trial"
             with trial.open("wb") as file:
@@ -101,6 +102,7 @@ def _write_fault(folder: Path) -> str | None:
             lock = try_hold(Path(name))
             if lock is not None:
                 lock.release()
+
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"you may not write here ({error.strerror}); change its rights, or use another"

@@ -59,6 +59,7 @@ def few_shot(
     """
     rows = []
     for few in few_cases(windows, kind, amounts):
+        # The same subset for all encoders, so that they can be paired.
         predictions: list[Prediction] = []
         for name, weights, seed in named_features(features):
             values = finite_values(features[name], name).to(device)
@@ -71,6 +72,7 @@ def few_shot(
                 seed=seed,
                 pixels=is_pixels(features[name].facts["encoder"]),
             )
+
         rows.append(
             few_shot_row(
                 few,
@@ -110,6 +112,8 @@ def few_shot_row(
         primary_classifier: The classifier whose verdict counts.
     """
     scored, of_units = scored_units(windows, scope)
+
+    # Subsets and seeds of a classifier are averaged, so they form one row.
     grouped: dict[tuple[FeaturesKind, str], list[Prediction]] = defaultdict(list)
     for each in predictions:
         grouped[each.features, each.classifier].append(of_units(each))
@@ -120,6 +124,7 @@ def few_shot_row(
         primary=kind.primary,
         primary_classifier=primary_classifier,
     )
+
     return {
         "amount": few.amount,
         "cases": few.cases,

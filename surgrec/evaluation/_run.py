@@ -152,10 +152,12 @@ def evaluate(evaluation: AuditedEvaluation) -> dict[str, Any]:
         name: read_features(_features_folder(evaluation, name)) for name in evaluation.encoders
     }
     trained = features[TRAINED]
+
     device = torch.device(evaluation.config.extract.devices[0])
     windows = evaluation.task.windows(trained.rows, trained.failed)
     probes = evaluation.probes
     fits = run_probes(features, windows, probes, device)
+
     few = few_shot(
         features,
         windows,
@@ -166,6 +168,7 @@ def evaluate(evaluation: AuditedEvaluation) -> dict[str, Any]:
         units=resampled_units(evaluation.task.sources, windows.test),
         device=device,
     )
+
     results = Results(
         predictions=fits.predictions,
         classifiers={probe.name: probe.label for probe in probes},

@@ -26,6 +26,7 @@ def predictions_table(
         name: [getattr(row, name) for row in test.rows]
         for name in ("source", "case", "video", "start_s", "end_s")
     }
+
     return pa.concat_tables(
         pa.table(
             {
@@ -60,6 +61,8 @@ def cases_table(
     names = {f"{row.source}/{row.case}": (row.source, row.case) for row in test.rows}
     sources, cases = zip(*(names[name] for name in test.case_names), strict=True)
     size = len(windows_of_case)
+
+    # Scored alone: a row of weights has a single case.
     each_case, unknown = np.eye(size), np.full(size, np.nan)
     tables = []
     for row in rows:

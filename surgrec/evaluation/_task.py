@@ -96,6 +96,8 @@ class TaskChoice:
                 f"the kind {self.kind} is of moments of a video, and the scope is video; give "
                 f"--task_scope moment, or a kind among {', '.join(VIDEO_KINDS)}"
             )
+
+        # Relaxed metrics need phases and their order.
         if self.relaxed == "no":
             if self.phase_order:
                 raise ConfigError(

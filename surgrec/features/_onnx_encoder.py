@@ -97,6 +97,8 @@ class OnnxNetwork(nn.Module):
     def _find_layout(self) -> str:
         """Return the order of the axes of the input."""
         frames, side = self._clip
+
+        # An axis of free size fits any order.
         sizes = {"c": 3, "t": frames, "h": side, "w": side}
         shape = self._model.shape
         fitting = [
@@ -108,6 +110,7 @@ class OnnxNetwork(nn.Module):
                 for axis, found in zip(axes, shape, strict=True)
             )
         ]
+
         if len(fitting) == 1:
             return fitting[0]
         if fitting:

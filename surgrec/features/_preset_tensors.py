@@ -22,6 +22,8 @@ def stored_tensors(preset: Preset, weights: Path) -> dict[str, Tensor]:
         CheckpointError: The file is damaged, or lacks the entry.
     """
     content: Any = read_checkpoint_file(weights).content
+
+    # The tensors may be under an entry, such as `model` beside the optimizer.
     if preset.entry:
         if not isinstance(content.get(preset.entry), Mapping):
             found = ", ".join(f"'{name}'" for name in list(content)[:3]) or "none"
@@ -30,6 +32,7 @@ def stored_tensors(preset: Preset, weights: Path) -> dict[str, Tensor]:
                 f"give the file from {preset.source}"
             )
         content = content[preset.entry]
+
     tensors = {
         name.removeprefix(preset.prefix): value
         for name, value in content.items()

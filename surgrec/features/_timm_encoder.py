@@ -231,11 +231,14 @@ def _timm_tensors(preset: Preset, weights: Path, model: nn.Module) -> dict[str, 
         for name, value in stored_tensors(preset, weights).items()
         if not name.endswith(_COUNTER)
     }
+
+    # timm has a filter for files of many of its models.
     convert: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = (
         _from_torchvision_convnext
         if preset.layout == "torchvision_convnext"
         else getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     )
+
     try:
         return dict(convert(tensors, model)) if convert else tensors
     except (LookupError, RuntimeError, ValueError, AttributeError, TypeError) as error:

@@ -93,6 +93,8 @@ def _windows_by_file(folder: Path, table: pa.Table) -> Iterator[_Windows]:
     table = table.sort_by("file")
     files = table.column("file").combine_chunks().dictionary_encode()
     firsts = np.flatnonzero(np.diff(np.asarray(files.indices), prepend=-1)).tolist()
+
+    # A file of features is read once, for all of its windows.
     for first, end in zip(firsts, [*firsts[1:], len(table)], strict=True):
         part = table.slice(first, end - first)
         path = folder / part.column("file")[0].as_py()
@@ -102,6 +104,7 @@ def _windows_by_file(folder: Path, table: pa.Table) -> Iterator[_Windows]:
                 f"{path} has {counted(len(values), 'feature')}, but the table of windows asks for "
                 f"row {taken.max()}; remove the folder and extract the features again"
             )
+
         features = values[taken]
         lengths = np.linalg.norm(features, axis=1, keepdims=True)
         yield _Windows(

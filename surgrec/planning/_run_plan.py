@@ -292,6 +292,7 @@ def _too_large(gpu: str, static: StaticMemory, best: Fit, views: int) -> str:
     step = static.total + best.memory.peak(views)
     needed = max(step, static.start)
     larger = [name for name, other in GPUS.items() if other.usable_bytes >= needed]
+
     if static.start > GPUS[gpu].usable_bytes:
         remedy = f"give --gpu {larger[-1]}, or" if larger else "give"
         return (
@@ -299,6 +300,7 @@ def _too_large(gpu: str, static: StaticMemory, best: Fit, views: int) -> str:
             f"divided, but a {gpu} has {GPUS[gpu].usable_bytes / GIB:.1f} for tensors; {remedy} "
             "a smaller encoder"
         )
+
     remedy = f"give --gpu {larger[-1]}" if larger else "give more --gpus"
     return (
         f"one sample needs {step / GIB:.1f} GiB with activation_checkpointing "

@@ -186,12 +186,14 @@ class PictureReader:
                 picture_bytes=self._picture_bytes,
             )
         )
+
         dated = _Dated(facts.timeline)
         for event in decoding.events():
             if isinstance(event, Decoded):
                 dated.add(event)
             else:
                 yield dated.picture(event)
+
         self._running.close()
         self.decoders_used = max(1, decoding.most_running) + decoding.has_stored
 

@@ -152,6 +152,8 @@ class FfmpegProcess:
                 cwd=folder,
                 umask=0o077,
             )
+
+            # From here on, a failure ends the process.
             undo.callback(self._end)
             self._limit(resource.RLIMIT_AS, MEMORY_BYTES)
             self._file_bytes = self._limit(resource.RLIMIT_FSIZE, FILE_BYTES)

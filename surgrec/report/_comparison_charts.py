@@ -70,6 +70,8 @@ def difference_chart(
     """
     if not np.isfinite([value for row in rows for value in _values_of(row)]).any():
         return Chart(title=title, svg=None)
+
+    # Scores by case may be of another metric than the pooled ones: then each has its panel.
     height_px = _AXIS_PX + _ROW_PX * (len(rows) + (units is not None))
     panels = 1 if units is None else 2
     with open_panels(_WIDE_PX, height_px, chart_id, count=panels) as (figure, axes):
@@ -84,6 +86,7 @@ def difference_chart(
             axes[1].grid(visible=False, axis="y")
             for panel, name in zip(axes, units, strict=True):
                 panel.set_xlabel(name)
+
         texts = [f"{row.label} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows]
         return Chart(title=title, svg=svg_of(figure, title, texts))
 
@@ -133,6 +136,8 @@ def confusion_chart(
     """
     if len(classes) > _MOST_CLASSES or not confusion.sum():
         return Chart(title=title, svg=None)
+
+    # Each row is the share of a class, so that rare classes are seen.
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     side_px = max(160, 26 * len(classes))
     with open_figure(side_px + 220, side_px + 110, chart_id) as (figure, axes):
@@ -149,6 +154,7 @@ def confusion_chart(
                     va="center",
                     fontsize=9,
                 )
+
         names = [short(name, _LABEL_CHARACTERS) for name in classes]
         places = np.arange(len(classes)) + 0.5
         axes.set_xticks(places, names, rotation=90)
@@ -156,6 +162,7 @@ def confusion_chart(
         axes.set(xlabel="prediction", ylabel="label")
         axes.invert_yaxis()
         axes.grid(visible=False)
+
         texts = [f"{name} {share[i, i]:.0%} right" for i, name in enumerate(classes)]
         return Chart(title=title, svg=svg_of(figure, title, texts))
 
@@ -172,6 +179,7 @@ def strip_chart(strips: Sequence[Strip], num_classes: int, *, title: str, chart_
     strips = [strip for strip in strips if len(strip.time_s)]
     if not strips:
         return Chart(title=title, svg=None)
+
     colors = class_colors(num_classes)
     with open_figure(_WIDE_PX, _AXIS_PX + _ROW_PX * len(strips), chart_id) as (figure, axes):
         for place, strip in enumerate(strips):
@@ -181,6 +189,7 @@ def strip_chart(strips: Sequence[Strip], num_classes: int, *, title: str, chart_
                 (place - 0.4, 0.8),
                 facecolors=[colors[value] for _, _, value in spans],
             )
+
         _name_rows(axes, [strip.label for strip in strips])
         ends = [strip.time_s[-1] / 60 for strip in strips]
         axes.set_xlim(min(strip.time_s[0] / 60 for strip in strips), max(*ends, 1e-3))

@@ -195,10 +195,13 @@ def _few_shot_lines(members: Sequence[Evaluated]) -> list[Line]:
     points: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
     for run, evaluation in members:
         amounts = evaluation.get("few_shot", ())
+
+        # The fit on all train cases is the last point of each line.
         everything = {
             "cases": evaluation["counts"]["train"]["cases"],
             "scores": evaluation["scores"] if amounts else (),
         }
+
         for amount in (*amounts, everything):
             for score in amount["scores"]:
                 value = score["metrics"][evaluation["primary_metric"]]["value"]
@@ -206,6 +209,7 @@ def _few_shot_lines(members: Sequence[Evaluated]) -> list[Line]:
                 if value is not None and score["features"] != "none":
                     line = points.setdefault((run.name, score["features"], classifier), [])
                     line.append((amount["cases"], value))
+
     return [
         Line(
             points=line,

@@ -88,6 +88,7 @@ def _section(data_set: DataSet, tables: Sequence[Table], origin: Table, number: 
     # Charts of classes need one class per window.
     class_rows = data_set.primary_rows if data_set.kind.has_one_class else []
     unit = data_set.group.first.unit
+
     return _Section(
         name=data_set.name,
         size=f"{counted(len(data_set.scored.case), f'test {unit}')} of "
@@ -154,12 +155,14 @@ def _difference_chart(data_set: DataSet, number: int) -> Chart:
         for pair in data_set.pairs
         if pair.classifier == data_set.primary
     ]
+
     value, primary = data_set.kind.case_value, metric_name(data_set.kind.primary)
     by_case = "" if value == primary else f" by {value}"
     title = (
         f"{data_set.text_of(data_set.primary)}: difference in {primary}; dots are cases{by_case}, "
         f"the diamond is the pooled difference with its {LEVEL:.0%} interval"
     )
+
     return difference_chart(
         rows,
         title=title,

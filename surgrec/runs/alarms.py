@@ -115,8 +115,11 @@ def find_alarms(
     """
     step = max((row["step"] + 1 for row in rows), default=0)
     step = max([step, *(row["step"] for row in (*drift, *probes))])
+
+    # Spikes and slow machines are judged by rows of this start alone.
     own = rows if len(rows) >= _RECENT and rows[-_RECENT]["step"] >= first_step else []
     rank, slow_rank = _slow_rank(own) or (None, None)
+
     found: dict[AlarmKind, str | None] = {
         "collapse": _collapse(rows),
         "baseline": _baseline(rows),
@@ -126,6 +129,7 @@ def find_alarms(
         "probe": _probe(probes, drift),
         "drift": _drift(drift, probes),
     }
+
     return [
         Alarm(step=step, kind=kind, text=text, rank=rank if kind == "rank" else None)
         for kind, text in found.items()
@@ -146,6 +150,8 @@ def _collapse(rows: Rows) -> str | None:
         values = _values(rows, name)
         if len(values) < 2 * _DIAGNOSED:
             continue
+
+        # The newest median beside the greatest one before.
         medians = [
             statistics.median(values[start : start + _DIAGNOSED])
             for start in range(len(values) - _DIAGNOSED + 1)
@@ -246,6 +252,8 @@ def _drift(drift: Rows, probes: Rows) -> str | None:
         f"the features have drifted from the initial weights (cosine {last['cosine']:.2f}, CKA "
         f"{last['cka']:.2f})"
     )
+
+    # With scores of a probe, the sentence says whether the drift did harm.
     if not probes:
         return (
             f"{finding}, which the loss does not show; give a corpus with labels as probe.corpus, "

@@ -107,12 +107,14 @@ def _clusters(source: Source, rows: Rows, level: int) -> Rows:
         raise ShardError(
             f"the column cluster_{level} of {source.name} has no whole numbers; {_REMEDY}"
         )
+
     taken = column.take(pa.array(rows))
     if taken.null_count:
         raise ShardError(
             f"{taken.null_count} of {len(rows)} clips of {source.name} have no cluster: they were "
             f"added later, or are not of the clustered splits; {_REMEDY}"
         )
+
     clusters = np.asarray(taken.to_numpy(), dtype=np.int64)
     if clusters.min() < 0:
         raise ShardError(

@@ -40,6 +40,7 @@ class ClusterPolicy:
     def __post_init__(self) -> None:
         context = "mixture: clusters: "
         check_ranges(self, context=context, error=MixtureError)
+
         if self.policy == "target" and not (self.target_sources or self.target_cases):
             raise MixtureError(
                 f"{context}policy is target, but no clips are the target; give target_sources or "
@@ -50,6 +51,7 @@ class ClusterPolicy:
                 f"{context}target_sources and target_cases need policy: target, but policy is "
                 f"{self.policy}"
             )
+
         if self.policy != "off" and self.share > self.max_repeats:
             raise MixtureError(
                 f"{context}share is {self.share:g}, but each clip may come {self.max_repeats} "

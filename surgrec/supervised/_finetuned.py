@@ -145,6 +145,8 @@ def parameter_groups(
         raise ConfigError(
             f"layer_decay is {layer_decay:g}, but the blocks of {model.name} are not known; give 1"
         )
+
+    # Biases and norms, which have one axis, have no weight decay.
     last = model.num_layers - 1
     layers = {f"network.{name}": layer for name, layer in model.layer_of.items()}
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
@@ -163,6 +165,7 @@ def parameter_groups(
             },
         )
         group["params"].append(parameter)
+
     return [groups[key] for key in sorted(groups)]
 
 

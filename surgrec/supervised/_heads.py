@@ -53,6 +53,8 @@ def build_heads_optimizer(heads: ProbeHeads) -> torch.optim.Optimizer:
     for setting, head in zip(heads.settings, heads.heads, strict=True):
         parameters = list(head.parameters())
         common = {"lr": setting.lr, "peak_lr": setting.lr}
+
+        # Biases and norms, which have one axis, have no weight decay.
         groups += [
             {
                 **common,

@@ -17,6 +17,7 @@ def pixels_of_windows(task: SupervisedTask, session: Session) -> WindowOutputs:
     parts = list(task.planned.by_name.values())
     sampling = task.audited.sampling
     encoder = open_encoder(pixels_choice(sampling), session.device)
+
     return window_outputs(
         session,
         task.audited.videos,

@@ -68,11 +68,14 @@ class TokenProbe:
             SurgrecError: An input is missing, or the audit refuses the task.
         """
         task = SupervisedTask.open(config, session)
+
+        # Without a val part, the head is chosen over folds of the train cases.
         folds = None
         if task.planned.val is None:
             folds = fold_of_windows(task.train_cases, config.grid.folds)
         settings = head_settings(config.grid, 0 if folds is None else config.grid.folds)
         weights = head_weights(settings, folds, len(task.planned.train.rows))
+
         few_shot = FewShot.of(task, tuple(map(str, config.few_shot)))
         session.begin(config.out, config, first_step=0)
         return cls(
@@ -102,8 +105,11 @@ class TokenProbe:
             )
             yield stage
             stage.close()
+
             self._results.append(stage.result)
             self._chosen[stage.training.name] = stage.choice
+
+            # On few train cases, heads have the settings that were chosen on all of them.
             if self.few_shot.amounts:
                 few = FewShotStage.open(
                     self.config,
@@ -143,6 +149,7 @@ class TokenProbe:
     def _methods(self) -> list[str]:
         """Return the parts of the protocol: every setting that moves a number."""
         config, grid = self.config, self.config.grid
+
         held_out = (
             "the val cases"
             if self.task.planned.val is not None

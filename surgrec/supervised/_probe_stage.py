@@ -64,11 +64,13 @@ class ProbeStage:
         """Open the encoder, its windows and the folder of its heads."""
         encoder = open_encoder(config.encoder_choice(random_seed), session.device)
         loader = task.loader(encoder, session)
+
         name = "trained" if random_seed is None else f"random-{random_seed}"
         recipe = "; ".join(["probe", *(each.name for each in settings if each.few)])
         training = task.training(
             encoder, session, loader, name=name + cls.folder_suffix, recipe=recipe
         )
+
         return cls(
             config=config,
             session=session,

@@ -116,11 +116,13 @@ class Training:
         """
         done = step + 1
         stop = self.session.stops_after(step) and done < self.num_steps
+
         if stop or done % self.save_every == 0 or done == self.num_steps:
             self._share_failed()
             self.session.on_main(lambda: self._save(done))
         if done % _SHOW_EVERY == 0 or done == self.num_steps:
             self._described = f"{self.name}  loss {float(loss) * self.session.num_ranks:.4f}"
+
         if stop:
             self.stopped = True
             self.session.clear_stop()

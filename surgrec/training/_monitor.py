@@ -145,6 +145,7 @@ class Monitor:
                 "the drift of the features is measured, but not whether they become better; "
                 "give a corpus with labels as probe.corpus"
             )
+
         if self.probe is not None:
             self.best.warn_if_lost(self._probes)
         if self.probe is not None and self.drawn_cases:

@@ -292,6 +292,8 @@ class _Watch(threading.Thread):
                 if failure:
                     self._linger()
                     raise OtherRankError(failure) from error
+
+            # All ranks name the one that failed first.
             store.compare_set(_FAILED, "", _told(self._rank, error))
             self._wait_until_heard(store)
         except dist.DistError:

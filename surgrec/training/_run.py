@@ -308,6 +308,7 @@ class Run(Session):
                 f"accumulation is {count}, but a process has {counted(samples, 'sample')} per step;"
                 " give a smaller accumulation"
             )
+
         parts = clip_batches(
             data.dataset, data.sampler, pin_memory=self.device.type == "cuda", parts=count
         )
@@ -323,6 +324,7 @@ class Run(Session):
             yield step, batch
             batch.require_taken(step)
             note_progress()
+
             if self._stopped:
                 self._tell_stopped(step + 1)
                 break

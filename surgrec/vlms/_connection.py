@@ -162,10 +162,12 @@ class Connection:
         """Return the error for a status other than 200."""
         words = one_line(data.decode("utf-8", "replace").strip() or "no text", _MESSAGE_CHARACTERS)
         sentence = f"{self.place} answered with status {status} ({words})"
+
         if status in _TEMPORARY:
             temporary = TemporaryError(sentence)
             temporary.status = status
             return temporary
+
         remedies = {
             401: "name the environment variable with the key as --api_key_env",
             403: "name the environment variable with the key as --api_key_env",
@@ -175,6 +177,7 @@ class Connection:
         remedy = remedies.get(status, "read the server's words, and correct the request")
         if 300 <= status < 400:
             remedy = "give the final address as --endpoint: redirects are not followed"
+
         problem = RefusedError(f"{sentence}; {remedy}")
         problem.status = status
         return problem

@@ -96,11 +96,14 @@ def _row(task: VlmTask, index: int, window: WindowRow, paths: list[str]) -> dict
     asked, part = task.question(MAIN), task.planned.test
     value = part.values[index]
     right = [value] if isinstance(value, str) else list(value)
+
+    # The text before the question: the introduction, and the times of the images.
     captions = image_captions(task.images.times_s(window).tolist(), task.config.prompts.times)
     before = [introduction(len(paths), task.config.prompts.context)]
     if task.config.prompts.times != "none":
         before += [caption.rstrip(":") for caption in captions]
     codes = [asked.codes[asked.names.index(name)] for name in right]
+
     return {
         "index": index,
         "images": paths,
@@ -146,9 +149,11 @@ def _tsv(name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
     has_columns = bool(rows) and not rows[0]["several"] and len(rows[0]["codes"]) <= len(letters)
     file = io.StringIO()
     writer: Any = None
+
     for row in rows:
         options = dict(zip(row["codes"], row["options"], strict=True)) if has_columns else {}
         paths = row["images"]
+
         found = {
             "index": row["index"],
             "image_path": paths[0] if len(paths) == 1 else str(paths),
@@ -158,6 +163,8 @@ def _tsv(name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
             "category": row["case"],
             **{key: row[key] for key in ("source", "video", "start_s", "time_s")},
         }
+
+        # All rows have the columns of the first.
         if writer is None:
             writer = csv.DictWriter(file, found.keys(), delimiter="\t", lineterminator="\n")
             writer.writeheader()

@@ -45,11 +45,14 @@ class InProcessModel:
         self._name, self._folder = name, folder
         is_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
         self._device = torch.device("cuda" if is_gpu else "cpu")
+
         if not (folder / "config.json").is_file():
             raise ConfigError(
                 f"{folder} holds no config.json; give the local folder of a model in the format of "
                 "transformers as --transformers"
             )
+
+        # No code of the folder is executed, and nothing is downloaded.
         transformers = _transformers()
         options = {"local_files_only": True, "trust_remote_code": False}
         try:

@@ -181,6 +181,7 @@ def _ask_window(
     missing = {key: each for key, each in keys.items() if answers.get(key) is None}
     if not missing:
         return
+
     images = [] if shown is None else task.images.read(shown)
     if isinstance(images, SampleError):
         if shown is not row:
@@ -192,6 +193,7 @@ def _ask_window(
         stored = _row(key, condition, row, mode, "", "")
         answers.add({**stored, "unreadable": str(images)})
         return
+
     for key, condition in missing.items():
         ask(key, condition, row, task.prompt(condition, row, mode, images))
 

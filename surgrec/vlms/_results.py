@@ -57,6 +57,7 @@ def write_answers(
     """
     stability = _stability(task, readings, model)
     main = readings.scored[0]
+
     results = Results(
         predictions=[_prediction(task, each, readings.windows) for each in readings.scored],
         classifiers={
@@ -73,6 +74,7 @@ def write_answers(
         ],
         controls=[_classifier(each.condition) for each in readings.scored[1:]],
     )
+
     record = write_results(task.audited, readings.windows, results, task.config.out)
     text = json.dumps(stability, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     open_store(task.config.out).write(VLM_FILE, text.encode("utf-8"))
@@ -95,12 +97,14 @@ def _classifier(condition: Condition) -> str:
 def _methods(task: VlmTask, mode: Mode) -> list[str]:
     """Return the parts of the protocol about the model and its prompts."""
     windows, prompts = task.config.windows, task.config.prompts
+
     times = {
         "window": "seconds before the last image",
         "video": "times of the video",
         "none": "no times",
     }[prompts.times]
     sampling = task.audited.sampling
+
     parts = [
         f"vision-language model {task.config.model.name}, without training on the task",
         f"{counted(prompts.frames, 'image')} of at most {prompts.image_px} px from a window of "
@@ -122,6 +126,7 @@ def _methods(task: VlmTask, mode: Mode) -> list[str]:
 def _stability(task: VlmTask, readings: Readings, model: ModelRecord) -> dict[str, Any]:
     """Return the content of `vlm.json`."""
     main = readings.scored[0]
+
     prompts = asdict(task.config.prompts)
     return {
         "format": FORMAT,

@@ -127,6 +127,8 @@ class Classes(TaskKind):
             )
             for name, each in found.items()
         ]
+
+        # The prior has no prediction of a window: its counts are expected ones.
         table = expected_counts(windows.truth, windows.train_shares)
         prior = ScoredRow(
             features="none",

@@ -36,6 +36,7 @@ class RelaxedPhases(Phases):
                 f"the phase order is {shown(list(order))}; give each phase once, in the order of "
                 "the procedure (--phase_order), as relaxed metrics accept neighbors"
             )
+
         self.relaxed = RELAXED_RULES[rule]
         self._number_of = {name: number for number, name in enumerate(order)}
         self.metrics = (

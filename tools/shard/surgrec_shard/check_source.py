@@ -164,11 +164,13 @@ def _absent_recordings(preset: Preset, found: FoundSource) -> list[str]:
     for rule in preset.labels:
         if not rule.is_shared:
             continue
+
         template = next(iter(rule.mapping.only.values()))
         there = {
             plain_name(fill(template, recording.names, preset.name))
             for recording in found.recordings
         }
+
         absent = sorted({plain_name(cell) for cell in _cells(found, rule)} - there)
         if absent:
             missing.append(

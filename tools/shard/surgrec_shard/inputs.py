@@ -92,6 +92,7 @@ class Inputs:
     def _of_preset(self, tell: Callable[[str], None]) -> ChosenVideos:
         if self.videos is None or self.manifest is not None or self.video_list is not None:
             raise ConfigError("--preset needs --videos FOLDER; remove --manifest and --video_list")
+
         preset = read_preset(self.preset)
         files = tuple(name for name in _FILES if name != "frame_fps" or not preset.needs_rate)
         self._require_unset(
@@ -99,12 +100,14 @@ class Inputs:
             "a preset gives cases, labels, splits and known rates itself",
         )
         self._require_rate()
+
         found = videos_of_preset(preset, self.videos, self.protocol, frame_fps=self.frame_fps)
         if found.absent:
             number = counted(
                 len(found.absent), "optional annotation file is", "optional annotation files are"
             )
             tell(f"{number} not there (the first, {found.absent[0].path}); the report lists all")
+
         return ChosenVideos(
             videos=found.videos,
             left_out=found.left_out,

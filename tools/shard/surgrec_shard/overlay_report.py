@@ -127,6 +127,7 @@ class OverlayRecords:
             )
             for video in others
         )
+
         for number, (video, future) in enumerate(completed(engine, tasks), 1):
             try:
                 found = future.result()

@@ -121,6 +121,8 @@ def _read_all(
         )
         for number, video in [*enumerate(videos)][begin:] + [*enumerate(videos)][:begin]
     )
+
+    # A digest is remembered at once: a killed build does not hash the file again.
     for number, future in completed(engine, tasks):
         try:
             read = future.result()
@@ -129,6 +131,7 @@ def _read_all(
         except BadVideoError as error:
             results[number] = error
         progress(len(results))
+
     return [results[number] for number in range(len(videos))]
 
 

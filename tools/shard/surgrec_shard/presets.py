@@ -172,6 +172,7 @@ class Preset:
     def __post_init__(self) -> None:
         if not self.videos:
             raise ManifestError(f"a preset needs at least one rule of videos; {_REMEDY}")
+
         rates = [
             rate for rate in (self.frame_fps, *(each.frame_fps for each in self.videos)) if rate
         ]
@@ -182,11 +183,13 @@ class Preset:
                 )
         if rates and self.media == "videos":
             raise ManifestError("frame_fps needs `media: pictures`; remove it")
+
         if any(rule.of_video and rule.mapping.fps == "video" for rule in self.labels):
             raise ManifestError(f"labels of_video need the fps of the video; {_REMEDY}")
         unknown = self.expected.part_label_s.keys() - self.splits.keys()
         if unknown:
             raise ManifestError(f"part_label_s names the split {', '.join(unknown)}; {_REMEDY}")
+
         if self.other_pictures and self.media == "videos":
             raise ManifestError("other_pictures needs `media: pictures`; remove it")
 

@@ -191,6 +191,8 @@ class PrivateFolder:
             ConfigError: Another build has locked it, or a part of a build runs.
         """
         lock = hold(self.path, doing="building", remedy=_WAIT)
+
+        # Parts of an earlier build have ended if their locks are free.
         try:
             for path in self._locks_of_parts():
                 ended = try_hold(self.path, name=path.name)
@@ -200,6 +202,7 @@ class PrivateFolder:
                     )
                 path.unlink(missing_ok=True)
                 ended.release()
+
             self._digests = self._read_digests()
             if [*self._logs()] != [self.path / _HASHES_FILE]:
                 self.forget((), ())

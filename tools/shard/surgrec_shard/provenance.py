@@ -179,6 +179,7 @@ def _source(source: Source) -> SourceProvenance:
 def _facts(source: SourceProvenance) -> list[tuple[str, str]]:
     """Return names and values of a source, as words."""
     splits = ", ".join(f"{count} {split}" for split, count in source.videos_per_split.items())
+
     return [
         (
             "stored",

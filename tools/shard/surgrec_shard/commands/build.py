@@ -248,6 +248,7 @@ def _print_overlays(overlays: OverlaySummary, *, is_masked: bool) -> None:
     if overlays.unclear:
         videos = counted(overlays.unclear, "video")
         say(escape(f"static overlays cannot be detected in {videos}: {overlays.report} says why"))
+
     if not overlays.shared:
         return
     advice = (
@@ -255,12 +256,14 @@ def _print_overlays(overlays: OverlaySummary, *, is_masked: bool) -> None:
         if is_masked
         else "paint them black with --curate.overlays mask, or boxes of them with --curate.mask"
     )
+
     videos = counted(overlays.num_videos, "video")
     say(
         escape(
             f"text or logos stay in {videos}: {overlays.report} lists them, with pictures; {advice}"
         )
     )
+
     for overlay in overlays.shared[:_SHOWN_OVERLAYS]:
         width, height = overlay.size
         view = f" {overlay.view}" if overlay.view else ""

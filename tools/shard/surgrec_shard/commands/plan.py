@@ -154,6 +154,7 @@ def _tried(
     sources: dict[str, list[OriginalVideo]] = defaultdict(list)
     for video in originals:
         sources[video.source].append(video)
+
     works = []
     with stage_progress() as progress:
         for number, (_, members) in enumerate(sorted(sources.items())):
@@ -174,9 +175,12 @@ def _tried(
 
 def _assumed(hours: float, resolution: str, native_fps: float, longest_h: float) -> SourceWork:
     width, height = _size(resolution)
+
+    # Decoding costs by the pixels of the file, encoding by those that are stored.
     megapixels, form = width * height / 1e6, EncodeSettings()
     stored_size = min(1.0, form.short_side_px / min(width, height))
     stored_megapixels_per_s = megapixels * stored_size**2 * min(form.fps, native_fps)
+
     return SourceWork(
         source="videos",
         videos=0,
