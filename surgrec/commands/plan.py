@@ -17,8 +17,8 @@ from surgrec.text import counted
 if TYPE_CHECKING:
     from surgrec.planning import RunPlan
 
-_UNUSED = ("--corpus", "not-read", "--run_dir", "not-written")
-"""Required options of a recipe that a plan does not need."""
+_UNUSED = [("corpus", str | list[str] | None, None), ("run_dir", Path | None, None)]
+"""Required options of a recipe that a plan accepts, but does not need."""
 _GIB = 1 << 30
 
 
@@ -40,11 +40,10 @@ def plan(words: Sequence[str]) -> None:
     configs = Path(str(jepa.__file__)).with_name("configs")
     recipe = _recipe(words, configs, {"jepa": jepa.JepaConfig, "mae": mae.MaeConfig})
 
-    config_type = make_dataclass("Plan", [], bases=(PlanOptions, recipe), kw_only=True, frozen=True)
+    bases = (PlanOptions, recipe)
+    config_type = make_dataclass("Plan", _UNUSED, bases=bases, kw_only=True, frozen=True)
     config_type.__doc__ = PlanOptions.__doc__
-    config: Any = parse_recipe(
-        str(jepa.__file__), config_type, [*_UNUSED, *words], prog="surgrec plan"
-    )
+    config: Any = parse_recipe(str(jepa.__file__), config_type, words, prog="surgrec plan")
 
     result = plan_run(config, gpu=config.gpu, gpus=config.gpus, mfu=config.mfu)
     if config.json:

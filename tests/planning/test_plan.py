@@ -125,3 +125,10 @@ def test_sharding_is_recommended_only_if_nothing_else_fits() -> None:
     narrow = json.loads(surgrec_here(*words).stdout)
     assert (narrow["sharding"], narrow["static"]["gathered"]) == ("none", 0)
     assert narrow["static"]["start"] == 0, "less than a step"
+
+
+def test_the_help_of_a_plan_requires_no_corpus_and_no_run_folder() -> None:
+    done = surgrec_here("plan", "--help")
+    assert done.returncode == 0, done.stderr
+    assert {"--corpus", "--run_dir"} <= {*done.stdout.split()}
+    assert "(required)" not in done.stdout
