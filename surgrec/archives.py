@@ -57,7 +57,7 @@ class ChangedFileError(OSError):
 
 
 class ArchiveError(Exception):
-    """A member that cannot be read in place. The message says why, and what to do."""
+    """A member that cannot be read in place. The message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,8 @@ class VideoLabels:
     zero_lengths: int = 0
     """Rows that end at their start. They label no frame, so they are not in `labels`."""
     left_out: int = 0
-    """What the mapping leaves out: values listed under `ignore`, repeated or backward labels, and
-    rows without a cell that `require` names."""
+    """Rows that the mapping leaves out: values listed under `ignore`, repeated or backward labels,
+    and rows without a cell that `require` names."""
     rows: tuple[tuple[int, ...], ...] = ()
     """Number of rows of each file of each mapping, also of those about other videos."""
 

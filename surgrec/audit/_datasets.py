@@ -20,7 +20,7 @@ class Dataset:
 
     title: str
     case_is: str
-    """What a case is, in words."""
+    """The meaning of a case, in words."""
     patterns: tuple[str, ...]
     """Expressions with named groups, tried in this order. The groups `class`, `start` and `end` are
     the class and the time of a clip."""

@@ -73,7 +73,7 @@ def check_pairs(split: SplitClips) -> Iterator[Finding]:
 
 
 def _row(clip: Clip) -> tuple[str, float | None, float | None]:
-    """Return what tells a clip from others: its name, and its time in it."""
+    """Return the identity of a clip: its name, and its time in it."""
     return clip.path, clip.start, clip.end
 
 

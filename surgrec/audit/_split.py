@@ -121,7 +121,7 @@ def _unit_of_column(clips: Sequence[Clip]) -> Literal["case", "patient", ""]:
 def _by_names(
     clips: Sequence[Clip], name: str, dataset: str, pattern: str, columns: Columns
 ) -> SplitClips:
-    """Return the rows with what their names tell. A column of cases is not used, and this is said.
+    """Return the rows, completed from their names. A column of cases is not used, and this is said.
 
     Raises:
         ConfigError: A column of cases was named, too; or a name does not tell its case.

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).with_name("ablations")
 _SEEDS = ("config.seed", "order.seed")
 """Keys in which the pretraining seeds of one method differ."""
 _FOLLOWS = ("consumed", "drawn")
-"""Parts of a provenance that follow from the others: what a run has read by its last step."""
+"""Parts of a provenance that follow from the others: the data that a run has read."""
 _SHOWN = 8
 
 
@@ -103,7 +103,7 @@ def check_arms(
                 [key for key in _keys(reference, run) if key not in _SEEDS],
             )
 
-    # Between the arms, only what the ablation is about.
+    # Between the arms, only the subject of the ablation may differ.
     allowed: set[str] = set()
     for seed in first:
         keys = _keys(first[seed], second[seed])

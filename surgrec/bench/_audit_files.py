@@ -13,7 +13,7 @@ class FindingRow(TypedDict):
 
 
 class AuditFile(TypedDict):
-    """What an audit printed, as far as a benchmark reads it."""
+    """The part of an audit's output that a benchmark reads."""
 
     findings: list[FindingRow]
 

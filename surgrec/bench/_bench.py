@@ -33,7 +33,7 @@ class Bench:
     out: Path
     """Folder for everything that it writes."""
     settings: Settings = Settings()
-    """The engine, and what its steps need of a machine."""
+    """The engine, and the needs of its steps."""
     allow_incomplete: bool = False
     """Continue with copies of which parts are missing."""
     arms: Arms | None = None
@@ -102,7 +102,7 @@ def overall_tasks(plan: Plan) -> list[BenchTask]:
 
 
 def _require_copies(bench: Bench, outcomes: dict[str, Outcome], say: Callable[[str], None]) -> None:
-    """Name what each copy lacks, task by task, and refuse unless that is allowed."""
+    """Name the missing files of each copy, task by task, and refuse unless that is allowed."""
     lacking = 0
     for task in bench.plan.tasks:
         faults = copy_faults(task, outcomes, bench.out)

@@ -1,4 +1,4 @@
-"""What the user's copies of data sets lack."""
+"""Files that the user's copies of data sets lack."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,7 +46,7 @@ def copy_faults(task: BenchTask, outcomes: Mapping[str, Outcome], out: Path) -> 
 
 
 def build_losses(task: BenchTask, outcomes: Mapping[str, Outcome], out: Path) -> list[str]:
-    """Return what the build of a task's corpus left out, from its log."""
+    """Return the videos that the build of a task's corpus left out, from its log."""
     outcome = outcomes.get(build_name(task)) if task.split else None
     if outcome is None or not outcome.is_done or outcome.status == 0:
         return []

@@ -115,7 +115,7 @@ def allowed(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _labels(task: BenchTask) -> tuple[str, ...]:
-    """Return the options that say what a label of a card is."""
+    """Return the options for the labels of a card."""
     card = task.card
     return (
         *("--task", card.task, "--task_kind", card.kind),

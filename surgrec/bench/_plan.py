@@ -37,7 +37,7 @@ _FINDS = frozenset((0, 1))
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The steps of a benchmark but for its comparisons, which depend on what succeeds."""
+    """The steps of a benchmark but for its comparisons, which depend on the steps that succeed."""
 
     tasks: list[BenchTask]
     models: list[Model]

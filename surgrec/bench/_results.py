@@ -1,4 +1,4 @@
-"""What the commands of a benchmark wrote, as far as its page shows it."""
+"""Read the results of a benchmark's commands that its page shows."""
 
 import csv
 import math

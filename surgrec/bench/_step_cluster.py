@@ -33,7 +33,7 @@ _LEAST_MEMORY_BYTES = 1 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What the machines of a cluster offer to steps."""
+    """Resources that the machines of a cluster offer to steps."""
 
     cores: int
     """Cores that the smallest machine has with the memory for them; machines without are left out.
@@ -136,11 +136,11 @@ def open_step_cluster(out: Path, settings: Settings) -> Iterator[StepCluster]:
 
 
 def capacity(machines: Sequence[Mapping[str, float]], settings: Settings) -> Capacity:
-    """Return what machines offer to steps.
+    """Return the resources that machines offer to steps.
 
     Args:
         machines: Resources of each machine, as Ray counts them.
-        settings: What steps need.
+        settings: Needs of steps.
 
     Raises:
         SetupError: No machine can run an evaluation, or none has the GPU that is asked for.
@@ -158,7 +158,7 @@ def place(step: Step, offered: Capacity, settings: Settings) -> tuple[Step, Reso
 
     Args:
         step: The step. Its digest stays the same.
-        offered: What the cluster offers.
+        offered: Resources of the cluster.
         settings: `workers` and `processes`.
     """
     cores, gpus, machine = 1, 0.0, step.machine

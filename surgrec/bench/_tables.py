@@ -69,7 +69,7 @@ class TaskRow:
     incomplete: list[str]
     """Missing and odd parts of the copy."""
     losses: list[str]
-    """What the build or an evaluation left out."""
+    """Videos or windows that the build or an evaluation left out."""
     sentence: str = ""
     """Why the row has no scores."""
     protocol: str = ""

@@ -1,4 +1,4 @@
-"""What the steps of a benchmark need, before any of them runs."""
+"""Estimate the needs of the steps of a benchmark before any of them runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class CopyEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a step needs. None: it is not known."""
+    """The needs of a step. None: unknown."""
 
     step: str
     hours: float | None
@@ -109,7 +109,7 @@ class Footages:
 def estimate(
     plan: Plan, settings: Settings, waiting: set[str], footages: Footages
 ) -> list[Estimate]:
-    """Return what the builds, searches and evaluations of a benchmark need.
+    """Return the needs of the builds, searches and evaluations of a benchmark.
 
     Args:
         plan: The steps.

@@ -1,4 +1,4 @@
-"""The addresses of the server, and what each answers with."""
+"""The addresses of the server, and the answer of each."""
 
 from functools import partial
 from pathlib import Path

@@ -30,7 +30,7 @@ Kind = Literal["text", "number"]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """What is known of a column of all clips."""
+    """Facts about a column of all clips."""
 
     name: str
     kind: Kind
@@ -87,7 +87,7 @@ class ClipTable:
         self._found = lru_cache(maxsize=_CACHED_QUERIES)(self._find)
 
     def columns(self) -> list[Column]:
-        """Return what is known of each column. It reads all of them."""
+        """Return facts about each column. It reads all of them."""
         return [self._describe(name) for name in self.names]
 
     def column(self, name: str) -> pa.ChunkedArray:

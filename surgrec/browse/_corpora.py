@@ -1,4 +1,4 @@
-"""Corpora as pages show them: sizes, clips with their surroundings, what was dropped."""
+"""Corpora as pages show them: sizes, clips with their surroundings, dropped stretches."""
 
 from collections.abc import Mapping
 from functools import lru_cache

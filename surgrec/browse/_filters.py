@@ -24,7 +24,7 @@ class Filter:
     column: str
     comparison: Comparison
     value: str | float | int = ""
-    """What the column is compared with: a text, or a number in a column of numbers."""
+    """The value to compare with: a text, or a number in a column of numbers."""
 
 
 def read_filters(text: str) -> tuple[Filter, ...]:

@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Let through what comes from this machine's user, and nothing that writes.
+    """Accept only requests of this machine's user, and only those that read.
 
     Args:
         app: The application behind it.

@@ -100,7 +100,7 @@ class MetricsLog:
 
 
 def _parsed(line: bytes, context: str) -> dict[str, Any]:
-    """Return a row. The quick parser knows no NaN; the thorough one tells what is wrong."""
+    """Return a row. The quick parser knows no NaN; the thorough one names the fault."""
     try:
         row = msgspec.json.decode(line)
         msgspec.convert(row, CountedRow)

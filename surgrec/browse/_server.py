@@ -58,7 +58,7 @@ def serve(subjects: Subjects, port: int, started: Callable[[str], None]) -> None
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        # Only what is needed: no other protocol, and no log of addresses with tokens.
+        # Nothing superfluous: no other protocol, and no log of addresses with tokens.
         http="h11",
         ws="none",
         lifespan="off",

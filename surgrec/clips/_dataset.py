@@ -165,7 +165,7 @@ class ClipDataset:
         return vars(self) | {"_processes": {}}
 
     def rank_batch(self, samples: int, parts: int = 1) -> RankBatch:
-        """Return what decides the memory of batches of this many samples, taken in parts."""
+        """Return the facts that decide the memory of batches of `samples`, taken in parts."""
         sources = [source for source in self.stream.sources.values() if source.index.num_rows]
         height, width = max(map(_largest_frame, sources), key=math.prod)
         mp4_bytes = max(map(self._encoded_bytes, sources))

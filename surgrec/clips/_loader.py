@@ -247,7 +247,7 @@ def _taken(
     for part in made:
         if isinstance(part, SurgrecError):
             failure = [part]
-            del part  # what was yielded must not be held here
+            del part  # a yielded part must not be held here
             yield failure.pop()
             continue
 

@@ -1,4 +1,4 @@
-"""Clusters of the clips of a corpus, their columns, and what the clusters have in common."""
+"""Clusters of the clips of a corpus, their columns, and the common facts of clusters."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

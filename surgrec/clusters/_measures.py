@@ -1,4 +1,4 @@
-"""Measures of clusters: how unequal their sizes are, and what they have in common."""
+"""Measures of clusters: the inequality of their sizes, and their common facts."""
 
 from collections.abc import Sequence
 

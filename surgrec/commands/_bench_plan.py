@@ -1,4 +1,4 @@
-"""Print the steps of `surgrec bench --dry_run`, what they need, and what is done."""
+"""Print the steps of `surgrec bench --dry_run`, their needs and their states."""
 
 from dataclasses import asdict
 from pathlib import Path

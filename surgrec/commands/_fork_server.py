@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _import_modules(words: list[str]) -> None:
-    """Import what a command imports. It names a package that is missing by itself."""
+    """Import the packages of a command. The command itself names a missing one."""
     for module in _MODULES.get(words[0], ()):
         with suppress(ModuleNotFoundError):
             import_module(module)

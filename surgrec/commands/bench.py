@@ -71,7 +71,7 @@ def bench(
 
     All copies are checked first. Then each step is one command of SurgRec, which a log shows:
     build, audit, evaluate, compare. To continue a killed benchmark, or to add tasks or encoders,
-    run the command again: only what is new is computed. A failed step costs its own rows.
+    run the command again: it runs the new steps only. A failed step costs its own rows.
 
     Exit status 0: all rows have scores. Exit status 3: the page is complete, but some rows have
     none; the page says why. Exit status 1: a copy is not complete, and nothing was built.

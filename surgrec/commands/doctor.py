@@ -1,4 +1,4 @@
-"""`surgrec doctor`: what this machine lacks."""
+"""`surgrec doctor`: check this machine."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

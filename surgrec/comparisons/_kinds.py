@@ -25,7 +25,7 @@ REMEDY = "evaluate again, or copy the folder again"
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What the tables of all predictions of a data set have in common."""
+    """Facts that hold for the tables of all predictions of a data set."""
 
     case: Int64[np.ndarray, " n"]
     """Case of each window, as an index."""

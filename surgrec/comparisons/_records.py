@@ -240,7 +240,7 @@ class Comparison:
 
     @property
     def counted(self) -> list[Compared]:
-        """What ranks and verdicts count: the means over folds, and the other data sets."""
+        """Data sets that count in ranks and verdicts: means over folds, and all others."""
         return counted_once(self.data_sets, self.folds)
 
     def text_of(self, classifier: str) -> str:

@@ -123,7 +123,7 @@ class Result:
 
     @property
     def unit(self) -> str:
-        """What is scored: `window` or `video`."""
+        """The unit that is scored: `window` or `video`."""
         return "video" if self.scope == "video" else "window"
 
     def text_of(self, classifier: str) -> str:

@@ -1,4 +1,4 @@
-"""What this machine lacks for builds, training and evaluation, and what to do about it.
+"""Find out whether this machine can build, train and evaluate, and name the remedies.
 
 Example:
     >>> [finding.what for finding in examine_machine() if finding.state == "fault"]

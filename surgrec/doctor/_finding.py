@@ -13,12 +13,12 @@ class Finding:
     state: Literal["good", "note", "fault"]
     """`note`: it limits what can be done. `fault`: some command will fail."""
     found: str
-    """What is there."""
+    """The fact that was found."""
     remedy: str = ""
-    """What to do; empty: nothing."""
+    """The remedy; empty: none is needed."""
 
 
 def fault_of(what: str, error: Exception) -> Finding:
-    """Return the fault that an error tells. The remedy is what follows its first semicolon."""
+    """Return an error as a fault. The remedy is the text after its first semicolon."""
     found, _, remedy = str(error).partition("; ")
     return Finding(what=what, state="fault", found=found, remedy=remedy)

@@ -18,7 +18,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def examine_machine(shared_memory: Path = _SHARED_MEMORY) -> list[Finding]:
-    """Check what this process may use of the machine, within its container or its Slurm job.
+    """Check the cores, memory and files that this process may use, as its job allows them.
 
     Args:
         shared_memory: Folder of the shared memory, in which a file is written.

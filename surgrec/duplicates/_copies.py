@@ -32,7 +32,7 @@ _BIN_S, _NEAR_S = 1.5, 2.0
 _SHIFTS_S = np.arange(-2, 2.01, 0.25)
 """Shifts of a copy that are compared to find its exact times."""
 _CLEARLY_BETTER_S = 0.1
-"""Another speed than 1 must be better by what so long a shift makes worse, and than by chance."""
+"""A speed other than 1 must outweigh the loss of so long a shift, and chance."""
 _FEWEST_SEEDS = 3
 _MOST_LINES = 32
 """Copies of different offset or speed that are searched in a pair of videos."""

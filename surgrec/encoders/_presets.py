@@ -48,7 +48,7 @@ class Preset:
     """An encoder of another project."""
 
     summary: str
-    """What it is, in one line."""
+    """The encoder in one line."""
     reader: Literal["timm", "checkpoint", "timesformer", "separate_sinusoids", "onnx", "pixels"]
     """`timm`: an image model, whose frames are pooled. `checkpoint`: a format of surgrec import.
     `timesformer`, `separate_sinusoids`: the networks of Endo-FM and SurgVISTA. `onnx`: an ONNX

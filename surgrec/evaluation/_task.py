@@ -39,7 +39,7 @@ WindowKey = tuple[str, str, float]
 
 @runtime_checkable
 class EvaluatedModel(Protocol):
-    """What an audit needs of a model: every `VideoEncoder` has it."""
+    """The facts of a model that an audit needs: every `VideoEncoder` has them."""
 
     @property
     def sampling(self) -> ClipSampling:

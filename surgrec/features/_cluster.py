@@ -161,7 +161,7 @@ def _local_inputs(job: Job, data: Sequence[str]) -> tuple[str, ...]:
 def _resources(
     cluster: RayCluster, config: ExtractConfig, weight_bytes: int
 ) -> tuple[Resources, int]:
-    """Return what a task needs, and how many tasks run at once."""
+    """Return the needs of a task, and the number of tasks that run at once."""
     memory_bytes = _MEMORY_BYTES + weight_bytes
     machines = cluster.machines()
     gpus = offered_gpus(machines, config.device)

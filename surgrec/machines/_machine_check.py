@@ -1,4 +1,4 @@
-"""What a machine of a cluster must have before it works for a command."""
+"""Check a machine of a cluster before it works for a command."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ class MachineCheck:
     folders: tuple[SharedFolder, ...]
     """Folders that all machines write to."""
     inputs: tuple[str, ...]
-    """Absolute paths of what all machines read."""
+    """Absolute paths that all machines read."""
     versions: str
     """From `result_versions` on the machine of the command."""
 

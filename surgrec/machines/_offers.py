@@ -1,4 +1,4 @@
-"""What the machines of a cluster offer to tasks, from the resources that Ray counts."""
+"""Resources that the machines of a cluster offer to tasks, as Ray counts them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -25,7 +25,7 @@ ResultType = TypeVar("ResultType")
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a task needs of a machine."""
+    """The needs of a task."""
 
     cores: int = 1
     memory_bytes: int = 1 << 30

@@ -39,7 +39,7 @@ class Fit:
     """How a run fits with one kind of activation checkpointing."""
 
     checkpointing: ActivationCheckpointing
-    """What the backward pass computes again."""
+    """The activations that the backward pass computes again."""
     memory: StepMemory
     """Memory of a part."""
     largest: int

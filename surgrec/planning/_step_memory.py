@@ -40,7 +40,7 @@ class StaticMemory:
     rest: int
     """Trained weights outside the blocks, a part of `parameters`."""
     gathered: int = 0
-    """With sharding: whole weights and gradients of what computes."""
+    """With sharding: whole weights and gradients of the blocks that compute."""
     start: int = 0
     """With sharding: the most memory before the first step, while whole weights are divided."""
 
@@ -88,7 +88,7 @@ class StepMemory:
     """Memory of one part of a step beside the static memory, bytes."""
 
     constant: int
-    """What does not grow with the part: copies of the weights in bf16."""
+    """Bytes that do not grow with the part: copies of the weights in bf16."""
     kept_per_clip: float
     """At the end of the forward pass: clips, targets, and activations kept for the backward."""
     peak_per_clip: float

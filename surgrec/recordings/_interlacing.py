@@ -175,7 +175,7 @@ def _seeks(video: Scanned, *, by_bytes: bool) -> Iterator[_Seek]:
 
 
 def _places(video: Scanned, seeks: Sequence[_Seek]) -> Iterator[_Place]:
-    """Yield what is at each place. After a place that is not plain, all pictures are looked at."""
+    """Yield the content of each place. After a place that is not plain, look at all pictures."""
     number = _FIRST_PICTURES
     at_once = max(1, min(_MOST_AT_ONCE, _LINES_AT_ONCE // video.height))
     while seeks:

@@ -48,7 +48,7 @@ class Decoder(Protocol):
     """Whether it complained behind the last picture, known after the events."""
 
     def events(self) -> Iterator[Decoded | Chosen]:
-        """Yield what happens. Raises FfmpegError or BadVideoError."""
+        """Yield events. Raises FfmpegError or BadVideoError."""
 
     def kill(self) -> None:
         """End it at once."""

@@ -11,9 +11,9 @@ SPAN_S = 60.0
 
 
 class DecodersDisagreeError(Exception):
-    """Several decoders of a video did not return what one decoder would. One decoder is to be used.
+    """Several decoders of a video returned other frames than one decoder would. Use one decoder.
 
-    The text says what was found.
+    The text gives the finding.
     """
 
 

@@ -180,7 +180,7 @@ def _loss_charts(run: LoggedRun, log: Log, marks: Mapping[int, str]) -> list[Cha
 
 
 def _mean_baseline(log: Log) -> str:
-    """Return what the baseline of the loss predicts: of a JEPA, its targets are features."""
+    """Name the prediction of the loss's baseline. Targets of a JEPA are features."""
     return "mean target" if log.points("momentum") else "mean color of each tubelet"
 
 

@@ -58,7 +58,7 @@ class BenchmarkSection:
     facts: list[tuple[str, str]]
     """Names and texts: metric, split, license, source, digests."""
     sentences: list[str]
-    """What is to be read before the scores: failures, overrides, incomplete parts."""
+    """Sentences to read before the scores: failures, overrides, incomplete parts."""
     findings: list[str]
     notes: list[str]
     """Traps that are handled, and faults of published protocols."""
@@ -73,7 +73,7 @@ class BenchmarkPage:
 
     methods: list[str]
     sentences: list[str]
-    """What is to be read first."""
+    """Sentences to read first."""
     groups: list[tuple[str, list[BenchmarkRow]]]
     """Rows by clinical domain; legacy rows are a group of their own."""
     tables: list[Table]

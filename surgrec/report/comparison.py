@@ -43,7 +43,7 @@ class _Section:
 
     name: str
     size: str
-    """What is scored, in text: `420 test windows of 12 cases`."""
+    """The scored units, in text: `420 test windows of 12 cases`."""
     unit: str
     """`window` or `video`."""
     scores_chart: Chart

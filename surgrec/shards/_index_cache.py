@@ -174,7 +174,7 @@ def _write(index: SourceIndex, path: Path) -> None:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove indexes that are no longer used, and what killed processes have left."""
+    """Remove indexes that are no longer used, and unfinished files of killed processes."""
     now = time.time()
     for pattern, age_s in (
         ("index-*.arrow", UNUSED_S),

@@ -160,7 +160,7 @@ class Stream:
 
     @cached_property
     def _joins_digests(self) -> dict[str, str]:
-        """Digests of what decides which of the admitted clips are adjacent, by source."""
+        """Digests of the columns that decide which admitted clips are adjacent, by source."""
         return {
             name: source.index.columns_digest(_JOIN_COLUMNS, self._admitted(name))
             for name, source in self.sources.items()

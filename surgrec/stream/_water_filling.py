@@ -55,7 +55,7 @@ def divide_by_weight(
 ) -> Int64[np.ndarray, " n"]:
     """Divide a total among parts in proportion to weights, as far as their rooms allow.
 
-    What a full part cannot take is divided among the others, again in proportion.
+    The rest of a full part is divided among the others, again in proportion.
 
     Args:
         rooms: Most units of each part.

@@ -1,4 +1,4 @@
-"""A task with its labeled windows: what to train on, what to choose on, what to predict."""
+"""A task with its labeled windows: those to train on, to choose on and to predict."""
 
 import hashlib
 import json

@@ -91,15 +91,15 @@ class TaskCard:
     handled: tuple[str, ...] = ()
     """Traps of the task and how this project handles them, beside those of the preset."""
     faults: tuple[str, ...] = ()
-    """What a published protocol of the task does wrong."""
+    """Faults of published protocols of the task."""
     pretraining: tuple[str, ...] = ()
     """Pretraining corpora that are reported to hold videos of the set."""
     limits: tuple[str, ...] = ()
-    """What the evaluation of this project lacks for the task."""
+    """Limits of this project's evaluation of the task."""
     blocked: str = ""
     """Why the task cannot run yet. Empty: it can."""
     unknown: tuple[str, ...] = ()
-    """What this project does not know of the task."""
+    """Facts about the task that this project does not know."""
     legacy: bool = False
     """Whether this is a published protocol that is kept for comparison only."""
     legacy_reason: str = ""

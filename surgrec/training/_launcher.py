@@ -58,7 +58,7 @@ _OWN_OPTIONS = {
     _ACCUMULATION: ("{} steps of gradient accumulation", "--accumulation {}"),
     _CLIPPING: ("clipped gradients", "--optimizer.grad_clip {}"),
 }
-"""What a recipe does by an option of its own, and that option."""
+"""Features that a recipe has an option of its own for, and that option."""
 _TYPES = {
     "FSDP": "FSDP",
     "DEEPSPEED": "DeepSpeed",

@@ -132,7 +132,7 @@ class Monitor:
             self._measure_start(whole_encoder(encoder), step, pretrained=pretrained)
 
     def _give_warnings(self, *, pretrained: bool) -> None:
-        """Tell what the measurements of this run cannot show, and a best encoder of lost steps."""
+        """Warn of the limits of this run's measurements, and of a best encoder of lost steps."""
         if not self.accelerator.is_main_process:
             return
         if self.drift is None and pretrained:

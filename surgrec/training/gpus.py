@@ -9,7 +9,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """What a plan needs to know of a GPU."""
+    """The facts about a GPU that a plan needs."""
 
     cuda_name: str
     """Regular expression that is found in the name that CUDA reports."""

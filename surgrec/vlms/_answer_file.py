@@ -83,7 +83,7 @@ class AnswerFile:
 
 
 def _remove_cut_line(path: Path) -> None:
-    """Remove what stands behind the last line break, which a kill cut short."""
+    """Remove the text after the last line break, which a kill cut short."""
     try:
         with path.open("r+b") as file:
             size = end = file.seek(0, os.SEEK_END)

@@ -13,7 +13,7 @@ MOST_WORDINGS = 3
 """Wordings of the question that there are."""
 
 Control = Literal["no_image", "other_case"]
-"""What a control shows: no images, or those of a window of another case."""
+"""The images of a control: none, or those of a window of another case."""
 
 Constrain = Literal["auto", "structured", "json_schema", "json_object", "text"]
 """How a server keeps answers to their form; auto takes the first one that it enforces."""

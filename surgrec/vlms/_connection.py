@@ -87,7 +87,7 @@ class Connection:
         self._client.close()
 
     def repeated(self, once: Callable[[], _Found]) -> _Found:
-        """Return what a request gives, after waits if it fails for a while.
+        """Return the result of a request, after waits if it fails for a while.
 
         Raises:
             ServerError: All tries fail.

@@ -42,7 +42,7 @@ class WindowImages:
         return np.round(row.start_s + self._offsets_s, 6)
 
     def references(self, row: WindowRow) -> list[list[object]]:
-        """Return what decides each image: its video's digest and its time."""
+        """Return the identity of each image: its video's digest and its time."""
         digest = self._digest(row.source, row.video)
         size = [self._config.image_px, self._config.jpeg_quality]
         return [[digest, time_s, *size] for time_s in self.times_s(row).tolist()]

@@ -31,7 +31,7 @@ class ModelRecord(TypedDict):
     """The content of `model.json`."""
 
     identity: dict[str, Any]
-    """What distinguishes the answers of the model."""
+    """The facts that distinguish the answers of the model."""
     mode: str
     """How answers are constrained."""
     trials: NotRequired[Trials]

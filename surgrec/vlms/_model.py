@@ -40,7 +40,7 @@ class Model(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What distinguishes its answers from those of other models, as JSON."""
+        """The facts that distinguish its answers from those of other models, as JSON."""
 
     @property
     def place(self) -> str:
@@ -57,7 +57,7 @@ class Model(Protocol):
         """
 
     def stop(self) -> None:
-        """End the waits of other threads. What runs may still be answered."""
+        """End the waits of other threads. Running requests may still be answered."""
 
     def close(self) -> None:
         """Give up connections and memory."""

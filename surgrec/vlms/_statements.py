@@ -23,7 +23,7 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(r"\s*\Z|\s*[.;:](?!\S)|\s*[,)](?!\S)|\s+[-–—]\s|\s+\(", re.IGNORECASE)
-"""What may follow a code, so that it is no word of its sentence."""
+"""Characters that may follow a code, so that it is not a word of its sentence."""
 _REASON = re.compile(
     r"\s+(?:because|since|as|is\s+(?:the\s+)?(?:correct|right|best|answer)\b)", re.IGNORECASE
 )
@@ -41,7 +41,7 @@ _READ = 300
 
 @dataclass(frozen=True)
 class Statement:
-    """What an answer states in the end."""
+    """The final statement of an answer."""
 
     option: int | None
     """None: it is ambiguous."""

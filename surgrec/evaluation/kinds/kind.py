@@ -1,4 +1,4 @@
-"""The interface of a kind of task: what a label is, how it is predicted, and how it is scored."""
+"""The interface of a kind of task: the meaning of labels, their prediction and their scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ class TaskKind(ABC):
     primary: str
     """The metric of verdicts; higher is better. Fixed before there were results."""
     rules: tuple[str, ...]
-    """Parts of the protocol: what a label is, and the metrics."""
+    """Parts of the protocol: the meaning of a label, and the metrics."""
     video_rules: tuple[str, ...] = ()
     """The same if a label holds for a whole video; empty for kinds of moments alone."""
     several = False

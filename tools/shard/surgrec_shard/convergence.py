@@ -76,7 +76,7 @@ class Places:
 
 
 _OF_THE_USER = ("labels", "drop", "mask")
-"""Reasons to refuse a video that lie in what the user gives with it."""
+"""Reasons to refuse a video because of the labels or options that the user gives with it."""
 
 
 def loss_of_stored(error: BadVideoError) -> ShardError:

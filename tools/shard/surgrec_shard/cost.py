@@ -1,4 +1,4 @@
-"""What a build will take: processor time, wall time, bytes, requests, money. Pure arithmetic."""
+"""The cost of a build: processor time, wall time, bytes, requests, money. Pure arithmetic."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceWork:
-    """The videos of one source, and what a second of them costs."""
+    """The videos of one source, and the cost of a second of them."""
 
     source: str
     videos: int
@@ -81,7 +81,7 @@ class SourceWork:
 
 @dataclass(frozen=True, kw_only=True)
 class Bill:
-    """What a build of all sources takes."""
+    """The cost of a build of all sources."""
 
     core_hours: float
     wall_hours: float
@@ -111,7 +111,7 @@ def bill(
     prices: Prices,
     epochs: float = 0.0,
 ) -> Bill:
-    """Return what a build of these sources takes.
+    """Return the cost of a build of these sources.
 
     Args:
         works: All sources.

@@ -175,5 +175,5 @@ def _with_cases(
 
 
 def _case_of(planned: PlannedVideo) -> tuple[str, str]:
-    """Return what identifies a case: with a patient, the pseudonym is the same in all sources."""
+    """Return the identity of a case: with a patient, the pseudonym is the same in all sources."""
     return ("" if planned.video.patient else planned.video.source, planned.case)

@@ -42,7 +42,7 @@ class Footage:
 
 @dataclass(kw_only=True)
 class StartedGroup:
-    """A group, and what has become of its videos so far."""
+    """A group, and the state of its videos."""
 
     group: Group
     results: dict[str, EncodedVideo | BadVideoError] = field(default_factory=dict)
@@ -164,7 +164,7 @@ class GroupPacking:
     def _submit_held(self) -> None:
         """Submit the videos that wait; while a long one is being divided, only one per core.
 
-        What comes of the long one takes longest, so it must not wait behind all the others.
+        The rest of the long video takes longest, so it must not wait behind all the others.
         """
         while self._held and (not self._dividing or len(self._working) < self._engine.cores):
             started, video, task, needs = self._held.popleft()
@@ -243,7 +243,7 @@ class GroupPacking:
 
 
 def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
-    """Return what the encoding of a video needs.
+    """Return the needs of the encoding of a video.
 
     A video that one core would still work on when all others are done gets further decoders on
     its machine: as many as let it end with them.

@@ -1,4 +1,4 @@
-"""The form in which a video is stored: what its pictures show, their size and their rates."""
+"""The form in which a video is stored: the part of its pictures, their size and their rates."""
 
 from dataclasses import dataclass
 from fractions import Fraction

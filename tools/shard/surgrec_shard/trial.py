@@ -31,7 +31,7 @@ class OriginalVideo:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What the encoding of a part of a video took, and gave."""
+    """The cost and the result of encoding a part of a video."""
 
     duration_s: float
     core_s: float

@@ -1,4 +1,4 @@
-"""`surgrec-shard plan`: what a build will take, before it starts."""
+"""`surgrec-shard plan`: the cost of a build, before it starts."""
 
 import math
 import os

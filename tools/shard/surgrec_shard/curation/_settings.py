@@ -63,7 +63,7 @@ class CurateSettings:
     """For a model with several logits per picture: number of the class whose probability is the
     score, from 0."""
     model_name: str = ""
-    """Word for what the model finds, published as the reason `model:WORD`."""
+    """Word for the finding of the model, published as the reason `model:WORD`."""
     overlays: Literal["off", "report", "mask"] = "off"
     """Look for text and logos that stay: show them in the private report, or paint them black."""
     splits: tuple[Split, ...] = ("train",)

@@ -44,7 +44,7 @@ class Here(Generic[SharedType]):
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a task needs of a machine."""
+    """The needs of a task."""
 
     cores: int = 1
     memory_bytes: int = 1 << 30

@@ -1,4 +1,4 @@
-"""What a process of a cluster checks before its first task."""
+"""The checks of a process of a cluster before its first task."""
 
 import functools
 import socket

@@ -22,7 +22,7 @@ _CORES_FOR_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """What became of a task on a machine."""
+    """The outcome of a task on a machine."""
 
     machine: str
     result: Any = None
