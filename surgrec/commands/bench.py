@@ -86,16 +86,16 @@ def bench(
             (`surgrec-shard check-source list`).
         sources: PRESET=PATH: copies in other places.
         weights: NAME=FILE: local files of the weights of presets. Nothing is downloaded.
-        vlms: NAME=URL_OR_FOLDER: vision-language models for `surgrec vlm`, each under its name at
-            the server of this address, or of a local folder. NAME=MODEL@URL: with another name at
-            the server.
+        vlms: NAME=URL: vision-language models for `surgrec vlm`, by their names at the server of
+            this address. NAME=FOLDER: a model in a local folder. NAME=MODEL@URL: a model with
+            another name at the server.
         legacy_splits: Folder with the lists of clips of legacy tasks. They are audited, and not
             scored.
         ablation: Compare two methods whose runs must differ in one respect alone, such as
             balanced: name of an ablation, or a YAML file. Their runs are in --encoders, one per
             seed.
         allow: Findings of `surgrec audit` that stop no evaluation; the page states them.
-        allow_incomplete: Continue with copies of which parts are missing; the page states it.
+        allow_incomplete: Continue with copies that lack files; the page states it.
         allow_pretraining_overlap: As for `surgrec evaluate`; the page states it.
         allow_unknown_pretraining: Likewise. Weights of other projects need it.
         allow_repeated_frames: Likewise.

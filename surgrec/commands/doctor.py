@@ -21,8 +21,8 @@ def doctor(
 ) -> int:
     """Check this machine: programs, packages, GPUs, limits, folders, and corpora if any are named.
 
-    A fault is something with which a command will fail; the line says what to do. A note is a
-    limit. Exit status 1: there is a fault. It takes about ten seconds and leaves no file.
+    A fault makes a command fail; its line gives the remedy. A note names a limit. Exit status 1:
+    there is a fault. The check takes about ten seconds and leaves no file.
 
     Args:
         corpus: Corpora to read a clip of each source from: folders or s3://bucket/prefix.

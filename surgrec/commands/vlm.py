@@ -69,14 +69,17 @@ def vlm(
             (video), or none.
         class_names: YAML file that maps labels to the words of the prompts, `label: text`.
         context: Sentence at the beginning of each prompt, such as the procedure.
-        window_frames: Frames of a window. Equal windows of an encoder make both comparable.
+        window_frames: Frames of a window. To compare with an encoder, give it the same windows.
         fps: Frames per second within a window.
         stride_s: Seconds from the start of one window to the start of the next.
-        wordings: Wordings of the question, 1 to 3. The first is scored, others measure flips.
-        orders: Orders of the options. The first is scored, others measure flips.
+        wordings: Wordings of the question, 1 to 3. The first is scored; the others show whether
+            the answer changes.
+        orders: Orders of the options. The first is scored; the others show whether the answer
+            changes.
         variation_windows: Test windows that are asked in all wordings and orders; 0 for all.
-        controls: Controls that are asked for every test window. Default: both.
-        constrain: How answers are kept to their form; auto finds what the server enforces.
+        controls: Controls that are asked for every test window: without its images, and with those
+            of another case. Default: both.
+        constrain: How answers are kept to their form; auto finds a way that the server supports.
         image_px: Longest side of an image, pixels; frames are never enlarged.
         max_tokens: Largest length of an answer, tokens; 0: as many as the form needs. Models that
             think need more.
