@@ -207,12 +207,14 @@ def _add_group(
     group = parser.add_argument_group(key, _escaped(text) or None)
     file_text = f"YAML file with the fields of {key}, or a mapping of them."
     group.add_argument(f"--{key}", metavar="FILE", help=_escaped(file_text))
+    preset_of: dict[str, str] = {}
     for name, choices in options.presets.items():
         if name.rpartition(".")[0] == key:
-            fields_set = ", ".join(next(iter(choices.values())))
+            sets = next(iter(choices.values()))
+            preset_of |= dict.fromkeys(sets, name)
             metavar = "{" + ",".join(choices) + "}"
             group.add_argument(
-                f"--{name}", metavar=metavar, help=f"Published size: sets {fields_set}."
+                f"--{name}", metavar=metavar, help=f"Published size: sets {', '.join(sets)}."
             )
 
     hints, texts = type_hints(config_type), field_texts(config_type)
@@ -220,7 +222,11 @@ def _add_group(
     for each in fields(config_type):
         value = getattr(default, each.name) if isinstance(default, config_type) else MISSING
         value = default_of(config_type, each.name) if value is MISSING else value
-        arguments = (f"{key}.{each.name}", hints[each.name], value, texts.get(each.name, ""))
+        text = texts.get(each.name, "")
+        if value is MISSING and each.name in preset_of:
+            # Not `(required)`: the preset gives it as well.
+            value, text = None, f"{text} Required, unless --{preset_of[each.name]} sets it."
+        arguments = (f"{key}.{each.name}", hints[each.name], value, text)
         if config_in(hints[each.name]) is None:
             _add(group, *arguments)
         else:
