@@ -107,6 +107,8 @@ def _draw(scores: Sequence[Row], path: Path) -> None:
     splits = list(dict.fromkeys(row["split"] for row in rows))
     figure = Figure(figsize=(3.2 * len(splits), 2.6), layout="constrained")
     panels = figure.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+
+    # One panel per split; methods from top to bottom, with one scale for all.
     for panel, split in zip(panels, splits, strict=True):
         for height, row in enumerate(reversed([each for each in rows if each["split"] == split])):
             value, low, high = (float(row[key]) for key in ("value", "low", "high"))
@@ -117,4 +119,5 @@ def _draw(scores: Sequence[Row], path: Path) -> None:
         panel.set_yticks(range(len(names)), reversed(names))
         panel.set_title(split)
         panel.set_xlabel(f"macro F1, {PRIMARY}")
+
     figure.savefig(path, metadata={"Date": None})

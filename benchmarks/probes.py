@@ -117,11 +117,14 @@ def synthetic(windows: int, width: int, seed: int = 0) -> LabeledFeatures:
     """Return features with a spectrum that falls as 1 / rank^0.7, as features of encoders do."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, CLASSES, windows)
+
+    # The spectrum of the features, with the class in factors of medium strength, and some noise.
     factors = rng.standard_normal((windows, FACTORS), dtype=np.float32)
     factors[:, 50 : 50 + CLASSES] += np.eye(CLASSES, dtype=np.float32)[label]
     strength = (1 / np.arange(1, FACTORS + 1, dtype=np.float32) ** 0.7)[:, None]
     values = factors @ (rng.standard_normal((FACTORS, width), dtype=np.float32) * strength)
     values += 0.3 * rng.standard_normal((windows, width), dtype=np.float32)
+
     case = np.arange(windows) * CASES // windows
     return LabeledFeatures(
         values=torch.from_numpy(values),

@@ -48,6 +48,7 @@ def write_synthetic(
         for level, count in enumerate(clusters, start=1):
             column = pa.array(random.integers(0, count, rows))
             table = table.append_column(f"cluster_{level}", column)
+
         labels = _labels(table) if videos else _no_rows(VideoLabel)
         store.write(f"{name}/{INDEX_FILE}", parquet_bytes(table))
         store.write(f"{name}/{LABELS_FILE}", parquet_bytes(labels))

@@ -168,6 +168,8 @@ def read_file(path: Path, limit: int) -> tuple[bytes, FileIdentity]:
         descriptor, member = open_regular(path), None
     else:
         descriptor, member = _open_member(archive, path)
+
+    # The file must stay the same while it is read.
     try:
         identity = FileIdentity.of(os.fstat(descriptor))
         if member is None:

@@ -159,6 +159,7 @@ def _commands_parser(prog: str, description: str, epilog: str) -> argparse.Argum
     parser.add_argument(
         "--log_file", metavar="PATH", help="File to which notes, warnings and errors are appended."
     )
+
     shells = ", ".join(SHELLS)
     parser.add_argument(
         "--print_completion",

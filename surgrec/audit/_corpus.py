@@ -79,6 +79,8 @@ def _clips_of_video(
         video=video.video,
         patient=video.patient,
     )
+
+    # A video without labels is one row, so that its case is checked.
     found = [
         label
         for label in (labels or {}).get((video.source, video.video), ())

@@ -91,6 +91,7 @@ def check_side_tracks(split: SplitClips) -> Iterator[Finding]:
     """Yield a finding for each label whose time is mostly covered by other labels."""
     if split.multilabel:
         return
+
     length, covered = _covered(split.clips)
     counts = label_counts(split.clips)
     for label in sorted(length):

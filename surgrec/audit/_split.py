@@ -129,6 +129,7 @@ def _by_names(
     if columns.case:
         user = "--pattern" if pattern else "--dataset"
         refuse_unused(user, {"columns.case": columns.case}, f"leave {user} out")
+
     found = find_dataset(dataset, pattern, clips, name)
     option = "--pattern" if pattern else f"the data set {found.name}"
     title = f" ({found.title})" if found.title else ""

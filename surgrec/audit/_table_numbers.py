@@ -130,6 +130,7 @@ def _layout(
             f"{path} has no column {cut(unknown[0])!r} (it has "
             f"{one_line(', '.join(header), 200)}); correct --score_columns"
         )
+
     others = [at for at, name in enumerate(header) if plain(name) not in _SET_COLUMNS]
     numeric = [at for at in others if any(_match(row[at]) for row in rows)]
     counts = [] if chosen else [at for at in numeric if _is_count(header[at])]
@@ -175,6 +176,8 @@ def _numbers(
                 numbers.append(_number_of(match, name, header[at], row[at], metric))
             elif row[at].lower() not in _NO_NUMBER:
                 unread.append(f"{name}, {one_line(header[at], 60)}: {one_line(row[at], 60)}")
+
+        # Cells of digits in a column of labels may be scores that cannot be read.
         unread += (
             f"{one_line(header[at], 60)}: {one_line(row[at], 60)}"
             for at in layout.labels

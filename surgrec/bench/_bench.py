@@ -57,6 +57,8 @@ def run_bench(bench: Bench, tell: Tell, say: Callable[[str], None]) -> dict[str,
     plan, out = bench.plan, bench.out
     require_new_names(plan.steps)
     _claim(out)
+
+    # Comparisons depend on the evaluations that succeeded, so they are planned last.
     with hold(out, doing="running a benchmark"), ExitStack() as held:
         runner = _open_runner(bench, tell, held)
         runner.run(plan.checks)
@@ -65,6 +67,7 @@ def run_bench(bench: Bench, tell: Tell, say: Callable[[str], None]) -> dict[str,
         own = _comparisons(plan, runner.outcomes)
         runner.run(comparison_steps(own))
         runner.run(comparison_steps({COMPARISON: _over_all(plan, own, runner.outcomes)}))
+
     for outcome in runner.outcomes.values():
         if outcome.state == "failed":
             say(f"{outcome.step.name} failed: {outcome.sentence} ({log_path(out, outcome.step)})")

@@ -117,6 +117,7 @@ def _lengths(
     Raises:
         ConfigError: No header states a length.
     """
+    # Read headers of videos spread over all sizes.
     sizes = [_size(each.path) for each in recordings]
     order = sorted(range(len(sizes)), key=lambda index: (sizes[index], recordings[index].path))
     count = min(SAMPLE, len(order))
@@ -125,11 +126,14 @@ def _lengths(
     headers = read_headers(new)
     read_s |= {path: header.duration_s for path, header in zip(new, headers, strict=True)}
     read = {index: read_s[recordings[index].path] for index in chosen}
+
+    # The other videos get the same number of seconds per byte.
     good = [index for index in chosen if read[index]]
     if not good:
         raise ConfigError(f"no header of {counted(count, 'video')} states a length")
     per_byte = sum(read[index] for index in good) / sum(sizes[index] for index in good)
     lengths_s = [read.get(index, size * per_byte) for index, size in enumerate(sizes)]
+
     basis = f"the headers of {count} of {counted(len(sizes), 'video')}"
     unread = count - len(good)
     return lengths_s, f"{basis} ({unread} without a length)" if unread else basis

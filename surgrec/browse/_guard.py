@@ -61,6 +61,9 @@ class Guard:
         """Return the answer to a request that is refused; None: it may pass."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
+
+        # Another host name would be that of a page elsewhere, which must not read through
+        # this server.
         if len(hosts) != 1 or hosts[0].partition(":")[0] not in _HOSTS:
             return _refuse(
                 "this name is not served; open http://127.0.0.1 with the printed port", 403

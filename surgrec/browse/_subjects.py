@@ -49,6 +49,8 @@ class Subjects:
                 "no corpus was named, so there is nothing to mix; start `surgrec browse` with "
                 "one or several corpora"
             )
+
+        # A run draws from sources by name, so no name may occur twice.
         owners: dict[str, str] = {}
         for corpus in self.corpora:
             for name in corpus.sources:

@@ -147,6 +147,7 @@ def _options_of(command: Command) -> Options:
         for name, parameter in inspect.signature(function).parameters.items()
         if name != command.positional
     }
+
     return Options(
         hints={name: hints[name] for name in parameters},
         defaults={

@@ -116,6 +116,8 @@ def memory_of(
     """
     samples = math.ceil(batch.samples / prefetch.parts)
     in_use = parts_in_use(prefetch, batch)
+
+    # Processes keep buffers of their own; threads share those that are ahead and in use.
     if config.workers:
         producers = config.workers
         ahead = producers * prefetch.requests
@@ -124,6 +126,7 @@ def memory_of(
         producers = config.decode_threads
         ahead = max(prefetch.requests, producers) + 1
         buffers = producers if pinned else ahead + in_use
+
     return LoaderMemory(
         buffers=int(buffers * batch.frames(samples)),
         pinned=int((ahead + in_use) * batch.pinned(samples)) if pinned else 0,

@@ -131,6 +131,7 @@ def _csv(rows: Sequence[dict[str, object]]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
+
     for row in rows:
         writer.writerow(
             {

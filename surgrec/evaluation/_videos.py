@@ -70,6 +70,8 @@ def _of_videos(part: PartWindows) -> PartWindows:
     first, video = _numbered(part)
     ends_s = np.zeros(len(first))
     np.maximum.at(ends_s, video, [row.end_s for row in part.rows])
+
+    # All windows of a video must have the label of its first one.
     for row, value, index in zip(part.rows, part.values, video.tolist(), strict=True):
         if value != part.values[first[index]]:
             raise ConfigError(
@@ -77,6 +79,7 @@ def _of_videos(part: PartWindows) -> PartWindows:
                 f"{shown(value)}, so its label does not hold for all of it; evaluate with "
                 "--task_scope moment"
             )
+
     rows = [
         replace(part.rows[index], start_s=0.0, end_s=float(end_s))
         for index, end_s in zip(first.tolist(), ends_s, strict=True)

@@ -121,6 +121,7 @@ class Worker:
             "device": self._device.type,
             "batch": self._job.batch,
         }
+
         header = write_features_file(
             open_store(target.out),
             file,

@@ -127,10 +127,12 @@ class SeparateSinusoids(nn.Module):
         frames = tensors[_PATCHES].shape[2]
         size = (frames, patch, patch)
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv3d(3, self.width, size, size)})
+
         side = preset.preprocessing.size_px // patch
         table = separate_sinusoids(preset.num_frames // frames, side, self.width)
         self.pos_embed = nn.Parameter(rearrange(table, "n d -> 1 n d"))
         self.num_heads = _num_heads(preset, self.width)
+
         self.blocks = nn.ModuleList(
             Block(self.width, self.num_heads, qkv_bias=True, norm_layer=_NORM)
             for _ in range(_depth(tensors))

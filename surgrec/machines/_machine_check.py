@@ -36,6 +36,7 @@ class MachineCheck:
                     f"{machine} does not see {path}, which the machine of this command sees; mount "
                     "its disk there under the same path, and run the same command again"
                 )
+
         if self.versions != result_versions():
             raise SetupError(
                 f"{machine} has {result_versions()}, and the machine of this command has "

@@ -194,6 +194,7 @@ class JepaObjective(nn.Module, Objective):
             masks: From `jepa_masks`, for the same clips.
             step: Step of the run. It sets the weight of the context loss.
         """
+        # The mean over groups, weighted by their samples.
         kept = np.average(
             [
                 [(mask.context_index.shape[1], mask.target_index.shape[1]) for mask in group.masks]
@@ -202,6 +203,7 @@ class JepaObjective(nn.Module, Objective):
             axis=0,
             weights=[group.rows.stop - group.rows.start for group in masks],
         ).mean(axis=0)
+
         losses = self._trivial_losses(targets, masks, step)
         return {
             "context_tokens": float(kept[0]),

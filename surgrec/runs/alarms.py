@@ -208,12 +208,15 @@ def _loader(rows: Rows) -> str | None:
 
 def _slow_rank(rows: Rows) -> tuple[int, str] | None:
     recent = [row for row in rows[-_RECENT:] if "data_wait_rank" in row]
+
+    # The time that the others lose by waiting for the last rank.
     lost = _wait_share(
         [{**row, "lost_s": row["data_wait_s"] - row["data_wait_median_s"]} for row in recent],
         "lost_s",
     )
     if lost is None or lost < RANK_WAIT:
         return None
+
     rank, count = Counter(row["data_wait_rank"] for row in recent).most_common(1)[0]
     if count < RANK_SHARE * len(recent):
         return None

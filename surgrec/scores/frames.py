@@ -299,6 +299,8 @@ def _relaxed_phases(
     for phase in np.unique(label):
         labeled, guessed = label == phase, predicted == phase
         union = labeled | guessed
+
+        # The published code also counts hits outside of the prediction, and clips the result at 1.
         hits = (correct & union).sum()
         if published:
             precision = min(hits / guessed.sum(), 1) if guessed.any() else (1 if hits else np.nan)
@@ -307,6 +309,7 @@ def _relaxed_phases(
             precision = (correct & guessed).sum() / max(guessed.sum(), 1)
             recall = (correct & labeled).sum() / labeled.sum()
         rows[:, phase] = precision, recall, hits / union.sum()
+
     return {
         f"{prefix}_{name}": rows[index]
         for index, name in enumerate(("precision", "recall", "jaccard"))

@@ -69,6 +69,7 @@ def sample(series: Series, *, label_fps: float, rate_fps: float) -> Series:
         raise ConfigError(
             f"labels of {label_fps:g} fps cannot be scored at {rate_fps:g} fps; give rates above 0"
         )
+
     if len(series.times_s) > 1:
         found_s = float(np.median(np.diff(series.times_s)))
         if not 0.5 < found_s * label_fps < 2:
@@ -76,6 +77,7 @@ def sample(series: Series, *, label_fps: float, rate_fps: float) -> Series:
                 f"labels are {found_s:g} s apart, which is {1 / found_s:g} fps and not the stated "
                 f"{label_fps:g} fps; give times in seconds, and the rate of the labels"
             )
+
     if not len(series.times_s):
         return series
     count = int(np.floor(series.times_s[-1] * rate_fps + 1e-6)) + 1

@@ -96,6 +96,8 @@ def score_triplets(
         classes: Meaning of each triplet class.
     """
     by_video = {}
+
+    # A component has the greatest score of its triplets.
     for component in COMPONENTS:
         members = _members(classes, component)
         sets = LabelSets(
@@ -105,6 +107,7 @@ def score_triplets(
             num_cases=len(case),
         )
         by_video[component] = sets.case_precision
+
     return TripletTable(
         by_video=by_video,
         case=case,

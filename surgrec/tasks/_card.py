@@ -169,11 +169,13 @@ class TaskCard:
             preset = self.data_set
         except ConfigError as error:
             raise ConfigError(f"preset: {error}") from None
+
         if preset.domain not in get_args(Domain):
             raise ConfigError(
                 f"preset: {preset.name} has the domain {preset.domain!r}; choose a set of "
                 f"{', '.join(get_args(Domain))}"
             )
+
         if not (self.legacy or has_task(preset, self.task)):
             raise ConfigError(
                 f"task is {shown(self.task)}; {preset.name} has labels of "

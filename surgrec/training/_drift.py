@@ -208,11 +208,14 @@ class Drift:
                 f"{escape(str(self.run_dir))}: this run has no features "
                 f"of its start, so the drift is measured from step {reference.step}"
             )
+
         header: _ReferenceHeader = {
             "step": reference.step,
             "pretrained": reference.pretrained,
             "clips": reference.clips,
         }
+
+        # A reader sees the whole file or none.
         partial = self.path.with_name(self.path.name + ".partial")
         save_file({_FEATURES: reference.features}, partial, metadata={_HEADER: json.dumps(header)})
         partial.replace(self.path)

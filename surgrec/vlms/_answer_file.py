@@ -87,6 +87,8 @@ def _remove_cut_line(path: Path) -> None:
     try:
         with path.open("r+b") as file:
             size = end = file.seek(0, os.SEEK_END)
+
+            # Search for the last line break, backwards and block by block.
             while end > 0:
                 begin = max(0, end - 65_536)
                 file.seek(begin)
@@ -95,6 +97,7 @@ def _remove_cut_line(path: Path) -> None:
                     end = begin + found + 1
                     break
                 end = begin
+
             if end < size:
                 file.truncate(end)
     except FileNotFoundError:

@@ -66,6 +66,8 @@ class Connection:
         self.destination = check_endpoint(config.endpoint, config.allow_hosts)
         self.place = f"the server {config.endpoint}"
         self._http = _http_package()
+
+        # No proxy and no redirect: images go to the checked address alone.
         headers = {"Host": self.destination.netloc, "Content-Type": "application/json"}
         if config.api_key_env:
             headers["Authorization"] = f"Bearer {_key(config.api_key_env)}"
@@ -76,6 +78,7 @@ class Connection:
             trust_env=False,
             limits=self._http.Limits(max_connections=config.parallel),
         )
+
         self._stopped = threading.Event()
 
     def stop(self) -> None:

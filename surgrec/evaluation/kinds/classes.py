@@ -182,6 +182,7 @@ class Phases(Classes):
         test, predicted = windows.test, self.predicted(prediction)
         names = [f"{row.source}/{row.video}" for row in test.rows]
         videos, video = np.unique(names, return_inverse=True)
+
         numbers = self.numbers(windows)
         return score_windows(
             test.times_s,

@@ -200,6 +200,7 @@ def _shared(found: Sequence[tuple[PlannedVideo, StaticOverlays]]) -> list[Shared
     for video, overlays in found:
         key = (video.video.source, video.video.view, (overlays.width, overlays.height))
         for box in parse_boxes(";".join(overlays.boxes), OVERLAYS):
+            # An overlay joins the first known one that is like it, and enlarges its box.
             known = shared[key]
             same = next((n for n, each in enumerate(known) if each.box.likeness(box) >= _SAME), -1)
             if same < 0:

@@ -102,6 +102,8 @@ class Claims:
             if lock is None:
                 taken.append(group)
                 continue
+
+            # The lock is kept only for a group that is still to be done.
             with ExitStack() as undo:
                 undo.callback(lock.release)
                 record = self._records.read(group)

@@ -171,6 +171,8 @@ def _groups(letters: Mask, digits: Mask) -> Iterator[Mask]:
     digits_left = {tuple(map(int, cell)) for cell in np.argwhere(digits & ~letters)}
     while letters_left:
         group, waiting = np.zeros_like(letters), [letters_left.pop()]
+
+        # Flood fill: letters join within two columns and one row, digits in their row alone.
         while waiting:
             row, column = waiting.pop()
             group[row, column] = True
@@ -181,6 +183,7 @@ def _groups(letters: Mask, digits: Mask) -> Iterator[Mask]:
             letters_left -= found
             digits_left -= found
             waiting += found
+
         yield group
 
 
