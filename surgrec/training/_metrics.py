@@ -31,6 +31,7 @@ from surgrec.runs import (
 )
 from surgrec.runs.step_rows import StepReport, sample_rows, step_row
 from surgrec.stream import ReadStats
+from surgrec.training._gpu_state import GpuState, gpu_columns, read_gpu
 from surgrec.training._lower_rate import lower_rate_from
 from surgrec.training._ranks import on_main
 from surgrec.training._trackers import TrackerName, tracked_numbers
@@ -77,6 +78,8 @@ class RankReport:
     """Steps since the last sync."""
     quarantined: list[dict[str, Any]]
     """Rows of quarantine.jsonl."""
+    gpu: GpuState | None
+    """The rank's GPU at the sync; None on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +241,7 @@ class RunLog:
         # One row per step, from the reports of all ranks.
         steps = [list(reports) for reports in zip(*(rank.steps for rank in ranks), strict=True)]
         rows = [self._row(reports, is_last=reports is steps[-1]) for reports in steps]
-        rows[-1] |= diagnostics
+        rows[-1] |= gpu_columns([rank.gpu for rank in ranks]) | dict(diagnostics)
         self.last_row, self.new_rows = rows[-1], rows
         on_main(self.accelerator, lambda: self._write(rows, steps, bad_samples))
 
@@ -275,7 +278,8 @@ class RunLog:
             for bad in record.quarantined
         ]
         steps = [record.report(step_s) for record in self._records]
-        return RankReport(stop=stop, steps=steps, quarantined=quarantined)
+        gpu = read_gpu(self.accelerator.device)
+        return RankReport(stop=stop, steps=steps, quarantined=quarantined, gpu=gpu)
 
     def _row(self, reports: Sequence[StepReport], *, is_last: bool) -> dict[str, Any]:
         if not self._waits:

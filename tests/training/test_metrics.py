@@ -66,6 +66,14 @@ def test_a_flush_writes_each_step_once_with_diagnostics_on_the_last(tmp_path: Pa
     assert len(read_rows(tmp_path / "samples.jsonl")) == 8
 
 
+def test_a_run_on_a_cpu_logs_no_figure_of_a_gpu(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    add(log, 0, a_batch("a", 2), 1.0)
+    log.flush(stop=False, diagnostics={})
+    (row,) = read_rows(tmp_path / "metrics.jsonl")
+    assert not [name for name in row if name.startswith("gpu")]
+
+
 def test_an_infinite_loss_stops_the_run_after_its_row_is_written(tmp_path: Path) -> None:
     log = a_log(tmp_path)
     add(log, 0, a_batch("a", 2), math.nan)
