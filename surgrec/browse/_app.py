@@ -20,6 +20,7 @@ from surgrec.browse._mixtures import plan_mixture
 from surgrec.browse._run_report import report_answer
 from surgrec.browse._subjects import Subjects
 from surgrec.errors import ConfigError
+from surgrec.page_style import PAGE_STYLE
 
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
@@ -41,6 +42,7 @@ def create_app(subjects: Subjects, token: str, port: int) -> ASGIApp:
         port: Port of the server.
     """
     files = {path.name: path.read_bytes() for path in _STATIC.iterdir()}
+    files["style.css"] = PAGE_STYLE.encode() + files["style.css"]
 
     def static(request: Request) -> Response:
         name = request.path_params.get("name", _PAGE)

@@ -3,6 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from surgrec.page_style import PAGE_STYLE
 from surgrec.text import visible
 
 
@@ -20,6 +21,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.globals["page_style"] = Markup(PAGE_STYLE)
 
 
 def render(template: str, **values: object) -> Markup:

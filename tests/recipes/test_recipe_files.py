@@ -71,7 +71,8 @@ def test_a_wheel_contains_the_recipes_and_their_configs() -> None:
     }
     assert len(configs) > 30
     assert configs <= names
-    data = {"surgrec/py.typed", "surgrec_shard/py.typed", "surgrec/report/templates/report.css"}
+    styles = {"surgrec/page_style.css", "surgrec/report/templates/report.css"}
+    data = {"surgrec/py.typed", "surgrec_shard/py.typed", *styles}
     assert data <= names
     presets = {f"surgrec/encoders/{path.name}" for path in ROOT.glob("surgrec/encoders/*.yaml")}
     assert presets
