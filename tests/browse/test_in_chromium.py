@@ -1,31 +1,16 @@
-"""The pages in a real browser, with real clicks and keys: no fault, no request to the outside."""
+"""The pages in a real browser, with real clicks: no fault, no request to the outside, legible."""
 
-import time
-from collections.abc import Iterator
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browse import Served
-from tests.support.browser import CHROMIUM
-from tests.support.needs import missing
+from tests.support.browse import browsing
+from tests.support.browsed_pages import PAGES, first_page, open_page, wait_until
+from tests.support.logged_runs import make_run
 
-PATIENCE_S = 120
 NARROW_PX = 400
 LEAST_CONTRAST = 4.5
-PAGES = (
-    "",
-    "corpora/0",
-    "corpora/0/clips",
-    "corpora/0/clips/0",
-    "corpora/0/dropped",
-    "mixture",
-    "runs",
-    "evaluations",
-    "evaluations/0",
-    "nothing/of/this/name",
-)
 LOW_CONTRAST = """(least) => {
   const numbers = (color) => {
     const found = /^rgba?\\(([\\d.]+), ([\\d.]+), ([\\d.]+)(?:, ([\\d.]+))?\\)$/.exec(color);
@@ -62,79 +47,6 @@ LOW_CONTRAST = """(least) => {
   return { measured: measured.length, low: measured.filter(([, value]) => value < least) };
 }"""
 """Return how many texts the page shows, and those whose contrast is too low (WCAG 2.2, 1.4.3)."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        missing("no Chromium is installed")
-    with sync_playwright() as program:
-        running = program.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """The first page; at the end, the console is empty and no request went elsewhere."""
-    faults: list[str] = []
-
-    def check_origin(url: str) -> None:
-        if urlsplit(url).netloc != f"127.0.0.1:{served.port}":
-            faults.append(f"request to {url}")
-
-    opened = browser.new_page(viewport={"width": 1240, "height": 900})
-    opened.set_default_timeout(PATIENCE_S * 1000)
-    expect.set_options(timeout=PATIENCE_S * 1000)
-    opened.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("request", lambda request: check_origin(request.url))
-    opened.goto(served.url)
-    expect(opened.locator("h1")).to_have_text("Open corpora, runs and evaluations")
-    yield opened
-    opened.close()
-    assert faults == []
-
-
-def press_tab_until(page: Page, condition: str) -> None:
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate(f"document.activeElement.matches({condition!r})"):
-            return
-    raise AssertionError(f"60 presses of Tab do not reach {condition}")
-
-
-def wait_until(page: Page, condition: str) -> None:
-    # Playwright's wait_for_function needs eval, which the policy of the pages forbids.
-    deadline = time.monotonic() + PATIENCE_S
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, f"never true: {condition}"
-        page.wait_for_timeout(50)
-
-
-@pytest.mark.slow
-def test_a_clip_is_found_and_played_with_the_keyboard_alone(page: Page, served: Served) -> None:
-    assert served.token not in page.url
-    press_tab_until(page, "main table a")
-    page.keyboard.press("Enter")
-    expect(page.locator("main .tabs")).to_be_visible()
-    press_tab_until(page, ".tabs a[href$=clips]")
-    page.keyboard.press("Enter")
-    expect(page.locator("#found")).to_contain_text("28 clips")
-
-    # The search leads to a clip.
-    press_tab_until(page, "#search")
-    page.keyboard.type("gamma_")
-    expect(page.locator("#found")).to_contain_text("10 clips")
-    press_tab_until(page, "tbody a")
-    page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_contain_text("gamma_")
-    press_tab_until(page, "video")
-    page.keyboard.press("Space")
-    wait_until(page, "document.querySelector('video').currentTime > 0")
-    assert page.evaluate("document.querySelector('video').videoWidth") == 64
 
 
 @pytest.mark.slow
@@ -184,17 +96,27 @@ def test_clicks_lead_to_neighbors_mixtures_runs_and_errors(page: Page) -> None:
 
 
 @pytest.mark.slow
+def test_figures_of_gpus_are_drawn_or_said_to_be_missing(
+    browser: Browser, subjects: dict[str, Path], tmp_path: Path
+) -> None:
+    figures = {"gpu_utilization": 0.9, "gpu_memory_gib": 61.5, "gpu_temperature_c": 71.0}
+    run = make_run(tmp_path / "on-gpus", subjects["corpus"], None, values=figures)
+    with browsing(run, subjects["run"]) as running, first_page(browser, running) as page:
+        open_page(page, "runs")
+        for name in figures:
+            chart = page.locator("figure", has=page.locator("figcaption", has_text=name))
+            expect(chart.locator("polyline")).to_have_count(1)
+        without = page.locator("p", has_text="No figures of a GPU are in the log of")
+        expect(without).to_contain_text(str(subjects["run"]))
+        assert "on-gpus" not in without.inner_text()
+
+
+@pytest.mark.slow
 def test_every_page_is_legible_and_fits_a_phone(page: Page) -> None:
-    origin = page.url.partition("#")[0]
     for width_px in (1240, NARROW_PX):
         page.set_viewport_size({"width": width_px, "height": 900})
         for name in PAGES:
-            page.goto(f"{origin}#/{name}")
-            page.reload()
-            expect(page.locator("h1")).to_be_visible()
-            page.evaluate(
-                "document.querySelectorAll('details').forEach((each) => { each.open = true })"
-            )
+            open_page(page, name)
             found = page.evaluate(LOW_CONTRAST, LEAST_CONTRAST)
             assert found["measured"] > 5
             assert found["low"] == [], f"{name} at {width_px} px"

@@ -1,7 +1,7 @@
 // Which page is shown.
 
 import { get, place } from "./api.js";
-import { h, missing, table } from "./dom.js";
+import { h, missing, redraw, table } from "./dom.js";
 
 const PAGES = {
   corpora: () => import("./corpus.js"),
@@ -14,6 +14,7 @@ const page = document.getElementById("page");
 let subjects = null;
 let leave = null; // ends the timers of the page that is shown
 let visit = 0;
+let kind = null; // of the page that is shown: its address without numbers and query
 
 /** Show the page of the address bar. A page returns its nodes and what ends it. */
 async function show() {
@@ -34,10 +35,22 @@ async function show() {
     return;
   }
   leave = shown.leave ?? null;
-  page.replaceChildren(...shown.nodes);
+  put(parts.join("/").replace(/\d+/g, "0"), shown.nodes);
   document.title = `${page.querySelector("h1")?.textContent ?? "SurgRec"} - SurgRec`;
   navigation(parts[0]);
+}
+
+/** Show nodes. From one clip to the next, the keyboard stays where it is; on another page it begins anew. */
+function put(newKind, nodes) {
+  const isFirst = kind === null;
+  if (newKind === kind) {
+    redraw(page, nodes);
+    return;
+  }
+  kind = newKind;
+  page.replaceChildren(...nodes);
   scrollTo(0, 0);
+  if (!isFirst) page.focus({ preventScroll: true });
 }
 
 function navigation(open) {

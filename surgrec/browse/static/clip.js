@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { clock, h, missing, table } from "./dom.js";
-import { axis, legend, palette, strip } from "./strips.js";
+import { legend, palette, strip, stripGroup } from "./strips.js";
 
 const FIRST = ["key", "source", "domain", "procedure", "case", "video", "view", "split", "start_s",
   "duration_s", "blur", "brightness", "motion", "model_score", "duplicate_group"];
@@ -15,7 +15,7 @@ export async function open(corpus, number) {
   const to = (index) => `#/corpora/${corpus}/clips/${clips.number[index]}`;
   const player = video(corpus, clip.number);
   const step = (text, index) => (clips.number[index] === undefined
-    ? h("span", { class: "off" }, text) : h("a", { href: to(index), class: "step" }, text));
+    ? h("a", { class: "off", role: "link", "aria-disabled": "true" }, text) : h("a", { href: to(index), class: "step" }, text));
   return {
     nodes: [
       h("p", { class: "note" }, h("a", { href: `#/corpora/${corpus}/clips` }, "All clips")),
@@ -50,7 +50,7 @@ function facts(corpus, values) {
     const comparison = { column: name, comparison: "is", value: values[name] };
     return `#/corpora/${corpus}/clips?${new URLSearchParams({ filters: JSON.stringify([comparison]) })}`;
   };
-  const rows = (shown) => shown.filter((name) => values[name] !== null).map((name) => [name,
+  const rows = (shown) => shown.filter((name) => ![null, ""].includes(values[name])).map((name) => [name,
     FILTERED.test(name) && values[name] !== 0 ? h("a", { href: all(name) }, String(values[name])) : String(values[name])]);
   return [
     table(["column", "value"], rows(FIRST.filter((name) => name in values)), "columns of the clip"),
@@ -70,7 +70,7 @@ function timeline(clip, to, player) {
     start_s: clips.start_s[index], end_s: clips.start_s[index] + clips.duration_s[index],
     value: each === clip.number ? "this clip" : "clip", color: each === clip.number ? "#1d2530" : "#a9c0da",
     edge: "#fff", press: () => { location.hash = to(index); },
-  })), end_s, { mark_s, colorOf })];
+  })), end_s, { mark_s, colorOf, at: clips.number.indexOf(clip.number) })];
   for (const task of [...new Set(labels.map((each) => each.task))].sort()) {
     const own = labels.filter((each) => each.task === task)
       .map((each) => ({ ...each, value: `${task}: ${each.value}`, press: seek(each, clip, to, player) }));
@@ -83,7 +83,7 @@ function timeline(clip, to, player) {
       { mark_s, colorOf }));
   }
   return [
-    h("div", { class: "strips" }, rows, axis(end_s)),
+    stripGroup(rows, end_s),
     legend(labels.map((each) => `${each.task}: ${each.value}`), colorOf),
     labels.length === 0 && h("p", { class: "note" }, "The video has no labels."),
     clip.labels_all > labels.length

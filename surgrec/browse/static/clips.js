@@ -1,7 +1,7 @@
 // The clips of a corpus: search, filters, order, pages.
 
 import { address, get, place, settled } from "./api.js";
-import { clock, h, labeled, missing, select, short } from "./dom.js";
+import { clock, h, labeled, missing, redraw, select, short } from "./dom.js";
 import { pager, tabs } from "./corpus.js";
 
 const SHOWN = ["source", "domain", "procedure", "case", "video", "split", "start_s", "duration_s",
@@ -20,7 +20,7 @@ export async function open(corpus, query, facts) {
     const current = ++latest;
     try {
       const found = await get(`/api/corpora/${corpus}/clips`, { ...words(state), offset: state.offset });
-      if (current === latest) results.replaceChildren(...list(found));
+      if (current === latest) redraw(results, list(found));
     } catch (error) {
       if (current === latest) results.replaceChildren(missing(error.message));
     }
@@ -34,7 +34,7 @@ export async function open(corpus, query, facts) {
     refresh();
   };
 
-  const drawFilters = () => filters.replaceChildren(
+  const drawFilters = () => redraw(filters, [
     ...state.filters.map((each, index) => filterRow(each, kinds, facts.columns,
       (values) => change({ filters: state.filters.with(index, values) }),
       () => {
@@ -45,7 +45,7 @@ export async function open(corpus, query, facts) {
       state.filters = [...state.filters, { column: "source", comparison: "is", value: "" }];
       drawFilters();
       filters.querySelector(".filter:last-of-type select")?.focus();
-    } } }, "Add a filter"));
+    } } }, "Add a filter")]);
 
   const list = (found) => {
     const columns = SHOWN.filter((name) => kinds.has(name) && !isBlank(kinds.get(name)));

@@ -1,7 +1,7 @@
 // A corpus: its sources, its settings, what was dropped. Clips have pages of their own.
 
 import { address, get } from "./api.js";
-import { h, missing, select, short, table } from "./dom.js";
+import { h, labeled, missing, select, short, table } from "./dom.js";
 import * as clip from "./clip.js";
 import * as clips from "./clips.js";
 
@@ -55,26 +55,28 @@ async function dropped(corpus, query, facts) {
     location.hash = address(["corpora", corpus, "dropped"], { source, reason, ...change });
   };
   const reasons = [...new Set(found.sums.map((each) => each.reason))].sort();
+  const start = [
+    h("h1", {}, facts.address),
+    tabs(corpus, "dropped"),
+    h("p", { class: "note" }, "Stretches of video that curation left out, by the time of the video. "
+      + "Videos that could not be used at all are counted on the page of sources."),
+  ];
+  if (!found.sums.length) return { nodes: [...start, missing("Nothing was dropped.")] };
   return {
     nodes: [
-      h("h1", {}, facts.address),
-      tabs(corpus, "dropped"),
-      h("p", { class: "note" }, "Stretches of video that curation left out, by the time of the video. "
-        + "Videos that could not be used at all are counted on the page of sources."),
-      found.sums.length === 0 && missing("Nothing was dropped."),
+      ...start,
       table(["source", "reason", { text: "stretches", number: true }, { text: "hours", number: true }],
         found.sums.map((each) => [each.source, each.reason, each.seconds_count, each.seconds_sum / 3600]),
         "sums of what was dropped"),
       h("form", { class: "fields", on: { submit: (event) => event.preventDefault() } },
-        h("label", {}, h("span", {}, "source"), select([["", "all"], ...facts.sources.map((each) => each.source)],
-          source, (value) => go({ source: value }))),
-        h("label", {}, h("span", {}, "reason"), select([["", "all"], ...reasons], reason,
-          (value) => go({ reason: value })))),
+        labeled("source", select([["", "all"], ...facts.sources.map((each) => each.source)], source,
+          (value) => go({ source: value }))),
+        labeled("reason", select([["", "all"], ...reasons], reason, (value) => go({ reason: value })))),
       table(["source", "video", { text: "from (s)", number: true }, { text: "to (s)", number: true }, "reason"],
         found.rows.map((each) => [each.source, h("a", { href: address(["corpora", corpus, "clips"],
           { search: each.video }) }, each.video), each.start_s, each.end_s, each.reason]), "dropped stretches"),
       pager(found, (to) => go({ offset: to })),
-    ].filter(Boolean),
+    ],
   };
 }
 

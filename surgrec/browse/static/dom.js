@@ -1,11 +1,15 @@
 // Elements, text and numbers. Text from the server only ever becomes text nodes or attributes
 // that hold no code, so a hostile name is inert.
 
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+// The characters of surgrec.text.visible: controls, directions, halves of pairs, but no joiners of scripts.
+const HIDDEN = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
 /** Return text with characters that have no shape, or turn their surroundings, as escapes. */
 export function visible(text) {
-  return String(text).replace(HIDDEN, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return String(text).replace(HIDDEN, (each) => {
+    const code = each.codePointAt(0);
+    return code > 0xffff ? `\\U${code.toString(16).padStart(8, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
+  });
 }
 
 /**
@@ -40,6 +44,20 @@ function fill(element, attributes, children) {
     element.append(child instanceof Node ? child : visible(child));
   }
   return element;
+}
+
+/** Replace what an element holds; the place of the keyboard, open details and scrolled tables stay. */
+export function redraw(element, nodes) {
+  const all = (selector) => [...element.querySelectorAll(selector)];
+  const active = document.activeElement ?? document.body;
+  const place = all(active.tagName).indexOf(active);
+  const open = all("details").map((each) => each.open);
+  const scrolled = all(".scroll").map((each) => each.scrollLeft);
+  element.replaceChildren(...nodes);
+
+  all("details").forEach((each, index) => { each.open = open[index] ?? each.open; });
+  all(".scroll").forEach((each, index) => { each.scrollLeft = scrolled[index] ?? 0; });
+  if (place >= 0) all(active.tagName)[place]?.focus({ preventScroll: true });
 }
 
 /** Return a table; a header or cell is text, a node, or {text, number: true}. */

@@ -1,10 +1,10 @@
 // An evaluation: scores, and each case's labels and predictions over time; errors as video.
 
 import { address, get, place } from "./api.js";
-import { clock, h, labeled, missing, percent, select, short, table } from "./dom.js";
+import { clock, h, labeled, missing, percent, redraw, select, short, table } from "./dom.js";
 import { chart } from "./chart.js";
 import { video } from "./clip.js";
-import { axis, legend, palette, strip } from "./strips.js";
+import { legend, palette, strip, stripGroup } from "./strips.js";
 
 const numeric = (text) => ({ text, number: true });
 
@@ -24,7 +24,7 @@ export async function open(parts, query, subjects) {
       history.replaceState(null, "", address(["evaluations", number],
         { case: state.case, prediction: String(state.prediction) }));
     }
-    list.replaceChildren(cases(facts, state, change));
+    redraw(list, [cases(facts, state, change)]);
     try {
       const found = await get(`/api/evaluations/${number}/case`, { case: state.case, prediction: String(state.prediction) });
       shown.replaceChildren(...drawCase(facts, found));
@@ -74,7 +74,7 @@ function scores(facts) {
   const verdicts = facts.verdicts.filter((each) => each.primary && each.metric).map((each) =>
     h("p", {}, h("strong", {}, `Verdict: ${each.verdict}`), `. Difference to ${each.against ?? "random"} in ${each.metric}: `
       + `${short(each.difference, 3)} (${short(each.low, 3)} to ${short(each.high, 3)}) over ${each.cases} cases.`));
-  return h("div", {}, verdicts, table(["features", "classifier", numeric("seeds"), ...metrics.map(numeric)],
+  return h("div", {}, verdicts, facts.scores.length > 0 && table(["features", "classifier", numeric("seeds"), ...metrics.map(numeric)],
     facts.scores.map((row) => [row.features, facts.names[row.classifier] ?? row.classifier, row.seeds,
       ...metrics.map((name) => interval(row.metrics?.[name]))]), "scores"));
 }
@@ -122,7 +122,7 @@ function strips(facts, shown, screen) {
     h("button", { type: "button", on: { click: press(each) } }, "Watch"), clock(each.start_s), clock(each.end_s),
     each.label, each.predicted]);
   return [
-    h("div", { class: "strips" }, rows, axis(shown.end_s)),
+    stripGroup(rows, shown.end_s),
     legend(facts.classes, colorOf),
     h("details", { open: shown.errors.length > 0 && shown.errors.length <= 10 },
       h("summary", {}, `${short(shown.errors.length)} stretches of errors`),

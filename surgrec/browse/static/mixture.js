@@ -1,7 +1,7 @@
 // A mixture: sliders for levels and weights; shares, repeats and hours come from the server's plan.
 
 import { get, settled } from "./api.js";
-import { h, labeled, missing, percent, select, short, svg, table } from "./dom.js";
+import { h, labeled, missing, percent, redraw, select, short, svg, table } from "./dom.js";
 import { COLORS } from "./strips.js";
 
 const SPLITS = ["train", "val", "test"];
@@ -56,7 +56,7 @@ export async function open(parts, query, subjects) {
 
 function controls(state, sources, columns, change) {
   const levels = h("div", { class: "filters" });
-  const drawLevels = () => levels.replaceChildren(
+  const drawLevels = () => redraw(levels, [
     ...state.levels.map((level, index) => h("div", { class: "filter" },
       select(columns, level.by, (by) => {
         level.by = by;
@@ -74,8 +74,9 @@ function controls(state, sources, columns, change) {
     h("button", { type: "button", on: { click: () => {
       state.levels.push({ by: columns.find((each) => !state.levels.some((level) => level.by === each)) ?? "source", alpha: 0.5 });
       drawLevels();
+      levels.querySelector(".filter:last-of-type select")?.focus();
       change();
-    } } }, "Add a level"));
+    } } }, "Add a level")]);
   drawLevels();
 
   const number = (value, attributes, set) => {

@@ -2,11 +2,12 @@
 
 import { get } from "./api.js";
 import { chart, colorAt } from "./chart.js";
-import { h, labeled, missing, select, short, table } from "./dom.js";
+import { h, labeled, missing, redraw, select, short, table } from "./dom.js";
 
 const EVERY_MS = 5000;
-const DEFAULT = ["loss", "waiting for data (share)", "clips_per_s", "gradient_norm", "mfu", "token_std", "rankme", "lr"];
 const WAIT = "waiting for data (share)";
+const OF_GPU = ["gpu_utilization", "gpu_memory_gib", "gpu_temperature_c"];
+const DEFAULT = ["loss", WAIT, "clips_per_s", "gradient_norm", "mfu", ...OF_GPU, "token_std", "rankme", "lr"];
 const LOGARITHMIC = new Set(["lr", "gradient_norm"]);
 
 export async function open(parts, query, subjects) {
@@ -30,8 +31,7 @@ export async function open(parts, query, subjects) {
         refresh();
       })));
     }
-    // A person who reads a table with the keyboard keeps the place: only the numbers are drawn anew.
-    if (!body.contains(document.activeElement)) body.replaceChildren(...draw(shown, further));
+    redraw(body, draw(shown, further));
     timer = setTimeout(refresh, document.hidden ? 6 * EVERY_MS : EVERY_MS);
   };
 
@@ -83,8 +83,16 @@ function draw(shown, further) {
         && probes("probe: macro F1 of kNN", (run) => run.logged.probes, (row) => row.score),
       readable.some((run) => run.logged.drift.length)
         && probes("drift: mean cosine with the start", (run) => run.logged.drift, (row) => row.cosine)),
+    withoutGpu(readable),
     ...readable.map(plan),
   ].filter(Boolean);
+}
+
+/** Return a sentence about the runs whose log has no figure of a GPU. */
+function withoutGpu(runs) {
+  const without = runs.filter(({ state }) => state.names.length && !OF_GPU.some((name) => state.names.includes(name)));
+  return without.length > 0 && h("p", { class: "note" },
+    `No figures of a GPU are in the log of ${without.map((run) => run.address).join(", ")}. A run on a CPU has none.`);
 }
 
 /** Return a curve of a run; the share of waiting is a quotient of two. */
