@@ -70,7 +70,20 @@ async def in_thread(function: Callable[[], Any]) -> Any:
 
 def json_answer(value: object, status: int = 200) -> Response:
     """Return a value as JSON. Numbers that are not finite become null."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # the name of a folder that is not UTF-8
+        body = msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
+    return Response(body, status, media_type="application/json")
+
+
+def _encodable(value: Any) -> Any:
+    """Return a value whose texts have no halves of pairs."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(each) for name, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, list) else value
 
 
 def json_failure(sentence: str, status: int) -> Response:
