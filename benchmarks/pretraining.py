@@ -54,7 +54,7 @@ class Experiment:
 
     folder: Path
     """Folder of the corpus, the runs, the results and the page."""
-    seeds: Annotated[int, Range(1, 100)] = 3
+    seeds: Annotated[int, Range(2, 100)] = 3
     """Pretraining seeds of each method and mixture."""
     minutes: Annotated[float, Range(0, 10_000, above=True)] = 12
     """Video of the phantom, minutes."""

@@ -33,11 +33,13 @@ def write_page(folder: Path, options: Mapping[str, Any], hours: float) -> Path:
     shown = [f"- {name}: {value}" for name, value in options.items() if value and name != "folder"]
     parts = [
         "\n".join([*shown, f"- processor time of all stages: {hours:.1f} h"]),
-        f"Macro F1, {PRIMARY} (with {SECOND} regression beside it), [95 % interval over cases]:",
+        f"Macro F1, {PRIMARY} (with {SECOND} regression beside it), 95 % intervals over cases "
+        "and seeds:",
         _score_table(scores),
-        "Differences over the seeds of both, paired over cases; verdicts after Holm's correction:",
+        "Differences of the means over seeds, paired over cases, with intervals over cases and "
+        "seeds. Verdicts use intervals over cases and Holm's correction:",
         _pair_table(pairs),
-        "Each run against random weights, as `surgrec evaluate` reports it:",
+        "Each run against random weights, as `surgrec evaluate` reports it, over cases:",
         _run_table(folder),
     ]
     store = open_store(folder)
@@ -51,8 +53,10 @@ def _rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _number(row: Mapping[str, Any], name: str, sign: str = "") -> str:
-    value, low, high = (float(row[key]) for key in (name, "low", "high"))
+def _number(row: Mapping[str, Any], name: str, sign: str = "", *, seeds: bool = False) -> str:
+    """Return a number with its interval over cases, or over cases and seeds."""
+    over = "_with_seeds" if seeds else ""
+    value, low, high = (float(row[key]) for key in (name, f"low{over}", f"high{over}"))
     return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
@@ -61,7 +65,7 @@ def _score_table(scores: Sequence[Row]) -> str:
     for row in scores:
         if row["features"] == "trained":
             place = cells.setdefault((row["split"], row["method"]), {"cases": row["cases"]})
-            place[row["classifier"]] = _number(row, "value")
+            place[row["classifier"]] = _number(row, "value", seeds=True)
     lines = [
         f"| {split} | {method} | {cell['cases']} | {cell[PRIMARY]} | {cell[SECOND]} |"
         for (split, method), cell in cells.items()
@@ -72,8 +76,9 @@ def _score_table(scores: Sequence[Row]) -> str:
 
 def _pair_table(pairs: Sequence[Row]) -> str:
     lines = [
-        f"| {row['split']} | {row['first']} - {row['second']} | {row['classifier']} "
-        f"| {_number(row, 'difference', '+')} | {float(row['p_holm']):.3f} | {row['verdict']} |"
+        f"| {row['split']} | {row['first']} - {row['second']} | {row['classifier']} | "
+        f"{_number(row, 'difference', '+', seeds=True)} | {float(row['p_holm']):.3f} | "
+        f"{row['verdict']} |"
         for row in pairs
         if _is_asked(row["first"], row["second"])
     ]
@@ -111,7 +116,8 @@ def _draw(scores: Sequence[Row], path: Path) -> None:
     # One panel per split; methods from top to bottom, with one scale for all.
     for panel, split in zip(panels, splits, strict=True):
         for height, row in enumerate(reversed([each for each in rows if each["split"] == split])):
-            value, low, high = (float(row[key]) for key in ("value", "low", "high"))
+            keys = ("value", "low_with_seeds", "high_with_seeds")
+            value, low, high = (float(row[key]) for key in keys)
             color = COLORS[row["method"].split("-")[0]]
             panel.plot([low, high], [height, height], color=color)
             panel.plot(value, height, "o", color=color)

@@ -7,8 +7,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Int64
 
+from surgrec.comparisons._pairs import differences
 from surgrec.comparisons._records import CenterPair, Row, paired_table
-from surgrec.scores import estimate, swap_test, verdict_of
+from surgrec.scores import swap_test, verdict_of
 from surgrec.scores.paired import case_wins, holm
 from surgrec.scores.units import Units, grouped_units
 from surgrec.text import counted
@@ -85,9 +86,7 @@ def _pair(
         second=second.method,
         size=counted(len(members), "case") + of_patients,
         num_units=inner.number,
-        difference=estimate(
-            first.primary_scores(weights) - second.primary_scores(weights), inner.number
-        ),
+        **differences(first, second, weights, inner.number),
         p_value=p_value,
         corrected=p_value,
         wins=case_wins(first.case_values()[members], second.case_values()[members]),

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import TypedDict
 
 import numpy as np
+from jaxtyping import Float64
 
 from surgrec.comparisons._methods import Method
 from surgrec.comparisons._records import Compared, Pair, Row, Standing, paired_table
-from surgrec.scores import estimate, swap_test, verdict_of
+from surgrec.scores import Estimate, estimate, swap_test, verdict_of
+from surgrec.scores.intervals import SEED, draw_seeds
 from surgrec.scores.paired import case_wins, holm, ranks
 from surgrec.scores.units import Units
 
@@ -23,7 +26,6 @@ def pair_methods(name: str, rows: Sequence[Row], units: Units) -> list[Pair]:
     for first, second in combinations(trained, 2):
         if first.compared_as != second.compared_as:
             continue
-        scores = [row.primary_scores(units.weights) for row in (first, second)]
         values = first.case_values(), second.case_values()
         tables = [[paired_table(each) for each in row.tables] for row in (first, second)]
         p_value = swap_test(tables[0], tables[1], first.primary, units=units.of_case)
@@ -33,7 +35,7 @@ def pair_methods(name: str, rows: Sequence[Row], units: Units) -> list[Pair]:
                 classifier=first.compared_as,
                 first=first.method,
                 second=second.method,
-                difference=estimate(scores[0] - scores[1], units.number),
+                **differences(first, second, units.weights, units.number),
                 p_value=p_value,
                 corrected=p_value,
                 wins=case_wins(*values),
@@ -42,6 +44,24 @@ def pair_methods(name: str, rows: Sequence[Row], units: Units) -> list[Pair]:
             )
         )
     return pairs
+
+
+class Differences(TypedDict):
+    """The fields of a pair that its scores decide."""
+
+    difference: Estimate
+    with_seeds: Estimate
+
+
+def differences(
+    first: Row, second: Row, weights: Float64[np.ndarray, "r cases"], num_units: int
+) -> Differences:
+    """Return the difference of two rows, with intervals over cases, and over cases and seeds."""
+    ours, others = first.primary_scores(weights), second.primary_scores(weights)
+    return {
+        "difference": estimate(ours.mean(0) - others.mean(0), num_units),
+        "with_seeds": estimate(draw_seeds(ours) - draw_seeds(others, seed=SEED + 1), num_units),
+    }
 
 
 def correct(data_sets: Sequence[Compared]) -> list[Compared]:

@@ -41,6 +41,8 @@ class Row:
     degenerate: bool
     """A seed predicts the same for all windows."""
     metrics: dict[str, Estimate]
+    with_seeds: dict[str, Estimate]
+    """The metrics, with intervals over cases and pretraining seeds; NaN bounds for one seed."""
     seed_spread: float
     """Standard deviation of the primary metric over seeds; NaN for one seed."""
     case_spread: float
@@ -66,10 +68,11 @@ class Row:
             labeled=counts[0].labeled,
         )
 
-    def primary_scores(self, weights: Float64[np.ndarray, "r cases"]) -> Float64[np.ndarray, " r"]:
-        """Return the primary score of each test set, in the mean over seeds."""
-        found = [paired_table(each).scores(weights)[self.primary] for each in self.tables]
-        return np.asarray(np.mean(found, axis=0))
+    def primary_scores(
+        self, weights: Float64[np.ndarray, "r cases"]
+    ) -> Float64[np.ndarray, "seeds r"]:
+        """Return the primary score of each seed on each test set."""
+        return np.stack([paired_table(each).scores(weights)[self.primary] for each in self.tables])
 
     def case_values(self) -> Float64[np.ndarray, " cases"]:
         """Return the value of each case (see `case_scores`), in the mean over seeds."""
@@ -87,6 +90,8 @@ class Pair:
     second: str
     difference: Estimate
     """Score of the first minus that of the second, in the primary metric."""
+    with_seeds: Estimate
+    """The difference, with its interval over cases and seeds; NaN bounds if one has one seed."""
     p_value: float
     corrected: float
     """P-value corrected for all pairs and data sets of the classifier (Holm)."""
@@ -110,6 +115,8 @@ class CenterPair:
     num_units: int
     """Patients of the center if they are known, else its cases."""
     difference: Estimate
+    with_seeds: Estimate
+    """As in `Pair`."""
     p_value: float
     corrected: float
     """P-value corrected for the pairs and centers of the data set (Holm)."""

@@ -11,7 +11,7 @@ from surgrec.comparisons._methods import Group
 from surgrec.comparisons._predictions import Predicted
 from surgrec.comparisons._records import BASELINE, PIXELS, Row, case_scores
 from surgrec.scores import Estimate, GroundTruth, estimate, expected_counts
-from surgrec.scores.intervals import spread
+from surgrec.scores.intervals import draw_seeds, spread
 from surgrec.scores.paired import CaseTable
 from surgrec.scores.units import Units
 
@@ -100,6 +100,7 @@ class Estimates(TypedDict):
     """The fields of a row that its tables decide."""
 
     metrics: dict[str, Estimate]
+    with_seeds: dict[str, Estimate]
     seed_spread: float
     case_spread: float
 
@@ -117,12 +118,15 @@ def estimates(
     """
     by_seed = [each.scores(units.weights) for each in tables]
     unknown = np.full(len(units.weights), np.nan)  # expected counts have no score per segment
+    found = {
+        metric: np.stack([each.get(metric, unknown) for each in by_seed]) for metric in metrics
+    }
     return {
         "metrics": {
-            metric: estimate(
-                np.mean([each.get(metric, unknown) for each in by_seed], axis=0), units.number
-            )
-            for metric in metrics
+            metric: estimate(scores.mean(0), units.number) for metric, scores in found.items()
+        },
+        "with_seeds": {
+            metric: estimate(draw_seeds(scores), units.number) for metric, scores in found.items()
         },
         "seed_spread": spread([float(each[primary][0]) for each in by_seed]),
         "case_spread": spread(np.mean([case_scores(each, primary) for each in tables], axis=0)),

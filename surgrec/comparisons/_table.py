@@ -31,6 +31,11 @@ def interval(estimate: Estimate, sign: str = "") -> str:
     """Return an estimate as text: `0.712 [0.640, 0.781]`."""
     if not math.isfinite(estimate.value):
         return NONE
-    values = (estimate.value, estimate.low, estimate.high)
-    value, low, high = (f"{x:{sign}.3f}" if math.isfinite(x) else NONE for x in values)
-    return f"{value} [{low}, {high}]"
+    return f"{estimate.value:{sign}.3f} {bounds(estimate, sign)}"
+
+
+def bounds(estimate: Estimate, sign: str = "") -> str:
+    """Return the bounds of an estimate as text: `[0.640, 0.781]`."""
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return NONE
+    return f"[{estimate.low:{sign}.3f}, {estimate.high:{sign}.3f}]"

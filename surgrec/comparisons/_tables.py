@@ -4,23 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from surgrec.comparisons._class_tables import class_score_table
+from surgrec.comparisons._pair_tables import WITH_SEEDS, center_table, pair_sentence, pair_table
 from surgrec.comparisons._records import (
     BASELINE,
     PIXELS,
     Compared,
     Comparison,
     DataSet,
-    Pair,
     Standing,
 )
-from surgrec.comparisons._table import Table, interval, number
+from surgrec.comparisons._table import Table, bounds, interval, number
 from surgrec.scores import LEVEL, METRICS
 from surgrec.scores.kinds import metric_name
 from surgrec.scores.paired import Verdict
 
 _FEATURES = {"trained": "trained", "random": "random init", PIXELS: "pixels", BASELINE: "-"}
 _ROW_NAMES = ("method", "features", "classifier")
-_SPREADS = ("seeds", "std over seeds", "std over cases")
+_SPREADS = ("seeds", WITH_SEEDS, "std over seeds", "std over cases")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,13 @@ def score_tables(data_set: Compared) -> list[Table]:
     primary, by_case = metric_name(data_set.kind.primary), data_set.kind.case_value
     of_cases = "" if by_case == primary else f" (over cases: of {by_case})"
     spreads = [
-        [str(row.seeds), number(row.seed_spread), number(row.case_spread)] for row in data_set.rows
+        [
+            str(row.seeds),
+            bounds(row.with_seeds[row.primary]),
+            number(row.seed_spread),
+            number(row.case_spread),
+        ]
+        for row in data_set.rows
     ]
     first = Table(
         title=f"{data_set.name}: scores",
@@ -175,8 +181,9 @@ def score_tables(data_set: Compared) -> list[Table]:
             for cells, more in zip(_score_rows(data_set, pooled), spreads, strict=True)
         ],
         names=len(_ROW_NAMES),
-        note=f"{LEVEL:.0%} intervals over {data_set.size}; standard deviations "
-        f"of {primary}{of_cases}. A degenerate row predicts the same for all windows.",
+        note=f"{LEVEL:.0%} intervals over {data_set.size}; "
+        f"{WITH_SEEDS}, and standard deviations: of {primary}{of_cases}. A degenerate row "
+        "predicts the same for all windows.",
     )
     over_time = metrics[len(pooled) :]
     second = Table(
@@ -202,73 +209,6 @@ def _score_rows(data_set: Compared, metrics: Sequence[str]) -> list[list[str]]:
     ]
 
 
-def pair_table(data_set: Compared) -> Table:
-    """Return the paired comparison of each two methods."""
-    return Table(
-        title=f"{data_set.name}: pairs",
-        columns=[
-            "first",
-            "second",
-            "classifier",
-            "verdict of the first",
-            f"difference in {metric_name(data_set.kind.primary)}",
-            "p",
-            "p (Holm)",
-            "wins, ties, losses",
-            "effect",
-        ],
-        rows=[
-            [
-                pair.first,
-                pair.second,
-                data_set.text_of(pair.classifier),
-                pair.verdict,
-                interval(pair.difference, "+"),
-                number(pair.p_value, 4),
-                number(pair.corrected, 4),
-                f"{pair.wins.wins}, {pair.wins.ties}, {pair.wins.losses}",
-                number(pair.wins.effect, 2),
-            ]
-            for pair in data_set.pairs
-        ],
-        names=4,
-        note=f"Wins, ties and losses count cases, by {data_set.kind.case_value}. Effect: mean "
-        "difference over cases in standard deviations. Holm corrects for all pairs and data sets "
-        "of a classifier; the verdicts of "
-        f"{data_set.text_of(data_set.primary)} count, all others are secondary.",
-    )
-
-
-def center_table(data_set: DataSet) -> Table:
-    """Return the paired comparison of each two methods within each center."""
-    return Table(
-        title=f"{data_set.name}: pairs within centers, {data_set.text_of(data_set.primary)}",
-        columns=[
-            *("first", "second", "center", "cases", "verdict of the first"),
-            f"difference in {metric_name(data_set.kind.primary)}",
-            *("p", "p (Holm)", "wins, ties, losses"),
-        ],
-        rows=[
-            [
-                pair.first,
-                pair.second,
-                pair.center,
-                pair.size,
-                pair.verdict,
-                interval(pair.difference, "+"),
-                number(pair.p_value, 4),
-                number(pair.corrected, 4),
-                f"{pair.wins.wins}, {pair.wins.ties}, {pair.wins.losses}",
-            ]
-            for pair in data_set.center_pairs
-        ],
-        names=5,
-        note="A verdict within a center holds for it alone: test sets are drawn from its cases, or "
-        "from its patients. Wins, ties and losses count cases, by "
-        f"{data_set.kind.case_value}. Holm corrects for the rows of this table.",
-    )
-
-
 def origin_table(data_set: DataSet) -> Table:
     """Return the digests and the protocol behind each result of a data set."""
     return Table(
@@ -282,19 +222,4 @@ def origin_table(data_set: DataSet) -> Table:
         names=4,
         note="SHA-256 over the clips of each source: "
         + "; ".join(f"{k} {v}" for k, v in data_set.group.first.corpus_digests.items()),
-    )
-
-
-def pair_sentence(data_set: Compared, pair: Pair) -> str:
-    """Return the verdict of a pair in words."""
-    words = {
-        "better": "{} is better than {}",
-        "worse": "{} is worse than {}",
-        "not shown": "no difference of {} from {} shown",
-    }
-    return (
-        f"{data_set.name}: {words[pair.verdict].format(pair.first, pair.second)} "
-        f"({data_set.text_of(pair.classifier)}, {metric_name(data_set.kind.primary)} "
-        f"{interval(pair.difference, '+')}, p {number(pair.corrected, 4)} by Holm, "
-        f"{data_set.size})"
     )

@@ -104,6 +104,29 @@ def estimate(values: Float64[np.ndarray, " r"], num_units: int) -> Estimate:
     return Estimate(value=float(values[0]), low=float(low), high=float(high))
 
 
+def draw_seeds(
+    scores: Float64[np.ndarray, "seeds r"], *, seed: int = SEED
+) -> Float64[np.ndarray, " r"]:
+    """Return the score of each test set, with its pretraining seeds drawn, too.
+
+    Row 0 is the mean over all n seeds. Each other row is the mean of n-1 of them, drawn with
+    replacement: these means vary as much as means of n new seeds do (Rao and Wu 1988). One seed
+    does not show how seeds vary; all rows but the first are then NaN.
+
+    Args:
+        scores: The score of each seed on each test set of `case_weights`.
+        seed: Seed of the draws.
+    """
+    num_seeds, num_sets = scores.shape
+    if num_seeds < 2:
+        return np.concatenate([scores[0, :1], np.full(num_sets - 1, np.nan)])
+
+    drawn = np.random.default_rng(seed).integers(num_seeds, size=(num_seeds - 1, num_sets))
+    means: Float64[np.ndarray, " r"] = np.take_along_axis(scores, drawn, axis=0).mean(0)
+    means[0] = scores[:, 0].mean()
+    return means
+
+
 def spread(values: Sequence[float] | Float64[np.ndarray, " n"]) -> float:
     """Return the standard deviation of scores of seeds, videos or cases, with n - 1.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from surgrec.comparisons import compare, comparison_tables, write_tables
-from surgrec.comparisons._tables import pair_sentence
+from surgrec.comparisons._pair_tables import pair_sentence
 from surgrec.errors import ConfigError
 from surgrec.scores import GroundTruth, case_weights, count_predictions, estimate, swap_test
 from surgrec.scores.paired import holm
@@ -94,6 +94,9 @@ def test_pretraining_seeds_of_one_name_are_averaged_and_spread(tmp_path: Path) -
     assert ours.metrics["macro_f1"].value == pytest.approx(np.mean(scores))
     assert ours.seed_spread == pytest.approx(np.std(scores, ddof=1))
     assert np.isnan(other.seed_spread)
+    assert ours.with_seeds["macro_f1"].value == ours.metrics["macro_f1"].value
+    assert ours.with_seeds["macro_f1"].low < ours.metrics["macro_f1"].low
+    assert np.isnan(other.with_seeds["macro_f1"].low)
     assert len(found.methods[0].encoders) == 3
 
 

@@ -59,7 +59,7 @@ def test_names_in_markdown_form_no_markup(out: Path) -> None:
     assert "<b>" not in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     widths = {line.count("| ") - line.count("\\| ") for line in rows}
-    assert max(widths) <= 10
+    assert max(widths) <= 11
     assert "kNN" in text
     assert "the protocol of a" in text
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surgrec.scores import case_weights, count_predictions, estimate
-from surgrec.scores.intervals import resample, spread
+from surgrec.scores.intervals import draw_seeds, resample, spread
 from tests.support.made_up import made_up, once
 
 
@@ -107,3 +107,22 @@ def test_similar_cases_of_a_center_widen_the_interval() -> None:
 def test_the_spread_leaves_out_undefined_scores_and_needs_two() -> None:
     assert spread([0.4, float("nan"), 0.8]) == pytest.approx(np.std([0.4, 0.8], ddof=1))
     assert np.isnan(spread([0.4, float("nan")]))
+
+
+def test_means_of_drawn_seeds_vary_as_means_of_new_seeds_do() -> None:
+    values = np.array([0.1, 0.4, 0.6, 0.7])
+    means = draw_seeds(np.repeat(values[:, None], 200_001, axis=1))
+    assert means[0] == pytest.approx(values.mean())
+    assert means[1:].mean() == pytest.approx(values.mean(), abs=0.002)
+    assert means[1:].var() == pytest.approx(values.var(ddof=1) / len(values), rel=0.02)
+
+
+def test_drawn_seeds_keep_the_scores_of_their_test_set() -> None:
+    scores = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    assert draw_seeds(scores).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_one_seed_does_not_show_how_seeds_vary() -> None:
+    means = draw_seeds(np.array([[0.3, 0.2, 0.4]]))
+    assert means[0] == 0.3
+    assert np.isnan(means[1:]).all()
