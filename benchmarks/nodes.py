@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.nodes [--nodes 100] [--cores 16]
 
 The simulation has the rules of `surgrec-shard build --engine ray`: the order of groups and videos,
-how many are started, and the cores of a long video, which `needs_of` tells. A task takes its cores
+how many are started and submitted, and the cores of a long video. A task takes its cores
 on one node, as soon as it is the first of its number of cores for which a node has enough. One core
 encodes all clips of a video, however many decode it. A group is packed when its last video is done.
 Nodes have at least eight cores, so no video is divided among them. The times per minute of video
@@ -21,7 +21,7 @@ from typing import Annotated
 import numpy as np
 from surgrec_shard.engines import LocalEngine
 from surgrec_shard.groups import PlannedVideo
-from surgrec_shard.packing import bytes_of, needs_of
+from surgrec_shard.packing import bytes_of, most_cores_submitted, needs_of
 
 from surgrec.cli import parse
 from surgrec.manifest import Video
@@ -31,8 +31,6 @@ from surgrec.recordings import FileIdentity
 VIDEOS, HOURS = 10_535, 2_383
 GROUP_VIDEOS = 34
 """Videos of a group on average."""
-STARTED_VIDEOS = 4
-"""Videos of started groups, per core, beyond which no group is started, see `packing`."""
 CORE_S_PER_MINUTE = {"720p30": 12.0, "1080p25": 25.0}
 """Processor time for a minute of video, measured; half of the videos have each format."""
 ENCODER_S_PER_MINUTE = 3.3
@@ -117,8 +115,8 @@ def main(config: Cluster) -> None:
     longest_h, core_hours = minutes.max() / 60, (minutes * rates).sum() / 3600
     print(f"{VIDEOS:,} videos, half of them over {np.median(minutes):.0f} minutes, ", end="")
     print(f"the longest {longest_h:.1f} h; {core_hours:,.0f} core-hours")
-    print("| a video has | order | wall min | / ideal | 99 % done after | done twice |")
-    print("|---|---|---|---|---|---|")
+    print("| a video has | order | wall min | / ideal | 99 % done after | done twice | started |")
+    print("|---|---|---|---|---|---|---|")
     listed = make_groups(minutes, rates)
     longest_first = in_order_of_a_build(listed)
     for cores, order, groups in (
@@ -130,7 +128,7 @@ def main(config: Cluster) -> None:
         print(
             f"| {cores} | {order} | {result.wall_s / 60:.1f} "
             f"| {result.wall_s / result.ideal_s:.3f} | {result.nearly_s / result.wall_s:.0%} "
-            f"| {result.lost_s / 3600:.1f} core-h |",
+            f"| {result.lost_s / 3600:.1f} core-h | {result.most_started:,} videos |",
             flush=True,
         )
 
@@ -174,6 +172,8 @@ class Result:
     """Moment at which 99 % of the work is done."""
     lost_s: float
     """Core time of tasks that were done twice, because a node was lost."""
+    most_started: int
+    """Most videos of groups that were not packed at a time."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,11 @@ class Simulation:
     lost_s: float = 0.0
     waiting_bytes: int = 0
     started_videos: int = 0
+    most_started: int = 0
+    submitted: int = 0
+    """Cores of the submitted videos that have not ended."""
+    held: deque[Task] = field(default_factory=deque)
+    """Videos of started groups that are not submitted."""
     queues: dict[int, deque[tuple[int, Task]]] = field(default_factory=lambda: defaultdict(deque))
     """Waiting tasks by their cores, with a number that tells their order."""
     running: dict[int, _Running] = field(default_factory=dict)
@@ -228,9 +233,8 @@ class Simulation:
             (ideal_s * (node + 1) / (config.lost + 1), node) for node in range(config.lost)
         )
         unstarted = deque(groups)
-        while unstarted or self.running or any(self.queues.values()):
-            while unstarted and self.started_videos < STARTED_VIDEOS * self.machines.cores:
-                self._start_group(unstarted.popleft())
+        while unstarted or self.held or self.running or any(self.queues.values()):
+            self._submit_videos(unstarted)
             self._start_tasks()
             if losses and losses[0][0] <= self.ends[0][0]:
                 self._lose(*losses.popleft())
@@ -239,14 +243,30 @@ class Simulation:
 
         moments, works = np.array(self.done).T
         nearly_s = float(moments[np.searchsorted(np.cumsum(works), 0.99 * works.sum())])
-        return Result(wall_s=self.now_s, ideal_s=ideal_s, nearly_s=nearly_s, lost_s=self.lost_s)
+        return Result(
+            wall_s=self.now_s,
+            ideal_s=ideal_s,
+            nearly_s=nearly_s,
+            lost_s=self.lost_s,
+            most_started=self.most_started,
+        )
 
-    def _start_group(self, group: list[Task]) -> None:
-        self.started_videos += len(group)
-        for task in group:
+    def _submit_videos(self, unstarted: deque[list[Task]]) -> None:
+        """Submit videos, and start groups, until few more cores are asked for than there are."""
+        while self.submitted < most_cores_submitted(self.machines):
+            if not self.held and unstarted:
+                group = unstarted.popleft()
+                self.started_videos += len(group)
+                self.most_started = max(self.most_started, self.started_videos)
+                self.held.extend(group)
+            if not self.held:
+                return
+            task = self.held.popleft()
             assert task.video is not None
             needs = needs_of(task.video, self.waiting_bytes, self.machines)
-            self._queue(task, needs.cores if self.has_more else 1)
+            cores = needs.cores if self.has_more else 1
+            self.submitted += cores
+            self._queue(task, cores)
 
     def _queue(self, task: Task, cores: int) -> None:
         self.queues[cores].append((next(self.numbers), task))
@@ -268,7 +288,7 @@ class Simulation:
             heapq.heappush(self.ends, (end_s, number))
 
     def _lose(self, moment_s: float, node: int) -> None:
-        """Lose a node. Its tasks wait behind all others."""
+        """Lose a node. Its tasks wait behind those that are submitted."""
         self.now_s, self.free[node] = moment_s, 0
         self.machines.nodes -= 1
         lost = {number: each for number, each in self.running.items() if each.node == node}
@@ -289,6 +309,7 @@ class Simulation:
         if task.video is None:
             self.started_videos -= self.sizes[task.group]
             return
+        self.submitted -= ended.cores
         self.waiting_bytes -= _bytes(task)
         self.left[task.group] -= 1
         if self.left[task.group] == 0:

@@ -10,7 +10,7 @@ from surgrec_shard.engines import Engine, LocalEngine, Needs, Task, completed
 from surgrec_shard.engines._engine import ResultType
 from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
-from surgrec_shard.packing import GroupPacking
+from surgrec_shard.packing import GroupPacking, StartedGroup, most_cores_submitted
 
 from surgrec.errors import StorageError
 from surgrec.manifest import Video
@@ -121,7 +121,7 @@ def clips_of(video: PlannedVideo) -> EncodedVideo:
 
 
 @pytest.mark.parametrize(("cores", "most"), [(1, 2), (8, 8)])
-def test_started_groups_are_two_or_as_many_as_keep_the_cores_busy(cores: int, most: int) -> None:
+def test_as_many_groups_are_started_as_keep_the_cores_busy(cores: int, most: int) -> None:
     started: set[int] = set()
     packed: set[int] = set()
     numbers: list[int] = []
@@ -144,6 +144,42 @@ def test_started_groups_are_two_or_as_many_as_keep_the_cores_busy(cores: int, mo
             packed.add(each.group.number)
     assert packed == set(range(30))
     assert max(numbers) <= most
+
+
+def test_a_full_group_waits_for_few_videos_however_many_are_started() -> None:
+    begun: list[str] = []
+    ended: list[str] = []
+    ahead: list[int] = []
+    behind: list[int] = []
+
+    def encode(video: PlannedVideo) -> tuple[Task[EncodedVideo], Needs]:
+        ahead.append(len(ahead) - len(ended))
+
+        def task(decoders: Decoders) -> EncodedVideo:
+            begun.append(video.id)
+            return clips_of(video)
+
+        return task, Needs()
+
+    def pack(started: StartedGroup) -> Task[GroupRecord]:
+        last = started.group.videos[-1].id
+
+        def task(decoders: Decoders) -> GroupRecord:
+            behind.append(len(begun) - begun.index(last) - 1)
+            return GroupRecord(config="")
+
+        return task
+
+    with CountingEngine(8) as engine:
+        most = most_cores_submitted(engine)
+        assert most == 9
+        packing = GroupPacking(
+            engine, encode=encode, ended=lambda video, _: ended.append(video.id), pack=pack
+        )
+        assert len(list(packing.run(groups_of(4, 30)))) == 30
+    assert len(behind) == 30
+    assert max(behind) <= most
+    assert max(ahead) < most
 
 
 def test_a_bad_video_costs_itself_and_a_full_disk_ends_the_work() -> None:

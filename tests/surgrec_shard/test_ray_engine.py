@@ -153,9 +153,9 @@ class _Cluster(LocalEngine):
 
 @pytest.mark.parametrize(
     ("size", "cores"),
-    [(1, 1), (1000, 1), (1001, 2), (4100, 5), (90_000, 8), (160_000, MOST_DECODERS)],
+    [(1, 1), (500, 1), (501, 2), (2100, 5), (90_000, 8), (160_000, MOST_DECODERS)],
 )
-def test_a_video_longer_than_a_cores_share_gets_more_decoders(size: int, cores: int) -> None:
+def test_a_video_of_more_than_half_a_share_gets_more_decoders(size: int, cores: int) -> None:
     # A core's share of 160,000 waiting bytes is 1,000 bytes.
     needs = needs_of(planned(Path("op.mp4"), size), 160_000, _Cluster(1))
     assert needs.cores == cores

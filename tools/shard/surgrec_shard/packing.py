@@ -19,13 +19,12 @@ from surgrec_shard.group_records import GroupRecord
 from surgrec_shard.groups import Group, PlannedVideo
 from surgrec_shard.span_room import MOST_BYTES, SpanRoom
 from surgrec_shard.span_tasks import remove_spans
-from surgrec_shard.video_tasks import DividedVideo, EncodeTask
+from surgrec_shard.video_tasks import DividedVideo
 
-_MOST_VIDEOS = 4
-"""Videos of started groups, per core, beyond which no further group is started. Some of them have
-ended, and wait for the last video of their group."""
-_FEWEST_GROUPS = 2
-"""Groups that are started in any case: one is packed while the next one is encoded."""
+_MOST_OF_THE_TIME = 0.5
+"""Share of the time that is left for all videos, within which each of them should end."""
+_CORES_PER_WAITING = 8
+"""Cores of the engine for each core of submitted videos that may wait for a free one."""
 
 
 @dataclass(kw_only=True)
@@ -70,8 +69,6 @@ class _VideoEnded(NamedTuple):
 class _Held(NamedTuple):
     started: StartedGroup
     video: PlannedVideo
-    task: Task[EncodedVideo | DividedVideo]
-    needs: Needs
 
 
 class _SpanEnded(NamedTuple):
@@ -87,12 +84,13 @@ class _GroupPacked(NamedTuple):
 class GroupPacking:
     """Encodes the videos of groups, and packs each group when its last video has ended.
 
-    Few groups are started at a time, so the work folder holds few of them: two, or as many as keep
-    the cores of the engine busy.
+    A group is started when no video of the earlier ones waits and a core has room, so the work
+    folder holds few of them: each has a video that is in work, or is packed.
 
     Args:
         engine: Runs the tasks.
-        encode: Returns the task that yields the clips of a video. Raises BadVideoError.
+        encode: Returns the task that yields the clips of a video, and what it needs; called when
+            the engine has room for it. Raises BadVideoError.
         ended: Called with each video that has ended, and its clips or the reason of its failure.
         pack: Returns the task that packs a group whose videos have ended.
     """
@@ -107,11 +105,10 @@ class GroupPacking:
     ) -> None:
         self._engine, self._encode, self._ended, self._pack = engine, encode, ended, pack
         self._events: SimpleQueue[_VideoEnded | _SpanEnded | _GroupPacked] = SimpleQueue()
-        self._videos = self._groups = 0
+        self._groups = 0
         self._room = SpanRoom()
         self._held: deque[_Held] = deque()
-        self._working: set[str] = set()
-        self._dividing: set[str] = set()
+        self._working: dict[str, int] = {}
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[StartedGroup, GroupRecord]]:
         """Yield each group that is packed, in no particular order.
@@ -136,40 +133,39 @@ class GroupPacking:
                 self._end_span(event)
             else:
                 self._groups -= 1
-                self._videos -= len(event.started.group.videos)
                 yield event.started, event.future.result()
 
     def _has_room(self) -> bool:
-        most = _MOST_VIDEOS * self._engine.cores
-        return self._groups < _FEWEST_GROUPS or self._videos < most
+        working = sum(self._working.values())
+        return not self._held and working < most_cores_submitted(self._engine)
 
     def _start(self, group: Group) -> None:
         started = StartedGroup(group=group)
         self._groups += 1
-        self._videos += len(group.videos)
         # The longest ones first, so that none of them is left to a single core at the end.
         for video in sorted(group.videos, key=bytes_of, reverse=True):
+            self._held.append(_Held(started, video))
+        self._submit_held()
+
+    def _submit_held(self) -> None:
+        """Submit the videos that wait, until the engine has few more than it has cores for.
+
+        So its own queue stays short for what cannot wait: packing, the spans of a long video, and
+        the videos of a lost machine. A video that is submitted late gets more cores, because its
+        share of what is left is larger.
+        """
+        most = most_cores_submitted(self._engine)
+        while self._held and sum(self._working.values()) < most:
+            started, video = self._held.popleft()
+            self._working[_name_of(video)] = 0
             try:
                 task, needs = self._encode(video)
             except BadVideoError as error:
                 future: Future[EncodedVideo | DividedVideo] = Future()
                 future.set_exception(error)
-                self._tell_video(started, video, future)
-                continue
-            if isinstance(task, EncodeTask) and task.is_divided:
-                self._dividing.add(_name_of(video))
-            self._held.append(_Held(started, video, task, needs))
-        self._submit_held()
-
-    def _submit_held(self) -> None:
-        """Submit the videos that wait; while a long one is being divided, only one per core.
-
-        The rest of the long video takes longest, so it must not wait behind all the others.
-        """
-        while self._held and (not self._dividing or len(self._working) < self._engine.cores):
-            started, video, task, needs = self._held.popleft()
-            self._working.add(_name_of(video))
-            future = self._engine.submit(task, needs)
+            else:
+                self._working[_name_of(video)] = needs.cores
+                future = self._engine.submit(task, needs)
             future.add_done_callback(partial(self._tell_video, started, video))
 
     def _divide(self, started: StartedGroup, video: PlannedVideo, divided: DividedVideo) -> None:
@@ -185,6 +181,7 @@ class GroupPacking:
                 "machine decodes it"
             )
         needs = _needs(video, 1 if has_room else _most_decoders(self._engine))
+        self._working[_name_of(video)] = needs.cores
         whole = self._engine.submit(divided.whole(facts), needs)
         whole.add_done_callback(partial(self._tell_video, started, video))
         if not has_room:
@@ -216,18 +213,16 @@ class GroupPacking:
             result: EncodedVideo | DividedVideo | BadVideoError = future.result()
         except BadVideoError as error:
             result = error
-        self._dividing.discard(_name_of(video))
         if isinstance(result, DividedVideo):
             self._divide(started, video, result)
-            self._submit_held()
             return
 
-        self._working.discard(_name_of(video))
+        del self._working[_name_of(video)]
         self._room.give_back(_name_of(video))
-        self._submit_held()
         self._ended(video, result)
         started.results[video.id] = result
         self._pack_if_ended(started)
+        self._submit_held()
 
     def _end_span(self, event: _SpanEnded) -> None:
         with suppress(BadVideoError):  # the task that encodes the video finds the same
@@ -242,11 +237,16 @@ class GroupPacking:
             packing.add_done_callback(partial(self._tell_group, started))
 
 
+def most_cores_submitted(engine: Engine) -> int:
+    """Return for how many cores an engine gets videos: few of them wait, so that no core does."""
+    return engine.cores + max(1, engine.cores // _CORES_PER_WAITING)
+
+
 def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
     """Return the needs of the encoding of a video.
 
-    A video that one core would still work on when all others are done gets further decoders on
-    its machine: as many as let it end with them.
+    A video that would take one core more than half of the time that is left gets further decoders
+    on its machine, so that it ends in this half: machines differ, and may be lost.
 
     Args:
         video: The video.
@@ -254,7 +254,7 @@ def needs_of(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> Needs:
         engine: Encodes them.
     """
     share = _share_of_cores(video, waiting_bytes, engine)
-    return _needs(video, max(1, min(_most_decoders(engine), math.ceil(share))))
+    return _needs(video, max(1, min(_most_decoders(engine), math.ceil(share / _MOST_OF_THE_TIME))))
 
 
 def exceeds_a_machine(video: PlannedVideo, waiting_bytes: int, engine: Engine) -> bool:

@@ -52,7 +52,8 @@ class Needs:
     files: tuple[Path, ...] = ()
     """Files that it reads by their paths."""
     is_urgent: bool = False
-    """Whether it need not wait until earlier tasks have ended, because it hardly uses a core."""
+    """Whether it hardly uses a core, so that the local engine runs it beside the others. A cluster
+    runs it in its turn."""
 
 
 class Engine(ABC):
