@@ -6,7 +6,6 @@ import sys
 import tomllib
 
 import pytest
-from hatchling.builders.wheel import WheelBuilder
 
 from tests.support.processes import ROOT
 
@@ -60,21 +59,3 @@ def test_the_package_contains_the_recipes() -> None:
     targets = project["tool"]["hatch"]["build"]["targets"]
     assert "surgrec" in targets["wheel"]["packages"]
     assert targets["sdist"]["force-include"] == {"surgrec/recipes": "surgrec/recipes"}
-
-
-def test_a_wheel_contains_the_recipes_and_their_configs() -> None:
-    builder = WheelBuilder(str(ROOT))
-    names = {file.distribution_path for file in builder.recurse_included_files()}
-    assert {f"surgrec/recipes/{name}.py" for name in (*METHODS, *SUPERVISED)} <= names
-    configs = {
-        f"surgrec/{path.relative_to(ROOT)}" for path in ROOT.glob("recipes/configs/**/*.yaml")
-    }
-    assert len(configs) > 30
-    assert configs <= names
-    styles = {"surgrec/page_style.css", "surgrec/report/templates/report.css"}
-    data = {"surgrec/py.typed", "surgrec_shard/py.typed", *styles}
-    assert data <= names
-    presets = {f"surgrec/encoders/{path.name}" for path in ROOT.glob("surgrec/encoders/*.yaml")}
-    assert presets
-    assert presets <= names
-    assert not [name for name in names if "demo" in name]

@@ -10,6 +10,14 @@ from pathlib import Path
 from tests.support.needs import missing
 
 
+def find_uv() -> str:
+    """Return the program uv, which installs packages."""
+    uv = shutil.which("uv", path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
+    if uv is None:
+        missing("uv is not installed, which installs packages")
+    return uv
+
+
 def install_beside(folder: Path, *packages: str) -> Path:
     """Install packages without their dependencies into a folder, and return it.
 
@@ -19,9 +27,7 @@ def install_beside(folder: Path, *packages: str) -> Path:
         folder: An empty folder.
         packages: Requirements, or `-r` and a file of them.
     """
-    uv = shutil.which("uv", path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}")
-    if uv is None:
-        missing("uv is not installed, which installs packages of other projects")
+    uv = find_uv()
     install = [uv, "pip", "install", "-q", "--python", sys.executable, "--no-deps", "--target"]
     done = subprocess.run(
         [*install, str(folder), *packages], capture_output=True, text=True, timeout=300, check=False
