@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
 SEED = 0
@@ -98,8 +98,8 @@ def estimate(values: Float64[np.ndarray, " r"], num_units: int) -> Estimate:
     if not len(drawn) or num_units < 2:
         return Estimate(value=float(values[0]), low=float("nan"), high=float("nan"))
 
-    t = stats.t.ppf((1 + LEVEL) / 2, num_units - 1)
-    tail = stats.norm.cdf(-np.sqrt(num_units / (num_units - 1)) * t)
+    t = stdtrit(num_units - 1, (1 + LEVEL) / 2)
+    tail = ndtr(-np.sqrt(num_units / (num_units - 1)) * t)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value=float(values[0]), low=float(low), high=float(high))
 

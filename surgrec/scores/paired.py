@@ -8,7 +8,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy import stats
 
 from surgrec.scores.intervals import LEVEL, SEED, Estimate
 
@@ -154,10 +153,12 @@ def ranks(values: Sequence[float]) -> list[float]:
 
     Values that are NaN, such as those of degenerate rows, get no rank (NaN).
     """
+    from scipy.stats import rankdata  # half a second to import, which few callers need
+
     array = np.asarray(values, dtype=np.float64)
     found = np.full(len(array), np.nan)
     ranked = np.isfinite(array)
-    found[ranked] = stats.rankdata(-array[ranked])
+    found[ranked] = rankdata(-array[ranked])
     return [float(value) for value in found]
 
 

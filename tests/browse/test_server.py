@@ -243,3 +243,9 @@ def test_a_folder_without_a_subject_is_one_sentence(tmp_path: Path) -> None:
     assert status == 1
     assert errors.count("\n") == 1
     assert "is not a corpus (corpus.json) or a run" in errors
+
+
+def test_the_server_starts_without_packages_that_only_statistics_need() -> None:
+    code = "import sys, surgrec.browse; print({'scipy.stats', 'sklearn', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
